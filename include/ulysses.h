@@ -1,0 +1,397 @@
+/*
+ * ulysses.h - train transformers on very long sequences, spread over MPI ranks.
+ *
+ * The idea (DeepSpeed-Ulysses, arXiv 2309.14509). Every rank holds a slice of
+ * the *sequence*. All parts of a transformer but attention treat tokens one by
+ * one, so they need no communication. Just before attention one all-to-all
+ * turns "all heads of my tokens" into "all tokens of my heads"; attention runs
+ * locally and unchanged; a second all-to-all turns the result back. What a rank
+ * sends stays constant when sequence length and rank count grow together.
+ *
+ * How to read this header: simple things first.
+ *
+ *   1. Status        what every call returns, and where the message is
+ *   2. Start, mesh   MPI, and which rank does what
+ *   3. Training      a whole training run from C: configure, create, step, save
+ *   4. Planning      the memory and the bytes of a run, without running it
+ *   5. Attention     the distributed attention alone, for your own model:
+ *                    first with plain Q, K, V; then with the zero-copy buffers;
+ *                    then with your own kernel between the two exchanges
+ *
+ * Shapes are row-major. N: tokens of the whole stream; T: tokens of this rank's
+ * slice; P: sequence-parallel ranks; Hq, Hkv: query and key/value heads; d:
+ * elements of a head. A micro-batch is one stream of tokens: there is no batch
+ * dimension.
+ *
+ * Collective calls are marked so: every rank of the mesh must make them, in the
+ * same order. When one rank fails inside a collective call, all ranks return the
+ * same status and message; nobody hangs.
+ *
+ * Objects are opaque, created by *_create and freed by *_destroy, which accepts
+ * NULL. Pointers passed in are borrowed for the call unless said otherwise. No
+ * object may be used by two threads at once.
+ */
+#ifndef ULYSSES_H
+#define ULYSSES_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define ULY_VERSION_STRING "0.1.0"
+
+/* ------------------------------------------------------------------ 1. Status */
+
+typedef enum uly_status {
+  ULY_OK = 0,
+  ULY_ERR_CONFIG,    /* a setting, a shape or a mesh that cannot work          */
+  ULY_ERR_DATA,      /* a token file or a checkpoint that is not what it says  */
+  ULY_ERR_IO,        /* the operating system refused to read or write          */
+  ULY_ERR_MEMORY,    /* an allocation failed                                   */
+  ULY_ERR_COMM,      /* MPI reported an error                                  */
+  ULY_ERR_NONFINITE, /* a loss or a gradient is infinite or not a number       */
+  ULY_ERR_INTERNAL   /* a defect of this library                               */
+} uly_status;
+
+/* Message of the last failure on the calling thread: what was wrong, where, and
+ * what to do. Never NULL; valid until the next failing call on this thread. */
+const char *uly_last_error(void);
+
+/* "config", "data", ...: a short name, never NULL. */
+const char *uly_status_name(uly_status status);
+
+/* Exit code that programs use for a status: 0 done, 1 machine (memory, MPI,
+ * internal), 2 configuration, 3 data, checkpoint or file, 4 non-finite. */
+int uly_status_exit_code(uly_status status);
+
+typedef enum uly_dtype { ULY_F32 = 0, ULY_BF16 = 1 } uly_dtype;
+
+/* ------------------------------------------------------------ 2. Start and mesh */
+
+/* Starts MPI (unless the program did) for calls from the main thread. Collective
+ * over all processes. argc and argv may be NULL. */
+uly_status uly_init(int *argc, char ***argv);
+
+/* Ends MPI if uly_init started it. Collective over all processes. */
+void uly_finalize(void);
+
+/* Ends the whole job at once, on all ranks, with this exit code. For errors that
+ * only one rank knows of. Does not return. */
+void uly_abort(int exit_code);
+
+/* Number of processes of the job and the index of this one. 1 and 0 before
+ * uly_init. */
+int uly_world_size(void);
+int uly_world_rank(void);
+
+/* A mesh says what each rank does. Axes from the innermost: `sp` ranks share one
+ * sequence (sequence parallelism), `dp` groups work on different sequences (data
+ * parallelism). rank = dp_index * sp + sp_index. */
+typedef struct uly_mesh uly_mesh;
+
+typedef struct uly_mesh_desc {
+  int dp; /* 0: 1 */
+  int sp; /* 0: all ranks that dp leaves */
+} uly_mesh_desc;
+
+/* Collective over the communicator, which is duplicated. mpi_comm points to an
+ * MPI_Comm (it is `const void *` so that this header needs no <mpi.h>); NULL
+ * means MPI_COMM_WORLD. Fails with ULY_ERR_CONFIG unless dp * sp is the number of
+ * ranks. */
+uly_status uly_mesh_create(const void *mpi_comm, uly_mesh_desc desc, uly_mesh **out);
+
+/* A mesh to plan with: rank `rank` of dp * sp ranks that need not exist. It
+ * cannot communicate. Not collective. */
+uly_status uly_mesh_create_offline(uly_mesh_desc desc, int rank, uly_mesh **out);
+
+void uly_mesh_destroy(uly_mesh *mesh);
+
+int uly_mesh_rank(const uly_mesh *mesh);
+int uly_mesh_size(const uly_mesh *mesh); /* dp * sp */
+int uly_mesh_dp(const uly_mesh *mesh);
+int uly_mesh_sp(const uly_mesh *mesh);
+
+/* Turns "some rank failed" into "all ranks know": returns ULY_OK on all ranks if
+ * all passed ULY_OK; otherwise all ranks return the status, and have the message,
+ * of the lowest failing rank. Collective. */
+uly_status uly_mesh_agree(uly_mesh *mesh, uly_status status);
+
+/* ---------------------------------------------------------------- 3. Training */
+
+typedef enum uly_recompute {
+  ULY_RECOMPUTE_NONE = 0,       /* keep what every GEMM and attention produced       */
+  ULY_RECOMPUTE_KEEP_ATTENTION, /* keep each block's input and all of its attention:
+                                   backward repeats neither attention nor exchange   */
+  ULY_RECOMPUTE_FULL            /* keep each block's input only                      */
+} uly_recompute;
+
+typedef enum uly_schedule {
+  ULY_SCHEDULE_COSINE = 0, /* warm-up, then half a cosine down to min_lr_ratio * lr */
+  ULY_SCHEDULE_LINEAR,     /* warm-up, then a straight line down to the same        */
+  ULY_SCHEDULE_CONSTANT    /* warm-up, then lr                                      */
+} uly_schedule;
+
+/* Everything that defines a run but the mesh. Fill it with
+ * uly_train_config_default() and change what you need. Strings are copied. */
+typedef struct uly_train_config {
+  const char *model;     /* a preset (uly_model_presets) or the path of a Hugging Face config.json */
+  const char *data;      /* file, or folder of files: plain text (bytes) or llm.c token shards     */
+  const char *eval_data; /* the same, held out; NULL: no evaluation                                */
+  int64_t seq_len;       /* N: tokens of one sequence                                              */
+  int64_t steps;         /* steps of the whole run: the schedule ends here                         */
+  int64_t accumulate;    /* sequences per step and data-parallel group                             */
+  int64_t eval_windows;  /* sequences that an evaluation reads at most                             */
+  uint64_t seed;         /* of the weights and the data order                                      */
+  uly_dtype dtype;       /* storage of weights and activations; sums, master weights and optimizer
+                            states are f32 always                                                  */
+  uly_recompute recompute;
+  uly_schedule schedule;
+  double lr;           /* peak learning rate                                                   */
+  double min_lr_ratio; /* final learning rate / lr                                             */
+  int64_t warmup;      /* steps of linear warm-up                                              */
+  double beta1, beta2, eps;
+  double weight_decay; /* decoupled (AdamW), on matrices only                                  */
+  double clip;         /* largest global gradient norm; 0: no clipping                         */
+  int threads;         /* OpenMP threads per rank; 0: the cores of the node / its ranks        */
+} uly_train_config;
+
+uly_train_config uly_train_config_default(void);
+
+/* Names of the model presets, NULL-terminated, and a line about each. */
+const char *const *uly_model_presets(void);
+const char *uly_model_preset_about(const char *name);
+
+/* What the bytes that a rank sends are for. */
+typedef enum uly_traffic {
+  ULY_TRAFFIC_ATTENTION_FORWARD = 0, /* Q, K, V to the heads' owners; outputs back        */
+  ULY_TRAFFIC_ATTENTION_BACKWARD,    /* their gradients                                   */
+  ULY_TRAFFIC_ATTENTION_RECOMPUTE,   /* the forward exchange repeated under recomputation */
+  ULY_TRAFFIC_GRADIENTS,             /* sums of weight gradients                          */
+  ULY_TRAFFIC_CONTROL,               /* token counts, losses, agreement on errors         */
+  ULY_NUM_TRAFFIC
+} uly_traffic;
+
+/* "attention_forward", ... */
+const char *uly_traffic_name(uly_traffic kind);
+
+/* Memory is held in five arenas, each allocated once. */
+typedef enum uly_arena {
+  ULY_ARENA_PARAMETERS = 0,
+  ULY_ARENA_GRADIENTS,
+  ULY_ARENA_OPTIMIZER,
+  ULY_ARENA_ACTIVATIONS,
+  ULY_ARENA_SCRATCH,
+  ULY_NUM_ARENAS
+} uly_arena;
+
+const char *uly_arena_name(uly_arena arena);
+
+/* What one step did; equal on all ranks. */
+typedef struct uly_step_report {
+  int64_t step;                         /* 1 for the first                                       */
+  double loss;                          /* mean over the step's tokens, nats per token           */
+  double grad_norm;                     /* global, before clipping                               */
+  double lr;                            /* learning rate of this step                            */
+  int64_t tokens;                       /* trained on in this step, over all ranks               */
+  double seconds;                       /* wall time of the slowest rank                         */
+  double flops;                         /* of the model, forward and backward, over all ranks;
+                                           recomputation is not counted, causal pairs count once */
+  int64_t sent_bytes[ULY_NUM_TRAFFIC];  /* of the rank that sent most                            */
+  int64_t arena_bytes[ULY_NUM_ARENAS];  /* high-water marks of the rank with the largest sum     */
+  int64_t peak_bytes;                   /* that sum                                              */
+  int64_t resident_bytes;               /* peak resident set of the largest process, as the
+                                           operating system counts it; 0 where unknown           */
+} uly_step_report;
+
+/* A training run. Creates the weights from the seed, plans, allocates and opens
+ * the data. Collective. */
+typedef struct uly_trainer uly_trainer;
+uly_status uly_trainer_create(uly_mesh *mesh, const uly_train_config *config, uly_trainer **out);
+void uly_trainer_destroy(uly_trainer *trainer);
+
+/* Steps done so far; after uly_trainer_load, those of the checkpoint. */
+int64_t uly_trainer_steps_done(const uly_trainer *trainer);
+
+/* Trainable parameters, and windows of seq_len tokens in the training data. */
+int64_t uly_trainer_num_params(const uly_trainer *trainer);
+int64_t uly_trainer_num_windows(const uly_trainer *trainer);
+
+/* One optimizer step. Collective. ULY_ERR_NONFINITE leaves the weights as they
+ * were. */
+uly_status uly_trainer_step(uly_trainer *trainer, uly_step_report *report);
+
+/* Mean loss over the held-out data (at most eval_windows sequences). Collective.
+ * ULY_ERR_CONFIG without eval_data. */
+uly_status uly_trainer_evaluate(uly_trainer *trainer, double *loss);
+
+/* Writes a checkpoint folder `out_dir`/step-<10 digits>: beside, synced, then
+ * renamed, so that a half-written one never bears the name. The bytes do not
+ * depend on the number of ranks. Collective. */
+uly_status uly_trainer_save(uly_trainer *trainer, const char *out_dir);
+
+/* Continues from the checkpoint folder `dir`: on the same number of ranks bit by
+ * bit, on any other to rounding. Collective. */
+uly_status uly_trainer_load(uly_trainer *trainer, const char *dir);
+
+/* Writes the path of the newest complete checkpoint in out_dir to path (capacity
+ * bytes), or an empty string where there is none. Not collective. */
+uly_status uly_checkpoint_latest(const char *out_dir, char *path, size_t capacity);
+
+/* Writes one line of JSON about a step to file: step, loss, grad_norm, lr, tokens,
+ * step_s, tokens_per_s, flops, sent_bytes, peak_bytes, arena_bytes,
+ * resident_bytes; eval_loss too unless it is NULL. */
+uly_status uly_report_write(FILE *file, const uly_step_report *report, const double *eval_loss);
+
+/* ---------------------------------------------------------------- 4. Planning */
+
+/* What one rank of a run holds and sends: the same numbers, from the same code,
+ * that the run itself allocates and counts. */
+typedef struct uly_plan_report {
+  int64_t num_params;
+  int64_t tokens;                        /* T: tokens of the rank's slice                     */
+  int64_t arena_bytes[ULY_NUM_ARENAS];
+  int64_t sent_bytes[ULY_NUM_TRAFFIC];   /* per step                                          */
+  double flops;                          /* per step, over all ranks, as in uly_step_report   */
+} uly_plan_report;
+
+/* mesh may be an offline one. Data files are not opened. Not collective. */
+uly_status uly_plan(const uly_mesh *mesh, const uly_train_config *config, uly_plan_report *report);
+
+/* --------------------------------------------------------------- 5. Attention */
+
+typedef enum uly_mask_kind {
+  ULY_MASK_FULL = 0, /* every token sees every token           */
+  ULY_MASK_CAUSAL    /* a token sees itself and those before it */
+} uly_mask_kind;
+
+/* Which keys a query sees. A structure, so that windows, documents and
+ * block-sparse layouts can join it. Positions are those of the whole stream. */
+typedef struct uly_mask {
+  uly_mask_kind kind;
+} uly_mask;
+
+/* What local attention works on: all N tokens of the stream, and the heads that
+ * this rank owns. Query head i (0 <= i < num_q_heads) uses key/value head
+ * (i + group_offset) / group_size. Rows are `stride` elements apart; heads of a
+ * token are adjacent. lse is the natural logarithm of each row's sum of
+ * exp(scale * q.k), f32, [num_q_heads, N]. */
+typedef struct uly_local_attention {
+  int64_t num_tokens;
+  int num_q_heads, num_kv_heads, head_dim;
+  int group_size, group_offset;
+  uly_dtype dtype;
+  uly_mask mask;
+  float scale;
+  int64_t qkv_stride, o_stride;
+  const void *q, *k, *v; /* [N, heads, d], rows qkv_stride apart                */
+  void *o;               /* [N, heads, d], rows o_stride apart: forward writes  */
+  float *lse;            /* [num_q_heads, N]: forward writes, backward may read */
+  const void *d_o;       /* backward reads: like o                              */
+  void *d_q, *d_k, *d_v; /* backward writes: like q, k, v                       */
+} uly_local_attention;
+
+/* Your own local attention. Both functions are called by every rank; the pointers
+ * in args are valid during the call only. */
+typedef struct uly_attention_callback {
+  uly_status (*forward)(void *user, const uly_local_attention *args);
+  uly_status (*backward)(void *user, const uly_local_attention *args);
+  void *user;
+} uly_attention_callback;
+
+typedef struct uly_attention_desc {
+  int64_t num_tokens; /* N, of the whole stream                                             */
+  int num_q_heads;    /* Hq, at least P                                                     */
+  int num_kv_heads;   /* Hkv, a divisor of Hq; may be less than P: such heads are replicated
+                         on the wire, and their gradients summed                            */
+  int head_dim;       /* d                                                                  */
+  uly_dtype dtype;
+  uly_mask mask;
+  float scale;        /* of q.k before the softmax; 0: 1 / sqrt(d)                          */
+  int64_t token_tile; /* slices are whole tiles but for the end of the stream; 0: 1         */
+  uly_attention_callback callback; /* forward NULL: the library's own kernels               */
+} uly_attention_desc;
+
+/* A plan of attention over the mesh's sp axis. Everything (slices, heads, counts,
+ * offsets) is computed and checked here. The plan may serve any number of layers.
+ * Collective over the mesh. Refuses P > Hq, naming the rank counts that work. */
+typedef struct uly_attention uly_attention;
+uly_status uly_attention_create(uly_mesh *mesh, const uly_attention_desc *desc,
+                                uly_attention **out);
+void uly_attention_destroy(uly_attention *plan);
+
+/* The tokens of this rank: [*begin, *begin + *count) of the stream. */
+void uly_attention_tokens(const uly_attention *plan, int64_t *begin, int64_t *count);
+
+/* --- Simple: plain tensors in, plain tensors out.
+ *
+ * q, o: [T, Hq, d]; k, v: [T, Hkv, d]; of the plan's dtype, contiguous. Positions
+ * (RoPE) are applied before, by the owner of the token. Forward keeps what backward
+ * needs inside the plan, so backward belongs to the latest forward. Both are
+ * collective over the sp ranks. */
+uly_status uly_attention_forward(uly_attention *plan, const void *q, const void *k, const void *v,
+                                 void *o);
+uly_status uly_attention_backward(uly_attention *plan, const void *d_o, void *d_q, void *d_k,
+                                  void *d_v);
+
+/* --- Explicit: the zero-copy buffers, for a model that projects straight into them.
+ *
+ * Token side, P blocks one after the other; block p belongs to the heads of rank p:
+ *   qkv_tokens  block p: [T, hq_p + 2 hkv_p, d]   query heads, key heads, value heads
+ *   o_tokens    block p: [T, hq_p, d]
+ * Head side, all tokens of my heads:
+ *   qkv_heads   [N, hq + 2 hkv, d]
+ *   o_heads     [N, hq, d]
+ * No copy and no transpose lies between them and the network: what arrives is the
+ * input of attention, and what attention writes is what leaves. */
+typedef struct uly_attention_block {
+  int q_begin, q_count;   /* query heads of rank p                                        */
+  int kv_begin, kv_count; /* key/value heads that these need                              */
+  int kv_shared;          /* how many of the first of these are rank p-1's last ones too:
+                             0 or 1. Write such a head to one block only, then call
+                             uly_attention_share_kv                                       */
+  int64_t qkv_offset;     /* of block p in qkv_tokens, in elements                        */
+  int64_t o_offset;       /* of block p in o_tokens, in elements                          */
+  int64_t qkv_stride;     /* elements of a row of block p: (q_count + 2 kv_count) * d     */
+  int64_t o_stride;       /* elements of a row of block p: q_count * d                    */
+} uly_attention_block;
+
+uly_attention_block uly_attention_get_block(const uly_attention *plan, int p);
+
+/* Bytes of the buffers above, of lse, and of the workspace that the local kernels
+ * need for backward. Buffers may have any alignment; 64 bytes is fastest. */
+typedef struct uly_attention_bytes {
+  int64_t qkv_tokens, qkv_heads, o_tokens, o_heads, lse, workspace;
+} uly_attention_bytes;
+
+uly_attention_bytes uly_attention_get_bytes(const uly_attention *plan);
+
+/* Copies key/value heads that several ranks need from the first block that holds
+ * them to the others; and, backward, sums their gradients in f32 into the first. */
+void uly_attention_share_kv(const uly_attention *plan, void *qkv_tokens);
+void uly_attention_sum_kv(const uly_attention *plan, void *d_qkv_tokens);
+
+/* The exchanges: token side -> head side, and back. `kind` names the traffic that
+ * they count as. Collective over the sp ranks. */
+uly_status uly_attention_qkv_to_heads(uly_attention *plan, uly_traffic kind, const void *qkv_tokens,
+                                      void *qkv_heads);
+uly_status uly_attention_qkv_to_tokens(uly_attention *plan, uly_traffic kind, const void *qkv_heads,
+                                       void *qkv_tokens);
+uly_status uly_attention_o_to_heads(uly_attention *plan, uly_traffic kind, const void *o_tokens,
+                                    void *o_heads);
+uly_status uly_attention_o_to_tokens(uly_attention *plan, uly_traffic kind, const void *o_heads,
+                                     void *o_tokens);
+
+/* Attention between the exchanges, on this rank's heads. Not collective. */
+uly_status uly_attention_local_forward(uly_attention *plan, const void *qkv_heads, void *o_heads,
+                                       float *lse);
+uly_status uly_attention_local_backward(uly_attention *plan, const void *qkv_heads,
+                                        const void *o_heads, const float *lse,
+                                        const void *d_o_heads, void *d_qkv_heads, void *workspace);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

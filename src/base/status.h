@@ -1,0 +1,30 @@
+/* Errors: every fallible function returns uly_status and leaves a message. */
+#ifndef ULY_STATUS_H
+#define ULY_STATUS_H
+
+#include "ulysses.h"
+
+/* Records the message of a failure and returns code. */
+uly_status uly__fail(uly_status code, const char *file, int line, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* Appends "in expr (file:line)" to the debug trace of the failure under way. */
+void uly__trace(uly_status code, const char *file, int line, const char *expr);
+
+/* Replaces the message of this thread: how a rank takes over another's failure. */
+void uly__set_last_error(const char *message);
+
+/* Leaves the function with the status of expr unless that is ULY_OK. */
+#define ULY_TRY(expr)                                     \
+  do {                                                    \
+    uly_status uly_try_status_ = (expr);                  \
+    if (uly_try_status_ != ULY_OK) {                      \
+      uly__trace(uly_try_status_, __FILE__, __LINE__, #expr); \
+      return uly_try_status_;                             \
+    }                                                     \
+  } while (0)
+
+/* Leaves the function with a new failure. */
+#define ULY_FAIL(code, ...) return uly__fail((code), __FILE__, __LINE__, __VA_ARGS__)
+
+#endif

@@ -1,0 +1,333 @@
+/* Token files: text as bytes, and llm.c's shards (llm.c, dev/data/data_common.py: 256 int32 of
+ * header, then uint16 or uint32 tokens, little-endian). Opening checks every header against its
+ * file's size and builds the prefix counts; reading finds its first file by binary search. */
+#include "data/token_file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "data/mapped_file.h"
+
+enum {
+  shard_header_bytes = 256 * 4,
+  magic_u16 = 20240520,
+  version_u16 = 1,
+  magic_u32 = 20240801,
+  version_u32 = 7
+};
+
+typedef enum token_kind { KIND_TEXT = 0, KIND_U16, KIND_U32 } token_kind;
+
+typedef struct token_file {
+  char *path;
+  uly__mapped_file map;
+  int64_t begin, count; /* in the stream; text: its bytes and the end-of-document token */
+} token_file;
+
+struct uly__tokens {
+  token_kind kind; /* of all files */
+  int num_files;
+  token_file *files; /* [num_files] */
+  int64_t count;
+  uint64_t hash;
+};
+
+static const char *kind_name(token_kind kind) {
+  switch (kind) {
+    case KIND_TEXT: return "text";
+    case KIND_U16: return "a shard of uint16 tokens";
+    case KIND_U32: return "a shard of uint32 tokens";
+  }
+  return "unknown";
+}
+
+static const char *base_name(const char *path) {
+  const char *slash = strrchr(path, '/');
+  return slash ? slash + 1 : path;
+}
+
+/* ---- Opening */
+
+static uly_status check_shard(const token_file *file, token_kind kind, int64_t *count) {
+  if (file->map.size < shard_header_bytes)
+    ULY_FAIL(ULY_ERR_DATA,
+             "token file '%s' is truncated: a shard begins with %d bytes of header, and the file "
+             "has %lld bytes: copy or make it again",
+             file->path, (int)shard_header_bytes, (long long)file->map.size);
+  int32_t header[3]; /* magic, version, token count */
+  memcpy(header, file->map.bytes, sizeof header);
+  int version = kind == KIND_U16 ? version_u16 : version_u32;
+  if (header[1] != version)
+    ULY_FAIL(ULY_ERR_DATA,
+             "token file '%s' has version %d in its header; shards with magic %d have version %d "
+             "here: make it again with llm.c's data scripts",
+             file->path, (int)header[1], (int)header[0], version);
+  int64_t promised = header[2], width = kind == KIND_U16 ? 2 : 4;
+  if (promised < 0)
+    ULY_FAIL(ULY_ERR_DATA,
+             "token file '%s' has a damaged header: its token count is %lld: make it again, with "
+             "fewer than 2^31 tokens in a shard",
+             file->path, (long long)promised);
+  int64_t expected = shard_header_bytes + promised * width; /* below 2^34 */
+  if (file->map.size != expected)
+    ULY_FAIL(ULY_ERR_DATA,
+             "token file '%s' is %s: its header promises %lld tokens, which is %lld bytes in all, "
+             "and the file has %lld bytes: copy or make it again",
+             file->path, file->map.size < expected ? "truncated" : "too long", (long long)promised,
+             (long long)expected, (long long)file->map.size);
+  if (promised == 0)
+    ULY_FAIL(ULY_ERR_DATA, "token file '%s' holds no tokens: remove it or make it again",
+             file->path);
+  *count = promised;
+  return ULY_OK;
+}
+
+/* Maps file number i, whose path is set, and appends its tokens to the stream. */
+static uly_status open_file(uly__tokens *tokens, int i) {
+  token_file *file = &tokens->files[i];
+  ULY_TRY(uly__map_file(file->path, "token file", &file->map));
+
+  int32_t magic = 0;
+  if (file->map.size >= 4) memcpy(&magic, file->map.bytes, 4);
+  token_kind kind = magic == magic_u16 ? KIND_U16 : magic == magic_u32 ? KIND_U32 : KIND_TEXT;
+  if (i == 0) tokens->kind = kind;
+  if (kind != tokens->kind)
+    ULY_FAIL(ULY_ERR_DATA,
+             "token file '%s' is %s, but '%s' beside it is %s: put files of one kind only into a "
+             "folder",
+             file->path, kind_name(kind), tokens->files[0].path, kind_name(tokens->kind));
+
+  if (kind != KIND_TEXT)
+    ULY_TRY(check_shard(file, kind, &file->count));
+  else if (__builtin_add_overflow(file->map.size, 1, &file->count))
+    ULY_FAIL(ULY_ERR_DATA, "token file '%s' is too large", file->path);
+  file->begin = tokens->count;
+  if (__builtin_add_overflow(tokens->count, file->count, &tokens->count))
+    ULY_FAIL(ULY_ERR_DATA, "token file '%s': more than 2^63 tokens up to here", file->path);
+  return ULY_OK;
+}
+
+static uint64_t hash_files(const uly__tokens *tokens) {
+  XXH3_state_t state;
+  XXH3_64bits_reset(&state);
+  for (int i = 0; i < tokens->num_files; i++) {
+    const token_file *file = &tokens->files[i];
+    const char *name = base_name(file->path);
+    XXH3_64bits_update(&state, name, strlen(name) + 1);
+    XXH3_64bits_update(&state, &file->map.size, sizeof file->map.size);
+  }
+  return XXH3_64bits_digest(&state);
+}
+
+/* Appends a path, taking nothing over: folder '/' name, or name alone where folder is NULL. */
+static uly_status add_path(uly__tokens *tokens, int *capacity, const char *folder,
+                           const char *name) {
+  if (tokens->num_files == *capacity) {
+    int grown = *capacity ? 2 * *capacity : 16;
+    token_file *files = realloc(tokens->files, (size_t)grown * sizeof *files);
+    if (!files)
+      ULY_FAIL(ULY_ERR_MEMORY, "no memory for a list of %d token files in '%s'", grown,
+               folder ? folder : name);
+    tokens->files = files;
+    *capacity = grown;
+  }
+  size_t folder_length = folder ? strlen(folder) : 0;
+  bool slash = folder_length > 0 && folder[folder_length - 1] != '/';
+  size_t size = folder_length + slash + strlen(name) + 1;
+  char *path = malloc(size);
+  if (!path) ULY_FAIL(ULY_ERR_MEMORY, "no memory for the path of token file '%s'", name);
+  snprintf(path, size, "%s%s%s", folder ? folder : "", slash ? "/" : "", name);
+  tokens->files[tokens->num_files++] = (token_file){.path = path};
+  return ULY_OK;
+}
+
+static uly_status list_entries(uly__tokens *tokens, DIR *folder, const char *path) {
+  int capacity = 0;
+  for (;;) {
+    errno = 0;
+    const struct dirent *entry = readdir(folder);
+    if (!entry) break;
+    if (entry->d_name[0] == '.') continue;
+    struct stat info;
+    if (fstatat(dirfd(folder), entry->d_name, &info, 0) != 0)
+      ULY_FAIL(ULY_ERR_IO,
+               "cannot examine token file '%s' in the folder '%s': %s: repair or remove it",
+               entry->d_name, path, strerror(errno));
+    if (S_ISREG(info.st_mode)) ULY_TRY(add_path(tokens, &capacity, path, entry->d_name));
+  }
+  if (errno != 0)
+    ULY_FAIL(ULY_ERR_IO, "cannot list the folder of token files '%s': %s", path, strerror(errno));
+  return ULY_OK;
+}
+
+/* One folder, so that the order of paths is that of names. strcmp compares bytes as unsigned. */
+static int compare_paths(const void *a, const void *b) {
+  return strcmp(((const token_file *)a)->path, ((const token_file *)b)->path);
+}
+
+static uly_status list_folder(uly__tokens *tokens, const char *path) {
+  DIR *folder = opendir(path);
+  if (!folder)
+    ULY_FAIL(ULY_ERR_IO, "cannot open the folder of token files '%s': %s: check its permissions",
+             path, strerror(errno));
+  uly_status status = list_entries(tokens, folder, path);
+  closedir(folder);
+  ULY_TRY(status);
+  if (tokens->num_files == 0)
+    ULY_FAIL(ULY_ERR_DATA,
+             "the folder of token files '%s' has no regular files (subfolders and names starting "
+             "with '.' are not looked at): put text files or token shards into it",
+             path);
+  qsort(tokens->files, (size_t)tokens->num_files, sizeof *tokens->files, compare_paths);
+  return ULY_OK;
+}
+
+static uly_status open_all(uly__tokens *tokens, const char *path) {
+  struct stat info;
+  if (stat(path, &info) != 0)
+    ULY_FAIL(ULY_ERR_IO,
+             "cannot open token file '%s': %s: give the path of a text file, a token shard, or a "
+             "folder of either",
+             path, strerror(errno));
+  int capacity = 0;
+  if (S_ISDIR(info.st_mode))
+    ULY_TRY(list_folder(tokens, path));
+  else
+    ULY_TRY(add_path(tokens, &capacity, NULL, path));
+
+  for (int i = 0; i < tokens->num_files; i++) ULY_TRY(open_file(tokens, i));
+  if (tokens->kind == KIND_TEXT && tokens->count == tokens->num_files)
+    ULY_FAIL(ULY_ERR_DATA, "token file '%s' is empty%s: give a file with text in it", path,
+             S_ISDIR(info.st_mode) ? ", as all files of this folder are" : "");
+  tokens->hash = hash_files(tokens);
+  return ULY_OK;
+}
+
+uly_status uly__tokens_open(const char *path, uly__tokens **out) {
+  *out = NULL;
+  uly__tokens *tokens = calloc(1, sizeof *tokens);
+  if (!tokens) ULY_FAIL(ULY_ERR_MEMORY, "no memory to open token file '%s'", path);
+  uly_status status = open_all(tokens, path);
+  if (status != ULY_OK) {
+    uly__tokens_close(tokens);
+    return status;
+  }
+  *out = tokens;
+  return ULY_OK;
+}
+
+void uly__tokens_close(uly__tokens *tokens) {
+  if (!tokens) return;
+  for (int i = 0; i < tokens->num_files; i++) {
+    uly__unmap_file(&tokens->files[i].map);
+    free(tokens->files[i].path);
+  }
+  free(tokens->files);
+  free(tokens);
+}
+
+int64_t uly__tokens_count(const uly__tokens *tokens) { return tokens->count; }
+
+uint64_t uly__tokens_hash(const uly__tokens *tokens) { return tokens->hash; }
+
+/* ---- Reading: widen and take the maximum in one pass that vectorizes */
+
+static uint32_t widen_u8(const uint8_t *restrict in, int64_t count, int32_t *restrict out) {
+  uint8_t largest = 0;
+  for (int64_t i = 0; i < count; i++) {
+    out[i] = in[i];
+    largest = in[i] > largest ? in[i] : largest;
+  }
+  return largest;
+}
+
+static uint32_t widen_u16(const uint16_t *restrict in, int64_t count, int32_t *restrict out) {
+  uint16_t largest = 0;
+  for (int64_t i = 0; i < count; i++) {
+    out[i] = in[i];
+    largest = in[i] > largest ? in[i] : largest;
+  }
+  return largest;
+}
+
+static uint32_t widen_u32(const uint32_t *restrict in, int64_t count, int32_t *restrict out) {
+  uint32_t largest = 0;
+  for (int64_t i = 0; i < count; i++) {
+    out[i] = (int32_t)in[i];
+    largest = in[i] > largest ? in[i] : largest;
+  }
+  return largest;
+}
+
+/* Copies tokens [begin, begin + count) of one file; returns the largest. */
+static uint32_t copy_tokens(token_kind kind, const token_file *file, int64_t begin, int64_t count,
+                            int32_t *out) {
+  if (kind != KIND_TEXT) {
+    const void *shard = file->map.bytes + shard_header_bytes;
+    return kind == KIND_U16 ? widen_u16((const uint16_t *)shard + begin, count, out)
+                            : widen_u32((const uint32_t *)shard + begin, count, out);
+  }
+  if (begin + count < file->count) return widen_u8(file->map.bytes + begin, count, out);
+  if (count > 1) widen_u8(file->map.bytes + begin, count - 1, out);
+  out[count - 1] = ULY_TEXT_END_OF_DOCUMENT;
+  return ULY_TEXT_END_OF_DOCUMENT;
+}
+
+/* out[count] holds a file's tokens from `begin` on, one of them at or above limit. */
+static uly_status fail_vocab(token_kind kind, const token_file *file, int64_t begin, int64_t count,
+                             const int32_t *out, int64_t limit) {
+  int64_t i = 0;
+  while (i < count - 1 && (int64_t)(uint32_t)out[i] < limit) i++;
+  long long token = (long long)(uint32_t)out[i];
+  if (kind == KIND_TEXT)
+    ULY_FAIL(ULY_ERR_DATA,
+             "token file '%s': token %lld is %lld%s, not below the vocabulary size %lld: text "
+             "needs a model with a vocabulary of at least %d tokens",
+             file->path, (long long)(begin + i), token,
+             token == ULY_TEXT_END_OF_DOCUMENT ? " (end of document)" : "", (long long)limit,
+             ULY_TEXT_VOCAB);
+  ULY_FAIL(ULY_ERR_DATA,
+           "token file '%s': token %lld is %lld, not below the vocabulary size %lld: take a model "
+           "with the vocabulary of the tokenizer that made this file, or make the file again",
+           file->path, (long long)(begin + i), token, (long long)limit);
+}
+
+/* The file that holds the stream's token at `place`. */
+static int find_file(const uly__tokens *tokens, int64_t place) {
+  int low = 0, high = tokens->num_files; /* files[low].begin <= place < files[high].begin */
+  while (high - low > 1) {
+    int middle = low + (high - low) / 2;
+    if (tokens->files[middle].begin <= place)
+      low = middle;
+    else
+      high = middle;
+  }
+  return low;
+}
+
+uly_status uly__tokens_read(const uly__tokens *tokens, int64_t begin, int64_t count,
+                            int64_t vocab_size, int32_t *out) {
+  if (begin < 0 || count < 0 || count > tokens->count || begin > tokens->count - count)
+    ULY_FAIL(ULY_ERR_INTERNAL,
+             "tokens [%lld, +%lld) were asked of the stream that begins with '%s' and has %lld",
+             (long long)begin, (long long)count, tokens->files[0].path, (long long)tokens->count);
+  int64_t limit = vocab_size <= INT32_MAX ? vocab_size : (int64_t)INT32_MAX + 1;
+  for (int i = find_file(tokens, begin); count > 0; i++) {
+    const token_file *file = &tokens->files[i];
+    int64_t first = begin - file->begin;
+    int64_t part = count < file->count - first ? count : file->count - first;
+    uint32_t largest = copy_tokens(tokens->kind, file, first, part, out);
+    if (largest >= limit) return fail_vocab(tokens->kind, file, first, part, out, limit);
+    begin += part;
+    count -= part;
+    out += part;
+  }
+  return ULY_OK;
+}

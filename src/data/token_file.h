@@ -1,0 +1,42 @@
+/* Training data as one long stream of tokens, read from memory-mapped files.
+ *
+ * A path is a file or a folder (all its regular files, sorted by name byte by byte, not
+ * descending into subfolders, names starting with '.' left out). Two kinds of files:
+ *   text    any file without a known magic: each byte is a token (0..255), and
+ *           every file ends with the end-of-document token 256
+ *   shards  llm.c's: 256 int32 header (magic 20240520, version 1: uint16 tokens;
+ *           magic 20240801, version 7: uint32 tokens; third int: token count)
+ * Kinds may not be mixed in one folder, nor shards of both widths: those come from different
+ * tokenizers. An empty text file in a folder is one end-of-document token; text without a
+ * single byte in all, and a shard without tokens, are errors. Files must not be cut short while
+ * open. Knows no ranks: it is handed (offset, count). */
+#ifndef ULY_TOKEN_FILE_H
+#define ULY_TOKEN_FILE_H
+
+#include "base/status.h"
+
+#define ULY_TEXT_VOCAB 257
+#define ULY_TEXT_END_OF_DOCUMENT 256
+
+typedef struct uly__tokens uly__tokens;
+
+/* Opens and maps; checks every header and size. ULY_ERR_DATA / ULY_ERR_IO name the file. On
+ * failure *out is NULL. */
+uly_status uly__tokens_open(const char *path, uly__tokens **out);
+void uly__tokens_close(uly__tokens *tokens);
+
+/* Tokens of the whole stream. */
+int64_t uly__tokens_count(const uly__tokens *tokens);
+
+/* Copies tokens [begin, begin + count) of the stream to out[count], widened to
+ * int32. ULY_ERR_DATA, naming file and place, if a token is not below vocab_size;
+ * ULY_ERR_INTERNAL if the range does not lie within the stream. Several threads may read at
+ * once. After a failure out's contents mean nothing. */
+uly_status uly__tokens_read(const uly__tokens *tokens, int64_t begin, int64_t count,
+                            int64_t vocab_size, int32_t *out);
+
+/* XXH3 over the names (without folders) and sizes of the files: tells on resume that
+ * the data changed. */
+uint64_t uly__tokens_hash(const uly__tokens *tokens);
+
+#endif

@@ -1,0 +1,41 @@
+/* Arenas: measure, commit, carve. */
+#include "device/arena.h"
+
+#include <assert.h>
+
+#include "device/device.h"
+
+void uly__arena_init(uly__arena *arena, const char *name) {
+  *arena = (uly__arena){.name = name};
+}
+
+void *uly__arena_carve(uly__arena *arena, int64_t bytes) {
+  int64_t begin = arena->used;
+  arena->used += (bytes + 63) / 64 * 64;
+  if (arena->used > arena->peak) arena->peak = arena->used;
+  if (!arena->base) return NULL;
+  assert(arena->used <= arena->capacity);
+  return arena->base + begin;
+}
+
+int64_t uly__arena_mark(const uly__arena *arena) { return arena->used; }
+
+void uly__arena_release(uly__arena *arena, int64_t mark) { arena->used = mark; }
+
+uly_status uly__arena_commit(uly__arena *arena) {
+  arena->capacity = arena->peak;
+  arena->used = arena->peak = 0;
+  if (arena->capacity == 0) return ULY_OK;
+  arena->base = uly__device_alloc(arena->capacity);
+  if (!arena->base)
+    ULY_FAIL(ULY_ERR_MEMORY,
+             "cannot allocate %.2f GiB for %s: use more ranks, a shorter --seq-len, --recompute "
+             "full or a smaller model (`ulysses plan` prints the memory of a configuration)",
+             (double)arena->capacity / (1 << 30), arena->name);
+  return ULY_OK;
+}
+
+void uly__arena_destroy(uly__arena *arena) {
+  uly__device_free(arena->base, arena->capacity);
+  *arena = (uly__arena){.name = arena->name};
+}

@@ -1,0 +1,18 @@
+/* Where memory lives. One device now, the CPU; everything above allocates through here. */
+#ifndef ULY_DEVICE_H
+#define ULY_DEVICE_H
+
+#include "base/status.h"
+
+/* Zeroed memory on 64-byte boundaries; NULL where the system has none. bytes 0 gives NULL too. */
+void *uly__device_alloc(int64_t bytes);
+void uly__device_free(void *memory, int64_t bytes);
+
+/* Peak resident set of this process in bytes, 0 where the system does not tell. */
+int64_t uly__device_resident_bytes(void);
+
+/* OpenMP threads to use: requested, or the cores this process may run on divided among the
+ * ranks_on_node processes, at least 1. */
+int uly__device_threads(int requested, int ranks_on_node);
+
+#endif

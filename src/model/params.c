@@ -1,0 +1,123 @@
+/* Builds the parameter table in checkpoint order, under Hugging Face's Llama names (GPT-2's tensors
+ * take the same names, [out, in], with biases). Initial values: GPT-2's scheme, normal with the
+ * projections into the residual stream divided by sqrt(2 L). */
+#include "model/params.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/rng.h"
+
+enum { TENSORS_OF_BLOCK = 18, TENSORS_AROUND = 5 };
+
+/* Adds a tensor and returns its offset. rows 0: a vector. */
+static int64_t add(uly__params *params, const char *prefix, const char *name, int64_t rows,
+                   int64_t cols, uly__init init, double std) {
+  uly__param *param = &params->list[params->num++];
+  snprintf(param->name, sizeof param->name, "%s%s", prefix, name);
+  param->num_dims = rows ? 2 : 1;
+  param->dims[0] = rows ? rows : cols;
+  param->dims[1] = rows ? cols : 0;
+  param->offset = params->count;
+  param->count = (rows ? rows : 1) * cols;
+  param->init = init;
+  param->init_std = (float)std;
+  params->count += param->count;
+  return param->offset;
+}
+
+static int64_t add_matrix(uly__params *params, const char *prefix, const char *name, int64_t rows,
+                          int64_t cols, double std) {
+  return add(params, prefix, name, rows, cols, ULY_INIT_NORMAL, std);
+}
+
+static int64_t add_vector(uly__params *params, bool present, const char *prefix, const char *name,
+                          int64_t cols, uly__init init) {
+  return present ? add(params, prefix, name, 0, cols, init, 0) : -1;
+}
+
+static uly__block_layout add_block(uly__params *p, const uly__model_config *c, int layer) {
+  char at[48];
+  snprintf(at, sizeof at, "model.layers.%d.", layer);
+  int64_t h = c->hidden, f = c->ffn, q = (int64_t)c->num_q_heads * c->head_dim;
+  int64_t kv = (int64_t)c->num_kv_heads * c->head_dim;
+  bool norm_bias = c->norm == ULY_NORM_LAYER;
+  double std = c->init_std, into_stream = std / sqrt(2.0 * c->num_layers);
+  uly__block_layout b;
+  b.norm1 = add_vector(p, true, at, "input_layernorm.weight", h, ULY_INIT_ONE);
+  b.norm1_bias = add_vector(p, norm_bias, at, "input_layernorm.bias", h, ULY_INIT_ZERO);
+  b.wq = add_matrix(p, at, "self_attn.q_proj.weight", q, h, std);
+  b.bq = add_vector(p, c->qkv_bias, at, "self_attn.q_proj.bias", q, ULY_INIT_ZERO);
+  b.wk = add_matrix(p, at, "self_attn.k_proj.weight", kv, h, std);
+  b.bk = add_vector(p, c->qkv_bias, at, "self_attn.k_proj.bias", kv, ULY_INIT_ZERO);
+  b.wv = add_matrix(p, at, "self_attn.v_proj.weight", kv, h, std);
+  b.bv = add_vector(p, c->qkv_bias, at, "self_attn.v_proj.bias", kv, ULY_INIT_ZERO);
+  b.wo = add_matrix(p, at, "self_attn.o_proj.weight", h, q, into_stream);
+  b.bo = add_vector(p, c->o_bias, at, "self_attn.o_proj.bias", h, ULY_INIT_ZERO);
+  b.norm2 = add_vector(p, true, at, "post_attention_layernorm.weight", h, ULY_INIT_ONE);
+  b.norm2_bias = add_vector(p, norm_bias, at, "post_attention_layernorm.bias", h, ULY_INIT_ZERO);
+  b.w_gate = c->gated ? add_matrix(p, at, "mlp.gate_proj.weight", f, h, std) : -1;
+  b.b_gate = add_vector(p, c->gated && c->mlp_bias, at, "mlp.gate_proj.bias", f, ULY_INIT_ZERO);
+  b.w_up = add_matrix(p, at, "mlp.up_proj.weight", f, h, std);
+  b.b_up = add_vector(p, c->mlp_bias, at, "mlp.up_proj.bias", f, ULY_INIT_ZERO);
+  b.w_down = add_matrix(p, at, "mlp.down_proj.weight", h, f, into_stream);
+  b.b_down = add_vector(p, c->mlp_bias, at, "mlp.down_proj.bias", h, ULY_INIT_ZERO);
+  return b;
+}
+
+/* Offsets relative to the block's begin. */
+static void make_relative(uly__block_layout *layout, int64_t begin) {
+  int64_t *offsets = (int64_t *)layout;
+  for (size_t i = 0; i < sizeof *layout / sizeof *offsets; i++)
+    if (offsets[i] >= 0) offsets[i] -= begin;
+}
+
+uly_status uly__params_create(const uly__model_config *config, uly__params *out) {
+  *out = (uly__params){.positions = -1};
+  size_t room = (size_t)config->num_layers * TENSORS_OF_BLOCK + TENSORS_AROUND;
+  out->list = calloc(room, sizeof *out->list);
+  if (!out->list) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a table of %zu tensors", room);
+  int64_t h = config->hidden;
+  double std = config->init_std;
+  out->embed = add_matrix(out, "", "model.embed_tokens.weight", config->vocab, h, std);
+  if (!config->rope)
+    out->positions =
+        add_matrix(out, "", "model.embed_positions.weight", config->max_positions, h, std);
+  out->blocks = out->count;
+  for (int layer = 0; layer < config->num_layers; layer++) {
+    uly__block_layout layout = add_block(out, config, layer);
+    if (layer > 0) continue;
+    out->block_count = out->count - out->blocks;
+    out->block = layout;
+    make_relative(&out->block, out->blocks);
+  }
+  out->norm = add_vector(out, true, "", "model.norm.weight", h, ULY_INIT_ONE);
+  out->norm_bias = add_vector(out, config->norm == ULY_NORM_LAYER, "", "model.norm.bias", h,
+                              ULY_INIT_ZERO);
+  out->head = config->tied ? out->embed
+                           : add_matrix(out, "", "lm_head.weight", config->vocab, h, std);
+  return ULY_OK;
+}
+
+void uly__params_destroy(uly__params *params) {
+  free(params->list);
+  *params = (uly__params){0};
+}
+
+void uly__params_init(const uly__params *params, uint64_t seed, int64_t begin, int64_t count,
+                      float *out) {
+  int64_t end = begin + count;
+#pragma omp parallel for schedule(dynamic)
+  for (int i = 0; i < params->num; i++) {
+    const uly__param *param = &params->list[i];
+    int64_t first = param->offset > begin ? param->offset : begin;
+    int64_t last = param->offset + param->count < end ? param->offset + param->count : end;
+    if (first >= last) continue;
+    if (param->init == ULY_INIT_NORMAL)
+      uly__rng_normal(seed, uly__rng_stream(param->name), first - param->offset, last - first,
+                      param->init_std, out + (first - begin));
+    else
+      for (int64_t j = first; j < last; j++)
+        out[j - begin] = param->init == ULY_INIT_ONE ? 1.0f : 0.0f;
+  }
+}

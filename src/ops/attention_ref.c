@@ -1,0 +1,114 @@
+/* Reference attention: plain loops, one pair of tokens at a time, f64 sums, nothing of size N x N.
+ * Shapes as in uly_local_attention. Source: Vaswani et al. 2017; the backward as in FlashAttention-2
+ * (2307.08691), with delta = rowsum(dO o O). */
+#include <math.h>
+
+#include "ops/mask.h"
+#include "ops/ops.h"
+
+static int kv_head(const uly_local_attention *a, int q_head) {
+  return (q_head + a->group_offset) / a->group_size;
+}
+
+/* Offset of a token's head in a tensor of rows `stride` apart. */
+static int64_t at(const uly_local_attention *a, int64_t token, int64_t stride, int head) {
+  return token * stride + (int64_t)head * a->head_dim;
+}
+
+static double dot(const uly_local_attention *a, const void *x, int64_t at_x, const void *y,
+                  int64_t at_y) {
+  double sum = 0;
+  for (int i = 0; i < a->head_dim; i++)
+    sum += (double)uly__load(x, a->dtype, at_x + i) * (double)uly__load(y, a->dtype, at_y + i);
+  return sum;
+}
+
+static double score(const uly_local_attention *a, int head, int64_t query, int64_t key) {
+  return a->scale * dot(a, a->q, at(a, query, a->qkv_stride, head), a->k,
+                        at(a, key, a->qkv_stride, kv_head(a, head)));
+}
+
+static double probability(const uly_local_attention *a, int head, int64_t query, int64_t key) {
+  return exp(score(a, head, query, key) - (double)a->lse[head * a->num_tokens + query]);
+}
+
+void uly__attention_ref_forward(const uly_local_attention *a) {
+#pragma omp parallel for collapse(2) schedule(dynamic)
+  for (int head = 0; head < a->num_q_heads; head++)
+    for (int64_t query = 0; query < a->num_tokens; query++) {
+      double largest = -INFINITY, sum = 0, out[ULY_MAX_HEAD_DIM] = {0};
+      for (int64_t key = 0; key < a->num_tokens; key++) {
+        if (!uly__mask_sees(&a->mask, query, key)) continue;
+        double s = score(a, head, query, key);
+        double larger = s > largest ? s : largest;
+        double shrink = exp(largest - larger), p = exp(s - larger);
+        int64_t at_v = at(a, key, a->qkv_stride, kv_head(a, head));
+        for (int i = 0; i < a->head_dim; i++)
+          out[i] = out[i] * shrink + p * (double)uly__load(a->v, a->dtype, at_v + i);
+        sum = sum * shrink + p;
+        largest = larger;
+      }
+      for (int i = 0; i < a->head_dim; i++)
+        uly__store(a->o, a->dtype, at(a, query, a->o_stride, head) + i, (float)(out[i] / sum));
+      a->lse[head * a->num_tokens + query] = (float)(largest + log(sum));
+    }
+}
+
+/* delta[head, query] = sum of dO o O over the head's elements */
+static void compute_delta(const uly_local_attention *a, float *delta) {
+  for (int head = 0; head < a->num_q_heads; head++)
+    for (int64_t query = 0; query < a->num_tokens; query++) {
+      int64_t at_o = at(a, query, a->o_stride, head);
+      delta[head * a->num_tokens + query] = (float)dot(a, a->o, at_o, a->d_o, at_o);
+    }
+}
+
+/* Gradient of the score of a pair, before the factor `scale`. */
+static double d_score(const uly_local_attention *a, int head, int64_t query, int64_t key,
+                      const float *delta, double p) {
+  double d_p = dot(a, a->d_o, at(a, query, a->o_stride, head), a->v,
+                   at(a, key, a->qkv_stride, kv_head(a, head)));
+  return p * (d_p - (double)delta[head * a->num_tokens + query]);
+}
+
+void uly__attention_ref_backward(const uly_local_attention *a, float *delta) {
+  compute_delta(a, delta);
+#pragma omp parallel for collapse(2) schedule(dynamic)
+  for (int head = 0; head < a->num_q_heads; head++)
+    for (int64_t query = 0; query < a->num_tokens; query++) {
+      double d_q[ULY_MAX_HEAD_DIM] = {0};
+      for (int64_t key = 0; key < a->num_tokens; key++) {
+        if (!uly__mask_sees(&a->mask, query, key)) continue;
+        double d_s = d_score(a, head, query, key, delta, probability(a, head, query, key));
+        int64_t at_k = at(a, key, a->qkv_stride, kv_head(a, head));
+        for (int i = 0; i < a->head_dim; i++)
+          d_q[i] += a->scale * d_s * (double)uly__load(a->k, a->dtype, at_k + i);
+      }
+      for (int i = 0; i < a->head_dim; i++)
+        uly__store(a->d_q, a->dtype, at(a, query, a->qkv_stride, head) + i, (float)d_q[i]);
+    }
+#pragma omp parallel for collapse(2) schedule(dynamic)
+  for (int kv = 0; kv < a->num_kv_heads; kv++)
+    for (int64_t key = 0; key < a->num_tokens; key++) {
+      double d_k[ULY_MAX_HEAD_DIM] = {0}, d_v[ULY_MAX_HEAD_DIM] = {0};
+      for (int head = 0; head < a->num_q_heads; head++) {
+        if (kv_head(a, head) != kv) continue;
+        for (int64_t query = 0; query < a->num_tokens; query++) {
+          if (!uly__mask_sees(&a->mask, query, key)) continue;
+          double p = probability(a, head, query, key);
+          double d_s = d_score(a, head, query, key, delta, p);
+          for (int i = 0; i < a->head_dim; i++) {
+            int64_t at_q = at(a, query, a->qkv_stride, head) + i;
+            int64_t at_o = at(a, query, a->o_stride, head) + i;
+            d_k[i] += a->scale * d_s * (double)uly__load(a->q, a->dtype, at_q);
+            d_v[i] += p * (double)uly__load(a->d_o, a->dtype, at_o);
+          }
+        }
+      }
+      for (int i = 0; i < a->head_dim; i++) {
+        int64_t at_kv = at(a, key, a->qkv_stride, kv) + i;
+        uly__store(a->d_k, a->dtype, at_kv, (float)d_k[i]);
+        uly__store(a->d_v, a->dtype, at_kv, (float)d_v[i]);
+      }
+    }
+}

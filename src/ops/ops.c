@@ -1,0 +1,64 @@
+/* Fills the kernel table: references first, then what this CPU runs faster. */
+#include "ops/ops.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#if defined(__x86_64__)
+static bool cpu_has_avx2(void) {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+
+static bool cpu_has_avx512(void) {
+  return cpu_has_avx2() && __builtin_cpu_supports("avx512f") &&
+         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vl");
+}
+#endif
+
+bool uly__ops_named(const char *name, uly__ops *table) {
+  uly__ops_rows_base(table);
+  table->matmul = uly__matmul_ref;
+  table->attention_forward = uly__attention_ref_forward;
+  table->attention_backward = uly__attention_ref_backward;
+  if (strcmp(name, "reference") == 0) return true;
+
+  table->matmul = uly__matmul_onednn;
+  uly__attention_tiled_base(table);
+  if (strcmp(name, "base") == 0) return true;
+#if defined(__x86_64__)
+  if (strcmp(name, "avx2") == 0 && cpu_has_avx2()) {
+    uly__ops_rows_avx2(table);
+    uly__attention_tiled_avx2(table);
+    return true;
+  }
+  if (strcmp(name, "avx512") == 0 && cpu_has_avx512()) {
+    uly__ops_rows_avx512(table);
+    uly__attention_tiled_avx512(table);
+    return true;
+  }
+#endif
+  return false;
+}
+
+const uly__ops *uly__ops_get(void) {
+  static uly__ops table;
+  static bool filled = false;
+  if (filled) return &table;
+  const char *wish = getenv("ULYSSES_ISA");
+  filled = (wish && uly__ops_named(wish, &table)) || uly__ops_named("avx512", &table) ||
+           uly__ops_named("avx2", &table) || uly__ops_named("base", &table);
+  return &table;
+}
+
+/* Angles are reduced in f64: at positions of millions f32 would lose the phase. */
+void uly__rope_table(int64_t first, int64_t rows, int head_dim, double theta, float *table) {
+  int half = head_dim / 2;
+#pragma omp parallel for schedule(static)
+  for (int64_t r = 0; r < rows; r++)
+    for (int i = 0; i < half; i++) {
+      double angle = (double)(first + r) * pow(theta, -2.0 * i / head_dim);
+      table[r * head_dim + i] = (float)cos(angle);
+      table[r * head_dim + half + i] = (float)sin(angle);
+    }
+}

@@ -1,0 +1,128 @@
+/* The kernel table: single-device mathematics. Knows no ranks.
+ *
+ * Every slot is filled with a plain reference first, then overridden by what this CPU can run
+ * faster (ops.c), so every op always works. Contracts common to all slots:
+ *
+ *   - matrices are row-major; ld is the distance of rows in elements
+ *   - storage is f32 or bf16 (`dtype`); all sums are f32 or wider; weight gradients are f32
+ *   - work is spread over OpenMP threads so that results do not depend on their number
+ *   - pointers may have any alignment that their type allows; no op allocates per call
+ *
+ * Legend: rows are tokens; h features; V vocabulary; d head dimension. */
+#ifndef ULY_OPS_H
+#define ULY_OPS_H
+
+#include <stdbool.h>
+
+#include "base/dtype.h"
+#include "base/status.h"
+
+/* c[m, n] = (accumulate ? c : 0) + op(a) op(b); a: [m, k], or [k, m] when trans_a; b: [k, n], or
+ * [n, k] when trans_b. a and b share a type. */
+typedef struct uly__matmul {
+  int64_t m, n, k;
+  const void *a, *b;
+  void *c;
+  int64_t lda, ldb, ldc;
+  bool trans_a, trans_b, accumulate;
+  uly_dtype dtype;   /* of a and b */
+  uly_dtype c_dtype; /* f32, or the dtype of a and b */
+} uly__matmul;
+
+typedef enum uly__norm { ULY_NORM_RMS, ULY_NORM_LAYER } uly__norm;
+
+/* One AdamW update (Loshchilov and Hutter 2019) of n parameters. */
+typedef struct uly__adamw {
+  double lr, beta1, beta2, eps, weight_decay;
+  double grad_scale;    /* gradients are multiplied by this first: clipping */
+  int64_t step;         /* 1 for the first: bias correction */
+  float *param, *m, *v; /* [n] */
+  const float *grad;    /* [n] */
+  uint16_t *copy_bf16;  /* [n], receives the rounded parameters; or NULL */
+} uly__adamw;
+
+typedef struct uly__ops {
+  uly_status (*matmul)(const uly__matmul *args);
+
+  /* x[rows, cols] += bias[cols]; x has rows ld apart. */
+  void (*add_bias)(int64_t rows, int64_t cols, int64_t ld, uly_dtype dtype, void *x,
+                   const void *bias);
+  /* d_bias[cols] += sum over rows of d_y. */
+  void (*bias_backward)(int64_t rows, int64_t cols, int64_t ld, uly_dtype dtype, const void *d_y,
+                        float *d_bias);
+  /* y = x + sum + bias; sum: f32 [rows, cols]; bias: [cols] or NULL; y may be x. */
+  void (*residual)(int64_t rows, int64_t cols, uly_dtype dtype, const void *x, const float *sum,
+                   const void *bias, void *y);
+
+  /* RMSNorm y = x / rms(x) * gamma; LayerNorm y = (x - mean) / std * gamma + beta. */
+  void (*norm_forward)(uly__norm kind, int64_t rows, int64_t cols, float eps, uly_dtype dtype,
+                       const void *x, const void *gamma, const void *beta, void *y);
+  /* d_x += the gradient through the norm of d_y (f32 [rows, cols]); d_gamma, d_beta (or NULL) +=
+   * theirs. Statistics are recomputed from x. */
+  void (*norm_backward)(uly__norm kind, int64_t rows, int64_t cols, float eps, uly_dtype dtype,
+                        const void *x, const void *gamma, const float *d_y, void *d_x,
+                        float *d_gamma, float *d_beta);
+
+  /* Rotates pairs (i, i + d/2) of every head ("rotate half") by the angles of the row's position:
+   * table [rows, d]: cosines then sines. sign -1 is the inverse, that is, the backward. */
+  void (*rope)(int64_t rows, int heads, int head_dim, int64_t ld, uly_dtype dtype, const float *table,
+               float sign, void *x);
+
+  /* act = silu(gate) * up, n elements; and its gradients (d_gate may be d_act). */
+  void (*swiglu_forward)(int64_t n, uly_dtype dtype, const void *gate, const void *up, void *act);
+  void (*swiglu_backward)(int64_t n, uly_dtype dtype, const void *gate, const void *up,
+                          const void *d_act, void *d_gate, void *d_up);
+  /* act = gelu(x), tanh form; d_x may be d_act. */
+  void (*gelu_forward)(int64_t n, uly_dtype dtype, const void *x, void *act);
+  void (*gelu_backward)(int64_t n, uly_dtype dtype, const void *x, const void *d_act, void *d_x);
+
+  /* y[r] = table[tokens[r]] (+ position_table[r]); table: [V, cols]; position_table: rows of the
+   * positions of these tokens, or NULL. */
+  void (*embedding_forward)(int64_t rows, int64_t cols, uly_dtype dtype, const void *table,
+                            const void *position_table, const int32_t *tokens, void *y);
+  /* d_table[tokens[r]] += d_y[r]; d_position_table[r] += d_y[r] unless NULL. */
+  void (*embedding_backward)(int64_t rows, int64_t cols, uly_dtype dtype, const int32_t *tokens,
+                             const void *d_y, float *d_table, float *d_position_table);
+
+  /* Softmax and cross-entropy of logits [rows, V] against labels (negative: ignored). row_loss[r]
+   * is the loss of a row, 0 where ignored. d_logits = scale * gradient, of dtype, unless NULL;
+   * in f32 it may be logits. */
+  void (*cross_entropy)(int64_t rows, int64_t vocab, const float *logits, const int32_t *labels,
+                        float scale, double *row_loss, uly_dtype dtype, void *d_logits);
+
+  double (*sum_squares)(int64_t n, const float *x);
+  void (*adamw)(int64_t n, const uly__adamw *args);
+  void (*to_bf16)(int64_t n, const float *x, uint16_t *y);
+
+  /* Attention on whole sequences; see uly_local_attention. backward needs delta: f32
+   * [num_q_heads, num_tokens] of workspace. */
+  void (*attention_forward)(const uly_local_attention *args);
+  void (*attention_backward)(const uly_local_attention *args, float *delta);
+} uly__ops;
+
+/* Largest head dimension of the attention kernels. */
+#define ULY_MAX_HEAD_DIM 256
+
+/* The fastest table for this CPU. ULYSSES_ISA=reference|base|avx2|avx512 in the environment chooses
+ * a slower one. */
+const uly__ops *uly__ops_get(void);
+
+/* The table of that name; false where there is none or this CPU cannot run it. */
+bool uly__ops_named(const char *name, uly__ops *table);
+
+/* Angles of RoPE for tokens first .. first + rows - 1: cosines then sines, f32 [rows, d]. */
+void uly__rope_table(int64_t first, int64_t rows, int head_dim, double theta, float *table);
+
+/* What fills the slots. */
+uly_status uly__matmul_ref(const uly__matmul *args);
+uly_status uly__matmul_onednn(const uly__matmul *args);
+void uly__attention_ref_forward(const uly_local_attention *args);
+void uly__attention_ref_backward(const uly_local_attention *args, float *delta);
+void uly__ops_rows_base(uly__ops *table);
+void uly__ops_rows_avx2(uly__ops *table);
+void uly__ops_rows_avx512(uly__ops *table);
+void uly__attention_tiled_base(uly__ops *table);
+void uly__attention_tiled_avx2(uly__ops *table);
+void uly__attention_tiled_avx512(uly__ops *table);
+
+#endif

@@ -1,0 +1,414 @@
+/* Ops that treat rows of tokens one by one, in plain C. Compiled once for each instruction set
+ * (ULY_ISA): the plain build is the reference and the fallback. Rows are widened to f32 in pieces of
+ * PIECE elements, so that one body serves both storage types and vectorizes.
+ *
+ * Sources: RMSNorm, Zhang and Sennrich 2019; LayerNorm, Ba et al. 2016; RoPE, Su et al. 2021; SwiGLU,
+ * Shazeer 2020; GELU, Hendrycks and Gimpel 2016 (tanh form); AdamW, Loshchilov and Hutter 2019. */
+#include <math.h>
+
+#include "ops/ops.h"
+#include "ops/vector_math.h"
+
+#define CAT_(a, b) a##b
+#define CAT(a, b) CAT_(a, b)
+
+enum { PIECE = 256, COLUMN_BLOCK = 64 };
+
+static inline int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
+
+static inline void load(float *restrict y, const void *restrict x, uly_dtype dtype, int64_t at,
+                        int64_t n) {
+  if (dtype == ULY_BF16) {
+    const uint16_t *restrict from = (const uint16_t *)x + at;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) y[i] = uly__bf16_to_f32(from[i]);
+  } else {
+    memcpy(y, (const float *)x + at, (size_t)n * sizeof(float));
+  }
+}
+
+static inline void store(void *restrict y, uly_dtype dtype, int64_t at, const float *restrict x,
+                         int64_t n) {
+  if (dtype == ULY_BF16) {
+    uint16_t *restrict to = (uint16_t *)y + at;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) to[i] = uly__f32_to_bf16(x[i]);
+  } else {
+    memcpy((float *)y + at, x, (size_t)n * sizeof(float));
+  }
+}
+
+static void add_bias(int64_t rows, int64_t cols, int64_t ld, uly_dtype dtype, void *x,
+                     const void *bias) {
+#pragma omp parallel for schedule(static)
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t c = 0; c < cols; c += PIECE) {
+      float a[PIECE], b[PIECE];
+      int64_t n = min64(PIECE, cols - c);
+      load(a, x, dtype, r * ld + c, n);
+      load(b, bias, dtype, c, n);
+      for (int64_t i = 0; i < n; i++) a[i] += b[i];
+      store(x, dtype, r * ld + c, a, n);
+    }
+}
+
+/* Sums over tokens go over blocks of columns, each block through all rows in order: the order of
+ * the sum does not depend on the number of threads. */
+static void bias_backward(int64_t rows, int64_t cols, int64_t ld, uly_dtype dtype, const void *d_y,
+                          float *d_bias) {
+#pragma omp parallel for schedule(static)
+  for (int64_t c = 0; c < cols; c += COLUMN_BLOCK) {
+    float sum[COLUMN_BLOCK] = {0}, a[COLUMN_BLOCK];
+    int64_t n = min64(COLUMN_BLOCK, cols - c);
+    for (int64_t r = 0; r < rows; r++) {
+      load(a, d_y, dtype, r * ld + c, n);
+      for (int64_t i = 0; i < n; i++) sum[i] += a[i];
+    }
+    for (int64_t i = 0; i < n; i++) d_bias[c + i] += sum[i];
+  }
+}
+
+static void residual(int64_t rows, int64_t cols, uly_dtype dtype, const void *x, const float *sum,
+                     const void *bias, void *y) {
+#pragma omp parallel for schedule(static)
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t c = 0; c < cols; c += PIECE) {
+      float a[PIECE], b[PIECE] = {0};
+      int64_t n = min64(PIECE, cols - c);
+      load(a, x, dtype, r * cols + c, n);
+      if (bias) load(b, bias, dtype, c, n);
+      const float *s = sum + r * cols + c;
+      for (int64_t i = 0; i < n; i++) a[i] += s[i] + b[i];
+      store(y, dtype, r * cols + c, a, n);
+    }
+}
+
+/* Mean (0 for RMSNorm) and 1 / sqrt(variance + eps) of a row. */
+static void row_statistics(uly__norm kind, int64_t cols, float eps, uly_dtype dtype, const void *x,
+                           int64_t at, float *mean, float *rstd) {
+  float a[PIECE];
+  double sum = 0, squares = 0;
+  if (kind == ULY_NORM_LAYER)
+    for (int64_t c = 0; c < cols; c += PIECE) {
+      int64_t n = min64(PIECE, cols - c);
+      float part = 0;
+      load(a, x, dtype, at + c, n);
+#pragma omp simd reduction(+ : part)
+      for (int64_t i = 0; i < n; i++) part += a[i];
+      sum += part;
+    }
+  *mean = (float)(sum / (double)cols);
+  for (int64_t c = 0; c < cols; c += PIECE) {
+    int64_t n = min64(PIECE, cols - c);
+    float part = 0, center = *mean;
+    load(a, x, dtype, at + c, n);
+#pragma omp simd reduction(+ : part)
+    for (int64_t i = 0; i < n; i++) part += (a[i] - center) * (a[i] - center);
+    squares += part;
+  }
+  *rstd = (float)(1.0 / sqrt(squares / (double)cols + eps));
+}
+
+static void norm_forward(uly__norm kind, int64_t rows, int64_t cols, float eps, uly_dtype dtype,
+                         const void *x, const void *gamma, const void *beta, void *y) {
+#pragma omp parallel for schedule(static)
+  for (int64_t r = 0; r < rows; r++) {
+    float mean, rstd, a[PIECE], g[PIECE], b[PIECE] = {0};
+    row_statistics(kind, cols, eps, dtype, x, r * cols, &mean, &rstd);
+    for (int64_t c = 0; c < cols; c += PIECE) {
+      int64_t n = min64(PIECE, cols - c);
+      load(a, x, dtype, r * cols + c, n);
+      load(g, gamma, dtype, c, n);
+      if (beta) load(b, beta, dtype, c, n);
+      for (int64_t i = 0; i < n; i++) a[i] = (a[i] - mean) * rstd * g[i] + b[i];
+      store(y, dtype, r * cols + c, a, n);
+    }
+  }
+}
+
+/* With u = (x - mean) rstd and e = d_y gamma:
+ *   LayerNorm  d_x = rstd (e - mean(e) - u mean(e u));   RMSNorm  d_x = rstd (e - u mean(e u)) */
+static void norm_backward_rows(uly__norm kind, int64_t rows, int64_t cols, float eps,
+                               uly_dtype dtype, const void *x, const void *gamma,
+                               const float *d_y, void *d_x) {
+#pragma omp parallel for schedule(static)
+  for (int64_t r = 0; r < rows; r++) {
+    float mean, rstd, a[PIECE], g[PIECE], out[PIECE];
+    row_statistics(kind, cols, eps, dtype, x, r * cols, &mean, &rstd);
+    double sum_e = 0, sum_eu = 0;
+    for (int64_t c = 0; c < cols; c += PIECE) {
+      int64_t n = min64(PIECE, cols - c);
+      const float *d = d_y + r * cols + c;
+      float e = 0, eu = 0;
+      load(a, x, dtype, r * cols + c, n);
+      load(g, gamma, dtype, c, n);
+#pragma omp simd reduction(+ : e, eu)
+      for (int64_t i = 0; i < n; i++) {
+        e += d[i] * g[i];
+        eu += d[i] * g[i] * (a[i] - mean) * rstd;
+      }
+      sum_e += e;
+      sum_eu += eu;
+    }
+    float mean_e = kind == ULY_NORM_LAYER ? (float)(sum_e / (double)cols) : 0.0f;
+    float mean_eu = (float)(sum_eu / (double)cols);
+    for (int64_t c = 0; c < cols; c += PIECE) {
+      int64_t n = min64(PIECE, cols - c);
+      const float *d = d_y + r * cols + c;
+      load(a, x, dtype, r * cols + c, n);
+      load(g, gamma, dtype, c, n);
+      load(out, d_x, dtype, r * cols + c, n);
+      for (int64_t i = 0; i < n; i++)
+        out[i] += rstd * (d[i] * g[i] - mean_e - (a[i] - mean) * rstd * mean_eu);
+      store(d_x, dtype, r * cols + c, out, n);
+    }
+  }
+}
+
+/* Rows whose statistics the column sums below hold at a time. */
+enum { NORM_ROWS = 128 };
+
+static void norm_backward(uly__norm kind, int64_t rows, int64_t cols, float eps, uly_dtype dtype,
+                          const void *x, const void *gamma, const float *d_y, void *d_x,
+                          float *d_gamma, float *d_beta) {
+  norm_backward_rows(kind, rows, cols, eps, dtype, x, gamma, d_y, d_x);
+  for (int64_t first = 0; first < rows; first += NORM_ROWS) {
+    int64_t count = min64(NORM_ROWS, rows - first);
+    float mean[NORM_ROWS], rstd[NORM_ROWS];
+#pragma omp parallel
+    {
+#pragma omp for schedule(static)
+      for (int64_t r = 0; r < count; r++)
+        row_statistics(kind, cols, eps, dtype, x, (first + r) * cols, &mean[r], &rstd[r]);
+#pragma omp for schedule(static)
+      for (int64_t c = 0; c < cols; c += COLUMN_BLOCK) {
+        float sum_g[COLUMN_BLOCK] = {0}, sum_b[COLUMN_BLOCK] = {0}, a[COLUMN_BLOCK];
+        int64_t n = min64(COLUMN_BLOCK, cols - c);
+        for (int64_t r = 0; r < count; r++) {
+          int64_t at = (first + r) * cols + c;
+          float center = mean[r], scale = rstd[r];
+          load(a, x, dtype, at, n);
+          for (int64_t i = 0; i < n; i++) {
+            sum_g[i] += d_y[at + i] * (a[i] - center) * scale;
+            sum_b[i] += d_y[at + i];
+          }
+        }
+        for (int64_t i = 0; i < n; i++) d_gamma[c + i] += sum_g[i];
+        if (d_beta)
+          for (int64_t i = 0; i < n; i++) d_beta[c + i] += sum_b[i];
+      }
+    }
+  }
+}
+
+static void rope(int64_t rows, int heads, int head_dim, int64_t ld, uly_dtype dtype,
+                 const float *table, float sign, void *x) {
+  int half = head_dim / 2;
+#pragma omp parallel for schedule(static)
+  for (int64_t r = 0; r < rows; r++) {
+    const float *cosine = table + r * head_dim, *sine = cosine + half;
+    for (int head = 0; head < heads; head++) {
+      float a[ULY_MAX_HEAD_DIM], y[ULY_MAX_HEAD_DIM];
+      int64_t at = r * ld + (int64_t)head * head_dim;
+      load(a, x, dtype, at, head_dim);
+      for (int i = 0; i < half; i++) {
+        y[i] = a[i] * cosine[i] - sign * a[i + half] * sine[i];
+        y[i + half] = a[i + half] * cosine[i] + sign * a[i] * sine[i];
+      }
+      store(x, dtype, at, y, 2 * half);
+    }
+  }
+}
+
+static void swiglu_forward(int64_t n, uly_dtype dtype, const void *gate, const void *up, void *act) {
+#pragma omp parallel for schedule(static)
+  for (int64_t at = 0; at < n; at += PIECE) {
+    float g[PIECE], u[PIECE];
+    int64_t count = min64(PIECE, n - at);
+    load(g, gate, dtype, at, count);
+    load(u, up, dtype, at, count);
+#pragma omp simd
+    for (int64_t i = 0; i < count; i++) u[i] *= g[i] * uly__sigmoid(g[i]);
+    store(act, dtype, at, u, count);
+  }
+}
+
+static void swiglu_backward(int64_t n, uly_dtype dtype, const void *gate, const void *up,
+                            const void *d_act, void *d_gate, void *d_up) {
+#pragma omp parallel for schedule(static)
+  for (int64_t at = 0; at < n; at += PIECE) {
+    float g[PIECE], u[PIECE], d[PIECE];
+    int64_t count = min64(PIECE, n - at);
+    load(g, gate, dtype, at, count);
+    load(u, up, dtype, at, count);
+    load(d, d_act, dtype, at, count);
+#pragma omp simd
+    for (int64_t i = 0; i < count; i++) {
+      float s = uly__sigmoid(g[i]), silu = g[i] * s;
+      g[i] = d[i] * u[i] * (s + silu * (1.0f - s));
+      u[i] = d[i] * silu;
+    }
+    store(d_gate, dtype, at, g, count);
+    store(d_up, dtype, at, u, count);
+  }
+}
+
+/* gelu(x) = x/2 (1 + tanh(c (x + k x^3))), c = sqrt(2/pi) */
+static const float gelu_c = 0.79788456f, gelu_k = 0.044715f;
+
+static void gelu_forward(int64_t n, uly_dtype dtype, const void *x, void *act) {
+#pragma omp parallel for schedule(static)
+  for (int64_t at = 0; at < n; at += PIECE) {
+    float a[PIECE];
+    int64_t count = min64(PIECE, n - at);
+    load(a, x, dtype, at, count);
+#pragma omp simd
+    for (int64_t i = 0; i < count; i++)
+      a[i] = 0.5f * a[i] * (1.0f + uly__tanh(gelu_c * (a[i] + gelu_k * a[i] * a[i] * a[i])));
+    store(act, dtype, at, a, count);
+  }
+}
+
+static void gelu_backward(int64_t n, uly_dtype dtype, const void *x, const void *d_act, void *d_x) {
+#pragma omp parallel for schedule(static)
+  for (int64_t at = 0; at < n; at += PIECE) {
+    float a[PIECE], d[PIECE];
+    int64_t count = min64(PIECE, n - at);
+    load(a, x, dtype, at, count);
+    load(d, d_act, dtype, at, count);
+#pragma omp simd
+    for (int64_t i = 0; i < count; i++) {
+      float t = uly__tanh(gelu_c * (a[i] + gelu_k * a[i] * a[i] * a[i]));
+      float inner = gelu_c * (1.0f + 3.0f * gelu_k * a[i] * a[i]);
+      d[i] *= 0.5f * (1.0f + t) + 0.5f * a[i] * (1.0f - t * t) * inner;
+    }
+    store(d_x, dtype, at, d, count);
+  }
+}
+
+static void embedding_forward(int64_t rows, int64_t cols, uly_dtype dtype, const void *table,
+                              const void *position_table, const int32_t *tokens, void *y) {
+#pragma omp parallel for schedule(static)
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t c = 0; c < cols; c += PIECE) {
+      float a[PIECE], b[PIECE] = {0};
+      int64_t n = min64(PIECE, cols - c);
+      load(a, table, dtype, tokens[r] * cols + c, n);
+      if (position_table) load(b, position_table, dtype, r * cols + c, n);
+      for (int64_t i = 0; i < n; i++) a[i] += b[i];
+      store(y, dtype, r * cols + c, a, n);
+    }
+}
+
+static void embedding_backward(int64_t rows, int64_t cols, uly_dtype dtype, const int32_t *tokens,
+                               const void *d_y, float *d_table, float *d_position_table) {
+#pragma omp parallel for schedule(static)
+  for (int64_t c = 0; c < cols; c += COLUMN_BLOCK) {
+    float a[COLUMN_BLOCK];
+    int64_t n = min64(COLUMN_BLOCK, cols - c);
+    for (int64_t r = 0; r < rows; r++) {
+      load(a, d_y, dtype, r * cols + c, n);
+      float *to = d_table + tokens[r] * cols + c;
+      for (int64_t i = 0; i < n; i++) to[i] += a[i];
+      if (d_position_table)
+        for (int64_t i = 0; i < n; i++) d_position_table[r * cols + c + i] += a[i];
+    }
+  }
+}
+
+/* loss = log(sum exp(x - max)) + max - x[label]: never a softmax followed by a logarithm. */
+static void cross_entropy(int64_t rows, int64_t vocab, const float *logits, const int32_t *labels,
+                          float scale, double *row_loss, uly_dtype dtype, void *d_logits) {
+#pragma omp parallel for schedule(static)
+  for (int64_t r = 0; r < rows; r++) {
+    const float *x = logits + r * vocab;
+    bool valid = labels[r] >= 0;
+    float largest = x[0], row_scale = valid ? scale : 0.0f;
+    double sum = 0;
+#pragma omp simd reduction(max : largest)
+    for (int64_t i = 0; i < vocab; i++) largest = x[i] > largest ? x[i] : largest;
+    for (int64_t c = 0; c < vocab; c += PIECE) {
+      float part = 0;
+      int64_t n = min64(PIECE, vocab - c);
+#pragma omp simd reduction(+ : part)
+      for (int64_t i = 0; i < n; i++) part += uly__exp(x[c + i] - largest);
+      sum += part;
+    }
+    row_loss[r] = valid ? log(sum) + (double)largest - (double)x[labels[r]] : 0.0;
+    if (!d_logits) continue;
+    float inverse = row_scale / (float)sum;
+    for (int64_t c = 0; c < vocab; c += PIECE) {
+      float d[PIECE];
+      int64_t n = min64(PIECE, vocab - c);
+#pragma omp simd
+      for (int64_t i = 0; i < n; i++) d[i] = uly__exp(x[c + i] - largest) * inverse;
+      if (valid && labels[r] >= c && labels[r] < c + n) d[labels[r] - c] -= row_scale;
+      store(d_logits, dtype, r * vocab + c, d, n);
+    }
+  }
+}
+
+/* Leaves of fixed size, added in order. */
+static double sum_squares(int64_t n, const float *x) {
+  enum { LEAF = 1 << 16, LEAVES = 256 };
+  double total = 0;
+  for (int64_t begin = 0; begin < n; begin += (int64_t)LEAF * LEAVES) {
+    double part[LEAVES] = {0};
+#pragma omp parallel for schedule(static)
+    for (int leaf = 0; leaf < LEAVES; leaf++) {
+      int64_t first = min64(n, begin + (int64_t)leaf * LEAF), last = min64(n, first + LEAF);
+      double sum = 0;
+#pragma omp simd reduction(+ : sum)
+      for (int64_t i = first; i < last; i++) sum += (double)x[i] * x[i];
+      part[leaf] = sum;
+    }
+    for (int leaf = 0; leaf < LEAVES; leaf++) total += part[leaf];
+  }
+  return total;
+}
+
+static void adamw(int64_t n, const uly__adamw *args) {
+  float beta1 = (float)args->beta1, beta2 = (float)args->beta2, eps = (float)args->eps;
+  float correct1 = (float)(1.0 / (1.0 - pow(args->beta1, (double)args->step)));
+  float correct2 = (float)(1.0 / (1.0 - pow(args->beta2, (double)args->step)));
+  float lr = (float)args->lr, keep = (float)(1.0 - args->lr * args->weight_decay);
+  float scale = (float)args->grad_scale;
+  float *restrict p = args->param, *restrict m = args->m, *restrict v = args->v;
+  const float *restrict grad = args->grad;
+#pragma omp parallel for simd schedule(static)
+  for (int64_t i = 0; i < n; i++) {
+    float g = grad[i] * scale;
+    m[i] = beta1 * m[i] + (1.0f - beta1) * g;
+    v[i] = beta2 * v[i] + (1.0f - beta2) * g * g;
+    p[i] = keep * p[i] - lr * (m[i] * correct1) / (sqrtf(v[i] * correct2) + eps);
+  }
+  if (args->copy_bf16) {
+    uint16_t *restrict copy = args->copy_bf16;
+#pragma omp parallel for simd schedule(static)
+    for (int64_t i = 0; i < n; i++) copy[i] = uly__f32_to_bf16(p[i]);
+  }
+}
+
+static void to_bf16(int64_t n, const float *x, uint16_t *y) {
+#pragma omp parallel for simd schedule(static)
+  for (int64_t i = 0; i < n; i++) y[i] = uly__f32_to_bf16(x[i]);
+}
+
+void CAT(uly__ops_rows_, ULY_ISA)(uly__ops *table) {
+  table->add_bias = add_bias;
+  table->bias_backward = bias_backward;
+  table->residual = residual;
+  table->norm_forward = norm_forward;
+  table->norm_backward = norm_backward;
+  table->rope = rope;
+  table->swiglu_forward = swiglu_forward;
+  table->swiglu_backward = swiglu_backward;
+  table->gelu_forward = gelu_forward;
+  table->gelu_backward = gelu_backward;
+  table->embedding_forward = embedding_forward;
+  table->embedding_backward = embedding_backward;
+  table->cross_entropy = cross_entropy;
+  table->sum_squares = sum_squares;
+  table->adamw = adamw;
+  table->to_bf16 = to_bf16;
+}

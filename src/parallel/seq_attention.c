@@ -1,0 +1,369 @@
+/* Attention over a sequence that is cut over ranks: the plan, the explicit calls on zero-copy buffers,
+ * and the simple calls on plain tensors, which only copy into and out of those buffers.
+ *
+ * Source: DeepSpeed-Ulysses, arXiv 2309.14509. Shapes as in ulysses.h. */
+#include "parallel/seq_attention.h"
+
+#include <math.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include "device/device.h"
+
+static uly_status check(const uly_attention_desc *desc) {
+  if (desc->dtype != ULY_F32 && desc->dtype != ULY_BF16)
+    ULY_FAIL(ULY_ERR_CONFIG, "unknown dtype %d: use ULY_F32 or ULY_BF16", (int)desc->dtype);
+  if (desc->mask.kind != ULY_MASK_FULL && desc->mask.kind != ULY_MASK_CAUSAL)
+    ULY_FAIL(ULY_ERR_CONFIG, "unknown mask %d: use ULY_MASK_FULL or ULY_MASK_CAUSAL",
+             (int)desc->mask.kind);
+  if (!desc->callback.forward != !desc->callback.backward)
+    ULY_FAIL(ULY_ERR_CONFIG, "an attention callback needs both forward and backward");
+  if (!desc->callback.forward && desc->head_dim > ULY_MAX_HEAD_DIM)
+    ULY_FAIL(ULY_ERR_CONFIG, "a head dimension of %d: the kernels go up to %d (an own local "
+             "attention, as a callback, has no limit)", desc->head_dim, ULY_MAX_HEAD_DIM);
+  if (!isfinite(desc->scale)) ULY_FAIL(ULY_ERR_CONFIG, "the scale of attention is not finite");
+  return ULY_OK;
+}
+
+uly_status uly__attention_plan(uly_mesh *mesh, const uly_attention_desc *desc, uly_attention **out) {
+  *out = NULL;
+  ULY_TRY(check(desc));
+  uly_attention *plan = calloc(1, sizeof *plan);
+  if (!plan) ULY_FAIL(ULY_ERR_MEMORY, "no memory for an attention plan");
+  plan->mesh = mesh;
+  plan->desc = *desc;
+  if (desc->scale == 0.0f) plan->desc.scale = (float)(1.0 / sqrt((double)desc->head_dim));
+  plan->ops = uly__ops_get();
+  uly_status status =
+      uly__ulysses_create(mesh->sp, mesh->sp_index, desc->num_tokens, desc->token_tile,
+                          desc->num_q_heads, desc->num_kv_heads, desc->head_dim, &plan->ulysses);
+  if (status != ULY_OK) {
+    free(plan);
+    return status;
+  }
+  *out = plan;
+  return ULY_OK;
+}
+
+uly_status uly_attention_create(uly_mesh *mesh, const uly_attention_desc *desc,
+                                uly_attention **out) {
+  *out = NULL;
+  if (!mesh->world)
+    ULY_FAIL(ULY_ERR_CONFIG, "an offline mesh cannot attend: make the mesh with uly_mesh_create");
+  uly_status status = uly_mesh_agree(mesh, uly__attention_plan(mesh, desc, out));
+  if (status != ULY_OK) {
+    uly_attention_destroy(*out);
+    *out = NULL;
+  }
+  return status;
+}
+
+static int64_t round_up(int64_t bytes) { return (bytes + 63) / 64 * 64; }
+
+static int64_t simple_bytes(const uly_attention *plan) {
+  const uly_attention_bytes *b = &plan->bytes;
+  return round_up(b->qkv_tokens) + round_up(b->qkv_heads) * 2 + round_up(b->o_tokens) +
+         round_up(b->o_heads) * 2 + round_up(b->lse) + round_up(b->workspace);
+}
+
+void uly_attention_destroy(uly_attention *plan) {
+  if (!plan) return;
+  if (plan->simple) uly__device_free(plan->simple, simple_bytes(plan));
+  uly__ulysses_destroy(&plan->ulysses);
+  free(plan);
+}
+
+void uly_attention_tokens(const uly_attention *plan, int64_t *begin, int64_t *count) {
+  uly__part slice = plan->ulysses.slices[plan->ulysses.rank];
+  *begin = slice.begin;
+  *count = slice.count;
+}
+
+uly_attention_block uly_attention_get_block(const uly_attention *plan, int p) {
+  return plan->ulysses.blocks[p];
+}
+
+/* The heads of this rank. */
+static const uly_attention_block *mine(const uly_attention *plan) {
+  return &plan->ulysses.blocks[plan->ulysses.rank];
+}
+
+uly_attention_bytes uly_attention_get_bytes(const uly_attention *plan) {
+  const uly__ulysses *u = &plan->ulysses;
+  int64_t N = u->num_tokens, bytes = uly__dtype_bytes(plan->desc.dtype);
+  const uly_attention_block *last = &u->blocks[u->size - 1], *own = mine(plan);
+  int64_t T = u->slices[u->rank].count;
+  return (uly_attention_bytes){
+      .qkv_tokens = (last->qkv_offset + T * last->qkv_stride) * bytes,
+      .qkv_heads = N * own->qkv_stride * bytes,
+      .o_tokens = (last->o_offset + T * last->o_stride) * bytes,
+      .o_heads = N * own->o_stride * bytes,
+      .lse = N * own->q_count * (int64_t)sizeof(float),
+      .workspace = plan->desc.callback.forward ? 0 : N * own->q_count * (int64_t)sizeof(float),
+  };
+}
+
+int64_t uly__attention_sent(const uly_attention *plan) {
+  const uly__ulysses *u = &plan->ulysses;
+  int64_t bytes = uly__dtype_bytes(plan->desc.dtype);
+  return uly__ulysses_sent(u, &u->qkv.tokens, bytes) + uly__ulysses_sent(u, &u->o.heads, bytes);
+}
+
+/* ------------------------------------------------------------------ explicit calls */
+
+/* Element of row t, key (which 0) or value (which 1) head i of block p. */
+static int64_t kv_at(const uly_attention *plan, int p, int64_t t, int which, int i) {
+  const uly_attention_block *block = &plan->ulysses.blocks[p];
+  int64_t head = block->q_count + which * block->kv_count + i;
+  return block->qkv_offset + t * block->qkv_stride + head * plan->desc.head_dim;
+}
+
+/* The last block that holds the last key/value head of block `first` too: those in between hold
+ * nothing else. */
+static int last_holder(const uly_attention *plan, int first) {
+  const uly_attention_block *blocks = plan->ulysses.blocks;
+  int last = first;
+  while (last + 1 < plan->ulysses.size && blocks[last + 1].kv_shared &&
+         (last == first || blocks[last].kv_count == 1))
+    last++;
+  return last;
+}
+
+static void copy_to_holders(const uly_attention *plan, void *x, int first, int last) {
+  uly_dtype dtype = plan->desc.dtype;
+  int head = plan->ulysses.blocks[first].kv_count - 1;
+  int64_t T = plan->ulysses.slices[plan->ulysses.rank].count;
+  size_t bytes = (size_t)(plan->desc.head_dim * uly__dtype_bytes(dtype));
+#pragma omp parallel for schedule(static)
+  for (int64_t t = 0; t < T; t++)
+    for (int which = 0; which < 2; which++)
+      for (int p = first + 1; p <= last; p++)
+        memcpy(uly__at(x, dtype, kv_at(plan, p, t, which, 0)),
+               uly__at(x, dtype, kv_at(plan, first, t, which, head)), bytes);
+}
+
+/* In f32, rounded once. */
+static void sum_over_holders(const uly_attention *plan, void *x, int first, int last) {
+  uly_dtype dtype = plan->desc.dtype;
+  int head = plan->ulysses.blocks[first].kv_count - 1;
+  int64_t T = plan->ulysses.slices[plan->ulysses.rank].count;
+#pragma omp parallel for schedule(static)
+  for (int64_t t = 0; t < T; t++)
+    for (int which = 0; which < 2; which++)
+      for (int i = 0; i < plan->desc.head_dim; i++) {
+        int64_t at = kv_at(plan, first, t, which, head) + i;
+        float sum = uly__load(x, dtype, at);
+        for (int p = first + 1; p <= last; p++)
+          sum += uly__load(x, dtype, kv_at(plan, p, t, which, 0) + i);
+        uly__store(x, dtype, at, sum);
+      }
+}
+
+/* Calls visit(first holder, last holder) for every head that several blocks hold. */
+static void for_shared_heads(const uly_attention *plan, void *x,
+                             void (*visit)(const uly_attention *, void *, int, int)) {
+  for (int first = 0; first < plan->ulysses.size;) {
+    int last = last_holder(plan, first);
+    if (last > first) visit(plan, x, first, last);
+    first = last > first ? last : first + 1;
+  }
+}
+
+void uly_attention_share_kv(const uly_attention *plan, void *qkv_tokens) {
+  for_shared_heads(plan, qkv_tokens, copy_to_holders);
+}
+
+void uly_attention_sum_kv(const uly_attention *plan, void *d_qkv_tokens) {
+  for_shared_heads(plan, d_qkv_tokens, sum_over_holders);
+}
+
+uly_status uly_attention_qkv_to_heads(uly_attention *plan, uly_traffic kind, const void *qkv_tokens,
+                                      void *qkv_heads) {
+  const uly__ulysses *u = &plan->ulysses;
+  return uly__ulysses_to_heads(u, &u->qkv, plan->mesh->sequence, kind,
+                               uly__dtype_bytes(plan->desc.dtype), qkv_tokens, qkv_heads);
+}
+
+uly_status uly_attention_qkv_to_tokens(uly_attention *plan, uly_traffic kind, const void *qkv_heads,
+                                       void *qkv_tokens) {
+  const uly__ulysses *u = &plan->ulysses;
+  return uly__ulysses_to_tokens(u, &u->qkv, plan->mesh->sequence, kind,
+                                uly__dtype_bytes(plan->desc.dtype), qkv_heads, qkv_tokens);
+}
+
+uly_status uly_attention_o_to_heads(uly_attention *plan, uly_traffic kind, const void *o_tokens,
+                                    void *o_heads) {
+  const uly__ulysses *u = &plan->ulysses;
+  return uly__ulysses_to_heads(u, &u->o, plan->mesh->sequence, kind,
+                               uly__dtype_bytes(plan->desc.dtype), o_tokens, o_heads);
+}
+
+uly_status uly_attention_o_to_tokens(uly_attention *plan, uly_traffic kind, const void *o_heads,
+                                     void *o_tokens) {
+  const uly__ulysses *u = &plan->ulysses;
+  return uly__ulysses_to_tokens(u, &u->o, plan->mesh->sequence, kind,
+                                uly__dtype_bytes(plan->desc.dtype), o_heads, o_tokens);
+}
+
+static uly_local_attention local(const uly_attention *plan, const void *qkv_heads, void *o_heads,
+                                 float *lse) {
+  const uly_attention_desc *desc = &plan->desc;
+  const uly_attention_block *own = mine(plan);
+  int group = desc->num_q_heads / desc->num_kv_heads;
+  int64_t q_width = (int64_t)own->q_count * desc->head_dim;
+  int64_t kv_width = (int64_t)own->kv_count * desc->head_dim;
+  return (uly_local_attention){
+      .num_tokens = desc->num_tokens,
+      .num_q_heads = own->q_count,
+      .num_kv_heads = own->kv_count,
+      .head_dim = desc->head_dim,
+      .group_size = group,
+      .group_offset = own->q_begin - own->kv_begin * group,
+      .dtype = desc->dtype,
+      .mask = desc->mask,
+      .scale = desc->scale,
+      .qkv_stride = own->qkv_stride,
+      .o_stride = own->o_stride,
+      .q = qkv_heads,
+      .k = uly__at(qkv_heads, desc->dtype, q_width),
+      .v = uly__at(qkv_heads, desc->dtype, q_width + kv_width),
+      .o = o_heads,
+      .lse = lse,
+  };
+}
+
+uly_status uly_attention_local_forward(uly_attention *plan, const void *qkv_heads, void *o_heads,
+                                       float *lse) {
+  uly_local_attention args = local(plan, qkv_heads, o_heads, lse);
+  const uly_attention_callback *callback = &plan->desc.callback;
+  if (callback->forward) return callback->forward(callback->user, &args);
+  plan->ops->attention_forward(&args);
+  return ULY_OK;
+}
+
+uly_status uly_attention_local_backward(uly_attention *plan, const void *qkv_heads,
+                                        const void *o_heads, const float *lse,
+                                        const void *d_o_heads, void *d_qkv_heads, void *workspace) {
+  uly_local_attention args =
+      local(plan, qkv_heads, (void *)(uintptr_t)o_heads, (float *)(uintptr_t)lse);
+  ptrdiff_t to_k = (const char *)args.k - (const char *)args.q;
+  ptrdiff_t to_v = (const char *)args.v - (const char *)args.q;
+  args.d_o = d_o_heads;
+  args.d_q = d_qkv_heads;
+  args.d_k = (char *)d_qkv_heads + to_k;
+  args.d_v = (char *)d_qkv_heads + to_v;
+  const uly_attention_callback *callback = &plan->desc.callback;
+  if (callback->backward) return callback->backward(callback->user, &args);
+  plan->ops->attention_backward(&args, workspace);
+  return ULY_OK;
+}
+
+/* -------------------------------------------------------------------- simple calls */
+
+static uly_status allocate_simple(uly_attention *plan) {
+  plan->bytes = uly_attention_get_bytes(plan);
+  int64_t total = simple_bytes(plan);
+  char *at = plan->simple = uly__device_alloc(total);
+  if (!at)
+    ULY_FAIL(ULY_ERR_MEMORY, "cannot allocate %lld bytes for the buffers of an attention plan: use "
+             "more ranks or fewer tokens", (long long)total);
+  plan->qkv_tokens = at;
+  plan->qkv_heads = (at += round_up(plan->bytes.qkv_tokens));
+  plan->o_tokens = (at += 2 * round_up(plan->bytes.qkv_heads));
+  plan->o_heads = (at += round_up(plan->bytes.o_tokens));
+  plan->d_o_heads = (at += round_up(plan->bytes.o_heads));
+  plan->lse = (float *)(at += round_up(plan->bytes.o_heads));
+  plan->workspace = at + round_up(plan->bytes.lse);
+  return ULY_OK;
+}
+
+static void *d_qkv_heads(const uly_attention *plan) {
+  return (char *)plan->qkv_heads + round_up(plan->bytes.qkv_heads);
+}
+
+/* Copies columns between rows of different strides, all in elements of the plan's dtype. */
+static void copy_columns(const uly_attention *plan, const void *from, int64_t from_at,
+                         int64_t from_stride, void *to, int64_t to_at, int64_t to_stride,
+                         int64_t columns) {
+  uly_dtype dtype = plan->desc.dtype;
+  int64_t T = plan->ulysses.slices[plan->ulysses.rank].count;
+#pragma omp parallel for schedule(static)
+  for (int64_t t = 0; t < T; t++)
+    memcpy(uly__at(to, dtype, to_at + t * to_stride), uly__at(from, dtype, from_at + t * from_stride),
+           (size_t)(columns * uly__dtype_bytes(dtype)));
+}
+
+/* Between plain q, k, v (or their gradients) and the blocks. Shared key/value heads live in the first
+ * block that holds them. */
+static void copy_qkv(const uly_attention *plan, void *q, void *k, void *v, int into_blocks) {
+  int d = plan->desc.head_dim;
+  int64_t q_row = (int64_t)plan->desc.num_q_heads * d, kv_row = (int64_t)plan->desc.num_kv_heads * d;
+  void *plain[3] = {q, k, v};
+  for (int p = 0; p < plan->ulysses.size; p++) {
+    const uly_attention_block *b = &plan->ulysses.blocks[p];
+    int64_t own_kv = b->kv_count - b->kv_shared;
+    int64_t heads[3] = {b->q_count, own_kv, own_kv};
+    int64_t first[3] = {b->q_begin, b->kv_begin + b->kv_shared, b->kv_begin + b->kv_shared};
+    int64_t column[3] = {0, b->q_count + b->kv_shared, b->q_count + b->kv_count + b->kv_shared};
+    for (int i = 0; i < 3; i++) {
+      int64_t row = i == 0 ? q_row : kv_row, at = b->qkv_offset + column[i] * d;
+      if (into_blocks)
+        copy_columns(plan, plain[i], first[i] * d, row, plan->qkv_tokens, at, b->qkv_stride,
+                     heads[i] * d);
+      else
+        copy_columns(plan, plan->qkv_tokens, at, b->qkv_stride, plain[i], first[i] * d, row,
+                     heads[i] * d);
+    }
+  }
+}
+
+static void copy_o(const uly_attention *plan, void *o, int into_blocks) {
+  int d = plan->desc.head_dim;
+  int64_t row = (int64_t)plan->desc.num_q_heads * d;
+  for (int p = 0; p < plan->ulysses.size; p++) {
+    const uly_attention_block *b = &plan->ulysses.blocks[p];
+    int64_t at = (int64_t)b->q_begin * d;
+    if (into_blocks)
+      copy_columns(plan, o, at, row, plan->o_tokens, b->o_offset, b->o_stride, b->o_stride);
+    else
+      copy_columns(plan, plan->o_tokens, b->o_offset, b->o_stride, o, at, row, b->o_stride);
+  }
+}
+
+static void *writable(const void *x) { return (void *)(uintptr_t)x; }
+
+/* A user's kernel may fail on one rank: then no rank goes on to the next exchange. */
+static uly_status agree_on_callback(const uly_attention *plan, uly_status status) {
+  return plan->desc.callback.forward ? uly__agree(plan->mesh->sequence, status) : status;
+}
+
+uly_status uly_attention_forward(uly_attention *plan, const void *q, const void *k, const void *v,
+                                 void *o) {
+  if (!plan->simple) ULY_TRY(uly__agree(plan->mesh->sequence, allocate_simple(plan)));
+  copy_qkv(plan, writable(q), writable(k), writable(v), 1);
+  uly_attention_share_kv(plan, plan->qkv_tokens);
+  ULY_TRY(uly_attention_qkv_to_heads(plan, ULY_TRAFFIC_ATTENTION_FORWARD, plan->qkv_tokens,
+                                     plan->qkv_heads));
+  ULY_TRY(agree_on_callback(
+      plan, uly_attention_local_forward(plan, plan->qkv_heads, plan->o_heads, plan->lse)));
+  ULY_TRY(uly_attention_o_to_tokens(plan, ULY_TRAFFIC_ATTENTION_FORWARD, plan->o_heads,
+                                    plan->o_tokens));
+  copy_o(plan, o, 0);
+  return ULY_OK;
+}
+
+uly_status uly_attention_backward(uly_attention *plan, const void *d_o, void *d_q, void *d_k,
+                                  void *d_v) {
+  if (!plan->simple) ULY_FAIL(ULY_ERR_CONFIG, "attention backward before any forward");
+  copy_o(plan, writable(d_o), 1);
+  ULY_TRY(uly_attention_o_to_heads(plan, ULY_TRAFFIC_ATTENTION_BACKWARD, plan->o_tokens,
+                                   plan->d_o_heads));
+  ULY_TRY(agree_on_callback(
+      plan, uly_attention_local_backward(plan, plan->qkv_heads, plan->o_heads, plan->lse,
+                                         plan->d_o_heads, d_qkv_heads(plan), plan->workspace)));
+  ULY_TRY(uly_attention_qkv_to_tokens(plan, ULY_TRAFFIC_ATTENTION_BACKWARD, d_qkv_heads(plan),
+                                      plan->qkv_tokens));
+  uly_attention_sum_kv(plan, plan->qkv_tokens);
+  copy_qkv(plan, d_q, d_k, d_v, 0);
+  return ULY_OK;
+}

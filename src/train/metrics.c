@@ -1,0 +1,52 @@
+/* A step as one line of JSON, and the names of what is counted. */
+#include <jansson.h>
+
+#include "base/status.h"
+
+const char *uly_traffic_name(uly_traffic kind) {
+  static const char *names[ULY_NUM_TRAFFIC] = {"attention_forward", "attention_backward",
+                                               "attention_recompute", "gradients", "control"};
+  return (unsigned)kind < ULY_NUM_TRAFFIC ? names[kind] : "unknown";
+}
+
+const char *uly_arena_name(uly_arena arena) {
+  static const char *names[ULY_NUM_ARENAS] = {"parameters", "gradients", "optimizer", "activations",
+                                              "scratch"};
+  return (unsigned)arena < ULY_NUM_ARENAS ? names[arena] : "unknown";
+}
+
+static json_t *traffic_json(const int64_t *bytes) {
+  json_t *json = json_object();
+  for (int i = 0; i < ULY_NUM_TRAFFIC; i++)
+    json_object_set_new(json, uly_traffic_name((uly_traffic)i), json_integer(bytes[i]));
+  return json;
+}
+
+static json_t *arenas_json(const int64_t *bytes) {
+  json_t *json = json_object();
+  for (int i = 0; i < ULY_NUM_ARENAS; i++)
+    json_object_set_new(json, uly_arena_name((uly_arena)i), json_integer(bytes[i]));
+  return json;
+}
+
+uly_status uly_report_write(FILE *file, const uly_step_report *r, const double *eval_loss) {
+  json_t *json = json_object();
+  json_object_set_new(json, "step", json_integer(r->step));
+  json_object_set_new(json, "loss", json_real(r->loss));
+  if (eval_loss) json_object_set_new(json, "eval_loss", json_real(*eval_loss));
+  json_object_set_new(json, "grad_norm", json_real(r->grad_norm));
+  json_object_set_new(json, "lr", json_real(r->lr));
+  json_object_set_new(json, "tokens", json_integer(r->tokens));
+  json_object_set_new(json, "step_s", json_real(r->seconds));
+  json_object_set_new(json, "tokens_per_s", json_real((double)r->tokens / r->seconds));
+  json_object_set_new(json, "flops", json_real(r->flops));
+  json_object_set_new(json, "sent_bytes", traffic_json(r->sent_bytes));
+  json_object_set_new(json, "peak_bytes", json_integer(r->peak_bytes));
+  json_object_set_new(json, "arena_bytes", arenas_json(r->arena_bytes));
+  json_object_set_new(json, "resident_bytes", json_integer(r->resident_bytes));
+  int failed = json_dumpf(json, file, JSON_COMPACT | JSON_PRESERVE_ORDER) != 0;
+  json_decref(json);
+  if (failed || fputc('\n', file) == EOF || fflush(file) != 0)
+    ULY_FAIL(ULY_ERR_IO, "cannot write metrics: is the disk full?");
+  return ULY_OK;
+}

@@ -1,0 +1,295 @@
+/* The attention plan against naive attention in f64 that every rank computes for itself, without
+ * communication, from tensors that are functions of global indices. 100 random cases for each number of
+ * ranks: N, Hq, Hkv, head_dim, dtype, mask, tile, scale; forward and backward. */
+#include <math.h>
+
+#include "base/dtype.h"
+#include "testing.h"
+
+static uly_mesh *mesh;
+static int size, rank;
+
+enum { NUM_CASES = 100 };
+
+/* xorshift64*: the same numbers on every rank. */
+static uint64_t random_state;
+
+static uint64_t next_random(void) {
+  random_state ^= random_state >> 12;
+  random_state ^= random_state << 25;
+  random_state ^= random_state >> 27;
+  return random_state * 2685821657736338717u;
+}
+
+static int pick(int lowest, int largest) {
+  return lowest + (int)(next_random() >> 33) % (largest - lowest + 1);
+}
+
+/* A whole tensor [N, heads, d], in f64 and rounded to the dtype. */
+typedef struct tensor {
+  int64_t rows, width;
+  double *values;
+} tensor;
+
+static tensor make_tensor(int64_t rows, int64_t width) {
+  return (tensor){rows, width, calloc((size_t)(rows * width), sizeof(double))};
+}
+
+static tensor random_tensor(int64_t rows, int64_t width, uly_dtype dtype) {
+  tensor t = make_tensor(rows, width);
+  for (int64_t i = 0; i < rows * width; i++) {
+    float value = (float)((double)(next_random() >> 40) / (1 << 23) - 1.0);
+    t.values[i] = (double)(dtype == ULY_BF16 ? uly__bf16_to_f32(uly__f32_to_bf16(value)) : value);
+  }
+  return t;
+}
+
+/* Rows [begin, begin + count) in the dtype; freed by the caller. */
+static void *slice(const tensor *t, uly_dtype dtype, int64_t begin, int64_t count) {
+  void *x = malloc((size_t)(count * t->width * uly__dtype_bytes(dtype)) + 1);
+  for (int64_t i = 0; i < count * t->width; i++)
+    uly__store(x, dtype, i, (float)t->values[begin * t->width + i]);
+  return x;
+}
+
+static double relative_error(const tensor *t, uly_dtype dtype, int64_t begin, int64_t count,
+                             const void *x) {
+  double error = 0, largest = 1e-30;
+  for (int64_t i = 0; i < t->rows * t->width; i++)
+    if (fabs(t->values[i]) > largest) largest = fabs(t->values[i]);
+  for (int64_t i = 0; i < count * t->width; i++) {
+    double difference = fabs((double)uly__load(x, dtype, i) - t->values[begin * t->width + i]);
+    if (!(difference <= error)) error = difference;
+  }
+  return error / largest;
+}
+
+typedef struct problem {
+  uly_attention_desc desc;
+  double scale;
+  tensor q, k, v, d_o, o, d_q, d_k, d_v;
+} problem;
+
+static double dot(const double *a, const double *b, int d) {
+  double sum = 0;
+  for (int i = 0; i < d; i++) sum += a[i] * b[i];
+  return sum;
+}
+
+/* One head of the reference: o, d_q, d_k, d_v from probabilities of each row. */
+static void solve_head(problem *x, int head, double *p) {
+  int d = x->desc.head_dim, kv = head / (x->desc.num_q_heads / x->desc.num_kv_heads);
+  for (int64_t i = 0; i < x->desc.num_tokens; i++) {
+    int64_t keys = x->desc.mask.kind == ULY_MASK_CAUSAL ? i + 1 : x->desc.num_tokens;
+    const double *q = x->q.values + i * x->q.width + head * d;
+    const double *d_o = x->d_o.values + i * x->q.width + head * d;
+    double *o = x->o.values + i * x->q.width + head * d, sum = 0, largest = -INFINITY;
+    for (int64_t j = 0; j < keys; j++) {
+      p[j] = x->scale * dot(q, x->k.values + j * x->k.width + kv * d, d);
+      if (p[j] > largest) largest = p[j];
+    }
+    for (int64_t j = 0; j < keys; j++) sum += p[j] = exp(p[j] - largest);
+    for (int64_t j = 0; j < keys; j++) {
+      p[j] /= sum;
+      for (int e = 0; e < d; e++) o[e] += p[j] * x->v.values[j * x->k.width + kv * d + e];
+    }
+    double mean = dot(o, d_o, d);
+    for (int64_t j = 0; j < keys; j++) {
+      int64_t at = j * x->k.width + kv * d;
+      double d_s = p[j] * (dot(d_o, x->v.values + at, d) - mean) * x->scale;
+      for (int e = 0; e < d; e++) {
+        x->d_q.values[i * x->q.width + head * d + e] += d_s * x->k.values[at + e];
+        x->d_k.values[at + e] += d_s * q[e];
+        x->d_v.values[at + e] += p[j] * d_o[e];
+      }
+    }
+  }
+}
+
+static problem random_problem(void) {
+  problem x = {0};
+  uly_attention_desc *desc = &x.desc;
+  int group = pick(1, 4);
+  desc->num_tokens = pick(0, 9) == 0 ? pick(1, size) : pick(1, 150);
+  desc->num_kv_heads = pick(1, 5);
+  while (desc->num_kv_heads * group < size) group++;
+  desc->num_q_heads = desc->num_kv_heads * group;
+  desc->head_dim = pick(0, 3) == 0 ? pick(1, 70) : 8 * pick(1, 5);
+  desc->dtype = pick(0, 2) == 0 ? ULY_BF16 : ULY_F32;
+  desc->mask.kind = pick(0, 1) ? ULY_MASK_CAUSAL : ULY_MASK_FULL;
+  desc->token_tile = pick(0, 1) ? 0 : pick(1, 40);
+  desc->scale = pick(0, 1) ? 0.0f : 0.25f;
+  x.scale = desc->scale == 0.0f ? 1.0 / sqrt(desc->head_dim) : (double)desc->scale;
+  int64_t N = desc->num_tokens, q_width = (int64_t)desc->num_q_heads * desc->head_dim;
+  int64_t kv_width = (int64_t)desc->num_kv_heads * desc->head_dim;
+  x.q = random_tensor(N, q_width, desc->dtype);
+  x.k = random_tensor(N, kv_width, desc->dtype);
+  x.v = random_tensor(N, kv_width, desc->dtype);
+  x.d_o = random_tensor(N, q_width, desc->dtype);
+  x.o = make_tensor(N, q_width);
+  x.d_q = make_tensor(N, q_width);
+  x.d_k = make_tensor(N, kv_width);
+  x.d_v = make_tensor(N, kv_width);
+  double *p = malloc((size_t)N * sizeof *p);
+  for (int head = 0; head < desc->num_q_heads; head++) solve_head(&x, head, p);
+  free(p);
+  return x;
+}
+
+static void free_problem(problem *x) {
+  tensor all[] = {x->q, x->k, x->v, x->d_o, x->o, x->d_q, x->d_k, x->d_v};
+  for (int i = 0; i < 8; i++) free(all[i].values);
+}
+
+static void check(const problem *x, const char *name, const tensor *expected, int64_t begin,
+                  int64_t count, const void *got) {
+  /* bf16: the probabilities' factor O and the result are rounded to 8 bits. */
+  double tolerance = x->desc.dtype == ULY_BF16 ? 2e-2 : 1e-5;
+  double error = relative_error(expected, x->desc.dtype, begin, count, got);
+  const uly_attention_desc *d = &x->desc;
+  if (!(error < tolerance))
+    fail_msg("%s differs by %g: N %lld, Hq %d, Hkv %d, d %d, dtype %d, mask %d, tile %lld", name,
+             error, (long long)d->num_tokens, d->num_q_heads, d->num_kv_heads, d->head_dim,
+             (int)d->dtype, (int)d->mask.kind, (long long)d->token_tile);
+}
+
+static void check_plan(const problem *x, uly_attention *plan) {
+  const uly_attention_desc *desc = &x->desc;
+  int64_t begin, count;
+  uly_attention_tokens(plan, &begin, &count);
+  void *q = slice(&x->q, desc->dtype, begin, count), *k = slice(&x->k, desc->dtype, begin, count);
+  void *v = slice(&x->v, desc->dtype, begin, count);
+  void *d_o = slice(&x->d_o, desc->dtype, begin, count);
+  void *o = slice(&x->d_o, desc->dtype, begin, count); /* any values: overwritten */
+  assert_ok(uly_attention_forward(plan, q, k, v, o));
+  check(x, "o", &x->o, begin, count, o);
+  assert_ok(uly_attention_backward(plan, d_o, q, k, v)); /* gradients take the inputs' place */
+  check(x, "d_q", &x->d_q, begin, count, q);
+  check(x, "d_k", &x->d_k, begin, count, k);
+  check(x, "d_v", &x->d_v, begin, count, v);
+  void *all[] = {q, k, v, d_o, o};
+  for (int i = 0; i < 5; i++) free(all[i]);
+}
+
+static void test_random_cases(void **state) {
+  (void)state;
+  random_state = 0x9e3779b97f4a7c15u + (uint64_t)size;
+  for (int i = 0; i < NUM_CASES; i++) {
+    problem x = random_problem();
+    uly_attention *plan;
+    assert_ok(uly_attention_create(mesh, &x.desc, &plan));
+    check_plan(&x, plan);
+    uly_attention_destroy(plan);
+    free_problem(&x);
+  }
+}
+
+/* --- an own kernel between the exchanges */
+
+static int calls;
+
+static const void *at(const uly_local_attention *a, const void *x, int64_t stride, int64_t token,
+                      int head) {
+  return uly__at(x, a->dtype, token * stride + (int64_t)head * a->head_dim);
+}
+
+/* Mean of the values: attention with equal weights. */
+static uly_status mean_forward(void *user, const uly_local_attention *a) {
+  calls++;
+  if (user && *(int *)user == rank) return ULY_ERR_INTERNAL;
+  for (int head = 0; head < a->num_q_heads; head++)
+    for (int e = 0; e < a->head_dim; e++) {
+      float sum = 0;
+      int kv = (head + a->group_offset) / a->group_size;
+      for (int64_t t = 0; t < a->num_tokens; t++)
+        sum += ((const float *)at(a, a->v, a->qkv_stride, t, kv))[e];
+      for (int64_t t = 0; t < a->num_tokens; t++)
+        ((float *)(uintptr_t)at(a, a->o, a->o_stride, t, head))[e] = sum / (float)a->num_tokens;
+    }
+  return ULY_OK;
+}
+
+static uly_status no_backward(void *user, const uly_local_attention *a) {
+  (void)user;
+  (void)a;
+  return ULY_OK;
+}
+
+static void test_callback(void **state) {
+  (void)state;
+  int failing = size - 1;
+  uly_attention_desc desc = {.num_tokens = 21, .num_q_heads = 8, .num_kv_heads = 4, .head_dim = 4,
+                             .callback = {mean_forward, no_backward, NULL}};
+  for (int fails = 0; fails < 2; fails++) {
+    uly_attention *plan;
+    desc.callback.user = fails ? &failing : NULL;
+    assert_ok(uly_attention_create(mesh, &desc, &plan));
+    int64_t begin, count;
+    uly_attention_tokens(plan, &begin, &count);
+    float *q = calloc((size_t)count * 32 + 1, 4), *k = calloc((size_t)count * 16 + 1, 4);
+    float *o = calloc((size_t)count * 32 + 1, 4);
+    for (int64_t t = 0; t < count; t++)
+      for (int i = 0; i < 16; i++) k[t * 16 + i] = (float)((begin + t) * (i + 1));
+    calls = 0;
+    uly_status status = uly_attention_forward(plan, q, k, k, o);
+    assert_int_equal(calls, 1);
+    assert_int_equal(status, fails ? ULY_ERR_INTERNAL : ULY_OK); /* on every rank */
+    for (int64_t i = 0; i < count * 32 && !fails; i++) {
+      int head = (int)(i % 32) / 4, e = (int)(i % 4);
+      assert_float_equal(o[i], 10.0f * (float)(head / 2 * 4 + e + 1), 1e-3f);
+    }
+    free(q);
+    free(k);
+    free(o);
+    uly_attention_destroy(plan);
+  }
+}
+
+static void test_refusals(void **state) {
+  (void)state;
+  uly_attention *plan;
+  uly_attention_desc good = {.num_tokens = 8, .num_q_heads = 8, .num_kv_heads = 4, .head_dim = 8};
+  uly_attention_desc desc = good;
+  desc.num_tokens = 0;
+  assert_fails(uly_attention_create(mesh, &desc, &plan), ULY_ERR_CONFIG, "tokens");
+  desc = good;
+  desc.num_kv_heads = 3;
+  assert_fails(uly_attention_create(mesh, &desc, &plan), ULY_ERR_CONFIG, "multiple");
+  desc = good;
+  desc.head_dim = 257;
+  assert_fails(uly_attention_create(mesh, &desc, &plan), ULY_ERR_CONFIG, "256");
+  desc = good;
+  desc.dtype = (uly_dtype)7;
+  assert_fails(uly_attention_create(mesh, &desc, &plan), ULY_ERR_CONFIG, "dtype");
+  desc = good;
+  desc.mask.kind = (uly_mask_kind)9;
+  assert_fails(uly_attention_create(mesh, &desc, &plan), ULY_ERR_CONFIG, "mask");
+  desc = good;
+  desc.callback.forward = mean_forward;
+  assert_fails(uly_attention_create(mesh, &desc, &plan), ULY_ERR_CONFIG, "both");
+  assert_null(plan);
+  if (size == 1) return;
+  desc = good;
+  desc.num_q_heads = desc.num_kv_heads = size - 1;
+  char works[32];
+  snprintf(works, sizeof works, "1 to %d ranks work", size - 1);
+  assert_fails(uly_attention_create(mesh, &desc, &plan), ULY_ERR_CONFIG, works);
+}
+
+int main(int argc, char **argv) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_random_cases),
+      cmocka_unit_test(test_callback),
+      cmocka_unit_test(test_refusals),
+  };
+  if (uly_init(&argc, &argv) != ULY_OK ||
+      uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh) != ULY_OK)
+    return 1;
+  size = uly_mesh_size(mesh);
+  rank = uly_mesh_rank(mesh);
+  int failed = cmocka_run_group_tests(tests, NULL, NULL);
+  uly_mesh_destroy(mesh);
+  if (failed) uly_abort(1);
+  uly_finalize();
+  return 0;
+}

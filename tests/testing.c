@@ -1,0 +1,29 @@
+/* Helpers of the tests. */
+#include "testing.h"
+
+#include <math.h>
+#include <unistd.h>
+
+void write_scratch_file(char *path, const char *name, const void *bytes, size_t count) {
+  const char *folder = getenv("TMPDIR");
+  snprintf(path, 256, "%s/ulysses-%ld-%s", folder ? folder : "/tmp", (long)getpid(), name);
+  FILE *file = fopen(path, "wb");
+  assert_non_null(file);
+  assert_int_equal(fwrite(bytes, 1, count, file), count);
+  assert_int_equal(fclose(file), 0);
+}
+
+double largest_error(const float *a, const float *b, int64_t count, double floor) {
+  double error = 0, largest = floor;
+  for (int64_t i = 0; i < count; i++) {
+    double difference = fabs((double)a[i] - (double)b[i]);
+    if (!(difference <= error)) error = difference; /* a NaN stays */
+    if (fabs((double)b[i]) > largest) largest = fabs((double)b[i]);
+  }
+  return error / largest;
+}
+
+void test_data_path(char *path, const char *folder, const char *name) {
+  const char *data = getenv("ULY_TEST_DATA");
+  snprintf(path, 512, "%s/%s/%s", data ? data : "tests/data", folder, name);
+}

@@ -1,0 +1,42 @@
+/* What the tests share: cmocka with its headers, scratch folders, comparisons. */
+#ifndef ULY_TESTING_H
+#define ULY_TESTING_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "ulysses.h"
+
+/* Fails with the library's message. */
+#define assert_ok(expr)                                                           \
+  do {                                                                            \
+    uly_status status_ = (expr);                                                  \
+    if (status_ != ULY_OK)                                                        \
+      fail_msg("%s: %s: %s", #expr, uly_status_name(status_), uly_last_error());  \
+  } while (0)
+
+/* The expression fails with this status and a message that contains text. */
+#define assert_fails(expr, status, text)                                                    \
+  do {                                                                                      \
+    assert_int_equal(expr, status);                                                         \
+    if (!strstr(uly_last_error(), text))                                                    \
+      fail_msg("message without \"%s\": %s", text, uly_last_error());                       \
+  } while (0)
+
+/* Writes bytes to a new file of a name of this process's own; path has room for 256 characters. */
+void write_scratch_file(char *path, const char *name, const void *bytes, size_t count);
+
+/* Largest |a - b| over the larger of floor and the largest |b|. */
+double largest_error(const float *a, const float *b, int64_t count, double floor);
+
+/* File of the folder tests/data; path has room for 512 characters. */
+void test_data_path(char *path, const char *folder, const char *name);
+
+#endif

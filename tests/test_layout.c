@@ -1,0 +1,179 @@
+/* Results do not depend on the layout of ranks: the same run on this many ranks and on one (each rank
+ * repeats the run alone, on MPI_COMM_SELF): every loss within 1e-6, every gradient within 1e-5. N, Hq and
+ * Hkv that the ranks do not divide; dp against accumulation; every recompute policy; evaluation. */
+#include <math.h>
+#include <mpi.h>
+#include <omp.h>
+#include <unistd.h>
+
+#include "testing.h"
+#include "train/trainer.h"
+
+static int size;
+static char text_path[256];
+static char config_path[3][256];
+
+static const char *const configs[3] = {
+    /* Hq 9, Hkv 3: no rank count but 3 divides both */
+    "{\"model_type\":\"llama\",\"hidden_size\":36,\"intermediate_size\":50,\"num_hidden_layers\":2,"
+    "\"num_attention_heads\":9,\"num_key_value_heads\":3,\"head_dim\":6,\"vocab_size\":257,"
+    "\"max_position_embeddings\":4096,\"tie_word_embeddings\":false}",
+    /* one key/value head for all ranks, with biases */
+    "{\"model_type\":\"qwen2\",\"hidden_size\":32,\"intermediate_size\":48,\"num_hidden_layers\":2,"
+    "\"num_attention_heads\":8,\"num_key_value_heads\":1,\"vocab_size\":257,"
+    "\"max_position_embeddings\":4096,\"tie_word_embeddings\":true}",
+    "{\"model_type\":\"gpt2\",\"n_embd\":40,\"n_layer\":2,\"n_head\":10,\"n_positions\":512,"
+    "\"vocab_size\":257}",
+};
+
+static uly_trainer *make(uly_mesh *mesh, int which, int64_t N, int64_t accumulate,
+                         uly_recompute recompute) {
+  uly_train_config config = uly_train_config_default();
+  config.model = config_path[which];
+  config.data = text_path;
+  config.eval_data = text_path;
+  config.eval_windows = 3;
+  config.seq_len = N;
+  config.steps = 20;
+  config.warmup = 2;
+  config.accumulate = accumulate;
+  config.recompute = recompute;
+  config.threads = 1;
+  uly_trainer *trainer;
+  assert_ok(uly_trainer_create(mesh, &config, &trainer));
+  return trainer;
+}
+
+static void compare_runs(int which, int64_t N, int dp, uly_recompute recompute) {
+  MPI_Comm self = MPI_COMM_SELF;
+  uly_mesh *many, *one;
+  assert_ok(uly_mesh_create(NULL, (uly_mesh_desc){.dp = dp}, &many));
+  assert_ok(uly_mesh_create(&self, (uly_mesh_desc){0}, &one));
+  uly_trainer *a = make(many, which, N, 1, recompute);
+  uly_trainer *b = make(one, which, N, dp, ULY_RECOMPUTE_NONE);
+  for (int step = 0; step < 5; step++) {
+    uly_step_report ra, rb;
+    assert_ok(uly_trainer_step(a, &ra));
+    assert_ok(uly_trainer_step(b, &rb));
+    if (!(fabs(ra.loss - rb.loss) <= 1e-6 * rb.loss))
+      fail_msg("config %d, N %lld, dp %d, step %d: loss %.9f, alone %.9f", which, (long long)N, dp,
+               step, ra.loss, rb.loss);
+    assert_int_equal(ra.tokens, rb.tokens);
+    assert_true(fabs(ra.flops - rb.flops) <= 1e-12 * rb.flops);
+    const uly__params *params = &a->model->params;
+    for (int i = 0; i < params->num && step == 0; i++) {
+      int64_t at = params->list[i].offset;
+      /* The floor serves GPT-2's key bias, whose gradient is zero but for rounding. */
+      double error = largest_error(a->model->grads + at, b->model->grads + at,
+                                   params->list[i].count, 1e-5);
+      if (!(error <= 1e-5))
+        fail_msg("config %d, N %lld, dp %d: gradient of %s differs by %g", which, (long long)N, dp,
+                 params->list[i].name, error);
+    }
+  }
+  double la, lb;
+  assert_ok(uly_trainer_evaluate(a, &la));
+  assert_ok(uly_trainer_evaluate(b, &lb));
+  assert_true(fabs(la - lb) <= 1e-6 * lb);
+  uly_trainer_destroy(a);
+  uly_trainer_destroy(b);
+  uly_mesh_destroy(many);
+  uly_mesh_destroy(one);
+}
+
+static void test_sequence_parallel(void **state) {
+  (void)state;
+  int64_t lengths[] = {203, 64, 13};
+  for (int which = 0; which < 3; which++)
+    for (int i = 0; i < 3; i++)
+      compare_runs(which, lengths[i], 1, (uly_recompute)((which + i) % 3));
+}
+
+static void test_data_and_sequence_parallel(void **state) {
+  (void)state;
+  if (size % 2) return;
+  for (int which = 0; which < 3; which++) compare_runs(which, 101, 2, ULY_RECOMPUTE_FULL);
+  compare_runs(0, 50, size, ULY_RECOMPUTE_NONE);
+}
+
+/* The same bits for any number of threads. */
+static void test_threads(void **state) {
+  (void)state;
+  MPI_Comm self = MPI_COMM_SELF;
+  uly_mesh *mesh;
+  assert_ok(uly_mesh_create(&self, (uly_mesh_desc){0}, &mesh));
+  uly_step_report r1, r3;
+  uly_trainer *one = make(mesh, 0, 300, 1, ULY_RECOMPUTE_FULL);
+  assert_ok(uly_trainer_step(one, &r1));
+  uly_trainer *three = make(mesh, 0, 300, 1, ULY_RECOMPUTE_FULL);
+  omp_set_num_threads(3);
+  assert_ok(uly_trainer_step(three, &r3));
+  omp_set_num_threads(1);
+  assert_true(r1.loss == r3.loss && r1.grad_norm == r3.grad_norm);
+  assert_memory_equal(one->master, three->master, (size_t)one->model->params.count * 4);
+  uly_trainer_destroy(one);
+  uly_trainer_destroy(three);
+  uly_mesh_destroy(mesh);
+}
+
+/* Ignored labels: the loss is divided by the count of valid ones over all ranks, and slices without any
+ * give neither NaN nor gradient. */
+static void test_ignored_labels(void **state) {
+  (void)state;
+  MPI_Comm self = MPI_COMM_SELF;
+  uly_mesh *many, *one;
+  assert_ok(uly_mesh_create(NULL, (uly_mesh_desc){0}, &many));
+  assert_ok(uly_mesh_create(&self, (uly_mesh_desc){0}, &one));
+  enum { N = 96, VALID = 5 };
+  double losses[2];
+  float *grads[2];
+  uly_trainer *trainers[2] = {make(many, 0, N, 1, ULY_RECOMPUTE_FULL),
+                              make(one, 0, N, 1, ULY_RECOMPUTE_FULL)};
+  for (int i = 0; i < 2; i++) {
+    uly__model *model = trainers[i]->model;
+    int32_t tokens[N], labels[N];
+    for (int64_t t = 0; t < model->num_tokens; t++) {
+      int64_t at = model->token_begin + t;
+      tokens[t] = (int32_t)(at * 7 % 257);
+      labels[t] = at < VALID ? (int32_t)(at * 11 % 257) : -1; /* all on the first rank */
+    }
+    memset(model->grads, 0, (size_t)model->params.count * 4);
+    losses[i] = uly__model_train(model, tokens, labels, 1.0f / VALID);
+    assert_ok(model->failure);
+    uly__comm *world = trainers[i]->mesh->world;
+    assert_ok(uly__sum_f64(world, ULY_TRAFFIC_CONTROL, &losses[i], 1));
+    assert_ok(uly__sum_f32(world, ULY_TRAFFIC_GRADIENTS, model->grads, model->params.count,
+                           trainers[i]->sum_workspace, trainers[i]->sum_workspace_count));
+    grads[i] = model->grads;
+  }
+  assert_true(isfinite(losses[0]) && fabs(losses[0] - losses[1]) <= 1e-6 * losses[1]);
+  assert_true(largest_error(grads[0], grads[1], trainers[0]->model->params.count, 1e-6) <= 1e-5);
+  for (int i = 0; i < 2; i++) uly_trainer_destroy(trainers[i]);
+  uly_mesh_destroy(many);
+  uly_mesh_destroy(one);
+}
+
+int main(int argc, char **argv) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_sequence_parallel),
+      cmocka_unit_test(test_data_and_sequence_parallel),
+      cmocka_unit_test(test_threads),
+      cmocka_unit_test(test_ignored_labels),
+  };
+  if (uly_init(&argc, &argv) != ULY_OK) return 1;
+  size = uly_world_size();
+  char text[3000];
+  for (int i = 0; i < (int)sizeof text; i++) text[i] = (char)(32 + (i * i / 7 + i / 3) % 90);
+  write_scratch_file(text_path, "layout.txt", text, sizeof text);
+  for (int i = 0; i < 3; i++) {
+    char name[32];
+    snprintf(name, sizeof name, "layout-%d.json", i);
+    write_scratch_file(config_path[i], name, configs[i], strlen(configs[i]));
+  }
+  int failed = cmocka_run_group_tests(tests, NULL, NULL);
+  unlink(text_path);
+  for (int i = 0; i < 3; i++) unlink(config_path[i]);
+  if (failed) uly_abort(1);
+  uly_finalize();
+  return 0;
+}

@@ -1,0 +1,382 @@
+/* Every kernel table that this CPU runs (base, avx2, avx512) against the reference table, in both storage
+ * types, at odd sizes and strides; and the reference against formulas written here. */
+#include <math.h>
+#include <omp.h>
+
+#include "ops/ops.h"
+#include "ops/vector_math.h"
+#include "testing.h"
+
+static uly__ops reference;
+static uly__ops tables[3];
+static const char *names[3];
+static int num_tables;
+
+/* Deterministic values in (-1, 1), rounded to the dtype; freed by the caller. */
+static void *values(int64_t count, uly_dtype dtype, uint32_t seed) {
+  void *x = malloc((size_t)(count * uly__dtype_bytes(dtype)) + 1);
+  for (int64_t i = 0; i < count; i++) {
+    seed = seed * 1664525u + 1013904223u;
+    uly__store(x, dtype, i, (float)(seed >> 8) / (1 << 23) - 1.0f);
+  }
+  return x;
+}
+
+static void *copy(const void *x, int64_t count, uly_dtype dtype) {
+  size_t bytes = (size_t)(count * uly__dtype_bytes(dtype));
+  return memcpy(malloc(bytes + 1), x, bytes);
+}
+
+/* In bf16 a rounding may fall the other way: one unit of 8 bits. */
+static void same(const char *what, const char *table, const void *a, const void *b, int64_t count,
+                 uly_dtype dtype) {
+  double tolerance = dtype == ULY_BF16 ? 0x1p-7 : 1e-5, largest = 1e-3, error = 0;
+  for (int64_t i = 0; i < count; i++) {
+    double x = (double)uly__load(a, dtype, i), y = (double)uly__load(b, dtype, i);
+    if (fabs(y) > largest) largest = fabs(y);
+    if (!(fabs(x - y) <= error)) error = fabs(x - y);
+  }
+  if (!(error <= tolerance * largest))
+    fail_msg("%s, %s, dtype %d: differs by %g of %g", what, table, (int)dtype, error, largest);
+}
+
+/* Calls check(table, dtype) for all tables and dtypes. */
+static void for_tables(void (*check)(const uly__ops *, const char *, uly_dtype)) {
+  for (int i = 0; i < num_tables; i++)
+    for (int dtype = 0; dtype < 2; dtype++) check(&tables[i], names[i], (uly_dtype)dtype);
+}
+
+static void check_matmul(const uly__ops *ops, const char *name, uly_dtype dtype) {
+  int64_t sizes[][3] = {{1, 1, 1}, {3, 5, 7}, {70, 33, 65}, {257, 520, 19}, {300, 10, 40}, {0, 4, 4}};
+  for (int s = 0; s < 6; s++)
+    for (int flags = 0; flags < 16; flags++) {
+      int64_t m = sizes[s][0], n = sizes[s][1], k = sizes[s][2], pad = 3;
+      uly__matmul x = {.m = m, .n = n, .k = k, .trans_a = flags & 1, .trans_b = flags & 2,
+                       .accumulate = flags & 4, .dtype = dtype,
+                       .c_dtype = flags & 8 ? ULY_F32 : dtype};
+      x.lda = (x.trans_a ? m : k) + pad;
+      x.ldb = (x.trans_b ? k : n) + pad;
+      x.ldc = n + pad;
+      void *a = values(x.lda * (x.trans_a ? k : m), dtype, 1);
+      void *b = values(x.ldb * (x.trans_b ? n : k), dtype, 2);
+      void *c = values(x.ldc * m, x.c_dtype, 3), *expected = copy(c, x.ldc * m, x.c_dtype);
+      x.a = a, x.b = b, x.c = c;
+      assert_ok(ops->matmul(&x));
+      x.c = expected;
+      assert_ok(reference.matmul(&x));
+      same("matmul", name, c, expected, x.ldc * m, x.c_dtype); /* the padding too: untouched */
+      free(a), free(b), free(c), free(expected);
+    }
+}
+
+static void test_matmul(void **state) {
+  (void)state;
+  /* The reference itself: [[1, 2], [3, 4]] [[5, 6], [7, 8]] */
+  float a[] = {1, 2, 3, 4}, b[] = {5, 6, 7, 8}, c[4];
+  uly__matmul x = {.m = 2, .n = 2, .k = 2, .a = a, .b = b, .c = c, .lda = 2, .ldb = 2, .ldc = 2};
+  assert_ok(reference.matmul(&x));
+  float expected[] = {19, 22, 43, 50};
+  assert_memory_equal(c, expected, sizeof c);
+  x.trans_a = true;
+  assert_ok(reference.matmul(&x));
+  float transposed[] = {26, 30, 38, 44};
+  assert_memory_equal(c, transposed, sizeof c);
+  for_tables(check_matmul);
+}
+
+static void check_norm(const uly__ops *ops, const char *name, uly_dtype dtype) {
+  int64_t rows = 150, cols = 301, n = rows * cols;
+  void *x = values(n, dtype, 1), *gamma = values(cols, dtype, 2), *beta = values(cols, dtype, 3);
+  float *d_y = values(n, ULY_F32, 4);
+  for (int kind = 0; kind < 2; kind++) {
+    const void *b = kind == ULY_NORM_LAYER ? beta : NULL;
+    void *y1 = copy(x, n, dtype), *y2 = copy(x, n, dtype);
+    ops->norm_forward((uly__norm)kind, rows, cols, 1e-5f, dtype, x, gamma, b, y1);
+    reference.norm_forward((uly__norm)kind, rows, cols, 1e-5f, dtype, x, gamma, b, y2);
+    same("norm_forward", name, y1, y2, n, dtype);
+    float *d1 = values(2 * cols, ULY_F32, 5), *d2 = values(2 * cols, ULY_F32, 5);
+    float *bias1 = b ? d1 + cols : NULL, *bias2 = b ? d2 + cols : NULL;
+    ops->norm_backward((uly__norm)kind, rows, cols, 1e-5f, dtype, x, gamma, d_y, y1, d1, bias1);
+    memcpy(y2, x, (size_t)(n * uly__dtype_bytes(dtype)));
+    ops->norm_forward((uly__norm)kind, rows, cols, 1e-5f, dtype, x, gamma, b, y2);
+    reference.norm_backward((uly__norm)kind, rows, cols, 1e-5f, dtype, x, gamma, d_y, y2, d2, bias2);
+    same("norm_backward", name, y1, y2, n, dtype);
+    same("norm_backward weights", name, d1, d2, 2 * cols, ULY_F32);
+    free(y1), free(y2), free(d1), free(d2);
+  }
+  free(x), free(gamma), free(beta), free(d_y);
+}
+
+static void test_norm(void **state) {
+  (void)state;
+  float x[] = {1, 2, 3, 6}, gamma[] = {1, 1, 2, 1}, y[4];
+  reference.norm_forward(ULY_NORM_RMS, 1, 4, 0.0f, ULY_F32, x, gamma, NULL, y);
+  for (int i = 0; i < 4; i++)
+    assert_float_equal(y[i], x[i] / sqrtf(12.5f) * gamma[i], 1e-6f);
+  reference.norm_forward(ULY_NORM_LAYER, 1, 4, 0.0f, ULY_F32, x, gamma, x, y);
+  for (int i = 0; i < 4; i++)
+    assert_float_equal(y[i], (x[i] - 3) / sqrtf(3.5f) * gamma[i] + x[i], 1e-6f);
+  for_tables(check_norm);
+}
+
+static void check_rows(const uly__ops *ops, const char *name, uly_dtype dtype) {
+  int64_t rows = 45, cols = 270, ld = cols + 7, n = rows * ld;
+  void *x1 = values(n, dtype, 1), *x2 = values(n, dtype, 1), *bias = values(cols, dtype, 2);
+  float *sum = values(rows * cols, ULY_F32, 3);
+  ops->add_bias(rows, cols, ld, dtype, x1, bias);
+  reference.add_bias(rows, cols, ld, dtype, x2, bias);
+  same("add_bias", name, x1, x2, n, dtype);
+  float *d1 = values(cols, ULY_F32, 4), *d2 = values(cols, ULY_F32, 4);
+  ops->bias_backward(rows, cols, ld, dtype, x1, d1);
+  reference.bias_backward(rows, cols, ld, dtype, x2, d2);
+  same("bias_backward", name, d1, d2, cols, ULY_F32);
+  ops->residual(rows, cols, dtype, x1, sum, bias, x1);
+  reference.residual(rows, cols, dtype, x2, sum, bias, x2);
+  same("residual", name, x1, x2, rows * cols, dtype);
+  float *table = malloc(45 * 30 * sizeof *table);
+  uly__rope_table(1000000, rows, 30, 10000.0, table);
+  ops->rope(rows, 9, 30, ld, dtype, table, 1.0f, x1);
+  reference.rope(rows, 9, 30, ld, dtype, table, 1.0f, x2);
+  same("rope", name, x1, x2, n, dtype);
+  ops->rope(rows, 9, 30, ld, dtype, table, -1.0f, x1);
+  reference.rope(rows, 9, 30, ld, dtype, table, -1.0f, x2);
+  same("rope back", name, x1, x2, n, dtype);
+  free(x1), free(x2), free(bias), free(sum), free(d1), free(d2), free(table);
+}
+
+static void test_rows(void **state) {
+  (void)state;
+  /* Position 1 turns the pair (x0, x1) of a head of 2 by one radian. */
+  float x[] = {1, 0}, table[2];
+  uly__rope_table(1, 1, 2, 10000.0, table);
+  reference.rope(1, 1, 2, 2, ULY_F32, table, 1.0f, x);
+  assert_float_equal(x[0], cos(1.0), 1e-6f);
+  assert_float_equal(x[1], sin(1.0), 1e-6f);
+  uly__rope_table(123456789, 1, 2, 10000.0, table); /* f32 angles would be off by radians */
+  assert_float_equal(table[0], cos(123456789.0), 1e-6f);
+  for_tables(check_rows);
+}
+
+static void check_activations(const uly__ops *ops, const char *name, uly_dtype dtype) {
+  enum { N = 1031 };
+  void *gate = values(N, dtype, 1), *up = values(N, dtype, 2), *d = values(N, dtype, 3);
+  for (int64_t i = 0; i < N; i++) uly__store(gate, dtype, i, 9 * uly__load(gate, dtype, i));
+  void *a[3], *b[3];
+  for (int i = 0; i < 3; i++) a[i] = copy(d, N, dtype), b[i] = copy(d, N, dtype);
+  ops->swiglu_forward(N, dtype, gate, up, a[0]);
+  reference.swiglu_forward(N, dtype, gate, up, b[0]);
+  ops->swiglu_backward(N, dtype, gate, up, a[1], a[1], a[2]); /* d_gate in the place of d_act */
+  reference.swiglu_backward(N, dtype, gate, up, b[1], b[1], b[2]);
+  for (int i = 0; i < 3; i++) same("swiglu", name, a[i], b[i], N, dtype);
+  ops->gelu_forward(N, dtype, gate, a[0]);
+  reference.gelu_forward(N, dtype, gate, b[0]);
+  same("gelu", name, a[0], b[0], N, dtype);
+  ops->gelu_backward(N, dtype, gate, d, a[0]);
+  reference.gelu_backward(N, dtype, gate, d, b[0]);
+  same("gelu_backward", name, a[0], b[0], N, dtype);
+  for (int i = 0; i < 3; i++) free(a[i]), free(b[i]);
+  free(gate), free(up), free(d);
+}
+
+static void test_activations(void **state) {
+  (void)state;
+  for (double x = -90; x < 88; x += 0.37)
+    if (x > -87) assert_true(fabs((double)uly__exp((float)x) / exp((double)(float)x) - 1) < 3e-7);
+  assert_true(uly__exp(-1e30f) == 0.0f && uly__exp(-INFINITY) == 0.0f && uly__exp(0.0f) == 1.0f);
+  for (double x = -12; x < 12; x += 0.31) {
+    float in = (float)x, one = 1, out, d_x, d_up;
+    double s = 1 / (1 + exp(-(double)in)), t = tanh(0.7978845608 * (in + 0.044715 * pow(in, 3)));
+    reference.swiglu_forward(1, ULY_F32, &in, &one, &out);
+    assert_float_equal(out, in * s, 1e-5f);
+    reference.swiglu_backward(1, ULY_F32, &in, &one, &one, &d_x, &d_up);
+    assert_float_equal(d_x, s + in * s * (1 - s), 1e-5f);
+    assert_float_equal(d_up, in * s, 1e-5f);
+    reference.gelu_forward(1, ULY_F32, &in, &out);
+    assert_float_equal(out, 0.5 * in * (1 + t), 1e-5f);
+    reference.gelu_backward(1, ULY_F32, &in, &one, &d_x);
+    double inner = 0.7978845608 * (1 + 3 * 0.044715 * in * in);
+    assert_float_equal(d_x, 0.5 * (1 + t) + 0.5 * in * (1 - t * t) * inner, 1e-5f);
+  }
+  for_tables(check_activations);
+}
+
+static void check_embedding(const uly__ops *ops, const char *name, uly_dtype dtype) {
+  enum { ROWS = 37, COLS = 100, V = 11 };
+  int32_t tokens[ROWS];
+  for (int r = 0; r < ROWS; r++) tokens[r] = r * r % V; /* repeats: gradients add up */
+  void *table = values(V * COLS, dtype, 1), *positions = values(ROWS * COLS, dtype, 2);
+  void *y1 = values(ROWS * COLS, dtype, 3), *y2 = values(ROWS * COLS, dtype, 3);
+  ops->embedding_forward(ROWS, COLS, dtype, table, positions, tokens, y1);
+  reference.embedding_forward(ROWS, COLS, dtype, table, positions, tokens, y2);
+  same("embedding", name, y1, y2, ROWS * COLS, dtype);
+  for (int i = 0; i < COLS; i++)
+    assert_float_equal(uly__load(y2, dtype, 5 * COLS + i),
+                       uly__load(table, dtype, 25 % V * COLS + i) +
+                           uly__load(positions, dtype, 5 * COLS + i), 0.02f);
+  float *d1 = calloc(V * COLS, 4), *d2 = calloc(V * COLS, 4), *p = calloc(ROWS * COLS, 4);
+  ops->embedding_backward(ROWS, COLS, dtype, tokens, y1, d1, p);
+  for (int r = 0; r < ROWS; r++)
+    for (int i = 0; i < COLS; i++) d2[tokens[r] * COLS + i] += uly__load(y1, dtype, r * COLS + i);
+  same("embedding_backward", name, d1, d2, V * COLS, ULY_F32);
+  assert_float_equal(p[5], uly__load(y1, dtype, 5), 0);
+  free(table), free(positions), free(y1), free(y2), free(d1), free(d2), free(p);
+}
+
+static void test_embedding(void **state) {
+  (void)state;
+  for_tables(check_embedding);
+}
+
+static void check_loss(const uly__ops *ops, const char *name, uly_dtype dtype) {
+  enum { ROWS = 7, V = 600 };
+  float *logits = values(ROWS * V, ULY_F32, 1);
+  int32_t labels[ROWS] = {3, 599, -1, 0, 255, 256, -100};
+  for (int i = 0; i < V; i++) logits[i] = i == 3 ? 500.0f : -500.0f; /* softmax then log: -inf */
+  double l1[ROWS], l2[ROWS];
+  void *d1 = values(ROWS * V, dtype, 2), *d2 = values(ROWS * V, dtype, 2);
+  ops->cross_entropy(ROWS, V, logits, labels, 0.5f, l1, dtype, d1);
+  for (int r = 0; r < ROWS; r++) { /* in f64, here */
+    double largest = -INFINITY, sum = 0;
+    for (int i = 0; i < V; i++) largest = fmax(largest, (double)logits[r * V + i]);
+    for (int i = 0; i < V; i++) sum += exp((double)logits[r * V + i] - largest);
+    l2[r] = labels[r] < 0 ? 0 : log(sum) + largest - (double)logits[r * V + labels[r]];
+    for (int i = 0; i < V; i++) {
+      double p = exp((double)logits[r * V + i] - largest) / sum - (i == labels[r]);
+      uly__store(d2, dtype, r * V + i, (float)(labels[r] < 0 ? 0 : 0.5 * p));
+    }
+    assert_true(fabs(l1[r] - l2[r]) <= 1e-6 * fmax(1.0, l2[r]));
+  }
+  same("cross_entropy", name, d1, d2, ROWS * V, dtype);
+  if (dtype == ULY_F32) { /* in place */
+    ops->cross_entropy(ROWS, V, logits, labels, 0.5f, l1, dtype, logits);
+    assert_memory_equal(logits, d1, ROWS * V * 4);
+  }
+  free(logits), free(d1), free(d2);
+}
+
+static void test_loss(void **state) {
+  (void)state;
+  for_tables(check_loss);
+}
+
+static void test_optimizer(void **state) {
+  (void)state;
+  enum { N = 1000 };
+  for (int i = 0; i < num_tables; i++) {
+    float *p = values(N, ULY_F32, 1), *m = values(N, ULY_F32, 2), *v = calloc(N, 4);
+    float *g = values(N, ULY_F32, 3), *p0 = values(N, ULY_F32, 1), *m0 = values(N, ULY_F32, 2);
+    uint16_t rounded[N];
+    uly__adamw args = {.lr = 0.01, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.1,
+                       .grad_scale = 0.5, .step = 3, .param = p, .m = m, .v = v, .grad = g,
+                       .copy_bf16 = rounded};
+    tables[i].adamw(N, &args);
+    double squares = 0;
+    for (int j = 0; j < N; j++) {
+      double grad = 0.5 * (double)g[j], mj = 0.9 * (double)m0[j] + 0.1 * grad;
+      double vj = 0.05 * grad * grad;
+      double step = mj / (1 - 0.9 * 0.9 * 0.9) / (sqrt(vj / (1 - 0.95 * 0.95 * 0.95)) + 1e-8);
+      double expected = (double)p0[j] * (1 - 0.01 * 0.1) - 0.01 * step;
+      assert_true(fabs((double)p[j] - expected) <= 2e-6 * fmax(1.0, fabs(step)));
+      assert_int_equal(rounded[j], uly__f32_to_bf16(p[j]));
+      squares += (double)g[j] * (double)g[j];
+    }
+    assert_true(fabs(tables[i].sum_squares(N, g) / squares - 1) < 1e-12);
+    free(p), free(m), free(v), free(g), free(p0), free(m0);
+  }
+}
+
+static uly_local_attention attention_case(uly_dtype dtype, int64_t N, int d, uly_mask_kind mask) {
+  /* Ragged: my 5 query heads begin in the middle of a group of 3. */
+  uly_local_attention a = {.num_tokens = N, .num_q_heads = 5, .num_kv_heads = 2, .head_dim = d,
+                           .group_size = 3, .group_offset = 1, .dtype = dtype, .mask = {mask},
+                           .scale = 0.3f, .qkv_stride = 9 * d + 3, .o_stride = 5 * d + 1};
+  char *qkv = values(N * a.qkv_stride, dtype, 1);
+  a.q = qkv;
+  a.k = qkv + 5 * d * uly__dtype_bytes(dtype);
+  a.v = qkv + 7 * d * uly__dtype_bytes(dtype);
+  a.d_o = values(N * a.o_stride, dtype, 2);
+  return a;
+}
+
+static void run_attention(const uly__ops *ops, uly_local_attention a, void *o, char *d_qkv,
+                          float *lse) {
+  int64_t bytes = uly__dtype_bytes(a.dtype);
+  float *delta = malloc((size_t)(a.num_tokens * a.num_q_heads) * 4);
+  a.o = o;
+  a.lse = lse;
+  ops->attention_forward(&a);
+  a.d_q = d_qkv;
+  a.d_k = d_qkv + 5 * a.head_dim * bytes;
+  a.d_v = d_qkv + 7 * a.head_dim * bytes;
+  ops->attention_backward(&a, delta);
+  free(delta);
+}
+
+static void check_attention(const uly__ops *ops, const char *name, uly_dtype dtype) {
+  int64_t lengths[] = {1, 63, 64, 65, 200};
+  int dims[] = {1, 8, 33, 64, 256};
+  for (int i = 0; i < 5; i++)
+    for (int mask = 0; mask < 2; mask++) {
+      int64_t N = lengths[i];
+      uly_local_attention a = attention_case(dtype, N, dims[(i + mask) % 5], (uly_mask_kind)mask);
+      int64_t n_qkv = N * a.qkv_stride, n_o = N * a.o_stride;
+      void *o1 = values(n_o, dtype, 3), *o2 = values(n_o, dtype, 3);
+      char *d1 = values(n_qkv, dtype, 4), *d2 = values(n_qkv, dtype, 4);
+      float *lse1 = calloc((size_t)N * 5, 4), *lse2 = calloc((size_t)N * 5, 4);
+      run_attention(ops, a, o1, d1, lse1);
+      run_attention(&reference, a, o2, d2, lse2);
+      same("attention o", name, o1, o2, n_o, dtype); /* the padding too: untouched */
+      same("attention lse", name, lse1, lse2, N * 5, ULY_F32);
+      same("attention d_qkv", name, d1, d2, n_qkv, dtype);
+      free(o1), free(o2), free(d1), free(d2), free(lse1), free(lse2);
+      free((void *)(uintptr_t)a.q), free((void *)(uintptr_t)a.d_o);
+    }
+}
+
+static void test_attention(void **state) {
+  (void)state;
+  for_tables(check_attention);
+}
+
+/* Scores of a thousand overflow an exponential that is not shifted by the maximum. */
+static void test_large_scores(void **state) {
+  (void)state;
+  for (int i = 0; i < num_tables; i++) {
+    uly_local_attention a = attention_case(ULY_F32, 100, 16, ULY_MASK_CAUSAL);
+    a.scale = 1e4f;
+    float o[100 * 81], lse[500];
+    char *d_qkv = calloc(100 * (size_t)a.qkv_stride, 4);
+    memset(o, 0, sizeof o);
+    run_attention(&tables[i], a, o, d_qkv, lse);
+    for (int j = 0; j < 100 * 81; j++) assert_true(isfinite(o[j]));
+    for (int64_t j = 0; j < 100 * a.qkv_stride; j++) assert_true(isfinite(((float *)d_qkv)[j]));
+    free(d_qkv), free((void *)(uintptr_t)a.q), free((void *)(uintptr_t)a.d_o);
+  }
+}
+
+static void test_bf16(void **state) {
+  (void)state;
+  assert_int_equal(uly__f32_to_bf16(1.0f), 0x3f80);
+  assert_int_equal(uly__f32_to_bf16(1.0f + 0x1p-8f), 0x3f80);          /* a tie: to even */
+  assert_int_equal(uly__f32_to_bf16(1.0f + 0x1p-7f + 0x1p-8f), 0x3f82); /* a tie: to even */
+  assert_int_equal(uly__f32_to_bf16(1.0f + 0x1.02p-8f), 0x3f81);
+  assert_int_equal(uly__f32_to_bf16(3.4e38f), 0x7f80);
+  assert_true(isnan(uly__bf16_to_f32(uly__f32_to_bf16(NAN))));
+  assert_true(isinf(uly__bf16_to_f32(uly__f32_to_bf16(-INFINITY))));
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_bf16),       cmocka_unit_test(test_matmul),
+      cmocka_unit_test(test_norm),       cmocka_unit_test(test_rows),
+      cmocka_unit_test(test_activations), cmocka_unit_test(test_embedding),
+      cmocka_unit_test(test_loss),       cmocka_unit_test(test_optimizer),
+      cmocka_unit_test(test_attention),  cmocka_unit_test(test_large_scores),
+  };
+  static const char *const all[] = {"base", "avx2", "avx512"};
+  omp_set_num_threads(3);
+  if (!uly__ops_named("reference", &reference)) return 1;
+  for (int i = 0; i < 3; i++)
+    if (uly__ops_named(all[i], &tables[num_tables])) names[num_tables++] = all[i];
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,375 @@
+/* Options of the command line: defaults, both forms of flags, YAML files and who overrides whom,
+ * every class of error with its status and message, and --print-config read back. */
+#include <unistd.h>
+
+#include "../cli/options.h"
+#include "testing.h"
+
+#define NUM_ARGS(...) ((int)(sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *)))
+
+/* Parses the flags given after the command into a fresh o. */
+#define PARSE(o, cmd, ...) \
+  parse(o, cmd, NUM_ARGS(__VA_ARGS__), (char *const[]){__VA_ARGS__})
+
+static uly_status parse(options *o, command cmd, int argc, char *const *argv) {
+  assert_int_equal(options_init(o), ULY_OK);
+  return options_parse(o, cmd, argc, argv);
+}
+
+static void expect_ok(const options *o, uly_status status) {
+  if (status != ULY_OK) fail_msg("%s: %s", uly_status_name(status), o->error);
+}
+
+/* The status and every one of the texts, the last of which is NULL. */
+static void expect_failure(options *o, uly_status got, uly_status want, ...) {
+  assert_int_equal(got, want);
+  va_list texts;
+  va_start(texts, want);
+  for (const char *text; (text = va_arg(texts, const char *));) {
+    if (!strstr(o->error, text)) fail_msg("message without \"%s\": %s", text, o->error);
+  }
+  va_end(texts);
+  options_free(o);
+}
+
+#define EXPECT_USAGE_ERROR(cmd, args, ...)                                                         \
+  do {                                                                                             \
+    options failing;                                                                               \
+    uly_status got_ = parse(&failing, cmd, NUM_ARGS args, (char *const[]) BRACED args);            \
+    expect_failure(&failing, got_, ULY_ERR_CONFIG, __VA_ARGS__, NULL);                             \
+  } while (0)
+#define BRACED(...) {__VA_ARGS__}
+
+static char yaml_path[256];
+
+static void write_yaml(const char *text) {
+  write_scratch_file(yaml_path, "options.yaml", text, strlen(text));
+}
+
+static int remove_yaml(void **state) {
+  (void)state;
+  if (yaml_path[0]) unlink(yaml_path);
+  yaml_path[0] = '\0';
+  return 0;
+}
+
+static void assert_same_text(const char *a, const char *b) {
+  assert_true(!a == !b);
+  if (a) assert_string_equal(a, b);
+}
+
+static void test_defaults(void **state) {
+  (void)state;
+  options o;
+  uly_train_config c = uly_train_config_default();
+  assert_int_equal(options_init(&o), ULY_OK);
+  assert_same_text(o.config.model, c.model);
+  assert_same_text(o.config.data, c.data);
+  assert_same_text(o.config.eval_data, c.eval_data);
+  assert_int_equal(o.config.seq_len, c.seq_len);
+  assert_int_equal(o.config.steps, c.steps);
+  assert_int_equal(o.config.accumulate, c.accumulate);
+  assert_int_equal(o.config.eval_windows, c.eval_windows);
+  assert_int_equal(o.config.seed, c.seed);
+  assert_int_equal(o.config.dtype, c.dtype);
+  assert_int_equal(o.config.recompute, c.recompute);
+  assert_int_equal(o.config.schedule, c.schedule);
+  assert_true(o.config.lr == c.lr && o.config.min_lr_ratio == c.min_lr_ratio);
+  assert_int_equal(o.config.warmup, c.warmup);
+  assert_true(o.config.beta1 == c.beta1 && o.config.beta2 == c.beta2 && o.config.eps == c.eps);
+  assert_true(o.config.weight_decay == c.weight_decay && o.config.clip == c.clip);
+  assert_int_equal(o.config.threads, c.threads);
+  assert_int_equal(o.dp, 1);
+  assert_int_equal(o.sp, 0);
+  assert_int_equal(o.log_every, 1);
+  assert_int_equal(o.eval_every, 0);
+  assert_int_equal(o.save_every, 0);
+  options_free(&o);
+}
+
+/* Every default is a value that its own row accepts. */
+static void test_defaults_are_allowed(void **state) {
+  (void)state;
+  options o;
+  assert_int_equal(options_init(&o), ULY_OK);
+  for (enum option_id id = 0; id < NUM_RUN_OPTIONS; id++) {
+    char buffer[OPTION_BUFFER];
+    const char *value = options_get(&o, id, buffer);
+    if (!value) continue;
+    char *copy = strdup(value);
+    expect_ok(&o, options_set(&o, id, option_table[id].key, copy));
+    assert_string_equal(options_get(&o, id, buffer), copy);
+    free(copy);
+  }
+  options_free(&o);
+}
+
+static void test_flags(void **state) {
+  (void)state;
+  options o;
+  expect_ok(&o, PARSE(&o, TRAIN, "--data", "a b", "--eval-data=c=d", "--seq-len", "128k",
+                      "--steps=2M", "--seed", "18446744073709551615", "--lr", "2.5e-4",
+                      "--min-lr-ratio=0", "--schedule", "constant", "--dtype=bf16", "--recompute",
+                      "none", "--sp", "4", "--dp=2", "--threads", "3", "--beta1", "0", "--out=o",
+                      "--save-every", "5", "--resume", "auto", "--metrics=m", "--eval-every", "7",
+                      "--log-every", "1k", "--clip=0.5", "--model", "x", "--model", "y"));
+  assert_string_equal(o.config.data, "a b");
+  assert_string_equal(o.config.eval_data, "c=d");
+  assert_int_equal(o.config.seq_len, 131072);
+  assert_int_equal(o.config.steps, 2 * 1024 * 1024);
+  assert_true(o.config.seed == UINT64_MAX);
+  assert_true(o.config.lr == 2.5e-4 && o.config.min_lr_ratio == 0 && o.config.beta1 == 0);
+  assert_int_equal(o.config.schedule, ULY_SCHEDULE_CONSTANT);
+  assert_int_equal(o.config.dtype, ULY_BF16);
+  assert_int_equal(o.config.recompute, ULY_RECOMPUTE_NONE);
+  assert_int_equal(o.config.threads, 3);
+  assert_int_equal(o.sp, 4);
+  assert_int_equal(o.dp, 2);
+  assert_string_equal(o.out, "o");
+  assert_string_equal(o.resume, "auto");
+  assert_string_equal(o.metrics, "m");
+  assert_int_equal(o.save_every, 5);
+  assert_int_equal(o.eval_every, 7);
+  assert_int_equal(o.log_every, 1024);
+  assert_true(o.config.clip == 0.5);
+  assert_string_equal(o.config.model, "y"); /* the last one holds */
+  options_free(&o);
+}
+
+/* The words of each choice are the library's enums in order. */
+static void test_choices(void **state) {
+  (void)state;
+  static const struct {
+    char *flag, *word;
+    int value;
+  } rows[] = {{"--schedule", "cosine", ULY_SCHEDULE_COSINE},
+              {"--schedule", "linear", ULY_SCHEDULE_LINEAR},
+              {"--schedule", "constant", ULY_SCHEDULE_CONSTANT},
+              {"--dtype", "f32", ULY_F32},
+              {"--dtype", "bf16", ULY_BF16},
+              {"--recompute", "none", ULY_RECOMPUTE_NONE},
+              {"--recompute", "keep-attention", ULY_RECOMPUTE_KEEP_ATTENTION},
+              {"--recompute", "full", ULY_RECOMPUTE_FULL}};
+  for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    options o;
+    expect_ok(&o, PARSE(&o, TRAIN, "--data=d", rows[i].flag, rows[i].word));
+    int value = strcmp(rows[i].flag, "--schedule") == 0 ? (int)o.config.schedule
+                : strcmp(rows[i].flag, "--dtype") == 0  ? (int)o.config.dtype
+                                                        : (int)o.config.recompute;
+    assert_int_equal(value, rows[i].value);
+    options_free(&o);
+  }
+}
+
+static void test_plan(void **state) {
+  (void)state;
+  options o;
+  expect_ok(&o, PARSE(&o, PLAN, "--sp=8", "--json", "--seq-len", "1m"));
+  assert_true(o.json && !o.print_config);
+  assert_int_equal(o.config.seq_len, 1 << 20);
+  assert_null(o.config.data);
+  options_free(&o);
+}
+
+static void test_yaml(void **state) {
+  (void)state;
+  options o;
+  write_yaml("# a run\nseq_len: 16k\ndata: 'my data'\nlr: 1e-2\nschedule: linear\nsp: 2\n");
+  expect_ok(&o, PARSE(&o, TRAIN, "--config", yaml_path));
+  assert_int_equal(o.config.seq_len, 16384);
+  assert_string_equal(o.config.data, "my data");
+  assert_true(o.config.lr == 1e-2);
+  assert_int_equal(o.config.schedule, ULY_SCHEDULE_LINEAR);
+  assert_int_equal(o.sp, 2);
+  assert_int_equal(o.config.steps, uly_train_config_default().steps);
+  options_free(&o);
+  /* The file of a training run serves plan, which has no --data. */
+  expect_ok(&o, PARSE(&o, PLAN, "--config", yaml_path));
+  assert_int_equal(o.config.seq_len, 16384);
+  options_free(&o);
+}
+
+static void test_empty_yaml(void **state) {
+  (void)state;
+  options o;
+  write_yaml("# nothing\n");
+  expect_ok(&o, PARSE(&o, TRAIN, "--data=d", "--config", yaml_path));
+  assert_int_equal(o.config.seq_len, uly_train_config_default().seq_len);
+  options_free(&o);
+}
+
+static void test_flags_override_yaml(void **state) {
+  (void)state;
+  options o;
+  write_yaml("seq_len: 1k\nsteps: 7\ndata: from-file\n");
+  expect_ok(&o, PARSE(&o, TRAIN, "--seq-len", "2k", "--config", yaml_path));
+  assert_int_equal(o.config.seq_len, 2048);
+  assert_int_equal(o.config.steps, 7);
+  options_free(&o);
+  expect_ok(&o, PARSE(&o, TRAIN, "--config", yaml_path, "--seq-len", "2k", "--data=d"));
+  assert_int_equal(o.config.seq_len, 2048);
+  assert_string_equal(o.config.data, "d");
+  options_free(&o);
+}
+
+static void test_flag_errors(void **state) {
+  (void)state;
+  EXPECT_USAGE_ERROR(TRAIN, ("--data=d", "--length", "3"), "--length", "not an option of 'train'");
+  EXPECT_USAGE_ERROR(TRAIN, ("--seq_len=3"), "--seq_len", "not an option");
+  EXPECT_USAGE_ERROR(TRAIN, ("--json"), "--json", "not an option of 'train'");
+  EXPECT_USAGE_ERROR(PLAN, ("--lr=1"), "--lr", "not an option of 'plan'");
+  EXPECT_USAGE_ERROR(TRAIN, ("book.txt"), "'book.txt'", "expected an option");
+  EXPECT_USAGE_ERROR(TRAIN, ("--"), "'--'", "expected an option");
+  EXPECT_USAGE_ERROR(TRAIN, ("--seq-len"), "--seq-len", "missing", "an integer from 1 to");
+  EXPECT_USAGE_ERROR(TRAIN, ("--data", "--steps", "3"), "--data", "missing", "PATH");
+  EXPECT_USAGE_ERROR(TRAIN, ("--data="), "--data ''", "PATH, not empty");
+  EXPECT_USAGE_ERROR(TRAIN, ("--print-config=yes"), "--print-config 'yes'", "no value");
+}
+
+static void test_number_errors(void **state) {
+  (void)state;
+  static char *const integers[] = {"",    "x",   "3x",  "3kk", " 3",  "3 ",
+                                   "+3",  "-3",  "3.5", "1e3", "0x3", "99999999999999999999",
+                                   "5g",  "0",   "18446744073709551615m"};
+  for (size_t i = 0; i < sizeof integers / sizeof integers[0]; i++) {
+    EXPECT_USAGE_ERROR(TRAIN, ("--data=d", "--seq-len", integers[i]), "--seq-len '", integers[i],
+                       "expected an integer from 1 to 4294967296");
+  }
+  static char *const numbers[] = {"",      "x",      "1x", " 1", "nan", "inf",
+                                  "1e999", "0x1p-3", "-1", "1e", "."};
+  for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+    EXPECT_USAGE_ERROR(TRAIN, ("--data=d", "--lr", numbers[i]), "--lr '", numbers[i],
+                       "expected a number of at least 0");
+  }
+  EXPECT_USAGE_ERROR(TRAIN, ("--beta1=1"), "--beta1 '1'", "a number from 0 to below 1");
+  EXPECT_USAGE_ERROR(TRAIN, ("--min-lr-ratio=1.1"), "--min-lr-ratio '1.1'", "a number from 0 to 1");
+  EXPECT_USAGE_ERROR(TRAIN, ("--eps=0"), "--eps '0'", "a number above 0");
+  EXPECT_USAGE_ERROR(TRAIN, ("--dp=0"), "--dp '0'", "from 1 to 32768");
+  EXPECT_USAGE_ERROR(TRAIN, ("--threads=5000"), "--threads '5000'", "from 0 to 4096");
+  EXPECT_USAGE_ERROR(TRAIN, ("--dtype=f16"), "--dtype 'f16'", "one of f32, bf16");
+  EXPECT_USAGE_ERROR(TRAIN, ("--recompute", "FULL"), "--recompute 'FULL'",
+                     "one of none, keep-attention, full");
+}
+
+static void test_what_goes_together(void **state) {
+  (void)state;
+  EXPECT_USAGE_ERROR(TRAIN, ("--steps=3"), "--data", "missing");
+  EXPECT_USAGE_ERROR(TRAIN, ("--data=d", "--save-every=3"), "--save-every 3", "needs --out");
+  EXPECT_USAGE_ERROR(TRAIN, ("--data=d", "--eval-every=3"), "--eval-every 3", "needs --eval-data");
+  EXPECT_USAGE_ERROR(TRAIN, ("--data=d", "--resume=auto"), "--resume auto", "needs --out");
+  options o;
+  expect_ok(&o, PARSE(&o, TRAIN, "--data=d", "--resume=run/step-0000000001"));
+  options_free(&o);
+  expect_ok(&o, PARSE(&o, TRAIN, "--print-config")); /* half a configuration may be printed */
+  options_free(&o);
+}
+
+static void expect_yaml_error(const char *text, const char *first, const char *second) {
+  options o;
+  write_yaml(text);
+  uly_status status = PARSE(&o, TRAIN, "--data=d", "--config", yaml_path);
+  expect_failure(&o, status, ULY_ERR_CONFIG, yaml_path, first, second, NULL);
+}
+
+static void test_yaml_errors(void **state) {
+  (void)state;
+  expect_yaml_error("steps: 3\nsequence: 4\n", "sequence", "ulysses help train");
+  expect_yaml_error("seq-len: 4\n", "seq-len", "ulysses help train");
+  expect_yaml_error("config: other.yaml\n", "config", "ulysses help train");
+  expect_yaml_error("seq_len: 4q\n", "seq_len: '4q'", "expected an integer from 1 to 4294967296");
+  expect_yaml_error("data:\n", "data: ''", "PATH, not empty");
+  expect_yaml_error("dtype: f64\n", "dtype: 'f64'", "one of f32, bf16");
+  expect_yaml_error("beta2: 2\n", "beta2: '2'", "from 0 to below 1");
+  expect_yaml_error("steps: 3\nseq_len: [1, 2]\n", "'seq_len'", "line: 2");
+  expect_yaml_error("seq_len: {a: 1}\n", "'seq_len'", "line: 1");
+  expect_yaml_error("steps: 1\nsteps: 2\n", "already seen", "steps");
+  expect_yaml_error("just words\n", "MAPPING", "SCALAR");
+  expect_yaml_error("steps: 'open\n", "libyaml", "");
+  options o;
+  uly_status status = PARSE(&o, TRAIN, "--config", "/does/not/exist.yaml");
+  expect_failure(&o, status, ULY_ERR_IO, "--config '/does/not/exist.yaml'", "No such file", NULL);
+  status = PARSE(&o, TRAIN, "--config");
+  expect_failure(&o, status, ULY_ERR_CONFIG, "--config", "missing", NULL);
+}
+
+/* Each option with a value that is not its default and that YAML could misread. */
+static void test_print_config_round_trip(void **state) {
+  (void)state;
+  options o, back;
+  expect_ok(&o, PARSE(&o, TRAIN, "--model= # 'a': \"b\"", "--data=~", "--eval-data=- x",
+                      "--seq-len=12345", "--seed=18446744073709551615", "--steps=77",
+                      "--accumulate=3", "--lr=0.1234567890123456789",
+                      "--min-lr-ratio=0.3333333333333333", "--schedule=linear", "--warmup=0",
+                      "--weight-decay=1e-300", "--beta1=0.25", "--beta2=0.1", "--eps=1e-9",
+                      "--clip=0", "--sp=3", "--dp=5", "--dtype=bf16", "--recompute=full",
+                      "--threads=9", "--eval-every=2", "--eval-windows=4", "--out=null",
+                      "--save-every=6", "--resume=true", "--metrics=12", "--log-every=13"));
+  FILE *file = tmpfile();
+  assert_non_null(file);
+  expect_ok(&o, options_write_yaml(&o, TRAIN, file));
+  char text[4096];
+  rewind(file);
+  text[fread(text, 1, sizeof text - 1, file)] = '\0';
+  fclose(file);
+  write_yaml(text);
+  expect_ok(&back, PARSE(&back, TRAIN, "--config", yaml_path));
+  for (enum option_id id = 0; id < NUM_RUN_OPTIONS; id++) {
+    char a[OPTION_BUFFER], b[OPTION_BUFFER];
+    const char *first = options_get(&o, id, a);
+    if (!first) fail_msg("the test does not set %s", option_table[id].key);
+    assert_string_equal(first, options_get(&back, id, b));
+  }
+  assert_true(o.config.lr == back.config.lr && o.config.beta2 == back.config.beta2);
+  assert_true(o.config.min_lr_ratio == back.config.min_lr_ratio);
+  options_free(&o);
+  options_free(&back);
+}
+
+/* Help of a command names its flags and no others, and fits a terminal. */
+static void test_help(void **state) {
+  (void)state;
+  static const command both[] = {TRAIN, PLAN};
+  for (int i = 0; i < 2; i++) {
+    char *text = NULL;
+    size_t length = 0;
+    FILE *file = open_memstream(&text, &length);
+    assert_non_null(file);
+    options_print_help(file, both[i]);
+    fclose(file);
+    for (enum option_id id = 0; id < NUM_OPTIONS; id++) {
+      char flag[OPTION_BUFFER], entry[OPTION_BUFFER + 4];
+      option_flag(id, flag);
+      snprintf(entry, sizeof entry, "\n  %.200s", flag);
+      bool is_there = false;
+      for (const char *at = text; (at = strstr(at, entry)); at++) {
+        is_there = is_there || strchr(" \n", at[strlen(entry)]);
+      }
+      assert_int_equal(is_there, (option_table[id].commands & both[i]) != 0);
+    }
+    for (const char *line = text; *line; line += strcspn(line, "\n") + 1) {
+      assert_in_range(strcspn(line, "\n"), 0, 88);
+    }
+    assert_non_null(strstr(text, "Example:"));
+    free(text);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_defaults),
+      cmocka_unit_test(test_defaults_are_allowed),
+      cmocka_unit_test(test_flags),
+      cmocka_unit_test(test_choices),
+      cmocka_unit_test(test_plan),
+      cmocka_unit_test_teardown(test_yaml, remove_yaml),
+      cmocka_unit_test_teardown(test_empty_yaml, remove_yaml),
+      cmocka_unit_test_teardown(test_flags_override_yaml, remove_yaml),
+      cmocka_unit_test(test_flag_errors),
+      cmocka_unit_test(test_number_errors),
+      cmocka_unit_test(test_what_goes_together),
+      cmocka_unit_test_teardown(test_yaml_errors, remove_yaml),
+      cmocka_unit_test_teardown(test_print_config_round_trip, remove_yaml),
+      cmocka_unit_test(test_help),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,504 @@
+/* Token files: values against hand-made streams, across file boundaries, for both kinds; and
+ * every way in which a file can be wrong, each with its status and a message that names it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <ftw.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "data/token_file.h"
+
+static char root[512]; /* a fresh folder for each test */
+
+static int set_up(void **state) {
+  (void)state;
+  const char *base = getenv("TMPDIR");
+  snprintf(root, sizeof root, "%s/uly-token-file-XXXXXX", base && *base ? base : "/tmp");
+  return mkdtemp(root) ? 0 : -1;
+}
+
+static int remove_entry(const char *path, const struct stat *info, int type, struct FTW *walk) {
+  (void)info, (void)type, (void)walk;
+  return remove(path);
+}
+
+static int tear_down(void **state) {
+  (void)state;
+  return nftw(root, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* root/name; the result lives until the eighth next call. */
+static const char *in_root(const char *name) {
+  static char paths[8][1024];
+  static int next;
+  char *path = paths[next++ % 8];
+  snprintf(path, sizeof paths[0], "%s/%s", root, name);
+  return path;
+}
+
+static const char *put(const char *name, const void *bytes, size_t count) {
+  const char *path = in_root(name);
+  FILE *file = fopen(path, "wb");
+  assert_non_null(file);
+  assert_int_equal(fwrite(bytes, 1, count, file), count);
+  assert_int_equal(fclose(file), 0);
+  return path;
+}
+
+static const char *put_text(const char *name, const char *text) {
+  return put(name, text, strlen(text));
+}
+
+/* Writes a shard: the header's three numbers, then count tokens of width bytes. */
+static const char *put_shard(const char *name, int32_t magic, int32_t version, int32_t promised,
+                             int width, const uint32_t *tokens, int count) {
+  unsigned char bytes[1024 + 4 * 64] = {0};
+  int32_t header[3] = {magic, version, promised};
+  assert_true(count <= 64);
+  for (int i = 0; i < 3; i++)
+    for (int b = 0; b < 4; b++) bytes[4 * i + b] = (unsigned char)((uint32_t)header[i] >> 8 * b);
+  for (int i = 0; i < count; i++)
+    for (int b = 0; b < width; b++)
+      bytes[1024 + width * i + b] = (unsigned char)(tokens[i] >> 8 * b);
+  return put(name, bytes, (size_t)(1024 + width * count));
+}
+
+static const char *put_u16(const char *name, const uint32_t *tokens, int count) {
+  return put_shard(name, 20240520, 1, count, 2, tokens, count);
+}
+
+static const char *put_u32(const char *name, const uint32_t *tokens, int count) {
+  return put_shard(name, 20240801, 7, count, 4, tokens, count);
+}
+
+static void make_folder(const char *name) { assert_int_equal(mkdir(in_root(name), 0700), 0); }
+
+static void assert_ok(uly_status status) {
+  if (status != ULY_OK) fail_msg("%s: %s", uly_status_name(status), uly_last_error());
+}
+
+static uly__tokens *open_tokens(const char *path) {
+  uly__tokens *tokens = NULL;
+  assert_ok(uly__tokens_open(path, &tokens));
+  assert_non_null(tokens);
+  return tokens;
+}
+
+/* The message holds the name and the text. */
+static void assert_message(const char *name, const char *text) {
+  if (!strstr(uly_last_error(), name)) fail_msg("no '%s' in: %s", name, uly_last_error());
+  if (!strstr(uly_last_error(), text)) fail_msg("no '%s' in: %s", text, uly_last_error());
+}
+
+static void assert_refused(const char *path, uly_status status, const char *name,
+                           const char *text) {
+  uly__tokens *tokens = (uly__tokens *)root;
+  assert_int_equal(uly__tokens_open(path, &tokens), status);
+  assert_null(tokens);
+  assert_message(name, text);
+}
+
+/* Every range [begin, begin + count) of the stream is what it should be, and nothing is
+ * written beyond it. */
+static void assert_stream(const char *path, const int32_t *expected, int64_t count) {
+  uly__tokens *tokens = open_tokens(path);
+  assert_int_equal(uly__tokens_count(tokens), count);
+  int32_t out[256];
+  assert_true(count < 256);
+  for (int64_t begin = 0; begin <= count; begin++)
+    for (int64_t length = 0; begin + length <= count; length++) {
+      memset(out, 0x5a, sizeof out);
+      assert_ok(uly__tokens_read(tokens, begin, length, INT64_MAX, out));
+      if (length > 0) assert_memory_equal(out, expected + begin, (size_t)length * 4);
+      for (int64_t i = length; i < 256; i++) assert_int_equal(out[i], 0x5a5a5a5a);
+    }
+  uly__tokens_close(tokens);
+}
+
+/* ---- Values */
+
+static void text_file(void **state) {
+  (void)state;
+  const unsigned char bytes[] = {'h', 'i', 0, 255, 128, '\n'};
+  const int32_t expected[] = {'h', 'i', 0, 255, 128, '\n', 256};
+  assert_stream(put("a.txt", bytes, sizeof bytes), expected, 7);
+  assert_stream(put_text("short", "abc"), (const int32_t[]){'a', 'b', 'c', 256}, 4);
+}
+
+static void text_folder(void **state) {
+  (void)state;
+  make_folder("data");
+  make_folder("data/sub");
+  put_text("data/sub/inner", "must not be read");
+  put_text("data/.hidden", "must not be read");
+  /* By bytes: "B" < "a" < "a.b" < "ab" < 0xc3; files 10 before 9. */
+  put_text("data/a", "1");
+  put_text("data/ab", "2");
+  put_text("data/B", "34");
+  put_text("data/a.b", "");
+  put_text("data/\xc3\xa4", "5");
+  put_text("data/9", "6");
+  put_text("data/10", "789");
+  const int32_t expected[] = {'7', '8', '9', 256, '6', 256, '3', '4',
+                              256, '1', 256, 256, '2', 256, '5', 256};
+  assert_stream(in_root("data"), expected, 16);
+  assert_stream(in_root("data/"), expected, 16);
+}
+
+static void shards_u16(void **state) {
+  (void)state;
+  const uint32_t first[] = {0, 1, 50256, 65535}, second[] = {7}, third[] = {40000, 3, 2};
+  const int32_t expected[] = {0, 1, 50256, 65535, 7, 40000, 3, 2};
+  assert_stream(put_u16("one.bin", first, 4), expected, 4);
+  make_folder("data");
+  put_u16("data/c", third, 3);
+  put_u16("data/a", first, 4);
+  put_u16("data/b", second, 1);
+  assert_stream(in_root("data"), expected, 8);
+}
+
+static void shards_u32(void **state) {
+  (void)state;
+  const uint32_t first[] = {0, 128255, 0x7fffffff}, second[] = {65536, 5};
+  const int32_t expected[] = {0, 128255, 0x7fffffff, 65536, 5};
+  make_folder("data");
+  put_u32("data/train_000001.bin", second, 2);
+  put_u32("data/train_000000.bin", first, 3);
+  assert_stream(in_root("data"), expected, 5);
+}
+
+/* A shard as llm.c's write_datafile lays it out, byte by byte. */
+static void shard_by_hand(void **state) {
+  (void)state;
+  static const unsigned char head[] = {0x88, 0xd8, 0x34, 0x01, 1, 0, 0, 0, 2, 0, 0, 0};
+  unsigned char bytes[1028] = {0};
+  memcpy(bytes, head, sizeof head);
+  memcpy(bytes + 1024, "\x50\xc4\x0f\x00", 4);
+  assert_stream(put("hand.bin", bytes, sizeof bytes), (const int32_t[]){50256, 15}, 2);
+}
+
+/* Long enough for the vector loops; every token is a function of its place. */
+static void long_ranges(void **state) {
+  (void)state;
+  enum { num_files = 9 };
+  make_folder("data");
+  int64_t count = 0;
+  for (int f = 0; f < num_files; f++) {
+    static unsigned char bytes[100000];
+    size_t size = (size_t)(10007 * f);
+    for (size_t i = 0; i < size; i++) bytes[i] = (unsigned char)((i * 7 + (size_t)f) % 251);
+    char name[32];
+    snprintf(name, sizeof name, "data/%d", f);
+    put(name, bytes, size);
+    count += (int64_t)size + 1;
+  }
+  int32_t *expected = malloc((size_t)count * 4), *out = malloc((size_t)count * 4);
+  assert_true(expected && out);
+  int64_t place = 0;
+  for (int f = 0; f < num_files; f++) {
+    for (int i = 0; i < 10007 * f; i++) expected[place++] = (i * 7 + f) % 251;
+    expected[place++] = 256;
+  }
+  assert_int_equal(place, count);
+  uly__tokens *tokens = open_tokens(in_root("data"));
+  assert_int_equal(uly__tokens_count(tokens), count);
+  for (int64_t begin = 0; begin < count; begin += 4999) {
+    assert_ok(uly__tokens_read(tokens, begin, count - begin, ULY_TEXT_VOCAB, out));
+    assert_memory_equal(out, expected + begin, (size_t)(count - begin) * 4);
+  }
+  uly__tokens_close(tokens);
+  free(expected);
+  free(out);
+}
+
+static void many_files(void **state) {
+  (void)state;
+  make_folder("data");
+  int32_t expected[6000], out[6000];
+  for (int i = 0; i < 3000; i++) {
+    char name[32], byte = (char)('a' + i % 26);
+    snprintf(name, sizeof name, "data/%06d", i);
+    put(name, &byte, 1);
+    expected[2 * i] = byte;
+    expected[2 * i + 1] = 256;
+  }
+  uly__tokens *tokens = open_tokens(in_root("data"));
+  assert_int_equal(uly__tokens_count(tokens), 6000);
+  assert_ok(uly__tokens_read(tokens, 0, 6000, 257, out));
+  assert_memory_equal(out, expected, sizeof expected);
+  for (int64_t i = 0; i < 6000; i++) {
+    assert_ok(uly__tokens_read(tokens, i, 1, 257, out));
+    assert_int_equal(out[0], expected[i]);
+  }
+  uly__tokens_close(tokens);
+}
+
+/* Two files of 3 GiB with holes: places and counts beyond 32 bits. */
+static void beyond_4_gib(void **state) {
+  (void)state;
+  const int64_t size = (int64_t)3 << 30;
+  make_folder("data");
+  for (int f = 0; f < 2; f++) {
+    int fd = open(in_root(f ? "data/b" : "data/a"), O_WRONLY | O_CREAT, 0600);
+    assert_true(fd >= 0);
+    if (pwrite(fd, f ? "yz" : "wx", 2, size - 2) != 2) {
+      close(fd);
+      skip(); /* a file system or a limit that does not allow such files */
+    }
+    close(fd);
+  }
+  uly__tokens *tokens = open_tokens(in_root("data"));
+  assert_int_equal(uly__tokens_count(tokens), 2 * size + 2);
+  int32_t out[5];
+  assert_ok(uly__tokens_read(tokens, size - 2, 5, 257, out));
+  assert_memory_equal(out, ((const int32_t[]){'w', 'x', 256, 0, 0}), sizeof out);
+  assert_ok(uly__tokens_read(tokens, 2 * size - 2, 4, 257, out));
+  assert_memory_equal(out, ((const int32_t[]){0, 'y', 'z', 256}), 16);
+  assert_int_equal(uly__tokens_read(tokens, 2 * size + 1, 2, 257, out), ULY_ERR_INTERNAL);
+  uly__tokens_close(tokens);
+}
+
+/* ---- Reading what cannot be read */
+
+static void ranges_are_checked(void **state) {
+  (void)state;
+  uly__tokens *tokens = open_tokens(put_text("range.txt", "abc"));
+  const int64_t bad[][2] = {{-1, 1},       {0, -1},        {0, 5},         {4, 1},
+                            {5, 0},        {INT64_MAX, 1}, {1, INT64_MAX}, {INT64_MAX, INT64_MAX},
+                            {INT64_MIN, 0}};
+  int32_t out[8];
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    assert_int_equal(uly__tokens_read(tokens, bad[i][0], bad[i][1], 257, out), ULY_ERR_INTERNAL);
+    assert_message("range.txt", "stream");
+  }
+  assert_ok(uly__tokens_read(tokens, 4, 0, 257, out));
+  uly__tokens_close(tokens);
+}
+
+static void vocabulary_is_checked(void **state) {
+  (void)state;
+  int32_t out[64];
+  const uint32_t first[] = {1, 2, 3}, second[] = {4, 900, 800, 5}, huge[] = {1, 0x80000000u, 2};
+  make_folder("data");
+  put_u16("data/a.bin", first, 3);
+  put_u16("data/b.bin", second, 4);
+  uly__tokens *tokens = open_tokens(in_root("data"));
+  assert_ok(uly__tokens_read(tokens, 0, 7, 901, out));
+  assert_int_equal(uly__tokens_read(tokens, 2, 5, 900, out), ULY_ERR_DATA);
+  assert_message("data/b.bin", "token 1 is 900, not below the vocabulary size 900");
+  assert_int_equal(uly__tokens_read(tokens, 5, 2, 800, out), ULY_ERR_DATA);
+  assert_message("data/b.bin", "token 2 is 800,");
+  assert_int_equal(uly__tokens_read(tokens, 0, 1, 0, out), ULY_ERR_DATA);
+  assert_message("data/a.bin", "token 0 is 1,");
+  assert_int_equal(uly__tokens_read(tokens, 0, 1, -5, out), ULY_ERR_DATA);
+  uly__tokens_close(tokens);
+
+  /* Above int32: refused even if the vocabulary pretends to hold it. */
+  tokens = open_tokens(put_u32("huge.bin", huge, 3));
+  assert_int_equal(uly__tokens_read(tokens, 0, 3, INT64_MAX, out), ULY_ERR_DATA);
+  assert_message("huge.bin", "token 1 is 2147483648,");
+  uly__tokens_close(tokens);
+
+  tokens = open_tokens(put_text("text", "abc"));
+  assert_ok(uly__tokens_read(tokens, 0, 3, 256, out));
+  assert_int_equal(uly__tokens_read(tokens, 0, 4, 256, out), ULY_ERR_DATA);
+  assert_message("text", "token 3 is 256 (end of document)");
+  assert_int_equal(uly__tokens_read(tokens, 0, 4, 'b', out), ULY_ERR_DATA);
+  assert_message("text", "token 1 is 98,");
+  uly__tokens_close(tokens);
+}
+
+/* ---- Opening what cannot be opened */
+
+static void damaged_shards(void **state) {
+  (void)state;
+  const uint32_t t[] = {1, 2, 3, 4};
+  const char *path;
+  path = put_shard("few", 20240520, 1, 5, 2, t, 4);
+  assert_refused(path, ULY_ERR_DATA, path, "truncated");
+  path = put_shard("few32", 20240801, 7, 5, 4, t, 4);
+  assert_refused(path, ULY_ERR_DATA, path, "promises 5 tokens, which is 1044 bytes");
+  path = put_shard("many", 20240520, 1, 3, 2, t, 4);
+  assert_refused(path, ULY_ERR_DATA, path, "too long");
+  path = put_shard("many32", 20240801, 7, 3, 4, t, 4);
+  assert_refused(path, ULY_ERR_DATA, path, "too long");
+  path = put_shard("wide", 20240520, 1, 4, 4, t, 4); /* the other width */
+  assert_refused(path, ULY_ERR_DATA, path, "too long");
+  path = put_shard("negative", 20240520, 1, -4, 2, t, 4);
+  assert_refused(path, ULY_ERR_DATA, path, "damaged header");
+  path = put_shard("minimum", 20240801, 7, INT32_MIN, 4, t, 4);
+  assert_refused(path, ULY_ERR_DATA, path, "damaged header");
+  path = put_shard("maximum", 20240801, 7, INT32_MAX, 4, t, 4);
+  assert_refused(path, ULY_ERR_DATA, path, "truncated");
+  path = put_shard("header-only", 20240520, 1, 4, 2, t, 0);
+  assert_refused(path, ULY_ERR_DATA, path, "truncated");
+  path = put_shard("no-tokens", 20240520, 1, 0, 2, t, 0);
+  assert_refused(path, ULY_ERR_DATA, path, "holds no tokens");
+  path = put_shard("version", 20240520, 7, 4, 2, t, 4);
+  assert_refused(path, ULY_ERR_DATA, path, "version 7");
+  path = put_shard("version32", 20240801, 1, 4, 4, t, 4);
+  assert_refused(path, ULY_ERR_DATA, path, "version 1");
+  path = put("magic-alone", "\x88\xd8\x34\x01", 4);
+  assert_refused(path, ULY_ERR_DATA, path, "truncated");
+  unsigned char bytes[1023] = {0x88, 0xd8, 0x34, 0x01, 1, 0, 0, 0};
+  path = put("half-header", bytes, sizeof bytes);
+  assert_refused(path, ULY_ERR_DATA, path, "1023 bytes");
+
+  /* In a folder the message names the file. */
+  make_folder("data");
+  put_u16("data/a", t, 4);
+  put_shard("data/b", 20240520, 1, 5, 2, t, 4);
+  assert_refused(in_root("data"), ULY_ERR_DATA, in_root("data/b"), "truncated");
+}
+
+static void mixed_kinds(void **state) {
+  (void)state;
+  const uint32_t t[] = {1, 2, 3, 4};
+  make_folder("one");
+  put_text("one/a", "text");
+  put_u16("one/b", t, 4);
+  assert_refused(in_root("one"), ULY_ERR_DATA, in_root("one/b"), in_root("one/a"));
+  make_folder("two");
+  put_u16("two/a", t, 4);
+  put_u16("two/b", t, 4);
+  put_text("two/README.md", "text"); /* sorts first */
+  assert_refused(in_root("two"), ULY_ERR_DATA, in_root("two/a"), in_root("two/README.md"));
+  make_folder("three");
+  put_u16("three/a", t, 4);
+  put_u32("three/b", t, 4);
+  assert_refused(in_root("three"), ULY_ERR_DATA, in_root("three/b"), "one kind only");
+}
+
+static void empty_and_missing(void **state) {
+  (void)state;
+  const char *path = put_text("empty", "");
+  assert_refused(path, ULY_ERR_DATA, path, "is empty");
+  make_folder("empties");
+  put_text("empties/a", "");
+  put_text("empties/b", "");
+  path = in_root("empties");
+  assert_refused(path, ULY_ERR_DATA, path, "all files of this folder");
+  put_text("empties/c", "x");
+  assert_stream(path, (const int32_t[]){256, 256, 'x', 256}, 4);
+
+  make_folder("nothing");
+  make_folder("nothing/sub");
+  put_text("nothing/.hidden", "x");
+  path = in_root("nothing");
+  assert_refused(path, ULY_ERR_DATA, path, "no regular files");
+
+  path = in_root("missing");
+  assert_refused(path, ULY_ERR_IO, path, "No such file");
+  assert_refused("", ULY_ERR_IO, "token file", "No such file");
+  put_text("plain", "x");
+  path = in_root("plain/below");
+  assert_refused(path, ULY_ERR_IO, path, "Not a directory");
+}
+
+static void unreadable(void **state) {
+  (void)state;
+  make_folder("data");
+  put_text("data/a", "x");
+  assert_int_equal(symlink("b", in_root("data/b")), 0); /* a circle */
+  assert_refused(in_root("data/b"), ULY_ERR_IO, in_root("data/b"), "cannot open");
+  assert_refused(in_root("data"), ULY_ERR_IO, "'b'", in_root("data"));
+  assert_int_equal(unlink(in_root("data/b")), 0);
+  assert_int_equal(symlink("a", in_root("data/b")), 0); /* a good link is followed */
+  assert_stream(in_root("data"), (const int32_t[]){'x', 256, 'x', 256}, 4);
+
+  /* A FIFO must be refused and not waited for; in a folder it is no regular file. */
+  assert_int_equal(mkfifo(in_root("data/pipe"), 0600), 0);
+  const char *path = in_root("data/pipe");
+  assert_refused(path, ULY_ERR_DATA, path, "not a regular file");
+  assert_stream(in_root("data"), (const int32_t[]){'x', 256, 'x', 256}, 4);
+  assert_refused("/dev/null", ULY_ERR_DATA, "/dev/null", "not a regular file");
+
+  if (geteuid() == 0) return; /* root reads everything */
+  assert_int_equal(chmod(in_root("data/a"), 0), 0);
+  path = in_root("data/a");
+  assert_refused(path, ULY_ERR_IO, path, "Permission denied");
+  assert_refused(in_root("data"), ULY_ERR_IO, path, "Permission denied");
+  assert_int_equal(chmod(in_root("data"), 0), 0);
+  path = in_root("data");
+  assert_refused(path, ULY_ERR_IO, path, "Permission denied");
+  assert_int_equal(chmod(in_root("data"), 0700), 0);
+}
+
+/* Opening, refused or not, leaves no descriptor behind. */
+static void descriptors_are_closed(void **state) {
+  (void)state;
+  put_text("x", "x");
+  put("bad", "\x88\xd8\x34\x01", 4);
+  int before = open("/dev/null", O_RDONLY);
+  close(before);
+  uly__tokens *kept = open_tokens(in_root("x")), *none;
+  assert_int_equal(uly__tokens_open(in_root("bad"), &none), ULY_ERR_DATA);
+  assert_int_equal(uly__tokens_open(root, &none), ULY_ERR_DATA);
+  int after = open("/dev/null", O_RDONLY);
+  close(after);
+  assert_int_equal(before, after);
+  uly__tokens_close(kept);
+  uly__tokens_close(NULL);
+}
+
+/* ---- Hash */
+
+static uint64_t hash_of(const char *path) {
+  uly__tokens *tokens = open_tokens(path);
+  uint64_t hash = uly__tokens_hash(tokens);
+  uly__tokens_close(tokens);
+  return hash;
+}
+
+static void hash(void **state) {
+  (void)state;
+  make_folder("one");
+  make_folder("two");
+  put_text("one/a", "12");
+  put_text("one/b", "345");
+  put_text("two/b", "xyz");
+  put_text("two/a", "uv");
+  uint64_t first = hash_of(in_root("one"));
+  assert_int_equal(hash_of(in_root("one")), first);
+  assert_int_equal(hash_of(in_root("two")), first); /* names and sizes only */
+  put_text("two/a", "uvw");
+  assert_int_not_equal(hash_of(in_root("two")), first);
+  put_text("two/a", "uv");
+  assert_int_equal(hash_of(in_root("two")), first);
+  assert_int_equal(rename(in_root("two/a"), in_root("two/A")), 0);
+  assert_int_not_equal(hash_of(in_root("two")), first);
+  put_text("one/c", "");
+  assert_int_not_equal(hash_of(in_root("one")), first);
+  assert_int_equal(hash_of(in_root("one/a")), hash_of(put_text("a", "zz")));
+}
+
+int main(void) {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+  const struct CMUnitTest tests[] = {
+      TEST(text_file),
+      TEST(text_folder),
+      TEST(shards_u16),
+      TEST(shards_u32),
+      TEST(shard_by_hand),
+      TEST(long_ranges),
+      TEST(many_files),
+      TEST(beyond_4_gib),
+      TEST(ranges_are_checked),
+      TEST(vocabulary_is_checked),
+      TEST(damaged_shards),
+      TEST(mixed_kinds),
+      TEST(empty_and_missing),
+      TEST(unreadable),
+      TEST(descriptors_are_closed),
+      TEST(hash),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

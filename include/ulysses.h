@@ -60,6 +60,13 @@ typedef enum uly_status {
  * what to do. Never NULL; valid until the next failing call on this thread. */
 const char *uly_last_error(void);
 
+/* Records a message and returns status: for programs, and for callbacks that fail. */
+uly_status uly_fail(uly_status status, const char *format, ...)
+#if defined(__GNUC__)
+    __attribute__((format(printf, 2, 3)))
+#endif
+    ;
+
 /* "config", "data", ...: a short name, never NULL. */
 const char *uly_status_name(uly_status status);
 
@@ -93,8 +100,8 @@ int uly_world_rank(void);
 typedef struct uly_mesh uly_mesh;
 
 typedef struct uly_mesh_desc {
-  int dp; /* 0: 1 */
-  int sp; /* 0: all ranks that dp leaves */
+  int dp; /* 0: as many groups as sp allows, or 1 where sp is 0 too */
+  int sp; /* 0: all ranks that dp leaves                            */
 } uly_mesh_desc;
 
 /* Collective over the communicator, which is duplicated. mpi_comm points to an

@@ -47,7 +47,7 @@ static golden open_golden(const char *set) {
 }
 
 static void close_golden(golden *g) {
-  unlink(g->data);
+  remove_scratch_file(g->data);
   json_decref(g->json);
   uly__safetensors_close(g->weights);
   uly__safetensors_close(g->tensors);

@@ -171,8 +171,8 @@ int main(int argc, char **argv) {
     write_scratch_file(config_path[i], name, configs[i], strlen(configs[i]));
   }
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
-  unlink(text_path);
-  for (int i = 0; i < 3; i++) unlink(config_path[i]);
+  remove_scratch_file(text_path);
+  for (int i = 0; i < 3; i++) remove_scratch_file(config_path[i]);
   if (failed) uly_abort(1);
   uly_finalize();
   return 0;

@@ -8,8 +8,7 @@
 #define NUM_ARGS(...) ((int)(sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *)))
 
 /* Parses the flags given after the command into a fresh o. */
-#define PARSE(o, cmd, ...) \
-  parse(o, cmd, NUM_ARGS(__VA_ARGS__), (char *const[]){__VA_ARGS__})
+#define PARSE(o, cmd, ...) parse(o, cmd, NUM_ARGS(__VA_ARGS__), (char *const[]){__VA_ARGS__})
 
 static uly_status parse(options *o, command cmd, int argc, char *const *argv) {
   assert_int_equal(options_init(o), ULY_OK);
@@ -32,13 +31,14 @@ static void expect_failure(options *o, uly_status got, uly_status want, ...) {
   options_free(o);
 }
 
-#define EXPECT_USAGE_ERROR(cmd, args, ...)                                                         \
-  do {                                                                                             \
-    options failing;                                                                               \
-    uly_status got_ = parse(&failing, cmd, NUM_ARGS args, (char *const[]) BRACED args);            \
-    expect_failure(&failing, got_, ULY_ERR_CONFIG, __VA_ARGS__, NULL);                             \
+#define EXPECT_USAGE_ERROR(cmd, args, ...)                                             \
+  do {                                                                                 \
+    options failing;                                                                   \
+    uly_status got_ = parse(&failing, cmd, NUM_ARGS args, (char *const[])BRACED args); \
+    expect_failure(&failing, got_, ULY_ERR_CONFIG, __VA_ARGS__, NULL);                 \
   } while (0)
-#define BRACED(...) {__VA_ARGS__}
+#define BRACED(...) \
+  { __VA_ARGS__ }
 
 static char yaml_path[256];
 
@@ -228,8 +228,10 @@ static void test_flag_errors(void **state) {
 
 static void test_number_errors(void **state) {
   (void)state;
-  static char *const integers[] = {"",    "x",   "3x",  "3kk", " 3",  "3 ",
-                                   "+3",  "-3",  "3.5", "1e3", "0x3", "99999999999999999999",
+  static char *const integers[] = {"",    "x",   "3x",
+                                   "3kk", " 3",  "3 ",
+                                   "+3",  "-3",  "3.5",
+                                   "1e3", "0x3", "99999999999999999999",
                                    "5g",  "0",   "18446744073709551615m"};
   for (size_t i = 0; i < sizeof integers / sizeof integers[0]; i++) {
     EXPECT_USAGE_ERROR(TRAIN, ("--data=d", "--seq-len", integers[i]), "--seq-len '", integers[i],
@@ -241,6 +243,7 @@ static void test_number_errors(void **state) {
     EXPECT_USAGE_ERROR(TRAIN, ("--data=d", "--lr", numbers[i]), "--lr '", numbers[i],
                        "expected a number of at least 0");
   }
+  EXPECT_USAGE_ERROR(TRAIN, ("--seed=18446744073709551616"), "--seed '18446744073709551616'");
   EXPECT_USAGE_ERROR(TRAIN, ("--beta1=1"), "--beta1 '1'", "a number from 0 to below 1");
   EXPECT_USAGE_ERROR(TRAIN, ("--min-lr-ratio=1.1"), "--min-lr-ratio '1.1'", "a number from 0 to 1");
   EXPECT_USAGE_ERROR(TRAIN, ("--eps=0"), "--eps '0'", "a number above 0");
@@ -296,14 +299,14 @@ static void test_yaml_errors(void **state) {
 static void test_print_config_round_trip(void **state) {
   (void)state;
   options o, back;
-  expect_ok(&o, PARSE(&o, TRAIN, "--model= # 'a': \"b\"", "--data=~", "--eval-data=- x",
-                      "--seq-len=12345", "--seed=18446744073709551615", "--steps=77",
-                      "--accumulate=3", "--lr=0.1234567890123456789",
-                      "--min-lr-ratio=0.3333333333333333", "--schedule=linear", "--warmup=0",
-                      "--weight-decay=1e-300", "--beta1=0.25", "--beta2=0.1", "--eps=1e-9",
-                      "--clip=0", "--sp=3", "--dp=5", "--dtype=bf16", "--recompute=full",
-                      "--threads=9", "--eval-every=2", "--eval-windows=4", "--out=null",
-                      "--save-every=6", "--resume=true", "--metrics=12", "--log-every=13"));
+  expect_ok(
+      &o, PARSE(&o, TRAIN, "--model= # 'a': \"b\"", "--data=~", "--eval-data=- x",
+                "--seq-len=12345", "--seed=18446744073709551615", "--steps=77", "--accumulate=3",
+                "--lr=0.1234567890123456789", "--min-lr-ratio=0.3333333333333333",
+                "--schedule=linear", "--warmup=0", "--weight-decay=1e-300", "--beta1=0.25",
+                "--beta2=0.1", "--eps=1e-9", "--clip=0", "--sp=3", "--dp=5", "--dtype=bf16",
+                "--recompute=full", "--threads=9", "--eval-every=2", "--eval-windows=4",
+                "--out=null", "--save-every=6", "--resume=true", "--metrics=12", "--log-every=13"));
   FILE *file = tmpfile();
   assert_non_null(file);
   expect_ok(&o, options_write_yaml(&o, TRAIN, file));

@@ -2,15 +2,25 @@
 #include "testing.h"
 
 #include <math.h>
+#include <mpi.h>
 #include <unistd.h>
 
 void write_scratch_file(char *path, const char *name, const void *bytes, size_t count) {
   const char *folder = getenv("TMPDIR");
-  snprintf(path, 256, "%s/ulysses-%ld-%s", folder ? folder : "/tmp", (long)getpid(), name);
-  FILE *file = fopen(path, "wb");
-  assert_non_null(file);
-  assert_int_equal(fwrite(bytes, 1, count, file), count);
-  assert_int_equal(fclose(file), 0);
+  int parallel = 0;
+  MPI_Initialized(&parallel);
+  if (uly_world_rank() == 0) {
+    snprintf(path, 256, "%s/ulysses-%ld-%s", folder ? folder : "/tmp", (long)getpid(), name);
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes, 1, count, file), count);
+    assert_int_equal(fclose(file), 0);
+  }
+  if (parallel) MPI_Bcast(path, 256, MPI_CHAR, 0, MPI_COMM_WORLD);
+}
+
+void remove_scratch_file(const char *path) {
+  if (uly_world_rank() == 0) assert_int_equal(unlink(path), 0);
 }
 
 double largest_error(const float *a, const float *b, int64_t count, double floor) {

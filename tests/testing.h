@@ -30,8 +30,12 @@
       fail_msg("message without \"%s\": %s", text, uly_last_error());                       \
   } while (0)
 
-/* Writes bytes to a new file of a name of this process's own; path has room for 256 characters. */
+/* Writes bytes to a new scratch file; path has room for 256 characters. Under MPI, collective: rank 0
+ * writes, and all ranks get its name. */
 void write_scratch_file(char *path, const char *name, const void *bytes, size_t count);
+
+/* Removes it, where rank 0 wrote it: others may not run ahead into the next file of that name. */
+void remove_scratch_file(const char *path);
 
 /* Largest |a - b| over the larger of floor and the largest |b|. */
 double largest_error(const float *a, const float *b, int64_t count, double floor);

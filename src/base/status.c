@@ -44,6 +44,14 @@ int uly_status_exit_code(uly_status status) {
 
 static int debug(void) { return getenv("ULYSSES_DEBUG") != NULL; }
 
+uly_status uly_fail(uly_status status, const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  vsnprintf(last_error, sizeof last_error, format, args);
+  va_end(args);
+  return status;
+}
+
 uly_status uly__fail(uly_status code, const char *file, int line, const char *fmt, ...) {
   va_list args;
   va_start(args, fmt);

@@ -24,7 +24,7 @@ uly_status uly__folder_make(const char *path) {
   char part[PATH_MAX];
   if (!*path || strlen(path) >= sizeof part)
     ULY_FAIL(ULY_ERR_IO, "'%s' cannot be the name of a folder", path);
-  strcpy(part, path);
+  memcpy(part, path, strlen(path) + 1);
   for (char *at = part + 1;; at++) {
     if (*at != '/' && *at != '\0') continue;
     char end = *at;

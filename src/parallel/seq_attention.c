@@ -103,10 +103,16 @@ uly_attention_bytes uly_attention_get_bytes(const uly_attention *plan) {
   };
 }
 
-int64_t uly__attention_sent(const uly_attention *plan) {
+int64_t uly__attention_sent_forward(const uly_attention *plan) {
   const uly__ulysses *u = &plan->ulysses;
   int64_t bytes = uly__dtype_bytes(plan->desc.dtype);
   return uly__ulysses_sent(u, &u->qkv.tokens, bytes) + uly__ulysses_sent(u, &u->o.heads, bytes);
+}
+
+int64_t uly__attention_sent_backward(const uly_attention *plan) {
+  const uly__ulysses *u = &plan->ulysses;
+  int64_t bytes = uly__dtype_bytes(plan->desc.dtype);
+  return uly__ulysses_sent(u, &u->o.tokens, bytes) + uly__ulysses_sent(u, &u->qkv.heads, bytes);
 }
 
 /* ------------------------------------------------------------------ explicit calls */

@@ -22,8 +22,10 @@ struct uly_attention {
 /* Like uly_attention_create without agreement among the ranks; mesh may be an offline one. */
 uly_status uly__attention_plan(uly_mesh *mesh, const uly_attention_desc *desc, uly_attention **out);
 
-/* Bytes that this rank sends to attend forward (Q, K, V there, outputs back), which are also those of
- * backward. */
-int64_t uly__attention_sent(const uly_attention *plan);
+/* Bytes that this rank sends to attend forward (Q, K, V to heads, outputs back) and backward (the
+ * gradient of the outputs to heads, those of Q, K, V back). Where the ranks do not divide tokens or heads
+ * the two differ on a rank, though not in sum. */
+int64_t uly__attention_sent_forward(const uly_attention *plan);
+int64_t uly__attention_sent_backward(const uly_attention *plan);
 
 #endif

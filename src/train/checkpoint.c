@@ -371,5 +371,16 @@ static uly_status load(uly_trainer *trainer, const char *dir) {
 }
 
 uly_status uly_trainer_load(uly_trainer *trainer, const char *dir) {
-  return uly__agree(trainer->mesh->world, load(trainer, dir));
+  uly__comm *world = trainer->mesh->world;
+  int size = uly_mesh_size(trainer->mesh);
+  ULY_TRY(uly__agree(world, load(trainer, dir)));
+  /* Folders that are not shared between machines may hold different checkpoints. */
+  double steps = (double)trainer->steps_done, sum = steps;
+  ULY_TRY(uly__sum_f64(world, ULY_TRAFFIC_CONTROL, &sum, 1));
+  return uly__agree(world, sum == steps * size
+                               ? ULY_OK
+                               : uly__fail(ULY_ERR_DATA, __FILE__, __LINE__,
+                                           "'%s' is a checkpoint of step %lld here and of another step "
+                                           "on other ranks: put it on a shared file system", dir,
+                                           (long long)trainer->steps_done));
 }

@@ -39,11 +39,11 @@ void uly__step_traffic(const uly_trainer *trainer, int64_t bytes[ULY_NUM_TRAFFIC
   const uly_mesh *mesh = trainer->mesh;
   int size = mesh->dp * mesh->sp;
   int64_t passes = trainer->config.accumulate * model->config.num_layers;
-  int64_t attention = passes * uly__attention_sent(model->attention);
+  int64_t forward = passes * uly__attention_sent_forward(model->attention);
   int64_t value = uly__traffic_all_gather(size, sizeof(double));
-  bytes[ULY_TRAFFIC_ATTENTION_FORWARD] = attention;
-  bytes[ULY_TRAFFIC_ATTENTION_BACKWARD] = attention;
-  bytes[ULY_TRAFFIC_ATTENTION_RECOMPUTE] = model->stash.keeps_attention ? 0 : attention;
+  bytes[ULY_TRAFFIC_ATTENTION_FORWARD] = forward;
+  bytes[ULY_TRAFFIC_ATTENTION_BACKWARD] = passes * uly__attention_sent_backward(model->attention);
+  bytes[ULY_TRAFFIC_ATTENTION_RECOMPUTE] = model->stash.keeps_attention ? 0 : forward;
   bytes[ULY_TRAFFIC_GRADIENTS] = uly__traffic_sum_f32(size, mesh->rank, model->params.count,
                                                       trainer->sum_workspace_count);
   /* Two agreements, two sums and the report. */

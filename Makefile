@@ -1,0 +1,51 @@
+# Short names for what CMake does: `make help`.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+CMAKE ?= cmake
+CTEST ?= ctest
+CLANG_FORMAT ?= clang-format
+
+# WERROR=1, or CI=true in the environment: warnings are errors.
+WERROR ?= $(if $(filter true,$(CI)),1,0)
+werror := $(if $(filter 1 ON on yes true,$(WERROR)),ON,OFF)
+
+.PHONY: build deps test demo bench install golden format clean help
+.DEFAULT_GOAL := build
+
+build: ## build build/release/ulysses (the default)
+	@$(CMAKE) --preset release -DULY_WERROR=$(werror)
+	@$(CMAKE) --build --preset release
+
+deps: ## install what is missing (Debian and Ubuntu)
+	@scripts/install-deps.sh
+
+test: deps ## install what is missing, build, run all tests
+	@$(MAKE) --no-print-directory build
+	@$(CTEST) --preset release -j $$(nproc)
+
+demo: deps ## train a small Llama on real text on 2 ranks (TEXT=path: your own text)
+	@$(MAKE) --no-print-directory build
+	@scripts/demo.sh
+
+bench: ## build and run the benchmarks
+	@$(MAKE) --no-print-directory build
+	@$(CMAKE) --build --preset release --target bench
+
+install: ## install to PREFIX (/usr/local) below DESTDIR
+	@$(MAKE) --no-print-directory build
+	@DESTDIR="$(DESTDIR)" $(CMAKE) --install build/release --prefix "$(PREFIX)"
+
+golden: ## make tests/data/golden_* again with PyTorch
+	@scripts/install-deps.sh --reference
+	@python3 tools/make_golden.py
+
+format: ## lay out all C files
+	@find $(wildcard include src cli tests bench examples) -name '*.[ch]' -exec $(CLANG_FORMAT) -i {} +
+
+clean: ## remove build and demo
+	@rm -rf build demo
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | \
+	  awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'

@@ -1,0 +1,46 @@
+/* How the commands print bytes and errors. */
+#include "format.h"
+
+#include <stdio.h>
+
+#include "ulysses.h"
+
+const char *format_bytes(int64_t bytes, char buffer[FORMAT_BYTES]) {
+  static const char *const units[] = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+  if (bytes < 1024) {
+    snprintf(buffer, FORMAT_BYTES, "%lld B", (long long)bytes);
+    return buffer;
+  }
+  double value = (double)bytes / 1024;
+  int unit = 0;
+  /* 1023.95 would be printed as 1024.0. */
+  for (; value >= 1023.95; unit++) value /= 1024;
+  snprintf(buffer, FORMAT_BYTES, "%.1f %s", value, units[unit]);
+  return buffer;
+}
+
+int64_t sum_bytes(const int64_t *bytes, int count) {
+  int64_t sum = 0;
+  for (int i = 0; i < count; i++) sum += bytes[i];
+  return sum;
+}
+
+static void print_line(const char *name, int64_t bytes) {
+  char human[FORMAT_BYTES];
+  printf("  %-20s %20lld  %10s\n", name, (long long)bytes, format_bytes(bytes, human));
+}
+
+void print_arena_bytes(const int64_t *bytes) {
+  for (int i = 0; i < ULY_NUM_ARENAS; i++) print_line(uly_arena_name((uly_arena)i), bytes[i]);
+  print_line("total", sum_bytes(bytes, ULY_NUM_ARENAS));
+}
+
+void print_traffic_bytes(const int64_t *bytes) {
+  for (int i = 0; i < ULY_NUM_TRAFFIC; i++) print_line(uly_traffic_name((uly_traffic)i), bytes[i]);
+  print_line("total", sum_bytes(bytes, ULY_NUM_TRAFFIC));
+}
+
+void print_error(const char *message) {
+  fflush(stdout); /* so that the error comes last where both go to one place */
+  fprintf(stderr, "ulysses: error: %s\n", message);
+}

@@ -1,0 +1,91 @@
+/* ulysses COMMAND [OPTIONS]: finds the command, and turns its status into an exit code. */
+#include <stdio.h>
+#include <string.h>
+
+#include "commands.h"
+#include "format.h"
+#include "options.h"
+
+static void print_usage(FILE *file) {
+  fputs(
+      "Train transformers on very long sequences, spread over MPI ranks.\n\n"
+      "Usage:    ulysses COMMAND [OPTIONS]\n"
+      "Example:  mpirun -n 4 ulysses train --data book.txt --seq-len 16k --out run\n\n"
+      "Commands\n"
+      "  train                     train a model\n"
+      "  plan                      print the memory and the communication of a run\n"
+      "  help COMMAND              print the options of a command\n\n"
+      "Options\n"
+      "  --help                    print this text, or after a command its options\n"
+      "  --version                 print the version\n\n"
+      "Exit codes: 0 done, 1 machine, 2 configuration, 3 data or file, 4 loss not finite.\n",
+      file);
+}
+
+static const struct {
+  const char *name;
+  command id;
+  uly_status (*run)(int argc, char *const *argv);
+} commands[] = {{"train", TRAIN, command_train}, {"plan", PLAN, command_plan}};
+
+enum { NUM_COMMANDS = sizeof commands / sizeof commands[0] };
+
+/* Index in commands, NUM_COMMANDS if there is none of that name. */
+static int find_command(const char *name) {
+  int i = 0;
+  while (i < NUM_COMMANDS && strcmp(commands[i].name, name) != 0) i++;
+  return i;
+}
+
+static bool is_help(const char *arg) {
+  return strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0;
+}
+
+static uly_status unknown_command(const char *name) {
+  char message[512];
+  snprintf(message, sizeof message, "'%.200s': not a command: expected train, plan or help", name);
+  print_error(message);
+  return ULY_ERR_CONFIG;
+}
+
+static uly_status help(const char *name) {
+  if (!name) {
+    print_usage(stdout);
+    return ULY_OK;
+  }
+  int i = find_command(name);
+  if (i == NUM_COMMANDS) return unknown_command(name);
+  options_print_help(stdout, commands[i].id);
+  return ULY_OK;
+}
+
+static uly_status dispatch(int argc, char **argv) {
+  if (argc < 2) {
+    print_usage(stderr);
+    return ULY_ERR_CONFIG;
+  }
+  const char *name = argv[1];
+  if (is_help(name) || strcmp(name, "help") == 0) return help(argc > 2 ? argv[2] : NULL);
+  if (strcmp(name, "--version") == 0) {
+    puts("ulysses " ULY_VERSION_STRING);
+    return ULY_OK;
+  }
+  int i = find_command(name);
+  if (i == NUM_COMMANDS) return unknown_command(name);
+  /* Before the command runs: on the login node of a cluster MPI may not start. */
+  for (int arg = 2; arg < argc; arg++) {
+    if (is_help(argv[arg])) return help(name);
+  }
+  return commands[i].run(argc - 2, argv + 2);
+}
+
+int main(int argc, char **argv) {
+  /* A line at a time, also into a file or the pipe of mpirun, so that progress can be followed. */
+  setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
+  uly_status status = dispatch(argc, argv);
+  if ((fflush(stdout) != 0 || ferror(stdout)) && status == ULY_OK) {
+    print_error("standard output cannot be written");
+    status = ULY_ERR_IO;
+  }
+  return uly_status_exit_code(status);
+}

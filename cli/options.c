@@ -1,0 +1,289 @@
+/* The table of options, and flags: defaults, strict parsing, checks. */
+#include "options.h"
+
+#include <errno.h>
+#include <float.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ROW(key_, value_, member_, commands_, topic_, help_)  \
+  [OPTION_##key_] = {.key = #key_,                            \
+                     value_,                                  \
+                     .offset = offsetof(options, member_),    \
+                     .size = sizeof(((options *)0)->member_), \
+                     .commands = commands_,                   \
+                     .topic = topic_,                         \
+                     .help = help_},
+const option_info option_table[NUM_OPTIONS] = {OPTIONS_OF_RUN(ROW) OPTIONS_OF_CALL(ROW)};
+#undef ROW
+
+uly_status options_fail(options *o, uly_status status, const char *fmt, ...) {
+  va_list args;
+  va_start(args, fmt);
+  vsnprintf(o->error, sizeof o->error, fmt, args);
+  va_end(args);
+  return status;
+}
+
+void option_flag(enum option_id id, char buffer[OPTION_BUFFER]) {
+  snprintf(buffer, OPTION_BUFFER, "--%s", option_table[id].key);
+  for (char *c = buffer; *c; c++) {
+    if (*c == '_') *c = '-';
+  }
+}
+
+void option_range(enum option_id id, char buffer[OPTION_BUFFER]) {
+  const option_info *info = &option_table[id];
+  if (info->kind == KIND_INTEGER) {
+    snprintf(buffer, OPTION_BUFFER, "from %llu to %llu", (unsigned long long)info->min,
+             (unsigned long long)info->max);
+  } else if (info->real_max < DBL_MAX) {
+    snprintf(buffer, OPTION_BUFFER, "from %g to %s%g", info->real_min,
+             info->excludes_max ? "below " : "", info->real_max);
+  } else {
+    snprintf(buffer, OPTION_BUFFER, "%s %g", info->excludes_min ? "above" : "of at least",
+             info->real_min);
+  }
+}
+
+void option_allowed(enum option_id id, char buffer[OPTION_BUFFER]) {
+  const option_info *info = &option_table[id];
+  char range[OPTION_BUFFER];
+  int used = 0;
+  switch (info->kind) {
+    case KIND_TEXT: snprintf(buffer, OPTION_BUFFER, "%s, not empty", info->metavar); break;
+    case KIND_SWITCH: snprintf(buffer, OPTION_BUFFER, "no value"); break;
+    case KIND_INTEGER:
+    case KIND_REAL:
+      option_range(id, range);
+      snprintf(buffer, OPTION_BUFFER, "%s %.200s",
+               info->kind == KIND_REAL ? "a number" : "an integer", range);
+      break;
+    case KIND_CHOICE:
+      used = snprintf(buffer, OPTION_BUFFER, "one of");
+      for (const char *const *word = info->choices; *word; word++) {
+        used += snprintf(buffer + used, OPTION_BUFFER - (size_t)used, "%s %s",
+                         word == info->choices ? "" : ",", *word);
+      }
+      break;
+  }
+}
+
+static void *slot_of(options *o, enum option_id id) { return (char *)o + option_table[id].offset; }
+
+static uly_status set_text(options *o, enum option_id id, const char *text) {
+  const char **slot = slot_of(o, id);
+  char *copy = strdup(text);
+  if (!copy) return options_fail(o, ULY_ERR_MEMORY, "no memory for the value of an option");
+  free((void *)*slot);
+  *slot = copy;
+  return ULY_OK;
+}
+
+uly_status options_init(options *o) {
+  *o = (options){.config = uly_train_config_default(), .dp = 1, .log_every = 1};
+  /* The defaults of the library are constants; from here on all texts are ours to free. */
+  const char *defaults[NUM_OPTIONS] = {0};
+  for (enum option_id id = 0; id < NUM_OPTIONS; id++) {
+    if (option_table[id].kind != KIND_TEXT) continue;
+    const char **slot = slot_of(o, id);
+    defaults[id] = *slot;
+    *slot = NULL;
+  }
+  for (enum option_id id = 0; id < NUM_OPTIONS; id++) {
+    if (!defaults[id]) continue;
+    uly_status status = set_text(o, id, defaults[id]);
+    if (status != ULY_OK) return status;
+  }
+  return ULY_OK;
+}
+
+void options_free(options *o) {
+  for (enum option_id id = 0; id < NUM_OPTIONS; id++) {
+    if (option_table[id].kind != KIND_TEXT) continue;
+    const char **slot = slot_of(o, id);
+    free((void *)*slot);
+    *slot = NULL;
+  }
+}
+
+/* Digits and perhaps a suffix: k for 1024, m for 1024^2. strtoull alone takes blanks and signs. */
+static bool parse_integer(const char *text, uint64_t *out) {
+  if (*text < '0' || *text > '9') return false;
+  char *end;
+  errno = 0;
+  uint64_t number = strtoull(text, &end, 10);
+  if (errno) return false;
+  uint64_t unit = 1;
+  if (*end == 'k' || *end == 'K') unit = 1024;
+  if (*end == 'm' || *end == 'M') unit = 1024 * 1024;
+  if (unit > 1) end++;
+  return *end == '\0' && !__builtin_mul_overflow(number, unit, out);
+}
+
+/* A decimal number. strtod alone takes blanks, hexadecimal, infinities and NaN. */
+static bool parse_real(const char *text, double *out) {
+  if (!*text || text[strspn(text, "0123456789+-.eE")]) return false;
+  char *end;
+  errno = 0;
+  *out = strtod(text, &end);
+  return !errno && *end == '\0';
+}
+
+static bool set_integer(options *o, enum option_id id, const char *value) {
+  const option_info *info = &option_table[id];
+  uint64_t number;
+  if (!parse_integer(value, &number) || number < info->min || number > info->max) return false;
+  if (info->size == sizeof(int)) {
+    *(int *)slot_of(o, id) = (int)number;
+  } else {
+    *(uint64_t *)slot_of(o, id) = number;
+  }
+  return true;
+}
+
+static bool set_real(options *o, enum option_id id, const char *value) {
+  const option_info *info = &option_table[id];
+  double number;
+  if (!parse_real(value, &number) || number < info->real_min || number > info->real_max ||
+      (info->excludes_min && number == info->real_min) ||
+      (info->excludes_max && number == info->real_max)) {
+    return false;
+  }
+  *(double *)slot_of(o, id) = number;
+  return true;
+}
+
+static bool set_choice(options *o, enum option_id id, const char *value) {
+  const char *const *choices = option_table[id].choices;
+  for (int i = 0; choices[i]; i++) {
+    if (strcmp(choices[i], value) == 0) {
+      *(int *)slot_of(o, id) = i;
+      return true;
+    }
+  }
+  return false;
+}
+
+uly_status options_set(options *o, enum option_id id, const char *label, const char *value) {
+  bool accepted = false;
+  switch (option_table[id].kind) {
+    case KIND_TEXT:
+      if (*value) return set_text(o, id, value);
+      break;
+    case KIND_INTEGER: accepted = set_integer(o, id, value); break;
+    case KIND_REAL: accepted = set_real(o, id, value); break;
+    case KIND_CHOICE: accepted = set_choice(o, id, value); break;
+    case KIND_SWITCH:
+      accepted = !value;
+      if (accepted) *(bool *)slot_of(o, id) = true;
+      break;
+  }
+  if (accepted) return ULY_OK;
+  char allowed[OPTION_BUFFER];
+  option_allowed(id, allowed);
+  return options_fail(o, ULY_ERR_CONFIG, "%s '%.200s': expected %s", label, value, allowed);
+}
+
+const char *options_get(const options *o, enum option_id id, char buffer[OPTION_BUFFER]) {
+  const option_info *info = &option_table[id];
+  const void *slot = (const char *)o + info->offset;
+  switch (info->kind) {
+    case KIND_TEXT: return *(const char *const *)slot;
+    case KIND_CHOICE: return info->choices[*(const int *)slot];
+    case KIND_SWITCH: return *(const bool *)slot ? "true" : "false";
+    case KIND_INTEGER:
+      if (info->size == sizeof(int)) {
+        snprintf(buffer, OPTION_BUFFER, "%d", *(const int *)slot);
+      } else {
+        snprintf(buffer, OPTION_BUFFER, "%llu", (unsigned long long)*(const uint64_t *)slot);
+      }
+      return buffer;
+    case KIND_REAL:
+      /* The fewest digits that read back as the same number: 17 always do. */
+      for (int digits = 1; digits <= 17; digits++) {
+        snprintf(buffer, OPTION_BUFFER, "%.*g", digits, *(const double *)slot);
+        if (strtod(buffer, NULL) == *(const double *)slot) break;
+      }
+      return buffer;
+  }
+  return NULL;
+}
+
+/* Index of the flag --name (length bytes), or NUM_OPTIONS. */
+static enum option_id find_flag(const char *name, size_t length) {
+  enum option_id id = 0;
+  for (; id < NUM_OPTIONS; id++) {
+    char flag[OPTION_BUFFER];
+    option_flag(id, flag);
+    if (strlen(flag + 2) == length && strncmp(flag + 2, name, length) == 0) break;
+  }
+  return id;
+}
+
+/* Goes through all flags, and sets either --config or all the others. */
+static uly_status parse_flags(options *o, command cmd, int argc, char *const *argv, bool config) {
+  const char *command_name = cmd == TRAIN ? "train" : "plan";
+  for (int i = 0; i < argc; i++) {
+    const char *arg = argv[i];
+    if (strncmp(arg, "--", 2) != 0 || !arg[2]) {
+      return options_fail(o, ULY_ERR_CONFIG, "'%.200s': expected an option, as in --seq-len 4096",
+                          arg);
+    }
+    size_t length = strcspn(arg + 2, "=");
+    enum option_id id = find_flag(arg + 2, length);
+    if (id == NUM_OPTIONS || !(option_table[id].commands & cmd)) {
+      return options_fail(o, ULY_ERR_CONFIG,
+                          "--%.*s: not an option of '%s'; 'ulysses help %s' lists them",
+                          length < 200 ? (int)length : 200, arg + 2, command_name, command_name);
+    }
+    char flag[OPTION_BUFFER];
+    option_flag(id, flag);
+    const char *value = arg[2 + length] ? arg + 2 + length + 1 : NULL;
+    if (!value && option_table[id].kind != KIND_SWITCH) {
+      /* A value that begins with dashes must be written --flag=value. */
+      if (i + 1 == argc || strncmp(argv[i + 1], "--", 2) == 0) {
+        char allowed[OPTION_BUFFER];
+        option_allowed(id, allowed);
+        return options_fail(o, ULY_ERR_CONFIG, "%s: its value is missing: expected %s", flag,
+                            allowed);
+      }
+      value = argv[++i];
+    }
+    if ((id == OPTION_config) != config) continue;
+    uly_status status = options_set(o, id, flag, value);
+    if (status != ULY_OK) return status;
+  }
+  return ULY_OK;
+}
+
+/* What must go together in a training run. */
+static uly_status check_train(options *o) {
+  if (!o->config.data) {
+    return options_fail(o, ULY_ERR_CONFIG, "--data: missing: expected files to train on");
+  }
+  if (o->eval_every > 0 && !o->config.eval_data) {
+    return options_fail(o, ULY_ERR_CONFIG, "--eval-every %lld: needs --eval-data",
+                        (long long)o->eval_every);
+  }
+  if (o->save_every > 0 && !o->out) {
+    return options_fail(o, ULY_ERR_CONFIG, "--save-every %lld: needs --out",
+                        (long long)o->save_every);
+  }
+  if (o->resume && strcmp(o->resume, "auto") == 0 && !o->out) {
+    return options_fail(o, ULY_ERR_CONFIG,
+                        "--resume auto: needs --out, the folder to look for checkpoints in");
+  }
+  return ULY_OK;
+}
+
+uly_status options_parse(options *o, command cmd, int argc, char *const *argv) {
+  /* The file first, wherever --config stands, so that flags override it. */
+  uly_status status = parse_flags(o, cmd, argc, argv, true);
+  if (status == ULY_OK && o->config_file) status = options_read_yaml(o, o->config_file);
+  if (status == ULY_OK) status = parse_flags(o, cmd, argc, argv, false);
+  /* What is printed may be half a configuration, to be completed later. */
+  if (status == ULY_OK && cmd == TRAIN && !o->print_config) status = check_train(o);
+  return status;
+}

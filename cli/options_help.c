@@ -1,0 +1,110 @@
+/* The text of `ulysses help COMMAND`, from the table of options. */
+#include <string.h>
+
+#include "options.h"
+
+enum { WIDTH = 88, FLAG_COLUMN = 2, TEXT_COLUMN = 28 };
+
+static void print_spaces(FILE *file, int count) { fprintf(file, "%*s", count, ""); }
+
+/* Prints text, which begins at TEXT_COLUMN, with line breaks between words. */
+static void print_wrapped(FILE *file, const char *text) {
+  int column = TEXT_COLUMN;
+  while (*text) {
+    int length = (int)strcspn(text, " ");
+    if (column > TEXT_COLUMN && column + 1 + length > WIDTH) {
+      fputc('\n', file);
+      print_spaces(file, TEXT_COLUMN);
+      column = TEXT_COLUMN;
+    } else if (column > TEXT_COLUMN) {
+      fputc(' ', file);
+      column++;
+    }
+    fprintf(file, "%.*s", length, text);
+    column += length;
+    text += length;
+    text += strspn(text, " ");
+  }
+  fputc('\n', file);
+}
+
+/* "--flag VALUE", then the text beside it, or below where the flag is long. */
+static void print_entry(FILE *file, const char *flag, const char *text) {
+  print_spaces(file, FLAG_COLUMN);
+  int used = FLAG_COLUMN + fprintf(file, "%s", flag);
+  if (used + 2 > TEXT_COLUMN) {
+    fputc('\n', file);
+    used = 0;
+  }
+  print_spaces(file, TEXT_COLUMN - used);
+  print_wrapped(file, text);
+}
+
+static void print_option(FILE *file, enum option_id id, const options *defaults) {
+  const option_info *info = &option_table[id];
+  char flag[OPTION_BUFFER], left[2 * OPTION_BUFFER], number[OPTION_BUFFER];
+  char range[OPTION_BUFFER], text[4 * OPTION_BUFFER];
+  option_flag(id, flag);
+  int used = snprintf(left, sizeof left, "%s", flag);
+  if (info->kind == KIND_CHOICE) {
+    for (const char *const *word = info->choices; *word; word++) {
+      used += snprintf(left + used, sizeof left - (size_t)used, "%c%s",
+                       word == info->choices ? ' ' : '|', *word);
+    }
+  } else if (info->kind != KIND_SWITCH) {
+    snprintf(left + used, sizeof left - (size_t)used, " %s",
+             info->kind == KIND_TEXT   ? info->metavar
+             : info->kind == KIND_REAL ? "X"
+                                       : "N");
+  }
+  used = snprintf(text, sizeof text, "%s", info->help);
+  const char *value = info->kind == KIND_SWITCH ? NULL : options_get(defaults, id, number);
+  if (info->kind == KIND_INTEGER || info->kind == KIND_REAL) {
+    option_range(id, range);
+    used += snprintf(text + used, sizeof text - (size_t)used, " (%s)", range);
+  }
+  if (value) snprintf(text + used, sizeof text - (size_t)used, " [%s]", value);
+  print_entry(file, left, text);
+}
+
+static void print_intro(FILE *file, command cmd) {
+  if (cmd == TRAIN) {
+    fputs(
+        "Train a transformer on long sequences, spread over the ranks that mpirun starts.\n\n"
+        "Usage:    ulysses train --data PATH [OPTIONS]\n"
+        "Example:  mpirun -n 4 ulysses train --data book.txt --seq-len 16k --out run\n",
+        file);
+  } else {
+    fputs(
+        "Print the memory and the communication of a training run, without running it.\n\n"
+        "Usage:    ulysses plan [OPTIONS]\n"
+        "Example:  ulysses plan --seq-len 1m --sp 8 --dtype bf16\n",
+        file);
+  }
+}
+
+void options_print_help(FILE *file, command cmd) {
+  options defaults;
+  options_init(&defaults);
+  print_intro(file, cmd);
+  const char *topic = "";
+  for (enum option_id id = 0; id < NUM_OPTIONS; id++) {
+    if (!(option_table[id].commands & cmd)) continue;
+    if (strcmp(topic, option_table[id].topic) != 0) {
+      topic = option_table[id].topic;
+      fprintf(file, "\n%s\n", topic);
+    }
+    print_option(file, id, &defaults);
+  }
+  print_entry(file, "--help", "print this text, and end");
+  fputs("\nModel presets\n", file);
+  for (const char *const *name = uly_model_presets(); *name; name++) {
+    print_entry(file, *name, uly_model_preset_about(*name));
+  }
+  fputs(
+      "\nRanges are in parentheses, defaults in brackets. Write --flag VALUE or --flag=VALUE.\n"
+      "Integers may end in k (x 1024) or m (x 1024^2).\n"
+      "A line of a configuration file: seq_len: 16k\n",
+      file);
+  options_free(&defaults);
+}

@@ -1,0 +1,90 @@
+/* Every option, once. The table yields the command-line flags, the keys of a configuration file,
+ * their checks and the text of --help.
+ *
+ *   X(key, value, member, commands, topic, help)
+ *
+ * key       of the configuration file; the flag is the same with dashes: seq_len, --seq-len
+ * value     what is allowed: one of the VALUE_ macros of options.h
+ * member    of struct options, where it is stored. Defaults are what options_init stores there:
+ *           for config.* those of uly_train_config_default()
+ * commands  that know the flag. A configuration file may hold the keys of all commands, so that
+ *           `plan` reads the file of a training run
+ */
+#ifndef ULYSSES_CLI_OPTIONS_TABLE_H
+#define ULYSSES_CLI_OPTIONS_TABLE_H
+
+/* Counts that nothing but time limits. */
+#define MANY 1000000000000
+
+/* Limits whose products fit the integers that they are counted in: tokens of a step an int64_t,
+ * ranks an int. */
+#define MAX_TOKENS 4294967296
+#define MAX_SEQUENCES 32768
+#define MAX_RANKS 32768
+
+/* Flags that are keys of a configuration file too. */
+#define OPTIONS_OF_RUN(X)                                                                         \
+  X(model, VALUE_TEXT("NAME|FILE"), config.model, TRAIN | PLAN, "Model and data",                 \
+    "a preset (listed below), or the path of a Hugging Face config.json")                         \
+  X(data, VALUE_TEXT("PATH"), config.data, TRAIN, "Model and data",                               \
+    "file, or folder of files: plain text (bytes) or llm.c token shards")                         \
+  X(eval_data, VALUE_TEXT("PATH"), config.eval_data, TRAIN, "Model and data",                     \
+    "the same, held out for evaluation")                                                          \
+  X(seq_len, VALUE_INTEGER(1, MAX_TOKENS), config.seq_len, TRAIN | PLAN, "Model and data",        \
+    "tokens of one sequence")                                                                     \
+  X(seed, VALUE_INTEGER(0, UINT64_MAX), config.seed, TRAIN, "Model and data",                     \
+    "of the initial weights and the data order")                                                  \
+  X(steps, VALUE_INTEGER(1, MANY), config.steps, TRAIN, "Optimization",                           \
+    "steps of the whole run; the schedule ends here")                                             \
+  X(accumulate, VALUE_INTEGER(1, MAX_SEQUENCES), config.accumulate, TRAIN | PLAN, "Optimization", \
+    "sequences per step and data-parallel group")                                                 \
+  X(lr, VALUE_REAL(0, DBL_MAX), config.lr, TRAIN, "Optimization", "peak learning rate")           \
+  X(min_lr_ratio, VALUE_REAL(0, 1), config.min_lr_ratio, TRAIN, "Optimization",                   \
+    "final learning rate as a part of --lr")                                                      \
+  X(schedule, VALUE_CHOICE("cosine", "linear", "constant"), config.schedule, TRAIN,               \
+    "Optimization", "of the learning rate after the warm-up")                                     \
+  X(warmup, VALUE_INTEGER(0, MANY), config.warmup, TRAIN, "Optimization",                         \
+    "steps of linear warm-up")                                                                    \
+  X(weight_decay, VALUE_REAL(0, DBL_MAX), config.weight_decay, TRAIN, "Optimization",             \
+    "decoupled (AdamW), on matrices only")                                                        \
+  X(beta1, VALUE_REAL_BELOW(0, 1), config.beta1, TRAIN, "Optimization",                           \
+    "decay of the mean of the gradients")                                                         \
+  X(beta2, VALUE_REAL_BELOW(0, 1), config.beta2, TRAIN, "Optimization",                           \
+    "decay of the mean of their squares")                                                         \
+  X(eps, VALUE_REAL_ABOVE(0), config.eps, TRAIN, "Optimization", "of AdamW's denominator")        \
+  X(clip, VALUE_REAL(0, DBL_MAX), config.clip, TRAIN, "Optimization",                             \
+    "largest global norm of the gradients; 0: no clipping")                                       \
+  X(sp, VALUE_INTEGER(0, MAX_RANKS), sp, TRAIN | PLAN, "Ranks and memory",                        \
+    "ranks that share one sequence; 0: all that --dp leaves (plan: 1)")                           \
+  X(dp, VALUE_INTEGER(1, MAX_RANKS), dp, TRAIN | PLAN, "Ranks and memory",                        \
+    "groups of ranks that work on different sequences")                                           \
+  X(dtype, VALUE_CHOICE("f32", "bf16"), config.dtype, TRAIN | PLAN, "Ranks and memory",           \
+    "storage of weights and activations; sums and optimizer states are f32")                      \
+  X(recompute, VALUE_CHOICE("none", "keep-attention", "full"), config.recompute, TRAIN | PLAN,    \
+    "Ranks and memory", "what backward computes again instead of keeping it")                     \
+  X(threads, VALUE_INTEGER(0, 4096), config.threads, TRAIN | PLAN, "Ranks and memory",            \
+    "OpenMP threads per rank; 0: the cores of the node divided by its ranks")                     \
+  X(eval_every, VALUE_INTEGER(0, MANY), eval_every, TRAIN, "Evaluation",                          \
+    "steps between evaluations; 0: only at the end, if --eval-data is given")                     \
+  X(eval_windows, VALUE_INTEGER(1, MANY), config.eval_windows, TRAIN, "Evaluation",               \
+    "sequences that an evaluation reads at most")                                                 \
+  X(out, VALUE_TEXT("DIR"), out, TRAIN, "Checkpoints and metrics",                                \
+    "folder for checkpoints, made if it does not exist")                                          \
+  X(save_every, VALUE_INTEGER(0, MANY), save_every, TRAIN, "Checkpoints and metrics",             \
+    "steps between checkpoints; 0: only at the end; needs --out")                                 \
+  X(resume, VALUE_TEXT("DIR|auto"), resume, TRAIN, "Checkpoints and metrics",                     \
+    "continue from a checkpoint; auto: the newest in --out, or from the start if there is none")  \
+  X(metrics, VALUE_TEXT("FILE"), metrics, TRAIN, "Checkpoints and metrics",                       \
+    "one line of JSON per step; appended to when the run is resumed")                             \
+  X(log_every, VALUE_INTEGER(1, MANY), log_every, TRAIN, "Checkpoints and metrics",               \
+    "steps between lines on standard output")
+
+/* Flags that say how this call behaves: not part of a run's configuration. */
+#define OPTIONS_OF_CALL(X)                                                                  \
+  X(config, VALUE_TEXT("FILE"), config_file, TRAIN | PLAN, "This call",                     \
+    "read options from a YAML file: flags without dashes, with _ for -; flags override it") \
+  X(print_config, VALUE_SWITCH, print_config, TRAIN | PLAN, "This call",                    \
+    "print all options as such a file, and end")                                            \
+  X(json, VALUE_SWITCH, json, PLAN, "This call", "print the plan as JSON")
+
+#endif

@@ -1,0 +1,102 @@
+/* ulysses plan: what a training run holds and sends, computed by the code that runs it. */
+#include "commands.h"
+#include "format.h"
+#include "options.h"
+
+/* The ranks that need most; the numbers of the run are the same on all ranks. */
+typedef struct plan_result {
+  int num_ranks, dp, sp;
+  int largest, busiest;   /* ranks */
+  uly_plan_report memory; /* of the rank that holds most */
+  uly_plan_report sent;   /* of the rank that sends most */
+} plan_result;
+
+static uly_status plan_rank(const options *o, int rank, uly_plan_report *report) {
+  uly_mesh *mesh = NULL;
+  uly_mesh_desc desc = {.dp = o->dp, .sp = o->sp};
+  uly_status status = uly_mesh_create_offline(desc, rank, &mesh);
+  if (status == ULY_OK) status = uly_plan(mesh, &o->config, report);
+  uly_mesh_destroy(mesh);
+  return status;
+}
+
+static uly_status make_plan(options *o, plan_result *result) {
+  if (o->sp == 0) o->sp = 1;
+  *result = (plan_result){.num_ranks = o->dp * o->sp, .dp = o->dp, .sp = o->sp};
+  /* Each data-parallel group is like the first: with many ranks that one is enough. */
+  int num_planned = result->num_ranks <= 256 ? result->num_ranks : o->sp;
+  int64_t most_held = -1, most_sent = -1;
+  for (int rank = 0; rank < num_planned; rank++) {
+    uly_plan_report report;
+    uly_status status = plan_rank(o, rank, &report);
+    if (status != ULY_OK) return status;
+    int64_t held = sum_bytes(report.arena_bytes, ULY_NUM_ARENAS);
+    int64_t sent = sum_bytes(report.sent_bytes, ULY_NUM_TRAFFIC);
+    if (held > most_held) {
+      most_held = held;
+      result->memory = report;
+      result->largest = rank;
+    }
+    if (sent > most_sent) {
+      most_sent = sent;
+      result->sent = report;
+      result->busiest = rank;
+    }
+  }
+  return ULY_OK;
+}
+
+static void print_text(const options *o, const plan_result *plan) {
+  printf("model       %s, %lld parameters\n", o->config.model, (long long)plan->memory.num_params);
+  printf("ranks       %d: dp %d x sp %d\n", plan->num_ranks, plan->dp, plan->sp);
+  printf("step        %lld tokens: %d x %lld sequences of %lld\n",
+         (long long)(plan->dp * o->config.accumulate * o->config.seq_len), plan->dp,
+         (long long)o->config.accumulate, (long long)o->config.seq_len);
+  printf("flops       %.4g per step, over all ranks\n", plan->memory.flops);
+  printf("\nmemory in bytes of the rank that holds most: rank %d, %lld tokens of each sequence\n",
+         plan->largest, (long long)plan->memory.tokens);
+  print_arena_bytes(plan->memory.arena_bytes);
+  printf("\nbytes sent per step by the rank that sends most: rank %d\n", plan->busiest);
+  print_traffic_bytes(plan->sent.sent_bytes);
+}
+
+static void print_json(const plan_result *plan) {
+  printf(
+      "{\"ranks\": %d, \"dp\": %d, \"sp\": %d, \"num_params\": %lld, \"tokens\": %lld, "
+      "\"flops\": %.17g, \"arena_bytes\": {",
+      plan->num_ranks, plan->dp, plan->sp, (long long)plan->memory.num_params,
+      (long long)plan->memory.tokens, plan->memory.flops);
+  for (int i = 0; i < ULY_NUM_ARENAS; i++) {
+    printf("%s\"%s\": %lld", i ? ", " : "", uly_arena_name((uly_arena)i),
+           (long long)plan->memory.arena_bytes[i]);
+  }
+  printf("}, \"peak_bytes\": %lld, \"sent_bytes\": {",
+         (long long)sum_bytes(plan->memory.arena_bytes, ULY_NUM_ARENAS));
+  for (int i = 0; i < ULY_NUM_TRAFFIC; i++) {
+    printf("%s\"%s\": %lld", i ? ", " : "", uly_traffic_name((uly_traffic)i),
+           (long long)plan->sent.sent_bytes[i]);
+  }
+  printf("}}\n");
+}
+
+uly_status command_plan(int argc, char *const *argv) {
+  options o;
+  plan_result plan;
+  uly_status status = options_init(&o);
+  if (status == ULY_OK) status = options_parse(&o, PLAN, argc, argv);
+  if (status == ULY_OK && o.print_config) status = options_write_yaml(&o, PLAN, stdout);
+  if (status != ULY_OK) {
+    print_error(o.error);
+  } else if (!o.print_config) {
+    status = make_plan(&o, &plan);
+    if (status != ULY_OK) {
+      print_error(uly_last_error());
+    } else if (o.json) {
+      print_json(&plan);
+    } else {
+      print_text(&o, &plan);
+    }
+  }
+  options_free(&o);
+  return status;
+}

@@ -1,0 +1,229 @@
+/* Checkpoints: resuming goes on bit by bit; the bytes do not depend on the number of ranks; what is
+ * damaged, half-written or of another model is refused on every rank. */
+#include <mpi.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "data/folder.h"
+#include "testing.h"
+#include "train/trainer.h"
+
+static uly_mesh *mesh;
+static int rank;
+static char text_path[256], out_dir[256];
+
+static uly_train_config base_config(uly_dtype dtype) {
+  uly_train_config config = uly_train_config_default();
+  config.model = "llama-1m";
+  config.data = text_path;
+  config.seq_len = 70;
+  config.steps = 8;
+  config.warmup = 2;
+  config.dtype = dtype;
+  config.threads = 1;
+  return config;
+}
+
+static uly_trainer *make(uly_mesh *on, const uly_train_config *config) {
+  uly_trainer *trainer;
+  assert_ok(uly_trainer_create(on, config, &trainer));
+  return trainer;
+}
+
+static double steps(uly_trainer *trainer, int count) {
+  uly_step_report report = {0};
+  for (int i = 0; i < count; i++) assert_ok(uly_trainer_step(trainer, &report));
+  return report.loss;
+}
+
+static void barrier(void) { assert_ok(uly_mesh_agree(mesh, ULY_OK)); }
+
+/* The newest checkpoint, once all ranks see it. */
+static void latest(char path[512]) {
+  barrier();
+  assert_ok(uly_checkpoint_latest(out_dir, path, 512));
+}
+
+/* Rank 0 empties the folder; then all go on. */
+static void clean(void) {
+  char command[512];
+  snprintf(command, sizeof command, "rm -rf '%s'", out_dir);
+  barrier();
+  if (rank == 0) assert_int_equal(system(command), 0);
+  barrier();
+}
+
+static void assert_same_state(const uly_trainer *a, const uly_trainer *b) {
+  size_t bytes = (size_t)a->model->params.count * 4;
+  assert_memory_equal(a->master, b->master, bytes);
+  assert_memory_equal(a->m, b->m, bytes);
+  assert_memory_equal(a->v, b->v, bytes);
+  assert_int_equal(a->steps_done, b->steps_done);
+  assert_int_equal(a->windows_done, b->windows_done);
+}
+
+static void check_resume(uly_dtype dtype) {
+  uly_train_config config = base_config(dtype);
+  uly_trainer *straight = make(mesh, &config), *before = make(mesh, &config);
+  double loss = steps(straight, 6);
+  steps(before, 3);
+  assert_ok(uly_trainer_save(before, out_dir));
+  uly_trainer_destroy(before);
+  char path[512];
+  latest(path);
+  assert_non_null(strstr(path, "/step-0000000003"));
+  uly_trainer *after = make(mesh, &config);
+  assert_ok(uly_trainer_load(after, path));
+  assert_int_equal(uly_trainer_steps_done(after), 3);
+  assert_true(steps(after, 3) == loss);
+  assert_same_state(straight, after);
+  assert_memory_equal(straight->model->weights, after->model->weights,
+                      (size_t)straight->model->params.count * (dtype == ULY_BF16 ? 2 : 4));
+  uly_trainer_destroy(straight);
+  uly_trainer_destroy(after);
+  clean();
+}
+
+static void test_resume(void **state) {
+  (void)state;
+  check_resume(ULY_F32);
+  check_resume(ULY_BF16);
+}
+
+static char *read_whole(const char *folder, const char *name, size_t *count) {
+  char path[1024];
+  snprintf(path, sizeof path, "%s/%s", folder, name);
+  FILE *file = fopen(path, "rb");
+  assert_non_null(file);
+  assert_int_equal(fseek(file, 0, SEEK_END), 0);
+  *count = (size_t)ftell(file);
+  rewind(file);
+  char *bytes = malloc(*count + 1);
+  assert_int_equal(fread(bytes, 1, *count, file), *count);
+  fclose(file);
+  return bytes;
+}
+
+/* What P ranks wrote, loaded and written again by one rank alone: the same bytes. */
+static void test_same_bytes_on_any_ranks(void **state) {
+  (void)state;
+  static const char *const files[] = {"model.safetensors", "optimizer.safetensors", "config.json",
+                                      "trainer.json"};
+  uly_train_config config = base_config(ULY_F32);
+  uly_trainer *many = make(mesh, &config);
+  steps(many, 2);
+  assert_ok(uly_trainer_save(many, out_dir));
+  assert_ok(uly_trainer_save(many, out_dir)); /* over itself */
+  char path[512], alone_dir[512], alone_path[512];
+  latest(path);
+  MPI_Comm self = MPI_COMM_SELF;
+  uly_mesh *one;
+  assert_ok(uly_mesh_create(&self, (uly_mesh_desc){0}, &one));
+  uly_trainer *alone = make(one, &config);
+  assert_ok(uly_trainer_load(alone, path));
+  assert_same_state(many, alone);
+  snprintf(alone_dir, sizeof alone_dir, "%s/alone-%d/deep", out_dir, rank);
+  assert_ok(uly_trainer_save(alone, alone_dir));
+  assert_ok(uly_checkpoint_latest(alone_dir, alone_path, sizeof alone_path));
+  for (int i = 0; i < 4; i++) {
+    size_t count, alone_count;
+    char *bytes = read_whole(path, files[i], &count);
+    char *alone_bytes = read_whole(alone_path, files[i], &alone_count);
+    assert_int_equal(count, alone_count);
+    assert_memory_equal(bytes, alone_bytes, count);
+    free(bytes);
+    free(alone_bytes);
+  }
+  steps(alone, 1);
+  steps(many, 1);
+  uly_trainer_destroy(alone);
+  uly_mesh_destroy(one);
+  uly_trainer_destroy(many);
+  clean();
+}
+
+/* Rank 0 changes a file of the checkpoint with a shell command; all ranks must refuse it. */
+static void refuses(const char *change, uly_status status, const char *text) {
+  uly_train_config config = base_config(ULY_F32);
+  uly_trainer *trainer = make(mesh, &config);
+  assert_ok(uly_trainer_save(trainer, out_dir));
+  char path[512], command[2048];
+  latest(path);
+  snprintf(command, sizeof command, "cd '%s' && %s", path, change);
+  if (rank == 0) assert_int_equal(system(command), 0);
+  barrier();
+  assert_fails(uly_trainer_load(trainer, path), status, text);
+  uly_trainer_destroy(trainer);
+  clean();
+}
+
+static void test_damage(void **state) {
+  (void)state;
+  refuses("truncate -s -4 model.safetensors", ULY_ERR_DATA, "model.safetensors");
+  refuses("truncate -s 0 optimizer.safetensors", ULY_ERR_DATA, "optimizer.safetensors");
+  refuses("printf X | dd of=model.safetensors bs=1 seek=400000 conv=notrunc 2>/dev/null",
+          ULY_ERR_DATA, "checksum");
+  refuses("printf X | dd of=optimizer.safetensors bs=1 seek=4000000 conv=notrunc 2>/dev/null",
+          ULY_ERR_DATA, "checksum");
+  refuses("rm optimizer.safetensors", ULY_ERR_IO, "optimizer.safetensors");
+  refuses("rm trainer.json", ULY_ERR_DATA, "trainer.json");
+  refuses("rm config.json", ULY_ERR_DATA, "no checkpoint");
+  refuses("printf '{' > trainer.json", ULY_ERR_DATA, "trainer.json");
+  refuses("sed -i 's/\"step\": 0/\"step\": -5/' trainer.json", ULY_ERR_DATA, "step");
+  refuses("sed -i 's/\"version\": 1/\"version\": 2/' trainer.json", ULY_ERR_DATA, "version");
+  refuses("sed -i 's/\"seed\": 1/\"seed\": 2/' trainer.json", ULY_ERR_CONFIG, "seed");
+  refuses("sed -i 's/\"hidden_size\": 128/\"hidden_size\": 256/' config.json", ULY_ERR_DATA,
+          "another model");
+  refuses("sed -i 's/model.norm.weight/model.norn.weight/' model.safetensors", ULY_ERR_DATA,
+          "model.norm.weight");
+}
+
+/* A save that fails leaves the last one good; what is half-written is not picked up. */
+static void test_failed_save(void **state) {
+  (void)state;
+  uly_train_config config = base_config(ULY_F32);
+  uly_trainer *trainer = make(mesh, &config);
+  assert_ok(uly_trainer_save(trainer, out_dir));
+  char path[512], inside[600], command[1024];
+  latest(path);
+  snprintf(inside, sizeof inside, "%s/config.json/below", path); /* a file stands in the way */
+  assert_fails(uly_trainer_save(trainer, inside), ULY_ERR_IO, "config.json");
+  assert_ok(uly_trainer_load(trainer, path));
+  steps(trainer, 1);
+  snprintf(command, sizeof command,
+           "mkdir '%s/.step-0000000009.tmp' '%s/step-12' '%s/step-000000000x'", out_dir, out_dir,
+           out_dir);
+  if (rank == 0) assert_int_equal(system(command), 0);
+  latest(path);
+  assert_non_null(strstr(path, "step-0000000000"));
+  assert_ok(uly_checkpoint_latest("/nowhere/at/all", path, sizeof path));
+  assert_string_equal(path, "");
+  uly_trainer_destroy(trainer);
+  clean();
+}
+
+int main(int argc, char **argv) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_resume),
+      cmocka_unit_test(test_same_bytes_on_any_ranks),
+      cmocka_unit_test(test_damage),
+      cmocka_unit_test(test_failed_save),
+  };
+  if (uly_init(&argc, &argv) != ULY_OK ||
+      uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh) != ULY_OK)
+    return 1;
+  rank = uly_mesh_rank(mesh);
+  char text[2000];
+  for (int i = 0; i < (int)sizeof text; i++) text[i] = (char)(32 + (i * i / 7 + i / 3) % 90);
+  write_scratch_file(text_path, "checkpoint.txt", text, sizeof text);
+  /* One folder for all ranks: the name is rank 0's. */
+  snprintf(out_dir, sizeof out_dir, "%s/ulysses-checkpoints-%ld",
+           getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", (long)getpid());
+  MPI_Bcast(out_dir, sizeof out_dir, MPI_CHAR, 0, MPI_COMM_WORLD);
+  int failed = cmocka_run_group_tests(tests, NULL, NULL);
+  remove_scratch_file(text_path);
+  uly_mesh_destroy(mesh);
+  if (failed) uly_abort(1);
+  uly_finalize();
+  return 0;
+}

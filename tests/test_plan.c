@@ -1,0 +1,218 @@
+/* Plans against runs: bytes that a profiling layer under MPI counts, against the formula and against
+ * `plan`, rank by rank; memory of the arenas against `plan`, and how it grows with N and with ranks. */
+#include "pmpi_count.h"
+#include "testing.h"
+#include "train/trainer.h"
+
+static uly_mesh *mesh;
+static int size, rank;
+static char text_path[256], config_path[256];
+
+/* What MPI is told to send by one forward and one backward, in bytes. */
+static void count_attention(const uly_attention_desc *desc, int64_t *forward, int64_t *backward) {
+  uly_attention *plan;
+  assert_ok(uly_attention_create(mesh, desc, &plan));
+  int64_t begin, T, bytes = desc->dtype == ULY_BF16 ? 2 : 4;
+  uly_attention_tokens(plan, &begin, &T);
+  size_t q_bytes = (size_t)(T * desc->num_q_heads * desc->head_dim * bytes) + 1;
+  size_t kv_bytes = (size_t)(T * desc->num_kv_heads * desc->head_dim * bytes) + 1;
+  void *q = calloc(1, q_bytes), *k = calloc(1, kv_bytes), *v = calloc(1, kv_bytes);
+  void *o = calloc(1, q_bytes);
+  assert_ok(uly_attention_forward(plan, q, k, v, o)); /* allocates: agreement is not counted */
+  pmpi_reset();
+  assert_ok(uly_attention_forward(plan, q, k, v, o));
+  *forward = pmpi_bytes();
+  pmpi_reset();
+  assert_ok(uly_attention_backward(plan, o, q, k, v));
+  *backward = pmpi_bytes();
+  assert_int_equal(pmpi_unaccounted(), 0);
+  free(q), free(k), free(v), free(o);
+  uly_attention_destroy(plan);
+}
+
+/* (2 h + 2 k) N (P - 1) / P^2 elements each way, to the byte, where P divides N, Hq and Hkv. */
+static void test_formula(void **state) {
+  (void)state;
+  int64_t P = size, d = 8;
+  for (int dtype = 0; dtype < 2; dtype++)
+    for (int64_t group = 1; group <= 4; group++) {
+      int64_t N = 48 * P, Hkv = 2 * P, Hq = group * Hkv, bytes = dtype == ULY_BF16 ? 2 : 4;
+      uly_attention_desc desc = {.num_tokens = N, .num_q_heads = (int)Hq,
+                                 .num_kv_heads = (int)Hkv, .head_dim = (int)d,
+                                 .dtype = (uly_dtype)dtype, .mask = {ULY_MASK_CAUSAL}};
+      int64_t forward, backward, h = Hq * d, k = Hkv * d;
+      count_attention(&desc, &forward, &backward);
+      int64_t expected = (2 * h + 2 * k) * N * (P - 1) / (P * P) * bytes;
+      assert_int_equal(forward, expected);
+      assert_int_equal(backward, expected);
+    }
+  /* One key/value head for all: 2 h N (P - 1) / P^2 + 2 N d (P - 1) / P, each rank holding a copy. */
+  int64_t N = 48 * P, h = P * d, forward, backward;
+  uly_attention_desc desc = {.num_tokens = N, .num_q_heads = size, .num_kv_heads = 1,
+                             .head_dim = (int)d};
+  count_attention(&desc, &forward, &backward);
+  assert_int_equal(forward, (2 * h * N * (P - 1) / (P * P) + 2 * N * d * (P - 1) / P) * 4);
+  assert_int_equal(backward, forward);
+}
+
+static uly_train_config base_config(int64_t N, uly_dtype dtype, uly_recompute recompute) {
+  uly_train_config config = uly_train_config_default();
+  config.model = config_path;
+  config.data = text_path;
+  config.seq_len = N;
+  config.dtype = dtype;
+  config.recompute = recompute;
+  config.threads = 1;
+  return config;
+}
+
+/* Sent in one step by this rank: by kind from the library's counters, in all from the profiling layer,
+ * and both from the plan made without running. Also the arenas. */
+static void check_step(int dp, int64_t N, int64_t accumulate, uly_dtype dtype,
+                       uly_recompute recompute) {
+  uly_mesh *run, *offline;
+  uly_mesh_desc desc = {.dp = dp};
+  assert_ok(uly_mesh_create(NULL, desc, &run));
+  desc.sp = uly_mesh_sp(run);
+  assert_ok(uly_mesh_create_offline(desc, rank, &offline));
+  uly_train_config config = base_config(N, dtype, recompute);
+  config.accumulate = accumulate;
+  uly_plan_report plan;
+  assert_ok(uly_plan(offline, &config, &plan));
+  uly_trainer *trainer;
+  assert_ok(uly_trainer_create(run, &config, &trainer));
+  uly_step_report report;
+  assert_ok(uly_trainer_step(trainer, &report));
+  int64_t before[ULY_NUM_TRAFFIC], counted = 0;
+  memcpy(before, run->traffic.bytes, sizeof before);
+  pmpi_reset();
+  assert_ok(uly_trainer_step(trainer, &report));
+  int64_t profiled = pmpi_bytes();
+  assert_int_equal(pmpi_unaccounted(), 0);
+  for (int i = 0; i < ULY_NUM_TRAFFIC; i++) {
+    assert_int_equal(run->traffic.bytes[i] - before[i], plan.sent_bytes[i]);
+    counted += plan.sent_bytes[i];
+  }
+  assert_int_equal(profiled, counted);
+  assert_int_equal(plan.num_params, uly_trainer_num_params(trainer));
+  assert_int_equal(plan.tokens, trainer->model->num_tokens);
+  for (int i = 0; i < ULY_NUM_ARENAS; i++)
+    assert_int_equal(plan.arena_bytes[i], trainer->arenas[i].peak);
+  if (recompute != ULY_RECOMPUTE_FULL)
+    assert_int_equal(plan.sent_bytes[ULY_TRAFFIC_ATTENTION_RECOMPUTE], 0);
+  else
+    assert_int_equal(plan.sent_bytes[ULY_TRAFFIC_ATTENTION_RECOMPUTE],
+                     plan.sent_bytes[ULY_TRAFFIC_ATTENTION_FORWARD]);
+  uly_trainer_destroy(trainer);
+  uly_mesh_destroy(run);
+  uly_mesh_destroy(offline);
+}
+
+static void test_step_traffic(void **state) {
+  (void)state;
+  check_step(1, 64, 1, ULY_F32, ULY_RECOMPUTE_NONE);
+  check_step(1, 203, 2, ULY_BF16, ULY_RECOMPUTE_KEEP_ATTENTION);
+  check_step(1, 37, 1, ULY_F32, ULY_RECOMPUTE_FULL);
+  if (size % 2 == 0) check_step(2, 101, 3, ULY_F32, ULY_RECOMPUTE_FULL);
+  check_step(size, 50, 1, ULY_BF16, ULY_RECOMPUTE_NONE);
+}
+
+static int64_t planned(int64_t N, int sp, uly_recompute recompute, int64_t *activations) {
+  uly_mesh *offline;
+  uly_plan_report plan;
+  int64_t total = 0;
+  assert_ok(uly_mesh_create_offline((uly_mesh_desc){.sp = sp}, 0, &offline));
+  uly_train_config config = base_config(N, ULY_BF16, recompute);
+  config.model = "llama-4m";
+  assert_ok(uly_plan(offline, &config, &plan));
+  uly_mesh_destroy(offline);
+  for (int i = 0; i < ULY_NUM_ARENAS; i++) total += plan.arena_bytes[i];
+  *activations = plan.arena_bytes[ULY_ARENA_ACTIVATIONS] + plan.arena_bytes[ULY_ARENA_SCRATCH];
+  return total;
+}
+
+/* The same on any number of ranks at the same N / P, twice as much at twice N. */
+static void test_memory_scaling(void **state) {
+  (void)state;
+  for (int recompute = 0; recompute < 3; recompute++) {
+    int64_t one, other, first = planned(32768, 1, (uly_recompute)recompute, &one);
+    for (int sp = 2; sp <= 4; sp *= 2) { /* at 8 ranks the 4 key/value heads are replicated */
+      int64_t total = planned((int64_t)32768 * sp, sp, (uly_recompute)recompute, &other);
+      assert_true(total >= first / 100 * 95 && total <= first / 100 * 105);
+      int64_t doubled;
+      planned((int64_t)65536 * sp, sp, (uly_recompute)recompute, &doubled);
+      assert_true(doubled >= other / 100 * 190 && doubled <= other / 100 * 200);
+    }
+  }
+}
+
+/* 16 F of model states in f32, and 18 F in bf16 (gradients stay f32). */
+static void test_model_states(void **state) {
+  (void)state;
+  uly_mesh *offline;
+  uly_plan_report plan;
+  assert_ok(uly_mesh_create_offline((uly_mesh_desc){0}, 0, &offline));
+  for (int dtype = 0; dtype < 2; dtype++) {
+    uly_train_config config = base_config(64, (uly_dtype)dtype, ULY_RECOMPUTE_FULL);
+    config.model = "gpt2-124m";
+    assert_ok(uly_plan(offline, &config, &plan));
+    int64_t F = plan.num_params;
+    assert_int_equal(F, 124439808);
+    int64_t states = plan.arena_bytes[ULY_ARENA_PARAMETERS] + plan.arena_bytes[ULY_ARENA_GRADIENTS] +
+                     plan.arena_bytes[ULY_ARENA_OPTIMIZER];
+    assert_int_equal(states, (dtype == ULY_F32 ? 16 : 18) * F);
+  }
+  uly_mesh_destroy(offline);
+}
+
+static void test_refusals(void **state) {
+  (void)state;
+  uly_mesh *offline;
+  uly_plan_report plan;
+  assert_fails(uly_mesh_create_offline((uly_mesh_desc){.sp = 2}, 2, &offline), ULY_ERR_CONFIG,
+               "does not exist");
+  assert_fails(uly_mesh_create(NULL, (uly_mesh_desc){.dp = size + 1, .sp = 1}, &offline),
+               ULY_ERR_CONFIG, "mpirun");
+  assert_ok(uly_mesh_create_offline((uly_mesh_desc){.sp = 9}, 3, &offline));
+  uly_train_config config = base_config(64, ULY_F32, ULY_RECOMPUTE_FULL);
+  config.model = "llama-4m";
+  assert_fails(uly_plan(offline, &config, &plan), ULY_ERR_CONFIG, "1 to 8 ranks work");
+  config.model = "no-such-model";
+  assert_fails(uly_plan(offline, &config, &plan), ULY_ERR_CONFIG, "llama-4m");
+  uly_mesh_destroy(offline);
+  assert_ok(uly_mesh_create_offline((uly_mesh_desc){0}, 0, &offline));
+  config.model = "gpt2-124m";
+  config.seq_len = 1025;
+  assert_fails(uly_plan(offline, &config, &plan), ULY_ERR_CONFIG, "1024");
+  config.seq_len = 0;
+  assert_fails(uly_plan(offline, &config, &plan), ULY_ERR_CONFIG, "seq-len");
+  uly_mesh_destroy(offline);
+}
+
+int main(int argc, char **argv) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_formula),        cmocka_unit_test(test_step_traffic),
+      cmocka_unit_test(test_memory_scaling), cmocka_unit_test(test_model_states),
+      cmocka_unit_test(test_refusals),
+  };
+  static const char model[] =
+      "{\"model_type\":\"llama\",\"hidden_size\":36,\"intermediate_size\":50,"
+      "\"num_hidden_layers\":2,\"num_attention_heads\":9,\"num_key_value_heads\":3,"
+      "\"head_dim\":6,\"vocab_size\":257,\"max_position_embeddings\":4096}";
+  if (uly_init(&argc, &argv) != ULY_OK ||
+      uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh) != ULY_OK)
+    return 1;
+  size = uly_mesh_size(mesh);
+  rank = uly_mesh_rank(mesh);
+  char text[3000];
+  for (int i = 0; i < (int)sizeof text; i++) text[i] = (char)(32 + (i * i / 7 + i / 3) % 90);
+  write_scratch_file(text_path, "plan.txt", text, sizeof text);
+  write_scratch_file(config_path, "plan.json", model, strlen(model));
+  int failed = cmocka_run_group_tests(tests, NULL, NULL);
+  remove_scratch_file(text_path);
+  remove_scratch_file(config_path);
+  uly_mesh_destroy(mesh);
+  if (failed) uly_abort(1);
+  uly_finalize();
+  return 0;
+}

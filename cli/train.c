@@ -58,10 +58,11 @@ static uly_status resume(train_run *run) {
   bool is_found = run->checkpoint[0] != '\0';
   if (!any_rank(run->mesh, is_found)) return ULY_OK;
   if (any_rank(run->mesh, !is_found)) {
-    return uly_fail(ULY_ERR_CONFIG,
-                    "--resume auto: some ranks find a checkpoint in '%.200s' and some do not: use a "
-                    "folder that all machines share",
-                    o->out);
+    return uly_fail(
+        ULY_ERR_CONFIG,
+        "--resume auto: some ranks find a checkpoint in '%.200s' and some do not: use a "
+        "folder that all machines share",
+        o->out);
   }
   return uly_trainer_load(run->trainer, run->checkpoint);
 }

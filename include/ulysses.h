@@ -144,15 +144,16 @@ typedef enum uly_schedule {
 /* Everything that defines a run but the mesh. Fill it with
  * uly_train_config_default() and change what you need. Strings are copied. */
 typedef struct uly_train_config {
-  const char *model;     /* a preset (uly_model_presets) or the path of a Hugging Face config.json */
-  const char *data;      /* file, or folder of files: plain text (bytes) or llm.c token shards     */
-  const char *eval_data; /* the same, held out; NULL: no evaluation                                */
-  int64_t seq_len;       /* N: tokens of one sequence                                              */
-  int64_t steps;         /* steps of the whole run: the schedule ends here                         */
-  int64_t accumulate;    /* sequences per step and data-parallel group                             */
-  int64_t eval_windows;  /* sequences that an evaluation reads at most                             */
-  uint64_t seed;         /* of the weights and the data order                                      */
-  uly_dtype dtype;       /* storage of weights and activations; sums, master weights and optimizer
+  const char *model; /* a preset (uly_model_presets) or the path of a Hugging Face config.json */
+  const char *data;  /* file, or folder of files: plain text (bytes) or llm.c token shards     */
+  const char
+      *eval_data;       /* the same, held out; NULL: no evaluation                                */
+  int64_t seq_len;      /* N: tokens of one sequence                                              */
+  int64_t steps;        /* steps of the whole run: the schedule ends here                         */
+  int64_t accumulate;   /* sequences per step and data-parallel group                             */
+  int64_t eval_windows; /* sequences that an evaluation reads at most                             */
+  uint64_t seed;        /* of the weights and the data order                                      */
+  uly_dtype dtype;      /* storage of weights and activations; sums, master weights and optimizer
                             states are f32 always                                                  */
   uly_recompute recompute;
   uly_schedule schedule;
@@ -198,18 +199,18 @@ const char *uly_arena_name(uly_arena arena);
 
 /* What one step did; equal on all ranks. */
 typedef struct uly_step_report {
-  int64_t step;                         /* 1 for the first                                       */
-  double loss;                          /* mean over the step's tokens, nats per token           */
-  double grad_norm;                     /* global, before clipping                               */
-  double lr;                            /* learning rate of this step                            */
-  int64_t tokens;                       /* trained on in this step, over all ranks               */
-  double seconds;                       /* wall time of the slowest rank                         */
-  double flops;                         /* of the model, forward and backward, over all ranks;
+  int64_t step;                        /* 1 for the first                                       */
+  double loss;                         /* mean over the step's tokens, nats per token           */
+  double grad_norm;                    /* global, before clipping                               */
+  double lr;                           /* learning rate of this step                            */
+  int64_t tokens;                      /* trained on in this step, over all ranks               */
+  double seconds;                      /* wall time of the slowest rank                         */
+  double flops;                        /* of the model, forward and backward, over all ranks;
                                            recomputation is not counted, causal pairs count once */
-  int64_t sent_bytes[ULY_NUM_TRAFFIC];  /* of the rank that sent most                            */
-  int64_t arena_bytes[ULY_NUM_ARENAS];  /* high-water marks of the rank with the largest sum     */
-  int64_t peak_bytes;                   /* that sum                                              */
-  int64_t resident_bytes;               /* peak resident set of the largest process, as the
+  int64_t sent_bytes[ULY_NUM_TRAFFIC]; /* of the rank that sent most                            */
+  int64_t arena_bytes[ULY_NUM_ARENAS]; /* high-water marks of the rank with the largest sum     */
+  int64_t peak_bytes;                  /* that sum                                              */
+  int64_t resident_bytes;              /* peak resident set of the largest process, as the
                                            operating system counts it; 0 where unknown           */
 } uly_step_report;
 
@@ -258,10 +259,10 @@ uly_status uly_report_write(FILE *file, const uly_step_report *report, const dou
  * that the run itself allocates and counts. */
 typedef struct uly_plan_report {
   int64_t num_params;
-  int64_t tokens;                        /* T: tokens of the rank's slice                     */
+  int64_t tokens; /* T: tokens of the rank's slice                     */
   int64_t arena_bytes[ULY_NUM_ARENAS];
-  int64_t sent_bytes[ULY_NUM_TRAFFIC];   /* per step                                          */
-  double flops;                          /* per step, over all ranks, as in uly_step_report   */
+  int64_t sent_bytes[ULY_NUM_TRAFFIC]; /* per step                                          */
+  double flops;                        /* per step, over all ranks, as in uly_step_report   */
 } uly_plan_report;
 
 /* mesh may be an offline one. Data files are not opened. Not collective. */

@@ -218,7 +218,10 @@ static uly_status no_backward(void *user, const uly_local_attention *a) {
 static void test_callback(void **state) {
   (void)state;
   int failing = size - 1;
-  uly_attention_desc desc = {.num_tokens = 21, .num_q_heads = 8, .num_kv_heads = 4, .head_dim = 4,
+  uly_attention_desc desc = {.num_tokens = 21,
+                             .num_q_heads = 8,
+                             .num_kv_heads = 4,
+                             .head_dim = 4,
                              .callback = {mean_forward, no_backward, NULL}};
   for (int fails = 0; fails < 2; fails++) {
     uly_attention *plan;

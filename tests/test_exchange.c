@@ -51,14 +51,18 @@ static void visit_row(float *x, uly_attention_block b, int d, int64_t token, int
 
 static void check_exchange(int64_t N, int q_heads, int kv_heads, int d, int64_t tile) {
   uly_attention *plan;
-  uly_attention_desc desc = {.num_tokens = N, .num_q_heads = q_heads, .num_kv_heads = kv_heads,
-                             .head_dim = d, .token_tile = tile};
+  uly_attention_desc desc = {.num_tokens = N,
+                             .num_q_heads = q_heads,
+                             .num_kv_heads = kv_heads,
+                             .head_dim = d,
+                             .token_tile = tile};
   assert_ok(uly_attention_create(mesh, &desc, &plan));
   uly_attention_bytes bytes = uly_attention_get_bytes(plan);
   uly_attention_block mine = uly_attention_get_block(plan, uly_mesh_rank(mesh));
   int64_t begin, T;
   uly_attention_tokens(plan, &begin, &T);
-  float *tokens = calloc(1, (size_t)bytes.qkv_tokens + 1), *heads = calloc(1, (size_t)bytes.qkv_heads);
+  float *tokens = calloc(1, (size_t)bytes.qkv_tokens + 1),
+        *heads = calloc(1, (size_t)bytes.qkv_heads);
   float *back = calloc(1, (size_t)bytes.qkv_tokens + 1);
   int q_seen = 0, kv_seen = 0;
   for (int p = 0; p < size; p++) {
@@ -115,8 +119,8 @@ static void test_shared_heads(void **state) {
   for (int kv_heads = 1; kv_heads <= 8; kv_heads++) {
     int q_heads = kv_heads * ((8 + kv_heads - 1) / kv_heads);
     uly_attention *plan;
-    uly_attention_desc desc = {.num_tokens = 29, .num_q_heads = q_heads, .num_kv_heads = kv_heads,
-                               .head_dim = 2};
+    uly_attention_desc desc = {
+        .num_tokens = 29, .num_q_heads = q_heads, .num_kv_heads = kv_heads, .head_dim = 2};
     assert_ok(uly_attention_create(mesh, &desc, &plan));
     uly_attention_bytes bytes = uly_attention_get_bytes(plan);
     float *x = malloc((size_t)bytes.qkv_tokens + 1);
@@ -146,8 +150,8 @@ static void test_shared_heads(void **state) {
       for (int i = b.kv_shared; i < b.kv_count; i++)
         for (int64_t t = 0; t < T; t++)
           for (int which = 0; which < 2; which++) {
-            const float *head = x + b.qkv_offset + t * b.qkv_stride +
-                                (b.q_count + which * b.kv_count + i) * 2;
+            const float *head =
+                x + b.qkv_offset + t * b.qkv_stride + (b.q_count + which * b.kv_count + i) * 2;
             float expected = code(begin + t, 1 + which, b.kv_begin + i, 1);
             assert_float_equal(head[1], expected * (float)holders[b.kv_begin + i], 0);
           }

@@ -64,8 +64,8 @@ static void compare_runs(int which, int64_t N, int dp, uly_recompute recompute) 
     for (int i = 0; i < params->num && step == 0; i++) {
       int64_t at = params->list[i].offset;
       /* The floor serves GPT-2's key bias, whose gradient is zero but for rounding. */
-      double error = largest_error(a->model->grads + at, b->model->grads + at,
-                                   params->list[i].count, 1e-5);
+      double error =
+          largest_error(a->model->grads + at, b->model->grads + at, params->list[i].count, 1e-5);
       if (!(error <= 1e-5))
         fail_msg("config %d, N %lld, dp %d: gradient of %s differs by %g", which, (long long)N, dp,
                  params->list[i].name, error);

@@ -47,12 +47,18 @@ static void for_tables(void (*check)(const uly__ops *, const char *, uly_dtype))
 }
 
 static void check_matmul(const uly__ops *ops, const char *name, uly_dtype dtype) {
-  int64_t sizes[][3] = {{1, 1, 1}, {3, 5, 7}, {70, 33, 65}, {257, 520, 19}, {300, 10, 40}, {0, 4, 4}};
+  int64_t sizes[][3] = {{1, 1, 1},      {3, 5, 7},     {70, 33, 65},
+                        {257, 520, 19}, {300, 10, 40}, {0, 4, 4}};
   for (int s = 0; s < 6; s++)
     for (int flags = 0; flags < 16; flags++) {
       int64_t m = sizes[s][0], n = sizes[s][1], k = sizes[s][2], pad = 3;
-      uly__matmul x = {.m = m, .n = n, .k = k, .trans_a = flags & 1, .trans_b = flags & 2,
-                       .accumulate = flags & 4, .dtype = dtype,
+      uly__matmul x = {.m = m,
+                       .n = n,
+                       .k = k,
+                       .trans_a = flags & 1,
+                       .trans_b = flags & 2,
+                       .accumulate = flags & 4,
+                       .dtype = dtype,
                        .c_dtype = flags & 8 ? ULY_F32 : dtype};
       x.lda = (x.trans_a ? m : k) + pad;
       x.ldb = (x.trans_b ? k : n) + pad;
@@ -99,7 +105,8 @@ static void check_norm(const uly__ops *ops, const char *name, uly_dtype dtype) {
     ops->norm_backward((uly__norm)kind, rows, cols, 1e-5f, dtype, x, gamma, d_y, y1, d1, bias1);
     memcpy(y2, x, (size_t)(n * uly__dtype_bytes(dtype)));
     ops->norm_forward((uly__norm)kind, rows, cols, 1e-5f, dtype, x, gamma, b, y2);
-    reference.norm_backward((uly__norm)kind, rows, cols, 1e-5f, dtype, x, gamma, d_y, y2, d2, bias2);
+    reference.norm_backward((uly__norm)kind, rows, cols, 1e-5f, dtype, x, gamma, d_y, y2, d2,
+                            bias2);
     same("norm_backward", name, y1, y2, n, dtype);
     same("norm_backward weights", name, d1, d2, 2 * cols, ULY_F32);
     free(y1), free(y2), free(d1), free(d2);
@@ -111,8 +118,7 @@ static void test_norm(void **state) {
   (void)state;
   float x[] = {1, 2, 3, 6}, gamma[] = {1, 1, 2, 1}, y[4];
   reference.norm_forward(ULY_NORM_RMS, 1, 4, 0.0f, ULY_F32, x, gamma, NULL, y);
-  for (int i = 0; i < 4; i++)
-    assert_float_equal(y[i], x[i] / sqrtf(12.5f) * gamma[i], 1e-6f);
+  for (int i = 0; i < 4; i++) assert_float_equal(y[i], x[i] / sqrtf(12.5f) * gamma[i], 1e-6f);
   reference.norm_forward(ULY_NORM_LAYER, 1, 4, 0.0f, ULY_F32, x, gamma, x, y);
   for (int i = 0; i < 4; i++)
     assert_float_equal(y[i], (x[i] - 3) / sqrtf(3.5f) * gamma[i] + x[i], 1e-6f);
@@ -210,9 +216,10 @@ static void check_embedding(const uly__ops *ops, const char *name, uly_dtype dty
   reference.embedding_forward(ROWS, COLS, dtype, table, positions, tokens, y2);
   same("embedding", name, y1, y2, ROWS * COLS, dtype);
   for (int i = 0; i < COLS; i++)
-    assert_float_equal(uly__load(y2, dtype, 5 * COLS + i),
-                       uly__load(table, dtype, 25 % V * COLS + i) +
-                           uly__load(positions, dtype, 5 * COLS + i), 0.02f);
+    assert_float_equal(
+        uly__load(y2, dtype, 5 * COLS + i),
+        uly__load(table, dtype, 25 % V * COLS + i) + uly__load(positions, dtype, 5 * COLS + i),
+        0.02f);
   float *d1 = calloc(V * COLS, 4), *d2 = calloc(V * COLS, 4), *p = calloc(ROWS * COLS, 4);
   ops->embedding_backward(ROWS, COLS, dtype, tokens, y1, d1, p);
   for (int r = 0; r < ROWS; r++)
@@ -266,8 +273,17 @@ static void test_optimizer(void **state) {
     float *p = values(N, ULY_F32, 1), *m = values(N, ULY_F32, 2), *v = calloc(N, 4);
     float *g = values(N, ULY_F32, 3), *p0 = values(N, ULY_F32, 1), *m0 = values(N, ULY_F32, 2);
     uint16_t rounded[N];
-    uly__adamw args = {.lr = 0.01, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.1,
-                       .grad_scale = 0.5, .step = 3, .param = p, .m = m, .v = v, .grad = g,
+    uly__adamw args = {.lr = 0.01,
+                       .beta1 = 0.9,
+                       .beta2 = 0.95,
+                       .eps = 1e-8,
+                       .weight_decay = 0.1,
+                       .grad_scale = 0.5,
+                       .step = 3,
+                       .param = p,
+                       .m = m,
+                       .v = v,
+                       .grad = g,
                        .copy_bf16 = rounded};
     tables[i].adamw(N, &args);
     double squares = 0;
@@ -287,9 +303,17 @@ static void test_optimizer(void **state) {
 
 static uly_local_attention attention_case(uly_dtype dtype, int64_t N, int d, uly_mask_kind mask) {
   /* Ragged: my 5 query heads begin in the middle of a group of 3. */
-  uly_local_attention a = {.num_tokens = N, .num_q_heads = 5, .num_kv_heads = 2, .head_dim = d,
-                           .group_size = 3, .group_offset = 1, .dtype = dtype, .mask = {mask},
-                           .scale = 0.3f, .qkv_stride = 9 * d + 3, .o_stride = 5 * d + 1};
+  uly_local_attention a = {.num_tokens = N,
+                           .num_q_heads = 5,
+                           .num_kv_heads = 2,
+                           .head_dim = d,
+                           .group_size = 3,
+                           .group_offset = 1,
+                           .dtype = dtype,
+                           .mask = {mask},
+                           .scale = 0.3f,
+                           .qkv_stride = 9 * d + 3,
+                           .o_stride = 5 * d + 1};
   char *qkv = values(N * a.qkv_stride, dtype, 1);
   a.q = qkv;
   a.k = qkv + 5 * d * uly__dtype_bytes(dtype);
@@ -357,7 +381,7 @@ static void test_large_scores(void **state) {
 static void test_bf16(void **state) {
   (void)state;
   assert_int_equal(uly__f32_to_bf16(1.0f), 0x3f80);
-  assert_int_equal(uly__f32_to_bf16(1.0f + 0x1p-8f), 0x3f80);          /* a tie: to even */
+  assert_int_equal(uly__f32_to_bf16(1.0f + 0x1p-8f), 0x3f80);           /* a tie: to even */
   assert_int_equal(uly__f32_to_bf16(1.0f + 0x1p-7f + 0x1p-8f), 0x3f82); /* a tie: to even */
   assert_int_equal(uly__f32_to_bf16(1.0f + 0x1.02p-8f), 0x3f81);
   assert_int_equal(uly__f32_to_bf16(3.4e38f), 0x7f80);
@@ -367,11 +391,11 @@ static void test_bf16(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_bf16),       cmocka_unit_test(test_matmul),
-      cmocka_unit_test(test_norm),       cmocka_unit_test(test_rows),
+      cmocka_unit_test(test_bf16),        cmocka_unit_test(test_matmul),
+      cmocka_unit_test(test_norm),        cmocka_unit_test(test_rows),
       cmocka_unit_test(test_activations), cmocka_unit_test(test_embedding),
-      cmocka_unit_test(test_loss),       cmocka_unit_test(test_optimizer),
-      cmocka_unit_test(test_attention),  cmocka_unit_test(test_large_scores),
+      cmocka_unit_test(test_loss),        cmocka_unit_test(test_optimizer),
+      cmocka_unit_test(test_attention),   cmocka_unit_test(test_large_scores),
   };
   static const char *const all[] = {"base", "avx2", "avx512"};
   omp_set_num_threads(3);

@@ -37,9 +37,12 @@ static void test_formula(void **state) {
   for (int dtype = 0; dtype < 2; dtype++)
     for (int64_t group = 1; group <= 4; group++) {
       int64_t N = 48 * P, Hkv = 2 * P, Hq = group * Hkv, bytes = dtype == ULY_BF16 ? 2 : 4;
-      uly_attention_desc desc = {.num_tokens = N, .num_q_heads = (int)Hq,
-                                 .num_kv_heads = (int)Hkv, .head_dim = (int)d,
-                                 .dtype = (uly_dtype)dtype, .mask = {ULY_MASK_CAUSAL}};
+      uly_attention_desc desc = {.num_tokens = N,
+                                 .num_q_heads = (int)Hq,
+                                 .num_kv_heads = (int)Hkv,
+                                 .head_dim = (int)d,
+                                 .dtype = (uly_dtype)dtype,
+                                 .mask = {ULY_MASK_CAUSAL}};
       int64_t forward, backward, h = Hq * d, k = Hkv * d;
       count_attention(&desc, &forward, &backward);
       int64_t expected = (2 * h + 2 * k) * N * (P - 1) / (P * P) * bytes;
@@ -48,8 +51,8 @@ static void test_formula(void **state) {
     }
   /* One key/value head for all: 2 h N (P - 1) / P^2 + 2 N d (P - 1) / P, each rank holding a copy. */
   int64_t N = 48 * P, h = P * d, forward, backward;
-  uly_attention_desc desc = {.num_tokens = N, .num_q_heads = size, .num_kv_heads = 1,
-                             .head_dim = (int)d};
+  uly_attention_desc desc = {
+      .num_tokens = N, .num_q_heads = size, .num_kv_heads = 1, .head_dim = (int)d};
   count_attention(&desc, &forward, &backward);
   assert_int_equal(forward, (2 * h * N * (P - 1) / (P * P) + 2 * N * d * (P - 1) / P) * 4);
   assert_int_equal(backward, forward);
@@ -158,8 +161,8 @@ static void test_model_states(void **state) {
     assert_ok(uly_plan(offline, &config, &plan));
     int64_t F = plan.num_params;
     assert_int_equal(F, 124439808);
-    int64_t states = plan.arena_bytes[ULY_ARENA_PARAMETERS] + plan.arena_bytes[ULY_ARENA_GRADIENTS] +
-                     plan.arena_bytes[ULY_ARENA_OPTIMIZER];
+    int64_t states = plan.arena_bytes[ULY_ARENA_PARAMETERS] +
+                     plan.arena_bytes[ULY_ARENA_GRADIENTS] + plan.arena_bytes[ULY_ARENA_OPTIMIZER];
     assert_int_equal(states, (dtype == ULY_F32 ? 16 : 18) * F);
   }
   uly_mesh_destroy(offline);

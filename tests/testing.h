@@ -15,19 +15,19 @@
 #include "ulysses.h"
 
 /* Fails with the library's message. */
-#define assert_ok(expr)                                                           \
-  do {                                                                            \
-    uly_status status_ = (expr);                                                  \
-    if (status_ != ULY_OK)                                                        \
-      fail_msg("%s: %s: %s", #expr, uly_status_name(status_), uly_last_error());  \
+#define assert_ok(expr)                                                          \
+  do {                                                                           \
+    uly_status status_ = (expr);                                                 \
+    if (status_ != ULY_OK)                                                       \
+      fail_msg("%s: %s: %s", #expr, uly_status_name(status_), uly_last_error()); \
   } while (0)
 
 /* The expression fails with this status and a message that contains text. */
-#define assert_fails(expr, status, text)                                                    \
-  do {                                                                                      \
-    assert_int_equal(expr, status);                                                         \
-    if (!strstr(uly_last_error(), text))                                                    \
-      fail_msg("message without \"%s\": %s", text, uly_last_error());                       \
+#define assert_fails(expr, status, text)                              \
+  do {                                                                \
+    assert_int_equal(expr, status);                                   \
+    if (!strstr(uly_last_error(), text))                              \
+      fail_msg("message without \"%s\": %s", text, uly_last_error()); \
   } while (0)
 
 /* Writes bytes to a new scratch file; path has room for 256 characters. Under MPI, collective: rank 0

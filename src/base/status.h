@@ -15,13 +15,13 @@ void uly__trace(uly_status code, const char *file, int line, const char *expr);
 void uly__set_last_error(const char *message);
 
 /* Leaves the function with the status of expr unless that is ULY_OK. */
-#define ULY_TRY(expr)                                     \
-  do {                                                    \
-    uly_status uly_try_status_ = (expr);                  \
-    if (uly_try_status_ != ULY_OK) {                      \
+#define ULY_TRY(expr)                                         \
+  do {                                                        \
+    uly_status uly_try_status_ = (expr);                      \
+    if (uly_try_status_ != ULY_OK) {                          \
       uly__trace(uly_try_status_, __FILE__, __LINE__, #expr); \
-      return uly_try_status_;                             \
-    }                                                     \
+      return uly_try_status_;                                 \
+    }                                                         \
   } while (0)
 
 /* Leaves the function with a new failure. */

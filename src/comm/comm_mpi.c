@@ -20,10 +20,10 @@ struct uly__comm {
 
 static int mpi_started_here;
 
-#define MPI_TRY(call)                                                             \
-  do {                                                                            \
-    int mpi_code_ = (call);                                                       \
-    if (mpi_code_ != MPI_SUCCESS) return mpi_failed(mpi_code_, #call, __LINE__);  \
+#define MPI_TRY(call)                                                            \
+  do {                                                                           \
+    int mpi_code_ = (call);                                                      \
+    if (mpi_code_ != MPI_SUCCESS) return mpi_failed(mpi_code_, #call, __LINE__); \
   } while (0)
 
 static uly_status mpi_failed(int code, const char *call, int line) {
@@ -40,8 +40,9 @@ uly_status uly_init(int *argc, char ***argv) {
   MPI_TRY(MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided));
   mpi_started_here = 1;
   if (provided < MPI_THREAD_FUNNELED)
-    ULY_FAIL(ULY_ERR_COMM, "this MPI cannot be used by a program with threads "
-                           "(MPI_THREAD_FUNNELED): install a build that can");
+    ULY_FAIL(ULY_ERR_COMM,
+             "this MPI cannot be used by a program with threads "
+             "(MPI_THREAD_FUNNELED): install a build that can");
   return ULY_OK;
 }
 
@@ -132,8 +133,8 @@ int uly__comm_node_size(const uly__comm *comm) { return comm->node_size; }
 /* The type of one unit; kept, since a plan uses the same one at every call. */
 static uly_status use_unit(uly__comm *comm, int64_t unit_bytes) {
   if (comm->unit_bytes == unit_bytes) return ULY_OK;
-  if (unit_bytes > INT_MAX) ULY_FAIL(ULY_ERR_CONFIG, "an exchange unit of %lld bytes is too large",
-                                     (long long)unit_bytes);
+  if (unit_bytes > INT_MAX)
+    ULY_FAIL(ULY_ERR_CONFIG, "an exchange unit of %lld bytes is too large", (long long)unit_bytes);
   if (comm->unit != MPI_DATATYPE_NULL) MPI_TRY(MPI_Type_free(&comm->unit));
   MPI_TRY(MPI_Type_contiguous((int)unit_bytes, MPI_BYTE, &comm->unit));
   MPI_TRY(MPI_Type_commit(&comm->unit));
@@ -144,8 +145,10 @@ static uly_status use_unit(uly__comm *comm, int64_t unit_bytes) {
 static uly_status to_ints(const uly__comm *comm, const int64_t *from, int *to) {
   for (int p = 0; p < comm->size; p++) {
     if (from[p] > INT_MAX)
-      ULY_FAIL(ULY_ERR_CONFIG, "an exchange of %lld units with rank %d is more than MPI can count: "
-               "use more ranks", (long long)from[p], p);
+      ULY_FAIL(ULY_ERR_CONFIG,
+               "an exchange of %lld units with rank %d is more than MPI can count: "
+               "use more ranks",
+               (long long)from[p], p);
     to[p] = (int)from[p];
   }
   return ULY_OK;
@@ -208,7 +211,8 @@ uly_status uly__sum_f32(uly__comm *comm, uly_traffic kind, float *data, int64_t 
     int64_t length = count - begin < chunk ? count - begin : chunk;
     ULY_TRY(sum_chunk(comm, data + begin, length, workspace));
   }
-  comm->traffic->bytes[kind] += uly__traffic_sum_f32(comm->size, comm->rank, count, workspace_count);
+  comm->traffic->bytes[kind] +=
+      uly__traffic_sum_f32(comm->size, comm->rank, count, workspace_count);
   return ULY_OK;
 }
 

@@ -5,9 +5,7 @@
 
 #include "device/device.h"
 
-void uly__arena_init(uly__arena *arena, const char *name) {
-  *arena = (uly__arena){.name = name};
-}
+void uly__arena_init(uly__arena *arena, const char *name) { *arena = (uly__arena){.name = name}; }
 
 void *uly__arena_carve(uly__arena *arena, int64_t bytes) {
   int64_t begin = arena->used;

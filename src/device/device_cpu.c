@@ -9,8 +9,8 @@
 
 void *uly__device_alloc(int64_t bytes) {
   if (bytes <= 0) return NULL;
-  void *memory = mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                      -1, 0);
+  void *memory =
+      mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return NULL;
 #ifdef MADV_HUGEPAGE
   /* Advice only: without it everything works, slower. Small arenas would be rounded up. */

@@ -68,7 +68,9 @@ static void projections(const uly__model *model, int layer, int p, projection ou
   for (int i = 0; i < 3; i++) {
     int64_t bias = place(model, layer, biases[i]);
     out[i] = (projection){
-        .linear = {.in = h, .out = heads[i] * d, .ldw = h,
+        .linear = {.in = h,
+                   .out = heads[i] * d,
+                   .ldw = h,
                    .weight = place(model, layer, weights[i]) + first[i] * d * h},
         .bias = bias < 0 ? -1 : bias + first[i] * d,
         .at = block.qkv_offset + column[i] * d,
@@ -149,15 +151,16 @@ static void attend(uly__model *model, int layer, uly_traffic kind) {
                                                     record->qkv_heads));
   uly__model_note(model, uly_attention_local_forward(attention, record->qkv_heads, record->o_heads,
                                                      record->lse));
-  uly__model_note(model, uly_attention_o_to_tokens(attention, kind, record->o_heads,
-                                                   record->o_tokens));
+  uly__model_note(model,
+                  uly_attention_o_to_tokens(attention, kind, record->o_heads, record->o_tokens));
 }
 
 /* Wo's columns for the heads of rank p. */
 static uly__linear output_projection(const uly__model *model, int layer, int p) {
   uly_attention_block block = uly_attention_get_block(model->attention, p);
   int64_t d = model->config.head_dim;
-  return (uly__linear){.in = block.q_count * d, .out = model->config.hidden,
+  return (uly__linear){.in = block.q_count * d,
+                       .out = model->config.hidden,
                        .ldw = model->config.num_q_heads * d,
                        .weight = place(model, layer, model->params.block.wo) + block.q_begin * d};
 }
@@ -168,8 +171,8 @@ static void add_attention(uly__model *model, int layer, int64_t t, int64_t rows,
   int64_t h = model->config.hidden;
   for (int p = 0; p < model->attention->ulysses.size; p++) {
     uly_attention_block block = uly_attention_get_block(model->attention, p);
-    const void *o = uly__at(kept->attention.o_tokens, model->dtype,
-                            block.o_offset + t * block.o_stride);
+    const void *o =
+        uly__at(kept->attention.o_tokens, model->dtype, block.o_offset + t * block.o_stride);
     uly__linear_forward_sum(model, output_projection(model, layer, p), rows, o, block.o_stride,
                             model->work.sum, p == 0);
   }
@@ -199,13 +202,13 @@ static void attend_backward(uly__model *model, int layer) {
   const uly__workspace *work = &model->work;
   uly_attention *attention = model->attention;
   uly_traffic kind = ULY_TRAFFIC_ATTENTION_BACKWARD;
-  uly__model_note(model, uly_attention_o_to_heads(attention, kind, work->d_o_tokens,
-                                                  work->d_o_heads));
+  uly__model_note(model,
+                  uly_attention_o_to_heads(attention, kind, work->d_o_tokens, work->d_o_heads));
   uly__model_note(model, uly_attention_local_backward(attention, record->qkv_heads, record->o_heads,
                                                       record->lse, work->d_o_heads,
                                                       work->d_qkv_heads, work->delta));
-  uly__model_note(model, uly_attention_qkv_to_tokens(attention, kind, work->d_qkv_heads,
-                                                     work->qkv_tokens));
+  uly__model_note(
+      model, uly_attention_qkv_to_tokens(attention, kind, work->d_qkv_heads, work->qkv_tokens));
   uly_attention_sum_kv(attention, work->qkv_tokens);
 }
 
@@ -233,7 +236,9 @@ static void linear_with_bias(uly__model *model, uly__linear linear, int64_t bias
 
 static uly__linear mlp_linear(const uly__model *model, int layer, int64_t weight, bool down) {
   int64_t h = model->config.hidden, f = model->config.ffn;
-  return (uly__linear){.in = down ? f : h, .out = down ? h : f, .ldw = down ? f : h,
+  return (uly__linear){.in = down ? f : h,
+                       .out = down ? h : f,
+                       .ldw = down ? f : h,
                        .weight = place(model, layer, weight)};
 }
 
@@ -311,8 +316,8 @@ void uly__block_forward(uly__model *model, int layer, void *y) {
          model->work.n);
     mlp_in(model, layer, rows, tile);
     mlp_activate(model, rows, tile);
-    uly__linear_forward_sum(model, mlp_linear(model, layer, b->w_down, true), rows,
-                            model->work.act, model->config.ffn, model->work.sum, true);
+    uly__linear_forward_sum(model, mlp_linear(model, layer, b->w_down, true), rows, model->work.act,
+                            model->config.ffn, model->work.sum, true);
     model->ops->residual(rows, h, model->dtype, mid, model->work.sum,
                          uly__weight(model, place(model, layer, b->b_down)), row(model, y, t, h));
   }

@@ -20,7 +20,8 @@ static const preset presets[] = {
     {"llama-25m", "25M parameters, bytes, 8 heads", 0, 512, 1408, 257, 8, 8, 4, 64},
     {"llama-110m", "110M parameters, bytes, 12 heads", 0, 768, 2560, 257, 15, 12, 4, 64},
     {"llama-1b", "1.2B parameters, 128,256 tokens, 32 heads", 0, 2048, 8192, 128256, 16, 32, 8, 64},
-    {"gpt2-3m", "3M parameters, bytes, 8 heads, up to 16,384 tokens", 1, 128, 512, 257, 4, 8, 8, 16},
+    {"gpt2-3m", "3M parameters, bytes, 8 heads, up to 16,384 tokens", 1, 128, 512, 257, 4, 8, 8,
+     16},
     {"gpt2-124m", "124M parameters, 50,257 tokens, 12 heads", 1, 768, 3072, 50257, 12, 12, 12, 64},
 };
 enum { NUM_PRESETS = sizeof presets / sizeof presets[0] };
@@ -126,8 +127,8 @@ static uly_status require_text(const reader *r, const char *key, const char *sup
                                const char *also) {
   const char *text = json_string_value(json_object_get(r->json, key));
   if (text && strcmp(text, supported) != 0 && strcmp(text, also) != 0)
-    ULY_FAIL(ULY_ERR_CONFIG, "%s: \"%s\" is \"%s\", but only \"%s\" is supported", r->path, key, text,
-             supported);
+    ULY_FAIL(ULY_ERR_CONFIG, "%s: \"%s\" is \"%s\", but only \"%s\" is supported", r->path, key,
+             text, supported);
   return ULY_OK;
 }
 
@@ -136,8 +137,8 @@ static uly_status refuse_rope_scaling(const reader *r, const json_t *rope) {
   const char *type = json_string_value(json_object_get(rope, "rope_type"));
   if (!type) type = json_string_value(json_object_get(rope, "type"));
   if (!type || strcmp(type, "default") != 0)
-    ULY_FAIL(ULY_ERR_CONFIG, "%s: scaled RoPE (\"%s\") is not supported: only \"default\" is", r->path,
-             type ? type : "unnamed");
+    ULY_FAIL(ULY_ERR_CONFIG, "%s: scaled RoPE (\"%s\") is not supported: only \"default\" is",
+             r->path, type ? type : "unnamed");
   return ULY_OK;
 }
 
@@ -186,8 +187,10 @@ static uly_status read_gpt2(const reader *r, uly__model_config *c) {
 /* Completes head_dim and checks what the shapes must satisfy. */
 static uly_status check(const char *path, uly__model_config *c) {
   if (!c->hidden || !c->ffn || !c->vocab || !c->num_layers || !c->num_q_heads || !c->max_positions)
-    ULY_FAIL(ULY_ERR_CONFIG, "%s: width, layers, heads, positions and vocabulary must all be given "
-             "(hidden_size, num_hidden_layers, ... or n_embd, n_layer, ...)", path);
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "%s: width, layers, heads, positions and vocabulary must all be given "
+             "(hidden_size, num_hidden_layers, ... or n_embd, n_layer, ...)",
+             path);
   if (!c->head_dim) {
     if (c->hidden % c->num_q_heads)
       ULY_FAIL(ULY_ERR_CONFIG, "%s: a width of %lld does not divide into %d heads", path,
@@ -195,8 +198,8 @@ static uly_status check(const char *path, uly__model_config *c) {
     c->head_dim = (int)(c->hidden / c->num_q_heads);
   }
   if (c->head_dim > ULY_MAX_HEAD_DIM)
-    ULY_FAIL(ULY_ERR_CONFIG, "%s: a head dimension of %d is above the kernels' %d", path, c->head_dim,
-             ULY_MAX_HEAD_DIM);
+    ULY_FAIL(ULY_ERR_CONFIG, "%s: a head dimension of %d is above the kernels' %d", path,
+             c->head_dim, ULY_MAX_HEAD_DIM);
   if (c->rope && c->head_dim % 2)
     ULY_FAIL(ULY_ERR_CONFIG, "%s: RoPE needs an even head dimension, not %d", path, c->head_dim);
   if (c->num_q_heads % c->num_kv_heads)
@@ -231,14 +234,15 @@ uly_status uly__model_config_load(const char *name_or_path, uly__model_config *c
       size_t used = strlen(names);
       snprintf(names + used, sizeof names - used, "%s%s", i ? ", " : "", presets[i].name);
     }
-    ULY_FAIL(ULY_ERR_CONFIG, "model '%s' is neither a preset (%s) nor a config.json that can be "
-             "opened (%s)", name_or_path, names, strerror(errno));
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "model '%s' is neither a preset (%s) nor a config.json that can be "
+             "opened (%s)",
+             name_or_path, names, strerror(errno));
   }
   json_error_t error;
   json_t *json = json_loadf(file, JSON_REJECT_DUPLICATES, &error);
   fclose(file);
-  if (!json)
-    ULY_FAIL(ULY_ERR_CONFIG, "%s, line %d: %s", name_or_path, error.line, error.text);
+  if (!json) ULY_FAIL(ULY_ERR_CONFIG, "%s, line %d: %s", name_or_path, error.line, error.text);
   reader r = {json, name_or_path};
   uly_status status = read_config(&r, config);
   json_decref(json);

@@ -8,19 +8,19 @@
 #include "ops/ops.h"
 
 typedef struct uly__model_config {
-  char model_type[16];  /* "llama", "qwen2" or "gpt2": which keys config.json is written with */
-  int64_t hidden;       /* h */
-  int64_t ffn;          /* f: width of the MLP */
-  int64_t vocab;        /* V */
+  char model_type[16]; /* "llama", "qwen2" or "gpt2": which keys config.json is written with */
+  int64_t hidden;      /* h */
+  int64_t ffn;         /* f: width of the MLP */
+  int64_t vocab;       /* V */
   int64_t max_positions;
   int num_layers, num_q_heads, num_kv_heads, head_dim;
-  uly__norm norm;       /* RMSNorm or LayerNorm; LayerNorm has biases */
+  uly__norm norm; /* RMSNorm or LayerNorm; LayerNorm has biases */
   float norm_eps;
-  bool rope;            /* else learned positions */
+  bool rope; /* else learned positions */
   double rope_theta;
-  bool gated;           /* SwiGLU, else GELU (tanh) */
+  bool gated; /* SwiGLU, else GELU (tanh) */
   bool qkv_bias, o_bias, mlp_bias;
-  bool tied;            /* the head is the embedding */
+  bool tied; /* the head is the embedding */
   double init_std;
 } uly__model_config;
 

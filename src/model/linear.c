@@ -3,15 +3,26 @@
 
 static uly__matmul forward(const uly__model *model, uly__linear linear, int64_t rows, const void *x,
                            int64_t ldx) {
-  return (uly__matmul){.m = rows, .n = linear.out, .k = linear.in, .a = x, .lda = ldx,
-                       .b = uly__weight(model, linear.weight), .ldb = linear.ldw, .trans_b = true,
+  return (uly__matmul){.m = rows,
+                       .n = linear.out,
+                       .k = linear.in,
+                       .a = x,
+                       .lda = ldx,
+                       .b = uly__weight(model, linear.weight),
+                       .ldb = linear.ldw,
+                       .trans_b = true,
                        .dtype = model->dtype};
 }
 
 static uly__matmul backward(const uly__model *model, uly__linear linear, int64_t rows,
                             const void *d_y, int64_t ldy) {
-  return (uly__matmul){.m = rows, .n = linear.in, .k = linear.out, .a = d_y, .lda = ldy,
-                       .b = uly__weight(model, linear.weight), .ldb = linear.ldw,
+  return (uly__matmul){.m = rows,
+                       .n = linear.in,
+                       .k = linear.out,
+                       .a = d_y,
+                       .lda = ldy,
+                       .b = uly__weight(model, linear.weight),
+                       .ldb = linear.ldw,
                        .dtype = model->dtype};
 }
 
@@ -52,9 +63,18 @@ void uly__linear_backward_sum(uly__model *model, uly__linear linear, int64_t row
 
 void uly__linear_backward_weight(uly__model *model, uly__linear linear, int64_t rows,
                                  const void *d_y, int64_t ldy, const void *x, int64_t ldx) {
-  uly__matmul product = {.m = linear.out, .n = linear.in, .k = rows, .a = d_y, .lda = ldy,
-                         .trans_a = true, .b = x, .ldb = ldx, .c = uly__grad(model, linear.weight),
-                         .ldc = linear.ldw, .accumulate = true, .dtype = model->dtype,
+  uly__matmul product = {.m = linear.out,
+                         .n = linear.in,
+                         .k = rows,
+                         .a = d_y,
+                         .lda = ldy,
+                         .trans_a = true,
+                         .b = x,
+                         .ldb = ldx,
+                         .c = uly__grad(model, linear.weight),
+                         .ldc = linear.ldw,
+                         .accumulate = true,
+                         .dtype = model->dtype,
                          .c_dtype = ULY_F32};
   if (rows > 0) uly__model_note(model, model->ops->matmul(&product));
 }

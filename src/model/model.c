@@ -15,15 +15,20 @@ static int64_t granule(int64_t seq_len) {
   return tokens;
 }
 
-static uly_status plan(uly__model *model, uly_mesh *mesh, int64_t seq_len, uly_recompute recompute) {
+static uly_status plan(uly__model *model, uly_mesh *mesh, int64_t seq_len,
+                       uly_recompute recompute) {
   const uly__model_config *c = &model->config;
   if (!c->rope && seq_len > c->max_positions)
-    ULY_FAIL(ULY_ERR_CONFIG, "a sequence of %lld tokens, but the model has learned positions for %lld: "
-             "shorten --seq-len or use a model with RoPE", (long long)seq_len,
-             (long long)c->max_positions);
-  uly_attention_desc desc = {.num_tokens = seq_len, .num_q_heads = c->num_q_heads,
-                             .num_kv_heads = c->num_kv_heads, .head_dim = c->head_dim,
-                             .dtype = model->dtype, .mask = {ULY_MASK_CAUSAL},
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "a sequence of %lld tokens, but the model has learned positions for %lld: "
+             "shorten --seq-len or use a model with RoPE",
+             (long long)seq_len, (long long)c->max_positions);
+  uly_attention_desc desc = {.num_tokens = seq_len,
+                             .num_q_heads = c->num_q_heads,
+                             .num_kv_heads = c->num_kv_heads,
+                             .head_dim = c->head_dim,
+                             .dtype = model->dtype,
+                             .mask = {ULY_MASK_CAUSAL},
                              .token_tile = granule(seq_len)};
   ULY_TRY(uly__attention_plan(mesh, &desc, &model->attention));
   uly_attention_tokens(model->attention, &model->token_begin, &model->num_tokens);
@@ -99,10 +104,10 @@ void uly__model_carve(uly__model *model, uly__arena *arenas) {
   int64_t bytes = uly__dtype_bytes(model->dtype), T = model->num_tokens;
   uly_attention_bytes attention = uly_attention_get_bytes(model->attention);
   model->weights = uly__arena_carve(&arenas[ULY_ARENA_PARAMETERS], model->params.count * bytes);
-  model->grads = uly__arena_carve(&arenas[ULY_ARENA_GRADIENTS],
-                                  model->params.count * (int64_t)sizeof(float));
-  model->rope = c->rope ? uly__arena_carve(activations, T * c->head_dim * (int64_t)sizeof(float))
-                        : NULL;
+  model->grads =
+      uly__arena_carve(&arenas[ULY_ARENA_GRADIENTS], model->params.count * (int64_t)sizeof(float));
+  model->rope =
+      c->rope ? uly__arena_carve(activations, T * c->head_dim * (int64_t)sizeof(float)) : NULL;
   model->d_x = uly__arena_carve(activations, T * c->hidden * bytes);
   carve_tile(model, scratch);
   /* The head runs when no block does. */
@@ -111,8 +116,7 @@ void uly__model_carve(uly__model *model, uly__arena *arenas) {
   uly__arena_release(scratch, mark);
   uly__stash_carve(&model->stash, c, model->dtype, T, attention, activations, scratch);
   carve_block(model, attention, scratch);
-  if (model->rope)
-    uly__rope_table(model->token_begin, T, c->head_dim, c->rope_theta, model->rope);
+  if (model->rope) uly__rope_table(model->token_begin, T, c->head_dim, c->rope_theta, model->rope);
 }
 
 /* Input of the first block, and the output of block i as the input of block i + 1. */

@@ -13,18 +13,18 @@
 /* Scratch of one block's pass, and of one token tile. Buffers that are never alive together share
  * their place. */
 typedef struct uly__workspace {
-  void *qkv_tokens;         /* P blocks [T, (hq_p + 2 hkv_p) d]; in backward their gradients */
-  void *d_o_tokens;         /* P blocks [T, hq_p d] */
-  void *d_o_heads;          /* [N, hq d] */
-  void *d_qkv_heads;        /* [N, (hq + 2 hkv) d] */
-  void *delta;              /* attention's workspace */
-  void *n, *mid;            /* [tile, h] */
-  float *sum;               /* [tile, h] */
-  void *gate, *up, *act;    /* [tile, f] */
-  void *d_gate, *d_up;      /* [tile, f] */
-  float *logits;            /* [head_tile, V] */
-  void *d_logits;           /* [head_tile, V]; in f32 the same as logits */
-  double *row_loss;         /* [head_tile] */
+  void *qkv_tokens;      /* P blocks [T, (hq_p + 2 hkv_p) d]; in backward their gradients */
+  void *d_o_tokens;      /* P blocks [T, hq_p d] */
+  void *d_o_heads;       /* [N, hq d] */
+  void *d_qkv_heads;     /* [N, (hq + 2 hkv) d] */
+  void *delta;           /* attention's workspace */
+  void *n, *mid;         /* [tile, h] */
+  float *sum;            /* [tile, h] */
+  void *gate, *up, *act; /* [tile, f] */
+  void *d_gate, *d_up;   /* [tile, f] */
+  float *logits;         /* [head_tile, V] */
+  void *d_logits;        /* [head_tile, V]; in f32 the same as logits */
+  double *row_loss;      /* [head_tile] */
 } uly__workspace;
 
 typedef struct uly__model {

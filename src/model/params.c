@@ -92,10 +92,10 @@ uly_status uly__params_create(const uly__model_config *config, uly__params *out)
     make_relative(&out->block, out->blocks);
   }
   out->norm = add_vector(out, true, "", "model.norm.weight", h, ULY_INIT_ONE);
-  out->norm_bias = add_vector(out, config->norm == ULY_NORM_LAYER, "", "model.norm.bias", h,
-                              ULY_INIT_ZERO);
-  out->head = config->tied ? out->embed
-                           : add_matrix(out, "", "lm_head.weight", config->vocab, h, std);
+  out->norm_bias =
+      add_vector(out, config->norm == ULY_NORM_LAYER, "", "model.norm.bias", h, ULY_INIT_ZERO);
+  out->head =
+      config->tied ? out->embed : add_matrix(out, "", "lm_head.weight", config->vocab, h, std);
   return ULY_OK;
 }
 

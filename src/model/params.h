@@ -14,7 +14,7 @@ typedef struct uly__param {
   char name[96];
   int64_t offset, count; /* elements, in the flat range */
   int64_t dims[2];
-  int num_dims;          /* 2: matrices, which weight decay acts on */
+  int num_dims; /* 2: matrices, which weight decay acts on */
   uly__init init;
   float init_std;
 } uly__param;
@@ -30,11 +30,11 @@ typedef struct uly__block_layout {
 typedef struct uly__params {
   uly__param *list;
   int num;
-  int64_t count;                  /* parameters in all */
-  int64_t embed, positions;       /* offsets; positions -1 with RoPE */
-  int64_t blocks, block_count;    /* offset of block 0, elements of a block */
+  int64_t count;               /* parameters in all */
+  int64_t embed, positions;    /* offsets; positions -1 with RoPE */
+  int64_t blocks, block_count; /* offset of block 0, elements of a block */
   uly__block_layout block;
-  int64_t norm, norm_bias, head;  /* head: that of the embedding when tied */
+  int64_t norm, norm_bias, head; /* head: that of the embedding when tied */
 } uly__params;
 
 uly_status uly__params_create(const uly__model_config *config, uly__params *out);

@@ -271,8 +271,7 @@ static void d_key_block(const uly_local_attention *a, const float *delta, int kv
       uly__tile tile = uly__mask_tile(&a->mask, query, query + num_queries, key, key + num_keys);
       if (tile == ULY_TILE_SKIP) continue;
       const float *lse = a->lse + head * N + query, *dl = delta + head * N + query;
-      const float *q =
-          rows_f32(a, a->q, a->qkv_stride, head, query, num_queries, q_buffer, &ld_q);
+      const float *q = rows_f32(a, a->q, a->qkv_stride, head, query, num_queries, q_buffer, &ld_q);
       const float *d_o =
           rows_f32(a, a->d_o, a->o_stride, head, query, num_queries, o_buffer, &ld_o);
       memset(p, 0, sizeof p);

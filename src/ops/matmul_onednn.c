@@ -34,11 +34,11 @@ static dnnl_stream_t *streams; /* one for each thread */
 static void **scratch;         /* one for each thread, scratch_capacity bytes */
 static int64_t scratch_capacity;
 
-#define DNN_TRY(call)                                                                           \
-  do {                                                                                          \
-    dnnl_status_t dnn_status_ = (call);                                                         \
-    if (dnn_status_ != dnnl_success)                                                            \
-      ULY_FAIL(ULY_ERR_INTERNAL, "oneDNN: %s returned status %d", #call, (int)dnn_status_);     \
+#define DNN_TRY(call)                                                                       \
+  do {                                                                                      \
+    dnnl_status_t dnn_status_ = (call);                                                     \
+    if (dnn_status_ != dnnl_success)                                                        \
+      ULY_FAIL(ULY_ERR_INTERNAL, "oneDNN: %s returned status %d", #call, (int)dnn_status_); \
   } while (0)
 
 static void clear_table(void) {
@@ -204,8 +204,8 @@ uly_status uly__matmul_onednn(const uly__matmul *args) {
     const primitive *p = kernels[row == rows - 1][col == cols - 1];
     const void *a = uly__at(args->a, args->dtype, args->trans_a ? i : i * args->lda);
     const void *b = uly__at(args->b, args->dtype, args->trans_b ? j * args->ldb : j);
-    dnnl_status_t status = run_tile(p, omp_get_thread_num(), a, b,
-                                    uly__at(args->c, args->c_dtype, i * args->ldc + j));
+    dnnl_status_t status =
+        run_tile(p, omp_get_thread_num(), a, b, uly__at(args->c, args->c_dtype, i * args->ldc + j));
     if (status != dnnl_success) {
 #pragma omp atomic write
       failed = status;

@@ -65,8 +65,8 @@ typedef struct uly__ops {
 
   /* Rotates pairs (i, i + d/2) of every head ("rotate half") by the angles of the row's position:
    * table [rows, d]: cosines then sines. sign -1 is the inverse, that is, the backward. */
-  void (*rope)(int64_t rows, int heads, int head_dim, int64_t ld, uly_dtype dtype, const float *table,
-               float sign, void *x);
+  void (*rope)(int64_t rows, int heads, int head_dim, int64_t ld, uly_dtype dtype,
+               const float *table, float sign, void *x);
 
   /* act = silu(gate) * up, n elements; and its gradients (d_gate may be d_act). */
   void (*swiglu_forward)(int64_t n, uly_dtype dtype, const void *gate, const void *up, void *act);

@@ -129,8 +129,8 @@ static void norm_forward(uly__norm kind, int64_t rows, int64_t cols, float eps, 
 /* With u = (x - mean) rstd and e = d_y gamma:
  *   LayerNorm  d_x = rstd (e - mean(e) - u mean(e u));   RMSNorm  d_x = rstd (e - u mean(e u)) */
 static void norm_backward_rows(uly__norm kind, int64_t rows, int64_t cols, float eps,
-                               uly_dtype dtype, const void *x, const void *gamma,
-                               const float *d_y, void *d_x) {
+                               uly_dtype dtype, const void *x, const void *gamma, const float *d_y,
+                               void *d_x) {
 #pragma omp parallel for schedule(static)
   for (int64_t r = 0; r < rows; r++) {
     float mean, rstd, a[PIECE], g[PIECE], out[PIECE];
@@ -220,7 +220,8 @@ static void rope(int64_t rows, int heads, int head_dim, int64_t ld, uly_dtype dt
   }
 }
 
-static void swiglu_forward(int64_t n, uly_dtype dtype, const void *gate, const void *up, void *act) {
+static void swiglu_forward(int64_t n, uly_dtype dtype, const void *gate, const void *up,
+                           void *act) {
 #pragma omp parallel for schedule(static)
   for (int64_t at = 0; at < n; at += PIECE) {
     float g[PIECE], u[PIECE];

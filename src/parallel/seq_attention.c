@@ -19,13 +19,16 @@ static uly_status check(const uly_attention_desc *desc) {
   if (!desc->callback.forward != !desc->callback.backward)
     ULY_FAIL(ULY_ERR_CONFIG, "an attention callback needs both forward and backward");
   if (!desc->callback.forward && desc->head_dim > ULY_MAX_HEAD_DIM)
-    ULY_FAIL(ULY_ERR_CONFIG, "a head dimension of %d: the kernels go up to %d (an own local "
-             "attention, as a callback, has no limit)", desc->head_dim, ULY_MAX_HEAD_DIM);
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "a head dimension of %d: the kernels go up to %d (an own local "
+             "attention, as a callback, has no limit)",
+             desc->head_dim, ULY_MAX_HEAD_DIM);
   if (!isfinite(desc->scale)) ULY_FAIL(ULY_ERR_CONFIG, "the scale of attention is not finite");
   return ULY_OK;
 }
 
-uly_status uly__attention_plan(uly_mesh *mesh, const uly_attention_desc *desc, uly_attention **out) {
+uly_status uly__attention_plan(uly_mesh *mesh, const uly_attention_desc *desc,
+                               uly_attention **out) {
   *out = NULL;
   ULY_TRY(check(desc));
   uly_attention *plan = calloc(1, sizeof *plan);
@@ -271,8 +274,10 @@ static uly_status allocate_simple(uly_attention *plan) {
   int64_t total = simple_bytes(plan);
   char *at = plan->simple = uly__device_alloc(total);
   if (!at)
-    ULY_FAIL(ULY_ERR_MEMORY, "cannot allocate %lld bytes for the buffers of an attention plan: use "
-             "more ranks or fewer tokens", (long long)total);
+    ULY_FAIL(ULY_ERR_MEMORY,
+             "cannot allocate %lld bytes for the buffers of an attention plan: use "
+             "more ranks or fewer tokens",
+             (long long)total);
   plan->qkv_tokens = at;
   plan->qkv_heads = (at += round_up(plan->bytes.qkv_tokens));
   plan->o_tokens = (at += 2 * round_up(plan->bytes.qkv_heads));
@@ -295,7 +300,8 @@ static void copy_columns(const uly_attention *plan, const void *from, int64_t fr
   int64_t T = plan->ulysses.slices[plan->ulysses.rank].count;
 #pragma omp parallel for schedule(static)
   for (int64_t t = 0; t < T; t++)
-    memcpy(uly__at(to, dtype, to_at + t * to_stride), uly__at(from, dtype, from_at + t * from_stride),
+    memcpy(uly__at(to, dtype, to_at + t * to_stride),
+           uly__at(from, dtype, from_at + t * from_stride),
            (size_t)(columns * uly__dtype_bytes(dtype)));
 }
 
@@ -303,7 +309,8 @@ static void copy_columns(const uly_attention *plan, const void *from, int64_t fr
  * block that holds them. */
 static void copy_qkv(const uly_attention *plan, void *q, void *k, void *v, int into_blocks) {
   int d = plan->desc.head_dim;
-  int64_t q_row = (int64_t)plan->desc.num_q_heads * d, kv_row = (int64_t)plan->desc.num_kv_heads * d;
+  int64_t q_row = (int64_t)plan->desc.num_q_heads * d,
+          kv_row = (int64_t)plan->desc.num_kv_heads * d;
   void *plain[3] = {q, k, v};
   for (int p = 0; p < plan->ulysses.size; p++) {
     const uly_attention_block *b = &plan->ulysses.blocks[p];

@@ -11,8 +11,10 @@ static uly_status check(int size, int64_t num_tokens, int64_t token_tile, int nu
     ULY_FAIL(ULY_ERR_CONFIG, "a stream of %lld tokens is more than 2^40", (long long)num_tokens);
   if (token_tile < 0) ULY_FAIL(ULY_ERR_CONFIG, "a token tile of %lld", (long long)token_tile);
   if (num_q_heads < 1 || num_kv_heads < 1 || head_dim < 1)
-    ULY_FAIL(ULY_ERR_CONFIG, "%d query heads, %d key/value heads and a head dimension of %d: all must "
-             "be positive", num_q_heads, num_kv_heads, head_dim);
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "%d query heads, %d key/value heads and a head dimension of %d: all must "
+             "be positive",
+             num_q_heads, num_kv_heads, head_dim);
   if (num_q_heads % num_kv_heads != 0)
     ULY_FAIL(ULY_ERR_CONFIG, "%d query heads are not a multiple of %d key/value heads", num_q_heads,
              num_kv_heads);
@@ -69,10 +71,12 @@ static void count_exchange(const uly__ulysses *u, uly__exchange *exchange, int w
 }
 
 uly_status uly__ulysses_create(int size, int rank, int64_t num_tokens, int64_t token_tile,
-                               int num_q_heads, int num_kv_heads, int head_dim,
-                               uly__ulysses *out) {
-  *out = (uly__ulysses){.size = size, .rank = rank, .num_q_heads = num_q_heads,
-                        .num_kv_heads = num_kv_heads, .head_dim = head_dim,
+                               int num_q_heads, int num_kv_heads, int head_dim, uly__ulysses *out) {
+  *out = (uly__ulysses){.size = size,
+                        .rank = rank,
+                        .num_q_heads = num_q_heads,
+                        .num_kv_heads = num_kv_heads,
+                        .head_dim = head_dim,
                         .num_tokens = num_tokens};
   ULY_TRY(check(size, num_tokens, token_tile, num_q_heads, num_kv_heads, head_dim));
   size_t P = (size_t)size;
@@ -112,13 +116,15 @@ static uly_status move(const uly__ulysses *u, const uly__exchange_side *from,
 uly_status uly__ulysses_to_heads(const uly__ulysses *ulysses, const uly__exchange *exchange,
                                  uly__comm *comm, uly_traffic kind, int64_t element_bytes,
                                  const void *tokens, void *heads) {
-  return move(ulysses, &exchange->tokens, &exchange->heads, comm, kind, element_bytes, tokens, heads);
+  return move(ulysses, &exchange->tokens, &exchange->heads, comm, kind, element_bytes, tokens,
+              heads);
 }
 
 uly_status uly__ulysses_to_tokens(const uly__ulysses *ulysses, const uly__exchange *exchange,
                                   uly__comm *comm, uly_traffic kind, int64_t element_bytes,
                                   const void *heads, void *tokens) {
-  return move(ulysses, &exchange->heads, &exchange->tokens, comm, kind, element_bytes, heads, tokens);
+  return move(ulysses, &exchange->heads, &exchange->tokens, comm, kind, element_bytes, heads,
+              tokens);
 }
 
 int64_t uly__ulysses_sent(const uly__ulysses *ulysses, const uly__exchange_side *from,

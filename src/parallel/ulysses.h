@@ -31,8 +31,7 @@ typedef struct uly__ulysses {
 
 /* Cuts tokens and heads and computes both exchanges. ULY_ERR_CONFIG names what cannot work. */
 uly_status uly__ulysses_create(int size, int rank, int64_t num_tokens, int64_t token_tile,
-                               int num_q_heads, int num_kv_heads, int head_dim,
-                               uly__ulysses *out);
+                               int num_q_heads, int num_kv_heads, int head_dim, uly__ulysses *out);
 void uly__ulysses_destroy(uly__ulysses *ulysses);
 
 /* Moves one tensor; element_bytes 2 or 4. comm is the group of the P ranks. */

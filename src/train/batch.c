@@ -6,7 +6,8 @@
 
 int64_t uly__batch_window(uint64_t seed, int64_t num_windows, int64_t i) {
   uint64_t epoch = (uint64_t)(i / num_windows);
-  return uly__rng_permute(seed, uly__rng_stream("data order") + epoch, num_windows, i % num_windows);
+  return uly__rng_permute(seed, uly__rng_stream("data order") + epoch, num_windows,
+                          i % num_windows);
 }
 
 uly_status uly__batch_read(const uly_trainer *trainer, const uly__tokens *data, int64_t index,

@@ -134,8 +134,9 @@ static uly_status hash_tensors(uly_trainer *trainer, uint64_t *hashes) {
   int each = (num + size - 1) / size;
   uint64_t *all = calloc((size_t)each * (size_t)(size + 1), sizeof *all);
   ULY_TRY(uly__agree(trainer->mesh->world,
-                     all ? ULY_OK : uly__fail(ULY_ERR_MEMORY, __FILE__, __LINE__,
-                                              "no memory for the hashes of %d tensors", num)));
+                     all ? ULY_OK
+                         : uly__fail(ULY_ERR_MEMORY, __FILE__, __LINE__,
+                                     "no memory for the hashes of %d tensors", num)));
   uint64_t *mine = all + (size_t)each * (size_t)size;
   int first = each * trainer->mesh->rank;
   for (int i = first; i < num && i < first + each; i++)
@@ -183,8 +184,7 @@ static uly_status complete(const uly_trainer *trainer, const char *out_dir, cons
   for (int i = 0; i < 2; i++) {
     if (status == ULY_OK && !text[i])
       status = uly__fail(ULY_ERR_MEMORY, __FILE__, __LINE__, "no memory to write '%s'", path[i]);
-    if (status == ULY_OK)
-      status = uly__file_create(path[i], text[i], (int64_t)strlen(text[i]), 0);
+    if (status == ULY_OK) status = uly__file_create(path[i], text[i], (int64_t)strlen(text[i]), 0);
     free(text[i]);
   }
   ULY_TRY(status);
@@ -268,12 +268,13 @@ static uly_status check_model(const uly_trainer *trainer, const char *dir) {
   free(a);
   free(b);
   if (!same)
-    ULY_FAIL(ULY_ERR_DATA, "'%s' is a checkpoint of another model: use --model %s to continue it", dir,
-             path);
+    ULY_FAIL(ULY_ERR_DATA, "'%s' is a checkpoint of another model: use --model %s to continue it",
+             dir, path);
   return ULY_OK;
 }
 
-static uly_status read_count(const json_t *json, const char *key, const char *path, int64_t *value) {
+static uly_status read_count(const json_t *json, const char *key, const char *path,
+                             int64_t *value) {
   const json_t *item = json_object_get(json, key);
   if (!json_is_integer(item) ||
       (strcmp(key, "seed") != 0 &&
@@ -306,9 +307,9 @@ static uly_status load_states(uly_trainer *trainer, const char *dir, const char 
     const uly__tensor_info *info = uly__safetensors_find(file, full);
     if (!info || info->dtype != ULY_F32 || info->num_dims != param->num_dims ||
         memcmp(info->dims, param->dims, (size_t)param->num_dims * sizeof(int64_t)) != 0) {
-      status = uly__fail(ULY_ERR_DATA, __FILE__, __LINE__,
-                         "'%s': tensor %s is missing or has another shape than the model's", path,
-                         full);
+      status =
+          uly__fail(ULY_ERR_DATA, __FILE__, __LINE__,
+                    "'%s': tensor %s is missing or has another shape than the model's", path, full);
       break;
     }
     memcpy(state(trainer, which) + param->offset, uly__safetensors_data(file, info),
@@ -316,7 +317,8 @@ static uly_status load_states(uly_trainer *trainer, const char *dir, const char 
     if (!same_hash(json_object_get(hashes, full), tensor_hash(trainer, which, param)))
       status = uly__fail(ULY_ERR_DATA, __FILE__, __LINE__,
                          "'%s': tensor %s does not match its checksum: the file is damaged, resume "
-                         "from another checkpoint", path, full);
+                         "from another checkpoint",
+                         path, full);
   }
   uly__safetensors_close(file);
   return status;
@@ -334,20 +336,24 @@ static uly_status load_place(uly_trainer *trainer, const json_t *json, const cha
   ULY_TRY(read_count(json, "seq_len", path, &seq_len));
   ULY_TRY(read_count(json, "seed", path, &seed));
   if ((uint64_t)seed != trainer->config.seed)
-    ULY_FAIL(ULY_ERR_CONFIG, "'%s' was made with --seed %lld, not %lld: the order of the data would "
-             "not continue", path, (long long)seed, (long long)trainer->config.seed);
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "'%s' was made with --seed %lld, not %lld: the order of the data would "
+             "not continue",
+             path, (long long)seed, (long long)trainer->config.seed);
   bool warns = trainer->mesh->rank == 0;
   if (seq_len != trainer->config.seq_len) {
     /* Sequences of another length: go on after about as many tokens. */
     sequences = (int64_t)((double)sequences * (double)seq_len / (double)trainer->config.seq_len);
     if (warns)
-      uly__warn("the checkpoint was trained on sequences of %lld tokens, now %lld: the data go on "
-                "after about as many tokens, in another order", (long long)seq_len,
-                (long long)trainer->config.seq_len);
+      uly__warn(
+          "the checkpoint was trained on sequences of %lld tokens, now %lld: the data go on "
+          "after about as many tokens, in another order",
+          (long long)seq_len, (long long)trainer->config.seq_len);
   }
   if (!same_hash(json_object_get(json, "data_hash"), uly__tokens_hash(trainer->data))) {
     sequences = 0;
-    if (warns) uly__warn("the data differ from those of the checkpoint: they start from their beginning");
+    if (warns)
+      uly__warn("the data differ from those of the checkpoint: they start from their beginning");
   }
   trainer->steps_done = step;
   trainer->windows_done = sequences;
@@ -377,10 +383,11 @@ uly_status uly_trainer_load(uly_trainer *trainer, const char *dir) {
   /* Folders that are not shared between machines may hold different checkpoints. */
   double steps = (double)trainer->steps_done, sum = steps;
   ULY_TRY(uly__sum_f64(world, ULY_TRAFFIC_CONTROL, &sum, 1));
-  return uly__agree(world, sum == steps * size
-                               ? ULY_OK
-                               : uly__fail(ULY_ERR_DATA, __FILE__, __LINE__,
-                                           "'%s' is a checkpoint of step %lld here and of another step "
-                                           "on other ranks: put it on a shared file system", dir,
-                                           (long long)trainer->steps_done));
+  return uly__agree(world,
+                    sum == steps * size
+                        ? ULY_OK
+                        : uly__fail(ULY_ERR_DATA, __FILE__, __LINE__,
+                                    "'%s' is a checkpoint of step %lld here and of another step "
+                                    "on other ranks: put it on a shared file system",
+                                    dir, (long long)trainer->steps_done));
 }

@@ -24,10 +24,16 @@ void uly__optimizer_step(uly_trainer *trainer, double lr, double grad_scale) {
     const uly__param *param = &model->params.list[i];
     int64_t at = param->offset;
     uly__adamw args = {
-        .lr = lr, .beta1 = c->beta1, .beta2 = c->beta2, .eps = c->eps,
+        .lr = lr,
+        .beta1 = c->beta1,
+        .beta2 = c->beta2,
+        .eps = c->eps,
         .weight_decay = param->num_dims == 2 ? c->weight_decay : 0.0,
-        .grad_scale = grad_scale, .step = trainer->steps_done + 1,
-        .param = trainer->master + at, .m = trainer->m + at, .v = trainer->v + at,
+        .grad_scale = grad_scale,
+        .step = trainer->steps_done + 1,
+        .param = trainer->master + at,
+        .m = trainer->m + at,
+        .v = trainer->v + at,
         .grad = model->grads + at,
         .copy_bf16 = model->dtype == ULY_BF16 ? (uint16_t *)model->weights + at : NULL,
     };

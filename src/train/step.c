@@ -44,8 +44,8 @@ void uly__step_traffic(const uly_trainer *trainer, int64_t bytes[ULY_NUM_TRAFFIC
   bytes[ULY_TRAFFIC_ATTENTION_FORWARD] = forward;
   bytes[ULY_TRAFFIC_ATTENTION_BACKWARD] = passes * uly__attention_sent_backward(model->attention);
   bytes[ULY_TRAFFIC_ATTENTION_RECOMPUTE] = model->stash.keeps_attention ? 0 : forward;
-  bytes[ULY_TRAFFIC_GRADIENTS] = uly__traffic_sum_f32(size, mesh->rank, model->params.count,
-                                                      trainer->sum_workspace_count);
+  bytes[ULY_TRAFFIC_GRADIENTS] =
+      uly__traffic_sum_f32(size, mesh->rank, model->params.count, trainer->sum_workspace_count);
   /* Two agreements, two sums and the report. */
   bytes[ULY_TRAFFIC_CONTROL] = 4 * value + uly__traffic_all_gather(size, sizeof(rank_report));
 }
@@ -139,7 +139,8 @@ uly_status uly_trainer_step(uly_trainer *trainer, uly_step_report *report) {
   report->tokens = config->accumulate * mesh->dp * config->seq_len;
   report->flops = uly__model_flops(model) * (double)(config->accumulate * mesh->dp);
   if (!isfinite(report->loss) || !isfinite(report->grad_norm))
-    ULY_FAIL(ULY_ERR_NONFINITE, "step %lld: the loss is %g and the gradient norm %g; the weights are "
+    ULY_FAIL(ULY_ERR_NONFINITE,
+             "step %lld: the loss is %g and the gradient norm %g; the weights are "
              "as they were before this step (a lower --lr or a longer --warmup may help)",
              (long long)report->step, report->loss, report->grad_norm);
   bool clips = config->clip > 0 && report->grad_norm > config->clip;
@@ -160,8 +161,8 @@ uly_status uly_trainer_evaluate(uly_trainer *trainer, double *loss) {
   /* Read errors are held back until all sequence groups are done: no group waits for another in
    * between, and within a group the ranks agree before each sequence. */
   for (int64_t i = mesh->dp_index; i < trainer->num_eval_windows; i += mesh->dp) {
-    uly_status status = uly__agree(mesh->sequence,
-                                   uly__batch_read(trainer, trainer->eval_data, i, window));
+    uly_status status =
+        uly__agree(mesh->sequence, uly__batch_read(trainer, trainer->eval_data, i, window));
     if (status != ULY_OK) {
       uly__model_note(model, status);
       break;

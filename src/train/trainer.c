@@ -10,10 +10,23 @@
 
 uly_train_config uly_train_config_default(void) {
   return (uly_train_config){
-      .model = "llama-4m", .seq_len = 4096, .steps = 100, .accumulate = 1, .eval_windows = 8,
-      .seed = 1, .dtype = ULY_F32, .recompute = ULY_RECOMPUTE_KEEP_ATTENTION,
-      .schedule = ULY_SCHEDULE_COSINE, .lr = 1e-3, .min_lr_ratio = 0.1, .warmup = 10, .beta1 = 0.9,
-      .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.1, .clip = 1.0,
+      .model = "llama-4m",
+      .seq_len = 4096,
+      .steps = 100,
+      .accumulate = 1,
+      .eval_windows = 8,
+      .seed = 1,
+      .dtype = ULY_F32,
+      .recompute = ULY_RECOMPUTE_KEEP_ATTENTION,
+      .schedule = ULY_SCHEDULE_COSINE,
+      .lr = 1e-3,
+      .min_lr_ratio = 0.1,
+      .warmup = 10,
+      .beta1 = 0.9,
+      .beta2 = 0.95,
+      .eps = 1e-8,
+      .weight_decay = 0.1,
+      .clip = 1.0,
   };
 }
 
@@ -22,16 +35,18 @@ static uly_status check(const uly_train_config *c) {
   if (c->seq_len < 1 || c->seq_len > (int64_t)1 << 40)
     ULY_FAIL(ULY_ERR_CONFIG, "--seq-len %lld: must be from 1 to 2^40", (long long)c->seq_len);
   if (c->steps < 0 || c->warmup < 0 || c->accumulate < 1 || c->accumulate > 1 << 20)
-    ULY_FAIL(ULY_ERR_CONFIG, "--steps %lld, --warmup %lld, --accumulate %lld: the first two may not be "
-             "negative, the last must be from 1 to 2^20", (long long)c->steps,
-             (long long)c->warmup, (long long)c->accumulate);
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "--steps %lld, --warmup %lld, --accumulate %lld: the first two may not be "
+             "negative, the last must be from 1 to 2^20",
+             (long long)c->steps, (long long)c->warmup, (long long)c->accumulate);
   if (c->dtype != ULY_F32 && c->dtype != ULY_BF16)
     ULY_FAIL(ULY_ERR_CONFIG, "unknown dtype %d: use ULY_F32 or ULY_BF16", (int)c->dtype);
   if (c->eval_windows < 1) ULY_FAIL(ULY_ERR_CONFIG, "--eval-windows must be at least 1");
   if (!(c->lr >= 0) || !(c->min_lr_ratio >= 0) || !(c->weight_decay >= 0) || !(c->clip >= 0) ||
       !(c->eps > 0) || !(c->beta1 >= 0 && c->beta1 < 1) || !(c->beta2 >= 0 && c->beta2 < 1) ||
       !isfinite(c->lr + c->min_lr_ratio + c->weight_decay + c->clip + c->eps))
-    ULY_FAIL(ULY_ERR_CONFIG, "lr, min_lr_ratio, weight_decay and clip must be finite and not negative, "
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "lr, min_lr_ratio, weight_decay and clip must be finite and not negative, "
              "eps positive, beta1 and beta2 from 0 to below 1");
   return ULY_OK;
 }
@@ -85,8 +100,8 @@ void uly__trainer_carve(uly_trainer *trainer) {
   trainer->m = uly__arena_carve(optimizer, bytes);
   trainer->v = uly__arena_carve(optimizer, bytes);
   trainer->master = model->dtype == ULY_F32 ? model->weights : uly__arena_carve(optimizer, bytes);
-  trainer->windows = uly__arena_carve(&trainer->arenas[ULY_ARENA_ACTIVATIONS],
-                                      windows * (int64_t)sizeof(int32_t));
+  trainer->windows =
+      uly__arena_carve(&trainer->arenas[ULY_ARENA_ACTIVATIONS], windows * (int64_t)sizeof(int32_t));
 }
 
 static uly_status open_data(const uly_trainer *trainer, const char *path, uly__tokens **tokens,
@@ -95,9 +110,10 @@ static uly_status open_data(const uly_trainer *trainer, const char *path, uly__t
   ULY_TRY(uly__tokens_open(path, tokens));
   *num_windows = (uly__tokens_count(*tokens) - 1) / N;
   if (*num_windows < 1)
-    ULY_FAIL(ULY_ERR_DATA, "'%s' has %lld tokens, but one sequence of --seq-len %lld needs %lld: use "
-             "more data or shorter sequences", path, (long long)uly__tokens_count(*tokens),
-             (long long)N, (long long)N + 1);
+    ULY_FAIL(ULY_ERR_DATA,
+             "'%s' has %lld tokens, but one sequence of --seq-len %lld needs %lld: use "
+             "more data or shorter sequences",
+             path, (long long)uly__tokens_count(*tokens), (long long)N, (long long)N + 1);
   return ULY_OK;
 }
 
@@ -133,23 +149,34 @@ static uly_status check_same(const uly_trainer *trainer) {
   fingerprint *all = malloc((size_t)size * sizeof *all);
   bool ready = model && all;
   uly_status status = uly__agree(
-      trainer->mesh->world, ready ? ULY_OK : uly__fail(ULY_ERR_MEMORY, __FILE__, __LINE__,
-                                                       "no memory to compare %d ranks", size));
+      trainer->mesh->world,
+      ready ? ULY_OK
+            : uly__fail(ULY_ERR_MEMORY, __FILE__, __LINE__, "no memory to compare %d ranks", size));
   if (status == ULY_OK) {
     fingerprint mine = {uly__tokens_hash(trainer->data),
                         trainer->eval_data ? uly__tokens_hash(trainer->eval_data) : 0,
-                        uly__rng_stream(model), c->seq_len, c->steps, c->accumulate,
-                        c->eval_windows, (int64_t)c->seed, c->dtype, c->recompute};
+                        uly__rng_stream(model),
+                        c->seq_len,
+                        c->steps,
+                        c->accumulate,
+                        c->eval_windows,
+                        (int64_t)c->seed,
+                        c->dtype,
+                        c->recompute};
     status = uly__all_gather(trainer->mesh->world, ULY_TRAFFIC_CONTROL, &mine, sizeof mine, all);
   }
   for (int p = 1; p < size && status == ULY_OK; p++) {
     bool same_data = all[p].data == all[0].data && all[p].eval_data == all[0].eval_data;
     if (!same_data)
-      status = uly__fail(ULY_ERR_DATA, __FILE__, __LINE__, "rank %d sees other data files than rank 0 "
-                         "(names and sizes are compared): put the same files on every machine", p);
+      status = uly__fail(ULY_ERR_DATA, __FILE__, __LINE__,
+                         "rank %d sees other data files than rank 0 "
+                         "(names and sizes are compared): put the same files on every machine",
+                         p);
     else if (memcmp(&all[p], &all[0], sizeof all[0]) != 0)
-      status = uly__fail(ULY_ERR_CONFIG, __FILE__, __LINE__, "rank %d was started with another "
-                         "configuration than rank 0: start all ranks with the same one", p);
+      status = uly__fail(ULY_ERR_CONFIG, __FILE__, __LINE__,
+                         "rank %d was started with another "
+                         "configuration than rank 0: start all ranks with the same one",
+                         p);
   }
   free(model);
   free(all);
@@ -198,8 +225,8 @@ uly_status uly_plan(const uly_mesh *mesh, const uly_train_config *config, uly_pl
   report->tokens = trainer->model->num_tokens;
   for (int i = 0; i < ULY_NUM_ARENAS; i++) report->arena_bytes[i] = trainer->arenas[i].peak;
   uly__step_traffic(trainer, report->sent_bytes);
-  report->flops = uly__model_flops(trainer->model) *
-                  (double)(trainer->config.accumulate * trainer->mesh->dp);
+  report->flops =
+      uly__model_flops(trainer->model) * (double)(trainer->config.accumulate * trainer->mesh->dp);
   uly_trainer_destroy(trainer);
   return ULY_OK;
 }

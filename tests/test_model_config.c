@@ -1,0 +1,191 @@
+/* Model configurations: presets, Hugging Face files, what is refused; the parameter table; initial
+ * values and data order as functions of global indices; learning rates. */
+#include <math.h>
+#include <unistd.h>
+
+#include "base/rng.h"
+#include "testing.h"
+#include "train/trainer.h"
+
+static uly_status load_text(const char *text, uly__model_config *config) {
+  char path[256];
+  write_scratch_file(path, "config.json", text, strlen(text));
+  uly_status status = uly__model_config_load(path, config);
+  remove_scratch_file(path);
+  return status;
+}
+
+/* Every preset, written and read again, is the same. */
+static void test_presets(void **state) {
+  (void)state;
+  for (const char *const *name = uly_model_presets(); *name; name++) {
+    uly__model_config config, again;
+    assert_non_null(uly_model_preset_about(*name));
+    assert_ok(uly__model_config_load(*name, &config));
+    char *text = uly__model_config_json(&config);
+    assert_ok(load_text(text, &again));
+    char *text_again = uly__model_config_json(&again);
+    assert_string_equal(text, text_again);
+    assert_int_equal(config.head_dim, again.head_dim);
+    assert_true(config.qkv_bias == again.qkv_bias && config.o_bias == again.o_bias);
+    free(text);
+    free(text_again);
+  }
+  assert_null(uly_model_preset_about("no such preset"));
+}
+
+#define LLAMA                                                                               \
+  "\"model_type\":\"llama\",\"hidden_size\":64,\"intermediate_size\":96,\"vocab_size\":100," \
+  "\"num_hidden_layers\":2,\"num_attention_heads\":8,\"max_position_embeddings\":4096"
+
+static void test_reading(void **state) {
+  (void)state;
+  uly__model_config c;
+  assert_ok(load_text("{" LLAMA "}", &c));
+  assert_int_equal(c.num_kv_heads, 8);
+  assert_int_equal(c.head_dim, 8);
+  assert_false(c.tied || c.qkv_bias || c.o_bias || c.mlp_bias);
+  assert_true(c.rope && c.gated && c.norm == ULY_NORM_RMS);
+  assert_ok(load_text("{" LLAMA ",\"rope_parameters\":{\"rope_theta\":5e5,\"rope_type\":\"default\"},"
+                      "\"attention_bias\":true,\"head_dim\":32,\"rope_scaling\":null}", &c));
+  assert_true(c.rope_theta == 5e5 && c.qkv_bias && c.o_bias && c.head_dim == 32);
+  assert_ok(load_text("{\"model_type\":\"gpt2\",\"n_embd\":48,\"n_layer\":1,\"n_head\":4,"
+                      "\"n_positions\":16,\"vocab_size\":10,\"n_inner\":null}", &c));
+  assert_true(c.ffn == 192 && c.tied && c.qkv_bias && !c.rope && !c.gated);
+}
+
+static void test_refusals(void **state) {
+  (void)state;
+  static const struct {
+    const char *text, *message;
+  } bad[] = {
+      {"", "line 1"},
+      {"[]", "model_type"},
+      {"{\"model_type\":\"bert\"}", "llama, qwen2 and gpt2"},
+      {"{\"model_type\":\"llama\"}", "must all be given"},
+      {"{" LLAMA ",\"hidden_size\":64}", "duplicate"},
+      {"{" LLAMA ",\"head_dim\":7}", "even"},
+      {"{" LLAMA ",\"head_dim\":512}", "256"},
+      {"{" LLAMA ",\"num_key_value_heads\":3}", "multiple"},
+      {"{" LLAMA ",\"num_key_value_heads\":0}", "num_key_value_heads"},
+      {"{" LLAMA ",\"num_key_value_heads\":2.5}", "integer"},
+      {"{" LLAMA ",\"rms_norm_eps\":-1}", "positive"},
+      {"{" LLAMA ",\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":4}}", "yarn"},
+      {"{" LLAMA ",\"hidden_act\":\"relu\"}", "relu"},
+      {"{" LLAMA ",\"use_sliding_window\":true}", "sliding"},
+      {"{" LLAMA ",\"tie_word_embeddings\":1}", "true or false"},
+      {"{\"model_type\":\"llama\",\"hidden_size\":99999999999999999999}", "line 1"},
+      {"{\"model_type\":\"llama\",\"hidden_size\":9999999999999}", "hidden_size"},
+      {"{\"model_type\":\"gpt2\",\"activation_function\":\"relu\",\"n_embd\":4}", "relu"},
+  };
+  uly__model_config c;
+  for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+    assert_fails(load_text(bad[i].text, &c), ULY_ERR_CONFIG, bad[i].message);
+  assert_fails(uly__model_config_load("/no/such/config.json", &c), ULY_ERR_CONFIG, "llama-1m");
+}
+
+/* Tensors lie one after the other, blocks are alike, and the count is that of the literature. */
+static void test_parameter_table(void **state) {
+  (void)state;
+  for (const char *const *name = uly_model_presets(); *name; name++) {
+    uly__model_config config;
+    uly__params params;
+    assert_ok(uly__model_config_load(*name, &config));
+    assert_ok(uly__params_create(&config, &params));
+    int64_t next = 0;
+    for (int i = 0; i < params.num; i++) {
+      const uly__param *p = &params.list[i];
+      assert_int_equal(p->offset, next);
+      assert_int_equal(p->count, p->dims[0] * (p->num_dims == 2 ? p->dims[1] : 1));
+      next += p->count;
+    }
+    assert_int_equal(next, params.count);
+    if (strcmp(*name, "gpt2-124m") == 0) assert_int_equal(params.count, 124439808);
+    if (strcmp(*name, "llama-1b") == 0) assert_int_equal(params.count, 1235814400);
+    uly__params_destroy(&params);
+  }
+}
+
+/* Any piece of the weights is the same as that piece of the whole; values are normal. */
+static void test_initial_values(void **state) {
+  (void)state;
+  uly__model_config config;
+  uly__params params;
+  assert_ok(uly__model_config_load("llama-1m", &config));
+  assert_ok(uly__params_create(&config, &params));
+  float *whole = malloc((size_t)params.count * 4), *piece = malloc((size_t)params.count * 4);
+  uly__params_init(&params, 7, 0, params.count, whole);
+  int64_t begins[] = {0, 1, 3, 32895, 32897, params.count - 5};
+  for (int i = 0; i < 6; i++) {
+    int64_t count = params.count - begins[i] < 100001 ? params.count - begins[i] : 100001;
+    uly__params_init(&params, 7, begins[i], count, piece);
+    assert_memory_equal(piece, whole + begins[i], (size_t)count * 4);
+  }
+  double sum = 0, squares = 0, within = 0;
+  int64_t n = config.vocab * config.hidden;
+  for (int64_t i = 0; i < n; i++) {
+    sum += (double)whole[i];
+    squares += (double)whole[i] * (double)whole[i];
+    within += fabs((double)whole[i]) < 0.02;
+  }
+  assert_true(fabs(sum / (double)n) < 4 * 0.02 / sqrt((double)n));
+  assert_true(fabs(sqrt(squares / (double)n) / 0.02 - 1) < 0.02);
+  assert_true(fabs(within / (double)n - 0.6827) < 0.01);
+  assert_float_equal(whole[params.norm], 1.0f, 0);
+  uly__params_init(&params, 8, 0, 100, piece);
+  assert_memory_not_equal(piece, whole, 400);
+  free(whole);
+  free(piece);
+  uly__params_destroy(&params);
+}
+
+/* Each epoch takes every window once, in an order that the seed and the epoch decide. */
+static void test_data_order(void **state) {
+  (void)state;
+  int64_t counts[] = {1, 2, 3, 10, 1000, 4097};
+  for (int c = 0; c < 6; c++) {
+    int64_t n = counts[c], moved = 0, differs = 0;
+    char *seen = calloc((size_t)n, 1);
+    for (int64_t i = 0; i < 2 * n; i++) {
+      int64_t window = uly__batch_window(5, n, i);
+      assert_true(window >= 0 && window < n);
+      assert_int_equal(seen[window], i < n ? 0 : 1);
+      seen[window]++;
+      moved += window != i % n;
+      differs += window != uly__batch_window(6, n, i);
+    }
+    if (n >= 1000) assert_true(moved > 2 * n - 20 && differs > 2 * n - 20);
+    free(seen);
+  }
+}
+
+static void test_learning_rates(void **state) {
+  (void)state;
+  uly_train_config c = uly_train_config_default();
+  c.lr = 2;
+  c.min_lr_ratio = 0.25;
+  c.warmup = 4;
+  c.steps = 12;
+  assert_true(uly__learning_rate(&c, 1) == 0.5 && uly__learning_rate(&c, 4) == 2);
+  assert_true(fabs(uly__learning_rate(&c, 8) - 1.25) < 1e-12);
+  assert_true(fabs(uly__learning_rate(&c, 12) - 0.5) < 1e-12);
+  assert_true(fabs(uly__learning_rate(&c, 99) - 0.5) < 1e-12);
+  c.schedule = ULY_SCHEDULE_LINEAR;
+  assert_true(fabs(uly__learning_rate(&c, 6) - 1.625) < 1e-12);
+  c.schedule = ULY_SCHEDULE_CONSTANT;
+  assert_true(uly__learning_rate(&c, 11) == 2);
+  c.warmup = 0;
+  c.steps = 0;
+  c.schedule = ULY_SCHEDULE_COSINE;
+  assert_true(isfinite(uly__learning_rate(&c, 1)));
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_presets),         cmocka_unit_test(test_reading),
+      cmocka_unit_test(test_refusals),        cmocka_unit_test(test_parameter_table),
+      cmocka_unit_test(test_initial_values),  cmocka_unit_test(test_data_order),
+      cmocka_unit_test(test_learning_rates),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -63,7 +63,7 @@
   X(recompute, VALUE_CHOICE("none", "keep-attention", "full"), config.recompute, TRAIN | PLAN,    \
     "Ranks and memory", "what backward computes again instead of keeping it")                     \
   X(threads, VALUE_INTEGER(0, 4096), config.threads, TRAIN | PLAN, "Ranks and memory",            \
-    "OpenMP threads per rank; 0: the cores of the node divided by its ranks")                     \
+    "OpenMP threads per rank; 0: OMP_NUM_THREADS, or the cores of the node divided by its ranks") \
   X(eval_every, VALUE_INTEGER(0, MANY), eval_every, TRAIN, "Evaluation",                          \
     "steps between evaluations; 0: only at the end, if --eval-data is given")                     \
   X(eval_windows, VALUE_INTEGER(1, MANY), config.eval_windows, TRAIN, "Evaluation",               \

@@ -163,7 +163,7 @@ typedef struct uly_train_config {
   double beta1, beta2, eps;
   double weight_decay; /* decoupled (AdamW), on matrices only                                  */
   double clip;         /* largest global gradient norm; 0: no clipping                         */
-  int threads;         /* OpenMP threads per rank; 0: the cores of the node / its ranks        */
+  int threads; /* OpenMP threads per rank; 0: OMP_NUM_THREADS, or the cores of the node / its ranks */
 } uly_train_config;
 
 uly_train_config uly_train_config_default(void);

@@ -15,8 +15,8 @@ static void test_sum_f32(void **state) {
       float *data = malloc((size_t)(count + 1) * 4), *workspace = malloc((size_t)workspaces[w] * 4);
       for (int64_t i = 0; i < count; i++) data[i] = (float)(i % 1000 + rank);
       data[count] = -1;
-      assert_ok(uly__sum_f32(mesh->world, ULY_TRAFFIC_GRADIENTS, data, count, workspace,
-                             workspaces[w]));
+      assert_ok(
+          uly__sum_f32(mesh->world, ULY_TRAFFIC_GRADIENTS, data, count, workspace, workspaces[w]));
       for (int64_t i = 0; i < count; i++)
         assert_float_equal(data[i], (float)(i % 1000 * size + size * (size - 1) / 2), 0);
       assert_float_equal(data[count], -1, 0);
@@ -30,7 +30,8 @@ static void test_sum_f32(void **state) {
 /* The same bits on all ranks, although f32 sums depend on their order. */
 static void test_sum_bits(void **state) {
   (void)state;
-  float value[3] = {1e8f / (float)(rank + 1), 1.0f + (float)rank * 1e-3f, -1e8f / (float)(rank + 3)};
+  float value[3] = {1e8f / (float)(rank + 1), 1.0f + (float)rank * 1e-3f,
+                    -1e8f / (float)(rank + 3)};
   float workspace[16], all[64][3];
   assert_true(size <= 16);
   assert_ok(uly__sum_f32(mesh->world, ULY_TRAFFIC_GRADIENTS, value, 3, workspace, 16));

@@ -34,7 +34,7 @@ static void test_presets(void **state) {
   assert_null(uly_model_preset_about("no such preset"));
 }
 
-#define LLAMA                                                                               \
+#define LLAMA                                                                                \
   "\"model_type\":\"llama\",\"hidden_size\":64,\"intermediate_size\":96,\"vocab_size\":100," \
   "\"num_hidden_layers\":2,\"num_attention_heads\":8,\"max_position_embeddings\":4096"
 
@@ -46,11 +46,15 @@ static void test_reading(void **state) {
   assert_int_equal(c.head_dim, 8);
   assert_false(c.tied || c.qkv_bias || c.o_bias || c.mlp_bias);
   assert_true(c.rope && c.gated && c.norm == ULY_NORM_RMS);
-  assert_ok(load_text("{" LLAMA ",\"rope_parameters\":{\"rope_theta\":5e5,\"rope_type\":\"default\"},"
-                      "\"attention_bias\":true,\"head_dim\":32,\"rope_scaling\":null}", &c));
+  assert_ok(load_text("{" LLAMA
+                      ",\"rope_parameters\":{\"rope_theta\":5e5,\"rope_type\":\"default\"},"
+                      "\"attention_bias\":true,\"head_dim\":32,\"rope_scaling\":null}",
+                      &c));
   assert_true(c.rope_theta == 5e5 && c.qkv_bias && c.o_bias && c.head_dim == 32);
-  assert_ok(load_text("{\"model_type\":\"gpt2\",\"n_embd\":48,\"n_layer\":1,\"n_head\":4,"
-                      "\"n_positions\":16,\"vocab_size\":10,\"n_inner\":null}", &c));
+  assert_ok(
+      load_text("{\"model_type\":\"gpt2\",\"n_embd\":48,\"n_layer\":1,\"n_head\":4,"
+                "\"n_positions\":16,\"vocab_size\":10,\"n_inner\":null}",
+                &c));
   assert_true(c.ffn == 192 && c.tied && c.qkv_bias && !c.rope && !c.gated);
 }
 
@@ -182,9 +186,9 @@ static void test_learning_rates(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_presets),         cmocka_unit_test(test_reading),
-      cmocka_unit_test(test_refusals),        cmocka_unit_test(test_parameter_table),
-      cmocka_unit_test(test_initial_values),  cmocka_unit_test(test_data_order),
+      cmocka_unit_test(test_presets),        cmocka_unit_test(test_reading),
+      cmocka_unit_test(test_refusals),       cmocka_unit_test(test_parameter_table),
+      cmocka_unit_test(test_initial_values), cmocka_unit_test(test_data_order),
       cmocka_unit_test(test_learning_rates),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

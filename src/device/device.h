@@ -11,8 +11,8 @@ void uly__device_free(void *memory, int64_t bytes);
 /* Peak resident set of this process in bytes, 0 where the system does not tell. */
 int64_t uly__device_resident_bytes(void);
 
-/* OpenMP threads to use: requested, or the cores this process may run on divided among the
- * ranks_on_node processes, at least 1. */
+/* OpenMP threads to use: requested; or what OMP_NUM_THREADS says; or the cores this process may run on
+ * divided among the ranks_on_node processes, at least 1. */
 int uly__device_threads(int requested, int ranks_on_node);
 
 #endif

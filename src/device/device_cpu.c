@@ -3,6 +3,7 @@
 #include "device/device.h"
 
 #include <sched.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -32,7 +33,10 @@ int64_t uly__device_resident_bytes(void) {
  * dividing them again would leave most idle. So the cores of the node are divided, and the
  * affinity mask is the upper bound. */
 int uly__device_threads(int requested, int ranks_on_node) {
+  const char *wish = getenv("OMP_NUM_THREADS");
+  long wished = wish ? strtol(wish, NULL, 10) : 0;
   if (requested > 0) return requested;
+  if (wished > 0 && wished < 4096) return (int)wished;
   cpu_set_t allowed;
   int mine = 1;
   if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) mine = CPU_COUNT(&allowed);

@@ -18,10 +18,12 @@ static double now(void) {
   return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
+/* Ends the program unless ok. */
 static void check(int ok, const char *what) {
   if (ok) return;
   fprintf(stderr, "bench_attention: %s: %s\n", what, uly_last_error());
   uly_abort(1);
+  abort(); /* not reached: tells analyzers that check does not return */
 }
 
 /* GFLOP/s of the best of REPEATS runs. */
@@ -102,7 +104,7 @@ static void bench(uly_mesh *mesh, int64_t tokens, int head_dim, uly_dtype dtype)
                              .head_dim = head_dim,
                              .dtype = dtype,
                              .mask = {ULY_MASK_CAUSAL}};
-  uly_attention *plan;
+  uly_attention *plan = NULL;
   check(!uly_attention_create(mesh, &desc, &plan), "plan");
   uly_attention_bytes bytes = uly_attention_get_bytes(plan);
   void *qkv = filled(bytes.qkv_heads, dtype), *d_qkv = filled(bytes.qkv_heads, dtype);
@@ -131,7 +133,7 @@ static void bench(uly_mesh *mesh, int64_t tokens, int head_dim, uly_dtype dtype)
 }
 
 int main(int argc, char **argv) {
-  uly_mesh *mesh;
+  uly_mesh *mesh = NULL;
   check(!uly_init(&argc, &argv) && !uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh), "mesh");
   int64_t tokens = argc > 1 ? strtoll(argv[1], NULL, 10) : 8192;
   for (int dtype = 0; dtype < 2; dtype++)

@@ -45,10 +45,10 @@ static uly_status resume(train_run *run) {
   const options *o = &run->options;
   if (!o->resume) return ULY_OK;
   if (strcmp(o->resume, "auto") != 0) {
-    if (strlen(o->resume) >= sizeof run->checkpoint) {
+    int length = snprintf(run->checkpoint, sizeof run->checkpoint, "%s", o->resume);
+    if (length < 0 || (size_t)length >= sizeof run->checkpoint) {
       return uly_fail(ULY_ERR_CONFIG, "--resume '%.200s...': too long for a path", o->resume);
     }
-    strcpy(run->checkpoint, o->resume);
     return uly_trainer_load(run->trainer, run->checkpoint);
   }
   /* Each rank looks for itself, and a folder that is not shared looks different from each. */

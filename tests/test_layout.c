@@ -15,15 +15,17 @@ static char config_path[3][256];
 
 static const char *const configs[3] = {
     /* Hq 9, Hkv 3: no rank count but 3 divides both */
-    "{\"model_type\":\"llama\",\"hidden_size\":36,\"intermediate_size\":50,\"num_hidden_layers\":2,"
-    "\"num_attention_heads\":9,\"num_key_value_heads\":3,\"head_dim\":6,\"vocab_size\":257,"
-    "\"max_position_embeddings\":4096,\"tie_word_embeddings\":false}",
+    ("{\"model_type\":\"llama\",\"hidden_size\":36,\"intermediate_size\":50,\"num_hidden_layers\":"
+     "2,"
+     "\"num_attention_heads\":9,\"num_key_value_heads\":3,\"head_dim\":6,\"vocab_size\":257,"
+     "\"max_position_embeddings\":4096,\"tie_word_embeddings\":false}"),
     /* one key/value head for all ranks, with biases */
-    "{\"model_type\":\"qwen2\",\"hidden_size\":32,\"intermediate_size\":48,\"num_hidden_layers\":2,"
-    "\"num_attention_heads\":8,\"num_key_value_heads\":1,\"vocab_size\":257,"
-    "\"max_position_embeddings\":4096,\"tie_word_embeddings\":true}",
-    "{\"model_type\":\"gpt2\",\"n_embd\":40,\"n_layer\":2,\"n_head\":10,\"n_positions\":512,"
-    "\"vocab_size\":257}",
+    ("{\"model_type\":\"qwen2\",\"hidden_size\":32,\"intermediate_size\":48,\"num_hidden_layers\":"
+     "2,"
+     "\"num_attention_heads\":8,\"num_key_value_heads\":1,\"vocab_size\":257,"
+     "\"max_position_embeddings\":4096,\"tie_word_embeddings\":true}"),
+    ("{\"model_type\":\"gpt2\",\"n_embd\":40,\"n_layer\":2,\"n_head\":10,\"n_positions\":512,"
+     "\"vocab_size\":257}"),
 };
 
 static uly_trainer *make(uly_mesh *mesh, int which, int64_t N, int64_t accumulate,

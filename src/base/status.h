@@ -24,7 +24,12 @@ void uly__set_last_error(const char *message);
     }                                                         \
   } while (0)
 
-/* Leaves the function with a new failure. */
-#define ULY_FAIL(code, ...) return uly__fail((code), __FILE__, __LINE__, __VA_ARGS__)
+/* Leaves the function with a new failure. Returns the code itself, so that compilers and analyzers see
+ * that it is not ULY_OK. */
+#define ULY_FAIL(code, ...)                                   \
+  do {                                                        \
+    (void)uly__fail((code), __FILE__, __LINE__, __VA_ARGS__); \
+    return (code);                                            \
+  } while (0)
 
 #endif

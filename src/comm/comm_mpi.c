@@ -14,7 +14,8 @@ struct uly__comm {
   int rank, size, node_size;
   uly__traffic *traffic;
   int *send_counts, *send_offsets, *recv_counts, *recv_offsets; /* [size] each */
-  int64_t unit_bytes;                                           /* of unit */
+  double *gathered;   /* [size, ULY_MAX_SUM_F64]: small values of all ranks */
+  int64_t unit_bytes; /* of unit */
   MPI_Datatype unit;
 };
 
@@ -30,7 +31,7 @@ static uly_status mpi_failed(int code, const char *call, int line) {
   char text[MPI_MAX_ERROR_STRING];
   int length = 0;
   MPI_Error_string(code, text, &length);
-  return uly__fail(ULY_ERR_COMM, __FILE__, line, "MPI: %s: %.*s", call, length, text);
+  ULY_FAIL(ULY_ERR_COMM, "line %d: MPI: %s: %.*s", line, call, length, text);
 }
 
 uly_status uly_init(int *argc, char ***argv) {
@@ -76,18 +77,21 @@ int uly_world_rank(void) {
 
 /* Takes over mpi. */
 static uly_status wrap(MPI_Comm mpi, uly__traffic *traffic, uly__comm **out) {
-  uly__comm *comm = calloc(1, sizeof *comm);
   int size = 0;
   MPI_TRY(MPI_Comm_size(mpi, &size));
+  uly__comm *comm = calloc(1, sizeof *comm);
   int *counts = calloc(4 * (size_t)size, sizeof *counts);
-  if (!comm || !counts) {
+  double *gathered = calloc((size_t)size * ULY_MAX_SUM_F64, sizeof *gathered);
+  if (!comm || !counts || !gathered) {
     free(comm);
     free(counts);
+    free(gathered);
     ULY_FAIL(ULY_ERR_MEMORY, "no memory for a communicator of %d ranks", size);
   }
   comm->mpi = mpi;
   comm->size = size;
   comm->traffic = traffic;
+  comm->gathered = gathered;
   comm->send_counts = counts;
   comm->send_offsets = counts + size;
   comm->recv_counts = counts + 2 * (ptrdiff_t)size;
@@ -123,6 +127,7 @@ void uly__comm_destroy(uly__comm *comm) {
     MPI_Comm_free(&comm->mpi);
   }
   free(comm->send_counts); /* the one allocation behind all four */
+  free(comm->gathered);
   free(comm);
 }
 
@@ -218,32 +223,24 @@ uly_status uly__sum_f32(uly__comm *comm, uly_traffic kind, float *data, int64_t 
 
 uly_status uly__sum_f64(uly__comm *comm, uly_traffic kind, double *values, int count) {
   if (count > ULY_MAX_SUM_F64) ULY_FAIL(ULY_ERR_INTERNAL, "a sum of %d values", count);
-  double *all = malloc((size_t)comm->size * (size_t)count * sizeof *all);
-  if (!all) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a sum over %d ranks", comm->size);
-  uly_status status = uly__all_gather(comm, kind, values, count * (int64_t)sizeof *values, all);
-  if (status == ULY_OK)
-    for (int i = 0; i < count; i++) {
-      values[i] = 0;
-      for (int p = 0; p < comm->size; p++) values[i] += all[(size_t)p * (size_t)count + (size_t)i];
-    }
-  free(all);
-  return status;
+  double *all = comm->gathered;
+  ULY_TRY(uly__all_gather(comm, kind, values, count * (int64_t)sizeof *values, all));
+  for (int i = 0; i < count; i++) {
+    values[i] = 0;
+    for (int p = 0; p < comm->size; p++) values[i] += all[(size_t)p * (size_t)count + (size_t)i];
+  }
+  return ULY_OK;
 }
 
 uly_status uly__agree(uly__comm *comm, uly_status status) {
   if (comm->size == 1) return status;
-  int64_t mine = status;
-  int64_t *all = malloc((size_t)comm->size * sizeof *all);
-  if (!all) ULY_FAIL(ULY_ERR_MEMORY, "no memory to agree among %d ranks", comm->size);
-  uly_status gathered = uly__all_gather(comm, ULY_TRAFFIC_CONTROL, &mine, sizeof mine, all);
+  double mine = (double)status; /* a small integer: exact */
+  ULY_TRY(uly__all_gather(comm, ULY_TRAFFIC_CONTROL, &mine, sizeof mine, comm->gathered));
   int failed = -1, num_failed = 0;
-  for (int p = comm->size - 1; p >= 0 && gathered == ULY_OK; p--)
-    if (all[p] != ULY_OK) failed = p, num_failed++;
-  uly_status agreed = gathered != ULY_OK ? gathered
-                      : failed >= 0      ? (uly_status)all[failed]
-                                         : ULY_OK;
-  free(all);
-  if (failed < 0) return agreed;
+  for (int p = comm->size - 1; p >= 0; p--)
+    if (comm->gathered[p] != 0) failed = p, num_failed++;
+  if (failed < 0) return ULY_OK;
+  uly_status agreed = (uly_status)comm->gathered[failed];
   char message[2048];
   /* A failure of all ranks (a wrong setting, or one agreed on before) needs no rank's name. */
   if (num_failed < comm->size)

@@ -8,6 +8,9 @@
 void *uly__device_alloc(int64_t bytes);
 void uly__device_free(void *memory, int64_t bytes);
 
+/* ULY_ERR_MEMORY, saying what for, where an allocation gave NULL. */
+uly_status uly__check_memory(const void *memory, const char *what);
+
 /* Peak resident set of this process in bytes, 0 where the system does not tell. */
 int64_t uly__device_resident_bytes(void);
 

@@ -24,6 +24,11 @@ void uly__device_free(void *memory, int64_t bytes) {
   if (memory) (void)munmap(memory, (size_t)bytes);
 }
 
+uly_status uly__check_memory(const void *memory, const char *what) {
+  if (!memory) ULY_FAIL(ULY_ERR_MEMORY, "no memory for %s", what);
+  return ULY_OK;
+}
+
 int64_t uly__device_resident_bytes(void) {
   struct rusage usage;
   return getrusage(RUSAGE_SELF, &usage) == 0 ? (int64_t)usage.ru_maxrss * 1024 : 0;

@@ -24,6 +24,7 @@
 #include "base/split.h"
 #include "data/folder.h"
 #include "data/safetensors.h"
+#include "device/device.h"
 #include "train/trainer.h"
 
 static const char model_file[] = "model.safetensors", optimizer_file[] = "optimizer.safetensors",
@@ -133,16 +134,18 @@ static uly_status hash_tensors(uly_trainer *trainer, uint64_t *hashes) {
   int size = uly_mesh_size(trainer->mesh), num = NUM_STATES * params->num;
   int each = (num + size - 1) / size;
   uint64_t *all = calloc((size_t)each * (size_t)(size + 1), sizeof *all);
-  ULY_TRY(uly__agree(trainer->mesh->world,
-                     all ? ULY_OK
-                         : uly__fail(ULY_ERR_MEMORY, __FILE__, __LINE__,
-                                     "no memory for the hashes of %d tensors", num)));
+  uly_status status =
+      uly__agree(trainer->mesh->world, uly__check_memory(all, "the hashes of all tensors"));
+  if (status != ULY_OK || !all) {
+    free(all);
+    return status;
+  }
   uint64_t *mine = all + (size_t)each * (size_t)size;
   int first = each * trainer->mesh->rank;
   for (int i = first; i < num && i < first + each; i++)
     mine[i - first] = tensor_hash(trainer, i / params->num, &params->list[i % params->num]);
-  uly_status status = uly__all_gather(trainer->mesh->world, ULY_TRAFFIC_CONTROL, mine,
-                                      each * (int64_t)sizeof *mine, all);
+  status = uly__all_gather(trainer->mesh->world, ULY_TRAFFIC_CONTROL, mine,
+                           each * (int64_t)sizeof *mine, all);
   if (status == ULY_OK) memcpy(hashes, all, (size_t)num * sizeof *hashes);
   free(all);
   return status;
@@ -182,9 +185,9 @@ static uly_status complete(const uly_trainer *trainer, const char *out_dir, cons
   const char *path[2] = {paths->config, paths->trainer};
   uly_status status = ULY_OK;
   for (int i = 0; i < 2; i++) {
-    if (status == ULY_OK && !text[i])
-      status = uly__fail(ULY_ERR_MEMORY, __FILE__, __LINE__, "no memory to write '%s'", path[i]);
-    if (status == ULY_OK) status = uly__file_create(path[i], text[i], (int64_t)strlen(text[i]), 0);
+    if (status == ULY_OK) status = uly__check_memory(text[i], path[i]);
+    if (status == ULY_OK && text[i])
+      status = uly__file_create(path[i], text[i], (int64_t)strlen(text[i]), 0);
     free(text[i]);
   }
   ULY_TRY(status);
@@ -205,13 +208,12 @@ uly_status uly_trainer_save(uly_trainer *trainer, const char *out_dir) {
   int num = NUM_STATES * trainer->model->params.num;
   save_paths paths;
   uint64_t *hashes = calloc((size_t)num, sizeof *hashes);
-  uly_status status = hashes ? name_paths(out_dir, trainer->steps_done, &paths)
-                             : uly__fail(ULY_ERR_MEMORY, __FILE__, __LINE__,
-                                         "no memory for the hashes of %d tensors", num);
+  uly_status status = uly__check_memory(hashes, "the hashes of all tensors");
+  if (status == ULY_OK) status = name_paths(out_dir, trainer->steps_done, &paths);
   if (status == ULY_OK && first) status = create_files(trainer, out_dir, &paths);
   status = uly__agree(world, status);
   if (status == ULY_OK) status = uly__agree(world, write_part(trainer, &paths));
-  if (status == ULY_OK) status = hash_tensors(trainer, hashes);
+  if (status == ULY_OK && hashes) status = hash_tensors(trainer, hashes);
   if (status == ULY_OK)
     status = uly__agree(world, first ? complete(trainer, out_dir, &paths, hashes) : ULY_OK);
   free(hashes);
@@ -290,7 +292,28 @@ static bool same_hash(const json_t *item, uint64_t hash) {
   return json_is_string(item) && strcmp(json_string_value(item), text) == 0;
 }
 
-/* Copies the states first .. last from a file, checking names, shapes and hashes. */
+/* Copies one tensor, checking its shape and its hash. */
+static uly_status load_tensor(uly_trainer *trainer, const uly__safetensors *file, const char *path,
+                              int which, const uly__param *param, const json_t *hashes) {
+  char name[128];
+  snprintf(name, sizeof name, "%s%s", state_prefix[which], param->name);
+  const uly__tensor_info *info = uly__safetensors_find(file, name);
+  if (!info || info->dtype != ULY_F32 || info->num_dims != param->num_dims ||
+      memcmp(info->dims, param->dims, (size_t)param->num_dims * sizeof(int64_t)) != 0)
+    ULY_FAIL(ULY_ERR_DATA, "'%s': tensor %s is missing or has another shape than the model's", path,
+             name);
+  memcpy(state(trainer, which) + param->offset, uly__safetensors_data(file, info),
+         (size_t)info->bytes);
+  if (!same_hash(json_object_get(hashes, name), tensor_hash(trainer, which, param)))
+    ULY_FAIL(
+        ULY_ERR_DATA,
+        "'%s': tensor %s does not match its checksum: the file is damaged, resume from another "
+        "checkpoint",
+        path, name);
+  return ULY_OK;
+}
+
+/* Loads the states first .. last from a file. */
 static uly_status load_states(uly_trainer *trainer, const char *dir, const char *name, int first,
                               int last, const json_t *hashes) {
   const uly__params *params = &trainer->model->params;
@@ -299,27 +322,9 @@ static uly_status load_states(uly_trainer *trainer, const char *dir, const char 
   ULY_TRY(uly__path_join(path, sizeof path, dir, name));
   ULY_TRY(uly__safetensors_open(path, &file));
   uly_status status = ULY_OK;
-  for (int i = 0; i < (last - first + 1) * params->num && status == ULY_OK; i++) {
-    int which = first + i / params->num;
-    const uly__param *param = &params->list[i % params->num];
-    char full[128];
-    snprintf(full, sizeof full, "%s%s", state_prefix[which], param->name);
-    const uly__tensor_info *info = uly__safetensors_find(file, full);
-    if (!info || info->dtype != ULY_F32 || info->num_dims != param->num_dims ||
-        memcmp(info->dims, param->dims, (size_t)param->num_dims * sizeof(int64_t)) != 0) {
-      status =
-          uly__fail(ULY_ERR_DATA, __FILE__, __LINE__,
-                    "'%s': tensor %s is missing or has another shape than the model's", path, full);
-      break;
-    }
-    memcpy(state(trainer, which) + param->offset, uly__safetensors_data(file, info),
-           (size_t)info->bytes);
-    if (!same_hash(json_object_get(hashes, full), tensor_hash(trainer, which, param)))
-      status = uly__fail(ULY_ERR_DATA, __FILE__, __LINE__,
-                         "'%s': tensor %s does not match its checksum: the file is damaged, resume "
-                         "from another checkpoint",
-                         path, full);
-  }
+  for (int which = first; which <= last; which++)
+    for (int i = 0; i < params->num && status == ULY_OK; i++)
+      status = load_tensor(trainer, file, path, which, &params->list[i], hashes);
   uly__safetensors_close(file);
   return status;
 }
@@ -383,11 +388,11 @@ uly_status uly_trainer_load(uly_trainer *trainer, const char *dir) {
   /* Folders that are not shared between machines may hold different checkpoints. */
   double steps = (double)trainer->steps_done, sum = steps;
   ULY_TRY(uly__sum_f64(world, ULY_TRAFFIC_CONTROL, &sum, 1));
-  return uly__agree(world,
-                    sum == steps * size
-                        ? ULY_OK
-                        : uly__fail(ULY_ERR_DATA, __FILE__, __LINE__,
-                                    "'%s' is a checkpoint of step %lld here and of another step "
-                                    "on other ranks: put it on a shared file system",
-                                    dir, (long long)trainer->steps_done));
+  if (sum != steps * size)
+    ULY_FAIL(ULY_ERR_DATA,
+             "'%s' is a checkpoint of step %lld on rank %d and of another step on other ranks: put "
+             "it on "
+             "a file system that all machines share",
+             dir, (long long)trainer->steps_done, trainer->mesh->rank);
+  return ULY_OK;
 }

@@ -142,17 +142,30 @@ typedef struct fingerprint {
   int64_t seq_len, steps, accumulate, eval_windows, seed, dtype, recompute;
 } fingerprint;
 
+static uly_status compare_ranks(const fingerprint *all, int p) {
+  if (all[p].data != all[0].data || all[p].eval_data != all[0].eval_data)
+    ULY_FAIL(
+        ULY_ERR_DATA,
+        "rank %d sees other data files than rank 0 (names and sizes are compared): put the same "
+        "files on every machine",
+        p);
+  if (memcmp(&all[p], &all[0], sizeof all[0]) != 0)
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "rank %d was started with another configuration than rank 0: start all ranks with the "
+             "same one",
+             p);
+  return ULY_OK;
+}
+
 static uly_status check_same(const uly_trainer *trainer) {
   const uly_train_config *c = &trainer->config;
   int size = uly_mesh_size(trainer->mesh);
   char *model = uly__model_config_json(&trainer->model->config);
   fingerprint *all = malloc((size_t)size * sizeof *all);
-  bool ready = model && all;
-  uly_status status = uly__agree(
-      trainer->mesh->world,
-      ready ? ULY_OK
-            : uly__fail(ULY_ERR_MEMORY, __FILE__, __LINE__, "no memory to compare %d ranks", size));
-  if (status == ULY_OK) {
+  uly_status status = uly__check_memory(model, "a model's description");
+  if (status == ULY_OK) status = uly__check_memory(all, "a comparison of all ranks");
+  status = uly__agree(trainer->mesh->world, status);
+  if (status == ULY_OK && model && all) {
     fingerprint mine = {uly__tokens_hash(trainer->data),
                         trainer->eval_data ? uly__tokens_hash(trainer->eval_data) : 0,
                         uly__rng_stream(model),
@@ -164,19 +177,7 @@ static uly_status check_same(const uly_trainer *trainer) {
                         c->dtype,
                         c->recompute};
     status = uly__all_gather(trainer->mesh->world, ULY_TRAFFIC_CONTROL, &mine, sizeof mine, all);
-  }
-  for (int p = 1; p < size && status == ULY_OK; p++) {
-    bool same_data = all[p].data == all[0].data && all[p].eval_data == all[0].eval_data;
-    if (!same_data)
-      status = uly__fail(ULY_ERR_DATA, __FILE__, __LINE__,
-                         "rank %d sees other data files than rank 0 "
-                         "(names and sizes are compared): put the same files on every machine",
-                         p);
-    else if (memcmp(&all[p], &all[0], sizeof all[0]) != 0)
-      status = uly__fail(ULY_ERR_CONFIG, __FILE__, __LINE__,
-                         "rank %d was started with another "
-                         "configuration than rank 0: start all ranks with the same one",
-                         p);
+    for (int p = 1; p < size && status == ULY_OK; p++) status = compare_ranks(all, p);
   }
   free(model);
   free(all);
@@ -192,7 +193,7 @@ uly_status uly_trainer_create(uly_mesh *mesh, const uly_train_config *config, ul
   uly_status status = uly__trainer_plan(mesh, config, &trainer);
   if (status == ULY_OK) status = start(trainer);
   status = uly__agree(mesh->world, status);
-  if (status == ULY_OK) status = check_same(trainer);
+  if (status == ULY_OK && trainer) status = check_same(trainer);
   if (status != ULY_OK)
     uly_trainer_destroy(trainer);
   else

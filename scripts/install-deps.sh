@@ -10,9 +10,8 @@ set -eu
 
 # Compiler and build. --no-install-recommends leaves out libc6-dev, so it is named.
 packages="gcc libc6-dev make cmake ninja-build pkg-config"
-# Libraries. The CMake package of oneDNN asks for OpenCL, the pkg-config file of libcyaml for
-# libyaml; their Debian packages depend on neither.
-packages="$packages libopenmpi-dev openmpi-bin libdnnl-dev ocl-icd-opencl-dev libjansson-dev
+# Libraries. The pkg-config file of libcyaml asks for libyaml; its Debian package does not depend on it.
+packages="$packages libopenmpi-dev openmpi-bin libdnnl-dev libjansson-dev
   libcyaml-dev libyaml-dev libxxhash-dev librandom123-dev"
 # Tests, and text for the demo.
 packages="$packages libcmocka-dev perl-doc"

@@ -44,6 +44,4 @@ uly_status uly__sum_f64(uly__comm *comm, uly_traffic kind, double *values, int c
  * lowest failing rank. */
 uly_status uly__agree(uly__comm *comm, uly_status status);
 
-uly_status uly__barrier(uly__comm *comm);
-
 #endif

@@ -251,8 +251,3 @@ uly_status uly__agree(uly__comm *comm, uly_status status) {
   uly__set_last_error(message);
   return agreed;
 }
-
-uly_status uly__barrier(uly__comm *comm) {
-  MPI_TRY(MPI_Barrier(comm->mpi));
-  return ULY_OK;
-}

@@ -42,8 +42,7 @@ void option_range(enum option_id id, char buffer[OPTION_BUFFER]) {
     snprintf(buffer, OPTION_BUFFER, "from %g to %s%g", info->real_min,
              info->excludes_max ? "below " : "", info->real_max);
   } else {
-    snprintf(buffer, OPTION_BUFFER, "%s %g", info->excludes_min ? "above" : "of at least",
-             info->real_min);
+    snprintf(buffer, OPTION_BUFFER, "of at least %g", info->real_min);
   }
 }
 
@@ -147,7 +146,6 @@ static bool set_real(options *o, enum option_id id, const char *value) {
   const option_info *info = &option_table[id];
   double number;
   if (!parse_real(value, &number) || number < info->real_min || number > info->real_max ||
-      (info->excludes_min && number == info->real_min) ||
       (info->excludes_max && number == info->real_max)) {
     return false;
   }

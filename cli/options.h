@@ -36,12 +36,12 @@ typedef enum option_kind {
 typedef struct option_info {
   const char *key;
   option_kind kind;
-  const char *metavar;             /* KIND_TEXT: what stands for the value in --help */
-  uint64_t min, max;               /* KIND_INTEGER: both allowed */
-  double real_min, real_max;       /* KIND_REAL; DBL_MAX: no upper limit */
-  bool excludes_min, excludes_max; /* KIND_REAL: the limit itself is not allowed */
-  const char *const *choices;      /* KIND_CHOICE: NULL-terminated */
-  size_t offset, size;             /* in struct options; integers are 4 or 8 bytes */
+  const char *metavar;        /* KIND_TEXT: what stands for the value in --help */
+  uint64_t min, max;          /* KIND_INTEGER: both allowed */
+  double real_min, real_max;  /* KIND_REAL; DBL_MAX: no upper limit */
+  bool excludes_max;          /* KIND_REAL: the limit itself is not allowed */
+  const char *const *choices; /* KIND_CHOICE: NULL-terminated */
+  size_t offset, size;        /* in struct options; integers are 4 or 8 bytes */
   unsigned commands;
   const char *topic;
   const char *help;
@@ -51,7 +51,6 @@ typedef struct option_info {
 #define VALUE_INTEGER(min_, max_) .kind = KIND_INTEGER, .min = min_, .max = max_
 #define VALUE_REAL(min_, max_) .kind = KIND_REAL, .real_min = min_, .real_max = max_
 #define VALUE_REAL_BELOW(min_, max_) VALUE_REAL(min_, max_), .excludes_max = true
-#define VALUE_REAL_ABOVE(min_) VALUE_REAL(min_, DBL_MAX), .excludes_min = true
 #define VALUE_CHOICE(...) \
   .kind = KIND_CHOICE, .choices = (const char *const[]) { __VA_ARGS__, NULL }
 #define VALUE_SWITCH .kind = KIND_SWITCH

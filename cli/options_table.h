@@ -38,7 +38,7 @@
     "steps of the whole run; the schedule ends here")                                             \
   X(accumulate, VALUE_INTEGER(1, MAX_SEQUENCES), config.accumulate, TRAIN | PLAN, "Optimization", \
     "sequences per step and data-parallel group")                                                 \
-  X(lr, VALUE_REAL(0, DBL_MAX), config.lr, TRAIN, "Optimization", "peak learning rate")           \
+  X(lr, VALUE_REAL(0, 1e30), config.lr, TRAIN, "Optimization", "peak learning rate")              \
   X(min_lr_ratio, VALUE_REAL(0, 1), config.min_lr_ratio, TRAIN, "Optimization",                   \
     "final learning rate as a part of --lr")                                                      \
   X(schedule, VALUE_CHOICE("cosine", "linear", "constant"), config.schedule, TRAIN,               \
@@ -51,7 +51,7 @@
     "decay of the mean of the gradients")                                                         \
   X(beta2, VALUE_REAL_BELOW(0, 1), config.beta2, TRAIN, "Optimization",                           \
     "decay of the mean of their squares")                                                         \
-  X(eps, VALUE_REAL_ABOVE(0), config.eps, TRAIN, "Optimization", "of AdamW's denominator")        \
+  X(eps, VALUE_REAL(1e-30, DBL_MAX), config.eps, TRAIN, "Optimization", "of AdamW's denominator") \
   X(clip, VALUE_REAL(0, DBL_MAX), config.clip, TRAIN, "Optimization",                             \
     "largest global norm of the gradients; 0: no clipping")                                       \
   X(sp, VALUE_INTEGER(0, MAX_RANKS), sp, TRAIN | PLAN, "Ranks and memory",                        \

@@ -2,7 +2,9 @@
  * rank 0 prints. */
 #include <errno.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "commands.h"
 #include "format.h"
@@ -24,6 +26,20 @@ static bool any_rank(uly_mesh *mesh, bool here) {
 
 /* Flags are the same on all ranks, but a configuration file may be missing on one machine: then the
  * others must not go on. */
+/* Settings of the program itself must be the same on all ranks too: when to evaluate and to save. */
+static uly_status compare_options(options *o, uly_mesh *world) {
+  char *text = NULL;
+  size_t length = 0;
+  FILE *stream = open_memstream(&text, &length);
+  uly_status status = stream ? options_write_yaml(o, TRAIN, stream) : ULY_ERR_MEMORY;
+  if (stream && fclose(stream) != 0) status = ULY_ERR_MEMORY;
+  if (status != ULY_OK) uly_fail(status, "no memory to compare the options of all ranks");
+  status = uly_mesh_agree(world, status);
+  if (status == ULY_OK) status = uly_mesh_same(world, text, length, "configuration");
+  free(text);
+  return status;
+}
+
 static uly_status read_options(train_run *run, int argc, char *const *argv) {
   options *o = &run->options;
   uly_mesh *world = NULL;
@@ -36,6 +52,7 @@ static uly_status read_options(train_run *run, int argc, char *const *argv) {
   }
   if (status != ULY_OK) uly_fail(status, "%s", o->error);
   status = uly_mesh_agree(world, status);
+  if (status == ULY_OK) status = compare_options(o, world);
   uly_mesh_destroy(world);
   return status;
 }
@@ -67,14 +84,45 @@ static uly_status resume(train_run *run) {
   return uly_trainer_load(run->trainer, run->checkpoint);
 }
 
+/* Before the first step, not after the last: a folder that cannot be written to loses the run. */
+static uly_status prepare_out(train_run *run) {
+  const char *out = run->options.out;
+  if (!out) return ULY_OK;
+  return uly_mesh_agree(run->mesh, run->is_first ? uly_checkpoint_prepare(out) : ULY_OK);
+}
+
+/* Drops the lines of steps that the resumed run will do again. */
+static uly_status trim_metrics(FILE *file, const char *path, int64_t steps_done) {
+  char *line = NULL;
+  size_t capacity = 0;
+  long long step = 0;
+  long keep = 0;
+  rewind(file);
+  while (getline(&line, &capacity, file) > 0) {
+    if (sscanf(line, "{\"step\":%lld", &step) == 1 && step > steps_done)
+      break;  // NOLINT(cert-err34-c)
+    keep = ftell(file);
+  }
+  free(line);
+  if (keep < 0 || ftruncate(fileno(file), keep) != 0 || fseek(file, 0, SEEK_END) != 0) {
+    return uly_fail(ULY_ERR_IO, "--metrics '%s': cannot be continued: %s", path, strerror(errno));
+  }
+  return ULY_OK;
+}
+
 static uly_status open_metrics(train_run *run) {
   const char *path = run->options.metrics;
   if (!path) return ULY_OK;
   uly_status status = ULY_OK;
   if (run->is_first) {
-    run->metrics = fopen(path, run->checkpoint[0] ? "a" : "w");
+    run->metrics = fopen(path, run->checkpoint[0] ? "a+" : "w");
     if (run->metrics) {
       setvbuf(run->metrics, NULL, _IOLBF, BUFSIZ);
+      int64_t done = uly_trainer_steps_done(run->trainer);
+      /* A device or a pipe cannot be trimmed, and has nothing to trim. */
+      if (run->checkpoint[0] && ftell(run->metrics) >= 0) {
+        status = trim_metrics(run->metrics, path, done);
+      }
     } else {
       status = uly_fail(ULY_ERR_IO, "--metrics '%s': cannot be opened: %s", path, strerror(errno));
     }
@@ -183,6 +231,7 @@ static uly_status train(train_run *run) {
   const options *o = &run->options;
   uly_status status = uly_mesh_create(NULL, (uly_mesh_desc){.dp = o->dp, .sp = o->sp}, &run->mesh);
   if (status == ULY_OK) status = uly_trainer_create(run->mesh, &o->config, &run->trainer);
+  if (status == ULY_OK) status = prepare_out(run);
   if (status == ULY_OK) status = resume(run);
   if (status == ULY_OK) status = open_metrics(run);
   if (status == ULY_OK && run->is_first) print_header(run);

@@ -34,6 +34,7 @@
 #ifndef ULYSSES_H
 #define ULYSSES_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -125,6 +126,10 @@ int uly_mesh_sp(const uly_mesh *mesh);
  * all passed ULY_OK; otherwise all ranks return the status, and have the message,
  * of the lowest failing rank. Collective. */
 uly_status uly_mesh_agree(uly_mesh *mesh, uly_status status);
+
+/* ULY_OK on all ranks if all passed the same bytes; otherwise ULY_ERR_CONFIG on all, with a message that
+ * names `what` and the first rank whose bytes are not those of rank 0. Collective. */
+uly_status uly_mesh_same(uly_mesh *mesh, const void *bytes, size_t count, const char *what);
 
 /* ---------------------------------------------------------------- 3. Training */
 
@@ -240,8 +245,13 @@ uly_status uly_trainer_evaluate(uly_trainer *trainer, double *loss);
  * depend on the number of ranks. Collective. */
 uly_status uly_trainer_save(uly_trainer *trainer, const char *out_dir);
 
+/* Makes out_dir fit for checkpoints before a run needs it: creates it, tries to write there, and removes
+ * what saves that were cut off have left. Not collective: call it on one rank, then agree. */
+uly_status uly_checkpoint_prepare(const char *out_dir);
+
 /* Continues from the checkpoint folder `dir`: on the same number of ranks bit by
- * bit, on any other to rounding. Collective. */
+ * bit, on any other to rounding. After a failure the trainer holds parts of the
+ * checkpoint: destroy it. Collective. */
 uly_status uly_trainer_load(uly_trainer *trainer, const char *dir);
 
 /* Writes the path of the newest complete checkpoint in out_dir to path (capacity

@@ -170,6 +170,10 @@ static void test_damage(void **state) {
   refuses("rm config.json", ULY_ERR_DATA, "no checkpoint");
   refuses("printf '{' > trainer.json", ULY_ERR_DATA, "trainer.json");
   refuses("sed -i 's/\"step\": 0/\"step\": -5/' trainer.json", ULY_ERR_DATA, "step");
+  refuses(
+      "sed -i 's/\"sequences_done\": 0/\"sequences_done\": 1125899906842624/; "
+      "s/\"seq_len\": 70/\"seq_len\": 1125899906842624/' trainer.json",
+      ULY_ERR_DATA, "cannot have been trained on");
   refuses("sed -i 's/\"version\": 1/\"version\": 2/' trainer.json", ULY_ERR_DATA, "version");
   refuses("sed -i 's/\"seed\": 1/\"seed\": 2/' trainer.json", ULY_ERR_CONFIG, "seed");
   refuses("sed -i 's/\"hidden_size\": 128/\"hidden_size\": 256/' config.json", ULY_ERR_DATA,
@@ -202,12 +206,51 @@ static void test_failed_save(void **state) {
   clean();
 }
 
+/* Ranks that load different checkpoints (folders that are not shared) all refuse. */
+static void test_different_checkpoints(void **state) {
+  (void)state;
+  if (uly_mesh_size(mesh) < 2) return;
+  uly_train_config config = base_config(ULY_F32);
+  uly_trainer *trainer = make(mesh, &config);
+  char path[4][512];
+  for (int i = 0; i < 3; i++) {
+    steps(trainer, 1);
+    assert_ok(uly_trainer_save(trainer, out_dir));
+    latest(path[i]);
+  }
+  assert_fails(uly_trainer_load(trainer, path[rank % 3]), ULY_ERR_CONFIG, "checkpoint");
+  uly_trainer_destroy(trainer);
+  clean();
+}
+
+/* What cut-off saves left goes; checkpoints stay; a folder that cannot be is told. */
+static void test_prepare(void **state) {
+  (void)state;
+  if (rank == 0) {
+    char command[2048], inside[600];
+    snprintf(command, sizeof command,
+             "mkdir -p '%s/.step-0000000007.tmp' '%s/step-0000000003' && touch "
+             "'%s/.step-0000000007.tmp/model.safetensors' '%s/step-0000000003/x'",
+             out_dir, out_dir, out_dir, out_dir);
+    assert_int_equal(system(command), 0);
+    assert_ok(uly_checkpoint_prepare(out_dir));
+    snprintf(inside, sizeof inside, "%s/.step-0000000007.tmp", out_dir);
+    assert_int_not_equal(access(inside, F_OK), 0);
+    snprintf(inside, sizeof inside, "%s/step-0000000003/x", out_dir);
+    assert_int_equal(access(inside, F_OK), 0);
+    assert_fails(uly_checkpoint_prepare(inside), ULY_ERR_IO, "no folder");
+  }
+  clean();
+}
+
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_resume),
       cmocka_unit_test(test_same_bytes_on_any_ranks),
       cmocka_unit_test(test_damage),
       cmocka_unit_test(test_failed_save),
+      cmocka_unit_test(test_different_checkpoints),
+      cmocka_unit_test(test_prepare),
   };
   if (uly_init(&argc, &argv) != ULY_OK ||
       uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh) != ULY_OK)

@@ -67,6 +67,24 @@ static void test_agreement(void **state) {
     assert_ok(uly_mesh_agree(mesh, status));
 }
 
+static void test_same(void **state) {
+  (void)state;
+  assert_ok(uly_mesh_same(mesh, "abc", 3, "text"));
+  for (int odd = 0; odd < size && size > 1; odd++) {
+    char text[64];
+    snprintf(text, sizeof text, "rank %d has another text", odd ? odd : 1);
+    assert_fails(uly_mesh_same(mesh, rank == odd ? "abd" : "abc", 3, "text"), ULY_ERR_CONFIG, text);
+  }
+  if (size < 2) return;
+  /* Ranks that want different meshes: all are told. */
+  uly_mesh *bad;
+  uly_mesh_desc desc = {.dp = rank == 0 ? 1 : size};
+  assert_fails(uly_mesh_create(NULL, desc, &bad), ULY_ERR_CONFIG, "mesh");
+  desc.dp = rank == 0 ? size + 1 : 1;
+  assert_fails(uly_mesh_create(NULL, (uly_mesh_desc){.dp = desc.dp, .sp = rank ? 0 : 1}, &bad),
+               ULY_ERR_CONFIG, "rank 0");
+}
+
 static void test_meshes(void **state) {
   (void)state;
   for (int dp = 1; dp <= size; dp++) {
@@ -93,9 +111,8 @@ static void test_meshes(void **state) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_sum_f32),
-      cmocka_unit_test(test_sum_bits),
-      cmocka_unit_test(test_agreement),
+      cmocka_unit_test(test_sum_f32),   cmocka_unit_test(test_sum_bits),
+      cmocka_unit_test(test_agreement), cmocka_unit_test(test_same),
       cmocka_unit_test(test_meshes),
   };
   if (uly_init(&argc, &argv) != ULY_OK ||

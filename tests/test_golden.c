@@ -61,7 +61,7 @@ static uly_trainer *make_trainer(const golden *g, uly_dtype dtype, uly_recompute
   const json_t *train = json_object_get(g->json, "train");
   uly_train_config config = uly_train_config_default();
   config.model = g->config;
-  config.data = g->data;
+  config.data = config.eval_data = g->data;
   config.seq_len = g->seq_len;
   config.dtype = dtype;
   config.recompute = recompute;
@@ -131,6 +131,10 @@ static void check_set(const char *set, uly_dtype dtype, uly_recompute recompute,
   uly_trainer *trainer = make_trainer(&g, dtype, recompute);
   const json_t *losses = json_object_get(g.json, "losses");
   check_logits(&g, trainer, tolerance);
+  double eval_loss, initial = number(g.json, "loss");
+  assert_ok(uly_trainer_evaluate(trainer, &eval_loss));
+  if (!(fabs(eval_loss - initial) <= tolerance * initial))
+    fail_msg("%s: evaluation %.9f, expected %.9f", set, eval_loss, initial);
   for (size_t step = 0; step < json_array_size(losses); step++) {
     uly_step_report report;
     double loss = json_number_value(json_array_get(losses, step));

@@ -80,6 +80,15 @@ static void test_refusals(void **state) {
       {"{" LLAMA ",\"tie_word_embeddings\":1}", "true or false"},
       {"{\"model_type\":\"llama\",\"hidden_size\":99999999999999999999}", "line 1"},
       {"{\"model_type\":\"llama\",\"hidden_size\":9999999999999}", "hidden_size"},
+      {"{" LLAMA ",\"hidden_act\":7}", "no text"},
+      {"{" LLAMA ",\"layer_types\":[\"full_attention\",\"sliding_attention\"]}",
+       "sliding_attention"},
+      {"{" LLAMA ",\"partial_rotary_factor\":0.5}", "0.5"},
+      {"{\"model_type\":\"llama\",\"hidden_size\":1048576,\"intermediate_size\":4194304,"
+       "\"vocab_size\":1073741824,\"num_hidden_layers\":1048576,\"num_attention_heads\":1048576,"
+       "\"head_dim\":256,\"max_position_embeddings\":4096}",
+       "2^44"},
+      {"{\"model_type\":\"gpt2\",\"n_embd\":4,\"scale_attn_weights\":false}", "scale_attn_weights"},
       {"{\"model_type\":\"gpt2\",\"activation_function\":\"relu\",\"n_embd\":4}", "relu"},
   };
   uly__model_config c;

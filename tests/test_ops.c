@@ -189,6 +189,7 @@ static void test_activations(void **state) {
   for (double x = -90; x < 88; x += 0.37)
     if (x > -87) assert_true(fabs((double)uly__exp((float)x) / exp((double)(float)x) - 1) < 3e-7);
   assert_true(uly__exp(-1e30f) == 0.0f && uly__exp(-INFINITY) == 0.0f && uly__exp(0.0f) == 1.0f);
+  assert_true(isnan(uly__exp(NAN)) && isfinite(uly__exp(INFINITY)));
   for (double x = -12; x < 12; x += 0.31) {
     float in = (float)x, one = 1, out, d_x, d_up;
     double s = 1 / (1 + exp(-(double)in)), t = tanh(0.7978845608 * (in + 0.044715 * pow(in, 3)));

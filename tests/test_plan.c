@@ -187,6 +187,18 @@ static void test_refusals(void **state) {
   config.model = "gpt2-124m";
   config.seq_len = 1025;
   assert_fails(uly_plan(offline, &config, &plan), ULY_ERR_CONFIG, "1024");
+  config.model = "llama-1b"; /* each exchange counts in int */
+  config.seq_len = (int64_t)1 << 32;
+  assert_fails(uly_plan(offline, &config, &plan), ULY_ERR_CONFIG, "more ranks");
+  config.seq_len = (int64_t)1 << 40;
+  assert_fails(uly_plan(offline, &config, &plan), ULY_ERR_CONFIG, "memory");
+  config.seq_len = 64;
+  config.eps = 1e-60; /* would be 0 in f32 */
+  assert_fails(uly_plan(offline, &config, &plan), ULY_ERR_CONFIG, "eps");
+  config.eps = 1e-8;
+  config.recompute = (uly_recompute)9;
+  assert_fails(uly_plan(offline, &config, &plan), ULY_ERR_CONFIG, "policy");
+  config.recompute = ULY_RECOMPUTE_FULL;
   config.seq_len = 0;
   assert_fails(uly_plan(offline, &config, &plan), ULY_ERR_CONFIG, "seq-len");
   uly_mesh_destroy(offline);

@@ -3,6 +3,7 @@
  * order of the data needs no memory (Black and Rogaway 2002). */
 #include "base/rng.h"
 
+#include <assert.h>
 #include <math.h>
 
 #include <Random123/philox.h>
@@ -41,6 +42,7 @@ void uly__rng_normal(uint64_t seed, uint64_t stream, int64_t begin, int64_t coun
 }
 
 int64_t uly__rng_permute(uint64_t seed, uint64_t stream, int64_t count, int64_t index) {
+  assert(index >= 0 && index < count);
   int half_bits = 1;
   while (half_bits < 31 && ((int64_t)1 << (2 * half_bits)) < count) half_bits++;
   uint64_t mask = ((uint64_t)1 << half_bits) - 1;

@@ -44,4 +44,8 @@ uly_status uly__sum_f64(uly__comm *comm, uly_traffic kind, double *values, int c
  * lowest failing rank. */
 uly_status uly__agree(uly__comm *comm, uly_status status);
 
+/* ULY_OK everywhere if all ranks passed the same value; else everywhere ULY_ERR_CONFIG, naming `what` and
+ * the first rank that differs from rank 0. */
+uly_status uly__same(uly__comm *comm, uint64_t value, const char *what);
+
 #endif

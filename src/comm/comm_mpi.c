@@ -86,6 +86,7 @@ static uly_status wrap(MPI_Comm mpi, uly__traffic *traffic, uly__comm **out) {
     free(comm);
     free(counts);
     free(gathered);
+    MPI_Comm_free(&mpi);
     ULY_FAIL(ULY_ERR_MEMORY, "no memory for a communicator of %d ranks", size);
   }
   comm->mpi = mpi;
@@ -250,4 +251,14 @@ uly_status uly__agree(uly__comm *comm, uly_status status) {
   MPI_TRY(MPI_Bcast(message, (int)sizeof message, MPI_CHAR, failed, comm->mpi));
   uly__set_last_error(message);
   return agreed;
+}
+
+uly_status uly__same(uly__comm *comm, uint64_t value, const char *what) {
+  _Static_assert(sizeof value == sizeof *comm->gathered, "a value of 8 bytes for each rank");
+  ULY_TRY(uly__all_gather(comm, ULY_TRAFFIC_CONTROL, &value, sizeof value, comm->gathered));
+  for (int p = 1; p < comm->size; p++)
+    if (memcmp(&comm->gathered[p], &comm->gathered[0], sizeof value) != 0)
+      ULY_FAIL(ULY_ERR_CONFIG, "rank %d has another %s than rank 0: all ranks must have the same",
+               p, what);
+  return ULY_OK;
 }

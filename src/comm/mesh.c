@@ -2,6 +2,8 @@
 #include "comm/mesh.h"
 
 #include <stdlib.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 static uly_status resolve(uly_mesh_desc desc, int size, uly_mesh *mesh) {
   if (desc.dp < 0 || desc.sp < 0)
@@ -25,7 +27,10 @@ static void place(uly_mesh *mesh, int rank) {
 
 static uly_status connect(uly_mesh *mesh, const void *mpi_comm, uly_mesh_desc desc) {
   ULY_TRY(uly__comm_create(mpi_comm, &mesh->traffic, &mesh->world));
-  ULY_TRY(resolve(desc, uly__comm_size(mesh->world), mesh));
+  /* Ranks may have been started with different meshes: none goes on into the split alone. */
+  ULY_TRY(uly__agree(mesh->world, resolve(desc, uly__comm_size(mesh->world), mesh)));
+  int shape[2] = {mesh->dp, mesh->sp};
+  ULY_TRY(uly_mesh_same(mesh, shape, sizeof shape, "mesh"));
   place(mesh, uly__comm_rank(mesh->world));
   return uly__comm_split(mesh->world, mesh->dp_index, &mesh->sequence);
 }
@@ -70,4 +75,9 @@ int uly_mesh_sp(const uly_mesh *mesh) { return mesh->sp; }
 
 uly_status uly_mesh_agree(uly_mesh *mesh, uly_status status) {
   return mesh->world ? uly__agree(mesh->world, status) : status;
+}
+
+uly_status uly_mesh_same(uly_mesh *mesh, const void *bytes, size_t count, const char *what) {
+  if (!mesh->world) return ULY_OK;
+  return uly__same(mesh->world, XXH3_64bits(bytes, count), what);
 }

@@ -125,11 +125,41 @@ static uly_status read_bool(const reader *r, const char *key, bool *value) {
 /* A setting that changes the mathematics and has only one supported value. */
 static uly_status require_text(const reader *r, const char *key, const char *supported,
                                const char *also) {
-  const char *text = json_string_value(json_object_get(r->json, key));
-  if (text && strcmp(text, supported) != 0 && strcmp(text, also) != 0)
-    ULY_FAIL(ULY_ERR_CONFIG, "%s: \"%s\" is \"%s\", but only \"%s\" is supported", r->path, key,
-             text, supported);
+  const json_t *item = json_object_get(r->json, key);
+  const char *text = json_string_value(item);
+  if (!item || json_is_null(item)) return ULY_OK;
+  if (!text || (strcmp(text, supported) != 0 && strcmp(text, also) != 0))
+    ULY_FAIL(ULY_ERR_CONFIG, "%s: \"%s\" is %s, but only \"%s\" is supported", r->path, key,
+             text ? text : "no text", supported);
   return ULY_OK;
+}
+
+static uly_status require_bool(const reader *r, const char *key, bool supported) {
+  bool value = supported;
+  ULY_TRY(read_bool(r, key, &value));
+  if (value != supported)
+    ULY_FAIL(ULY_ERR_CONFIG, "%s: \"%s\" is %s, which is not supported", r->path, key,
+             value ? "true" : "false");
+  return ULY_OK;
+}
+
+/* Attention that is not full in some layers, or rotates a part of a head. */
+static uly_status refuse_variants(const reader *r) {
+  double rotated = 1;
+  size_t i;
+  json_t *type;
+  json_array_foreach(json_object_get(r->json, "layer_types"), i, type) {
+    const char *text = json_string_value(type);
+    if (!text || strcmp(text, "full_attention") != 0)
+      ULY_FAIL(ULY_ERR_CONFIG,
+               "%s: \"layer_types\" names %s, but only \"full_attention\" is supported", r->path,
+               text ? text : "no text");
+  }
+  ULY_TRY(read_real(r, r->json, "partial_rotary_factor", &rotated));
+  if (rotated != 1)
+    ULY_FAIL(ULY_ERR_CONFIG, "%s: \"partial_rotary_factor\" is %g, but only 1 is supported",
+             r->path, rotated);
+  return require_bool(r, "use_sliding_window", false);
 }
 
 static uly_status refuse_rope_scaling(const reader *r, const json_t *rope) {
@@ -144,7 +174,7 @@ static uly_status refuse_rope_scaling(const reader *r, const json_t *rope) {
 
 static uly_status read_llama(const reader *r, uly__model_config *c) {
   const json_t *rope_parameters = json_object_get(r->json, "rope_parameters");
-  bool attention_bias = false, sliding = false;
+  bool attention_bias = false;
   double eps = (double)c->norm_eps;
   ULY_TRY(read_int(r, "hidden_size", 1, 1 << 20, &c->hidden));
   ULY_TRY(read_int(r, "intermediate_size", 1, 1 << 22, &c->ffn));
@@ -161,9 +191,8 @@ static uly_status read_llama(const reader *r, uly__model_config *c) {
   ULY_TRY(refuse_rope_scaling(r, rope_parameters));
   ULY_TRY(read_bool(r, "attention_bias", &attention_bias));
   ULY_TRY(read_bool(r, "mlp_bias", &c->mlp_bias));
-  ULY_TRY(read_bool(r, "use_sliding_window", &sliding));
+  ULY_TRY(refuse_variants(r));
   ULY_TRY(require_text(r, "hidden_act", "silu", "swish"));
-  if (sliding) ULY_FAIL(ULY_ERR_CONFIG, "%s: \"use_sliding_window\" is not supported", r->path);
   if (attention_bias) c->qkv_bias = c->o_bias = true;
   c->norm_eps = (float)eps;
   return ULY_OK;
@@ -180,6 +209,8 @@ static uly_status read_gpt2(const reader *r, uly__model_config *c) {
   ULY_TRY(read_int(r, "n_positions", 1, (int64_t)1 << 30, &c->max_positions));
   ULY_TRY(read_real(r, r->json, "layer_norm_epsilon", &eps));
   ULY_TRY(require_text(r, "activation_function", "gelu_new", "gelu_pytorch_tanh"));
+  ULY_TRY(require_bool(r, "scale_attn_weights", true));
+  ULY_TRY(require_bool(r, "scale_attn_by_inverse_layer_idx", false));
   c->norm_eps = (float)eps;
   return ULY_OK;
 }
@@ -202,6 +233,13 @@ static uly_status check(const char *path, uly__model_config *c) {
              c->head_dim, ULY_MAX_HEAD_DIM);
   if (c->rope && c->head_dim % 2)
     ULY_FAIL(ULY_ERR_CONFIG, "%s: RoPE needs an even head dimension, not %d", path, c->head_dim);
+  /* In f64, so that nothing overflows before it is refused. */
+  double width =
+      2.0 * ((double)c->num_q_heads + c->num_kv_heads) * c->head_dim + 3.0 * (double)c->ffn;
+  double around =
+      (2.0 * (double)c->vocab + (c->rope ? 0 : (double)c->max_positions)) * (double)c->hidden;
+  if (c->num_layers * width * (double)c->hidden + around > 0x1p44)
+    ULY_FAIL(ULY_ERR_CONFIG, "%s: a model of more than 2^44 parameters", path);
   if (c->num_q_heads % c->num_kv_heads)
     ULY_FAIL(ULY_ERR_CONFIG, "%s: %d query heads are not a multiple of %d key/value heads", path,
              c->num_q_heads, c->num_kv_heads);

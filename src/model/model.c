@@ -23,6 +23,14 @@ static uly_status plan(uly__model *model, uly_mesh *mesh, int64_t seq_len,
              "a sequence of %lld tokens, but the model has learned positions for %lld: "
              "shorten --seq-len or use a model with RoPE",
              (long long)seq_len, (long long)c->max_positions);
+  /* In f64: what a rank keeps, and more, in bytes; so that no size below overflows. */
+  double width = (double)c->hidden + 3.0 * (double)c->ffn +
+                 4.0 * ((double)c->num_q_heads + 2.0 * c->num_kv_heads) * c->head_dim;
+  if (8.0 * (double)seq_len * width * (c->num_layers + 1.0) > 0x1p60)
+    ULY_FAIL(
+        ULY_ERR_CONFIG,
+        "a sequence of %lld tokens through %d layers of width %lld is more than any memory holds",
+        (long long)seq_len, c->num_layers, (long long)c->hidden);
   uly_attention_desc desc = {.num_tokens = seq_len,
                              .num_q_heads = c->num_q_heads,
                              .num_kv_heads = c->num_kv_heads,

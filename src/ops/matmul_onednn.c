@@ -88,6 +88,7 @@ static uly_status matrix(dnnl_memory_desc_t *desc, int64_t rows, int64_t cols, i
 
 static uly_status grow_scratch(int64_t bytes) {
   if (bytes <= scratch_capacity) return ULY_OK;
+  scratch_capacity = 0;
   for (int t = 0; t < num_threads; t++) {
     free(scratch[t]);
     scratch[t] = aligned_alloc(64, (size_t)((bytes + 63) / 64 * 64));
@@ -155,8 +156,10 @@ static uly_status find(const shape *key, primitive **out) {
   if (p->used) return ULY_OK;
   p->key = *key;
   p->used = true;
-  num_primitives++;
-  return make_kernel(p);
+  uly_status status = make_kernel(p);
+  p->used = status == ULY_OK; /* a slot without handles is never found */
+  num_primitives += p->used;
+  return status;
 }
 
 static dnnl_status_t run_tile(const primitive *p, int thread, const void *a, const void *b,

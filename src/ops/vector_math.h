@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* e^x to about 2 units in the last place; 0 below -87.3, clamped above 88.3. Cody-Waite reduction
+/* e^x to about 2 units in the last place; 0 below -87.3, clamped above 88.3; NaN stays NaN. Cody-Waite reduction
  * x = n ln 2 + r, then the Taylor polynomial of degree 7 on |r| <= ln(2)/2. */
 static inline float uly__exp(float x) {
   float clamped = x < 88.3f ? x : 88.3f;
@@ -25,7 +25,8 @@ static inline float uly__exp(float x) {
   memcpy(&bits, &p, sizeof bits);
   bits += (int32_t)n * (1 << 23);
   memcpy(&p, &bits, sizeof p);
-  return x < -87.3f ? 0.0f : p;
+  p = x < -87.3f ? 0.0f : p;
+  return x == x ? p : x;
 }
 
 static inline float uly__sigmoid(float x) { return 1.0f / (1.0f + uly__exp(-x)); }

@@ -352,7 +352,14 @@ static uly_status agree_on_callback(const uly_attention *plan, uly_status status
 
 uly_status uly_attention_forward(uly_attention *plan, const void *q, const void *k, const void *v,
                                  void *o) {
-  if (!plan->simple) ULY_TRY(uly__agree(plan->mesh->sequence, allocate_simple(plan)));
+  if (!plan->simple) {
+    uly_status status = uly__agree(plan->mesh->sequence, allocate_simple(plan));
+    if (status != ULY_OK && plan->simple) uly__device_free(plan->simple, simple_bytes(plan));
+    if (status != ULY_OK) {
+      plan->simple = NULL; /* on all ranks: a further try is agreed on again */
+      return status;
+    }
+  }
   copy_qkv(plan, writable(q), writable(k), writable(v), 1);
   uly_attention_share_kv(plan, plan->qkv_tokens);
   ULY_TRY(uly_attention_qkv_to_heads(plan, ULY_TRAFFIC_ATTENTION_FORWARD, plan->qkv_tokens,

@@ -9,12 +9,16 @@ static uly_status check(int size, int64_t num_tokens, int64_t token_tile, int nu
   if (num_tokens < 1) ULY_FAIL(ULY_ERR_CONFIG, "a stream of %lld tokens", (long long)num_tokens);
   if (num_tokens > (int64_t)1 << 40)
     ULY_FAIL(ULY_ERR_CONFIG, "a stream of %lld tokens is more than 2^40", (long long)num_tokens);
-  if (token_tile < 0) ULY_FAIL(ULY_ERR_CONFIG, "a token tile of %lld", (long long)token_tile);
+  if (token_tile < 0 || token_tile > (int64_t)1 << 40)
+    ULY_FAIL(ULY_ERR_CONFIG, "a token tile of %lld", (long long)token_tile);
   if (num_q_heads < 1 || num_kv_heads < 1 || head_dim < 1)
     ULY_FAIL(ULY_ERR_CONFIG,
              "%d query heads, %d key/value heads and a head dimension of %d: all must "
              "be positive",
              num_q_heads, num_kv_heads, head_dim);
+  if (num_q_heads > 1 << 20 || head_dim > 1 << 20)
+    ULY_FAIL(ULY_ERR_CONFIG, "%d heads of dimension %d: neither may be above 2^20", num_q_heads,
+             head_dim);
   if (num_q_heads % num_kv_heads != 0)
     ULY_FAIL(ULY_ERR_CONFIG, "%d query heads are not a multiple of %d key/value heads", num_q_heads,
              num_kv_heads);
@@ -47,6 +51,29 @@ static void cut_heads(uly__ulysses *u) {
     qkv_offset += T * block->qkv_stride;
     o_offset += T * block->o_stride;
   }
+}
+
+/* MPI counts in int, and so does every rank's part of the exchange: checked here for all ranks, so that
+ * all refuse together. */
+static uly_status check_counts(const uly__ulysses *u) {
+  int64_t all_heads = 0, most_tokens = u->slices[0].count;
+  for (int p = 0; p < u->size; p++) {
+    int64_t heads = u->blocks[p].q_count + 2 * (int64_t)u->blocks[p].kv_count;
+    all_heads += heads;
+    if (u->num_tokens > INT32_MAX / heads)
+      ULY_FAIL(
+          ULY_ERR_CONFIG,
+          "%lld tokens of %lld heads on one rank are more than an MPI exchange can count: use more "
+          "ranks",
+          (long long)u->num_tokens, (long long)heads);
+  }
+  if (most_tokens > INT32_MAX / all_heads)
+    ULY_FAIL(
+        ULY_ERR_CONFIG,
+        "%lld tokens of a rank with %lld heads are more than an MPI exchange can count: use more "
+        "ranks",
+        (long long)most_tokens, (long long)all_heads);
+  return ULY_OK;
 }
 
 static void fill_offsets(const uly__exchange_side *side, int size) {
@@ -94,6 +121,11 @@ uly_status uly__ulysses_create(int size, int rank, int64_t num_tokens, int64_t t
   for (int p = 0; p < size; p++)
     out->slices[p] = uly__split(num_tokens, token_tile ? token_tile : 1, size, p);
   cut_heads(out);
+  uly_status status = check_counts(out);
+  if (status != ULY_OK) {
+    uly__ulysses_destroy(out);
+    return status;
+  }
   count_exchange(out, &out->qkv, 1);
   count_exchange(out, &out->o, 0);
   return ULY_OK;

@@ -10,6 +10,7 @@
  * beside, synced, and renamed; a folder with the final name is complete. */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <limits.h>
@@ -79,7 +80,7 @@ static uly_status start_file(const uly__params *params, const char *path, int fi
 /* ---------------------------------------------------------------------------- saving */
 
 typedef struct save_paths {
-  char temporary[PATH_MAX], final[PATH_MAX], old[PATH_MAX];
+  char temporary[PATH_MAX], final[PATH_MAX];
   char model[PATH_MAX], optimizer[PATH_MAX], config[PATH_MAX], trainer[PATH_MAX];
 } save_paths;
 
@@ -89,8 +90,6 @@ static uly_status name_paths(const char *out_dir, int64_t step, save_paths *path
   ULY_TRY(uly__path_join(paths->final, PATH_MAX, out_dir, name));
   snprintf(name, sizeof name, ".step-%010" PRId64 ".tmp", step);
   ULY_TRY(uly__path_join(paths->temporary, PATH_MAX, out_dir, name));
-  snprintf(name, sizeof name, ".step-%010" PRId64 ".old", step);
-  ULY_TRY(uly__path_join(paths->old, PATH_MAX, out_dir, name));
   ULY_TRY(uly__path_join(paths->model, PATH_MAX, paths->temporary, model_file));
   ULY_TRY(uly__path_join(paths->optimizer, PATH_MAX, paths->temporary, optimizer_file));
   ULY_TRY(uly__path_join(paths->config, PATH_MAX, paths->temporary, config_file));
@@ -192,14 +191,25 @@ static uly_status complete(const uly_trainer *trainer, const char *out_dir, cons
   }
   ULY_TRY(status);
   ULY_TRY(uly__folder_sync(paths->temporary));
-  ULY_TRY(uly__folder_remove(paths->old));
-  /* A checkpoint of the same step gives way only when the new one is complete. */
-  if (rename(paths->final, paths->old) != 0 && errno != ENOENT)
-    ULY_FAIL(ULY_ERR_IO, "cannot move '%s' away: %s", paths->final, strerror(errno));
-  if (rename(paths->temporary, paths->final) != 0)
-    ULY_FAIL(ULY_ERR_IO, "cannot rename to '%s': %s", paths->final, strerror(errno));
-  ULY_TRY(uly__folder_sync(out_dir));
-  return uly__folder_remove(paths->old);
+  /* The name is free, or taken by a checkpoint of the same step: then the two change places at once. */
+  if (rename(paths->temporary, paths->final) != 0) {
+    if (errno != ENOTEMPTY && errno != EEXIST)
+      ULY_FAIL(ULY_ERR_IO, "cannot rename to '%s': %s", paths->final, strerror(errno));
+    if (renameat2(AT_FDCWD, paths->temporary, AT_FDCWD, paths->final, RENAME_EXCHANGE) != 0)
+      ULY_FAIL(ULY_ERR_IO, "'%s' is there, and this file system cannot replace it: %s",
+               paths->final, strerror(errno));
+    ULY_TRY(uly__folder_remove(paths->temporary));
+  }
+  return uly__folder_sync(out_dir);
+}
+
+/* Gives the disk back; the failure that led here is what counts. */
+static uly_status discard(const save_paths *paths, uly_status status) {
+  char message[2048];
+  snprintf(message, sizeof message, "%s", uly_last_error());
+  (void)uly__folder_remove(paths->temporary);
+  uly__set_last_error(message);
+  return status;
 }
 
 uly_status uly_trainer_save(uly_trainer *trainer, const char *out_dir) {
@@ -210,13 +220,35 @@ uly_status uly_trainer_save(uly_trainer *trainer, const char *out_dir) {
   uint64_t *hashes = calloc((size_t)num, sizeof *hashes);
   uly_status status = uly__check_memory(hashes, "the hashes of all tensors");
   if (status == ULY_OK) status = name_paths(out_dir, trainer->steps_done, &paths);
+  bool named = status == ULY_OK;
   if (status == ULY_OK && first) status = create_files(trainer, out_dir, &paths);
   status = uly__agree(world, status);
   if (status == ULY_OK) status = uly__agree(world, write_part(trainer, &paths));
   if (status == ULY_OK && hashes) status = hash_tensors(trainer, hashes);
   if (status == ULY_OK)
     status = uly__agree(world, first ? complete(trainer, out_dir, &paths, hashes) : ULY_OK);
+  if (status != ULY_OK && first && named) status = discard(&paths, status);
   free(hashes);
+  return status;
+}
+
+uly_status uly_checkpoint_prepare(const char *out_dir) {
+  char path[PATH_MAX];
+  ULY_TRY(uly__folder_make(out_dir));
+  ULY_TRY(uly__path_join(path, sizeof path, out_dir, ".probe"));
+  ULY_TRY(uly__file_create(path, "", 0, 0));
+  if (unlink(path) != 0) ULY_FAIL(ULY_ERR_IO, "cannot remove '%s': %s", path, strerror(errno));
+  DIR *folder = opendir(out_dir);
+  if (!folder) ULY_FAIL(ULY_ERR_IO, "cannot open the folder '%s': %s", out_dir, strerror(errno));
+  uly_status status = ULY_OK;
+  for (struct dirent *entry; status == ULY_OK && (entry = readdir(folder));) {
+    size_t length = strlen(entry->d_name);
+    if (strncmp(entry->d_name, ".step-", 6) != 0 || strcmp(entry->d_name + length - 4, ".tmp") != 0)
+      continue;
+    status = uly__path_join(path, sizeof path, out_dir, entry->d_name);
+    if (status == ULY_OK) status = uly__folder_remove(path);
+  }
+  closedir(folder);
   return status;
 }
 
@@ -340,15 +372,19 @@ static uly_status load_place(uly_trainer *trainer, const json_t *json, const cha
   ULY_TRY(read_count(json, "sequences_done", path, &sequences));
   ULY_TRY(read_count(json, "seq_len", path, &seq_len));
   ULY_TRY(read_count(json, "seed", path, &seed));
+  if (seq_len < 1 || (__int128)sequences * seq_len > (__int128)1 << 60)
+    ULY_FAIL(ULY_ERR_DATA, "'%s': %lld sequences of %lld tokens cannot have been trained on", path,
+             (long long)sequences, (long long)seq_len);
   if ((uint64_t)seed != trainer->config.seed)
     ULY_FAIL(ULY_ERR_CONFIG,
-             "'%s' was made with --seed %lld, not %lld: the order of the data would "
+             "'%s' was made with --seed %llu, not %llu: the order of the data would "
              "not continue",
-             path, (long long)seed, (long long)trainer->config.seed);
+             path, (unsigned long long)seed, (unsigned long long)trainer->config.seed);
   bool warns = trainer->mesh->rank == 0;
   if (seq_len != trainer->config.seq_len) {
     /* Sequences of another length: go on after about as many tokens. */
-    sequences = (int64_t)((double)sequences * (double)seq_len / (double)trainer->config.seq_len);
+    __int128 tokens = (__int128)sequences * seq_len;
+    sequences = (int64_t)(tokens / trainer->config.seq_len);
     if (warns)
       uly__warn(
           "the checkpoint was trained on sequences of %lld tokens, now %lld: the data go on "
@@ -365,13 +401,18 @@ static uly_status load_place(uly_trainer *trainer, const json_t *json, const cha
   return ULY_OK;
 }
 
-static uly_status load(uly_trainer *trainer, const char *dir) {
+static uly_status load(uly_trainer *trainer, const char *dir, uint64_t *hash) {
   char path[PATH_MAX];
   json_error_t error;
   ULY_TRY(check_model(trainer, dir));
   ULY_TRY(uly__path_join(path, sizeof path, dir, trainer_file));
   json_t *json = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
-  if (!json) ULY_FAIL(ULY_ERR_DATA, "'%s', line %d: %s", path, error.line, error.text);
+  if (!json)
+    ULY_FAIL(ULY_ERR_DATA, "'%s' cannot be read as JSON: %s (line %d)", path, error.text,
+             error.line);
+  char *text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
+  *hash = text ? XXH3_64bits(text, strlen(text)) : 0;
+  free(text);
   const json_t *hashes = json_object_get(json, "xxh3");
   uly_status status = load_place(trainer, json, path);
   if (status == ULY_OK) status = load_states(trainer, dir, model_file, 0, 0, hashes);
@@ -382,17 +423,8 @@ static uly_status load(uly_trainer *trainer, const char *dir) {
 }
 
 uly_status uly_trainer_load(uly_trainer *trainer, const char *dir) {
-  uly__comm *world = trainer->mesh->world;
-  int size = uly_mesh_size(trainer->mesh);
-  ULY_TRY(uly__agree(world, load(trainer, dir)));
+  uint64_t hash = 0; /* of trainer.json, which holds the hashes of all tensors */
+  ULY_TRY(uly__agree(trainer->mesh->world, load(trainer, dir, &hash)));
   /* Folders that are not shared between machines may hold different checkpoints. */
-  double steps = (double)trainer->steps_done, sum = steps;
-  ULY_TRY(uly__sum_f64(world, ULY_TRAFFIC_CONTROL, &sum, 1));
-  if (sum != steps * size)
-    ULY_FAIL(ULY_ERR_DATA,
-             "'%s' is a checkpoint of step %lld on rank %d and of another step on other ranks: put "
-             "it on "
-             "a file system that all machines share",
-             dir, (long long)trainer->steps_done, trainer->mesh->rank);
-  return ULY_OK;
+  return uly_mesh_same(trainer->mesh, &hash, sizeof hash, "checkpoint");
 }

@@ -1,5 +1,7 @@
 /* A step as one line of JSON, and the names of what is counted. */
+#include <errno.h>
 #include <jansson.h>
+#include <string.h>
 
 #include "base/status.h"
 
@@ -47,6 +49,6 @@ uly_status uly_report_write(FILE *file, const uly_step_report *r, const double *
   int failed = json_dumpf(json, file, JSON_COMPACT | JSON_PRESERVE_ORDER) != 0;
   json_decref(json);
   if (failed || fputc('\n', file) == EOF || fflush(file) != 0)
-    ULY_FAIL(ULY_ERR_IO, "cannot write metrics: is the disk full?");
+    ULY_FAIL(ULY_ERR_IO, "cannot write metrics: %s", strerror(errno));
   return ULY_OK;
 }

@@ -5,7 +5,6 @@
 #include <omp.h>
 #include <stdlib.h>
 
-#include "base/rng.h"
 #include "device/device.h"
 
 uly_train_config uly_train_config_default(void) {
@@ -34,20 +33,27 @@ static uly_status check(const uly_train_config *c) {
   if (!c->model) ULY_FAIL(ULY_ERR_CONFIG, "no model given: use --model");
   if (c->seq_len < 1 || c->seq_len > (int64_t)1 << 40)
     ULY_FAIL(ULY_ERR_CONFIG, "--seq-len %lld: must be from 1 to 2^40", (long long)c->seq_len);
+  if (c->accumulate > 0 && c->seq_len > ((int64_t)1 << 50) / c->accumulate)
+    ULY_FAIL(ULY_ERR_CONFIG, "--seq-len %lld times --accumulate %lld is more than 2^50",
+             (long long)c->seq_len, (long long)c->accumulate);
   if (c->steps < 0 || c->warmup < 0 || c->accumulate < 1 || c->accumulate > 1 << 20)
     ULY_FAIL(ULY_ERR_CONFIG,
              "--steps %lld, --warmup %lld, --accumulate %lld: the first two may not be "
              "negative, the last must be from 1 to 2^20",
              (long long)c->steps, (long long)c->warmup, (long long)c->accumulate);
+  if ((unsigned)c->recompute > ULY_RECOMPUTE_FULL || (unsigned)c->schedule > ULY_SCHEDULE_CONSTANT)
+    ULY_FAIL(ULY_ERR_CONFIG, "unknown recompute policy %d or schedule %d", (int)c->recompute,
+             (int)c->schedule);
   if (c->dtype != ULY_F32 && c->dtype != ULY_BF16)
     ULY_FAIL(ULY_ERR_CONFIG, "unknown dtype %d: use ULY_F32 or ULY_BF16", (int)c->dtype);
   if (c->eval_windows < 1) ULY_FAIL(ULY_ERR_CONFIG, "--eval-windows must be at least 1");
   if (!(c->lr >= 0) || !(c->min_lr_ratio >= 0) || !(c->weight_decay >= 0) || !(c->clip >= 0) ||
-      !(c->eps > 0) || !(c->beta1 >= 0 && c->beta1 < 1) || !(c->beta2 >= 0 && c->beta2 < 1) ||
+      !(c->eps >= 1e-30) || !(c->lr <= 1e30) || !(c->beta1 >= 0 && c->beta1 < 1) ||
+      !(c->beta2 >= 0 && c->beta2 < 1) ||
       !isfinite(c->lr + c->min_lr_ratio + c->weight_decay + c->clip + c->eps))
     ULY_FAIL(ULY_ERR_CONFIG,
-             "lr, min_lr_ratio, weight_decay and clip must be finite and not negative, "
-             "eps positive, beta1 and beta2 from 0 to below 1");
+             "lr, min_lr_ratio, weight_decay and clip must be finite and not negative, eps at "
+             "least 1e-30 (it is an f32), beta1 and beta2 from 0 to below 1");
   return ULY_OK;
 }
 
@@ -136,51 +142,22 @@ static uly_status start(uly_trainer *trainer) {
 }
 
 /* Ranks on different machines may see different files or be started with different settings: then they
- * would train on garbage, or wait for each other. */
-typedef struct fingerprint {
-  uint64_t data, eval_data, model;
-  int64_t seq_len, steps, accumulate, eval_windows, seed, dtype, recompute;
-} fingerprint;
-
-static uly_status compare_ranks(const fingerprint *all, int p) {
-  if (all[p].data != all[0].data || all[p].eval_data != all[0].eval_data)
-    ULY_FAIL(
-        ULY_ERR_DATA,
-        "rank %d sees other data files than rank 0 (names and sizes are compared): put the same "
-        "files on every machine",
-        p);
-  if (memcmp(&all[p], &all[0], sizeof all[0]) != 0)
-    ULY_FAIL(ULY_ERR_CONFIG,
-             "rank %d was started with another configuration than rank 0: start all ranks with the "
-             "same one",
-             p);
-  return ULY_OK;
-}
-
+ * would wait for each other, or train models that drift apart. */
 static uly_status check_same(const uly_trainer *trainer) {
   const uly_train_config *c = &trainer->config;
-  int size = uly_mesh_size(trainer->mesh);
+  uly_mesh *mesh = trainer->mesh;
+  uint64_t data[2] = {uly__tokens_hash(trainer->data),
+                      trainer->eval_data ? uly__tokens_hash(trainer->eval_data) : 0};
+  ULY_TRY(uly_mesh_same(mesh, data, sizeof data, "set of data files (names and sizes)"));
+  int64_t counts[] = {c->seq_len, c->steps,     c->accumulate, c->eval_windows, (int64_t)c->seed,
+                      c->dtype,   c->recompute, c->schedule,   c->warmup};
+  ULY_TRY(uly_mesh_same(mesh, counts, sizeof counts, "configuration"));
+  double reals[] = {c->lr, c->min_lr_ratio, c->beta1, c->beta2, c->eps, c->weight_decay, c->clip};
+  ULY_TRY(uly_mesh_same(mesh, reals, sizeof reals, "configuration"));
   char *model = uly__model_config_json(&trainer->model->config);
-  fingerprint *all = malloc((size_t)size * sizeof *all);
-  uly_status status = uly__check_memory(model, "a model's description");
-  if (status == ULY_OK) status = uly__check_memory(all, "a comparison of all ranks");
-  status = uly__agree(trainer->mesh->world, status);
-  if (status == ULY_OK && model && all) {
-    fingerprint mine = {uly__tokens_hash(trainer->data),
-                        trainer->eval_data ? uly__tokens_hash(trainer->eval_data) : 0,
-                        uly__rng_stream(model),
-                        c->seq_len,
-                        c->steps,
-                        c->accumulate,
-                        c->eval_windows,
-                        (int64_t)c->seed,
-                        c->dtype,
-                        c->recompute};
-    status = uly__all_gather(trainer->mesh->world, ULY_TRAFFIC_CONTROL, &mine, sizeof mine, all);
-    for (int p = 1; p < size && status == ULY_OK; p++) status = compare_ranks(all, p);
-  }
+  uly_status status = uly__agree(mesh->world, uly__check_memory(model, "a model's description"));
+  if (status == ULY_OK && model) status = uly_mesh_same(mesh, model, strlen(model), "model");
   free(model);
-  free(all);
   return status;
 }
 

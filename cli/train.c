@@ -93,14 +93,14 @@ static uly_status prepare_out(train_run *run) {
 
 /* Drops the lines of steps that the resumed run will do again. */
 static uly_status trim_metrics(FILE *file, const char *path, int64_t steps_done) {
+  static const char key[] = "{\"step\":"; /* how uly_report_write begins a line */
   char *line = NULL;
   size_t capacity = 0;
-  long long step = 0;
   long keep = 0;
   rewind(file);
   while (getline(&line, &capacity, file) > 0) {
-    if (sscanf(line, "{\"step\":%lld", &step) == 1 && step > steps_done)
-      break;  // NOLINT(cert-err34-c)
+    bool is_step = strncmp(line, key, strlen(key)) == 0;
+    if (is_step && strtoll(line + strlen(key), NULL, 10) > steps_done) break;
     keep = ftell(file);
   }
   free(line);

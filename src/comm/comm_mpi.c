@@ -14,7 +14,7 @@ struct uly__comm {
   int rank, size, node_size;
   uly__traffic *traffic;
   int *send_counts, *send_offsets, *recv_counts, *recv_offsets; /* [size] each */
-  double *gathered;   /* [size, ULY_MAX_SUM_F64]: small values of all ranks */
+  void *gathered;     /* [size, ULY_MAX_SUM_F64] values of 8 bytes: small messages of all ranks */
   int64_t unit_bytes; /* of unit */
   MPI_Datatype unit;
 };
@@ -81,7 +81,7 @@ static uly_status wrap(MPI_Comm mpi, uly__traffic *traffic, uly__comm **out) {
   MPI_TRY(MPI_Comm_size(mpi, &size));
   uly__comm *comm = calloc(1, sizeof *comm);
   int *counts = calloc(4 * (size_t)size, sizeof *counts);
-  double *gathered = calloc((size_t)size * ULY_MAX_SUM_F64, sizeof *gathered);
+  void *gathered = calloc((size_t)size * ULY_MAX_SUM_F64, sizeof(double));
   if (!comm || !counts || !gathered) {
     free(comm);
     free(counts);
@@ -236,12 +236,13 @@ uly_status uly__sum_f64(uly__comm *comm, uly_traffic kind, double *values, int c
 uly_status uly__agree(uly__comm *comm, uly_status status) {
   if (comm->size == 1) return status;
   double mine = (double)status; /* a small integer: exact */
-  ULY_TRY(uly__all_gather(comm, ULY_TRAFFIC_CONTROL, &mine, sizeof mine, comm->gathered));
+  double *all = comm->gathered;
+  ULY_TRY(uly__all_gather(comm, ULY_TRAFFIC_CONTROL, &mine, sizeof mine, all));
   int failed = -1, num_failed = 0;
   for (int p = comm->size - 1; p >= 0; p--)
-    if (comm->gathered[p] != 0) failed = p, num_failed++;
+    if (all[p] != 0) failed = p, num_failed++;
   if (failed < 0) return ULY_OK;
-  uly_status agreed = (uly_status)comm->gathered[failed];
+  uly_status agreed = (uly_status)all[failed];
   char message[2048];
   /* A failure of all ranks (a wrong setting, or one agreed on before) needs no rank's name. */
   if (num_failed < comm->size)
@@ -254,10 +255,10 @@ uly_status uly__agree(uly__comm *comm, uly_status status) {
 }
 
 uly_status uly__same(uly__comm *comm, uint64_t value, const char *what) {
-  _Static_assert(sizeof value == sizeof *comm->gathered, "a value of 8 bytes for each rank");
-  ULY_TRY(uly__all_gather(comm, ULY_TRAFFIC_CONTROL, &value, sizeof value, comm->gathered));
+  uint64_t *all = comm->gathered;
+  ULY_TRY(uly__all_gather(comm, ULY_TRAFFIC_CONTROL, &value, sizeof value, all));
   for (int p = 1; p < comm->size; p++)
-    if (memcmp(&comm->gathered[p], &comm->gathered[0], sizeof value) != 0)
+    if (all[p] != all[0])
       ULY_FAIL(ULY_ERR_CONFIG, "rank %d has another %s than rank 0: all ranks must have the same",
                p, what);
   return ULY_OK;

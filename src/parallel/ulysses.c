@@ -60,14 +60,14 @@ static uly_status check_counts(const uly__ulysses *u) {
   for (int p = 0; p < u->size; p++) {
     int64_t heads = u->blocks[p].q_count + 2 * (int64_t)u->blocks[p].kv_count;
     all_heads += heads;
-    if (u->num_tokens > INT32_MAX / heads)
+    if (u->num_tokens * heads > INT32_MAX) /* at most 2^40 x 3 x 2^20 */
       ULY_FAIL(
           ULY_ERR_CONFIG,
           "%lld tokens of %lld heads on one rank are more than an MPI exchange can count: use more "
           "ranks",
           (long long)u->num_tokens, (long long)heads);
   }
-  if (most_tokens > INT32_MAX / all_heads)
+  if (most_tokens * all_heads > INT32_MAX)
     ULY_FAIL(
         ULY_ERR_CONFIG,
         "%lld tokens of a rank with %lld heads are more than an MPI exchange can count: use more "

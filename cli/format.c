@@ -2,6 +2,8 @@
 #include "format.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "ulysses.h"
 
@@ -40,7 +42,18 @@ void print_traffic_bytes(const int64_t *bytes) {
   print_line("total", sum_bytes(bytes, ULY_NUM_TRAFFIC));
 }
 
+bool is_first_process(void) {
+  /* Open MPI, MPICH and others with PMI, Slurm. */
+  static const char *const names[] = {"OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID"};
+  for (int i = 0; i < 3; i++) {
+    const char *rank = getenv(names[i]);
+    if (rank) return strcmp(rank, "0") == 0;
+  }
+  return true;
+}
+
 void print_error(const char *message) {
+  if (!is_first_process()) return;
   fflush(stdout); /* so that the error comes last where both go to one place */
   fprintf(stderr, "ulysses: error: %s\n", message);
 }

@@ -2,6 +2,7 @@
 #ifndef ULYSSES_CLI_FORMAT_H
 #define ULYSSES_CLI_FORMAT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,7 +17,11 @@ int64_t sum_bytes(const int64_t *bytes, int count);
 void print_arena_bytes(const int64_t *bytes);
 void print_traffic_bytes(const int64_t *bytes);
 
-/* "ulysses: error: MESSAGE" to standard error. */
+/* Whether this is the first process of a job, or alone, as the environment tells: known before MPI
+ * starts, and to commands that do not start it. Only the first process speaks. */
+bool is_first_process(void);
+
+/* "ulysses: error: MESSAGE" to standard error, from the first process. */
 void print_error(const char *message);
 
 #endif

@@ -61,7 +61,7 @@ static uly_status help(const char *name) {
 
 static uly_status dispatch(int argc, char **argv) {
   if (argc < 2) {
-    print_usage(stderr);
+    if (is_first_process()) print_usage(stderr);
     return ULY_ERR_CONFIG;
   }
   const char *name = argv[1];
@@ -82,6 +82,8 @@ static uly_status dispatch(int argc, char **argv) {
 int main(int argc, char **argv) {
   /* A line at a time, also into a file or the pipe of mpirun, so that progress can be followed. */
   setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
+  /* `mpirun ulysses plan` is answered once. */
+  if (!is_first_process() && !freopen("/dev/null", "w", stdout)) return 1;
   uly_status status = dispatch(argc, argv);
   if ((fflush(stdout) != 0 || ferror(stdout)) && status == ULY_OK) {
     print_error("standard output cannot be written");

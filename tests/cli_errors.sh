@@ -35,6 +35,10 @@ expect() {
 
 for ranks in 1 3; do
   run=("$mpirun" -n $ranks "$program")
+  expect 2 'bogus' "${run[@]}" bogus
+  expect 2 'seq-len' "${run[@]}" plan --seq-len 0
+  expect 0 '' "${run[@]}" plan --model tiny.json --seq-len 64
+  [ "$(grep -c '^model' out.log)" -eq 1 ] || { echo "FAILED: $ranks plans"; failed=1; }
   expect 2 'no-such-flag' "${run[@]}" "${good[@]}" --no-such-flag 1
   expect 2 'seq-len' "${run[@]}" "${good[@]}" --seq-len many
   expect 2 'eps' "${run[@]}" "${good[@]}" --eps 0

@@ -1,11 +1,9 @@
-/* How the commands print bytes and errors. */
+/* How the commands print bytes, runs and errors. */
 #include "format.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "ulysses.h"
 
 const char *format_bytes(int64_t bytes, char buffer[FORMAT_BYTES]) {
   static const char *const units[] = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
@@ -40,6 +38,19 @@ void print_arena_bytes(const int64_t *bytes) {
 void print_traffic_bytes(const int64_t *bytes) {
   for (int i = 0; i < ULY_NUM_TRAFFIC; i++) print_line(uly_traffic_name((uly_traffic)i), bytes[i]);
   print_line("total", sum_bytes(bytes, ULY_NUM_TRAFFIC));
+}
+
+void print_ranks(const uly_train_config *config, int dp, int sp) {
+  printf("ranks       %d: dp %d x sp %d", dp * sp, dp, sp);
+  if (config->zero_stage > 0) printf(", ZeRO stage %d", config->zero_stage);
+  if (config->reproducible) printf(", reproducible with %d leaves", config->leaves);
+  putchar('\n');
+}
+
+void print_step_size(const uly_train_config *config, int dp) {
+  int64_t batch = config->batch > 0 ? config->batch : dp;
+  printf("step        %lld tokens: %lld sequence%s of %lld\n", (long long)(batch * config->seq_len),
+         (long long)batch, batch == 1 ? "" : "s", (long long)config->seq_len);
 }
 
 bool is_first_process(void) {

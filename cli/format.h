@@ -1,10 +1,12 @@
-/* How the commands print bytes and errors. */
+/* How the commands print bytes, runs and errors. */
 #ifndef ULYSSES_CLI_FORMAT_H
 #define ULYSSES_CLI_FORMAT_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "ulysses.h"
 
 enum { FORMAT_BYTES = 32 };
 
@@ -16,6 +18,10 @@ int64_t sum_bytes(const int64_t *bytes, int count);
 /* Lines "  name   bytes   human" to standard output, then their sum. */
 void print_arena_bytes(const int64_t *bytes);
 void print_traffic_bytes(const int64_t *bytes);
+
+/* Two lines about a run: its ranks and what they share, and the size of a step. */
+void print_ranks(const uly_train_config *config, int dp, int sp);
+void print_step_size(const uly_train_config *config, int dp);
 
 /* Whether this is the first process of a job, or alone, as the environment tells: known before MPI
  * starts, and to commands that do not start it. Only the first process speaks. */

@@ -1,4 +1,4 @@
-/* ulysses COMMAND [OPTIONS]: finds the command, and turns its status into an exit code. */
+/* ulysses COMMAND [OPTIONS]: finds the command, and returns its exit code. */
 #include <stdio.h>
 #include <string.h>
 
@@ -14,19 +14,26 @@ static void print_usage(FILE *file) {
       "Commands\n"
       "  train                     train a model\n"
       "  plan                      print the memory and the communication of a run\n"
+      "  checkpoint verify DIR     check that a checkpoint is undamaged\n"
       "  help COMMAND              print the options of a command\n\n"
       "Options\n"
       "  --help                    print this text, or after a command its options\n"
       "  --version                 print the version\n\n"
-      "Exit codes: 0 done, 1 machine, 2 configuration, 3 data or file, 4 loss not finite.\n",
+      "Exit codes: 0 done, 1 machine, 2 configuration, 3 data or file, 4 loss not finite,\n"
+      "75 stopped by a signal (TERM, INT, USR1): saved, if --out is given, and ready to go on.\n",
       file);
 }
 
+static void train_print_help(FILE *file) { options_print_help(file, TRAIN); }
+static void plan_print_help(FILE *file) { options_print_help(file, PLAN); }
+
 static const struct {
   const char *name;
-  command id;
-  uly_status (*run)(int argc, char *const *argv);
-} commands[] = {{"train", TRAIN, command_train}, {"plan", PLAN, command_plan}};
+  void (*print_help)(FILE *file);
+  int (*run)(int argc, char *const *argv);
+} commands[] = {{"train", train_print_help, command_train},
+                {"plan", plan_print_help, command_plan},
+                {"checkpoint", checkpoint_print_help, command_checkpoint}};
 
 enum { NUM_COMMANDS = sizeof commands / sizeof commands[0] };
 
@@ -41,34 +48,35 @@ static bool is_help(const char *arg) {
   return strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0;
 }
 
-static uly_status unknown_command(const char *name) {
+static int unknown_command(const char *name) {
   char message[512];
-  snprintf(message, sizeof message, "'%.200s': not a command: expected train, plan or help", name);
+  snprintf(message, sizeof message,
+           "'%.200s': not a command: expected train, plan, checkpoint or help", name);
   print_error(message);
-  return ULY_ERR_CONFIG;
+  return uly_status_exit_code(ULY_ERR_CONFIG);
 }
 
-static uly_status help(const char *name) {
+static int help(const char *name) {
   if (!name) {
     print_usage(stdout);
-    return ULY_OK;
+    return 0;
   }
   int i = find_command(name);
   if (i == NUM_COMMANDS) return unknown_command(name);
-  options_print_help(stdout, commands[i].id);
-  return ULY_OK;
+  commands[i].print_help(stdout);
+  return 0;
 }
 
-static uly_status dispatch(int argc, char **argv) {
+static int dispatch(int argc, char **argv) {
   if (argc < 2) {
     if (is_first_process()) print_usage(stderr);
-    return ULY_ERR_CONFIG;
+    return uly_status_exit_code(ULY_ERR_CONFIG);
   }
   const char *name = argv[1];
   if (is_help(name) || strcmp(name, "help") == 0) return help(argc > 2 ? argv[2] : NULL);
   if (strcmp(name, "--version") == 0) {
     puts("ulysses " ULY_VERSION_STRING);
-    return ULY_OK;
+    return 0;
   }
   int i = find_command(name);
   if (i == NUM_COMMANDS) return unknown_command(name);
@@ -84,10 +92,10 @@ int main(int argc, char **argv) {
   setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
   /* `mpirun ulysses plan` is answered once. */
   if (!is_first_process() && !freopen("/dev/null", "w", stdout)) return 1;
-  uly_status status = dispatch(argc, argv);
-  if ((fflush(stdout) != 0 || ferror(stdout)) && status == ULY_OK) {
+  int code = dispatch(argc, argv);
+  if ((fflush(stdout) != 0 || ferror(stdout)) && code == 0) {
     print_error("standard output cannot be written");
-    status = ULY_ERR_IO;
+    code = uly_status_exit_code(ULY_ERR_IO);
   }
-  return uly_status_exit_code(status);
+  return code;
 }

@@ -51,7 +51,17 @@ void option_allowed(enum option_id id, char buffer[OPTION_BUFFER]) {
   char range[OPTION_BUFFER];
   int used = 0;
   switch (info->kind) {
-    case KIND_TEXT: snprintf(buffer, OPTION_BUFFER, "%s, not empty", info->metavar); break;
+    case KIND_TEXT:
+      if (info->prefix) {
+        snprintf(buffer, OPTION_BUFFER, "%s: '%s' and a path", info->metavar, info->prefix);
+      } else {
+        snprintf(buffer, OPTION_BUFFER, "%s, not empty", info->metavar);
+      }
+      break;
+    case KIND_BYTES:
+      snprintf(buffer, OPTION_BUFFER, "bytes: a number, or one with KiB, MiB or GiB, as in 512MiB");
+      break;
+    case KIND_BOOLEAN: snprintf(buffer, OPTION_BUFFER, "true or false"); break;
     case KIND_SWITCH: snprintf(buffer, OPTION_BUFFER, "no value"); break;
     case KIND_INTEGER:
     case KIND_REAL:
@@ -107,18 +117,37 @@ void options_free(options *o) {
   }
 }
 
-/* Digits and perhaps a suffix: k for 1024, m for 1024^2. strtoull alone takes blanks and signs. */
-static bool parse_integer(const char *text, uint64_t *out) {
+/* What may stand behind a number. */
+typedef struct unit {
+  const char *suffix;
+  uint64_t factor;
+} unit;
+
+enum { KIB = 1 << 10, MIB = 1 << 20, GIB = 1 << 30 };
+static const unit units_of_integers[] = {{"", 1},    {"k", KIB}, {"K", KIB},
+                                         {"m", MIB}, {"M", MIB}, {NULL, 0}};
+/* In ascending order. */
+static const unit units_of_bytes[] = {{"", 1}, {"KiB", KIB}, {"MiB", MIB}, {"GiB", GIB}, {NULL, 0}};
+
+/* Digits and perhaps a unit. strtoull alone takes blanks and signs. */
+static bool parse_integer(const char *text, const unit *units, uint64_t *out) {
   if (*text < '0' || *text > '9') return false;
   char *end;
   errno = 0;
   uint64_t number = strtoull(text, &end, 10);
   if (errno) return false;
-  uint64_t unit = 1;
-  if (*end == 'k' || *end == 'K') unit = 1024;
-  if (*end == 'm' || *end == 'M') unit = 1024 * 1024;
-  if (unit > 1) end++;
-  return *end == '\0' && !__builtin_mul_overflow(number, unit, out);
+  while (units->suffix && strcmp(units->suffix, end) != 0) units++;
+  return units->suffix && !__builtin_mul_overflow(number, units->factor, out);
+}
+
+/* With the largest unit that divides it. */
+static void print_bytes(uint64_t bytes, char buffer[OPTION_BUFFER]) {
+  const unit *best = units_of_bytes;
+  for (const unit *at = best; bytes > 0 && at->suffix; at++) {
+    if (bytes % at->factor == 0) best = at;
+  }
+  snprintf(buffer, OPTION_BUFFER, "%llu%s", (unsigned long long)(bytes / best->factor),
+           best->suffix);
 }
 
 /* A decimal number. strtod alone takes blanks, hexadecimal, infinities and NaN. */
@@ -132,8 +161,11 @@ static bool parse_real(const char *text, double *out) {
 
 static bool set_integer(options *o, enum option_id id, const char *value) {
   const option_info *info = &option_table[id];
+  const unit *units = info->kind == KIND_BYTES ? units_of_bytes : units_of_integers;
   uint64_t number;
-  if (!parse_integer(value, &number) || number < info->min || number > info->max) return false;
+  if (!parse_integer(value, units, &number) || number < info->min || number > info->max) {
+    return false;
+  }
   if (info->size == sizeof(int)) {
     *(int *)slot_of(o, id) = (int)number;
   } else {
@@ -164,15 +196,31 @@ static bool set_choice(options *o, enum option_id id, const char *value) {
   return false;
 }
 
+static bool set_boolean(options *o, enum option_id id, const char *value) {
+  bool is_true = !value || strcmp(value, "true") == 0;
+  if (!is_true && strcmp(value, "false") != 0) return false;
+  *(int *)slot_of(o, id) = is_true;
+  return true;
+}
+
+/* Not empty, also behind the prefix. */
+static bool is_text_allowed(enum option_id id, const char *value) {
+  const char *prefix = option_table[id].prefix;
+  size_t length = prefix ? strlen(prefix) : 0;
+  return (length == 0 || strncmp(value, prefix, length) == 0) && value[length];
+}
+
 uly_status options_set(options *o, enum option_id id, const char *label, const char *value) {
   bool accepted = false;
   switch (option_table[id].kind) {
     case KIND_TEXT:
-      if (*value) return set_text(o, id, value);
+      if (is_text_allowed(id, value)) return set_text(o, id, value);
       break;
-    case KIND_INTEGER: accepted = set_integer(o, id, value); break;
+    case KIND_INTEGER:
+    case KIND_BYTES: accepted = set_integer(o, id, value); break;
     case KIND_REAL: accepted = set_real(o, id, value); break;
     case KIND_CHOICE: accepted = set_choice(o, id, value); break;
+    case KIND_BOOLEAN: accepted = set_boolean(o, id, value); break;
     case KIND_SWITCH:
       accepted = !value;
       if (accepted) *(bool *)slot_of(o, id) = true;
@@ -190,6 +238,7 @@ const char *options_get(const options *o, enum option_id id, char buffer[OPTION_
   switch (info->kind) {
     case KIND_TEXT: return *(const char *const *)slot;
     case KIND_CHOICE: return info->choices[*(const int *)slot];
+    case KIND_BOOLEAN: return *(const int *)slot ? "true" : "false";
     case KIND_SWITCH: return *(const bool *)slot ? "true" : "false";
     case KIND_INTEGER:
       if (info->size == sizeof(int)) {
@@ -198,6 +247,7 @@ const char *options_get(const options *o, enum option_id id, char buffer[OPTION_
         snprintf(buffer, OPTION_BUFFER, "%llu", (unsigned long long)*(const uint64_t *)slot);
       }
       return buffer;
+    case KIND_BYTES: print_bytes(*(const uint64_t *)slot, buffer); return buffer;
     case KIND_REAL:
       /* The fewest digits that read back as the same number: 17 always do. */
       for (int digits = 1; digits <= 17; digits++) {
@@ -220,37 +270,68 @@ static enum option_id find_flag(const char *name, size_t length) {
   return id;
 }
 
+/* The same for --no-name, of a boolean. */
+static enum option_id find_negation(const char *name, size_t length) {
+  if (length < 3 || strncmp(name, "no-", 3) != 0) return NUM_OPTIONS;
+  enum option_id id = find_flag(name + 3, length - 3);
+  return id < NUM_OPTIONS && option_table[id].kind == KIND_BOOLEAN ? id : NUM_OPTIONS;
+}
+
+/* One flag and its value as they stand among the arguments. */
+typedef struct flag_use {
+  enum option_id id;
+  char flag[OPTION_BUFFER]; /* as it was written, for messages */
+  const char *value;        /* NULL: none */
+} flag_use;
+
+/* Which flag arg is. */
+static uly_status read_flag(options *o, command cmd, const char *arg, flag_use *use) {
+  if (strncmp(arg, "--", 2) != 0 || !arg[2]) {
+    return options_fail(o, ULY_ERR_CONFIG, "'%.200s': expected an option, as in --seq-len 4096",
+                        arg);
+  }
+  size_t length = strcspn(arg + 2, "=");
+  snprintf(use->flag, sizeof use->flag, "--%.*s", length < 200 ? (int)length : 200, arg + 2);
+  use->value = arg[2 + length] ? arg + 2 + length + 1 : NULL;
+  use->id = find_flag(arg + 2, length);
+  if (use->id == NUM_OPTIONS) {
+    use->id = find_negation(arg + 2, length);
+    if (use->id < NUM_OPTIONS && use->value) {
+      return options_fail(o, ULY_ERR_CONFIG, "%s '%.200s': expected no value", use->flag,
+                          use->value);
+    }
+    use->value = "false";
+  }
+  if (use->id < NUM_OPTIONS && (option_table[use->id].commands & cmd)) return ULY_OK;
+  const char *name = cmd == TRAIN ? "train" : "plan";
+  return options_fail(o, ULY_ERR_CONFIG, "%s: not an option of '%s'; 'ulysses help %s' lists them",
+                      use->flag, name, name);
+}
+
+/* Takes the value of a flag from the next argument, unless it has or needs none. */
+static uly_status read_value(options *o, int argc, char *const *argv, int *i, flag_use *use) {
+  option_kind kind = option_table[use->id].kind;
+  if (use->value || kind == KIND_SWITCH || kind == KIND_BOOLEAN) return ULY_OK;
+  /* A value that begins with dashes must be written --flag=value. */
+  if (*i + 1 == argc || strncmp(argv[*i + 1], "--", 2) == 0) {
+    char allowed[OPTION_BUFFER];
+    option_allowed(use->id, allowed);
+    return options_fail(o, ULY_ERR_CONFIG, "%s: its value is missing: expected %s", use->flag,
+                        allowed);
+  }
+  use->value = argv[++*i];
+  return ULY_OK;
+}
+
 /* Goes through all flags, and sets either --config or all the others. */
 static uly_status parse_flags(options *o, command cmd, int argc, char *const *argv, bool config) {
-  const char *command_name = cmd == TRAIN ? "train" : "plan";
   for (int i = 0; i < argc; i++) {
-    const char *arg = argv[i];
-    if (strncmp(arg, "--", 2) != 0 || !arg[2]) {
-      return options_fail(o, ULY_ERR_CONFIG, "'%.200s': expected an option, as in --seq-len 4096",
-                          arg);
+    flag_use use = {0};
+    uly_status status = read_flag(o, cmd, argv[i], &use);
+    if (status == ULY_OK) status = read_value(o, argc, argv, &i, &use);
+    if (status == ULY_OK && (use.id == OPTION_config) == config) {
+      status = options_set(o, use.id, use.flag, use.value);
     }
-    size_t length = strcspn(arg + 2, "=");
-    enum option_id id = find_flag(arg + 2, length);
-    if (id == NUM_OPTIONS || !(option_table[id].commands & cmd)) {
-      return options_fail(o, ULY_ERR_CONFIG,
-                          "--%.*s: not an option of '%s'; 'ulysses help %s' lists them",
-                          length < 200 ? (int)length : 200, arg + 2, command_name, command_name);
-    }
-    char flag[OPTION_BUFFER];
-    option_flag(id, flag);
-    const char *value = arg[2 + length] ? arg + 2 + length + 1 : NULL;
-    if (!value && option_table[id].kind != KIND_SWITCH) {
-      /* A value that begins with dashes must be written --flag=value. */
-      if (i + 1 == argc || strncmp(argv[i + 1], "--", 2) == 0) {
-        char allowed[OPTION_BUFFER];
-        option_allowed(id, allowed);
-        return options_fail(o, ULY_ERR_CONFIG, "%s: its value is missing: expected %s", flag,
-                            allowed);
-      }
-      value = argv[++i];
-    }
-    if ((id == OPTION_config) != config) continue;
-    uly_status status = options_set(o, id, flag, value);
     if (status != ULY_OK) return status;
   }
   return ULY_OK;
@@ -281,6 +362,9 @@ uly_status options_parse(options *o, command cmd, int argc, char *const *argv) {
   uly_status status = parse_flags(o, cmd, argc, argv, true);
   if (status == ULY_OK && o->config_file) status = options_read_yaml(o, o->config_file);
   if (status == ULY_OK) status = parse_flags(o, cmd, argc, argv, false);
+  if (o->offload) {
+    o->config.offload = o->offload + strlen(option_table[OPTION_offload_optimizer].prefix);
+  }
   /* What is printed may be half a configuration, to be completed later. */
   if (status == ULY_OK && cmd == TRAIN && !o->print_config) status = check_train(o);
   return status;

@@ -17,7 +17,8 @@ typedef struct options {
   uly_train_config config;
   int dp, sp;
   int64_t eval_every, save_every, log_every;
-  const char *out, *resume, *metrics;
+  const char *offload; /* "disk:DIR"; config.offload is its end */
+  const char *out, *resume, *metrics, *trace;
   const char *config_file;
   bool print_config, json;
   char error[1024]; /* message of the last failure of a function below */
@@ -28,16 +29,19 @@ typedef struct options {
 typedef enum option_kind {
   KIND_TEXT,
   KIND_INTEGER,
+  KIND_BYTES,
   KIND_REAL,
-  KIND_CHOICE, /* stored as the index of the word, which is the value of the library's enum */
-  KIND_SWITCH  /* takes no value */
+  KIND_CHOICE,  /* stored as the index of the word, which is the value of the library's enum */
+  KIND_BOOLEAN, /* an int; --flag: true, --no-flag: false; in a file true or false */
+  KIND_SWITCH   /* a bool; takes no value */
 } option_kind;
 
 typedef struct option_info {
   const char *key;
   option_kind kind;
   const char *metavar;        /* KIND_TEXT: what stands for the value in --help */
-  uint64_t min, max;          /* KIND_INTEGER: both allowed */
+  const char *prefix;         /* KIND_TEXT: what the value must begin with; NULL: nothing */
+  uint64_t min, max;          /* KIND_INTEGER and KIND_BYTES: both allowed */
   double real_min, real_max;  /* KIND_REAL; DBL_MAX: no upper limit */
   bool excludes_max;          /* KIND_REAL: the limit itself is not allowed */
   const char *const *choices; /* KIND_CHOICE: NULL-terminated */
@@ -48,11 +52,14 @@ typedef struct option_info {
 } option_info;
 
 #define VALUE_TEXT(metavar_) .kind = KIND_TEXT, .metavar = metavar_
+#define VALUE_TEXT_AFTER(prefix_, metavar_) VALUE_TEXT(prefix_ metavar_), .prefix = prefix_
 #define VALUE_INTEGER(min_, max_) .kind = KIND_INTEGER, .min = min_, .max = max_
+#define VALUE_BYTES .kind = KIND_BYTES, .min = 0, .max = INT64_MAX
 #define VALUE_REAL(min_, max_) .kind = KIND_REAL, .real_min = min_, .real_max = max_
 #define VALUE_REAL_BELOW(min_, max_) VALUE_REAL(min_, max_), .excludes_max = true
 #define VALUE_CHOICE(...) \
   .kind = KIND_CHOICE, .choices = (const char *const[]) { __VA_ARGS__, NULL }
+#define VALUE_BOOLEAN .kind = KIND_BOOLEAN
 #define VALUE_SWITCH .kind = KIND_SWITCH
 
 /* OPTION_seq_len, ...: indices of option_table; those of a run come first. */
@@ -88,7 +95,8 @@ void options_free(options *o);
  * the value and what is allowed. */
 uly_status options_parse(options *o, command cmd, int argc, char *const *argv);
 
-/* Interprets one value; label names the flag or key in the message. value is NULL for a switch. */
+/* Interprets one value; label names the flag or key in the message. value is NULL for a switch, and
+ * may be for a boolean. */
 uly_status options_set(options *o, enum option_id id, const char *label, const char *value);
 
 /* The value as options_set reads it: in buffer, or the text itself. NULL: text not given. */

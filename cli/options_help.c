@@ -40,29 +40,43 @@ static void print_entry(FILE *file, const char *flag, const char *text) {
   print_wrapped(file, text);
 }
 
+/* "--flag VALUE" */
+static void describe_flag(enum option_id id, char *buffer, size_t size) {
+  const option_info *info = &option_table[id];
+  char flag[OPTION_BUFFER];
+  option_flag(id, flag);
+  int used = snprintf(buffer, size, "%s", flag);
+  const char *value = NULL;
+  switch (info->kind) {
+    case KIND_TEXT: value = info->metavar; break;
+    case KIND_INTEGER: value = "N"; break;
+    case KIND_BYTES: value = "BYTES"; break;
+    case KIND_REAL: value = "X"; break;
+    case KIND_CHOICE:
+      for (const char *const *word = info->choices; *word; word++) {
+        used += snprintf(buffer + used, size - (size_t)used, "%c%s",
+                         word == info->choices ? ' ' : '|', *word);
+      }
+      break;
+    case KIND_BOOLEAN:
+    case KIND_SWITCH: break;
+  }
+  if (value) snprintf(buffer + used, size - (size_t)used, " %s", value);
+}
+
 static void print_option(FILE *file, enum option_id id, const options *defaults) {
   const option_info *info = &option_table[id];
-  char flag[OPTION_BUFFER], left[2 * OPTION_BUFFER], number[OPTION_BUFFER];
-  char range[OPTION_BUFFER], text[4 * OPTION_BUFFER];
-  option_flag(id, flag);
-  int used = snprintf(left, sizeof left, "%s", flag);
-  if (info->kind == KIND_CHOICE) {
-    for (const char *const *word = info->choices; *word; word++) {
-      used += snprintf(left + used, sizeof left - (size_t)used, "%c%s",
-                       word == info->choices ? ' ' : '|', *word);
-    }
-  } else if (info->kind != KIND_SWITCH) {
-    snprintf(left + used, sizeof left - (size_t)used, " %s",
-             info->kind == KIND_TEXT   ? info->metavar
-             : info->kind == KIND_REAL ? "X"
-                                       : "N");
-  }
-  used = snprintf(text, sizeof text, "%s", info->help);
-  const char *value = info->kind == KIND_SWITCH ? NULL : options_get(defaults, id, number);
+  char left[2 * OPTION_BUFFER], number[OPTION_BUFFER], range[OPTION_BUFFER];
+  char text[4 * OPTION_BUFFER];
+  describe_flag(id, left, sizeof left);
+  int used = snprintf(text, sizeof text, "%s", info->help);
   if (info->kind == KIND_INTEGER || info->kind == KIND_REAL) {
     option_range(id, range);
     used += snprintf(text + used, sizeof text - (size_t)used, " (%s)", range);
+  } else if (info->kind == KIND_BOOLEAN) {
+    used += snprintf(text + used, sizeof text - (size_t)used, " (off: --no-%s)", left + 2);
   }
+  const char *value = info->kind == KIND_SWITCH ? NULL : options_get(defaults, id, number);
   if (value) snprintf(text + used, sizeof text - (size_t)used, " [%s]", value);
   print_entry(file, left, text);
 }
@@ -103,7 +117,7 @@ void options_print_help(FILE *file, command cmd) {
   }
   fputs(
       "\nRanges are in parentheses, defaults in brackets. Write --flag VALUE or --flag=VALUE.\n"
-      "Integers may end in k (x 1024) or m (x 1024^2).\n"
+      "Integers may end in k (x 1024) or m (x 1024^2), bytes in KiB, MiB or GiB.\n"
       "A line of a configuration file: seq_len: 16k\n",
       file);
   options_free(&defaults);

@@ -36,8 +36,8 @@
     "of the initial weights and the data order")                                                  \
   X(steps, VALUE_INTEGER(1, MANY), config.steps, TRAIN, "Optimization",                           \
     "steps of the whole run; the schedule ends here")                                             \
-  X(accumulate, VALUE_INTEGER(1, MAX_SEQUENCES), config.accumulate, TRAIN | PLAN, "Optimization", \
-    "sequences per step and data-parallel group")                                                 \
+  X(batch, VALUE_INTEGER(0, MAX_SEQUENCES), config.batch, TRAIN | PLAN, "Optimization",           \
+    "sequences per step, over all groups of ranks: a multiple of --dp; 0: one for each group")    \
   X(lr, VALUE_REAL(0, 1e30), config.lr, TRAIN, "Optimization", "peak learning rate")              \
   X(min_lr_ratio, VALUE_REAL(0, 1), config.min_lr_ratio, TRAIN, "Optimization",                   \
     "final learning rate as a part of --lr")                                                      \
@@ -58,10 +58,24 @@
     "ranks that share one sequence; 0: all that --dp leaves (plan: 1)")                           \
   X(dp, VALUE_INTEGER(1, MAX_RANKS), dp, TRAIN | PLAN, "Ranks and memory",                        \
     "groups of ranks that work on different sequences")                                           \
+  X(zero, VALUE_INTEGER(0, 3), config.zero_stage, TRAIN | PLAN, "Ranks and memory",               \
+    "ZeRO stage: what ranks share out instead of each holding all: 1 optimizer states, "          \
+    "2 gradients too, 3 parameters too")                                                          \
   X(dtype, VALUE_CHOICE("f32", "bf16"), config.dtype, TRAIN | PLAN, "Ranks and memory",           \
     "storage of weights and activations; sums and optimizer states are f32")                      \
+  X(grad_dtype, VALUE_CHOICE("f32", "bf16"), config.grad_dtype, TRAIN | PLAN, "Ranks and memory", \
+    "storage and reduction of gradients; their sums are f32")                                     \
   X(recompute, VALUE_CHOICE("none", "keep-attention", "full"), config.recompute, TRAIN | PLAN,    \
     "Ranks and memory", "what backward computes again instead of keeping it")                     \
+  X(reproducible, VALUE_BOOLEAN, config.reproducible, TRAIN | PLAN, "Ranks and memory",           \
+    "the same bits on any number of ranks, mesh and ZeRO stage (powers of two)")                  \
+  X(leaves, VALUE_INTEGER(1, 65536), config.leaves, TRAIN | PLAN, "Ranks and memory",             \
+    "parts of a sequence that --reproducible sums one by one: at most so many ranks can share "   \
+    "one; a power of two")                                                                        \
+  X(memory_limit, VALUE_BYTES, config.memory_limit, TRAIN | PLAN, "Ranks and memory",             \
+    "memory that the arenas of a rank may take together; 0: no limit")                            \
+  X(offload_optimizer, VALUE_TEXT_AFTER("disk:", "DIR"), offload, TRAIN | PLAN,                   \
+    "Ranks and memory", "keep the optimizer states in a folder on local disk, not in memory")     \
   X(threads, VALUE_INTEGER(0, 4096), config.threads, TRAIN | PLAN, "Ranks and memory",            \
     "OpenMP threads per rank; 0: OMP_NUM_THREADS, or the cores of the node divided by its ranks") \
   X(eval_every, VALUE_INTEGER(0, MANY), eval_every, TRAIN, "Evaluation",                          \
@@ -76,6 +90,8 @@
     "continue from a checkpoint; auto: the newest in --out, or from the start if there is none")  \
   X(metrics, VALUE_TEXT("FILE"), metrics, TRAIN, "Checkpoints and metrics",                       \
     "one line of JSON per step; appended to when the run is resumed")                             \
+  X(trace, VALUE_TEXT("FILE"), trace, TRAIN, "Checkpoints and metrics",                           \
+    "write what every rank did and when, in the Trace Event format (Perfetto, chrome://tracing)") \
   X(log_every, VALUE_INTEGER(1, MANY), log_every, TRAIN, "Checkpoints and metrics",               \
     "steps between lines on standard output")
 

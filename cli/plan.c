@@ -48,10 +48,8 @@ static uly_status make_plan(options *o, plan_result *result) {
 
 static void print_text(const options *o, const plan_result *plan) {
   printf("model       %s, %lld parameters\n", o->config.model, (long long)plan->memory.num_params);
-  printf("ranks       %d: dp %d x sp %d\n", plan->num_ranks, plan->dp, plan->sp);
-  printf("step        %lld tokens: %d x %lld sequences of %lld\n",
-         (long long)(plan->dp * o->config.accumulate * o->config.seq_len), plan->dp,
-         (long long)o->config.accumulate, (long long)o->config.seq_len);
+  print_ranks(&o->config, plan->dp, plan->sp);
+  print_step_size(&o->config, plan->dp);
   printf("flops       %.4g per step, over all ranks\n", plan->memory.flops);
   printf("\nmemory in bytes of the rank that holds most: rank %d, %lld tokens of each sequence\n",
          plan->largest, (long long)plan->memory.tokens);
@@ -79,7 +77,7 @@ static void print_json(const plan_result *plan) {
   printf("}}\n");
 }
 
-uly_status command_plan(int argc, char *const *argv) {
+int command_plan(int argc, char *const *argv) {
   options o;
   plan_result plan;
   uly_status status = options_init(&o);
@@ -98,5 +96,5 @@ uly_status command_plan(int argc, char *const *argv) {
     }
   }
   options_free(&o);
-  return status;
+  return uly_status_exit_code(status);
 }

@@ -9,6 +9,7 @@
 #include "commands.h"
 #include "format.h"
 #include "options.h"
+#include "signals.h"
 
 typedef struct train_run {
   options options;
@@ -17,6 +18,8 @@ typedef struct train_run {
   uly_trainer *trainer;
   char checkpoint[PATH_MAX]; /* resumed from; empty: from the start */
   FILE *metrics;             /* rank 0 only */
+  int64_t saving;            /* step whose save is under way; 0: none */
+  bool stopped;              /* by a signal */
 } train_run;
 
 /* True on all ranks if it is on any. */
@@ -24,8 +27,6 @@ static bool any_rank(uly_mesh *mesh, bool here) {
   return uly_mesh_agree(mesh, here ? ULY_ERR_CONFIG : ULY_OK) != ULY_OK;
 }
 
-/* Flags are the same on all ranks, but a configuration file may be missing on one machine: then the
- * others must not go on. */
 /* Settings of the program itself must be the same on all ranks too: when to evaluate and to save. */
 static uly_status compare_options(options *o, uly_mesh *world) {
   char *text = NULL;
@@ -40,6 +41,8 @@ static uly_status compare_options(options *o, uly_mesh *world) {
   return status;
 }
 
+/* Flags are the same on all ranks, but a configuration file may be missing on one machine: then the
+ * others must not go on. */
 static uly_status read_options(train_run *run, int argc, char *const *argv) {
   options *o = &run->options;
   uly_mesh *world = NULL;
@@ -89,6 +92,26 @@ static uly_status prepare_out(train_run *run) {
   const char *out = run->options.out;
   if (!out) return ULY_OK;
   return uly_mesh_agree(run->mesh, run->is_first ? uly_checkpoint_prepare(out) : ULY_OK);
+}
+
+/* A trace is written at the end of the run: that it can be is seen before the first step, too. */
+static uly_status start_trace(train_run *run) {
+  const char *path = run->options.trace;
+  if (!path) return ULY_OK;
+  uly_status status = ULY_OK;
+  if (run->is_first) {
+    FILE *file = fopen(path, "w");
+    if (!file || fclose(file) != 0) {
+      status = uly_fail(ULY_ERR_IO, "--trace '%s': cannot be written: %s", path, strerror(errno));
+    }
+  }
+  status = uly_mesh_agree(run->mesh, status);
+  return status == ULY_OK ? uly_trainer_trace(run->trainer) : status;
+}
+
+static uly_status write_trace(train_run *run) {
+  const char *path = run->options.trace;
+  return path ? uly_trainer_trace_write(run->trainer, path) : ULY_OK;
 }
 
 /* Drops the lines of steps that the resumed run will do again. */
@@ -156,12 +179,10 @@ static void print_header(const train_run *run) {
   printf("ulysses     " ULY_VERSION_STRING "\n");
   printf("model       %s, %lld parameters\n", config->model,
          (long long)uly_trainer_num_params(run->trainer));
-  printf("ranks       %d: dp %d x sp %d\n", uly_mesh_size(run->mesh), dp, uly_mesh_sp(run->mesh));
+  print_ranks(config, dp, uly_mesh_sp(run->mesh));
   printf("data        %s, %lld sequences\n", config->data,
          (long long)uly_trainer_num_windows(run->trainer));
-  printf("step        %lld tokens: %d x %lld sequences of %lld\n",
-         (long long)(dp * config->accumulate * config->seq_len), dp, (long long)config->accumulate,
-         (long long)config->seq_len);
+  print_step_size(config, dp);
   if (run->checkpoint[0]) {
     printf("resumed     %s, %lld steps done\n", run->checkpoint,
            (long long)uly_trainer_steps_done(run->trainer));
@@ -184,11 +205,95 @@ static bool is_due(int64_t step, int64_t every, bool is_last) {
   return is_last || (every > 0 && step % every == 0);
 }
 
+/* ------------------------------------------------------------------------- saves */
+
+static void report_saved(const train_run *run, int64_t step) {
+  if (run->is_first) printf("step %lld  saved in %s\n", (long long)step, run->options.out);
+}
+
+/* A checkpoint that cannot be written (a full disk) does not end the run: the next may succeed. */
+static void report_not_saved(const train_run *run, int64_t step, bool goes_on) {
+  char message[2500];
+  snprintf(message, sizeof message, "step %lld: checkpoint not saved: %s%s", (long long)step,
+           uly_last_error(), goes_on ? "; training goes on" : "");
+  if (run->is_first) print_error(message);
+}
+
+/* Ends the save that is under way, if any, and tells how it went. */
+static void finish_save(train_run *run, bool goes_on) {
+  int64_t step = run->saving;
+  if (!step) return;
+  run->saving = 0;
+  if (uly_trainer_save_finish(run->trainer) == ULY_OK) {
+    report_saved(run, step);
+  } else {
+    report_not_saved(run, step, goes_on);
+  }
+}
+
+/* The files are written while the next step computes; but at the end there is none, and nothing
+ * that a failure could leave to a later save. */
+static uly_status save(train_run *run, int64_t step, bool is_end) {
+  const char *out = run->options.out;
+  if (is_end) {
+    uly_status status = uly_trainer_save(run->trainer, out);
+    if (status == ULY_OK) report_saved(run, step);
+    return status;
+  }
+  if (uly_trainer_save_start(run->trainer, out) == ULY_OK) {
+    run->saving = step;
+  } else {
+    report_not_saved(run, step, true);
+  }
+  return ULY_OK;
+}
+
+/* ------------------------------------------------------------------------- steps */
+
+/* Whether a signal came to any rank, and the name of one; the same on all ranks. */
+static bool find_signal(train_run *run, const char **name) {
+  int received = signals_received();
+  if (!any_rank(run->mesh, received != 0)) return false;
+  const int *number = signals_caught;
+  while (*number && !any_rank(run->mesh, received == *number)) number++;
+  *name = signals_name(*number);
+  return true;
+}
+
+static void report_stop(train_run *run, const char *signal) {
+  run->stopped = true;
+  if (!run->is_first) return;
+  printf("stopped by %s after step %lld\n", signal,
+         (long long)uly_trainer_steps_done(run->trainer));
+}
+
+/* The step itself; it ends the save that was under way. */
+static uly_status compute_step(train_run *run, uly_step_report *report) {
+  uly_status status = uly_trainer_step(run->trainer, report);
+  if (status == ULY_OK) {
+    finish_save(run, true);
+    return ULY_OK;
+  }
+  /* A step that fails changes nothing: what was being saved is the state to go on from. */
+  char message[2048];
+  snprintf(message, sizeof message, "%s", uly_last_error());
+  if (status != ULY_ERR_COMM) finish_save(run, false);
+  return uly_fail(status, "%s", message);
+}
+
+static uly_status evaluate(train_run *run, int64_t step, double *loss) {
+  uly_status status = uly_trainer_evaluate(run->trainer, loss);
+  if (status == ULY_OK && run->is_first) {
+    printf("step %lld  eval_loss %.4f\n", (long long)step, *loss);
+  }
+  return status;
+}
+
 /* One step, and what follows it. */
 static uly_status do_step(train_run *run, bool is_first_step, bool is_last) {
   const options *o = &run->options;
   uly_step_report report;
-  uly_status status = uly_trainer_step(run->trainer, &report);
+  uly_status status = compute_step(run, &report);
   if (status != ULY_OK) return status;
   if (run->is_first && is_first_step) {
     printf("memory      in bytes, of the rank that holds most\n");
@@ -199,28 +304,28 @@ static uly_status do_step(train_run *run, bool is_first_step, bool is_last) {
   }
   double eval_loss = 0;
   bool evaluates = o->config.eval_data && is_due(report.step, o->eval_every, is_last);
-  if (evaluates) {
-    status = uly_trainer_evaluate(run->trainer, &eval_loss);
-    if (status != ULY_OK) return status;
-    if (run->is_first) printf("step %lld  eval_loss %.4f\n", (long long)report.step, eval_loss);
-  }
-  status = write_metrics(run, &report, evaluates ? &eval_loss : NULL);
+  if (evaluates) status = evaluate(run, report.step, &eval_loss);
+  if (status == ULY_OK) status = write_metrics(run, &report, evaluates ? &eval_loss : NULL);
   if (status != ULY_OK) return status;
-  if (o->out && is_due(report.step, o->save_every, is_last)) {
-    status = uly_trainer_save(run->trainer, o->out);
-    if (status == ULY_OK && run->is_first) {
-      printf("step %lld  saved in %s\n", (long long)report.step, o->out);
-    }
+  const char *signal = NULL;
+  bool stops = !is_last && find_signal(run, &signal);
+  if (o->out && is_due(report.step, o->save_every, is_last || stops)) {
+    status = save(run, report.step, is_last || stops);
   }
+  if (status == ULY_OK && stops) report_stop(run, signal);
   return status;
 }
 
 static uly_status do_steps(train_run *run) {
   int64_t done = uly_trainer_steps_done(run->trainer), num_steps = run->options.config.steps;
-  if (done >= num_steps && run->is_first) {
-    printf("nothing to do: --steps %lld are done\n", (long long)num_steps);
+  if (done >= num_steps) {
+    if (run->is_first) printf("nothing to do: --steps %lld are done\n", (long long)num_steps);
+    return ULY_OK;
   }
-  for (int64_t step = done + 1; step <= num_steps; step++) {
+  /* One that came while the run was made ready: there is nothing new to save. */
+  const char *signal;
+  if (find_signal(run, &signal)) report_stop(run, signal);
+  for (int64_t step = done + 1; step <= num_steps && !run->stopped; step++) {
     uly_status status = do_step(run, step == done + 1, step == num_steps);
     if (status != ULY_OK) return status;
   }
@@ -232,20 +337,23 @@ static uly_status train(train_run *run) {
   uly_status status = uly_mesh_create(NULL, (uly_mesh_desc){.dp = o->dp, .sp = o->sp}, &run->mesh);
   if (status == ULY_OK) status = uly_trainer_create(run->mesh, &o->config, &run->trainer);
   if (status == ULY_OK) status = prepare_out(run);
+  if (status == ULY_OK) status = start_trace(run);
   if (status == ULY_OK) status = resume(run);
   if (status == ULY_OK) status = open_metrics(run);
   if (status == ULY_OK && run->is_first) print_header(run);
   if (status == ULY_OK) status = do_steps(run);
   if (status == ULY_OK) status = close_metrics(run);
+  if (status == ULY_OK) status = write_trace(run);
   return status;
 }
 
-uly_status command_train(int argc, char *const *argv) {
+int command_train(int argc, char *const *argv) {
   uly_status status = uly_init(NULL, NULL);
   if (status != ULY_OK) {
     print_error(uly_last_error());
-    return status;
+    return uly_status_exit_code(status);
   }
+  signals_catch();
   train_run run = {.is_first = uly_world_rank() == 0};
   status = read_options(&run, argc, argv);
   if (status == ULY_OK && !run.options.print_config) status = train(&run);
@@ -255,5 +363,5 @@ uly_status command_train(int argc, char *const *argv) {
   uly_mesh_destroy(run.mesh);
   options_free(&run.options);
   uly_finalize();
-  return status;
+  return status == ULY_OK && run.stopped ? EXIT_STOPPED : uly_status_exit_code(status);
 }

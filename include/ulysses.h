@@ -155,7 +155,8 @@ typedef struct uly_train_config {
       *eval_data;       /* the same, held out; NULL: no evaluation                                */
   int64_t seq_len;      /* N: tokens of one sequence                                              */
   int64_t steps;        /* steps of the whole run: the schedule ends here                         */
-  int64_t accumulate;   /* sequences per step and data-parallel group                             */
+  int64_t batch;        /* sequences per step, over all data-parallel groups, a multiple of them;
+                           0: one for each                                                        */
   int64_t eval_windows; /* sequences that an evaluation reads at most                             */
   uint64_t seed;        /* of the weights and the data order                                      */
   uly_dtype dtype;      /* storage of weights and activations; sums, master weights and optimizer
@@ -169,6 +170,17 @@ typedef struct uly_train_config {
   double weight_decay; /* decoupled (AdamW), on matrices only                                  */
   double clip;         /* largest global gradient norm; 0: no clipping                         */
   int threads; /* OpenMP threads per rank; 0: OMP_NUM_THREADS, or the cores of the node / its ranks */
+  int zero_stage;       /* what each of all W ranks holds of the model states (arXiv 1910.02054):
+                           0 all; 1 its share of the optimizer states; 2 of the gradients too; 3 of
+                           the parameters too                                                     */
+  uly_dtype grad_dtype; /* storage and reduction of gradients; their sums are f32                 */
+  int reproducible;     /* nonzero: the bits of losses, weights and checkpoints do not depend on the
+                           number of ranks, their mesh, or the stage; needs powers of two         */
+  int leaves;           /* reproducible: parts of a sequence that are summed one by one, and the
+                           most ranks that can share one; a power of two. Other leaves, other bits */
+  int64_t
+      memory_limit;    /* bytes that the arenas of a rank may take together; 0: no limit          */
+  const char *offload; /* folder on local disk for the optimizer states; NULL: memory             */
 } uly_train_config;
 
 uly_train_config uly_train_config_default(void);
@@ -183,6 +195,7 @@ typedef enum uly_traffic {
   ULY_TRAFFIC_ATTENTION_BACKWARD,    /* their gradients                                   */
   ULY_TRAFFIC_ATTENTION_RECOMPUTE,   /* the forward exchange repeated under recomputation */
   ULY_TRAFFIC_GRADIENTS,             /* sums of weight gradients                          */
+  ULY_TRAFFIC_PARAMETERS,            /* weights, gathered from their owners               */
   ULY_TRAFFIC_CONTROL,               /* token counts, losses, agreement on errors         */
   ULY_NUM_TRAFFIC
 } uly_traffic;
@@ -241,22 +254,46 @@ uly_status uly_trainer_step(uly_trainer *trainer, uly_step_report *report);
 uly_status uly_trainer_evaluate(uly_trainer *trainer, double *loss);
 
 /* Writes a checkpoint folder `out_dir`/step-<10 digits>: beside, synced, then
- * renamed, so that a half-written one never bears the name. The bytes do not
- * depend on the number of ranks. Collective. */
+ * renamed, so that a half-written one never bears the name. Each rank writes its
+ * share; the bytes do not depend on the number of ranks. Collective. */
 uly_status uly_trainer_save(uly_trainer *trainer, const char *out_dir);
+
+/* The same while training goes on: starts the save and returns. The next step computes while the
+ * files are written, and ends the save before it changes the weights, so no copy is needed. A save
+ * that fails leaves the checkpoints before it as they were, and the run able to go on.
+ * uly_trainer_save_finish waits for the save that is under way, if any, and returns the status of the
+ * latest one, once (ULY_OK where there is nothing to tell). Collective. */
+uly_status uly_trainer_save_start(uly_trainer *trainer, const char *out_dir);
+uly_status uly_trainer_save_finish(uly_trainer *trainer);
 
 /* Makes out_dir fit for checkpoints before a run needs it: creates it, tries to write there, and removes
  * what saves that were cut off have left. Not collective: call it on one rank, then agree. */
 uly_status uly_checkpoint_prepare(const char *out_dir);
 
-/* Continues from the checkpoint folder `dir`: on the same number of ranks bit by
- * bit, on any other to rounding. After a failure the trainer holds parts of the
+/* Continues from the checkpoint folder `dir`, whatever ranks, mesh and stage it was made with: bit by bit
+ * on the same ranks, or with `reproducible` on any; to rounding otherwise. After a failure the trainer holds parts of the
  * checkpoint: destroy it. Collective. */
 uly_status uly_trainer_load(uly_trainer *trainer, const char *dir);
 
 /* Writes the path of the newest complete checkpoint in out_dir to path (capacity
  * bytes), or an empty string where there is none. Not collective. */
 uly_status uly_checkpoint_latest(const char *out_dir, char *path, size_t capacity);
+
+/* What a checkpoint holds. */
+typedef struct uly_checkpoint_info {
+  int64_t step, num_params, num_tensors, bytes;
+  int64_t seq_len, sequences_done;
+} uly_checkpoint_info;
+
+/* Reads a checkpoint folder whole and checks it: formats, shapes, and the checksum of every tensor. Not
+ * collective, and no trainer is needed. */
+uly_status uly_checkpoint_verify(const char *dir, uly_checkpoint_info *info);
+
+/* Records what this rank does and when (blocks, exchanges, gathers, reductions, optimizer, saves) from
+ * now on; and writes what was recorded on all ranks to one file in the Trace Event format, which Perfetto
+ * and chrome://tracing show. Collective. */
+uly_status uly_trainer_trace(uly_trainer *trainer);
+uly_status uly_trainer_trace_write(uly_trainer *trainer, const char *path);
 
 /* Writes one line of JSON about a step to file: step, loss, grad_norm, lr, tokens,
  * step_s, tokens_per_s, flops, sent_bytes, peak_bytes, arena_bytes,
@@ -311,8 +348,8 @@ typedef struct uly_local_attention {
   void *d_q, *d_k, *d_v; /* backward writes: like q, k, v                       */
 } uly_local_attention;
 
-/* Your own local attention. Both functions are called by every rank; the pointers
- * in args are valid during the call only. */
+/* Your own local attention. Both functions are called by every rank, once for each of its head
+ * groups; the pointers in args are valid during the call only. */
 typedef struct uly_attention_callback {
   uly_status (*forward)(void *user, const uly_local_attention *args);
   uly_status (*backward)(void *user, const uly_local_attention *args);
@@ -329,6 +366,9 @@ typedef struct uly_attention_desc {
   uly_mask mask;
   float scale;        /* of q.k before the softmax; 0: 1 / sqrt(d)                          */
   int64_t token_tile; /* slices are whole tiles but for the end of the stream; 0: 1         */
+  int head_groups;    /* G: heads are computed, and cut over the ranks, in G groups; a multiple of
+                         P, at most Hq; 0: P. What a group computes has the same bits whatever
+                         P is                                                               */
   uly_attention_callback callback; /* forward NULL: the library's own kernels               */
 } uly_attention_desc;
 
@@ -356,27 +396,32 @@ uly_status uly_attention_backward(uly_attention *plan, const void *d_o, void *d_
 
 /* --- Explicit: the zero-copy buffers, for a model that projects straight into them.
  *
- * Token side, P blocks one after the other; block p belongs to the heads of rank p:
- *   qkv_tokens  block p: [T, hq_p + 2 hkv_p, d]   query heads, key heads, value heads
- *   o_tokens    block p: [T, hq_p, d]
+ * Heads are dealt to G groups (desc.head_groups; G = P unless you ask for more), and groups to ranks:
+ * G / P each. Token side, P parts one after the other; part p belongs to the heads of rank p:
+ *   qkv_tokens  part p: [T, w_p]    a row: for each group of rank p its query, key, value heads
+ *   o_tokens    part p: [T, v_p]    a row: the query heads of rank p
  * Head side, all tokens of my heads:
- *   qkv_heads   [N, hq + 2 hkv, d]
- *   o_heads     [N, hq, d]
+ *   qkv_heads   [N, w]              w, v: w_p and v_p of this rank
+ *   o_heads     [N, v]
  * No copy and no transpose lies between them and the network: what arrives is the
  * input of attention, and what attention writes is what leaves. */
 typedef struct uly_attention_block {
-  int q_begin, q_count;   /* query heads of rank p                                        */
+  int q_begin, q_count;   /* query heads of the group                                     */
   int kv_begin, kv_count; /* key/value heads that these need                              */
-  int kv_shared;          /* how many of the first of these are rank p-1's last ones too:
-                             0 or 1. Write such a head to one block only, then call
-                             uly_attention_share_kv                                       */
-  int64_t qkv_offset;     /* of block p in qkv_tokens, in elements                        */
-  int64_t o_offset;       /* of block p in o_tokens, in elements                          */
-  int64_t qkv_stride;     /* elements of a row of block p: (q_count + 2 kv_count) * d     */
-  int64_t o_stride;       /* elements of a row of block p: q_count * d                    */
+  int kv_shared;          /* how many of the first of these are the last ones of the group
+                             before too: 0 or 1. Write such a head to one block only, then
+                             call uly_attention_share_kv                                  */
+  int64_t qkv_offset;     /* of the group's first row in qkv_tokens, in elements          */
+  int64_t o_offset;       /* of the group's first row in o_tokens, in elements            */
+  int64_t qkv_stride;     /* from a row to the next, in elements, on both sides: w_p      */
+  int64_t o_stride;       /* the same of outputs: v_p                                     */
+  int64_t qkv_column;     /* of the group in a row of qkv_heads, on the rank that owns it */
+  int64_t o_column;       /* the same in o_heads                                          */
 } uly_attention_block;
 
-uly_attention_block uly_attention_get_block(const uly_attention *plan, int p);
+/* G, and what group `block` (0 .. G-1) holds and where. */
+int uly_attention_num_blocks(const uly_attention *plan);
+uly_attention_block uly_attention_get_block(const uly_attention *plan, int block);
 
 /* Bytes of the buffers above, of lse, and of the workspace that the local kernels
  * need for backward. Buffers may have any alignment; 64 bytes is fastest. */

@@ -1,5 +1,6 @@
 #!/bin/bash
-# Bad input to the program, on 1 and 3 ranks: one message, the documented exit code, and no rank hangs.
+# Bad input to the program, on 1 and 3 ranks: one message, the documented exit code, and no rank hangs. Damaged
+# checkpoints, saves that fail, runs that are stopped or lose a rank.
 #   cli_errors.sh ULYSSES MPIRUN
 set -uo pipefail
 program=$1
@@ -33,12 +34,23 @@ expect() {
   fi
 }
 
+fail() {
+  echo "FAILED: $*"
+  failed=1
+}
+
+# Seconds between Open MPI's TERM and KILL to the ranks that are left when one fails: it waits for them in any case.
+# Ranks of `train` fail after the last message; others are on their own, so that the one that speaks needs time.
+patience() { export OMPI_MCA_odls_base_sigkill_timeout=$1; }
+
 for ranks in 1 3; do
-  run=("$mpirun" -n $ranks "$program")
+  patience 1
+  run=("$mpirun" -n "$ranks" "$program")
   expect 2 'bogus' "${run[@]}" bogus
   expect 2 'seq-len' "${run[@]}" plan --seq-len 0
   expect 0 '' "${run[@]}" plan --model tiny.json --seq-len 64
-  [ "$(grep -c '^model' out.log)" -eq 1 ] || { echo "FAILED: $ranks plans"; failed=1; }
+  [ "$(grep -c '^model' out.log)" -eq 1 ] || fail "$ranks plans"
+  patience 0
   expect 2 'no-such-flag' "${run[@]}" "${good[@]}" --no-such-flag 1
   expect 2 'seq-len' "${run[@]}" "${good[@]}" --seq-len many
   expect 2 'eps' "${run[@]}" "${good[@]}" --eps 0
@@ -59,8 +71,7 @@ for ranks in 1 3; do
   rm -r run-$ranks/step-0000000002
   expect 0 '' "${run[@]}" "${good[@]}" --out run-$ranks --resume auto --metrics m-$ranks.jsonl
   if ! diff -r first-$ranks run-$ranks/step-0000000002 || [ "$(wc -l <m-$ranks.jsonl)" -ne 2 ]; then
-    echo "FAILED: a resumed run differs on $ranks ranks"
-    failed=1
+    fail "a resumed run differs on $ranks ranks"
   fi
 done
 
@@ -72,5 +83,105 @@ for option in '--lr 1e-3 5e-2' '--sp 2 3' '--log-every 1 2' '--seq-len 64 65'; d
   expect 2 'rank 1' "$mpirun" $(two $option)
 done
 expect 2 'rank' "$program" train --sp 0 --dp 9 "${good[@]:1}"
+
+# What ranks share, and what they may take.
+three=("$mpirun" -n 3 "$program")
+expect 2 'zero' "${three[@]}" "${good[@]}" --zero 4
+expect 2 'multiple' "${three[@]}" "${good[@]}" --dp 3 --batch 4
+expect 2 'power of two' "${three[@]}" "${good[@]}" --reproducible
+expect 2 'power of two' "${three[@]}" "${good[@]}" --reproducible --dp 3
+expect 2 'leaves 3' "$program" plan --model tiny.json --seq-len 64 --reproducible --leaves 3
+expect 2 'needs [0-9]* bytes' "${three[@]}" "${good[@]}" --memory-limit 64KiB
+expect 2 'needs [0-9]* bytes' "$program" plan --model tiny.json --memory-limit 64KiB
+expect 2 "'disk:'" "${three[@]}" "${good[@]}" --offload-optimizer folder
+expect 3 'text.txt/states' "${three[@]}" "${good[@]}" --offload-optimizer disk:text.txt/states
+expect 3 'no/such' "${three[@]}" "${good[@]}" --trace no/such/file
+expect 0 '' "${three[@]}" "${good[@]}" --dp 3 --batch 6 --zero 3 --grad-dtype bf16 \
+  --offload-optimizer disk:states --memory-limit 1GiB --trace trace.json
+grep -q 'dp 3 x sp 1, ZeRO stage 3$' out.log || fail "a header without the stage"
+if ! grep -q '"rank 2"' trace.json || [ "$(tail -n 1 trace.json)" != ']' ]; then fail "a trace that is not whole"; fi
+
+# damaged NAME FILE: a copy of a checkpoint; its FILE is to be damaged.
+damaged() {
+  cp -r run-1/step-0000000002 "$1"
+  file=$1/$2
+}
+
+verify=("$program" checkpoint verify)
+expect 0 '' "${verify[@]}" run-1/step-0000000002
+grep -q '^run-1/step-0000000002: step 2, .* every checksum matches$' out.log || fail "no line about a checkpoint"
+expect 2 'run-1/step-0000000002' "${verify[@]}" run-1
+expect 2 'verify DIR' "${verify[@]}"
+expect 2 'verify DIR' "$program" checkpoint check run-1
+expect 3 'nowhere' "${verify[@]}" nowhere
+damaged truncated model.safetensors
+truncate -s -1 "$file"
+expect 3 'truncated/model.safetensors' "${verify[@]}" truncated
+damaged flipped optimizer.safetensors
+last=$(tail -c 1 "$file" | od -An -tu1)
+# shellcheck disable=SC2059
+printf "\\$(printf %o $((last ^ 1)))" | dd of="$file" bs=1 seek=$(($(stat -c %s "$file") - 1)) conv=notrunc status=none
+expect 3 'checksum' "${verify[@]}" flipped
+expect 3 'checksum' "${three[@]}" "${good[@]}" --resume flipped --steps 3
+
+# A checkpoint whose name is taken by a file: training goes on, but not beyond its end.
+mkdir taken
+: >taken/step-0000000001
+expect 0 '' "${three[@]}" "${good[@]}" --out taken --save-every 1
+grep -q 'error: step 1: checkpoint not saved: .*; training goes on$' err.log || fail "a failed save was not told"
+expect 0 '' "${verify[@]}" taken/step-0000000002
+rm -r taken/step-0000000002
+: >taken/step-0000000002
+expect 3 'step-0000000002' "$program" "${good[@]}" --out taken
+# A step that fails does not lose the checkpoint of the one before.
+expect 4 'loss' "${three[@]}" "${good[@]}" --lr 1e20 --warmup 0 --steps 9 --clip 0 --out lost --save-every 1
+last=$(find lost -name 'step-*' | sort | tail -n 1)
+expect 0 '' "${verify[@]}" "${last:-none}"
+
+# start RANKS ARGS...: a run without end, in the background; each rank leaves its process id in pid.RANK.
+cat >rank.sh <<'END'
+#!/bin/bash
+echo $$ >"pid.${OMPI_COMM_WORLD_RANK:-$PMI_RANK}"
+exec "$@"
+END
+chmod +x rank.sh
+start() {
+  local ranks=$1 i
+  shift
+  rm -f pid.* m.jsonl
+  timeout 60 "$mpirun" -n "$ranks" ./rank.sh "$program" "${good[@]}" --steps 1000000 --log-every 1000000 \
+    --metrics m.jsonl "$@" >out.log 2>err.log </dev/null &
+  job=$!
+  for ((i = 0; i < 600; i++)); do
+    [ -s m.jsonl ] && return
+    sleep 0.1
+  done
+}
+
+# One rank is told to stop: all save and end.
+start 3 --out stopped
+kill -USR1 "$(cat pid.1)"
+wait $job
+[ $? -eq 75 ] || fail "a stopped run: not exit code 75"
+step=$(sed -n 's/^stopped by SIGUSR1 after step \([0-9]*\)$/\1/p' out.log)
+[ -n "$step" ] || fail "a stopped run that does not say so"
+if grep 'ulysses: error:' err.log; then fail "a stopped run with an error"; fi
+[ "$(wc -l <m.jsonl)" = "$step" ] || fail "a stopped run with other metrics than steps"
+expect 0 '' "${three[@]}" "${good[@]}" --steps $((step + 1)) --out stopped --resume auto --metrics m.jsonl
+grep -q "^resumed .*, $step steps done" out.log || fail "a stopped run was not continued"
+[ "$(wc -l <m.jsonl)" -eq $((step + 1)) ] || fail "a continued run with other metrics than steps"
+start 1
+kill -TERM "$(cat pid.0)"
+wait $job
+[ $? -eq 75 ] || fail "a stopped run without --out: not exit code 75"
+
+# One rank dies: the job ends, and its starter names the rank.
+start 3
+kill -KILL "$(cat pid.1)"
+wait $job
+code=$?
+if [ $code -eq 0 ] || [ $code -eq 124 ]; then fail "a run that lost a rank: exit code $code"; fi
+grep -qi 'rank 1' err.log out.log || fail "nobody named the rank that died"
+
 [ $failed -eq 0 ] && echo "all as expected"
 exit $failed

@@ -1,13 +1,13 @@
 /* Results do not depend on the layout of ranks: the same run on this many ranks and on one (each rank
  * repeats the run alone, on MPI_COMM_SELF): every loss within 1e-6, every gradient within 1e-5. N, Hq and
- * Hkv that the ranks do not divide; dp against accumulation; every recompute policy; evaluation. */
+ * Hkv that the ranks do not divide; dp against accumulation; every recompute policy and ZeRO stage; evaluation. */
 #include <math.h>
 #include <mpi.h>
 #include <omp.h>
 #include <unistd.h>
 
 #include "testing.h"
-#include "train/trainer.h"
+#include "trainer_access.h"
 
 static int size;
 static char text_path[256];
@@ -28,8 +28,8 @@ static const char *const configs[3] = {
      "\"vocab_size\":257}"),
 };
 
-static uly_trainer *make(uly_mesh *mesh, int which, int64_t N, int64_t accumulate,
-                         uly_recompute recompute) {
+static uly_trainer *make(uly_mesh *mesh, int which, int64_t N, int64_t batch,
+                         uly_recompute recompute, int stage) {
   uly_train_config config = uly_train_config_default();
   config.model = config_path[which];
   config.data = text_path;
@@ -38,7 +38,8 @@ static uly_trainer *make(uly_mesh *mesh, int which, int64_t N, int64_t accumulat
   config.seq_len = N;
   config.steps = 20;
   config.warmup = 2;
-  config.accumulate = accumulate;
+  config.batch = batch;
+  config.zero_stage = stage;
   config.recompute = recompute;
   config.threads = 1;
   uly_trainer *trainer;
@@ -46,13 +47,14 @@ static uly_trainer *make(uly_mesh *mesh, int which, int64_t N, int64_t accumulat
   return trainer;
 }
 
-static void compare_runs(int which, int64_t N, int dp, uly_recompute recompute) {
+static void compare_runs(int which, int64_t N, int dp, int64_t batch, uly_recompute recompute,
+                         int stage) {
   MPI_Comm self = MPI_COMM_SELF;
   uly_mesh *many, *one;
   assert_ok(uly_mesh_create(NULL, (uly_mesh_desc){.dp = dp}, &many));
   assert_ok(uly_mesh_create(&self, (uly_mesh_desc){0}, &one));
-  uly_trainer *a = make(many, which, N, 1, recompute);
-  uly_trainer *b = make(one, which, N, dp, ULY_RECOMPUTE_NONE);
+  uly_trainer *a = make(many, which, N, batch, recompute, stage);
+  uly_trainer *b = make(one, which, N, batch, ULY_RECOMPUTE_NONE, 0);
   for (int step = 0; step < 5; step++) {
     uly_step_report ra, rb;
     assert_ok(uly_trainer_step(a, &ra));
@@ -64,13 +66,17 @@ static void compare_runs(int which, int64_t N, int dp, uly_recompute recompute) 
     assert_true(fabs(ra.flops - rb.flops) <= 1e-12 * rb.flops);
     const uly__params *params = &a->model->params;
     for (int i = 0; i < params->num && step == 0; i++) {
-      int64_t at = params->list[i].offset;
+      int64_t count = params->list[i].count;
+      float *ga = malloc((size_t)count * 4), *gb = malloc((size_t)count * 4);
+      get_gradient(a, i, ga);
+      get_gradient(b, i, gb);
       /* The floor serves GPT-2's key bias, whose gradient is zero but for rounding. */
-      double error =
-          largest_error(a->model->grads + at, b->model->grads + at, params->list[i].count, 1e-5);
+      double error = largest_error(ga, gb, count, 1e-5);
       if (!(error <= 1e-5))
-        fail_msg("config %d, N %lld, dp %d: gradient of %s differs by %g", which, (long long)N, dp,
-                 params->list[i].name, error);
+        fail_msg("config %d, N %lld, dp %d, stage %d: gradient of %s differs by %g", which,
+                 (long long)N, dp, stage, params->list[i].name, error);
+      free(ga);
+      free(gb);
     }
   }
   double la, lb;
@@ -88,14 +94,24 @@ static void test_sequence_parallel(void **state) {
   int64_t lengths[] = {203, 64, 13};
   for (int which = 0; which < 3; which++)
     for (int i = 0; i < 3; i++)
-      compare_runs(which, lengths[i], 1, (uly_recompute)((which + i) % 3));
+      compare_runs(which, lengths[i], 1, 1, (uly_recompute)((which + i) % 3), (which + i) % 4);
 }
 
 static void test_data_and_sequence_parallel(void **state) {
   (void)state;
   if (size % 2) return;
-  for (int which = 0; which < 3; which++) compare_runs(which, 101, 2, ULY_RECOMPUTE_FULL);
-  compare_runs(0, 50, size, ULY_RECOMPUTE_NONE);
+  for (int which = 0; which < 3; which++)
+    compare_runs(which, 101, 2, 2, ULY_RECOMPUTE_FULL, 3 - which);
+  compare_runs(0, 50, size, size, ULY_RECOMPUTE_NONE, 0);
+}
+
+/* Several sequences a step on each rank: gradients are added up, whole or in shards. */
+static void test_accumulation(void **state) {
+  (void)state;
+  for (int stage = 0; stage < 4; stage++) {
+    compare_runs(stage % 3, 40, 1, 3, ULY_RECOMPUTE_KEEP_ATTENTION, stage);
+    if (size % 2 == 0) compare_runs(1, 40, 2, 6, ULY_RECOMPUTE_FULL, stage);
+  }
 }
 
 /* The same bits for any number of threads. */
@@ -105,14 +121,15 @@ static void test_threads(void **state) {
   uly_mesh *mesh;
   assert_ok(uly_mesh_create(&self, (uly_mesh_desc){0}, &mesh));
   uly_step_report r1, r3;
-  uly_trainer *one = make(mesh, 0, 300, 1, ULY_RECOMPUTE_FULL);
+  uly_trainer *one = make(mesh, 0, 300, 1, ULY_RECOMPUTE_FULL, 0);
   assert_ok(uly_trainer_step(one, &r1));
-  uly_trainer *three = make(mesh, 0, 300, 1, ULY_RECOMPUTE_FULL);
+  uly_trainer *three = make(mesh, 0, 300, 1, ULY_RECOMPUTE_FULL, 0);
   omp_set_num_threads(3);
   assert_ok(uly_trainer_step(three, &r3));
   omp_set_num_threads(1);
   assert_true(r1.loss == r3.loss && r1.grad_norm == r3.grad_norm);
-  assert_memory_equal(one->master, three->master, (size_t)one->model->params.count * 4);
+  assert_memory_equal(one->model->zero->weights, three->model->zero->weights,
+                      (size_t)one->model->zero->full_count * 4);
   uly_trainer_destroy(one);
   uly_trainer_destroy(three);
   uly_mesh_destroy(mesh);
@@ -127,10 +144,10 @@ static void test_ignored_labels(void **state) {
   assert_ok(uly_mesh_create(NULL, (uly_mesh_desc){0}, &many));
   assert_ok(uly_mesh_create(&self, (uly_mesh_desc){0}, &one));
   enum { N = 96, VALID = 5 };
-  double losses[2];
-  float *grads[2];
-  uly_trainer *trainers[2] = {make(many, 0, N, 1, ULY_RECOMPUTE_FULL),
-                              make(one, 0, N, 1, ULY_RECOMPUTE_FULL)};
+  uly__exact_sum losses[2];
+  memset(losses, 0, sizeof losses);
+  uly_trainer *trainers[2] = {make(many, 0, N, 1, ULY_RECOMPUTE_FULL, 2),
+                              make(one, 0, N, 1, ULY_RECOMPUTE_FULL, 0)};
   for (int i = 0; i < 2; i++) {
     uly__model *model = trainers[i]->model;
     int32_t tokens[N], labels[N];
@@ -139,17 +156,24 @@ static void test_ignored_labels(void **state) {
       tokens[t] = (int32_t)(at * 7 % 257);
       labels[t] = at < VALID ? (int32_t)(at * 11 % 257) : -1; /* all on the first rank */
     }
-    memset(model->grads, 0, (size_t)model->params.count * 4);
-    losses[i] = uly__model_train(model, tokens, labels, 1.0f / VALID);
+    uly__zero_begin_step(model->zero);
+    uly__model_train(model, tokens, labels, 1.0f / VALID, &losses[i]);
+    assert_ok(uly__zero_reduce(model->zero));
     assert_ok(model->failure);
-    uly__comm *world = trainers[i]->mesh->world;
-    assert_ok(uly__sum_f64(world, ULY_TRAFFIC_CONTROL, &losses[i], 1));
-    assert_ok(uly__sum_f32(world, ULY_TRAFFIC_GRADIENTS, model->grads, model->params.count,
-                           trainers[i]->sum_workspace, trainers[i]->sum_workspace_count));
-    grads[i] = model->grads;
+    assert_ok(uly__sum_i64(trainers[i]->mesh->world, ULY_TRAFFIC_CONTROL, losses[i].digits,
+                           ULY_EXACT_WORDS));
   }
-  assert_true(isfinite(losses[0]) && fabs(losses[0] - losses[1]) <= 1e-6 * losses[1]);
-  assert_true(largest_error(grads[0], grads[1], trainers[0]->model->params.count, 1e-6) <= 1e-5);
+  double many_loss = uly__exact_value(&losses[0]), one_loss = uly__exact_value(&losses[1]);
+  assert_true(isfinite(many_loss) && fabs(many_loss - one_loss) <= 1e-6 * one_loss);
+  for (int i = 0; i < trainers[0]->model->params.num; i++) {
+    int64_t count = trainers[0]->model->params.list[i].count;
+    float *a = malloc((size_t)count * 4), *b = malloc((size_t)count * 4);
+    get_gradient(trainers[0], i, a);
+    get_gradient(trainers[1], i, b);
+    assert_true(largest_error(a, b, count, 1e-6) <= 1e-5);
+    free(a);
+    free(b);
+  }
   for (int i = 0; i < 2; i++) uly_trainer_destroy(trainers[i]);
   uly_mesh_destroy(many);
   uly_mesh_destroy(one);
@@ -157,9 +181,8 @@ static void test_ignored_labels(void **state) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_sequence_parallel),
-      cmocka_unit_test(test_data_and_sequence_parallel),
-      cmocka_unit_test(test_threads),
+      cmocka_unit_test(test_sequence_parallel), cmocka_unit_test(test_data_and_sequence_parallel),
+      cmocka_unit_test(test_accumulation),      cmocka_unit_test(test_threads),
       cmocka_unit_test(test_ignored_labels),
   };
   if (uly_init(&argc, &argv) != ULY_OK) return 1;

@@ -106,11 +106,19 @@ static void test_parameter_table(void **state) {
     assert_ok(uly__model_config_load(*name, &config));
     assert_ok(uly__params_create(&config, &params));
     int64_t next = 0;
-    for (int i = 0; i < params.num; i++) {
-      const uly__param *p = &params.list[i];
-      assert_int_equal(p->offset, next);
-      assert_int_equal(p->count, p->dims[0] * (p->num_dims == 2 ? p->dims[1] : 1));
-      next += p->count;
+    assert_int_equal(params.num_units, config.num_layers + 2);
+    for (int u = 0; u < params.num_units; u++) {
+      int64_t in_unit = 0;
+      assert_int_equal(params.units[u].begin, next);
+      for (int i = params.units[u].first; i < params.units[u].first + params.units[u].num; i++) {
+        const uly__param *p = &params.list[i];
+        assert_int_equal(p->unit, u);
+        assert_int_equal(p->offset, in_unit);
+        assert_int_equal(p->count, p->dims[0] * (p->num_dims == 2 ? p->dims[1] : 1));
+        in_unit += p->count;
+      }
+      assert_int_equal(params.units[u].count, in_unit);
+      next += in_unit;
     }
     assert_int_equal(next, params.count);
     if (strcmp(*name, "gpt2-124m") == 0) assert_int_equal(params.count, 124439808);
@@ -126,12 +134,13 @@ static void test_initial_values(void **state) {
   uly__params params;
   assert_ok(uly__model_config_load("llama-1m", &config));
   assert_ok(uly__params_create(&config, &params));
-  float *whole = malloc((size_t)params.count * 4), *piece = malloc((size_t)params.count * 4);
-  uly__params_init(&params, 7, 0, params.count, whole);
-  int64_t begins[] = {0, 1, 3, 32895, 32897, params.count - 5};
+  int64_t all = params.units[ULY_UNIT_EMBED].count, last = uly__last_unit(&params);
+  float *whole = malloc((size_t)all * 4), *piece = malloc((size_t)all * 4);
+  uly__params_init(&params, ULY_UNIT_EMBED, 7, 0, all, whole);
+  int64_t begins[] = {0, 1, 3, 20895, 20897, all - 5};
   for (int i = 0; i < 6; i++) {
-    int64_t count = params.count - begins[i] < 100001 ? params.count - begins[i] : 100001;
-    uly__params_init(&params, 7, begins[i], count, piece);
+    int64_t count = all - begins[i] < 10001 ? all - begins[i] : 10001;
+    uly__params_init(&params, ULY_UNIT_EMBED, 7, begins[i], count, piece);
     assert_memory_equal(piece, whole + begins[i], (size_t)count * 4);
   }
   double sum = 0, squares = 0, within = 0;
@@ -144,8 +153,9 @@ static void test_initial_values(void **state) {
   assert_true(fabs(sum / (double)n) < 4 * 0.02 / sqrt((double)n));
   assert_true(fabs(sqrt(squares / (double)n) / 0.02 - 1) < 0.02);
   assert_true(fabs(within / (double)n - 0.6827) < 0.01);
-  assert_float_equal(whole[params.norm], 1.0f, 0);
-  uly__params_init(&params, 8, 0, 100, piece);
+  uly__params_init(&params, (int)last, 7, params.norm, 1, piece);
+  assert_float_equal(piece[0], 1.0f, 0);
+  uly__params_init(&params, ULY_UNIT_EMBED, 8, 0, 100, piece);
   assert_memory_not_equal(piece, whole, 400);
   free(whole);
   free(piece);

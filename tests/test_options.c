@@ -68,7 +68,7 @@ static void test_defaults(void **state) {
   assert_same_text(o.config.eval_data, c.eval_data);
   assert_int_equal(o.config.seq_len, c.seq_len);
   assert_int_equal(o.config.steps, c.steps);
-  assert_int_equal(o.config.accumulate, c.accumulate);
+  assert_int_equal(o.config.batch, c.batch);
   assert_int_equal(o.config.eval_windows, c.eval_windows);
   assert_int_equal(o.config.seed, c.seed);
   assert_int_equal(o.config.dtype, c.dtype);
@@ -79,6 +79,12 @@ static void test_defaults(void **state) {
   assert_true(o.config.beta1 == c.beta1 && o.config.beta2 == c.beta2 && o.config.eps == c.eps);
   assert_true(o.config.weight_decay == c.weight_decay && o.config.clip == c.clip);
   assert_int_equal(o.config.threads, c.threads);
+  assert_int_equal(o.config.zero_stage, c.zero_stage);
+  assert_int_equal(o.config.grad_dtype, c.grad_dtype);
+  assert_int_equal(o.config.reproducible, c.reproducible);
+  assert_int_equal(o.config.leaves, c.leaves);
+  assert_int_equal(o.config.memory_limit, c.memory_limit);
+  assert_same_text(o.config.offload, c.offload);
   assert_int_equal(o.dp, 1);
   assert_int_equal(o.sp, 0);
   assert_int_equal(o.log_every, 1);
@@ -134,6 +140,105 @@ static void test_flags(void **state) {
   assert_true(o.config.clip == 0.5);
   assert_string_equal(o.config.model, "y"); /* the last one holds */
   options_free(&o);
+}
+
+static void test_flags_of_memory(void **state) {
+  (void)state;
+  options o;
+  expect_ok(&o, PARSE(&o, TRAIN, "--data=d", "--batch=6", "--zero", "3", "--grad-dtype=bf16",
+                      "--reproducible", "--leaves", "64k", "--memory-limit", "3GiB",
+                      "--offload-optimizer", "disk:a/b:c", "--trace=t.json"));
+  assert_int_equal(o.config.batch, 6);
+  assert_int_equal(o.config.zero_stage, 3);
+  assert_int_equal(o.config.grad_dtype, ULY_BF16);
+  assert_int_equal(o.config.reproducible, 1);
+  assert_int_equal(o.config.leaves, 65536);
+  assert_true(o.config.memory_limit == INT64_C(3) << 30);
+  assert_string_equal(o.config.offload, "a/b:c");
+  assert_string_equal(o.trace, "t.json");
+  options_free(&o);
+  /* The same, as plan knows them. */
+  expect_ok(&o, PARSE(&o, PLAN, "--batch=6", "--zero=1", "--grad-dtype=f32", "--reproducible=false",
+                      "--leaves=1", "--memory-limit=7", "--offload-optimizer=disk:x",
+                      "--offload-optimizer=disk:y"));
+  assert_int_equal(o.config.zero_stage, 1);
+  assert_int_equal(o.config.reproducible, 0);
+  assert_int_equal(o.config.memory_limit, 7);
+  assert_string_equal(o.config.offload, "y");
+  options_free(&o);
+}
+
+/* The last one holds, and flags override the file, in both directions. */
+static void test_boolean(void **state) {
+  (void)state;
+  options o;
+  expect_ok(&o, PARSE(&o, PLAN, "--no-reproducible", "--reproducible"));
+  assert_int_equal(o.config.reproducible, 1);
+  options_free(&o);
+  expect_ok(&o, PARSE(&o, PLAN, "--reproducible=true", "--no-reproducible"));
+  assert_int_equal(o.config.reproducible, 0);
+  options_free(&o);
+  write_yaml("reproducible: true\noffload_optimizer: disk:x\nmemory_limit: 5KiB\n");
+  expect_ok(&o, PARSE(&o, PLAN, "--config", yaml_path));
+  assert_int_equal(o.config.reproducible, 1);
+  assert_string_equal(o.config.offload, "x");
+  assert_int_equal(o.config.memory_limit, 5120);
+  options_free(&o);
+  expect_ok(&o, PARSE(&o, PLAN, "--config", yaml_path, "--no-reproducible"));
+  assert_int_equal(o.config.reproducible, 0);
+  options_free(&o);
+  write_yaml("reproducible: false\n");
+  expect_ok(&o, PARSE(&o, PLAN, "--reproducible", "--config", yaml_path));
+  assert_int_equal(o.config.reproducible, 1);
+  options_free(&o);
+}
+
+/* What is read, and how it is printed: with the largest unit that leaves nothing over. */
+static void test_bytes(void **state) {
+  (void)state;
+  static const struct {
+    const char *text;
+    int64_t bytes;
+    const char *printed;
+  } rows[] = {{"0", 0, "0"},
+              {"0GiB", 0, "0"},
+              {"1", 1, "1"},
+              {"1023", 1023, "1023"},
+              {"1024", 1024, "1KiB"},
+              {"1025", 1025, "1025"},
+              {"512MiB", INT64_C(512) << 20, "512MiB"},
+              {"1536MiB", INT64_C(1536) << 20, "1536MiB"},
+              {"2048KiB", INT64_C(2) << 20, "2MiB"},
+              {"1024GiB", INT64_C(1) << 40, "1024GiB"},
+              {"9223372036854775807", INT64_MAX, "9223372036854775807"}};
+  options o;
+  assert_int_equal(options_init(&o), ULY_OK);
+  for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    char buffer[OPTION_BUFFER];
+    expect_ok(&o, options_set(&o, OPTION_memory_limit, "m", rows[i].text));
+    assert_true(o.config.memory_limit == rows[i].bytes);
+    assert_string_equal(options_get(&o, OPTION_memory_limit, buffer), rows[i].printed);
+  }
+  options_free(&o);
+  static char *const wrong[] = {"",
+                                "k",
+                                "MiB",
+                                "1k",
+                                "1m",
+                                "1MB",
+                                "1 MiB",
+                                "1mib",
+                                "1MiBs",
+                                "1.5G",
+                                "-1",
+                                "1TiB",
+                                "1e3",
+                                "9223372036854775808",
+                                "8589934592GiB"};
+  for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+    EXPECT_USAGE_ERROR(PLAN, ("--memory-limit", wrong[i]), "--memory-limit '", wrong[i],
+                       "expected bytes", "512MiB");
+  }
 }
 
 /* The words of each choice are the library's enums in order. */
@@ -224,6 +329,20 @@ static void test_flag_errors(void **state) {
   EXPECT_USAGE_ERROR(TRAIN, ("--data", "--steps", "3"), "--data", "missing", "PATH");
   EXPECT_USAGE_ERROR(TRAIN, ("--data="), "--data ''", "PATH, not empty");
   EXPECT_USAGE_ERROR(TRAIN, ("--print-config=yes"), "--print-config 'yes'", "no value");
+  EXPECT_USAGE_ERROR(TRAIN, ("--accumulate=2"), "--accumulate", "not an option");
+  EXPECT_USAGE_ERROR(PLAN, ("--trace=t"), "--trace", "not an option of 'plan'");
+  EXPECT_USAGE_ERROR(TRAIN, ("--reproducible=yes"), "--reproducible 'yes'", "true or false");
+  EXPECT_USAGE_ERROR(TRAIN, ("--reproducible", "yes"), "'yes'", "expected an option");
+  EXPECT_USAGE_ERROR(TRAIN, ("--no-reproducible=false"), "--no-reproducible 'false'", "no value");
+  EXPECT_USAGE_ERROR(TRAIN, ("--no-json"), "--no-json", "not an option");
+  EXPECT_USAGE_ERROR(TRAIN, ("--no-zero"), "--no-zero", "not an option");
+  EXPECT_USAGE_ERROR(TRAIN, ("--no-"), "--no-", "not an option");
+  EXPECT_USAGE_ERROR(TRAIN, ("--offload-optimizer"), "--offload-optimizer", "missing", "disk:DIR");
+  static char *const places[] = {"", "/scratch", "disk", "disk:", "Disk:x", "memory:x"};
+  for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+    EXPECT_USAGE_ERROR(TRAIN, ("--offload-optimizer", places[i]), "--offload-optimizer '",
+                       places[i], "expected disk:DIR: 'disk:' and a path");
+  }
 }
 
 static void test_number_errors(void **state) {
@@ -249,6 +368,12 @@ static void test_number_errors(void **state) {
   EXPECT_USAGE_ERROR(TRAIN, ("--eps=0"), "--eps '0'", "a number of at least 1e-30");
   EXPECT_USAGE_ERROR(TRAIN, ("--dp=0"), "--dp '0'", "from 1 to 32768");
   EXPECT_USAGE_ERROR(TRAIN, ("--threads=5000"), "--threads '5000'", "from 0 to 4096");
+  EXPECT_USAGE_ERROR(TRAIN, ("--zero=4"), "--zero '4'", "an integer from 0 to 3");
+  EXPECT_USAGE_ERROR(TRAIN, ("--zero=-1"), "--zero '-1'", "an integer from 0 to 3");
+  EXPECT_USAGE_ERROR(TRAIN, ("--batch=32769"), "--batch '32769'", "from 0 to 32768");
+  EXPECT_USAGE_ERROR(TRAIN, ("--leaves=0"), "--leaves '0'", "from 1 to 65536");
+  EXPECT_USAGE_ERROR(TRAIN, ("--leaves=65537"), "--leaves '65537'", "from 1 to 65536");
+  EXPECT_USAGE_ERROR(TRAIN, ("--grad-dtype=f16"), "--grad-dtype 'f16'", "one of f32, bf16");
   EXPECT_USAGE_ERROR(TRAIN, ("--dtype=f16"), "--dtype 'f16'", "one of f32, bf16");
   EXPECT_USAGE_ERROR(TRAIN, ("--recompute", "FULL"), "--recompute 'FULL'",
                      "one of none, keep-attention, full");
@@ -282,6 +407,13 @@ static void test_yaml_errors(void **state) {
   expect_yaml_error("seq_len: 4q\n", "seq_len: '4q'", "expected an integer from 1 to 4294967296");
   expect_yaml_error("data:\n", "data: ''", "PATH, not empty");
   expect_yaml_error("dtype: f64\n", "dtype: 'f64'", "one of f32, bf16");
+  expect_yaml_error("zero: 4\n", "zero: '4'", "from 0 to 3");
+  expect_yaml_error("reproducible: yes\n", "reproducible: 'yes'", "true or false");
+  expect_yaml_error("reproducible:\n", "reproducible: ''", "true or false");
+  expect_yaml_error("no_reproducible: true\n", "no_reproducible", "ulysses help train");
+  expect_yaml_error("memory_limit: 5MB\n", "memory_limit: '5MB'", "expected bytes");
+  expect_yaml_error("offload_optimizer: x\n", "offload_optimizer: 'x'", "'disk:' and a path");
+  expect_yaml_error("accumulate: 2\n", "accumulate", "ulysses help train");
   expect_yaml_error("beta2: 2\n", "beta2: '2'", "from 0 to below 1");
   expect_yaml_error("steps: 3\nseq_len: [1, 2]\n", "'seq_len'", "line: 2");
   expect_yaml_error("seq_len: {a: 1}\n", "'seq_len'", "line: 1");
@@ -300,13 +432,15 @@ static void test_print_config_round_trip(void **state) {
   (void)state;
   options o, back;
   expect_ok(
-      &o, PARSE(&o, TRAIN, "--model= # 'a': \"b\"", "--data=~", "--eval-data=- x",
-                "--seq-len=12345", "--seed=18446744073709551615", "--steps=77", "--accumulate=3",
-                "--lr=0.1234567890123456789", "--min-lr-ratio=0.3333333333333333",
-                "--schedule=linear", "--warmup=0", "--weight-decay=1e-300", "--beta1=0.25",
-                "--beta2=0.1", "--eps=1e-9", "--clip=0", "--sp=3", "--dp=5", "--dtype=bf16",
-                "--recompute=full", "--threads=9", "--eval-every=2", "--eval-windows=4",
-                "--out=null", "--save-every=6", "--resume=true", "--metrics=12", "--log-every=13"));
+      &o,
+      PARSE(&o, TRAIN, "--model= # 'a': \"b\"", "--data=~", "--eval-data=- x", "--seq-len=12345",
+            "--seed=18446744073709551615", "--steps=77", "--batch=15", "--lr=0.1234567890123456789",
+            "--min-lr-ratio=0.3333333333333333", "--schedule=linear", "--warmup=0",
+            "--weight-decay=1e-300", "--beta1=0.25", "--beta2=0.1", "--eps=1e-9", "--clip=0",
+            "--sp=3", "--dp=5", "--dtype=bf16", "--recompute=full", "--threads=9", "--zero=2",
+            "--grad-dtype=bf16", "--reproducible", "--leaves=32", "--memory-limit=1536MiB",
+            "--offload-optimizer=disk:- 'y'", "--trace=false", "--eval-every=2", "--eval-windows=4",
+            "--out=null", "--save-every=6", "--resume=true", "--metrics=12", "--log-every=13"));
   FILE *file = tmpfile();
   assert_non_null(file);
   expect_ok(&o, options_write_yaml(&o, TRAIN, file));
@@ -324,6 +458,7 @@ static void test_print_config_round_trip(void **state) {
   }
   assert_true(o.config.lr == back.config.lr && o.config.beta2 == back.config.beta2);
   assert_true(o.config.min_lr_ratio == back.config.min_lr_ratio);
+  assert_string_equal(back.config.offload, "- 'y'");
   options_free(&o);
   options_free(&back);
 }
@@ -353,6 +488,7 @@ static void test_help(void **state) {
       assert_in_range(strcspn(line, "\n"), 0, 88);
     }
     assert_non_null(strstr(text, "Example:"));
+    assert_non_null(strstr(text, "--no-reproducible"));
     free(text);
   }
 }
@@ -362,6 +498,9 @@ int main(void) {
       cmocka_unit_test(test_defaults),
       cmocka_unit_test(test_defaults_are_allowed),
       cmocka_unit_test(test_flags),
+      cmocka_unit_test(test_flags_of_memory),
+      cmocka_unit_test_teardown(test_boolean, remove_yaml),
+      cmocka_unit_test(test_bytes),
       cmocka_unit_test(test_choices),
       cmocka_unit_test(test_plan),
       cmocka_unit_test_teardown(test_yaml, remove_yaml),

@@ -98,6 +98,13 @@ static void test_all_gather(void **state) {
   MPI_Iallgather(send, 7, MPI_FLOAT, recv, 7, MPI_FLOAT, MPI_COMM_WORLD, &request);
   MPI_Wait(&request, MPI_STATUS_IGNORE);
   assert_counted(PMPI_ALL_GATHER, (int64_t)7 * 4 * (size - 1));
+  MPI_Iallgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, recv, 7, MPI_FLOAT, MPI_COMM_WORLD, &request);
+  MPI_Wait(&request, MPI_STATUS_IGNORE);
+  assert_counted(PMPI_ALL_GATHER, (int64_t)7 * 4 * (size - 1));
+  MPI_Iallgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, recv, counts, offsets, MPI_DOUBLE,
+                  MPI_COMM_WORLD, &request);
+  MPI_Wait(&request, MPI_STATUS_IGNORE);
+  assert_counted(PMPI_ALL_GATHER, own);
 }
 
 static void test_point_to_point(void **state) {

@@ -9,12 +9,12 @@ typedef struct uly__part {
 } uly__part;
 
 /* Part `index` of `total` items cut into `parts` contiguous parts of whole units (the last unit of the
- * range may be short). Parts differ by at most one unit; the first ones are larger. */
+ * range may be short). Parts differ by at most one unit. Cuts nest: where `parts` divides more, every cut
+ * into `parts` is also one into more. */
 static inline uly__part uly__split(int64_t total, int64_t unit, int64_t parts, int64_t index) {
   int64_t units = (total + unit - 1) / unit;
-  int64_t each = units / parts, extra = units % parts;
-  int64_t first = index * each + (index < extra ? index : extra);
-  int64_t last = first + each + (index < extra ? 1 : 0);
+  int64_t first = (int64_t)((__int128)units * index / parts);
+  int64_t last = (int64_t)((__int128)units * (index + 1) / parts);
   int64_t begin = first * unit < total ? first * unit : total;
   int64_t end = last * unit < total ? last * unit : total;
   return (uly__part){begin, end - begin};

@@ -1,37 +1,23 @@
-/* Communication over MPI (3.0 or later). An MPI failure ends the job through MPI's own error handler,
- * which names the rank; the status here covers communicators that were set to return instead. */
+/* Communication over MPI: its start and end, groups, collectives that wait, agreement. */
+#include "comm/comm_mpi.h"
+
 #include <limits.h>
-#include <mpi.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/split.h"
-#include "comm/comm.h"
-
-struct uly__comm {
-  MPI_Comm mpi;
-  int rank, size, node_size;
-  uly__traffic *traffic;
-  int *send_counts, *send_offsets, *recv_counts, *recv_offsets; /* [size] each */
-  void *gathered;     /* [size, ULY_MAX_SUM_F64] values of 8 bytes: small messages of all ranks */
-  int64_t unit_bytes; /* of unit */
-  MPI_Datatype unit;
-};
-
 static int mpi_started_here;
 
-#define MPI_TRY(call)                                                            \
-  do {                                                                           \
-    int mpi_code_ = (call);                                                      \
-    if (mpi_code_ != MPI_SUCCESS) return mpi_failed(mpi_code_, #call, __LINE__); \
-  } while (0)
-
-static uly_status mpi_failed(int code, const char *call, int line) {
+uly_status uly__mpi_failed(int code, const char *call, const char *file, int line) {
   char text[MPI_MAX_ERROR_STRING];
   int length = 0;
   MPI_Error_string(code, text, &length);
-  ULY_FAIL(ULY_ERR_COMM, "line %d: MPI: %s: %.*s", line, call, length, text);
+  (void)uly__fail(ULY_ERR_COMM, file, line, "line %d: MPI: %s: %.*s", line, call, length, text);
+  return ULY_ERR_COMM;
+}
+
+uly_status uly__busy(const uly__comm *comm) {
+  ULY_FAIL(ULY_ERR_INTERNAL, "a collective on the %s group while another is under way", comm->name);
 }
 
 uly_status uly_init(int *argc, char ***argv) {
@@ -76,12 +62,13 @@ int uly_world_rank(void) {
 }
 
 /* Takes over mpi. */
-static uly_status wrap(MPI_Comm mpi, uly__traffic *traffic, uly__comm **out) {
-  int size = 0;
+static uly_status wrap(MPI_Comm mpi, uly__traffic *traffic, const char *name, uly__comm **out) {
+  int size = 0, rank = 0;
   MPI_TRY(MPI_Comm_size(mpi, &size));
+  MPI_TRY(MPI_Comm_rank(mpi, &rank));
   uly__comm *comm = calloc(1, sizeof *comm);
   int *counts = calloc(4 * (size_t)size, sizeof *counts);
-  void *gathered = calloc((size_t)size * ULY_MAX_SUM_F64, sizeof(double));
+  void *gathered = calloc((size_t)size * ULY_MAX_SUM, sizeof(int64_t));
   if (!comm || !counts || !gathered) {
     free(comm);
     free(counts);
@@ -89,7 +76,9 @@ static uly_status wrap(MPI_Comm mpi, uly__traffic *traffic, uly__comm **out) {
     MPI_Comm_free(&mpi);
     ULY_FAIL(ULY_ERR_MEMORY, "no memory for a communicator of %d ranks", size);
   }
+  snprintf(comm->name, sizeof comm->name, "%s", name);
   comm->mpi = mpi;
+  comm->rank = rank;
   comm->size = size;
   comm->traffic = traffic;
   comm->gathered = gathered;
@@ -99,34 +88,79 @@ static uly_status wrap(MPI_Comm mpi, uly__traffic *traffic, uly__comm **out) {
   comm->recv_offsets = counts + 3 * (ptrdiff_t)size;
   comm->unit = MPI_DATATYPE_NULL;
   *out = comm;
-  MPI_TRY(MPI_Comm_rank(mpi, &comm->rank));
+  return ULY_OK;
+}
+
+static uly_status find_node_size(uly__comm *comm) {
   MPI_Comm node;
-  MPI_TRY(MPI_Comm_split_type(mpi, MPI_COMM_TYPE_SHARED, comm->rank, MPI_INFO_NULL, &node));
+  MPI_TRY(MPI_Comm_split_type(comm->mpi, MPI_COMM_TYPE_SHARED, comm->rank, MPI_INFO_NULL, &node));
   MPI_TRY(MPI_Comm_size(node, &comm->node_size));
   MPI_TRY(MPI_Comm_free(&node));
   return ULY_OK;
 }
 
-uly_status uly__comm_create(const void *mpi_comm, uly__traffic *traffic, uly__comm **out) {
+/* The rest of a group whose ranks are not those of another one; checked: with a check of its own. */
+static uly_status complete(uly__comm *comm, bool checked) {
+  ULY_TRY(find_node_size(comm));
+  return checked ? uly__check_create(comm) : ULY_OK;
+}
+
+static uly_status complete_as_asked(uly__comm *comm) {
+  bool checked = false;
+  ULY_TRY(uly__check_wanted(comm, &checked));
+  return complete(comm, checked);
+}
+
+static uly_status or_destroy(uly_status status, uly__comm **out) {
+  if (status == ULY_OK) return ULY_OK;
+  uly__comm_destroy(*out);
+  *out = NULL;
+  return status;
+}
+
+uly_status uly__comm_create(const void *mpi_comm, uly__traffic *traffic, const char *name,
+                            uly__comm **out) {
+  *out = NULL;
   if (!mpi_running())
     ULY_FAIL(ULY_ERR_COMM, "MPI is not running: call uly_init (or MPI_Init) before a mesh is made");
   MPI_Comm from = mpi_comm ? *(const MPI_Comm *)mpi_comm : MPI_COMM_WORLD, mpi;
   MPI_TRY(MPI_Comm_dup(from, &mpi));
-  return wrap(mpi, traffic, out);
+  ULY_TRY(wrap(mpi, traffic, name, out));
+  return or_destroy(complete_as_asked(*out), out);
 }
 
-uly_status uly__comm_split(uly__comm *comm, int color, uly__comm **out) {
+uly_status uly__comm_split(uly__comm *comm, int color, const char *name, uly__comm **out) {
+  *out = NULL;
+  BEGIN_COLLECTIVE(comm, "split (%s)", name);
   MPI_Comm mpi;
   MPI_TRY(MPI_Comm_split(comm->mpi, color, comm->rank, &mpi));
-  return wrap(mpi, comm->traffic, out);
+  ULY_TRY(wrap(mpi, comm->traffic, name, out));
+  return or_destroy(complete(*out, comm->check != NULL), out);
+}
+
+uly_status uly__comm_dup(uly__comm *comm, const char *name, uly__comm **out) {
+  *out = NULL;
+  BEGIN_COLLECTIVE(comm, "dup (%s)", name);
+  MPI_Comm mpi;
+  MPI_TRY(MPI_Comm_dup(comm->mpi, &mpi));
+  ULY_TRY(wrap(mpi, comm->traffic, name, out));
+  (*out)->node_size = comm->node_size;
+  uly__check_share(*out, comm);
+  return ULY_OK;
+}
+
+/* What is under way may be completed only where all ranks do the same. Where they do not, it is left to
+ * the end of the process. */
+static void end_group(uly__comm *comm) {
+  if (uly__check_end(comm)) (void)uly__finish_started(comm);
+  if (comm->unit != MPI_DATATYPE_NULL) MPI_Type_free(&comm->unit);
+  if (!comm->started.pending) MPI_Comm_free(&comm->mpi);
 }
 
 void uly__comm_destroy(uly__comm *comm) {
   if (!comm) return;
-  if (mpi_running()) {
-    if (comm->unit != MPI_DATATYPE_NULL) MPI_Type_free(&comm->unit);
-    MPI_Comm_free(&comm->mpi);
-  }
+  if (mpi_running()) end_group(comm);
+  uly__check_leave(comm);
   free(comm->send_counts); /* the one allocation behind all four */
   free(comm->gathered);
   free(comm);
@@ -136,8 +170,7 @@ int uly__comm_rank(const uly__comm *comm) { return comm->rank; }
 int uly__comm_size(const uly__comm *comm) { return comm->size; }
 int uly__comm_node_size(const uly__comm *comm) { return comm->node_size; }
 
-/* The type of one unit; kept, since a plan uses the same one at every call. */
-static uly_status use_unit(uly__comm *comm, int64_t unit_bytes) {
+uly_status uly__use_unit(uly__comm *comm, int64_t unit_bytes) {
   if (comm->unit_bytes == unit_bytes) return ULY_OK;
   if (unit_bytes > INT_MAX)
     ULY_FAIL(ULY_ERR_CONFIG, "an exchange unit of %lld bytes is too large", (long long)unit_bytes);
@@ -163,7 +196,9 @@ static uly_status to_ints(const uly__comm *comm, const int64_t *from, int *to) {
 uly_status uly__all_to_all(uly__comm *comm, uly_traffic kind, int64_t unit_bytes, const void *send,
                            const int64_t *send_counts, const int64_t *send_offsets, void *recv,
                            const int64_t *recv_counts, const int64_t *recv_offsets) {
-  ULY_TRY(use_unit(comm, unit_bytes));
+  BEGIN_COLLECTIVE(comm, "all_to_all (%s, units of %lld bytes)", uly_traffic_name(kind),
+                   (long long)unit_bytes);
+  ULY_TRY(uly__use_unit(comm, unit_bytes));
   ULY_TRY(to_ints(comm, send_counts, comm->send_counts));
   ULY_TRY(to_ints(comm, send_offsets, comm->send_offsets));
   ULY_TRY(to_ints(comm, recv_counts, comm->recv_counts));
@@ -175,69 +210,39 @@ uly_status uly__all_to_all(uly__comm *comm, uly_traffic kind, int64_t unit_bytes
   return ULY_OK;
 }
 
-uly_status uly__all_gather(uly__comm *comm, uly_traffic kind, const void *send, int64_t bytes,
-                           void *recv) {
+static uly_status gather(uly__comm *comm, uly_traffic kind, const void *send, int64_t bytes,
+                         void *recv) {
   if (bytes > INT_MAX) ULY_FAIL(ULY_ERR_INTERNAL, "gathering %lld bytes", (long long)bytes);
   MPI_TRY(MPI_Allgather(send, (int)bytes, MPI_BYTE, recv, (int)bytes, MPI_BYTE, comm->mpi));
   comm->traffic->bytes[kind] += uly__traffic_all_gather(comm->size, bytes);
   return ULY_OK;
 }
 
-/* Sums one chunk: shares to their owners, added in rank order, shares to everybody. */
-static uly_status sum_chunk(uly__comm *comm, float *data, int64_t count, float *workspace) {
-  uly__part own = uly__split(count, 1, comm->size, comm->rank);
-  for (int p = 0; p < comm->size; p++) {
-    uly__part share = uly__split(count, 1, comm->size, p);
-    comm->send_counts[p] = (int)share.count;
-    comm->send_offsets[p] = (int)share.begin;
-    comm->recv_counts[p] = (int)own.count;
-    comm->recv_offsets[p] = (int)(p * own.count);
-  }
-  MPI_TRY(MPI_Alltoallv(data, comm->send_counts, comm->send_offsets, MPI_FLOAT, workspace,
-                        comm->recv_counts, comm->recv_offsets, MPI_FLOAT, comm->mpi));
-  float *sum = data + own.begin;
-  memcpy(sum, workspace, (size_t)own.count * sizeof *sum);
-  for (int p = 1; p < comm->size; p++) {
-    const float *other = workspace + p * own.count;
-    for (int64_t i = 0; i < own.count; i++) sum[i] += other[i];
-  }
-  MPI_TRY(MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, data, comm->send_counts,
-                         comm->send_offsets, MPI_FLOAT, comm->mpi));
-  return ULY_OK;
+uly_status uly__all_gather(uly__comm *comm, uly_traffic kind, const void *send, int64_t bytes,
+                           void *recv) {
+  BEGIN_COLLECTIVE(comm, "all_gather (%s, %lld bytes)", uly_traffic_name(kind), (long long)bytes);
+  return gather(comm, kind, send, bytes, recv);
 }
 
-uly_status uly__sum_f32(uly__comm *comm, uly_traffic kind, float *data, int64_t count,
-                        float *workspace, int64_t workspace_count) {
-  if (comm->size == 1) return ULY_OK;
-  int64_t chunk = workspace_count / comm->size * comm->size;
-  if (chunk <= 0 || chunk > INT_MAX)
-    ULY_FAIL(ULY_ERR_INTERNAL, "a workspace of %lld elements for a sum over %d ranks",
-             (long long)workspace_count, comm->size);
-  for (int64_t begin = 0; begin < count; begin += chunk) {
-    int64_t length = count - begin < chunk ? count - begin : chunk;
-    ULY_TRY(sum_chunk(comm, data + begin, length, workspace));
-  }
-  comm->traffic->bytes[kind] +=
-      uly__traffic_sum_f32(comm->size, comm->rank, count, workspace_count);
-  return ULY_OK;
-}
-
-uly_status uly__sum_f64(uly__comm *comm, uly_traffic kind, double *values, int count) {
-  if (count > ULY_MAX_SUM_F64) ULY_FAIL(ULY_ERR_INTERNAL, "a sum of %d values", count);
-  double *all = comm->gathered;
-  ULY_TRY(uly__all_gather(comm, kind, values, count * (int64_t)sizeof *values, all));
+uly_status uly__sum_i64(uly__comm *comm, uly_traffic kind, int64_t *values, int count) {
+  BEGIN_COLLECTIVE(comm, "sum_i64 (%s, %d values)", uly_traffic_name(kind), count);
+  if (count < 0 || count > ULY_MAX_SUM) ULY_FAIL(ULY_ERR_INTERNAL, "a sum of %d values", count);
+  const uint64_t *all = comm->gathered;
+  ULY_TRY(gather(comm, kind, values, count * (int64_t)sizeof *values, comm->gathered));
   for (int i = 0; i < count; i++) {
-    values[i] = 0;
-    for (int p = 0; p < comm->size; p++) values[i] += all[(size_t)p * (size_t)count + (size_t)i];
+    uint64_t sum = 0; /* unsigned: wraps */
+    for (int p = 0; p < comm->size; p++) sum += all[(size_t)p * (size_t)count + (size_t)i];
+    values[i] = (int64_t)sum;
   }
   return ULY_OK;
 }
 
 uly_status uly__agree(uly__comm *comm, uly_status status) {
+  BEGIN_COLLECTIVE(comm, "agree");
   if (comm->size == 1) return status;
   double mine = (double)status; /* a small integer: exact */
   double *all = comm->gathered;
-  ULY_TRY(uly__all_gather(comm, ULY_TRAFFIC_CONTROL, &mine, sizeof mine, all));
+  ULY_TRY(gather(comm, ULY_TRAFFIC_CONTROL, &mine, sizeof mine, all));
   int failed = -1, num_failed = 0;
   for (int p = comm->size - 1; p >= 0; p--)
     if (all[p] != 0) failed = p, num_failed++;
@@ -255,8 +260,9 @@ uly_status uly__agree(uly__comm *comm, uly_status status) {
 }
 
 uly_status uly__same(uly__comm *comm, uint64_t value, const char *what) {
+  BEGIN_COLLECTIVE(comm, "same (%s)", what);
   uint64_t *all = comm->gathered;
-  ULY_TRY(uly__all_gather(comm, ULY_TRAFFIC_CONTROL, &value, sizeof value, all));
+  ULY_TRY(gather(comm, ULY_TRAFFIC_CONTROL, &value, sizeof value, all));
   for (int p = 1; p < comm->size; p++)
     if (all[p] != all[0])
       ULY_FAIL(ULY_ERR_CONFIG, "rank %d has another %s than rank 0: all ranks must have the same",

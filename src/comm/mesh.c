@@ -26,13 +26,15 @@ static void place(uly_mesh *mesh, int rank) {
 }
 
 static uly_status connect(uly_mesh *mesh, const void *mpi_comm, uly_mesh_desc desc) {
-  ULY_TRY(uly__comm_create(mpi_comm, &mesh->traffic, &mesh->world));
+  ULY_TRY(uly__comm_create(mpi_comm, &mesh->traffic, "world", &mesh->world));
   /* Ranks may have been started with different meshes: none goes on into the split alone. */
   ULY_TRY(uly__agree(mesh->world, resolve(desc, uly__comm_size(mesh->world), mesh)));
   int shape[2] = {mesh->dp, mesh->sp};
   ULY_TRY(uly_mesh_same(mesh, shape, sizeof shape, "mesh"));
   place(mesh, uly__comm_rank(mesh->world));
-  return uly__comm_split(mesh->world, mesh->dp_index, &mesh->sequence);
+  ULY_TRY(uly__comm_split(mesh->world, mesh->dp_index, "sequence", &mesh->sequence));
+  ULY_TRY(uly__comm_dup(mesh->world, "gather", &mesh->gather));
+  return uly__comm_dup(mesh->world, "reduce", &mesh->reduce);
 }
 
 uly_status uly_mesh_create(const void *mpi_comm, uly_mesh_desc desc, uly_mesh **out) {
@@ -63,6 +65,8 @@ uly_status uly_mesh_create_offline(uly_mesh_desc desc, int rank, uly_mesh **out)
 
 void uly_mesh_destroy(uly_mesh *mesh) {
   if (!mesh) return;
+  uly__comm_destroy(mesh->reduce);
+  uly__comm_destroy(mesh->gather);
   uly__comm_destroy(mesh->sequence);
   uly__comm_destroy(mesh->world);
   free(mesh);

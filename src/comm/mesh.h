@@ -8,9 +8,11 @@ struct uly_mesh {
   int dp, sp; /* extents of the axes */
   int rank;   /* dp_index * sp + sp_index */
   int dp_index, sp_index;
-  uly__comm *world;     /* all ranks of the mesh; NULL in an offline mesh */
-  uly__comm *sequence;  /* the sp ranks that share my sequence; NULL in an offline mesh */
-  uly__traffic traffic; /* what this rank has sent, over both groups */
+  /* Groups; NULL in an offline mesh. */
+  uly__comm *world;           /* all ranks of the mesh */
+  uly__comm *sequence;        /* the sp ranks that share my sequence */
+  uly__comm *gather, *reduce; /* all ranks: for weights and gradients that travel beside the rest */
+  uly__traffic traffic;       /* what this rank has sent, over both groups */
 };
 
 #endif

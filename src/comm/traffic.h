@@ -11,9 +11,10 @@ typedef struct uly__traffic {
 
 /* Of uly__all_to_all: all blocks but the own one. counts in units of unit_bytes. */
 int64_t uly__traffic_all_to_all(int size, int rank, const int64_t *counts, int64_t unit_bytes);
-/* Of uly__all_gather, uly__sum_f64 (8 bytes a value) and uly__agree (8 bytes). */
+/* Of uly__all_gather, uly__all_gather_start (part_bytes), uly__sum_i64 (8 bytes a value), uly__agree and
+ * uly__same (8 bytes). */
 int64_t uly__traffic_all_gather(int size, int64_t bytes);
-/* Of uly__sum_f32. */
-int64_t uly__traffic_sum_f32(int size, int rank, int64_t count, int64_t workspace_count);
+/* Of uly__reduce_scatter_start. */
+int64_t uly__traffic_reduce_scatter(int size, uly_dtype dtype, int64_t part);
 
 #endif

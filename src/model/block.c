@@ -3,21 +3,11 @@
  *   n = norm1(x);  q, k, v = n Wq^T, n Wk^T, n Wv^T, rotated;  x_mid = x + attention(q, k, v) Wo^T
  *   m = norm2(x_mid);  y = x_mid + act(m Wgate^T, m Wup^T) Wdown^T
  *
- * The zero-copy exchange: the projection for the heads of rank p writes into send block p, and the
- * output projection sums over the received blocks, O_p Wo[:, heads of p]^T. Everything between the
+ * The zero-copy exchange: the projection for head group g writes into the send block of the rank that owns
+ * g, and the output projection sums over the received blocks, O_g Wo[:, heads of g]^T. These products have the same
+ * shapes whatever rank owns a group. Everything between the
  * exchanges runs over token tiles, so nothing of size T x f exists unless it is kept. */
 #include "model/linear.h"
-
-/* Parts of a block of parameters in the flat range. */
-static int64_t place(const uly__model *model, int layer, int64_t offset) {
-  return offset < 0 ? -1 : model->params.blocks + layer * model->params.block_count + offset;
-}
-
-/* Rows of a tile that begins at token t. */
-static int64_t tile_rows(const uly__model *model, int64_t t) {
-  int64_t left = model->num_tokens - t;
-  return left < model->tile ? left : model->tile;
-}
 
 /* Address of row t of a [T, width] buffer. */
 static void *row(const uly__model *model, const void *x, int64_t t, int64_t width) {
@@ -26,38 +16,38 @@ static void *row(const uly__model *model, const void *x, int64_t t, int64_t widt
 
 /* --- norms */
 
-static void norm(uly__model *model, int64_t rows, const void *x, int64_t weight, int64_t bias,
-                 void *y) {
+static void norm(uly__model *model, int64_t rows, const void *x, int unit, int64_t weight,
+                 int64_t bias, void *y) {
   const uly__model_config *c = &model->config;
   model->ops->norm_forward(c->norm, rows, c->hidden, c->norm_eps, model->dtype, x,
-                           uly__weight(model, weight), uly__weight(model, bias), y);
+                           uly__weight(model, unit, weight), uly__weight(model, unit, bias), y);
 }
 
 /* d_x += the gradient through the norm of the tile's sum. */
-static void norm_backward(uly__model *model, int64_t rows, const void *x, int64_t weight,
+static void norm_backward(uly__model *model, int64_t rows, const void *x, int unit, int64_t weight,
                           int64_t bias, void *d_x) {
   const uly__model_config *c = &model->config;
   model->ops->norm_backward(c->norm, rows, c->hidden, c->norm_eps, model->dtype, x,
-                            uly__weight(model, weight), model->work.sum, d_x,
-                            uly__grad(model, weight), uly__grad(model, bias));
+                            uly__weight(model, unit, weight), model->work.sum, d_x,
+                            uly__grad(model, unit, weight), uly__grad(model, unit, bias));
 }
 
 /* --- Q, K and V */
 
-/* Projection of some heads into block p. */
+/* Projection of the heads of one group. */
 typedef struct projection {
   uly__linear linear;
-  int64_t bias; /* offset in the flat range, or -1 */
+  int64_t bias; /* offset in the unit, or -1 */
   int64_t at;   /* first element in row 0 of qkv_tokens */
   int heads;
   bool rotated;
 } projection;
 
-/* The projections into block p: Q, K and V. Key/value heads that the block before holds too are left
- * to that one. */
-static void projections(const uly__model *model, int layer, int p, projection out[3]) {
+/* The projections into the block of group g: Q, K and V. Key/value heads that the block before holds too
+ * are left to that one. */
+static void projections(const uly__model *model, int unit, int g, projection out[3]) {
   const uly__block_layout *b = &model->params.block;
-  uly_attention_block block = uly_attention_get_block(model->attention, p);
+  uly_attention_block block = uly_attention_get_block(model->attention, g);
   int64_t h = model->config.hidden, d = model->config.head_dim;
   int kv_heads = block.kv_count - block.kv_shared, kv_first = block.kv_begin + block.kv_shared;
   int heads[3] = {block.q_count, kv_heads, kv_heads};
@@ -66,13 +56,13 @@ static void projections(const uly__model *model, int layer, int p, projection ou
                    block.q_count + block.kv_count + block.kv_shared};
   int64_t weights[3] = {b->wq, b->wk, b->wv}, biases[3] = {b->bq, b->bk, b->bv};
   for (int i = 0; i < 3; i++) {
-    int64_t bias = place(model, layer, biases[i]);
     out[i] = (projection){
         .linear = {.in = h,
                    .out = heads[i] * d,
+                   .unit = unit,
                    .ldw = h,
-                   .weight = place(model, layer, weights[i]) + first[i] * d * h},
-        .bias = bias < 0 ? -1 : bias + first[i] * d,
+                   .weight = weights[i] + first[i] * d * h},
+        .bias = biases[i] < 0 ? -1 : biases[i] + first[i] * d,
         .at = block.qkv_offset + column[i] * d,
         .heads = heads[i],
         .rotated = i < 2 && model->config.rope,
@@ -83,27 +73,29 @@ static void projections(const uly__model *model, int layer, int p, projection ou
 static void project_qkv(uly__model *model, int layer) {
   const uly__block_layout *b = &model->params.block;
   const uly__ops *ops = model->ops;
-  int d = model->config.head_dim;
+  int d = model->config.head_dim, unit = uly__unit_of_block(layer);
   int64_t h = model->config.hidden;
-  for (int64_t t = 0; t < model->num_tokens; t += model->tile) {
-    int64_t rows = tile_rows(model, t);
-    norm(model, rows, row(model, model->stash.layers[layer].x, t, h), place(model, layer, b->norm1),
-         place(model, layer, b->norm1_bias), model->work.n);
-    for (int p = 0; p < model->attention->ulysses.size; p++) {
-      int64_t stride = uly_attention_get_block(model->attention, p).qkv_stride;
+  for (int64_t i = 0; i < model->tiles.num; i++) {
+    int64_t t = model->tiles.list[i].begin, rows = model->tiles.list[i].rows;
+    norm(model, rows, row(model, model->stash.layers[layer].x, t, h), unit, b->norm1, b->norm1_bias,
+         model->work.n);
+    for (int g = 0; g < uly_attention_num_blocks(model->attention); g++) {
+      int64_t stride = uly_attention_get_block(model->attention, g).qkv_stride;
       projection parts[3];
-      projections(model, layer, p, parts);
-      for (int i = 0; i < 3; i++) {
-        if (parts[i].heads == 0) continue;
-        void *y = uly__at(model->work.qkv_tokens, model->dtype, parts[i].at + t * stride);
-        uly__linear_forward(model, parts[i].linear, rows, model->work.n, h, y, stride);
-        if (parts[i].bias >= 0)
-          ops->add_bias(rows, parts[i].linear.out, stride, model->dtype, y,
-                        uly__weight(model, parts[i].bias));
-        if (parts[i].rotated)
-          ops->rope(rows, parts[i].heads, d, stride, model->dtype, model->rope + t * d, 1.0f, y);
+      projections(model, unit, g, parts);
+      for (int part = 0; part < 3; part++) {
+        const projection *to = &parts[part];
+        if (to->heads == 0) continue;
+        void *y = uly__at(model->work.qkv_tokens, model->dtype, to->at + t * stride);
+        uly__linear_forward(model, to->linear, rows, model->work.n, h, y, stride);
+        if (to->bias >= 0)
+          ops->add_bias(rows, to->linear.out, stride, model->dtype, y,
+                        uly__weight(model, unit, to->bias));
+        if (to->rotated)
+          ops->rope(rows, to->heads, d, stride, model->dtype, model->rope + t * d, 1.0f, y);
       }
     }
+    uly__model_note(model, uly__zero_poll(model->zero));
   }
 }
 
@@ -111,32 +103,35 @@ static void project_qkv(uly__model *model, int layer) {
 static void project_qkv_backward(uly__model *model, int layer) {
   const uly__block_layout *b = &model->params.block;
   const uly__ops *ops = model->ops;
-  int d = model->config.head_dim;
+  int d = model->config.head_dim, unit = uly__unit_of_block(layer);
   int64_t h = model->config.hidden;
-  for (int64_t t = 0; t < model->num_tokens; t += model->tile) {
-    int64_t rows = tile_rows(model, t);
+  for (int64_t i = 0; i < model->tiles.num; i++) {
+    uly__tile_range tile = model->tiles.list[i];
+    int64_t t = tile.begin, rows = tile.rows;
     const void *x = row(model, model->stash.layers[layer].x, t, h);
-    int64_t weight = place(model, layer, b->norm1), bias = place(model, layer, b->norm1_bias);
-    norm(model, rows, x, weight, bias, model->work.n);
+    norm(model, rows, x, unit, b->norm1, b->norm1_bias, model->work.n);
     bool first = true;
-    for (int p = 0; p < model->attention->ulysses.size; p++) {
-      int64_t stride = uly_attention_get_block(model->attention, p).qkv_stride;
+    for (int g = 0; g < uly_attention_num_blocks(model->attention); g++) {
+      int64_t stride = uly_attention_get_block(model->attention, g).qkv_stride;
       projection parts[3];
-      projections(model, layer, p, parts);
-      for (int i = 0; i < 3; i++) {
-        if (parts[i].heads == 0) continue;
-        void *d_y = uly__at(model->work.qkv_tokens, model->dtype, parts[i].at + t * stride);
-        if (parts[i].rotated)
-          ops->rope(rows, parts[i].heads, d, stride, model->dtype, model->rope + t * d, -1.0f, d_y);
-        if (parts[i].bias >= 0)
-          ops->bias_backward(rows, parts[i].linear.out, stride, model->dtype, d_y,
-                             uly__grad(model, parts[i].bias));
-        uly__linear_backward_weight(model, parts[i].linear, rows, d_y, stride, model->work.n, h);
-        uly__linear_backward_sum(model, parts[i].linear, rows, d_y, stride, model->work.sum, first);
+      projections(model, unit, g, parts);
+      for (int part = 0; part < 3; part++) {
+        const projection *from = &parts[part];
+        if (from->heads == 0) continue;
+        void *d_y = uly__at(model->work.qkv_tokens, model->dtype, from->at + t * stride);
+        if (from->rotated)
+          ops->rope(rows, from->heads, d, stride, model->dtype, model->rope + t * d, -1.0f, d_y);
+        if (from->bias >= 0)
+          ops->bias_backward(rows, from->linear.out, stride, model->dtype, d_y,
+                             uly__grad(model, unit, from->bias));
+        uly__linear_backward_weight(model, from->linear, rows, d_y, stride, model->work.n, h);
+        uly__linear_backward_sum(model, from->linear, rows, d_y, stride, model->work.sum, first);
         first = false;
       }
     }
-    norm_backward(model, rows, x, weight, bias, row(model, model->d_x, t, h));
+    norm_backward(model, rows, x, unit, b->norm1, b->norm1_bias, row(model, model->d_x, t, h));
+    uly__model_note(model, uly__zero_poll(model->zero));
+    if (tile.ends_segment >= 0) uly__zero_fold(model->zero, unit, tile.ends_segment, 0, b->wo);
   }
 }
 
@@ -155,40 +150,43 @@ static void attend(uly__model *model, int layer, uly_traffic kind) {
                   uly_attention_o_to_tokens(attention, kind, record->o_heads, record->o_tokens));
 }
 
-/* Wo's columns for the heads of rank p. */
-static uly__linear output_projection(const uly__model *model, int layer, int p) {
-  uly_attention_block block = uly_attention_get_block(model->attention, p);
+/* Wo's columns for the heads of group g. */
+static uly__linear output_projection(const uly__model *model, int unit, int g) {
+  uly_attention_block block = uly_attention_get_block(model->attention, g);
   int64_t d = model->config.head_dim;
   return (uly__linear){.in = block.q_count * d,
                        .out = model->config.hidden,
+                       .unit = unit,
                        .ldw = model->config.num_q_heads * d,
-                       .weight = place(model, layer, model->params.block.wo) + block.q_begin * d};
+                       .weight = model->params.block.wo + block.q_begin * d};
 }
 
-/* x_mid = x + sum over p of O_p Wo[:, p]^T, for the tile at token t. */
+/* x_mid = x + sum over g of O_g Wo[:, g]^T, for the tile at token t. */
 static void add_attention(uly__model *model, int layer, int64_t t, int64_t rows, void *mid) {
   const uly__stash_layer *kept = &model->stash.layers[layer];
   int64_t h = model->config.hidden;
-  for (int p = 0; p < model->attention->ulysses.size; p++) {
-    uly_attention_block block = uly_attention_get_block(model->attention, p);
+  int unit = uly__unit_of_block(layer);
+  for (int g = 0; g < uly_attention_num_blocks(model->attention); g++) {
+    uly_attention_block block = uly_attention_get_block(model->attention, g);
     const void *o =
         uly__at(kept->attention.o_tokens, model->dtype, block.o_offset + t * block.o_stride);
-    uly__linear_forward_sum(model, output_projection(model, layer, p), rows, o, block.o_stride,
-                            model->work.sum, p == 0);
+    uly__linear_forward_sum(model, output_projection(model, unit, g), rows, o, block.o_stride,
+                            model->work.sum, g == 0);
   }
-  int64_t bias = place(model, layer, model->params.block.bo);
   model->ops->residual(rows, h, model->dtype, row(model, kept->x, t, h), model->work.sum,
-                       uly__weight(model, bias), mid);
+                       uly__weight(model, unit, model->params.block.bo), mid);
 }
 
 /* From d_mid [rows, h] to the gradient of O, in the send blocks, and of Wo. */
 static void add_attention_backward(uly__model *model, int layer, int64_t t, int64_t rows,
                                    const void *d_mid) {
-  int64_t h = model->config.hidden, bias = place(model, layer, model->params.block.bo);
-  if (bias >= 0) model->ops->bias_backward(rows, h, h, model->dtype, d_mid, uly__grad(model, bias));
-  for (int p = 0; p < model->attention->ulysses.size; p++) {
-    uly_attention_block block = uly_attention_get_block(model->attention, p);
-    uly__linear linear = output_projection(model, layer, p);
+  int64_t h = model->config.hidden, bias = model->params.block.bo;
+  int unit = uly__unit_of_block(layer);
+  if (bias >= 0)
+    model->ops->bias_backward(rows, h, h, model->dtype, d_mid, uly__grad(model, unit, bias));
+  for (int g = 0; g < uly_attention_num_blocks(model->attention); g++) {
+    uly_attention_block block = uly_attention_get_block(model->attention, g);
+    uly__linear linear = output_projection(model, unit, g);
     int64_t at = block.o_offset + t * block.o_stride;
     const void *o = uly__at(model->stash.layers[layer].attention.o_tokens, model->dtype, at);
     uly__linear_backward_weight(model, linear, rows, d_mid, h, o, block.o_stride);
@@ -231,25 +229,24 @@ static void linear_with_bias(uly__model *model, uly__linear linear, int64_t bias
                              const void *x, void *y) {
   uly__linear_forward(model, linear, rows, x, linear.in, y, linear.out);
   if (bias >= 0)
-    model->ops->add_bias(rows, linear.out, linear.out, model->dtype, y, uly__weight(model, bias));
+    model->ops->add_bias(rows, linear.out, linear.out, model->dtype, y,
+                         uly__weight(model, linear.unit, bias));
 }
 
-static uly__linear mlp_linear(const uly__model *model, int layer, int64_t weight, bool down) {
+static uly__linear mlp_linear(const uly__model *model, int unit, int64_t weight, bool down) {
   int64_t h = model->config.hidden, f = model->config.ffn;
-  return (uly__linear){.in = down ? f : h,
-                       .out = down ? h : f,
-                       .ldw = down ? f : h,
-                       .weight = place(model, layer, weight)};
+  return (uly__linear){
+      .in = down ? f : h, .out = down ? h : f, .unit = unit, .ldw = down ? f : h, .weight = weight};
 }
 
 /* gate and up from the normalized rows in work.n. */
-static void mlp_in(uly__model *model, int layer, int64_t rows, mlp_tile tile) {
+static void mlp_in(uly__model *model, int unit, int64_t rows, mlp_tile tile) {
   const uly__block_layout *b = &model->params.block;
   if (model->config.gated)
-    linear_with_bias(model, mlp_linear(model, layer, b->w_gate, false),
-                     place(model, layer, b->b_gate), rows, model->work.n, tile.gate);
-  linear_with_bias(model, mlp_linear(model, layer, b->w_up, false), place(model, layer, b->b_up),
-                   rows, model->work.n, tile.up);
+    linear_with_bias(model, mlp_linear(model, unit, b->w_gate, false), b->b_gate, rows,
+                     model->work.n, tile.gate);
+  linear_with_bias(model, mlp_linear(model, unit, b->w_up, false), b->b_up, rows, model->work.n,
+                   tile.up);
 }
 
 static void mlp_activate(uly__model *model, int64_t rows, mlp_tile tile) {
@@ -261,19 +258,17 @@ static void mlp_activate(uly__model *model, int64_t rows, mlp_tile tile) {
 }
 
 /* d_y is d_x's tile: on return it has the gradient of mid added. */
-static void mlp_backward(uly__model *model, int layer, int64_t rows, mlp_tile tile, const void *mid,
+static void mlp_backward(uly__model *model, int unit, int64_t rows, mlp_tile tile, const void *mid,
                          void *d_y) {
   const uly__block_layout *b = &model->params.block;
   const uly__ops *ops = model->ops;
   uly__workspace *work = &model->work;
   int64_t h = model->config.hidden, f = model->config.ffn, n = rows * f;
   uly_dtype dtype = model->dtype;
-  int64_t b_down = place(model, layer, b->b_down), b_up = place(model, layer, b->b_up);
-  int64_t b_gate = place(model, layer, b->b_gate);
-  uly__linear down = mlp_linear(model, layer, b->w_down, true);
-  uly__linear up = mlp_linear(model, layer, b->w_up, false);
+  uly__linear down = mlp_linear(model, unit, b->w_down, true);
+  uly__linear up = mlp_linear(model, unit, b->w_up, false);
 
-  if (b_down >= 0) ops->bias_backward(rows, h, h, dtype, d_y, uly__grad(model, b_down));
+  if (b->b_down >= 0) ops->bias_backward(rows, h, h, dtype, d_y, uly__grad(model, unit, b->b_down));
   uly__linear_backward_weight(model, down, rows, d_y, h, work->act, f);
   void *d_act = model->config.gated ? work->d_gate : work->d_up;
   uly__linear_backward(model, down, rows, d_y, h, d_act, f);
@@ -282,17 +277,18 @@ static void mlp_backward(uly__model *model, int layer, int64_t rows, mlp_tile ti
   else
     ops->gelu_backward(n, dtype, tile.up, d_act, work->d_up);
 
-  if (b_up >= 0) ops->bias_backward(rows, f, f, dtype, work->d_up, uly__grad(model, b_up));
+  if (b->b_up >= 0)
+    ops->bias_backward(rows, f, f, dtype, work->d_up, uly__grad(model, unit, b->b_up));
   uly__linear_backward_weight(model, up, rows, work->d_up, f, work->n, h);
   uly__linear_backward_sum(model, up, rows, work->d_up, f, work->sum, true);
   if (model->config.gated) {
-    uly__linear gate = mlp_linear(model, layer, b->w_gate, false);
-    if (b_gate >= 0) ops->bias_backward(rows, f, f, dtype, work->d_gate, uly__grad(model, b_gate));
+    uly__linear gate = mlp_linear(model, unit, b->w_gate, false);
+    if (b->b_gate >= 0)
+      ops->bias_backward(rows, f, f, dtype, work->d_gate, uly__grad(model, unit, b->b_gate));
     uly__linear_backward_weight(model, gate, rows, work->d_gate, f, work->n, h);
     uly__linear_backward_sum(model, gate, rows, work->d_gate, f, work->sum, false);
   }
-  norm_backward(model, rows, mid, place(model, layer, b->norm2), place(model, layer, b->norm2_bias),
-                d_y);
+  norm_backward(model, rows, mid, unit, b->norm2, b->norm2_bias, d_y);
 }
 
 /* --- the block */
@@ -306,38 +302,44 @@ static void *mid_place(const uly__model *model, int layer, int64_t t) {
 void uly__block_forward(uly__model *model, int layer, void *y) {
   const uly__block_layout *b = &model->params.block;
   int64_t h = model->config.hidden;
+  int unit = uly__unit_of_block(layer);
   attend(model, layer, ULY_TRAFFIC_ATTENTION_FORWARD);
-  for (int64_t t = 0; t < model->num_tokens; t += model->tile) {
-    int64_t rows = tile_rows(model, t);
+  for (int64_t i = 0; i < model->tiles.num; i++) {
+    int64_t t = model->tiles.list[i].begin, rows = model->tiles.list[i].rows;
     void *mid = mid_place(model, layer, t);
     mlp_tile tile = mlp_place(model, layer, t);
     add_attention(model, layer, t, rows, mid);
-    norm(model, rows, mid, place(model, layer, b->norm2), place(model, layer, b->norm2_bias),
-         model->work.n);
-    mlp_in(model, layer, rows, tile);
+    norm(model, rows, mid, unit, b->norm2, b->norm2_bias, model->work.n);
+    mlp_in(model, unit, rows, tile);
     mlp_activate(model, rows, tile);
-    uly__linear_forward_sum(model, mlp_linear(model, layer, b->w_down, true), rows, model->work.act,
+    uly__linear_forward_sum(model, mlp_linear(model, unit, b->w_down, true), rows, model->work.act,
                             model->config.ffn, model->work.sum, true);
     model->ops->residual(rows, h, model->dtype, mid, model->work.sum,
-                         uly__weight(model, place(model, layer, b->b_down)), row(model, y, t, h));
+                         uly__weight(model, unit, b->b_down), row(model, y, t, h));
+    uly__model_note(model, uly__zero_poll(model->zero));
   }
 }
 
 void uly__block_backward(uly__model *model, int layer) {
   const uly__block_layout *b = &model->params.block;
   int64_t h = model->config.hidden;
+  int unit = uly__unit_of_block(layer);
   if (!model->stash.keeps_attention) attend(model, layer, ULY_TRAFFIC_ATTENTION_RECOMPUTE);
-  for (int64_t t = 0; t < model->num_tokens; t += model->tile) {
-    int64_t rows = tile_rows(model, t);
+  for (int64_t i = 0; i < model->tiles.num; i++) {
+    uly__tile_range range = model->tiles.list[i];
+    int64_t t = range.begin, rows = range.rows;
     void *mid = mid_place(model, layer, t), *d_y = row(model, model->d_x, t, h);
     mlp_tile tile = mlp_place(model, layer, t);
     if (!model->stash.keeps_mlp) add_attention(model, layer, t, rows, mid);
-    norm(model, rows, mid, place(model, layer, b->norm2), place(model, layer, b->norm2_bias),
-         model->work.n);
-    if (!model->stash.keeps_mlp) mlp_in(model, layer, rows, tile);
+    norm(model, rows, mid, unit, b->norm2, b->norm2_bias, model->work.n);
+    if (!model->stash.keeps_mlp) mlp_in(model, unit, rows, tile);
     mlp_activate(model, rows, tile);
-    mlp_backward(model, layer, rows, tile, mid, d_y);
+    mlp_backward(model, unit, rows, tile, mid, d_y);
     add_attention_backward(model, layer, t, rows, d_y);
+    uly__model_note(model, uly__zero_poll(model->zero));
+    if (range.ends_segment >= 0)
+      uly__zero_fold(model->zero, unit, range.ends_segment, b->wo,
+                     model->params.units[unit].count - b->wo);
   }
   attend_backward(model, layer);
   project_qkv_backward(model, layer);

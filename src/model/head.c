@@ -2,32 +2,37 @@
  * and their gradient is taken in the same pass (arXiv 2506.13996 calls it tiled loss). */
 #include "model/linear.h"
 
-double uly__head(uly__model *model, const int32_t *labels, float scale) {
+void uly__head(uly__model *model, const int32_t *labels, float scale, uly__exact_sum *loss) {
   const uly__model_config *c = &model->config;
+  const uly__params *params = &model->params;
   const uly__ops *ops = model->ops;
   uly__workspace *work = &model->work;
   uly_dtype dtype = model->dtype;
   int64_t h = c->hidden;
-  const void *gamma = uly__weight(model, model->params.norm);
-  const void *beta = uly__weight(model, model->params.norm_bias);
-  uly__linear head = {.in = h, .out = c->vocab, .weight = model->params.head, .ldw = h};
-  double loss = 0;
-  for (int64_t t = 0; t < model->num_tokens; t += model->head_tile) {
-    int64_t left = model->num_tokens - t, rows = left < model->head_tile ? left : model->head_tile;
-    const void *x = uly__at(model->stash.x_final, dtype, t * h);
-    void *d_x = uly__at(model->d_x, dtype, t * h);
-    ops->norm_forward(c->norm, rows, h, c->norm_eps, dtype, x, gamma, beta, work->n);
-    uly__linear_forward_sum(model, head, rows, work->n, h, work->logits, true);
-    ops->cross_entropy(rows, c->vocab, work->logits, labels + t, scale, work->row_loss, dtype,
-                       scale != 0.0f ? work->d_logits : NULL);
-    for (int64_t r = 0; r < rows; r++) loss += work->row_loss[r];
+  int last = uly__last_unit(params), unit = params->head_unit;
+  const void *gamma = uly__weight(model, last, params->norm);
+  const void *beta = uly__weight(model, last, params->norm_bias);
+  uly__linear head = {.in = h, .out = c->vocab, .unit = unit, .weight = params->head, .ldw = h};
+  for (int64_t i = 0; i < model->head_tiles.num; i++) {
+    uly__tile_range tile = model->head_tiles.list[i];
+    const void *x = uly__at(model->stash.x_final, dtype, tile.begin * h);
+    void *d_x = uly__at(model->d_x, dtype, tile.begin * h);
+    ops->norm_forward(c->norm, tile.rows, h, c->norm_eps, dtype, x, gamma, beta, work->n);
+    uly__linear_forward_sum(model, head, tile.rows, work->n, h, work->logits, true);
+    ops->cross_entropy(tile.rows, c->vocab, work->logits, labels + tile.begin, scale,
+                       work->row_loss, dtype, scale != 0.0f ? work->d_logits : NULL);
+    for (int64_t r = 0; r < tile.rows; r++) uly__exact_add(loss, work->row_loss[r]);
     if (scale == 0.0f) continue;
-    uly__linear_backward_weight(model, head, rows, work->d_logits, c->vocab, work->n, h);
-    uly__linear_backward_sum(model, head, rows, work->d_logits, c->vocab, work->sum, true);
-    memset(d_x, 0, (size_t)(rows * h * uly__dtype_bytes(dtype)));
-    ops->norm_backward(c->norm, rows, h, c->norm_eps, dtype, x, gamma, work->sum, d_x,
-                       uly__grad(model, model->params.norm),
-                       uly__grad(model, model->params.norm_bias));
+    uly__linear_backward_weight(model, head, tile.rows, work->d_logits, c->vocab, work->n, h);
+    uly__linear_backward_sum(model, head, tile.rows, work->d_logits, c->vocab, work->sum, true);
+    memset(d_x, 0, (size_t)(tile.rows * h * uly__dtype_bytes(dtype)));
+    ops->norm_backward(c->norm, tile.rows, h, c->norm_eps, dtype, x, gamma, work->sum, d_x,
+                       uly__grad(model, last, params->norm),
+                       uly__grad(model, last, params->norm_bias));
+    uly__model_note(model, uly__zero_poll(model->zero));
+    if (tile.ends_segment < 0) continue;
+    uly__zero_fold(model->zero, last, tile.ends_segment, 0, params->units[last].count);
+    if (unit != last)
+      uly__zero_fold(model->zero, unit, tile.ends_segment, params->head, c->vocab * h);
   }
-  return loss;
 }

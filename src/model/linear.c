@@ -8,7 +8,7 @@ static uly__matmul forward(const uly__model *model, uly__linear linear, int64_t 
                        .k = linear.in,
                        .a = x,
                        .lda = ldx,
-                       .b = uly__weight(model, linear.weight),
+                       .b = uly__weight(model, linear.unit, linear.weight),
                        .ldb = linear.ldw,
                        .trans_b = true,
                        .dtype = model->dtype};
@@ -21,7 +21,7 @@ static uly__matmul backward(const uly__model *model, uly__linear linear, int64_t
                        .k = linear.out,
                        .a = d_y,
                        .lda = ldy,
-                       .b = uly__weight(model, linear.weight),
+                       .b = uly__weight(model, linear.unit, linear.weight),
                        .ldb = linear.ldw,
                        .dtype = model->dtype};
 }
@@ -71,7 +71,7 @@ void uly__linear_backward_weight(uly__model *model, uly__linear linear, int64_t 
                          .trans_a = true,
                          .b = x,
                          .ldb = ldx,
-                         .c = uly__grad(model, linear.weight),
+                         .c = uly__grad(model, linear.unit, linear.weight),
                          .ldc = linear.ldw,
                          .accumulate = true,
                          .dtype = model->dtype,

@@ -1,4 +1,4 @@
-/* Linear layers on weights [out, in] of the flat range: three matrix products. Rows of x and y are ldx
+/* Linear layers on weights [out, in] of a unit: three matrix products. Rows of x and y are ldx
  * and ldy apart; the weights' rows ldw. Failures are noted in the model. */
 #ifndef ULY_LINEAR_H
 #define ULY_LINEAR_H
@@ -7,7 +7,8 @@
 
 typedef struct uly__linear {
   int64_t in, out;     /* features */
-  int64_t weight, ldw; /* offset of the first weight in the flat range, and distance of rows */
+  int unit;            /* that the weights belong to */
+  int64_t weight, ldw; /* offset of the first weight in the unit, and distance of rows */
 } uly__linear;
 
 /* y[rows, out] = x[rows, in] W^T, of the model's dtype. */

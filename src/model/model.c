@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "base/spans.h"
+
 /* Tokens of a tile: large enough that a matrix product runs at its peak, small enough that the MLP's
  * tile stays in cache. */
 enum { TILE = 512, HEAD_TILE = 256, WIDE_VOCAB = 8192 };
@@ -15,46 +17,116 @@ static int64_t granule(int64_t seq_len) {
   return tokens;
 }
 
-static uly_status plan(uly__model *model, uly_mesh *mesh, int64_t seq_len,
-                       uly_recompute recompute) {
-  const uly__model_config *c = &model->config;
-  if (!c->rope && seq_len > c->max_positions)
+static uly_status check(const uly__model_config *c, const uly_mesh *mesh,
+                        const uly__model_run *run) {
+  if (!c->rope && run->seq_len > c->max_positions)
     ULY_FAIL(ULY_ERR_CONFIG,
              "a sequence of %lld tokens, but the model has learned positions for %lld: "
              "shorten --seq-len or use a model with RoPE",
-             (long long)seq_len, (long long)c->max_positions);
+             (long long)run->seq_len, (long long)c->max_positions);
   /* In f64: what a rank keeps, and more, in bytes; so that no size below overflows. */
   double width = (double)c->hidden + 3.0 * (double)c->ffn +
                  4.0 * ((double)c->num_q_heads + 2.0 * c->num_kv_heads) * c->head_dim;
-  if (8.0 * (double)seq_len * width * (c->num_layers + 1.0) > 0x1p60)
+  if (8.0 * (double)run->seq_len * width * (c->num_layers + 1.0) > 0x1p60)
     ULY_FAIL(
         ULY_ERR_CONFIG,
         "a sequence of %lld tokens through %d layers of width %lld is more than any memory holds",
-        (long long)seq_len, c->num_layers, (long long)c->hidden);
-  uly_attention_desc desc = {.num_tokens = seq_len,
+        (long long)run->seq_len, c->num_layers, (long long)c->hidden);
+  if (run->leaves == 0) return ULY_OK;
+  if (run->leaves & (run->leaves - 1))
+    ULY_FAIL(ULY_ERR_CONFIG, "--leaves %d is no power of two", run->leaves);
+  if (run->leaves % mesh->sp != 0)
+    ULY_FAIL(
+        ULY_ERR_CONFIG,
+        "--reproducible cuts a sequence into --leaves %d parts, which --sp %d ranks cannot "
+        "share: use a power of two of at most %d ranks, or more leaves (which give other bits)",
+        run->leaves, mesh->sp, run->leaves);
+  if (run->seq_len < run->leaves)
+    ULY_FAIL(ULY_ERR_CONFIG, "a sequence of %lld tokens cannot be cut into --leaves %d parts",
+             (long long)run->seq_len, run->leaves);
+  return ULY_OK;
+}
+
+/* Head groups of a reproducible run: as many as leaves, if there are heads enough; otherwise 0, which
+ * stands for one a rank. */
+static int head_groups(const uly__model_config *c, int leaves) {
+  while (leaves > c->num_q_heads) leaves /= 2;
+  return leaves;
+}
+
+static int num_segments(const uly_mesh *mesh, const uly__model_run *run) {
+  return run->leaves ? run->leaves / mesh->sp : 1;
+}
+
+/* Tiles of at most `rows` tokens of this rank's segments, one after the other. */
+static uly_status cut_tiles(const uly__model *model, const uly_mesh *mesh,
+                            const uly__model_run *run, int64_t rows, uly__tiles *out) {
+  int num = num_segments(mesh, run);
+  int64_t room = model->num_tokens / rows + num;
+  out->rows = rows;
+  out->list = calloc((size_t)room, sizeof *out->list);
+  if (!out->list) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a list of %lld tiles", (long long)room);
+  for (int s = 0; s < num; s++) {
+    uly__part part = uly__split(run->seq_len, granule(run->seq_len), (int64_t)mesh->sp * num,
+                                (int64_t)mesh->sp_index * num + s);
+    int64_t begin = part.begin - model->token_begin, end = begin + part.count;
+    for (int64_t t = begin; t < end; t += rows)
+      out->list[out->num++] = (uly__tile_range){.begin = t,
+                                                .rows = end - t < rows ? end - t : rows,
+                                                .ends_segment = end - t <= rows ? s : -1};
+  }
+  return ULY_OK;
+}
+
+static uly_status plan_states(uly__model *model, uly_mesh *mesh, const uly__model_run *run) {
+  const uly__params *params = &model->params;
+  int64_t *counts = calloc((size_t)params->num_units, sizeof *counts);
+  if (!counts) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a table of %d units", params->num_units);
+  for (int u = 0; u < params->num_units; u++) counts[u] = params->units[u].count;
+  uly__zero_desc desc = {.stage = run->stage,
+                         .dtype = run->dtype,
+                         .grad_dtype = run->grad_dtype,
+                         .reproducible = run->leaves > 0,
+                         .segments = num_segments(mesh, run),
+                         .passes = run->passes,
+                         .num_units = params->num_units,
+                         .counts = counts,
+                         .tied = model->config.tied};
+  uly_status status = uly__zero_create(mesh, &desc, &model->zero);
+  free(counts);
+  return status;
+}
+
+static uly_status plan(uly__model *model, uly_mesh *mesh, const uly__model_run *run) {
+  const uly__model_config *c = &model->config;
+  ULY_TRY(check(c, mesh, run));
+  uly_attention_desc desc = {.num_tokens = run->seq_len,
                              .num_q_heads = c->num_q_heads,
                              .num_kv_heads = c->num_kv_heads,
                              .head_dim = c->head_dim,
                              .dtype = model->dtype,
                              .mask = {ULY_MASK_CAUSAL},
-                             .token_tile = granule(seq_len)};
+                             .token_tile = granule(run->seq_len),
+                             .head_groups = head_groups(c, run->leaves)};
   ULY_TRY(uly__attention_plan(mesh, &desc, &model->attention));
   uly_attention_tokens(model->attention, &model->token_begin, &model->num_tokens);
-  model->tile = TILE;
-  model->head_tile = c->vocab > WIDE_VOCAB ? HEAD_TILE : TILE;
+  int64_t head_rows = c->vocab > WIDE_VOCAB ? HEAD_TILE : TILE;
+  ULY_TRY(cut_tiles(model, mesh, run, TILE, &model->tiles));
+  ULY_TRY(cut_tiles(model, mesh, run, head_rows, &model->head_tiles));
   ULY_TRY(uly__params_create(c, &model->params));
-  return uly__stash_create(c->num_layers, recompute, &model->stash);
+  ULY_TRY(plan_states(model, mesh, run));
+  return uly__stash_create(c->num_layers, run->recompute, &model->stash);
 }
 
-uly_status uly__model_create(const uly__model_config *config, uly_mesh *mesh, int64_t seq_len,
-                             uly_dtype dtype, uly_recompute recompute, uly__model **out) {
+uly_status uly__model_create(const uly__model_config *config, uly_mesh *mesh,
+                             const uly__model_run *run, uly__model **out) {
   *out = NULL;
   uly__model *model = calloc(1, sizeof *model);
   if (!model) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a model");
   model->config = *config;
-  model->dtype = dtype;
+  model->dtype = run->dtype;
   model->ops = uly__ops_get();
-  uly_status status = plan(model, mesh, seq_len, recompute);
+  uly_status status = plan(model, mesh, run);
   if (status != ULY_OK)
     uly__model_destroy(model);
   else
@@ -65,7 +137,10 @@ uly_status uly__model_create(const uly__model_config *config, uly_mesh *mesh, in
 void uly__model_destroy(uly__model *model) {
   if (!model) return;
   uly_attention_destroy(model->attention);
+  uly__zero_destroy(model->zero);
   uly__params_destroy(&model->params);
+  free(model->tiles.list);
+  free(model->head_tiles.list);
   uly__stash_destroy(&model->stash);
   free(model);
 }
@@ -73,7 +148,8 @@ void uly__model_destroy(uly__model *model) {
 static void carve_tile(uly__model *model, uly__arena *scratch) {
   uly__workspace *work = &model->work;
   int64_t bytes = uly__dtype_bytes(model->dtype);
-  int64_t stream = model->tile * model->config.hidden, wide = model->tile * model->config.ffn;
+  int64_t stream = model->tiles.rows * model->config.hidden,
+          wide = model->tiles.rows * model->config.ffn;
   work->n = uly__arena_carve(scratch, stream * bytes);
   work->mid = uly__arena_carve(scratch, stream * bytes);
   work->sum = uly__arena_carve(scratch, stream * (int64_t)sizeof(float));
@@ -98,12 +174,12 @@ static void carve_block(uly__model *model, uly_attention_bytes bytes, uly__arena
 
 static void carve_head(uly__model *model, uly__arena *scratch) {
   uly__workspace *work = &model->work;
-  int64_t logits = model->head_tile * model->config.vocab;
+  int64_t logits = model->head_tiles.rows * model->config.vocab;
   work->logits = uly__arena_carve(scratch, logits * (int64_t)sizeof(float));
   work->d_logits = model->dtype == ULY_F32
                        ? work->logits
                        : uly__arena_carve(scratch, logits * uly__dtype_bytes(model->dtype));
-  work->row_loss = uly__arena_carve(scratch, model->head_tile * (int64_t)sizeof(double));
+  work->row_loss = uly__arena_carve(scratch, model->head_tiles.rows * (int64_t)sizeof(double));
 }
 
 void uly__model_carve(uly__model *model, uly__arena *arenas) {
@@ -111,9 +187,7 @@ void uly__model_carve(uly__model *model, uly__arena *arenas) {
   const uly__model_config *c = &model->config;
   int64_t bytes = uly__dtype_bytes(model->dtype), T = model->num_tokens;
   uly_attention_bytes attention = uly_attention_get_bytes(model->attention);
-  model->weights = uly__arena_carve(&arenas[ULY_ARENA_PARAMETERS], model->params.count * bytes);
-  model->grads =
-      uly__arena_carve(&arenas[ULY_ARENA_GRADIENTS], model->params.count * (int64_t)sizeof(float));
+  uly__zero_carve(model->zero, arenas);
   model->rope =
       c->rope ? uly__arena_carve(activations, T * c->head_dim * (int64_t)sizeof(float)) : NULL;
   model->d_x = uly__arena_carve(activations, T * c->hidden * bytes);
@@ -127,37 +201,102 @@ void uly__model_carve(uly__model *model, uly__arena *arenas) {
   if (model->rope) uly__rope_table(model->token_begin, T, c->head_dim, c->rope_theta, model->rope);
 }
 
-/* Input of the first block, and the output of block i as the input of block i + 1. */
+/* Every unit is acquired before it is used; meanwhile the one after it is on its way. */
+static void acquire(uly__model *model, int unit, int next) {
+  uly__model_note(model, uly__zero_acquire(model->zero, unit));
+  if (next >= 0) uly__model_note(model, uly__zero_prefetch(model->zero, next));
+}
+
+static void release(uly__model *model, int unit) { uly__zero_release(model->zero, unit); }
+
+static void begin_grads(uly__model *model, int unit) {
+  uly__model_note(model, uly__zero_begin_grads(model->zero, unit));
+}
+
+static void end_grads(uly__model *model, int unit) {
+  uly__model_note(model, uly__zero_end_grads(model->zero, unit));
+}
+
+/* From the embedding to the output of the last block. */
 static void forward(uly__model *model, const int32_t *tokens) {
   const uly__params *params = &model->params;
-  int64_t h = model->config.hidden;
-  const void *positions =
-      params->positions < 0 ? NULL : uly__weight(model, params->positions + model->token_begin * h);
-  model->ops->embedding_forward(model->num_tokens, h, model->dtype,
-                                uly__weight(model, params->embed), positions, tokens,
-                                model->stash.layers[0].x);
+  int64_t h = model->config.hidden, position = params->positions;
+  if (position >= 0) position += model->token_begin * h;
+  acquire(model, ULY_UNIT_EMBED, uly__unit_of_block(0));
+  model->ops->embedding_forward(
+      model->num_tokens, h, model->dtype, uly__weight(model, ULY_UNIT_EMBED, params->embed),
+      uly__weight(model, ULY_UNIT_EMBED, position), tokens, model->stash.layers[0].x);
+  release(model, ULY_UNIT_EMBED);
   int L = model->config.num_layers;
-  for (int i = 0; i < L; i++)
+  for (int i = 0; i < L; i++) {
+    int unit = uly__unit_of_block(i); /* the one after the last block is the last unit */
+    acquire(model, unit, unit + 1);
+    double begin = uly__now();
     uly__block_forward(model, i, i + 1 < L ? model->stash.layers[i + 1].x : model->stash.x_final);
+    uly__span_end("forward block", i, ULY_LANE_COMPUTE, begin);
+    release(model, unit);
+  }
 }
 
-double uly__model_train(uly__model *model, const int32_t *tokens, const int32_t *labels,
-                        float scale) {
+/* Final norm, head and loss; with scale != 0 also backward. */
+static void head(uly__model *model, const int32_t *labels, float scale, uly__exact_sum *loss) {
+  int last = uly__last_unit(&model->params), unit = model->params.head_unit;
+  bool trains = scale != 0.0f;
+  acquire(model, last, -1);
+  acquire(model, unit, trains ? uly__unit_of_block(model->config.num_layers - 1) : -1);
+  if (trains) begin_grads(model, last);
+  if (trains && unit != last) begin_grads(model, unit);
+  double begin = uly__now();
+  uly__head(model, labels, scale, loss);
+  uly__span_end("head", -1, ULY_LANE_COMPUTE, begin);
+  release(model, last);
+  release(model, unit);
+  if (trains) end_grads(model, last);
+  if (trains && unit != last) end_grads(model, unit);
+}
+
+static void embedding_backward(uly__model *model, const int32_t *tokens) {
   const uly__params *params = &model->params;
   int64_t h = model->config.hidden;
-  forward(model, tokens);
-  double loss = uly__head(model, labels, scale);
-  for (int i = model->config.num_layers - 1; i >= 0; i--) uly__block_backward(model, i);
-  float *d_positions =
-      params->positions < 0 ? NULL : uly__grad(model, params->positions + model->token_begin * h);
-  model->ops->embedding_backward(model->num_tokens, h, model->dtype, tokens, model->d_x,
-                                 uly__grad(model, params->embed), d_positions);
-  return loss;
+  double begin = uly__now();
+  begin_grads(model, ULY_UNIT_EMBED);
+  for (int64_t i = 0; i < model->tiles.num; i++) {
+    uly__tile_range tile = model->tiles.list[i];
+    int64_t position = params->positions;
+    if (position >= 0) position += (model->token_begin + tile.begin) * h;
+    model->ops->embedding_backward(tile.rows, h, model->dtype, tokens + tile.begin,
+                                   uly__at(model->d_x, model->dtype, tile.begin * h),
+                                   uly__grad(model, ULY_UNIT_EMBED, params->embed),
+                                   uly__grad(model, ULY_UNIT_EMBED, position));
+    if (tile.ends_segment >= 0)
+      uly__zero_fold(model->zero, ULY_UNIT_EMBED, tile.ends_segment, 0,
+                     params->units[ULY_UNIT_EMBED].count);
+  }
+  uly__span_end("embedding", -1, ULY_LANE_COMPUTE, begin);
+  end_grads(model, ULY_UNIT_EMBED);
 }
 
-double uly__model_eval(uly__model *model, const int32_t *tokens, const int32_t *labels) {
+void uly__model_train(uly__model *model, const int32_t *tokens, const int32_t *labels, float scale,
+                      uly__exact_sum *loss) {
   forward(model, tokens);
-  return uly__head(model, labels, 0.0f);
+  head(model, labels, scale, loss);
+  for (int i = model->config.num_layers - 1; i >= 0; i--) {
+    int unit = uly__unit_of_block(i);
+    acquire(model, unit, i > 0 ? unit - 1 : -1);
+    begin_grads(model, unit);
+    double begin = uly__now();
+    uly__block_backward(model, i);
+    uly__span_end("backward block", i, ULY_LANE_COMPUTE, begin);
+    end_grads(model, unit);
+    release(model, unit);
+  }
+  embedding_backward(model, tokens);
+}
+
+void uly__model_eval(uly__model *model, const int32_t *tokens, const int32_t *labels,
+                     uly__exact_sum *loss) {
+  forward(model, tokens);
+  head(model, labels, 0.0f, loss);
 }
 
 double uly__model_flops(const uly__model *model) {

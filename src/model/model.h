@@ -5,10 +5,12 @@
 #ifndef ULY_MODEL_H
 #define ULY_MODEL_H
 
+#include "base/exact_sum.h"
 #include "device/arena.h"
 #include "model/params.h"
 #include "model/stash.h"
 #include "parallel/seq_attention.h"
+#include "parallel/zero.h"
 
 /* Scratch of one block's pass, and of one token tile. Buffers that are never alive together share
  * their place. */
@@ -18,14 +20,36 @@ typedef struct uly__workspace {
   void *d_o_heads;       /* [N, hq d] */
   void *d_qkv_heads;     /* [N, (hq + 2 hkv) d] */
   void *delta;           /* attention's workspace */
-  void *n, *mid;         /* [tile, h] */
-  float *sum;            /* [tile, h] */
-  void *gate, *up, *act; /* [tile, f] */
-  void *d_gate, *d_up;   /* [tile, f] */
-  float *logits;         /* [head_tile, V] */
-  void *d_logits;        /* [head_tile, V]; in f32 the same as logits */
-  double *row_loss;      /* [head_tile] */
+  void *n, *mid;         /* [rows of a tile, h] */
+  float *sum;            /* [rows, h] */
+  void *gate, *up, *act; /* [rows, f] */
+  void *d_gate, *d_up;   /* [rows, f] */
+  float *logits;         /* [rows of a head tile, V] */
+  void *d_logits;        /* [rows, V]; in f32 the same as logits */
+  double *row_loss;      /* [rows] */
 } uly__workspace;
+
+/* Rows that one matrix product takes. Tiles begin anew at every segment (leaf of the reproducible sums),
+ * so they are the same whatever the ranks. */
+typedef struct uly__tile_range {
+  int64_t begin, rows; /* in this rank's slice */
+  int ends_segment;    /* number of the segment that the tile is the last of; -1: none */
+} uly__tile_range;
+
+typedef struct uly__tiles {
+  uly__tile_range *list;
+  int64_t num, rows; /* rows: at most */
+} uly__tiles;
+
+/* How a model is run. */
+typedef struct uly__model_run {
+  int64_t seq_len; /* N */
+  uly_dtype dtype, grad_dtype;
+  uly_recompute recompute;
+  int stage;      /* of ZeRO */
+  int leaves;     /* of reproducible sums; 0: not reproducible */
+  int64_t passes; /* sequences of a step that go through a rank */
+} uly__model_run;
 
 typedef struct uly__model {
   uly__model_config config;
@@ -34,11 +58,10 @@ typedef struct uly__model {
   uly_attention *attention;
   uly_dtype dtype;
   int64_t num_tokens, token_begin; /* T and its place in the stream */
-  int64_t tile, head_tile;         /* tokens of a tile */
-  void *weights;                   /* [params.count] of dtype */
-  float *grads;                    /* [params.count]; backward adds */
-  float *rope;                     /* [T, d]: cosines, sines; NULL with learned positions */
-  void *d_x;                       /* [T, h]: gradient of the residual stream */
+  uly__tiles tiles, head_tiles;
+  uly__zero *zero; /* weights and gradients */
+  float *rope;     /* [T, d]: cosines, sines; NULL with learned positions */
+  void *d_x;       /* [T, h]: gradient of the residual stream */
   uly__stash stash;
   uly__workspace work;
   /* First failure of a local operation. Collectives go on (on garbage), so that no rank waits for
@@ -46,21 +69,22 @@ typedef struct uly__model {
   uly_status failure;
 } uly__model;
 
-/* Plans: checks that model and mesh fit, allocates no tensors. seq_len: N. */
-uly_status uly__model_create(const uly__model_config *config, uly_mesh *mesh, int64_t seq_len,
-                             uly_dtype dtype, uly_recompute recompute, uly__model **out);
+/* Plans: checks that model and mesh fit, allocates no tensors. */
+uly_status uly__model_create(const uly__model_config *config, uly_mesh *mesh,
+                             const uly__model_run *run, uly__model **out);
 void uly__model_destroy(uly__model *model);
 
 /* Carves everything but the optimizer; arenas: [ULY_NUM_ARENAS]. The second time, with memory, also
  * fills the table of angles. */
 void uly__model_carve(uly__model *model, uly__arena *arenas);
 
-/* tokens, labels: [T]; negative labels are ignored. Adds to grads the gradient of
- * scale * (sum of losses over all ranks), and returns the sum of this rank's losses. */
-double uly__model_train(uly__model *model, const int32_t *tokens, const int32_t *labels,
-                        float scale);
-/* The sum of losses alone. */
-double uly__model_eval(uly__model *model, const int32_t *tokens, const int32_t *labels);
+/* tokens, labels: [T]; negative labels are ignored. Adds to the gradients that of scale * (sum of losses
+ * over all ranks), and this rank's losses to loss. */
+void uly__model_train(uly__model *model, const int32_t *tokens, const int32_t *labels, float scale,
+                      uly__exact_sum *loss);
+/* The losses alone. */
+void uly__model_eval(uly__model *model, const int32_t *tokens, const int32_t *labels,
+                     uly__exact_sum *loss);
 
 /* Forward and backward of a sequence of N tokens, over all ranks: 6 FLOPs for each weight of a matrix
  * and token, 12 h for each pair of tokens that the causal mask lets through. */
@@ -74,16 +98,16 @@ void uly__block_forward(uly__model *model, int layer, void *y);
 void uly__block_backward(uly__model *model, int layer);
 
 /* Final norm, head and loss over tiles. With scale != 0 also backward, into model->d_x. */
-double uly__head(uly__model *model, const int32_t *labels, float scale);
+void uly__head(uly__model *model, const int32_t *labels, float scale, uly__exact_sum *loss);
 
-/* Address of element i of the weights. */
-static inline void *uly__weight(const uly__model *model, int64_t i) {
-  return i < 0 ? NULL : uly__at(model->weights, model->dtype, i);
+/* Address of a unit's weight `at`, while the unit is acquired; NULL for at < 0. */
+static inline void *uly__weight(const uly__model *model, int unit, int64_t at) {
+  return at < 0 ? NULL : uly__at(model->zero->units[unit].weights, model->dtype, at);
 }
 
-/* Address of element i of the gradients. */
-static inline float *uly__grad(const uly__model *model, int64_t i) {
-  return i < 0 ? NULL : model->grads + i;
+/* Address of its gradient, between begin and end of the unit's gradients. */
+static inline float *uly__grad(const uly__model *model, int unit, int64_t at) {
+  return at < 0 ? NULL : model->zero->units[unit].grads + at;
 }
 
 /* Remembers the first failure. */

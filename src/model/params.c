@@ -10,7 +10,12 @@
 
 enum { TENSORS_OF_BLOCK = 18, TENSORS_AROUND = 5 };
 
-/* Adds a tensor and returns its offset. rows 0: a vector. */
+/* Tensors that follow belong to a new unit. */
+static void begin_unit(uly__params *params) {
+  params->units[params->num_units++] = (uly__unit){.begin = params->count, .first = params->num};
+}
+
+/* Adds a tensor and returns its offset in the unit. rows 0: a vector. */
 static int64_t add(uly__params *params, const char *prefix, const char *name, int64_t rows,
                    int64_t cols, uly__init init, double std) {
   uly__param *param = &params->list[params->num++];
@@ -18,10 +23,14 @@ static int64_t add(uly__params *params, const char *prefix, const char *name, in
   param->num_dims = rows ? 2 : 1;
   param->dims[0] = rows ? rows : cols;
   param->dims[1] = rows ? cols : 0;
-  param->offset = params->count;
+  uly__unit *unit = &params->units[params->num_units - 1];
+  param->unit = params->num_units - 1;
+  param->offset = unit->count;
   param->count = (rows ? rows : 1) * cols;
   param->init = init;
   param->init_std = (float)std;
+  unit->count += param->count;
+  unit->num++;
   params->count += param->count;
   return param->offset;
 }
@@ -65,35 +74,31 @@ static uly__block_layout add_block(uly__params *p, const uly__model_config *c, i
   return b;
 }
 
-/* Offsets relative to the block's begin. */
-static void make_relative(uly__block_layout *layout, int64_t begin) {
-  int64_t *offsets = (int64_t *)layout;
-  for (size_t i = 0; i < sizeof *layout / sizeof *offsets; i++)
-    if (offsets[i] >= 0) offsets[i] -= begin;
-}
-
 uly_status uly__params_create(const uly__model_config *config, uly__params *out) {
   *out = (uly__params){.positions = -1};
   size_t room = (size_t)config->num_layers * TENSORS_OF_BLOCK + TENSORS_AROUND;
   out->list = calloc(room, sizeof *out->list);
-  if (!out->list) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a table of %zu tensors", room);
+  out->units = calloc((size_t)config->num_layers + 2, sizeof *out->units);
+  if (!out->list || !out->units) {
+    uly__params_destroy(out);
+    ULY_FAIL(ULY_ERR_MEMORY, "no memory for a table of %zu tensors", room);
+  }
   int64_t h = config->hidden;
   double std = config->init_std;
+  begin_unit(out);
   out->embed = add_matrix(out, "", "model.embed_tokens.weight", config->vocab, h, std);
   if (!config->rope)
     out->positions =
         add_matrix(out, "", "model.embed_positions.weight", config->max_positions, h, std);
-  out->blocks = out->count;
   for (int layer = 0; layer < config->num_layers; layer++) {
-    uly__block_layout layout = add_block(out, config, layer);
-    if (layer > 0) continue;
-    out->block_count = out->count - out->blocks;
-    out->block = layout;
-    make_relative(&out->block, out->blocks);
+    begin_unit(out);
+    out->block = add_block(out, config, layer); /* the same for all */
   }
+  begin_unit(out);
   out->norm = add_vector(out, true, "", "model.norm.weight", h, ULY_INIT_ONE);
   out->norm_bias =
       add_vector(out, config->norm == ULY_NORM_LAYER, "", "model.norm.bias", h, ULY_INIT_ZERO);
+  out->head_unit = config->tied ? ULY_UNIT_EMBED : uly__last_unit(out);
   out->head =
       config->tied ? out->embed : add_matrix(out, "", "lm_head.weight", config->vocab, h, std);
   return ULY_OK;
@@ -101,14 +106,16 @@ uly_status uly__params_create(const uly__model_config *config, uly__params *out)
 
 void uly__params_destroy(uly__params *params) {
   free(params->list);
+  free(params->units);
   *params = (uly__params){0};
 }
 
-void uly__params_init(const uly__params *params, uint64_t seed, int64_t begin, int64_t count,
-                      float *out) {
+void uly__params_init(const uly__params *params, int unit, uint64_t seed, int64_t begin,
+                      int64_t count, float *out) {
   int64_t end = begin + count;
+  const uly__unit *range = &params->units[unit];
 #pragma omp parallel for schedule(dynamic)
-  for (int i = 0; i < params->num; i++) {
+  for (int i = range->first; i < range->first + range->num; i++) {
     const uly__param *param = &params->list[i];
     int64_t first = param->offset > begin ? param->offset : begin;
     int64_t last = param->offset + param->count < end ? param->offset + param->count : end;

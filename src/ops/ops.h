@@ -15,6 +15,7 @@
 #include <stdbool.h>
 
 #include "base/dtype.h"
+#include "base/exact_sum.h"
 #include "base/status.h"
 
 /* c[m, n] = (accumulate ? c : 0) + op(a) op(b); a: [m, k], or [k, m] when trans_a; b: [k, n], or
@@ -37,8 +38,9 @@ typedef struct uly__adamw {
   double grad_scale;    /* gradients are multiplied by this first: clipping */
   int64_t step;         /* 1 for the first: bias correction */
   float *param, *m, *v; /* [n] */
-  const float *grad;    /* [n] */
-  uint16_t *copy_bf16;  /* [n], receives the rounded parameters; or NULL */
+  const void *grad;     /* [n] of grad_dtype */
+  uly_dtype grad_dtype;
+  uint16_t *copy_bf16; /* [n], receives the rounded parameters; or NULL */
 } uly__adamw;
 
 typedef struct uly__ops {
@@ -90,7 +92,8 @@ typedef struct uly__ops {
   void (*cross_entropy)(int64_t rows, int64_t vocab, const float *logits, const int32_t *labels,
                         float scale, double *row_loss, uly_dtype dtype, void *d_logits);
 
-  double (*sum_squares)(int64_t n, const float *x);
+  /* sum += x[i]^2: f64 within pieces of ULY_SQUARES_PIECE elements, whose sums are added exactly. */
+  void (*add_squares)(int64_t n, uly_dtype dtype, const void *x, uly__exact_sum *sum);
   void (*adamw)(int64_t n, const uly__adamw *args);
   void (*to_bf16)(int64_t n, const float *x, uint16_t *y);
 
@@ -99,6 +102,8 @@ typedef struct uly__ops {
   void (*attention_forward)(const uly_local_attention *args);
   void (*attention_backward)(const uly_local_attention *args, float *delta);
 } uly__ops;
+
+enum { ULY_SQUARES_PIECE = 256 };
 
 /* Largest head dimension of the attention kernels. */
 #define ULY_MAX_HEAD_DIM 256

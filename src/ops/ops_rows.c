@@ -349,44 +349,51 @@ static void cross_entropy(int64_t rows, int64_t vocab, const float *logits, cons
   }
 }
 
-/* Leaves of fixed size, added in order. */
-static double sum_squares(int64_t n, const float *x) {
-  enum { LEAF = 1 << 16, LEAVES = 256 };
-  double total = 0;
-  for (int64_t begin = 0; begin < n; begin += (int64_t)LEAF * LEAVES) {
-    double part[LEAVES] = {0};
-#pragma omp parallel for schedule(static)
-    for (int leaf = 0; leaf < LEAVES; leaf++) {
-      int64_t first = min64(n, begin + (int64_t)leaf * LEAF), last = min64(n, first + LEAF);
-      double sum = 0;
-#pragma omp simd reduction(+ : sum)
-      for (int64_t i = first; i < last; i++) sum += (double)x[i] * x[i];
-      part[leaf] = sum;
+static void add_squares(int64_t n, uly_dtype dtype, const void *x, uly__exact_sum *sum) {
+#pragma omp parallel
+  {
+    uly__exact_sum part = {0};
+#pragma omp for schedule(static)
+    for (int64_t at = 0; at < n; at += ULY_SQUARES_PIECE) {
+      float a[ULY_SQUARES_PIECE] = {0};
+      double squares = 0;
+      load(a, x, dtype, at, min64(ULY_SQUARES_PIECE, n - at));
+#pragma omp simd reduction(+ : squares)
+      for (int i = 0; i < ULY_SQUARES_PIECE; i++) squares += (double)a[i] * a[i];
+      uly__exact_add(&part, squares);
     }
-    for (int leaf = 0; leaf < LEAVES; leaf++) total += part[leaf];
+#pragma omp critical
+    uly__exact_merge(sum, &part);
   }
-  return total;
 }
 
+/* Every piece runs through the same full-length loop, so that an element's bits do not depend on where a
+ * shard or a thread begins. */
 static void adamw(int64_t n, const uly__adamw *args) {
   float beta1 = (float)args->beta1, beta2 = (float)args->beta2, eps = (float)args->eps;
   float correct1 = (float)(1.0 / (1.0 - pow(args->beta1, (double)args->step)));
   float correct2 = (float)(1.0 / (1.0 - pow(args->beta2, (double)args->step)));
   float lr = (float)args->lr, keep = (float)(1.0 - args->lr * args->weight_decay);
   float scale = (float)args->grad_scale;
-  float *restrict p = args->param, *restrict m = args->m, *restrict v = args->v;
-  const float *restrict grad = args->grad;
-#pragma omp parallel for simd schedule(static)
-  for (int64_t i = 0; i < n; i++) {
-    float g = grad[i] * scale;
-    m[i] = beta1 * m[i] + (1.0f - beta1) * g;
-    v[i] = beta2 * v[i] + (1.0f - beta2) * g * g;
-    p[i] = keep * p[i] - lr * (m[i] * correct1) / (sqrtf(v[i] * correct2) + eps);
-  }
-  if (args->copy_bf16) {
-    uint16_t *restrict copy = args->copy_bf16;
-#pragma omp parallel for simd schedule(static)
-    for (int64_t i = 0; i < n; i++) copy[i] = uly__f32_to_bf16(p[i]);
+#pragma omp parallel for schedule(static)
+  for (int64_t at = 0; at < n; at += PIECE) {
+    float p[PIECE] = {0}, m[PIECE] = {0}, v[PIECE] = {0}, g[PIECE] = {0};
+    int64_t count = min64(PIECE, n - at);
+    load(p, args->param, ULY_F32, at, count);
+    load(m, args->m, ULY_F32, at, count);
+    load(v, args->v, ULY_F32, at, count);
+    load(g, args->grad, args->grad_dtype, at, count);
+#pragma omp simd
+    for (int i = 0; i < PIECE; i++) {
+      g[i] *= scale;
+      m[i] = beta1 * m[i] + (1.0f - beta1) * g[i];
+      v[i] = beta2 * v[i] + (1.0f - beta2) * g[i] * g[i];
+      p[i] = keep * p[i] - lr * (m[i] * correct1) / (sqrtf(v[i] * correct2) + eps);
+    }
+    store(args->param, ULY_F32, at, p, count);
+    store(args->m, ULY_F32, at, m, count);
+    store(args->v, ULY_F32, at, v, count);
+    if (args->copy_bf16) store(args->copy_bf16, ULY_BF16, at, p, count);
   }
 }
 
@@ -409,7 +416,7 @@ void CAT(uly__ops_rows_, ULY_ISA)(uly__ops *table) {
   table->embedding_forward = embedding_forward;
   table->embedding_backward = embedding_backward;
   table->cross_entropy = cross_entropy;
-  table->sum_squares = sum_squares;
+  table->add_squares = add_squares;
   table->adamw = adamw;
   table->to_bf16 = to_bf16;
 }

@@ -37,9 +37,7 @@ uly_status uly__attention_plan(uly_mesh *mesh, const uly_attention_desc *desc,
   plan->desc = *desc;
   if (desc->scale == 0.0f) plan->desc.scale = (float)(1.0 / sqrt((double)desc->head_dim));
   plan->ops = uly__ops_get();
-  uly_status status =
-      uly__ulysses_create(mesh->sp, mesh->sp_index, desc->num_tokens, desc->token_tile,
-                          desc->num_q_heads, desc->num_kv_heads, desc->head_dim, &plan->ulysses);
+  uly_status status = uly__ulysses_create(mesh->sp, mesh->sp_index, desc, &plan->ulysses);
   if (status != ULY_OK) {
     free(plan);
     return status;
@@ -82,27 +80,42 @@ void uly_attention_tokens(const uly_attention *plan, int64_t *begin, int64_t *co
   *count = slice.count;
 }
 
-uly_attention_block uly_attention_get_block(const uly_attention *plan, int p) {
-  return plan->ulysses.blocks[p];
+int uly_attention_num_blocks(const uly_attention *plan) { return plan->ulysses.num_groups; }
+
+uly_attention_block uly_attention_get_block(const uly_attention *plan, int block) {
+  return plan->ulysses.blocks[block];
 }
 
-/* The heads of this rank. */
-static const uly_attention_block *mine(const uly_attention *plan) {
-  return &plan->ulysses.blocks[plan->ulysses.rank];
+/* The head groups of this rank: num blocks from the first on, and all their query heads. */
+typedef struct own_heads {
+  const uly_attention_block *first;
+  int num;
+  int64_t q_count;
+} own_heads;
+
+static own_heads mine(const uly_attention *plan) {
+  const uly__ulysses *u = &plan->ulysses;
+  int first, num = uly__ulysses_groups(u, u->rank, &first);
+  const uly_attention_block *blocks = &u->blocks[first];
+  return (own_heads){blocks, num, blocks->o_stride / u->head_dim};
 }
 
 uly_attention_bytes uly_attention_get_bytes(const uly_attention *plan) {
   const uly__ulysses *u = &plan->ulysses;
   int64_t N = u->num_tokens, bytes = uly__dtype_bytes(plan->desc.dtype);
-  const uly_attention_block *last = &u->blocks[u->size - 1], *own = mine(plan);
-  int64_t T = u->slices[u->rank].count;
+  int64_t T = u->slices[u->rank].count, qkv_row = 0, o_row = 0;
+  own_heads own = mine(plan);
+  for (int g = 0; g < u->num_groups; g++) {
+    qkv_row += (u->blocks[g].q_count + 2 * (int64_t)u->blocks[g].kv_count) * u->head_dim;
+    o_row += (int64_t)u->blocks[g].q_count * u->head_dim;
+  }
   return (uly_attention_bytes){
-      .qkv_tokens = (last->qkv_offset + T * last->qkv_stride) * bytes,
-      .qkv_heads = N * own->qkv_stride * bytes,
-      .o_tokens = (last->o_offset + T * last->o_stride) * bytes,
-      .o_heads = N * own->o_stride * bytes,
-      .lse = N * own->q_count * (int64_t)sizeof(float),
-      .workspace = plan->desc.callback.forward ? 0 : N * own->q_count * (int64_t)sizeof(float),
+      .qkv_tokens = T * qkv_row * bytes,
+      .qkv_heads = N * own.first->qkv_stride * bytes,
+      .o_tokens = T * o_row * bytes,
+      .o_heads = N * own.first->o_stride * bytes,
+      .lse = N * own.q_count * (int64_t)sizeof(float),
+      .workspace = plan->desc.callback.forward ? 0 : N * own.q_count * (int64_t)sizeof(float),
   };
 }
 
@@ -120,9 +133,9 @@ int64_t uly__attention_sent_backward(const uly_attention *plan) {
 
 /* ------------------------------------------------------------------ explicit calls */
 
-/* Element of row t, key (which 0) or value (which 1) head i of block p. */
-static int64_t kv_at(const uly_attention *plan, int p, int64_t t, int which, int i) {
-  const uly_attention_block *block = &plan->ulysses.blocks[p];
+/* Element of row t, key (which 0) or value (which 1) head i of block g. */
+static int64_t kv_at(const uly_attention *plan, int g, int64_t t, int which, int i) {
+  const uly_attention_block *block = &plan->ulysses.blocks[g];
   int64_t head = block->q_count + which * block->kv_count + i;
   return block->qkv_offset + t * block->qkv_stride + head * plan->desc.head_dim;
 }
@@ -132,7 +145,7 @@ static int64_t kv_at(const uly_attention *plan, int p, int64_t t, int which, int
 static int last_holder(const uly_attention *plan, int first) {
   const uly_attention_block *blocks = plan->ulysses.blocks;
   int last = first;
-  while (last + 1 < plan->ulysses.size && blocks[last + 1].kv_shared &&
+  while (last + 1 < plan->ulysses.num_groups && blocks[last + 1].kv_shared &&
          (last == first || blocks[last].kv_count == 1))
     last++;
   return last;
@@ -171,7 +184,7 @@ static void sum_over_holders(const uly_attention *plan, void *x, int first, int 
 /* Calls visit(first holder, last holder) for every head that several blocks hold. */
 static void for_shared_heads(const uly_attention *plan, void *x,
                              void (*visit)(const uly_attention *, void *, int, int)) {
-  for (int first = 0; first < plan->ulysses.size;) {
+  for (int first = 0; first < plan->ulysses.num_groups;) {
     int last = last_holder(plan, first);
     if (last > first) visit(plan, x, first, last);
     first = last > first ? last : first + 1;
@@ -214,56 +227,73 @@ uly_status uly_attention_o_to_tokens(uly_attention *plan, uly_traffic kind, cons
                                 uly__dtype_bytes(plan->desc.dtype), o_heads, o_tokens);
 }
 
-static uly_local_attention local(const uly_attention *plan, const void *qkv_heads, void *o_heads,
-                                 float *lse) {
+/* Rows before this rank's group: of lse and of the workspace. */
+static int64_t rows_before(own_heads own, int group) {
+  return own.first[group].q_begin - own.first->q_begin;
+}
+
+static uly_local_attention local(const uly_attention *plan, int group, const void *qkv_heads,
+                                 void *o_heads, float *lse) {
   const uly_attention_desc *desc = &plan->desc;
-  const uly_attention_block *own = mine(plan);
-  int group = desc->num_q_heads / desc->num_kv_heads;
-  int64_t q_width = (int64_t)own->q_count * desc->head_dim;
-  int64_t kv_width = (int64_t)own->kv_count * desc->head_dim;
+  own_heads own = mine(plan);
+  const uly_attention_block *block = &own.first[group];
+  int uses = desc->num_q_heads / desc->num_kv_heads;
+  int64_t q_width = (int64_t)block->q_count * desc->head_dim;
+  int64_t kv_width = (int64_t)block->kv_count * desc->head_dim;
   return (uly_local_attention){
       .num_tokens = desc->num_tokens,
-      .num_q_heads = own->q_count,
-      .num_kv_heads = own->kv_count,
+      .num_q_heads = block->q_count,
+      .num_kv_heads = block->kv_count,
       .head_dim = desc->head_dim,
-      .group_size = group,
-      .group_offset = own->q_begin - own->kv_begin * group,
+      .group_size = uses,
+      .group_offset = block->q_begin - block->kv_begin * uses,
       .dtype = desc->dtype,
       .mask = desc->mask,
       .scale = desc->scale,
-      .qkv_stride = own->qkv_stride,
-      .o_stride = own->o_stride,
-      .q = qkv_heads,
-      .k = uly__at(qkv_heads, desc->dtype, q_width),
-      .v = uly__at(qkv_heads, desc->dtype, q_width + kv_width),
-      .o = o_heads,
-      .lse = lse,
+      .qkv_stride = block->qkv_stride,
+      .o_stride = block->o_stride,
+      .q = uly__at(qkv_heads, desc->dtype, block->qkv_column),
+      .k = uly__at(qkv_heads, desc->dtype, block->qkv_column + q_width),
+      .v = uly__at(qkv_heads, desc->dtype, block->qkv_column + q_width + kv_width),
+      .o = uly__at(o_heads, desc->dtype, block->o_column),
+      .lse = lse + rows_before(own, group) * desc->num_tokens,
   };
 }
 
 uly_status uly_attention_local_forward(uly_attention *plan, const void *qkv_heads, void *o_heads,
                                        float *lse) {
-  uly_local_attention args = local(plan, qkv_heads, o_heads, lse);
   const uly_attention_callback *callback = &plan->desc.callback;
-  if (callback->forward) return callback->forward(callback->user, &args);
-  plan->ops->attention_forward(&args);
+  for (int group = 0; group < mine(plan).num; group++) {
+    uly_local_attention args = local(plan, group, qkv_heads, o_heads, lse);
+    if (callback->forward)
+      ULY_TRY(callback->forward(callback->user, &args));
+    else
+      plan->ops->attention_forward(&args);
+  }
   return ULY_OK;
 }
 
 uly_status uly_attention_local_backward(uly_attention *plan, const void *qkv_heads,
                                         const void *o_heads, const float *lse,
                                         const void *d_o_heads, void *d_qkv_heads, void *workspace) {
-  uly_local_attention args =
-      local(plan, qkv_heads, (void *)(uintptr_t)o_heads, (float *)(uintptr_t)lse);
-  ptrdiff_t to_k = (const char *)args.k - (const char *)args.q;
-  ptrdiff_t to_v = (const char *)args.v - (const char *)args.q;
-  args.d_o = d_o_heads;
-  args.d_q = d_qkv_heads;
-  args.d_k = (char *)d_qkv_heads + to_k;
-  args.d_v = (char *)d_qkv_heads + to_v;
   const uly_attention_callback *callback = &plan->desc.callback;
-  if (callback->backward) return callback->backward(callback->user, &args);
-  plan->ops->attention_backward(&args, workspace);
+  own_heads own = mine(plan);
+  for (int group = 0; group < own.num; group++) {
+    const uly_attention_block *block = &own.first[group];
+    uly_local_attention args =
+        local(plan, group, qkv_heads, (void *)(uintptr_t)o_heads, (float *)(uintptr_t)lse);
+    ptrdiff_t to_k = (const char *)args.k - (const char *)args.q;
+    ptrdiff_t to_v = (const char *)args.v - (const char *)args.q;
+    args.d_o = uly__at(d_o_heads, args.dtype, block->o_column);
+    args.d_q = uly__at(d_qkv_heads, args.dtype, block->qkv_column);
+    args.d_k = (char *)args.d_q + to_k;
+    args.d_v = (char *)args.d_q + to_v;
+    if (callback->backward)
+      ULY_TRY(callback->backward(callback->user, &args));
+    else
+      plan->ops->attention_backward(&args,
+                                    (float *)workspace + rows_before(own, group) * args.num_tokens);
+  }
   return ULY_OK;
 }
 
@@ -312,8 +342,8 @@ static void copy_qkv(const uly_attention *plan, void *q, void *k, void *v, int i
   int64_t q_row = (int64_t)plan->desc.num_q_heads * d,
           kv_row = (int64_t)plan->desc.num_kv_heads * d;
   void *plain[3] = {q, k, v};
-  for (int p = 0; p < plan->ulysses.size; p++) {
-    const uly_attention_block *b = &plan->ulysses.blocks[p];
+  for (int g = 0; g < plan->ulysses.num_groups; g++) {
+    const uly_attention_block *b = &plan->ulysses.blocks[g];
     int64_t own_kv = b->kv_count - b->kv_shared;
     int64_t heads[3] = {b->q_count, own_kv, own_kv};
     int64_t first[3] = {b->q_begin, b->kv_begin + b->kv_shared, b->kv_begin + b->kv_shared};
@@ -333,13 +363,13 @@ static void copy_qkv(const uly_attention *plan, void *q, void *k, void *v, int i
 static void copy_o(const uly_attention *plan, void *o, int into_blocks) {
   int d = plan->desc.head_dim;
   int64_t row = (int64_t)plan->desc.num_q_heads * d;
-  for (int p = 0; p < plan->ulysses.size; p++) {
-    const uly_attention_block *b = &plan->ulysses.blocks[p];
-    int64_t at = (int64_t)b->q_begin * d;
+  for (int g = 0; g < plan->ulysses.num_groups; g++) {
+    const uly_attention_block *b = &plan->ulysses.blocks[g];
+    int64_t at = (int64_t)b->q_begin * d, width = (int64_t)b->q_count * d;
     if (into_blocks)
-      copy_columns(plan, o, at, row, plan->o_tokens, b->o_offset, b->o_stride, b->o_stride);
+      copy_columns(plan, o, at, row, plan->o_tokens, b->o_offset, b->o_stride, width);
     else
-      copy_columns(plan, plan->o_tokens, b->o_offset, b->o_stride, o, at, row, b->o_stride);
+      copy_columns(plan, plan->o_tokens, b->o_offset, b->o_stride, o, at, row, width);
   }
 }
 

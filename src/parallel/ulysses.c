@@ -2,64 +2,105 @@
  * DeepSpeed-Ulysses, arXiv 2309.14509, section 3. */
 #include "parallel/ulysses.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 
-static uly_status check(int size, int64_t num_tokens, int64_t token_tile, int num_q_heads,
-                        int num_kv_heads, int head_dim) {
-  if (num_tokens < 1) ULY_FAIL(ULY_ERR_CONFIG, "a stream of %lld tokens", (long long)num_tokens);
-  if (num_tokens > (int64_t)1 << 40)
-    ULY_FAIL(ULY_ERR_CONFIG, "a stream of %lld tokens is more than 2^40", (long long)num_tokens);
-  if (token_tile < 0 || token_tile > (int64_t)1 << 40)
-    ULY_FAIL(ULY_ERR_CONFIG, "a token tile of %lld", (long long)token_tile);
-  if (num_q_heads < 1 || num_kv_heads < 1 || head_dim < 1)
+#include "base/spans.h"
+
+static uly_status check(int size, const uly_attention_desc *d) {
+  if (d->num_tokens < 1)
+    ULY_FAIL(ULY_ERR_CONFIG, "a stream of %lld tokens", (long long)d->num_tokens);
+  if (d->num_tokens > (int64_t)1 << 40)
+    ULY_FAIL(ULY_ERR_CONFIG, "a stream of %lld tokens is more than 2^40", (long long)d->num_tokens);
+  if (d->token_tile < 0 || d->token_tile > (int64_t)1 << 40)
+    ULY_FAIL(ULY_ERR_CONFIG, "a token tile of %lld", (long long)d->token_tile);
+  if (d->num_q_heads < 1 || d->num_kv_heads < 1 || d->head_dim < 1)
     ULY_FAIL(ULY_ERR_CONFIG,
              "%d query heads, %d key/value heads and a head dimension of %d: all must "
              "be positive",
-             num_q_heads, num_kv_heads, head_dim);
-  if (num_q_heads > 1 << 20 || head_dim > 1 << 20)
-    ULY_FAIL(ULY_ERR_CONFIG, "%d heads of dimension %d: neither may be above 2^20", num_q_heads,
-             head_dim);
-  if (num_q_heads % num_kv_heads != 0)
-    ULY_FAIL(ULY_ERR_CONFIG, "%d query heads are not a multiple of %d key/value heads", num_q_heads,
-             num_kv_heads);
-  if (size > num_q_heads)
+             d->num_q_heads, d->num_kv_heads, d->head_dim);
+  if (d->num_q_heads > 1 << 20 || d->head_dim > 1 << 20)
+    ULY_FAIL(ULY_ERR_CONFIG, "%d heads of dimension %d: neither may be above 2^20", d->num_q_heads,
+             d->head_dim);
+  if (d->num_q_heads % d->num_kv_heads != 0)
+    ULY_FAIL(ULY_ERR_CONFIG, "%d query heads are not a multiple of %d key/value heads",
+             d->num_q_heads, d->num_kv_heads);
+  if (size > d->num_q_heads)
     ULY_FAIL(ULY_ERR_CONFIG,
              "%d sequence-parallel ranks cannot share %d query heads: Ulysses gives each rank at "
              "least one, so 1 to %d ranks work here (use --sp %d or less, and --dp for the rest)",
-             size, num_q_heads, num_q_heads, num_q_heads);
+             size, d->num_q_heads, d->num_q_heads, d->num_q_heads);
+  if (d->head_groups < 0 || d->head_groups > d->num_q_heads || d->head_groups % size != 0)
+    ULY_FAIL(
+        ULY_ERR_CONFIG,
+        "%d head groups for %d query heads on %d ranks: must be a multiple of the ranks and at "
+        "most the heads",
+        d->head_groups, d->num_q_heads, size);
   return ULY_OK;
 }
 
-/* Heads of each rank: query heads in contiguous parts that differ by at most one; key/value heads
- * that these use. Neighbours may share one. */
-static void cut_heads(uly__ulysses *u) {
-  int group = u->num_q_heads / u->num_kv_heads;
-  int64_t T = u->slices[u->rank].count, qkv_offset = 0, o_offset = 0;
-  for (int p = 0; p < u->size; p++) {
-    uly__part q = uly__split(u->num_q_heads, 1, u->size, p);
-    uly_attention_block *block = &u->blocks[p];
+int uly__ulysses_groups(const uly__ulysses *ulysses, int p, int *first) {
+  int each = ulysses->num_groups / ulysses->size;
+  *first = p * each;
+  return each;
+}
+
+/* Heads of each group: query heads in contiguous parts that differ by at most one; key/value heads that
+ * these use. Neighbours may share one. */
+static void deal_heads(uly__ulysses *u) {
+  int uses = u->num_q_heads / u->num_kv_heads;
+  for (int g = 0; g < u->num_groups; g++) {
+    uly__part q = uly__split(u->num_q_heads, 1, u->num_groups, g);
+    uly_attention_block *block = &u->blocks[g];
     block->q_begin = (int)q.begin;
     block->q_count = (int)q.count;
-    block->kv_begin = block->q_begin / group;
-    block->kv_count = (block->q_begin + block->q_count - 1) / group - block->kv_begin + 1;
+    block->kv_begin = block->q_begin / uses;
+    block->kv_count = (block->q_begin + block->q_count - 1) / uses - block->kv_begin + 1;
     const uly_attention_block *before = block - 1;
-    block->kv_shared = p > 0 && block->kv_begin < before->kv_begin + before->kv_count;
-    block->qkv_stride = (int64_t)(block->q_count + 2 * block->kv_count) * u->head_dim;
-    block->o_stride = (int64_t)block->q_count * u->head_dim;
-    block->qkv_offset = qkv_offset;
-    block->o_offset = o_offset;
-    qkv_offset += T * block->qkv_stride;
-    o_offset += T * block->o_stride;
+    block->kv_shared = g > 0 && block->kv_begin < before->kv_begin + before->kv_count;
+  }
+}
+
+/* Heads in a row of what is exchanged with rank p. */
+static int64_t row_heads(const uly__ulysses *u, int p, bool with_kv) {
+  int64_t heads = 0;
+  int first, count = uly__ulysses_groups(u, p, &first);
+  for (int g = first; g < first + count; g++)
+    heads += u->blocks[g].q_count + (with_kv ? 2 * (int64_t)u->blocks[g].kv_count : 0);
+  return heads;
+}
+
+/* The groups of a rank lie side by side in the rows of its block. */
+static void place_heads(uly__ulysses *u) {
+  int64_t T = u->slices[u->rank].count, d = u->head_dim, qkv_offset = 0, o_offset = 0;
+  for (int p = 0; p < u->size; p++) {
+    int64_t qkv_stride = row_heads(u, p, true) * d, o_stride = row_heads(u, p, false) * d;
+    int64_t qkv_column = 0, o_column = 0;
+    int first, count = uly__ulysses_groups(u, p, &first);
+    for (int g = first; g < first + count; g++) {
+      uly_attention_block *block = &u->blocks[g];
+      block->qkv_stride = qkv_stride;
+      block->o_stride = o_stride;
+      block->qkv_column = qkv_column;
+      block->o_column = o_column;
+      block->qkv_offset = qkv_offset + qkv_column;
+      block->o_offset = o_offset + o_column;
+      qkv_column += (block->q_count + 2 * (int64_t)block->kv_count) * d;
+      o_column += block->q_count * d;
+    }
+    qkv_offset += T * qkv_stride;
+    o_offset += T * o_stride;
   }
 }
 
 /* MPI counts in int, and so does every rank's part of the exchange: checked here for all ranks, so that
  * all refuse together. */
 static uly_status check_counts(const uly__ulysses *u) {
-  int64_t all_heads = 0, most_tokens = u->slices[0].count;
+  int64_t all_heads = 0, most_tokens = 0;
   for (int p = 0; p < u->size; p++) {
-    int64_t heads = u->blocks[p].q_count + 2 * (int64_t)u->blocks[p].kv_count;
+    int64_t heads = row_heads(u, p, true);
     all_heads += heads;
+    if (u->slices[p].count > most_tokens) most_tokens = u->slices[p].count;
     if (u->num_tokens * heads > INT32_MAX) /* at most 2^40 x 3 x 2^20 */
       ULY_FAIL(
           ULY_ERR_CONFIG,
@@ -84,32 +125,29 @@ static void fill_offsets(const uly__exchange_side *side, int size) {
   }
 }
 
-static void count_exchange(const uly__ulysses *u, uly__exchange *exchange, int with_kv) {
-  const uly_attention_block *mine = &u->blocks[u->rank];
+static void count_exchange(const uly__ulysses *u, uly__exchange *exchange, bool with_kv) {
   for (int p = 0; p < u->size; p++) {
-    const uly_attention_block *theirs = &u->blocks[p];
-    int64_t their_heads = theirs->q_count + (with_kv ? 2 * theirs->kv_count : 0);
-    int64_t my_heads = mine->q_count + (with_kv ? 2 * mine->kv_count : 0);
-    exchange->tokens.counts[p] = u->slices[u->rank].count * their_heads;
-    exchange->heads.counts[p] = u->slices[p].count * my_heads;
+    exchange->tokens.counts[p] = u->slices[u->rank].count * row_heads(u, p, with_kv);
+    exchange->heads.counts[p] = u->slices[p].count * row_heads(u, u->rank, with_kv);
   }
   fill_offsets(&exchange->tokens, u->size);
   fill_offsets(&exchange->heads, u->size);
 }
 
-uly_status uly__ulysses_create(int size, int rank, int64_t num_tokens, int64_t token_tile,
-                               int num_q_heads, int num_kv_heads, int head_dim, uly__ulysses *out) {
+uly_status uly__ulysses_create(int size, int rank, const uly_attention_desc *desc,
+                               uly__ulysses *out) {
   *out = (uly__ulysses){.size = size,
                         .rank = rank,
-                        .num_q_heads = num_q_heads,
-                        .num_kv_heads = num_kv_heads,
-                        .head_dim = head_dim,
-                        .num_tokens = num_tokens};
-  ULY_TRY(check(size, num_tokens, token_tile, num_q_heads, num_kv_heads, head_dim));
+                        .num_groups = desc->head_groups ? desc->head_groups : size,
+                        .num_q_heads = desc->num_q_heads,
+                        .num_kv_heads = desc->num_kv_heads,
+                        .head_dim = desc->head_dim,
+                        .num_tokens = desc->num_tokens};
+  ULY_TRY(check(size, desc));
   size_t P = (size_t)size;
   int64_t *counts = calloc(8 * P, sizeof *counts);
   out->slices = calloc(P, sizeof *out->slices);
-  out->blocks = calloc(P, sizeof *out->blocks);
+  out->blocks = calloc((size_t)out->num_groups, sizeof *out->blocks);
   out->qkv.tokens = (uly__exchange_side){counts, counts + P};
   if (!counts || !out->slices || !out->blocks) {
     uly__ulysses_destroy(out);
@@ -119,15 +157,16 @@ uly_status uly__ulysses_create(int size, int rank, int64_t num_tokens, int64_t t
   out->o.tokens = (uly__exchange_side){counts + 4 * P, counts + 5 * P};
   out->o.heads = (uly__exchange_side){counts + 6 * P, counts + 7 * P};
   for (int p = 0; p < size; p++)
-    out->slices[p] = uly__split(num_tokens, token_tile ? token_tile : 1, size, p);
-  cut_heads(out);
+    out->slices[p] = uly__split(desc->num_tokens, desc->token_tile ? desc->token_tile : 1, size, p);
+  deal_heads(out);
+  place_heads(out);
   uly_status status = check_counts(out);
   if (status != ULY_OK) {
     uly__ulysses_destroy(out);
     return status;
   }
-  count_exchange(out, &out->qkv, 1);
-  count_exchange(out, &out->o, 0);
+  count_exchange(out, &out->qkv, true);
+  count_exchange(out, &out->o, false);
   return ULY_OK;
 }
 
@@ -141,8 +180,11 @@ void uly__ulysses_destroy(uly__ulysses *ulysses) {
 static uly_status move(const uly__ulysses *u, const uly__exchange_side *from,
                        const uly__exchange_side *to, uly__comm *comm, uly_traffic kind,
                        int64_t element_bytes, const void *send, void *recv) {
-  return uly__all_to_all(comm, kind, u->head_dim * element_bytes, send, from->counts, from->offsets,
-                         recv, to->counts, to->offsets);
+  double begin = uly__now();
+  ULY_TRY(uly__all_to_all(comm, kind, u->head_dim * element_bytes, send, from->counts,
+                          from->offsets, recv, to->counts, to->offsets));
+  uly__span_end("exchange", -1, ULY_LANE_COMPUTE, begin);
+  return ULY_OK;
 }
 
 uly_status uly__ulysses_to_heads(const uly__ulysses *ulysses, const uly__exchange *exchange,

@@ -5,12 +5,6 @@
 
 #include "base/status.h"
 
-const char *uly_traffic_name(uly_traffic kind) {
-  static const char *names[ULY_NUM_TRAFFIC] = {"attention_forward", "attention_backward",
-                                               "attention_recompute", "gradients", "control"};
-  return (unsigned)kind < ULY_NUM_TRAFFIC ? names[kind] : "unknown";
-}
-
 const char *uly_arena_name(uly_arena arena) {
   static const char *names[ULY_NUM_ARENAS] = {"parameters", "gradients", "optimizer", "activations",
                                               "scratch"};

@@ -1,15 +1,16 @@
 /* One training step, from top to bottom:
  *
  *   read the step's sequences -> count the labels of all ranks -> for each sequence forward and
- *   backward -> sum gradients and losses over all ranks -> norm, clip -> AdamW -> report
+ *   backward, gradients on their way to their owners meanwhile -> sum losses -> norm, clip -> AdamW
+ *   on what each rank owns -> report
  *
  * The loss is the sum over tokens divided once by the count of valid labels of all ranks, so gradients
  * are summed, never averaged. Every rank does the same collectives in the same order; a failure is
  * agreed on first. */
 #include <math.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/spans.h"
 #include "device/device.h"
 #include "train/trainer.h"
 
@@ -20,12 +21,6 @@ typedef struct rank_report {
   int64_t arena_bytes[ULY_NUM_ARENAS];
   int64_t resident_bytes;
 } rank_report;
-
-static double now(void) {
-  struct timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
 
 static int64_t sum(const int64_t *values, int count) {
   int64_t total = 0;
@@ -38,22 +33,23 @@ void uly__step_traffic(const uly_trainer *trainer, int64_t bytes[ULY_NUM_TRAFFIC
   const uly__model *model = trainer->model;
   const uly_mesh *mesh = trainer->mesh;
   int size = mesh->dp * mesh->sp;
-  int64_t passes = trainer->config.accumulate * model->config.num_layers;
+  int64_t passes = trainer->passes * model->config.num_layers;
   int64_t forward = passes * uly__attention_sent_forward(model->attention);
-  int64_t value = uly__traffic_all_gather(size, sizeof(double));
+  int64_t value = sizeof(int64_t);
   bytes[ULY_TRAFFIC_ATTENTION_FORWARD] = forward;
   bytes[ULY_TRAFFIC_ATTENTION_BACKWARD] = passes * uly__attention_sent_backward(model->attention);
   bytes[ULY_TRAFFIC_ATTENTION_RECOMPUTE] = model->stash.keeps_attention ? 0 : forward;
-  bytes[ULY_TRAFFIC_GRADIENTS] =
-      uly__traffic_sum_f32(size, mesh->rank, model->params.count, trainer->sum_workspace_count);
-  /* Two agreements, two sums and the report. */
-  bytes[ULY_TRAFFIC_CONTROL] = 4 * value + uly__traffic_all_gather(size, sizeof(rank_report));
+  bytes[ULY_TRAFFIC_GRADIENTS] = uly__zero_sent_grads(model->zero);
+  bytes[ULY_TRAFFIC_PARAMETERS] = uly__zero_sent_weights(model->zero);
+  /* Three agreements, the count of labels, two exact sums, and the report. */
+  int64_t control = (4 + 2 * ULY_EXACT_WORDS) * value + (int64_t)sizeof(rank_report);
+  bytes[ULY_TRAFFIC_CONTROL] = uly__traffic_all_gather(size, control);
 }
 
 static uly_status read_windows(const uly_trainer *trainer) {
   const uly_mesh *mesh = trainer->mesh;
   int64_t stride = trainer->model->num_tokens + 1;
-  for (int64_t a = 0; a < trainer->config.accumulate; a++) {
+  for (int64_t a = 0; a < trainer->passes; a++) {
     int64_t i = trainer->windows_done + a * mesh->dp + mesh->dp_index;
     int64_t index = uly__batch_window(trainer->config.seed, trainer->num_windows, i);
     ULY_TRY(uly__batch_read(trainer, trainer->data, index, trainer->windows + a * stride));
@@ -61,25 +57,42 @@ static uly_status read_windows(const uly_trainer *trainer) {
   return ULY_OK;
 }
 
-static double count_labels(const uly_trainer *trainer) {
+static int64_t count_labels(const uly_trainer *trainer) {
   int64_t T = trainer->model->num_tokens, count = 0;
-  for (int64_t a = 0; a < trainer->config.accumulate; a++)
+  for (int64_t a = 0; a < trainer->passes; a++)
     for (int64_t t = 1; t <= T; t++) count += trainer->windows[a * (T + 1) + t] >= 0;
-  return (double)count;
+  return count;
 }
 
-/* Forward and backward of the step's sequences; returns the sum of this rank's losses. */
-static double train_windows(uly_trainer *trainer, double num_labels) {
+/* Forward and backward of the step's sequences; adds up this rank's losses. */
+static void train_windows(uly_trainer *trainer, int64_t num_labels, uly__exact_sum *loss) {
   uly__model *model = trainer->model;
   int64_t stride = model->num_tokens + 1;
-  float scale = (float)(1.0 / num_labels);
-  double loss = 0;
-  memset(model->grads, 0, (size_t)model->params.count * sizeof(float));
-  for (int64_t a = 0; a < trainer->config.accumulate; a++) {
+  float scale = (float)(1.0 / (double)num_labels);
+  uly__zero_begin_step(model->zero);
+  for (int64_t a = 0; a < trainer->passes; a++) {
     const int32_t *window = trainer->windows + a * stride;
-    loss += uly__model_train(model, window, window + 1, scale);
+    uly__model_train(model, window, window + 1, scale, loss);
   }
-  return loss;
+}
+
+/* Over all ranks. */
+static uly_status sum_exactly(uly_mesh *mesh, uly__exact_sum *sum) {
+  uly__exact_carry(sum);
+  return uly__sum_i64(mesh->world, ULY_TRAFFIC_CONTROL, sum->digits, ULY_EXACT_WORDS);
+}
+
+/* Squared norm of the gradient: every rank adds up its shards. */
+static uly_status sum_squares(uly_trainer *trainer, double *squares) {
+  const uly__model *model = trainer->model;
+  const uly__zero *zero = model->zero;
+  uly__exact_sum sum = {0};
+  for (int unit = 0; unit < zero->desc.num_units; unit++)
+    model->ops->add_squares(zero->units[unit].shard, zero->desc.grad_dtype,
+                            uly__zero_grad_shard(zero, unit), &sum);
+  ULY_TRY(sum_exactly(trainer->mesh, &sum));
+  *squares = uly__exact_value(&sum);
+  return ULY_OK;
 }
 
 /* Of all ranks: the slowest, the one that sent most, the one that holds most. */
@@ -114,64 +127,75 @@ uly_status uly_trainer_step(uly_trainer *trainer, uly_step_report *report) {
   uly_mesh *mesh = trainer->mesh;
   uly__model *model = trainer->model;
   const uly_train_config *config = &trainer->config;
+  int64_t num_sequences = trainer->passes * mesh->dp;
   uly__traffic before = mesh->traffic;
-  double start = now();
+  double start = uly__now();
   model->failure = ULY_OK;
   memset(report, 0, sizeof *report);
 
   ULY_TRY(uly__agree(mesh->world, read_windows(trainer)));
-  double num_labels = count_labels(trainer);
-  ULY_TRY(uly__sum_f64(mesh->world, ULY_TRAFFIC_CONTROL, &num_labels, 1));
+  int64_t num_labels = count_labels(trainer);
+  ULY_TRY(uly__sum_i64(mesh->world, ULY_TRAFFIC_CONTROL, &num_labels, 1));
   if (num_labels == 0)
     ULY_FAIL(ULY_ERR_DATA, "no token of step %lld has a label", (long long)trainer->steps_done + 1);
 
-  double loss = train_windows(trainer, num_labels);
-  ULY_TRY(uly__sum_f32(mesh->world, ULY_TRAFFIC_GRADIENTS, model->grads, model->params.count,
-                       trainer->sum_workspace, trainer->sum_workspace_count));
-  ULY_TRY(uly__sum_f64(mesh->world, ULY_TRAFFIC_CONTROL, &loss, 1));
+  uly__exact_sum loss = {0};
+  double squares;
+  train_windows(trainer, num_labels, &loss);
+  uly__model_note(model, uly__zero_reduce(model->zero));
   ULY_TRY(uly__agree(mesh->world, model->failure));
+  ULY_TRY(sum_exactly(mesh, &loss));
+  ULY_TRY(sum_squares(trainer, &squares));
 
-  /* From here on all ranks hold the same bits. */
   report->step = trainer->steps_done + 1;
-  report->loss = loss / num_labels;
-  report->grad_norm = sqrt(model->ops->sum_squares(model->params.count, model->grads));
+  report->loss = uly__exact_value(&loss) / (double)num_labels;
+  report->grad_norm = sqrt(squares);
   report->lr = uly__learning_rate(config, report->step);
-  report->tokens = config->accumulate * mesh->dp * config->seq_len;
-  report->flops = uly__model_flops(model) * (double)(config->accumulate * mesh->dp);
+  report->tokens = num_sequences * config->seq_len;
+  report->flops = uly__model_flops(model) * (double)num_sequences;
   if (!isfinite(report->loss) || !isfinite(report->grad_norm))
     ULY_FAIL(ULY_ERR_NONFINITE,
              "step %lld: the loss is %g and the gradient norm %g; the weights are "
              "as they were before this step (a lower --lr or a longer --warmup may help)",
              (long long)report->step, report->loss, report->grad_norm);
+  uly__save_end(trainer); /* its files hold the states as they are until here */
   bool clips = config->clip > 0 && report->grad_norm > config->clip;
-  uly__optimizer_step(trainer, report->lr, clips ? config->clip / report->grad_norm : 1.0);
+  double update = uly__now();
+  uly_status status =
+      uly__optimizer_step(trainer, report->lr, clips ? config->clip / report->grad_norm : 1.0);
+  uly__span_end("update", report->step, ULY_LANE_COMPUTE, update);
+  ULY_TRY(uly__agree(mesh->world, status));
   trainer->steps_done++;
-  trainer->windows_done += config->accumulate * mesh->dp;
-  return gather_reports(trainer, now() - start, &before, report);
+  trainer->windows_done += num_sequences;
+  return gather_reports(trainer, uly__now() - start, &before, report);
 }
 
 uly_status uly_trainer_evaluate(uly_trainer *trainer, double *loss) {
   uly_mesh *mesh = trainer->mesh;
   uly__model *model = trainer->model;
-  double sums[2] = {0, 0}; /* losses, labels */
+  uly__exact_sum losses = {0};
+  int64_t num_labels = 0;
   if (!trainer->eval_data)
     ULY_FAIL(ULY_ERR_CONFIG, "no held-out data to evaluate on: give --eval-data");
   int32_t *window = trainer->windows;
   model->failure = ULY_OK;
-  /* Read errors are held back until all sequence groups are done: no group waits for another in
-   * between, and within a group the ranks agree before each sequence. */
-  for (int64_t i = mesh->dp_index; i < trainer->num_eval_windows; i += mesh->dp) {
-    uly_status status =
-        uly__agree(mesh->sequence, uly__batch_read(trainer, trainer->eval_data, i, window));
-    if (status != ULY_OK) {
-      uly__model_note(model, status);
-      break;
-    }
-    sums[0] += uly__model_eval(model, window, window + 1);
-    for (int64_t t = 1; t <= model->num_tokens; t++) sums[1] += window[t] >= 0;
+  uly__zero_forget_weights(model->zero);
+  /* All groups make as many passes, since weights may be gathered over all ranks: a group that has no
+   * sequence left repeats the first one for nothing. */
+  for (int64_t first = 0; first < trainer->num_eval_windows; first += mesh->dp) {
+    int64_t i = first + mesh->dp_index;
+    bool counts = i < trainer->num_eval_windows;
+    ULY_TRY(uly__agree(mesh->world,
+                       uly__batch_read(trainer, trainer->eval_data, counts ? i : 0, window)));
+    uly__exact_sum pass = {0};
+    uly__model_eval(model, window, window + 1, &pass);
+    if (!counts) continue;
+    uly__exact_merge(&losses, &pass);
+    for (int64_t t = 1; t <= model->num_tokens; t++) num_labels += window[t] >= 0;
   }
   ULY_TRY(uly__agree(mesh->world, model->failure));
-  ULY_TRY(uly__sum_f64(mesh->world, ULY_TRAFFIC_CONTROL, sums, 2));
-  *loss = sums[0] / sums[1];
+  ULY_TRY(sum_exactly(mesh, &losses));
+  ULY_TRY(uly__sum_i64(mesh->world, ULY_TRAFFIC_CONTROL, &num_labels, 1));
+  *loss = uly__exact_value(&losses) / (double)num_labels;
   return ULY_OK;
 }

@@ -12,7 +12,6 @@ uly_train_config uly_train_config_default(void) {
       .model = "llama-4m",
       .seq_len = 4096,
       .steps = 100,
-      .accumulate = 1,
       .eval_windows = 8,
       .seed = 1,
       .dtype = ULY_F32,
@@ -26,6 +25,7 @@ uly_train_config uly_train_config_default(void) {
       .eps = 1e-8,
       .weight_decay = 0.1,
       .clip = 1.0,
+      .leaves = 8,
   };
 }
 
@@ -33,14 +33,18 @@ static uly_status check(const uly_train_config *c) {
   if (!c->model) ULY_FAIL(ULY_ERR_CONFIG, "no model given: use --model");
   if (c->seq_len < 1 || c->seq_len > (int64_t)1 << 40)
     ULY_FAIL(ULY_ERR_CONFIG, "--seq-len %lld: must be from 1 to 2^40", (long long)c->seq_len);
-  if (c->accumulate > 0 && c->seq_len > ((int64_t)1 << 50) / c->accumulate)
-    ULY_FAIL(ULY_ERR_CONFIG, "--seq-len %lld times --accumulate %lld is more than 2^50",
-             (long long)c->seq_len, (long long)c->accumulate);
-  if (c->steps < 0 || c->warmup < 0 || c->accumulate < 1 || c->accumulate > 1 << 20)
+  if (c->batch < 0 || c->batch > 1 << 20)
+    ULY_FAIL(ULY_ERR_CONFIG, "--batch %lld: must be from 0 to 2^20", (long long)c->batch);
+  if (c->batch > 0 && c->seq_len > ((int64_t)1 << 50) / c->batch)
+    ULY_FAIL(ULY_ERR_CONFIG, "--seq-len %lld times --batch %lld is more than 2^50",
+             (long long)c->seq_len, (long long)c->batch);
+  if (c->steps < 0 || c->warmup < 0)
+    ULY_FAIL(ULY_ERR_CONFIG, "--steps %lld, --warmup %lld: neither may be negative",
+             (long long)c->steps, (long long)c->warmup);
+  if (c->leaves < 1 || c->leaves > 1 << 16 || c->memory_limit < 0)
     ULY_FAIL(ULY_ERR_CONFIG,
-             "--steps %lld, --warmup %lld, --accumulate %lld: the first two may not be "
-             "negative, the last must be from 1 to 2^20",
-             (long long)c->steps, (long long)c->warmup, (long long)c->accumulate);
+             "--leaves %d: must be from 1 to 2^16; --memory-limit %lld: not negative", c->leaves,
+             (long long)c->memory_limit);
   if ((unsigned)c->recompute > ULY_RECOMPUTE_FULL || (unsigned)c->schedule > ULY_SCHEDULE_CONSTANT)
     ULY_FAIL(ULY_ERR_CONFIG, "unknown recompute policy %d or schedule %d", (int)c->recompute,
              (int)c->schedule);
@@ -59,19 +63,47 @@ static uly_status check(const uly_train_config *c) {
 
 static char *copy_text(const char *text) { return text ? strdup(text) : NULL; }
 
+/* The sum of the arenas against the limit, and which arenas take it. */
+static uly_status check_limit(const uly_trainer *trainer) {
+  int64_t limit = trainer->config.memory_limit, total = 0;
+  for (int i = 0; i < ULY_NUM_ARENAS; i++) total += trainer->arenas[i].peak;
+  if (limit == 0 || total <= limit) return ULY_OK;
+  const uly__arena *a = trainer->arenas;
+  ULY_FAIL(ULY_ERR_CONFIG,
+           "rank %d needs %lld bytes (parameters %lld, gradients %lld, optimizer %lld, activations "
+           "%lld, scratch %lld) and may take %lld (--memory-limit): use more ranks, --zero 3, "
+           "--offload-optimizer, --recompute full or a shorter --seq-len",
+           trainer->mesh->rank, (long long)total, (long long)a[ULY_ARENA_PARAMETERS].peak,
+           (long long)a[ULY_ARENA_GRADIENTS].peak, (long long)a[ULY_ARENA_OPTIMIZER].peak,
+           (long long)a[ULY_ARENA_ACTIVATIONS].peak, (long long)a[ULY_ARENA_SCRATCH].peak,
+           (long long)limit);
+}
+
 static uly_status plan(uly_trainer *trainer, const uly_train_config *config) {
   uly__model_config model_config;
+  int dp = trainer->mesh->dp;
   trainer->config = *config;
   trainer->config.model = copy_text(config->model);
   trainer->config.data = copy_text(config->data);
   trainer->config.eval_data = copy_text(config->eval_data);
+  trainer->config.offload = copy_text(config->offload);
   ULY_TRY(check(config));
+  if (config->batch % dp != 0)
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "--batch %lld sequences cannot be shared by --dp %d groups: use a "
+             "multiple",
+             (long long)config->batch, dp);
+  trainer->passes = config->batch ? config->batch / dp : 1;
   ULY_TRY(uly__model_config_load(config->model, &model_config));
-  ULY_TRY(uly__model_create(&model_config, trainer->mesh, config->seq_len, config->dtype,
-                            config->recompute, &trainer->model));
-  int64_t size = uly_mesh_size(trainer->mesh), count = trainer->model->params.count;
-  trainer->sum_workspace_count = count < 1 << 20 ? count : 1 << 20;
-  if (trainer->sum_workspace_count < size) trainer->sum_workspace_count = size;
+  uly__model_run run = {.seq_len = config->seq_len,
+                        .dtype = config->dtype,
+                        .grad_dtype = config->grad_dtype,
+                        .recompute = config->recompute,
+                        .stage = config->zero_stage,
+                        .leaves = config->reproducible ? config->leaves : 0,
+                        .passes = trainer->passes};
+  ULY_TRY(uly__model_create(&model_config, trainer->mesh, &run, &trainer->model));
+  uly__states_init(&trainer->states, trainer->model->zero, config->offload != NULL);
   for (int i = 0; i < ULY_NUM_ARENAS; i++)
     uly__arena_init(&trainer->arenas[i], uly_arena_name((uly_arena)i));
   uly__trainer_carve(trainer); /* measures */
@@ -83,6 +115,7 @@ uly_status uly__trainer_plan(uly_mesh *mesh, const uly_train_config *config, uly
   uly_trainer *trainer = calloc(1, sizeof *trainer);
   if (!trainer) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a trainer");
   trainer->mesh = mesh;
+  trainer->states.fd = -1;
   uly_status status = plan(trainer, config);
   if (status != ULY_OK)
     uly_trainer_destroy(trainer);
@@ -92,20 +125,10 @@ uly_status uly__trainer_plan(uly_mesh *mesh, const uly_train_config *config, uly
 }
 
 void uly__trainer_carve(uly_trainer *trainer) {
-  uly__arena *optimizer = &trainer->arenas[ULY_ARENA_OPTIMIZER];
-  uly__arena *scratch = &trainer->arenas[ULY_ARENA_SCRATCH];
   uly__model *model = trainer->model;
-  int64_t bytes = model->params.count * (int64_t)sizeof(float);
-  int64_t windows = trainer->config.accumulate * (model->num_tokens + 1);
-  /* Gradients are summed when no block runs. */
-  int64_t mark = uly__arena_mark(scratch);
-  trainer->sum_workspace =
-      uly__arena_carve(scratch, trainer->sum_workspace_count * (int64_t)sizeof(float));
-  uly__arena_release(scratch, mark);
+  int64_t windows = trainer->passes * (model->num_tokens + 1);
   uly__model_carve(model, trainer->arenas);
-  trainer->m = uly__arena_carve(optimizer, bytes);
-  trainer->v = uly__arena_carve(optimizer, bytes);
-  trainer->master = model->dtype == ULY_F32 ? model->weights : uly__arena_carve(optimizer, bytes);
+  uly__states_carve(&trainer->states, &trainer->arenas[ULY_ARENA_OPTIMIZER]);
   trainer->windows =
       uly__arena_carve(&trainer->arenas[ULY_ARENA_ACTIVATIONS], windows * (int64_t)sizeof(int32_t));
 }
@@ -123,6 +146,23 @@ static uly_status open_data(const uly_trainer *trainer, const char *path, uly__t
   return ULY_OK;
 }
 
+/* Each rank what it owns; moments are zero already. */
+static uly_status init_weights(uly_trainer *trainer) {
+  const uly__model *model = trainer->model;
+  for (int unit = 0; unit < model->params.num_units; unit++) {
+    uly__part owned = uly__states_owned(model->zero, unit);
+    for (int64_t at = 0; at < owned.count; at += ULY_STATE_WINDOW) {
+      int64_t left = owned.count - at, count = left < ULY_STATE_WINDOW ? left : ULY_STATE_WINDOW;
+      float *window;
+      ULY_TRY(uly__states_map(&trainer->states, ULY_STATE_MASTER, unit, owned.begin + at, count,
+                              &window));
+      uly__params_init(&model->params, unit, trainer->config.seed, owned.begin + at, count, window);
+      ULY_TRY(uly__states_unmap(&trainer->states, ULY_STATE_MASTER, unit, owned.begin + at, count));
+    }
+  }
+  return ULY_OK;
+}
+
 /* What a run has and a plan has not: memory, weights and data. */
 static uly_status start(uly_trainer *trainer) {
   const uly_train_config *config = &trainer->config;
@@ -133,12 +173,11 @@ static uly_status start(uly_trainer *trainer) {
     if (trainer->num_eval_windows > config->eval_windows)
       trainer->num_eval_windows = config->eval_windows;
   }
+  ULY_TRY(check_limit(trainer));
   for (int i = 0; i < ULY_NUM_ARENAS; i++) ULY_TRY(uly__arena_commit(&trainer->arenas[i]));
   uly__trainer_carve(trainer);
-  const uly__params *params = &trainer->model->params;
-  uly__params_init(params, config->seed, 0, params->count, trainer->master);
-  uly__weights_from_master(trainer);
-  return ULY_OK;
+  ULY_TRY(uly__states_open(&trainer->states, config->offload));
+  return init_weights(trainer);
 }
 
 /* Ranks on different machines may see different files or be started with different settings: then they
@@ -149,8 +188,11 @@ static uly_status check_same(const uly_trainer *trainer) {
   uint64_t data[2] = {uly__tokens_hash(trainer->data),
                       trainer->eval_data ? uly__tokens_hash(trainer->eval_data) : 0};
   ULY_TRY(uly_mesh_same(mesh, data, sizeof data, "set of data files (names and sizes)"));
-  int64_t counts[] = {c->seq_len, c->steps,     c->accumulate, c->eval_windows, (int64_t)c->seed,
-                      c->dtype,   c->recompute, c->schedule,   c->warmup};
+  int64_t counts[] = {c->seq_len,      c->steps,        c->batch,
+                      c->eval_windows, c->dtype,        c->recompute,
+                      c->schedule,     c->warmup,       c->zero_stage,
+                      c->grad_dtype,   c->reproducible, c->reproducible ? c->leaves : 0,
+                      (int64_t)c->seed};
   ULY_TRY(uly_mesh_same(mesh, counts, sizeof counts, "configuration"));
   double reals[] = {c->lr, c->min_lr_ratio, c->beta1, c->beta2, c->eps, c->weight_decay, c->clip};
   ULY_TRY(uly_mesh_same(mesh, reals, sizeof reals, "configuration"));
@@ -171,6 +213,8 @@ uly_status uly_trainer_create(uly_mesh *mesh, const uly_train_config *config, ul
   if (status == ULY_OK) status = start(trainer);
   status = uly__agree(mesh->world, status);
   if (status == ULY_OK && trainer) status = check_same(trainer);
+  if (status == ULY_OK && trainer)
+    status = uly__agree(mesh->world, uly__weights_from_master(trainer));
   if (status != ULY_OK)
     uly_trainer_destroy(trainer);
   else
@@ -180,6 +224,8 @@ uly_status uly_trainer_create(uly_mesh *mesh, const uly_train_config *config, ul
 
 void uly_trainer_destroy(uly_trainer *trainer) {
   if (!trainer) return;
+  uly__save_abandon(trainer);
+  uly__states_close(&trainer->states);
   uly__model_destroy(trainer->model);
   uly__tokens_close(trainer->data);
   uly__tokens_close(trainer->eval_data);
@@ -187,6 +233,7 @@ void uly_trainer_destroy(uly_trainer *trainer) {
   free((char *)(uintptr_t)trainer->config.model);
   free((char *)(uintptr_t)trainer->config.data);
   free((char *)(uintptr_t)trainer->config.eval_data);
+  free((char *)(uintptr_t)trainer->config.offload);
   free(trainer);
 }
 
@@ -203,8 +250,8 @@ uly_status uly_plan(const uly_mesh *mesh, const uly_train_config *config, uly_pl
   report->tokens = trainer->model->num_tokens;
   for (int i = 0; i < ULY_NUM_ARENAS; i++) report->arena_bytes[i] = trainer->arenas[i].peak;
   uly__step_traffic(trainer, report->sent_bytes);
-  report->flops =
-      uly__model_flops(trainer->model) * (double)(trainer->config.accumulate * trainer->mesh->dp);
+  report->flops = uly__model_flops(trainer->model) * (double)(trainer->passes * trainer->mesh->dp);
+  uly_status status = check_limit(trainer);
   uly_trainer_destroy(trainer);
-  return ULY_OK;
+  return status;
 }

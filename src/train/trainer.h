@@ -5,21 +5,26 @@
 #include "comm/mesh.h"
 #include "data/token_file.h"
 #include "model/model.h"
+#include "train/states.h"
+
+typedef struct uly__save uly__save; /* a checkpoint being written (checkpoint.c) */
 
 struct uly_trainer {
   uly_mesh *mesh;
   uly_train_config config; /* its strings are copies */
+  int64_t passes;          /* sequences of a step that go through each rank: batch / dp */
   uly__model *model;
   uly__arena arenas[ULY_NUM_ARENAS];
-  /* Optimizer: f32 [params.count] each. In f32 training the master weights are the weights. */
-  float *master, *m, *v;
-  float *sum_workspace; /* f32 [sum_workspace_count]: for summing gradients */
-  int64_t sum_workspace_count;
-  int32_t *windows; /* [accumulate, T + 1]: my tokens of the step's sequences, and one more each */
+  uly__states states;
+  int32_t *windows; /* [passes, T + 1]: my tokens of the step's sequences, and one more each */
   uly__tokens *data, *eval_data;
   int64_t num_windows, num_eval_windows; /* sequences of N tokens in each */
   int64_t steps_done;
   int64_t windows_done; /* sequences trained on so far, over all dp groups: the place in the data */
+  uly__save *save;      /* NULL: none under way */
+  uly_status saved;     /* of the latest save, until somebody asks */
+  char save_failure[1024];
+  double trace_begin; /* of the clock of spans */
 };
 
 /* The common part of a run and of a plan: builds the model and measures the arenas. */
@@ -40,10 +45,18 @@ uly_status uly__batch_read(const uly_trainer *trainer, const uly__tokens *data, 
 
 /* Learning rate of a step; the first is 1. */
 double uly__learning_rate(const uly_train_config *config, int64_t step);
-/* One AdamW update of all parameters with gradients times grad_scale. */
-void uly__optimizer_step(uly_trainer *trainer, double lr, double grad_scale);
-/* Sets the bf16 weights from the master weights, where these are two. */
-void uly__weights_from_master(uly_trainer *trainer);
+/* One AdamW update with gradients times grad_scale: each rank of what it owns; then the weights go where the
+ * ZeRO stage wants them. Collective. */
+uly_status uly__optimizer_step(uly_trainer *trainer, double lr, double grad_scale);
+/* Sets the weights from the master weights. Collective. */
+uly_status uly__weights_from_master(uly_trainer *trainer);
+
+/* --- saving (checkpoint.c) */
+
+/* Ends the save that is under way, if any: before anything changes the states. Collective. */
+void uly__save_end(uly_trainer *trainer);
+/* Stops it where this rank is: what was written has no name, and the next run clears it away. */
+void uly__save_abandon(uly_trainer *trainer);
 
 /* --- bytes of a step (step.c) */
 

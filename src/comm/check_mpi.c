@@ -1,0 +1,143 @@
+/* ULYSSES_CHECK=collectives: the ranks of a group compare each call before they make it. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "base/log.h"
+#include "comm/comm_mpi.h"
+
+/* What a rank is about to call. Unused bytes are 0: records are compared as bytes. */
+typedef struct record {
+  uint64_t history; /* hash of this and all earlier calls, with what did not fit into text */
+  int64_t number;   /* of this call in its group; 1 first */
+  char group[24];
+  char text[104];
+} record;
+
+struct uly__check {
+  MPI_Comm mpi; /* for comparisons alone: they do not mix with what the groups have under way */
+  int size, rank;
+  int num_groups; /* that share it */
+  uint64_t history;
+  record *records; /* [size] */
+  bool broken;
+  char message[512];
+};
+
+static const char end_of_group[] = "end of the group";
+
+uly_status uly__check_wanted(const uly__comm *comm, bool *wanted) {
+  const char *value = getenv("ULYSSES_CHECK");
+  int answer = !value || !*value ? 0 : strcmp(value, "collectives") == 0 ? 1 : -1;
+  MPI_TRY(MPI_Bcast(&answer, 1, MPI_INT, 0, comm->mpi));
+  if (answer < 0)
+    ULY_FAIL(ULY_ERR_CONFIG, "ULYSSES_CHECK in the environment may only be \"collectives\"");
+  *wanted = answer > 0;
+  return ULY_OK;
+}
+
+static void free_check(uly__check *check) {
+  free(check->records);
+  free(check);
+}
+
+uly_status uly__check_create(uly__comm *comm) {
+  if (comm->size == 1) return ULY_OK;
+  uly__check *check = calloc(1, sizeof *check);
+  if (!check) ULY_FAIL(ULY_ERR_MEMORY, "no memory for the check of a group");
+  check->records = calloc((size_t)comm->size, sizeof *check->records);
+  if (!check->records) {
+    free_check(check);
+    ULY_FAIL(ULY_ERR_MEMORY, "no memory for the check of %d ranks", comm->size);
+  }
+  check->size = comm->size;
+  check->rank = comm->rank;
+  check->num_groups = 1;
+  int code = MPI_Comm_dup(comm->mpi, &check->mpi);
+  if (code == MPI_SUCCESS) {
+    comm->check = check;
+    return ULY_OK;
+  }
+  free_check(check);
+  return uly__mpi_failed(code, "MPI_Comm_dup", __FILE__, __LINE__);
+}
+
+void uly__check_share(uly__comm *comm, const uly__comm *with) {
+  comm->check = with->check;
+  if (comm->check) comm->check->num_groups++;
+}
+
+static record describe(uly__comm *comm, const char *text) {
+  record mine;
+  memset(&mine, 0, sizeof mine);
+  mine.number = ++comm->num_calls;
+  memcpy(mine.group, comm->name, sizeof mine.group);
+  snprintf(mine.text, sizeof mine.text, "%s", text);
+  uint64_t *history = &comm->check->history;
+  *history = XXH3_64bits_withSeed(mine.group, sizeof mine.group, *history);
+  *history = XXH3_64bits_withSeed(text, strlen(text), *history);
+  mine.history = *history;
+  return mine;
+}
+
+/* Rank p's call is not that of rank 0. */
+static void note_difference(uly__check *check, int p) {
+  const record *a = &check->records[0], *b = &check->records[p];
+  check->broken = true;
+  if (strcmp(a->group, b->group) == 0 && a->number == b->number)
+    snprintf(check->message, sizeof check->message,
+             "collective %lld of the %s group: rank %d calls %s, rank 0 calls %s",
+             (long long)a->number, a->group, p, b->text, a->text);
+  else
+    snprintf(
+        check->message, sizeof check->message,
+        "rank %d calls %s (collective %lld of the %s group), rank 0 calls %s (collective %lld of "
+        "the %s group)",
+        p, b->text, (long long)b->number, b->group, a->text, (long long)a->number, a->group);
+}
+
+/* All ranks see the same records, so all come to the same end: none waits for one that has left. */
+static uly_status compare(uly__comm *comm, const char *text) {
+  uly__check *check = comm->check;
+  record mine = describe(comm, text);
+  MPI_TRY(MPI_Allgather(&mine, (int)sizeof mine, MPI_BYTE, check->records, (int)sizeof mine,
+                        MPI_BYTE, check->mpi));
+  for (int p = 1; p < check->size && !check->broken; p++)
+    if (memcmp(&check->records[p], &check->records[0], sizeof mine) != 0) note_difference(check, p);
+  return ULY_OK;
+}
+
+uly_status uly__check_call(uly__comm *comm, const char *format, ...) {
+  char text[512];
+  va_list args;
+  va_start(args, format);
+  vsnprintf(text, sizeof text, format, args);
+  va_end(args);
+  if (!comm->check->broken) ULY_TRY(compare(comm, text));
+  if (comm->check->broken) ULY_FAIL(ULY_ERR_INTERNAL, "%s", comm->check->message);
+  return ULY_OK;
+}
+
+/* Of the ranks that end the group at this call. */
+static bool is_lowest_to_end(const uly__check *check) {
+  int p = 0;
+  while (strcmp(check->records[p].text, end_of_group) != 0) p++;
+  return p == check->rank;
+}
+
+bool uly__check_end(uly__comm *comm) {
+  uly__check *check = comm->check;
+  if (!check) return true;
+  if (!check->broken && compare(comm, end_of_group) == ULY_OK && check->broken &&
+      is_lowest_to_end(check))
+    uly__warn("%s", check->message);
+  if (check->num_groups == 1) MPI_Comm_free(&check->mpi);
+  return !check->broken;
+}
+
+void uly__check_leave(uly__comm *comm) {
+  if (comm->check && --comm->check->num_groups == 0) free_check(comm->check);
+}

@@ -1,0 +1,432 @@
+/* Where weights and gradients live and when they move: see zero.h. */
+#include "parallel/zero.h"
+
+#include <stdlib.h>
+
+#include "base/spans.h"
+#include "base/tree.h"
+
+enum { BLOCK_SLOTS = 2, OUTER = 2, OUTER_TIED = 3, REDUCE_CHUNK_BYTES = 4 << 20 };
+
+/* --------------------------------------------------------------------- who holds what */
+
+/* Weights stay where they are: nothing is ever gathered for a pass. */
+static bool holds_weights(const uly__zero *z) { return z->desc.stage < 3 || z->size == 1; }
+
+/* Gradients are reduced pass by pass, and shards are kept. Otherwise all are kept, and reduced once. */
+static bool keeps_shards(const uly__zero *z) { return z->desc.stage >= 2 || z->desc.reproducible; }
+
+/* Backward adds straight to the gradients that are kept. */
+static bool adds_in_place(const uly__zero *z) {
+  return !keeps_shards(z) && z->desc.grad_dtype == ULY_F32;
+}
+
+static bool is_outer(const uly__zero *z, int unit) {
+  return unit == 0 || unit == z->desc.num_units - 1;
+}
+
+/* Contributions to a unit's gradient in a pass: a tied embedding's come from both ends of the model. */
+static int num_sources(const uly__zero *z, int unit) { return z->desc.tied && unit == 0 ? 2 : 1; }
+
+/* Arrays of a unit's shard that are kept: the sum, and the levels of each source's tree over the passes. */
+static int64_t num_sums(const uly__zero *z, int unit) {
+  return 1 + (int64_t)num_sources(z, unit) * z->num_levels;
+}
+
+/* Elements of the largest unit that shares this slot. */
+static int64_t slot_count(const uly__zero *z, int slot) {
+  int64_t count = 0;
+  for (int u = 0; u < z->desc.num_units; u++)
+    if (z->units[u].slot == slot && z->units[u].shard * z->size > count)
+      count = z->units[u].shard * z->size;
+  return count;
+}
+
+static int64_t largest_unit(const uly__zero *z) {
+  int64_t count = 0;
+  for (int s = 0; s < ULY_ZERO_SLOTS; s++)
+    if (slot_count(z, s) > count) count = slot_count(z, s);
+  return count;
+}
+
+static uly_status check(const uly_mesh *mesh, const uly__zero_desc *d) {
+  int size = mesh->dp * mesh->sp;
+  if (d->stage < 0 || d->stage > 3)
+    ULY_FAIL(ULY_ERR_CONFIG, "ZeRO stage %d: must be from 0 to 3", d->stage);
+  if (d->grad_dtype != ULY_F32 && d->grad_dtype != ULY_BF16)
+    ULY_FAIL(ULY_ERR_CONFIG, "unknown type %d of gradients", (int)d->grad_dtype);
+  if (!d->reproducible) return ULY_OK;
+  if (size & (size - 1))
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "--reproducible joins ranks in pairs, so it needs a power of two of them, not dp %d x "
+             "sp %d: start 1, 2, 4, 8, ... ranks, or leave it out",
+             mesh->dp, mesh->sp);
+  if (d->grad_dtype != ULY_F32)
+    ULY_FAIL(ULY_ERR_CONFIG, "--reproducible sums gradients in f32: leave --grad-dtype at f32");
+  return ULY_OK;
+}
+
+static void lay_out(uly__zero *z, const int64_t *counts) {
+  const uly__zero_desc *d = &z->desc;
+  for (int u = 0; u < d->num_units; u++) {
+    uly__zero_unit *unit = &z->units[u];
+    int64_t share = (counts[u] + z->size - 1) / z->size;
+    unit->count = counts[u];
+    unit->shard = (share + ULY_SHARD_PIECE - 1) / ULY_SHARD_PIECE * ULY_SHARD_PIECE;
+    unit->full_begin = z->full_count;
+    unit->shard_begin = z->shard_count;
+    unit->slot = !is_outer(z, u) ? (u - 1) % BLOCK_SLOTS : u > 0 && d->tied ? OUTER_TIED : OUTER;
+    z->full_count += unit->shard * z->size;
+    z->shard_count += unit->shard;
+  }
+  z->num_levels = d->reproducible ? uly__tree_levels(d->passes) : 0;
+  z->num_fold_levels = uly__tree_levels(d->segments);
+  int64_t least = z->size * (int64_t)64 * (int64_t)sizeof(float), most = largest_unit(z);
+  z->workspace_bytes = most * (int64_t)sizeof(float);
+  if (z->workspace_bytes > REDUCE_CHUNK_BYTES) z->workspace_bytes = REDUCE_CHUNK_BYTES;
+  if (z->workspace_bytes < least) z->workspace_bytes = least;
+}
+
+static uly_status prepare(uly_mesh *mesh, const uly__zero_desc *desc, uly__zero *z) {
+  ULY_TRY(check(mesh, desc));
+  z->units = calloc((size_t)desc->num_units, sizeof *z->units);
+  if (!z->units) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a table of %d units", desc->num_units);
+  lay_out(z, desc->counts);
+  z->fold_levels = calloc((size_t)z->num_fold_levels + 1, sizeof *z->fold_levels);
+  if (!z->fold_levels) ULY_FAIL(ULY_ERR_MEMORY, "no memory for the levels of a sum");
+  return ULY_OK;
+}
+
+uly_status uly__zero_create(uly_mesh *mesh, const uly__zero_desc *desc, uly__zero **out) {
+  *out = NULL;
+  uly__zero *z = calloc(1, sizeof *z);
+  if (!z) ULY_FAIL(ULY_ERR_MEMORY, "no memory for the plan of model states");
+  z->desc = *desc;
+  z->desc.counts = NULL;
+  z->size = mesh->dp * mesh->sp;
+  z->rank = mesh->rank;
+  z->gather = mesh->gather;
+  z->reduce = mesh->reduce;
+  z->reducing = z->gathering = z->travelling = -1;
+  uly_status status = prepare(mesh, desc, z);
+  if (status != ULY_OK)
+    uly__zero_destroy(z);
+  else
+    *out = z;
+  return status;
+}
+
+void uly__zero_destroy(uly__zero *zero) {
+  if (!zero) return;
+  free(zero->units);
+  free(zero->fold_levels);
+  free(zero);
+}
+
+/* ----------------------------------------------------------------------------- memory */
+
+static void carve_gathered(uly__zero *z, uly__arena *scratch) {
+  int64_t element = uly__dtype_bytes(z->desc.dtype);
+  for (int s = 0; s < ULY_ZERO_SLOTS; s++)
+    z->slots[s] =
+        (uly__zero_slot){.data = uly__arena_carve(scratch, slot_count(z, s) * element), .unit = -1};
+}
+
+static void carve_live(uly__zero *z, uly__arena *scratch) {
+  int64_t size = sizeof(float);
+  /* One block's gradient travels while the next one's is made; where none travels, one place does. */
+  bool overlaps = keeps_shards(z) && z->size > 1;
+  for (int s = 0; s < ULY_ZERO_SLOTS; s++)
+    z->live[s] =
+        s == 1 && !overlaps ? z->live[0] : uly__arena_carve(scratch, slot_count(z, s) * size);
+  for (int level = 0; level < z->num_fold_levels; level++)
+    z->fold_levels[level] =
+        uly__arena_carve(scratch, (largest_unit(z) + slot_count(z, OUTER_TIED)) * size);
+}
+
+static void point_to_units(uly__zero *z) {
+  const uly__zero_desc *d = &z->desc;
+  int64_t element = uly__dtype_bytes(d->dtype), sum = uly__dtype_bytes(d->grad_dtype), at = 0;
+  for (int u = 0; u < d->num_units; u++) {
+    uly__zero_unit *unit = &z->units[u];
+    unit->weights = holds_weights(z) ? z->weights + unit->full_begin * element : NULL;
+    unit->sums = z->grads + (keeps_shards(z) ? at : unit->full_begin * sum);
+    at += unit->shard * num_sums(z, u) * sum;
+  }
+}
+
+void uly__zero_carve(uly__zero *zero, uly__arena *arenas) {
+  uly__arena *scratch = &arenas[ULY_ARENA_SCRATCH];
+  const uly__zero_desc *d = &zero->desc;
+  int64_t weights = holds_weights(zero) ? zero->full_count : zero->shard_count;
+  int64_t sums = keeps_shards(zero) ? 0 : zero->full_count, shard = 0;
+  for (int u = 0; u < d->num_units; u++) {
+    const uly__zero_unit *unit = &zero->units[u];
+    if (keeps_shards(zero)) sums += unit->shard * num_sums(zero, u);
+    if (unit->shard > shard) shard = unit->shard;
+  }
+  zero->weights =
+      uly__arena_carve(&arenas[ULY_ARENA_PARAMETERS], weights * uly__dtype_bytes(d->dtype));
+  zero->grads =
+      uly__arena_carve(&arenas[ULY_ARENA_GRADIENTS], sums * uly__dtype_bytes(d->grad_dtype));
+  if (!holds_weights(zero)) carve_gathered(zero, scratch);
+  if (!adds_in_place(zero)) {
+    carve_live(zero, scratch);
+    zero->reduced = uly__arena_carve(scratch, shard * (int64_t)sizeof(float));
+  }
+  if (zero->size > 1) zero->workspace = uly__arena_carve(scratch, zero->workspace_bytes);
+  if (zero->weights) point_to_units(zero);
+}
+
+void *uly__zero_weight_shard(const uly__zero *zero, int unit) {
+  const uly__zero_unit *u = &zero->units[unit];
+  int64_t at = holds_weights(zero) ? u->full_begin + zero->rank * u->shard : u->shard_begin;
+  return zero->weights + at * uly__dtype_bytes(zero->desc.dtype);
+}
+
+/* ---------------------------------------------------------------------------- weights */
+
+void uly__zero_forget_weights(uly__zero *zero) {
+  for (int s = 0; s < ULY_ZERO_SLOTS; s++) zero->slots[s].unit = -1;
+}
+
+/* Records what has arrived. */
+static void note_arrivals(uly__zero *z) {
+  if (z->gathering >= 0 && !uly__comm_pending(z->gather)) {
+    uly__span_end("gather unit", z->gathering, ULY_LANE_GATHER, z->gather_began);
+    z->gathering = -1;
+  }
+  if (z->travelling >= 0 && !uly__comm_pending(z->reduce)) {
+    uly__span_end("reduce unit", z->travelling, ULY_LANE_REDUCE, z->travel_began);
+    z->travelling = -1;
+  }
+}
+
+/* What is on its way on this group has arrived. */
+static uly_status wait_for(uly__zero *z, uly__comm *comm, const char *what, int unit) {
+  double begin = uly__now();
+  ULY_TRY(uly__comm_wait(comm));
+  note_arrivals(z);
+  uly__span_end(what, unit, ULY_LANE_COMPUTE, begin);
+  return ULY_OK;
+}
+
+static uly_status wait_for_gather(uly__zero *z) {
+  if (z->gathering >= 0) ULY_TRY(wait_for(z, z->gather, "wait for unit", z->gathering));
+  ULY_TRY(uly__comm_wait(z->gather));
+  for (int s = 0; s < ULY_ZERO_SLOTS; s++) z->slots[s].ready = z->slots[s].unit >= 0;
+  return ULY_OK;
+}
+
+uly_status uly__zero_prefetch(uly__zero *zero, int unit) {
+  if (holds_weights(zero)) return ULY_OK;
+  const uly__zero_unit *u = &zero->units[unit];
+  uly__zero_slot *slot = &zero->slots[u->slot];
+  if (slot->unit == unit) return ULY_OK;
+  ULY_TRY(wait_for_gather(zero));
+  int64_t bytes = u->shard * uly__dtype_bytes(zero->desc.dtype);
+  slot->unit = unit;
+  slot->ready = false;
+  memcpy((char *)slot->data + zero->rank * bytes, uly__zero_weight_shard(zero, unit),
+         (size_t)bytes);
+  zero->gathering = unit;
+  zero->gather_began = uly__now();
+  return uly__all_gather_start(zero->gather, ULY_TRAFFIC_PARAMETERS, slot->data, bytes);
+}
+
+uly_status uly__zero_acquire(uly__zero *zero, int unit) {
+  if (holds_weights(zero)) return ULY_OK;
+  uly__zero_unit *u = &zero->units[unit];
+  ULY_TRY(uly__zero_prefetch(zero, unit));
+  if (!zero->slots[u->slot].ready) ULY_TRY(wait_for_gather(zero));
+  u->weights = zero->slots[u->slot].data;
+  return ULY_OK;
+}
+
+void uly__zero_release(uly__zero *zero, int unit) {
+  if (!holds_weights(zero)) zero->units[unit].weights = NULL;
+}
+
+uly_status uly__zero_gather_weights(uly__zero *zero, int unit) {
+  const uly__zero_unit *u = &zero->units[unit];
+  int64_t bytes = u->shard * uly__dtype_bytes(zero->desc.dtype);
+  ULY_TRY(uly__all_gather_start(zero->gather, ULY_TRAFFIC_PARAMETERS, u->weights, bytes));
+  return uly__comm_wait(zero->gather);
+}
+
+/* -------------------------------------------------------------------------- gradients */
+
+void uly__zero_begin_step(uly__zero *zero) {
+  uly__zero_forget_weights(zero);
+  for (int u = 0; u < zero->desc.num_units; u++) {
+    zero->units[u].num_reduced = 0;
+    if (adds_in_place(zero)) zero->units[u].grads = (float *)zero->units[u].sums;
+  }
+  if (adds_in_place(zero)) memset(zero->grads, 0, (size_t)zero->full_count * sizeof(float));
+}
+
+void uly__zero_fold(uly__zero *zero, int unit, int segment, int64_t begin, int64_t count) {
+  int last = zero->desc.segments - 1;
+  if (last == 0) return;
+  float *levels[64], *grads = zero->units[unit].grads + begin;
+  /* A last unit beside the embedding is folded in turns with it, so it has a place of its own. */
+  int64_t place = zero->units[unit].slot == OUTER_TIED ? largest_unit(zero) : 0;
+  for (int level = 0; level < zero->num_fold_levels; level++)
+    levels[level] = zero->fold_levels[level] + place + begin;
+  if (segment == last) {
+    uly__tree_finish(levels, segment, grads, count);
+  } else {
+    uly__tree_push(levels, segment, grads, count);
+    memset(grads, 0, (size_t)count * sizeof *grads);
+  }
+}
+
+/* sums = or += x, rounded to the type that is kept. */
+static void keep(const uly__zero *z, void *sums, const float *x, int64_t count, bool first) {
+  uly_dtype dtype = z->desc.grad_dtype;
+#pragma omp parallel for schedule(static)
+  for (int64_t i = 0; i < count; i++)
+    uly__store(sums, dtype, i, first ? x[i] : uly__load(sums, dtype, i) + x[i]);
+}
+
+/* Takes in one contribution to my shard. Reproducible: each source is summed over the passes by itself, since its
+ * passes are joined across the ranks first; then the sources are added. */
+static void take_in(uly__zero *z, int unit, float *x) {
+  uly__zero_unit *u = &z->units[unit];
+  int sources = num_sources(z, unit), source = (int)(u->num_reduced % sources);
+  int64_t pass = u->num_reduced++ / sources;
+  float *levels[64], *sums = (float *)(void *)u->sums;
+  for (int level = 0; level < z->num_levels; level++)
+    levels[level] = sums + (1 + source * z->num_levels + level) * u->shard;
+  if (z->desc.reproducible && pass + 1 < z->desc.passes) {
+    uly__tree_push(levels, pass, x, u->shard);
+    return;
+  }
+  if (z->desc.reproducible) uly__tree_finish(levels, pass, x, u->shard);
+  bool first = source == 0 && (z->desc.reproducible || pass == 0);
+  keep(z, u->sums, x, u->shard, first);
+}
+
+/* What is on its way has arrived, and is taken in. */
+static uly_status finish_reduction(uly__zero *z) {
+  if (z->reducing < 0) return ULY_OK;
+  ULY_TRY(wait_for(z, z->reduce, "wait for gradients of unit", z->reducing));
+  take_in(z, z->reducing, z->reduced);
+  z->reducing = -1;
+  return ULY_OK;
+}
+
+uly_status uly__zero_begin_grads(uly__zero *zero, int unit) {
+  if (adds_in_place(zero)) return ULY_OK;
+  uly__zero_unit *u = &zero->units[unit];
+  /* What is still on its way from this place has to leave it first. */
+  if (zero->reducing >= 0 && zero->units[zero->reducing].slot == u->slot)
+    ULY_TRY(finish_reduction(zero));
+  u->grads = zero->live[u->slot];
+  memset(u->grads, 0, (size_t)(u->shard * zero->size) * sizeof(float));
+  return ULY_OK;
+}
+
+/* Rounds in place: element i of the result lies below element i of x. */
+static const void *round_in_place(float *x, int64_t count) {
+  uint16_t *rounded = (uint16_t *)(void *)x;
+  for (int64_t i = 0; i < count; i++) {
+    float value = x[i];
+    uint16_t bits = uly__f32_to_bf16(value);
+    memcpy(&rounded[i], &bits, sizeof bits);
+  }
+  return rounded;
+}
+
+uly_status uly__zero_end_grads(uly__zero *zero, int unit) {
+  if (adds_in_place(zero)) return ULY_OK;
+  uly__zero_unit *u = &zero->units[unit];
+  int64_t count = u->shard * zero->size;
+  float *grads = u->grads;
+  u->grads = NULL;
+  if (!keeps_shards(zero)) {
+    keep(zero, u->sums, grads, count, u->num_reduced++ == 0);
+    return ULY_OK;
+  }
+  ULY_TRY(finish_reduction(zero));
+  if (zero->size == 1) {
+    take_in(zero, unit, grads);
+    return ULY_OK;
+  }
+  const void *data = zero->desc.grad_dtype == ULY_BF16 ? round_in_place(grads, count) : grads;
+  zero->reducing = zero->travelling = unit;
+  zero->travel_began = uly__now();
+  return uly__reduce_scatter_start(zero->reduce, ULY_TRAFFIC_GRADIENTS, zero->desc.grad_dtype, data,
+                                   u->shard, zero->reduced, zero->workspace, zero->workspace_bytes);
+}
+
+uly_status uly__zero_poll(uly__zero *zero) {
+  if (zero->gathering >= 0) ULY_TRY(uly__comm_poll(zero->gather));
+  if (zero->travelling >= 0) ULY_TRY(uly__comm_poll(zero->reduce));
+  note_arrivals(zero);
+  return ULY_OK;
+}
+
+uly_status uly__zero_reduce(uly__zero *zero) {
+  ULY_TRY(finish_reduction(zero));
+  if (keeps_shards(zero) || zero->size == 1) return ULY_OK;
+  uly_dtype dtype = zero->desc.grad_dtype;
+  for (int unit = 0; unit < zero->desc.num_units; unit++) {
+    uly__zero_unit *u = &zero->units[unit];
+    void *own = uly__at(u->sums, dtype, zero->rank * u->shard);
+    float *out = dtype == ULY_F32 ? own : zero->reduced;
+    ULY_TRY(uly__reduce_scatter_start(zero->reduce, ULY_TRAFFIC_GRADIENTS, dtype, u->sums, u->shard,
+                                      out, zero->workspace, zero->workspace_bytes));
+    ULY_TRY(uly__comm_wait(zero->reduce));
+    if (dtype != ULY_F32) keep(zero, own, out, u->shard, true);
+  }
+  return ULY_OK;
+}
+
+void *uly__zero_grad_shard(const uly__zero *zero, int unit) {
+  const uly__zero_unit *u = &zero->units[unit];
+  return uly__at(u->sums, zero->desc.grad_dtype, keeps_shards(zero) ? 0 : zero->rank * u->shard);
+}
+
+uly_status uly__zero_gather_grads(uly__zero *zero, int unit, void **grads) {
+  const uly__zero_unit *u = &zero->units[unit];
+  int64_t bytes = u->shard * uly__dtype_bytes(zero->desc.grad_dtype);
+  *grads = u->sums;
+  if (zero->size == 1) return ULY_OK;
+  if (keeps_shards(zero)) {
+    *grads = zero->live[u->slot];
+    memcpy((char *)*grads + zero->rank * bytes, u->sums, (size_t)bytes);
+  }
+  ULY_TRY(uly__all_gather_start(zero->gather, ULY_TRAFFIC_GRADIENTS, *grads, bytes));
+  return uly__comm_wait(zero->gather);
+}
+
+/* ------------------------------------------------------------------------------ bytes */
+
+int64_t uly__zero_sent_grads(const uly__zero *zero) {
+  int64_t elements = 0;
+  for (int u = 0; u < zero->desc.num_units; u++) {
+    int64_t times = keeps_shards(zero) ? zero->desc.passes * num_sources(zero, u) : 1;
+    elements += zero->units[u].shard * (times + (zero->desc.stage == 0));
+  }
+  return (zero->size - 1) * elements * uly__dtype_bytes(zero->desc.grad_dtype);
+}
+
+/* How often a unit is gathered in the passes of a step. The last two blocks of forward are still there for
+ * backward, and the first two for the next pass; the outer units stay unless they share a slot. */
+static int64_t num_gathers(const uly__zero *z, int unit) {
+  int64_t passes = z->desc.passes;
+  int num_blocks = z->desc.num_units - 2, block = unit - 1;
+  if (is_outer(z, unit)) return z->desc.tied ? 1 : passes;
+  if (num_blocks <= BLOCK_SLOTS) return 1;
+  int64_t forward = block < BLOCK_SLOTS ? 1 : passes;
+  int64_t backward = block >= num_blocks - BLOCK_SLOTS ? 0 : passes;
+  return forward + backward;
+}
+
+int64_t uly__zero_sent_weights(const uly__zero *zero) {
+  int64_t elements = 0, stage = zero->desc.stage;
+  for (int u = 0; u < zero->desc.num_units && stage > 0; u++)
+    elements += zero->units[u].shard * (stage == 3 ? num_gathers(zero, u) : 1);
+  return (zero->size - 1) * elements * uly__dtype_bytes(zero->desc.dtype);
+}

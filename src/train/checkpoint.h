@@ -1,0 +1,57 @@
+/* Checkpoints: a folder step-<10 digits> with
+ *
+ *   model.safetensors       master weights, f32, in the order of the parameter table
+ *   optimizer.safetensors   AdamW's moments: all m.<name>, then all v.<name>, f32
+ *   config.json             the model, in Hugging Face's keys
+ *   trainer.json            step, place in the data, seed, and a checksum of every tensor
+ *
+ * The flat parameter range is the files' data section, so each rank writes its shards at their places, and
+ * the bytes do not depend on the number of ranks, the mesh or the stage. A save is written to a hidden folder
+ * beside, synced, and renamed; a folder with the final name is complete.
+ *
+ * A tensor's checksum is the sum (modulo 2^64) of the XXH3 of its pieces, each seeded with the index in the tensor
+ * of the piece's first element. Pieces are cut every ULY_SHARD_PIECE elements of the unit that the tensor
+ * belongs to, so every piece lies in one rank's shard, and any ranks get the same sum. */
+#ifndef ULY_CHECKPOINT_H
+#define ULY_CHECKPOINT_H
+
+#include "data/safetensors.h"
+#include "train/trainer.h"
+
+extern const char uly__model_file[], uly__optimizer_file[], uly__config_file[], uly__trainer_file[];
+
+/* File that holds a state: 0 the model's, 1 the optimizer's; and the prefix of its tensors' names. */
+static inline int uly__state_file(int which) { return which == ULY_STATE_MASTER ? 0 : 1; }
+extern const char *const uly__state_prefix[ULY_NUM_STATES];
+
+enum { ULY_TENSOR_NAME = 128 };
+void uly__state_name(int which, const uly__param *param, char name[ULY_TENSOR_NAME]);
+
+/* Builds the header of file 0 or 1; *header is malloc'ed. *data_bytes: of the data section. */
+uly_status uly__checkpoint_header(const uly__params *params, int file, char **header,
+                                  int64_t *header_bytes, int64_t *data_bytes);
+/* Byte in the data section of its file where a unit's element lies. */
+int64_t uly__checkpoint_place(const uly__params *params, int which, int unit, int64_t element);
+
+/* Checksum of a whole tensor, f32; data may be unaligned. */
+uint64_t uly__checkpoint_hash_tensor(const uly__param *param, const void *data);
+/* Adds the checksums of elements [begin, begin + count) of a unit to hashes [params->num]. begin is a
+ * multiple of ULY_SHARD_PIECE, and so is count but at the unit's end. */
+void uly__checkpoint_hash_part(const uly__params *params, int unit, int64_t begin, int64_t count,
+                               const float *data, uint64_t *hashes);
+
+/* Where training stood. */
+typedef struct uly__checkpoint_run {
+  int64_t step, sequences, seq_len;
+  uint64_t seed, data_hash;
+} uly__checkpoint_run;
+
+/* trainer.json as text, malloc'ed; hashes: [ULY_NUM_STATES][params->num]. NULL: no memory. */
+char *uly__checkpoint_write_json(const uly__params *params, const uly__checkpoint_run *run,
+                                 const uint64_t *hashes);
+/* Reads and checks it; *file_hash is the same for files that say the same. */
+uly_status uly__checkpoint_read_json(const char *dir, const uly__params *params,
+                                     uly__checkpoint_run *run, uint64_t *hashes,
+                                     uint64_t *file_hash);
+
+#endif

@@ -1,0 +1,179 @@
+/* What is in a checkpoint's files, and where: see checkpoint.h. */
+#include <inttypes.h>
+#include <jansson.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "data/folder.h"
+#include "train/checkpoint.h"
+
+const char uly__model_file[] = "model.safetensors", uly__optimizer_file[] = "optimizer.safetensors",
+           uly__config_file[] = "config.json", uly__trainer_file[] = "trainer.json";
+const char *const uly__state_prefix[ULY_NUM_STATES] = {"", "m.", "v."};
+
+enum { VERSION = 2 };
+
+void uly__state_name(int which, const uly__param *param, char name[ULY_TENSOR_NAME]) {
+  snprintf(name, ULY_TENSOR_NAME, "%s%s", uly__state_prefix[which], param->name);
+}
+
+uly_status uly__checkpoint_header(const uly__params *params, int file, char **header,
+                                  int64_t *header_bytes, int64_t *data_bytes) {
+  int first = file == 0 ? ULY_STATE_MASTER : ULY_STATE_MOMENT1;
+  int num_states = file == 0 ? 1 : 2, num = num_states * params->num;
+  *header = NULL;
+  uly__tensor_info *table = calloc((size_t)num, sizeof *table);
+  if (!table) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a table of %d tensors", num);
+  for (int i = 0; i < num; i++) {
+    const uly__param *param = &params->list[i % params->num];
+    uly__state_name(first + i / params->num, param, table[i].name);
+    table[i].dtype = ULY_F32;
+    table[i].num_dims = param->num_dims;
+    memcpy(table[i].dims, param->dims, sizeof param->dims);
+  }
+  *data_bytes = uly__safetensors_layout(table, num);
+  uly_status status = uly__safetensors_header(table, num, header, header_bytes);
+  free(table);
+  return status;
+}
+
+int64_t uly__checkpoint_place(const uly__params *params, int which, int unit, int64_t element) {
+  int64_t state = which == ULY_STATE_MOMENT2 ? params->count : 0;
+  return (state + params->units[unit].begin + element) * (int64_t)sizeof(float);
+}
+
+/* Elements [at, end) of a tensor's unit; data is that of element `at`. */
+static uint64_t hash_pieces(const uly__param *param, int64_t at, int64_t end, const char *data) {
+  uint64_t hash = 0;
+  while (at < end) {
+    int64_t next = (at / ULY_SHARD_PIECE + 1) * ULY_SHARD_PIECE;
+    if (next > end) next = end;
+    size_t bytes = (size_t)(next - at) * sizeof(float);
+    hash += XXH3_64bits_withSeed(data, bytes, (uint64_t)(at - param->offset));
+    data += bytes;
+    at = next;
+  }
+  return hash;
+}
+
+uint64_t uly__checkpoint_hash_tensor(const uly__param *param, const void *data) {
+  return hash_pieces(param, param->offset, param->offset + param->count, data);
+}
+
+void uly__checkpoint_hash_part(const uly__params *params, int unit, int64_t begin, int64_t count,
+                               const float *data, uint64_t *hashes) {
+  const uly__unit *range = &params->units[unit];
+  for (int i = range->first; i < range->first + range->num; i++) {
+    const uly__param *param = &params->list[i];
+    int64_t first = param->offset > begin ? param->offset : begin, end = begin + count;
+    if (end > param->offset + param->count) end = param->offset + param->count;
+    if (first >= end) continue;
+    hashes[i] += hash_pieces(param, first, end, (const char *)(data + (first - begin)));
+  }
+}
+
+static json_t *hash_json(uint64_t hash) {
+  char text[17];
+  snprintf(text, sizeof text, "%016" PRIx64, hash);
+  return json_string(text);
+}
+
+char *uly__checkpoint_write_json(const uly__params *params, const uly__checkpoint_run *run,
+                                 const uint64_t *hashes) {
+  json_t *json = json_object(), *tensors = json_object();
+  json_object_set_new(json, "version", json_integer(VERSION));
+  json_object_set_new(json, "step", json_integer(run->step));
+  json_object_set_new(json, "sequences_done", json_integer(run->sequences));
+  json_object_set_new(json, "seq_len", json_integer(run->seq_len));
+  json_object_set_new(json, "seed", json_integer((json_int_t)run->seed));
+  json_object_set_new(json, "data_hash", hash_json(run->data_hash));
+  for (int which = 0; which < ULY_NUM_STATES; which++)
+    for (int i = 0; i < params->num; i++) {
+      char name[ULY_TENSOR_NAME];
+      uly__state_name(which, &params->list[i], name);
+      json_object_set_new(tensors, name, hash_json(hashes[which * params->num + i]));
+    }
+  json_object_set_new(json, "xxh3", tensors);
+  char *text = json_dumps(json, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+  json_decref(json);
+  return text;
+}
+
+static uly_status read_integer(const json_t *json, const char *key, const char *path,
+                               int64_t *value) {
+  const json_t *item = json_object_get(json, key);
+  if (!json_is_integer(item))
+    ULY_FAIL(ULY_ERR_DATA, "'%s': \"%s\" is missing or no integer", path, key);
+  *value = json_integer_value(item);
+  return ULY_OK;
+}
+
+static uly_status read_count(const json_t *json, const char *key, const char *path,
+                             int64_t *value) {
+  ULY_TRY(read_integer(json, key, path, value));
+  if (*value < 0 || *value > (int64_t)1 << 50)
+    ULY_FAIL(ULY_ERR_DATA, "'%s': \"%s\" is no valid count", path, key);
+  return ULY_OK;
+}
+
+/* 16 digits, as hash_json writes them. */
+static uly_status read_hash(const json_t *json, const char *key, const char *path, uint64_t *hash) {
+  const char *text = json_string_value(json_object_get(json, key));
+  if (!text || strlen(text) != 16 || strspn(text, "0123456789abcdef") != 16)
+    ULY_FAIL(ULY_ERR_DATA, "'%s': the checksum \"%s\" is missing or has not 16 digits", path, key);
+  *hash = strtoull(text, NULL, 16);
+  return ULY_OK;
+}
+
+static uly_status read_run(const json_t *json, const char *path, uly__checkpoint_run *run) {
+  int64_t version, seed;
+  ULY_TRY(read_count(json, "version", path, &version));
+  if (version != VERSION)
+    ULY_FAIL(ULY_ERR_DATA, "'%s' has version %lld: this program reads version %d", path,
+             (long long)version, VERSION);
+  ULY_TRY(read_count(json, "step", path, &run->step));
+  ULY_TRY(read_count(json, "sequences_done", path, &run->sequences));
+  ULY_TRY(read_count(json, "seq_len", path, &run->seq_len));
+  ULY_TRY(read_integer(json, "seed", path, &seed));
+  ULY_TRY(read_hash(json, "data_hash", path, &run->data_hash));
+  run->seed = (uint64_t)seed;
+  if (run->seq_len < 1 || (__int128)run->sequences * run->seq_len > (__int128)1 << 60)
+    ULY_FAIL(ULY_ERR_DATA, "'%s': %lld sequences of %lld tokens cannot have been trained on", path,
+             (long long)run->sequences, (long long)run->seq_len);
+  return ULY_OK;
+}
+
+static uly_status read_all(const json_t *json, const char *path, const uly__params *params,
+                           uly__checkpoint_run *run, uint64_t *hashes) {
+  ULY_TRY(read_run(json, path, run));
+  const json_t *tensors = json_object_get(json, "xxh3");
+  for (int which = 0; which < ULY_NUM_STATES; which++)
+    for (int i = 0; i < params->num; i++) {
+      char name[ULY_TENSOR_NAME];
+      uly__state_name(which, &params->list[i], name);
+      ULY_TRY(read_hash(tensors, name, path, &hashes[which * params->num + i]));
+    }
+  return ULY_OK;
+}
+
+uly_status uly__checkpoint_read_json(const char *dir, const uly__params *params,
+                                     uly__checkpoint_run *run, uint64_t *hashes,
+                                     uint64_t *file_hash) {
+  char path[PATH_MAX];
+  json_error_t error;
+  ULY_TRY(uly__path_join(path, sizeof path, dir, uly__trainer_file));
+  json_t *json = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
+  if (!json)
+    ULY_FAIL(ULY_ERR_DATA, "'%s' cannot be read as JSON: %s (line %d)", path, error.text,
+             error.line);
+  uly_status status = read_all(json, path, params, run, hashes);
+  char *text = status == ULY_OK ? json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+  *file_hash = text ? XXH3_64bits(text, strlen(text)) : 0;
+  free(text);
+  json_decref(json);
+  return status;
+}

@@ -1,0 +1,256 @@
+/* Loading checkpoints: each rank reads what it owns, whatever ranks wrote it. */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "data/folder.h"
+#include "device/device.h"
+#include "train/checkpoint.h"
+
+/* A checkpoint that is being read. */
+typedef struct source {
+  const uly__params *params;
+  char paths[2][PATH_MAX];
+  uly__safetensors *files[2];
+  uly__checkpoint_run run;
+  uint64_t *expected; /* [ULY_NUM_STATES][params->num]: checksums that trainer.json names */
+  uint64_t *found;    /* the same, of what was read */
+  uint64_t file_hash;
+} source;
+
+static void close_source(source *from) {
+  for (int file = 0; file < 2; file++) uly__safetensors_close(from->files[file]);
+  free(from->expected);
+  free(from->found);
+}
+
+/* The tensor of a state, with the shape that it must have. */
+static uly_status find_tensor(const source *from, int which, const uly__param *param,
+                              const char **data) {
+  const uly__safetensors *file = from->files[uly__state_file(which)];
+  char name[ULY_TENSOR_NAME];
+  uly__state_name(which, param, name);
+  const uly__tensor_info *info = uly__safetensors_find(file, name);
+  if (!info || info->dtype != ULY_F32 || info->num_dims != param->num_dims ||
+      memcmp(info->dims, param->dims, (size_t)param->num_dims * sizeof(int64_t)) != 0)
+    ULY_FAIL(ULY_ERR_DATA, "'%s': tensor %s is missing or has another shape than the model's",
+             from->paths[uly__state_file(which)], name);
+  *data = uly__safetensors_data(file, info);
+  return ULY_OK;
+}
+
+static uly_status open_source(source *from, const char *dir, const uly__params *params) {
+  size_t num = (size_t)ULY_NUM_STATES * (size_t)params->num;
+  const char *names[2] = {uly__model_file, uly__optimizer_file};
+  from->params = params;
+  from->expected = calloc(num, sizeof *from->expected);
+  from->found = calloc(num, sizeof *from->found);
+  if (!from->expected || !from->found)
+    ULY_FAIL(ULY_ERR_MEMORY, "no memory for the checksums of all tensors");
+  ULY_TRY(uly__checkpoint_read_json(dir, params, &from->run, from->expected, &from->file_hash));
+  for (int file = 0; file < 2; file++) {
+    ULY_TRY(uly__path_join(from->paths[file], PATH_MAX, dir, names[file]));
+    ULY_TRY(uly__safetensors_open(from->paths[file], &from->files[file]));
+  }
+  for (int which = 0; which < ULY_NUM_STATES; which++)
+    for (int i = 0; i < params->num; i++) {
+      const char *data;
+      ULY_TRY(find_tensor(from, which, &params->list[i], &data));
+    }
+  return ULY_OK;
+}
+
+/* Elements [begin, begin + count) of a unit's state. */
+static uly_status read_range(const source *from, int which, int unit, int64_t begin, int64_t count,
+                             float *out) {
+  const uly__unit *range = &from->params->units[unit];
+  for (int i = range->first; i < range->first + range->num; i++) {
+    const uly__param *param = &from->params->list[i];
+    int64_t first = param->offset > begin ? param->offset : begin, end = begin + count;
+    if (end > param->offset + param->count) end = param->offset + param->count;
+    if (first >= end) continue;
+    const char *data;
+    ULY_TRY(find_tensor(from, which, param, &data));
+    memcpy(out + (first - begin), data + (first - param->offset) * (int64_t)sizeof(float),
+           (size_t)(end - first) * sizeof(float));
+  }
+  return ULY_OK;
+}
+
+static uly_status compare_hashes(const source *from) {
+  for (int which = 0; which < ULY_NUM_STATES; which++)
+    for (int i = 0; i < from->params->num; i++) {
+      int at = which * from->params->num + i;
+      char name[ULY_TENSOR_NAME];
+      uly__state_name(which, &from->params->list[i], name);
+      if (from->found[at] != from->expected[at])
+        ULY_FAIL(ULY_ERR_DATA,
+                 "'%s': tensor %s does not match its checksum: the file is damaged, use another "
+                 "checkpoint",
+                 from->paths[uly__state_file(which)], name);
+    }
+  return ULY_OK;
+}
+
+/* -------------------------------------------------------------------------- into a run */
+
+static uly_status check_model(const uly_trainer *trainer, const char *dir) {
+  char path[PATH_MAX];
+  uly__model_config saved;
+  ULY_TRY(uly__path_join(path, sizeof path, dir, uly__config_file));
+  if (access(path, R_OK) != 0)
+    ULY_FAIL(ULY_ERR_DATA, "'%s' is no checkpoint: cannot read %s in it (%s)", dir,
+             uly__config_file, strerror(errno));
+  if (uly__model_config_load(path, &saved) != ULY_OK) {
+    char why[1024];
+    snprintf(why, sizeof why, "%s", uly_last_error());
+    ULY_FAIL(ULY_ERR_DATA, "a checkpoint with a bad configuration: %s", why);
+  }
+  char *a = uly__model_config_json(&saved), *b = uly__model_config_json(&trainer->model->config);
+  bool same = a && b && strcmp(a, b) == 0;
+  free(a);
+  free(b);
+  if (!same)
+    ULY_FAIL(ULY_ERR_DATA, "'%s' is a checkpoint of another model: use --model %s to continue it",
+             dir, path);
+  return ULY_OK;
+}
+
+/* Checksums are of this rank's shard; the others see to theirs. */
+static void hash_shard(source *from, const uly__zero *zero, int which, int unit, int64_t begin,
+                       int64_t count, const float *window) {
+  uly__part shard = uly__states_shard(zero, unit);
+  int64_t first = shard.begin > begin ? shard.begin : begin, end = begin + count;
+  if (end > shard.begin + shard.count) end = shard.begin + shard.count;
+  if (first < end)
+    uly__checkpoint_hash_part(from->params, unit, first, end - first, window + (first - begin),
+                              from->found + which * from->params->num);
+}
+
+static uly_status load_unit(uly_trainer *trainer, source *from, int which, int unit) {
+  uly__states *states = &trainer->states;
+  uly__part owned = uly__states_owned(trainer->model->zero, unit);
+  for (int64_t at = 0; at < owned.count; at += ULY_STATE_WINDOW) {
+    int64_t left = owned.count - at, begin = owned.begin + at;
+    int64_t count = left < ULY_STATE_WINDOW ? left : ULY_STATE_WINDOW;
+    float *window;
+    ULY_TRY(uly__states_map(states, (uly__state)which, unit, begin, count, &window));
+    ULY_TRY(read_range(from, which, unit, begin, count, window));
+    hash_shard(from, trainer->model->zero, which, unit, begin, count, window);
+    ULY_TRY(uly__states_unmap(states, (uly__state)which, unit, begin, count));
+  }
+  return ULY_OK;
+}
+
+/* Step, seed and place in the data. */
+static uly_status take_place(uly_trainer *trainer, const uly__checkpoint_run *run,
+                             const char *dir) {
+  int64_t sequences = run->sequences;
+  if (run->seed != trainer->config.seed)
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "'%s' was made with --seed %llu, not %llu: the order of the data would "
+             "not continue",
+             dir, (unsigned long long)run->seed, (unsigned long long)trainer->config.seed);
+  bool warns = trainer->mesh->rank == 0;
+  if (run->seq_len != trainer->config.seq_len) {
+    /* Sequences of another length: go on after about as many tokens. */
+    __int128 tokens = (__int128)sequences * run->seq_len;
+    sequences = (int64_t)(tokens / trainer->config.seq_len);
+    if (warns)
+      uly__warn(
+          "the checkpoint was trained on sequences of %lld tokens, now %lld: the data go on "
+          "after about as many tokens, in another order",
+          (long long)run->seq_len, (long long)trainer->config.seq_len);
+  }
+  if (run->data_hash != uly__tokens_hash(trainer->data)) {
+    sequences = 0;
+    if (warns)
+      uly__warn("the data differ from those of the checkpoint: they start from their beginning");
+  }
+  trainer->steps_done = run->step;
+  trainer->windows_done = sequences;
+  return ULY_OK;
+}
+
+static uly_status load(uly_trainer *trainer, const char *dir, source *from) {
+  const uly__params *params = &trainer->model->params;
+  ULY_TRY(check_model(trainer, dir));
+  ULY_TRY(open_source(from, dir, params));
+  ULY_TRY(take_place(trainer, &from->run, dir));
+  for (int which = 0; which < ULY_NUM_STATES; which++)
+    for (int unit = 0; unit < params->num_units; unit++)
+      ULY_TRY(load_unit(trainer, from, which, unit));
+  return ULY_OK;
+}
+
+/* Every rank has summed the pieces of its shards. */
+static uly_status check_hashes(uly_trainer *trainer, source *from) {
+  int64_t num = ULY_NUM_STATES * (int64_t)from->params->num;
+  for (int64_t at = 0; at < num; at += ULY_MAX_SUM)
+    ULY_TRY(uly__sum_i64(trainer->mesh->world, ULY_TRAFFIC_CONTROL, (int64_t *)from->found + at,
+                         (int)(num - at < ULY_MAX_SUM ? num - at : ULY_MAX_SUM)));
+  return compare_hashes(from);
+}
+
+uly_status uly_trainer_load(uly_trainer *trainer, const char *dir) {
+  uly__comm *world = trainer->mesh->world;
+  source from = {0};
+  uly__save_end(trainer);
+  uly_status status = uly__agree(world, load(trainer, dir, &from));
+  /* Folders that are not shared between machines may hold different checkpoints. */
+  if (status == ULY_OK)
+    status = uly_mesh_same(trainer->mesh, &from.file_hash, sizeof from.file_hash, "checkpoint");
+  if (status == ULY_OK) status = uly__agree(world, check_hashes(trainer, &from));
+  if (status == ULY_OK) status = uly__agree(world, uly__weights_from_master(trainer));
+  close_source(&from);
+  return status;
+}
+
+/* ------------------------------------------------------------------------ without a run */
+
+static uly_status hash_all(source *from) {
+  for (int which = 0; which < ULY_NUM_STATES; which++)
+    for (int i = 0; i < from->params->num; i++) {
+      const uly__param *param = &from->params->list[i];
+      const char *data;
+      ULY_TRY(find_tensor(from, which, param, &data));
+      from->found[which * from->params->num + i] = uly__checkpoint_hash_tensor(param, data);
+    }
+  return compare_hashes(from);
+}
+
+static uly_status verify(const char *dir, uly__params *params, source *from,
+                         uly_checkpoint_info *info) {
+  char path[PATH_MAX];
+  uly__model_config config;
+  ULY_TRY(uly__path_join(path, sizeof path, dir, uly__config_file));
+  if (access(path, R_OK) != 0)
+    ULY_FAIL(ULY_ERR_DATA, "'%s' is no checkpoint: cannot read %s in it (%s)", dir,
+             uly__config_file, strerror(errno));
+  ULY_TRY(uly__model_config_load(path, &config));
+  ULY_TRY(uly__params_create(&config, params));
+  ULY_TRY(open_source(from, dir, params));
+  ULY_TRY(hash_all(from));
+  *info = (uly_checkpoint_info){
+      .step = from->run.step,
+      .num_params = params->count,
+      .num_tensors = ULY_NUM_STATES * (int64_t)params->num,
+      .bytes = ULY_NUM_STATES * params->count * (int64_t)sizeof(float),
+      .seq_len = from->run.seq_len,
+      .sequences_done = from->run.sequences,
+  };
+  return ULY_OK;
+}
+
+uly_status uly_checkpoint_verify(const char *dir, uly_checkpoint_info *info) {
+  uly__params params = {0};
+  source from = {0};
+  uly_status status = verify(dir, &params, &from, info);
+  close_source(&from);
+  uly__params_destroy(&params);
+  return status;
+}

@@ -1,0 +1,117 @@
+/* Where the states are: see states.h. The file holds master weights (bf16 training), then the first, then the
+ * second moments, each [count]. */
+#include "train/states.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "data/folder.h"
+
+/* In f32 training the master weights are the weights. */
+static bool master_is_weights(const uly__states *s) { return s->zero->desc.dtype == ULY_F32; }
+
+static bool is_kept_here(const uly__states *s, uly__state which) {
+  return !s->offloaded || (which == ULY_STATE_MASTER && master_is_weights(s));
+}
+
+/* First element of a unit in the range of what this rank owns. */
+static int64_t place(const uly__zero *z, int unit) {
+  return z->desc.stage == 0 ? z->units[unit].full_begin : z->units[unit].shard_begin;
+}
+
+static uly__part clamp(const uly__zero *z, int unit, int64_t begin, int64_t count) {
+  int64_t left = z->units[unit].count - begin;
+  if (left < 0) left = 0;
+  return (uly__part){begin, count < left ? count : left};
+}
+
+uly__part uly__states_shard(const uly__zero *zero, int unit) {
+  int64_t shard = zero->units[unit].shard;
+  return clamp(zero, unit, zero->rank * shard, shard);
+}
+
+uly__part uly__states_owned(const uly__zero *zero, int unit) {
+  return zero->desc.stage == 0 ? clamp(zero, unit, 0, zero->units[unit].count)
+                               : uly__states_shard(zero, unit);
+}
+
+void uly__states_init(uly__states *states, const uly__zero *zero, bool offloaded) {
+  *states = (uly__states){.zero = zero,
+                          .count = zero->desc.stage == 0 ? zero->full_count : zero->shard_count,
+                          .offloaded = offloaded,
+                          .fd = -1};
+}
+
+void uly__states_carve(uly__states *states, uly__arena *optimizer) {
+  int64_t count = states->offloaded ? ULY_STATE_WINDOW : states->count;
+  for (int which = 0; which < ULY_NUM_STATES; which++)
+    if (which != ULY_STATE_MASTER || !master_is_weights(states))
+      states->data[which] = uly__arena_carve(optimizer, count * (int64_t)sizeof(float));
+}
+
+uly_status uly__states_open(uly__states *states, const char *folder) {
+  if (!states->offloaded) return ULY_OK;
+  char path[PATH_MAX], name[64];
+  snprintf(name, sizeof name, "ulysses-states-%d-%ld", states->zero->rank, (long)getpid());
+  ULY_TRY(uly__folder_make(folder));
+  ULY_TRY(uly__path_join(path, sizeof path, folder, name));
+  int64_t bytes = ULY_NUM_STATES * states->count * (int64_t)sizeof(float);
+  ULY_TRY(uly__file_scratch(path, bytes, &states->fd));
+  states->path = strdup(path);
+  if (!states->path) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a path");
+  return ULY_OK;
+}
+
+void uly__states_close(uly__states *states) {
+  if (states->fd >= 0) close(states->fd);
+  states->fd = -1;
+  free(states->path);
+  states->path = NULL;
+}
+
+static float *in_memory(const uly__states *s, uly__state which, int unit, int64_t begin) {
+  const uly__zero *z = s->zero;
+  uly__part owned = uly__states_owned(z, unit);
+  int64_t at = begin - owned.begin;
+  if (which != ULY_STATE_MASTER || !master_is_weights(s))
+    return s->data[which] + place(z, unit) + at;
+  float *shard = uly__zero_weight_shard(z, unit);
+  return z->desc.stage == 0 ? shard - z->rank * z->units[unit].shard + at : shard + at;
+}
+
+static int64_t in_file(const uly__states *s, uly__state which, int unit, int64_t begin) {
+  int64_t at = begin - uly__states_owned(s->zero, unit).begin;
+  return (which * s->count + place(s->zero, unit) + at) * (int64_t)sizeof(float);
+}
+
+uly_status uly__states_map(uly__states *states, uly__state which, int unit, int64_t begin,
+                           int64_t count, float **window) {
+  if (is_kept_here(states, which)) {
+    *window = in_memory(states, which, unit, begin);
+    return ULY_OK;
+  }
+  *window = states->data[which];
+  return uly__file_read(states->fd, states->path, in_file(states, which, unit, begin), *window,
+                        count * (int64_t)sizeof(float));
+}
+
+uly_status uly__states_unmap(uly__states *states, uly__state which, int unit, int64_t begin,
+                             int64_t count) {
+  if (is_kept_here(states, which)) return ULY_OK;
+  return uly__file_write(states->fd, states->path, in_file(states, which, unit, begin),
+                         states->data[which], count * (int64_t)sizeof(float));
+}
+
+uly_status uly__states_read(const uly__states *states, uly__state which, int unit, int64_t begin,
+                            int64_t count, float *buffer, const float **out) {
+  if (is_kept_here(states, which)) {
+    *out = in_memory(states, which, unit, begin);
+    return ULY_OK;
+  }
+  *out = buffer;
+  return uly__file_read(states->fd, states->path, in_file(states, which, unit, begin), buffer,
+                        count * (int64_t)sizeof(float));
+}

@@ -1,0 +1,54 @@
+/* The states of training, f32: master weights and AdamW's two moments. A rank owns those of its shards (ZeRO
+ * stage 0: all of them), in memory or, offloaded, in a file on local disk that is read and written in windows.
+ * In f32 training the weights themselves are the master weights. */
+#ifndef ULY_STATES_H
+#define ULY_STATES_H
+
+#include "base/split.h"
+#include "parallel/zero.h"
+
+typedef enum uly__state {
+  ULY_STATE_MASTER = 0,
+  ULY_STATE_MOMENT1,
+  ULY_STATE_MOMENT2,
+  ULY_NUM_STATES
+} uly__state;
+
+/* Elements of the largest window. */
+enum { ULY_STATE_WINDOW = 1 << 20 };
+
+typedef struct uly__states {
+  const uly__zero *zero;
+  int64_t count; /* elements that this rank owns, of each state */
+  bool offloaded;
+  float
+      *data[ULY_NUM_STATES]; /* [count]; offloaded: a window. Master NULL where it is the weights */
+  int fd;                    /* of the file; -1: none */
+  char *path;                /* for messages: the file has no name once it is open */
+} uly__states;
+
+/* offload: folder, or NULL for memory. Plans; nothing is opened. */
+void uly__states_init(uly__states *states, const uly__zero *zero, bool offloaded);
+/* Carves from the optimizer's arena. */
+void uly__states_carve(uly__states *states, uly__arena *optimizer);
+/* Offloaded: makes the file in `folder`, with room for all states, all zero. */
+uly_status uly__states_open(uly__states *states, const char *folder);
+void uly__states_close(uly__states *states);
+
+/* Elements of a unit that this rank owns, and those that it writes to checkpoints (its shard). */
+uly__part uly__states_owned(const uly__zero *zero, int unit);
+uly__part uly__states_shard(const uly__zero *zero, int unit);
+
+/* Elements [begin, begin + count) of a unit's state, which this rank owns; count at most ULY_STATE_WINDOW.
+ * *window: to read and change until unmap, which writes it back. One window of a state at a time. */
+uly_status uly__states_map(uly__states *states, uly__state which, int unit, int64_t begin,
+                           int64_t count, float **window);
+uly_status uly__states_unmap(uly__states *states, uly__state which, int unit, int64_t begin,
+                             int64_t count);
+
+/* The same elements, to read only, while nothing changes them; buffer [count] is used where they are on disk.
+ * May run in another thread. */
+uly_status uly__states_read(const uly__states *states, uly__state which, int unit, int64_t begin,
+                            int64_t count, float *buffer, const float **out);
+
+#endif

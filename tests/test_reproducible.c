@@ -1,0 +1,201 @@
+/* The same bits on any number of ranks: losses, gradient norms and every state after some steps equal those of
+ * one rank alone (each rank repeats the run on MPI_COMM_SELF), for every mesh of this many ranks, every ZeRO
+ * stage, recompute policy and storage type, 1 and 2 threads, and across a change of ranks on the way. */
+#include <mpi.h>
+#include <omp.h>
+#include <unistd.h>
+
+#include "testing.h"
+#include "trainer_access.h"
+
+enum { NUM_STEPS = 3 };
+
+static int size;
+static char text_path[256], config_path[3][256];
+
+static const char *const configs[3] = {
+    /* 12 query heads in 8 groups of 1 or 2; 4 key/value heads that groups share */
+    ("{\"model_type\":\"llama\",\"hidden_size\":48,\"intermediate_size\":80,"
+     "\"num_hidden_layers\":3,\"num_attention_heads\":12,\"num_key_value_heads\":4,\"head_dim\":8,"
+     "\"vocab_size\":257,\"max_position_embeddings\":4096,\"tie_word_embeddings\":false}"),
+    ("{\"model_type\":\"qwen2\",\"hidden_size\":32,\"intermediate_size\":48,"
+     "\"num_hidden_layers\":1,\"num_attention_heads\":8,\"num_key_value_heads\":1,"
+     "\"vocab_size\":257,\"max_position_embeddings\":4096,\"tie_word_embeddings\":true}"),
+    ("{\"model_type\":\"gpt2\",\"n_embd\":40,\"n_layer\":2,\"n_head\":10,\"n_positions\":1024,"
+     "\"vocab_size\":257}"),
+};
+
+typedef struct setting {
+  int which, dp, stage, threads;
+  int64_t N, batch;
+  uly_dtype dtype;
+  uly_recompute recompute;
+} setting;
+
+static uly_trainer *make(uly_mesh *mesh, const setting *s) {
+  uly_train_config config = uly_train_config_default();
+  config.model = config_path[s->which];
+  config.data = config.eval_data = text_path;
+  config.eval_windows = 5;
+  config.seq_len = s->N;
+  config.steps = 20;
+  config.warmup = 2;
+  config.batch = s->batch;
+  config.dtype = s->dtype;
+  config.recompute = s->recompute;
+  config.threads = 1;
+  config.zero_stage = s->stage;
+  config.reproducible = 1;
+  uly_trainer *trainer;
+  assert_ok(uly_trainer_create(mesh, &config, &trainer));
+  return trainer;
+}
+
+static void compare_states(uly_trainer *a, uly_trainer *b, const setting *s) {
+  for (int i = 0; i < a->model->params.num; i++)
+    for (int which = 0; which < ULY_NUM_STATES; which++) {
+      size_t bytes = (size_t)a->model->params.list[i].count * 4;
+      float *sa = malloc(bytes), *sb = malloc(bytes);
+      get_state(a, (uly__state)which, i, sa);
+      get_state(b, (uly__state)which, i, sb);
+      if (memcmp(sa, sb, bytes) != 0)
+        fail_msg("model %d, dp %d of %d ranks, stage %d, N %lld: state %d of %s differs", s->which,
+                 s->dp, size, s->stage, (long long)s->N, which, a->model->params.list[i].name);
+      free(sa);
+      free(sb);
+    }
+}
+
+/* What one rank alone gives; it depends on neither mesh nor stage nor policy. */
+typedef struct reference {
+  uly_mesh *mesh;
+  uly_trainer *trainer;
+  double losses[NUM_STEPS], norms[NUM_STEPS], eval_loss;
+} reference;
+
+static void run_alone(setting s, reference *r) {
+  MPI_Comm self = MPI_COMM_SELF;
+  s.stage = 0;
+  s.recompute = ULY_RECOMPUTE_NONE;
+  assert_ok(uly_mesh_create(&self, (uly_mesh_desc){0}, &r->mesh));
+  r->trainer = make(r->mesh, &s);
+  for (int step = 0; step < NUM_STEPS; step++) {
+    uly_step_report report;
+    assert_ok(uly_trainer_step(r->trainer, &report));
+    r->losses[step] = report.loss;
+    r->norms[step] = report.grad_norm;
+  }
+  assert_ok(uly_trainer_evaluate(r->trainer, &r->eval_loss));
+}
+
+static void compare(const setting *s, const reference *alone) {
+  uly_mesh *mesh;
+  assert_ok(uly_mesh_create(NULL, (uly_mesh_desc){.dp = s->dp}, &mesh));
+  uly_trainer *trainer = make(mesh, s);
+  omp_set_num_threads(s->threads);
+  for (int step = 0; step < NUM_STEPS; step++) {
+    uly_step_report report;
+    assert_ok(uly_trainer_step(trainer, &report));
+    if (report.loss != alone->losses[step] || report.grad_norm != alone->norms[step])
+      fail_msg(
+          "model %d, dp %d of %d ranks, stage %d, N %lld, step %d: loss %.17g and norm %.17g, "
+          "alone %.17g and %.17g",
+          s->which, s->dp, size, s->stage, (long long)s->N, step + 1, report.loss, report.grad_norm,
+          alone->losses[step], alone->norms[step]);
+  }
+  double loss;
+  assert_ok(uly_trainer_evaluate(trainer, &loss));
+  assert_true(loss == alone->eval_loss);
+  omp_set_num_threads(1);
+  compare_states(trainer, alone->trainer, s);
+  uly_trainer_destroy(trainer);
+  uly_mesh_destroy(mesh);
+}
+
+/* All meshes of this many ranks; stages, policies and thread counts in turn, so that together the models see
+ * them all. */
+static void check(setting s, int max_dp, int turn) {
+  reference alone;
+  run_alone(s, &alone);
+  for (s.dp = 1; s.dp <= max_dp; s.dp *= 2)
+    for (int i = 0; i < 2; i++, turn++) {
+      s.stage = turn % 4;
+      s.recompute = (uly_recompute)(turn % 3);
+      s.threads = 1 + (turn / 2) % 2;
+      compare(&s, &alone);
+    }
+  uly_trainer_destroy(alone.trainer);
+  uly_mesh_destroy(alone.mesh);
+}
+
+static void test_every_mesh(void **state) {
+  (void)state;
+  int turn = 0;
+  for (int which = 0; which < 3; which++)
+    for (int dtype = 0; dtype < 2; dtype++, turn++)
+      check((setting){.which = which,
+                      .N = (which + dtype) % 2 ? 203 : 64,
+                      .batch = size,
+                      .dtype = (uly_dtype)dtype},
+            size, turn);
+}
+
+/* Counts of passes that are no power of two. */
+static void test_odd_batches(void **state) {
+  (void)state;
+  for (int passes = 3; passes <= 5; passes += 2)
+    check((setting){.which = passes % 3, .N = 77, .batch = passes * 2}, size < 2 ? size : 2,
+          passes);
+}
+
+static void test_refusals(void **state) {
+  (void)state;
+  uly_mesh *offline;
+  uly_plan_report plan;
+  uly_train_config config = uly_train_config_default();
+  config.model = "llama-25m";
+  config.reproducible = 1;
+  int bad[][2] = {{1, 3}, {3, 1}, {3, 2}, {1, 16}};
+  for (int i = 0; i < 4; i++) {
+    assert_ok(
+        uly_mesh_create_offline((uly_mesh_desc){.dp = bad[i][0], .sp = bad[i][1]}, 0, &offline));
+    config.batch = bad[i][0];
+    assert_int_equal(uly_plan(offline, &config, &plan), ULY_ERR_CONFIG);
+    uly_mesh_destroy(offline);
+  }
+  assert_ok(uly_mesh_create_offline((uly_mesh_desc){0}, 0, &offline));
+  config.batch = 1;
+  config.leaves = 12;
+  assert_fails(uly_plan(offline, &config, &plan), ULY_ERR_CONFIG, "power of two");
+  config.leaves = 8;
+  config.seq_len = 7;
+  assert_fails(uly_plan(offline, &config, &plan), ULY_ERR_CONFIG, "7 tokens");
+  config.seq_len = 64;
+  config.grad_dtype = ULY_BF16;
+  assert_fails(uly_plan(offline, &config, &plan), ULY_ERR_CONFIG, "f32");
+  uly_mesh_destroy(offline);
+}
+
+int main(int argc, char **argv) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_every_mesh),
+      cmocka_unit_test(test_odd_batches),
+      cmocka_unit_test(test_refusals),
+  };
+  if (uly_init(&argc, &argv) != ULY_OK) return 1;
+  size = uly_world_size();
+  char text[6000];
+  for (int i = 0; i < (int)sizeof text; i++) text[i] = (char)(32 + (i * i / 7 + i / 3) % 90);
+  write_scratch_file(text_path, "reproducible.txt", text, sizeof text);
+  for (int i = 0; i < 3; i++) {
+    char name[32];
+    snprintf(name, sizeof name, "reproducible-%d.json", i);
+    write_scratch_file(config_path[i], name, configs[i], strlen(configs[i]));
+  }
+  int failed = cmocka_run_group_tests(tests, NULL, NULL);
+  remove_scratch_file(text_path);
+  for (int i = 0; i < 3; i++) remove_scratch_file(config_path[i]);
+  if (failed) uly_abort(1);
+  uly_finalize();
+  return 0;
+}

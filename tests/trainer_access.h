@@ -1,0 +1,17 @@
+/* Whole tensors of a trainer whose states lie in shards on many ranks. */
+#ifndef TRAINER_ACCESS_H
+#define TRAINER_ACCESS_H
+
+#include "train/trainer.h"
+
+/* Sets the part of a tensor's master weights that this rank owns; values: the whole tensor. Call
+ * uly__weights_from_master when all are set. */
+void set_weight(uly_trainer *trainer, int param, const float *values);
+
+/* The whole gradient of the last step, before clipping; out: [count]. Collective. */
+void get_gradient(uly_trainer *trainer, int param, float *out);
+
+/* The whole of a state. Collective. */
+void get_state(uly_trainer *trainer, uly__state which, int param, float *out);
+
+#endif

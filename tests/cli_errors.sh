@@ -39,8 +39,8 @@ fail() {
   failed=1
 }
 
-# Seconds between Open MPI's TERM and KILL to the ranks that are left when one fails: it waits for them in any case.
-# Ranks of `train` fail after the last message; others are on their own, so that the one that speaks needs time.
+# Seconds between Open MPI's TERM and KILL to the ranks that are left when one has failed: it always waits that long.
+# Ranks of `train` fail together, after rank 0 has spoken; those of other commands each alone, so rank 0 needs time.
 patience() { export OMPI_MCA_odls_base_sigkill_timeout=$1; }
 
 for ranks in 1 3; do

@@ -1,6 +1,8 @@
 /* Checkpoints: resuming goes on bit by bit; the bytes do not depend on the number of ranks; what is
  * damaged, half-written or of another model is refused on every rank. */
+#include <errno.h>
 #include <mpi.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,6 +13,30 @@
 static uly_mesh *mesh;
 static int rank;
 static char text_path[256], out_dir[256], offload_dir[300];
+
+/* The linker gives calls of pwrite and fsync to these (-Wl,--wrap): a disk that fails when it is told to. Only
+ * the thread that saves writes while a step runs. */
+static atomic_int writes_left = -1; /* until the next one fails; -1: none fails */
+static int write_error, sync_error; /* errno; write_error 0: short writes */
+
+ssize_t __real_pwrite(int fd, const void *bytes, size_t count, off_t offset);
+ssize_t __wrap_pwrite(int fd, const void *bytes, size_t count, off_t offset);
+int __real_fsync(int fd);
+int __wrap_fsync(int fd);
+
+ssize_t __wrap_pwrite(int fd, const void *bytes, size_t count, off_t offset) {
+  if (writes_left > 0) writes_left--;
+  if (writes_left != 0) return __real_pwrite(fd, bytes, count, offset);
+  if (write_error == 0) return __real_pwrite(fd, bytes, count > 1000 ? 1000 : count, offset);
+  errno = write_error;
+  return -1;
+}
+
+int __wrap_fsync(int fd) {
+  if (sync_error == 0) return __real_fsync(fd);
+  errno = sync_error;
+  return -1;
+}
 
 static uly_train_config base_config(uly_dtype dtype) {
   uly_train_config config = uly_train_config_default();
@@ -273,6 +299,68 @@ static void test_failed_save_beside_training(void **state) {
   clean();
 }
 
+/* The disk of one rank fails in the middle of a save beside a step. */
+static void check_failing_disk(int failing, int after, int error, int error_of_sync) {
+  uly_train_config config = base_config(ULY_F32);
+  uly_trainer *trainer = make(mesh, &config);
+  assert_ok(uly_trainer_save(trainer, out_dir));
+  steps(trainer, 1);
+  if (rank == failing) {
+    write_error = error;
+    writes_left = error ? after : -1;
+  }
+  /* Headers are written before the thread starts: rank 0 has more writes. */
+  uly_status status = uly_trainer_save_start(trainer, out_dir);
+  if (rank == failing) sync_error = error_of_sync;
+  double loss = steps(trainer, 1);
+  if (status == ULY_OK) status = uly_trainer_save_finish(trainer);
+  writes_left = -1;
+  write_error = sync_error = 0;
+  char where[32], path[512], hidden[512];
+  snprintf(where, sizeof where, uly_mesh_size(mesh) > 1 ? "rank %d: cannot" : "cannot", failing);
+  assert_fails(status, ULY_ERR_IO, where);
+  assert_fails(status, ULY_ERR_IO, error == ENOSPC ? "No space left" : "Input/output error");
+  assert_true(loss > 0 && uly_trainer_steps_done(trainer) == 2);
+  latest(path);
+  assert_non_null(strstr(path, "step-0000000000"));
+  uly_checkpoint_info info;
+  assert_ok(uly_checkpoint_verify(path, &info));
+  snprintf(hidden, sizeof hidden, "%s/.step-0000000001.tmp", out_dir);
+  assert_int_not_equal(access(hidden, F_OK), 0);
+  assert_ok(uly_trainer_save(trainer, out_dir)); /* the disk works again */
+  latest(path);
+  assert_non_null(strstr(path, "step-0000000002"));
+  assert_ok(uly_checkpoint_verify(path, &info));
+  uly_trainer_destroy(trainer);
+  clean();
+}
+
+static void test_failing_disk(void **state) {
+  (void)state;
+  for (int failing = 0; failing < uly_mesh_size(mesh); failing++) {
+    check_failing_disk(failing, 5, ENOSPC, 0);
+    check_failing_disk(failing, 12, EIO, 0);
+    check_failing_disk(failing, 0, 0, EIO);
+  }
+}
+
+/* Writes that take a part of what they are given are gone on with. */
+static void test_short_writes(void **state) {
+  (void)state;
+  uly_train_config config = base_config(ULY_F32);
+  uly_trainer *trainer = make(mesh, &config);
+  writes_left = 0;
+  assert_ok(uly_trainer_save(trainer, out_dir));
+  writes_left = -1;
+  char path[512];
+  latest(path);
+  uly_checkpoint_info info;
+  assert_ok(uly_checkpoint_verify(path, &info));
+  assert_ok(uly_trainer_load(trainer, path));
+  uly_trainer_destroy(trainer);
+  clean();
+}
+
 /* Ranks that load different checkpoints (folders that are not shared) all refuse. */
 static void test_different_checkpoints(void **state) {
   (void)state;
@@ -318,6 +406,8 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_failed_save),
       cmocka_unit_test(test_save_beside_training),
       cmocka_unit_test(test_failed_save_beside_training),
+      cmocka_unit_test(test_failing_disk),
+      cmocka_unit_test(test_short_writes),
       cmocka_unit_test(test_different_checkpoints),
       cmocka_unit_test(test_prepare),
   };

@@ -17,7 +17,7 @@ killed=0 in_save=0 resumed=0
 mkdir out
 
 # Number of the newest checkpoint; nothing before the first.
-newest() { find out -maxdepth 1 -name 'step-*' | sort | tail -n 1 | sed 's/.*step-0*//'; }
+newest() { ls out | sed -n 's/^step-0*//p' | tail -n 1; }
 
 # ranks_of JOB: the processes of its ranks; the job is a shell, mpirun its child, ranks the children of that.
 ranks_of() { pgrep -P "$(pgrep -P "$1" || echo 0)" || true; }

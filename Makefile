@@ -5,12 +5,13 @@ DESTDIR ?=
 CMAKE ?= cmake
 CTEST ?= ctest
 CLANG_FORMAT ?= clang-format
+SECONDS ?= 600
 
 # WERROR=1, or CI=true in the environment: warnings are errors.
 WERROR ?= $(if $(filter true,$(CI)),1,0)
 werror := $(if $(filter 1 ON on yes true,$(WERROR)),ON,OFF)
 
-.PHONY: build deps test demo bench install golden format clean help
+.PHONY: build deps test demo bench fuzz soak install golden format clean help
 .DEFAULT_GOAL := build
 
 build: ## build build/release/ulysses (the default)
@@ -31,6 +32,15 @@ demo: deps ## train a small Llama on real text on 2 ranks (TEXT=path: your own t
 bench: ## build and run the benchmarks
 	@$(MAKE) --no-print-directory build
 	@$(CMAKE) --build --preset release --target bench
+
+fuzz: ## look for files that the readers do not survive (SECONDS=600 for each reader)
+	@scripts/install-deps.sh --ci
+	@scripts/fuzz.sh "$(SECONDS)"
+
+soak: ## 100 runs killed and resumed on other ranks; the same bits on every mesh (about 15 minutes)
+	@$(MAKE) --no-print-directory build
+	@tests/soak/kills.sh build/release/ulysses
+	@tests/soak/same_bits.sh build/release/ulysses
 
 install: ## install to PREFIX (/usr/local) below DESTDIR
 	@$(MAKE) --no-print-directory build

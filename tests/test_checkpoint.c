@@ -210,11 +210,28 @@ static void test_damage(void **state) {
       "s/\"seq_len\": 70/\"seq_len\": 1125899906842624/' trainer.json",
       ULY_ERR_DATA, "cannot have been trained on");
   refuses("sed -i 's/\"version\": 2/\"version\": 3/' trainer.json", ULY_ERR_DATA, "version");
-  refuses("sed -i 's/\"seed\": 1/\"seed\": 2/' trainer.json", ULY_ERR_CONFIG, "seed");
+  refuses("sed -i 's/\"seed\": 1/\"seed\": 2/' trainer.json", ULY_ERR_DATA, "own checksum");
+  refuses("sed -i 's/\"step\": 0/\"step\": 5/' trainer.json", ULY_ERR_DATA, "own checksum");
   refuses("sed -i 's/\"hidden_size\": 128/\"hidden_size\": 256/' config.json", ULY_ERR_DATA,
           "another model");
   refuses("sed -i 's/model.norm.weight/model.norn.weight/' model.safetensors", ULY_ERR_DATA,
           "model.norm.weight");
+}
+
+/* Another seed would read the data in another order. */
+static void test_other_seed(void **state) {
+  (void)state;
+  uly_train_config config = base_config(ULY_F32);
+  uly_trainer *trainer = make(mesh, &config);
+  assert_ok(uly_trainer_save(trainer, out_dir));
+  uly_trainer_destroy(trainer);
+  char path[512];
+  latest(path);
+  config.seed = 2;
+  trainer = make(mesh, &config);
+  assert_fails(uly_trainer_load(trainer, path), ULY_ERR_CONFIG, "--seed 1");
+  uly_trainer_destroy(trainer);
+  clean();
 }
 
 /* A save that fails leaves the last one good; what is half-written is not picked up. */
@@ -403,6 +420,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_resume),
       cmocka_unit_test(test_same_bytes_on_any_ranks),
       cmocka_unit_test(test_damage),
+      cmocka_unit_test(test_other_seed),
       cmocka_unit_test(test_failed_save),
       cmocka_unit_test(test_save_beside_training),
       cmocka_unit_test(test_failed_save_beside_training),

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/dtype.h"
+#include "base/printable.h"
 #include "data/mapped_file.h"
 
 #define METADATA "__metadata__"
@@ -42,21 +43,6 @@ static bool count_bytes(const uly__tensor_info *tensor, int64_t *bytes) {
   return true;
 }
 
-/* Bytes of the control character at s, 0 where there is none: ASCII's, and U+0080 to U+009F,
- * which terminals obey too. */
-static int control_bytes(const char *s) {
-  unsigned char a = (unsigned char)s[0];
-  if (a == 0) return 0;
-  if (a < 0x20 || a == 0x7f) return 1;
-  return a == 0xc2 && (unsigned char)s[1] < 0xa0 ? 2 : 0; /* of UTF-8: s[1] is 0x80 or more */
-}
-
-static bool has_control_characters(const char *s) {
-  for (; *s; s++)
-    if (control_bytes(s) > 0) return true;
-  return false;
-}
-
 /* ---- Writing */
 
 int64_t uly__safetensors_layout(uly__tensor_info *tensors, int num) {
@@ -71,7 +57,7 @@ int64_t uly__safetensors_layout(uly__tensor_info *tensors, int num) {
 }
 
 static uly_status add_entry(json_t *root, const uly__tensor_info *tensor, int64_t place) {
-  if (!memchr(tensor->name, 0, sizeof tensor->name) || has_control_characters(tensor->name) ||
+  if (!memchr(tensor->name, 0, sizeof tensor->name) || uly__has_control_characters(tensor->name) ||
       strcmp(tensor->name, METADATA) == 0)
     ULY_FAIL(ULY_ERR_INTERNAL, "'%.64s' cannot be the name of a tensor in a safetensors file",
              tensor->name);
@@ -144,23 +130,6 @@ uly_status uly__safetensors_header(const uly__tensor_info *tensors, int num, cha
 
 /* ---- Reading */
 
-/* A string of the file, fit for a message. */
-typedef struct printable {
-  char text[97];
-} printable;
-
-static printable clean(const char *s) {
-  printable out;
-  size_t length = strnlen(s, sizeof out.text);
-  bool cut = length == sizeof out.text; /* no room for the end */
-  if (cut) length = sizeof out.text - 4;
-  memcpy(out.text, s, length);
-  for (size_t i = 0; i < length; i++)
-    for (int j = control_bytes(s + i); j > 0; j--) out.text[i + (size_t)j - 1] = '?';
-  memcpy(out.text + length, cut ? "..." : "", cut ? 4 : 1);
-  return out;
-}
-
 static uly_status check_metadata(const char *path, json_t *metadata) {
   if (!json_is_object(metadata))
     ULY_FAIL(ULY_ERR_DATA,
@@ -173,7 +142,7 @@ static uly_status check_metadata(const char *path, json_t *metadata) {
                "safetensors file '%s': the value of '%s' in " METADATA
                " is not a string: make "
                "the file again with strings only",
-               path, clean(key).text);
+               path, uly__make_printable(key).text);
   }
   return ULY_OK;
 }
@@ -192,7 +161,7 @@ static uly_status read_dtype(const char *path, const uly__tensor_info *tensor, c
     ULY_FAIL(ULY_ERR_DATA,
              "safetensors file '%s': tensor '%s' has dtype '%s'; only F32 and BF16 can be read: "
              "convert the file to one of these",
-             path, tensor->name, clean(name).text);
+             path, tensor->name, uly__make_printable(name).text);
   return ULY_OK;
 }
 
@@ -251,11 +220,11 @@ static uly_status read_tensor(const uly__safetensors *file, const char *name, co
     ULY_FAIL(ULY_ERR_DATA,
              "safetensors file '%s': the name of a tensor, '%s', has %zu bytes; at most %zu can "
              "be read: rename it",
-             file->path, clean(name).text, strlen(name), sizeof tensor->name - 1);
-  if (has_control_characters(name))
+             file->path, uly__make_printable(name).text, strlen(name), sizeof tensor->name - 1);
+  if (uly__has_control_characters(name))
     ULY_FAIL(ULY_ERR_DATA,
              "safetensors file '%s': the name of tensor '%s' has control characters: rename it",
-             file->path, clean(name).text);
+             file->path, uly__make_printable(name).text);
   memcpy(tensor->name, name, strlen(name) + 1);
   if (!json_is_object(entry))
     ULY_FAIL(ULY_ERR_DATA,
@@ -357,7 +326,7 @@ static uly_status read_file(uly__safetensors *file) {
     ULY_FAIL(ULY_ERR_DATA,
              "safetensors file '%s': the header is not the JSON that it must be: %s (byte %d of "
              "the header): make or copy the file again",
-             file->path, clean(error.text).text, error.position);
+             file->path, uly__make_printable(error.text).text, error.position);
   uly_status status = read_table(file, root);
   json_decref(root);
   return status;

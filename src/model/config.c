@@ -3,9 +3,10 @@
 
 #include <errno.h>
 #include <jansson.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/printable.h"
 
 typedef struct preset {
   const char *name, *about;
@@ -83,6 +84,11 @@ typedef struct reader {
   const char *path;
 } reader;
 
+/* A string of the file, fit for a message. */
+static uly__printable printable(const char *text, const char *where_none) {
+  return uly__make_printable(text ? text : where_none);
+}
+
 /* key absent or null: *value stays. */
 static uly_status read_int(const reader *r, const char *key, int64_t lowest, int64_t largest,
                            int64_t *value) {
@@ -103,12 +109,15 @@ static uly_status read_small(const reader *r, const char *key, int64_t lowest, i
   return ULY_OK;
 }
 
+/* Within f32, in which it is computed with: what would be 0 or infinite there is refused. */
 static uly_status read_real(const reader *r, const json_t *from, const char *key, double *value) {
+  const double lowest = 1e-37, largest = 1e38;
   const json_t *item = json_object_get(from, key);
   if (!item || json_is_null(item)) return ULY_OK;
   double number = json_number_value(item);
-  if (!json_is_number(item) || !isfinite(number) || number <= 0)
-    ULY_FAIL(ULY_ERR_CONFIG, "%s: \"%s\" must be a positive number", r->path, key);
+  if (!json_is_number(item) || number < lowest || number > largest)
+    ULY_FAIL(ULY_ERR_CONFIG, "%s: \"%s\" must be a positive number, from %g to %g", r->path, key,
+             lowest, largest);
   *value = number;
   return ULY_OK;
 }
@@ -130,7 +139,7 @@ static uly_status require_text(const reader *r, const char *key, const char *sup
   if (!item || json_is_null(item)) return ULY_OK;
   if (!text || (strcmp(text, supported) != 0 && strcmp(text, also) != 0))
     ULY_FAIL(ULY_ERR_CONFIG, "%s: \"%s\" is %s, but only \"%s\" is supported", r->path, key,
-             text ? text : "no text", supported);
+             printable(text, "no text").text, supported);
   return ULY_OK;
 }
 
@@ -153,7 +162,7 @@ static uly_status refuse_variants(const reader *r) {
     if (!text || strcmp(text, "full_attention") != 0)
       ULY_FAIL(ULY_ERR_CONFIG,
                "%s: \"layer_types\" names %s, but only \"full_attention\" is supported", r->path,
-               text ? text : "no text");
+               printable(text, "no text").text);
   }
   ULY_TRY(read_real(r, r->json, "partial_rotary_factor", &rotated));
   if (rotated != 1)
@@ -168,7 +177,7 @@ static uly_status refuse_rope_scaling(const reader *r, const json_t *rope) {
   if (!type) type = json_string_value(json_object_get(rope, "type"));
   if (!type || strcmp(type, "default") != 0)
     ULY_FAIL(ULY_ERR_CONFIG, "%s: scaled RoPE (\"%s\") is not supported: only \"default\" is",
-             r->path, type ? type : "unnamed");
+             r->path, printable(type, "unnamed").text);
   return ULY_OK;
 }
 
@@ -250,7 +259,7 @@ static uly_status read_config(const reader *r, uly__model_config *config) {
   const char *type = json_string_value(json_object_get(r->json, "model_type"));
   if (!type || (strcmp(type, "llama") && strcmp(type, "qwen2") && strcmp(type, "gpt2")))
     ULY_FAIL(ULY_ERR_CONFIG, "%s: \"model_type\" is \"%s\"; supported are llama, qwen2 and gpt2",
-             r->path, type ? type : "missing");
+             r->path, printable(type, "missing").text);
   *config = family(type);
   ULY_TRY(strcmp(type, "gpt2") == 0 ? read_gpt2(r, config) : read_llama(r, config));
   ULY_TRY(read_int(r, "vocab_size", 1, 1 << 30, &config->vocab));
@@ -280,7 +289,9 @@ uly_status uly__model_config_load(const char *name_or_path, uly__model_config *c
   json_error_t error;
   json_t *json = json_loadf(file, JSON_REJECT_DUPLICATES, &error);
   fclose(file);
-  if (!json) ULY_FAIL(ULY_ERR_CONFIG, "%s, line %d: %s", name_or_path, error.line, error.text);
+  if (!json)
+    ULY_FAIL(ULY_ERR_CONFIG, "%s, line %d: %s", name_or_path, error.line,
+             printable(error.text, "").text);
   reader r = {json, name_or_path};
   uly_status status = read_config(&r, config);
   json_decref(json);

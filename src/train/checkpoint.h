@@ -3,7 +3,7 @@
  *   model.safetensors       master weights, f32, in the order of the parameter table
  *   optimizer.safetensors   AdamW's moments: all m.<name>, then all v.<name>, f32
  *   config.json             the model, in Hugging Face's keys
- *   trainer.json            step, place in the data, seed, and a checksum of every tensor
+ *   trainer.json            step, place in the data, seed, a checksum of every tensor, and of itself
  *
  * The flat parameter range is the files' data section, so each rank writes its shards at their places, and
  * the bytes do not depend on the number of ranks, the mesh or the stage. A save is written to a hidden folder

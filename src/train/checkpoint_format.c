@@ -1,13 +1,16 @@
 /* What is in a checkpoint's files, and where: see checkpoint.h. */
+#include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "base/printable.h"
 #include "data/folder.h"
 #include "train/checkpoint.h"
 
@@ -16,6 +19,9 @@ const char uly__model_file[] = "model.safetensors", uly__optimizer_file[] = "opt
 const char *const uly__state_prefix[ULY_NUM_STATES] = {"", "m.", "v."};
 
 enum { VERSION = 2 };
+
+/* The checksum of trainer.json's other entries. */
+static const char self_key[] = "xxh3_of_this";
 
 void uly__state_name(int which, const uly__param *param, char name[ULY_TENSOR_NAME]) {
   snprintf(name, ULY_TENSOR_NAME, "%s%s", uly__state_prefix[which], param->name);
@@ -76,6 +82,14 @@ void uly__checkpoint_hash_part(const uly__params *params, int unit, int64_t begi
   }
 }
 
+/* Of what the object says, however it is laid out; 0: no memory. */
+static uint64_t hash_of_json(const json_t *json) {
+  char *text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
+  uint64_t hash = text ? XXH3_64bits(text, strlen(text)) : 0;
+  free(text);
+  return hash;
+}
+
 static json_t *hash_json(uint64_t hash) {
   char text[17];
   snprintf(text, sizeof text, "%016" PRIx64, hash);
@@ -98,6 +112,7 @@ char *uly__checkpoint_write_json(const uly__params *params, const uly__checkpoin
       json_object_set_new(tensors, name, hash_json(hashes[which * params->num + i]));
     }
   json_object_set_new(json, "xxh3", tensors);
+  json_object_set_new(json, self_key, hash_json(hash_of_json(json)));
   char *text = json_dumps(json, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
   json_decref(json);
   return text;
@@ -160,20 +175,32 @@ static uly_status read_all(const json_t *json, const char *path, const uly__para
   return ULY_OK;
 }
 
+/* Removes the checksum and compares it with that of the rest. */
+static uly_status check_self(json_t *json, const char *path, uint64_t *hash) {
+  uint64_t expected;
+  ULY_TRY(read_hash(json, self_key, path, &expected));
+  (void)json_object_del(json, self_key);
+  *hash = hash_of_json(json);
+  if (*hash != expected)
+    ULY_FAIL(ULY_ERR_DATA,
+             "'%s' does not match its own checksum: it was changed, use another checkpoint", path);
+  return ULY_OK;
+}
+
 uly_status uly__checkpoint_read_json(const char *dir, const uly__params *params,
                                      uly__checkpoint_run *run, uint64_t *hashes,
                                      uint64_t *file_hash) {
   char path[PATH_MAX];
   json_error_t error;
   ULY_TRY(uly__path_join(path, sizeof path, dir, uly__trainer_file));
+  if (access(path, R_OK) != 0)
+    ULY_FAIL(ULY_ERR_DATA, "'%s' cannot be read: %s", path, strerror(errno));
   json_t *json = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
   if (!json)
-    ULY_FAIL(ULY_ERR_DATA, "'%s' cannot be read as JSON: %s (line %d)", path, error.text,
-             error.line);
+    ULY_FAIL(ULY_ERR_DATA, "'%s' cannot be read as JSON: %s (line %d)", path,
+             uly__make_printable(error.text).text, error.line);
   uly_status status = read_all(json, path, params, run, hashes);
-  char *text = status == ULY_OK ? json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
-  *file_hash = text ? XXH3_64bits(text, strlen(text)) : 0;
-  free(text);
+  if (status == ULY_OK) status = check_self(json, path, file_hash);
   json_decref(json);
   return status;
 }

@@ -28,6 +28,19 @@ static void close_source(source *from) {
   free(from->found);
 }
 
+/* A configuration that is wrong here is wrong data: nobody chose it. */
+static uly_status load_model(const char *dir, uly__model_config *config) {
+  char path[PATH_MAX];
+  ULY_TRY(uly__path_join(path, sizeof path, dir, uly__config_file));
+  if (access(path, R_OK) != 0)
+    ULY_FAIL(ULY_ERR_DATA, "'%s' is no checkpoint: cannot read %s in it (%s)", dir,
+             uly__config_file, strerror(errno));
+  if (uly__model_config_load(path, config) == ULY_OK) return ULY_OK;
+  char why[1024];
+  snprintf(why, sizeof why, "%s", uly_last_error());
+  ULY_FAIL(ULY_ERR_DATA, "a checkpoint with a bad configuration: %s", why);
+}
+
 /* The tensor of a state, with the shape that it must have. */
 static uly_status find_tensor(const source *from, int which, const uly__param *param,
                               const char **data) {
@@ -99,24 +112,16 @@ static uly_status compare_hashes(const source *from) {
 /* -------------------------------------------------------------------------- into a run */
 
 static uly_status check_model(const uly_trainer *trainer, const char *dir) {
-  char path[PATH_MAX];
   uly__model_config saved;
-  ULY_TRY(uly__path_join(path, sizeof path, dir, uly__config_file));
-  if (access(path, R_OK) != 0)
-    ULY_FAIL(ULY_ERR_DATA, "'%s' is no checkpoint: cannot read %s in it (%s)", dir,
-             uly__config_file, strerror(errno));
-  if (uly__model_config_load(path, &saved) != ULY_OK) {
-    char why[1024];
-    snprintf(why, sizeof why, "%s", uly_last_error());
-    ULY_FAIL(ULY_ERR_DATA, "a checkpoint with a bad configuration: %s", why);
-  }
+  ULY_TRY(load_model(dir, &saved));
   char *a = uly__model_config_json(&saved), *b = uly__model_config_json(&trainer->model->config);
   bool same = a && b && strcmp(a, b) == 0;
   free(a);
   free(b);
   if (!same)
-    ULY_FAIL(ULY_ERR_DATA, "'%s' is a checkpoint of another model: use --model %s to continue it",
-             dir, path);
+    ULY_FAIL(ULY_ERR_DATA,
+             "'%s' is a checkpoint of another model: use --model %s/%s to continue it", dir, dir,
+             uly__config_file);
   return ULY_OK;
 }
 
@@ -225,13 +230,8 @@ static uly_status hash_all(source *from) {
 
 static uly_status verify(const char *dir, uly__params *params, source *from,
                          uly_checkpoint_info *info) {
-  char path[PATH_MAX];
   uly__model_config config;
-  ULY_TRY(uly__path_join(path, sizeof path, dir, uly__config_file));
-  if (access(path, R_OK) != 0)
-    ULY_FAIL(ULY_ERR_DATA, "'%s' is no checkpoint: cannot read %s in it (%s)", dir,
-             uly__config_file, strerror(errno));
-  ULY_TRY(uly__model_config_load(path, &config));
+  ULY_TRY(load_model(dir, &config));
   ULY_TRY(uly__params_create(&config, params));
   ULY_TRY(open_source(from, dir, params));
   ULY_TRY(hash_all(from));

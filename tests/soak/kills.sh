@@ -10,7 +10,7 @@ RANDOM=${SEED:-1}
 . "$(dirname "$(realpath "$0")")/common.sh"
 
 meshes=(1x1 1x2 2x1 1x4 2x2 4x1 1x8 2x4)
-steps=$((30 * kills + 20))
+steps=$((15 * kills + 20))
 every=3
 killed=0 in_save=0 resumed=0
 
@@ -24,9 +24,9 @@ ranks_of() { pgrep -P "$(pgrep -P "$1" || echo 0)" || true; }
 
 # One run that is killed; fails when it ended by itself first.
 run_and_kill() {
-  local mesh=${meshes[RANDOM % 8]} stage=$((RANDOM % 4)) start goal job victims
+  local mesh=${meshes[RANDOM % 8]} stage=$((RANDOM % 4)) start goal job victims is_ours=
   start=$(newest)
-  goal=$((${start:-0} + RANDOM % 25))
+  goal=$((${start:-0} + RANDOM % 10))
   [ -z "$start" ] || resumed=$((resumed + 1))
   train $((${mesh%x*} * ${mesh#*x})) 1 --dp "${mesh%x*}" --sp "${mesh#*x}" --zero $stage \
     --steps $steps --save-every $every --out out --resume auto >log 2>&1 &
@@ -38,7 +38,7 @@ run_and_kill() {
       if [ $((killed % 2)) -eq 0 ] || compgen -G 'out/.step-*.tmp' >/dev/null; then
         mapfile -t victims < <(ranks_of $job)
         if [ ${#victims[@]} -gt 0 ] && kill -KILL "${victims[RANDOM % ${#victims[@]}]}" 2>/dev/null; then
-          killed=$((killed + 1))
+          killed=$((killed + 1)) is_ours=yes
           if compgen -G 'out/.step-*.tmp' >/dev/null; then in_save=$((in_save + 1)); fi
           break
         fi
@@ -47,7 +47,7 @@ run_and_kill() {
     sleep 0.002
   done
   wait $job && fail "a run ended before it was killed: $killed of $kills kills"
-  grep -q 'signal 9\|Killed' log || { cat log; fail "a run failed by itself"; }
+  [ -n "$is_ours" ] || { cat log; fail "a run failed by itself"; }
 }
 
 while [ $killed -lt "$kills" ]; do run_and_kill; done

@@ -22,9 +22,9 @@ uly_status uly__file_open(const char *path, int *fd);
 /* A file of `size` zeros for this process alone: it has lost its name when the call returns, and goes when
  * it is closed. */
 uly_status uly__file_scratch(const char *path, int64_t size, int *fd);
-/* All of bytes[count] at an offset; path is for messages. */
-uly_status uly__file_read(int fd, const char *path, int64_t offset, void *bytes, int64_t count);
-uly_status uly__file_write(int fd, const char *path, int64_t offset, const void *bytes,
+/* All `count` bytes at an offset; path is for messages. */
+uly_status uly__file_read(int fd, const char *path, int64_t offset, void *to, int64_t count);
+uly_status uly__file_write(int fd, const char *path, int64_t offset, const void *from,
                            int64_t count);
 /* Syncs (where status is ULY_OK) and closes: an error that the system reports only now is an error of the
  * write. Returns the first failure, status included. */

@@ -173,7 +173,7 @@ static void discard(const uly__save *save) {
 static uly_status prepare(uly_trainer *trainer, const char *out_dir, uly__save **out) {
   uly__save *save = calloc(1, sizeof *save);
   *out = save;
-  ULY_TRY(uly__check_memory(save, "a save"));
+  if (!save) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a save");
   save->trainer = trainer;
   save->hashes =
       calloc((size_t)ULY_NUM_STATES * (size_t)trainer->model->params.num, sizeof *save->hashes);

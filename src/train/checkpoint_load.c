@@ -1,4 +1,5 @@
 /* Loading checkpoints: each rank reads what it owns, whatever ranks wrote it. */
+#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -56,10 +57,10 @@ static uly_status find_tensor(const source *from, int which, const uly__param *p
   return ULY_OK;
 }
 
-static uly_status open_source(source *from, const char *dir, const uly__params *params) {
+static uly_status open_source(source *from, const char *dir) {
+  const uly__params *params = from->params;
   size_t num = (size_t)ULY_NUM_STATES * (size_t)params->num;
   const char *names[2] = {uly__model_file, uly__optimizer_file};
-  from->params = params;
   from->expected = calloc(num, sizeof *from->expected);
   from->found = calloc(num, sizeof *from->found);
   if (!from->expected || !from->found)
@@ -95,6 +96,7 @@ static uly_status read_range(const source *from, int which, int unit, int64_t be
 }
 
 static uly_status compare_hashes(const source *from) {
+  assert(from->expected && from->found); /* open_source has succeeded */
   for (int which = 0; which < ULY_NUM_STATES; which++)
     for (int i = 0; i < from->params->num; i++) {
       int at = which * from->params->num + i;
@@ -184,7 +186,7 @@ static uly_status take_place(uly_trainer *trainer, const uly__checkpoint_run *ru
 static uly_status load(uly_trainer *trainer, const char *dir, source *from) {
   const uly__params *params = &trainer->model->params;
   ULY_TRY(check_model(trainer, dir));
-  ULY_TRY(open_source(from, dir, params));
+  ULY_TRY(open_source(from, dir));
   ULY_TRY(take_place(trainer, &from->run, dir));
   for (int which = 0; which < ULY_NUM_STATES; which++)
     for (int unit = 0; unit < params->num_units; unit++)
@@ -203,7 +205,7 @@ static uly_status check_hashes(uly_trainer *trainer, source *from) {
 
 uly_status uly_trainer_load(uly_trainer *trainer, const char *dir) {
   uly__comm *world = trainer->mesh->world;
-  source from = {0};
+  source from = {.params = &trainer->model->params};
   uly__save_end(trainer);
   uly_status status = uly__agree(world, load(trainer, dir, &from));
   /* Folders that are not shared between machines may hold different checkpoints. */
@@ -233,7 +235,7 @@ static uly_status verify(const char *dir, uly__params *params, source *from,
   uly__model_config config;
   ULY_TRY(load_model(dir, &config));
   ULY_TRY(uly__params_create(&config, params));
-  ULY_TRY(open_source(from, dir, params));
+  ULY_TRY(open_source(from, dir));
   ULY_TRY(hash_all(from));
   *info = (uly_checkpoint_info){
       .step = from->run.step,
@@ -248,7 +250,7 @@ static uly_status verify(const char *dir, uly__params *params, source *from,
 
 uly_status uly_checkpoint_verify(const char *dir, uly_checkpoint_info *info) {
   uly__params params = {0};
-  source from = {0};
+  source from = {.params = &params};
   uly_status status = verify(dir, &params, &from, info);
   close_source(&from);
   uly__params_destroy(&params);

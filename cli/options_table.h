@@ -64,7 +64,7 @@
   X(dtype, VALUE_CHOICE("f32", "bf16"), config.dtype, TRAIN | PLAN, "Ranks and memory",           \
     "storage of weights and activations; sums and optimizer states are f32")                      \
   X(grad_dtype, VALUE_CHOICE("f32", "bf16"), config.grad_dtype, TRAIN | PLAN, "Ranks and memory", \
-    "storage and reduction of gradients; their sums are f32")                                     \
+    "storage and reduction of gradients; bf16 rounds after each sequence of a step")              \
   X(recompute, VALUE_CHOICE("none", "keep-attention", "full"), config.recompute, TRAIN | PLAN,    \
     "Ranks and memory", "what backward computes again instead of keeping it")                     \
   X(reproducible, VALUE_BOOLEAN, config.reproducible, TRAIN | PLAN, "Ranks and memory",           \

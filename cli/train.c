@@ -17,7 +17,7 @@ typedef struct train_run {
   uly_mesh *mesh;
   uly_trainer *trainer;
   char checkpoint[PATH_MAX]; /* resumed from; empty: from the start */
-  FILE *metrics;             /* rank 0 only */
+  FILE *metrics;             /* rank 0 only; NULL once it cannot be written */
   int64_t saving;            /* step whose save is under way; 0: none */
   bool stopped;              /* by a signal */
 } train_run;
@@ -33,6 +33,7 @@ static uly_status compare_options(options *o, uly_mesh *world) {
   size_t length = 0;
   FILE *stream = open_memstream(&text, &length);
   uly_status status = stream ? options_write_yaml(o, TRAIN, stream) : ULY_ERR_MEMORY;
+  if (stream) fprintf(stream, "print_config: %d\n", o->print_config);
   if (stream && fclose(stream) != 0) status = ULY_ERR_MEMORY;
   if (status != ULY_OK) uly_fail(status, "no memory to compare the options of all ranks");
   status = uly_mesh_agree(world, status);
@@ -91,7 +92,18 @@ static uly_status resume(train_run *run) {
 static uly_status prepare_out(train_run *run) {
   const char *out = run->options.out;
   if (!out) return ULY_OK;
-  return uly_mesh_agree(run->mesh, run->is_first ? uly_checkpoint_prepare(out) : ULY_OK);
+  uly_status status = run->is_first ? uly_checkpoint_prepare(out) : ULY_OK;
+  char newest[PATH_MAX] = "";
+  if (status == ULY_OK && run->is_first && !run->options.resume) {
+    status = uly_checkpoint_latest(out, newest, sizeof newest);
+  }
+  if (newest[0]) {
+    fprintf(stderr,
+            "ulysses: warning: there is '%s' of another run: this one begins anew, and adds to "
+            "them (--resume auto goes on from the highest step)\n",
+            newest);
+  }
+  return uly_mesh_agree(run->mesh, status);
 }
 
 /* A trace is written at the end of the run: that it can be is seen before the first step, too. */
@@ -153,23 +165,24 @@ static uly_status open_metrics(train_run *run) {
   return uly_mesh_agree(run->mesh, status);
 }
 
-static uly_status write_metrics(train_run *run, const uly_step_report *report,
-                                const double *eval_loss) {
-  if (!run->options.metrics) return ULY_OK;
-  uly_status status = run->is_first ? uly_report_write(run->metrics, report, eval_loss) : ULY_OK;
-  return uly_mesh_agree(run->mesh, status);
+/* A full disk under the metrics does not end the run. */
+static void write_metrics(train_run *run, const uly_step_report *report, const double *eval_loss) {
+  if (!run->metrics || uly_report_write(run->metrics, report, eval_loss) == ULY_OK) return;
+  fprintf(stderr, "ulysses: warning: --metrics '%s': %s; training goes on without\n",
+          run->options.metrics, uly_last_error());
+  fclose(run->metrics);
+  run->metrics = NULL;
 }
 
+/* The end of the run tells that lines are missing, in its exit code too. */
 static uly_status close_metrics(train_run *run) {
-  if (!run->options.metrics) return ULY_OK;
+  const char *path = run->options.metrics;
+  if (!path) return ULY_OK;
   uly_status status = ULY_OK;
-  if (run->is_first) {
-    if (fclose(run->metrics) != 0) {
-      status = uly_fail(ULY_ERR_IO, "--metrics '%s': cannot be written: %s", run->options.metrics,
-                        strerror(errno));
-    }
-    run->metrics = NULL;
+  if (run->is_first && (!run->metrics || fclose(run->metrics) != 0)) {
+    status = uly_fail(ULY_ERR_IO, "--metrics '%s' could not be written to the end", path);
   }
+  run->metrics = NULL;
   return uly_mesh_agree(run->mesh, status);
 }
 
@@ -274,7 +287,7 @@ static uly_status compute_step(train_run *run, uly_step_report *report) {
     finish_save(run, true);
     return ULY_OK;
   }
-  /* A step that fails changes nothing: what was being saved is the state to go on from. */
+  /* What was being saved is the state to go on from. */
   char message[2048];
   snprintf(message, sizeof message, "%s", uly_last_error());
   if (status != ULY_ERR_COMM) finish_save(run, false);
@@ -305,8 +318,8 @@ static uly_status do_step(train_run *run, bool is_first_step, bool is_last) {
   double eval_loss = 0;
   bool evaluates = o->config.eval_data && is_due(report.step, o->eval_every, is_last);
   if (evaluates) status = evaluate(run, report.step, &eval_loss);
-  if (status == ULY_OK) status = write_metrics(run, &report, evaluates ? &eval_loss : NULL);
   if (status != ULY_OK) return status;
+  write_metrics(run, &report, evaluates ? &eval_loss : NULL);
   const char *signal = NULL;
   bool stops = !is_last && find_signal(run, &signal);
   if (o->out && is_due(report.step, o->save_every, is_last || stops)) {

@@ -173,7 +173,8 @@ typedef struct uly_train_config {
   int zero_stage;       /* what each of all W ranks holds of the model states (arXiv 1910.02054):
                            0 all; 1 its share of the optimizer states; 2 of the gradients too; 3 of
                            the parameters too                                                     */
-  uly_dtype grad_dtype; /* storage and reduction of gradients; their sums are f32                 */
+  uly_dtype grad_dtype; /* storage and reduction of gradients; bf16: rounded after each sequence
+                           of a step, so many small ones get lost                                 */
   int reproducible;     /* nonzero: the bits of losses, weights and checkpoints do not depend on the
                            number of ranks, their mesh, or the stage; needs powers of two         */
   int leaves;           /* reproducible: parts of a sequence that are summed one by one, and the
@@ -245,8 +246,9 @@ int64_t uly_trainer_steps_done(const uly_trainer *trainer);
 int64_t uly_trainer_num_params(const uly_trainer *trainer);
 int64_t uly_trainer_num_windows(const uly_trainer *trainer);
 
-/* One optimizer step. Collective. ULY_ERR_NONFINITE leaves the weights as they
- * were. */
+/* One optimizer step. Collective. ULY_ERR_NONFINITE, ULY_ERR_DATA and a failure to read
+ * data leave the weights as they were. After a failure in the update itself (optimizer
+ * states on disk) they are a mixture: steps and saves are refused until a checkpoint is loaded. */
 uly_status uly_trainer_step(uly_trainer *trainer, uly_step_report *report);
 
 /* Mean loss over the held-out data (at most eval_windows sequences). Collective.
@@ -272,7 +274,7 @@ uly_status uly_checkpoint_prepare(const char *out_dir);
 
 /* Continues from the checkpoint folder `dir`, whatever ranks, mesh and stage it was made with: bit by bit
  * on the same ranks, or with `reproducible` on any; to rounding otherwise. After a failure the trainer holds parts of the
- * checkpoint: destroy it. Collective. */
+ * checkpoint, and refuses steps and saves until a load succeeds. Collective. */
 uly_status uly_trainer_load(uly_trainer *trainer, const char *dir);
 
 /* Writes the path of the newest complete checkpoint in out_dir to path (capacity

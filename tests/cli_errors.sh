@@ -62,7 +62,8 @@ for ranks in 1 3; do
   expect 3 'text.txt' "${run[@]}" "${good[@]}" --model small_vocab.json
   expect 3 'text.txt/out' "${run[@]}" "${good[@]}" --out text.txt/out
   expect 3 'no/such' "${run[@]}" "${good[@]}" --metrics no/such/file
-  expect 3 'space' "${run[@]}" "${good[@]}" --metrics /dev/full
+  expect 3 'to the end' "${run[@]}" "${good[@]}" --metrics /dev/full
+  grep -q 'No space left.*goes on' err.log || fail "no warning about metrics"
   expect 3 'nowhere' "${run[@]}" "${good[@]}" --resume nowhere
   expect 4 'loss' "${run[@]}" "${good[@]}" --lr 1e20 --warmup 0 --steps 9 --clip 0
   expect 0 '' "${run[@]}" "${good[@]}" --out run-$ranks --save-every 1 --metrics m-$ranks.jsonl
@@ -82,6 +83,8 @@ for option in '--lr 1e-3 5e-2' '--sp 2 3' '--log-every 1 2' '--seq-len 64 65'; d
   # shellcheck disable=SC2086
   expect 2 'rank 1' "$mpirun" $(two $option)
 done
+expect 2 'rank 1' "$mpirun" -n 1 "$program" "${good[@]}" : -n 1 "$program" "${good[@]}" --print-config
+expect 2 'instruction set' "$mpirun" -n 2 env ULYSSES_ISA=none "$program" "${good[@]}"
 expect 2 'rank' "$program" train --sp 0 --dp 9 "${good[@]:1}"
 
 # What ranks share, and what they may take.
@@ -100,6 +103,14 @@ expect 0 '' "${three[@]}" "${good[@]}" --dp 3 --batch 6 --zero 3 --grad-dtype bf
   --offload-optimizer disk:states --memory-limit 1GiB --trace trace.json
 grep -q 'dp 3 x sp 1, ZeRO stage 3$' out.log || fail "a header without the stage"
 if ! grep -q '"rank 2"' trace.json || [ "$(tail -n 1 trace.json)" != ']' ]; then fail "a trace that is not whole"; fi
+
+# Metrics that cannot be written do not end the run, but its exit code tells.
+expect 3 'to the end' "${three[@]}" "${good[@]}" --metrics /dev/full --out full
+[ -d full/step-0000000002 ] || fail "a run without its last checkpoint"
+
+# A new run beside the checkpoints of another one.
+"${three[@]}" "${good[@]}" --out full >/dev/null 2>err.log
+grep -q 'of another run' err.log || fail "no warning about checkpoints of another run"
 
 # damaged NAME FILE: a copy of a checkpoint; its FILE is to be damaged.
 damaged() {

@@ -214,8 +214,37 @@ static void test_damage(void **state) {
   refuses("sed -i 's/\"step\": 0/\"step\": 5/' trainer.json", ULY_ERR_DATA, "own checksum");
   refuses("sed -i 's/\"hidden_size\": 128/\"hidden_size\": 256/' config.json", ULY_ERR_DATA,
           "another model");
+  refuses("sed -i 's/\"model_hash\": \"./\"model_hash\": \"/' trainer.json", ULY_ERR_DATA,
+          "model_hash");
   refuses("sed -i 's/model.norm.weight/model.norn.weight/' model.safetensors", ULY_ERR_DATA,
           "model.norm.weight");
+}
+
+/* What the tensors' shapes do not show: another model's configuration beside the same weights. */
+static void test_changed_config(void **state) {
+  (void)state;
+  uly_train_config config = base_config(ULY_F32);
+  uly_trainer *trainer = make(mesh, &config);
+  assert_ok(uly_trainer_save(trainer, out_dir));
+  uly_trainer_destroy(trainer);
+  char path[512], command[1024];
+  latest(path);
+  uly_checkpoint_info info;
+  assert_ok(uly_checkpoint_verify(path, &info));
+  snprintf(command, sizeof command,
+           "cd '%s' && sed -i 's/\"rope_theta\": 500000/\"rope_theta\": 200000/' config.json && "
+           "grep -q 200000 config.json",
+           path);
+  barrier();
+  if (rank == 0) assert_int_equal(system(command), 0);
+  barrier();
+  assert_fails(uly_checkpoint_verify(path, &info), ULY_ERR_DATA, "config.json");
+  snprintf(command, sizeof command, "%s/config.json", path);
+  config.model = command; /* as somebody would do who believes the changed file */
+  trainer = make(mesh, &config);
+  assert_fails(uly_trainer_load(trainer, path), ULY_ERR_DATA, "checksum");
+  uly_trainer_destroy(trainer);
+  clean();
 }
 
 /* Another seed would read the data in another order. */
@@ -361,6 +390,32 @@ static void test_failing_disk(void **state) {
   }
 }
 
+/* An update that fails on one rank leaves states that belong to no step: they cannot be saved over good ones. */
+static void test_failing_update(void **state) {
+  (void)state;
+  uly_train_config config = base_config(ULY_F32);
+  config.offload = offload_dir;
+  uly_trainer *trainer = make(mesh, &config);
+  steps(trainer, 1);
+  assert_ok(uly_trainer_save(trainer, out_dir));
+  char path[512];
+  latest(path);
+  if (rank == uly_mesh_size(mesh) - 1) {
+    writes_left = 3;
+    write_error = EIO;
+  }
+  uly_step_report report;
+  assert_fails(uly_trainer_step(trainer, &report), ULY_ERR_IO, "Input/output error");
+  writes_left = -1;
+  write_error = 0;
+  assert_fails(uly_trainer_save(trainer, out_dir), ULY_ERR_CONFIG, "halfway");
+  assert_fails(uly_trainer_step(trainer, &report), ULY_ERR_CONFIG, "halfway");
+  assert_ok(uly_trainer_load(trainer, path));
+  steps(trainer, 1);
+  uly_trainer_destroy(trainer);
+  clean();
+}
+
 /* Writes that take a part of what they are given are gone on with. */
 static void test_short_writes(void **state) {
   (void)state;
@@ -420,11 +475,13 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_resume),
       cmocka_unit_test(test_same_bytes_on_any_ranks),
       cmocka_unit_test(test_damage),
+      cmocka_unit_test(test_changed_config),
       cmocka_unit_test(test_other_seed),
       cmocka_unit_test(test_failed_save),
       cmocka_unit_test(test_save_beside_training),
       cmocka_unit_test(test_failed_save_beside_training),
       cmocka_unit_test(test_failing_disk),
+      cmocka_unit_test(test_failing_update),
       cmocka_unit_test(test_short_writes),
       cmocka_unit_test(test_different_checkpoints),
       cmocka_unit_test(test_prepare),

@@ -16,7 +16,7 @@ static bool cpu_has_avx512(void) {
 }
 #endif
 
-bool uly__ops_named(const char *name, uly__ops *table) {
+static bool fill(const char *name, uly__ops *table) {
   uly__ops_rows_base(table);
   table->matmul = uly__matmul_ref;
   table->attention_forward = uly__attention_ref_forward;
@@ -41,14 +41,33 @@ bool uly__ops_named(const char *name, uly__ops *table) {
   return false;
 }
 
+bool uly__ops_named(const char *name, uly__ops *table) {
+  static const char *const names[] = {"reference", "base", "avx2", "avx512"};
+  if (!fill(name, table)) return false;
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    if (strcmp(name, names[i]) == 0) table->name = names[i];
+  return true;
+}
+
 const uly__ops *uly__ops_get(void) {
   static uly__ops table;
   static bool filled = false;
   if (filled) return &table;
   const char *wish = getenv("ULYSSES_ISA");
-  filled = (wish && uly__ops_named(wish, &table)) || uly__ops_named("avx512", &table) ||
-           uly__ops_named("avx2", &table) || uly__ops_named("base", &table);
+  filled = wish && uly__ops_named(wish, &table);
+  filled = filled || uly__ops_named("avx512", &table) || uly__ops_named("avx2", &table) ||
+           uly__ops_named("base", &table);
   return &table;
+}
+
+uly_status uly__ops_check_wish(void) {
+  const char *wish = getenv("ULYSSES_ISA");
+  if (wish && strcmp(wish, uly__ops_get()->name) != 0)
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "ULYSSES_ISA=%s: this CPU has no such instruction set; leave it unset, or use "
+             "reference, base, avx2 or avx512 as far as the CPU goes",
+             wish);
+  return ULY_OK;
 }
 
 /* Angles are reduced in f64: at positions of millions f32 would lose the phase. */

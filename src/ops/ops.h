@@ -44,6 +44,7 @@ typedef struct uly__adamw {
 } uly__adamw;
 
 typedef struct uly__ops {
+  const char *name; /* of the instruction set */
   uly_status (*matmul)(const uly__matmul *args);
 
   /* x[rows, cols] += bias[cols]; x has rows ld apart. */
@@ -111,6 +112,9 @@ enum { ULY_SQUARES_PIECE = 256 };
 /* The fastest table for this CPU. ULYSSES_ISA=reference|base|avx2|avx512 in the environment chooses
  * a slower one. */
 const uly__ops *uly__ops_get(void);
+
+/* ULY_ERR_CONFIG where ULYSSES_ISA names none that this CPU runs. */
+uly_status uly__ops_check_wish(void);
 
 /* The table of that name; false where there is none or this CPU cannot run it. */
 bool uly__ops_named(const char *name, uly__ops *table);

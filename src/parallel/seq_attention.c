@@ -31,6 +31,7 @@ uly_status uly__attention_plan(uly_mesh *mesh, const uly_attention_desc *desc,
                                uly_attention **out) {
   *out = NULL;
   ULY_TRY(check(desc));
+  ULY_TRY(uly__ops_check_wish());
   uly_attention *plan = calloc(1, sizeof *plan);
   if (!plan) ULY_FAIL(ULY_ERR_MEMORY, "no memory for an attention plan");
   plan->mesh = mesh;

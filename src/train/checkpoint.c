@@ -137,6 +137,7 @@ static uly_status complete(const uly__save *save) {
                              .seq_len = trainer->config.seq_len,
                              .seed = trainer->config.seed,
                              .data_hash = uly__tokens_hash(trainer->data)};
+  ULY_TRY(uly__checkpoint_hash_model(&trainer->model->config, &run.model_hash));
   ULY_TRY(create_text(paths->config, uly__model_config_json(&trainer->model->config)));
   ULY_TRY(create_text(paths->trainer,
                       uly__checkpoint_write_json(&trainer->model->params, &run, save->hashes)));
@@ -202,6 +203,7 @@ uly_status uly_trainer_save_start(uly_trainer *trainer, const char *out_dir) {
   uly__comm *world = trainer->mesh->world;
   uly__save *save = NULL;
   uly__save_end(trainer);
+  ULY_TRY(uly__check_whole(trainer));
   uly_status status = uly__agree(world, prepare(trainer, out_dir, &save));
   if (status == ULY_OK && save) {
     status = uly__agree(world, start_thread(save));

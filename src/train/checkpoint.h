@@ -3,7 +3,7 @@
  *   model.safetensors       master weights, f32, in the order of the parameter table
  *   optimizer.safetensors   AdamW's moments: all m.<name>, then all v.<name>, f32
  *   config.json             the model, in Hugging Face's keys
- *   trainer.json            step, place in the data, seed, a checksum of every tensor, and of itself
+ *   trainer.json            step, place in the data, seed, checksums: of every tensor, of the model, of itself
  *
  * The flat parameter range is the files' data section, so each rank writes its shards at their places, and
  * the bytes do not depend on the number of ranks, the mesh or the stage. A save is written to a hidden folder
@@ -43,8 +43,11 @@ void uly__checkpoint_hash_part(const uly__params *params, int unit, int64_t begi
 /* Where training stood. */
 typedef struct uly__checkpoint_run {
   int64_t step, sequences, seq_len;
-  uint64_t seed, data_hash;
+  uint64_t seed, data_hash, model_hash;
 } uly__checkpoint_run;
+
+/* Of what config.json says, however it is laid out. */
+uly_status uly__checkpoint_hash_model(const uly__model_config *config, uint64_t *hash);
 
 /* trainer.json as text, malloc'ed; hashes: [ULY_NUM_STATES][params->num]. NULL: no memory. */
 char *uly__checkpoint_write_json(const uly__params *params, const uly__checkpoint_run *run,

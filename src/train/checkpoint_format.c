@@ -82,6 +82,14 @@ void uly__checkpoint_hash_part(const uly__params *params, int unit, int64_t begi
   }
 }
 
+uly_status uly__checkpoint_hash_model(const uly__model_config *config, uint64_t *hash) {
+  char *text = uly__model_config_json(config);
+  if (!text) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a model's description");
+  *hash = XXH3_64bits(text, strlen(text));
+  free(text);
+  return ULY_OK;
+}
+
 /* Of what the object says, however it is laid out; 0: no memory. */
 static uint64_t hash_of_json(const json_t *json) {
   char *text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
@@ -105,6 +113,7 @@ char *uly__checkpoint_write_json(const uly__params *params, const uly__checkpoin
   json_object_set_new(json, "seq_len", json_integer(run->seq_len));
   json_object_set_new(json, "seed", json_integer((json_int_t)run->seed));
   json_object_set_new(json, "data_hash", hash_json(run->data_hash));
+  json_object_set_new(json, "model_hash", hash_json(run->model_hash));
   for (int which = 0; which < ULY_NUM_STATES; which++)
     for (int i = 0; i < params->num; i++) {
       char name[ULY_TENSOR_NAME];
@@ -155,6 +164,7 @@ static uly_status read_run(const json_t *json, const char *path, uly__checkpoint
   ULY_TRY(read_count(json, "seq_len", path, &run->seq_len));
   ULY_TRY(read_integer(json, "seed", path, &seed));
   ULY_TRY(read_hash(json, "data_hash", path, &run->data_hash));
+  ULY_TRY(read_hash(json, "model_hash", path, &run->model_hash));
   run->seed = (uint64_t)seed;
   if (run->seq_len < 1 || (__int128)run->sequences * run->seq_len > (__int128)1 << 60)
     ULY_FAIL(ULY_ERR_DATA, "'%s': %lld sequences of %lld tokens cannot have been trained on", path,

@@ -57,7 +57,17 @@ static uly_status find_tensor(const source *from, int which, const uly__param *p
   return ULY_OK;
 }
 
-static uly_status open_source(source *from, const char *dir) {
+static uly_status check_config(const source *from, const char *dir,
+                               const uly__model_config *config) {
+  uint64_t hash;
+  ULY_TRY(uly__checkpoint_hash_model(config, &hash));
+  if (hash != from->run.model_hash)
+    ULY_FAIL(ULY_ERR_DATA, "'%s/%s' does not match its checksum: it was changed after the save",
+             dir, uly__config_file);
+  return ULY_OK;
+}
+
+static uly_status open_source(source *from, const char *dir, const uly__model_config *config) {
   const uly__params *params = from->params;
   size_t num = (size_t)ULY_NUM_STATES * (size_t)params->num;
   const char *names[2] = {uly__model_file, uly__optimizer_file};
@@ -66,6 +76,7 @@ static uly_status open_source(source *from, const char *dir) {
   if (!from->expected || !from->found)
     ULY_FAIL(ULY_ERR_MEMORY, "no memory for the checksums of all tensors");
   ULY_TRY(uly__checkpoint_read_json(dir, params, &from->run, from->expected, &from->file_hash));
+  ULY_TRY(check_config(from, dir, config));
   for (int file = 0; file < 2; file++) {
     ULY_TRY(uly__path_join(from->paths[file], PATH_MAX, dir, names[file]));
     ULY_TRY(uly__safetensors_open(from->paths[file], &from->files[file]));
@@ -186,7 +197,7 @@ static uly_status take_place(uly_trainer *trainer, const uly__checkpoint_run *ru
 static uly_status load(uly_trainer *trainer, const char *dir, source *from) {
   const uly__params *params = &trainer->model->params;
   ULY_TRY(check_model(trainer, dir));
-  ULY_TRY(open_source(from, dir));
+  ULY_TRY(open_source(from, dir, &trainer->model->config));
   ULY_TRY(take_place(trainer, &from->run, dir));
   for (int which = 0; which < ULY_NUM_STATES; which++)
     for (int unit = 0; unit < params->num_units; unit++)
@@ -213,6 +224,7 @@ uly_status uly_trainer_load(uly_trainer *trainer, const char *dir) {
     status = uly_mesh_same(trainer->mesh, &from.file_hash, sizeof from.file_hash, "checkpoint");
   if (status == ULY_OK) status = uly__agree(world, check_hashes(trainer, &from));
   if (status == ULY_OK) status = uly__agree(world, uly__weights_from_master(trainer));
+  trainer->is_mixed = status != ULY_OK;
   close_source(&from);
   return status;
 }
@@ -235,7 +247,7 @@ static uly_status verify(const char *dir, uly__params *params, source *from,
   uly__model_config config;
   ULY_TRY(load_model(dir, &config));
   ULY_TRY(uly__params_create(&config, params));
-  ULY_TRY(open_source(from, dir));
+  ULY_TRY(open_source(from, dir, &config));
   ULY_TRY(hash_all(from));
   *info = (uly_checkpoint_info){
       .step = from->run.step,

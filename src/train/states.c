@@ -46,7 +46,8 @@ void uly__states_init(uly__states *states, const uly__zero *zero, bool offloaded
 }
 
 void uly__states_carve(uly__states *states, uly__arena *optimizer) {
-  int64_t count = states->offloaded ? ULY_STATE_WINDOW : states->count;
+  bool in_windows = states->offloaded && states->count > ULY_STATE_WINDOW;
+  int64_t count = in_windows ? ULY_STATE_WINDOW : states->count;
   for (int which = 0; which < ULY_NUM_STATES; which++)
     if (which != ULY_STATE_MASTER || !master_is_weights(states))
       states->data[which] = uly__arena_carve(optimizer, count * (int64_t)sizeof(float));

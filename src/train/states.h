@@ -21,10 +21,9 @@ typedef struct uly__states {
   const uly__zero *zero;
   int64_t count; /* elements that this rank owns, of each state */
   bool offloaded;
-  float
-      *data[ULY_NUM_STATES]; /* [count]; offloaded: a window. Master NULL where it is the weights */
-  int fd;                    /* of the file; -1: none */
-  char *path;                /* for messages: the file has no name once it is open */
+  float *data[ULY_NUM_STATES]; /* [count]; offloaded: a window. Master NULL: it is the weights */
+  int fd;                      /* of the file; -1: none */
+  char *path;                  /* for messages: the file has no name once it is open */
 } uly__states;
 
 /* offload: folder, or NULL for memory. Plans; nothing is opened. */

@@ -123,6 +123,20 @@ static uly_status gather_reports(uly_trainer *trainer, double seconds, const uly
   return ULY_OK;
 }
 
+/* A save's files hold the states as they are until the update. What its end sends is not the step's. */
+static void end_save(uly_trainer *trainer, uly__traffic *before) {
+  uly__traffic *sent = &trainer->mesh->traffic, step = *sent;
+  uly__save_end(trainer);
+  for (int i = 0; i < ULY_NUM_TRAFFIC; i++) before->bytes[i] += sent->bytes[i] - step.bytes[i];
+}
+
+uly_status uly__check_whole(const uly_trainer *trainer) {
+  if (trainer->is_mixed)
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "an update or a load failed halfway: load a checkpoint before going on");
+  return ULY_OK;
+}
+
 uly_status uly_trainer_step(uly_trainer *trainer, uly_step_report *report) {
   uly_mesh *mesh = trainer->mesh;
   uly__model *model = trainer->model;
@@ -133,6 +147,7 @@ uly_status uly_trainer_step(uly_trainer *trainer, uly_step_report *report) {
   model->failure = ULY_OK;
   memset(report, 0, sizeof *report);
 
+  ULY_TRY(uly__check_whole(trainer));
   ULY_TRY(uly__agree(mesh->world, read_windows(trainer)));
   int64_t num_labels = count_labels(trainer);
   ULY_TRY(uly__sum_i64(mesh->world, ULY_TRAFFIC_CONTROL, &num_labels, 1));
@@ -158,13 +173,15 @@ uly_status uly_trainer_step(uly_trainer *trainer, uly_step_report *report) {
              "step %lld: the loss is %g and the gradient norm %g; the weights are "
              "as they were before this step (a lower --lr or a longer --warmup may help)",
              (long long)report->step, report->loss, report->grad_norm);
-  uly__save_end(trainer); /* its files hold the states as they are until here */
+  end_save(trainer, &before);
   bool clips = config->clip > 0 && report->grad_norm > config->clip;
   double update = uly__now();
   uly_status status =
       uly__optimizer_step(trainer, report->lr, clips ? config->clip / report->grad_norm : 1.0);
   uly__span_end("update", report->step, ULY_LANE_COMPUTE, update);
-  ULY_TRY(uly__agree(mesh->world, status));
+  status = uly__agree(mesh->world, status);
+  trainer->is_mixed = status != ULY_OK;
+  ULY_TRY(status);
   trainer->steps_done++;
   trainer->windows_done += num_sequences;
   return gather_reports(trainer, uly__now() - start, &before, report);

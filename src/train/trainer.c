@@ -197,6 +197,8 @@ static uly_status check_same(const uly_trainer *trainer) {
   double reals[] = {c->lr, c->min_lr_ratio, c->beta1, c->beta2, c->eps, c->weight_decay, c->clip};
   ULY_TRY(uly_mesh_same(mesh, reals, sizeof reals, "configuration"));
   char *model = uly__model_config_json(&trainer->model->config);
+  const char *isa = trainer->model->ops->name;
+  if (c->reproducible) ULY_TRY(uly_mesh_same(mesh, isa, strlen(isa) + 1, "instruction set"));
   uly_status status = uly__agree(mesh->world, uly__check_memory(model, "a model's description"));
   if (status == ULY_OK && model) status = uly_mesh_same(mesh, model, strlen(model), "model");
   free(model);

@@ -20,6 +20,7 @@ struct uly_trainer {
   uly__tokens *data, *eval_data;
   int64_t num_windows, num_eval_windows; /* sequences of N tokens in each */
   int64_t steps_done;
+  bool is_mixed;        /* an update or a load failed: the states may belong to no step */
   int64_t windows_done; /* sequences trained on so far, over all dp groups: the place in the data */
   uly__save *save;      /* NULL: none under way */
   uly_status saved;     /* of the latest save, until somebody asks */
@@ -58,7 +59,10 @@ void uly__save_end(uly_trainer *trainer);
 /* Stops it where this rank is: what was written has no name, and the next run clears it away. */
 void uly__save_abandon(uly_trainer *trainer);
 
-/* --- bytes of a step (step.c) */
+/* --- a step (step.c) */
+
+/* ULY_ERR_CONFIG where the states may belong to no step, the same on all ranks. */
+uly_status uly__check_whole(const uly_trainer *trainer);
 
 void uly__step_traffic(const uly_trainer *trainer, int64_t bytes[ULY_NUM_TRAFFIC]);
 

@@ -49,6 +49,7 @@ static void make_good(void) {
     hashes[i] = uly__checkpoint_hash_tensor(param, zeros);
   }
   uly__checkpoint_run run = {.step = 3, .sequences = 3, .seq_len = 64, .seed = 1};
+  FUZZ_CHECK(uly__checkpoint_hash_model(&config, &run.model_hash) == ULY_OK, "no memory");
   char *text = uly__checkpoint_write_json(&params, &run, hashes);
   FUZZ_CHECK(text, "no memory");
   good[0] = (good_file){uly__trainer_file, text, strlen(text)};

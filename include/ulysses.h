@@ -322,23 +322,46 @@ typedef enum uly_mask_kind {
   ULY_MASK_CAUSAL    /* a token sees itself and those before it */
 } uly_mask_kind;
 
-/* Which keys a query sees. A structure, so that windows, documents and
- * block-sparse layouts can join it. Positions are those of the whole stream. */
+/* A block-sparse layout: the stream is cut into blocks of B tokens (the last may be shorter), and
+ * each block of queries, a row, lists the blocks of keys that it sees. One layout serves all query
+ * heads, or each has its own. */
+typedef struct uly_block_layout {
+  int64_t block;            /* B, at least 1                                                  */
+  int64_t num_blocks;       /* M = ceil(N / B): rows of a layout                              */
+  int num_layouts;          /* 1: for all query heads; Hq: one for each, one after the other  */
+  const int64_t *row_begin; /* [num_layouts * M + 1]: row r of layout h lists the entries of
+                               cols from row_begin[h * M + r] up to row_begin[h * M + r + 1]   */
+  const int32_t *cols;      /* key blocks, ascending within a row                             */
+} uly_block_layout;
+
+/* Which keys a query sees: those that all of this lets through. Positions are those of the whole
+ * stream, never of a slice. Every query must see some key.
+ * uly_attention_create copies what the pointers point to. */
 typedef struct uly_mask {
   uly_mask_kind kind;
+  int64_t window;                 /* W: keys at a distance below W; with a causal mask the last W,
+                                     itself among them. 0: any distance                         */
+  const int64_t *doc_start;       /* [num_docs] first tokens of the documents that the stream
+                                     consists of, ascending, the first 0: a token sees its own
+                                     document only                                              */
+  int64_t num_docs;               /* 0: the stream is one document                              */
+  const uly_block_layout *blocks; /* NULL: no layout                                            */
 } uly_mask;
 
 /* What local attention works on: all N tokens of the stream, and the heads that
- * this rank owns. Query head i (0 <= i < num_q_heads) uses key/value head
- * (i + group_offset) / group_size. Rows are `stride` elements apart; heads of a
- * token are adjacent. lse is the natural logarithm of each row's sum of
+ * this rank owns. Query head i (0 <= i < num_q_heads) is head first_q_head + i of
+ * all Hq, which masks with a layout for each head are about; it uses key/value
+ * head (i + group_offset) / group_size. Rows are `stride` elements apart; heads
+ * of a token are adjacent. lse is the natural logarithm of each row's sum of
  * exp(scale * q.k), f32, [num_q_heads, N]. */
 typedef struct uly_local_attention {
   int64_t num_tokens;
   int num_q_heads, num_kv_heads, head_dim;
+  int first_q_head;
   int group_size, group_offset;
   uly_dtype dtype;
-  uly_mask mask;
+  uly_mask mask;                      /* its pointers are to the plan's own copies */
+  const struct uly__mask *mask_index; /* the mask as the library's own kernels read it */
   float scale;
   int64_t qkv_stride, o_stride;
   const void *q, *k, *v; /* [N, heads, d], rows qkv_stride apart                */

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <omp.h>
 
+#include "ops/mask.h"
 #include "ops/ops.h"
 #include "ops/vector_math.h"
 #include "testing.h"
@@ -304,7 +305,8 @@ static void test_optimizer(void **state) {
   }
 }
 
-static uly_local_attention attention_case(uly_dtype dtype, int64_t N, int d, uly_mask_kind mask) {
+/* The mask's index is freed by free_case. */
+static uly_local_attention attention_case(uly_dtype dtype, int64_t N, int d, uly_mask_kind kind) {
   /* Ragged: my 5 query heads begin in the middle of a group of 3. */
   uly_local_attention a = {.num_tokens = N,
                            .num_q_heads = 5,
@@ -313,7 +315,7 @@ static uly_local_attention attention_case(uly_dtype dtype, int64_t N, int d, uly
                            .group_size = 3,
                            .group_offset = 1,
                            .dtype = dtype,
-                           .mask = {mask},
+                           .mask = {.kind = kind},
                            .scale = 0.3f,
                            .qkv_stride = 9 * d + 3,
                            .o_stride = 5 * d + 1};
@@ -322,7 +324,15 @@ static uly_local_attention attention_case(uly_dtype dtype, int64_t N, int d, uly
   a.k = qkv + 5 * d * uly__dtype_bytes(dtype);
   a.v = qkv + 7 * d * uly__dtype_bytes(dtype);
   a.d_o = values(N * a.o_stride, dtype, 2);
+  uly__mask *mask;
+  assert_ok(uly__mask_create(&a.mask, N, 5, &mask));
+  a.mask_index = mask;
   return a;
+}
+
+static void free_case(uly_local_attention *a) {
+  free((void *)(uintptr_t)a->q), free((void *)(uintptr_t)a->d_o);
+  uly__mask_destroy((uly__mask *)(uintptr_t)a->mask_index);
 }
 
 static void run_attention(const uly__ops *ops, uly_local_attention a, void *o, char *d_qkv,
@@ -356,7 +366,7 @@ static void check_attention(const uly__ops *ops, const char *name, uly_dtype dty
       same("attention lse", name, lse1, lse2, N * 5, ULY_F32);
       same("attention d_qkv", name, d1, d2, n_qkv, dtype);
       free(o1), free(o2), free(d1), free(d2), free(lse1), free(lse2);
-      free((void *)(uintptr_t)a.q), free((void *)(uintptr_t)a.d_o);
+      free_case(&a);
     }
 }
 
@@ -377,7 +387,8 @@ static void test_large_scores(void **state) {
     run_attention(&tables[i], a, o, d_qkv, lse);
     for (int j = 0; j < 100 * 81; j++) assert_true(isfinite(o[j]));
     for (int64_t j = 0; j < 100 * a.qkv_stride; j++) assert_true(isfinite(((float *)d_qkv)[j]));
-    free(d_qkv), free((void *)(uintptr_t)a.q), free((void *)(uintptr_t)a.d_o);
+    free(d_qkv);
+    free_case(&a);
   }
 }
 

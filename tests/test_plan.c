@@ -42,7 +42,7 @@ static void test_formula(void **state) {
                                  .num_kv_heads = (int)Hkv,
                                  .head_dim = (int)d,
                                  .dtype = (uly_dtype)dtype,
-                                 .mask = {ULY_MASK_CAUSAL}};
+                                 .mask = {.kind = ULY_MASK_CAUSAL}};
       int64_t forward, backward, h = Hq * d, k = Hkv * d;
       count_attention(&desc, &forward, &backward);
       int64_t expected = (2 * h + 2 * k) * N * (P - 1) / (P * P) * bytes;

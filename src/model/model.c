@@ -105,7 +105,7 @@ static uly_status plan(uly__model *model, uly_mesh *mesh, const uly__model_run *
                              .num_kv_heads = c->num_kv_heads,
                              .head_dim = c->head_dim,
                              .dtype = model->dtype,
-                             .mask = {ULY_MASK_CAUSAL},
+                             .mask = {.kind = ULY_MASK_CAUSAL},
                              .token_tile = granule(run->seq_len),
                              .head_groups = head_groups(c, run->leaves)};
   ULY_TRY(uly__attention_plan(mesh, &desc, &model->attention));

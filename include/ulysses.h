@@ -324,7 +324,7 @@ typedef enum uly_mask_kind {
 
 /* A block-sparse layout: the stream is cut into blocks of B tokens (the last may be shorter), and
  * each block of queries, a row, lists the blocks of keys that it sees. One layout serves all query
- * heads, or each has its own. */
+ * heads, or each has its own. uly_block_layout_create makes well-known ones. */
 typedef struct uly_block_layout {
   int64_t block;            /* B, at least 1                                                  */
   int64_t num_blocks;       /* M = ceil(N / B): rows of a layout                              */
@@ -347,6 +347,39 @@ typedef struct uly_mask {
   int64_t num_docs;               /* 0: the stream is one document                              */
   const uly_block_layout *blocks; /* NULL: no layout                                            */
 } uly_mask;
+
+/* Well-known layouts, in blocks of tokens. Block row i of queries lists these key blocks j (and with
+ * a causal kind those of them with j <= i):
+ *
+ *   longformer  |i - j| < local; j < global; and all j where i < global
+ *   bigbird     the same, and `random` others, drawn anew for each row of each layout
+ *   strided     |i - j| < local; and every local-th block from i on, back and forth
+ *   fixed       the blocks of i's stretch (stretches are `local` blocks long), and the last `global`
+ *               of every stretch
+ *
+ * Draws are functions of the seed, the layout and the row alone. */
+typedef enum uly_sparse_pattern {
+  ULY_SPARSE_NONE = 0,
+  ULY_SPARSE_LONGFORMER, /* arXiv 2004.05150 */
+  ULY_SPARSE_STRIDED,    /* Sparse Transformer, arXiv 1904.10509 */
+  ULY_SPARSE_FIXED,      /* the same */
+  ULY_SPARSE_BIGBIRD     /* arXiv 2007.14062 */
+} uly_sparse_pattern;
+
+typedef struct uly_sparse {
+  uly_sparse_pattern pattern;
+  int64_t block;  /* tokens of a block, at least 1 */
+  int64_t local;  /* 0: 4 (longformer, bigbird), or the square root of the number of blocks */
+  int64_t global; /* longformer, bigbird, fixed */
+  int64_t random; /* bigbird */
+  uint64_t seed;  /* bigbird */
+} uly_sparse;
+
+/* num_layouts: 1, or Hq where each query head should draw its own random blocks. ULY_ERR_CONFIG for
+ * counts that are negative, blocks below 1, and lists of more than 2^31 blocks. Not collective. */
+uly_status uly_block_layout_create(const uly_sparse *sparse, uly_mask_kind kind, int64_t num_tokens,
+                                   int num_layouts, uly_block_layout **out);
+void uly_block_layout_destroy(uly_block_layout *layout);
 
 /* What local attention works on: all N tokens of the stream, and the heads that
  * this rank owns. Query head i (0 <= i < num_q_heads) is head first_q_head + i of

@@ -230,11 +230,139 @@ static void test_refusals(void **state) {
                 "row 1 of layout 0, with the rest of the mask, leaves query 4");
 }
 
+/* --- ready-made layouts */
+
+/* Whether the pattern lists a block, but for random ones. */
+static bool pattern_lists(const uly_sparse *s, uly_mask_kind kind, int64_t row, int64_t col) {
+  int64_t distance = row > col ? row - col : col - row;
+  if (kind == ULY_MASK_CAUSAL && col > row) return false;
+  if (s->pattern == ULY_SPARSE_STRIDED) return distance < s->local || distance % s->local == 0;
+  if (s->pattern == ULY_SPARSE_FIXED)
+    return row / s->local == col / s->local || col % s->local >= s->local - s->global;
+  return distance < s->local || row < s->global || col < s->global;
+}
+
+static bool lists(const uly_block_layout *l, int64_t row, int64_t col) {
+  for (int64_t i = l->row_begin[row]; i < l->row_begin[row + 1]; i++)
+    if (l->cols[i] == col) return true;
+  return false;
+}
+
+static void check_layout(const uly_sparse *s, uly_mask_kind kind, const uly_block_layout *l) {
+  int64_t M = l->num_blocks;
+  for (int64_t i = 0; i < l->num_layouts * M; i++) {
+    int64_t row = i % M, others = 0, drawn = 0;
+    for (int64_t col = 0; col < M; col++) {
+      bool listed = lists(l, i, col), wanted = pattern_lists(s, kind, row, col);
+      bool allowed = kind == ULY_MASK_FULL || col <= row;
+      if (listed != wanted && (s->pattern != ULY_SPARSE_BIGBIRD || !listed || !allowed))
+        fail_msg("pattern %d, kind %d, block %lld, local %lld, global %lld: row %lld, block %lld",
+                 (int)s->pattern, (int)kind, (long long)s->block, (long long)s->local,
+                 (long long)s->global, (long long)row, (long long)col);
+      others += allowed && !wanted;
+      drawn += listed && !wanted;
+    }
+    int64_t random = s->pattern == ULY_SPARSE_BIGBIRD ? min64(s->random, others) : 0;
+    assert_int_equal(drawn, random);
+  }
+}
+
+static void test_layouts(void **state) {
+  (void)state;
+  for (int i = 0; i < 400; i++) {
+    uly_sparse s = {.pattern = ULY_SPARSE_LONGFORMER + i % 4,
+                    .block = pick(1, 9),
+                    .local = pick(1, 12),
+                    .global = pick(0, 4),
+                    .random = pick(0, 5),
+                    .seed = (uint64_t)i};
+    uly_mask_kind kind = pick(0, 1) ? ULY_MASK_CAUSAL : ULY_MASK_FULL;
+    int64_t N = pick(1, MAX_TOKENS);
+    int num_layouts = pick(1, 3);
+    uly_block_layout *l;
+    assert_ok(uly_block_layout_create(&s, kind, N, num_layouts, &l));
+    check_layout(&s, kind, l);
+    uly__mask *mask; /* accepts it: in order, and nobody without a key */
+    assert_ok(uly__mask_create(&(uly_mask){.kind = kind, .blocks = l}, N, num_layouts, &mask));
+    uly__mask_destroy(mask);
+    uly_block_layout_destroy(l);
+  }
+}
+
+/* Where local is not given. */
+static void test_local_default(void **state) {
+  (void)state;
+  for (int pattern = ULY_SPARSE_LONGFORMER; pattern <= ULY_SPARSE_BIGBIRD; pattern++) {
+    uly_sparse s = {.pattern = (uly_sparse_pattern)pattern, .block = 2, .global = 1};
+    uly_block_layout *l;
+    assert_ok(uly_block_layout_create(&s, ULY_MASK_CAUSAL, 75, 1, &l)); /* 38 blocks */
+    s.local = pattern == ULY_SPARSE_STRIDED || pattern == ULY_SPARSE_FIXED ? 7 : 4;
+    check_layout(&s, ULY_MASK_CAUSAL, l);
+    uly_block_layout_destroy(l);
+  }
+}
+
+/* Random blocks: the same for the same seed, others for another seed, head or
+ * row; from everywhere. */
+static void test_random_blocks(void **state) {
+  (void)state;
+  enum { M = 1000, R = 3, LISTED = 2 * M * (R + 1) };
+  uly_sparse s = {.pattern = ULY_SPARSE_BIGBIRD, .block = 1, .local = 1, .random = R, .seed = 5};
+  uly_block_layout *a, *b, *other;
+  assert_ok(uly_block_layout_create(&s, ULY_MASK_FULL, M, 2, &a));
+  assert_ok(uly_block_layout_create(&s, ULY_MASK_FULL, M, 2, &b));
+  s.seed++;
+  assert_ok(uly_block_layout_create(&s, ULY_MASK_FULL, M, 2, &other));
+  assert_int_equal(a->row_begin[2 * M], LISTED);
+  assert_memory_equal(a->cols, b->cols, LISTED * sizeof *a->cols);
+  int same_seed = 0, same_head = 0, same_row = 0;
+  double sum = 0;
+  for (int i = 0; i < M * (R + 1); i++) {
+    same_seed += a->cols[i] == other->cols[i];
+    same_head += a->cols[i] == a->cols[M * (R + 1) + i];
+    same_row += i > R && a->cols[i] == a->cols[i - R - 1];
+    sum += a->cols[i];
+  }
+  /* The diagonal is the same always. */
+  assert_true(same_seed < M + M / 20 && same_head < M + M / 20 && same_row < M / 20);
+  assert_true(sum / (M * (R + 1)) > 480 && sum / (M * (R + 1)) < 520);
+  uly_block_layout_destroy(a);
+  uly_block_layout_destroy(b);
+  uly_block_layout_destroy(other);
+}
+
+static void refuse_sparse(uly_sparse s, int64_t num_tokens, const char *message) {
+  uly_block_layout *l;
+  assert_fails(uly_block_layout_create(&s, ULY_MASK_CAUSAL, num_tokens, 1, &l), ULY_ERR_CONFIG,
+               message);
+  assert_null(l);
+}
+
+static void test_layout_refusals(void **state) {
+  (void)state;
+  uly_sparse good = {.pattern = ULY_SPARSE_LONGFORMER, .block = 4}, s = good;
+  refuse_sparse((uly_sparse){.block = 4}, 9, "pattern 0");
+  s.block = 0;
+  refuse_sparse(s, 9, "blocks of 0 tokens");
+  s = good, s.local = -1;
+  refuse_sparse(s, 9, "-1 local");
+  s = good, s.global = -2;
+  refuse_sparse(s, 9, "-2 global");
+  s = good, s.random = -3;
+  refuse_sparse(s, 9, "-3 random");
+  refuse_sparse(good, 0, "0 tokens");
+  refuse_sparse(good, (int64_t)1 << 40, "larger blocks");
+  s = good, s.global = 1 << 20;
+  refuse_sparse(s, 1 << 22, "2^31 is the limit");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_random_cases),     cmocka_unit_test(test_copies),
       cmocka_unit_test(test_without_diagonal), cmocka_unit_test(test_long_stream),
-      cmocka_unit_test(test_refusals),
+      cmocka_unit_test(test_refusals),         cmocka_unit_test(test_layouts),
+      cmocka_unit_test(test_local_default),    cmocka_unit_test(test_random_blocks),
+      cmocka_unit_test(test_layout_refusals),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -203,7 +203,7 @@ static double pairs_between(const uly__mask *m, range queries, range keys) {
 }
 
 /* The same of ranges that are equal or do not overlap. A document that has tokens of both has all
- * between them: only those from the first key's on matter, up to the one that holds the last key. */
+ * between them: only those from the first key on matter, up to the one that holds the last key. */
 static double pairs_in(const uly__mask *m, range queries, range keys) {
   if (m->desc.num_docs == 0) return pairs_between(m, queries, keys);
   double sum = 0;

@@ -81,20 +81,36 @@ static int64_t next_col(const uly_sparse *d, row *r, int64_t col) {
   return col < d->global || r->index < d->global ? col : nearest;
 }
 
-/* Counts with cols NULL, and writes row_begin either way. */
-static int64_t list_rows(const uly_sparse *d, uly_mask_kind kind, const uly_block_layout *l,
-                         int64_t *row_begin, int32_t *cols, int32_t *random) {
-  int64_t num = 0, M = l->num_blocks;
+/* The columns of all rows so far; room grows with them. */
+typedef struct columns {
+  int32_t *list;
+  int64_t num, room;
+} columns;
+
+static uly_status append(columns *cols, int64_t col) {
+  if (cols->num == cols->room) {
+    int64_t room = cols->room ? 2 * cols->room : 1024;
+    int32_t *list = realloc(cols->list, (size_t)room * sizeof *list);
+    if (!list) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a sparse layout of %lld", (long long)room);
+    cols->list = list;
+    cols->room = room;
+  }
+  cols->list[cols->num++] = (int32_t)col;
+  return ULY_OK;
+}
+
+static uly_status list_rows(const uly_sparse *d, uly_mask_kind kind, const uly_block_layout *l,
+                            int64_t *row_begin, int32_t *random, columns *cols) {
+  int64_t M = l->num_blocks;
   for (int64_t i = 0; i < l->num_layouts * M; i++) {
     row r = make_row(d, kind, M, i % M);
     r.random = random;
     if (d->pattern == ULY_SPARSE_BIGBIRD) draw_random(d, (int)(i / M), &r);
-    row_begin[i] = num;
-    for (int64_t col = next_col(d, &r, 0); col < r.end; col = next_col(d, &r, col + 1), num++)
-      if (cols) cols[num] = (int32_t)col;
+    for (int64_t col = next_col(d, &r, 0); col < r.end; col = next_col(d, &r, col + 1))
+      ULY_TRY(append(cols, col));
+    row_begin[i + 1] = cols->num;
   }
-  row_begin[l->num_layouts * M] = num;
-  return num;
+  return ULY_OK;
 }
 
 static uly_status check(const uly_sparse *d, uly_mask_kind kind, int64_t num_tokens,
@@ -133,7 +149,7 @@ static uly_sparse settle(const uly_sparse *desc, int64_t num_blocks) {
   return d;
 }
 
-/* Before anything is counted: no row lists more than this. */
+/* Before anything is listed: no row lists more than this. */
 static uly_status check_size(const uly_sparse *d, const uly_block_layout *l) {
   int64_t M = l->num_blocks, stretches = M / d->local + 1, most = 2 * d->local;
   if (d->pattern == ULY_SPARSE_STRIDED)
@@ -157,12 +173,10 @@ static uly_status fill(const uly_sparse *d, uly_mask_kind kind, uly_block_layout
   int64_t *row_begin = calloc((size_t)(l->num_layouts * l->num_blocks) + 1, sizeof *row_begin);
   l->row_begin = row_begin;
   if (!row_begin || !random) ULY_FAIL(ULY_ERR_MEMORY, "no memory for the rows of a sparse layout");
-  int64_t num = list_rows(d, kind, l, row_begin, NULL, random);
-  int32_t *cols = malloc((size_t)num * sizeof *cols + 1);
-  l->cols = cols;
-  if (!cols) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a sparse layout of %lld", (long long)num);
-  list_rows(d, kind, l, row_begin, cols, random);
-  return ULY_OK;
+  columns cols = {0};
+  uly_status status = list_rows(d, kind, l, row_begin, random, &cols);
+  l->cols = cols.list;
+  return status;
 }
 
 uly_status uly_block_layout_create(const uly_sparse *sparse, uly_mask_kind kind, int64_t num_tokens,

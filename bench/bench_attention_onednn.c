@@ -103,7 +103,7 @@ static void bench(uly_mesh *mesh, int64_t tokens, int head_dim, uly_dtype dtype)
                              .num_kv_heads = 1,
                              .head_dim = head_dim,
                              .dtype = dtype,
-                             .mask = {ULY_MASK_CAUSAL}};
+                             .mask = {.kind = ULY_MASK_CAUSAL}};
   uly_attention *plan = NULL;
   check(!uly_attention_create(mesh, &desc, &plan), "plan");
   uly_attention_bytes bytes = uly_attention_get_bytes(plan);

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "options.h"
+
 const char *format_bytes(int64_t bytes, char buffer[FORMAT_BYTES]) {
   static const char *const units[] = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
   if (bytes < 1024) {
@@ -51,6 +53,19 @@ void print_step_size(const uly_train_config *config, int dp) {
   int64_t batch = config->batch > 0 ? config->batch : dp;
   printf("step        %lld tokens: %lld sequence%s of %lld\n", (long long)(batch * config->seq_len),
          (long long)batch, batch == 1 ? "" : "s", (long long)config->seq_len);
+}
+
+void print_mask(const uly_train_config *config) {
+  const uly_sparse *sparse = &config->sparse;
+  bool is_sparse = sparse->pattern != ULY_SPARSE_NONE;
+  if (config->window == 0 && !is_sparse) return;
+  printf("attention   ");
+  if (config->window > 0) printf("the last %lld tokens", (long long)config->window);
+  if (config->window > 0 && is_sparse) printf(", ");
+  if (is_sparse)
+    printf("%s in blocks of %lld", option_table[OPTION_sparse].choices[sparse->pattern],
+           (long long)sparse->block);
+  putchar('\n');
 }
 
 bool is_first_process(void) {

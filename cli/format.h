@@ -19,9 +19,11 @@ int64_t sum_bytes(const int64_t *bytes, int count);
 void print_arena_bytes(const int64_t *bytes);
 void print_traffic_bytes(const int64_t *bytes);
 
-/* Two lines about a run: its ranks and what they share, and the size of a step. */
+/* Lines about a run: its ranks and what they share; the size of a step; and what a token attends to,
+ * unless that is all before it. */
 void print_ranks(const uly_train_config *config, int dp, int sp);
 void print_step_size(const uly_train_config *config, int dp);
+void print_mask(const uly_train_config *config);
 
 /* Whether this is the first process of a job, or alone, as the environment tells: known before MPI
  * starts, and to commands that do not start it. Only the first process speaks. */

@@ -34,6 +34,23 @@
     "tokens of one sequence")                                                                     \
   X(seed, VALUE_INTEGER(0, UINT64_MAX), config.seed, TRAIN, "Model and data",                     \
     "of the initial weights and the data order")                                                  \
+  X(window, VALUE_INTEGER(0, MAX_TOKENS), config.window, TRAIN | PLAN, "Attention",               \
+    "a token attends to the last so many tokens, itself among them; 0: to all before it")         \
+  X(sparse, VALUE_CHOICE("none", "longformer", "strided", "fixed", "bigbird"),                    \
+    config.sparse.pattern, TRAIN | PLAN, "Attention",                                             \
+    "attend to some blocks of tokens only: longformer: nearby and global ones; bigbird: random "  \
+    "ones too; strided: nearby ones and every so-many-th; fixed: the own stretch of blocks and "  \
+    "the last ones of each")                                                                      \
+  X(sparse_block, VALUE_INTEGER(1, MAX_TOKENS), config.sparse.block, TRAIN | PLAN, "Attention",   \
+    "tokens of a block")                                                                          \
+  X(sparse_local, VALUE_INTEGER(0, MAX_TOKENS), config.sparse.local, TRAIN | PLAN, "Attention",   \
+    "nearby blocks, the own one among them; strided: also the stride; fixed: blocks of a "        \
+    "stretch; 0: 4, and for strided and fixed the square root of all blocks")                     \
+  X(sparse_global, VALUE_INTEGER(0, MAX_TOKENS), config.sparse.global, TRAIN | PLAN, "Attention", \
+    "longformer, bigbird: blocks at the start of the sequence that all tokens attend to; fixed: " \
+    "blocks at the end of each stretch")                                                          \
+  X(sparse_random, VALUE_INTEGER(0, MAX_TOKENS), config.sparse.random, TRAIN | PLAN, "Attention", \
+    "bigbird: blocks that each block and head draws, from --seed")                                \
   X(steps, VALUE_INTEGER(1, MANY), config.steps, TRAIN, "Optimization",                           \
     "steps of the whole run; the schedule ends here")                                             \
   X(batch, VALUE_INTEGER(0, MAX_SEQUENCES), config.batch, TRAIN | PLAN, "Optimization",           \

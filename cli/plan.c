@@ -50,6 +50,7 @@ static void print_text(const options *o, const plan_result *plan) {
   printf("model       %s, %lld parameters\n", o->config.model, (long long)plan->memory.num_params);
   print_ranks(&o->config, plan->dp, plan->sp);
   print_step_size(&o->config, plan->dp);
+  print_mask(&o->config);
   printf("flops       %.4g per step, over all ranks\n", plan->memory.flops);
   printf("\nmemory in bytes of the rank that holds most: rank %d, %lld tokens of each sequence\n",
          plan->largest, (long long)plan->memory.tokens);

@@ -196,6 +196,7 @@ static void print_header(const train_run *run) {
   printf("data        %s, %lld sequences\n", config->data,
          (long long)uly_trainer_num_windows(run->trainer));
   print_step_size(config, dp);
+  print_mask(config);
   if (run->checkpoint[0]) {
     printf("resumed     %s, %lld steps done\n", run->checkpoint,
            (long long)uly_trainer_steps_done(run->trainer));

@@ -146,17 +146,46 @@ typedef enum uly_schedule {
   ULY_SCHEDULE_CONSTANT    /* warm-up, then lr                                      */
 } uly_schedule;
 
+/* Block-sparse attention: the sequence is cut into blocks, and the queries of block i see the keys
+ * of these blocks j only (causal: of those of them with j <= i):
+ *
+ *   longformer  |i - j| < local; j < global; and all j where i < global
+ *   bigbird     the same, and `random` others, drawn anew for each row of each layout
+ *   strided     |i - j| < local; and every local-th block from i on, back and forth
+ *   fixed       the blocks of i's stretch (stretches are `local` blocks long), and the last
+ *               `global` of every stretch
+ *
+ * Draws are functions of the seed, the layout and the row alone. */
+typedef enum uly_sparse_pattern {
+  ULY_SPARSE_NONE = 0,
+  ULY_SPARSE_LONGFORMER, /* arXiv 2004.05150 */
+  ULY_SPARSE_STRIDED,    /* Sparse Transformer, arXiv 1904.10509 */
+  ULY_SPARSE_FIXED,      /* the same */
+  ULY_SPARSE_BIGBIRD     /* arXiv 2007.14062 */
+} uly_sparse_pattern;
+
+typedef struct uly_sparse {
+  uly_sparse_pattern pattern;
+  int64_t block;  /* tokens of a block, at least 1 */
+  int64_t local;  /* 0: 4 (longformer, bigbird), or the square root of the number of blocks */
+  int64_t global; /* longformer, bigbird, fixed */
+  int64_t random; /* bigbird */
+  uint64_t seed;  /* bigbird */
+} uly_sparse;
+
 /* Everything that defines a run but the mesh. Fill it with
  * uly_train_config_default() and change what you need. Strings are copied. */
 typedef struct uly_train_config {
   const char *model; /* a preset (uly_model_presets) or the path of a Hugging Face config.json */
   const char *data;  /* file, or folder of files: plain text (bytes) or llm.c token shards     */
   const char
-      *eval_data;       /* the same, held out; NULL: no evaluation                                */
-  int64_t seq_len;      /* N: tokens of one sequence                                              */
-  int64_t steps;        /* steps of the whole run: the schedule ends here                         */
-  int64_t batch;        /* sequences per step, over all data-parallel groups, a multiple of them;
-                           0: one for each                                                        */
+      *eval_data;    /* the same, held out; NULL: no evaluation                                   */
+  int64_t seq_len;   /* N: tokens of one sequence                                                 */
+  int64_t window;    /* a token attends to the last so many, itself among them; 0: to all before  */
+  uly_sparse sparse; /* and to some blocks of these only; the seed is that of the run             */
+  int64_t steps;     /* steps of the whole run: the schedule ends here                            */
+  int64_t batch;     /* sequences per step, over all data-parallel groups, a multiple of them;
+                        0: one for each                                                           */
   int64_t eval_windows; /* sequences that an evaluation reads at most                             */
   uint64_t seed;        /* of the weights and the data order                                      */
   uly_dtype dtype;      /* storage of weights and activations; sums, master weights and optimizer
@@ -225,7 +254,8 @@ typedef struct uly_step_report {
   int64_t tokens;                      /* trained on in this step, over all ranks               */
   double seconds;                      /* wall time of the slowest rank                         */
   double flops;                        /* of the model, forward and backward, over all ranks;
-                                           recomputation is not counted, causal pairs count once */
+                                           recomputation is not counted, and only pairs that the
+                                           mask lets through                                      */
   int64_t sent_bytes[ULY_NUM_TRAFFIC]; /* of the rank that sent most                            */
   int64_t arena_bytes[ULY_NUM_ARENAS]; /* high-water marks of the rank with the largest sum     */
   int64_t peak_bytes;                  /* that sum                                              */
@@ -324,23 +354,53 @@ typedef enum uly_mask_kind {
   ULY_MASK_CAUSAL    /* a token sees itself and those before it */
 } uly_mask_kind;
 
-/* Which keys a query sees. A structure, so that windows, documents and
- * block-sparse layouts can join it. Positions are those of the whole stream. */
+/* A block-sparse layout: the stream is cut into blocks of B tokens (the last may be shorter), and
+ * each block of queries, a row, lists the blocks of keys that it sees. One layout serves all query
+ * heads, or each has its own. uly_block_layout_create makes well-known ones. */
+typedef struct uly_block_layout {
+  int64_t block;            /* B, at least 1                                                  */
+  int64_t num_blocks;       /* M = ceil(N / B): rows of a layout                              */
+  int num_layouts;          /* 1: for all query heads; Hq: one for each, one after the other  */
+  const int64_t *row_begin; /* [num_layouts * M + 1]: row r of layout h lists the entries of
+                               cols from row_begin[h * M + r] up to row_begin[h * M + r + 1]   */
+  const int32_t *cols;      /* key blocks, ascending within a row                             */
+} uly_block_layout;
+
+/* Which keys a query sees: those that all of this lets through. Positions are those of the whole
+ * stream, never of a slice. Every query must see some key.
+ * uly_attention_create copies what the pointers point to. */
 typedef struct uly_mask {
   uly_mask_kind kind;
+  int64_t window;                 /* W: keys at a distance below W; with a causal mask the last W,
+                                     itself among them. 0: any distance                         */
+  const int64_t *doc_start;       /* [num_docs] first tokens of the documents that the stream
+                                     consists of, ascending, the first 0: a token sees its own
+                                     document only                                              */
+  int64_t num_docs;               /* 0: the stream is one document                              */
+  const uly_block_layout *blocks; /* NULL: no layout                                            */
 } uly_mask;
 
+/* The layout of a pattern. num_layouts: 1, or Hq where each query head should draw its own random
+ * blocks. ULY_ERR_CONFIG for counts that are negative, blocks below 1, and lists of more than 2^31
+ * blocks. Not collective. */
+uly_status uly_block_layout_create(const uly_sparse *sparse, uly_mask_kind kind, int64_t num_tokens,
+                                   int num_layouts, uly_block_layout **out);
+void uly_block_layout_destroy(uly_block_layout *layout);
+
 /* What local attention works on: all N tokens of the stream, and the heads that
- * this rank owns. Query head i (0 <= i < num_q_heads) uses key/value head
- * (i + group_offset) / group_size. Rows are `stride` elements apart; heads of a
- * token are adjacent. lse is the natural logarithm of each row's sum of
+ * this rank owns. Query head i (0 <= i < num_q_heads) is head first_q_head + i of
+ * all Hq, which masks with a layout for each head are about; it uses key/value
+ * head (i + group_offset) / group_size. Rows are `stride` elements apart; heads
+ * of a token are adjacent. lse is the natural logarithm of each row's sum of
  * exp(scale * q.k), f32, [num_q_heads, N]. */
 typedef struct uly_local_attention {
   int64_t num_tokens;
   int num_q_heads, num_kv_heads, head_dim;
+  int first_q_head;
   int group_size, group_offset;
   uly_dtype dtype;
-  uly_mask mask;
+  uly_mask mask;                      /* its pointers are to the plan's own copies */
+  const struct uly__mask *mask_index; /* the mask as the library's own kernels read it */
   float scale;
   int64_t qkv_stride, o_stride;
   const void *q, *k, *v; /* [N, heads, d], rows qkv_stride apart                */

@@ -79,7 +79,8 @@ done
 # Ranks that were started differently.
 two() { printf '%s ' -n 1 "$program" "${good[@]}" "$1" "$2" : -n 1 "$program" "${good[@]}" "$1" "$3"; }
 # shellcheck disable=SC2046
-for option in '--lr 1e-3 5e-2' '--sp 2 3' '--log-every 1 2' '--seq-len 64 65'; do
+for option in '--lr 1e-3 5e-2' '--sp 2 3' '--log-every 1 2' '--seq-len 64 65' '--window 9 8' \
+  '--sparse fixed strided'; do
   # shellcheck disable=SC2086
   expect 2 'rank 1' "$mpirun" $(two $option)
 done
@@ -93,6 +94,11 @@ expect 2 'zero' "${three[@]}" "${good[@]}" --zero 4
 expect 2 'multiple' "${three[@]}" "${good[@]}" --dp 3 --batch 4
 expect 2 'power of two' "${three[@]}" "${good[@]}" --reproducible
 expect 2 'power of two' "${three[@]}" "${good[@]}" --reproducible --dp 3
+expect 2 'window' "${three[@]}" "${good[@]}" --window -1
+expect 2 'longformer' "${three[@]}" "${good[@]}" --sparse dense
+expect 0 '' "${three[@]}" "${good[@]}" --window 20 --sparse bigbird --sparse-block 5
+expect 0 '' "$program" plan --model tiny.json --window 9 --sparse fixed
+grep -q '^attention   the last 9 tokens, fixed in blocks of 64$' out.log || fail "the plan of a mask"
 expect 2 'leaves 3' "$program" plan --model tiny.json --seq-len 64 --reproducible --leaves 3
 expect 2 'needs [0-9]* bytes' "${three[@]}" "${good[@]}" --memory-limit 64KiB
 expect 2 'needs [0-9]* bytes' "$program" plan --model tiny.json --memory-limit 64KiB

@@ -1,9 +1,11 @@
 /* The attention plan against naive attention in f64 that every rank computes for itself, without
  * communication, from tensors that are functions of global indices. 100 random cases for each number of
- * ranks: N, Hq, Hkv, head_dim, dtype, mask, tile, scale; forward and backward. */
+ * ranks: N, Hq, Hkv, head_dim, dtype, mask, tile, head groups, scale; forward and backward. */
 #include <math.h>
+#include <mpi.h>
 
 #include "base/dtype.h"
+#include "random_mask.h"
 #include "testing.h"
 
 static uly_mesh *mesh;
@@ -54,7 +56,8 @@ static void *slice(const tensor *t, uly_dtype dtype, int64_t begin, int64_t coun
 
 static double relative_error(const tensor *t, uly_dtype dtype, int64_t begin, int64_t count,
                              const void *x) {
-  double error = 0, largest = 1e-30;
+  /* A gradient may be zero but for rounding: that of q where each query sees one key. */
+  double error = 0, largest = 0.5;
   for (int64_t i = 0; i < t->rows * t->width; i++)
     if (fabs(t->values[i]) > largest) largest = fabs(t->values[i]);
   for (int64_t i = 0; i < count * t->width; i++) {
@@ -76,26 +79,28 @@ static double dot(const double *a, const double *b, int d) {
   return sum;
 }
 
-/* One head of the reference: o, d_q, d_k, d_v from probabilities of each row. */
-static void solve_head(problem *x, int head, double *p) {
+/* One head of the reference: o, d_q, d_k, d_v from probabilities of each row. p, seen: [N] */
+static void solve_head(problem *x, int head, double *p, int64_t *seen) {
   int d = x->desc.head_dim, kv = head / (x->desc.num_q_heads / x->desc.num_kv_heads);
   for (int64_t i = 0; i < x->desc.num_tokens; i++) {
-    int64_t keys = x->desc.mask.kind == ULY_MASK_CAUSAL ? i + 1 : x->desc.num_tokens;
+    int64_t num = 0;
+    for (int64_t j = 0; j < x->desc.num_tokens; j++)
+      if (mask_lets_see(&x->desc.mask, head, i, j)) seen[num++] = j;
     const double *q = x->q.values + i * x->q.width + head * d;
     const double *d_o = x->d_o.values + i * x->q.width + head * d;
     double *o = x->o.values + i * x->q.width + head * d, sum = 0, largest = -INFINITY;
-    for (int64_t j = 0; j < keys; j++) {
-      p[j] = x->scale * dot(q, x->k.values + j * x->k.width + kv * d, d);
+    for (int64_t j = 0; j < num; j++) {
+      p[j] = x->scale * dot(q, x->k.values + seen[j] * x->k.width + kv * d, d);
       if (p[j] > largest) largest = p[j];
     }
-    for (int64_t j = 0; j < keys; j++) sum += p[j] = exp(p[j] - largest);
-    for (int64_t j = 0; j < keys; j++) {
+    for (int64_t j = 0; j < num; j++) sum += p[j] = exp(p[j] - largest);
+    for (int64_t j = 0; j < num; j++) {
       p[j] /= sum;
-      for (int e = 0; e < d; e++) o[e] += p[j] * x->v.values[j * x->k.width + kv * d + e];
+      for (int e = 0; e < d; e++) o[e] += p[j] * x->v.values[seen[j] * x->k.width + kv * d + e];
     }
     double mean = dot(o, d_o, d);
-    for (int64_t j = 0; j < keys; j++) {
-      int64_t at = j * x->k.width + kv * d;
+    for (int64_t j = 0; j < num; j++) {
+      int64_t at = seen[j] * x->k.width + kv * d;
       double d_s = p[j] * (dot(d_o, x->v.values + at, d) - mean) * x->scale;
       for (int e = 0; e < d; e++) {
         x->d_q.values[i * x->q.width + head * d + e] += d_s * x->k.values[at + e];
@@ -106,7 +111,7 @@ static void solve_head(problem *x, int head, double *p) {
   }
 }
 
-static problem random_problem(void) {
+static problem random_problem(int mask_parts) {
   problem x = {0};
   uly_attention_desc *desc = &x.desc;
   int group = pick(1, 4);
@@ -116,7 +121,8 @@ static problem random_problem(void) {
   desc->num_q_heads = desc->num_kv_heads * group;
   desc->head_dim = pick(0, 3) == 0 ? pick(1, 70) : 8 * pick(1, 5);
   desc->dtype = pick(0, 2) == 0 ? ULY_BF16 : ULY_F32;
-  desc->mask.kind = pick(0, 1) ? ULY_MASK_CAUSAL : ULY_MASK_FULL;
+  desc->mask = random_mask(mask_parts, desc->num_tokens, desc->num_q_heads, pick);
+  desc->head_groups = pick(0, 1) ? 0 : size * pick(1, desc->num_q_heads / size);
   desc->token_tile = pick(0, 1) ? 0 : pick(1, 40);
   desc->scale = pick(0, 1) ? 0.0f : 0.25f;
   x.scale = desc->scale == 0.0f ? 1.0 / sqrt(desc->head_dim) : (double)desc->scale;
@@ -131,14 +137,17 @@ static problem random_problem(void) {
   x.d_k = make_tensor(N, kv_width);
   x.d_v = make_tensor(N, kv_width);
   double *p = malloc((size_t)N * sizeof *p);
-  for (int head = 0; head < desc->num_q_heads; head++) solve_head(&x, head, p);
+  int64_t *seen = malloc((size_t)N * sizeof *seen);
+  for (int head = 0; head < desc->num_q_heads; head++) solve_head(&x, head, p, seen);
   free(p);
+  free(seen);
   return x;
 }
 
 static void free_problem(problem *x) {
   tensor all[] = {x->q, x->k, x->v, x->d_o, x->o, x->d_q, x->d_k, x->d_v};
   for (int i = 0; i < 8; i++) free(all[i].values);
+  free_random_mask(&x->desc.mask);
 }
 
 static void check(const problem *x, const char *name, const tensor *expected, int64_t begin,
@@ -148,9 +157,13 @@ static void check(const problem *x, const char *name, const tensor *expected, in
   double error = relative_error(expected, x->desc.dtype, begin, count, got);
   const uly_attention_desc *d = &x->desc;
   if (!(error < tolerance))
-    fail_msg("%s differs by %g: N %lld, Hq %d, Hkv %d, d %d, dtype %d, mask %d, tile %lld", name,
-             error, (long long)d->num_tokens, d->num_q_heads, d->num_kv_heads, d->head_dim,
-             (int)d->dtype, (int)d->mask.kind, (long long)d->token_tile);
+    fail_msg(
+        "%s differs by %g: N %lld, Hq %d, Hkv %d, d %d, dtype %d, tile %lld, groups %d, mask %d, "
+        "window %lld, %lld documents, blocks of %lld",
+        name, error, (long long)d->num_tokens, d->num_q_heads, d->num_kv_heads, d->head_dim,
+        (int)d->dtype, (long long)d->token_tile, d->head_groups, (int)d->mask.kind,
+        (long long)d->mask.window, (long long)d->mask.num_docs,
+        d->mask.blocks ? (long long)d->mask.blocks->block : 0);
 }
 
 static void check_plan(const problem *x, uly_attention *plan) {
@@ -175,13 +188,101 @@ static void test_random_cases(void **state) {
   (void)state;
   random_state = 0x9e3779b97f4a7c15u + (uint64_t)size;
   for (int i = 0; i < NUM_CASES; i++) {
-    problem x = random_problem();
+    /* Full and causal in one half, all else and its intersections in the other. */
+    problem x = random_problem(i % 2 ? i / 2 % 16 : 0);
     uly_attention *plan;
     assert_ok(uly_attention_create(mesh, &x.desc, &plan));
     check_plan(&x, plan);
     uly_attention_destroy(plan);
     free_problem(&x);
   }
+}
+
+/* --- packed documents */
+
+enum { NUM_DOCS = 4, DOC_HEADS = 8, DOC_KV = 2, DOC_DIM = 6 };
+
+typedef struct attended {
+  float *o, *d_q, *d_k, *d_v; /* [T, DOC_HEADS, DOC_DIM] and [T, DOC_KV, DOC_DIM] */
+} attended;
+
+/* Tokens [begin, begin + count) of tensors whose values are functions of the token, attended to by
+ * the plan, whose slice they are. */
+static attended attend(uly_attention *plan, int64_t begin, int64_t count) {
+  enum { Q = DOC_HEADS * DOC_DIM, KV = DOC_KV * DOC_DIM };
+  attended r = {malloc((size_t)count * Q * 4 + 1), malloc((size_t)count * Q * 4 + 1),
+                malloc((size_t)count * KV * 4 + 1), malloc((size_t)count * KV * 4 + 1)};
+  float *d_o = malloc((size_t)count * Q * 4 + 1);
+  for (int64_t i = 0; i < count * Q; i++) {
+    int64_t at = begin * Q + i;
+    r.d_q[i] = (float)(at * at % 211) / 105 - 1;
+    d_o[i] = (float)(at * 7 % 97) / 48 - 1;
+  }
+  for (int64_t i = 0; i < count * KV; i++) {
+    int64_t at = begin * KV + i;
+    r.d_k[i] = (float)(at * 13 % 151) / 75 - 1;
+    r.d_v[i] = (float)(at * at % 83) / 41 - 1;
+  }
+  assert_ok(uly_attention_forward(plan, r.d_q, r.d_k, r.d_v, r.o));
+  assert_ok(uly_attention_backward(plan, d_o, r.d_q, r.d_k, r.d_v));
+  free(d_o);
+  return r;
+}
+
+static void free_attended(attended *r) {
+  float *all[] = {r->o, r->d_q, r->d_k, r->d_v};
+  for (int i = 0; i < 4; i++) free(all[i]);
+}
+
+/* Rows of the document that lie in this rank's slice. */
+static void compare_document(const attended *packed, int64_t begin, int64_t count,
+                             const attended *apart, int64_t doc_begin, int64_t doc_end) {
+  const float *a[] = {packed->o, packed->d_q, packed->d_k, packed->d_v};
+  const float *b[] = {apart->o, apart->d_q, apart->d_k, apart->d_v};
+  for (int i = 0; i < 4; i++) {
+    int64_t width = (i < 2 ? DOC_HEADS : DOC_KV) * DOC_DIM;
+    for (int64_t t = doc_begin; t < doc_end; t++) {
+      if (t < begin || t >= begin + count) continue;
+      double error =
+          largest_error(a[i] + (t - begin) * width, b[i] + (t - doc_begin) * width, width, 1.0);
+      if (!(error <= 1e-5))
+        fail_msg("tensor %d of token %lld differs by %g", i, (long long)t, error);
+    }
+  }
+}
+
+/* Documents in one stream, over all ranks, give what each gives alone on one. */
+static void test_packed_documents(void **state) {
+  (void)state;
+  int64_t starts[NUM_DOCS + 1] = {0, 1, 70, 101, 203};
+  MPI_Comm self = MPI_COMM_SELF;
+  uly_mesh *alone;
+  assert_ok(uly_mesh_create(&self, (uly_mesh_desc){0}, &alone));
+  for (int kind = ULY_MASK_FULL; kind <= ULY_MASK_CAUSAL; kind++) {
+    uly_attention_desc desc = {
+        .num_tokens = starts[NUM_DOCS],
+        .num_q_heads = DOC_HEADS,
+        .num_kv_heads = DOC_KV,
+        .head_dim = DOC_DIM,
+        .mask = {.kind = (uly_mask_kind)kind, .doc_start = starts, .num_docs = NUM_DOCS}};
+    uly_attention *plan;
+    assert_ok(uly_attention_create(mesh, &desc, &plan));
+    int64_t begin, count;
+    uly_attention_tokens(plan, &begin, &count);
+    attended packed = attend(plan, begin, count);
+    uly_attention_destroy(plan);
+    desc.mask = (uly_mask){.kind = (uly_mask_kind)kind};
+    for (int doc = 0; doc < NUM_DOCS; doc++) {
+      desc.num_tokens = starts[doc + 1] - starts[doc];
+      assert_ok(uly_attention_create(alone, &desc, &plan));
+      attended apart = attend(plan, starts[doc], desc.num_tokens);
+      compare_document(&packed, begin, count, &apart, starts[doc], starts[doc + 1]);
+      free_attended(&apart);
+      uly_attention_destroy(plan);
+    }
+    free_attended(&packed);
+  }
+  uly_mesh_destroy(alone);
 }
 
 /* --- an own kernel between the exchanges */
@@ -213,6 +314,46 @@ static uly_status no_backward(void *user, const uly_local_attention *a) {
   (void)user;
   (void)a;
   return ULY_OK;
+}
+
+/* Counts the keys that each query sees, from what a callback is told about the mask. */
+static uly_status count_forward(void *user, const uly_local_attention *a) {
+  (void)user;
+  for (int head = 0; head < a->num_q_heads; head++)
+    for (int64_t query = 0; query < a->num_tokens; query++) {
+      float num = 0;
+      for (int64_t key = 0; key < a->num_tokens; key++)
+        num += mask_lets_see(&a->mask, a->first_q_head + head, query, key) ? 1.0f : 0.0f;
+      ((float *)(uintptr_t)at(a, a->o, a->o_stride, query, head))[0] = num;
+    }
+  return ULY_OK;
+}
+
+static void test_callback_mask(void **state) {
+  (void)state;
+  uly_attention_desc desc = {.num_tokens = 37,
+                             .num_q_heads = 9,
+                             .num_kv_heads = 3,
+                             .head_dim = 1,
+                             .callback = {count_forward, no_backward, NULL}};
+  random_state = 77;
+  desc.mask = random_mask(WITH_WINDOW | WITH_DOCUMENTS | WITH_HEAD_BLOCKS, 37, 9, pick);
+  float expected[37][9] = {{0}};
+  for (int head = 0; head < 9; head++)
+    for (int query = 0; query < 37; query++)
+      for (int key = 0; key < 37; key++)
+        expected[query][head] += mask_lets_see(&desc.mask, head, query, key) ? 1.0f : 0.0f;
+  uly_attention *plan;
+  assert_ok(uly_attention_create(mesh, &desc, &plan));
+  free_random_mask(&desc.mask); /* the plan has copies */
+  int64_t begin, count;
+  uly_attention_tokens(plan, &begin, &count);
+  float q[37 * 9] = {0}, o[37 * 9] = {0};
+  assert_ok(uly_attention_forward(plan, q, q, q, o));
+  for (int64_t t = 0; t < count; t++)
+    for (int head = 0; head < 9; head++)
+      assert_float_equal(o[t * 9 + head], expected[begin + t][head], 0);
+  uly_attention_destroy(plan);
 }
 
 static void test_callback(void **state) {
@@ -268,6 +409,10 @@ static void test_refusals(void **state) {
   desc.mask.kind = (uly_mask_kind)9;
   assert_fails(uly_attention_create(mesh, &desc, &plan), ULY_ERR_CONFIG, "mask");
   desc = good;
+  int64_t starts[] = {0, 8};
+  desc.mask = (uly_mask){.doc_start = starts, .num_docs = 2};
+  assert_fails(uly_attention_create(mesh, &desc, &plan), ULY_ERR_CONFIG, "document 1");
+  desc = good;
   desc.callback.forward = mean_forward;
   assert_fails(uly_attention_create(mesh, &desc, &plan), ULY_ERR_CONFIG, "both");
   assert_null(plan);
@@ -281,8 +426,8 @@ static void test_refusals(void **state) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_random_cases),
-      cmocka_unit_test(test_callback),
+      cmocka_unit_test(test_random_cases), cmocka_unit_test(test_packed_documents),
+      cmocka_unit_test(test_callback),     cmocka_unit_test(test_callback_mask),
       cmocka_unit_test(test_refusals),
   };
   if (uly_init(&argc, &argv) != ULY_OK ||

@@ -28,6 +28,10 @@ static const char *const configs[3] = {
      "\"vocab_size\":257}"),
 };
 
+/* What the runs of a test attend to beside the causal mask. */
+static int64_t window;
+static uly_sparse sparse;
+
 static uly_trainer *make(uly_mesh *mesh, int which, int64_t N, int64_t batch,
                          uly_recompute recompute, int stage) {
   uly_train_config config = uly_train_config_default();
@@ -36,6 +40,8 @@ static uly_trainer *make(uly_mesh *mesh, int which, int64_t N, int64_t batch,
   config.eval_data = text_path;
   config.eval_windows = 3;
   config.seq_len = N;
+  config.window = window;
+  config.sparse = sparse;
   config.steps = 20;
   config.warmup = 2;
   config.batch = batch;
@@ -114,6 +120,35 @@ static void test_accumulation(void **state) {
   }
 }
 
+/* Loss of the first step on this mesh. */
+static double first_loss(uly_mesh *mesh) {
+  uly_step_report report;
+  uly_trainer *trainer = make(mesh, 0, 203, 1, ULY_RECOMPUTE_NONE, 0);
+  assert_ok(uly_trainer_step(trainer, &report));
+  uly_trainer_destroy(trainer);
+  return report.loss;
+}
+
+/* Windows and sparse patterns: positions are those of the stream and heads those of the model, wherever
+ * they are. Each is another model, so each has another loss. */
+static void test_masks(void **state) {
+  (void)state;
+  uly_mesh *mesh;
+  assert_ok(uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh));
+  double losses[ULY_SPARSE_BIGBIRD + 2] = {first_loss(mesh)};
+  for (int i = ULY_SPARSE_NONE; i <= ULY_SPARSE_BIGBIRD; i++) {
+    window = i == ULY_SPARSE_NONE || i == ULY_SPARSE_FIXED ? 23 : 0;
+    sparse = (uly_sparse){
+        .pattern = (uly_sparse_pattern)i, .block = 5, .local = 3, .global = 1, .random = 2};
+    compare_runs(i % 3, 101, 1, 1, (uly_recompute)(i % 3), i % 4);
+    losses[i + 1] = first_loss(mesh);
+    for (int j = 0; j <= i; j++) assert_true(fabs(losses[j] - losses[i + 1]) > 1e-7);
+  }
+  window = 0;
+  sparse = (uly_sparse){0};
+  uly_mesh_destroy(mesh);
+}
+
 /* The same bits for any number of threads. */
 static void test_threads(void **state) {
   (void)state;
@@ -183,7 +218,7 @@ int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_sequence_parallel), cmocka_unit_test(test_data_and_sequence_parallel),
       cmocka_unit_test(test_accumulation),      cmocka_unit_test(test_threads),
-      cmocka_unit_test(test_ignored_labels),
+      cmocka_unit_test(test_ignored_labels),    cmocka_unit_test(test_masks),
   };
   if (uly_init(&argc, &argv) != ULY_OK) return 1;
   size = uly_world_size();

@@ -3,8 +3,10 @@
 #include <math.h>
 #include <omp.h>
 
+#include "ops/mask.h"
 #include "ops/ops.h"
 #include "ops/vector_math.h"
+#include "random_mask.h"
 #include "testing.h"
 
 static uly__ops reference;
@@ -304,16 +306,26 @@ static void test_optimizer(void **state) {
   }
 }
 
-static uly_local_attention attention_case(uly_dtype dtype, int64_t N, int d, uly_mask_kind mask) {
-  /* Ragged: my 5 query heads begin in the middle of a group of 3. */
+static uint32_t random_state = 1;
+
+static int pick(int lowest, int largest) {
+  random_state = random_state * 1664525u + 1013904223u;
+  return lowest + (int)(random_state >> 8) % (largest - lowest + 1);
+}
+
+/* parts: those of random_mask; freed by free_case. */
+static uly_local_attention attention_case(uly_dtype dtype, int64_t N, int d, uly_mask_kind kind,
+                                          int parts) {
+  /* Ragged: my 5 query heads, of 9 in all, begin in the middle of a group of 3. */
   uly_local_attention a = {.num_tokens = N,
                            .num_q_heads = 5,
                            .num_kv_heads = 2,
                            .head_dim = d,
+                           .first_q_head = 4,
                            .group_size = 3,
                            .group_offset = 1,
                            .dtype = dtype,
-                           .mask = {mask},
+                           .mask = random_mask(parts, N, 9, pick),
                            .scale = 0.3f,
                            .qkv_stride = 9 * d + 3,
                            .o_stride = 5 * d + 1};
@@ -322,7 +334,17 @@ static uly_local_attention attention_case(uly_dtype dtype, int64_t N, int d, uly
   a.k = qkv + 5 * d * uly__dtype_bytes(dtype);
   a.v = qkv + 7 * d * uly__dtype_bytes(dtype);
   a.d_o = values(N * a.o_stride, dtype, 2);
+  a.mask.kind = kind;
+  uly__mask *mask;
+  assert_ok(uly__mask_create(&a.mask, N, 9, &mask));
+  a.mask_index = mask;
   return a;
+}
+
+static void free_case(uly_local_attention *a) {
+  free((void *)(uintptr_t)a->q), free((void *)(uintptr_t)a->d_o);
+  uly__mask_destroy((uly__mask *)(uintptr_t)a->mask_index);
+  free_random_mask(&a->mask);
 }
 
 static void run_attention(const uly__ops *ops, uly_local_attention a, void *o, char *d_qkv,
@@ -343,9 +365,11 @@ static void check_attention(const uly__ops *ops, const char *name, uly_dtype dty
   int64_t lengths[] = {1, 63, 64, 65, 200};
   int dims[] = {1, 8, 33, 64, 256};
   for (int i = 0; i < 5; i++)
-    for (int mask = 0; mask < 2; mask++) {
+    for (int mask = 0; mask < 8; mask++) { /* full and causal, alone and with more */
+      static const int parts[] = {0, WITH_WINDOW, WITH_DOCUMENTS | WITH_HEAD_BLOCKS, WITH_BLOCKS};
       int64_t N = lengths[i];
-      uly_local_attention a = attention_case(dtype, N, dims[(i + mask) % 5], (uly_mask_kind)mask);
+      uly_local_attention a = attention_case(dtype, N, dims[(i + mask) % 5],
+                                             (uly_mask_kind)(mask % 2), parts[mask / 2]);
       int64_t n_qkv = N * a.qkv_stride, n_o = N * a.o_stride;
       void *o1 = values(n_o, dtype, 3), *o2 = values(n_o, dtype, 3);
       char *d1 = values(n_qkv, dtype, 4), *d2 = values(n_qkv, dtype, 4);
@@ -356,7 +380,7 @@ static void check_attention(const uly__ops *ops, const char *name, uly_dtype dty
       same("attention lse", name, lse1, lse2, N * 5, ULY_F32);
       same("attention d_qkv", name, d1, d2, n_qkv, dtype);
       free(o1), free(o2), free(d1), free(d2), free(lse1), free(lse2);
-      free((void *)(uintptr_t)a.q), free((void *)(uintptr_t)a.d_o);
+      free_case(&a);
     }
 }
 
@@ -369,7 +393,7 @@ static void test_attention(void **state) {
 static void test_large_scores(void **state) {
   (void)state;
   for (int i = 0; i < num_tables; i++) {
-    uly_local_attention a = attention_case(ULY_F32, 100, 16, ULY_MASK_CAUSAL);
+    uly_local_attention a = attention_case(ULY_F32, 100, 16, ULY_MASK_CAUSAL, 0);
     a.scale = 1e4f;
     float o[100 * 81], lse[500];
     char *d_qkv = calloc(100 * (size_t)a.qkv_stride, 4);
@@ -377,7 +401,8 @@ static void test_large_scores(void **state) {
     run_attention(&tables[i], a, o, d_qkv, lse);
     for (int j = 0; j < 100 * 81; j++) assert_true(isfinite(o[j]));
     for (int64_t j = 0; j < 100 * a.qkv_stride; j++) assert_true(isfinite(((float *)d_qkv)[j]));
-    free(d_qkv), free((void *)(uintptr_t)a.q), free((void *)(uintptr_t)a.d_o);
+    free(d_qkv);
+    free_case(&a);
   }
 }
 

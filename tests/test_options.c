@@ -67,6 +67,9 @@ static void test_defaults(void **state) {
   assert_same_text(o.config.data, c.data);
   assert_same_text(o.config.eval_data, c.eval_data);
   assert_int_equal(o.config.seq_len, c.seq_len);
+  assert_int_equal(o.config.window, c.window);
+  assert_int_equal(o.config.sparse.pattern, ULY_SPARSE_NONE);
+  assert_int_equal(o.config.sparse.block, 64);
   assert_int_equal(o.config.steps, c.steps);
   assert_int_equal(o.config.batch, c.batch);
   assert_int_equal(o.config.eval_windows, c.eval_windows);
@@ -139,6 +142,25 @@ static void test_flags(void **state) {
   assert_int_equal(o.log_every, 1024);
   assert_true(o.config.clip == 0.5);
   assert_string_equal(o.config.model, "y"); /* the last one holds */
+  options_free(&o);
+}
+
+static void test_flags_of_attention(void **state) {
+  (void)state;
+  static char *const patterns[] = {"none", "longformer", "strided", "fixed", "bigbird"};
+  options o;
+  for (int i = ULY_SPARSE_NONE; i <= ULY_SPARSE_BIGBIRD; i++) {
+    expect_ok(&o, PARSE(&o, PLAN, "--sparse", patterns[i]));
+    assert_int_equal(o.config.sparse.pattern, i);
+    options_free(&o);
+  }
+  expect_ok(&o, PARSE(&o, TRAIN, "--data=d", "--window", "4k", "--sparse=fixed", "--sparse-block",
+                      "32", "--sparse-local=9", "--sparse-global=0", "--sparse-random=5"));
+  assert_int_equal(o.config.window, 4096);
+  assert_int_equal(o.config.sparse.block, 32);
+  assert_int_equal(o.config.sparse.local, 9);
+  assert_int_equal(o.config.sparse.global, 0);
+  assert_int_equal(o.config.sparse.random, 5);
   options_free(&o);
 }
 
@@ -371,6 +393,15 @@ static void test_number_errors(void **state) {
   EXPECT_USAGE_ERROR(TRAIN, ("--zero=4"), "--zero '4'", "an integer from 0 to 3");
   EXPECT_USAGE_ERROR(TRAIN, ("--zero=-1"), "--zero '-1'", "an integer from 0 to 3");
   EXPECT_USAGE_ERROR(TRAIN, ("--batch=32769"), "--batch '32769'", "from 0 to 32768");
+  EXPECT_USAGE_ERROR(TRAIN, ("--window=-1"), "--window '-1'", "from 0 to 4294967296");
+  EXPECT_USAGE_ERROR(PLAN, ("--window=4294967297"), "--window '4294967297'", "from 0 to");
+  EXPECT_USAGE_ERROR(TRAIN, ("--sparse=all"), "--sparse 'all'",
+                     "one of none, longformer, strided, fixed, bigbird");
+  EXPECT_USAGE_ERROR(TRAIN, ("--sparse"), "--sparse", "missing");
+  EXPECT_USAGE_ERROR(TRAIN, ("--sparse-block=0"), "--sparse-block '0'", "from 1 to 4294967296");
+  EXPECT_USAGE_ERROR(TRAIN, ("--sparse-local=x"), "--sparse-local 'x'", "from 0 to 4294967296");
+  EXPECT_USAGE_ERROR(TRAIN, ("--sparse-global=1.5"), "--sparse-global '1.5'", "an integer");
+  EXPECT_USAGE_ERROR(PLAN, ("--sparse-random=-3"), "--sparse-random '-3'", "an integer");
   EXPECT_USAGE_ERROR(TRAIN, ("--leaves=0"), "--leaves '0'", "from 1 to 65536");
   EXPECT_USAGE_ERROR(TRAIN, ("--leaves=65537"), "--leaves '65537'", "from 1 to 65536");
   EXPECT_USAGE_ERROR(TRAIN, ("--grad-dtype=f16"), "--grad-dtype 'f16'", "one of f32, bf16");
@@ -407,6 +438,9 @@ static void test_yaml_errors(void **state) {
   expect_yaml_error("seq_len: 4q\n", "seq_len: '4q'", "expected an integer from 1 to 4294967296");
   expect_yaml_error("data:\n", "data: ''", "PATH, not empty");
   expect_yaml_error("dtype: f64\n", "dtype: 'f64'", "one of f32, bf16");
+  expect_yaml_error("window: all\n", "window: 'all'", "from 0 to 4294967296");
+  expect_yaml_error("sparse: full\n", "sparse: 'full'", "longformer");
+  expect_yaml_error("sparse_block: 0\n", "sparse_block: '0'", "from 1 to");
   expect_yaml_error("zero: 4\n", "zero: '4'", "from 0 to 3");
   expect_yaml_error("reproducible: yes\n", "reproducible: 'yes'", "true or false");
   expect_yaml_error("reproducible:\n", "reproducible: ''", "true or false");
@@ -434,13 +468,15 @@ static void test_print_config_round_trip(void **state) {
   expect_ok(
       &o,
       PARSE(&o, TRAIN, "--model= # 'a': \"b\"", "--data=~", "--eval-data=- x", "--seq-len=12345",
-            "--seed=18446744073709551615", "--steps=77", "--batch=15", "--lr=0.1234567890123456789",
-            "--min-lr-ratio=0.3333333333333333", "--schedule=linear", "--warmup=0",
-            "--weight-decay=1e-300", "--beta1=0.25", "--beta2=0.1", "--eps=1e-9", "--clip=0",
-            "--sp=3", "--dp=5", "--dtype=bf16", "--recompute=full", "--threads=9", "--zero=2",
-            "--grad-dtype=bf16", "--reproducible", "--leaves=32", "--memory-limit=1536MiB",
-            "--offload-optimizer=disk:- 'y'", "--trace=false", "--eval-every=2", "--eval-windows=4",
-            "--out=null", "--save-every=6", "--resume=true", "--metrics=12", "--log-every=13"));
+            "--window=129", "--sparse=strided", "--sparse-block=17", "--sparse-local=5",
+            "--sparse-global=2", "--sparse-random=0", "--seed=18446744073709551615", "--steps=77",
+            "--batch=15", "--lr=0.1234567890123456789", "--min-lr-ratio=0.3333333333333333",
+            "--schedule=linear", "--warmup=0", "--weight-decay=1e-300", "--beta1=0.25",
+            "--beta2=0.1", "--eps=1e-9", "--clip=0", "--sp=3", "--dp=5", "--dtype=bf16",
+            "--recompute=full", "--threads=9", "--zero=2", "--grad-dtype=bf16", "--reproducible",
+            "--leaves=32", "--memory-limit=1536MiB", "--offload-optimizer=disk:- 'y'",
+            "--trace=false", "--eval-every=2", "--eval-windows=4", "--out=null", "--save-every=6",
+            "--resume=true", "--metrics=12", "--log-every=13"));
   FILE *file = tmpfile();
   assert_non_null(file);
   expect_ok(&o, options_write_yaml(&o, TRAIN, file));
@@ -498,6 +534,7 @@ int main(void) {
       cmocka_unit_test(test_defaults),
       cmocka_unit_test(test_defaults_are_allowed),
       cmocka_unit_test(test_flags),
+      cmocka_unit_test(test_flags_of_attention),
       cmocka_unit_test(test_flags_of_memory),
       cmocka_unit_test_teardown(test_boolean, remove_yaml),
       cmocka_unit_test(test_bytes),

@@ -1,5 +1,7 @@
 /* Plans against runs: bytes that a profiling layer under MPI counts, against the formula and against
  * `plan`, rank by rank; memory of the arenas against `plan`, and how it grows with N and with ranks. */
+#include <math.h>
+
 #include "pmpi_count.h"
 #include "testing.h"
 #include "train/trainer.h"
@@ -42,7 +44,7 @@ static void test_formula(void **state) {
                                  .num_kv_heads = (int)Hkv,
                                  .head_dim = (int)d,
                                  .dtype = (uly_dtype)dtype,
-                                 .mask = {ULY_MASK_CAUSAL}};
+                                 .mask = {.kind = ULY_MASK_CAUSAL}};
       int64_t forward, backward, h = Hq * d, k = Hkv * d;
       count_attention(&desc, &forward, &backward);
       int64_t expected = (2 * h + 2 * k) * N * (P - 1) / (P * P) * bytes;
@@ -212,6 +214,48 @@ static void test_stage_3_formula(void **state) {
   uly_mesh_destroy(offline);
 }
 
+/* FLOPs of attention are those of the pairs that the mask lets through, counted here one by one; the
+ * run reports what the plan says. Memory and traffic are those without a mask. */
+static void check_flops(int64_t window, uly_sparse sparse) {
+  enum { N = 203, HEADS = 9, DIM = 6, LAYERS = 2 };
+  uly_mesh *offline;
+  uly_plan_report causal, masked;
+  assert_ok(uly_mesh_create_offline((uly_mesh_desc){.sp = size}, rank, &offline));
+  uly_train_config config = base_config(N, ULY_F32, ULY_RECOMPUTE_FULL);
+  assert_ok(uly_plan(offline, &config, &causal));
+  config.window = window;
+  config.sparse = sparse;
+  assert_ok(uly_plan(offline, &config, &masked));
+  uly_mesh_destroy(offline);
+  int64_t hidden = 0;
+  for (int64_t query = 0; query < N; query++)
+    for (int64_t key = 0; key <= query; key++) {
+      int64_t row = query / sparse.block, col = key / sparse.block;
+      bool listed = row - col < sparse.local || col < sparse.global || row < sparse.global;
+      bool near = window == 0 || query - key < window;
+      if (!near || (sparse.pattern == ULY_SPARSE_LONGFORMER && !listed)) hidden++;
+    }
+  assert_true(hidden > 0);
+  double expected = causal.flops - 12.0 * DIM * HEADS * LAYERS * (double)hidden;
+  assert_true(fabs(masked.flops - expected) <= 1e-12 * expected);
+  assert_memory_equal(masked.arena_bytes, causal.arena_bytes, sizeof masked.arena_bytes);
+  assert_memory_equal(masked.sent_bytes, causal.sent_bytes, sizeof masked.sent_bytes);
+  uly_trainer *trainer;
+  uly_step_report report;
+  assert_ok(uly_trainer_create(mesh, &config, &trainer));
+  assert_ok(uly_trainer_step(trainer, &report));
+  assert_true(report.flops == masked.flops);
+  uly_trainer_destroy(trainer);
+}
+
+static void test_masked_flops(void **state) {
+  (void)state;
+  uly_sparse sparse = {.pattern = ULY_SPARSE_LONGFORMER, .block = 7, .local = 3, .global = 2};
+  check_flops(31, (uly_sparse){.block = 1});
+  check_flops(0, sparse);
+  check_flops(18, sparse);
+}
+
 static void test_refusals(void **state) {
   (void)state;
   uly_mesh *offline;
@@ -240,6 +284,14 @@ static void test_refusals(void **state) {
   config.eps = 1e-60; /* would be 0 in f32 */
   assert_fails(uly_plan(offline, &config, &plan), ULY_ERR_CONFIG, "eps");
   config.eps = 1e-8;
+  config.window = -1;
+  assert_fails(uly_plan(offline, &config, &plan), ULY_ERR_CONFIG, "--window -1");
+  config.window = 0;
+  config.sparse.pattern = (uly_sparse_pattern)9;
+  assert_fails(uly_plan(offline, &config, &plan), ULY_ERR_CONFIG, "pattern 9");
+  config.sparse = (uly_sparse){.pattern = ULY_SPARSE_FIXED, .block = 0};
+  assert_fails(uly_plan(offline, &config, &plan), ULY_ERR_CONFIG, "blocks of 0");
+  config.sparse.pattern = ULY_SPARSE_NONE;
   config.recompute = (uly_recompute)9;
   assert_fails(uly_plan(offline, &config, &plan), ULY_ERR_CONFIG, "policy");
   config.recompute = ULY_RECOMPUTE_FULL;
@@ -252,7 +304,8 @@ int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_formula),         cmocka_unit_test(test_step_traffic),
       cmocka_unit_test(test_memory_scaling),  cmocka_unit_test(test_model_states),
-      cmocka_unit_test(test_stage_3_formula), cmocka_unit_test(test_refusals),
+      cmocka_unit_test(test_stage_3_formula), cmocka_unit_test(test_masked_flops),
+      cmocka_unit_test(test_refusals),
   };
   static const char model[] =
       "{\"model_type\":\"llama\",\"hidden_size\":36,\"intermediate_size\":50,"

@@ -27,7 +27,8 @@ static const char *const configs[3] = {
 
 typedef struct setting {
   int which, dp, stage, threads;
-  int64_t N, batch;
+  int64_t N, batch, window;
+  uly_sparse_pattern pattern;
   uly_dtype dtype;
   uly_recompute recompute;
 } setting;
@@ -38,6 +39,9 @@ static uly_trainer *make(uly_mesh *mesh, const setting *s) {
   config.data = config.eval_data = text_path;
   config.eval_windows = 5;
   config.seq_len = s->N;
+  config.window = s->window;
+  config.sparse =
+      (uly_sparse){.pattern = s->pattern, .block = 7, .local = 2, .global = 1, .random = 2};
   config.steps = 20;
   config.warmup = 2;
   config.batch = s->batch;
@@ -148,6 +152,12 @@ static void test_odd_batches(void **state) {
           passes);
 }
 
+/* Heads that draw their own blocks, in head groups. */
+static void test_masks(void **state) {
+  (void)state;
+  check((setting){.N = 203, .batch = 1, .window = 90, .pattern = ULY_SPARSE_BIGBIRD}, 1, 1);
+}
+
 static void test_refusals(void **state) {
   (void)state;
   uly_mesh *offline;
@@ -180,6 +190,7 @@ int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_every_mesh),
       cmocka_unit_test(test_odd_batches),
+      cmocka_unit_test(test_masks),
       cmocka_unit_test(test_refusals),
   };
   if (uly_init(&argc, &argv) != ULY_OK) return 1;

@@ -97,18 +97,34 @@ static uly_status plan_states(uly__model *model, uly_mesh *mesh, const uly__mode
   return status;
 }
 
+/* Causal, within the window and the blocks that the run asks for. Where blocks are drawn, each
+ * query head draws its own. */
+static uly_status plan_attention(uly__model *model, uly_mesh *mesh, const uly__model_run *run) {
+  const uly__model_config *c = &model->config;
+  uly_block_layout *blocks = NULL;
+  int num_layouts = run->sparse.pattern == ULY_SPARSE_BIGBIRD ? c->num_q_heads : 1;
+  if (run->sparse.pattern != ULY_SPARSE_NONE)
+    ULY_TRY(
+        uly_block_layout_create(&run->sparse, ULY_MASK_CAUSAL, run->seq_len, num_layouts, &blocks));
+  uly_attention_desc desc = {
+      .num_tokens = run->seq_len,
+      .num_q_heads = c->num_q_heads,
+      .num_kv_heads = c->num_kv_heads,
+      .head_dim = c->head_dim,
+      .dtype = model->dtype,
+      .mask = {.kind = ULY_MASK_CAUSAL, .window = run->window, .blocks = blocks},
+      .token_tile = granule(run->seq_len),
+      .head_groups = head_groups(c, run->leaves)};
+  uly_status status = uly__attention_plan(mesh, &desc, &model->attention);
+  uly_block_layout_destroy(blocks);
+  if (status == ULY_OK) model->pairs = uly__mask_pairs(model->attention->mask, c->num_q_heads);
+  return status;
+}
+
 static uly_status plan(uly__model *model, uly_mesh *mesh, const uly__model_run *run) {
   const uly__model_config *c = &model->config;
   ULY_TRY(check(c, mesh, run));
-  uly_attention_desc desc = {.num_tokens = run->seq_len,
-                             .num_q_heads = c->num_q_heads,
-                             .num_kv_heads = c->num_kv_heads,
-                             .head_dim = c->head_dim,
-                             .dtype = model->dtype,
-                             .mask = {ULY_MASK_CAUSAL},
-                             .token_tile = granule(run->seq_len),
-                             .head_groups = head_groups(c, run->leaves)};
-  ULY_TRY(uly__attention_plan(mesh, &desc, &model->attention));
+  ULY_TRY(plan_attention(model, mesh, run));
   uly_attention_tokens(model->attention, &model->token_begin, &model->num_tokens);
   int64_t head_rows = c->vocab > WIDE_VOCAB ? HEAD_TILE : TILE;
   ULY_TRY(cut_tiles(model, mesh, run, TILE, &model->tiles));
@@ -309,7 +325,6 @@ double uly__model_flops(const uly__model *model) {
   if (!model->config.tied) weights -= embed;
   if (params->positions >= 0)
     weights -= (double)(model->config.max_positions * model->config.hidden);
-  double pairs = N * (N + 1) / 2;
-  double width = (double)model->config.num_q_heads * model->config.head_dim;
-  return 6 * weights * N + 12 * width * pairs * model->config.num_layers;
+  double products = 12.0 * model->config.head_dim * model->config.num_layers;
+  return 6 * weights * N + products * model->pairs;
 }

@@ -44,6 +44,8 @@ typedef struct uly__tiles {
 /* How a model is run. */
 typedef struct uly__model_run {
   int64_t seq_len; /* N */
+  int64_t window;  /* of the causal mask; 0: none */
+  uly_sparse sparse;
   uly_dtype dtype, grad_dtype;
   uly_recompute recompute;
   int stage;      /* of ZeRO */
@@ -56,6 +58,7 @@ typedef struct uly__model {
   uly__params params;
   const uly__ops *ops;
   uly_attention *attention;
+  double pairs; /* that see each other, of all query heads */
   uly_dtype dtype;
   int64_t num_tokens, token_begin; /* T and its place in the stream */
   uly__tiles tiles, head_tiles;
@@ -87,7 +90,7 @@ void uly__model_eval(uly__model *model, const int32_t *tokens, const int32_t *la
                      uly__exact_sum *loss);
 
 /* Forward and backward of a sequence of N tokens, over all ranks: 6 FLOPs for each weight of a matrix
- * and token, 12 h for each pair of tokens that the causal mask lets through. */
+ * and token, 12 d for each pair that sees each other in a head. */
 double uly__model_flops(const uly__model *model);
 
 /* --- Within the room. */

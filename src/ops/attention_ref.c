@@ -10,6 +10,10 @@ static int kv_head(const uly_local_attention *a, int q_head) {
   return (q_head + a->group_offset) / a->group_size;
 }
 
+static bool sees(const uly_local_attention *a, int head, int64_t query, int64_t key) {
+  return uly__mask_sees(a->mask_index, a->first_q_head + head, query, key);
+}
+
 /* Offset of a token's head in a tensor of rows `stride` apart. */
 static int64_t at(const uly_local_attention *a, int64_t token, int64_t stride, int head) {
   return token * stride + (int64_t)head * a->head_dim;
@@ -38,7 +42,7 @@ void uly__attention_ref_forward(const uly_local_attention *a) {
     for (int64_t query = 0; query < a->num_tokens; query++) {
       double largest = -INFINITY, sum = 0, out[ULY_MAX_HEAD_DIM] = {0};
       for (int64_t key = 0; key < a->num_tokens; key++) {
-        if (!uly__mask_sees(&a->mask, query, key)) continue;
+        if (!sees(a, head, query, key)) continue;
         double s = score(a, head, query, key);
         double larger = s > largest ? s : largest;
         double shrink = exp(largest - larger), p = exp(s - larger);
@@ -78,7 +82,7 @@ void uly__attention_ref_backward(const uly_local_attention *a, float *delta) {
     for (int64_t query = 0; query < a->num_tokens; query++) {
       double d_q[ULY_MAX_HEAD_DIM] = {0};
       for (int64_t key = 0; key < a->num_tokens; key++) {
-        if (!uly__mask_sees(&a->mask, query, key)) continue;
+        if (!sees(a, head, query, key)) continue;
         double d_s = d_score(a, head, query, key, delta, probability(a, head, query, key));
         int64_t at_k = at(a, key, a->qkv_stride, kv_head(a, head));
         for (int i = 0; i < a->head_dim; i++)
@@ -94,7 +98,7 @@ void uly__attention_ref_backward(const uly_local_attention *a, float *delta) {
       for (int head = 0; head < a->num_q_heads; head++) {
         if (kv_head(a, head) != kv) continue;
         for (int64_t query = 0; query < a->num_tokens; query++) {
-          if (!uly__mask_sees(&a->mask, query, key)) continue;
+          if (!sees(a, head, query, key)) continue;
           double p = probability(a, head, query, key);
           double d_s = d_score(a, head, query, key, delta, p);
           for (int i = 0; i < a->head_dim; i++) {

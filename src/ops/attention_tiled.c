@@ -11,6 +11,7 @@
  * Backward takes two passes, one over query blocks (dQ), one over key blocks (dK, dV): each block is
  * summed by one thread in a fixed order, so results do not depend on the number of threads, at the
  * price of computing the scores twice. Sums are f32. */
+#include <assert.h>
 #include <math.h>
 
 #include "ops/mask.h"
@@ -122,21 +123,47 @@ static int kv_head(const uly_local_attention *a, int q_head) {
   return (q_head + a->group_offset) / a->group_size;
 }
 
+static int64_t next_keys(const uly_local_attention *a, int head, int64_t query, int64_t num_queries,
+                         int64_t key) {
+  return uly__mask_next_keys(a->mask_index, a->first_q_head + head, query, query + num_queries, key,
+                             TILE);
+}
+
+static int64_t next_queries(const uly_local_attention *a, int head, int64_t key, int64_t num_keys,
+                            int64_t query) {
+  return uly__mask_next_queries(a->mask_index, a->first_q_head + head, key, key + num_keys, query,
+                                TILE);
+}
+
+static uly__tile tile_of(const uly_local_attention *a, int head, int64_t query, int64_t num_queries,
+                         int64_t key, int64_t num_keys) {
+  return uly__mask_tile(a->mask_index, a->first_q_head + head, query, query + num_queries, key,
+                        key + num_keys);
+}
+
 /* Scores of pairs that the mask hides, so low that their exponential is 0. */
 static const float hidden = -1e30f;
 
-static void hide_queries(const uly_mask *mask, int64_t query, int64_t key, int64_t num_keys,
-                         float *scores) {
-  for (int64_t r = 0; r < num_keys; r++)
-    for (int64_t lane = 0; lane < LANES; lane++)
-      if (!uly__mask_sees(mask, query + lane, key + r)) scores[r * LANES + lane] = hidden;
+static_assert(LANES <= 64 && TILE <= 64, "a row of a tile is one word of uly__mask_bits");
+
+/* scores: [keys][LANES], queries across. */
+static void hide_queries(const uly_local_attention *a, int head, int64_t query, int64_t num_queries,
+                         int64_t key, int64_t num_keys, float *scores) {
+  for (int64_t lane = 0; lane < num_queries; lane++) {
+    uint64_t seen = uly__mask_bits(a->mask_index, a->first_q_head + head, query + lane, key);
+    for (int64_t r = 0; r < num_keys; r++)
+      if (!(seen >> r & 1)) scores[r * LANES + lane] = hidden;
+  }
 }
 
-static void hide_keys(const uly_mask *mask, int64_t query, int64_t num_queries, int64_t key,
-                      float *scores) {
-  for (int64_t r = 0; r < num_queries; r++)
-    for (int64_t lane = 0; lane < LANES; lane++)
-      if (!uly__mask_sees(mask, query + r, key + lane)) scores[r * LANES + lane] = hidden;
+/* scores: [queries][LANES], keys across. */
+static void hide_keys(const uly_local_attention *a, int head, int64_t query, int64_t num_queries,
+                      int64_t key, int64_t num_keys, float *scores) {
+  for (int64_t r = 0; r < num_queries; r++) {
+    uint64_t seen = uly__mask_bits(a->mask_index, a->first_q_head + head, query + r, key);
+    for (int64_t lane = 0; lane < num_keys; lane++)
+      if (!(seen >> lane & 1)) scores[r * LANES + lane] = hidden;
+  }
 }
 
 /* One step of online softmax: scores [keys][LANES] become probabilities relative to the new
@@ -175,14 +202,15 @@ static void forward_block(const uly_local_attention *a, int head, int64_t query)
   load_lanes(a, a->q, a->qkv_stride, head, query, num_queries, a->scale, q);
   memset(out, 0, (size_t)d * LANES * sizeof *out);
   for (int lane = 0; lane < LANES; lane++) largest[lane] = hidden, sum[lane] = 0;
-  for (int64_t key = 0; key < N; key += TILE) {
+  for (int64_t key = next_keys(a, head, query, num_queries, 0); key < N;
+       key = next_keys(a, head, query, num_queries, key + TILE)) {
     int64_t num_keys = min64(TILE, N - key);
-    uly__tile tile = uly__mask_tile(&a->mask, query, query + num_queries, key, key + num_keys);
+    uly__tile tile = tile_of(a, head, query, num_queries, key, num_keys);
     if (tile == ULY_TILE_SKIP) continue;
     memset(scores, 0, sizeof scores);
     const float *k = rows_f32(a, a->k, a->qkv_stride, kv_head(a, head), key, num_keys, buffer, &ld);
     add_product((int)num_keys, d, k, ld, q, scores);
-    if (tile == ULY_TILE_PARTIAL) hide_queries(&a->mask, query, key, num_keys, scores);
+    if (tile == ULY_TILE_PARTIAL) hide_queries(a, head, query, num_queries, key, num_keys, scores);
     softmax_step(num_keys, scores, largest, sum, shrink);
     for (int i = 0; i < d; i++)
 #pragma omp simd
@@ -232,9 +260,10 @@ static void d_query_block(const uly_local_attention *a, const float *delta, int 
     dl[lane] = lane < num_queries ? delta[head * N + query + lane] : 0.0f;
     factor[lane] = a->scale;
   }
-  for (int64_t key = 0; key < N; key += TILE) {
+  for (int64_t key = next_keys(a, head, query, num_queries, 0); key < N;
+       key = next_keys(a, head, query, num_queries, key + TILE)) {
     int64_t num_keys = min64(TILE, N - key);
-    uly__tile tile = uly__mask_tile(&a->mask, query, query + num_queries, key, key + num_keys);
+    uly__tile tile = tile_of(a, head, query, num_queries, key, num_keys);
     if (tile == ULY_TILE_SKIP) continue;
     memset(p, 0, sizeof p);
     memset(d_p, 0, sizeof d_p);
@@ -242,7 +271,7 @@ static void d_query_block(const uly_local_attention *a, const float *delta, int 
     add_product((int)num_keys, d, v, ld, d_o, d_p);
     const float *k = rows_f32(a, a->k, a->qkv_stride, kv, key, num_keys, buffer, &ld);
     add_product((int)num_keys, d, k, ld, q, p);
-    if (tile == ULY_TILE_PARTIAL) hide_queries(&a->mask, query, key, num_keys, p);
+    if (tile == ULY_TILE_PARTIAL) hide_queries(a, head, query, num_queries, key, num_keys, p);
     for (int64_t r = 0; r < num_keys; r++)
 #pragma omp simd
       for (int lane = 0; lane < LANES; lane++)
@@ -266,9 +295,10 @@ static void d_key_block(const uly_local_attention *a, const float *delta, int kv
   for (int lane = 0; lane < LANES; lane++) factor[lane] = a->scale, one[lane] = 1.0f;
   for (int head = 0; head < a->num_q_heads; head++) {
     if (kv_head(a, head) != kv) continue;
-    for (int64_t query = 0; query < N; query += TILE) {
+    for (int64_t query = next_queries(a, head, key, num_keys, 0); query < N;
+         query = next_queries(a, head, key, num_keys, query + TILE)) {
       int64_t num_queries = min64(TILE, N - query);
-      uly__tile tile = uly__mask_tile(&a->mask, query, query + num_queries, key, key + num_keys);
+      uly__tile tile = tile_of(a, head, query, num_queries, key, num_keys);
       if (tile == ULY_TILE_SKIP) continue;
       const float *lse = a->lse + head * N + query, *dl = delta + head * N + query;
       const float *q = rows_f32(a, a->q, a->qkv_stride, head, query, num_queries, q_buffer, &ld_q);
@@ -278,7 +308,7 @@ static void d_key_block(const uly_local_attention *a, const float *delta, int kv
       memset(d_p, 0, sizeof d_p);
       add_product((int)num_queries, d, q, ld_q, k, p);
       add_product((int)num_queries, d, d_o, ld_o, v, d_p);
-      if (tile == ULY_TILE_PARTIAL) hide_keys(&a->mask, query, num_queries, key, p);
+      if (tile == ULY_TILE_PARTIAL) hide_keys(a, head, query, num_queries, key, num_keys, p);
       for (int64_t r = 0; r < num_queries; r++)
 #pragma omp simd
         for (int lane = 0; lane < LANES; lane++) {

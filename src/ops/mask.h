@@ -1,4 +1,8 @@
-/* Masks: which keys a query sees, per pair and per tile. Kernels know nothing else about masks. */
+/* Masks: which keys a query sees, per pair and per tile. Kernels know nothing else about masks.
+ *
+ * Kind, window and documents let through one interval of keys for each query, the *band*; a
+ * block-sparse layout lets through the blocks that a row lists. `head` is the query head among all
+ * Hq; ranges [begin, end) are not empty and lie within the stream. */
 #ifndef ULY_MASK_H
 #define ULY_MASK_H
 
@@ -8,15 +12,39 @@
 
 typedef enum uly__tile { ULY_TILE_SKIP, ULY_TILE_PARTIAL, ULY_TILE_FULL } uly__tile;
 
-static inline bool uly__mask_sees(const uly_mask *mask, int64_t query, int64_t key) {
-  return mask->kind == ULY_MASK_FULL || key <= query;
-}
+/* Checked; owns copies of all that the descriptor points to, and the layouts' lists by key block
+ * too. Its size is that of the descriptor's lists, whatever N is. */
+typedef struct uly__mask uly__mask;
 
-/* Queries [q_begin, q_end) against keys [k_begin, k_end); neither is empty. */
-static inline uly__tile uly__mask_tile(const uly_mask *mask, int64_t q_begin, int64_t q_end,
-                                       int64_t k_begin, int64_t k_end) {
-  if (mask->kind == ULY_MASK_FULL || k_end - 1 <= q_begin) return ULY_TILE_FULL;
-  return k_begin > q_end - 1 ? ULY_TILE_SKIP : ULY_TILE_PARTIAL;
-}
+/* ULY_ERR_CONFIG, with what is wrong and where: lists that are not in order, and layouts under
+ * which a query would see no key. */
+uly_status uly__mask_create(const uly_mask *mask, int64_t num_tokens, int num_q_heads,
+                            uly__mask **out);
+void uly__mask_destroy(uly__mask *mask);
+
+/* The descriptor, whose pointers are to the copies. */
+const uly_mask *uly__mask_desc(const uly__mask *mask);
+
+bool uly__mask_sees(const uly__mask *mask, int head, int64_t query, int64_t key);
+
+/* Whether none, some or all of the pairs of a tile see each other. */
+uly__tile uly__mask_tile(const uly__mask *mask, int head, int64_t q_begin, int64_t q_end,
+                         int64_t k_begin, int64_t k_end);
+
+/* Tiles of keys begin at multiples of `tile`. Where the first tile at or after `key` (a multiple
+ * too) begins of which a query of [q_begin, q_end) sees some key; num_tokens or more when there is
+ * none. Steps over what is hidden at once, however long it is. */
+int64_t uly__mask_next_keys(const uly__mask *mask, int head, int64_t q_begin, int64_t q_end,
+                            int64_t key, int64_t tile);
+
+/* The same of tiles of queries of which some see a key of [k_begin, k_end). */
+int64_t uly__mask_next_queries(const uly__mask *mask, int head, int64_t k_begin, int64_t k_end,
+                               int64_t query, int64_t tile);
+
+/* Bit i: the query sees key + i. Bits of keys beyond the stream are 0. */
+uint64_t uly__mask_bits(const uly__mask *mask, int head, int64_t query, int64_t key);
+
+/* Pairs that see each other, over all query heads. */
+double uly__mask_pairs(const uly__mask *mask, int num_q_heads);
 
 #endif

@@ -13,9 +13,6 @@
 static uly_status check(const uly_attention_desc *desc) {
   if (desc->dtype != ULY_F32 && desc->dtype != ULY_BF16)
     ULY_FAIL(ULY_ERR_CONFIG, "unknown dtype %d: use ULY_F32 or ULY_BF16", (int)desc->dtype);
-  if (desc->mask.kind != ULY_MASK_FULL && desc->mask.kind != ULY_MASK_CAUSAL)
-    ULY_FAIL(ULY_ERR_CONFIG, "unknown mask %d: use ULY_MASK_FULL or ULY_MASK_CAUSAL",
-             (int)desc->mask.kind);
   if (!desc->callback.forward != !desc->callback.backward)
     ULY_FAIL(ULY_ERR_CONFIG, "an attention callback needs both forward and backward");
   if (!desc->callback.forward && desc->head_dim > ULY_MAX_HEAD_DIM)
@@ -39,10 +36,13 @@ uly_status uly__attention_plan(uly_mesh *mesh, const uly_attention_desc *desc,
   if (desc->scale == 0.0f) plan->desc.scale = (float)(1.0 / sqrt((double)desc->head_dim));
   plan->ops = uly__ops_get();
   uly_status status = uly__ulysses_create(mesh->sp, mesh->sp_index, desc, &plan->ulysses);
+  if (status == ULY_OK)
+    status = uly__mask_create(&desc->mask, desc->num_tokens, desc->num_q_heads, &plan->mask);
   if (status != ULY_OK) {
-    free(plan);
+    uly_attention_destroy(plan);
     return status;
   }
+  plan->desc.mask = *uly__mask_desc(plan->mask);
   *out = plan;
   return ULY_OK;
 }
@@ -71,6 +71,7 @@ static int64_t simple_bytes(const uly_attention *plan) {
 void uly_attention_destroy(uly_attention *plan) {
   if (!plan) return;
   if (plan->simple) uly__device_free(plan->simple, simple_bytes(plan));
+  uly__mask_destroy(plan->mask);
   uly__ulysses_destroy(&plan->ulysses);
   free(plan);
 }
@@ -246,10 +247,12 @@ static uly_local_attention local(const uly_attention *plan, int group, const voi
       .num_q_heads = block->q_count,
       .num_kv_heads = block->kv_count,
       .head_dim = desc->head_dim,
+      .first_q_head = block->q_begin,
       .group_size = uses,
       .group_offset = block->q_begin - block->kv_begin * uses,
       .dtype = desc->dtype,
       .mask = desc->mask,
+      .mask_index = plan->mask,
       .scale = desc->scale,
       .qkv_stride = block->qkv_stride,
       .o_stride = block->o_stride,

@@ -4,12 +4,14 @@
 #define ULY_SEQ_ATTENTION_H
 
 #include "comm/mesh.h"
+#include "ops/mask.h"
 #include "ops/ops.h"
 #include "parallel/ulysses.h"
 
 struct uly_attention {
   uly_mesh *mesh;
-  uly_attention_desc desc;
+  uly_attention_desc desc; /* its mask points into `mask` */
+  uly__mask *mask;
   uly__ulysses ulysses;
   const uly__ops *ops;
   /* Buffers of the simple functions; allocated at the first call of uly_attention_forward. */

@@ -11,6 +11,7 @@ uly_train_config uly_train_config_default(void) {
   return (uly_train_config){
       .model = "llama-4m",
       .seq_len = 4096,
+      .sparse = {.block = 64, .global = 1, .random = 3},
       .steps = 100,
       .eval_windows = 8,
       .seed = 1,
@@ -33,6 +34,8 @@ static uly_status check(const uly_train_config *c) {
   if (!c->model) ULY_FAIL(ULY_ERR_CONFIG, "no model given: use --model");
   if (c->seq_len < 1 || c->seq_len > (int64_t)1 << 40)
     ULY_FAIL(ULY_ERR_CONFIG, "--seq-len %lld: must be from 1 to 2^40", (long long)c->seq_len);
+  if (c->window < 0)
+    ULY_FAIL(ULY_ERR_CONFIG, "--window %lld: must not be negative (0: none)", (long long)c->window);
   if (c->batch < 0 || c->batch > 1 << 20)
     ULY_FAIL(ULY_ERR_CONFIG, "--batch %lld: must be from 0 to 2^20", (long long)c->batch);
   if (c->batch > 0 && c->seq_len > ((int64_t)1 << 50) / c->batch)
@@ -96,12 +99,15 @@ static uly_status plan(uly_trainer *trainer, const uly_train_config *config) {
   trainer->passes = config->batch ? config->batch / dp : 1;
   ULY_TRY(uly__model_config_load(config->model, &model_config));
   uly__model_run run = {.seq_len = config->seq_len,
+                        .window = config->window,
+                        .sparse = config->sparse,
                         .dtype = config->dtype,
                         .grad_dtype = config->grad_dtype,
                         .recompute = config->recompute,
                         .stage = config->zero_stage,
                         .leaves = config->reproducible ? config->leaves : 0,
                         .passes = trainer->passes};
+  run.sparse.seed = config->seed;
   ULY_TRY(uly__model_create(&model_config, trainer->mesh, &run, &trainer->model));
   uly__states_init(&trainer->states, trainer->model->zero, config->offload != NULL);
   for (int i = 0; i < ULY_NUM_ARENAS; i++)
@@ -188,7 +194,10 @@ static uly_status check_same(const uly_trainer *trainer) {
   uint64_t data[2] = {uly__tokens_hash(trainer->data),
                       trainer->eval_data ? uly__tokens_hash(trainer->eval_data) : 0};
   ULY_TRY(uly_mesh_same(mesh, data, sizeof data, "set of data files (names and sizes)"));
-  int64_t counts[] = {c->seq_len,      c->steps,        c->batch,
+  const uly_sparse none = {0}, sparse = c->sparse.pattern == ULY_SPARSE_NONE ? none : c->sparse;
+  int64_t counts[] = {c->window,       sparse.pattern,  sparse.block,
+                      sparse.local,    sparse.global,   sparse.random,
+                      c->seq_len,      c->steps,        c->batch,
                       c->eval_windows, c->dtype,        c->recompute,
                       c->schedule,     c->warmup,       c->zero_stage,
                       c->grad_dtype,   c->reproducible, c->reproducible ? c->leaves : 0,

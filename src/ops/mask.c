@@ -1,0 +1,394 @@
+/* Masks, checked and indexed.
+ *
+ * The band of query q is [q - before, q + after] within q's document. Both its ends grow with q,
+ * and q lies in it; so the bands of neighbouring queries cover one interval together, and the two
+ * outer queries say all about the queries between them. Seen from a key it is the same picture with
+ * before and after exchanged, and with the layouts' lists by key block: a `view` is one of the two,
+ * so that every function on ranges is written once. */
+#include "ops/mask.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/status.h"
+
+/* What a query sees of the keys, or a key of the queries. */
+typedef struct view {
+  int64_t before, after; /* the farthest token that is seen */
+  int64_t *begin;        /* [num_layouts * M + 1]; NULL: no layout */
+  int32_t *blocks;       /* block b of layout h sees blocks[begin[h * M + b]], ... */
+} view;
+
+struct uly__mask {
+  uly_mask desc;           /* its pointers are to the copies */
+  uly_block_layout layout; /* desc.blocks */
+  int64_t num_tokens;
+  int64_t *doc_start;
+  view of_query, of_key;
+};
+
+typedef struct range {
+  int64_t begin, end;
+} range;
+
+static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
+
+/* ------------------------------------------------------------------------ the band */
+
+static range document(const uly__mask *m, int64_t token) {
+  int64_t first = 0, num = m->desc.num_docs; /* the document is one of these */
+  while (num > 1) {
+    int64_t half = num / 2;
+    first = m->doc_start[first + half] <= token ? first + half : first;
+    num -= half;
+  }
+  int64_t next = first + 1;
+  return (range){m->doc_start[first], next < m->desc.num_docs ? m->doc_start[next] : m->num_tokens};
+}
+
+static range band(const uly__mask *m, const view *side, int64_t token) {
+  range r = {max64(token - side->before, 0), min64(token + side->after + 1, m->num_tokens)};
+  if (m->desc.num_docs > 0) {
+    range doc = document(m, token);
+    r = (range){max64(r.begin, doc.begin), min64(r.end, doc.end)};
+  }
+  return r;
+}
+
+/* What the tokens of [begin, end) see together, within `limit`. May be empty: end <= begin. */
+static range joint_band(const uly__mask *m, const view *side, int64_t begin, int64_t end,
+                        range limit) {
+  return (range){max64(band(m, side, begin).begin, limit.begin),
+                 min64(band(m, side, end - 1).end, limit.end)};
+}
+
+/* ---------------------------------------------------------------------- the layouts */
+
+typedef struct list {
+  const int32_t *first, *end;
+} list;
+
+/* What a block lists, from block `from` on. */
+static list listed_from(const uly__mask *m, const view *side, int head, int64_t block,
+                        int64_t from) {
+  int64_t row = (m->layout.num_layouts == 1 ? 0 : head) * m->layout.num_blocks + block;
+  const int32_t *first = side->blocks + side->begin[row];
+  const int32_t *end = side->blocks + side->begin[row + 1];
+  for (int64_t num = end - first; num > 0;) { /* what is sought is one of these, or behind them */
+    int64_t half = num / 2;
+    if (first[half] < from) {
+      first += half + 1;
+      num -= half + 1;
+    } else {
+      num = half;
+    }
+  }
+  return (list){first, end};
+}
+
+static int64_t count_listed(const uly__mask *m, const view *side, int head, int64_t block,
+                            int64_t from, int64_t to) {
+  return listed_from(m, side, head, block, to).first -
+         listed_from(m, side, head, block, from).first;
+}
+
+/* Tokens of a block that lie in [begin, end). */
+static range part_of_block(const uly__mask *m, int64_t block, int64_t begin, int64_t end) {
+  int64_t first = block * m->layout.block;
+  return (range){max64(begin, first), min64(end, first + m->layout.block)};
+}
+
+/* ---------------------------------------------------------------------------- tiles */
+
+bool uly__mask_sees(const uly__mask *m, int head, int64_t query, int64_t key) {
+  range seen = band(m, &m->of_query, query);
+  if (key < seen.begin || key >= seen.end) return false;
+  if (!m->desc.blocks) return true;
+  int64_t block = key / m->layout.block;
+  list keys = listed_from(m, &m->of_query, head, query / m->layout.block, block);
+  return keys.first < keys.end && *keys.first == block;
+}
+
+uly__tile uly__mask_tile(const uly__mask *m, int head, int64_t q_begin, int64_t q_end,
+                         int64_t k_begin, int64_t k_end) {
+  const view *side = &m->of_query;
+  range first = band(m, side, q_begin), last = band(m, side, q_end - 1);
+  if (k_end <= first.begin || k_begin >= last.end) return ULY_TILE_SKIP;
+  bool all = k_begin >= last.begin && k_end <= first.end, some = false;
+  if (!m->desc.blocks) return all ? ULY_TILE_FULL : ULY_TILE_PARTIAL;
+  int64_t B = m->layout.block;
+  for (int64_t row = q_begin / B; row * B < q_end; row++) {
+    range queries = part_of_block(m, row, q_begin, q_end);
+    range keys = joint_band(m, side, queries.begin, queries.end, (range){k_begin, k_end});
+    if (keys.end <= keys.begin) continue; /* then the tile is not full by its band already */
+    int64_t from = keys.begin / B, to = (keys.end - 1) / B + 1;
+    int64_t listed = count_listed(m, side, head, row, from, to);
+    some |= listed > 0;
+    all &= listed == to - from;
+  }
+  if (!some) return ULY_TILE_SKIP;
+  return all ? ULY_TILE_FULL : ULY_TILE_PARTIAL;
+}
+
+static int64_t next_tile(const uly__mask *m, const view *side, int head, int64_t begin, int64_t end,
+                         int64_t at, int64_t tile) {
+  range seen = joint_band(m, side, begin, end, (range){0, m->num_tokens});
+  at = max64(at, seen.begin / tile * tile);
+  if (at >= seen.end) return m->num_tokens;
+  if (!m->desc.blocks) return at;
+  int64_t B = m->layout.block, nearest = m->num_tokens;
+  for (int64_t row = begin / B; row * B < end; row++) {
+    range tokens = part_of_block(m, row, begin, end);
+    seen = joint_band(m, side, tokens.begin, tokens.end, (range){at, nearest});
+    list blocks = listed_from(m, side, head, row, seen.begin / B);
+    if (blocks.first == blocks.end) continue;
+    int64_t first = max64(seen.begin, *blocks.first * B);
+    if (first < seen.end) nearest = first;
+  }
+  return nearest < m->num_tokens ? nearest / tile * tile : m->num_tokens;
+}
+
+int64_t uly__mask_next_keys(const uly__mask *m, int head, int64_t q_begin, int64_t q_end,
+                            int64_t key, int64_t tile) {
+  return next_tile(m, &m->of_query, head, q_begin, q_end, key, tile);
+}
+
+int64_t uly__mask_next_queries(const uly__mask *m, int head, int64_t k_begin, int64_t k_end,
+                               int64_t query, int64_t tile) {
+  return next_tile(m, &m->of_key, head, k_begin, k_end, query, tile);
+}
+
+/* Bits [from, to), 0 <= from < to <= 64. */
+static uint64_t ones(int64_t from, int64_t to) {
+  return (UINT64_MAX << from) & (UINT64_MAX >> (64 - to));
+}
+
+uint64_t uly__mask_bits(const uly__mask *m, int head, int64_t query, int64_t key) {
+  range seen = band(m, &m->of_query, query);
+  seen = (range){max64(seen.begin, key), min64(seen.end, key + 64)};
+  if (seen.end <= seen.begin) return 0;
+  uint64_t bits = ones(seen.begin - key, seen.end - key), listed = 0;
+  if (!m->desc.blocks) return bits;
+  int64_t B = m->layout.block;
+  list blocks = listed_from(m, &m->of_query, head, query / B, seen.begin / B);
+  for (const int32_t *b = blocks.first; b < blocks.end && *b * B < seen.end; b++) {
+    range keys = part_of_block(m, *b, key, key + 64);
+    listed |= ones(keys.begin - key, keys.end - key);
+  }
+  return bits & listed;
+}
+
+/* ---------------------------------------------------------------------------- pairs */
+
+/* Differences of counts up to 2^80 that must come out exactly. */
+__extension__ typedef __int128 int128;
+
+/* Of n queries and m keys, counted from 0 each: pairs with query - key <= most. Key k has
+ * k + most + 1 such queries, but none below 0 and at most n: from key `some` on there are any, from
+ * key `all` on it is all n. */
+static int128 pairs_up_to(int64_t n, int64_t m, int64_t most) {
+  int64_t some = min64(max64(-most, 0), m), all = min64(max64(n - most - 1, 0), m);
+  int128 lowest = some + most + 1, highest = all + most;
+  return (all - some) * (lowest + highest) / 2 + (int128)(m - all) * n;
+}
+
+/* Pairs of two ranges of one document that the band lets through. */
+static double pairs_between(const uly__mask *m, range queries, range keys) {
+  int64_t n = queries.end - queries.begin, num_keys = keys.end - keys.begin;
+  if (n <= 0 || num_keys <= 0) return 0;
+  int64_t shift = keys.begin - queries.begin;
+  return (double)(pairs_up_to(n, num_keys, m->of_query.before + shift) -
+                  pairs_up_to(n, num_keys, -m->of_query.after - 1 + shift));
+}
+
+/* The same of ranges that are equal or do not overlap. A document that has tokens of both has all
+ * between them: only those from the first key on matter, up to the one that holds the last key. */
+static double pairs_in(const uly__mask *m, range queries, range keys) {
+  if (m->desc.num_docs == 0) return pairs_between(m, queries, keys);
+  double sum = 0;
+  int64_t begin = max64(queries.begin, document(m, keys.begin).begin), end = 0;
+  for (int64_t query = begin; query < queries.end && end < keys.end; query = end) {
+    range doc = document(m, query);
+    end = doc.end;
+    sum += pairs_between(m, (range){max64(queries.begin, doc.begin), min64(queries.end, doc.end)},
+                         (range){max64(keys.begin, doc.begin), min64(keys.end, doc.end)});
+  }
+  return sum;
+}
+
+static double pairs_of_layout(const uly__mask *m, int layout) {
+  int64_t M = m->layout.num_blocks, N = m->num_tokens;
+  const int64_t *begin = m->of_query.begin + layout * M;
+  double sum = 0;
+  for (int64_t row = 0; row < M; row++)
+    for (int64_t i = begin[row]; i < begin[row + 1]; i++)
+      sum +=
+          pairs_in(m, part_of_block(m, row, 0, N), part_of_block(m, m->of_query.blocks[i], 0, N));
+  return sum;
+}
+
+double uly__mask_pairs(const uly__mask *m, int num_q_heads) {
+  range all = {0, m->num_tokens};
+  if (!m->desc.blocks) return num_q_heads * pairs_in(m, all, all);
+  double sum = 0;
+  for (int i = 0; i < m->layout.num_layouts; i++) sum += pairs_of_layout(m, i);
+  return m->layout.num_layouts == 1 ? num_q_heads * sum : sum;
+}
+
+/* -------------------------------------------------------------------------- checking */
+
+static uly_status check_documents(const uly_mask *mask, int64_t N) {
+  if (mask->num_docs < 0 || !mask->doc_start != (mask->num_docs == 0))
+    ULY_FAIL(ULY_ERR_CONFIG, "a mask of %lld documents %s doc_start: give both, or neither",
+             (long long)mask->num_docs, mask->doc_start ? "with" : "without");
+  if (mask->num_docs > 0 && mask->doc_start[0] != 0)
+    ULY_FAIL(ULY_ERR_CONFIG, "the first document starts at token %lld: it must start at 0",
+             (long long)mask->doc_start[0]);
+  for (int64_t i = 1; i < mask->num_docs; i++)
+    if (mask->doc_start[i] <= mask->doc_start[i - 1] || mask->doc_start[i] >= N)
+      ULY_FAIL(
+          ULY_ERR_CONFIG,
+          "document %lld starts at token %lld: starts must ascend (the one before is %lld) and "
+          "lie within the %lld tokens of the stream",
+          (long long)i, (long long)mask->doc_start[i], (long long)mask->doc_start[i - 1],
+          (long long)N);
+  return ULY_OK;
+}
+
+static uly_status check_layout(const uly_block_layout *l, int64_t N, int num_q_heads) {
+  if (l->block < 1) ULY_FAIL(ULY_ERR_CONFIG, "a layout with blocks of %lld", (long long)l->block);
+  int64_t M = (N - 1) / l->block + 1;
+  if (l->num_blocks != M || M > INT32_MAX)
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "a layout of %lld blocks of %lld tokens: %lld tokens need %lld blocks (2^31 - 1 are "
+             "the most)",
+             (long long)l->num_blocks, (long long)l->block, (long long)N, (long long)M);
+  if (l->num_layouts != 1 && l->num_layouts != num_q_heads)
+    ULY_FAIL(ULY_ERR_CONFIG, "%d layouts for %d query heads: give 1, or one for each",
+             l->num_layouts, num_q_heads);
+  if (!l->row_begin || !l->cols) ULY_FAIL(ULY_ERR_CONFIG, "a layout without row_begin or cols");
+  if (l->row_begin[0] != 0)
+    ULY_FAIL(ULY_ERR_CONFIG, "row_begin[0] of a layout is %lld: it must be 0",
+             (long long)l->row_begin[0]);
+  for (int64_t row = 0; row < l->num_layouts * M; row++) {
+    if (l->row_begin[row + 1] < l->row_begin[row])
+      ULY_FAIL(ULY_ERR_CONFIG, "row %lld of layout %lld ends before it begins",
+               (long long)(row % M), (long long)(row / M));
+    for (int64_t i = l->row_begin[row]; i < l->row_begin[row + 1]; i++) {
+      if (l->cols[i] < 0 || l->cols[i] >= M)
+        ULY_FAIL(ULY_ERR_CONFIG, "row %lld of layout %lld lists block %lld of 0 to %lld",
+                 (long long)(row % M), (long long)(row / M), (long long)l->cols[i],
+                 (long long)M - 1);
+      if (i > l->row_begin[row] && l->cols[i] <= l->cols[i - 1])
+        ULY_FAIL(ULY_ERR_CONFIG,
+                 "row %lld of layout %lld lists block %lld after block %lld: they must ascend",
+                 (long long)(row % M), (long long)(row / M), (long long)l->cols[i],
+                 (long long)l->cols[i - 1]);
+    }
+  }
+  return ULY_OK;
+}
+
+/* A row that lists its own block lets every query see itself; the queries of others are tried. */
+static uly_status check_all_see(const uly__mask *m) {
+  int64_t M = m->layout.num_blocks;
+  for (int layout = 0; layout < m->layout.num_layouts; layout++)
+    for (int64_t row = 0; row < M; row++) {
+      if (count_listed(m, &m->of_query, layout, row, row, row + 1) > 0) continue;
+      range queries = part_of_block(m, row, 0, m->num_tokens);
+      for (int64_t q = queries.begin; q < queries.end; q++)
+        if (next_tile(m, &m->of_query, layout, q, q + 1, 0, 1) >= m->num_tokens)
+          ULY_FAIL(
+              ULY_ERR_CONFIG,
+              "row %lld of layout %d, with the rest of the mask, leaves query %lld no key: list "
+              "block %lld, so that it sees itself",
+              (long long)row, layout, (long long)q, (long long)row);
+    }
+  return ULY_OK;
+}
+
+/* -------------------------------------------------------------------------- creation */
+
+static uly_status copy(const void *from, int64_t count, size_t size, void *out) {
+  void *to = malloc((size_t)count * size + 1);
+  if (!to) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a mask's list of %lld", (long long)count);
+  memcpy(to, from, (size_t)count * size);
+  memcpy(out, &to, sizeof to);
+  return ULY_OK;
+}
+
+/* The lists by key block. Rows are visited in order, so every list ascends. */
+static uly_status transpose(uly__mask *m) {
+  int64_t M = m->layout.num_blocks, rows = m->layout.num_layouts * M;
+  const view *from = &m->of_query;
+  view *to = &m->of_key;
+  to->begin = calloc((size_t)rows + 2, sizeof *to->begin);
+  to->blocks = malloc((size_t)from->begin[rows] * sizeof *to->blocks + 1);
+  if (!to->begin || !to->blocks) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a mask's layout");
+  /* begin is shifted by one place while the lists grow: begin[b + 1] is where b goes on. */
+  int64_t *next = to->begin + 1;
+  for (int64_t row = 0; row < rows; row++)
+    for (int64_t i = from->begin[row]; i < from->begin[row + 1]; i++)
+      next[row / M * M + from->blocks[i] + 1]++;
+  for (int64_t b = 1; b <= rows; b++) next[b] += next[b - 1];
+  for (int64_t row = 0; row < rows; row++)
+    for (int64_t i = from->begin[row]; i < from->begin[row + 1]; i++)
+      to->blocks[next[row / M * M + from->blocks[i]]++] = (int32_t)(row % M);
+  return ULY_OK;
+}
+
+static uly_status fill(uly__mask *m, const uly_mask *mask, int64_t N, int num_q_heads) {
+  if (mask->kind != ULY_MASK_FULL && mask->kind != ULY_MASK_CAUSAL)
+    ULY_FAIL(ULY_ERR_CONFIG, "unknown mask %d: use ULY_MASK_FULL or ULY_MASK_CAUSAL",
+             (int)mask->kind);
+  if (mask->window < 0)
+    ULY_FAIL(ULY_ERR_CONFIG, "a window of %lld tokens: use 0 for none", (long long)mask->window);
+  ULY_TRY(check_documents(mask, N));
+  int64_t reach = mask->window > 0 ? min64(mask->window, N) - 1 : N - 1;
+  m->num_tokens = N;
+  m->desc = (uly_mask){.kind = mask->kind, .window = mask->window, .num_docs = mask->num_docs};
+  m->of_query.before = m->of_key.after = reach;
+  m->of_query.after = m->of_key.before = mask->kind == ULY_MASK_CAUSAL ? 0 : reach;
+  if (mask->num_docs > 0) {
+    ULY_TRY(copy(mask->doc_start, mask->num_docs, sizeof *m->doc_start, &m->doc_start));
+    m->desc.doc_start = m->doc_start;
+  }
+  if (!mask->blocks) return ULY_OK;
+  ULY_TRY(check_layout(mask->blocks, N, num_q_heads));
+  m->layout = *mask->blocks;
+  int64_t rows = m->layout.num_layouts * m->layout.num_blocks;
+  view *side = &m->of_query;
+  ULY_TRY(copy(m->layout.row_begin, rows + 1, sizeof *side->begin, &side->begin));
+  ULY_TRY(copy(m->layout.cols, side->begin[rows], sizeof *side->blocks, &side->blocks));
+  m->layout.row_begin = side->begin;
+  m->layout.cols = side->blocks;
+  m->desc.blocks = &m->layout;
+  ULY_TRY(check_all_see(m));
+  return transpose(m);
+}
+
+uly_status uly__mask_create(const uly_mask *mask, int64_t num_tokens, int num_q_heads,
+                            uly__mask **out) {
+  *out = NULL;
+  uly__mask *m = calloc(1, sizeof *m);
+  if (!m) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a mask");
+  uly_status status = fill(m, mask, num_tokens, num_q_heads);
+  if (status != ULY_OK)
+    uly__mask_destroy(m);
+  else
+    *out = m;
+  return status;
+}
+
+void uly__mask_destroy(uly__mask *m) {
+  if (!m) return;
+  free(m->doc_start);
+  free(m->of_query.begin);
+  free(m->of_query.blocks);
+  free(m->of_key.begin);
+  free(m->of_key.blocks);
+  free(m);
+}
+
+const uly_mask *uly__mask_desc(const uly__mask *m) { return &m->desc; }

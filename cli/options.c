@@ -37,6 +37,20 @@ uly_status options_fail(options *o, uly_status status, const char *fmt, ...) {
   return status;
 }
 
+const char *command_name(command cmd) {
+  switch (cmd) {
+    case TRAIN: return "train";
+    case PLAN: return "plan";
+    case BENCH_ATTENTION: return "bench attention";
+    case BENCH_STEP: return "bench step";
+    case BENCH_EXCHANGE: return "bench exchange";
+    case BENCH_CEILING: return "bench ceiling";
+    case BENCH:
+    case ANY_RUN: break;
+  }
+  return "bench";
+}
+
 void option_flag(enum option_id id, char buffer[OPTION_BUFFER]) {
   snprintf(buffer, OPTION_BUFFER, "--%s", option_table[id].key);
   for (char *c = buffer; *c; c++) {
@@ -102,7 +116,13 @@ static uly_status set_text(options *o, enum option_id id, const char *text) {
 }
 
 uly_status options_init(options *o) {
-  *o = (options){.config = uly_train_config_default(), .dp = 1, .log_every = 1};
+  *o = (options){.config = uly_train_config_default(),
+                 .dp = 1,
+                 .log_every = 1,
+                 .head_dim = 64,
+                 .mask = {ULY_MASK_CAUSAL},
+                 .array_bytes = (int64_t)256 << 20,
+                 .repeats = 5};
   /* The defaults of the library are constants; from here on all texts are ours to free. */
   const char *defaults[NUM_OPTIONS] = {0};
   for (enum option_id id = 0; id < NUM_OPTIONS; id++) {

@@ -1,7 +1,9 @@
-/* Flags of the command line: their forms, and what must go together. */
+/* Flags of the command line: their forms, lists of values, and what must go together. */
 #include <string.h>
 
 #include "options.h"
+
+enum { MAX_COMBINATIONS = 1000 };
 
 /* Index of the flag --name (length bytes), or NUM_OPTIONS. */
 static enum option_id find_flag(const char *name, size_t length) {
@@ -24,8 +26,9 @@ static enum option_id find_negation(const char *name, size_t length) {
 /* One flag and its value as they stand among the arguments. */
 typedef struct flag_use {
   enum option_id id;
-  char flag[OPTION_BUFFER]; /* as it was written, for messages */
-  const char *value;        /* NULL: none */
+  char flag[OPTION_BUFFER];    /* as it was written, for messages */
+  const char *value;           /* NULL: none */
+  char element[OPTION_BUFFER]; /* of a list: what value points to then */
 } flag_use;
 
 /* Which flag arg is. */
@@ -47,9 +50,8 @@ static uly_status read_flag(options *o, command cmd, const char *arg, flag_use *
     use->value = "false";
   }
   if (use->id < NUM_OPTIONS && (option_table[use->id].commands & cmd)) return ULY_OK;
-  const char *name = cmd == TRAIN ? "train" : "plan";
   return options_fail(o, ULY_ERR_CONFIG, "%s: not an option of '%s'; 'ulysses help %s' lists them",
-                      use->flag, name, name);
+                      use->flag, command_name(cmd), cmd & BENCH ? "bench" : command_name(cmd));
 }
 
 /* Takes the value of a flag from the next argument, unless it has or needs none. */
@@ -67,15 +69,38 @@ static uly_status read_value(options *o, int argc, char *const *argv, int *i, fl
   return ULY_OK;
 }
 
+/* Puts the element of a list that belongs to the combination in the place of the list. The lists are the
+ * digits of the combination's number, the first one the lowest. */
+static uly_status pick_element(options *o, flag_use *use) {
+  int64_t num_elements = 1;
+  for (const char *c = use->value; *c; c++) num_elements += *c == ',';
+  if (num_elements > MAX_COMBINATIONS / o->num_combinations) {
+    return options_fail(o, ULY_ERR_CONFIG, "%s '%.200s': more than %d combinations of all lists",
+                        use->flag, use->value, MAX_COMBINATIONS);
+  }
+  const char *element = use->value;
+  int64_t index = o->combination / o->num_combinations % num_elements;
+  for (; index > 0; index--) element += strcspn(element, ",") + 1;
+  o->num_combinations *= num_elements;
+  size_t length = strcspn(element, ",");
+  if (length < sizeof use->element) { /* if not, the whole list is refused */
+    memcpy(use->element, element, length);
+    use->value = use->element;
+  }
+  return ULY_OK;
+}
+
 /* Goes through all flags, and sets either --config or all the others. */
 static uly_status parse_flags(options *o, command cmd, int argc, char *const *argv, bool config) {
   for (int i = 0; i < argc; i++) {
     flag_use use = {0};
     uly_status status = read_flag(o, cmd, argv[i], &use);
     if (status == ULY_OK) status = read_value(o, argc, argv, &i, &use);
-    if (status == ULY_OK && (use.id == OPTION_config) == config) {
-      status = options_set(o, use.id, use.flag, use.value);
-    }
+    if (status != ULY_OK) return status;
+    if ((use.id == OPTION_config) != config) continue;
+    bool may_be_list = (cmd & BENCH) && option_table[use.id].kind != KIND_TEXT;
+    if (may_be_list && use.value) status = pick_element(o, &use);
+    if (status == ULY_OK) status = options_set(o, use.id, use.flag, use.value);
     if (status != ULY_OK) return status;
   }
   return ULY_OK;
@@ -102,12 +127,17 @@ static uly_status check_train(options *o) {
 }
 
 uly_status options_parse(options *o, command cmd, int argc, char *const *argv) {
+  o->num_combinations = 1;
   /* The file first, wherever --config stands, so that flags override it. */
   uly_status status = parse_flags(o, cmd, argc, argv, true);
   if (status == ULY_OK && o->config_file) status = options_read_yaml(o, o->config_file);
   if (status == ULY_OK) status = parse_flags(o, cmd, argc, argv, false);
   if (o->offload) {
     o->config.offload = o->offload + strlen(option_table[OPTION_offload_optimizer].prefix);
+  }
+  if (status == ULY_OK && o->trace && o->num_combinations > 1) {
+    status = options_fail(o, ULY_ERR_CONFIG,
+                          "--trace '%.200s': one file takes one run: give no lists", o->trace);
   }
   /* What is printed may be half a configuration, to be completed later. */
   if (status == ULY_OK && cmd == TRAIN && !o->print_config) status = check_train(o);

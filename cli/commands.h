@@ -14,6 +14,7 @@ enum { EXIT_STOPPED = 75 };
 /* argc, argv: what follows the name of the command. */
 int command_train(int argc, char *const *argv);
 int command_plan(int argc, char *const *argv);
+int command_bench(int argc, char *const *argv);
 int command_checkpoint(int argc, char *const *argv);
 
 void checkpoint_print_help(FILE *file);

@@ -14,6 +14,7 @@ static void print_usage(FILE *file) {
       "Commands\n"
       "  train                     train a model\n"
       "  plan                      print the memory and the communication of a run\n"
+      "  bench KIND                measure attention, step, exchange or ceiling\n"
       "  checkpoint verify DIR     check that a checkpoint is undamaged\n"
       "  help COMMAND              print the options of a command\n\n"
       "Options\n"
@@ -27,12 +28,15 @@ static void print_usage(FILE *file) {
 static void train_print_help(FILE *file) { options_print_help(file, TRAIN); }
 static void plan_print_help(FILE *file) { options_print_help(file, PLAN); }
 
+static void bench_print_help(FILE *file) { options_print_help(file, BENCH); }
+
 static const struct {
   const char *name;
   void (*print_help)(FILE *file);
   int (*run)(int argc, char *const *argv);
 } commands[] = {{"train", train_print_help, command_train},
                 {"plan", plan_print_help, command_plan},
+                {"bench", bench_print_help, command_bench},
                 {"checkpoint", checkpoint_print_help, command_checkpoint}};
 
 enum { NUM_COMMANDS = sizeof commands / sizeof commands[0] };
@@ -51,7 +55,7 @@ static bool is_help(const char *arg) {
 static int unknown_command(const char *name) {
   char message[512];
   snprintf(message, sizeof message,
-           "'%.200s': not a command: expected train, plan, checkpoint or help", name);
+           "'%.200s': not a command: expected train, plan, bench, checkpoint or help", name);
   print_error(message);
   return uly_status_exit_code(ULY_ERR_CONFIG);
 }

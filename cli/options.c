@@ -1,4 +1,4 @@
-/* The table of options, and flags: defaults, strict parsing, checks. */
+/* The table of options and their values: defaults, strict parsing, printing. */
 #include "options.h"
 
 #include <errno.h>
@@ -35,6 +35,20 @@ uly_status options_fail(options *o, uly_status status, const char *fmt, ...) {
   va_end(args);
   make_printable(o->error);
   return status;
+}
+
+const char *command_name(command cmd) {
+  switch (cmd) {
+    case TRAIN: return "train";
+    case PLAN: return "plan";
+    case BENCH_ATTENTION: return "bench attention";
+    case BENCH_STEP: return "bench step";
+    case BENCH_EXCHANGE: return "bench exchange";
+    case BENCH_CEILING: return "bench ceiling";
+    case BENCH:
+    case ANY_RUN: break;
+  }
+  return "bench";
 }
 
 void option_flag(enum option_id id, char buffer[OPTION_BUFFER]) {
@@ -102,7 +116,13 @@ static uly_status set_text(options *o, enum option_id id, const char *text) {
 }
 
 uly_status options_init(options *o) {
-  *o = (options){.config = uly_train_config_default(), .dp = 1, .log_every = 1};
+  *o = (options){.config = uly_train_config_default(),
+                 .dp = 1,
+                 .log_every = 1,
+                 .head_dim = 64,
+                 .mask = {ULY_MASK_CAUSAL},
+                 .array_bytes = (int64_t)256 << 20,
+                 .repeats = 5};
   /* The defaults of the library are constants; from here on all texts are ours to free. */
   const char *defaults[NUM_OPTIONS] = {0};
   for (enum option_id id = 0; id < NUM_OPTIONS; id++) {
@@ -268,115 +288,4 @@ const char *options_get(const options *o, enum option_id id, char buffer[OPTION_
       return buffer;
   }
   return NULL;
-}
-
-/* Index of the flag --name (length bytes), or NUM_OPTIONS. */
-static enum option_id find_flag(const char *name, size_t length) {
-  enum option_id id = 0;
-  for (; id < NUM_OPTIONS; id++) {
-    char flag[OPTION_BUFFER];
-    option_flag(id, flag);
-    if (strlen(flag + 2) == length && strncmp(flag + 2, name, length) == 0) break;
-  }
-  return id;
-}
-
-/* The same for --no-name, of a boolean. */
-static enum option_id find_negation(const char *name, size_t length) {
-  if (length < 3 || strncmp(name, "no-", 3) != 0) return NUM_OPTIONS;
-  enum option_id id = find_flag(name + 3, length - 3);
-  return id < NUM_OPTIONS && option_table[id].kind == KIND_BOOLEAN ? id : NUM_OPTIONS;
-}
-
-/* One flag and its value as they stand among the arguments. */
-typedef struct flag_use {
-  enum option_id id;
-  char flag[OPTION_BUFFER]; /* as it was written, for messages */
-  const char *value;        /* NULL: none */
-} flag_use;
-
-/* Which flag arg is. */
-static uly_status read_flag(options *o, command cmd, const char *arg, flag_use *use) {
-  if (strncmp(arg, "--", 2) != 0 || !arg[2]) {
-    return options_fail(o, ULY_ERR_CONFIG, "'%.200s': expected an option, as in --seq-len 4096",
-                        arg);
-  }
-  size_t length = strcspn(arg + 2, "=");
-  snprintf(use->flag, sizeof use->flag, "--%.*s", length < 200 ? (int)length : 200, arg + 2);
-  use->value = arg[2 + length] ? arg + 2 + length + 1 : NULL;
-  use->id = find_flag(arg + 2, length);
-  if (use->id == NUM_OPTIONS) {
-    use->id = find_negation(arg + 2, length);
-    if (use->id < NUM_OPTIONS && use->value) {
-      return options_fail(o, ULY_ERR_CONFIG, "%s '%.200s': expected no value", use->flag,
-                          use->value);
-    }
-    use->value = "false";
-  }
-  if (use->id < NUM_OPTIONS && (option_table[use->id].commands & cmd)) return ULY_OK;
-  const char *name = cmd == TRAIN ? "train" : "plan";
-  return options_fail(o, ULY_ERR_CONFIG, "%s: not an option of '%s'; 'ulysses help %s' lists them",
-                      use->flag, name, name);
-}
-
-/* Takes the value of a flag from the next argument, unless it has or needs none. */
-static uly_status read_value(options *o, int argc, char *const *argv, int *i, flag_use *use) {
-  option_kind kind = option_table[use->id].kind;
-  if (use->value || kind == KIND_SWITCH || kind == KIND_BOOLEAN) return ULY_OK;
-  /* A value that begins with dashes must be written --flag=value. */
-  if (*i + 1 == argc || strncmp(argv[*i + 1], "--", 2) == 0) {
-    char allowed[OPTION_BUFFER];
-    option_allowed(use->id, allowed);
-    return options_fail(o, ULY_ERR_CONFIG, "%s: its value is missing: expected %s", use->flag,
-                        allowed);
-  }
-  use->value = argv[++*i];
-  return ULY_OK;
-}
-
-/* Goes through all flags, and sets either --config or all the others. */
-static uly_status parse_flags(options *o, command cmd, int argc, char *const *argv, bool config) {
-  for (int i = 0; i < argc; i++) {
-    flag_use use = {0};
-    uly_status status = read_flag(o, cmd, argv[i], &use);
-    if (status == ULY_OK) status = read_value(o, argc, argv, &i, &use);
-    if (status == ULY_OK && (use.id == OPTION_config) == config) {
-      status = options_set(o, use.id, use.flag, use.value);
-    }
-    if (status != ULY_OK) return status;
-  }
-  return ULY_OK;
-}
-
-/* What must go together in a training run. */
-static uly_status check_train(options *o) {
-  if (!o->config.data) {
-    return options_fail(o, ULY_ERR_CONFIG, "--data: missing: expected files to train on");
-  }
-  if (o->eval_every > 0 && !o->config.eval_data) {
-    return options_fail(o, ULY_ERR_CONFIG, "--eval-every %lld: needs --eval-data",
-                        (long long)o->eval_every);
-  }
-  if (o->save_every > 0 && !o->out) {
-    return options_fail(o, ULY_ERR_CONFIG, "--save-every %lld: needs --out",
-                        (long long)o->save_every);
-  }
-  if (o->resume && strcmp(o->resume, "auto") == 0 && !o->out) {
-    return options_fail(o, ULY_ERR_CONFIG,
-                        "--resume auto: needs --out, the folder to look for checkpoints in");
-  }
-  return ULY_OK;
-}
-
-uly_status options_parse(options *o, command cmd, int argc, char *const *argv) {
-  /* The file first, wherever --config stands, so that flags override it. */
-  uly_status status = parse_flags(o, cmd, argc, argv, true);
-  if (status == ULY_OK && o->config_file) status = options_read_yaml(o, o->config_file);
-  if (status == ULY_OK) status = parse_flags(o, cmd, argc, argv, false);
-  if (o->offload) {
-    o->config.offload = o->offload + strlen(option_table[OPTION_offload_optimizer].prefix);
-  }
-  /* What is printed may be half a configuration, to be completed later. */
-  if (status == ULY_OK && cmd == TRAIN && !o->print_config) status = check_train(o);
-  return status;
 }

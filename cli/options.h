@@ -10,7 +10,17 @@
 #include "options_table.h"
 #include "ulysses.h"
 
-typedef enum command { TRAIN = 1, PLAN = 2 } command;
+/* A benchmark is a command of its own here: `ulysses bench attention`. */
+typedef enum command {
+  TRAIN = 1,
+  PLAN = 2,
+  BENCH_ATTENTION = 4,
+  BENCH_STEP = 8,
+  BENCH_EXCHANGE = 16,
+  BENCH_CEILING = 32,
+  BENCH = BENCH_ATTENTION | BENCH_STEP | BENCH_EXCHANGE | BENCH_CEILING,
+  ANY_RUN = TRAIN | PLAN | BENCH_STEP
+} command;
 
 /* Strings are owned; NULL where not given. */
 typedef struct options {
@@ -21,6 +31,12 @@ typedef struct options {
   const char *out, *resume, *metrics, *trace;
   const char *config_file;
   bool print_config, json;
+  int q_heads, kv_heads, head_dim;
+  uly_mask mask;
+  int64_t array_bytes, repeats;
+  /* A benchmark takes a list, "a,b,c", for each number and choice. Before options_parse: which of all
+   * combinations of their elements to take; after it: how many there are. */
+  int64_t combination, num_combinations;
   char error[1024]; /* message of the last failure of a function below */
 } options;
 
@@ -75,6 +91,9 @@ extern const option_info option_table[NUM_OPTIONS];
 
 enum { OPTION_BUFFER = 256 }; /* holds any flag, number or phrase about a value */
 
+/* "train", "plan", "bench attention", ...: of a single command. */
+const char *command_name(command cmd);
+
 /* "--seq-len" */
 void option_flag(enum option_id id, char buffer[OPTION_BUFFER]);
 
@@ -90,7 +109,7 @@ void option_allowed(enum option_id id, char buffer[OPTION_BUFFER]);
 uly_status options_init(options *o);
 void options_free(options *o);
 
-/* Reads flags (argv without the program and the command) over the --config file among them over
+/* Reads flags (options_flags.c: argv without the program and the command) over the --config file among them over
  * the defaults, and checks what must go together. ULY_ERR_CONFIG: o->error names the flag or key,
  * the value and what is allowed. */
 uly_status options_parse(options *o, command cmd, int argc, char *const *argv);

@@ -64,12 +64,26 @@ static void describe_flag(enum option_id id, char *buffer, size_t size) {
   if (value) snprintf(buffer + used, size - (size_t)used, " %s", value);
 }
 
-static void print_option(FILE *file, enum option_id id, const options *defaults) {
+/* Puts the benchmarks that know the option, unless all do, before its text: "attention, step: ...". */
+static int describe_benchmarks(enum option_id id, char *buffer, size_t size) {
+  unsigned known = option_table[id].commands & BENCH;
+  int used = 0;
+  for (unsigned bit = BENCH_ATTENTION; known != BENCH && known; bit <<= 1) {
+    if (!(known & bit)) continue;
+    known &= ~bit;
+    const char *name = command_name((command)bit) + strlen("bench ");
+    used += snprintf(buffer + used, size - (size_t)used, "%s%s ", name, known ? "," : ":");
+  }
+  return used;
+}
+
+static void print_option(FILE *file, command cmd, enum option_id id, const options *defaults) {
   const option_info *info = &option_table[id];
   char left[2 * OPTION_BUFFER], number[OPTION_BUFFER], range[OPTION_BUFFER];
   char text[4 * OPTION_BUFFER];
   describe_flag(id, left, sizeof left);
-  int used = snprintf(text, sizeof text, "%s", info->help);
+  int used = cmd == BENCH ? describe_benchmarks(id, text, sizeof text) : 0;
+  used += snprintf(text + used, sizeof text - (size_t)used, "%s", info->help);
   if (info->kind == KIND_INTEGER || info->kind == KIND_REAL) {
     option_range(id, range);
     used += snprintf(text + used, sizeof text - (size_t)used, " (%s)", range);
@@ -87,6 +101,21 @@ static void print_intro(FILE *file, command cmd) {
         "Train a transformer on long sequences, spread over the ranks that mpirun starts.\n\n"
         "Usage:    ulysses train --data PATH [OPTIONS]\n"
         "Example:  mpirun -n 4 ulysses train --data book.txt --seq-len 16k --out run\n",
+        file);
+  } else if (cmd == BENCH) {
+    fputs(
+        "Measure the program, and in turn with it, in the same run, the ceiling of the machine.\n"
+        "Each line of output is a JSON object: what was run, the figure that was achieved, the\n"
+        "ceiling, their ratio (of medians), the spread of both: (largest - smallest) / median.\n\n"
+        "Usage:    ulysses bench attention|step|exchange|ceiling [OPTIONS]\n"
+        "Example:  ulysses bench attention --seq-len 8k --head-dim 64,128 --dtype f32,bf16\n"
+        "Example:  mpirun -n 2 ulysses bench step --model llama-25m --recompute none,full\n\n"
+        "Benchmarks\n"
+        "  attention                 attention on the heads of each rank, forward and backward,\n"
+        "                            against matrix products of oneDNN (2048 x 2048)\n"
+        "  step                      a training step on made-up data, against the same\n"
+        "  exchange                  the all-to-all of Q, K, V and of O, against MPI_Alltoall\n"
+        "  ceiling                   the machine: matrix products, memory, MPI_Alltoall\n",
         file);
   } else {
     fputs(
@@ -108,7 +137,7 @@ void options_print_help(FILE *file, command cmd) {
       topic = option_table[id].topic;
       fprintf(file, "\n%s\n", topic);
     }
-    print_option(file, id, &defaults);
+    print_option(file, cmd, id, &defaults);
   }
   print_entry(file, "--help", "print this text, and end");
   fputs("\nModel presets\n", file);
@@ -120,5 +149,11 @@ void options_print_help(FILE *file, command cmd) {
       "Integers may end in k (x 1024) or m (x 1024^2), bytes in KiB, MiB or GiB.\n"
       "A line of a configuration file: seq_len: 16k\n",
       file);
+  if (cmd == BENCH) {
+    fputs(
+        "Numbers and words may be lists, as in --dtype f32,bf16: each combination is measured,\n"
+        "and the first list varies fastest.\n",
+        file);
+  }
   options_free(&defaults);
 }

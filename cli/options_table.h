@@ -7,8 +7,9 @@
  * value     what is allowed: one of the VALUE_ macros of options.h
  * member    of struct options, where it is stored. Defaults are what options_init stores there:
  *           for config.* those of uly_train_config_default()
- * commands  that know the flag. A configuration file may hold the keys of all commands, so that
- *           `plan` reads the file of a training run
+ * commands  that know the flag: bits of enum command; ANY_RUN are those that describe a training run. A
+ *           configuration file may hold the keys of all commands, so that `plan` reads the file of a
+ *           training run
  */
 #ifndef ULYSSES_CLI_OPTIONS_TABLE_H
 #define ULYSSES_CLI_OPTIONS_TABLE_H
@@ -21,39 +22,42 @@
 #define MAX_TOKENS 4294967296
 #define MAX_SEQUENCES 32768
 #define MAX_RANKS 32768
+#define MAX_REPEATS 1000
 
 /* Flags that are keys of a configuration file too. */
 #define OPTIONS_OF_RUN(X)                                                                         \
-  X(model, VALUE_TEXT("NAME|FILE"), config.model, TRAIN | PLAN, "Model and data",                 \
+  X(model, VALUE_TEXT("NAME|FILE"), config.model, ANY_RUN, "Model and data",                      \
     "a preset (listed below), or the path of a Hugging Face config.json")                         \
   X(data, VALUE_TEXT("PATH"), config.data, TRAIN, "Model and data",                               \
     "file, or folder of files: plain text (bytes) or llm.c token shards")                         \
   X(eval_data, VALUE_TEXT("PATH"), config.eval_data, TRAIN, "Model and data",                     \
     "the same, held out for evaluation")                                                          \
-  X(seq_len, VALUE_INTEGER(1, MAX_TOKENS), config.seq_len, TRAIN | PLAN, "Model and data",        \
-    "tokens of one sequence")                                                                     \
+  X(seq_len, VALUE_INTEGER(1, MAX_TOKENS), config.seq_len,                                        \
+    ANY_RUN | BENCH_ATTENTION | BENCH_EXCHANGE, "Model and data", "tokens of one sequence")       \
   X(seed, VALUE_INTEGER(0, UINT64_MAX), config.seed, TRAIN, "Model and data",                     \
     "of the initial weights and the data order")                                                  \
-  X(window, VALUE_INTEGER(0, MAX_TOKENS), config.window, TRAIN | PLAN, "Attention",               \
+  X(window, VALUE_INTEGER(0, MAX_TOKENS), config.window, ANY_RUN | BENCH_ATTENTION, "Attention",  \
     "a token attends to the last so many tokens, itself among them; 0: to all before it")         \
   X(sparse, VALUE_CHOICE("none", "longformer", "strided", "fixed", "bigbird"),                    \
-    config.sparse.pattern, TRAIN | PLAN, "Attention",                                             \
+    config.sparse.pattern, ANY_RUN | BENCH_ATTENTION, "Attention",                                \
     "attend to some blocks of tokens only: longformer: nearby and global ones; bigbird: random "  \
     "ones too; strided: nearby ones and every so-many-th; fixed: the own stretch of blocks and "  \
     "the last ones of each")                                                                      \
-  X(sparse_block, VALUE_INTEGER(1, MAX_TOKENS), config.sparse.block, TRAIN | PLAN, "Attention",   \
-    "tokens of a block")                                                                          \
-  X(sparse_local, VALUE_INTEGER(0, MAX_TOKENS), config.sparse.local, TRAIN | PLAN, "Attention",   \
+  X(sparse_block, VALUE_INTEGER(1, MAX_TOKENS), config.sparse.block, ANY_RUN | BENCH_ATTENTION,   \
+    "Attention", "tokens of a block")                                                             \
+  X(sparse_local, VALUE_INTEGER(0, MAX_TOKENS), config.sparse.local, ANY_RUN | BENCH_ATTENTION,   \
+    "Attention",                                                                                  \
     "nearby blocks, the own one among them; strided: also the stride; fixed: blocks of a "        \
     "stretch; 0: 4, and for strided and fixed the square root of all blocks")                     \
-  X(sparse_global, VALUE_INTEGER(0, MAX_TOKENS), config.sparse.global, TRAIN | PLAN, "Attention", \
+  X(sparse_global, VALUE_INTEGER(0, MAX_TOKENS), config.sparse.global, ANY_RUN | BENCH_ATTENTION, \
+    "Attention",                                                                                  \
     "longformer, bigbird: blocks at the start of the sequence that all tokens attend to; fixed: " \
     "blocks at the end of each stretch")                                                          \
-  X(sparse_random, VALUE_INTEGER(0, MAX_TOKENS), config.sparse.random, TRAIN | PLAN, "Attention", \
-    "bigbird: blocks that each block and head draws, from --seed")                                \
+  X(sparse_random, VALUE_INTEGER(0, MAX_TOKENS), config.sparse.random, ANY_RUN | BENCH_ATTENTION, \
+    "Attention", "bigbird: blocks that each block and head draws, from --seed")                   \
   X(steps, VALUE_INTEGER(1, MANY), config.steps, TRAIN, "Optimization",                           \
     "steps of the whole run; the schedule ends here")                                             \
-  X(batch, VALUE_INTEGER(0, MAX_SEQUENCES), config.batch, TRAIN | PLAN, "Optimization",           \
+  X(batch, VALUE_INTEGER(0, MAX_SEQUENCES), config.batch, ANY_RUN, "Optimization",                \
     "sequences per step, over all groups of ranks: a multiple of --dp; 0: one for each group")    \
   X(lr, VALUE_REAL(0, 1e30), config.lr, TRAIN, "Optimization", "peak learning rate")              \
   X(min_lr_ratio, VALUE_REAL(0, 1), config.min_lr_ratio, TRAIN, "Optimization",                   \
@@ -71,29 +75,29 @@
   X(eps, VALUE_REAL(1e-30, DBL_MAX), config.eps, TRAIN, "Optimization", "of AdamW's denominator") \
   X(clip, VALUE_REAL(0, DBL_MAX), config.clip, TRAIN, "Optimization",                             \
     "largest global norm of the gradients; 0: no clipping")                                       \
-  X(sp, VALUE_INTEGER(0, MAX_RANKS), sp, TRAIN | PLAN, "Ranks and memory",                        \
+  X(sp, VALUE_INTEGER(0, MAX_RANKS), sp, ANY_RUN, "Ranks and memory",                             \
     "ranks that share one sequence; 0: all that --dp leaves (plan: 1)")                           \
-  X(dp, VALUE_INTEGER(1, MAX_RANKS), dp, TRAIN | PLAN, "Ranks and memory",                        \
+  X(dp, VALUE_INTEGER(1, MAX_RANKS), dp, ANY_RUN, "Ranks and memory",                             \
     "groups of ranks that work on different sequences")                                           \
-  X(zero, VALUE_INTEGER(0, 3), config.zero_stage, TRAIN | PLAN, "Ranks and memory",               \
+  X(zero, VALUE_INTEGER(0, 3), config.zero_stage, ANY_RUN, "Ranks and memory",                    \
     "ZeRO stage: what ranks share out instead of each holding all: 1 optimizer states, "          \
     "2 gradients too, 3 parameters too")                                                          \
-  X(dtype, VALUE_CHOICE("f32", "bf16"), config.dtype, TRAIN | PLAN, "Ranks and memory",           \
-    "storage of weights and activations; sums and optimizer states are f32")                      \
-  X(grad_dtype, VALUE_CHOICE("f32", "bf16"), config.grad_dtype, TRAIN | PLAN, "Ranks and memory", \
+  X(dtype, VALUE_CHOICE("f32", "bf16"), config.dtype, ANY_RUN | BENCH_ATTENTION | BENCH_EXCHANGE, \
+    "Ranks and memory", "storage of weights and activations; sums and optimizer states are f32")  \
+  X(grad_dtype, VALUE_CHOICE("f32", "bf16"), config.grad_dtype, ANY_RUN, "Ranks and memory",      \
     "storage and reduction of gradients; bf16 rounds after each sequence of a step")              \
-  X(recompute, VALUE_CHOICE("none", "keep-attention", "full"), config.recompute, TRAIN | PLAN,    \
+  X(recompute, VALUE_CHOICE("none", "keep-attention", "full"), config.recompute, ANY_RUN,         \
     "Ranks and memory", "what backward computes again instead of keeping it")                     \
-  X(reproducible, VALUE_BOOLEAN, config.reproducible, TRAIN | PLAN, "Ranks and memory",           \
+  X(reproducible, VALUE_BOOLEAN, config.reproducible, ANY_RUN, "Ranks and memory",                \
     "the same bits on any number of ranks, mesh and ZeRO stage (powers of two)")                  \
-  X(leaves, VALUE_INTEGER(1, 65536), config.leaves, TRAIN | PLAN, "Ranks and memory",             \
+  X(leaves, VALUE_INTEGER(1, 65536), config.leaves, ANY_RUN, "Ranks and memory",                  \
     "parts of a sequence that --reproducible sums one by one: at most so many ranks can share "   \
     "one; a power of two")                                                                        \
-  X(memory_limit, VALUE_BYTES, config.memory_limit, TRAIN | PLAN, "Ranks and memory",             \
+  X(memory_limit, VALUE_BYTES, config.memory_limit, ANY_RUN, "Ranks and memory",                  \
     "memory that the arenas of a rank may take together; 0: no limit")                            \
-  X(offload_optimizer, VALUE_TEXT_AFTER("disk:", "DIR"), offload, TRAIN | PLAN,                   \
-    "Ranks and memory", "keep the optimizer states in a folder on local disk, not in memory")     \
-  X(threads, VALUE_INTEGER(0, 4096), config.threads, TRAIN | PLAN, "Ranks and memory",            \
+  X(offload_optimizer, VALUE_TEXT_AFTER("disk:", "DIR"), offload, ANY_RUN, "Ranks and memory",    \
+    "keep the optimizer states in a folder on local disk, not in memory")                         \
+  X(threads, VALUE_INTEGER(0, 4096), config.threads, ANY_RUN | BENCH, "Ranks and memory",         \
     "OpenMP threads per rank; 0: OMP_NUM_THREADS, or the cores of the node divided by its ranks") \
   X(eval_every, VALUE_INTEGER(0, MANY), eval_every, TRAIN, "Evaluation",                          \
     "steps between evaluations; 0: only at the end, if --eval-data is given")                     \
@@ -107,17 +111,31 @@
     "continue from a checkpoint; auto: the newest in --out, or from the start if there is none")  \
   X(metrics, VALUE_TEXT("FILE"), metrics, TRAIN, "Checkpoints and metrics",                       \
     "one line of JSON per step; appended to when the run is resumed")                             \
-  X(trace, VALUE_TEXT("FILE"), trace, TRAIN, "Checkpoints and metrics",                           \
+  X(trace, VALUE_TEXT("FILE"), trace, TRAIN | BENCH_STEP, "Checkpoints and metrics",              \
     "write what every rank did and when, in the Trace Event format (Perfetto, chrome://tracing)") \
   X(log_every, VALUE_INTEGER(1, MANY), log_every, TRAIN, "Checkpoints and metrics",               \
     "steps between lines on standard output")
 
-/* Flags that say how this call behaves: not part of a run's configuration. */
-#define OPTIONS_OF_CALL(X)                                                                  \
-  X(config, VALUE_TEXT("FILE"), config_file, TRAIN | PLAN, "This call",                     \
-    "read options from a YAML file: flags without dashes, with _ for -; flags override it") \
-  X(print_config, VALUE_SWITCH, print_config, TRAIN | PLAN, "This call",                    \
-    "print all options as such a file, and end")                                            \
+/* Flags that say how this call behaves, or what it measures: not part of a run's configuration. */
+#define OPTIONS_OF_CALL(X)                                                                         \
+  X(q_heads, VALUE_INTEGER(0, 65536), q_heads, BENCH_ATTENTION | BENCH_EXCHANGE, "Attention",      \
+    "query heads, over all ranks; 0: 2 for each rank")                                             \
+  X(kv_heads, VALUE_INTEGER(0, 65536), kv_heads, BENCH_ATTENTION | BENCH_EXCHANGE, "Attention",    \
+    "key/value heads, a divisor of --q-heads; 0: as many as query heads")                          \
+  X(head_dim, VALUE_INTEGER(1, 65536), head_dim, BENCH_ATTENTION | BENCH_EXCHANGE, "Attention",    \
+    "elements of a head")                                                                          \
+  X(mask, VALUE_CHOICE("full", "causal"), mask.kind, BENCH_ATTENTION, "Attention",                 \
+    "which keys a query sees")                                                                     \
+  X(array_bytes, VALUE_BYTES, array_bytes, BENCH_CEILING, "Measuring",                             \
+    "of each array that the memory's bandwidth is measured with, over all ranks of a node: to be " \
+    "several times the caches")                                                                    \
+  X(repeats, VALUE_INTEGER(1, MAX_REPEATS), repeats, BENCH, "Measuring",                           \
+    "times that figure and ceiling are measured in turn, after one to warm up; medians are "       \
+    "printed")                                                                                     \
+  X(config, VALUE_TEXT("FILE"), config_file, ANY_RUN, "This call",                                 \
+    "read options from a YAML file: flags without dashes, with _ for -; flags override it")        \
+  X(print_config, VALUE_SWITCH, print_config, TRAIN | PLAN, "This call",                           \
+    "print all options as such a file, and end")                                                   \
   X(json, VALUE_SWITCH, json, PLAN, "This call", "print the plan as JSON")
 
 #endif

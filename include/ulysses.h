@@ -445,6 +445,9 @@ void uly_attention_destroy(uly_attention *plan);
 /* The tokens of this rank: [*begin, *begin + *count) of the stream. */
 void uly_attention_tokens(const uly_attention *plan, int64_t *begin, int64_t *count);
 
+/* Pairs of a query and a key that it sees, over all Hq query heads. */
+double uly_attention_pairs(const uly_attention *plan);
+
 /* --- Simple: plain tensors in, plain tensors out.
  *
  * q, o: [T, Hq, d]; k, v: [T, Hkv, d]; of the plan's dtype, contiguous. Positions

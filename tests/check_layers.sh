@@ -157,6 +157,8 @@ make_good_tree() {
     printf '#include "model/model.h"\n#include "data/data.h"\n' >src/train/step.c
     printf '#include "options.h"\n#include "ulysses.h"\n' >cli/main.c
     echo '#include <stdio.h>' >cli/options.h
+    printf '#include <mpi.h>\n#include "options.h"\n' >cli/bench_mpi.c
+    echo '#include <dnnl.h>' >cli/ceiling_onednn.c
     printf '#include <mpi.h>\n#include "train/train.h"\n' >tests/test_step.c
     echo '#include <ulysses.h>' >examples/attention.c
   )
@@ -222,6 +224,9 @@ self_test() {
   expect src/train/step.c '#include "mpi.h"' 'files named *_mpi'
   expect include/ulysses.h '#include <mpi.h>' 'files named *_mpi'
   expect cli/main.c '#include <mpi.h>' 'files named *_mpi'
+  expect cli/main.c '#include <dnnl.h>' 'files named *_onednn'
+  expect cli/bench_mpi.c '#include <dnnl.h>' 'files named *_onednn'
+  expect cli/bench_mpi.c '#include "comm/comm.h"' 'cli sees only'
   expect src/ops/ops.c '#include <dnnl.h>' 'files named *_onednn'
   expect src/ops/ops.c '#include <oneapi/dnnl/dnnl_types.h>' 'files named *_onednn'
   expect src/comm/comm_mpi.c '#include <dnnl_types.h>' 'files named *_onednn'

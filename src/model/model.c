@@ -117,7 +117,7 @@ static uly_status plan_attention(uly__model *model, uly_mesh *mesh, const uly__m
       .head_groups = head_groups(c, run->leaves)};
   uly_status status = uly__attention_plan(mesh, &desc, &model->attention);
   uly_block_layout_destroy(blocks);
-  if (status == ULY_OK) model->pairs = uly__mask_pairs(model->attention->mask, c->num_q_heads);
+  if (status == ULY_OK) model->pairs = uly_attention_pairs(model->attention);
   return status;
 }
 

@@ -82,6 +82,10 @@ void uly_attention_tokens(const uly_attention *plan, int64_t *begin, int64_t *co
   *count = slice.count;
 }
 
+double uly_attention_pairs(const uly_attention *plan) {
+  return uly__mask_pairs(plan->mask, plan->desc.num_q_heads);
+}
+
 int uly_attention_num_blocks(const uly_attention *plan) { return plan->ulysses.num_groups; }
 
 uly_attention_block uly_attention_get_block(const uly_attention *plan, int block) {

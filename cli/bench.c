@@ -1,0 +1,110 @@
+/* ulysses bench: finds the benchmark, and runs it for each combination of what lists among its options
+ * name. */
+#include "bench.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "commands.h"
+#include "format.h"
+
+typedef struct bench_kind {
+  command command;
+  uly_status (*run)(bench *b);
+} bench_kind;
+
+static const bench_kind kinds[] = {{BENCH_ATTENTION, bench_attention},
+                                   {BENCH_STEP, bench_step},
+                                   {BENCH_EXCHANGE, bench_exchange},
+                                   {BENCH_CEILING, bench_ceiling}};
+
+enum { NUM_KINDS = sizeof kinds / sizeof kinds[0] };
+
+static const bench_kind *find_kind(const char *name) {
+  for (int i = 0; i < NUM_KINDS; i++) {
+    if (strcmp(command_name(kinds[i].command) + strlen("bench "), name) == 0) return &kinds[i];
+  }
+  return NULL;
+}
+
+/* Reads the options of one combination; options_free is due after a failure too. */
+static uly_status read_options(bench *b, int64_t combination, int argc, char *const *argv) {
+  uly_status status = options_init(&b->options);
+  b->options.combination = combination;
+  if (status == ULY_OK) status = options_parse(&b->options, b->kind, argc, argv);
+  return status == ULY_OK ? ULY_OK : uly_fail(status, "%s", b->options.error);
+}
+
+/* Reads all combinations once, so that a mistake is told before anything is measured. */
+static uly_status check_options(bench *b, int argc, char *const *argv, int64_t *num_combinations) {
+  uly_status status = ULY_OK;
+  *num_combinations = 1;
+  for (int64_t i = 0; i < *num_combinations && status == ULY_OK; i++) {
+    status = read_options(b, i, argc, argv);
+    *num_combinations = b->options.num_combinations;
+    options_free(&b->options);
+  }
+  return uly_mesh_agree(b->world, status);
+}
+
+/* Ranks with other arguments would make other calls. */
+static uly_status compare_arguments(const bench *b, int argc, char *const *argv) {
+  char *text = NULL;
+  size_t length = 0;
+  FILE *stream = open_memstream(&text, &length);
+  for (int i = -1; stream && i < argc; i++) {
+    const char *argument = i < 0 ? command_name(b->kind) : argv[i];
+    fwrite(argument, 1, strlen(argument) + 1, stream);
+  }
+  bool ok = stream && fclose(stream) == 0;
+  uly_status status = ok ? ULY_OK : uly_fail(ULY_ERR_MEMORY, "no memory to compare the options");
+  status = uly_mesh_agree(b->world, status);
+  if (status == ULY_OK) status = uly_mesh_same(b->world, text, length, "list of arguments");
+  free(text);
+  return status;
+}
+
+/* Ranks that end alone could be faster than the message of rank 0. */
+static uly_status choose_kind(bench *b, int argc, char *const *argv, const bench_kind **kind) {
+  const char *name = argc > 0 ? argv[0] : "";
+  uly_status status = ULY_OK;
+  *kind = find_kind(name);
+  if (*kind) {
+    b->kind = (*kind)->command;
+  } else {
+    status = uly_fail(ULY_ERR_CONFIG,
+                      "'%.200s': not a benchmark: expected attention, step, exchange or ceiling; "
+                      "'ulysses help bench' says more",
+                      name);
+  }
+  return uly_mesh_agree(b->world, status);
+}
+
+static uly_status run_all(bench *b, const bench_kind *kind, int argc, char *const *argv) {
+  int64_t num_combinations = 0;
+  uly_status status = check_options(b, argc, argv, &num_combinations);
+  if (status == ULY_OK) status = compare_arguments(b, argc, argv);
+  for (int64_t i = 0; i < num_combinations && status == ULY_OK; i++) {
+    status = uly_mesh_agree(b->world, read_options(b, i, argc, argv));
+    if (status == ULY_OK) status = kind->run(b);
+    options_free(&b->options);
+  }
+  return status;
+}
+
+int command_bench(int argc, char *const *argv) {
+  uly_status status = uly_init(NULL, NULL);
+  if (status != ULY_OK) {
+    print_error(uly_last_error());
+    return uly_status_exit_code(status);
+  }
+  bench b = {.is_first = uly_world_rank() == 0};
+  const bench_kind *kind = NULL;
+  status = uly_mesh_create(NULL, (uly_mesh_desc){0}, &b.world);
+  if (status == ULY_OK) status = choose_kind(&b, argc, argv, &kind);
+  if (status == ULY_OK) status = run_all(&b, kind, argc - 1, argv + 1);
+  if (status != ULY_OK && b.is_first) print_error(uly_last_error());
+  uly_mesh_destroy(b.world);
+  uly_finalize();
+  return uly_status_exit_code(status);
+}

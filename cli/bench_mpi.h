@@ -1,0 +1,26 @@
+/* What the benchmarks need of MPI, over all processes. Collective, all of it. */
+#ifndef ULYSSES_CLI_BENCH_MPI_H
+#define ULYSSES_CLI_BENCH_MPI_H
+
+#include <stdint.h>
+
+#include "ulysses.h"
+
+void bench_barrier(void);
+double bench_largest(double value);
+double bench_sum(double value);
+
+/* Processes on the machine of this one. */
+int bench_ranks_of_node(void);
+
+/* A bare MPI_Alltoall: `block` bytes to each rank. */
+typedef struct bench_alltoall {
+  const void *send; /* [ranks][block] */
+  void *receive;    /* the same */
+  int64_t block;
+} bench_alltoall;
+
+/* run of a bench_work; context: a bench_alltoall. */
+uly_status bench_run_alltoall(void *context);
+
+#endif

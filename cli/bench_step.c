@@ -1,0 +1,138 @@
+/* ulysses bench step: whole training steps on made-up data, against the matrix products of the same storage
+ * type, which all ranks compute at the same time with as many threads. FLOPs are those of the model: what
+ * recomputation repeats is not counted, causal pairs count once. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bench.h"
+#include "bench_mpi.h"
+#include "ceiling.h"
+
+typedef struct step_case {
+  uly_mesh *mesh;
+  uly_trainer *trainer;
+  uly_step_report report; /* of the latest step */
+} step_case;
+
+/* --------------------------------------------------------------------- the data */
+
+/* Letters and blanks: bytes are tokens. The same on all ranks. */
+static bool write_text(int fd, int64_t count) {
+  char text[4096];
+  uint32_t state = 1;
+  while (count > 0) {
+    size_t length = count < (int64_t)sizeof text ? (size_t)count : sizeof text;
+    for (size_t i = 0; i < length; i++) {
+      state = state * 1664525 + 1013904223;
+      text[i] = "abcdefghijklmnopqrstuvwxyz \n    "[state >> 27];
+    }
+    ssize_t written = write(fd, text, length);
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return false;
+    count -= written;
+  }
+  return true;
+}
+
+/* Writes the file unless another rank of this machine has made it. */
+static uly_status make_data(const char *path, int64_t count, bool *is_mine) {
+  int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (fd < 0 && errno == EEXIST) return ULY_OK;
+  *is_mine = fd >= 0;
+  bool ok = fd >= 0 && write_text(fd, count);
+  int error = errno;
+  if (fd >= 0 && close(fd) != 0 && ok) {
+    ok = false;
+    error = errno;
+  }
+  if (ok) return ULY_OK;
+  return uly_fail(ULY_ERR_IO, "'%.200s': the data to measure with cannot be written: %s", path,
+                  strerror(error));
+}
+
+/* A trainer on one sequence of data, which lies in a temporary file of each machine for a moment only: the
+ * trainer has it mapped. */
+static uly_status create_trainer(bench *b, step_case *c) {
+  uly_train_config config = b->options.config;
+  const char *folder = getenv("TMPDIR");
+  char path[PATH_MAX];
+  bool is_mine = false;
+  /* All ranks need the same name, on different machines too: the time in microseconds of one of them. */
+  struct timespec time = {0};
+  if (b->is_first) clock_gettime(CLOCK_REALTIME, &time);
+  long long name = (long long)bench_sum(1e6 * (double)time.tv_sec + 1e-3 * (double)time.tv_nsec);
+  snprintf(path, sizeof path, "%.3000s/ulysses-bench-%lld.txt", folder && *folder ? folder : "/tmp",
+           name);
+  uly_status status = uly_mesh_agree(b->world, make_data(path, config.seq_len + 1, &is_mine));
+  config.data = path;
+  config.eval_data = NULL;
+  config.steps = 1 + b->options.repeats;
+  if (status == ULY_OK) status = uly_trainer_create(c->mesh, &config, &c->trainer);
+  if (is_mine) unlink(path);
+  return status;
+}
+
+/* -------------------------------------------------------------------- the steps */
+
+static uly_status step(void *context) {
+  step_case *c = context;
+  return uly_trainer_step(c->trainer, &c->report);
+}
+
+static json_t *sent_json(const int64_t *bytes) {
+  json_t *json = json_object();
+  for (int i = 0; i < ULY_NUM_TRAFFIC; i++) {
+    json_object_set_new(json, uly_traffic_name((uly_traffic)i), json_integer(bytes[i]));
+  }
+  return json;
+}
+
+static void print(const bench *b, const step_case *c, const bench_result *result) {
+  const uly_step_report *r = &c->report;
+  double tokens_per_s = (double)r->tokens / result->seconds;
+  json_t *more = json_object();
+  json_object_set_new(more, "flops", json_real(r->flops));
+  json_object_set_new(more, "tokens", json_integer(r->tokens));
+  json_object_set_new(more, "tokens_per_s", json_real(tokens_per_s));
+  json_object_set_new(more, "num_params", json_integer(uly_trainer_num_params(c->trainer)));
+  json_object_set_new(more, "sent_bytes", sent_json(r->sent_bytes));
+  json_object_set_new(more, "peak_bytes", json_integer(r->peak_bytes));
+  bench_print(b, "step", "GFLOP/s", result, more);
+}
+
+static uly_status measure(const bench *b, step_case *c, gemm *product) {
+  bench_result result;
+  uly_plan_report plan;
+  uly_status status = uly_mesh_agree(b->world, uly_plan(c->mesh, &b->options.config, &plan));
+  bench_work work = {.run = step, .context = c, .amount = plan.flops};
+  bench_work ceiling = product ? gemm_work(product) : (bench_work){0};
+  if (status == ULY_OK) status = bench_compare(b, &work, product ? &ceiling : NULL, &result);
+  if (status == ULY_OK) print(b, c, &result);
+  return status;
+}
+
+uly_status bench_step(bench *b) {
+  options *o = &b->options;
+  step_case c = {0};
+  gemm *product = NULL;
+  bench_use_threads(b);
+  uly_status status = uly_mesh_create(NULL, (uly_mesh_desc){.dp = o->dp, .sp = o->sp}, &c.mesh);
+  if (status == ULY_OK) {
+    o->sp = uly_mesh_sp(c.mesh);
+    if (o->config.batch == 0) o->config.batch = o->dp;
+    status = create_trainer(b, &c);
+  }
+  if (status == ULY_OK) status = gemm_create(b, o->config.dtype, &product);
+  if (status == ULY_OK && o->trace) status = uly_trainer_trace(c.trainer);
+  if (status == ULY_OK) status = measure(b, &c, product);
+  if (status == ULY_OK && o->trace) status = uly_trainer_trace_write(c.trainer, o->trace);
+  gemm_destroy(product);
+  uly_trainer_destroy(c.trainer);
+  uly_mesh_destroy(c.mesh);
+  return status;
+}

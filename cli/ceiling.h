@@ -1,0 +1,35 @@
+/* What the machine can do at best: matrix products by oneDNN, and its memory. */
+#ifndef ULYSSES_CLI_CEILING_H
+#define ULYSSES_CLI_CEILING_H
+
+#include <stdbool.h>
+
+#include "bench.h"
+
+/* A product of two square matrices, with the threads that OpenMP uses when it is created. */
+enum { GEMM_SIZE = 2048 };
+typedef struct gemm gemm;
+
+/* *out is NULL on all ranks where the CPU of one has no products of this type: that is no failure.
+ * Collective. */
+uly_status gemm_create(const bench *b, uly_dtype dtype, gemm **out);
+void gemm_destroy(gemm *product);
+
+/* The work of one product, each rank one of its own. */
+bench_work gemm_work(gemm *product);
+
+/* Three arrays of this rank. */
+typedef struct memory_arrays {
+  int64_t count;     /* of elements in each */
+  double *a, *b, *c; /* [count] */
+} memory_arrays;
+
+uly_status memory_arrays_create(int64_t bytes_of_one, memory_arrays *arrays);
+void memory_arrays_destroy(memory_arrays *arrays);
+
+/* a = b + s c, of STREAM: three arrays are counted, as there. */
+bench_work memory_triad(memory_arrays *arrays);
+/* Reads a. */
+bench_work memory_read(memory_arrays *arrays);
+
+#endif

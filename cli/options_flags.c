@@ -1,0 +1,145 @@
+/* Flags of the command line: their forms, lists of values, and what must go together. */
+#include <string.h>
+
+#include "options.h"
+
+enum { MAX_COMBINATIONS = 1000 };
+
+/* Index of the flag --name (length bytes), or NUM_OPTIONS. */
+static enum option_id find_flag(const char *name, size_t length) {
+  enum option_id id = 0;
+  for (; id < NUM_OPTIONS; id++) {
+    char flag[OPTION_BUFFER];
+    option_flag(id, flag);
+    if (strlen(flag + 2) == length && strncmp(flag + 2, name, length) == 0) break;
+  }
+  return id;
+}
+
+/* The same for --no-name, of a boolean. */
+static enum option_id find_negation(const char *name, size_t length) {
+  if (length < 3 || strncmp(name, "no-", 3) != 0) return NUM_OPTIONS;
+  enum option_id id = find_flag(name + 3, length - 3);
+  return id < NUM_OPTIONS && option_table[id].kind == KIND_BOOLEAN ? id : NUM_OPTIONS;
+}
+
+/* One flag and its value as they stand among the arguments. */
+typedef struct flag_use {
+  enum option_id id;
+  char flag[OPTION_BUFFER];    /* as it was written, for messages */
+  const char *value;           /* NULL: none */
+  char element[OPTION_BUFFER]; /* of a list: what value points to then */
+} flag_use;
+
+/* Which flag arg is. */
+static uly_status read_flag(options *o, command cmd, const char *arg, flag_use *use) {
+  if (strncmp(arg, "--", 2) != 0 || !arg[2]) {
+    return options_fail(o, ULY_ERR_CONFIG, "'%.200s': expected an option, as in --seq-len 4096",
+                        arg);
+  }
+  size_t length = strcspn(arg + 2, "=");
+  snprintf(use->flag, sizeof use->flag, "--%.*s", length < 200 ? (int)length : 200, arg + 2);
+  use->value = arg[2 + length] ? arg + 2 + length + 1 : NULL;
+  use->id = find_flag(arg + 2, length);
+  if (use->id == NUM_OPTIONS) {
+    use->id = find_negation(arg + 2, length);
+    if (use->id < NUM_OPTIONS && use->value) {
+      return options_fail(o, ULY_ERR_CONFIG, "%s '%.200s': expected no value", use->flag,
+                          use->value);
+    }
+    use->value = "false";
+  }
+  if (use->id < NUM_OPTIONS && (option_table[use->id].commands & cmd)) return ULY_OK;
+  return options_fail(o, ULY_ERR_CONFIG, "%s: not an option of '%s'; 'ulysses help %s' lists them",
+                      use->flag, command_name(cmd), cmd & BENCH ? "bench" : command_name(cmd));
+}
+
+/* Takes the value of a flag from the next argument, unless it has or needs none. */
+static uly_status read_value(options *o, int argc, char *const *argv, int *i, flag_use *use) {
+  option_kind kind = option_table[use->id].kind;
+  if (use->value || kind == KIND_SWITCH || kind == KIND_BOOLEAN) return ULY_OK;
+  /* A value that begins with dashes must be written --flag=value. */
+  if (*i + 1 == argc || strncmp(argv[*i + 1], "--", 2) == 0) {
+    char allowed[OPTION_BUFFER];
+    option_allowed(use->id, allowed);
+    return options_fail(o, ULY_ERR_CONFIG, "%s: its value is missing: expected %s", use->flag,
+                        allowed);
+  }
+  use->value = argv[++*i];
+  return ULY_OK;
+}
+
+/* Puts the element of a list that belongs to the combination in the place of the list. The lists are the
+ * digits of the combination's number, the first one the lowest. */
+static uly_status pick_element(options *o, flag_use *use) {
+  int64_t num_elements = 1;
+  for (const char *c = use->value; *c; c++) num_elements += *c == ',';
+  if (num_elements > MAX_COMBINATIONS / o->num_combinations) {
+    return options_fail(o, ULY_ERR_CONFIG, "%s '%.200s': more than %d combinations of all lists",
+                        use->flag, use->value, MAX_COMBINATIONS);
+  }
+  const char *element = use->value;
+  int64_t index = o->combination / o->num_combinations % num_elements;
+  for (; index > 0; index--) element += strcspn(element, ",") + 1;
+  o->num_combinations *= num_elements;
+  size_t length = strcspn(element, ",");
+  if (length < sizeof use->element) { /* if not, the whole list is refused */
+    memcpy(use->element, element, length);
+    use->value = use->element;
+  }
+  return ULY_OK;
+}
+
+/* Goes through all flags, and sets either --config or all the others. */
+static uly_status parse_flags(options *o, command cmd, int argc, char *const *argv, bool config) {
+  for (int i = 0; i < argc; i++) {
+    flag_use use = {0};
+    uly_status status = read_flag(o, cmd, argv[i], &use);
+    if (status == ULY_OK) status = read_value(o, argc, argv, &i, &use);
+    if (status != ULY_OK) return status;
+    if ((use.id == OPTION_config) != config) continue;
+    bool may_be_list = (cmd & BENCH) && option_table[use.id].kind != KIND_TEXT;
+    if (may_be_list && use.value) status = pick_element(o, &use);
+    if (status == ULY_OK) status = options_set(o, use.id, use.flag, use.value);
+    if (status != ULY_OK) return status;
+  }
+  return ULY_OK;
+}
+
+/* What must go together in a training run. */
+static uly_status check_train(options *o) {
+  if (!o->config.data) {
+    return options_fail(o, ULY_ERR_CONFIG, "--data: missing: expected files to train on");
+  }
+  if (o->eval_every > 0 && !o->config.eval_data) {
+    return options_fail(o, ULY_ERR_CONFIG, "--eval-every %lld: needs --eval-data",
+                        (long long)o->eval_every);
+  }
+  if (o->save_every > 0 && !o->out) {
+    return options_fail(o, ULY_ERR_CONFIG, "--save-every %lld: needs --out",
+                        (long long)o->save_every);
+  }
+  if (o->resume && strcmp(o->resume, "auto") == 0 && !o->out) {
+    return options_fail(o, ULY_ERR_CONFIG,
+                        "--resume auto: needs --out, the folder to look for checkpoints in");
+  }
+  return ULY_OK;
+}
+
+uly_status options_parse(options *o, command cmd, int argc, char *const *argv) {
+  o->num_combinations = 1;
+  /* The file first, wherever --config stands, so that flags override it. */
+  uly_status status = parse_flags(o, cmd, argc, argv, true);
+  if (status == ULY_OK && o->config_file) status = options_read_yaml(o, o->config_file);
+  if (status == ULY_OK) status = parse_flags(o, cmd, argc, argv, false);
+  if (o->offload) {
+    o->config.offload = o->offload + strlen(option_table[OPTION_offload_optimizer].prefix);
+  }
+  if (status == ULY_OK && o->trace && o->num_combinations > 1) {
+    status = options_fail(o, ULY_ERR_CONFIG,
+                          "--trace '%.200s': one file takes one run: give no lists", o->trace);
+  }
+  /* What is printed may be half a configuration, to be completed later. */
+  if (status == ULY_OK && cmd == TRAIN && !o->print_config) status = check_train(o);
+  return status;
+}

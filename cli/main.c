@@ -1,6 +1,7 @@
 /* ulysses COMMAND [OPTIONS]: finds the command, and returns its exit code. */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "commands.h"
 #include "format.h"
@@ -32,12 +33,13 @@ static void bench_print_help(FILE *file) { options_print_help(file, BENCH); }
 
 static const struct {
   const char *name;
+  bool uses_mpi;
   void (*print_help)(FILE *file);
   int (*run)(int argc, char *const *argv);
-} commands[] = {{"train", train_print_help, command_train},
-                {"plan", plan_print_help, command_plan},
-                {"bench", bench_print_help, command_bench},
-                {"checkpoint", checkpoint_print_help, command_checkpoint}};
+} commands[] = {{"train", true, train_print_help, command_train},
+                {"plan", false, plan_print_help, command_plan},
+                {"bench", true, bench_print_help, command_bench},
+                {"checkpoint", false, checkpoint_print_help, command_checkpoint}};
 
 enum { NUM_COMMANDS = sizeof commands / sizeof commands[0] };
 
@@ -91,6 +93,14 @@ static int dispatch(int argc, char **argv) {
   return commands[i].run(argc - 2, argv + 2);
 }
 
+/* mpirun ends all processes once one has failed. Those of a command without MPI fail each by itself, and only
+ * the first one speaks: the others give it time. */
+static void let_first_speak(int argc, char **argv) {
+  int i = argc > 1 ? find_command(argv[1]) : NUM_COMMANDS;
+  bool is_agreed = i < NUM_COMMANDS && commands[i].uses_mpi;
+  if (!is_agreed && !is_first_process()) sleep(2);
+}
+
 int main(int argc, char **argv) {
   /* A line at a time, also into a file or the pipe of mpirun, so that progress can be followed. */
   setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
@@ -101,5 +111,6 @@ int main(int argc, char **argv) {
     print_error("standard output cannot be written");
     code = uly_status_exit_code(ULY_ERR_IO);
   }
+  if (code != 0) let_first_speak(argc, argv);
   return code;
 }

@@ -204,7 +204,7 @@ static void attend_backward(uly__model *model, int layer) {
                   uly_attention_o_to_heads(attention, kind, work->d_o_tokens, work->d_o_heads));
   uly__model_note(model, uly_attention_local_backward(attention, record->qkv_heads, record->o_heads,
                                                       record->lse, work->d_o_heads,
-                                                      work->d_qkv_heads, work->delta));
+                                                      work->d_qkv_heads, work->attention));
   uly__model_note(
       model, uly_attention_qkv_to_tokens(attention, kind, work->d_qkv_heads, work->qkv_tokens));
   uly_attention_sum_kv(attention, work->qkv_tokens);

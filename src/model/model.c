@@ -178,14 +178,17 @@ static void carve_tile(uly__model *model, uly__arena *scratch) {
 
 static void carve_block(uly__model *model, uly_attention_bytes bytes, uly__arena *scratch) {
   uly__workspace *work = &model->work;
-  work->qkv_tokens = uly__arena_carve(scratch, bytes.qkv_tokens);
   work->d_o_heads = uly__arena_carve(scratch, bytes.o_heads);
-  work->delta = uly__arena_carve(scratch, bytes.workspace);
   /* d_o_tokens has been sent before d_qkv_heads is written. */
   int64_t mark = uly__arena_mark(scratch);
   work->d_o_tokens = uly__arena_carve(scratch, bytes.o_tokens);
   uly__arena_release(scratch, mark);
   work->d_qkv_heads = uly__arena_carve(scratch, bytes.qkv_heads);
+  /* Local attention's backward is over before the gradients arrive in qkv_tokens. */
+  mark = uly__arena_mark(scratch);
+  work->attention = uly__arena_carve(scratch, bytes.workspace);
+  uly__arena_release(scratch, mark);
+  work->qkv_tokens = uly__arena_carve(scratch, bytes.qkv_tokens);
 }
 
 static void carve_head(uly__model *model, uly__arena *scratch) {

@@ -19,7 +19,7 @@ typedef struct uly__workspace {
   void *d_o_tokens;      /* P blocks [T, hq_p d] */
   void *d_o_heads;       /* [N, hq d] */
   void *d_qkv_heads;     /* [N, (hq + 2 hkv) d] */
-  void *delta;           /* attention's workspace */
+  void *attention;       /* workspace of local attention's backward */
   void *n, *mid;         /* [rows of a tile, h] */
   float *sum;            /* [rows, h] */
   void *gate, *up, *act; /* [rows, f] */

@@ -75,8 +75,11 @@ static double d_score(const uly_local_attention *a, int head, int64_t query, int
   return p * (d_p - (double)delta[head * a->num_tokens + query]);
 }
 
-void uly__attention_ref_backward(const uly_local_attention *a, float *delta) {
-  compute_delta(a, delta);
+void uly__attention_ref_backward(const uly_local_attention *a, void *workspace) {
+  uly__attention_workspace work;
+  uly__attention_carve(a, workspace, &work);
+  const float *delta = work.delta;
+  compute_delta(a, work.delta);
 #pragma omp parallel for collapse(2) schedule(dynamic)
   for (int head = 0; head < a->num_q_heads; head++)
     for (int64_t query = 0; query < a->num_tokens; query++) {

@@ -1,236 +1,309 @@
-/* Tiled attention with online softmax (FlashAttention-2, 2307.08691), forward and backward.
- * Compiled once for each instruction set (ULY_ISA).
+/* Tiled attention with online softmax (FlashAttention-2, 2307.08691), forward and backward. Compiled once for
+ * each instruction set (ULY_ISA), over the words of tile_words.h.
  *
- * A tile is LANES x TILE pairs. One side of it, the *lanes*, lies across vector registers: queries in
- * forward and for dQ, keys for dK and dV. The lanes' rows are transposed once into [d][LANES]; the
- * other side is read in its own layout, element by element, broadcast against the lanes. So every
- * product below has one form,
- *     C[m][LANES] += sum_k A(m, k) B[k][LANES],
- * softmax runs down columns without crossing lanes, and no other operand is packed or transposed.
+ * A tile is LANES x LANES pairs of tokens. One side, the *lanes*, lies across vector registers: queries in
+ * forward, keys in backward. The lanes' rows are transposed once; the other side is read in its own layout. In
+ * forward softmax runs down columns, so nothing ever crosses lanes.
  *
- * Backward takes two passes, one over query blocks (dQ), one over key blocks (dK, dV): each block is
- * summed by one thread in a fixed order, so results do not depend on the number of threads, at the
- * price of computing the scores twice. Sums are f32. */
-#include <assert.h>
+ * Backward makes one pass over the tiles, five products each: a thread takes a block of keys, sums its dK and dV,
+ * and adds to dQ, kept in f32 for one head at a time. At every block of queries the blocks of keys take their
+ * turns in ascending order, so no sum depends on the number of threads.
+ *
+ * Exponentials are powers of 2: scores are multiplied by scale / ln 2. */
 #include <math.h>
+#include <sched.h>
+#include <stdatomic.h>
 
 #include "ops/mask.h"
-#include "ops/ops.h"
-#include "ops/vector_math.h"
+#include "ops/tile_words.h"
 
 #define CAT_(a, b) a##b
 #define CAT(a, b) CAT_(a, b)
 
-/* WIDTH: floats of a vector. ROWS x 2 vectors of accumulators fit the register file. */
-#if defined(__AVX512F__)
-enum { WIDTH = 16, ROWS = 8 };
-#elif defined(__AVX2__)
-enum { WIDTH = 8, ROWS = 4 };
-#else
-enum { WIDTH = 4, ROWS = 4 };
-#endif
-enum { LANES = 64, TILE = 64, MAX_D = ULY_MAX_HEAD_DIM };
+static const float log2_e = 1.44269504f, ln_2 = 0.69314718f;
 
-typedef float vec __attribute__((vector_size(WIDTH * 4), aligned(4), may_alias));
+ULY_INLINE int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 
-static inline int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-
-/* `rows` rows of C, all lanes. A(m, k) = a[m * row + k * col]. */
-static inline __attribute__((always_inline)) void product_rows(int rows, int k_count,
-                                                               const float *a, int64_t row,
-                                                               int64_t col, const float *b,
-                                                               float *c) {
-  for (int lane = 0; lane < LANES; lane += 2 * WIDTH) {
-    vec sum[ROWS][2];
-#pragma GCC unroll 8
-    for (int m = 0; m < rows; m++) {
-      sum[m][0] = *(const vec *)(c + m * LANES + lane);
-      sum[m][1] = *(const vec *)(c + m * LANES + lane + WIDTH);
-    }
-    for (int k = 0; k < k_count; k++) {
-      vec b0 = *(const vec *)(b + k * LANES + lane);
-      vec b1 = *(const vec *)(b + k * LANES + lane + WIDTH);
-#pragma GCC unroll 8
-      for (int m = 0; m < rows; m++) {
-        float factor = a[m * row + k * col];
-        sum[m][0] += factor * b0;
-        sum[m][1] += factor * b1;
-      }
-    }
-#pragma GCC unroll 8
-    for (int m = 0; m < rows; m++) {
-      *(vec *)(c + m * LANES + lane) = sum[m][0];
-      *(vec *)(c + m * LANES + lane + WIDTH) = sum[m][1];
-    }
-  }
-}
-
-/* C += A B. Two forms, so that the compiler knows which stride is 1. */
-static void add_product(int m_count, int k_count, const float *a, int64_t ld, const float *b,
-                        float *c) {
-  int m = 0;
-  for (; m + ROWS <= m_count; m += ROWS)
-    product_rows(ROWS, k_count, a + m * ld, ld, 1, b, c + m * LANES);
-  for (; m < m_count; m++) product_rows(1, k_count, a + m * ld, ld, 1, b, c + m * LANES);
-}
-
-static void add_transposed_product(int m_count, int k_count, const float *a, int64_t ld,
-                                   const float *b, float *c) {
-  int m = 0;
-  for (; m + ROWS <= m_count; m += ROWS)
-    product_rows(ROWS, k_count, a + m, 1, ld, b, c + m * LANES);
-  for (; m < m_count; m++) product_rows(1, k_count, a + m, 1, ld, b, c + m * LANES);
-}
-
-/* Rows [begin, begin + count) of a head as f32: in place, or widened into buffer. */
-static const float *rows_f32(const uly_local_attention *a, const void *x, int64_t stride, int head,
-                             int64_t begin, int64_t count, float *buffer, int64_t *ld) {
-  int64_t at = begin * stride + (int64_t)head * a->head_dim;
-  if (a->dtype == ULY_F32) {
-    *ld = stride;
-    return (const float *)x + at;
-  }
-  *ld = a->head_dim;
-  for (int64_t r = 0; r < count; r++) {
-    const uint16_t *from = (const uint16_t *)x + at + r * stride;
-    float *to = buffer + r * a->head_dim;
-#pragma omp simd
-    for (int i = 0; i < a->head_dim; i++) to[i] = uly__bf16_to_f32(from[i]);
-  }
-  return buffer;
-}
-
-/* lanes[d][LANES] = factor * rows transposed; lanes beyond count are zero. */
-static void load_lanes(const uly_local_attention *a, const void *x, int64_t stride, int head,
-                       int64_t begin, int64_t count, float factor, float *lanes) {
-  int64_t at = begin * stride + (int64_t)head * a->head_dim;
-  for (int i = 0; i < a->head_dim; i++)
-    for (int64_t lane = 0; lane < LANES; lane++)
-      lanes[i * LANES + lane] =
-          lane < count ? factor * uly__load(x, a->dtype, at + lane * stride + i) : 0.0f;
-}
-
-/* The way back, each lane multiplied by its factor. */
-static void store_lanes(const uly_local_attention *a, void *x, int64_t stride, int head,
-                        int64_t begin, int64_t count, const float *factor, const float *lanes) {
-  int64_t at = begin * stride + (int64_t)head * a->head_dim;
-  for (int64_t lane = 0; lane < count; lane++)
-    for (int i = 0; i < a->head_dim; i++)
-      uly__store(x, a->dtype, at + lane * stride + i, factor[lane] * lanes[i * LANES + lane]);
+static int64_t num_blocks(const uly_local_attention *a) {
+  return (a->num_tokens + LANES - 1) / LANES;
 }
 
 static int kv_head(const uly_local_attention *a, int q_head) {
   return (q_head + a->group_offset) / a->group_size;
 }
 
-static int64_t next_keys(const uly_local_attention *a, int head, int64_t query, int64_t num_queries,
-                         int64_t key) {
-  return uly__mask_next_keys(a->mask_index, a->first_q_head + head, query, query + num_queries, key,
-                             TILE);
+/* Tokens `begin` and after, of one block. */
+static head_rows block_rows(const uly_local_attention *a, const void *x, int64_t stride, int head,
+                            int64_t begin) {
+  return (head_rows){uly__at(x, a->dtype, begin * stride + (int64_t)head * a->head_dim), stride,
+                     min64(LANES, a->num_tokens - begin)};
 }
 
-static int64_t next_queries(const uly_local_attention *a, int head, int64_t key, int64_t num_keys,
-                            int64_t query) {
-  return uly__mask_next_queries(a->mask_index, a->first_q_head + head, key, key + num_keys, query,
-                                TILE);
-}
-
-static uly__tile tile_of(const uly_local_attention *a, int head, int64_t query, int64_t num_queries,
-                         int64_t key, int64_t num_keys) {
-  return uly__mask_tile(a->mask_index, a->first_q_head + head, query, query + num_queries, key,
-                        key + num_keys);
-}
-
-/* Scores of pairs that the mask hides, so low that their exponential is 0. */
-static const float hidden = -1e30f;
-
-static_assert(LANES <= 64 && TILE <= 64, "a row of a tile is one word of uly__mask_bits");
-
-/* scores: [keys][LANES], queries across. */
-static void hide_queries(const uly_local_attention *a, int head, int64_t query, int64_t num_queries,
-                         int64_t key, int64_t num_keys, float *scores) {
-  for (int64_t lane = 0; lane < num_queries; lane++) {
-    uint64_t seen = uly__mask_bits(a->mask_index, a->first_q_head + head, query + lane, key);
-    for (int64_t r = 0; r < num_keys; r++)
-      if (!(seen >> r & 1)) scores[r * LANES + lane] = hidden;
+/* x[lane][d] = factor[lane] * lanes[d][LANES], in the storage type. */
+static void store_lanes(const uly_local_attention *a, head_rows to, const float *factor,
+                        const float *lanes) {
+  for (int64_t lane = 0; lane < to.count; lane++) {
+    void *row = uly__at(to.x, a->dtype, lane * to.stride);
+    for (int i = 0; i < a->head_dim; i++)
+      uly__store(row, a->dtype, i, factor[lane] * lanes[i * LANES + lane]);
   }
 }
 
-/* scores: [queries][LANES], keys across. */
-static void hide_keys(const uly_local_attention *a, int head, int64_t query, int64_t num_queries,
-                      int64_t key, int64_t num_keys, float *scores) {
-  for (int64_t r = 0; r < num_queries; r++) {
-    uint64_t seen = uly__mask_bits(a->mask_index, a->first_q_head + head, query + r, key);
-    for (int64_t lane = 0; lane < num_keys; lane++)
-      if (!(seen >> lane & 1)) scores[r * LANES + lane] = hidden;
-  }
+/* Score of a pair that the mask hides, so low that its exponential is nothing, and finite when multiplied. */
+static float hidden_score(const uly_local_attention *a) { return -1e30f / fmaxf(1.0f, a->scale); }
+
+/* ---------------------------------------------------------------------------- forward */
+
+/* scores[keys][queries]. */
+static void hide_keys_of_queries(const uly_local_attention *a, int head, int64_t query,
+                                 int64_t num_queries, int64_t key, int64_t num_keys,
+                                 float *scores) {
+  uint64_t bits[LANES] = {0};
+  float hidden = hidden_score(a);
+  for (int64_t lane = 0; lane < num_queries; lane++)
+    bits[lane] = uly__mask_bits(a->mask_index, a->first_q_head + head, query + lane, key);
+  for (int64_t r = 0; r < num_keys; r++)
+    for (int lane = 0; lane < LANES; lane++)
+      if (!(bits[lane] >> r & 1)) scores[r * LANES + lane] = hidden;
 }
 
-/* One step of online softmax: scores [keys][LANES] become probabilities relative to the new
- * maximum; shrink is what earlier sums must be multiplied by. */
-static void softmax_step(int64_t num_keys, float *scores, float *largest, float *sum,
+/* One step of online softmax: scores [keys][LANES] become probabilities relative to the new maximum.
+ * shrink: what earlier sums are multiplied by; returns whether that is 1 for all. */
+static bool softmax_step(int64_t num_keys, float to_log2, float *scores, float *largest, float *sum,
                          float *shrink) {
-  float larger[LANES], total[LANES];
-  memcpy(larger, largest, sizeof larger);
-  for (int64_t r = 0; r < num_keys; r++)
-#pragma omp simd
-    for (int lane = 0; lane < LANES; lane++) {
-      float s = scores[r * LANES + lane];
-      larger[lane] = s > larger[lane] ? s : larger[lane];
+  ivec changed = {0};
+  for (int lane = 0; lane < LANES; lane += WIDTH) {
+    vec old = load_vec(largest + lane), larger = old, total;
+    for (int64_t r = 0; r < num_keys; r++)
+      larger = max_vec(larger, load_vec(scores + r * LANES + lane) * to_log2);
+    vec factor = exp2_vec(old - larger);
+    changed |= larger != old;
+    total = load_vec(sum + lane) * factor;
+    for (int64_t r = 0; r < num_keys; r++) {
+      vec *s = vec_at(scores + r * LANES + lane);
+      *s = exp2_vec(*s * to_log2 - larger);
+      total += *s;
     }
-#pragma omp simd
-  for (int lane = 0; lane < LANES; lane++) {
-    shrink[lane] = uly__exp(largest[lane] - larger[lane]);
-    total[lane] = sum[lane] * shrink[lane];
-    largest[lane] = larger[lane];
+    *vec_at(shrink + lane) = factor;
+    *vec_at(largest + lane) = larger;
+    *vec_at(sum + lane) = total;
   }
-  for (int64_t r = 0; r < num_keys; r++)
-#pragma omp simd
-    for (int lane = 0; lane < LANES; lane++) {
-      float p = uly__exp(scores[r * LANES + lane] - larger[lane]);
-      scores[r * LANES + lane] = p;
-      total[lane] += p;
-    }
-  memcpy(sum, total, sizeof total);
+  int any = 0;
+  for (int i = 0; i < WIDTH; i++) any |= changed[i];
+  return !any;
 }
 
 static void forward_block(const uly_local_attention *a, int head, int64_t query) {
-  int d = a->head_dim;
-  int64_t N = a->num_tokens, num_queries = min64(LANES, N - query), ld;
-  _Alignas(64) float q[MAX_D * LANES], out[MAX_D * LANES], scores[TILE * LANES],
-      buffer[TILE * MAX_D], largest[LANES], sum[LANES], shrink[LANES];
-  load_lanes(a, a->q, a->qkv_stride, head, query, num_queries, a->scale, q);
+  _Alignas(64) float scores[LANES * LANES], out[MAX_D * LANES], largest[LANES], sum[LANES],
+      shrink[LANES];
+  _Alignas(64) word q[MAX_D * LANES / PER_WORD], p_words[LANES * LANES], buffer[LANES * MAX_D];
+  int d = a->head_dim, kv = kv_head(a, head);
+  head_rows queries = block_rows(a, a->q, a->qkv_stride, head, query);
+  float to_log2 = a->scale * log2_e;
+  pack_lanes(queries, d, a->dtype, buffer, q);
   memset(out, 0, (size_t)d * LANES * sizeof *out);
-  for (int lane = 0; lane < LANES; lane++) largest[lane] = hidden, sum[lane] = 0;
-  for (int64_t key = next_keys(a, head, query, num_queries, 0); key < N;
-       key = next_keys(a, head, query, num_queries, key + TILE)) {
-    int64_t num_keys = min64(TILE, N - key);
-    uly__tile tile = tile_of(a, head, query, num_queries, key, num_keys);
+  for (int lane = 0; lane < LANES; lane++) largest[lane] = hidden_score(a) * to_log2, sum[lane] = 0;
+
+  int mask_head = a->first_q_head + head;
+  int64_t N = a->num_tokens, q_end = query + queries.count;
+  for (int64_t key = 0;; key += LANES) {
+    key = uly__mask_next_keys(a->mask_index, mask_head, query, q_end, key, LANES);
+    if (key >= N) break;
+    head_rows keys = block_rows(a, a->k, a->qkv_stride, kv, key);
+    head_rows values = block_rows(a, a->v, a->qkv_stride, kv, key);
+    uly__tile tile = uly__mask_tile(a->mask_index, mask_head, query, q_end, key, key + keys.count);
     if (tile == ULY_TILE_SKIP) continue;
-    memset(scores, 0, sizeof scores);
-    const float *k = rows_f32(a, a->k, a->qkv_stride, kv_head(a, head), key, num_keys, buffer, &ld);
-    add_product((int)num_keys, d, k, ld, q, scores);
-    if (tile == ULY_TILE_PARTIAL) hide_queries(a, head, query, num_queries, key, num_keys, scores);
-    softmax_step(num_keys, scores, largest, sum, shrink);
-    for (int i = 0; i < d; i++)
-#pragma omp simd
-      for (int lane = 0; lane < LANES; lane++) out[i * LANES + lane] *= shrink[lane];
-    const float *v = rows_f32(a, a->v, a->qkv_stride, kv_head(a, head), key, num_keys, buffer, &ld);
-    add_transposed_product(d, (int)num_keys, v, ld, scores, out);
+    int64_t ld;
+    const word *k = row_words(keys, d, a->dtype, buffer, &ld);
+    product((operands){k, ld, 1, q, LANES, scores, LANES}, true, keys.count, num_words(d), LANES);
+    if (tile == ULY_TILE_PARTIAL)
+      hide_keys_of_queries(a, head, query, queries.count, key, keys.count, scores);
+    bool same = softmax_step(keys.count, to_log2, scores, largest, sum, shrink);
+    for (int i = 0; i < d && !same; i++)
+      for (int lane = 0; lane < LANES; lane += WIDTH)
+        *vec_at(out + i * LANES + lane) *= load_vec(shrink + lane);
+    const word *p = lane_pairs(keys.count, scores, p_words);
+    const word *v = pair_words(values, d, a->dtype, buffer, &ld);
+    product((operands){v, 1, ld, p, LANES, out, LANES}, false, d, num_words(keys.count), LANES);
   }
-  for (int64_t lane = 0; lane < num_queries; lane++) {
-    a->lse[head * N + query + lane] = largest[lane] + logf(sum[lane]);
+  for (int64_t lane = 0; lane < queries.count; lane++) {
+    a->lse[head * N + query + lane] = ln_2 * largest[lane] + logf(sum[lane]);
     sum[lane] = 1.0f / sum[lane];
   }
-  store_lanes(a, a->o, a->o_stride, head, query, num_queries, sum, out);
+  store_lanes(a, block_rows(a, a->o, a->o_stride, head, query), sum, out);
 }
 
 static void forward(const uly_local_attention *a) {
-  int64_t blocks = (a->num_tokens + LANES - 1) / LANES;
+  int64_t blocks = num_blocks(a);
   /* Late query blocks see more keys under a causal mask: the heavy ones first. */
 #pragma omp parallel for schedule(dynamic)
   for (int64_t i = 0; i < blocks * a->num_q_heads; i++)
     forward_block(a, (int)(i % a->num_q_heads), (blocks - 1 - i / a->num_q_heads) * LANES);
+}
+
+/* --------------------------------------------------------------------------- backward */
+
+/* What the threads of a backward pass share: query heads that use one key/value head. */
+typedef struct pass {
+  const uly_local_attention *a;
+  uly__attention_workspace work;
+  int kv, first_head, num_heads;
+  bool is_first, is_last; /* of this key/value head's passes */
+} pass;
+
+/* Rows of dQ of one of the pass's heads. */
+static float *d_q_rows(const pass *p, int head, int64_t query) {
+  int64_t tokens = num_blocks(p->a) * LANES;
+  return p->work.d_q + ((head - p->first_head) * tokens + query) * padded(p->a->head_dim);
+}
+
+/* Turns are numbered through the heads of a pass. progress[b] > t: blocks of keys up to b are past turn t. */
+static int64_t turn_of(const pass *p, int head, int64_t query) {
+  return (head - p->first_head) * num_blocks(p->a) + query / LANES;
+}
+
+static void wait_for_turn(const pass *p, int64_t key_block, int64_t turn) {
+  if (key_block == 0) return;
+  const _Atomic int64_t *before = &p->work.progress[key_block - 1];
+  for (int spins = 0; atomic_load_explicit(before, memory_order_acquire) <= turn; spins++)
+    if (spins > 1000) sched_yield(); /* another thread needs this core */
+}
+
+static void end_turn(const pass *p, int64_t key_block, int64_t turn) {
+  atomic_store_explicit(&p->work.progress[key_block], turn + 1, memory_order_release);
+}
+
+/* scores[queries][keys]. */
+static void hide_keys(const uly_local_attention *a, int head, int64_t query, int64_t num_queries,
+                      int64_t key, float *scores) {
+  float hidden = hidden_score(a);
+  for (int64_t r = 0; r < num_queries; r++) {
+    uint64_t bits = uly__mask_bits(a->mask_index, a->first_q_head + head, query + r, key);
+    for (int lane = 0; lane < LANES; lane++)
+      if (!(bits >> lane & 1)) scores[r * LANES + lane] = hidden;
+  }
+}
+
+/* scores become probabilities, d_p the gradient of the scores, both [queries][LANES]. */
+static void score_gradient(const pass *p, int head, int64_t query, int64_t num_queries,
+                           float *scores, float *d_p) {
+  const uly_local_attention *a = p->a;
+  int64_t at = head * a->num_tokens + query;
+  float to_log2 = a->scale * log2_e;
+  for (int64_t r = 0; r < num_queries; r++) {
+    float lse = a->lse[at + r] * log2_e, delta = p->work.delta[at + r];
+    for (int64_t i = r * LANES; i < (r + 1) * LANES; i += WIDTH) {
+      vec probability = exp2_vec(load_vec(scores + i) * to_log2 - lse);
+      *vec_at(scores + i) = probability;
+      *vec_at(d_p + i) = probability * (load_vec(d_p + i) - delta);
+    }
+  }
+}
+
+/* A block of keys, and its gradients so far. */
+typedef struct key_block {
+  int64_t index, key, count;
+  word k[MAX_D * LANES], v[MAX_D * LANES];      /* [w][LANES] */
+  word k_pairs[LANES * MAX_D];                  /* [LANES / PER_WORD][padded(d)] */
+  float d_k[MAX_D * LANES], d_v[MAX_D * LANES]; /* [d][LANES] */
+} key_block;
+
+/* Queries of one block against the block of keys. */
+static void backward_tile(const pass *p, key_block *keys, int head, int64_t query, bool hides) {
+  const uly_local_attention *a = p->a;
+  _Alignas(64) float scores[LANES * LANES], d_p[LANES * LANES];
+  _Alignas(64) word buffer[LANES * MAX_D], pairs[LANES * LANES], d_score_words[LANES * LANES];
+  int d = a->head_dim, width = padded(d);
+  head_rows queries = block_rows(a, a->q, a->qkv_stride, head, query);
+  head_rows d_outs = block_rows(a, a->d_o, a->o_stride, head, query);
+  int64_t rows = queries.count, ld;
+  const word *q = row_words(queries, d, a->dtype, buffer, &ld);
+  product((operands){q, ld, 1, keys->k, LANES, scores, LANES}, true, rows, num_words(d), LANES);
+  const word *d_o = row_words(d_outs, d, a->dtype, buffer, &ld);
+  product((operands){d_o, ld, 1, keys->v, LANES, d_p, LANES}, true, rows, num_words(d), LANES);
+  if (hides) hide_keys(a, head, query, rows, keys->key, scores);
+  score_gradient(p, head, query, rows, scores, d_p);
+
+  const word *probabilities = lane_pairs(rows, scores, pairs);
+  const word *d_o_pairs = pair_words(d_outs, d, a->dtype, buffer, &ld);
+  product((operands){d_o_pairs, 1, ld, probabilities, LANES, keys->d_v, LANES}, false, d,
+          num_words(rows), LANES);
+  const word *d_scores = lane_pairs(rows, d_p, pairs);
+  const word *q_pairs = pair_words(queries, d, a->dtype, buffer, &ld);
+  product((operands){q_pairs, 1, ld, d_scores, LANES, keys->d_k, LANES}, false, d, num_words(rows),
+          LANES);
+  const word *d_rows = score_words(rows, d_p, d_score_words);
+  wait_for_turn(p, keys->index, turn_of(p, head, query));
+  product((operands){d_rows, LANES / PER_WORD, 1, keys->k_pairs, width, d_q_rows(p, head, query),
+                     width},
+          false, rows, num_words(keys->count), width);
+  end_turn(p, keys->index, turn_of(p, head, query));
+}
+
+/* All queries that see the block of keys. */
+static void backward_tiles(const pass *p, key_block *keys, int head) {
+  const uly_local_attention *a = p->a;
+  const uly__mask *mask = a->mask_index;
+  int mask_head = a->first_q_head + head;
+  int64_t N = a->num_tokens, key_end = keys->key + keys->count;
+  for (int64_t query = 0;; query += LANES) {
+    query = uly__mask_next_queries(mask, mask_head, keys->key, key_end, query, LANES);
+    if (query >= N) return;
+    uly__tile tile =
+        uly__mask_tile(mask, mask_head, query, min64(query + LANES, N), keys->key, key_end);
+    if (tile == ULY_TILE_SKIP) continue;
+    backward_tile(p, keys, head, query, tile == ULY_TILE_PARTIAL || keys->count < LANES);
+  }
+}
+
+static void load_keys(const pass *p, int64_t index, key_block *keys) {
+  const uly_local_attention *a = p->a;
+  int d = a->head_dim;
+  word buffer[LANES * MAX_D];
+  head_rows k = block_rows(a, a->k, a->qkv_stride, p->kv, index * LANES);
+  head_rows v = block_rows(a, a->v, a->qkv_stride, p->kv, index * LANES);
+  keys->index = index;
+  keys->key = index * LANES;
+  keys->count = k.count;
+  pack_lanes(k, d, a->dtype, buffer, keys->k);
+  pack_lanes(v, d, a->dtype, buffer, keys->v);
+  pack_pairs(k, d, a->dtype, keys->k_pairs);
+  size_t bytes = (size_t)(d * LANES) * sizeof(float);
+  const float *kept = p->is_first ? NULL : p->work.d_kv + index * 2 * d * LANES;
+  if (kept) {
+    memcpy(keys->d_k, kept, bytes);
+    memcpy(keys->d_v, kept + d * LANES, bytes);
+  } else {
+    memset(keys->d_k, 0, bytes);
+    memset(keys->d_v, 0, bytes);
+  }
+}
+
+static void store_keys(const pass *p, const key_block *keys) {
+  const uly_local_attention *a = p->a;
+  int d = a->head_dim;
+  if (!p->is_last) {
+    size_t bytes = (size_t)(d * LANES) * sizeof(float);
+    float *kept = p->work.d_kv + keys->index * 2 * d * LANES;
+    memcpy(kept, keys->d_k, bytes);
+    memcpy(kept + d * LANES, keys->d_v, bytes);
+    return;
+  }
+  float factor[LANES], one[LANES];
+  for (int lane = 0; lane < LANES; lane++) factor[lane] = a->scale, one[lane] = 1.0f;
+  store_lanes(a, block_rows(a, a->d_k, a->qkv_stride, p->kv, keys->key), factor, keys->d_k);
+  store_lanes(a, block_rows(a, a->d_v, a->qkv_stride, p->kv, keys->key), one, keys->d_v);
+}
+
+/* The part of the gradients that a block of keys makes. */
+static void backward_block(const pass *p, int64_t index) {
+  _Alignas(64) key_block keys;
+  int64_t last_turn = p->num_heads * num_blocks(p->a) - 1;
+  load_keys(p, index, &keys);
+  for (int i = 0; i < p->num_heads; i++) backward_tiles(p, &keys, p->first_head + i);
+  wait_for_turn(p, index, last_turn);
+  end_turn(p, index, last_turn);
+  store_keys(p, &keys);
 }
 
 static void compute_delta(const uly_local_attention *a, float *delta) {
@@ -246,99 +319,88 @@ static void compute_delta(const uly_local_attention *a, float *delta) {
     }
 }
 
-static void d_query_block(const uly_local_attention *a, const float *delta, int head,
-                          int64_t query) {
-  int d = a->head_dim, kv = kv_head(a, head);
-  int64_t N = a->num_tokens, num_queries = min64(LANES, N - query), ld;
-  _Alignas(64) float q[MAX_D * LANES], d_o[MAX_D * LANES], d_q[MAX_D * LANES], p[TILE * LANES],
-      d_p[TILE * LANES], buffer[TILE * MAX_D], lse[LANES], dl[LANES], factor[LANES];
-  load_lanes(a, a->q, a->qkv_stride, head, query, num_queries, a->scale, q);
-  load_lanes(a, a->d_o, a->o_stride, head, query, num_queries, 1.0f, d_o);
-  memset(d_q, 0, (size_t)d * LANES * sizeof *d_q);
-  for (int lane = 0; lane < LANES; lane++) {
-    lse[lane] = lane < num_queries ? a->lse[head * N + query + lane] : 0.0f;
-    dl[lane] = lane < num_queries ? delta[head * N + query + lane] : 0.0f;
-    factor[lane] = a->scale;
+static void clear_sums(const pass *p) {
+  int64_t blocks = num_blocks(p->a);
+  size_t bytes = (size_t)(LANES * padded(p->a->head_dim)) * sizeof(float);
+#pragma omp parallel for schedule(static)
+  for (int64_t block = 0; block < blocks; block++) {
+    atomic_store_explicit(&p->work.progress[block], 0, memory_order_relaxed);
+    for (int i = 0; i < p->num_heads; i++)
+      memset(d_q_rows(p, p->first_head + i, block * LANES), 0, bytes);
   }
-  for (int64_t key = next_keys(a, head, query, num_queries, 0); key < N;
-       key = next_keys(a, head, query, num_queries, key + TILE)) {
-    int64_t num_keys = min64(TILE, N - key);
-    uly__tile tile = tile_of(a, head, query, num_queries, key, num_keys);
-    if (tile == ULY_TILE_SKIP) continue;
-    memset(p, 0, sizeof p);
-    memset(d_p, 0, sizeof d_p);
-    const float *v = rows_f32(a, a->v, a->qkv_stride, kv, key, num_keys, buffer, &ld);
-    add_product((int)num_keys, d, v, ld, d_o, d_p);
-    const float *k = rows_f32(a, a->k, a->qkv_stride, kv, key, num_keys, buffer, &ld);
-    add_product((int)num_keys, d, k, ld, q, p);
-    if (tile == ULY_TILE_PARTIAL) hide_queries(a, head, query, num_queries, key, num_keys, p);
-    for (int64_t r = 0; r < num_keys; r++)
-#pragma omp simd
-      for (int lane = 0; lane < LANES; lane++)
-        d_p[r * LANES + lane] =
-            uly__exp(p[r * LANES + lane] - lse[lane]) * (d_p[r * LANES + lane] - dl[lane]);
-    add_transposed_product(d, (int)num_keys, k, ld, d_p, d_q);
-  }
-  store_lanes(a, a->d_q, a->qkv_stride, head, query, num_queries, factor, d_q);
 }
 
-static void d_key_block(const uly_local_attention *a, const float *delta, int kv, int64_t key) {
-  int d = a->head_dim;
-  int64_t N = a->num_tokens, num_keys = min64(LANES, N - key), ld_q, ld_o;
-  _Alignas(64) float k[MAX_D * LANES], v[MAX_D * LANES], d_k[MAX_D * LANES], d_v[MAX_D * LANES],
-      p[TILE * LANES], d_p[TILE * LANES], q_buffer[TILE * MAX_D], o_buffer[TILE * MAX_D],
-      factor[LANES], one[LANES];
-  load_lanes(a, a->k, a->qkv_stride, kv, key, num_keys, a->scale, k);
-  load_lanes(a, a->v, a->qkv_stride, kv, key, num_keys, 1.0f, v);
-  memset(d_k, 0, (size_t)d * LANES * sizeof *d_k);
-  memset(d_v, 0, (size_t)d * LANES * sizeof *d_v);
-  for (int lane = 0; lane < LANES; lane++) factor[lane] = a->scale, one[lane] = 1.0f;
-  for (int head = 0; head < a->num_q_heads; head++) {
-    if (kv_head(a, head) != kv) continue;
-    for (int64_t query = next_queries(a, head, key, num_keys, 0); query < N;
-         query = next_queries(a, head, key, num_keys, query + TILE)) {
-      int64_t num_queries = min64(TILE, N - query);
-      uly__tile tile = tile_of(a, head, query, num_queries, key, num_keys);
-      if (tile == ULY_TILE_SKIP) continue;
-      const float *lse = a->lse + head * N + query, *dl = delta + head * N + query;
-      const float *q = rows_f32(a, a->q, a->qkv_stride, head, query, num_queries, q_buffer, &ld_q);
-      const float *d_o =
-          rows_f32(a, a->d_o, a->o_stride, head, query, num_queries, o_buffer, &ld_o);
-      memset(p, 0, sizeof p);
-      memset(d_p, 0, sizeof d_p);
-      add_product((int)num_queries, d, q, ld_q, k, p);
-      add_product((int)num_queries, d, d_o, ld_o, v, d_p);
-      if (tile == ULY_TILE_PARTIAL) hide_keys(a, head, query, num_queries, key, num_keys, p);
-      for (int64_t r = 0; r < num_queries; r++)
-#pragma omp simd
-        for (int lane = 0; lane < LANES; lane++) {
-          float probability = uly__exp(p[r * LANES + lane] - lse[r]);
-          p[r * LANES + lane] = probability;
-          d_p[r * LANES + lane] = probability * (d_p[r * LANES + lane] - dl[r]);
-        }
-      add_transposed_product(d, (int)num_queries, d_o, ld_o, p, d_v);
-      add_transposed_product(d, (int)num_queries, q, ld_q, d_p, d_k);
-    }
+static void store_d_q(const pass *p, int head) {
+  const uly_local_attention *a = p->a;
+#pragma omp parallel for schedule(static)
+  for (int64_t query = 0; query < a->num_tokens; query++) {
+    int64_t at = query * a->qkv_stride + (int64_t)head * a->head_dim;
+    const float *sum = d_q_rows(p, head, query);
+    for (int i = 0; i < a->head_dim; i++) uly__store(a->d_q, a->dtype, at + i, a->scale * sum[i]);
   }
-  store_lanes(a, a->d_k, a->qkv_stride, kv, key, num_keys, factor, d_k);
-  store_lanes(a, a->d_v, a->qkv_stride, kv, key, num_keys, one, d_v);
 }
 
-static void backward(const uly_local_attention *a, float *delta) {
-  int64_t blocks = (a->num_tokens + LANES - 1) / LANES;
-  compute_delta(a, delta);
+static void backward_pass(const pass *p) {
+  int64_t next = 0;
+  clear_sums(p);
 #pragma omp parallel
-  {
-#pragma omp for schedule(dynamic) nowait
-    for (int64_t i = 0; i < blocks * a->num_q_heads; i++)
-      d_query_block(a, delta, (int)(i % a->num_q_heads), (blocks - 1 - i / a->num_q_heads) * LANES);
-#pragma omp for schedule(dynamic)
-    for (int64_t i = 0; i < blocks * a->num_kv_heads; i++)
-      d_key_block(a, delta, (int)(i % a->num_kv_heads), i / a->num_kv_heads * LANES);
+  for (;;) {
+    int64_t block;
+    /* In ascending order: whoever is waited for has begun before. */
+#pragma omp atomic capture
+    block = next++;
+    if (block >= num_blocks(p->a)) break;
+    backward_block(p, block);
+  }
+  for (int i = 0; i < p->num_heads; i++) store_d_q(p, p->first_head + i);
+}
+
+static void backward(const uly_local_attention *a, void *workspace) {
+  pass p = {.a = a};
+  uly__attention_carve(a, workspace, &p.work);
+  compute_delta(a, p.work.delta);
+  for (int head = 0; head < a->num_q_heads; head += p.num_heads) {
+    int end = head + 1;
+    p.kv = kv_head(a, head);
+    p.first_head = head;
+    while (end < a->num_q_heads && end - head < p.work.num_together && kv_head(a, end) == p.kv)
+      end++;
+    p.num_heads = end - head;
+    p.is_first = head == 0 || kv_head(a, head - 1) != p.kv;
+    p.is_last = end == a->num_q_heads || kv_head(a, end) != p.kv;
+    backward_pass(&p);
   }
 }
+
+#ifdef ULY_BF16_DOT
+
+static uly__ops others; /* what does what this file cannot */
+
+/* Words of two need even rows. */
+static bool is_for_pairs(const uly_local_attention *a) {
+  return a->dtype == ULY_BF16 && a->head_dim % 2 == 0 && a->qkv_stride % 2 == 0 &&
+         a->o_stride % 2 == 0;
+}
+
+static void forward_pairs(const uly_local_attention *a) {
+  (is_for_pairs(a) ? forward : others.attention_forward)(a);
+}
+
+static void backward_pairs(const uly_local_attention *a, void *workspace) {
+  (is_for_pairs(a) ? backward : others.attention_backward)(a, workspace);
+}
+
+void CAT(uly__attention_tiled_, ULY_ISA)(uly__ops *table) {
+  others = *table;
+  table->attention_forward = forward_pairs;
+  table->attention_backward = backward_pairs;
+}
+
+#else
 
 void CAT(uly__attention_tiled_, ULY_ISA)(uly__ops *table) {
   table->attention_forward = forward;
   table->attention_backward = backward;
 }
+
+#endif

@@ -14,6 +14,10 @@ static bool cpu_has_avx512(void) {
          __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
          __builtin_cpu_supports("avx512vl");
 }
+
+static bool cpu_has_avx512bf16(void) {
+  return cpu_has_avx512() && __builtin_cpu_supports("avx512bf16");
+}
 #endif
 
 static bool fill(const char *name, uly__ops *table) {
@@ -32,9 +36,11 @@ static bool fill(const char *name, uly__ops *table) {
     uly__attention_tiled_avx2(table);
     return true;
   }
-  if (strcmp(name, "avx512") == 0 && cpu_has_avx512()) {
+  bool wants_bf16 = strcmp(name, "avx512bf16") == 0;
+  if ((wants_bf16 && cpu_has_avx512bf16()) || (strcmp(name, "avx512") == 0 && cpu_has_avx512())) {
     uly__ops_rows_avx512(table);
     uly__attention_tiled_avx512(table);
+    if (wants_bf16) uly__attention_tiled_avx512bf16(table);
     return true;
   }
 #endif
@@ -42,7 +48,7 @@ static bool fill(const char *name, uly__ops *table) {
 }
 
 bool uly__ops_named(const char *name, uly__ops *table) {
-  static const char *const names[] = {"reference", "base", "avx2", "avx512"};
+  static const char *const names[] = {"reference", "base", "avx2", "avx512", "avx512bf16"};
   if (!fill(name, table)) return false;
   for (size_t i = 0; i < sizeof names / sizeof *names; i++)
     if (strcmp(name, names[i]) == 0) table->name = names[i];
@@ -55,8 +61,8 @@ const uly__ops *uly__ops_get(void) {
   if (filled) return &table;
   const char *wish = getenv("ULYSSES_ISA");
   filled = wish && uly__ops_named(wish, &table);
-  filled = filled || uly__ops_named("avx512", &table) || uly__ops_named("avx2", &table) ||
-           uly__ops_named("base", &table);
+  filled = filled || uly__ops_named("avx512bf16", &table) || uly__ops_named("avx512", &table) ||
+           uly__ops_named("avx2", &table) || uly__ops_named("base", &table);
   return &table;
 }
 
@@ -65,9 +71,32 @@ uly_status uly__ops_check_wish(void) {
   if (wish && strcmp(wish, uly__ops_get()->name) != 0)
     ULY_FAIL(ULY_ERR_CONFIG,
              "ULYSSES_ISA=%s: this CPU has no such instruction set; leave it unset, or use "
-             "reference, base, avx2 or avx512 as far as the CPU goes",
+             "reference, base, avx2, avx512 or avx512bf16 as far as the CPU goes",
              wish);
   return ULY_OK;
+}
+
+/* The next `bytes`, from a multiple of 64 on. */
+static void *carve(char *memory, int64_t *at, int64_t bytes) {
+  void *here = memory ? memory + *at : NULL;
+  *at += (bytes + 63) / 64 * 64;
+  return here;
+}
+
+int64_t uly__attention_carve(const uly_local_attention *args, void *memory,
+                             uly__attention_workspace *out) {
+  int64_t tile = ULY_ATTENTION_TILE, blocks = (args->num_tokens + tile - 1) / tile;
+  int64_t width = (args->head_dim + 31) / 32 * 32, size = sizeof(float), at = 0;
+  int uses = args->group_size < args->num_q_heads ? args->group_size : args->num_q_heads;
+  bool in_passes = uses > 2;
+  out->num_together = in_passes ? 1 : uses;
+  /* The first address that is a multiple of 64. */
+  char *base = memory ? (char *)memory + (64 - (uintptr_t)memory % 64) % 64 : NULL;
+  out->delta = carve(base, &at, args->num_q_heads * args->num_tokens * size);
+  out->d_q = carve(base, &at, out->num_together * blocks * tile * width * size);
+  out->d_kv = in_passes ? carve(base, &at, blocks * tile * 2 * args->head_dim * size) : NULL;
+  out->progress = carve(base, &at, blocks * (int64_t)sizeof *out->progress);
+  return at + 64;
 }
 
 /* Angles are reduced in f64: at positions of millions f32 would lose the phase. */

@@ -98,10 +98,9 @@ typedef struct uly__ops {
   void (*adamw)(int64_t n, const uly__adamw *args);
   void (*to_bf16)(int64_t n, const float *x, uint16_t *y);
 
-  /* Attention on whole sequences; see uly_local_attention. backward needs delta: f32
-   * [num_q_heads, num_tokens] of workspace. */
+  /* Attention on whole sequences; see uly_local_attention. workspace: see uly__attention_carve. */
   void (*attention_forward)(const uly_local_attention *args);
-  void (*attention_backward)(const uly_local_attention *args, float *delta);
+  void (*attention_backward)(const uly_local_attention *args, void *workspace);
 } uly__ops;
 
 enum { ULY_SQUARES_PIECE = 256 };
@@ -109,8 +108,25 @@ enum { ULY_SQUARES_PIECE = 256 };
 /* Largest head dimension of the attention kernels. */
 #define ULY_MAX_HEAD_DIM 256
 
-/* The fastest table for this CPU. ULYSSES_ISA=reference|base|avx2|avx512 in the environment chooses
- * a slower one. */
+/* Queries and keys of a tile of attention. */
+enum { ULY_ATTENTION_TILE = 64 };
+
+/* Where attention's backward keeps its sums, f32. The query heads that share a key/value head are taken together
+ * where there are two, otherwise one by one: whatever needs less. Blocks have ULY_ATTENTION_TILE tokens. */
+typedef struct uly__attention_workspace {
+  int num_together; /* query heads in a pass: 1 or 2 */
+  float *delta;     /* [num_q_heads][num_tokens]: sums of dO o O over a row */
+  float *d_q;       /* [num_together][blocks x tile][d rounded up to 32] */
+  float *d_kv;      /* [blocks][2][d][tile]: over the passes of a key/value head; NULL: one pass */
+  _Atomic int64_t *progress; /* [blocks] */
+} uly__attention_workspace;
+
+/* Cuts up memory (any alignment), or only counts where it is NULL; returns the bytes. */
+int64_t uly__attention_carve(const uly_local_attention *args, void *memory,
+                             uly__attention_workspace *out);
+
+/* The fastest table for this CPU. ULYSSES_ISA=reference|base|avx2|avx512|avx512bf16 in the environment
+ * chooses a slower one. */
 const uly__ops *uly__ops_get(void);
 
 /* ULY_ERR_CONFIG where ULYSSES_ISA names none that this CPU runs. */
@@ -126,12 +142,13 @@ void uly__rope_table(int64_t first, int64_t rows, int head_dim, double theta, fl
 uly_status uly__matmul_ref(const uly__matmul *args);
 uly_status uly__matmul_onednn(const uly__matmul *args);
 void uly__attention_ref_forward(const uly_local_attention *args);
-void uly__attention_ref_backward(const uly_local_attention *args, float *delta);
+void uly__attention_ref_backward(const uly_local_attention *args, void *workspace);
 void uly__ops_rows_base(uly__ops *table);
 void uly__ops_rows_avx2(uly__ops *table);
 void uly__ops_rows_avx512(uly__ops *table);
 void uly__attention_tiled_base(uly__ops *table);
 void uly__attention_tiled_avx2(uly__ops *table);
 void uly__attention_tiled_avx512(uly__ops *table);
+void uly__attention_tiled_avx512bf16(uly__ops *table); /* bf16 alone; the rest stays as it is */
 
 #endif

@@ -106,6 +106,59 @@ static own_heads mine(const uly_attention *plan) {
   return (own_heads){blocks, num, blocks->o_stride / u->head_dim};
 }
 
+/* Rows of lse before this rank's group. */
+static int64_t rows_before(own_heads own, int group) {
+  return own.first[group].q_begin - own.first->q_begin;
+}
+
+/* What a group works on, without its pointers. */
+static uly_local_attention shape(const uly_attention *plan, int group) {
+  const uly_attention_desc *desc = &plan->desc;
+  const uly_attention_block *block = &mine(plan).first[group];
+  int uses = desc->num_q_heads / desc->num_kv_heads;
+  return (uly_local_attention){
+      .num_tokens = desc->num_tokens,
+      .num_q_heads = block->q_count,
+      .num_kv_heads = block->kv_count,
+      .head_dim = desc->head_dim,
+      .first_q_head = block->q_begin,
+      .group_size = uses,
+      .group_offset = block->q_begin - block->kv_begin * uses,
+      .dtype = desc->dtype,
+      .mask = desc->mask,
+      .mask_index = plan->mask,
+      .scale = desc->scale,
+      .qkv_stride = block->qkv_stride,
+      .o_stride = block->o_stride,
+  };
+}
+
+static uly_local_attention local(const uly_attention *plan, int group, const void *qkv_heads,
+                                 void *o_heads, float *lse) {
+  uly_local_attention args = shape(plan, group);
+  const uly_attention_block *block = &mine(plan).first[group];
+  int64_t q_width = (int64_t)args.num_q_heads * args.head_dim;
+  int64_t kv_width = (int64_t)args.num_kv_heads * args.head_dim;
+  args.q = uly__at(qkv_heads, args.dtype, block->qkv_column);
+  args.k = uly__at(args.q, args.dtype, q_width);
+  args.v = uly__at(args.k, args.dtype, kv_width);
+  args.o = uly__at(o_heads, args.dtype, block->o_column);
+  args.lse = lse + rows_before(mine(plan), group) * args.num_tokens;
+  return args;
+}
+
+/* Groups use it one after the other. */
+static int64_t workspace_bytes(const uly_attention *plan) {
+  int64_t most = 0;
+  for (int group = 0; group < mine(plan).num; group++) {
+    uly__attention_workspace unused;
+    uly_local_attention args = shape(plan, group);
+    int64_t bytes = uly__attention_carve(&args, NULL, &unused);
+    if (bytes > most) most = bytes;
+  }
+  return most;
+}
+
 uly_attention_bytes uly_attention_get_bytes(const uly_attention *plan) {
   const uly__ulysses *u = &plan->ulysses;
   int64_t N = u->num_tokens, bytes = uly__dtype_bytes(plan->desc.dtype);
@@ -121,7 +174,7 @@ uly_attention_bytes uly_attention_get_bytes(const uly_attention *plan) {
       .o_tokens = T * o_row * bytes,
       .o_heads = N * own.first->o_stride * bytes,
       .lse = N * own.q_count * (int64_t)sizeof(float),
-      .workspace = plan->desc.callback.forward ? 0 : N * own.q_count * (int64_t)sizeof(float),
+      .workspace = plan->desc.callback.forward ? 0 : workspace_bytes(plan),
   };
 }
 
@@ -233,41 +286,6 @@ uly_status uly_attention_o_to_tokens(uly_attention *plan, uly_traffic kind, cons
                                 uly__dtype_bytes(plan->desc.dtype), o_heads, o_tokens);
 }
 
-/* Rows before this rank's group: of lse and of the workspace. */
-static int64_t rows_before(own_heads own, int group) {
-  return own.first[group].q_begin - own.first->q_begin;
-}
-
-static uly_local_attention local(const uly_attention *plan, int group, const void *qkv_heads,
-                                 void *o_heads, float *lse) {
-  const uly_attention_desc *desc = &plan->desc;
-  own_heads own = mine(plan);
-  const uly_attention_block *block = &own.first[group];
-  int uses = desc->num_q_heads / desc->num_kv_heads;
-  int64_t q_width = (int64_t)block->q_count * desc->head_dim;
-  int64_t kv_width = (int64_t)block->kv_count * desc->head_dim;
-  return (uly_local_attention){
-      .num_tokens = desc->num_tokens,
-      .num_q_heads = block->q_count,
-      .num_kv_heads = block->kv_count,
-      .head_dim = desc->head_dim,
-      .first_q_head = block->q_begin,
-      .group_size = uses,
-      .group_offset = block->q_begin - block->kv_begin * uses,
-      .dtype = desc->dtype,
-      .mask = desc->mask,
-      .mask_index = plan->mask,
-      .scale = desc->scale,
-      .qkv_stride = block->qkv_stride,
-      .o_stride = block->o_stride,
-      .q = uly__at(qkv_heads, desc->dtype, block->qkv_column),
-      .k = uly__at(qkv_heads, desc->dtype, block->qkv_column + q_width),
-      .v = uly__at(qkv_heads, desc->dtype, block->qkv_column + q_width + kv_width),
-      .o = uly__at(o_heads, desc->dtype, block->o_column),
-      .lse = lse + rows_before(own, group) * desc->num_tokens,
-  };
-}
-
 uly_status uly_attention_local_forward(uly_attention *plan, const void *qkv_heads, void *o_heads,
                                        float *lse) {
   const uly_attention_callback *callback = &plan->desc.callback;
@@ -299,8 +317,7 @@ uly_status uly_attention_local_backward(uly_attention *plan, const void *qkv_hea
     if (callback->backward)
       ULY_TRY(callback->backward(callback->user, &args));
     else
-      plan->ops->attention_backward(&args,
-                                    (float *)workspace + rows_before(own, group) * args.num_tokens);
+      plan->ops->attention_backward(&args, workspace);
   }
   return ULY_OK;
 }

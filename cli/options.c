@@ -120,7 +120,7 @@ uly_status options_init(options *o) {
                  .dp = 1,
                  .log_every = 1,
                  .head_dim = 64,
-                 .mask = {ULY_MASK_CAUSAL},
+                 .mask = {.kind = ULY_MASK_CAUSAL},
                  .array_bytes = (int64_t)256 << 20,
                  .repeats = 5};
   /* The defaults of the library are constants; from here on all texts are ours to free. */

@@ -93,6 +93,9 @@
   X(leaves, VALUE_INTEGER(1, 65536), config.leaves, ANY_RUN, "Ranks and memory",                  \
     "parts of a sequence that --reproducible sums one by one: at most so many ranks can share "   \
     "one; a power of two")                                                                        \
+  X(rounds, VALUE_INTEGER(0, 65536), config.rounds, ANY_RUN, "Ranks and memory",                  \
+    "parts of a rank's heads that are exchanged each while attention works on the one before; "   \
+    "0: chosen from the model")                                                                   \
   X(memory_limit, VALUE_BYTES, config.memory_limit, ANY_RUN, "Ranks and memory",                  \
     "memory that the arenas of a rank may take together; 0: no limit")                            \
   X(offload_optimizer, VALUE_TEXT_AFTER("disk:", "DIR"), offload, ANY_RUN, "Ranks and memory",    \

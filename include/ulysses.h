@@ -208,6 +208,9 @@ typedef struct uly_train_config {
                            number of ranks, their mesh, or the stage; needs powers of two         */
   int leaves;           /* reproducible: parts of a sequence that are summed one by one, and the
                            most ranks that can share one; a power of two. Other leaves, other bits */
+  int rounds; /* parts of a rank's heads that are exchanged one after the other, each while
+                           attention works on the one before; 0: chosen from the model. Not in
+                           reproducible runs, where leaves say how heads are grouped              */
   int64_t
       memory_limit;    /* bytes that the arenas of a rank may take together; 0: no limit          */
   const char *offload; /* folder on local disk for the optimizer states; NULL: memory             */
@@ -403,11 +406,14 @@ typedef struct uly_local_attention {
   const struct uly__mask *mask_index; /* the mask as the library's own kernels read it */
   float scale;
   int64_t qkv_stride, o_stride;
-  const void *q, *k, *v; /* [N, heads, d], rows qkv_stride apart                */
-  void *o;               /* [N, heads, d], rows o_stride apart: forward writes  */
-  float *lse;            /* [num_q_heads, N]: forward writes, backward may read */
-  const void *d_o;       /* backward reads: like o                              */
-  void *d_q, *d_k, *d_v; /* backward writes: like q, k, v                       */
+  const void *q, *k, *v;       /* [N, heads, d], rows qkv_stride apart                */
+  void *o;                     /* [N, heads, d], rows o_stride apart: forward writes  */
+  float *lse;                  /* [num_q_heads, N]: forward writes, backward may read */
+  const void *d_o;             /* backward reads: like o                              */
+  void *d_q, *d_k, *d_v;       /* backward writes: like q, k, v                       */
+  void (*poll)(void *context); /* drives what is under way beside: to be called now and then by the
+                                  thread that called, or never; NULL: nothing is                 */
+  void *poll_context;
 } uly_local_attention;
 
 /* Your own local attention. Both functions are called by every rank, once for each of its head
@@ -462,26 +468,27 @@ uly_status uly_attention_backward(uly_attention *plan, const void *d_o, void *d_
 /* --- Explicit: the zero-copy buffers, for a model that projects straight into them.
  *
  * Heads are dealt to G groups (desc.head_groups; G = P unless you ask for more), and groups to ranks:
- * G / P each. Token side, P parts one after the other; part p belongs to the heads of rank p:
- *   qkv_tokens  part p: [T, w_p]    a row: for each group of rank p its query, key, value heads
- *   o_tokens    part p: [T, v_p]    a row: the query heads of rank p
- * Head side, all tokens of my heads:
+ * R = G / P each, from rank 0 on. They are exchanged in R rounds, one group of each rank in each. Token
+ * side, round after round, in each round P parts; part p belongs to the group of rank p:
+ *   qkv_tokens  part p: [T, w_p]    a row: the group's query, key and value heads
+ *   o_tokens    part p: [T, v_p]    a row: its query heads
+ * Head side, round after round, all tokens of my group's heads:
  *   qkv_heads   [N, w]              w, v: w_p and v_p of this rank
  *   o_heads     [N, v]
  * No copy and no transpose lies between them and the network: what arrives is the
  * input of attention, and what attention writes is what leaves. */
 typedef struct uly_attention_block {
-  int q_begin, q_count;   /* query heads of the group                                     */
-  int kv_begin, kv_count; /* key/value heads that these need                              */
-  int kv_shared;          /* how many of the first of these are the last ones of the group
+  int q_begin, q_count;     /* query heads of the group                                     */
+  int kv_begin, kv_count;   /* key/value heads that these need                              */
+  int kv_shared;            /* how many of the first of these are the last ones of the group
                              before too: 0 or 1. Write such a head to one block only, then
                              call uly_attention_share_kv                                  */
-  int64_t qkv_offset;     /* of the group's first row in qkv_tokens, in elements          */
-  int64_t o_offset;       /* of the group's first row in o_tokens, in elements            */
-  int64_t qkv_stride;     /* from a row to the next, in elements, on both sides: w_p      */
-  int64_t o_stride;       /* the same of outputs: v_p                                     */
-  int64_t qkv_column;     /* of the group in a row of qkv_heads, on the rank that owns it */
-  int64_t o_column;       /* the same in o_heads                                          */
+  int64_t qkv_offset;       /* of the group's first row in qkv_tokens, in elements          */
+  int64_t o_offset;         /* of the group's first row in o_tokens, in elements            */
+  int64_t qkv_stride;       /* from a row to the next, in elements, on both sides: w_p      */
+  int64_t o_stride;         /* the same of outputs: v_p                                     */
+  int64_t qkv_heads_offset; /* of the group's first row in qkv_heads, on the rank that owns it */
+  int64_t o_heads_offset;   /* the same in o_heads                                        */
 } uly_attention_block;
 
 /* G, and what group `block` (0 .. G-1) holds and where. */

@@ -44,8 +44,8 @@ static uly_status other_count(uly__comm *comm, int odd) {
 }
 
 static uly_status other_unit(uly__comm *comm, int odd) {
-  return uly__all_to_all(comm, ULY_TRAFFIC_CONTROL, odd ? 4 : 2, memory, none, none, memory, none,
-                         none);
+  uly__blocks nothing = {none, none};
+  return uly__all_to_all(comm, ULY_TRAFFIC_CONTROL, odd ? 4 : 2, memory, nothing, memory, nothing);
 }
 
 static uly_status other_part_bytes(uly__comm *comm, int odd) {
@@ -238,8 +238,9 @@ static void test_equal_calls(void **state) {
     if (p != rank) expected += send_counts[p];
   }
   for (int i = 0; i < 3; i++)
-    assert_ok(uly__all_to_all(comm, ULY_TRAFFIC_CONTROL, 1, memory, send_counts, send_offsets,
-                              memory + 4096, recv_counts, recv_offsets));
+    assert_ok(uly__all_to_all(comm, ULY_TRAFFIC_CONTROL, 1, memory,
+                              (uly__blocks){send_counts, send_offsets}, memory + 4096,
+                              (uly__blocks){recv_counts, recv_offsets}));
   assert_int_equal(traffic.bytes[ULY_TRAFFIC_CONTROL], 3 * expected);
   assert_ok(uly__comm_dup(comm, "copy", &copy));
   assert_ok(uly__comm_split(comm, rank % 2, "half", &half));

@@ -264,16 +264,52 @@ static void test_interleaved(void **state) {
   uly__comm_destroy(reduce);
 }
 
+/* Blocks of different lengths, twice at the same time on two groups, whose values say from whom they are, for
+ * whom, and which of the two. */
+static void test_all_to_all_start(void **state) {
+  (void)state;
+  enum { MOST = 40 };
+  uly__comm *comms[2] = {mesh->to_heads, mesh->to_tokens};
+  int64_t send_counts[64], send_offsets[64], recv_counts[64], recv_offsets[64], sent = 0;
+  int32_t send[2][64 * MOST], recv[2][64 * MOST];
+  for (int p = 0; p < size; p++) {
+    send_counts[p] = (rank * 3 + p * 5) % MOST;
+    recv_counts[p] = (p * 3 + rank * 5) % MOST;
+    send_offsets[p] = recv_offsets[p] = (int64_t)p * MOST;
+    if (p != rank) sent += send_counts[p];
+    for (int which = 0; which < 2; which++)
+      for (int i = 0; i < MOST; i++) {
+        send[which][p * MOST + i] = ((which * 64 + rank) * 64 + p) * MOST + i;
+        recv[which][p * MOST + i] = -1;
+      }
+  }
+  int64_t before = mesh->traffic.bytes[counted];
+  for (int which = 0; which < 2; which++)
+    assert_ok(uly__all_to_all_start(comms[which], counted, sizeof(int32_t), send[which],
+                                    (uly__blocks){send_counts, send_offsets}, recv[which],
+                                    (uly__blocks){recv_counts, recv_offsets}));
+  poll_some(comms[rank % 2]);
+  for (int which = 1; which >= 0; which--) assert_ok(uly__comm_wait(comms[which]));
+  for (int which = 0; which < 2; which++)
+    for (int p = 0; p < size; p++)
+      for (int i = 0; i < MOST; i++)
+        assert_int_equal(recv[which][p * MOST + i],
+                         i < recv_counts[p] ? ((which * 64 + p) * 64 + rank) * MOST + i : -1);
+  assert_int_equal(mesh->traffic.bytes[counted] - before, 2 * sent * (int64_t)sizeof(int32_t));
+}
+
 static void refuses_all(uly__comm *comm) {
-  static const int64_t none[64];
+  static const int64_t zeros[64];
+  static const uly__blocks none = {zeros, zeros};
   char bytes[64 * 8];
   uly__comm *other;
   const char *text = "world group while another is under way";
   assert_fails(uly__all_gather_start(comm, counted, bytes, 0), ULY_ERR_INTERNAL, text);
   assert_fails(uly__reduce_scatter_start(comm, counted, ULY_F32, NULL, 0, NULL, bytes, 1 << 20),
                ULY_ERR_INTERNAL, text);
-  assert_fails(uly__all_to_all(comm, counted, 8, bytes, none, none, bytes, none, none),
-               ULY_ERR_INTERNAL, text);
+  assert_fails(uly__all_to_all(comm, counted, 8, bytes, none, bytes, none), ULY_ERR_INTERNAL, text);
+  assert_fails(uly__all_to_all_start(comm, counted, 8, bytes, none, bytes, none), ULY_ERR_INTERNAL,
+               text);
   assert_fails(uly__all_gather(comm, counted, bytes, 0, bytes), ULY_ERR_INTERNAL, text);
   assert_fails(uly__sum_i64(comm, counted, NULL, 0), ULY_ERR_INTERNAL, text);
   assert_fails(uly__agree(comm, ULY_OK), ULY_ERR_INTERNAL, text);
@@ -401,6 +437,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_reduce_scatter_values),
       cmocka_unit_test(test_reduce_scatter_bits),
       cmocka_unit_test(test_all_gather_start),
+      cmocka_unit_test(test_all_to_all_start),
       cmocka_unit_test(test_interleaved),
       cmocka_unit_test(test_busy),
       cmocka_unit_test(test_started_errors),

@@ -49,24 +49,26 @@ static void visit_row(float *x, uly_attention_block b, int d, int64_t token, int
   }
 }
 
-static void check_exchange(int64_t N, int q_heads, int kv_heads, int d, int64_t tile) {
+static void check_exchange(int64_t N, int q_heads, int kv_heads, int d, int64_t tile, int rounds) {
   uly_attention *plan;
   uly_attention_desc desc = {.num_tokens = N,
                              .num_q_heads = q_heads,
                              .num_kv_heads = kv_heads,
                              .head_dim = d,
-                             .token_tile = tile};
+                             .token_tile = tile,
+                             .head_groups = rounds * size};
   assert_ok(uly_attention_create(mesh, &desc, &plan));
   uly_attention_bytes bytes = uly_attention_get_bytes(plan);
-  uly_attention_block mine = uly_attention_get_block(plan, uly_mesh_rank(mesh));
+  int num_groups = uly_attention_num_blocks(plan), first = uly_mesh_rank(mesh) * rounds;
   int64_t begin, T;
   uly_attention_tokens(plan, &begin, &T);
   float *tokens = calloc(1, (size_t)bytes.qkv_tokens + 1),
         *heads = calloc(1, (size_t)bytes.qkv_heads);
   float *back = calloc(1, (size_t)bytes.qkv_tokens + 1);
   int q_seen = 0, kv_seen = 0;
-  for (int p = 0; p < size; p++) {
-    uly_attention_block b = uly_attention_get_block(plan, p);
+  assert_int_equal(num_groups, rounds * size);
+  for (int g = 0; g < num_groups; g++) {
+    uly_attention_block b = uly_attention_get_block(plan, g);
     assert_int_equal(b.q_begin, q_seen);
     assert_int_equal(b.kv_begin + b.kv_shared, kv_seen);
     q_seen += b.q_count;
@@ -77,24 +79,36 @@ static void check_exchange(int64_t N, int q_heads, int kv_heads, int d, int64_t 
   assert_int_equal(q_seen, q_heads);
   assert_int_equal(kv_seen, kv_heads);
   assert_ok(uly_attention_qkv_to_heads(plan, ULY_TRAFFIC_ATTENTION_FORWARD, tokens, heads));
-  for (int64_t t = 0; t < N; t++) visit_row(heads + t * mine.qkv_stride, mine, d, t, 0);
+  for (int g = first; g < first + rounds; g++) {
+    uly_attention_block b = uly_attention_get_block(plan, g);
+    for (int64_t t = 0; t < N; t++)
+      visit_row(heads + b.qkv_heads_offset + t * b.qkv_stride, b, d, t, 0);
+  }
   assert_ok(uly_attention_qkv_to_tokens(plan, ULY_TRAFFIC_ATTENTION_BACKWARD, heads, back));
   assert_memory_equal(back, tokens, (size_t)bytes.qkv_tokens);
 
   /* Outputs: query heads alone. */
-  uly_attention_block only_q = mine;
-  only_q.kv_count = 0;
-  for (int64_t t = 0; t < N; t++) visit_row(heads + t * mine.o_stride, only_q, d, t, 1);
+  for (int g = first; g < first + rounds; g++) {
+    uly_attention_block b = uly_attention_get_block(plan, g);
+    b.kv_count = 0;
+    for (int64_t t = 0; t < N; t++)
+      visit_row(heads + b.o_heads_offset + t * b.o_stride, b, d, t, 1);
+  }
   assert_ok(uly_attention_o_to_tokens(plan, ULY_TRAFFIC_ATTENTION_FORWARD, heads, back));
-  for (int p = 0; p < size; p++) {
-    uly_attention_block b = uly_attention_get_block(plan, p);
+  for (int g = 0; g < num_groups; g++) {
+    uly_attention_block b = uly_attention_get_block(plan, g);
     b.kv_count = 0;
     for (int64_t t = 0; t < T; t++)
       visit_row(back + b.o_offset + t * b.o_stride, b, d, begin + t, 0);
   }
   memset(heads, 0, (size_t)bytes.o_heads);
   assert_ok(uly_attention_o_to_heads(plan, ULY_TRAFFIC_ATTENTION_BACKWARD, back, heads));
-  for (int64_t t = 0; t < N; t++) visit_row(heads + t * mine.o_stride, only_q, d, t, 0);
+  for (int g = first; g < first + rounds; g++) {
+    uly_attention_block b = uly_attention_get_block(plan, g);
+    b.kv_count = 0;
+    for (int64_t t = 0; t < N; t++)
+      visit_row(heads + b.o_heads_offset + t * b.o_stride, b, d, t, 0);
+  }
   free(tokens);
   free(heads);
   free(back);
@@ -109,8 +123,9 @@ static void test_exchange(void **state) {
     for (int q = 0; q < 4; q++)
       for (int kv = 0; kv < 4; kv++)
         for (int64_t tile = 0; tile < 12; tile += 5)
-          if (q_heads[q] % kv_heads[kv] == 0)
-            check_exchange(lengths[n], q_heads[q], kv_heads[kv], n % 2 ? 4 : 5, tile);
+          for (int rounds = 1; rounds <= 3 && rounds * size <= q_heads[q]; rounds++)
+            if (q_heads[q] % kv_heads[kv] == 0)
+              check_exchange(lengths[n], q_heads[q], kv_heads[kv], n % 2 ? 4 : 5, tile, rounds);
 }
 
 /* Shared heads: copied from the first holder to the others, and summed back. */

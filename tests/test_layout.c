@@ -31,6 +31,7 @@ static const char *const configs[3] = {
 /* What the runs of a test attend to beside the causal mask. */
 static int64_t window;
 static uly_sparse sparse;
+static int rounds; /* of their exchanges */
 
 static uly_trainer *make(uly_mesh *mesh, int which, int64_t N, int64_t batch,
                          uly_recompute recompute, int stage) {
@@ -42,6 +43,7 @@ static uly_trainer *make(uly_mesh *mesh, int which, int64_t N, int64_t batch,
   config.seq_len = N;
   config.window = window;
   config.sparse = sparse;
+  config.rounds = rounds;
   config.steps = 20;
   config.warmup = 2;
   config.batch = batch;
@@ -101,6 +103,16 @@ static void test_sequence_parallel(void **state) {
   for (int which = 0; which < 3; which++)
     for (int i = 0; i < 3; i++)
       compare_runs(which, lengths[i], 1, 1, (uly_recompute)((which + i) % 3), (which + i) % 4);
+}
+
+/* Heads exchanged in rounds; with 1 of 9 heads in each, and key/value heads that several rounds share. */
+static void test_rounds(void **state) {
+  (void)state;
+  static const int heads[3] = {9, 8, 10};
+  for (int which = 0; which < 3; which++)
+    for (rounds = 2; rounds <= 9 && rounds * size <= heads[which]; rounds += rounds < 4 ? 1 : 5)
+      compare_runs(which, 101, 1, 2, (uly_recompute)((which + rounds) % 3), rounds % 4);
+  rounds = 0;
 }
 
 static void test_data_and_sequence_parallel(void **state) {
@@ -216,9 +228,13 @@ static void test_ignored_labels(void **state) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_sequence_parallel), cmocka_unit_test(test_data_and_sequence_parallel),
-      cmocka_unit_test(test_accumulation),      cmocka_unit_test(test_threads),
-      cmocka_unit_test(test_ignored_labels),    cmocka_unit_test(test_masks),
+      cmocka_unit_test(test_sequence_parallel),
+      cmocka_unit_test(test_data_and_sequence_parallel),
+      cmocka_unit_test(test_accumulation),
+      cmocka_unit_test(test_threads),
+      cmocka_unit_test(test_ignored_labels),
+      cmocka_unit_test(test_rounds),
+      cmocka_unit_test(test_masks),
   };
   if (uly_init(&argc, &argv) != ULY_OK) return 1;
   size = uly_world_size();

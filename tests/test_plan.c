@@ -84,6 +84,8 @@ static void check_step(int dp, int64_t N, int64_t passes, uly_dtype dtype, uly_r
   config.batch = passes * dp;
   config.zero_stage = stage;
   config.reproducible = reproducible;
+  int most = 9 / uly_mesh_sp(run);
+  config.rounds = reproducible ? 0 : stage < most ? stage : most; /* 0: chosen */
   config.grad_dtype = reproducible ? ULY_F32 : dtype;
   uly_plan_report plan;
   assert_ok(uly_plan(offline, &config, &plan));

@@ -33,11 +33,15 @@ int uly__comm_size(const uly__comm *comm);
 /* Ranks of this group on this machine. */
 int uly__comm_node_size(const uly__comm *comm);
 
+/* What lies where in a buffer, [ranks] each, in units of an exchange. */
+typedef struct uly__blocks {
+  const int64_t *counts, *offsets;
+} uly__blocks;
+
 /* Block p of send goes to rank p; block s of recv comes from rank s. Counts and offsets are in units
  * of unit_bytes, so that they fit MPI's int for any memory that exists. */
 uly_status uly__all_to_all(uly__comm *comm, uly_traffic kind, int64_t unit_bytes, const void *send,
-                           const int64_t *send_counts, const int64_t *send_offsets, void *recv,
-                           const int64_t *recv_counts, const int64_t *recv_offsets);
+                           uly__blocks send_blocks, void *recv, uly__blocks recv_blocks);
 
 /* recv[s * bytes ...] = what rank s sent. For small messages. */
 uly_status uly__all_gather(uly__comm *comm, uly_traffic kind, const void *send, int64_t bytes,
@@ -51,6 +55,11 @@ uly_status uly__sum_i64(uly__comm *comm, uly_traffic kind, int64_t *values, int 
 /* --- Collectives that run while the caller computes. A group has at most one under way: start, then poll
  * now and then so that it makes progress, then wait. From start to wait, even where nothing is left to
  * do, no other collective may be called on the group (ULY_ERR_INTERNAL); other groups may be used. */
+
+/* As uly__all_to_all. */
+uly_status uly__all_to_all_start(uly__comm *comm, uly_traffic kind, int64_t unit_bytes,
+                                 const void *send, uly__blocks send_blocks, void *recv,
+                                 uly__blocks recv_blocks);
 
 /* data: [size][part_bytes]. Every rank's own part is in its place; afterwards all parts are.
  * part_bytes: a multiple of 64. */

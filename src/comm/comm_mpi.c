@@ -193,22 +193,44 @@ static uly_status to_ints(const uly__comm *comm, const int64_t *from, int *to) {
   return ULY_OK;
 }
 
-uly_status uly__all_to_all(uly__comm *comm, uly_traffic kind, int64_t unit_bytes, const void *send,
-                           const int64_t *send_counts, const int64_t *send_offsets, void *recv,
-                           const int64_t *recv_counts, const int64_t *recv_offsets) {
-  BEGIN_COLLECTIVE(comm, "all_to_all (%s, units of %lld bytes)", uly_traffic_name(kind),
-                   (long long)unit_bytes);
+/* Counts and offsets for MPI, and for the traffic. */
+static uly_status take_blocks(uly__comm *comm, uly_traffic kind, int64_t unit_bytes,
+                              const uly__blocks *send, const uly__blocks *recv) {
   ULY_TRY(uly__use_unit(comm, unit_bytes));
-  ULY_TRY(to_ints(comm, send_counts, comm->send_counts));
-  ULY_TRY(to_ints(comm, send_offsets, comm->send_offsets));
-  ULY_TRY(to_ints(comm, recv_counts, comm->recv_counts));
-  ULY_TRY(to_ints(comm, recv_offsets, comm->recv_offsets));
-  MPI_TRY(MPI_Alltoallv(send, comm->send_counts, comm->send_offsets, comm->unit, recv,
-                        comm->recv_counts, comm->recv_offsets, comm->unit, comm->mpi));
+  ULY_TRY(to_ints(comm, send->counts, comm->send_counts));
+  ULY_TRY(to_ints(comm, send->offsets, comm->send_offsets));
+  ULY_TRY(to_ints(comm, recv->counts, comm->recv_counts));
+  ULY_TRY(to_ints(comm, recv->offsets, comm->recv_offsets));
   comm->traffic->bytes[kind] +=
-      uly__traffic_all_to_all(comm->size, comm->rank, send_counts, unit_bytes);
+      uly__traffic_all_to_all(comm->size, comm->rank, send->counts, unit_bytes);
   return ULY_OK;
 }
+
+uly_status uly__all_to_all(uly__comm *comm, uly_traffic kind, int64_t unit_bytes, const void *send,
+                           uly__blocks send_blocks, void *recv, uly__blocks recv_blocks) {
+  BEGIN_COLLECTIVE(comm, "all_to_all (%s, units of %lld bytes)", uly_traffic_name(kind),
+                   (long long)unit_bytes);
+  ULY_TRY(take_blocks(comm, kind, unit_bytes, &send_blocks, &recv_blocks));
+  MPI_TRY(MPI_Alltoallv(send, comm->send_counts, comm->send_offsets, comm->unit, recv,
+                        comm->recv_counts, comm->recv_offsets, comm->unit, comm->mpi));
+  return ULY_OK;
+}
+
+/* NOLINTBEGIN(clang-analyzer-optin.mpi.MPI-Checker): waited for in another function */
+uly_status uly__all_to_all_start(uly__comm *comm, uly_traffic kind, int64_t unit_bytes,
+                                 const void *send, uly__blocks send_blocks, void *recv,
+                                 uly__blocks recv_blocks) {
+  BEGIN_COLLECTIVE(comm, "all_to_all_start (%s, units of %lld bytes)", uly_traffic_name(kind),
+                   (long long)unit_bytes);
+  ULY_TRY(take_blocks(comm, kind, unit_bytes, &send_blocks, &recv_blocks));
+  comm->started = (uly__started){.under_way = true};
+  MPI_TRY(MPI_Ialltoallv(send, comm->send_counts, comm->send_offsets, comm->unit, recv,
+                         comm->recv_counts, comm->recv_offsets, comm->unit, comm->mpi,
+                         &comm->started.request));
+  comm->started.pending = true;
+  return ULY_OK;
+}
+/* NOLINTEND(clang-analyzer-optin.mpi.MPI-Checker) */
 
 static uly_status gather(uly__comm *comm, uly_traffic kind, const void *send, int64_t bytes,
                          void *recv) {

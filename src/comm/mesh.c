@@ -33,6 +33,8 @@ static uly_status connect(uly_mesh *mesh, const void *mpi_comm, uly_mesh_desc de
   ULY_TRY(uly_mesh_same(mesh, shape, sizeof shape, "mesh"));
   place(mesh, uly__comm_rank(mesh->world));
   ULY_TRY(uly__comm_split(mesh->world, mesh->dp_index, "sequence", &mesh->sequence));
+  ULY_TRY(uly__comm_dup(mesh->sequence, "to_heads", &mesh->to_heads));
+  ULY_TRY(uly__comm_dup(mesh->sequence, "to_tokens", &mesh->to_tokens));
   ULY_TRY(uly__comm_dup(mesh->world, "gather", &mesh->gather));
   return uly__comm_dup(mesh->world, "reduce", &mesh->reduce);
 }
@@ -67,6 +69,8 @@ void uly_mesh_destroy(uly_mesh *mesh) {
   if (!mesh) return;
   uly__comm_destroy(mesh->reduce);
   uly__comm_destroy(mesh->gather);
+  uly__comm_destroy(mesh->to_tokens);
+  uly__comm_destroy(mesh->to_heads);
   uly__comm_destroy(mesh->sequence);
   uly__comm_destroy(mesh->world);
   free(mesh);

@@ -9,10 +9,11 @@ struct uly_mesh {
   int rank;   /* dp_index * sp + sp_index */
   int dp_index, sp_index;
   /* Groups; NULL in an offline mesh. */
-  uly__comm *world;           /* all ranks of the mesh */
-  uly__comm *sequence;        /* the sp ranks that share my sequence */
+  uly__comm *world;                /* all ranks of the mesh */
+  uly__comm *sequence;             /* the sp ranks that share my sequence */
+  uly__comm *to_heads, *to_tokens; /* the same, for exchanges of each direction beside the rest */
   uly__comm *gather, *reduce; /* all ranks: for weights and gradients that travel beside the rest */
-  uly__traffic traffic;       /* what this rank has sent, over both groups */
+  uly__traffic traffic;       /* what this rank has sent, over all groups */
 };
 
 #endif

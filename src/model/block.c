@@ -70,32 +70,40 @@ static void projections(const uly__model *model, int unit, int g, projection out
   }
 }
 
-static void project_qkv(uly__model *model, int layer) {
-  const uly__block_layout *b = &model->params.block;
+/* Rows of a tile, of one group, into its block. */
+static void project_group(uly__model *model, int unit, int g, int64_t t, int64_t rows) {
   const uly__ops *ops = model->ops;
-  int d = model->config.head_dim, unit = uly__unit_of_block(layer);
+  int d = model->config.head_dim;
+  int64_t h = model->config.hidden;
+  int64_t stride = uly_attention_get_block(model->attention, g).qkv_stride;
+  projection parts[3];
+  projections(model, unit, g, parts);
+  for (int part = 0; part < 3; part++) {
+    const projection *to = &parts[part];
+    if (to->heads == 0) continue;
+    void *y = uly__at(model->work.qkv_tokens, model->dtype, to->at + t * stride);
+    uly__linear_forward(model, to->linear, rows, model->work.n, h, y, stride);
+    if (to->bias >= 0)
+      ops->add_bias(rows, to->linear.out, stride, model->dtype, y,
+                    uly__weight(model, unit, to->bias));
+    if (to->rotated)
+      ops->rope(rows, to->heads, d, stride, model->dtype, model->rope + t * d, 1.0f, y);
+  }
+}
+
+/* Rounds [first, first + num): the groups that every rank owns in them. */
+static void project_qkv(uly__model *model, int layer, int first, int num) {
+  const uly__block_layout *b = &model->params.block;
+  int unit = uly__unit_of_block(layer), num_rounds = uly__attention_num_rounds(model->attention);
   int64_t h = model->config.hidden;
   for (int64_t i = 0; i < model->tiles.num; i++) {
     int64_t t = model->tiles.list[i].begin, rows = model->tiles.list[i].rows;
     norm(model, rows, row(model, model->stash.layers[layer].x, t, h), unit, b->norm1, b->norm1_bias,
          model->work.n);
-    for (int g = 0; g < uly_attention_num_blocks(model->attention); g++) {
-      int64_t stride = uly_attention_get_block(model->attention, g).qkv_stride;
-      projection parts[3];
-      projections(model, unit, g, parts);
-      for (int part = 0; part < 3; part++) {
-        const projection *to = &parts[part];
-        if (to->heads == 0) continue;
-        void *y = uly__at(model->work.qkv_tokens, model->dtype, to->at + t * stride);
-        uly__linear_forward(model, to->linear, rows, model->work.n, h, y, stride);
-        if (to->bias >= 0)
-          ops->add_bias(rows, to->linear.out, stride, model->dtype, y,
-                        uly__weight(model, unit, to->bias));
-        if (to->rotated)
-          ops->rope(rows, to->heads, d, stride, model->dtype, model->rope + t * d, 1.0f, y);
-      }
-    }
-    uly__model_note(model, uly__zero_poll(model->zero));
+    for (int g = 0; g < uly_attention_num_blocks(model->attention); g++)
+      if (g % num_rounds >= first && g % num_rounds < first + num)
+        project_group(model, unit, g, t, rows);
+    uly__model_poll(model);
   }
 }
 
@@ -130,24 +138,55 @@ static void project_qkv_backward(uly__model *model, int layer) {
       }
     }
     norm_backward(model, rows, x, unit, b->norm1, b->norm1_bias, row(model, model->d_x, t, h));
-    uly__model_note(model, uly__zero_poll(model->zero));
+    uly__model_poll(model);
     if (tile.ends_segment >= 0) uly__zero_fold(model->zero, unit, tile.ends_segment, 0, b->wo);
   }
 }
 
 /* --- attention and its output projection */
 
+static void *past(const void *buffer, int64_t bytes) { return (char *)(uintptr_t)buffer + bytes; }
+
+static void start(uly__model *model, uly__exchange_step step, uly_traffic kind, int round,
+                  const void *from, void *to) {
+  uly__model_note(model, uly__attention_start(model->attention, step, kind, round, from, to));
+}
+
+static void wait_for(uly__model *model, uly__exchange_step step, int round) {
+  uly__model_note(model, uly__attention_wait(model->attention, step, round));
+}
+
+static void send_qkv(uly__model *model, const uly__attention_record *record, uly_traffic kind,
+                     int round) {
+  uly__round at = uly__attention_round(model->attention, round);
+  start(model, ULY_QKV_TO_HEADS, kind, round, past(model->work.qkv_tokens, at.qkv_tokens),
+        past(record->qkv_heads, at.qkv_heads));
+}
+
+/* The exchange of a round runs under the projections of the next and the attention of the one before; outputs go
+ * back under the attention of the next. */
 static void attend(uly__model *model, int layer, uly_traffic kind) {
   uly__attention_record *record = &model->stash.layers[layer].attention;
   uly_attention *attention = model->attention;
-  project_qkv(model, layer);
-  uly_attention_share_kv(attention, model->work.qkv_tokens);
-  uly__model_note(model, uly_attention_qkv_to_heads(attention, kind, model->work.qkv_tokens,
-                                                    record->qkv_heads));
-  uly__model_note(model, uly_attention_local_forward(attention, record->qkv_heads, record->o_heads,
-                                                     record->lse));
-  uly__model_note(model,
-                  uly_attention_o_to_tokens(attention, kind, record->o_heads, record->o_tokens));
+  int num = uly__attention_num_rounds(attention);
+  bool at_once = uly__attention_shares_kv(attention);
+  project_qkv(model, layer, 0, at_once ? num : 1);
+  if (at_once) uly_attention_share_kv(attention, model->work.qkv_tokens);
+  send_qkv(model, record, kind, 0);
+  for (int round = 0; round < num; round++) {
+    uly__round at = uly__attention_round(attention, round);
+    void *o_heads = past(record->o_heads, at.o_heads);
+    bool is_last = round + 1 == num;
+    if (!is_last && !at_once) project_qkv(model, layer, round + 1, 1);
+    wait_for(model, ULY_QKV_TO_HEADS, round);
+    if (!is_last) send_qkv(model, record, kind, round + 1);
+    uly__model_note(
+        model, uly__attention_round_forward(attention, round, past(record->qkv_heads, at.qkv_heads),
+                                            o_heads, record->lse));
+    if (round > 0) wait_for(model, ULY_O_TO_TOKENS, round - 1);
+    start(model, ULY_O_TO_TOKENS, kind, round, o_heads, past(record->o_tokens, at.o_tokens));
+  }
+  wait_for(model, ULY_O_TO_TOKENS, num - 1);
 }
 
 /* Wo's columns for the heads of group g. */
@@ -195,18 +234,33 @@ static void add_attention_backward(uly__model *model, int layer, int64_t t, int6
   }
 }
 
+static void send_d_o(uly__model *model, int round) {
+  uly__round at = uly__attention_round(model->attention, round);
+  start(model, ULY_O_TO_HEADS, ULY_TRAFFIC_ATTENTION_BACKWARD, round,
+        past(model->work.d_o_tokens, at.o_tokens), model->work.d_o_heads[round % 2]);
+}
+
+/* As attend, mirrored. */
 static void attend_backward(uly__model *model, int layer) {
   const uly__attention_record *record = &model->stash.layers[layer].attention;
   const uly__workspace *work = &model->work;
   uly_attention *attention = model->attention;
-  uly_traffic kind = ULY_TRAFFIC_ATTENTION_BACKWARD;
-  uly__model_note(model,
-                  uly_attention_o_to_heads(attention, kind, work->d_o_tokens, work->d_o_heads));
-  uly__model_note(model, uly_attention_local_backward(attention, record->qkv_heads, record->o_heads,
-                                                      record->lse, work->d_o_heads,
-                                                      work->d_qkv_heads, work->attention));
-  uly__model_note(
-      model, uly_attention_qkv_to_tokens(attention, kind, work->d_qkv_heads, work->qkv_tokens));
+  int num = uly__attention_num_rounds(attention);
+  send_d_o(model, 0);
+  for (int round = 0; round < num; round++) {
+    uly__round at = uly__attention_round(attention, round);
+    void *d_qkv_heads = work->d_qkv_heads[round % 2];
+    wait_for(model, ULY_O_TO_HEADS, round);
+    if (round + 1 < num) send_d_o(model, round + 1);
+    uly__model_note(model, uly__attention_round_backward(
+                               attention, round, past(record->qkv_heads, at.qkv_heads),
+                               past(record->o_heads, at.o_heads), record->lse,
+                               work->d_o_heads[round % 2], d_qkv_heads, work->attention));
+    if (round > 0) wait_for(model, ULY_QKV_TO_TOKENS, round - 1);
+    start(model, ULY_QKV_TO_TOKENS, ULY_TRAFFIC_ATTENTION_BACKWARD, round, d_qkv_heads,
+          past(work->qkv_tokens, at.qkv_tokens));
+  }
+  wait_for(model, ULY_QKV_TO_TOKENS, num - 1);
   uly_attention_sum_kv(attention, work->qkv_tokens);
 }
 
@@ -316,7 +370,7 @@ void uly__block_forward(uly__model *model, int layer, void *y) {
                             model->config.ffn, model->work.sum, true);
     model->ops->residual(rows, h, model->dtype, mid, model->work.sum,
                          uly__weight(model, unit, b->b_down), row(model, y, t, h));
-    uly__model_note(model, uly__zero_poll(model->zero));
+    uly__model_poll(model);
   }
 }
 
@@ -336,7 +390,7 @@ void uly__block_backward(uly__model *model, int layer) {
     mlp_activate(model, rows, tile);
     mlp_backward(model, unit, rows, tile, mid, d_y);
     add_attention_backward(model, layer, t, rows, d_y);
-    uly__model_note(model, uly__zero_poll(model->zero));
+    uly__model_poll(model);
     if (range.ends_segment >= 0)
       uly__zero_fold(model->zero, unit, range.ends_segment, b->wo,
                      model->params.units[unit].count - b->wo);

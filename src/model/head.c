@@ -29,7 +29,7 @@ void uly__head(uly__model *model, const int32_t *labels, float scale, uly__exact
     ops->norm_backward(c->norm, tile.rows, h, c->norm_eps, dtype, x, gamma, work->sum, d_x,
                        uly__grad(model, last, params->norm),
                        uly__grad(model, last, params->norm_bias));
-    uly__model_note(model, uly__zero_poll(model->zero));
+    uly__model_poll(model);
     if (tile.ends_segment < 0) continue;
     uly__zero_fold(model->zero, last, tile.ends_segment, 0, params->units[last].count);
     if (unit != last)

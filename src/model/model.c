@@ -9,6 +9,9 @@
  * tile stays in cache. */
 enum { TILE = 512, HEAD_TILE = 256, WIDE_VOCAB = 8192 };
 
+/* Query elements of a token in a round, at least; and rounds, at most. */
+enum { ROUND_WIDTH = 128, MAX_ROUNDS = 4 };
+
 /* Slices are whole granules, a function of N alone, so that any number of ranks cuts at multiples of
  * the same granule: at most 128 tokens, and at least 64 granules in a stream, for balance. */
 static int64_t granule(int64_t seq_len) {
@@ -32,6 +35,10 @@ static uly_status check(const uly__model_config *c, const uly_mesh *mesh,
         ULY_ERR_CONFIG,
         "a sequence of %lld tokens through %d layers of width %lld is more than any memory holds",
         (long long)run->seq_len, c->num_layers, (long long)c->hidden);
+  if (run->rounds > 0 && (int64_t)run->rounds * mesh->sp > c->num_q_heads)
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "--rounds %d on --sp %d ranks: %d query heads give each rank at most %d", run->rounds,
+             mesh->sp, c->num_q_heads, c->num_q_heads / mesh->sp);
   if (run->leaves == 0) return ULY_OK;
   if (run->leaves & (run->leaves - 1))
     ULY_FAIL(ULY_ERR_CONFIG, "--leaves %d is no power of two", run->leaves);
@@ -47,11 +54,23 @@ static uly_status check(const uly__model_config *c, const uly_mesh *mesh,
   return ULY_OK;
 }
 
-/* Head groups of a reproducible run: as many as leaves, if there are heads enough; otherwise 0, which
- * stands for one a rank. */
-static int head_groups(const uly__model_config *c, int leaves) {
-  while (leaves > c->num_q_heads) leaves /= 2;
-  return leaves;
+/* Rounds of whole key/value heads that are wide enough for matrix products to run at their peak. */
+static int choose_rounds(const uly__model_config *c, int sp) {
+  if (sp == 1) return 1;
+  int rounds = MAX_ROUNDS;
+  while (rounds > 1 && (c->num_kv_heads % (sp * rounds) != 0 ||
+                        c->num_q_heads / (sp * rounds) * c->head_dim < ROUND_WIDTH))
+    rounds--;
+  return rounds;
+}
+
+/* In a reproducible run as many as leaves, if there are heads enough. */
+static int head_groups(const uly__model_config *c, const uly_mesh *mesh,
+                       const uly__model_run *run) {
+  if (!run->leaves) return mesh->sp * (run->rounds ? run->rounds : choose_rounds(c, mesh->sp));
+  int groups = run->leaves;
+  while (groups > c->num_q_heads) groups /= 2;
+  return groups;
 }
 
 static int num_segments(const uly_mesh *mesh, const uly__model_run *run) {
@@ -99,6 +118,8 @@ static uly_status plan_states(uly__model *model, uly_mesh *mesh, const uly__mode
 
 /* Causal, within the window and the blocks that the run asks for. Where blocks are drawn, each
  * query head draws its own. */
+static void poll(void *model) { uly__model_poll(model); }
+
 static uly_status plan_attention(uly__model *model, uly_mesh *mesh, const uly__model_run *run) {
   const uly__model_config *c = &model->config;
   uly_block_layout *blocks = NULL;
@@ -114,9 +135,13 @@ static uly_status plan_attention(uly__model *model, uly_mesh *mesh, const uly__m
       .dtype = model->dtype,
       .mask = {.kind = ULY_MASK_CAUSAL, .window = run->window, .blocks = blocks},
       .token_tile = granule(run->seq_len),
-      .head_groups = head_groups(c, run->leaves)};
+      .head_groups = head_groups(c, mesh, run)};
   uly_status status = uly__attention_plan(mesh, &desc, &model->attention);
   uly_block_layout_destroy(blocks);
+  if (status == ULY_OK && mesh->world) {
+    model->attention->poll = poll;
+    model->attention->poll_context = model;
+  }
   if (status == ULY_OK) model->pairs = uly_attention_pairs(model->attention);
   return status;
 }
@@ -176,18 +201,32 @@ static void carve_tile(uly__model *model, uly__arena *scratch) {
   work->d_gate = model->config.gated ? uly__arena_carve(scratch, wide * bytes) : NULL;
 }
 
+/* Bytes on the head side of the largest of rounds `first`, first + 2, ... */
+static int64_t largest_round(const uly__model *model, int first, bool of_qkv) {
+  int64_t most = 0;
+  for (int r = first; r < uly__attention_num_rounds(model->attention); r += 2) {
+    uly__round round = uly__attention_round(model->attention, r);
+    int64_t bytes = of_qkv ? round.qkv_heads_bytes : round.o_heads_bytes;
+    if (bytes > most) most = bytes;
+  }
+  return most;
+}
+
+/* With one round nothing runs beside attention, so buffers share places: d_o_tokens has been sent before
+ * d_qkv_heads is written, and local attention's backward is over before gradients arrive in qkv_tokens. */
 static void carve_block(uly__model *model, uly_attention_bytes bytes, uly__arena *scratch) {
   uly__workspace *work = &model->work;
-  work->d_o_heads = uly__arena_carve(scratch, bytes.o_heads);
-  /* d_o_tokens has been sent before d_qkv_heads is written. */
+  bool overlaps = uly__attention_num_rounds(model->attention) > 1;
+  for (int i = 0; i < 2; i++)
+    work->d_o_heads[i] = uly__arena_carve(scratch, largest_round(model, i, false));
   int64_t mark = uly__arena_mark(scratch);
   work->d_o_tokens = uly__arena_carve(scratch, bytes.o_tokens);
-  uly__arena_release(scratch, mark);
-  work->d_qkv_heads = uly__arena_carve(scratch, bytes.qkv_heads);
-  /* Local attention's backward is over before the gradients arrive in qkv_tokens. */
+  if (!overlaps) uly__arena_release(scratch, mark);
+  for (int i = 0; i < 2; i++)
+    work->d_qkv_heads[i] = uly__arena_carve(scratch, largest_round(model, i, true));
   mark = uly__arena_mark(scratch);
   work->attention = uly__arena_carve(scratch, bytes.workspace);
-  uly__arena_release(scratch, mark);
+  if (!overlaps) uly__arena_release(scratch, mark);
   work->qkv_tokens = uly__arena_carve(scratch, bytes.qkv_tokens);
 }
 

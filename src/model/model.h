@@ -17,8 +17,8 @@
 typedef struct uly__workspace {
   void *qkv_tokens;      /* P blocks [T, (hq_p + 2 hkv_p) d]; in backward their gradients */
   void *d_o_tokens;      /* P blocks [T, hq_p d] */
-  void *d_o_heads;       /* [N, hq d] */
-  void *d_qkv_heads;     /* [N, (hq + 2 hkv) d] */
+  void *d_o_heads[2];    /* [N, hq d] of a round; rounds take turns */
+  void *d_qkv_heads[2];  /* [N, (hq + 2 hkv) d] of a round */
   void *attention;       /* workspace of local attention's backward */
   void *n, *mid;         /* [rows of a tile, h] */
   float *sum;            /* [rows, h] */
@@ -50,6 +50,7 @@ typedef struct uly__model_run {
   uly_recompute recompute;
   int stage;      /* of ZeRO */
   int leaves;     /* of reproducible sums; 0: not reproducible */
+  int rounds;     /* of the exchanges; 0: choose */
   int64_t passes; /* sequences of a step that go through a rank */
 } uly__model_run;
 
@@ -116,6 +117,12 @@ static inline float *uly__grad(const uly__model *model, int unit, int64_t at) {
 /* Remembers the first failure. */
 static inline void uly__model_note(uly__model *model, uly_status status) {
   if (model->failure == ULY_OK) model->failure = status;
+}
+
+/* Drives what travels beside the computation: to be called between tiles. */
+static inline void uly__model_poll(uly__model *model) {
+  uly__model_note(model, uly__attention_poll(model->attention));
+  uly__model_note(model, uly__zero_poll(model->zero));
 }
 
 #endif

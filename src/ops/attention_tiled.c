@@ -11,6 +11,7 @@
  *
  * Exponentials are powers of 2: scores are multiplied by scale / ln 2. */
 #include <math.h>
+#include <omp.h>
 #include <sched.h>
 #include <stdatomic.h>
 
@@ -133,12 +134,19 @@ static void forward_block(const uly_local_attention *a, int head, int64_t query)
   store_lanes(a, block_rows(a, a->o, a->o_stride, head, query), sum, out);
 }
 
+/* By the thread that called, between blocks. */
+static void poll(const uly_local_attention *a) {
+  if (a->poll && omp_get_thread_num() == 0) a->poll(a->poll_context);
+}
+
 static void forward(const uly_local_attention *a) {
   int64_t blocks = num_blocks(a);
   /* Late query blocks see more keys under a causal mask: the heavy ones first. */
 #pragma omp parallel for schedule(dynamic)
-  for (int64_t i = 0; i < blocks * a->num_q_heads; i++)
+  for (int64_t i = 0; i < blocks * a->num_q_heads; i++) {
     forward_block(a, (int)(i % a->num_q_heads), (blocks - 1 - i / a->num_q_heads) * LANES);
+    poll(a);
+  }
 }
 
 /* --------------------------------------------------------------------------- backward */
@@ -351,6 +359,7 @@ static void backward_pass(const pass *p) {
     block = next++;
     if (block >= num_blocks(p->a)) break;
     backward_block(p, block);
+    poll(p->a);
   }
   for (int i = 0; i < p->num_heads; i++) store_d_q(p, p->first_head + i);
 }

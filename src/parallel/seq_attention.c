@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 
+#include "base/spans.h"
 #include "device/device.h"
 
 static uly_status check(const uly_attention_desc *desc) {
@@ -92,29 +93,29 @@ uly_attention_block uly_attention_get_block(const uly_attention *plan, int block
   return plan->ulysses.blocks[block];
 }
 
-/* The head groups of this rank: num blocks from the first on, and all their query heads. */
-typedef struct own_heads {
-  const uly_attention_block *first;
-  int num;
-  int64_t q_count;
-} own_heads;
+int uly__attention_num_rounds(const uly_attention *plan) { return plan->ulysses.num_rounds; }
 
-static own_heads mine(const uly_attention *plan) {
+bool uly__attention_shares_kv(const uly_attention *plan) {
+  for (int g = 0; g < plan->ulysses.num_groups; g++)
+    if (plan->ulysses.blocks[g].kv_shared) return true;
+  return false;
+}
+
+/* This rank's group of a round. */
+static const uly_attention_block *own_block(const uly_attention *plan, int round) {
   const uly__ulysses *u = &plan->ulysses;
-  int first, num = uly__ulysses_groups(u, u->rank, &first);
-  const uly_attention_block *blocks = &u->blocks[first];
-  return (own_heads){blocks, num, blocks->o_stride / u->head_dim};
+  return &u->blocks[uly__ulysses_group(u, u->rank, round)];
 }
 
-/* Rows of lse before this rank's group. */
-static int64_t rows_before(own_heads own, int group) {
-  return own.first[group].q_begin - own.first->q_begin;
+/* Rows of lse before those of a round. */
+static int64_t rows_before(const uly_attention *plan, int round) {
+  return own_block(plan, round)->q_begin - own_block(plan, 0)->q_begin;
 }
 
-/* What a group works on, without its pointers. */
-static uly_local_attention shape(const uly_attention *plan, int group) {
+/* What a round works on, without its pointers. */
+static uly_local_attention shape(const uly_attention *plan, int round) {
   const uly_attention_desc *desc = &plan->desc;
-  const uly_attention_block *block = &mine(plan).first[group];
+  const uly_attention_block *block = own_block(plan, round);
   int uses = desc->num_q_heads / desc->num_kv_heads;
   return (uly_local_attention){
       .num_tokens = desc->num_tokens,
@@ -130,29 +131,31 @@ static uly_local_attention shape(const uly_attention *plan, int group) {
       .scale = desc->scale,
       .qkv_stride = block->qkv_stride,
       .o_stride = block->o_stride,
+      .poll = plan->poll,
+      .poll_context = plan->poll_context,
   };
 }
 
-static uly_local_attention local(const uly_attention *plan, int group, const void *qkv_heads,
+/* The pointers are to the round's own part of each buffer; lse: of all rounds. */
+static uly_local_attention local(const uly_attention *plan, int round, const void *qkv_heads,
                                  void *o_heads, float *lse) {
-  uly_local_attention args = shape(plan, group);
-  const uly_attention_block *block = &mine(plan).first[group];
+  uly_local_attention args = shape(plan, round);
   int64_t q_width = (int64_t)args.num_q_heads * args.head_dim;
   int64_t kv_width = (int64_t)args.num_kv_heads * args.head_dim;
-  args.q = uly__at(qkv_heads, args.dtype, block->qkv_column);
+  args.q = (void *)(uintptr_t)qkv_heads;
   args.k = uly__at(args.q, args.dtype, q_width);
   args.v = uly__at(args.k, args.dtype, kv_width);
-  args.o = uly__at(o_heads, args.dtype, block->o_column);
-  args.lse = lse + rows_before(mine(plan), group) * args.num_tokens;
+  args.o = o_heads;
+  args.lse = lse + rows_before(plan, round) * args.num_tokens;
   return args;
 }
 
-/* Groups use it one after the other. */
+/* Rounds use it one after the other. */
 static int64_t workspace_bytes(const uly_attention *plan) {
   int64_t most = 0;
-  for (int group = 0; group < mine(plan).num; group++) {
+  for (int round = 0; round < plan->ulysses.num_rounds; round++) {
     uly__attention_workspace unused;
-    uly_local_attention args = shape(plan, group);
+    uly_local_attention args = shape(plan, round);
     int64_t bytes = uly__attention_carve(&args, NULL, &unused);
     if (bytes > most) most = bytes;
   }
@@ -162,18 +165,22 @@ static int64_t workspace_bytes(const uly_attention *plan) {
 uly_attention_bytes uly_attention_get_bytes(const uly_attention *plan) {
   const uly__ulysses *u = &plan->ulysses;
   int64_t N = u->num_tokens, bytes = uly__dtype_bytes(plan->desc.dtype);
-  int64_t T = u->slices[u->rank].count, qkv_row = 0, o_row = 0;
-  own_heads own = mine(plan);
+  int64_t T = u->slices[u->rank].count, qkv_row = 0, o_row = 0, qkv_heads = 0, o_heads = 0;
   for (int g = 0; g < u->num_groups; g++) {
-    qkv_row += (u->blocks[g].q_count + 2 * (int64_t)u->blocks[g].kv_count) * u->head_dim;
-    o_row += (int64_t)u->blocks[g].q_count * u->head_dim;
+    qkv_row += u->blocks[g].qkv_stride;
+    o_row += u->blocks[g].o_stride;
   }
+  for (int round = 0; round < u->num_rounds; round++) {
+    qkv_heads += own_block(plan, round)->qkv_stride;
+    o_heads += own_block(plan, round)->o_stride;
+  }
+  int64_t q_heads = o_heads / u->head_dim;
   return (uly_attention_bytes){
       .qkv_tokens = T * qkv_row * bytes,
-      .qkv_heads = N * own.first->qkv_stride * bytes,
+      .qkv_heads = N * qkv_heads * bytes,
       .o_tokens = T * o_row * bytes,
-      .o_heads = N * own.first->o_stride * bytes,
-      .lse = N * own.q_count * (int64_t)sizeof(float),
+      .o_heads = N * o_heads * bytes,
+      .lse = N * q_heads * (int64_t)sizeof(float),
       .workspace = plan->desc.callback.forward ? 0 : workspace_bytes(plan),
   };
 }
@@ -258,43 +265,130 @@ void uly_attention_sum_kv(const uly_attention *plan, void *d_qkv_tokens) {
   for_shared_heads(plan, d_qkv_tokens, sum_over_holders);
 }
 
+/* Which tensor goes which way. */
+typedef struct route {
+  uly__comm *comm; /* of the direction */
+  uly__blocks from, to;
+  int64_t unit_bytes;
+} route;
+
+static route find_route(const uly_attention *plan, uly__exchange_step step, int round) {
+  const uly__ulysses *u = &plan->ulysses;
+  bool is_qkv = step == ULY_QKV_TO_HEADS || step == ULY_QKV_TO_TOKENS;
+  bool is_to_heads = step == ULY_QKV_TO_HEADS || step == ULY_O_TO_HEADS;
+  const uly__exchange *exchange = is_qkv ? &u->qkv : &u->o;
+  uly__blocks tokens = uly__ulysses_blocks(u, &exchange->tokens, round);
+  uly__blocks heads = uly__ulysses_blocks(u, &exchange->heads, round);
+  return (route){.comm = is_to_heads ? plan->mesh->to_heads : plan->mesh->to_tokens,
+                 .from = is_to_heads ? tokens : heads,
+                 .to = is_to_heads ? heads : tokens,
+                 .unit_bytes = u->head_dim * uly__dtype_bytes(plan->desc.dtype)};
+}
+
+uly_status uly__attention_start(const uly_attention *plan, uly__exchange_step step,
+                                uly_traffic kind, int round, const void *from, void *to) {
+  route r = find_route(plan, step, round);
+  return uly__all_to_all_start(r.comm, kind, r.unit_bytes, from, r.from, to, r.to);
+}
+
+uly_status uly__attention_wait(const uly_attention *plan, uly__exchange_step step, int round) {
+  double begin = uly__now();
+  ULY_TRY(uly__comm_wait(find_route(plan, step, round).comm));
+  uly__span_end("wait for exchange", round, ULY_LANE_COMPUTE, begin);
+  return ULY_OK;
+}
+
+uly_status uly__attention_poll(const uly_attention *plan) {
+  ULY_TRY(uly__comm_poll(plan->mesh->to_heads));
+  return uly__comm_poll(plan->mesh->to_tokens);
+}
+
+uly__round uly__attention_round(const uly_attention *plan, int round) {
+  const uly__ulysses *u = &plan->ulysses;
+  const uly_attention_block *own = own_block(plan, round);
+  const uly_attention_block *first = &u->blocks[uly__ulysses_group(u, 0, round)];
+  int64_t bytes = uly__dtype_bytes(plan->desc.dtype);
+  return (uly__round){.qkv_tokens = first->qkv_offset * bytes,
+                      .o_tokens = first->o_offset * bytes,
+                      .qkv_heads = own->qkv_heads_offset * bytes,
+                      .o_heads = own->o_heads_offset * bytes,
+                      .qkv_heads_bytes = u->num_tokens * own->qkv_stride * bytes,
+                      .o_heads_bytes = u->num_tokens * own->o_stride * bytes};
+}
+
+static const void *past(const void *buffer, int64_t bytes) { return (const char *)buffer + bytes; }
+
+/* All rounds, and nothing beside. */
+static uly_status exchange(const uly_attention *plan, uly__exchange_step step, uly_traffic kind,
+                           const void *from, void *to) {
+  double begin = uly__now();
+  for (int round = 0; round < plan->ulysses.num_rounds; round++) {
+    route r = find_route(plan, step, round);
+    uly__round at = uly__attention_round(plan, round);
+    bool is_qkv = step == ULY_QKV_TO_HEADS || step == ULY_QKV_TO_TOKENS;
+    bool is_to_heads = step == ULY_QKV_TO_HEADS || step == ULY_O_TO_HEADS;
+    int64_t tokens = is_qkv ? at.qkv_tokens : at.o_tokens;
+    int64_t heads = is_qkv ? at.qkv_heads : at.o_heads;
+    ULY_TRY(uly__all_to_all(r.comm, kind, r.unit_bytes, past(from, is_to_heads ? tokens : heads),
+                            r.from, (char *)to + (is_to_heads ? heads : tokens), r.to));
+  }
+  uly__span_end("exchange", -1, ULY_LANE_COMPUTE, begin);
+  return ULY_OK;
+}
+
 uly_status uly_attention_qkv_to_heads(uly_attention *plan, uly_traffic kind, const void *qkv_tokens,
                                       void *qkv_heads) {
-  const uly__ulysses *u = &plan->ulysses;
-  return uly__ulysses_to_heads(u, &u->qkv, plan->mesh->sequence, kind,
-                               uly__dtype_bytes(plan->desc.dtype), qkv_tokens, qkv_heads);
+  return exchange(plan, ULY_QKV_TO_HEADS, kind, qkv_tokens, qkv_heads);
 }
 
 uly_status uly_attention_qkv_to_tokens(uly_attention *plan, uly_traffic kind, const void *qkv_heads,
                                        void *qkv_tokens) {
-  const uly__ulysses *u = &plan->ulysses;
-  return uly__ulysses_to_tokens(u, &u->qkv, plan->mesh->sequence, kind,
-                                uly__dtype_bytes(plan->desc.dtype), qkv_heads, qkv_tokens);
+  return exchange(plan, ULY_QKV_TO_TOKENS, kind, qkv_heads, qkv_tokens);
 }
 
 uly_status uly_attention_o_to_heads(uly_attention *plan, uly_traffic kind, const void *o_tokens,
                                     void *o_heads) {
-  const uly__ulysses *u = &plan->ulysses;
-  return uly__ulysses_to_heads(u, &u->o, plan->mesh->sequence, kind,
-                               uly__dtype_bytes(plan->desc.dtype), o_tokens, o_heads);
+  return exchange(plan, ULY_O_TO_HEADS, kind, o_tokens, o_heads);
 }
 
 uly_status uly_attention_o_to_tokens(uly_attention *plan, uly_traffic kind, const void *o_heads,
                                      void *o_tokens) {
-  const uly__ulysses *u = &plan->ulysses;
-  return uly__ulysses_to_tokens(u, &u->o, plan->mesh->sequence, kind,
-                                uly__dtype_bytes(plan->desc.dtype), o_heads, o_tokens);
+  return exchange(plan, ULY_O_TO_TOKENS, kind, o_heads, o_tokens);
+}
+
+uly_status uly__attention_round_forward(const uly_attention *plan, int round, const void *qkv_heads,
+                                        void *o_heads, float *lse) {
+  const uly_attention_callback *callback = &plan->desc.callback;
+  uly_local_attention args = local(plan, round, qkv_heads, o_heads, lse);
+  if (callback->forward) return callback->forward(callback->user, &args);
+  plan->ops->attention_forward(&args);
+  return ULY_OK;
+}
+
+uly_status uly__attention_round_backward(const uly_attention *plan, int round,
+                                         const void *qkv_heads, const void *o_heads,
+                                         const float *lse, const void *d_o_heads, void *d_qkv_heads,
+                                         void *workspace) {
+  const uly_attention_callback *callback = &plan->desc.callback;
+  uly_local_attention args =
+      local(plan, round, qkv_heads, (void *)(uintptr_t)o_heads, (float *)(uintptr_t)lse);
+  ptrdiff_t to_k = (const char *)args.k - (const char *)args.q;
+  ptrdiff_t to_v = (const char *)args.v - (const char *)args.q;
+  args.d_o = d_o_heads;
+  args.d_q = d_qkv_heads;
+  args.d_k = (char *)args.d_q + to_k;
+  args.d_v = (char *)args.d_q + to_v;
+  if (callback->backward) return callback->backward(callback->user, &args);
+  plan->ops->attention_backward(&args, workspace);
+  return ULY_OK;
 }
 
 uly_status uly_attention_local_forward(uly_attention *plan, const void *qkv_heads, void *o_heads,
                                        float *lse) {
-  const uly_attention_callback *callback = &plan->desc.callback;
-  for (int group = 0; group < mine(plan).num; group++) {
-    uly_local_attention args = local(plan, group, qkv_heads, o_heads, lse);
-    if (callback->forward)
-      ULY_TRY(callback->forward(callback->user, &args));
-    else
-      plan->ops->attention_forward(&args);
+  for (int round = 0; round < plan->ulysses.num_rounds; round++) {
+    uly__round at = uly__attention_round(plan, round);
+    ULY_TRY(uly__attention_round_forward(plan, round, past(qkv_heads, at.qkv_heads),
+                                         (char *)o_heads + at.o_heads, lse));
   }
   return ULY_OK;
 }
@@ -302,22 +396,11 @@ uly_status uly_attention_local_forward(uly_attention *plan, const void *qkv_head
 uly_status uly_attention_local_backward(uly_attention *plan, const void *qkv_heads,
                                         const void *o_heads, const float *lse,
                                         const void *d_o_heads, void *d_qkv_heads, void *workspace) {
-  const uly_attention_callback *callback = &plan->desc.callback;
-  own_heads own = mine(plan);
-  for (int group = 0; group < own.num; group++) {
-    const uly_attention_block *block = &own.first[group];
-    uly_local_attention args =
-        local(plan, group, qkv_heads, (void *)(uintptr_t)o_heads, (float *)(uintptr_t)lse);
-    ptrdiff_t to_k = (const char *)args.k - (const char *)args.q;
-    ptrdiff_t to_v = (const char *)args.v - (const char *)args.q;
-    args.d_o = uly__at(d_o_heads, args.dtype, block->o_column);
-    args.d_q = uly__at(d_qkv_heads, args.dtype, block->qkv_column);
-    args.d_k = (char *)args.d_q + to_k;
-    args.d_v = (char *)args.d_q + to_v;
-    if (callback->backward)
-      ULY_TRY(callback->backward(callback->user, &args));
-    else
-      plan->ops->attention_backward(&args, workspace);
+  for (int round = 0; round < plan->ulysses.num_rounds; round++) {
+    uly__round at = uly__attention_round(plan, round);
+    ULY_TRY(uly__attention_round_backward(
+        plan, round, past(qkv_heads, at.qkv_heads), past(o_heads, at.o_heads), lse,
+        past(d_o_heads, at.o_heads), (char *)d_qkv_heads + at.qkv_heads, workspace));
   }
   return ULY_OK;
 }

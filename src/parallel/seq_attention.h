@@ -14,6 +14,9 @@ struct uly_attention {
   uly__mask *mask;
   uly__ulysses ulysses;
   const uly__ops *ops;
+  /* Called by the kernels now and then; NULL: nothing is under way beside them. */
+  void (*poll)(void *context);
+  void *poll_context;
   /* Buffers of the simple functions; allocated at the first call of uly_attention_forward. */
   uly_attention_bytes bytes;
   void *simple; /* one piece behind all of them */
@@ -23,6 +26,47 @@ struct uly_attention {
 
 /* Like uly_attention_create without agreement among the ranks; mesh may be an offline one. */
 uly_status uly__attention_plan(uly_mesh *mesh, const uly_attention_desc *desc, uly_attention **out);
+
+/* --- Round by round, beside the computation: one exchange of each direction may be under way. Collective over the
+ * sp ranks, in the same order on all. */
+
+typedef enum uly__exchange_step {
+  ULY_QKV_TO_HEADS = 0, /* forward */
+  ULY_O_TO_TOKENS,
+  ULY_O_TO_HEADS, /* backward: gradients of O, then of Q, K and V */
+  ULY_QKV_TO_TOKENS
+} uly__exchange_step;
+
+int uly__attention_num_rounds(const uly_attention *plan);
+
+/* Whether some key/value head is in two groups: then no round may be sent before all are projected, and
+ * uly_attention_share_kv has been called. */
+bool uly__attention_shares_kv(const uly_attention *plan);
+
+/* Where a round begins in the buffers of all rounds, and its size on the head side, in bytes. */
+typedef struct uly__round {
+  int64_t qkv_tokens, o_tokens, qkv_heads, o_heads;
+  int64_t qkv_heads_bytes, o_heads_bytes;
+} uly__round;
+
+uly__round uly__attention_round(const uly_attention *plan, int round);
+
+/* from, to: of this round. */
+uly_status uly__attention_start(const uly_attention *plan, uly__exchange_step step,
+                                uly_traffic kind, int round, const void *from, void *to);
+/* Waits for the exchange of this step's direction. */
+uly_status uly__attention_wait(const uly_attention *plan, uly__exchange_step step, int round);
+/* Drives what is under way. Not collective. */
+uly_status uly__attention_poll(const uly_attention *plan);
+
+/* Local attention on one round: the pointers are to its own part of each buffer, but lse is of all
+ * rounds. Not collective. */
+uly_status uly__attention_round_forward(const uly_attention *plan, int round, const void *qkv_heads,
+                                        void *o_heads, float *lse);
+uly_status uly__attention_round_backward(const uly_attention *plan, int round,
+                                         const void *qkv_heads, const void *o_heads,
+                                         const float *lse, const void *d_o_heads, void *d_qkv_heads,
+                                         void *workspace);
 
 /* Bytes that this rank sends to attend forward (Q, K, V to heads, outputs back) and backward (the
  * gradient of the outputs to heads, those of Q, K, V back). Where the ranks do not divide tokens or heads

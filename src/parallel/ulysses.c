@@ -5,8 +5,6 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-#include "base/spans.h"
-
 static uly_status check(int size, const uly_attention_desc *d) {
   if (d->num_tokens < 1)
     ULY_FAIL(ULY_ERR_CONFIG, "a stream of %lld tokens", (long long)d->num_tokens);
@@ -39,10 +37,8 @@ static uly_status check(int size, const uly_attention_desc *d) {
   return ULY_OK;
 }
 
-int uly__ulysses_groups(const uly__ulysses *ulysses, int p, int *first) {
-  int each = ulysses->num_groups / ulysses->size;
-  *first = p * each;
-  return each;
+int uly__ulysses_group(const uly__ulysses *ulysses, int p, int round) {
+  return p * ulysses->num_rounds + round;
 }
 
 /* Heads of each group: query heads in contiguous parts that differ by at most one; key/value heads that
@@ -61,35 +57,35 @@ static void deal_heads(uly__ulysses *u) {
   }
 }
 
-/* Heads in a row of what is exchanged with rank p. */
-static int64_t row_heads(const uly__ulysses *u, int p, bool with_kv) {
-  int64_t heads = 0;
-  int first, count = uly__ulysses_groups(u, p, &first);
-  for (int g = first; g < first + count; g++)
-    heads += u->blocks[g].q_count + (with_kv ? 2 * (int64_t)u->blocks[g].kv_count : 0);
-  return heads;
+/* Heads in a row of what is exchanged with rank p in a round. */
+static int64_t row_heads(const uly__ulysses *u, int p, int round, bool with_kv) {
+  const uly_attention_block *block = &u->blocks[uly__ulysses_group(u, p, round)];
+  return block->q_count + (with_kv ? 2 * (int64_t)block->kv_count : 0);
 }
 
-/* The groups of a rank lie side by side in the rows of its block. */
+/* Round after round; in a round, on the token side, rank after rank. */
 static void place_heads(uly__ulysses *u) {
-  int64_t T = u->slices[u->rank].count, d = u->head_dim, qkv_offset = 0, o_offset = 0;
-  for (int p = 0; p < u->size; p++) {
-    int64_t qkv_stride = row_heads(u, p, true) * d, o_stride = row_heads(u, p, false) * d;
-    int64_t qkv_column = 0, o_column = 0;
-    int first, count = uly__ulysses_groups(u, p, &first);
-    for (int g = first; g < first + count; g++) {
-      uly_attention_block *block = &u->blocks[g];
-      block->qkv_stride = qkv_stride;
-      block->o_stride = o_stride;
-      block->qkv_column = qkv_column;
-      block->o_column = o_column;
-      block->qkv_offset = qkv_offset + qkv_column;
-      block->o_offset = o_offset + o_column;
-      qkv_column += (block->q_count + 2 * (int64_t)block->kv_count) * d;
-      o_column += block->q_count * d;
+  int64_t T = u->slices[u->rank].count, d = u->head_dim, N = u->num_tokens;
+  int64_t qkv_offset = 0, o_offset = 0;
+  for (int round = 0; round < u->num_rounds; round++)
+    for (int p = 0; p < u->size; p++) {
+      uly_attention_block *block = &u->blocks[uly__ulysses_group(u, p, round)];
+      block->qkv_stride = row_heads(u, p, round, true) * d;
+      block->o_stride = row_heads(u, p, round, false) * d;
+      block->qkv_offset = qkv_offset;
+      block->o_offset = o_offset;
+      qkv_offset += T * block->qkv_stride;
+      o_offset += T * block->o_stride;
     }
-    qkv_offset += T * qkv_stride;
-    o_offset += T * o_stride;
+  for (int p = 0; p < u->size; p++) {
+    int64_t qkv_heads = 0, o_heads = 0;
+    for (int round = 0; round < u->num_rounds; round++) {
+      uly_attention_block *block = &u->blocks[uly__ulysses_group(u, p, round)];
+      block->qkv_heads_offset = qkv_heads;
+      block->o_heads_offset = o_heads;
+      qkv_heads += N * block->qkv_stride;
+      o_heads += N * block->o_stride;
+    }
   }
 }
 
@@ -98,7 +94,8 @@ static void place_heads(uly__ulysses *u) {
 static uly_status check_counts(const uly__ulysses *u) {
   int64_t all_heads = 0, most_tokens = 0;
   for (int p = 0; p < u->size; p++) {
-    int64_t heads = row_heads(u, p, true);
+    int64_t heads = 0;
+    for (int round = 0; round < u->num_rounds; round++) heads += row_heads(u, p, round, true);
     all_heads += heads;
     if (u->slices[p].count > most_tokens) most_tokens = u->slices[p].count;
     if (u->num_tokens * heads > INT32_MAX) /* at most 2^40 x 3 x 2^20 */
@@ -117,21 +114,26 @@ static uly_status check_counts(const uly__ulysses *u) {
   return ULY_OK;
 }
 
-static void fill_offsets(const uly__exchange_side *side, int size) {
-  int64_t offset = 0;
-  for (int p = 0; p < size; p++) {
-    side->offsets[p] = offset;
-    offset += side->counts[p];
+/* Within each round. */
+static void fill_offsets(const uly__ulysses *u, const uly__exchange_side *side) {
+  for (int round = 0; round < u->num_rounds; round++) {
+    int64_t offset = 0;
+    for (int i = round * u->size; i < (round + 1) * u->size; i++) {
+      side->offsets[i] = offset;
+      offset += side->counts[i];
+    }
   }
 }
 
 static void count_exchange(const uly__ulysses *u, uly__exchange *exchange, bool with_kv) {
-  for (int p = 0; p < u->size; p++) {
-    exchange->tokens.counts[p] = u->slices[u->rank].count * row_heads(u, p, with_kv);
-    exchange->heads.counts[p] = u->slices[p].count * row_heads(u, u->rank, with_kv);
-  }
-  fill_offsets(&exchange->tokens, u->size);
-  fill_offsets(&exchange->heads, u->size);
+  for (int round = 0; round < u->num_rounds; round++)
+    for (int p = 0; p < u->size; p++) {
+      int at = round * u->size + p;
+      exchange->tokens.counts[at] = u->slices[u->rank].count * row_heads(u, p, round, with_kv);
+      exchange->heads.counts[at] = u->slices[p].count * row_heads(u, u->rank, round, with_kv);
+    }
+  fill_offsets(u, &exchange->tokens);
+  fill_offsets(u, &exchange->heads);
 }
 
 uly_status uly__ulysses_create(int size, int rank, const uly_attention_desc *desc,
@@ -144,9 +146,10 @@ uly_status uly__ulysses_create(int size, int rank, const uly_attention_desc *des
                         .head_dim = desc->head_dim,
                         .num_tokens = desc->num_tokens};
   ULY_TRY(check(size, desc));
-  size_t P = (size_t)size;
+  out->num_rounds = out->num_groups / size;
+  size_t P = (size_t)out->num_groups; /* ranks x rounds */
   int64_t *counts = calloc(8 * P, sizeof *counts);
-  out->slices = calloc(P, sizeof *out->slices);
+  out->slices = calloc((size_t)size, sizeof *out->slices);
   out->blocks = calloc((size_t)out->num_groups, sizeof *out->blocks);
   out->qkv.tokens = (uly__exchange_side){counts, counts + P};
   if (!counts || !out->slices || !out->blocks) {
@@ -177,32 +180,18 @@ void uly__ulysses_destroy(uly__ulysses *ulysses) {
   *ulysses = (uly__ulysses){0};
 }
 
-static uly_status move(const uly__ulysses *u, const uly__exchange_side *from,
-                       const uly__exchange_side *to, uly__comm *comm, uly_traffic kind,
-                       int64_t element_bytes, const void *send, void *recv) {
-  double begin = uly__now();
-  ULY_TRY(uly__all_to_all(comm, kind, u->head_dim * element_bytes, send, from->counts,
-                          from->offsets, recv, to->counts, to->offsets));
-  uly__span_end("exchange", -1, ULY_LANE_COMPUTE, begin);
-  return ULY_OK;
-}
-
-uly_status uly__ulysses_to_heads(const uly__ulysses *ulysses, const uly__exchange *exchange,
-                                 uly__comm *comm, uly_traffic kind, int64_t element_bytes,
-                                 const void *tokens, void *heads) {
-  return move(ulysses, &exchange->tokens, &exchange->heads, comm, kind, element_bytes, tokens,
-              heads);
-}
-
-uly_status uly__ulysses_to_tokens(const uly__ulysses *ulysses, const uly__exchange *exchange,
-                                  uly__comm *comm, uly_traffic kind, int64_t element_bytes,
-                                  const void *heads, void *tokens) {
-  return move(ulysses, &exchange->heads, &exchange->tokens, comm, kind, element_bytes, heads,
-              tokens);
+uly__blocks uly__ulysses_blocks(const uly__ulysses *ulysses, const uly__exchange_side *side,
+                                int round) {
+  int at = round * ulysses->size;
+  return (uly__blocks){side->counts + at, side->offsets + at};
 }
 
 int64_t uly__ulysses_sent(const uly__ulysses *ulysses, const uly__exchange_side *from,
                           int64_t element_bytes) {
-  return uly__traffic_all_to_all(ulysses->size, ulysses->rank, from->counts,
-                                 ulysses->head_dim * element_bytes);
+  int64_t bytes = 0;
+  for (int round = 0; round < ulysses->num_rounds; round++)
+    bytes += uly__traffic_all_to_all(ulysses->size, ulysses->rank,
+                                     uly__ulysses_blocks(ulysses, from, round).counts,
+                                     ulysses->head_dim * element_bytes);
+  return bytes;
 }

@@ -1,9 +1,13 @@
 /* The exchange of DeepSpeed-Ulysses: sequence slices <-> heads, as a table computed once.
  *
- * Legend: N tokens, T_s tokens of rank s, hq_g and hkv_g heads of group g; w_p the sum over the groups of
- * rank p of (hq_g + 2 hkv_g) d for Q, K and V together, of hq_g d for outputs.
- *   token side of rank s: P blocks [T_s, w_p]; block p goes to rank p
- *   head side of rank p:  P blocks [T_s, w_p]; together [N, w_p], since slices are contiguous
+ * The heads of a rank are exchanged in rounds, one group of heads in each, so that the exchange of one group can run
+ * while another one computes.
+ *
+ * Legend: N tokens, T_s tokens of rank s, R rounds; w_p for a round is (hq_g + 2 hkv_g) d for Q, K and V together,
+ * hq_g d for outputs, where g is the round's group of rank p.
+ *   token side of rank s: R rounds of P blocks [T_s, w_p]; block p goes to rank p
+ *   head side of rank p:  R rounds of P blocks [T_s, w_p]; those of a round together [N, w_p], since slices are
+ *                         contiguous
  * So what is sent is where the projection wrote it, and what arrives is where attention reads it. */
 #ifndef ULY_ULYSSES_H
 #define ULY_ULYSSES_H
@@ -11,9 +15,10 @@
 #include "base/split.h"
 #include "comm/comm.h"
 
-/* Counts and offsets of one all-to-all in units of a head's row (head_dim elements). */
+/* Counts of the all-to-all of each round, and offsets from where the round begins, in units of a head's
+ * row (head_dim elements). */
 typedef struct uly__exchange_side {
-  int64_t *counts, *offsets; /* [P] */
+  int64_t *counts, *offsets; /* [R][P] */
 } uly__exchange_side;
 
 typedef struct uly__exchange {
@@ -22,7 +27,8 @@ typedef struct uly__exchange {
 
 typedef struct uly__ulysses {
   int size, rank; /* P and my index */
-  int num_groups; /* G head groups, a multiple of P: rank p owns the G/P from p G/P on */
+  int num_groups; /* G head groups: rank p owns the R from p R on */
+  int num_rounds; /* R = G / P */
   int num_q_heads, num_kv_heads, head_dim;
   int64_t num_tokens;          /* N */
   uly__part *slices;           /* [P] tokens of each rank */
@@ -35,18 +41,14 @@ uly_status uly__ulysses_create(int size, int rank, const uly_attention_desc *des
                                uly__ulysses *out);
 void uly__ulysses_destroy(uly__ulysses *ulysses);
 
-/* Groups [*first, *first + the result) belong to rank p. */
-int uly__ulysses_groups(const uly__ulysses *ulysses, int p, int *first);
+/* The group of rank p in a round. */
+int uly__ulysses_group(const uly__ulysses *ulysses, int p, int round);
 
-/* Moves one tensor; element_bytes 2 or 4. comm is the group of the P ranks. */
-uly_status uly__ulysses_to_heads(const uly__ulysses *ulysses, const uly__exchange *exchange,
-                                 uly__comm *comm, uly_traffic kind, int64_t element_bytes,
-                                 const void *tokens, void *heads);
-uly_status uly__ulysses_to_tokens(const uly__ulysses *ulysses, const uly__exchange *exchange,
-                                  uly__comm *comm, uly_traffic kind, int64_t element_bytes,
-                                  const void *heads, void *tokens);
+/* One round's counts and offsets. */
+uly__blocks uly__ulysses_blocks(const uly__ulysses *ulysses, const uly__exchange_side *side,
+                                int round);
 
-/* Bytes that this rank sends in each direction. */
+/* Bytes that this rank sends in all rounds of one direction. */
 int64_t uly__ulysses_sent(const uly__ulysses *ulysses, const uly__exchange_side *from,
                           int64_t element_bytes);
 

@@ -44,6 +44,8 @@ static uly_status check(const uly_train_config *c) {
   if (c->steps < 0 || c->warmup < 0)
     ULY_FAIL(ULY_ERR_CONFIG, "--steps %lld, --warmup %lld: neither may be negative",
              (long long)c->steps, (long long)c->warmup);
+  if (c->rounds < 0 || c->rounds > 1 << 16)
+    ULY_FAIL(ULY_ERR_CONFIG, "--rounds %d: must be from 0 to 2^16", c->rounds);
   if (c->leaves < 1 || c->leaves > 1 << 16 || c->memory_limit < 0)
     ULY_FAIL(ULY_ERR_CONFIG,
              "--leaves %d: must be from 1 to 2^16; --memory-limit %lld: not negative", c->leaves,
@@ -106,6 +108,7 @@ static uly_status plan(uly_trainer *trainer, const uly_train_config *config) {
                         .recompute = config->recompute,
                         .stage = config->zero_stage,
                         .leaves = config->reproducible ? config->leaves : 0,
+                        .rounds = config->reproducible ? 0 : config->rounds,
                         .passes = trainer->passes};
   run.sparse.seed = config->seed;
   ULY_TRY(uly__model_create(&model_config, trainer->mesh, &run, &trainer->model));
@@ -200,7 +203,7 @@ static uly_status check_same(const uly_trainer *trainer) {
                       c->seq_len,      c->steps,        c->batch,
                       c->eval_windows, c->dtype,        c->recompute,
                       c->schedule,     c->warmup,       c->zero_stage,
-                      c->grad_dtype,   c->reproducible, c->reproducible ? c->leaves : 0,
+                      c->grad_dtype,   c->reproducible, c->reproducible ? c->leaves : c->rounds,
                       (int64_t)c->seed};
   ULY_TRY(uly_mesh_same(mesh, counts, sizeof counts, "configuration"));
   double reals[] = {c->lr, c->min_lr_ratio, c->beta1, c->beta2, c->eps, c->weight_decay, c->clip};

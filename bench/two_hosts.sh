@@ -1,0 +1,52 @@
+#!/bin/bash
+# A training step on two emulated hosts: two network namespaces joined by a cable of limited rate, one rank of one thread
+# in each, MPI over TCP between them (MPICH: its starter needs no network). How much of the exchange stays in the open:
+# the step against the longer of its two parts, computation (the same step without the limit) and exchange (its
+# bytes at the rate that a bare MPI_Alltoall reaches on this cable). As root; needs iproute2.
+#
+#   bench/two_hosts.sh PROGRAM      built for MPICH, such as build/mpich/ulysses
+#   RATE=1gbit MODEL=llama-25m SEQ_LEN=8192 ROUNDS="1 2 4" REPEATS=3
+set -euo pipefail
+ulysses=$(realpath "${1:?usage: $0 PROGRAM}")
+rate=${RATE:-1gbit} model=${MODEL:-llama-25m} seq_len=${SEQ_LEN:-8192} rounds=${ROUNDS:-1 2 4} repeats=${REPEATS:-3}
+hosts=(uly-host-a uly-host-b)
+
+clean() { for host in "${hosts[@]}"; do ip netns del "$host" 2>/dev/null || true; done; }
+trap clean EXIT
+clean
+for host in "${hosts[@]}"; do ip netns add "$host"; done
+ip link add cable netns "${hosts[0]}" type veth peer name cable netns "${hosts[1]}"
+for i in 0 1; do
+  ip -n "${hosts[i]}" addr add 10.77.0.$((i + 1))/24 dev cable
+  ip -n "${hosts[i]}" link set cable up
+  ip -n "${hosts[i]}" link set lo up
+done
+
+# limit RATE: of both directions; no argument: none.
+limit() {
+  for host in "${hosts[@]}"; do
+    tc -n "$host" qdisc del dev cable root 2>/dev/null || true
+    if [ $# -gt 0 ]; then tc -n "$host" qdisc add dev cable root tbf rate "$1" burst 256kb latency 50ms; fi
+  done
+}
+
+export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive MPIR_CVAR_NOLOCAL=1 UCX_TLS=tcp,self UCX_NET_DEVICES=cable
+# both ARGUMENT...: the program, a rank on each host.
+both() { mpirun.mpich -n 1 ip netns exec "${hosts[0]}" "$ulysses" "$@" : -n 1 ip netns exec "${hosts[1]}" "$ulysses" "$@"; }
+# value KEY: of the last line of JSON.
+value() { sed -n 's/.*"'"$1"'": \([-0-9.e+]*\).*/\1/p' | tail -n 1; }
+step() { both bench step --model "$model" --seq-len "$seq_len" --dtype bf16 --threads 1 --repeats "$repeats" --rounds "$1"; }
+
+limit
+compute=$(step 1 | value seconds)
+limit "$rate"
+cable=$(both bench ceiling --array-bytes 1MiB --repeats 3 | grep '"alltoall"' | value achieved) # the last: 16 MiB
+for r in $rounds; do
+  line=$(step "$r")
+  bytes=$(echo "$line" | sed 's/.*"sent_bytes": {//' | tr ',' '\n' | sed -n 's/.*"attention_[a-z]*": \([0-9.e+]*\).*/\1/p' |
+    awk '{ s += $1 } END { printf "%.0f", s }')
+  echo "$line" | value seconds | awk -v c="$compute" -v b="$bytes" -v g="$cable" -v r="$r" -v rate="$rate" '{
+    e = b / (g * 1e9); longer = c > e ? c : e
+    printf "{\"bench\": \"two_hosts\", \"rate\": \"%s\", \"rounds\": %d, \"compute_s\": %.3f, \"exchange_s\": %.3f, \"sent_bytes\": %d, \"step_s\": %.3f, \"ratio\": %.3f}\n", rate, r, c, e, b, $1, $1 / longer
+  }'
+done

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "data/folder.h"
 
 /* In f32 training the master weights are the weights. */

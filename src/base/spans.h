@@ -12,6 +12,7 @@ typedef enum uly__lane {
   ULY_LANE_GATHER, /* weights on their way */
   ULY_LANE_REDUCE, /* gradients on their way */
   ULY_LANE_SAVE,   /* a checkpoint being written */
+  ULY_LANE_DISK,   /* activations to local disk and back */
   ULY_NUM_LANES
 } uly__lane;
 

@@ -37,6 +37,8 @@ void print_arena_bytes(const int64_t *bytes) {
   print_line("total", sum_bytes(bytes, ULY_NUM_ARENAS));
 }
 
+void print_stash_bytes(int64_t bytes) { print_line("stash on disk", bytes); }
+
 void print_traffic_bytes(const int64_t *bytes) {
   for (int i = 0; i < ULY_NUM_TRAFFIC; i++) print_line(uly_traffic_name((uly_traffic)i), bytes[i]);
   print_line("total", sum_bytes(bytes, ULY_NUM_TRAFFIC));

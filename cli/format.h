@@ -18,6 +18,8 @@ int64_t sum_bytes(const int64_t *bytes, int count);
 /* Lines "  name   bytes   human" to standard output, then their sum. */
 void print_arena_bytes(const int64_t *bytes);
 void print_traffic_bytes(const int64_t *bytes);
+/* One such line. */
+void print_stash_bytes(int64_t bytes);
 
 /* Lines about a run: its ranks and what they share; the size of a step; and what a token attends to,
  * unless that is all before it. */

@@ -27,7 +27,7 @@ typedef struct options {
   uly_train_config config;
   int dp, sp;
   int64_t eval_every, save_every, log_every;
-  const char *offload; /* "disk:DIR"; config.offload is its end */
+  const char *offload, *stash; /* "disk:DIR"; those of config are their ends */
   const char *out, *resume, *metrics, *trace;
   const char *config_file;
   bool print_config, json;

@@ -100,6 +100,9 @@
     "memory that the arenas of a rank may take together; 0: no limit")                            \
   X(offload_optimizer, VALUE_TEXT_AFTER("disk:", "DIR"), offload, ANY_RUN, "Ranks and memory",    \
     "keep the optimizer states in a folder on local disk, not in memory")                         \
+  X(stash, VALUE_TEXT_AFTER("disk:", "DIR"), stash, ANY_RUN, "Ranks and memory",                  \
+    "keep what backward needs of forward in a folder on local disk; in memory only what two "     \
+    "blocks keep, however many there are")                                                        \
   X(threads, VALUE_INTEGER(0, 4096), config.threads, ANY_RUN | BENCH, "Ranks and memory",         \
     "OpenMP threads per rank; 0: OMP_NUM_THREADS, or the cores of the node divided by its ranks") \
   X(eval_every, VALUE_INTEGER(0, MANY), eval_every, TRAIN, "Evaluation",                          \

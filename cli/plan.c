@@ -55,6 +55,7 @@ static void print_text(const options *o, const plan_result *plan) {
   printf("\nmemory in bytes of the rank that holds most: rank %d, %lld tokens of each sequence\n",
          plan->largest, (long long)plan->memory.tokens);
   print_arena_bytes(plan->memory.arena_bytes);
+  if (o->config.stash) print_stash_bytes(plan->memory.stash_bytes);
   printf("\nbytes sent per step by the rank that sends most: rank %d\n", plan->busiest);
   print_traffic_bytes(plan->sent.sent_bytes);
 }
@@ -69,8 +70,9 @@ static void print_json(const plan_result *plan) {
     printf("%s\"%s\": %lld", i ? ", " : "", uly_arena_name((uly_arena)i),
            (long long)plan->memory.arena_bytes[i]);
   }
-  printf("}, \"peak_bytes\": %lld, \"sent_bytes\": {",
-         (long long)sum_bytes(plan->memory.arena_bytes, ULY_NUM_ARENAS));
+  printf("}, \"peak_bytes\": %lld, \"stash_bytes\": %lld, \"sent_bytes\": {",
+         (long long)sum_bytes(plan->memory.arena_bytes, ULY_NUM_ARENAS),
+         (long long)plan->memory.stash_bytes);
   for (int i = 0; i < ULY_NUM_TRAFFIC; i++) {
     printf("%s\"%s\": %lld", i ? ", " : "", uly_traffic_name((uly_traffic)i),
            (long long)plan->sent.sent_bytes[i]);

@@ -214,6 +214,8 @@ typedef struct uly_train_config {
   int64_t
       memory_limit;    /* bytes that the arenas of a rank may take together; 0: no limit          */
   const char *offload; /* folder on local disk for the optimizer states; NULL: memory             */
+  const char *stash;   /* folder on local disk for what is kept between forward and backward, but
+                          for two blocks; NULL: memory. Folders may differ from rank to rank      */
 } uly_train_config;
 
 uly_train_config uly_train_config_default(void);
@@ -280,8 +282,9 @@ int64_t uly_trainer_num_params(const uly_trainer *trainer);
 int64_t uly_trainer_num_windows(const uly_trainer *trainer);
 
 /* One optimizer step. Collective. ULY_ERR_NONFINITE, ULY_ERR_DATA and a failure to read
- * data leave the weights as they were. After a failure in the update itself (optimizer
- * states on disk) they are a mixture: steps and saves are refused until a checkpoint is loaded. */
+ * data, or to write or read the stash on disk, leave the weights as they were. After a failure in the
+ * update itself (optimizer states on disk) they are a mixture: steps and saves are refused until a
+ * checkpoint is loaded. */
 uly_status uly_trainer_step(uly_trainer *trainer, uly_step_report *report);
 
 /* Mean loss over the held-out data (at most eval_windows sequences). Collective.
@@ -324,8 +327,8 @@ typedef struct uly_checkpoint_info {
  * collective, and no trainer is needed. */
 uly_status uly_checkpoint_verify(const char *dir, uly_checkpoint_info *info);
 
-/* Records what this rank does and when (blocks, exchanges, gathers, reductions, optimizer, saves) from
- * now on; and writes what was recorded on all ranks to one file in the Trace Event format, which Perfetto
+/* Records what this rank does and when (blocks, exchanges, gathers, reductions, optimizer, saves,
+ * the stash on disk) from now on; and writes what was recorded on all ranks to one file in the Trace Event format, which Perfetto
  * and chrome://tracing show. Collective. */
 uly_status uly_trainer_trace(uly_trainer *trainer);
 uly_status uly_trainer_trace_write(uly_trainer *trainer, const char *path);
@@ -343,6 +346,7 @@ typedef struct uly_plan_report {
   int64_t num_params;
   int64_t tokens; /* T: tokens of the rank's slice                     */
   int64_t arena_bytes[ULY_NUM_ARENAS];
+  int64_t stash_bytes;                 /* of the file on local disk; 0 without stash          */
   int64_t sent_bytes[ULY_NUM_TRAFFIC]; /* per step                                          */
   double flops;                        /* per step, over all ranks, as in uly_step_report   */
 } uly_plan_report;

@@ -104,6 +104,23 @@ expect 2 'needs [0-9]* bytes' "${three[@]}" "${good[@]}" --memory-limit 64KiB
 expect 2 'needs [0-9]* bytes' "$program" plan --model tiny.json --memory-limit 64KiB
 expect 2 "'disk:'" "${three[@]}" "${good[@]}" --offload-optimizer folder
 expect 3 'text.txt/states' "${three[@]}" "${good[@]}" --offload-optimizer disk:text.txt/states
+expect 2 "'disk:'" "${three[@]}" "${good[@]}" --stash folder
+expect 2 "'disk:'" "${three[@]}" "${good[@]}" --stash disk:
+expect 3 'text.txt/stash' "${three[@]}" "${good[@]}" --stash disk:text.txt/stash
+expect 2 'rank 1' "$mpirun" -n 1 "$program" "${good[@]}" --stash disk:a : -n 1 "$program" "${good[@]}"
+# Of 5 blocks 3 go to disk, each once, and come back; their file leaves no name.
+sed 's/"num_hidden_layers": 1/"num_hidden_layers": 5/' tiny.json >deep.json
+expect 0 '' "${three[@]}" "${good[@]}" --model deep.json --steps 1 --stash disk:stash --trace trace.json
+for what in write read 'wait for disk'; do
+  for block in 0 1 2 3 4; do
+    spans=$(grep -c "\"$what $block\"" trace.json)
+    [ "$spans" -ge $((block < 3 ? 3 : 0)) ] && [ "$spans" -le $((block < 3 ? 6 : 0)) ] ||
+      fail "$spans spans '$what $block'"
+  done
+done
+[ -z "$(ls stash)" ] || fail "a stash that was left"
+expect 0 '' "$program" plan --model deep.json --stash disk:stash
+grep -q '^  stash on disk  *[1-9]' out.log || fail "a plan without the stash"
 expect 3 'no/such' "${three[@]}" "${good[@]}" --trace no/such/file
 expect 0 '' "${three[@]}" "${good[@]}" --dp 3 --batch 6 --zero 3 --grad-dtype bf16 \
   --offload-optimizer disk:states --memory-limit 1GiB --trace trace.json

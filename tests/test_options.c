@@ -88,6 +88,7 @@ static void test_defaults(void **state) {
   assert_int_equal(o.config.leaves, c.leaves);
   assert_int_equal(o.config.memory_limit, c.memory_limit);
   assert_same_text(o.config.offload, c.offload);
+  assert_same_text(o.config.stash, c.stash);
   assert_int_equal(o.dp, 1);
   assert_int_equal(o.sp, 0);
   assert_int_equal(o.log_every, 1);
@@ -169,7 +170,7 @@ static void test_flags_of_memory(void **state) {
   options o;
   expect_ok(&o, PARSE(&o, TRAIN, "--data=d", "--batch=6", "--zero", "3", "--grad-dtype=bf16",
                       "--reproducible", "--leaves", "64k", "--memory-limit", "3GiB",
-                      "--offload-optimizer", "disk:a/b:c", "--trace=t.json"));
+                      "--offload-optimizer", "disk:a/b:c", "--stash=disk:/s", "--trace=t.json"));
   assert_int_equal(o.config.batch, 6);
   assert_int_equal(o.config.zero_stage, 3);
   assert_int_equal(o.config.grad_dtype, ULY_BF16);
@@ -177,16 +178,18 @@ static void test_flags_of_memory(void **state) {
   assert_int_equal(o.config.leaves, 65536);
   assert_true(o.config.memory_limit == INT64_C(3) << 30);
   assert_string_equal(o.config.offload, "a/b:c");
+  assert_string_equal(o.config.stash, "/s");
   assert_string_equal(o.trace, "t.json");
   options_free(&o);
   /* The same, as plan knows them. */
   expect_ok(&o, PARSE(&o, PLAN, "--batch=6", "--zero=1", "--grad-dtype=f32", "--reproducible=false",
                       "--leaves=1", "--memory-limit=7", "--offload-optimizer=disk:x",
-                      "--offload-optimizer=disk:y"));
+                      "--offload-optimizer=disk:y", "--stash", "disk:z"));
   assert_int_equal(o.config.zero_stage, 1);
   assert_int_equal(o.config.reproducible, 0);
   assert_int_equal(o.config.memory_limit, 7);
   assert_string_equal(o.config.offload, "y");
+  assert_string_equal(o.config.stash, "z");
   options_free(&o);
 }
 
@@ -200,10 +203,12 @@ static void test_boolean(void **state) {
   expect_ok(&o, PARSE(&o, PLAN, "--reproducible=true", "--no-reproducible"));
   assert_int_equal(o.config.reproducible, 0);
   options_free(&o);
-  write_yaml("reproducible: true\noffload_optimizer: disk:x\nmemory_limit: 5KiB\n");
+  write_yaml(
+      "reproducible: true\noffload_optimizer: disk:x\nstash: disk:y z\nmemory_limit: 5KiB\n");
   expect_ok(&o, PARSE(&o, PLAN, "--config", yaml_path));
   assert_int_equal(o.config.reproducible, 1);
   assert_string_equal(o.config.offload, "x");
+  assert_string_equal(o.config.stash, "y z");
   assert_int_equal(o.config.memory_limit, 5120);
   options_free(&o);
   expect_ok(&o, PARSE(&o, PLAN, "--config", yaml_path, "--no-reproducible"));
@@ -446,6 +451,8 @@ static void test_flag_errors(void **state) {
   for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
     EXPECT_USAGE_ERROR(TRAIN, ("--offload-optimizer", places[i]), "--offload-optimizer '",
                        places[i], "expected disk:DIR: 'disk:' and a path");
+    EXPECT_USAGE_ERROR(TRAIN, ("--stash", places[i]), "--stash '", places[i],
+                       "expected disk:DIR: 'disk:' and a path");
   }
 }
 
@@ -529,6 +536,7 @@ static void test_yaml_errors(void **state) {
   expect_yaml_error("no_reproducible: true\n", "no_reproducible", "ulysses help train");
   expect_yaml_error("memory_limit: 5MB\n", "memory_limit: '5MB'", "expected bytes");
   expect_yaml_error("offload_optimizer: x\n", "offload_optimizer: 'x'", "'disk:' and a path");
+  expect_yaml_error("stash: memory\n", "stash: 'memory'", "'disk:' and a path");
   expect_yaml_error("accumulate: 2\n", "accumulate", "ulysses help train");
   expect_yaml_error("beta2: 2\n", "beta2: '2'", "from 0 to below 1");
   expect_yaml_error("steps: 3\nseq_len: [1, 2]\n", "'seq_len'", "line: 2");
@@ -557,8 +565,8 @@ static void test_print_config_round_trip(void **state) {
             "--beta2=0.1", "--eps=1e-9", "--clip=0", "--sp=3", "--dp=5", "--dtype=bf16",
             "--recompute=full", "--threads=9", "--zero=2", "--grad-dtype=bf16", "--reproducible",
             "--leaves=32", "--memory-limit=1536MiB", "--offload-optimizer=disk:- 'y'",
-            "--trace=false", "--eval-every=2", "--eval-windows=4", "--out=null", "--save-every=6",
-            "--resume=true", "--metrics=12", "--log-every=13"));
+            "--stash=disk:# z", "--trace=false", "--eval-every=2", "--eval-windows=4", "--out=null",
+            "--save-every=6", "--resume=true", "--metrics=12", "--log-every=13"));
   FILE *file = tmpfile();
   assert_non_null(file);
   expect_ok(&o, options_write_yaml(&o, TRAIN, file));
@@ -577,6 +585,7 @@ static void test_print_config_round_trip(void **state) {
   assert_true(o.config.lr == back.config.lr && o.config.beta2 == back.config.beta2);
   assert_true(o.config.min_lr_ratio == back.config.min_lr_ratio);
   assert_string_equal(back.config.offload, "- 'y'");
+  assert_string_equal(back.config.stash, "# z");
   options_free(&o);
   options_free(&back);
 }

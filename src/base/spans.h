@@ -9,9 +9,12 @@
 /* Rows of the picture. What is under way beside the computation has rows of its own. */
 typedef enum uly__lane {
   ULY_LANE_COMPUTE = 0,
-  ULY_LANE_GATHER, /* weights on their way */
-  ULY_LANE_REDUCE, /* gradients on their way */
-  ULY_LANE_SAVE,   /* a checkpoint being written */
+  ULY_LANE_TO_HEADS,  /* attention's exchanges on their way */
+  ULY_LANE_TO_TOKENS, /* and back */
+  ULY_LANE_GATHER,    /* weights on their way */
+  ULY_LANE_REDUCE,    /* gradients on their way */
+  ULY_LANE_SAVE,      /* a checkpoint being written */
+  ULY_LANE_DISK,      /* activations to local disk and back */
   ULY_NUM_LANES
 } uly__lane;
 

@@ -15,7 +15,7 @@ void uly__head(uly__model *model, const int32_t *labels, float scale, uly__exact
   uly__linear head = {.in = h, .out = c->vocab, .unit = unit, .weight = params->head, .ldw = h};
   for (int64_t i = 0; i < model->head_tiles.num; i++) {
     uly__tile_range tile = model->head_tiles.list[i];
-    const void *x = uly__at(model->stash.x_final, dtype, tile.begin * h);
+    const void *x = uly__at(model->stash.layers[c->num_layers].x, dtype, tile.begin * h);
     void *d_x = uly__at(model->d_x, dtype, tile.begin * h);
     ops->norm_forward(c->norm, tile.rows, h, c->norm_eps, dtype, x, gamma, beta, work->n);
     uly__linear_forward_sum(model, head, tile.rows, work->n, h, work->logits, true);

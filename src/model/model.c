@@ -156,7 +156,7 @@ static uly_status plan(uly__model *model, uly_mesh *mesh, const uly__model_run *
   ULY_TRY(cut_tiles(model, mesh, run, head_rows, &model->head_tiles));
   ULY_TRY(uly__params_create(c, &model->params));
   ULY_TRY(plan_states(model, mesh, run));
-  return uly__stash_create(c->num_layers, run->recompute, &model->stash);
+  return uly__stash_create(c->num_layers, run->recompute, run->stash_on_disk, &model->stash);
 }
 
 uly_status uly__model_create(const uly__model_config *config, uly_mesh *mesh,
@@ -275,8 +275,8 @@ static void end_grads(uly__model *model, int unit) {
   uly__model_note(model, uly__zero_end_grads(model->zero, unit));
 }
 
-/* From the embedding to the output of the last block. */
-static void forward(uly__model *model, const int32_t *tokens) {
+/* From the embedding to the output of the last block; for a backward pass to come, or not. */
+static void forward(uly__model *model, const int32_t *tokens, bool keeps) {
   const uly__params *params = &model->params;
   int64_t h = model->config.hidden, position = params->positions;
   if (position >= 0) position += model->token_begin * h;
@@ -289,9 +289,11 @@ static void forward(uly__model *model, const int32_t *tokens) {
   for (int i = 0; i < L; i++) {
     int unit = uly__unit_of_block(i); /* the one after the last block is the last unit */
     acquire(model, unit, unit + 1);
+    uly__model_note(model, uly__stash_reserve(&model->stash, i));
     double begin = uly__now();
-    uly__block_forward(model, i, i + 1 < L ? model->stash.layers[i + 1].x : model->stash.x_final);
+    uly__block_forward(model, i, model->stash.layers[i + 1].x);
     uly__span_end("forward block", i, ULY_LANE_COMPUTE, begin);
+    if (keeps) uly__stash_keep(&model->stash, i);
     release(model, unit);
   }
 }
@@ -336,15 +338,17 @@ static void embedding_backward(uly__model *model, const int32_t *tokens) {
 
 void uly__model_train(uly__model *model, const int32_t *tokens, const int32_t *labels, float scale,
                       uly__exact_sum *loss) {
-  forward(model, tokens);
+  forward(model, tokens, true);
   head(model, labels, scale, loss);
   for (int i = model->config.num_layers - 1; i >= 0; i--) {
     int unit = uly__unit_of_block(i);
     acquire(model, unit, i > 0 ? unit - 1 : -1);
+    uly__model_note(model, uly__stash_acquire(&model->stash, i));
     begin_grads(model, unit);
     double begin = uly__now();
     uly__block_backward(model, i);
     uly__span_end("backward block", i, ULY_LANE_COMPUTE, begin);
+    uly__stash_release(&model->stash, i);
     end_grads(model, unit);
     release(model, unit);
   }
@@ -353,7 +357,7 @@ void uly__model_train(uly__model *model, const int32_t *tokens, const int32_t *l
 
 void uly__model_eval(uly__model *model, const int32_t *tokens, const int32_t *labels,
                      uly__exact_sum *loss) {
-  forward(model, tokens);
+  forward(model, tokens, false);
   head(model, labels, 0.0f, loss);
 }
 

@@ -48,6 +48,7 @@ typedef struct uly__model_run {
   uly_sparse sparse;
   uly_dtype dtype, grad_dtype;
   uly_recompute recompute;
+  bool stash_on_disk;
   int stage;      /* of ZeRO */
   int leaves;     /* of reproducible sums; 0: not reproducible */
   int rounds;     /* of the exchanges; 0: choose */

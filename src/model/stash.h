@@ -5,11 +5,17 @@
  *   none            also x_mid (after attention's residual), gate and up
  *
  * What is not kept has one place that all blocks share, and is computed again in backward. So forward
- * and backward use the same pointers under every policy. */
+ * and backward use the same pointers under every policy.
+ *
+ * On disk, the blocks take turns in a ring of places: three for x (that of the block at work, of its output, and one
+ * that travels), two for all else. While block i computes, i - 1 is written to a scratch file in forward, and read in
+ * backward. The last two blocks of forward are there when backward begins: they are neither written nor read. In
+ * memory alone, the ring is as large as the model. */
 #ifndef ULY_STASH_H
 #define ULY_STASH_H
 
 #include "device/arena.h"
+#include "device/disk.h"
 #include "model/config.h"
 
 /* Shapes as in ulysses.h: the explicit buffers of attention. */
@@ -23,22 +29,40 @@ typedef struct uly__attention_record {
 typedef struct uly__stash_layer {
   void *x; /* [T, h] */
   uly__attention_record attention;
-  void *x_mid;     /* [T, h]; NULL unless kept */
-  void *gate, *up; /* [T, f]; NULL unless kept */
+  void *x_mid;      /* [T, h]; NULL unless kept */
+  void *gate, *up;  /* [T, f]; NULL unless kept */
+  int64_t transfer; /* number of the request to the disk that is under way; 0: none */
 } uly__stash_layer;
 
 typedef struct uly__stash {
-  uly__stash_layer *layers; /* [L] */
-  void *x_final;            /* [T, h]: output of the last block */
-  bool keeps_attention, keeps_mlp;
+  uly__stash_layer *layers; /* [L + 1]: of the last only x, the output of the last block */
+  int num_layers;           /* L */
+  bool keeps_attention, keeps_mlp, on_disk;
+  int64_t x_bytes, rest_bytes; /* of x, and of all else that a block keeps */
+  uly__disk *disk;             /* NULL until it is opened */
 } uly__stash;
 
-uly_status uly__stash_create(int num_layers, uly_recompute recompute, uly__stash *out);
+uly_status uly__stash_create(int num_layers, uly_recompute recompute, bool on_disk,
+                             uly__stash *out);
 void uly__stash_destroy(uly__stash *stash);
 
 /* Carves what is kept from `activations`, and the place shared by what is not from `scratch`. */
 void uly__stash_carve(uly__stash *stash, const uly__model_config *config, uly_dtype dtype,
                       int64_t num_tokens, uly_attention_bytes attention, uly__arena *activations,
                       uly__arena *scratch);
+
+/* Bytes of the scratch file, once carved; 0 where nothing is on disk. */
+int64_t uly__stash_file_bytes(const uly__stash *stash);
+/* On disk: makes the file, with room for all of it. */
+uly_status uly__stash_open(uly__stash *stash, const char *path);
+
+/* Forward: waits until the places of block `layer` and of its output are free. */
+uly_status uly__stash_reserve(uly__stash *stash, int layer);
+/* Block `layer` is complete: backward will want it. */
+void uly__stash_keep(uly__stash *stash, int layer);
+/* Backward: waits until what block `layer` keeps is there. */
+uly_status uly__stash_acquire(uly__stash *stash, int layer);
+/* It is used no more: what comes next takes its place. */
+void uly__stash_release(uly__stash *stash, int layer);
 
 #endif

@@ -285,22 +285,45 @@ static route find_route(const uly_attention *plan, uly__exchange_step step, int 
                  .unit_bytes = u->head_dim * uly__dtype_bytes(plan->desc.dtype)};
 }
 
-uly_status uly__attention_start(const uly_attention *plan, uly__exchange_step step,
-                                uly_traffic kind, int round, const void *from, void *to) {
+/* 0: to heads; 1: to tokens. */
+static int direction(uly__exchange_step step) {
+  return step == ULY_QKV_TO_HEADS || step == ULY_O_TO_HEADS ? 0 : 1;
+}
+
+/* Records what has arrived. */
+static void note_arrivals(uly_attention *plan) {
+  const uly__comm *comms[2] = {plan->mesh->to_heads, plan->mesh->to_tokens};
+  for (int way = 0; way < 2; way++) {
+    if (!plan->travel[way].under_way || uly__comm_pending(comms[way])) continue;
+    plan->travel[way].under_way = false;
+    uly__span_end(way == 0 ? "to heads" : "to tokens", plan->travel[way].round,
+                  way == 0 ? ULY_LANE_TO_HEADS : ULY_LANE_TO_TOKENS, plan->travel[way].began);
+  }
+}
+
+uly_status uly__attention_start(uly_attention *plan, uly__exchange_step step, uly_traffic kind,
+                                int round, const void *from, void *to) {
   route r = find_route(plan, step, round);
+  int way = direction(step);
+  plan->travel[way].under_way = true;
+  plan->travel[way].round = round;
+  plan->travel[way].began = uly__now();
   return uly__all_to_all_start(r.comm, kind, r.unit_bytes, from, r.from, to, r.to);
 }
 
-uly_status uly__attention_wait(const uly_attention *plan, uly__exchange_step step, int round) {
+uly_status uly__attention_wait(uly_attention *plan, uly__exchange_step step, int round) {
   double begin = uly__now();
   ULY_TRY(uly__comm_wait(find_route(plan, step, round).comm));
+  note_arrivals(plan);
   uly__span_end("wait for exchange", round, ULY_LANE_COMPUTE, begin);
   return ULY_OK;
 }
 
-uly_status uly__attention_poll(const uly_attention *plan) {
+uly_status uly__attention_poll(uly_attention *plan) {
   ULY_TRY(uly__comm_poll(plan->mesh->to_heads));
-  return uly__comm_poll(plan->mesh->to_tokens);
+  ULY_TRY(uly__comm_poll(plan->mesh->to_tokens));
+  note_arrivals(plan);
+  return ULY_OK;
 }
 
 uly__round uly__attention_round(const uly_attention *plan, int round) {

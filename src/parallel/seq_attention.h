@@ -14,6 +14,12 @@ struct uly_attention {
   uly__mask *mask;
   uly__ulysses ulysses;
   const uly__ops *ops;
+  /* What is on its way in each direction, for the trace. */
+  struct {
+    bool under_way;
+    int round;
+    double began;
+  } travel[2];
   /* Called by the kernels now and then; NULL: nothing is under way beside them. */
   void (*poll)(void *context);
   void *poll_context;
@@ -52,12 +58,12 @@ typedef struct uly__round {
 uly__round uly__attention_round(const uly_attention *plan, int round);
 
 /* from, to: of this round. */
-uly_status uly__attention_start(const uly_attention *plan, uly__exchange_step step,
-                                uly_traffic kind, int round, const void *from, void *to);
+uly_status uly__attention_start(uly_attention *plan, uly__exchange_step step, uly_traffic kind,
+                                int round, const void *from, void *to);
 /* Waits for the exchange of this step's direction. */
-uly_status uly__attention_wait(const uly_attention *plan, uly__exchange_step step, int round);
+uly_status uly__attention_wait(uly_attention *plan, uly__exchange_step step, int round);
 /* Drives what is under way. Not collective. */
-uly_status uly__attention_poll(const uly_attention *plan);
+uly_status uly__attention_poll(uly_attention *plan);
 
 /* Local attention on one round: the pointers are to its own part of each buffer, but lse is of all
  * rounds. Not collective. */

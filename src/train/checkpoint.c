@@ -18,6 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/spans.h"
 #include "data/folder.h"
 #include "device/device.h"

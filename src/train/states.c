@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "data/folder.h"
+#include "base/file.h"
 
 /* In f32 training the master weights are the weights. */
 static bool master_is_weights(const uly__states *s) { return s->zero->desc.dtype == ULY_F32; }
@@ -53,17 +53,11 @@ void uly__states_carve(uly__states *states, uly__arena *optimizer) {
       states->data[which] = uly__arena_carve(optimizer, count * (int64_t)sizeof(float));
 }
 
-uly_status uly__states_open(uly__states *states, const char *folder) {
-  if (!states->offloaded) return ULY_OK;
-  char path[PATH_MAX], name[64];
-  snprintf(name, sizeof name, "ulysses-states-%d-%ld", states->zero->rank, (long)getpid());
-  ULY_TRY(uly__folder_make(folder));
-  ULY_TRY(uly__path_join(path, sizeof path, folder, name));
-  int64_t bytes = ULY_NUM_STATES * states->count * (int64_t)sizeof(float);
-  ULY_TRY(uly__file_scratch(path, bytes, &states->fd));
+uly_status uly__states_open(uly__states *states, const char *path) {
   states->path = strdup(path);
   if (!states->path) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a path");
-  return ULY_OK;
+  int64_t bytes = ULY_NUM_STATES * states->count * (int64_t)sizeof(float);
+  return uly__file_scratch(path, bytes, &states->fd);
 }
 
 void uly__states_close(uly__states *states) {

@@ -30,8 +30,8 @@ typedef struct uly__states {
 void uly__states_init(uly__states *states, const uly__zero *zero, bool offloaded);
 /* Carves from the optimizer's arena. */
 void uly__states_carve(uly__states *states, uly__arena *optimizer);
-/* Offloaded: makes the file in `folder`, with room for all states, all zero. */
-uly_status uly__states_open(uly__states *states, const char *folder);
+/* Offloaded: makes the file, with room for all states, all zero. */
+uly_status uly__states_open(uly__states *states, const char *path);
 void uly__states_close(uly__states *states);
 
 /* Elements of a unit that this rank owns, and those that it writes to checkpoints (its shard). */

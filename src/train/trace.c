@@ -42,8 +42,13 @@ static json_t *span_event(const uly__span *span, int rank, double zero) {
 
 /* Microseconds; the array may stay open, but is closed by the last rank. */
 static uly_status write_own(const uly_trainer *trainer, const char *path) {
-  static const char *const lanes[ULY_NUM_LANES] = {"compute", "weights on their way",
-                                                   "gradients on their way", "save"};
+  static const char *const lanes[ULY_NUM_LANES] = {"compute",
+                                                   "exchange to heads",
+                                                   "exchange to tokens",
+                                                   "weights on their way",
+                                                   "gradients on their way",
+                                                   "save",
+                                                   "disk"};
   int rank = trainer->mesh->rank;
   bool is_last = rank == uly_mesh_size(trainer->mesh) - 1;
   FILE *file = fopen(path, rank == 0 ? "w" : "a");

@@ -1,10 +1,13 @@
 /* A training run: creation, planning, and the queries. */
 #include "train/trainer.h"
 
+#include <limits.h>
 #include <math.h>
 #include <omp.h>
 #include <stdlib.h>
+#include <unistd.h>
 
+#include "data/folder.h"
 #include "device/device.h"
 
 uly_train_config uly_train_config_default(void) {
@@ -77,7 +80,7 @@ static uly_status check_limit(const uly_trainer *trainer) {
   ULY_FAIL(ULY_ERR_CONFIG,
            "rank %d needs %lld bytes (parameters %lld, gradients %lld, optimizer %lld, activations "
            "%lld, scratch %lld) and may take %lld (--memory-limit): use more ranks, --zero 3, "
-           "--offload-optimizer, --recompute full or a shorter --seq-len",
+           "--offload-optimizer, --stash, --recompute full or a shorter --seq-len",
            trainer->mesh->rank, (long long)total, (long long)a[ULY_ARENA_PARAMETERS].peak,
            (long long)a[ULY_ARENA_GRADIENTS].peak, (long long)a[ULY_ARENA_OPTIMIZER].peak,
            (long long)a[ULY_ARENA_ACTIVATIONS].peak, (long long)a[ULY_ARENA_SCRATCH].peak,
@@ -92,6 +95,7 @@ static uly_status plan(uly_trainer *trainer, const uly_train_config *config) {
   trainer->config.data = copy_text(config->data);
   trainer->config.eval_data = copy_text(config->eval_data);
   trainer->config.offload = copy_text(config->offload);
+  trainer->config.stash = copy_text(config->stash);
   ULY_TRY(check(config));
   if (config->batch % dp != 0)
     ULY_FAIL(ULY_ERR_CONFIG,
@@ -106,6 +110,7 @@ static uly_status plan(uly_trainer *trainer, const uly_train_config *config) {
                         .dtype = config->dtype,
                         .grad_dtype = config->grad_dtype,
                         .recompute = config->recompute,
+                        .stash_on_disk = config->stash != NULL,
                         .stage = config->zero_stage,
                         .leaves = config->reproducible ? config->leaves : 0,
                         .rounds = config->reproducible ? 0 : config->rounds,
@@ -172,7 +177,30 @@ static uly_status init_weights(uly_trainer *trainer) {
   return ULY_OK;
 }
 
-/* What a run has and a plan has not: memory, weights and data. */
+/* A file of this rank's in a folder on local disk, which is made. */
+static uly_status name_scratch(const uly_trainer *trainer, const char *folder, const char *what,
+                               char path[PATH_MAX]) {
+  char name[64];
+  snprintf(name, sizeof name, "ulysses-%s-%d-%ld", what, trainer->mesh->rank, (long)getpid());
+  ULY_TRY(uly__folder_make(folder));
+  return uly__path_join(path, PATH_MAX, folder, name);
+}
+
+static uly_status open_scratch(uly_trainer *trainer) {
+  const uly_train_config *config = &trainer->config;
+  char path[PATH_MAX];
+  if (config->offload) {
+    ULY_TRY(name_scratch(trainer, config->offload, "states", path));
+    ULY_TRY(uly__states_open(&trainer->states, path));
+  }
+  if (config->stash) {
+    ULY_TRY(name_scratch(trainer, config->stash, "stash", path));
+    ULY_TRY(uly__stash_open(&trainer->model->stash, path));
+  }
+  return ULY_OK;
+}
+
+/* What a run has and a plan has not: memory, files, weights and data. */
 static uly_status start(uly_trainer *trainer) {
   const uly_train_config *config = &trainer->config;
   if (!config->data) ULY_FAIL(ULY_ERR_CONFIG, "no training data given: use --data");
@@ -185,7 +213,7 @@ static uly_status start(uly_trainer *trainer) {
   ULY_TRY(check_limit(trainer));
   for (int i = 0; i < ULY_NUM_ARENAS; i++) ULY_TRY(uly__arena_commit(&trainer->arenas[i]));
   uly__trainer_carve(trainer);
-  ULY_TRY(uly__states_open(&trainer->states, config->offload));
+  ULY_TRY(open_scratch(trainer));
   return init_weights(trainer);
 }
 
@@ -198,13 +226,13 @@ static uly_status check_same(const uly_trainer *trainer) {
                       trainer->eval_data ? uly__tokens_hash(trainer->eval_data) : 0};
   ULY_TRY(uly_mesh_same(mesh, data, sizeof data, "set of data files (names and sizes)"));
   const uly_sparse none = {0}, sparse = c->sparse.pattern == ULY_SPARSE_NONE ? none : c->sparse;
-  int64_t counts[] = {c->window,       sparse.pattern,  sparse.block,
-                      sparse.local,    sparse.global,   sparse.random,
-                      c->seq_len,      c->steps,        c->batch,
-                      c->eval_windows, c->dtype,        c->recompute,
-                      c->schedule,     c->warmup,       c->zero_stage,
-                      c->grad_dtype,   c->reproducible, c->reproducible ? c->leaves : c->rounds,
-                      (int64_t)c->seed};
+  int64_t counts[] = {c->window,        sparse.pattern,  sparse.block,
+                      sparse.local,     sparse.global,   sparse.random,
+                      c->seq_len,       c->steps,        c->batch,
+                      c->eval_windows,  c->dtype,        c->recompute,
+                      c->schedule,      c->warmup,       c->zero_stage,
+                      c->grad_dtype,    c->reproducible, c->reproducible ? c->leaves : c->rounds,
+                      c->stash != NULL, (int64_t)c->seed};
   ULY_TRY(uly_mesh_same(mesh, counts, sizeof counts, "configuration"));
   double reals[] = {c->lr, c->min_lr_ratio, c->beta1, c->beta2, c->eps, c->weight_decay, c->clip};
   ULY_TRY(uly_mesh_same(mesh, reals, sizeof reals, "configuration"));
@@ -248,6 +276,7 @@ void uly_trainer_destroy(uly_trainer *trainer) {
   free((char *)(uintptr_t)trainer->config.data);
   free((char *)(uintptr_t)trainer->config.eval_data);
   free((char *)(uintptr_t)trainer->config.offload);
+  free((char *)(uintptr_t)trainer->config.stash);
   free(trainer);
 }
 
@@ -263,6 +292,7 @@ uly_status uly_plan(const uly_mesh *mesh, const uly_train_config *config, uly_pl
   report->num_params = trainer->model->params.count;
   report->tokens = trainer->model->num_tokens;
   for (int i = 0; i < ULY_NUM_ARENAS; i++) report->arena_bytes[i] = trainer->arenas[i].peak;
+  report->stash_bytes = uly__stash_file_bytes(&trainer->model->stash);
   uly__step_traffic(trainer, report->sent_bytes);
   report->flops = uly__model_flops(trainer->model) * (double)(trainer->passes * trainer->mesh->dp);
   uly_status status = check_limit(trainer);

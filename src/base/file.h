@@ -1,0 +1,26 @@
+/* Files whose every operation is checked: whole reads and writes, space taken before it is needed, syncs. */
+#ifndef ULY_FILE_H
+#define ULY_FILE_H
+
+#include "base/status.h"
+
+/* ULY_ERR_IO: "cannot <what> '<path>'", and why by errno. */
+uly_status uly__file_failed(const char *what, const char *path);
+
+/* A new file of `size` bytes (the rest zeros) that begins with bytes[count], synced. Space is taken
+ * from the disk at once where the file system can. */
+uly_status uly__file_create(const char *path, const void *bytes, int64_t count, int64_t size);
+/* Opens a file that exists, for writing. */
+uly_status uly__file_open(const char *path, int *fd);
+/* A file of `size` zeros for this process alone: it has lost its name when the call returns, and goes when
+ * it is closed. */
+uly_status uly__file_scratch(const char *path, int64_t size, int *fd);
+/* All `count` bytes at an offset; path is for messages. */
+uly_status uly__file_read(int fd, const char *path, int64_t offset, void *to, int64_t count);
+uly_status uly__file_write(int fd, const char *path, int64_t offset, const void *from,
+                           int64_t count);
+/* Syncs (where status is ULY_OK) and closes: an error that the system reports only now is an error of the
+ * write. Returns the first failure, status included. */
+uly_status uly__file_finish(int fd, const char *path, uly_status status);
+
+#endif

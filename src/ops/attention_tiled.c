@@ -141,10 +141,11 @@ static void poll(const uly_local_attention *a) {
 
 static void forward(const uly_local_attention *a) {
   int64_t blocks = num_blocks(a);
-  /* Late query blocks see more keys under a causal mask: the heavy ones first. */
+  /* Head by head, so that its keys and values stay in cache. Late blocks of queries see more keys under a causal
+   * mask: the heavy ones first. */
 #pragma omp parallel for schedule(dynamic)
   for (int64_t i = 0; i < blocks * a->num_q_heads; i++) {
-    forward_block(a, (int)(i % a->num_q_heads), (blocks - 1 - i / a->num_q_heads) * LANES);
+    forward_block(a, (int)(i / blocks), (blocks - 1 - i % blocks) * LANES);
     poll(a);
   }
 }

@@ -2,7 +2,8 @@
 # A training step on two emulated hosts: two network namespaces joined by a cable of limited rate, one rank of one thread
 # in each, MPI over TCP between them (MPICH: its starter needs no network). How much of the exchange stays in the open:
 # the step against the longer of its two parts, computation (the same step without the limit) and exchange (its
-# bytes at the rate that a bare MPI_Alltoall reaches on this cable). As root; needs iproute2.
+# attention's bytes at the rate that a bare MPI_Alltoall reaches on this cable). Gradients travel too, and are not in
+# either part. As root; needs iproute2.
 #
 #   bench/two_hosts.sh PROGRAM      built for MPICH, such as build/mpich/ulysses
 #   RATE=1gbit MODEL=llama-25m SEQ_LEN=8192 ROUNDS="1 2 4" REPEATS=3
@@ -21,6 +22,8 @@ for i in 0 1; do
   ip -n "${hosts[i]}" link set cable up
   ip -n "${hosts[i]}" link set lo up
 done
+
+sleep 2 # until the cable is up
 
 # limit RATE: of both directions; no argument: none.
 limit() {

@@ -51,7 +51,9 @@ static void store_lanes(const uly_local_attention *a, head_rows to, const float 
 }
 
 /* Score of a pair that the mask hides, so low that its exponential is nothing, and finite when multiplied. */
-static float hidden_score(const uly_local_attention *a) { return -1e30f / fmaxf(1.0f, a->scale); }
+static float hidden_score(const uly_local_attention *a) {
+  return (a->scale < 0 ? 1e30f : -1e30f) / fmaxf(1.0f, fabsf(a->scale));
+}
 
 /* ---------------------------------------------------------------------------- forward */
 

@@ -4,6 +4,7 @@
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -109,12 +110,18 @@ static float next_value(uint64_t *state) {
 }
 
 void *bench_random(int64_t bytes, uly_dtype dtype, uint64_t seed) {
-  enum { LINE = 64 }; /* bytes, of a cache */
-  char *x = aligned_alloc(LINE, ((size_t)bytes / LINE + 1) * LINE);
+  /* On large pages where they fit, as the arenas of a trainer are. */
+  enum { LINE = 64, LARGE_PAGE = 2 << 20 };
+  size_t boundary = bytes < LARGE_PAGE ? LINE : LARGE_PAGE;
+  size_t room = ((size_t)bytes / boundary + 1) * boundary;
+  char *x = aligned_alloc(boundary, room);
   if (!x) {
     uly_fail(ULY_ERR_MEMORY, "no memory for %lld bytes to measure with", (long long)bytes);
     return NULL;
   }
+#ifdef MADV_HUGEPAGE
+  if (boundary == LARGE_PAGE) (void)madvise(x, room, MADV_HUGEPAGE);
+#endif
   int64_t width = dtype == ULY_BF16 ? 2 : 4;
   for (int64_t i = 0; i + width <= bytes; i += width) {
     float value = next_value(&seed);

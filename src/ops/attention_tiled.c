@@ -40,6 +40,14 @@ static head_rows block_rows(const uly_local_attention *a, const void *x, int64_t
                      min64(LANES, a->num_tokens - begin)};
 }
 
+/* The block that begins there, if any, will be wanted soon. */
+static void prefetch_block(const uly_local_attention *a, const void *x, int64_t stride, int head,
+                           int64_t begin) {
+  int64_t element = uly__dtype_bytes(a->dtype);
+  if (begin < a->num_tokens)
+    prefetch_rows(block_rows(a, x, stride, head, begin), a->head_dim * element, stride * element);
+}
+
 /* x[lane][d] = factor[lane] * lanes[d][LANES], in the storage type. */
 static void store_lanes(const uly_local_attention *a, head_rows to, const float *factor,
                         const float *lanes) {
@@ -70,26 +78,36 @@ static void hide_keys_of_queries(const uly_local_attention *a, int head, int64_t
       if (!(bits[lane] >> r & 1)) scores[r * LANES + lane] = hidden;
 }
 
-/* One step of online softmax: scores [keys][LANES] become probabilities relative to the new maximum.
- * shrink: what earlier sums are multiplied by; returns whether that is 1 for all. */
-static bool softmax_step(int64_t num_keys, float to_log2, float *scores, float *largest, float *sum,
-                         float *shrink) {
+/* One step of online softmax: scores [keys][LANES] become probabilities relative to the new maximum, as pairs of
+ * keys. shrink: what earlier sums are multiplied by; returns whether that is 1 for all. */
+static bool softmax_step(int64_t num_keys, float to_log2, const float *scores, word *pairs,
+                         float *largest, float *sum, float *shrink) {
   ivec changed = {0};
-  for (int lane = 0; lane < LANES; lane += WIDTH) {
-    vec old = load_vec(largest + lane), larger = old, total;
-    for (int64_t r = 0; r < num_keys; r++)
-      larger = max_vec(larger, load_vec(scores + r * LANES + lane) * to_log2);
-    vec factor = exp2_vec(old - larger);
-    changed |= larger != old;
-    total = load_vec(sum + lane) * factor;
-    for (int64_t r = 0; r < num_keys; r++) {
-      vec *s = vec_at(scores + r * LANES + lane);
-      *s = exp2_vec(*s * to_log2 - larger);
-      total += *s;
+  for (int lane = 0; lane < LANES; lane += 2 * WIDTH) {
+    vec larger[2], total[2];
+    for (int j = 0; j < 2; j++) {
+      int at = lane + j * WIDTH;
+      vec old = load_vec(largest + at);
+      larger[j] = old;
+      for (int64_t r = 0; r < num_keys; r++)
+        larger[j] = max_vec(larger[j], load_vec(scores + r * LANES + at) * to_log2);
+      changed |= larger[j] != old;
+      vec factor = exp2_vec(old - larger[j]);
+      total[j] = load_vec(sum + at) * factor;
+      *vec_at(shrink + at) = factor;
+      *vec_at(largest + at) = larger[j];
     }
-    *vec_at(shrink + lane) = factor;
-    *vec_at(largest + lane) = larger;
-    *vec_at(sum + lane) = total;
+    for (int64_t r = 0; r < num_keys; r += 2) {
+      vec p[2][2] = {{{0}}};
+      for (int i = 0; i < 2 && r + i < num_keys; i++)
+        for (int j = 0; j < 2; j++) {
+          vec score = load_vec(scores + (r + i) * LANES + lane + j * WIDTH);
+          p[i][j] = exp2_vec(score * to_log2 - larger[j]);
+          total[j] += p[i][j];
+        }
+      store_pairs(pairs, r, lane, p);
+    }
+    for (int j = 0; j < 2; j++) *vec_at(sum + lane + j * WIDTH) = total[j];
   }
   int any = 0;
   for (int i = 0; i < WIDTH; i++) any |= changed[i];
@@ -99,7 +117,7 @@ static bool softmax_step(int64_t num_keys, float to_log2, float *scores, float *
 static void forward_block(const uly_local_attention *a, int head, int64_t query) {
   _Alignas(64) float scores[LANES * LANES], out[MAX_D * LANES], largest[LANES], sum[LANES],
       shrink[LANES];
-  _Alignas(64) word q[MAX_D * LANES / PER_WORD], p_words[LANES * LANES], buffer[LANES * MAX_D];
+  _Alignas(64) word q[MAX_D * LANES / PER_WORD], p[LANES * LANES], buffer[LANES * MAX_D];
   int d = a->head_dim, kv = kv_head(a, head);
   head_rows queries = block_rows(a, a->q, a->qkv_stride, head, query);
   float to_log2 = a->scale * log2_e;
@@ -117,15 +135,16 @@ static void forward_block(const uly_local_attention *a, int head, int64_t query)
     uly__tile tile = uly__mask_tile(a->mask_index, mask_head, query, q_end, key, key + keys.count);
     if (tile == ULY_TILE_SKIP) continue;
     int64_t ld;
+    prefetch_block(a, a->k, a->qkv_stride, kv, key + LANES);
+    prefetch_block(a, a->v, a->qkv_stride, kv, key + LANES);
     const word *k = row_words(keys, d, a->dtype, buffer, &ld);
     product((operands){k, ld, 1, q, LANES, scores, LANES}, true, keys.count, num_words(d), LANES);
     if (tile == ULY_TILE_PARTIAL)
       hide_keys_of_queries(a, head, query, queries.count, key, keys.count, scores);
-    bool same = softmax_step(keys.count, to_log2, scores, largest, sum, shrink);
+    bool same = softmax_step(keys.count, to_log2, scores, p, largest, sum, shrink);
     for (int i = 0; i < d && !same; i++)
       for (int lane = 0; lane < LANES; lane += WIDTH)
         *vec_at(out + i * LANES + lane) *= load_vec(shrink + lane);
-    const word *p = lane_pairs(keys.count, scores, p_words);
     const word *v = pair_words(values, d, a->dtype, buffer, &ld);
     product((operands){v, 1, ld, p, LANES, out, LANES}, false, d, num_words(keys.count), LANES);
   }
@@ -195,20 +214,34 @@ static void hide_keys(const uly_local_attention *a, int head, int64_t query, int
   }
 }
 
-/* scores become probabilities, d_p the gradient of the scores, both [queries][LANES]. */
+/* What a tile's scores and their gradients become. */
+typedef struct tile_gradient {
+  word p[LANES * LANES];        /* probabilities, pairs of queries */
+  word d_scores[LANES * LANES]; /* pairs of queries */
+  word d_rows[LANES * LANES];   /* the same, as rows */
+} tile_gradient;
+
+/* scores, d_p: [queries][LANES], d_p the gradient of the probabilities. */
 static void score_gradient(const pass *p, int head, int64_t query, int64_t num_queries,
-                           float *scores, float *d_p) {
+                           const float *scores, const float *d_p, tile_gradient *out) {
   const uly_local_attention *a = p->a;
   int64_t at = head * a->num_tokens + query;
   float to_log2 = a->scale * log2_e;
-  for (int64_t r = 0; r < num_queries; r++) {
-    float lse = a->lse[at + r] * log2_e, delta = p->work.delta[at + r];
-    for (int64_t i = r * LANES; i < (r + 1) * LANES; i += WIDTH) {
-      vec probability = exp2_vec(load_vec(scores + i) * to_log2 - lse);
-      *vec_at(scores + i) = probability;
-      *vec_at(d_p + i) = probability * (load_vec(d_p + i) - delta);
+  for (int64_t r = 0; r < num_queries; r += 2)
+    for (int lane = 0; lane < LANES; lane += 2 * WIDTH) {
+      vec probability[2][2] = {{{0}}}, d_score[2][2] = {{{0}}};
+      for (int i = 0; i < 2 && r + i < num_queries; i++) {
+        float lse = a->lse[at + r + i] * log2_e, delta = p->work.delta[at + r + i];
+        for (int j = 0; j < 2; j++) {
+          int64_t from = (r + i) * LANES + lane + j * WIDTH;
+          probability[i][j] = exp2_vec(load_vec(scores + from) * to_log2 - lse);
+          d_score[i][j] = probability[i][j] * (load_vec(d_p + from) - delta);
+        }
+      }
+      store_pairs(out->p, r, lane, probability);
+      store_pairs(out->d_scores, r, lane, d_score);
+      store_rows(out->d_rows, r, lane, d_score);
     }
-  }
 }
 
 /* A block of keys, and its gradients so far. */
@@ -223,30 +256,30 @@ typedef struct key_block {
 static void backward_tile(const pass *p, key_block *keys, int head, int64_t query, bool hides) {
   const uly_local_attention *a = p->a;
   _Alignas(64) float scores[LANES * LANES], d_p[LANES * LANES];
-  _Alignas(64) word buffer[LANES * MAX_D], pairs[LANES * LANES], d_score_words[LANES * LANES];
+  _Alignas(64) word buffer[LANES * MAX_D];
+  _Alignas(64) tile_gradient tile;
   int d = a->head_dim, width = padded(d);
   head_rows queries = block_rows(a, a->q, a->qkv_stride, head, query);
   head_rows d_outs = block_rows(a, a->d_o, a->o_stride, head, query);
   int64_t rows = queries.count, ld;
+  prefetch_block(a, a->q, a->qkv_stride, head, query + LANES);
+  prefetch_block(a, a->d_o, a->o_stride, head, query + LANES);
   const word *q = row_words(queries, d, a->dtype, buffer, &ld);
   product((operands){q, ld, 1, keys->k, LANES, scores, LANES}, true, rows, num_words(d), LANES);
   const word *d_o = row_words(d_outs, d, a->dtype, buffer, &ld);
   product((operands){d_o, ld, 1, keys->v, LANES, d_p, LANES}, true, rows, num_words(d), LANES);
   if (hides) hide_keys(a, head, query, rows, keys->key, scores);
-  score_gradient(p, head, query, rows, scores, d_p);
+  score_gradient(p, head, query, rows, scores, d_p, &tile);
 
-  const word *probabilities = lane_pairs(rows, scores, pairs);
   const word *d_o_pairs = pair_words(d_outs, d, a->dtype, buffer, &ld);
-  product((operands){d_o_pairs, 1, ld, probabilities, LANES, keys->d_v, LANES}, false, d,
-          num_words(rows), LANES);
-  const word *d_scores = lane_pairs(rows, d_p, pairs);
-  const word *q_pairs = pair_words(queries, d, a->dtype, buffer, &ld);
-  product((operands){q_pairs, 1, ld, d_scores, LANES, keys->d_k, LANES}, false, d, num_words(rows),
+  product((operands){d_o_pairs, 1, ld, tile.p, LANES, keys->d_v, LANES}, false, d, num_words(rows),
           LANES);
-  const word *d_rows = score_words(rows, d_p, d_score_words);
+  const word *q_pairs = pair_words(queries, d, a->dtype, buffer, &ld);
+  product((operands){q_pairs, 1, ld, tile.d_scores, LANES, keys->d_k, LANES}, false, d,
+          num_words(rows), LANES);
   wait_for_turn(p, keys->index, turn_of(p, head, query));
-  product((operands){d_rows, LANES / PER_WORD, 1, keys->k_pairs, width, d_q_rows(p, head, query),
-                     width},
+  product((operands){tile.d_rows, LANES / PER_WORD, 1, keys->k_pairs, width,
+                     d_q_rows(p, head, query), width},
           false, rows, num_words(keys->count), width);
   end_turn(p, keys->index, turn_of(p, head, query));
 }

@@ -49,16 +49,23 @@ ULY_INLINE vec max_vec(vec a, vec b) {
 #endif
 }
 
-/* 2^x to 1e-7 for x up to 127; 2^-126 below that; NaN stays NaN. Minimax polynomial on [-1/2, 1/2]. */
+/* 2^x for x up to 127; 2^-126 below -126; NaN stays NaN; exactly 1 at 0. Minimax polynomials on [-1/2, 1/2]: to
+ * 1e-7, or to 3e-6 where the result is rounded to bf16 (4e-3) and each operation counts. */
 ULY_INLINE vec exp2_vec(vec x) {
   const float to_integer = 12582912.0f; /* 1.5 * 2^23: the lowest bits of a sum are an integer */
   vec clamped = max_vec((vec){0} - 126.0f, x), shifted = clamped + to_integer;
   vec f = clamped - (shifted - to_integer);
-  vec p = f * 0.00132764725f + 0.00967554189f;
-  p = p * f + 0.0555071309f;
-  p = p * f + 0.240221202f;
-  p = p * f + 0.693146944f;
-  p = p * f + 1.00000012f;
+#ifdef ULY_BF16_DOT
+  vec p = f * 0.00958285294f + 0.0559064262f;
+  p = p * f + 0.240240991f;
+  p = p * f + 0.693124175f;
+#else
+  vec p = f * 0.00132647273f + 0.00967151299f;
+  p = p * f + 0.0555073358f;
+  p = p * f + 0.240222424f;
+  p = p * f + 0.693147004f;
+#endif
+  p = p * f + 1.0f;
   return p * (vec)(((ivec)shifted << 23) + 0x3f800000);
 }
 
@@ -69,6 +76,13 @@ typedef struct head_rows {
   const void *x;
   int64_t stride, count;
 } head_rows;
+
+/* Asks for rows that will be wanted soon: hardware does not foresee them. */
+ULY_INLINE void prefetch_rows(head_rows rows, int64_t row_bytes, int64_t stride_bytes) {
+  for (int64_t r = 0; r < rows.count; r++)
+    for (int64_t i = 0; i < row_bytes; i += 64)
+      __builtin_prefetch((const char *)rows.x + r * stride_bytes + i, 0, 2);
+}
 
 /* d rounded up to whole blocks of a product's lanes. */
 ULY_INLINE int padded(int d) { return (d + 31) / 32 * 32; }
@@ -120,27 +134,18 @@ static const word *pair_words(head_rows rows, int d, uly_dtype dtype, word *buff
   return buffer;
 }
 
-/* The same of scores: words[count / 2][LANES] of x[count][LANES]. */
-static const word *lane_pairs(int64_t count, const float *x, word *words) {
-  for (int64_t r = 0; r < count; r += 2)
-    for (int lane = 0; lane < LANES; lane += 2 * WIDTH) {
-      const float *even = x + r * LANES + lane, *odd = even + LANES;
-      __m512i e =
-          (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(even + WIDTH), _mm512_loadu_ps(even));
-      __m512i o = _mm512_setzero_si512();
-      if (r + 1 < count)
-        o = (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(odd + WIDTH), _mm512_loadu_ps(odd));
-      interleave(e, o, words + r / 2 * LANES + lane);
-    }
-  return words;
+/* The same of scores, from registers: x is rows r and r + 1, lanes `lane` on, of words[count / 2][LANES]. */
+ULY_INLINE void store_pairs(word *words, int64_t r, int lane, vec x[2][2]) {
+  __m512i even = (__m512i)_mm512_cvtne2ps_pbh((__m512)x[0][1], (__m512)x[0][0]);
+  __m512i odd = (__m512i)_mm512_cvtne2ps_pbh((__m512)x[1][1], (__m512)x[1][0]);
+  interleave(even, odd, words + r / 2 * LANES + lane);
 }
 
 /* Scores as rows of A, [count][LANES / 2]. */
-static const word *score_words(int64_t count, const float *x, word *words) {
-  for (int64_t i = 0; i < count * LANES; i += 2 * WIDTH)
-    _mm512_storeu_si512(words + i / 2, (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(x + i + WIDTH),
-                                                                    _mm512_loadu_ps(x + i)));
-  return words;
+ULY_INLINE void store_rows(word *words, int64_t r, int lane, vec x[2][2]) {
+  for (int i = 0; i < 2; i++)
+    _mm512_storeu_si512(words + ((r + i) * LANES + lane) / 2,
+                        (__m512i)_mm512_cvtne2ps_pbh((__m512)x[i][1], (__m512)x[i][0]));
 }
 
 #else
@@ -178,17 +183,14 @@ static const word *pair_words(head_rows rows, int d, uly_dtype dtype, word *buff
   return row_words(rows, d, dtype, buffer, ld);
 }
 
-/* NOLINTBEGIN(readability-non-const-parameter): pairs are written to words */
-static const word *lane_pairs(int64_t count, const float *x, word *words) {
-  (void)count, (void)words;
-  return x;
+ULY_INLINE void store_pairs(word *words, int64_t r, int lane, vec x[2][2]) {
+  for (int i = 0; i < 2; i++)
+    for (int j = 0; j < 2; j++) *vec_at(words + (r + i) * LANES + lane + j * WIDTH) = x[i][j];
 }
 
-static const word *score_words(int64_t count, const float *x, word *words) {
-  (void)count, (void)words;
-  return x;
+ULY_INLINE void store_rows(word *words, int64_t r, int lane, vec x[2][2]) {
+  store_pairs(words, r, lane, x);
 }
-/* NOLINTEND(readability-non-const-parameter) */
 
 #endif
 

@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What a thread copies at a time. */
+enum { COPY_BYTES = 1 << 20 };
+
 static int mpi_started_here;
 
 uly_status uly__mpi_failed(int code, const char *call, const char *file, int line) {
@@ -193,7 +196,7 @@ static uly_status to_ints(const uly__comm *comm, const int64_t *from, int *to) {
   return ULY_OK;
 }
 
-/* Counts and offsets for MPI, and for the traffic. */
+/* Counts and offsets for MPI, and for the traffic. A rank's own block is not MPI's: copy_own has more threads. */
 static uly_status take_blocks(uly__comm *comm, uly_traffic kind, int64_t unit_bytes,
                               const uly__blocks *send, const uly__blocks *recv) {
   ULY_TRY(uly__use_unit(comm, unit_bytes));
@@ -201,9 +204,23 @@ static uly_status take_blocks(uly__comm *comm, uly_traffic kind, int64_t unit_by
   ULY_TRY(to_ints(comm, send->offsets, comm->send_offsets));
   ULY_TRY(to_ints(comm, recv->counts, comm->recv_counts));
   ULY_TRY(to_ints(comm, recv->offsets, comm->recv_offsets));
+  if (send->counts[comm->rank] != recv->counts[comm->rank])
+    ULY_FAIL(ULY_ERR_INTERNAL, "rank %d sends itself %lld units and expects %lld", comm->rank,
+             (long long)send->counts[comm->rank], (long long)recv->counts[comm->rank]);
+  comm->send_counts[comm->rank] = comm->recv_counts[comm->rank] = 0;
   comm->traffic->bytes[kind] +=
       uly__traffic_all_to_all(comm->size, comm->rank, send->counts, unit_bytes);
   return ULY_OK;
+}
+
+static void copy_own(const uly__comm *comm, int64_t unit_bytes, const void *send,
+                     const uly__blocks *send_blocks, void *recv, const uly__blocks *recv_blocks) {
+  int64_t bytes = send_blocks->counts[comm->rank] * unit_bytes;
+  const char *from = (const char *)send + send_blocks->offsets[comm->rank] * unit_bytes;
+  char *to = (char *)recv + recv_blocks->offsets[comm->rank] * unit_bytes;
+#pragma omp parallel for schedule(static) if (bytes > COPY_BYTES)
+  for (int64_t at = 0; at < bytes; at += COPY_BYTES)
+    memcpy(to + at, from + at, (size_t)(bytes - at < COPY_BYTES ? bytes - at : COPY_BYTES));
 }
 
 uly_status uly__all_to_all(uly__comm *comm, uly_traffic kind, int64_t unit_bytes, const void *send,
@@ -211,6 +228,8 @@ uly_status uly__all_to_all(uly__comm *comm, uly_traffic kind, int64_t unit_bytes
   BEGIN_COLLECTIVE(comm, "all_to_all (%s, units of %lld bytes)", uly_traffic_name(kind),
                    (long long)unit_bytes);
   ULY_TRY(take_blocks(comm, kind, unit_bytes, &send_blocks, &recv_blocks));
+  copy_own(comm, unit_bytes, send, &send_blocks, recv, &recv_blocks);
+  if (comm->size == 1) return ULY_OK;
   MPI_TRY(MPI_Alltoallv(send, comm->send_counts, comm->send_offsets, comm->unit, recv,
                         comm->recv_counts, comm->recv_offsets, comm->unit, comm->mpi));
   return ULY_OK;
@@ -224,10 +243,13 @@ uly_status uly__all_to_all_start(uly__comm *comm, uly_traffic kind, int64_t unit
                    (long long)unit_bytes);
   ULY_TRY(take_blocks(comm, kind, unit_bytes, &send_blocks, &recv_blocks));
   comm->started = (uly__started){.under_way = true};
-  MPI_TRY(MPI_Ialltoallv(send, comm->send_counts, comm->send_offsets, comm->unit, recv,
-                         comm->recv_counts, comm->recv_offsets, comm->unit, comm->mpi,
-                         &comm->started.request));
-  comm->started.pending = true;
+  if (comm->size > 1) {
+    MPI_TRY(MPI_Ialltoallv(send, comm->send_counts, comm->send_offsets, comm->unit, recv,
+                           comm->recv_counts, comm->recv_offsets, comm->unit, comm->mpi,
+                           &comm->started.request));
+    comm->started.pending = true;
+  }
+  copy_own(comm, unit_bytes, send, &send_blocks, recv, &recv_blocks);
   return ULY_OK;
 }
 /* NOLINTEND(clang-analyzer-optin.mpi.MPI-Checker) */

@@ -383,8 +383,10 @@ uly_status uly__attention_round_forward(const uly_attention *plan, int round, co
                                         void *o_heads, float *lse) {
   const uly_attention_callback *callback = &plan->desc.callback;
   uly_local_attention args = local(plan, round, qkv_heads, o_heads, lse);
+  double begin = uly__now();
   if (callback->forward) return callback->forward(callback->user, &args);
   plan->ops->attention_forward(&args);
+  uly__span_end("attention", round, ULY_LANE_COMPUTE, begin);
   return ULY_OK;
 }
 
@@ -401,8 +403,10 @@ uly_status uly__attention_round_backward(const uly_attention *plan, int round,
   args.d_q = d_qkv_heads;
   args.d_k = (char *)args.d_q + to_k;
   args.d_v = (char *)args.d_q + to_v;
+  double begin = uly__now();
   if (callback->backward) return callback->backward(callback->user, &args);
   plan->ops->attention_backward(&args, workspace);
+  uly__span_end("attention backward", round, ULY_LANE_COMPUTE, begin);
   return ULY_OK;
 }
 

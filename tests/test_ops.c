@@ -97,21 +97,27 @@ static void check_norm(const uly__ops *ops, const char *name, uly_dtype dtype) {
   void *x = values(n, dtype, 1), *gamma = values(cols, dtype, 2), *beta = values(cols, dtype, 3);
   float *d_y = values(n, ULY_F32, 4);
   for (int kind = 0; kind < 2; kind++) {
-    const void *b = kind == ULY_NORM_LAYER ? beta : NULL;
+    uly__norm_args args = {(uly__norm)kind, 1e-5f, gamma, kind == ULY_NORM_LAYER ? beta : NULL};
     void *y1 = copy(x, n, dtype), *y2 = copy(x, n, dtype);
-    ops->norm_forward((uly__norm)kind, rows, cols, 1e-5f, dtype, x, gamma, b, y1);
-    reference.norm_forward((uly__norm)kind, rows, cols, 1e-5f, dtype, x, gamma, b, y2);
+    ops->norm_forward(&args, rows, cols, dtype, x, y1);
+    reference.norm_forward(&args, rows, cols, dtype, x, y2);
     same("norm_forward", name, y1, y2, n, dtype);
     float *d1 = values(2 * cols, ULY_F32, 5), *d2 = values(2 * cols, ULY_F32, 5);
-    float *bias1 = b ? d1 + cols : NULL, *bias2 = b ? d2 + cols : NULL;
-    ops->norm_backward((uly__norm)kind, rows, cols, 1e-5f, dtype, x, gamma, d_y, y1, d1, bias1);
+    float *bias1 = args.beta ? d1 + cols : NULL, *bias2 = args.beta ? d2 + cols : NULL;
+    ops->norm_backward(&args, rows, cols, dtype, x, d_y, y1, d1, bias1);
     memcpy(y2, x, (size_t)(n * uly__dtype_bytes(dtype)));
-    ops->norm_forward((uly__norm)kind, rows, cols, 1e-5f, dtype, x, gamma, b, y2);
-    reference.norm_backward((uly__norm)kind, rows, cols, 1e-5f, dtype, x, gamma, d_y, y2, d2,
-                            bias2);
+    ops->norm_forward(&args, rows, cols, dtype, x, y2);
+    reference.norm_backward(&args, rows, cols, dtype, x, d_y, y2, d2, bias2);
     same("norm_backward", name, y1, y2, n, dtype);
     same("norm_backward weights", name, d1, d2, 2 * cols, ULY_F32);
-    free(y1), free(y2), free(d1), free(d2);
+    /* One after the other, as the fused pass does both at once. */
+    void *sums = copy(x, n, dtype), *expected = copy(x, n, dtype);
+    reference.residual(rows, cols, dtype, x, d_y, beta, expected);
+    reference.norm_forward(&args, rows, cols, dtype, expected, y2);
+    ops->residual_norm(&args, rows, cols, dtype, x, d_y, beta, sums, y1);
+    same("residual_norm: sum", name, sums, expected, n, dtype);
+    same("residual_norm: norm", name, y1, y2, n, dtype);
+    free(y1), free(y2), free(d1), free(d2), free(sums), free(expected);
   }
   free(x), free(gamma), free(beta), free(d_y);
 }
@@ -119,9 +125,10 @@ static void check_norm(const uly__ops *ops, const char *name, uly_dtype dtype) {
 static void test_norm(void **state) {
   (void)state;
   float x[] = {1, 2, 3, 6}, gamma[] = {1, 1, 2, 1}, y[4];
-  reference.norm_forward(ULY_NORM_RMS, 1, 4, 0.0f, ULY_F32, x, gamma, NULL, y);
+  uly__norm_args rms = {ULY_NORM_RMS, 0.0f, gamma, NULL}, layer = {ULY_NORM_LAYER, 0.0f, gamma, x};
+  reference.norm_forward(&rms, 1, 4, ULY_F32, x, y);
   for (int i = 0; i < 4; i++) assert_float_equal(y[i], x[i] / sqrtf(12.5f) * gamma[i], 1e-6f);
-  reference.norm_forward(ULY_NORM_LAYER, 1, 4, 0.0f, ULY_F32, x, gamma, x, y);
+  reference.norm_forward(&layer, 1, 4, ULY_F32, x, y);
   for (int i = 0; i < 4; i++)
     assert_float_equal(y[i], (x[i] - 3) / sqrtf(3.5f) * gamma[i] + x[i], 1e-6f);
   for_tables(check_norm);
@@ -176,9 +183,17 @@ static void check_activations(const uly__ops *ops, const char *name, uly_dtype d
   ops->swiglu_backward(N, dtype, gate, up, a[1], a[1], a[2]); /* d_gate in the place of d_act */
   reference.swiglu_backward(N, dtype, gate, up, b[1], b[1], b[2]);
   for (int i = 0; i < 3; i++) same("swiglu", name, a[i], b[i], N, dtype);
-  ops->gelu_forward(N, dtype, gate, a[0]);
-  reference.gelu_forward(N, dtype, gate, b[0]);
+  ops->gelu_forward(1, N, dtype, gate, NULL, a[0]);
+  reference.gelu_forward(1, N, dtype, gate, NULL, b[0]);
   same("gelu", name, a[0], b[0], N, dtype);
+  enum { ROWS = 3, COLS = N / ROWS };
+  void *x1 = copy(gate, N, dtype), *x2 = copy(gate, N, dtype);
+  ops->gelu_forward(ROWS, COLS, dtype, x1, up, a[0]);
+  reference.add_bias(ROWS, COLS, COLS, dtype, x2, up);
+  reference.gelu_forward(ROWS, COLS, dtype, x2, NULL, b[0]);
+  same("gelu: x + bias", name, x1, x2, N, dtype);
+  same("gelu of x + bias", name, a[0], b[0], (int64_t)ROWS * COLS, dtype);
+  free(x1), free(x2);
   ops->gelu_backward(N, dtype, gate, d, a[0]);
   reference.gelu_backward(N, dtype, gate, d, b[0]);
   same("gelu_backward", name, a[0], b[0], N, dtype);
@@ -200,7 +215,7 @@ static void test_activations(void **state) {
     reference.swiglu_backward(1, ULY_F32, &in, &one, &one, &d_x, &d_up);
     assert_float_equal(d_x, s + in * s * (1 - s), 1e-5f);
     assert_float_equal(d_up, in * s, 1e-5f);
-    reference.gelu_forward(1, ULY_F32, &in, &out);
+    reference.gelu_forward(1, 1, ULY_F32, &in, NULL, &out);
     assert_float_equal(out, 0.5 * in * (1 + t), 1e-5f);
     reference.gelu_backward(1, ULY_F32, &in, &one, &d_x);
     double inner = 0.7978845608 * (1 + 3 * 0.044715 * in * in);

@@ -16,20 +16,24 @@ static void *row(const uly__model *model, const void *x, int64_t t, int64_t widt
 
 /* --- norms */
 
+static uly__norm_args norm_args(const uly__model *model, int unit, int64_t weight, int64_t bias) {
+  const uly__model_config *c = &model->config;
+  return (uly__norm_args){c->norm, c->norm_eps, uly__weight(model, unit, weight),
+                          uly__weight(model, unit, bias)};
+}
+
 static void norm(uly__model *model, int64_t rows, const void *x, int unit, int64_t weight,
                  int64_t bias, void *y) {
-  const uly__model_config *c = &model->config;
-  model->ops->norm_forward(c->norm, rows, c->hidden, c->norm_eps, model->dtype, x,
-                           uly__weight(model, unit, weight), uly__weight(model, unit, bias), y);
+  uly__norm_args args = norm_args(model, unit, weight, bias);
+  model->ops->norm_forward(&args, rows, model->config.hidden, model->dtype, x, y);
 }
 
 /* d_x += the gradient through the norm of the tile's sum. */
 static void norm_backward(uly__model *model, int64_t rows, const void *x, int unit, int64_t weight,
                           int64_t bias, void *d_x) {
-  const uly__model_config *c = &model->config;
-  model->ops->norm_backward(c->norm, rows, c->hidden, c->norm_eps, model->dtype, x,
-                            uly__weight(model, unit, weight), model->work.sum, d_x,
-                            uly__grad(model, unit, weight), uly__grad(model, unit, bias));
+  uly__norm_args args = norm_args(model, unit, weight, bias);
+  model->ops->norm_backward(&args, rows, model->config.hidden, model->dtype, x, model->work.sum,
+                            d_x, uly__grad(model, unit, weight), uly__grad(model, unit, bias));
 }
 
 /* --- Q, K and V */
@@ -200,7 +204,7 @@ static uly__linear output_projection(const uly__model *model, int unit, int g) {
                        .weight = model->params.block.wo + block.q_begin * d};
 }
 
-/* x_mid = x + sum over g of O_g Wo[:, g]^T, for the tile at token t. */
+/* x_mid = x + sum over g of O_g Wo[:, g]^T, for the tile at token t; and n = norm2(x_mid). */
 static void add_attention(uly__model *model, int layer, int64_t t, int64_t rows, void *mid) {
   const uly__stash_layer *kept = &model->stash.layers[layer];
   int64_t h = model->config.hidden;
@@ -212,8 +216,10 @@ static void add_attention(uly__model *model, int layer, int64_t t, int64_t rows,
     uly__linear_forward_sum(model, output_projection(model, unit, g), rows, o, block.o_stride,
                             model->work.sum, g == 0);
   }
-  model->ops->residual(rows, h, model->dtype, row(model, kept->x, t, h), model->work.sum,
-                       uly__weight(model, unit, model->params.block.bo), mid);
+  const uly__block_layout *b = &model->params.block;
+  uly__norm_args norm2 = norm_args(model, unit, b->norm2, b->norm2_bias);
+  model->ops->residual_norm(&norm2, rows, h, model->dtype, row(model, kept->x, t, h),
+                            model->work.sum, uly__weight(model, unit, b->bo), mid, model->work.n);
 }
 
 /* From d_mid [rows, h] to the gradient of O, in the send blocks, and of Wo. */
@@ -293,22 +299,25 @@ static uly__linear mlp_linear(const uly__model *model, int unit, int64_t weight,
       .in = down ? f : h, .out = down ? h : f, .unit = unit, .ldw = down ? f : h, .weight = weight};
 }
 
-/* gate and up from the normalized rows in work.n. */
-static void mlp_in(uly__model *model, int unit, int64_t rows, mlp_tile tile) {
+/* From the normalized rows in work.n to the inner activations in work.act; is_kept: gate and up are there. */
+static void mlp_inner(uly__model *model, int unit, int64_t rows, mlp_tile tile, bool is_kept) {
   const uly__block_layout *b = &model->params.block;
-  if (model->config.gated)
-    linear_with_bias(model, mlp_linear(model, unit, b->w_gate, false), b->b_gate, rows,
-                     model->work.n, tile.gate);
-  linear_with_bias(model, mlp_linear(model, unit, b->w_up, false), b->b_up, rows, model->work.n,
-                   tile.up);
-}
-
-static void mlp_activate(uly__model *model, int64_t rows, mlp_tile tile) {
-  int64_t n = rows * model->config.ffn;
-  if (model->config.gated)
-    model->ops->swiglu_forward(n, model->dtype, tile.gate, tile.up, model->work.act);
-  else
-    model->ops->gelu_forward(n, model->dtype, tile.up, model->work.act);
+  const uly__ops *ops = model->ops;
+  const void *n = model->work.n;
+  int64_t h = model->config.hidden, f = model->config.ffn;
+  uly__linear gate = mlp_linear(model, unit, b->w_gate, false);
+  uly__linear up = mlp_linear(model, unit, b->w_up, false);
+  if (!model->config.gated) {
+    if (!is_kept) uly__linear_forward(model, up, rows, n, h, tile.up, f);
+    ops->gelu_forward(rows, f, model->dtype, tile.up,
+                      is_kept ? NULL : uly__weight(model, unit, b->b_up), model->work.act);
+    return;
+  }
+  if (!is_kept) {
+    linear_with_bias(model, gate, b->b_gate, rows, n, tile.gate);
+    linear_with_bias(model, up, b->b_up, rows, n, tile.up);
+  }
+  ops->swiglu_forward(rows * f, model->dtype, tile.gate, tile.up, model->work.act);
 }
 
 /* d_y is d_x's tile: on return it has the gradient of mid added. */
@@ -363,9 +372,7 @@ void uly__block_forward(uly__model *model, int layer, void *y) {
     void *mid = mid_place(model, layer, t);
     mlp_tile tile = mlp_place(model, layer, t);
     add_attention(model, layer, t, rows, mid);
-    norm(model, rows, mid, unit, b->norm2, b->norm2_bias, model->work.n);
-    mlp_in(model, unit, rows, tile);
-    mlp_activate(model, rows, tile);
+    mlp_inner(model, unit, rows, tile, false);
     uly__linear_forward_sum(model, mlp_linear(model, unit, b->w_down, true), rows, model->work.act,
                             model->config.ffn, model->work.sum, true);
     model->ops->residual(rows, h, model->dtype, mid, model->work.sum,
@@ -384,10 +391,11 @@ void uly__block_backward(uly__model *model, int layer) {
     int64_t t = range.begin, rows = range.rows;
     void *mid = mid_place(model, layer, t), *d_y = row(model, model->d_x, t, h);
     mlp_tile tile = mlp_place(model, layer, t);
-    if (!model->stash.keeps_mlp) add_attention(model, layer, t, rows, mid);
-    norm(model, rows, mid, unit, b->norm2, b->norm2_bias, model->work.n);
-    if (!model->stash.keeps_mlp) mlp_in(model, unit, rows, tile);
-    mlp_activate(model, rows, tile);
+    if (model->stash.keeps_mlp)
+      norm(model, rows, mid, unit, b->norm2, b->norm2_bias, model->work.n);
+    else
+      add_attention(model, layer, t, rows, mid);
+    mlp_inner(model, unit, rows, tile, model->stash.keeps_mlp);
     mlp_backward(model, unit, rows, tile, mid, d_y);
     add_attention_backward(model, layer, t, rows, d_y);
     uly__model_poll(model);

@@ -32,6 +32,13 @@ typedef struct uly__matmul {
 
 typedef enum uly__norm { ULY_NORM_RMS, ULY_NORM_LAYER } uly__norm;
 
+/* RMSNorm y = x / rms(x) * gamma; LayerNorm y = (x - mean) / std * gamma + beta. */
+typedef struct uly__norm_args {
+  uly__norm kind;
+  float eps;
+  const void *gamma, *beta; /* [cols]; beta or NULL */
+} uly__norm_args;
+
 /* One AdamW update (Loshchilov and Hutter 2019) of n parameters. */
 typedef struct uly__adamw {
   double lr, beta1, beta2, eps, weight_decay;
@@ -57,14 +64,15 @@ typedef struct uly__ops {
   void (*residual)(int64_t rows, int64_t cols, uly_dtype dtype, const void *x, const float *sum,
                    const void *bias, void *y);
 
-  /* RMSNorm y = x / rms(x) * gamma; LayerNorm y = (x - mean) / std * gamma + beta. */
-  void (*norm_forward)(uly__norm kind, int64_t rows, int64_t cols, float eps, uly_dtype dtype,
-                       const void *x, const void *gamma, const void *beta, void *y);
+  void (*norm_forward)(const uly__norm_args *args, int64_t rows, int64_t cols, uly_dtype dtype,
+                       const void *x, void *y);
+  /* residual to y, then norm_forward of y to n. */
+  void (*residual_norm)(const uly__norm_args *args, int64_t rows, int64_t cols, uly_dtype dtype,
+                        const void *x, const float *sum, const void *bias, void *y, void *n);
   /* d_x += the gradient through the norm of d_y (f32 [rows, cols]); d_gamma, d_beta (or NULL) +=
    * theirs. Statistics are recomputed from x. */
-  void (*norm_backward)(uly__norm kind, int64_t rows, int64_t cols, float eps, uly_dtype dtype,
-                        const void *x, const void *gamma, const float *d_y, void *d_x,
-                        float *d_gamma, float *d_beta);
+  void (*norm_backward)(const uly__norm_args *args, int64_t rows, int64_t cols, uly_dtype dtype,
+                        const void *x, const float *d_y, void *d_x, float *d_gamma, float *d_beta);
 
   /* Rotates pairs (i, i + d/2) of every head ("rotate half") by the angles of the row's position:
    * table [rows, d]: cosines then sines. sign -1 is the inverse, that is, the backward. */
@@ -75,8 +83,10 @@ typedef struct uly__ops {
   void (*swiglu_forward)(int64_t n, uly_dtype dtype, const void *gate, const void *up, void *act);
   void (*swiglu_backward)(int64_t n, uly_dtype dtype, const void *gate, const void *up,
                           const void *d_act, void *d_gate, void *d_up);
-  /* act = gelu(x), tanh form; d_x may be d_act. */
-  void (*gelu_forward)(int64_t n, uly_dtype dtype, const void *x, void *act);
+  /* x[rows, cols] += bias[cols] unless NULL; act = gelu(x), tanh form. In backward, of n elements, d_x may be
+   * d_act. */
+  void (*gelu_forward)(int64_t rows, int64_t cols, uly_dtype dtype, void *x, const void *bias,
+                       void *act);
   void (*gelu_backward)(int64_t n, uly_dtype dtype, const void *x, const void *d_act, void *d_x);
 
   /* y[r] = table[tokens[r]] (+ position_table[r]); table: [V, cols]; position_table: rows of the

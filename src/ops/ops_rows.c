@@ -68,19 +68,24 @@ static void bias_backward(int64_t rows, int64_t cols, int64_t ld, uly_dtype dtyp
   }
 }
 
+/* Element `at` and after: one row. */
+static void residual_row(int64_t cols, uly_dtype dtype, int64_t at, const void *x, const float *sum,
+                         const void *bias, void *y) {
+  for (int64_t c = 0; c < cols; c += PIECE) {
+    float a[PIECE], b[PIECE] = {0};
+    int64_t n = min64(PIECE, cols - c);
+    load(a, x, dtype, at + c, n);
+    if (bias) load(b, bias, dtype, c, n);
+    const float *s = sum + at + c;
+    for (int64_t i = 0; i < n; i++) a[i] += s[i] + b[i];
+    store(y, dtype, at + c, a, n);
+  }
+}
+
 static void residual(int64_t rows, int64_t cols, uly_dtype dtype, const void *x, const float *sum,
                      const void *bias, void *y) {
 #pragma omp parallel for schedule(static)
-  for (int64_t r = 0; r < rows; r++)
-    for (int64_t c = 0; c < cols; c += PIECE) {
-      float a[PIECE], b[PIECE] = {0};
-      int64_t n = min64(PIECE, cols - c);
-      load(a, x, dtype, r * cols + c, n);
-      if (bias) load(b, bias, dtype, c, n);
-      const float *s = sum + r * cols + c;
-      for (int64_t i = 0; i < n; i++) a[i] += s[i] + b[i];
-      store(y, dtype, r * cols + c, a, n);
-    }
+  for (int64_t r = 0; r < rows; r++) residual_row(cols, dtype, r * cols, x, sum, bias, y);
 }
 
 /* Mean (0 for RMSNorm) and 1 / sqrt(variance + eps) of a row. */
@@ -109,39 +114,52 @@ static void row_statistics(uly__norm kind, int64_t cols, float eps, uly_dtype dt
   *rstd = (float)(1.0 / sqrt(squares / (double)cols + eps));
 }
 
-static void norm_forward(uly__norm kind, int64_t rows, int64_t cols, float eps, uly_dtype dtype,
-                         const void *x, const void *gamma, const void *beta, void *y) {
+static void norm_row(const uly__norm_args *args, int64_t cols, uly_dtype dtype, int64_t at,
+                     const void *x, void *y) {
+  float mean, rstd, a[PIECE], g[PIECE], b[PIECE] = {0};
+  row_statistics(args->kind, cols, args->eps, dtype, x, at, &mean, &rstd);
+  for (int64_t c = 0; c < cols; c += PIECE) {
+    int64_t n = min64(PIECE, cols - c);
+    load(a, x, dtype, at + c, n);
+    load(g, args->gamma, dtype, c, n);
+    if (args->beta) load(b, args->beta, dtype, c, n);
+    for (int64_t i = 0; i < n; i++) a[i] = (a[i] - mean) * rstd * g[i] + b[i];
+    store(y, dtype, at + c, a, n);
+  }
+}
+
+static void norm_forward(const uly__norm_args *args, int64_t rows, int64_t cols, uly_dtype dtype,
+                         const void *x, void *y) {
+#pragma omp parallel for schedule(static)
+  for (int64_t r = 0; r < rows; r++) norm_row(args, cols, dtype, r * cols, x, y);
+}
+
+/* A row is still in the nearest cache when it is normalized. */
+static void residual_norm(const uly__norm_args *args, int64_t rows, int64_t cols, uly_dtype dtype,
+                          const void *x, const float *sum, const void *bias, void *y, void *n) {
 #pragma omp parallel for schedule(static)
   for (int64_t r = 0; r < rows; r++) {
-    float mean, rstd, a[PIECE], g[PIECE], b[PIECE] = {0};
-    row_statistics(kind, cols, eps, dtype, x, r * cols, &mean, &rstd);
-    for (int64_t c = 0; c < cols; c += PIECE) {
-      int64_t n = min64(PIECE, cols - c);
-      load(a, x, dtype, r * cols + c, n);
-      load(g, gamma, dtype, c, n);
-      if (beta) load(b, beta, dtype, c, n);
-      for (int64_t i = 0; i < n; i++) a[i] = (a[i] - mean) * rstd * g[i] + b[i];
-      store(y, dtype, r * cols + c, a, n);
-    }
+    residual_row(cols, dtype, r * cols, x, sum, bias, y);
+    norm_row(args, cols, dtype, r * cols, y, n);
   }
 }
 
 /* With u = (x - mean) rstd and e = d_y gamma:
  *   LayerNorm  d_x = rstd (e - mean(e) - u mean(e u));   RMSNorm  d_x = rstd (e - u mean(e u)) */
-static void norm_backward_rows(uly__norm kind, int64_t rows, int64_t cols, float eps,
-                               uly_dtype dtype, const void *x, const void *gamma, const float *d_y,
-                               void *d_x) {
+static void norm_backward_rows(const uly__norm_args *args, int64_t rows, int64_t cols,
+                               uly_dtype dtype, const void *x, const float *d_y, void *d_x) {
+  uly__norm kind = args->kind;
 #pragma omp parallel for schedule(static)
   for (int64_t r = 0; r < rows; r++) {
     float mean, rstd, a[PIECE], g[PIECE], out[PIECE];
-    row_statistics(kind, cols, eps, dtype, x, r * cols, &mean, &rstd);
+    row_statistics(kind, cols, args->eps, dtype, x, r * cols, &mean, &rstd);
     double sum_e = 0, sum_eu = 0;
     for (int64_t c = 0; c < cols; c += PIECE) {
       int64_t n = min64(PIECE, cols - c);
       const float *d = d_y + r * cols + c;
       float e = 0, eu = 0;
       load(a, x, dtype, r * cols + c, n);
-      load(g, gamma, dtype, c, n);
+      load(g, args->gamma, dtype, c, n);
 #pragma omp simd reduction(+ : e, eu)
       for (int64_t i = 0; i < n; i++) {
         e += d[i] * g[i];
@@ -156,7 +174,7 @@ static void norm_backward_rows(uly__norm kind, int64_t rows, int64_t cols, float
       int64_t n = min64(PIECE, cols - c);
       const float *d = d_y + r * cols + c;
       load(a, x, dtype, r * cols + c, n);
-      load(g, gamma, dtype, c, n);
+      load(g, args->gamma, dtype, c, n);
       load(out, d_x, dtype, r * cols + c, n);
       for (int64_t i = 0; i < n; i++)
         out[i] += rstd * (d[i] * g[i] - mean_e - (a[i] - mean) * rstd * mean_eu);
@@ -168,10 +186,10 @@ static void norm_backward_rows(uly__norm kind, int64_t rows, int64_t cols, float
 /* Rows whose statistics the column sums below hold at a time. */
 enum { NORM_ROWS = 128 };
 
-static void norm_backward(uly__norm kind, int64_t rows, int64_t cols, float eps, uly_dtype dtype,
-                          const void *x, const void *gamma, const float *d_y, void *d_x,
-                          float *d_gamma, float *d_beta) {
-  norm_backward_rows(kind, rows, cols, eps, dtype, x, gamma, d_y, d_x);
+static void norm_backward(const uly__norm_args *args, int64_t rows, int64_t cols, uly_dtype dtype,
+                          const void *x, const float *d_y, void *d_x, float *d_gamma,
+                          float *d_beta) {
+  norm_backward_rows(args, rows, cols, dtype, x, d_y, d_x);
   for (int64_t first = 0; first < rows; first += NORM_ROWS) {
     int64_t count = min64(NORM_ROWS, rows - first);
     float mean[NORM_ROWS], rstd[NORM_ROWS];
@@ -179,7 +197,8 @@ static void norm_backward(uly__norm kind, int64_t rows, int64_t cols, float eps,
     {
 #pragma omp for schedule(static)
       for (int64_t r = 0; r < count; r++)
-        row_statistics(kind, cols, eps, dtype, x, (first + r) * cols, &mean[r], &rstd[r]);
+        row_statistics(args->kind, cols, args->eps, dtype, x, (first + r) * cols, &mean[r],
+                       &rstd[r]);
 #pragma omp for schedule(static)
       for (int64_t c = 0; c < cols; c += COLUMN_BLOCK) {
         float sum_g[COLUMN_BLOCK] = {0}, sum_b[COLUMN_BLOCK] = {0}, a[COLUMN_BLOCK];
@@ -257,17 +276,25 @@ static void swiglu_backward(int64_t n, uly_dtype dtype, const void *gate, const 
 /* gelu(x) = x/2 (1 + tanh(c (x + k x^3))), c = sqrt(2/pi) */
 static const float gelu_c = 0.79788456f, gelu_k = 0.044715f;
 
-static void gelu_forward(int64_t n, uly_dtype dtype, const void *x, void *act) {
+static void gelu_forward(int64_t rows, int64_t cols, uly_dtype dtype, void *x, const void *bias,
+                         void *act) {
 #pragma omp parallel for schedule(static)
-  for (int64_t at = 0; at < n; at += PIECE) {
-    float a[PIECE];
-    int64_t count = min64(PIECE, n - at);
-    load(a, x, dtype, at, count);
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t c = 0; c < cols; c += PIECE) {
+      float a[PIECE], b[PIECE];
+      int64_t count = min64(PIECE, cols - c);
+      load(a, x, dtype, r * cols + c, count);
+      if (bias) {
+        load(b, bias, dtype, c, count);
+        for (int64_t i = 0; i < count; i++) a[i] += b[i];
+        store(x, dtype, r * cols + c, a, count);
+        load(a, x, dtype, r * cols + c, count); /* rounded, as backward will find it */
+      }
 #pragma omp simd
-    for (int64_t i = 0; i < count; i++)
-      a[i] = 0.5f * a[i] * (1.0f + uly__tanh(gelu_c * (a[i] + gelu_k * a[i] * a[i] * a[i])));
-    store(act, dtype, at, a, count);
-  }
+      for (int64_t i = 0; i < count; i++)
+        a[i] = 0.5f * a[i] * (1.0f + uly__tanh(gelu_c * (a[i] + gelu_k * a[i] * a[i] * a[i])));
+      store(act, dtype, r * cols + c, a, count);
+    }
 }
 
 static void gelu_backward(int64_t n, uly_dtype dtype, const void *x, const void *d_act, void *d_x) {
@@ -407,6 +434,7 @@ void CAT(uly__ops_rows_, ULY_ISA)(uly__ops *table) {
   table->bias_backward = bias_backward;
   table->residual = residual;
   table->norm_forward = norm_forward;
+  table->residual_norm = residual_norm;
   table->norm_backward = norm_backward;
   table->rope = rope;
   table->swiglu_forward = swiglu_forward;

@@ -41,7 +41,7 @@ for recompute in full keep-attention none; do
       if (policy != "full") c += 2 * (h + 2 * k) + 4 * h + 4 * heads
       if (policy == "none") c += 2 * h + 4 * f
       bytes = n * (layers * c + 4 * h + 4 * d)
-      printf "| %s | %d | %d | %d | %d | %.4f |\n", policy, c, bytes, plan, run, run / bytes
+      printf "| %s | %.0f | %.0f | %.0f | %.0f | %.4f |\n", policy, c, bytes, plan, run, run / bytes
     }'
 done
 
@@ -53,6 +53,6 @@ for tokens in "$seq_len" $((4 * seq_len)); do
     arenas=$(value peak_bytes run) resident=$(value resident_bytes run)
     : "${first:=$resident}"
     awk -v n="$tokens" -v s="${stash%%:*}" -v a="$arenas" -v r="$resident" -v f="$first" \
-      'BEGIN { printf "| %d | %s | %d | %d | %.2f |\n", n, s, a, r, r / f }'
+      'BEGIN { printf "| %.0f | %s | %.0f | %.0f | %.2f |\n", n, s, a, r, r / f }'
   done
 done

@@ -1,15 +1,15 @@
 #!/bin/bash
 # A training step on two emulated hosts: two network namespaces joined by a cable of limited rate, one rank of one thread
 # in each, MPI over TCP between them (MPICH: its starter needs no network). How much of the exchange stays in the open:
-# the step against the longer of its two parts, computation (the same step without the limit) and exchange (its
-# attention's bytes at the rate that a bare MPI_Alltoall reaches on this cable). Gradients travel too, and are not in
-# either part. As root; needs iproute2.
+# the step against the longer of its two parts, computation (the same step without the limit) and exchange (all bytes
+# that a rank sends: attention's, gradients, weights; at the rate that a bare MPI_Alltoall reaches on this cable). As
+# root; needs iproute2.
 #
 #   bench/two_hosts.sh PROGRAM      built for MPICH, such as build/mpich/ulysses
-#   RATE=1gbit MODEL=llama-25m SEQ_LEN=8192 ROUNDS="1 2 4" REPEATS=3
+#   RATE=1gbit MODEL=llama-25m SEQ_LEN=8192 ROUNDS="1 2" STAGES="0 3" REPEATS=3
 set -euo pipefail
 ulysses=$(realpath "${1:?usage: $0 PROGRAM}")
-rate=${RATE:-1gbit} model=${MODEL:-llama-25m} seq_len=${SEQ_LEN:-8192} rounds=${ROUNDS:-1 2 4} repeats=${REPEATS:-3}
+rate=${RATE:-1gbit} model=${MODEL:-llama-25m} seq_len=${SEQ_LEN:-8192} rounds=${ROUNDS:-1 2} stages=${STAGES:-0 3} repeats=${REPEATS:-3}
 hosts=(uly-host-a uly-host-b)
 
 clean() { for host in "${hosts[@]}"; do ip netns del "$host" 2>/dev/null || true; done; }
@@ -38,18 +38,24 @@ export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive MPIR_CVAR_NOLOCAL=1 UCX_TLS=tcp
 both() { mpirun.mpich -n 1 ip netns exec "${hosts[0]}" "$ulysses" "$@" : -n 1 ip netns exec "${hosts[1]}" "$ulysses" "$@"; }
 # value KEY: of the last line of JSON.
 value() { sed -n 's/.*"'"$1"'": \([-0-9.e+]*\).*/\1/p' | tail -n 1; }
-step() { both bench step --model "$model" --seq-len "$seq_len" --dtype bf16 --threads 1 --repeats "$repeats" --rounds "$1"; }
+# step ROUNDS STAGE: its line of JSON.
+step() {
+  both bench step --model "$model" --seq-len "$seq_len" --dtype bf16 --recompute none --threads 1 --repeats "$repeats" \
+    --rounds "$1" --zero "$2"
+}
 
 limit
-compute=$(step 1 | value seconds)
+compute=$(step 1 0 | value seconds)
 limit "$rate"
 cable=$(both bench ceiling --array-bytes 1MiB --repeats 3 | grep '"alltoall"' | value achieved) # the last: 16 MiB
-for r in $rounds; do
-  line=$(step "$r")
-  bytes=$(echo "$line" | sed 's/.*"sent_bytes": {//' | tr ',' '\n' | sed -n 's/.*"attention_[a-z]*": \([0-9.e+]*\).*/\1/p' |
-    awk '{ s += $1 } END { printf "%.0f", s }')
-  echo "$line" | value seconds | awk -v c="$compute" -v b="$bytes" -v g="$cable" -v r="$r" -v rate="$rate" '{
-    e = b / (g * 1e9); longer = c > e ? c : e
-    printf "{\"bench\": \"two_hosts\", \"rate\": \"%s\", \"rounds\": %d, \"compute_s\": %.3f, \"exchange_s\": %.3f, \"sent_bytes\": %d, \"step_s\": %.3f, \"ratio\": %.3f}\n", rate, r, c, e, b, $1, $1 / longer
-  }'
+for stage in $stages; do
+  for r in $rounds; do
+    line=$(step "$r" "$stage")
+    bytes=$(echo "$line" | sed 's/.*"sent_bytes": {\([^}]*\)}.*/\1/' | tr ',' '\n' | awk '{ s += $2 } END { printf "%.0f", s }')
+    echo "$line" | value seconds | awk -v c="$compute" -v b="$bytes" -v g="$cable" -v r="$r" -v z="$stage" -v rate="$rate" '{
+      e = b / (g * 1e9); longer = c > e ? c : e
+      printf "{\"bench\": \"two_hosts\", \"rate\": \"%s\", \"stage\": %d, \"rounds\": %d, \"compute_s\": %.3f, ", rate, z, r, c
+      printf "\"exchange_s\": %.3f, \"sent_bytes\": %.0f, \"step_s\": %.3f, \"ratio\": %.3f}\n", e, b, $1, $1 / longer
+    }'
+  done
 done

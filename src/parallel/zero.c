@@ -13,7 +13,7 @@ enum { BLOCK_SLOTS = 2, OUTER = 2, OUTER_TIED = 3, REDUCE_CHUNK_BYTES = 4 << 20 
 /* Weights stay where they are: nothing is ever gathered for a pass. */
 static bool holds_weights(const uly__zero *z) { return z->desc.stage < 3 || z->size == 1; }
 
-/* Gradients are reduced pass by pass, and shards are kept. Otherwise all are kept, and reduced once. */
+/* Gradients are reduced pass by pass, and shards are kept. Otherwise all are kept, and reduced in the last pass. */
 static bool keeps_shards(const uly__zero *z) { return z->desc.stage >= 2 || z->desc.reproducible; }
 
 /* Backward adds straight to the gradients that are kept. */
@@ -307,13 +307,39 @@ static void take_in(uly__zero *z, int unit, float *x) {
   keep(z, u->sums, x, u->shard, first);
 }
 
+static uly_status start_reduction(uly__zero *z, int unit, const void *data, float *out) {
+  z->reducing = z->travelling = unit;
+  z->travel_began = uly__now();
+  return uly__reduce_scatter_start(z->reduce, ULY_TRAFFIC_GRADIENTS, z->desc.grad_dtype, data,
+                                   z->units[unit].shard, out, z->workspace, z->workspace_bytes);
+}
+
+static int64_t grad_shard_bytes(const uly__zero *z, int unit) {
+  return z->units[unit].shard * uly__dtype_bytes(z->desc.grad_dtype);
+}
+
+/* Stage 0: my sum goes to all ranks, while the next unit's is reduced. */
+static uly_status start_grads_gather(uly__zero *z, int unit) {
+  ULY_TRY(wait_for(z, z->gather, "wait for sums of unit", z->gathering));
+  z->gathering = unit;
+  z->gather_began = uly__now();
+  return uly__all_gather_start(z->gather, ULY_TRAFFIC_GRADIENTS, z->units[unit].sums,
+                               grad_shard_bytes(z, unit));
+}
+
 /* What is on its way has arrived, and is taken in. */
 static uly_status finish_reduction(uly__zero *z) {
-  if (z->reducing < 0) return ULY_OK;
-  ULY_TRY(wait_for(z, z->reduce, "wait for gradients of unit", z->reducing));
-  take_in(z, z->reducing, z->reduced);
+  int unit = z->reducing;
+  if (unit < 0) return ULY_OK;
+  ULY_TRY(wait_for(z, z->reduce, "wait for gradients of unit", unit));
   z->reducing = -1;
-  return ULY_OK;
+  if (keeps_shards(z)) {
+    take_in(z, unit, z->reduced);
+    return ULY_OK;
+  }
+  if (!adds_in_place(z))
+    keep(z, uly__zero_grad_shard(z, unit), z->reduced, z->units[unit].shard, true);
+  return z->desc.stage == 0 ? start_grads_gather(z, unit) : ULY_OK;
 }
 
 uly_status uly__zero_begin_grads(uly__zero *zero, int unit) {
@@ -338,26 +364,33 @@ static const void *round_in_place(float *x, int64_t count) {
   return rounded;
 }
 
+/* Takes in, or sends on its way, what one pass has made. */
+static uly_status end_pass(uly__zero *z, int unit, float *grads) {
+  int64_t count = z->units[unit].shard * z->size;
+  ULY_TRY(finish_reduction(z));
+  if (z->size == 1) {
+    take_in(z, unit, grads);
+    return ULY_OK;
+  }
+  const void *data = z->desc.grad_dtype == ULY_BF16 ? round_in_place(grads, count) : grads;
+  return start_reduction(z, unit, data, z->reduced);
+}
+
+/* Adds it to what earlier passes made; after the last one the sum is sent on its way. */
+static uly_status add_pass(uly__zero *z, int unit, const float *grads) {
+  uly__zero_unit *u = &z->units[unit];
+  bool is_first = u->num_reduced++ == 0;
+  if (!adds_in_place(z)) keep(z, u->sums, grads, u->shard * z->size, is_first);
+  if (z->size == 1 || u->num_reduced < z->desc.passes * num_sources(z, unit)) return ULY_OK;
+  ULY_TRY(finish_reduction(z));
+  return start_reduction(z, unit, u->sums,
+                         adds_in_place(z) ? uly__zero_grad_shard(z, unit) : z->reduced);
+}
+
 uly_status uly__zero_end_grads(uly__zero *zero, int unit) {
-  if (adds_in_place(zero)) return ULY_OK;
-  uly__zero_unit *u = &zero->units[unit];
-  int64_t count = u->shard * zero->size;
-  float *grads = u->grads;
-  u->grads = NULL;
-  if (!keeps_shards(zero)) {
-    keep(zero, u->sums, grads, count, u->num_reduced++ == 0);
-    return ULY_OK;
-  }
-  ULY_TRY(finish_reduction(zero));
-  if (zero->size == 1) {
-    take_in(zero, unit, grads);
-    return ULY_OK;
-  }
-  const void *data = zero->desc.grad_dtype == ULY_BF16 ? round_in_place(grads, count) : grads;
-  zero->reducing = zero->travelling = unit;
-  zero->travel_began = uly__now();
-  return uly__reduce_scatter_start(zero->reduce, ULY_TRAFFIC_GRADIENTS, zero->desc.grad_dtype, data,
-                                   u->shard, zero->reduced, zero->workspace, zero->workspace_bytes);
+  float *grads = zero->units[unit].grads;
+  if (!adds_in_place(zero)) zero->units[unit].grads = NULL;
+  return keeps_shards(zero) ? end_pass(zero, unit, grads) : add_pass(zero, unit, grads);
 }
 
 uly_status uly__zero_poll(uly__zero *zero) {
@@ -369,18 +402,8 @@ uly_status uly__zero_poll(uly__zero *zero) {
 
 uly_status uly__zero_reduce(uly__zero *zero) {
   ULY_TRY(finish_reduction(zero));
-  if (keeps_shards(zero) || zero->size == 1) return ULY_OK;
-  uly_dtype dtype = zero->desc.grad_dtype;
-  for (int unit = 0; unit < zero->desc.num_units; unit++) {
-    uly__zero_unit *u = &zero->units[unit];
-    void *own = uly__at(u->sums, dtype, zero->rank * u->shard);
-    float *out = dtype == ULY_F32 ? own : zero->reduced;
-    ULY_TRY(uly__reduce_scatter_start(zero->reduce, ULY_TRAFFIC_GRADIENTS, dtype, u->sums, u->shard,
-                                      out, zero->workspace, zero->workspace_bytes));
-    ULY_TRY(uly__comm_wait(zero->reduce));
-    if (dtype != ULY_F32) keep(zero, own, out, u->shard, true);
-  }
-  return ULY_OK;
+  return zero->size > 1 ? wait_for(zero, zero->gather, "wait for sums of unit", zero->gathering)
+                        : ULY_OK;
 }
 
 void *uly__zero_grad_shard(const uly__zero *zero, int unit) {
@@ -390,13 +413,11 @@ void *uly__zero_grad_shard(const uly__zero *zero, int unit) {
 
 uly_status uly__zero_gather_grads(uly__zero *zero, int unit, void **grads) {
   const uly__zero_unit *u = &zero->units[unit];
-  int64_t bytes = u->shard * uly__dtype_bytes(zero->desc.grad_dtype);
+  int64_t bytes = grad_shard_bytes(zero, unit);
   *grads = u->sums;
-  if (zero->size == 1) return ULY_OK;
-  if (keeps_shards(zero)) {
-    *grads = zero->live[u->slot];
-    memcpy((char *)*grads + zero->rank * bytes, u->sums, (size_t)bytes);
-  }
+  if (zero->size == 1 || !keeps_shards(zero)) return ULY_OK;
+  *grads = zero->live[u->slot];
+  memcpy((char *)*grads + zero->rank * bytes, u->sums, (size_t)bytes);
   ULY_TRY(uly__all_gather_start(zero->gather, ULY_TRAFFIC_GRADIENTS, *grads, bytes));
   return uly__comm_wait(zero->gather);
 }

@@ -12,8 +12,9 @@
  *
  * The model says what it is about to use: acquire, prefetch and release for weights, begin, fold and end for
  * gradients. In stage 3 a unit is gathered into a slot while the unit before it computes, and stays there
- * until the slot is needed. From stage 2 on a unit's gradient is reduced, while the next unit's is computed,
- * as soon as it is complete; below, gradients are added up on each rank and reduced once a step.
+ * until the slot is needed. A unit's gradient is reduced while the next unit's is computed: from stage 2 on in
+ * every pass; below, gradients are added up on each rank and reduced in the last pass of a step. Stage 0 then
+ * sends the sums to all ranks, also meanwhile.
  *
  * Reproducible sums: whatever the ranks, gradients are summed over one binary tree of leaves. A leaf is a part
  * of a sequence (`segments` of them lie in this rank's slice); leaves are joined within the rank, then across
@@ -119,11 +120,12 @@ uly_status uly__zero_poll(uly__zero *zero);
 
 /* --- After the passes of a step. Collective. */
 
-/* Ends all reductions: from now on uly__zero_grad_shard is the sum over the step and all ranks. */
+/* Ends what is under way: from now on uly__zero_grad_shard is the sum over the step and all ranks. */
 uly_status uly__zero_reduce(uly__zero *zero);
 /* My shard of a unit's gradient, of grad_dtype: [shard], zeros beyond count. */
 void *uly__zero_grad_shard(const uly__zero *zero, int unit);
-/* Stage 0: gathers the whole gradient of a unit, of grad_dtype; *grads is valid until the next call. */
+/* Stage 0: the whole gradient of a unit, of grad_dtype; *grads is valid until the next call. Reproducible sums are
+ * gathered only now. */
 uly_status uly__zero_gather_grads(uly__zero *zero, int unit, void **grads);
 /* Stages 1 and 2: weight shards have been updated; gathers those of a unit. */
 uly_status uly__zero_gather_weights(uly__zero *zero, int unit);

@@ -3,10 +3,11 @@
 #
 #   bench/bf16_against_f32.sh PROGRAM TEXT      STEPS=200 by default; `make demo` leaves a text in demo/text/train.txt
 set -euo pipefail
+export LC_ALL=C
 ulysses=$(realpath "${1:?usage: $0 PROGRAM TEXT}")
 text=$(realpath "${2:?usage: $0 PROGRAM TEXT}")
 steps=${STEPS:-200}
-export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMP_NUM_THREADS=1
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMP_NUM_THREADS=1 OMPI_MCA_rmaps_base_oversubscribe=1
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 

@@ -13,14 +13,15 @@
 set -euo pipefail
 export LC_ALL=C
 ulysses=$(realpath "${1:?usage: $0 PROGRAM}")
-model=${MODEL:-llama-110m} seq_len=${SEQ_LEN:-8192} disk=${DISK:-/tmp}
+model=${MODEL:-llama-110m} seq_len=${SEQ_LEN:-8192} disk=$(realpath "${DISK:-/tmp}")
+first=
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 awk -v n=$((4 * seq_len + 1)) 'BEGIN { for (i = 0; i < n; i++) printf "%c", 97 + (i * i + int(i / 7)) % 26 }' >text.txt
 
 # value KEY FILE: of the last line of JSON.
-value() { tail -n 1 "$2" | sed 's/.*"'"$1"'": *\([0-9]*\).*/\1/'; }
+value() { tail -n 1 "$2" | sed -n 's/.*"'"$1"'": *\([0-9]*\).*/\1/p'; }
 # step FLAG...: plan and one training step, to the files plan and run; saves the model's shape too.
 step() {
   "$ulysses" plan --json --model "$model" --dtype bf16 "$@" >plan
@@ -51,7 +52,7 @@ for tokens in "$seq_len" $((4 * seq_len)); do
     if [ $stash = none ]; then flags=(); else flags=(--stash "$stash"); fi
     step --seq-len "$tokens" --recompute keep-attention ${flags+"${flags[@]}"}
     arenas=$(value peak_bytes run) resident=$(value resident_bytes run)
-    : "${first:=$resident}"
+    first=${first:-$resident}
     awk -v n="$tokens" -v s="${stash%%:*}" -v a="$arenas" -v r="$resident" -v f="$first" \
       'BEGIN { printf "| %.0f | %s | %.0f | %.0f | %.2f |\n", n, s, a, r, r / f }'
   done

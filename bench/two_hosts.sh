@@ -44,14 +44,15 @@ step() {
     --rounds "$1" --zero "$2"
 }
 
-limit
-compute=$(step 1 0 | value seconds)
 limit "$rate"
 cable=$(both bench ceiling --array-bytes 1MiB --repeats 3 | grep '"alltoall"' | value achieved) # the last: 16 MiB
 for stage in $stages; do
   for r in $rounds; do
+    limit
+    compute=$(step "$r" "$stage" | value seconds)
+    limit "$rate"
     line=$(step "$r" "$stage")
-    bytes=$(echo "$line" | sed 's/.*"sent_bytes": {\([^}]*\)}.*/\1/' | tr ',' '\n' | awk '{ s += $2 } END { printf "%.0f", s }')
+    bytes=$(echo "$line" | sed -n 's/.*"sent_bytes": {\([^}]*\)}.*/\1/p' | tr ',' '\n' | awk '{ s += $2 } END { printf "%.0f", s }')
     echo "$line" | value seconds | awk -v c="$compute" -v b="$bytes" -v g="$cable" -v r="$r" -v z="$stage" -v rate="$rate" '{
       e = b / (g * 1e9); longer = c > e ? c : e
       printf "{\"bench\": \"two_hosts\", \"rate\": \"%s\", \"stage\": %d, \"rounds\": %d, \"compute_s\": %.3f, ", rate, z, r, c

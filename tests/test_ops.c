@@ -378,33 +378,60 @@ static void run_attention(const uly__ops *ops, uly_local_attention a, void *o, c
   free(workspace);
 }
 
+static void compare_attention(const uly__ops *ops, const char *name, uly_local_attention a) {
+  uly_dtype dtype = a.dtype;
+  int64_t N = a.num_tokens, n_qkv = N * a.qkv_stride, n_o = N * a.o_stride;
+  void *o1 = values(n_o, dtype, 3), *o2 = values(n_o, dtype, 3);
+  char *d1 = values(n_qkv, dtype, 4), *d2 = values(n_qkv, dtype, 4);
+  float *lse1 = calloc((size_t)N * 5, 4), *lse2 = calloc((size_t)N * 5, 4);
+  run_attention(ops, a, o1, d1, lse1);
+  run_attention(&reference, a, o2, d2, lse2);
+  same("attention o", name, o1, o2, n_o, dtype); /* the padding too: untouched */
+  same("attention lse", name, lse1, lse2, N * 5, ULY_F32);
+  same("attention d_qkv", name, d1, d2, n_qkv, dtype);
+  free(o1), free(o2), free(d1), free(d2), free(lse1), free(lse2);
+  free_case(&a);
+}
+
+static const int mask_parts[] = {0, WITH_WINDOW, WITH_DOCUMENTS | WITH_HEAD_BLOCKS, WITH_BLOCKS};
+
 static void check_attention(const uly__ops *ops, const char *name, uly_dtype dtype) {
   int64_t lengths[] = {1, 63, 64, 65, 200};
   int dims[] = {1, 8, 34, 64, 256};
   for (int i = 0; i < 5; i++)
     for (int turn = 0; turn < 16; turn++) { /* full and causal, alone and with more */
-      static const int parts[] = {0, WITH_WINDOW, WITH_DOCUMENTS | WITH_HEAD_BLOCKS, WITH_BLOCKS};
-      int64_t N = lengths[i];
-      uly_local_attention a = attention_case(
-          dtype, N, dims[(i + turn) % 5], (uly_mask_kind)(turn % 2), parts[turn / 2 % 4], turn / 8);
+      uly_local_attention a =
+          attention_case(dtype, lengths[i], dims[(i + turn) % 5], (uly_mask_kind)(turn % 2),
+                         mask_parts[turn / 2 % 4], turn / 8);
       if (turn % 3 == 0) a.scale = -a.scale;
-      int64_t n_qkv = N * a.qkv_stride, n_o = N * a.o_stride;
-      void *o1 = values(n_o, dtype, 3), *o2 = values(n_o, dtype, 3);
-      char *d1 = values(n_qkv, dtype, 4), *d2 = values(n_qkv, dtype, 4);
-      float *lse1 = calloc((size_t)N * 5, 4), *lse2 = calloc((size_t)N * 5, 4);
-      run_attention(ops, a, o1, d1, lse1);
-      run_attention(&reference, a, o2, d2, lse2);
-      same("attention o", name, o1, o2, n_o, dtype); /* the padding too: untouched */
-      same("attention lse", name, lse1, lse2, N * 5, ULY_F32);
-      same("attention d_qkv", name, d1, d2, n_qkv, dtype);
-      free(o1), free(o2), free(d1), free(d2), free(lse1), free(lse2);
-      free_case(&a);
+      compare_attention(ops, name, a);
     }
+}
+
+/* Long enough for a thread to take four blocks of keys or queries at a time, or two; the last group is short. */
+static void check_groups(const uly__ops *ops, const char *name, uly_dtype dtype) {
+  static const struct {
+    int threads, d, parts;
+    int64_t N;
+  } cases[] = {
+      {1, 8, 2, 2148}, {1, 34, 0, 1101}, {1, 160, 1, 1030}, {2, 8, 3, 2201}, {2, 8, 0, 2113}};
+  for (int i = 0; i < 5; i++) {
+    omp_set_num_threads(cases[i].threads);
+    compare_attention(ops, name,
+                      attention_case(dtype, cases[i].N, cases[i].d, ULY_MASK_CAUSAL,
+                                     mask_parts[cases[i].parts], 1));
+  }
+  omp_set_num_threads(3);
 }
 
 static void test_attention(void **state) {
   (void)state;
   for_tables(check_attention);
+}
+
+static void test_attention_in_groups(void **state) {
+  (void)state;
+  for_tables(check_groups);
 }
 
 /* Scores of a thousand overflow an exponential that is not shifted by the maximum. */
@@ -437,11 +464,12 @@ static void test_bf16(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_bf16),        cmocka_unit_test(test_matmul),
-      cmocka_unit_test(test_norm),        cmocka_unit_test(test_rows),
-      cmocka_unit_test(test_activations), cmocka_unit_test(test_embedding),
-      cmocka_unit_test(test_loss),        cmocka_unit_test(test_optimizer),
-      cmocka_unit_test(test_attention),   cmocka_unit_test(test_large_scores),
+      cmocka_unit_test(test_bf16),         cmocka_unit_test(test_matmul),
+      cmocka_unit_test(test_norm),         cmocka_unit_test(test_rows),
+      cmocka_unit_test(test_activations),  cmocka_unit_test(test_embedding),
+      cmocka_unit_test(test_loss),         cmocka_unit_test(test_optimizer),
+      cmocka_unit_test(test_attention),    cmocka_unit_test(test_attention_in_groups),
+      cmocka_unit_test(test_large_scores),
   };
   static const char *const all[] = {"base", "avx2", "avx512", "avx512bf16"};
   omp_set_num_threads(3);

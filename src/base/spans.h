@@ -11,7 +11,7 @@ typedef enum uly__lane {
   ULY_LANE_COMPUTE = 0,
   ULY_LANE_TO_HEADS,  /* attention's exchanges on their way */
   ULY_LANE_TO_TOKENS, /* and back */
-  ULY_LANE_GATHER,    /* weights on their way */
+  ULY_LANE_GATHER,    /* weights on their way; in stage 0 the gradients' sums */
   ULY_LANE_REDUCE,    /* gradients on their way */
   ULY_LANE_SAVE,      /* a checkpoint being written */
   ULY_LANE_DISK,      /* activations to local disk and back */
@@ -20,7 +20,7 @@ typedef enum uly__lane {
 
 typedef struct uly__span {
   const char *name; /* a literal */
-  int64_t index;    /* of the block, unit or step; -1: none */
+  int64_t index;    /* of the block, unit, round or step; -1: none */
   uly__lane lane;
   double begin, end; /* seconds */
 } uly__span;

@@ -38,8 +38,8 @@ typedef struct uly__blocks {
   const int64_t *counts, *offsets;
 } uly__blocks;
 
-/* Block p of send goes to rank p; block s of recv comes from rank s; the own block is copied by all threads. Counts and offsets are in units
- * of unit_bytes, so that they fit MPI's int for any memory that exists. */
+/* Block p of send goes to rank p; block s of recv comes from rank s; the own block is copied by all threads. Counts
+ * and offsets are in units of unit_bytes, so that they fit MPI's int for any memory that exists. */
 uly_status uly__all_to_all(uly__comm *comm, uly_traffic kind, int64_t unit_bytes, const void *send,
                            uly__blocks send_blocks, void *recv, uly__blocks recv_blocks);
 

@@ -3,11 +3,12 @@
  *
  * A tile is LANES x LANES pairs of tokens. One side, the *lanes*, lies across vector registers: queries in
  * forward, keys in backward. The lanes' rows are transposed once; the other side is read in its own layout. In
- * forward softmax runs down columns, so nothing ever crosses lanes.
+ * forward softmax runs down columns, so nothing ever crosses lanes. A thread takes a group of blocks of lanes: what
+ * it reads of the other side comes from memory, and is packed, once for all of them.
  *
- * Backward makes one pass over the tiles, five products each: a thread takes a block of keys, sums its dK and dV,
- * and adds to dQ, kept in f32 for one head at a time. At every block of queries the blocks of keys take their
- * turns in ascending order, so no sum depends on the number of threads.
+ * Backward makes one pass over the tiles, five products each: a thread takes a group of blocks of keys, sums their dK
+ * and dV, and adds to dQ, kept in f32 for one head at a time. At every block of queries the groups take their turns
+ * in ascending order, so no sum depends on the number of threads or on the size of a group.
  *
  * Exponentials are powers of 2: scores are multiplied by scale / ln 2. */
 #include <math.h>
@@ -28,6 +29,19 @@ ULY_INLINE int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t num_blocks(const uly_local_attention *a) {
   return (a->num_tokens + LANES - 1) / LANES;
 }
+
+/* Blocks of a group, and their widths in all: with what a thread holds of them they fit its second cache. */
+enum { MAX_GROUP = 4, GROUP_WIDTH = 512 };
+
+/* As large as leaves each thread some of so many blocks to take. */
+static int64_t group_size(const uly_local_attention *a, int64_t blocks) {
+  int64_t size = MAX_GROUP, enough = 8 * (int64_t)omp_get_max_threads();
+  while (size > 1 && (size * padded(a->head_dim) > GROUP_WIDTH || blocks / size < enough))
+    size /= 2;
+  return size;
+}
+
+static int64_t num_groups(int64_t blocks, int64_t size) { return (blocks + size - 1) / size; }
 
 static int kv_head(const uly_local_attention *a, int q_head) {
   return (q_head + a->group_offset) / a->group_size;
@@ -114,61 +128,119 @@ static bool softmax_step(int64_t num_keys, float to_log2, const float *scores, w
   return !any;
 }
 
-static void forward_block(const uly_local_attention *a, int head, int64_t query) {
-  _Alignas(64) float scores[LANES * LANES], out[MAX_D * LANES], largest[LANES], sum[LANES],
-      shrink[LANES];
-  _Alignas(64) word q[MAX_D * LANES / PER_WORD], p[LANES * LANES], buffer[LANES * MAX_D];
-  int d = a->head_dim, kv = kv_head(a, head);
-  head_rows queries = block_rows(a, a->q, a->qkv_stride, head, query);
-  float to_log2 = a->scale * log2_e;
-  pack_lanes(queries, d, a->dtype, buffer, q);
-  memset(out, 0, (size_t)d * LANES * sizeof *out);
-  for (int lane = 0; lane < LANES; lane++) largest[lane] = hidden_score(a) * to_log2, sum[lane] = 0;
+/* A block of queries, and what came of it so far. */
+typedef struct query_block {
+  head_rows rows;
+  int64_t begin, end;
+  float largest[LANES], sum[LANES]; /* of softmax */
+  word *q;                          /* [w][LANES] */
+  float *out;                       /* [d][LANES] */
+} query_block;
 
-  int mask_head = a->first_q_head + head;
-  int64_t N = a->num_tokens, q_end = query + queries.count;
+/* Keys and values of one block, as operands. */
+typedef struct key_tile {
+  int64_t key, count;
+  const word *k, *v;
+  int64_t k_ld, v_ld;
+} key_tile;
+
+static void forward_tile(const uly_local_attention *a, int head, query_block *queries,
+                         const key_tile *keys, bool hides) {
+  _Alignas(64) float scores[LANES * LANES], shrink[LANES];
+  _Alignas(64) word p[LANES * LANES];
+  int d = a->head_dim;
+  product((operands){keys->k, keys->k_ld, 1, queries->q, LANES, scores, LANES}, true, keys->count,
+          num_words(d), LANES);
+  if (hides)
+    hide_keys_of_queries(a, head, queries->begin, queries->rows.count, keys->key, keys->count,
+                         scores);
+  bool same = softmax_step(keys->count, a->scale * log2_e, scores, p, queries->largest,
+                           queries->sum, shrink);
+  for (int i = 0; i < d && !same; i++)
+    for (int lane = 0; lane < LANES; lane += WIDTH)
+      *vec_at(queries->out + i * LANES + lane) *= load_vec(shrink + lane);
+  product((operands){keys->v, 1, keys->v_ld, p, LANES, queries->out, LANES}, false, d,
+          num_words(keys->count), LANES);
+}
+
+static void load_queries(const uly_local_attention *a, int head, int64_t begin,
+                         query_block *queries) {
+  word buffer[LANES * MAX_D];
+  int d = a->head_dim;
+  queries->rows = block_rows(a, a->q, a->qkv_stride, head, begin);
+  queries->begin = begin;
+  queries->end = begin + queries->rows.count;
+  pack_lanes(queries->rows, d, a->dtype, buffer, queries->q);
+  memset(queries->out, 0, (size_t)d * LANES * sizeof *queries->out);
+  for (int lane = 0; lane < LANES; lane++) {
+    queries->largest[lane] = hidden_score(a) * a->scale * log2_e;
+    queries->sum[lane] = 0;
+  }
+}
+
+static void store_outputs(const uly_local_attention *a, int head, query_block *queries) {
+  float *sum = queries->sum;
+  for (int64_t lane = 0; lane < queries->rows.count; lane++) {
+    a->lse[head * a->num_tokens + queries->begin + lane] =
+        ln_2 * queries->largest[lane] + logf(sum[lane]);
+    sum[lane] = 1.0f / sum[lane];
+  }
+  store_lanes(a, block_rows(a, a->o, a->o_stride, head, queries->begin), sum, queries->out);
+}
+
+/* Tiles between two polls. */
+enum { POLL_TILES = 64 };
+
+/* By the thread that called; so many tiles are done since it last did. */
+static void poll(const uly_local_attention *a, int64_t *tiles) {
+  if (*tiles < POLL_TILES || !a->poll || omp_get_thread_num() != 0) return;
+  a->poll(a->poll_context);
+  *tiles = 0;
+}
+
+/* The first of at most `size` blocks begins at `query`. */
+static void forward_group(const uly_local_attention *a, int head, int64_t query, int64_t size) {
+  _Alignas(64) float out[GROUP_WIDTH * LANES];
+  _Alignas(64) word q[GROUP_WIDTH * LANES / PER_WORD], k_buffer[LANES * MAX_D],
+      v_buffer[LANES * MAX_D];
+  query_block blocks[MAX_GROUP];
+  int d = a->head_dim, kv = kv_head(a, head), mask_head = a->first_q_head + head, num = 0;
+  int64_t N = a->num_tokens, words = num_words(d), tiles = 0;
+  for (int64_t at = query; num < size && at < N; at += LANES, num++) {
+    blocks[num].q = q + num * words * LANES;
+    blocks[num].out = out + num * d * LANES;
+    load_queries(a, head, at, &blocks[num]);
+  }
+  int64_t q_end = blocks[num - 1].end;
   for (int64_t key = 0;; key += LANES) {
     key = uly__mask_next_keys(a->mask_index, mask_head, query, q_end, key, LANES);
     if (key >= N) break;
-    head_rows keys = block_rows(a, a->k, a->qkv_stride, kv, key);
-    head_rows values = block_rows(a, a->v, a->qkv_stride, kv, key);
-    uly__tile tile = uly__mask_tile(a->mask_index, mask_head, query, q_end, key, key + keys.count);
-    if (tile == ULY_TILE_SKIP) continue;
-    int64_t ld;
+    head_rows k = block_rows(a, a->k, a->qkv_stride, kv, key);
+    head_rows v = block_rows(a, a->v, a->qkv_stride, kv, key);
+    key_tile keys = {.key = key, .count = k.count};
     prefetch_block(a, a->k, a->qkv_stride, kv, key + LANES);
     prefetch_block(a, a->v, a->qkv_stride, kv, key + LANES);
-    const word *k = row_words(keys, d, a->dtype, buffer, &ld);
-    product((operands){k, ld, 1, q, LANES, scores, LANES}, true, keys.count, num_words(d), LANES);
-    if (tile == ULY_TILE_PARTIAL)
-      hide_keys_of_queries(a, head, query, queries.count, key, keys.count, scores);
-    bool same = softmax_step(keys.count, to_log2, scores, p, largest, sum, shrink);
-    for (int i = 0; i < d && !same; i++)
-      for (int lane = 0; lane < LANES; lane += WIDTH)
-        *vec_at(out + i * LANES + lane) *= load_vec(shrink + lane);
-    const word *v = pair_words(values, d, a->dtype, buffer, &ld);
-    product((operands){v, 1, ld, p, LANES, out, LANES}, false, d, num_words(keys.count), LANES);
+    keys.k = row_words(k, d, a->dtype, k_buffer, &keys.k_ld);
+    keys.v = pair_words(v, d, a->dtype, v_buffer, &keys.v_ld);
+    for (int i = 0; i < num; i++) {
+      uly__tile tile = uly__mask_tile(a->mask_index, mask_head, blocks[i].begin, blocks[i].end, key,
+                                      key + keys.count);
+      if (tile != ULY_TILE_SKIP) forward_tile(a, head, &blocks[i], &keys, tile == ULY_TILE_PARTIAL);
+    }
+    tiles += num;
+    poll(a, &tiles);
   }
-  for (int64_t lane = 0; lane < queries.count; lane++) {
-    a->lse[head * N + query + lane] = ln_2 * largest[lane] + logf(sum[lane]);
-    sum[lane] = 1.0f / sum[lane];
-  }
-  store_lanes(a, block_rows(a, a->o, a->o_stride, head, query), sum, out);
-}
-
-/* By the thread that called, between blocks. */
-static void poll(const uly_local_attention *a) {
-  if (a->poll && omp_get_thread_num() == 0) a->poll(a->poll_context);
+  for (int i = 0; i < num; i++) store_outputs(a, head, &blocks[i]);
 }
 
 static void forward(const uly_local_attention *a) {
-  int64_t blocks = num_blocks(a);
+  int64_t size = group_size(a, num_blocks(a) * a->num_q_heads);
+  int64_t groups = num_groups(num_blocks(a), size);
   /* Head by head, so that its keys and values stay in cache. Late blocks of queries see more keys under a causal
    * mask: the heavy ones first. */
 #pragma omp parallel for schedule(dynamic)
-  for (int64_t i = 0; i < blocks * a->num_q_heads; i++) {
-    forward_block(a, (int)(i / blocks), (blocks - 1 - i % blocks) * LANES);
-    poll(a);
-  }
+  for (int64_t i = 0; i < groups * a->num_q_heads; i++)
+    forward_group(a, (int)(i / groups), (groups - 1 - i % groups) * size * LANES, size);
 }
 
 /* --------------------------------------------------------------------------- backward */
@@ -178,6 +250,7 @@ typedef struct pass {
   const uly_local_attention *a;
   uly__attention_workspace work;
   int kv, first_head, num_heads;
+  int64_t group_size;     /* blocks of keys */
   bool is_first, is_last; /* of this key/value head's passes */
 } pass;
 
@@ -187,20 +260,20 @@ static float *d_q_rows(const pass *p, int head, int64_t query) {
   return p->work.d_q + ((head - p->first_head) * tokens + query) * padded(p->a->head_dim);
 }
 
-/* Turns are numbered through the heads of a pass. progress[b] > t: blocks of keys up to b are past turn t. */
+/* Turns are numbered through the heads of a pass. progress[g] > t: groups of keys up to g are past turn t. */
 static int64_t turn_of(const pass *p, int head, int64_t query) {
   return (head - p->first_head) * num_blocks(p->a) + query / LANES;
 }
 
-static void wait_for_turn(const pass *p, int64_t key_block, int64_t turn) {
-  if (key_block == 0) return;
-  const _Atomic int64_t *before = &p->work.progress[key_block - 1];
+static void wait_for_turn(const pass *p, int64_t group, int64_t turn) {
+  if (group == 0) return;
+  const _Atomic int64_t *before = &p->work.progress[group - 1];
   for (int spins = 0; atomic_load_explicit(before, memory_order_acquire) <= turn; spins++)
     if (spins > 1000) sched_yield(); /* another thread needs this core */
 }
 
-static void end_turn(const pass *p, int64_t key_block, int64_t turn) {
-  atomic_store_explicit(&p->work.progress[key_block], turn + 1, memory_order_release);
+static void end_turn(const pass *p, int64_t group, int64_t turn) {
+  atomic_store_explicit(&p->work.progress[group], turn + 1, memory_order_release);
 }
 
 /* scores[queries][keys]. */
@@ -218,7 +291,7 @@ static void hide_keys(const uly_local_attention *a, int head, int64_t query, int
 typedef struct tile_gradient {
   word p[LANES * LANES];        /* probabilities, pairs of queries */
   word d_scores[LANES * LANES]; /* pairs of queries */
-  word d_rows[LANES * LANES];   /* the same, as rows */
+  word *d_rows;                 /* the same, as rows */
 } tile_gradient;
 
 /* scores, d_p: [queries][LANES], d_p the gradient of the probabilities. */
@@ -246,57 +319,104 @@ static void score_gradient(const pass *p, int head, int64_t query, int64_t num_q
 
 /* A block of keys, and its gradients so far. */
 typedef struct key_block {
-  int64_t index, key, count;
-  word k[MAX_D * LANES], v[MAX_D * LANES];      /* [w][LANES] */
-  word k_pairs[LANES * MAX_D];                  /* [LANES / PER_WORD][padded(d)] */
-  float d_k[MAX_D * LANES], d_v[MAX_D * LANES]; /* [d][LANES] */
+  int64_t index, begin, count;
+  word *k, *v;      /* [w][LANES] */
+  word *k_pairs;    /* [LANES / PER_WORD][padded(d)] */
+  float *d_k, *d_v; /* [d][LANES] */
 } key_block;
 
-/* Queries of one block against the block of keys. */
-static void backward_tile(const pass *p, key_block *keys, int head, int64_t query, bool hides) {
+typedef struct key_group {
+  int64_t index;
+  int num;
+  key_block blocks[MAX_GROUP];
+  _Alignas(64) word words[3 * GROUP_WIDTH * LANES / PER_WORD];
+  _Alignas(64) float sums[2 * GROUP_WIDTH * LANES];
+} key_group;
+
+/* Queries of one block and the gradients of their outputs, as operands. */
+typedef struct query_tile {
+  int64_t query, count;
+  const word *q, *d_o, *q_pairs, *d_o_pairs;
+  int64_t q_ld, d_o_ld, q_pairs_ld, d_o_pairs_ld;
+} query_tile;
+
+/* Adds to dK and dV; d_rows: what dQ is made of. hides: some pairs, or lanes beyond the last key, do not count. */
+static void backward_tile(const pass *p, const key_block *keys, int head, const query_tile *queries,
+                          bool hides, word *d_rows) {
   const uly_local_attention *a = p->a;
   _Alignas(64) float scores[LANES * LANES], d_p[LANES * LANES];
-  _Alignas(64) word buffer[LANES * MAX_D];
   _Alignas(64) tile_gradient tile;
-  int d = a->head_dim, width = padded(d);
-  head_rows queries = block_rows(a, a->q, a->qkv_stride, head, query);
-  head_rows d_outs = block_rows(a, a->d_o, a->o_stride, head, query);
-  int64_t rows = queries.count, ld;
-  prefetch_block(a, a->q, a->qkv_stride, head, query + LANES);
-  prefetch_block(a, a->d_o, a->o_stride, head, query + LANES);
-  const word *q = row_words(queries, d, a->dtype, buffer, &ld);
-  product((operands){q, ld, 1, keys->k, LANES, scores, LANES}, true, rows, num_words(d), LANES);
-  const word *d_o = row_words(d_outs, d, a->dtype, buffer, &ld);
-  product((operands){d_o, ld, 1, keys->v, LANES, d_p, LANES}, true, rows, num_words(d), LANES);
-  if (hides) hide_keys(a, head, query, rows, keys->key, scores);
-  score_gradient(p, head, query, rows, scores, d_p, &tile);
-
-  const word *d_o_pairs = pair_words(d_outs, d, a->dtype, buffer, &ld);
-  product((operands){d_o_pairs, 1, ld, tile.p, LANES, keys->d_v, LANES}, false, d, num_words(rows),
-          LANES);
-  const word *q_pairs = pair_words(queries, d, a->dtype, buffer, &ld);
-  product((operands){q_pairs, 1, ld, tile.d_scores, LANES, keys->d_k, LANES}, false, d,
-          num_words(rows), LANES);
-  wait_for_turn(p, keys->index, turn_of(p, head, query));
-  product((operands){tile.d_rows, LANES / PER_WORD, 1, keys->k_pairs, width,
-                     d_q_rows(p, head, query), width},
-          false, rows, num_words(keys->count), width);
-  end_turn(p, keys->index, turn_of(p, head, query));
+  int d = a->head_dim;
+  int64_t rows = queries->count;
+  product((operands){queries->q, queries->q_ld, 1, keys->k, LANES, scores, LANES}, true, rows,
+          num_words(d), LANES);
+  product((operands){queries->d_o, queries->d_o_ld, 1, keys->v, LANES, d_p, LANES}, true, rows,
+          num_words(d), LANES);
+  if (hides) hide_keys(a, head, queries->query, rows, keys->begin, scores);
+  tile.d_rows = d_rows;
+  score_gradient(p, head, queries->query, rows, scores, d_p, &tile);
+  product((operands){queries->d_o_pairs, 1, queries->d_o_pairs_ld, tile.p, LANES, keys->d_v, LANES},
+          false, d, num_words(rows), LANES);
+  product(
+      (operands){queries->q_pairs, 1, queries->q_pairs_ld, tile.d_scores, LANES, keys->d_k, LANES},
+      false, d, num_words(rows), LANES);
 }
 
-/* All queries that see the block of keys. */
-static void backward_tiles(const pass *p, key_block *keys, int head) {
+/* Adds to dQ what the group's tiles, of which some are seen, have left in d_rows; when it is the group's turn. */
+static void add_to_d_q(const pass *p, const key_group *group, int head, const query_tile *queries,
+                       const bool *seen, word d_rows[][LANES * LANES]) {
+  int width = padded(p->a->head_dim);
+  int64_t turn = turn_of(p, head, queries->query);
+  float *d_q = d_q_rows(p, head, queries->query);
+  wait_for_turn(p, group->index, turn);
+  for (int i = 0; i < group->num; i++) {
+    const key_block *keys = &group->blocks[i];
+    if (seen[i])
+      product((operands){d_rows[i], LANES / PER_WORD, 1, keys->k_pairs, width, d_q, width}, false,
+              queries->count, num_words(keys->count), width);
+  }
+  end_turn(p, group->index, turn);
+}
+
+/* Queries of one block against the group of keys. */
+static void backward_queries(const pass *p, const key_group *group, int head, int64_t query) {
   const uly_local_attention *a = p->a;
-  const uly__mask *mask = a->mask_index;
-  int mask_head = a->first_q_head + head;
-  int64_t N = a->num_tokens, key_end = keys->key + keys->count;
+  _Alignas(64) word buffers[4][LANES * MAX_D], d_rows[MAX_GROUP][LANES * LANES];
+  bool seen[MAX_GROUP], any = false;
+  int d = a->head_dim;
+  head_rows q = block_rows(a, a->q, a->qkv_stride, head, query);
+  head_rows d_o = block_rows(a, a->d_o, a->o_stride, head, query);
+  query_tile queries = {.query = query, .count = q.count};
+  prefetch_block(a, a->q, a->qkv_stride, head, query + LANES);
+  prefetch_block(a, a->d_o, a->o_stride, head, query + LANES);
+  queries.q = row_words(q, d, a->dtype, buffers[0], &queries.q_ld);
+  queries.d_o = row_words(d_o, d, a->dtype, buffers[1], &queries.d_o_ld);
+  queries.q_pairs = pair_words(q, d, a->dtype, buffers[2], &queries.q_pairs_ld);
+  queries.d_o_pairs = pair_words(d_o, d, a->dtype, buffers[3], &queries.d_o_pairs_ld);
+  for (int i = 0; i < group->num; i++) {
+    const key_block *keys = &group->blocks[i];
+    uly__tile tile = uly__mask_tile(a->mask_index, a->first_q_head + head, query, query + q.count,
+                                    keys->begin, keys->begin + keys->count);
+    seen[i] = tile != ULY_TILE_SKIP;
+    any |= seen[i];
+    if (seen[i])
+      backward_tile(p, keys, head, &queries, tile == ULY_TILE_PARTIAL || keys->count < LANES,
+                    d_rows[i]);
+  }
+  if (any) add_to_d_q(p, group, head, &queries, seen, d_rows);
+}
+
+/* All queries that see the group of keys. */
+static void backward_tiles(const pass *p, const key_group *group, int head) {
+  const uly_local_attention *a = p->a;
+  const key_block *last = &group->blocks[group->num - 1];
+  int64_t begin = group->blocks[0].begin, end = last->begin + last->count, tiles = 0;
   for (int64_t query = 0;; query += LANES) {
-    query = uly__mask_next_queries(mask, mask_head, keys->key, key_end, query, LANES);
-    if (query >= N) return;
-    uly__tile tile =
-        uly__mask_tile(mask, mask_head, query, min64(query + LANES, N), keys->key, key_end);
-    if (tile == ULY_TILE_SKIP) continue;
-    backward_tile(p, keys, head, query, tile == ULY_TILE_PARTIAL || keys->count < LANES);
+    query = uly__mask_next_queries(a->mask_index, a->first_q_head + head, begin, end, query, LANES);
+    if (query >= a->num_tokens) return;
+    backward_queries(p, group, head, query);
+    tiles += group->num;
+    poll(a, &tiles);
   }
 }
 
@@ -307,7 +427,7 @@ static void load_keys(const pass *p, int64_t index, key_block *keys) {
   head_rows k = block_rows(a, a->k, a->qkv_stride, p->kv, index * LANES);
   head_rows v = block_rows(a, a->v, a->qkv_stride, p->kv, index * LANES);
   keys->index = index;
-  keys->key = index * LANES;
+  keys->begin = index * LANES;
   keys->count = k.count;
   pack_lanes(k, d, a->dtype, buffer, keys->k);
   pack_lanes(v, d, a->dtype, buffer, keys->v);
@@ -323,6 +443,23 @@ static void load_keys(const pass *p, int64_t index, key_block *keys) {
   }
 }
 
+static void load_group(const pass *p, int64_t index, key_group *group) {
+  int64_t first = index * p->group_size, left = num_blocks(p->a) - first;
+  int64_t width = padded(p->a->head_dim), words = width * LANES / PER_WORD;
+  group->index = index;
+  group->num = (int)min64(p->group_size, left);
+  for (int i = 0; i < group->num; i++) {
+    word *at = group->words + 3 * i * words;
+    float *sums = group->sums + 2 * i * width * LANES;
+    group->blocks[i] = (key_block){.k = at,
+                                   .v = at + words,
+                                   .k_pairs = at + 2 * words,
+                                   .d_k = sums,
+                                   .d_v = sums + width * LANES};
+    load_keys(p, first + i, &group->blocks[i]);
+  }
+}
+
 static void store_keys(const pass *p, const key_block *keys) {
   const uly_local_attention *a = p->a;
   int d = a->head_dim;
@@ -335,19 +472,19 @@ static void store_keys(const pass *p, const key_block *keys) {
   }
   float factor[LANES], one[LANES];
   for (int lane = 0; lane < LANES; lane++) factor[lane] = a->scale, one[lane] = 1.0f;
-  store_lanes(a, block_rows(a, a->d_k, a->qkv_stride, p->kv, keys->key), factor, keys->d_k);
-  store_lanes(a, block_rows(a, a->d_v, a->qkv_stride, p->kv, keys->key), one, keys->d_v);
+  store_lanes(a, block_rows(a, a->d_k, a->qkv_stride, p->kv, keys->begin), factor, keys->d_k);
+  store_lanes(a, block_rows(a, a->d_v, a->qkv_stride, p->kv, keys->begin), one, keys->d_v);
 }
 
-/* The part of the gradients that a block of keys makes. */
-static void backward_block(const pass *p, int64_t index) {
-  _Alignas(64) key_block keys;
+/* The part of the gradients that a group of keys makes. */
+static void backward_group(const pass *p, int64_t index) {
+  key_group group;
   int64_t last_turn = p->num_heads * num_blocks(p->a) - 1;
-  load_keys(p, index, &keys);
-  for (int i = 0; i < p->num_heads; i++) backward_tiles(p, &keys, p->first_head + i);
+  load_group(p, index, &group);
+  for (int i = 0; i < p->num_heads; i++) backward_tiles(p, &group, p->first_head + i);
   wait_for_turn(p, index, last_turn);
   end_turn(p, index, last_turn);
-  store_keys(p, &keys);
+  for (int i = 0; i < group.num; i++) store_keys(p, &group.blocks[i]);
 }
 
 static void compute_delta(const uly_local_attention *a, float *delta) {
@@ -385,23 +522,25 @@ static void store_d_q(const pass *p, int head) {
 }
 
 static void backward_pass(const pass *p) {
-  int64_t next = 0;
+  int64_t next = 0, groups = num_groups(num_blocks(p->a), p->group_size);
   clear_sums(p);
 #pragma omp parallel
   for (;;) {
-    int64_t block;
+    int64_t group;
     /* In ascending order: whoever is waited for has begun before. */
 #pragma omp atomic capture
-    block = next++;
-    if (block >= num_blocks(p->a)) break;
-    backward_block(p, block);
-    poll(p->a);
+    group = next++;
+    if (group >= groups) break;
+    backward_group(p, group);
   }
   for (int i = 0; i < p->num_heads; i++) store_d_q(p, p->first_head + i);
 }
 
 static void backward(const uly_local_attention *a, void *workspace) {
-  pass p = {.a = a};
+  /* Groups whose bands overlap take turns: a window of w blocks keeps w / size of them at work. */
+  int64_t window = uly__mask_desc(a->mask_index)->window, blocks = num_blocks(a);
+  if (window > 0) blocks = min64(blocks, window / LANES * 4);
+  pass p = {.a = a, .group_size = group_size(a, blocks)};
   uly__attention_carve(a, workspace, &p.work);
   compute_delta(a, p.work.delta);
   for (int head = 0; head < a->num_q_heads; head += p.num_heads) {

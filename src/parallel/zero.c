@@ -193,7 +193,8 @@ void uly__zero_forget_weights(uly__zero *zero) {
 /* Records what has arrived. */
 static void note_arrivals(uly__zero *z) {
   if (z->gathering >= 0 && !uly__comm_pending(z->gather)) {
-    uly__span_end("gather unit", z->gathering, ULY_LANE_GATHER, z->gather_began);
+    uly__span_end(z->desc.stage == 0 ? "gather sums of unit" : "gather unit", z->gathering,
+                  ULY_LANE_GATHER, z->gather_began);
     z->gathering = -1;
   }
   if (z->travelling >= 0 && !uly__comm_pending(z->reduce)) {
@@ -204,10 +205,11 @@ static void note_arrivals(uly__zero *z) {
 
 /* What is on its way on this group has arrived. */
 static uly_status wait_for(uly__zero *z, uly__comm *comm, const char *what, int unit) {
+  bool waits = uly__comm_pending(comm);
   double begin = uly__now();
   ULY_TRY(uly__comm_wait(comm));
   note_arrivals(z);
-  uly__span_end(what, unit, ULY_LANE_COMPUTE, begin);
+  if (waits) uly__span_end(what, unit, ULY_LANE_COMPUTE, begin);
   return ULY_OK;
 }
 
@@ -319,7 +321,8 @@ static int64_t grad_shard_bytes(const uly__zero *z, int unit) {
 }
 
 /* Stage 0: my sum goes to all ranks, while the next unit's is reduced. */
-static uly_status start_grads_gather(uly__zero *z, int unit) {
+static uly_status send_sum(uly__zero *z, int unit) {
+  if (unit < 0 || z->desc.stage > 0 || keeps_shards(z)) return ULY_OK;
   ULY_TRY(wait_for(z, z->gather, "wait for sums of unit", z->gathering));
   z->gathering = unit;
   z->gather_began = uly__now();
@@ -339,7 +342,7 @@ static uly_status finish_reduction(uly__zero *z) {
   }
   if (!adds_in_place(z))
     keep(z, uly__zero_grad_shard(z, unit), z->reduced, z->units[unit].shard, true);
-  return z->desc.stage == 0 ? start_grads_gather(z, unit) : ULY_OK;
+  return ULY_OK;
 }
 
 uly_status uly__zero_begin_grads(uly__zero *zero, int unit) {
@@ -382,9 +385,11 @@ static uly_status add_pass(uly__zero *z, int unit, const float *grads) {
   bool is_first = u->num_reduced++ == 0;
   if (!adds_in_place(z)) keep(z, u->sums, grads, u->shard * z->size, is_first);
   if (z->size == 1 || u->num_reduced < z->desc.passes * num_sources(z, unit)) return ULY_OK;
+  int before = z->reducing;
   ULY_TRY(finish_reduction(z));
-  return start_reduction(z, unit, u->sums,
-                         adds_in_place(z) ? uly__zero_grad_shard(z, unit) : z->reduced);
+  ULY_TRY(start_reduction(z, unit, u->sums,
+                          adds_in_place(z) ? uly__zero_grad_shard(z, unit) : z->reduced));
+  return send_sum(z, before);
 }
 
 uly_status uly__zero_end_grads(uly__zero *zero, int unit) {
@@ -401,7 +406,9 @@ uly_status uly__zero_poll(uly__zero *zero) {
 }
 
 uly_status uly__zero_reduce(uly__zero *zero) {
+  int last = zero->reducing;
   ULY_TRY(finish_reduction(zero));
+  ULY_TRY(send_sum(zero, last));
   return zero->size > 1 ? wait_for(zero, zero->gather, "wait for sums of unit", zero->gathering)
                         : ULY_OK;
 }

@@ -71,7 +71,7 @@ typedef struct uly__zero {
   uly__zero_unit *units;
   int num_levels;                  /* of the tree over a step's passes */
   int64_t full_count, shard_count; /* elements of all units: padded, and of my shards */
-  /* Weights: all of them (stages 0 to 2), or my shards. Gradients: see held_in_full. */
+  /* Weights: all of them (stages 0 to 2), or my shards. Gradients: all, or sums of my shards. */
   char *weights, *grads;
   uly__zero_slot slots[ULY_ZERO_SLOTS];
   float *live[ULY_ZERO_SLOTS]; /* gradients being made, in the same places */
@@ -82,7 +82,7 @@ typedef struct uly__zero {
   void *workspace; /* of reductions */
   int64_t workspace_bytes;
   uly__comm *gather, *reduce; /* NULL in an offline mesh */
-  /* What is on its way, for the trace: -1 nothing. */
+  /* Unit that is on its way; -1: none. */
   int gathering, travelling;
   double gather_began, travel_began;
 } uly__zero;

@@ -45,7 +45,7 @@ static uly_status write_own(const uly_trainer *trainer, const char *path) {
   static const char *const lanes[ULY_NUM_LANES] = {"compute",
                                                    "exchange to heads",
                                                    "exchange to tokens",
-                                                   "weights on their way",
+                                                   "weights or sums on their way",
                                                    "gradients on their way",
                                                    "save",
                                                    "disk"};

@@ -211,7 +211,7 @@ static void forward_group(const uly_local_attention *a, int head, int64_t query,
     blocks[num].out = out + num * d * LANES;
     load_queries(a, head, at, &blocks[num]);
   }
-  int64_t q_end = blocks[num - 1].end;
+  int64_t q_end = min64(query + size * LANES, N);
   for (int64_t key = 0;; key += LANES) {
     key = uly__mask_next_keys(a->mask_index, mask_head, query, q_end, key, LANES);
     if (key >= N) break;
@@ -326,7 +326,7 @@ typedef struct key_block {
 } key_block;
 
 typedef struct key_group {
-  int64_t index;
+  int64_t index, begin, end;
   int num;
   key_block blocks[MAX_GROUP];
   _Alignas(64) word words[3 * GROUP_WIDTH * LANES / PER_WORD];
@@ -382,7 +382,7 @@ static void add_to_d_q(const pass *p, const key_group *group, int head, const qu
 static void backward_queries(const pass *p, const key_group *group, int head, int64_t query) {
   const uly_local_attention *a = p->a;
   _Alignas(64) word buffers[4][LANES * MAX_D], d_rows[MAX_GROUP][LANES * LANES];
-  bool seen[MAX_GROUP], any = false;
+  bool seen[MAX_GROUP] = {false}, any = false;
   int d = a->head_dim;
   head_rows q = block_rows(a, a->q, a->qkv_stride, head, query);
   head_rows d_o = block_rows(a, a->d_o, a->o_stride, head, query);
@@ -409,10 +409,10 @@ static void backward_queries(const pass *p, const key_group *group, int head, in
 /* All queries that see the group of keys. */
 static void backward_tiles(const pass *p, const key_group *group, int head) {
   const uly_local_attention *a = p->a;
-  const key_block *last = &group->blocks[group->num - 1];
-  int64_t begin = group->blocks[0].begin, end = last->begin + last->count, tiles = 0;
+  int64_t tiles = 0;
   for (int64_t query = 0;; query += LANES) {
-    query = uly__mask_next_queries(a->mask_index, a->first_q_head + head, begin, end, query, LANES);
+    query = uly__mask_next_queries(a->mask_index, a->first_q_head + head, group->begin, group->end,
+                                   query, LANES);
     if (query >= a->num_tokens) return;
     backward_queries(p, group, head, query);
     tiles += group->num;
@@ -448,6 +448,8 @@ static void load_group(const pass *p, int64_t index, key_group *group) {
   int64_t width = padded(p->a->head_dim), words = width * LANES / PER_WORD;
   group->index = index;
   group->num = (int)min64(p->group_size, left);
+  group->begin = first * LANES;
+  group->end = min64((first + group->num) * LANES, p->a->num_tokens);
   for (int i = 0; i < group->num; i++) {
     word *at = group->words + 3 * i * words;
     float *sums = group->sums + 2 * i * width * LANES;

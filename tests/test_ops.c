@@ -413,9 +413,8 @@ static void check_groups(const uly__ops *ops, const char *name, uly_dtype dtype)
   static const struct {
     int threads, d, parts;
     int64_t N;
-  } cases[] = {
-      {1, 8, 2, 2148}, {1, 34, 0, 1101}, {1, 160, 1, 1030}, {2, 8, 3, 2201}, {2, 8, 0, 2113}};
-  for (int i = 0; i < 5; i++) {
+  } cases[] = {{1, 8, 2, 2060}, {1, 34, 1, 1030}, {2, 8, 0, 2060}};
+  for (int i = 0; i < 3; i++) {
     omp_set_num_threads(cases[i].threads);
     compare_attention(ops, name,
                       attention_case(dtype, cases[i].N, cases[i].d, ULY_MASK_CAUSAL,

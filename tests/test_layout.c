@@ -6,6 +6,7 @@
 #include <omp.h>
 #include <unistd.h>
 
+#include "base/spans.h"
 #include "testing.h"
 #include "trainer_access.h"
 
@@ -165,6 +166,31 @@ static void test_rounded_gradients(void **state) {
   uly_mesh_destroy(mesh);
 }
 
+/* A block's gradient is on its way before the block below has been through backward, at every stage; after the last
+ * sequence, or from stage 2 on after each. */
+static void test_gradients_travel_meanwhile(void **state) {
+  (void)state;
+  uly_mesh *mesh;
+  assert_ok(uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh));
+  for (int stage = 0; stage < 4 && size > 1; stage++) {
+    uly_step_report report;
+    uly_trainer *trainer = make(mesh, 0, 64, 2, ULY_RECOMPUTE_NONE, stage);
+    uly__spans_start();
+    assert_ok(uly_trainer_step(trainer, &report));
+    int64_t count;
+    const uly__span *spans = uly__spans_get(&count);
+    int unit = uly__unit_of_block(1), early = 0;
+    for (int64_t i = 0; i < count; i++)
+      for (int64_t j = 0; j < count; j++)
+        early += strcmp(spans[i].name, "reduce unit") == 0 && spans[i].index == unit &&
+                 strcmp(spans[j].name, "backward block") == 0 && spans[j].index == 0 &&
+                 spans[i].begin < spans[j].begin;
+    assert_true(early >= (stage < 2 ? 1 : 2));
+    uly_trainer_destroy(trainer);
+  }
+  uly_mesh_destroy(mesh);
+}
+
 /* Loss of the first step on this mesh. */
 static double first_loss(uly_mesh *mesh) {
   uly_step_report report;
@@ -265,6 +291,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_data_and_sequence_parallel),
       cmocka_unit_test(test_accumulation),
       cmocka_unit_test(test_rounded_gradients),
+      cmocka_unit_test(test_gradients_travel_meanwhile),
       cmocka_unit_test(test_threads),
       cmocka_unit_test(test_ignored_labels),
       cmocka_unit_test(test_rounds),

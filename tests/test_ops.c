@@ -433,6 +433,43 @@ static void test_attention_in_groups(void **state) {
   for_tables(check_groups);
 }
 
+static void count_poll(void *count) { (*(int *)count)++; }
+
+/* Exchanges that run beside attention are driven by its polls: also where a window leaves few tiles in a row. */
+static void test_attention_polls(void **state) {
+  (void)state;
+  enum { N = 2048, D = 8 };
+  for (int i = 0; i < num_tables; i++)
+    for (int64_t window = 0; window <= 64; window += 64) {
+      uly_local_attention a = attention_case(ULY_BF16, N, D, ULY_MASK_CAUSAL, 0, 1);
+      uly_mask mask = {.kind = ULY_MASK_CAUSAL, .window = window};
+      uly__mask *index;
+      int count = 0;
+      assert_ok(uly__mask_create(&mask, N, 9, &index));
+      uly__mask_destroy((uly__mask *)(uintptr_t)a.mask_index);
+      a.mask_index = index;
+      a.poll = count_poll;
+      a.poll_context = &count;
+      omp_set_num_threads(1);
+      void *o = values(N * a.o_stride, ULY_BF16, 3);
+      char *d_qkv = values(N * a.qkv_stride, ULY_BF16, 4);
+      float *lse = calloc((size_t)N * 5, sizeof *lse);
+      a.o = o;
+      a.lse = lse;
+      tables[i].attention_forward(&a);
+      int forward = count, blocks = N / 64;
+      int tiles = 5 * (window ? 2 * blocks - 1 : blocks * (blocks + 1) / 2);
+      run_attention(&tables[i], a, o, d_qkv, lse);
+      int backward = count - 2 * forward;
+      if (forward < tiles / 32 || backward < tiles / 32 || count > 3 * tiles)
+        fail_msg("%s, window %d: %d polls of forward, %d of backward, for %d tiles", names[i],
+                 (int)window, forward, backward, tiles);
+      omp_set_num_threads(3);
+      free(o), free(d_qkv), free(lse);
+      free_case(&a);
+    }
+}
+
 /* Scores of a thousand overflow an exponential that is not shifted by the maximum. */
 static void test_large_scores(void **state) {
   (void)state;
@@ -463,11 +500,17 @@ static void test_bf16(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_bf16),         cmocka_unit_test(test_matmul),
-      cmocka_unit_test(test_norm),         cmocka_unit_test(test_rows),
-      cmocka_unit_test(test_activations),  cmocka_unit_test(test_embedding),
-      cmocka_unit_test(test_loss),         cmocka_unit_test(test_optimizer),
-      cmocka_unit_test(test_attention),    cmocka_unit_test(test_attention_in_groups),
+      cmocka_unit_test(test_bf16),
+      cmocka_unit_test(test_matmul),
+      cmocka_unit_test(test_norm),
+      cmocka_unit_test(test_rows),
+      cmocka_unit_test(test_activations),
+      cmocka_unit_test(test_embedding),
+      cmocka_unit_test(test_loss),
+      cmocka_unit_test(test_optimizer),
+      cmocka_unit_test(test_attention),
+      cmocka_unit_test(test_attention_in_groups),
+      cmocka_unit_test(test_attention_polls),
       cmocka_unit_test(test_large_scores),
   };
   static const char *const all[] = {"base", "avx2", "avx512", "avx512bf16"};

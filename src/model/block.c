@@ -305,7 +305,6 @@ static void mlp_inner(uly__model *model, int unit, int64_t rows, mlp_tile tile, 
   const uly__ops *ops = model->ops;
   const void *n = model->work.n;
   int64_t h = model->config.hidden, f = model->config.ffn;
-  uly__linear gate = mlp_linear(model, unit, b->w_gate, false);
   uly__linear up = mlp_linear(model, unit, b->w_up, false);
   if (!model->config.gated) {
     if (!is_kept) uly__linear_forward(model, up, rows, n, h, tile.up, f);
@@ -314,7 +313,8 @@ static void mlp_inner(uly__model *model, int unit, int64_t rows, mlp_tile tile, 
     return;
   }
   if (!is_kept) {
-    linear_with_bias(model, gate, b->b_gate, rows, n, tile.gate);
+    linear_with_bias(model, mlp_linear(model, unit, b->w_gate, false), b->b_gate, rows, n,
+                     tile.gate);
     linear_with_bias(model, up, b->b_up, rows, n, tile.up);
   }
   ops->swiglu_forward(rows * f, model->dtype, tile.gate, tile.up, model->work.act);

@@ -33,9 +33,12 @@ static int64_t num_blocks(const uly_local_attention *a) {
 /* Blocks of a group, and their widths in all: with what a thread holds of them they fit its second cache. */
 enum { MAX_GROUP = 4, GROUP_WIDTH = 512 };
 
-/* As large as leaves each thread some of so many blocks to take. */
-static int64_t group_size(const uly_local_attention *a, int64_t blocks) {
-  int64_t size = MAX_GROUP, enough = 8 * (int64_t)omp_get_max_threads();
+/* Groups that a thread should get at least, so that all end at about the same time. */
+enum { GROUPS_OF_A_THREAD = 8 };
+
+/* As large as leaves each thread so many of the groups of `blocks`. */
+static int64_t group_size(const uly_local_attention *a, int64_t blocks, int64_t for_a_thread) {
+  int64_t size = MAX_GROUP, enough = for_a_thread * omp_get_max_threads();
   while (size > 1 && (size * padded(a->head_dim) > GROUP_WIDTH || blocks / size < enough))
     size /= 2;
   return size;
@@ -130,8 +133,7 @@ static bool softmax_step(int64_t num_keys, float to_log2, const float *scores, w
 
 /* A block of queries, and what came of it so far. */
 typedef struct query_block {
-  head_rows rows;
-  int64_t begin, end;
+  int64_t begin, count;
   float largest[LANES], sum[LANES]; /* of softmax */
   word *q;                          /* [w][LANES] */
   float *out;                       /* [d][LANES] */
@@ -152,8 +154,7 @@ static void forward_tile(const uly_local_attention *a, int head, query_block *qu
   product((operands){keys->k, keys->k_ld, 1, queries->q, LANES, scores, LANES}, true, keys->count,
           num_words(d), LANES);
   if (hides)
-    hide_keys_of_queries(a, head, queries->begin, queries->rows.count, keys->key, keys->count,
-                         scores);
+    hide_keys_of_queries(a, head, queries->begin, queries->count, keys->key, keys->count, scores);
   bool same = softmax_step(keys->count, a->scale * log2_e, scores, p, queries->largest,
                            queries->sum, shrink);
   for (int i = 0; i < d && !same; i++)
@@ -167,10 +168,10 @@ static void load_queries(const uly_local_attention *a, int head, int64_t begin,
                          query_block *queries) {
   word buffer[LANES * MAX_D];
   int d = a->head_dim;
-  queries->rows = block_rows(a, a->q, a->qkv_stride, head, begin);
+  head_rows rows = block_rows(a, a->q, a->qkv_stride, head, begin);
   queries->begin = begin;
-  queries->end = begin + queries->rows.count;
-  pack_lanes(queries->rows, d, a->dtype, buffer, queries->q);
+  queries->count = rows.count;
+  pack_lanes(rows, d, a->dtype, buffer, queries->q);
   memset(queries->out, 0, (size_t)d * LANES * sizeof *queries->out);
   for (int lane = 0; lane < LANES; lane++) {
     queries->largest[lane] = hidden_score(a) * a->scale * log2_e;
@@ -180,7 +181,7 @@ static void load_queries(const uly_local_attention *a, int head, int64_t begin,
 
 static void store_outputs(const uly_local_attention *a, int head, query_block *queries) {
   float *sum = queries->sum;
-  for (int64_t lane = 0; lane < queries->rows.count; lane++) {
+  for (int64_t lane = 0; lane < queries->count; lane++) {
     a->lse[head * a->num_tokens + queries->begin + lane] =
         ln_2 * queries->largest[lane] + logf(sum[lane]);
     sum[lane] = 1.0f / sum[lane];
@@ -188,10 +189,10 @@ static void store_outputs(const uly_local_attention *a, int head, query_block *q
   store_lanes(a, block_rows(a, a->o, a->o_stride, head, queries->begin), sum, queries->out);
 }
 
-/* Tiles between two polls. */
-enum { POLL_TILES = 64 };
+/* Tiles between two polls: about a tenth of a millisecond. */
+enum { POLL_TILES = 16 };
 
-/* By the thread that called; so many tiles are done since it last did. */
+/* By the thread that called for attention; *tiles: those that a thread has done since it last polled. */
 static void poll(const uly_local_attention *a, int64_t *tiles) {
   if (*tiles < POLL_TILES || !a->poll || omp_get_thread_num() != 0) return;
   a->poll(a->poll_context);
@@ -199,13 +200,14 @@ static void poll(const uly_local_attention *a, int64_t *tiles) {
 }
 
 /* The first of at most `size` blocks begins at `query`. */
-static void forward_group(const uly_local_attention *a, int head, int64_t query, int64_t size) {
+static void forward_group(const uly_local_attention *a, int head, int64_t query, int64_t size,
+                          int64_t *tiles) {
   _Alignas(64) float out[GROUP_WIDTH * LANES];
   _Alignas(64) word q[GROUP_WIDTH * LANES / PER_WORD], k_buffer[LANES * MAX_D],
       v_buffer[LANES * MAX_D];
   query_block blocks[MAX_GROUP];
   int d = a->head_dim, kv = kv_head(a, head), mask_head = a->first_q_head + head, num = 0;
-  int64_t N = a->num_tokens, words = num_words(d), tiles = 0;
+  int64_t N = a->num_tokens, words = num_words(d);
   for (int64_t at = query; num < size && at < N; at += LANES, num++) {
     blocks[num].q = q + num * words * LANES;
     blocks[num].out = out + num * d * LANES;
@@ -223,24 +225,28 @@ static void forward_group(const uly_local_attention *a, int head, int64_t query,
     keys.k = row_words(k, d, a->dtype, k_buffer, &keys.k_ld);
     keys.v = pair_words(v, d, a->dtype, v_buffer, &keys.v_ld);
     for (int i = 0; i < num; i++) {
-      uly__tile tile = uly__mask_tile(a->mask_index, mask_head, blocks[i].begin, blocks[i].end, key,
-                                      key + keys.count);
+      uly__tile tile = uly__mask_tile(a->mask_index, mask_head, blocks[i].begin,
+                                      blocks[i].begin + blocks[i].count, key, key + keys.count);
       if (tile != ULY_TILE_SKIP) forward_tile(a, head, &blocks[i], &keys, tile == ULY_TILE_PARTIAL);
     }
-    tiles += num;
-    poll(a, &tiles);
+    *tiles += num;
+    poll(a, tiles);
   }
   for (int i = 0; i < num; i++) store_outputs(a, head, &blocks[i]);
 }
 
 static void forward(const uly_local_attention *a) {
-  int64_t size = group_size(a, num_blocks(a) * a->num_q_heads);
+  int64_t size = group_size(a, num_blocks(a) * a->num_q_heads, GROUPS_OF_A_THREAD);
   int64_t groups = num_groups(num_blocks(a), size);
   /* Head by head, so that its keys and values stay in cache. Late blocks of queries see more keys under a causal
    * mask: the heavy ones first. */
-#pragma omp parallel for schedule(dynamic)
-  for (int64_t i = 0; i < groups * a->num_q_heads; i++)
-    forward_group(a, (int)(i / groups), (groups - 1 - i % groups) * size * LANES, size);
+#pragma omp parallel
+  {
+    int64_t tiles = 0;
+#pragma omp for schedule(dynamic)
+    for (int64_t i = 0; i < groups * a->num_q_heads; i++)
+      forward_group(a, (int)(i / groups), (groups - 1 - i % groups) * size * LANES, size, &tiles);
+  }
 }
 
 /* --------------------------------------------------------------------------- backward */
@@ -291,12 +297,12 @@ static void hide_keys(const uly_local_attention *a, int head, int64_t query, int
 typedef struct tile_gradient {
   word p[LANES * LANES];        /* probabilities, pairs of queries */
   word d_scores[LANES * LANES]; /* pairs of queries */
-  word *d_rows;                 /* the same, as rows */
 } tile_gradient;
 
-/* scores, d_p: [queries][LANES], d_p the gradient of the probabilities. */
+/* scores, d_p: [queries][LANES], d_p the gradient of the probabilities; d_rows: that of the scores, as rows. */
 static void score_gradient(const pass *p, int head, int64_t query, int64_t num_queries,
-                           const float *scores, const float *d_p, tile_gradient *out) {
+                           const float *scores, const float *d_p, tile_gradient *out,
+                           word *d_rows) {
   const uly_local_attention *a = p->a;
   int64_t at = head * a->num_tokens + query;
   float to_log2 = a->scale * log2_e;
@@ -313,13 +319,13 @@ static void score_gradient(const pass *p, int head, int64_t query, int64_t num_q
       }
       store_pairs(out->p, r, lane, probability);
       store_pairs(out->d_scores, r, lane, d_score);
-      store_rows(out->d_rows, r, lane, d_score);
+      store_rows(d_rows, r, lane, d_score);
     }
 }
 
 /* A block of keys, and its gradients so far. */
 typedef struct key_block {
-  int64_t index, begin, count;
+  int64_t begin, count;
   word *k, *v;      /* [w][LANES] */
   word *k_pairs;    /* [LANES / PER_WORD][padded(d)] */
   float *d_k, *d_v; /* [d][LANES] */
@@ -353,8 +359,7 @@ static void backward_tile(const pass *p, const key_block *keys, int head, const 
   product((operands){queries->d_o, queries->d_o_ld, 1, keys->v, LANES, d_p, LANES}, true, rows,
           num_words(d), LANES);
   if (hides) hide_keys(a, head, queries->query, rows, keys->begin, scores);
-  tile.d_rows = d_rows;
-  score_gradient(p, head, queries->query, rows, scores, d_p, &tile);
+  score_gradient(p, head, queries->query, rows, scores, d_p, &tile, d_rows);
   product((operands){queries->d_o_pairs, 1, queries->d_o_pairs_ld, tile.p, LANES, keys->d_v, LANES},
           false, d, num_words(rows), LANES);
   product(
@@ -407,33 +412,31 @@ static void backward_queries(const pass *p, const key_group *group, int head, in
 }
 
 /* All queries that see the group of keys. */
-static void backward_tiles(const pass *p, const key_group *group, int head) {
+static void backward_tiles(const pass *p, const key_group *group, int head, int64_t *tiles) {
   const uly_local_attention *a = p->a;
-  int64_t tiles = 0;
   for (int64_t query = 0;; query += LANES) {
     query = uly__mask_next_queries(a->mask_index, a->first_q_head + head, group->begin, group->end,
                                    query, LANES);
     if (query >= a->num_tokens) return;
     backward_queries(p, group, head, query);
-    tiles += group->num;
-    poll(a, &tiles);
+    *tiles += group->num;
+    poll(a, tiles);
   }
 }
 
-static void load_keys(const pass *p, int64_t index, key_block *keys) {
+static void load_keys(const pass *p, int64_t begin, key_block *keys) {
   const uly_local_attention *a = p->a;
   int d = a->head_dim;
   word buffer[LANES * MAX_D];
-  head_rows k = block_rows(a, a->k, a->qkv_stride, p->kv, index * LANES);
-  head_rows v = block_rows(a, a->v, a->qkv_stride, p->kv, index * LANES);
-  keys->index = index;
-  keys->begin = index * LANES;
+  head_rows k = block_rows(a, a->k, a->qkv_stride, p->kv, begin);
+  head_rows v = block_rows(a, a->v, a->qkv_stride, p->kv, begin);
+  keys->begin = begin;
   keys->count = k.count;
   pack_lanes(k, d, a->dtype, buffer, keys->k);
   pack_lanes(v, d, a->dtype, buffer, keys->v);
   pack_pairs(k, d, a->dtype, keys->k_pairs);
   size_t bytes = (size_t)(d * LANES) * sizeof(float);
-  const float *kept = p->is_first ? NULL : p->work.d_kv + index * 2 * d * LANES;
+  const float *kept = p->is_first ? NULL : p->work.d_kv + begin * 2 * d;
   if (kept) {
     memcpy(keys->d_k, kept, bytes);
     memcpy(keys->d_v, kept + d * LANES, bytes);
@@ -458,7 +461,7 @@ static void load_group(const pass *p, int64_t index, key_group *group) {
                                    .k_pairs = at + 2 * words,
                                    .d_k = sums,
                                    .d_v = sums + width * LANES};
-    load_keys(p, first + i, &group->blocks[i]);
+    load_keys(p, (first + i) * LANES, &group->blocks[i]);
   }
 }
 
@@ -467,7 +470,7 @@ static void store_keys(const pass *p, const key_block *keys) {
   int d = a->head_dim;
   if (!p->is_last) {
     size_t bytes = (size_t)(d * LANES) * sizeof(float);
-    float *kept = p->work.d_kv + keys->index * 2 * d * LANES;
+    float *kept = p->work.d_kv + keys->begin * 2 * d;
     memcpy(kept, keys->d_k, bytes);
     memcpy(kept + d * LANES, keys->d_v, bytes);
     return;
@@ -479,11 +482,11 @@ static void store_keys(const pass *p, const key_block *keys) {
 }
 
 /* The part of the gradients that a group of keys makes. */
-static void backward_group(const pass *p, int64_t index) {
+static void backward_group(const pass *p, int64_t index, int64_t *tiles) {
   key_group group;
   int64_t last_turn = p->num_heads * num_blocks(p->a) - 1;
   load_group(p, index, &group);
-  for (int i = 0; i < p->num_heads; i++) backward_tiles(p, &group, p->first_head + i);
+  for (int i = 0; i < p->num_heads; i++) backward_tiles(p, &group, p->first_head + i, tiles);
   wait_for_turn(p, index, last_turn);
   end_turn(p, index, last_turn);
   for (int i = 0; i < group.num; i++) store_keys(p, &group.blocks[i]);
@@ -527,22 +530,22 @@ static void backward_pass(const pass *p) {
   int64_t next = 0, groups = num_groups(num_blocks(p->a), p->group_size);
   clear_sums(p);
 #pragma omp parallel
-  for (;;) {
+  for (int64_t tiles = 0;;) {
     int64_t group;
     /* In ascending order: whoever is waited for has begun before. */
 #pragma omp atomic capture
     group = next++;
     if (group >= groups) break;
-    backward_group(p, group);
+    backward_group(p, group, &tiles);
   }
   for (int i = 0; i < p->num_heads; i++) store_d_q(p, p->first_head + i);
 }
 
 static void backward(const uly_local_attention *a, void *workspace) {
-  /* Groups whose bands overlap take turns: a window of w blocks keeps w / size of them at work. */
-  int64_t window = uly__mask_desc(a->mask_index)->window, blocks = num_blocks(a);
-  if (window > 0) blocks = min64(blocks, window / LANES * 4);
-  pass p = {.a = a, .group_size = group_size(a, blocks)};
+  pass p = {.a = a, .group_size = group_size(a, num_blocks(a), GROUPS_OF_A_THREAD)};
+  /* Within a window only as many groups as it spans are at work at a time, since they take turns. */
+  int64_t window = uly__mask_desc(a->mask_index)->window;
+  if (window > 0) p.group_size = min64(p.group_size, group_size(a, window / LANES, 2));
   uly__attention_carve(a, workspace, &p.work);
   compute_delta(a, p.work.delta);
   for (int head = 0; head < a->num_q_heads; head += p.num_heads) {

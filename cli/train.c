@@ -166,8 +166,9 @@ static uly_status open_metrics(train_run *run) {
 }
 
 /* A full disk under the metrics does not end the run. */
-static void write_metrics(train_run *run, const uly_step_report *report, const double *eval_loss) {
-  if (!run->metrics || uly_report_write(run->metrics, report, eval_loss) == ULY_OK) return;
+static void write_metrics(train_run *run, const uly_step_report *report,
+                          const uly_eval_report *eval) {
+  if (!run->metrics || uly_report_write(run->metrics, report, eval) == ULY_OK) return;
   fprintf(stderr, "ulysses: warning: --metrics '%s': %s; training goes on without\n",
           run->options.metrics, uly_last_error());
   fclose(run->metrics);
@@ -295,12 +296,21 @@ static uly_status compute_step(train_run *run, uly_step_report *report) {
   return uly_fail(status, "%s", message);
 }
 
-static uly_status evaluate(train_run *run, int64_t step, double *loss) {
-  uly_status status = uly_trainer_evaluate(run->trainer, loss);
-  if (status == ULY_OK && run->is_first) {
-    printf("step %lld  eval_loss %.4f\n", (long long)step, *loss);
+static int is_told_to_stop(void *unused) {
+  (void)unused;
+  return signals_received();
+}
+
+/* A signal ends it early: what it has found is then not the loss that other evaluations report. */
+static uly_status evaluate(train_run *run, int64_t step, uly_eval_report *report) {
+  uly_status status = uly_trainer_evaluate(run->trainer, is_told_to_stop, NULL, report);
+  if (status != ULY_OK || !run->is_first) return status;
+  if (report->is_stopped) {
+    printf("step %lld  evaluation stopped\n", (long long)step);
+  } else {
+    printf("step %lld  eval_loss %.4f\n", (long long)step, report->loss);
   }
-  return status;
+  return ULY_OK;
 }
 
 /* One step, and what follows it. */
@@ -316,11 +326,11 @@ static uly_status do_step(train_run *run, bool is_first_step, bool is_last) {
   if (run->is_first && (is_first_step || is_due(report.step, o->log_every, is_last))) {
     print_step(&report, o->config.steps);
   }
-  double eval_loss = 0;
+  uly_eval_report eval;
   bool evaluates = o->config.eval_data && is_due(report.step, o->eval_every, is_last);
-  if (evaluates) status = evaluate(run, report.step, &eval_loss);
+  if (evaluates) status = evaluate(run, report.step, &eval);
   if (status != ULY_OK) return status;
-  write_metrics(run, &report, evaluates ? &eval_loss : NULL);
+  write_metrics(run, &report, evaluates && !eval.is_stopped ? &eval : NULL);
   const char *signal = NULL;
   bool stops = !is_last && find_signal(run, &signal);
   if (o->out && is_due(report.step, o->save_every, is_last || stops)) {

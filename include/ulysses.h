@@ -258,6 +258,7 @@ typedef struct uly_step_report {
   double lr;                           /* learning rate of this step                            */
   int64_t tokens;                      /* trained on in this step, over all ranks               */
   double seconds;                      /* wall time of the slowest rank                         */
+  double wait_seconds;                 /* of these, waiting for other ranks: mean over the ranks */
   double flops;                        /* of the model, forward and backward, over all ranks;
                                            recomputation is not counted, and only pairs that the
                                            mask lets through                                      */
@@ -287,9 +288,29 @@ int64_t uly_trainer_num_windows(const uly_trainer *trainer);
  * checkpoint is loaded. */
 uly_status uly_trainer_step(uly_trainer *trainer, uly_step_report *report);
 
-/* Mean loss over the held-out data (at most eval_windows sequences). Collective.
- * ULY_ERR_CONFIG without eval_data. */
-uly_status uly_trainer_evaluate(uly_trainer *trainer, double *loss);
+/* Loss of the tokens at positions [begin, end) of their sequence. A model that makes use of a long
+ * context has lower losses at later positions. */
+typedef struct uly_eval_bin {
+  int64_t begin, end;
+  int64_t tokens; /* that were evaluated there, over all sequences */
+  double loss;    /* their mean, nats per token; 0 where there are none */
+} uly_eval_bin;
+
+/* What an evaluation found; equal on all ranks. */
+#define ULY_MAX_EVAL_BINS 40
+typedef struct uly_eval_report {
+  double loss;    /* mean over all tokens, nats per token; 0 where there are none */
+  int64_t tokens; /* evaluated                                                    */
+  int is_stopped; /* nonzero: before all sequences were evaluated                 */
+  int num_bins;
+  uly_eval_bin bins[ULY_MAX_EVAL_BINS]; /* [0, 16), [16, 32), [32, 64), ... up to seq_len */
+} uly_eval_report;
+
+/* Mean loss over the held-out data (at most eval_windows sequences). stops (NULL: never) is asked on
+ * every rank before each round of sequences but the first; where any rank's returns nonzero, the
+ * evaluation ends with what it has. Collective. ULY_ERR_CONFIG without eval_data. */
+uly_status uly_trainer_evaluate(uly_trainer *trainer, int (*stops)(void *user), void *user,
+                                uly_eval_report *report);
 
 /* Writes a checkpoint folder `out_dir`/step-<10 digits>: beside, synced, then
  * renamed, so that a half-written one never bears the name. Each rank writes its
@@ -334,9 +355,10 @@ uly_status uly_trainer_trace(uly_trainer *trainer);
 uly_status uly_trainer_trace_write(uly_trainer *trainer, const char *path);
 
 /* Writes one line of JSON about a step to file: step, loss, grad_norm, lr, tokens,
- * step_s, tokens_per_s, flops, sent_bytes, peak_bytes, arena_bytes,
- * resident_bytes; eval_loss too unless it is NULL. */
-uly_status uly_report_write(FILE *file, const uly_step_report *report, const double *eval_loss);
+ * step_s, tokens_per_s, wait_s, flops, sent_bytes, peak_bytes, arena_bytes,
+ * resident_bytes; of an evaluation, unless it is NULL, eval_loss and eval_by_position: a list of
+ * [begin, end, tokens, loss]. */
+uly_status uly_report_write(FILE *file, const uly_step_report *report, const uly_eval_report *eval);
 
 /* ---------------------------------------------------------------- 4. Planning */
 

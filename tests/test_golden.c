@@ -108,13 +108,52 @@ static void check_logits(const golden *g, uly_trainer *trainer, double tolerance
   int64_t V = model->config.vocab, N = g->seq_len;
   float *logits = expected(g, "logits", N * V);
   assert_ok(uly__batch_read(trainer, trainer->data, 0, trainer->windows));
-  uly__exact_sum loss = {0};
+  uly__exact_sum losses[ULY_MAX_EVAL_BINS];
+  memset(losses, 0, sizeof losses);
   uly__zero_forget_weights(model->zero);
-  uly__model_eval(model, trainer->windows, trainer->windows + 1, &loss);
+  uly__model_eval(model, trainer->windows, trainer->windows + 1, losses);
   assert_true(model->num_tokens <= model->head_tiles.rows); /* so the tile holds them all */
   double error = largest_error(model->work.logits, logits + model->token_begin * V,
                                model->num_tokens * V, 1e-30);
   if (!(error < tolerance)) fail_msg("logits differ by %g", error);
+  free(logits);
+}
+
+/* Loss of a row, in f64. */
+static double cross_entropy(const float *logits, int64_t vocab, int label) {
+  double largest = logits[0], sum = 0;
+  for (int64_t i = 1; i < vocab; i++)
+    if (logits[i] > largest) largest = logits[i];
+  for (int64_t i = 0; i < vocab; i++) sum += exp(logits[i] - largest);
+  return largest + log(sum) - logits[label];
+}
+
+/* The mean loss, and that of the positions of each bin: [0, 16), [16, 32), [32, 64), ... */
+static void check_evaluation(const golden *g, uly_trainer *trainer, double tolerance) {
+  int64_t V = trainer->model->config.vocab, N = g->seq_len, end = 16;
+  float *logits = expected(g, "logits", N * V);
+  const json_t *tokens = json_object_get(g->json, "tokens");
+  double initial = number(g->json, "loss"), sum = 0;
+  uly_eval_report report;
+  assert_ok(uly_trainer_evaluate(trainer, NULL, NULL, &report));
+  if (!(fabs(report.loss - initial) <= tolerance * initial))
+    fail_msg("evaluation %.9f, expected %.9f", report.loss, initial);
+  assert_int_equal(report.tokens, N);
+  for (int64_t t = 0, begin = 0, bin = 0; t < N; t++) {
+    int label = (int)json_integer_value(json_array_get(tokens, (size_t)t + 1));
+    sum += cross_entropy(logits + t * V, V, label);
+    if (t + 1 < N && t + 1 < end) continue;
+    const uly_eval_bin *found = &report.bins[bin++];
+    double mean = sum / (double)(t + 1 - begin);
+    if (found->begin != begin || found->end != t + 1 || found->tokens != t + 1 - begin ||
+        !(fabs(found->loss - mean) <= 2 * tolerance * mean))
+      fail_msg("positions %lld to %lld: loss %.9f, expected %.9f", (long long)begin,
+               (long long)t + 1, found->loss, mean);
+    begin = end;
+    end *= 2;
+    sum = 0;
+    if (t + 1 == N) assert_int_equal(report.num_bins, bin);
+  }
   free(logits);
 }
 
@@ -140,10 +179,7 @@ static void check_set(const char *set, uly_dtype dtype, uly_recompute recompute,
   uly_trainer *trainer = make_trainer(&g, dtype, recompute, stage);
   const json_t *losses = json_object_get(g.json, "losses");
   check_logits(&g, trainer, tolerance);
-  double eval_loss, initial = number(g.json, "loss");
-  assert_ok(uly_trainer_evaluate(trainer, &eval_loss));
-  if (!(fabs(eval_loss - initial) <= tolerance * initial))
-    fail_msg("%s: evaluation %.9f, expected %.9f", set, eval_loss, initial);
+  check_evaluation(&g, trainer, tolerance);
   for (size_t step = 0; step < json_array_size(losses); step++) {
     uly_step_report report;
     double loss = json_number_value(json_array_get(losses, step));

@@ -90,14 +90,35 @@ static void compare_runs(int which, int64_t N, int dp, int64_t batch, uly_recomp
       free(gb);
     }
   }
-  double la, lb;
-  assert_ok(uly_trainer_evaluate(a, &la));
-  assert_ok(uly_trainer_evaluate(b, &lb));
+  double la = eval_loss(a), lb = eval_loss(b);
   assert_true(fabs(la - lb) <= 1e-6 * lb);
   uly_trainer_destroy(a);
   uly_trainer_destroy(b);
   uly_mesh_destroy(many);
   uly_mesh_destroy(one);
+}
+
+/* Asked on every rank before each round of sequences but the first. */
+static int stop_on_last_rank(void *calls) {
+  ++*(int *)calls;
+  return uly_world_rank() == size - 1;
+}
+
+/* One rank wants to stop: all stop after the first round. */
+static void test_stopped_evaluation(void **state) {
+  (void)state;
+  int dp = size % 2 ? 1 : 2, calls = 0;
+  uly_mesh *mesh;
+  assert_ok(uly_mesh_create(NULL, (uly_mesh_desc){.dp = dp}, &mesh));
+  uly_trainer *trainer = make(mesh, 0, 64, 0, ULY_RECOMPUTE_FULL, 3);
+  uly_eval_report report;
+  assert_ok(uly_trainer_evaluate(trainer, stop_on_last_rank, &calls, &report));
+  assert_int_equal(calls, 1);
+  assert_true(report.is_stopped);
+  assert_int_equal(report.tokens, dp * 64);
+  assert_true(report.loss > 0);
+  uly_trainer_destroy(trainer);
+  uly_mesh_destroy(mesh);
 }
 
 static void test_sequence_parallel(void **state) {
@@ -289,6 +310,7 @@ int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_sequence_parallel),
       cmocka_unit_test(test_data_and_sequence_parallel),
+      cmocka_unit_test(test_stopped_evaluation),
       cmocka_unit_test(test_accumulation),
       cmocka_unit_test(test_rounded_gradients),
       cmocka_unit_test(test_gradients_travel_meanwhile),

@@ -89,7 +89,7 @@ static void run_alone(setting s, reference *r) {
     r->losses[step] = report.loss;
     r->norms[step] = report.grad_norm;
   }
-  assert_ok(uly_trainer_evaluate(r->trainer, &r->eval_loss));
+  r->eval_loss = eval_loss(r->trainer);
 }
 
 static void compare(const setting *s, const reference *alone) {
@@ -107,9 +107,7 @@ static void compare(const setting *s, const reference *alone) {
           s->which, s->dp, size, s->stage, (long long)s->N, step + 1, report.loss, report.grad_norm,
           alone->losses[step], alone->norms[step]);
   }
-  double loss;
-  assert_ok(uly_trainer_evaluate(trainer, &loss));
-  assert_true(loss == alone->eval_loss);
+  assert_true(eval_loss(trainer) == alone->eval_loss);
   omp_set_num_threads(1);
   compare_states(trainer, alone->trainer, s);
   uly_trainer_destroy(trainer);

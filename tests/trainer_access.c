@@ -3,6 +3,13 @@
 
 #include "testing.h"
 
+double eval_loss(uly_trainer *trainer) {
+  uly_eval_report report;
+  assert_ok(uly_trainer_evaluate(trainer, NULL, NULL, &report));
+  assert_false(report.is_stopped);
+  return report.loss;
+}
+
 void set_weight(uly_trainer *trainer, int param, const float *values) {
   const uly__param *p = &trainer->model->params.list[param];
   uly__part owned = uly__states_owned(trainer->model->zero, p->unit);

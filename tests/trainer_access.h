@@ -4,6 +4,9 @@
 
 #include "train/trainer.h"
 
+/* Mean loss over the held-out data. Collective. */
+double eval_loss(uly_trainer *trainer);
+
 /* Sets the part of a tensor's master weights that this rank owns; values: the whole tensor. Call
  * uly__weights_from_master when all are set. */
 void set_weight(uly_trainer *trainer, int param, const float *values);

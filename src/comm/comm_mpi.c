@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/spans.h"
+
 /* What a thread copies at a time. */
 enum { COPY_BYTES = 1 << 20 };
 
@@ -230,8 +232,10 @@ uly_status uly__all_to_all(uly__comm *comm, uly_traffic kind, int64_t unit_bytes
   ULY_TRY(take_blocks(comm, kind, unit_bytes, &send_blocks, &recv_blocks));
   copy_own(comm, unit_bytes, send, &send_blocks, recv, &recv_blocks);
   if (comm->size == 1) return ULY_OK;
+  double begin = uly__now();
   MPI_TRY(MPI_Alltoallv(send, comm->send_counts, comm->send_offsets, comm->unit, recv,
                         comm->recv_counts, comm->recv_offsets, comm->unit, comm->mpi));
+  comm->traffic->wait_seconds += uly__now() - begin;
   return ULY_OK;
 }
 
@@ -257,7 +261,9 @@ uly_status uly__all_to_all_start(uly__comm *comm, uly_traffic kind, int64_t unit
 static uly_status gather(uly__comm *comm, uly_traffic kind, const void *send, int64_t bytes,
                          void *recv) {
   if (bytes > INT_MAX) ULY_FAIL(ULY_ERR_INTERNAL, "gathering %lld bytes", (long long)bytes);
+  double begin = uly__now();
   MPI_TRY(MPI_Allgather(send, (int)bytes, MPI_BYTE, recv, (int)bytes, MPI_BYTE, comm->mpi));
+  comm->traffic->wait_seconds += uly__now() - begin;
   comm->traffic->bytes[kind] += uly__traffic_all_gather(comm->size, bytes);
   return ULY_OK;
 }

@@ -5,6 +5,7 @@
  * out[begin ...]. My own are sent to the workspace too, so out may be where they came from. */
 #include <limits.h>
 
+#include "base/spans.h"
 #include "base/tree.h"
 #include "comm/comm_mpi.h"
 
@@ -105,7 +106,9 @@ uly_status uly__comm_poll(uly__comm *comm) {
 uly_status uly__finish_started(uly__comm *comm) {
   comm->started.under_way = false;
   while (comm->started.pending) {
+    double begin = uly__now();
     MPI_TRY(MPI_Wait(&comm->started.request, MPI_STATUS_IGNORE));
+    comm->traffic->wait_seconds += uly__now() - begin;
     ULY_TRY(advance(comm));
   }
   return ULY_OK;

@@ -1,5 +1,5 @@
-/* Bytes that a rank sends to other ranks, by kind; and what each collective will send, so that a plan
- * uses the same arithmetic as the run. */
+/* Bytes that a rank sends to other ranks, by kind, and how long it waits for them; and what each collective
+ * will send, so that a plan uses the same arithmetic as the run. */
 #ifndef ULY_TRAFFIC_H
 #define ULY_TRAFFIC_H
 
@@ -7,6 +7,7 @@
 
 typedef struct uly__traffic {
   int64_t bytes[ULY_NUM_TRAFFIC];
+  double wait_seconds; /* in calls that return when others have done their part */
 } uly__traffic;
 
 /* Of uly__all_to_all: all blocks but the own one. counts in units of unit_bytes. */

@@ -2,6 +2,23 @@
  * and their gradient is taken in the same pass (arXiv 2506.13996 calls it tiled loss). */
 #include "model/linear.h"
 
+enum { FIRST_BIN = 16 };
+
+int uly__position_bin(int64_t position) {
+  int bin = 0;
+  for (; position >= FIRST_BIN; position /= 2) bin++;
+  return bin;
+}
+
+void uly__bin_positions(int bin, int64_t *begin, int64_t *end) {
+  *end = (int64_t)FIRST_BIN << bin;
+  *begin = bin == 0 ? 0 : *end / 2;
+}
+
+int uly__model_bin(const uly__model *model, int64_t t) {
+  return uly__position_bin(model->token_begin + t);
+}
+
 void uly__head(uly__model *model, const int32_t *labels, float scale, uly__exact_sum *loss) {
   const uly__model_config *c = &model->config;
   const uly__params *params = &model->params;
@@ -21,7 +38,10 @@ void uly__head(uly__model *model, const int32_t *labels, float scale, uly__exact
     uly__linear_forward_sum(model, head, tile.rows, work->n, h, work->logits, true);
     ops->cross_entropy(tile.rows, c->vocab, work->logits, labels + tile.begin, scale,
                        work->row_loss, dtype, scale != 0.0f ? work->d_logits : NULL);
-    for (int64_t r = 0; r < tile.rows; r++) uly__exact_add(loss, work->row_loss[r]);
+    for (int64_t r = 0; r < tile.rows; r++) {
+      int bin = scale == 0.0f ? uly__model_bin(model, tile.begin + r) : 0;
+      uly__exact_add(&loss[bin], work->row_loss[r]);
+    }
     if (scale == 0.0f) continue;
     uly__linear_backward_weight(model, head, tile.rows, work->d_logits, c->vocab, work->n, h);
     uly__linear_backward_sum(model, head, tile.rows, work->d_logits, c->vocab, work->sum, true);

@@ -356,9 +356,9 @@ void uly__model_train(uly__model *model, const int32_t *tokens, const int32_t *l
 }
 
 void uly__model_eval(uly__model *model, const int32_t *tokens, const int32_t *labels,
-                     uly__exact_sum *loss) {
+                     uly__exact_sum *losses) {
   forward(model, tokens, false);
-  head(model, labels, 0.0f, loss);
+  head(model, labels, 0.0f, losses);
 }
 
 double uly__model_flops(const uly__model *model) {

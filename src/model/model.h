@@ -87,9 +87,15 @@ void uly__model_carve(uly__model *model, uly__arena *arenas);
  * over all ranks), and this rank's losses to loss. */
 void uly__model_train(uly__model *model, const int32_t *tokens, const int32_t *labels, float scale,
                       uly__exact_sum *loss);
-/* The losses alone. */
+/* The losses alone, by position: losses[ULY_MAX_EVAL_BINS]. */
 void uly__model_eval(uly__model *model, const int32_t *tokens, const int32_t *labels,
-                     uly__exact_sum *loss);
+                     uly__exact_sum *losses);
+
+/* Bins of positions: [0, 16), [16, 32), [32, 64), ... */
+int uly__position_bin(int64_t position);
+void uly__bin_positions(int bin, int64_t *begin, int64_t *end);
+/* Bin of this rank's token t. */
+int uly__model_bin(const uly__model *model, int64_t t);
 
 /* Forward and backward of a sequence of N tokens, over all ranks: 6 FLOPs for each weight of a matrix
  * and token, 12 d for each pair that sees each other in a head. */
@@ -102,7 +108,8 @@ void uly__block_forward(uly__model *model, int layer, void *y);
 /* model->d_x: gradient of the block's output in, of its input out. */
 void uly__block_backward(uly__model *model, int layer);
 
-/* Final norm, head and loss over tiles. With scale != 0 also backward, into model->d_x. */
+/* Final norm, head and loss over tiles. With scale != 0 also backward, into model->d_x; otherwise loss is
+ * an array of bins. */
 void uly__head(uly__model *model, const int32_t *labels, float scale, uly__exact_sum *loss);
 
 /* Address of a unit's weight `at`, while the unit is acquired; NULL for at < 0. */

@@ -25,21 +25,39 @@ static json_t *arenas_json(const int64_t *bytes) {
   return json;
 }
 
-uly_status uly_report_write(FILE *file, const uly_step_report *r, const double *eval_loss) {
+/* Bins without a token are left out. */
+static json_t *positions_json(const uly_eval_report *eval) {
+  json_t *json = json_array();
+  for (int i = 0; i < eval->num_bins; i++) {
+    const uly_eval_bin *bin = &eval->bins[i];
+    json_t *row = json_array();
+    json_array_append_new(row, json_integer(bin->begin));
+    json_array_append_new(row, json_integer(bin->end));
+    json_array_append_new(row, json_integer(bin->tokens));
+    json_array_append_new(row, json_real(bin->loss));
+    if (bin->tokens > 0) json_array_append(json, row);
+    json_decref(row);
+  }
+  return json;
+}
+
+uly_status uly_report_write(FILE *file, const uly_step_report *r, const uly_eval_report *eval) {
   json_t *json = json_object();
   json_object_set_new(json, "step", json_integer(r->step));
   json_object_set_new(json, "loss", json_real(r->loss));
-  if (eval_loss) json_object_set_new(json, "eval_loss", json_real(*eval_loss));
+  if (eval) json_object_set_new(json, "eval_loss", json_real(eval->loss));
   json_object_set_new(json, "grad_norm", json_real(r->grad_norm));
   json_object_set_new(json, "lr", json_real(r->lr));
   json_object_set_new(json, "tokens", json_integer(r->tokens));
   json_object_set_new(json, "step_s", json_real(r->seconds));
   json_object_set_new(json, "tokens_per_s", json_real((double)r->tokens / r->seconds));
+  json_object_set_new(json, "wait_s", json_real(r->wait_seconds));
   json_object_set_new(json, "flops", json_real(r->flops));
   json_object_set_new(json, "sent_bytes", traffic_json(r->sent_bytes));
   json_object_set_new(json, "peak_bytes", json_integer(r->peak_bytes));
   json_object_set_new(json, "arena_bytes", arenas_json(r->arena_bytes));
   json_object_set_new(json, "resident_bytes", json_integer(r->resident_bytes));
+  if (eval) json_object_set_new(json, "eval_by_position", positions_json(eval));
   int failed = json_dumpf(json, file, JSON_COMPACT | JSON_PRESERVE_ORDER) != 0;
   json_decref(json);
   if (failed || fputc('\n', file) == EOF || fflush(file) != 0)

@@ -16,7 +16,7 @@
 
 /* What a rank tells the others about its step. */
 typedef struct rank_report {
-  double seconds;
+  double seconds, wait_seconds;
   int64_t sent_bytes[ULY_NUM_TRAFFIC];
   int64_t arena_bytes[ULY_NUM_ARENAS];
   int64_t resident_bytes;
@@ -76,8 +76,7 @@ static void train_windows(uly_trainer *trainer, int64_t num_labels, uly__exact_s
   }
 }
 
-/* Over all ranks. */
-static uly_status sum_exactly(uly_mesh *mesh, uly__exact_sum *sum) {
+uly_status uly__sum_exactly(uly_mesh *mesh, uly__exact_sum *sum) {
   uly__exact_carry(sum);
   return uly__sum_i64(mesh->world, ULY_TRAFFIC_CONTROL, sum->digits, ULY_EXACT_WORDS);
 }
@@ -90,7 +89,7 @@ static uly_status sum_squares(uly_trainer *trainer, double *squares) {
   for (int unit = 0; unit < zero->desc.num_units; unit++)
     model->ops->add_squares(zero->units[unit].shard, zero->desc.grad_dtype,
                             uly__zero_grad_shard(zero, unit), &sum);
-  ULY_TRY(sum_exactly(trainer->mesh, &sum));
+  ULY_TRY(uly__sum_exactly(trainer->mesh, &sum));
   *squares = uly__exact_value(&sum);
   return ULY_OK;
 }
@@ -100,7 +99,9 @@ static uly_status gather_reports(uly_trainer *trainer, double seconds, const uly
                                  uly_step_report *report) {
   uly_mesh *mesh = trainer->mesh;
   int size = mesh->dp * mesh->sp;
-  rank_report mine = {.seconds = seconds, .resident_bytes = uly__device_resident_bytes()};
+  rank_report mine = {.seconds = seconds,
+                      .wait_seconds = mesh->traffic.wait_seconds - before->wait_seconds,
+                      .resident_bytes = uly__device_resident_bytes()};
   for (int i = 0; i < ULY_NUM_TRAFFIC; i++)
     mine.sent_bytes[i] = mesh->traffic.bytes[i] - before->bytes[i];
   mine.sent_bytes[ULY_TRAFFIC_CONTROL] += uly__traffic_all_gather(size, sizeof mine);
@@ -109,6 +110,7 @@ static uly_status gather_reports(uly_trainer *trainer, double seconds, const uly
   ULY_TRY(uly__all_gather(mesh->world, ULY_TRAFFIC_CONTROL, &mine, sizeof mine, all));
   int busiest = 0, largest = 0;
   for (int p = 0; p < size; p++) {
+    report->wait_seconds += all[p].wait_seconds / size;
     if (all[p].seconds > report->seconds) report->seconds = all[p].seconds;
     if (all[p].resident_bytes > report->resident_bytes)
       report->resident_bytes = all[p].resident_bytes;
@@ -128,6 +130,7 @@ static void end_save(uly_trainer *trainer, uly__traffic *before) {
   uly__traffic *sent = &trainer->mesh->traffic, step = *sent;
   uly__save_end(trainer);
   for (int i = 0; i < ULY_NUM_TRAFFIC; i++) before->bytes[i] += sent->bytes[i] - step.bytes[i];
+  before->wait_seconds += sent->wait_seconds - step.wait_seconds;
 }
 
 uly_status uly__check_whole(const uly_trainer *trainer) {
@@ -159,7 +162,7 @@ uly_status uly_trainer_step(uly_trainer *trainer, uly_step_report *report) {
   train_windows(trainer, num_labels, &loss);
   uly__model_note(model, uly__zero_reduce(model->zero));
   ULY_TRY(uly__agree(mesh->world, model->failure));
-  ULY_TRY(sum_exactly(mesh, &loss));
+  ULY_TRY(uly__sum_exactly(mesh, &loss));
   ULY_TRY(sum_squares(trainer, &squares));
 
   report->step = trainer->steps_done + 1;
@@ -185,34 +188,4 @@ uly_status uly_trainer_step(uly_trainer *trainer, uly_step_report *report) {
   trainer->steps_done++;
   trainer->windows_done += num_sequences;
   return gather_reports(trainer, uly__now() - start, &before, report);
-}
-
-uly_status uly_trainer_evaluate(uly_trainer *trainer, double *loss) {
-  uly_mesh *mesh = trainer->mesh;
-  uly__model *model = trainer->model;
-  uly__exact_sum losses = {0};
-  int64_t num_labels = 0;
-  if (!trainer->eval_data)
-    ULY_FAIL(ULY_ERR_CONFIG, "no held-out data to evaluate on: give --eval-data");
-  int32_t *window = trainer->windows;
-  model->failure = ULY_OK;
-  uly__zero_forget_weights(model->zero);
-  /* All groups make as many passes, since weights may be gathered over all ranks: a group that has no
-   * sequence left repeats the first one for nothing. */
-  for (int64_t first = 0; first < trainer->num_eval_windows; first += mesh->dp) {
-    int64_t i = first + mesh->dp_index;
-    bool counts = i < trainer->num_eval_windows;
-    ULY_TRY(uly__agree(mesh->world,
-                       uly__batch_read(trainer, trainer->eval_data, counts ? i : 0, window)));
-    uly__exact_sum pass = {0};
-    uly__model_eval(model, window, window + 1, &pass);
-    if (!counts) continue;
-    uly__exact_merge(&losses, &pass);
-    for (int64_t t = 1; t <= model->num_tokens; t++) num_labels += window[t] >= 0;
-  }
-  ULY_TRY(uly__agree(mesh->world, model->failure));
-  ULY_TRY(sum_exactly(mesh, &losses));
-  ULY_TRY(uly__sum_i64(mesh->world, ULY_TRAFFIC_CONTROL, &num_labels, 1));
-  *loss = uly__exact_value(&losses) / (double)num_labels;
-  return ULY_OK;
 }

@@ -64,6 +64,9 @@ void uly__save_abandon(uly_trainer *trainer);
 /* ULY_ERR_CONFIG where the states may belong to no step, the same on all ranks. */
 uly_status uly__check_whole(const uly_trainer *trainer);
 
+/* Adds up a sum of all ranks. Collective. */
+uly_status uly__sum_exactly(uly_mesh *mesh, uly__exact_sum *sum);
+
 void uly__step_traffic(const uly_trainer *trainer, int64_t bytes[ULY_NUM_TRAFFIC]);
 
 #endif

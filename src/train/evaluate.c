@@ -1,0 +1,72 @@
+/* Evaluation: the mean loss over held-out data, also by position in the sequence. Sums are exact, so the
+ * result does not depend on the ranks. */
+#include <string.h>
+
+#include "train/trainer.h"
+
+/* Of each bin of positions. */
+typedef struct eval_sums {
+  uly__exact_sum losses[ULY_MAX_EVAL_BINS];
+  int64_t labels[ULY_MAX_EVAL_BINS];
+} eval_sums;
+
+/* One sequence of each group. A group that has none left repeats the first one for nothing, since all make as
+ * many passes: weights may be gathered over all ranks. */
+static uly_status evaluate_round(uly_trainer *trainer, int64_t first, eval_sums *sums) {
+  const uly_mesh *mesh = trainer->mesh;
+  uly__model *model = trainer->model;
+  int32_t *window = trainer->windows;
+  int64_t i = first + mesh->dp_index;
+  bool counts = i < trainer->num_eval_windows;
+  ULY_TRY(uly__agree(mesh->world,
+                     uly__batch_read(trainer, trainer->eval_data, counts ? i : 0, window)));
+  uly__exact_sum losses[ULY_MAX_EVAL_BINS];
+  memset(losses, 0, sizeof losses);
+  uly__model_eval(model, window, window + 1, losses);
+  for (int bin = 0; counts && bin < ULY_MAX_EVAL_BINS; bin++)
+    uly__exact_merge(&sums->losses[bin], &losses[bin]);
+  for (int64_t t = 0; counts && t < model->num_tokens; t++)
+    sums->labels[uly__model_bin(model, t)] += window[t + 1] >= 0;
+  return ULY_OK;
+}
+
+/* Over all ranks. */
+static uly_status add_up(uly_trainer *trainer, eval_sums *sums, uly_eval_report *report) {
+  uly_mesh *mesh = trainer->mesh;
+  uly__exact_sum total = {0};
+  report->num_bins = uly__position_bin(trainer->config.seq_len - 1) + 1;
+  ULY_TRY(uly__sum_i64(mesh->world, ULY_TRAFFIC_CONTROL, sums->labels, report->num_bins));
+  for (int i = 0; i < report->num_bins; i++) {
+    ULY_TRY(uly__sum_exactly(mesh, &sums->losses[i]));
+    uly__exact_merge(&total, &sums->losses[i]);
+    int64_t begin, end, tokens = sums->labels[i];
+    uly__bin_positions(i, &begin, &end);
+    if (end > trainer->config.seq_len) end = trainer->config.seq_len;
+    double loss = tokens ? uly__exact_value(&sums->losses[i]) / (double)tokens : 0;
+    report->bins[i] = (uly_eval_bin){.begin = begin, .end = end, .tokens = tokens, .loss = loss};
+    report->tokens += tokens;
+  }
+  if (report->tokens > 0) report->loss = uly__exact_value(&total) / (double)report->tokens;
+  return ULY_OK;
+}
+
+uly_status uly_trainer_evaluate(uly_trainer *trainer, int (*stops)(void *user), void *user,
+                                uly_eval_report *report) {
+  uly_mesh *mesh = trainer->mesh;
+  eval_sums sums;
+  memset(&sums, 0, sizeof sums);
+  memset(report, 0, sizeof *report);
+  if (!trainer->eval_data)
+    ULY_FAIL(ULY_ERR_CONFIG, "no held-out data to evaluate on: give --eval-data");
+  trainer->model->failure = ULY_OK;
+  uly__zero_forget_weights(trainer->model->zero);
+  for (int64_t first = 0; first < trainer->num_eval_windows; first += mesh->dp) {
+    int64_t num_stopping = first > 0 && stops && stops(user);
+    if (first > 0) ULY_TRY(uly__sum_i64(mesh->world, ULY_TRAFFIC_CONTROL, &num_stopping, 1));
+    report->is_stopped = num_stopping > 0;
+    if (report->is_stopped) break;
+    ULY_TRY(evaluate_round(trainer, first, &sums));
+  }
+  ULY_TRY(uly__agree(mesh->world, trainer->model->failure));
+  return add_up(trainer, &sums, report);
+}

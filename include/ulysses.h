@@ -267,6 +267,7 @@ typedef struct uly_step_report {
   int64_t peak_bytes;                  /* that sum                                              */
   int64_t resident_bytes;              /* peak resident set of the largest process, as the
                                            operating system counts it; 0 where unknown           */
+  int is_skipped;                      /* nonzero: by uly_trainer_skip, nothing was updated     */
 } uly_step_report;
 
 /* A training run. Creates the weights from the seed, plans, allocates and opens
@@ -285,8 +286,16 @@ int64_t uly_trainer_num_windows(const uly_trainer *trainer);
 /* One optimizer step. Collective. ULY_ERR_NONFINITE, ULY_ERR_DATA and a failure to read
  * data, or to write or read the stash on disk, leave the weights as they were. After a failure in the
  * update itself (optimizer states on disk) they are a mixture: steps and saves are refused until a
- * checkpoint is loaded. */
+ * checkpoint is loaded. Where a loss or gradient is not finite, the message says which tensor of which
+ * block was so first (the step is repeated to find out), and the report is filled in as after a success. */
 uly_status uly_trainer_step(uly_trainer *trainer, uly_step_report *report);
+
+/* Two ways to go on after a step that returned ULY_ERR_NONFINITE. uly_trainer_skip counts it as done, without
+ * an update; it marks the report, which is of that step. uly_trainer_rollback loads an earlier checkpoint, as
+ * uly_trainer_load does, but goes on with the data that follow those of the failed step. ULY_ERR_CONFIG after
+ * any other step. Collective. */
+uly_status uly_trainer_skip(uly_trainer *trainer, uly_step_report *report);
+uly_status uly_trainer_rollback(uly_trainer *trainer, const char *dir);
 
 /* Loss of the tokens at positions [begin, end) of their sequence. A model that makes use of a long
  * context has lower losses at later positions. */

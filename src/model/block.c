@@ -8,6 +8,7 @@
  * shapes whatever rank owns a group. Everything between the
  * exchanges runs over token tiles, so nothing of size T x f exists unless it is kept. */
 #include "model/linear.h"
+#include "model/watch.h"
 
 /* Address of row t of a [T, width] buffer. */
 static void *row(const uly__model *model, const void *x, int64_t t, int64_t width) {
@@ -191,6 +192,8 @@ static void attend(uly__model *model, int layer, uly_traffic kind) {
     start(model, ULY_O_TO_TOKENS, kind, round, o_heads, past(record->o_tokens, at.o_tokens));
   }
   wait_for(model, ULY_O_TO_TOKENS, num - 1);
+  uly__watch_heads(model, ULY_WATCH_QKV, layer, true, model->work.qkv_tokens);
+  uly__watch_heads(model, ULY_WATCH_ATTENTION, layer, false, record->o_tokens);
 }
 
 /* Wo's columns for the heads of group g. */
@@ -356,6 +359,13 @@ static void mlp_backward(uly__model *model, int unit, int64_t rows, mlp_tile til
 
 /* --- the block */
 
+/* A tile of a tensor that is kept or shared. */
+static void watch(uly__model *model, uly__watched tensor, int layer, uly__tile_range tile,
+                  const void *x, int64_t width) {
+  uly__watched_rows rows = {x, model->dtype, tile.rows, width, width, tile.begin};
+  uly__watch_block(model, tensor, layer, rows);
+}
+
 static void *mid_place(const uly__model *model, int layer, int64_t t) {
   return model->stash.keeps_mlp
              ? row(model, model->stash.layers[layer].x_mid, t, model->config.hidden)
@@ -377,6 +387,9 @@ void uly__block_forward(uly__model *model, int layer, void *y) {
                             model->config.ffn, model->work.sum, true);
     model->ops->residual(rows, h, model->dtype, mid, model->work.sum,
                          uly__weight(model, unit, b->b_down), row(model, y, t, h));
+    watch(model, ULY_WATCH_MID, layer, model->tiles.list[i], mid, h);
+    watch(model, ULY_WATCH_INNER, layer, model->tiles.list[i], model->work.act, model->config.ffn);
+    watch(model, ULY_WATCH_OUTPUT, layer, model->tiles.list[i], row(model, y, t, h), h);
     uly__model_poll(model);
   }
 }
@@ -397,6 +410,7 @@ void uly__block_backward(uly__model *model, int layer) {
       add_attention(model, layer, t, rows, mid);
     mlp_inner(model, unit, rows, tile, model->stash.keeps_mlp);
     mlp_backward(model, unit, rows, tile, mid, d_y);
+    watch(model, ULY_WATCH_D_MID, layer, range, d_y, h);
     add_attention_backward(model, layer, t, rows, d_y);
     uly__model_poll(model);
     if (range.ends_segment >= 0)
@@ -404,5 +418,8 @@ void uly__block_backward(uly__model *model, int layer) {
                      model->params.units[unit].count - b->wo);
   }
   attend_backward(model, layer);
+  uly__watch_heads(model, ULY_WATCH_D_QKV, layer, true, model->work.qkv_tokens);
   project_qkv_backward(model, layer);
+  watch(model, ULY_WATCH_D_INPUT, layer, (uly__tile_range){.rows = model->num_tokens}, model->d_x,
+        h);
 }

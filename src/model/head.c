@@ -1,6 +1,7 @@
 /* Final norm, LM head and cross-entropy, fused over token tiles: logits exist for one tile at a time,
  * and their gradient is taken in the same pass (arXiv 2506.13996 calls it tiled loss). */
 #include "model/linear.h"
+#include "model/watch.h"
 
 enum { FIRST_BIN = 16 };
 
@@ -36,6 +37,7 @@ void uly__head(uly__model *model, const int32_t *labels, float scale, uly__exact
     void *d_x = uly__at(model->d_x, dtype, tile.begin * h);
     ops->norm_forward(&norm, tile.rows, h, dtype, x, work->n);
     uly__linear_forward_sum(model, head, tile.rows, work->n, h, work->logits, true);
+    uly__watch_logits(model, work->logits, tile.rows, tile.begin);
     ops->cross_entropy(tile.rows, c->vocab, work->logits, labels + tile.begin, scale,
                        work->row_loss, dtype, scale != 0.0f ? work->d_logits : NULL);
     for (int64_t r = 0; r < tile.rows; r++) {
@@ -49,6 +51,7 @@ void uly__head(uly__model *model, const int32_t *labels, float scale, uly__exact
     ops->norm_backward(&norm, tile.rows, h, dtype, x, work->sum, d_x,
                        uly__grad(model, last, params->norm),
                        uly__grad(model, last, params->norm_bias));
+    uly__watch_d_stream(model, (uly__watched_rows){d_x, dtype, tile.rows, h, h, tile.begin});
     uly__model_poll(model);
     if (tile.ends_segment < 0) continue;
     uly__zero_fold(model->zero, last, tile.ends_segment, 0, params->units[last].count);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/spans.h"
+#include "model/watch.h"
 
 /* Tokens of a tile: large enough that a matrix product runs at its peak, small enough that the MLP's
  * tile stays in cache. */
@@ -272,6 +273,7 @@ static void begin_grads(uly__model *model, int unit) {
 }
 
 static void end_grads(uly__model *model, int unit) {
+  uly__watch_grads(model, unit);
   uly__model_note(model, uly__zero_end_grads(model->zero, unit));
 }
 
@@ -284,6 +286,7 @@ static void forward(uly__model *model, const int32_t *tokens, bool keeps) {
   model->ops->embedding_forward(
       model->num_tokens, h, model->dtype, uly__weight(model, ULY_UNIT_EMBED, params->embed),
       uly__weight(model, ULY_UNIT_EMBED, position), tokens, model->stash.layers[0].x);
+  uly__watch_embedding(model);
   release(model, ULY_UNIT_EMBED);
   int L = model->config.num_layers;
   for (int i = 0; i < L; i++) {

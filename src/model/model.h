@@ -55,6 +55,8 @@ typedef struct uly__model_run {
   int64_t passes; /* sequences of a step that go through a rank */
 } uly__model_run;
 
+typedef struct uly__watch uly__watch; /* watch.h */
+
 typedef struct uly__model {
   uly__model_config config;
   uly__params params;
@@ -72,6 +74,7 @@ typedef struct uly__model {
   /* First failure of a local operation. Collectives go on (on garbage), so that no rank waits for
    * another; the step agrees on the failure at its end. */
   uly_status failure;
+  uly__watch *watch; /* NULL: nothing is looked at */
 } uly__model;
 
 /* Plans: checks that model and mesh fit, allocates no tensors. */

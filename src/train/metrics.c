@@ -1,6 +1,7 @@
 /* A step as one line of JSON, and the names of what is counted. */
 #include <errno.h>
 #include <jansson.h>
+#include <math.h>
 #include <string.h>
 
 #include "base/status.h"
@@ -25,6 +26,11 @@ static json_t *arenas_json(const int64_t *bytes) {
   return json;
 }
 
+/* JSON knows finite numbers only. */
+static json_t *number_json(double value) {
+  return isfinite(value) ? json_real(value) : json_null();
+}
+
 /* Bins without a token are left out. */
 static json_t *positions_json(const uly_eval_report *eval) {
   json_t *json = json_array();
@@ -34,7 +40,7 @@ static json_t *positions_json(const uly_eval_report *eval) {
     json_array_append_new(row, json_integer(bin->begin));
     json_array_append_new(row, json_integer(bin->end));
     json_array_append_new(row, json_integer(bin->tokens));
-    json_array_append_new(row, json_real(bin->loss));
+    json_array_append_new(row, number_json(bin->loss));
     if (bin->tokens > 0) json_array_append(json, row);
     json_decref(row);
   }
@@ -44,9 +50,9 @@ static json_t *positions_json(const uly_eval_report *eval) {
 uly_status uly_report_write(FILE *file, const uly_step_report *r, const uly_eval_report *eval) {
   json_t *json = json_object();
   json_object_set_new(json, "step", json_integer(r->step));
-  json_object_set_new(json, "loss", json_real(r->loss));
-  if (eval) json_object_set_new(json, "eval_loss", json_real(eval->loss));
-  json_object_set_new(json, "grad_norm", json_real(r->grad_norm));
+  json_object_set_new(json, "loss", number_json(r->loss));
+  if (eval) json_object_set_new(json, "eval_loss", number_json(eval->loss));
+  json_object_set_new(json, "grad_norm", number_json(r->grad_norm));
   json_object_set_new(json, "lr", json_real(r->lr));
   json_object_set_new(json, "tokens", json_integer(r->tokens));
   json_object_set_new(json, "step_s", json_real(r->seconds));
@@ -57,6 +63,7 @@ uly_status uly_report_write(FILE *file, const uly_step_report *r, const uly_eval
   json_object_set_new(json, "peak_bytes", json_integer(r->peak_bytes));
   json_object_set_new(json, "arena_bytes", arenas_json(r->arena_bytes));
   json_object_set_new(json, "resident_bytes", json_integer(r->resident_bytes));
+  if (r->is_skipped) json_object_set_new(json, "skipped", json_true());
   if (eval) json_object_set_new(json, "eval_by_position", positions_json(eval));
   int failed = json_dumpf(json, file, JSON_COMPACT | JSON_PRESERVE_ORDER) != 0;
   json_decref(json);

@@ -64,16 +64,10 @@ static int64_t count_labels(const uly_trainer *trainer) {
   return count;
 }
 
-/* Forward and backward of the step's sequences; adds up this rank's losses. */
-static void train_windows(uly_trainer *trainer, int64_t num_labels, uly__exact_sum *loss) {
+void uly__train_pass(uly_trainer *trainer, int64_t pass, int64_t num_labels, uly__exact_sum *loss) {
   uly__model *model = trainer->model;
-  int64_t stride = model->num_tokens + 1;
-  float scale = (float)(1.0 / (double)num_labels);
-  uly__zero_begin_step(model->zero);
-  for (int64_t a = 0; a < trainer->passes; a++) {
-    const int32_t *window = trainer->windows + a * stride;
-    uly__model_train(model, window, window + 1, scale, loss);
-  }
+  const int32_t *window = trainer->windows + pass * (model->num_tokens + 1);
+  uly__model_train(model, window, window + 1, (float)(1.0 / (double)num_labels), loss);
 }
 
 uly_status uly__sum_exactly(uly_mesh *mesh, uly__exact_sum *sum) {
@@ -140,6 +134,19 @@ uly_status uly__check_whole(const uly_trainer *trainer) {
   return ULY_OK;
 }
 
+/* Says where it arose. */
+static uly_status fail_nonfinite(uly_trainer *trainer, int64_t num_labels,
+                                 const uly_step_report *report) {
+  char what[256];
+  ULY_TRY(uly__find_nonfinite(trainer, num_labels, what, sizeof what));
+  trainer->is_nonfinite = true;
+  ULY_FAIL(
+      ULY_ERR_NONFINITE,
+      "step %lld: the loss is %g and the gradient norm %g. First of all: %s. The weights are as "
+      "they were before this step (a lower --lr or a longer --warmup may help)",
+      (long long)report->step, report->loss, report->grad_norm, what);
+}
+
 uly_status uly_trainer_step(uly_trainer *trainer, uly_step_report *report) {
   uly_mesh *mesh = trainer->mesh;
   uly__model *model = trainer->model;
@@ -148,6 +155,7 @@ uly_status uly_trainer_step(uly_trainer *trainer, uly_step_report *report) {
   uly__traffic before = mesh->traffic;
   double start = uly__now();
   model->failure = ULY_OK;
+  trainer->is_nonfinite = false;
   memset(report, 0, sizeof *report);
 
   ULY_TRY(uly__check_whole(trainer));
@@ -159,7 +167,9 @@ uly_status uly_trainer_step(uly_trainer *trainer, uly_step_report *report) {
 
   uly__exact_sum loss = {0};
   double squares;
-  train_windows(trainer, num_labels, &loss);
+  uly__zero_begin_step(model->zero);
+  for (int64_t pass = 0; pass < trainer->passes; pass++)
+    uly__train_pass(trainer, pass, num_labels, &loss);
   uly__model_note(model, uly__zero_reduce(model->zero));
   ULY_TRY(uly__agree(mesh->world, model->failure));
   ULY_TRY(uly__sum_exactly(mesh, &loss));
@@ -171,11 +181,10 @@ uly_status uly_trainer_step(uly_trainer *trainer, uly_step_report *report) {
   report->lr = uly__learning_rate(config, report->step);
   report->tokens = num_sequences * config->seq_len;
   report->flops = uly__model_flops(model) * (double)num_sequences;
-  if (!isfinite(report->loss) || !isfinite(report->grad_norm))
-    ULY_FAIL(ULY_ERR_NONFINITE,
-             "step %lld: the loss is %g and the gradient norm %g; the weights are "
-             "as they were before this step (a lower --lr or a longer --warmup may help)",
-             (long long)report->step, report->loss, report->grad_norm);
+  if (!isfinite(report->loss) || !isfinite(report->grad_norm)) {
+    ULY_TRY(gather_reports(trainer, uly__now() - start, &before, report));
+    return fail_nonfinite(trainer, num_labels, report);
+  }
   end_save(trainer, &before);
   bool clips = config->clip > 0 && report->grad_norm > config->clip;
   double update = uly__now();

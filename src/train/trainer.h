@@ -20,6 +20,7 @@ struct uly_trainer {
   uly__tokens *data, *eval_data;
   int64_t num_windows, num_eval_windows; /* sequences of N tokens in each */
   int64_t steps_done;
+  bool is_nonfinite;    /* the latest step's loss or gradient was: nothing was updated */
   bool is_mixed;        /* an update or a load failed: the states may belong to no step */
   int64_t windows_done; /* sequences trained on so far, over all dp groups: the place in the data */
   uly__save *save;      /* NULL: none under way */
@@ -63,6 +64,15 @@ void uly__save_abandon(uly_trainer *trainer);
 
 /* ULY_ERR_CONFIG where the states may belong to no step, the same on all ranks. */
 uly_status uly__check_whole(const uly_trainer *trainer);
+
+/* Forward and backward of sequence `pass` of the step, whose tokens are in windows; adds this rank's losses to
+ * loss. */
+void uly__train_pass(uly_trainer *trainer, int64_t pass, int64_t num_labels, uly__exact_sum *loss);
+
+/* Says what was not finite first in the step whose tokens are in windows: repeats its passes. The same on all
+ * ranks. Collective. (nonfinite.c) */
+uly_status uly__find_nonfinite(uly_trainer *trainer, int64_t num_labels, char *what,
+                               size_t capacity);
 
 /* Adds up a sum of all ranks. Collective. */
 uly_status uly__sum_exactly(uly_mesh *mesh, uly__exact_sum *sum);

@@ -1,0 +1,127 @@
+/* See watch.h. */
+#include "model/watch.h"
+
+#include <math.h>
+
+/* Places in a pass, ascending in the order of the computation:
+ *
+ *   embedding | block 0, its tensors of forward | ... | block L-1 | logits, gradient of the stream |
+ *   last unit's gradients | block L-1, its tensors of backward, its weights' gradients | ... | block 0 |
+ *   gradients of the embedding */
+enum { PER_BLOCK = ULY_NUM_WATCHED + 1 };
+
+static int64_t place_of(const uly__model *model, uly__watched tensor, int layer) {
+  int L = model->config.num_layers;
+  bool is_backward = tensor >= ULY_WATCH_D_MID;
+  int turn = is_backward ? L + 1 + (L - 1 - layer) : layer;
+  return 1 + (int64_t)turn * PER_BLOCK + tensor;
+}
+
+static int64_t place_of_head(const uly__model *model, int nth) {
+  return 1 + (int64_t)model->config.num_layers * PER_BLOCK + nth;
+}
+
+static int64_t place_of_grads(const uly__model *model, int unit) {
+  int L = model->config.num_layers;
+  if (unit == ULY_UNIT_EMBED) return place_of_head(model, 0) + (int64_t)(L + 1) * PER_BLOCK;
+  if (unit == uly__last_unit(&model->params)) return place_of_head(model, 2);
+  return place_of(model, ULY_WATCH_D_INPUT, unit - 1) + 1;
+}
+
+void uly__watch_begin(uly__watch *watch) {
+  watch->order = INT64_MAX;
+  watch->what[0] = '\0';
+}
+
+/* Row of the first number that is not finite; -1: there is none. */
+static int64_t find_row(const uly__watched_rows *rows, float *value) {
+  for (int64_t r = 0; r < rows->rows; r++)
+    for (int64_t c = 0; c < rows->cols; c++) {
+      *value = uly__load(rows->x, rows->dtype, r * rows->ld + c);
+      if (!isfinite(*value)) return r;
+    }
+  return -1;
+}
+
+static const char *word(float value) { return isnan(value) ? "not a number" : "infinite"; }
+
+/* layer -1: of no block. */
+static void look(uly__model *model, int64_t place, const char *what, int layer,
+                 uly__watched_rows rows) {
+  uly__watch *watch = model->watch;
+  float value = 0;
+  if (place >= watch->order) return;
+  int64_t row = find_row(&rows, &value);
+  if (row < 0) return;
+  char where[32] = "";
+  if (layer >= 0) snprintf(where, sizeof where, " of block %d", layer);
+  watch->order = place;
+  snprintf(watch->what, sizeof watch->what, "%s%s, of token %lld of the sequence, is %s", what,
+           where, (long long)(model->token_begin + rows.t + row), word(value));
+}
+
+void uly__watch_block(uly__model *model, uly__watched tensor, int layer, uly__watched_rows rows) {
+  static const char *const names[ULY_NUM_WATCHED] = {
+      [ULY_WATCH_QKV] = "query, key or value",
+      [ULY_WATCH_ATTENTION] = "the output of attention",
+      [ULY_WATCH_MID] = "the residual stream after attention",
+      [ULY_WATCH_INNER] = "the inner activation of the MLP",
+      [ULY_WATCH_OUTPUT] = "the output",
+      [ULY_WATCH_D_MID] = "the gradient of the residual stream after attention",
+      [ULY_WATCH_D_QKV] = "the gradient of query, key or value",
+      [ULY_WATCH_D_INPUT] = "the gradient of the input",
+  };
+  if (model->watch) look(model, place_of(model, tensor, layer), names[tensor], layer, rows);
+}
+
+void uly__watch_heads(uly__model *model, uly__watched tensor, int layer, bool is_qkv,
+                      const void *x) {
+  int64_t d = model->config.head_dim;
+  for (int g = 0; model->watch && g < uly_attention_num_blocks(model->attention); g++) {
+    uly_attention_block block = uly_attention_get_block(model->attention, g);
+    int64_t heads = is_qkv ? block.q_count + 2 * (int64_t)block.kv_count : block.q_count;
+    uly__watched_rows rows = {
+        .x = uly__at(x, model->dtype, is_qkv ? block.qkv_offset : block.o_offset),
+        .dtype = model->dtype,
+        .rows = model->num_tokens,
+        .cols = heads * d,
+        .ld = is_qkv ? block.qkv_stride : block.o_stride};
+    uly__watch_block(model, tensor, layer, rows);
+  }
+}
+
+void uly__watch_embedding(uly__model *model) {
+  if (!model->watch) return;
+  int64_t h = model->config.hidden;
+  look(model, 0, "the embedding", -1,
+       (uly__watched_rows){model->stash.layers[0].x, model->dtype, model->num_tokens, h, h, 0});
+}
+
+void uly__watch_logits(uly__model *model, const float *logits, int64_t rows, int64_t t) {
+  if (!model->watch) return;
+  int64_t V = model->config.vocab;
+  look(model, place_of_head(model, 0), "a logit", -1,
+       (uly__watched_rows){logits, ULY_F32, rows, V, V, t});
+}
+
+void uly__watch_d_stream(uly__model *model, uly__watched_rows rows) {
+  if (model->watch)
+    look(model, place_of_head(model, 1), "the gradient of the last block's output", -1, rows);
+}
+
+void uly__watch_grads(uly__model *model, int unit) {
+  uly__watch *watch = model->watch;
+  int64_t place = place_of_grads(model, unit);
+  if (!watch || place >= watch->order) return;
+  const uly__unit *range = &model->params.units[unit];
+  const float *grads = model->zero->units[unit].grads;
+  for (int i = range->first; i < range->first + range->num; i++) {
+    const uly__param *param = &model->params.list[i];
+    uly__watched_rows all = {grads + param->offset, ULY_F32, 1, param->count, 0, 0};
+    float value = 0;
+    if (find_row(&all, &value) < 0) continue;
+    watch->order = place;
+    snprintf(watch->what, sizeof watch->what, "the gradient of %s is %s", param->name, word(value));
+    return;
+  }
+}

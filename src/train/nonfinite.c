@@ -1,0 +1,134 @@
+/* A step whose loss or gradient is not finite: where that arose, and how training goes on. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "device/device.h"
+#include "model/watch.h"
+#include "train/trainer.h"
+
+/* Before all that a pass computes, and after it. */
+enum { ORDER_WEIGHT = -1 };
+#define ORDER_SUM (INT64_MAX - 1)
+
+static int64_t find(const float *values, int64_t count) {
+  int64_t i = 0;
+  while (i < count && isfinite(values[i])) i++;
+  return i;
+}
+
+/* Name of the tensor that element `at` of a unit belongs to. */
+static const char *tensor_at(const uly__params *params, int unit, int64_t at) {
+  const uly__unit *range = &params->units[unit];
+  int i = range->first;
+  while (i + 1 < range->first + range->num && params->list[i + 1].offset <= at) i++;
+  return params->list[i].name;
+}
+
+/* The first weight that is not finite, of those that this rank owns. */
+static uly_status look_at_weights(uly_trainer *trainer, uly__watch *watch) {
+  const uly__model *model = trainer->model;
+  for (int unit = 0; unit < model->params.num_units; unit++) {
+    uly__part owned = uly__states_owned(model->zero, unit);
+    for (int64_t at = 0; at < owned.count; at += ULY_STATE_WINDOW) {
+      int64_t left = owned.count - at, begin = owned.begin + at;
+      int64_t count = left < ULY_STATE_WINDOW ? left : ULY_STATE_WINDOW;
+      float *window;
+      ULY_TRY(uly__states_map(&trainer->states, ULY_STATE_MASTER, unit, begin, count, &window));
+      int64_t found = find(window, count);
+      ULY_TRY(uly__states_unmap(&trainer->states, ULY_STATE_MASTER, unit, begin, count));
+      if (found == count) continue;
+      watch->order = ORDER_WEIGHT;
+      snprintf(watch->what, sizeof watch->what, "the weight %s is not finite since an earlier step",
+               tensor_at(&model->params, unit, begin + found));
+      return ULY_OK;
+    }
+  }
+  return ULY_OK;
+}
+
+/* The same of the gradients' sums over the ranks. */
+static void look_at_sums(const uly_trainer *trainer, uly__watch *watch) {
+  const uly__model *model = trainer->model;
+  const uly__zero *zero = model->zero;
+  for (int unit = 0; unit < zero->desc.num_units; unit++) {
+    const void *shard = uly__zero_grad_shard(zero, unit);
+    for (int64_t i = 0; i < zero->units[unit].shard; i++) {
+      if (isfinite(uly__load(shard, zero->desc.grad_dtype, i))) continue;
+      watch->order = ORDER_SUM;
+      snprintf(watch->what, sizeof watch->what,
+               "the sum over ranks and sequences of the gradient of %s is not finite",
+               tensor_at(&model->params, unit, zero->rank * zero->units[unit].shard + i));
+      return;
+    }
+  }
+}
+
+/* The earliest finding of all ranks; order INT64_MAX where there is none. */
+static uly_status agree_on_first(uly_trainer *trainer, uly__watch *watch) {
+  uly__comm *world = trainer->mesh->world;
+  int size = uly__comm_size(world);
+  uly__watch *all = calloc((size_t)size, sizeof *all);
+  uly_status status = uly__agree(world, uly__check_memory(all, "a search for numbers"));
+  if (status == ULY_OK && all)
+    status = uly__all_gather(world, ULY_TRAFFIC_CONTROL, watch, sizeof *watch, all);
+  for (int p = 0; status == ULY_OK && all && p < size; p++)
+    if (p == 0 || all[p].order < watch->order) *watch = all[p];
+  free(all);
+  return status;
+}
+
+/* Repeats the passes of the step, watched, up to the first in which something is found. */
+static uly_status look_at_passes(uly_trainer *trainer, int64_t num_labels, uly__watch *watch) {
+  uly__model *model = trainer->model;
+  uly_status status = ULY_OK;
+  uly__zero_begin_step(model->zero);
+  for (int64_t a = 0; a < trainer->passes && status == ULY_OK && watch->order == INT64_MAX; a++) {
+    uly__exact_sum loss = {0};
+    model->watch = watch;
+    uly__train_pass(trainer, a, num_labels, &loss);
+    model->watch = NULL;
+    status = agree_on_first(trainer, watch);
+  }
+  ULY_TRY(status);
+  bool is_complete = watch->order == INT64_MAX;
+  uly__model_note(model, uly__zero_reduce(model->zero));
+  if (is_complete) look_at_sums(trainer, watch);
+  ULY_TRY(uly__agree(trainer->mesh->world, model->failure));
+  return is_complete ? agree_on_first(trainer, watch) : ULY_OK;
+}
+
+uly_status uly__find_nonfinite(uly_trainer *trainer, int64_t num_labels, char *what,
+                               size_t capacity) {
+  uly__watch watch;
+  memset(&watch, 0, sizeof watch);
+  uly__watch_begin(&watch);
+  ULY_TRY(uly__agree(trainer->mesh->world, look_at_weights(trainer, &watch)));
+  ULY_TRY(agree_on_first(trainer, &watch));
+  if (watch.order == INT64_MAX) ULY_TRY(look_at_passes(trainer, num_labels, &watch));
+  snprintf(what, capacity, "%s",
+           watch.order < INT64_MAX
+               ? watch.what
+               : "all numbers were finite when the step was repeated: suspect the machine");
+  return ULY_OK;
+}
+
+uly_status uly_trainer_skip(uly_trainer *trainer, uly_step_report *report) {
+  if (!trainer->is_nonfinite)
+    ULY_FAIL(ULY_ERR_CONFIG, "there is no step to skip: the latest one was finite");
+  trainer->is_nonfinite = false;
+  trainer->steps_done++;
+  trainer->windows_done += trainer->passes * trainer->mesh->dp;
+  report->is_skipped = 1;
+  return ULY_OK;
+}
+
+uly_status uly_trainer_rollback(uly_trainer *trainer, const char *dir) {
+  if (!trainer->is_nonfinite)
+    ULY_FAIL(ULY_ERR_CONFIG, "there is no step to go back from: the latest one was finite");
+  int64_t done = trainer->windows_done + trainer->passes * trainer->mesh->dp;
+  ULY_TRY(uly_trainer_load(trainer, dir));
+  trainer->is_nonfinite = false;
+  if (trainer->windows_done < done) trainer->windows_done = done;
+  return ULY_OK;
+}

@@ -1,0 +1,200 @@
+/* A step that is not finite: where it arose is named, by all ranks alike; skipping and going back. Numbers are made
+ * to overflow at a known place by weights that are finite themselves, or not. */
+#include <math.h>
+#include <unistd.h>
+
+#include "testing.h"
+#include "trainer_access.h"
+
+enum { SEQ_LEN = 96 };
+
+static uly_mesh *mesh;
+static char text_path[256], model_path[256], out_dir[256];
+
+static const char model_json[] =
+    "{\"model_type\":\"llama\",\"hidden_size\":32,\"intermediate_size\":48,\"num_hidden_layers\":3,"
+    "\"num_attention_heads\":8,\"num_key_value_heads\":4,\"head_dim\":4,\"vocab_size\":257,"
+    "\"max_position_embeddings\":4096,\"tie_word_embeddings\":false}";
+
+static uly_trainer *make(int stage, uly_recompute recompute, uly_dtype dtype, int64_t batch) {
+  uly_train_config config = uly_train_config_default();
+  config.model = model_path;
+  config.data = text_path;
+  config.seq_len = SEQ_LEN;
+  config.steps = 20;
+  config.warmup = 0;
+  config.batch = batch * uly_mesh_dp(mesh);
+  config.zero_stage = stage;
+  config.recompute = recompute;
+  config.dtype = dtype;
+  config.threads = 1;
+  uly_trainer *trainer;
+  assert_ok(uly_trainer_create(mesh, &config, &trainer));
+  return trainer;
+}
+
+static int find_param(const uly_trainer *trainer, const char *name) {
+  const uly__params *params = &trainer->model->params;
+  for (int i = 0; i < params->num; i++)
+    if (strcmp(params->list[i].name, name) == 0) return i;
+  fail_msg("no tensor %s", name);
+  return -1;
+}
+
+/* Every weight of a tensor becomes value; returns what it was. */
+static float *fill(uly_trainer *trainer, const char *name, float value) {
+  int param = find_param(trainer, name);
+  int64_t count = trainer->model->params.list[param].count;
+  float *before = malloc((size_t)count * 4), *after = malloc((size_t)count * 4);
+  get_state(trainer, ULY_STATE_MASTER, param, before);
+  for (int64_t i = 0; i < count; i++) after[i] = value;
+  set_weight(trainer, param, after);
+  assert_ok(uly__weights_from_master(trainer));
+  free(after);
+  return before;
+}
+
+static void restore(uly_trainer *trainer, const char *name, float *before) {
+  set_weight(trainer, find_param(trainer, name), before);
+  assert_ok(uly__weights_from_master(trainer));
+  free(before);
+}
+
+/* The step fails, and says so and where; with the weight as it was, training goes on. */
+static void check_place(uly_trainer *trainer, const char *name, float value, const char *where) {
+  uly_step_report report;
+  float *before = fill(trainer, name, value);
+  assert_fails(uly_trainer_step(trainer, &report), ULY_ERR_NONFINITE, where);
+  assert_false(isfinite(report.loss) && isfinite(report.grad_norm));
+  assert_true(report.tokens > 0 && report.peak_bytes > 0);
+  restore(trainer, name, before);
+  assert_ok(uly_trainer_step(trainer, &report));
+  assert_true(isfinite(report.loss) && isfinite(report.grad_norm));
+}
+
+static void check_places(int stage, uly_recompute recompute, uly_dtype dtype, int64_t batch) {
+  uly_trainer *trainer = make(stage, recompute, dtype, batch);
+  check_place(trainer, "model.layers.1.self_attn.v_proj.weight", INFINITY,
+              "the weight model.layers.1.self_attn.v_proj.weight is not finite");
+  check_place(trainer, "model.embed_tokens.weight", NAN,
+              "the weight model.embed_tokens.weight is not finite");
+  check_place(trainer, "model.layers.1.self_attn.k_proj.weight", 3e38f,
+              "query, key or value of block 1, of token 0 of the sequence, is");
+  check_place(trainer, "model.layers.2.mlp.up_proj.weight", 3e38f,
+              "the inner activation of the MLP of block 2");
+  float *values = fill(trainer, "model.layers.0.self_attn.v_proj.weight", 1.0f);
+  check_place(trainer, "model.layers.0.self_attn.o_proj.weight", 3e38f,
+              "the residual stream after attention of block 0");
+  restore(trainer, "model.layers.0.self_attn.v_proj.weight", values);
+  check_place(trainer, "lm_head.weight", 3e38f, "a logit");
+  uly_trainer_destroy(trainer);
+}
+
+static void test_places(void **state) {
+  (void)state;
+  check_places(0, ULY_RECOMPUTE_NONE, ULY_F32, 1);
+  check_places(1, ULY_RECOMPUTE_KEEP_ATTENTION, ULY_F32, 2);
+  check_places(2, ULY_RECOMPUTE_FULL, ULY_F32, 1);
+  check_places(3, ULY_RECOMPUTE_FULL, ULY_BF16, 2);
+}
+
+/* A forward pass that is finite, and a gradient that is not: the inner activations are 0, so it does not show that
+ * what follows them is enormous. */
+static void test_backward(void **state) {
+  (void)state;
+  for (int stage = 0; stage < 4; stage++) {
+    uly_trainer *trainer = make(stage, (uly_recompute)(stage % 3), ULY_F32, 1);
+    float *norm = fill(trainer, "model.layers.2.post_attention_layernorm.weight", 1e3f);
+    float *up = fill(trainer, "model.layers.2.mlp.up_proj.weight", 0.0f);
+    check_place(trainer, "model.layers.2.mlp.down_proj.weight", 1e36f,
+                "the gradient of model.layers.2.mlp.up_proj.weight is");
+    free(norm);
+    free(up);
+    uly_trainer_destroy(trainer);
+  }
+}
+
+static void test_skip(void **state) {
+  (void)state;
+  uly_step_report report;
+  uly_trainer *trainer = make(1, ULY_RECOMPUTE_FULL, ULY_F32, 2);
+  assert_fails(uly_trainer_skip(trainer, &report), ULY_ERR_CONFIG, "no step to skip");
+  assert_ok(uly_trainer_step(trainer, &report));
+  assert_fails(uly_trainer_skip(trainer, &report), ULY_ERR_CONFIG, "no step to skip");
+  float *before = fill(trainer, "lm_head.weight", NAN);
+  assert_int_equal(uly_trainer_step(trainer, &report), ULY_ERR_NONFINITE);
+  assert_ok(uly_trainer_skip(trainer, &report));
+  assert_true(report.is_skipped && report.step == 2);
+  assert_int_equal(uly_trainer_steps_done(trainer), 2);
+  assert_int_equal(trainer->windows_done, 2 * 2 * uly_mesh_dp(mesh));
+  assert_fails(uly_trainer_skip(trainer, &report), ULY_ERR_CONFIG, "no step to skip");
+  restore(trainer, "lm_head.weight", before);
+  /* The same run with nothing wrong, whose second step is passed over by hand. */
+  uly_trainer *other = make(1, ULY_RECOMPUTE_FULL, ULY_F32, 2);
+  uly_step_report expected;
+  assert_ok(uly_trainer_step(other, &expected));
+  other->steps_done = 2;
+  other->windows_done = trainer->windows_done;
+  assert_ok(uly_trainer_step(trainer, &report));
+  assert_ok(uly_trainer_step(other, &expected));
+  assert_true(report.loss == expected.loss && report.grad_norm == expected.grad_norm);
+  assert_int_equal(report.step, 3);
+  assert_false(report.is_skipped);
+  uly_trainer_destroy(other);
+  uly_trainer_destroy(trainer);
+}
+
+static void test_rollback(void **state) {
+  (void)state;
+  uly_step_report report, expected;
+  char dir[512];
+  uly_trainer *trainer = make(2, ULY_RECOMPUTE_NONE, ULY_F32, 1);
+  assert_fails(uly_trainer_rollback(trainer, "nowhere"), ULY_ERR_CONFIG, "no step to go back from");
+  assert_ok(uly_trainer_step(trainer, &report));
+  assert_ok(uly_trainer_save(trainer, out_dir));
+  assert_ok(uly_trainer_step(trainer, &report));
+  float *before = fill(trainer, "lm_head.weight", INFINITY);
+  assert_int_equal(uly_trainer_step(trainer, &report), ULY_ERR_NONFINITE);
+  free(before);
+  snprintf(dir, sizeof dir, "%s/step-0000000001", out_dir);
+  assert_ok(uly_trainer_rollback(trainer, dir));
+  assert_int_equal(uly_trainer_steps_done(trainer), 1);
+  assert_int_equal(trainer->windows_done, 3 * uly_mesh_dp(mesh));
+  uly_trainer *other = make(2, ULY_RECOMPUTE_NONE, ULY_F32, 1);
+  assert_ok(uly_trainer_load(other, dir));
+  other->windows_done = trainer->windows_done;
+  assert_ok(uly_trainer_step(trainer, &report));
+  assert_ok(uly_trainer_step(other, &expected));
+  assert_true(report.step == 2 && report.loss == expected.loss);
+  assert_true(report.grad_norm == expected.grad_norm);
+  uly_trainer_destroy(other);
+  uly_trainer_destroy(trainer);
+}
+
+int main(int argc, char **argv) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_places),
+      cmocka_unit_test(test_backward),
+      cmocka_unit_test(test_skip),
+      cmocka_unit_test(test_rollback),
+  };
+  if (uly_init(&argc, &argv) != ULY_OK) return 1;
+  int dp = uly_world_size() % 4 == 0 ? 2 : 1;
+  if (uly_mesh_create(NULL, (uly_mesh_desc){.dp = dp}, &mesh) != ULY_OK) return 1;
+  char text[4000];
+  for (int i = 0; i < (int)sizeof text; i++) text[i] = (char)(32 + (i * i / 7 + i / 3) % 90);
+  write_scratch_file(text_path, "nonfinite.txt", text, sizeof text);
+  write_scratch_file(model_path, "nonfinite.json", model_json, sizeof model_json - 1);
+  write_scratch_file(out_dir, "nonfinite-out", "", 0);
+  remove_scratch_file(out_dir); /* its name is free */
+  int failed = cmocka_run_group_tests(tests, NULL, NULL);
+  if (failed) uly_abort(1);
+  char command[512];
+  snprintf(command, sizeof command, "rm -rf '%s'", out_dir);
+  if (uly_mesh_rank(mesh) == 0) failed = system(command);
+  remove_scratch_file(text_path);
+  remove_scratch_file(model_path);
+  uly_mesh_destroy(mesh);
+  uly_finalize();
+  return failed;
+}

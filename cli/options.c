@@ -119,6 +119,8 @@ uly_status options_init(options *o) {
   *o = (options){.config = uly_train_config_default(),
                  .dp = 1,
                  .log_every = 1,
+                 .nonfinite_limit = 10,
+                 .measure_peak = 1,
                  .head_dim = 64,
                  .mask = {.kind = ULY_MASK_CAUSAL},
                  .array_bytes = (int64_t)256 << 20,

@@ -22,13 +22,25 @@ typedef enum command {
   ANY_RUN = TRAIN | PLAN | BENCH_STEP
 } command;
 
+/* What to do about a step whose loss or gradient is not finite; how progress is shown. */
+typedef enum nonfinite_policy {
+  NONFINITE_STOP = 0,
+  NONFINITE_SKIP,
+  NONFINITE_ROLLBACK
+} nonfinite_policy;
+typedef enum progress_kind { PROGRESS_AUTO = 0, PROGRESS_LIVE, PROGRESS_PLAIN } progress_kind;
+
 /* Strings are owned; NULL where not given. */
 typedef struct options {
   uly_train_config config;
   int dp, sp;
   int64_t eval_every, save_every, log_every;
   const char *offload, *stash; /* "disk:DIR"; those of config are their ends */
-  const char *out, *resume, *metrics, *trace;
+  const char *out, *resume, *metrics, *trace, *rank_logs;
+  nonfinite_policy nonfinite;
+  int64_t nonfinite_limit;
+  progress_kind progress;
+  int measure_peak;
   const char *config_file;
   bool print_config, json;
   int q_heads, kv_heads, head_dim;

@@ -119,6 +119,11 @@ static uly_status check_train(options *o) {
     return options_fail(o, ULY_ERR_CONFIG, "--save-every %lld: needs --out",
                         (long long)o->save_every);
   }
+  if (o->nonfinite == NONFINITE_ROLLBACK && !o->out) {
+    return options_fail(o, ULY_ERR_CONFIG,
+                        "--nonfinite rollback: needs --out, the folder with checkpoints to go back "
+                        "to, and --save-every");
+  }
   if (o->resume && strcmp(o->resume, "auto") == 0 && !o->out) {
     return options_fail(o, ULY_ERR_CONFIG,
                         "--resume auto: needs --out, the folder to look for checkpoints in");

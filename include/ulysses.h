@@ -270,6 +270,14 @@ typedef struct uly_step_report {
   int is_skipped;                      /* nonzero: by uly_trainer_skip, nothing was updated     */
 } uly_step_report;
 
+/* What one rank did in a step. */
+typedef struct uly_rank_report {
+  double seconds, wait_seconds;        /* of the step; of these, waiting for other ranks */
+  int64_t sent_bytes[ULY_NUM_TRAFFIC]; /* as in uly_step_report                          */
+  int64_t arena_bytes[ULY_NUM_ARENAS];
+  int64_t resident_bytes;
+} uly_rank_report;
+
 /* A training run. Creates the weights from the seed, plans, allocates and opens
  * the data. Collective. */
 typedef struct uly_trainer uly_trainer;
@@ -289,6 +297,9 @@ int64_t uly_trainer_num_windows(const uly_trainer *trainer);
  * checkpoint is loaded. Where a loss or gradient is not finite, the message says which tensor of which
  * block was so first (the step is repeated to find out), and the report is filled in as after a success. */
 uly_status uly_trainer_step(uly_trainer *trainer, uly_step_report *report);
+
+/* Of this rank alone, in its latest step; all 0 before the first. */
+const uly_rank_report *uly_trainer_rank_report(const uly_trainer *trainer);
 
 /* Two ways to go on after a step that returned ULY_ERR_NONFINITE. uly_trainer_skip counts it as done, without
  * an update; it marks the report, which is of that step. uly_trainer_rollback loads an earlier checkpoint, as
@@ -366,8 +377,9 @@ uly_status uly_trainer_trace_write(uly_trainer *trainer, const char *path);
 /* Writes one line of JSON about a step to file: step, loss, grad_norm, lr, tokens,
  * step_s, tokens_per_s, wait_s, flops, sent_bytes, peak_bytes, arena_bytes,
  * resident_bytes; of an evaluation, unless it is NULL, eval_loss and eval_by_position: a list of
- * [begin, end, tokens, loss]. */
-uly_status uly_report_write(FILE *file, const uly_step_report *report, const uly_eval_report *eval);
+ * [begin, end, tokens, loss]; and peak_flops, what the machine could do in FLOP/s, unless it is 0. */
+uly_status uly_report_write(FILE *file, const uly_step_report *report, const uly_eval_report *eval,
+                            double peak_flops);
 
 /* ---------------------------------------------------------------- 4. Planning */
 

@@ -2,46 +2,13 @@
 # Bad input to the program, on 1 and 3 ranks: one message, the documented exit code, and no rank hangs. Damaged
 # checkpoints, saves that fail, runs that are stopped or lose a rank. Benchmarks: what they print.
 #   cli_errors.sh ULYSSES MPIRUN
-set -uo pipefail
 program=$1
 mpirun=$2
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-cd "$folder" || exit 1
-failed=0
+. "$(dirname "$(realpath "$0")")/cli_common.sh"
 
-head -c 3000 /dev/zero | tr '\0' 'x' >text.txt
 head -c 20 text.txt >short.txt
 : >empty.txt
-cat >tiny.json <<'END'
-{"model_type": "llama", "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1,
- "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 257, "max_position_embeddings": 4096}
-END
 sed 's/257/100/' tiny.json >small_vocab.json
-good=(train --model tiny.json --data text.txt --seq-len 64 --steps 2)
-
-# expect CODE TEXT COMMAND...: the exit code, and one line of error with this text.
-expect() {
-  local code=$1 text=$2 got errors
-  shift 2
-  timeout 60 "$@" >out.log 2>err.log </dev/null
-  got=$?
-  errors=$(grep -c 'ulysses: error:' err.log)
-  if [ $got -ne "$code" ] || { [ "$code" -ne 0 ] && { [ "$errors" -ne 1 ] || ! grep -q -- "$text" err.log; }; }; then
-    echo "FAILED: $*: exit code $got (expected $code), $errors messages (expected '$text'):"
-    cat err.log
-    failed=1
-  fi
-}
-
-fail() {
-  echo "FAILED: $*"
-  failed=1
-}
-
-# Seconds between Open MPI's TERM and KILL to the ranks that are left when one has failed: it always waits that long.
-# Ranks of `train` fail together, after rank 0 has spoken; those of other commands each alone, so rank 0 needs time.
-patience() { export OMPI_MCA_odls_base_sigkill_timeout=$1; }
 
 for ranks in 1 3; do
   patience 1
@@ -219,13 +186,7 @@ expect 2 'not a benchmark' "$mpirun" -n 1 "$program" bench exchange : -n 1 "$pro
 expect 0 '' env ONEDNN_MAX_CPU_ISA=AVX2 "$program" bench attention --seq-len 64 --dtype bf16 --repeats 1
 [ "$(grep -c '"achieved": [0-9.e-]*, "ceiling": null, "ratio": null' out.log)" -eq 2 ] || fail "a ceiling without bf16"
 
-# start RANKS ARGS...: a run without end, in the background; each rank leaves its process id in pid.RANK.
-cat >rank.sh <<'END'
-#!/bin/bash
-echo $$ >"pid.${OMPI_COMM_WORLD_RANK:-$PMI_RANK}"
-exec "$@"
-END
-chmod +x rank.sh
+# start RANKS ARGS...: a run without end, in the background.
 start() {
   local ranks=$1 i
   shift
@@ -264,5 +225,4 @@ code=$?
 if [ $code -eq 0 ] || [ $code -eq 124 ]; then fail "a run that lost a rank: exit code $code"; fi
 grep -qi 'rank 1' err.log out.log || fail "nobody named the rank that died"
 
-[ $failed -eq 0 ] && echo "all as expected"
-exit $failed
+finish

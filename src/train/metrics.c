@@ -47,7 +47,8 @@ static json_t *positions_json(const uly_eval_report *eval) {
   return json;
 }
 
-uly_status uly_report_write(FILE *file, const uly_step_report *r, const uly_eval_report *eval) {
+uly_status uly_report_write(FILE *file, const uly_step_report *r, const uly_eval_report *eval,
+                            double peak_flops) {
   json_t *json = json_object();
   json_object_set_new(json, "step", json_integer(r->step));
   json_object_set_new(json, "loss", number_json(r->loss));
@@ -63,6 +64,7 @@ uly_status uly_report_write(FILE *file, const uly_step_report *r, const uly_eval
   json_object_set_new(json, "peak_bytes", json_integer(r->peak_bytes));
   json_object_set_new(json, "arena_bytes", arenas_json(r->arena_bytes));
   json_object_set_new(json, "resident_bytes", json_integer(r->resident_bytes));
+  if (peak_flops > 0) json_object_set_new(json, "peak_flops", json_real(peak_flops));
   if (r->is_skipped) json_object_set_new(json, "skipped", json_true());
   if (eval) json_object_set_new(json, "eval_by_position", positions_json(eval));
   int failed = json_dumpf(json, file, JSON_COMPACT | JSON_PRESERVE_ORDER) != 0;

@@ -14,14 +14,6 @@
 #include "device/device.h"
 #include "train/trainer.h"
 
-/* What a rank tells the others about its step. */
-typedef struct rank_report {
-  double seconds, wait_seconds;
-  int64_t sent_bytes[ULY_NUM_TRAFFIC];
-  int64_t arena_bytes[ULY_NUM_ARENAS];
-  int64_t resident_bytes;
-} rank_report;
-
 static int64_t sum(const int64_t *values, int count) {
   int64_t total = 0;
   for (int i = 0; i < count; i++) total += values[i];
@@ -42,7 +34,7 @@ void uly__step_traffic(const uly_trainer *trainer, int64_t bytes[ULY_NUM_TRAFFIC
   bytes[ULY_TRAFFIC_GRADIENTS] = uly__zero_sent_grads(model->zero);
   bytes[ULY_TRAFFIC_PARAMETERS] = uly__zero_sent_weights(model->zero);
   /* Three agreements, the count of labels, two exact sums, and the report. */
-  int64_t control = (4 + 2 * ULY_EXACT_WORDS) * value + (int64_t)sizeof(rank_report);
+  int64_t control = (4 + 2 * ULY_EXACT_WORDS) * value + (int64_t)sizeof(uly_rank_report);
   bytes[ULY_TRAFFIC_CONTROL] = uly__traffic_all_gather(size, control);
 }
 
@@ -93,14 +85,15 @@ static uly_status gather_reports(uly_trainer *trainer, double seconds, const uly
                                  uly_step_report *report) {
   uly_mesh *mesh = trainer->mesh;
   int size = mesh->dp * mesh->sp;
-  rank_report mine = {.seconds = seconds,
-                      .wait_seconds = mesh->traffic.wait_seconds - before->wait_seconds,
-                      .resident_bytes = uly__device_resident_bytes()};
+  uly_rank_report mine = {.seconds = seconds,
+                          .wait_seconds = mesh->traffic.wait_seconds - before->wait_seconds,
+                          .resident_bytes = uly__device_resident_bytes()};
   for (int i = 0; i < ULY_NUM_TRAFFIC; i++)
     mine.sent_bytes[i] = mesh->traffic.bytes[i] - before->bytes[i];
   mine.sent_bytes[ULY_TRAFFIC_CONTROL] += uly__traffic_all_gather(size, sizeof mine);
   for (int i = 0; i < ULY_NUM_ARENAS; i++) mine.arena_bytes[i] = trainer->arenas[i].peak;
-  rank_report all[size];
+  trainer->rank_report = mine;
+  uly_rank_report all[size];
   ULY_TRY(uly__all_gather(mesh->world, ULY_TRAFFIC_CONTROL, &mine, sizeof mine, all));
   int busiest = 0, largest = 0;
   for (int p = 0; p < size; p++) {

@@ -281,6 +281,9 @@ void uly_trainer_destroy(uly_trainer *trainer) {
 }
 
 int64_t uly_trainer_steps_done(const uly_trainer *trainer) { return trainer->steps_done; }
+const uly_rank_report *uly_trainer_rank_report(const uly_trainer *trainer) {
+  return &trainer->rank_report;
+}
 int64_t uly_trainer_num_params(const uly_trainer *trainer) { return trainer->model->params.count; }
 int64_t uly_trainer_num_windows(const uly_trainer *trainer) { return trainer->num_windows; }
 

@@ -20,8 +20,9 @@ struct uly_trainer {
   uly__tokens *data, *eval_data;
   int64_t num_windows, num_eval_windows; /* sequences of N tokens in each */
   int64_t steps_done;
-  bool is_nonfinite;    /* the latest step's loss or gradient was: nothing was updated */
-  bool is_mixed;        /* an update or a load failed: the states may belong to no step */
+  uly_rank_report rank_report; /* of this rank's latest step */
+  bool is_nonfinite;           /* the latest step's loss or gradient was: nothing was updated */
+  bool is_mixed;               /* an update or a load failed: the states may belong to no step */
   int64_t windows_done; /* sequences trained on so far, over all dp groups: the place in the data */
   uly__save *save;      /* NULL: none under way */
   uly_status saved;     /* of the latest save, until somebody asks */

@@ -1,0 +1,21 @@
+/* What the machine's matrix products reach, against which a run tells its share. Takes a fraction of a second. */
+#include "bench.h"
+#include "ceiling.h"
+#include "train_run.h"
+
+uly_status measure_peak(const options *o, uly_mesh *mesh, double *flops) {
+  bench b = {.options = {.repeats = 2}, .world = mesh};
+  b.options.config.threads = o->config.threads;
+  bench_use_threads(&b);
+  gemm *product = NULL;
+  *flops = 0;
+  uly_status status = gemm_create(&b, o->config.dtype, &product);
+  if (status == ULY_OK && product) {
+    bench_result result;
+    bench_work work = gemm_work(product);
+    status = bench_compare(&b, &work, NULL, &result);
+    if (status == ULY_OK) *flops = bench_median(&result.figure);
+  }
+  gemm_destroy(product);
+  return status;
+}

@@ -1,0 +1,189 @@
+/* What a run prints: a header, then on a terminal one line that is written over and over, elsewhere plain lines. */
+#include <stdarg.h>
+#include <string.h>
+#include <time.h>
+
+#include "format.h"
+#include "terminal.h"
+#include "train_run.h"
+
+/* Seconds between two states of the live line, at least. */
+#define REFRESH 0.1
+
+enum { LINE = 512 };
+
+double train_now(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+uly_status progress_open(train_run *run) {
+  progress *p = &run->progress;
+  p->is_live = run->is_first && run->options.progress != PROGRESS_PLAIN &&
+               (terminal_is_live(&p->width) || run->options.progress == PROGRESS_LIVE);
+  if (p->width == 0) p->width = 80;
+  if (!run->options.measure_peak) return ULY_OK;
+  return measure_peak(&run->options, run->mesh, &p->peak_flops);
+}
+
+void progress_header(const train_run *run) {
+  const uly_train_config *config = &run->options.config;
+  int dp = uly_mesh_dp(run->mesh);
+  if (!run->is_first) return;
+  printf("ulysses     " ULY_VERSION_STRING "\n");
+  printf("model       %s, %lld parameters\n", config->model,
+         (long long)uly_trainer_num_params(run->trainer));
+  print_ranks(config, dp, uly_mesh_sp(run->mesh));
+  printf("data        %s, %lld sequences\n", config->data,
+         (long long)uly_trainer_num_windows(run->trainer));
+  print_step_size(config, dp);
+  print_mask(config);
+  if (run->progress.peak_flops > 0) {
+    printf("peak        %.1f GFLOP/s of matrix products, all ranks together\n",
+           run->progress.peak_flops / 1e9);
+  }
+  if (run->checkpoint[0]) {
+    printf("resumed     %s, %lld steps done\n", run->checkpoint,
+           (long long)uly_trainer_steps_done(run->trainer));
+  }
+}
+
+/* ------------------------------------------------------------------------- lines */
+
+/* A line of text, at most as long as its buffer. */
+typedef struct line {
+  char text[LINE];
+  int used;
+} line;
+
+static void add(line *l, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void add(line *l, const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  int room = LINE - l->used, length = vsnprintf(l->text + l->used, (size_t)room, format, args);
+  va_end(args);
+  if (length > 0) l->used += length < room ? length : room - 1;
+}
+
+/* "3 d 04 h", "2 h 05 min", "40 min", "12 s" */
+static void add_duration(line *l, double seconds) {
+  long long s = (long long)(seconds + 0.5);
+  if (s >= 86400) {
+    add(l, "%lld d %02lld h", s / 86400, s % 86400 / 3600);
+  } else if (s >= 3600) {
+    add(l, "%lld h %02lld min", s / 3600, s % 3600 / 60);
+  } else if (s >= 120) {
+    add(l, "%lld min", s / 60);
+  } else {
+    add(l, "%lld s", s);
+  }
+}
+
+/* From the mean of the steps of this process but the first, with evaluations and saves. */
+static void add_time_left(const train_run *run, line *l, int64_t step) {
+  const progress *p = &run->progress;
+  if (step <= p->began_step) return;
+  double mean = (train_now() - p->began) / (double)(step - p->began_step);
+  add(l, "  ");
+  add_duration(l, mean * (double)(run->options.config.steps - step));
+  add(l, " left");
+}
+
+static void add_shares(const train_run *run, line *l, const uly_step_report *r) {
+  char peak[FORMAT_BYTES];
+  if (run->progress.peak_flops > 0 && r->seconds > 0) {
+    add(l, "  %.0f%% of peak", 100 * r->flops / r->seconds / run->progress.peak_flops);
+  }
+  if (uly_mesh_size(run->mesh) > 1 && r->seconds > 0) {
+    add(l, "  waits %.0f%%", 100 * r->wait_seconds / r->seconds);
+  }
+  add(l, "  %s", format_bytes(r->peak_bytes, peak));
+}
+
+static double rate(const uly_step_report *r) {
+  return r->seconds > 0 ? (double)r->tokens / r->seconds : 0;
+}
+
+/* On a narrow terminal the end is cut off: what matters most comes first. */
+static line describe_live(const train_run *run, const uly_step_report *r) {
+  line l = {.used = 0};
+  add(&l, "step %lld/%lld  loss %.4f  grad_norm %.3f  %.0f tokens/s", (long long)r->step,
+      (long long)run->options.config.steps, r->loss, r->grad_norm, rate(r));
+  add_time_left(run, &l, r->step);
+  add_shares(run, &l, r);
+  return l;
+}
+
+static line describe_plain(const train_run *run, const uly_step_report *r) {
+  char sent[FORMAT_BYTES];
+  line l = {.used = 0};
+  add(&l, "step %lld/%lld  loss %.4f  grad_norm %.4f  lr %.3e  %.0f tokens/s  %.3f s",
+      (long long)r->step, (long long)run->options.config.steps, r->loss, r->grad_norm, r->lr,
+      rate(r), r->seconds);
+  add_shares(run, &l, r);
+  add(&l, "  sent %s", format_bytes(sum_bytes(r->sent_bytes, ULY_NUM_TRAFFIC), sent));
+  add_time_left(run, &l, r->step);
+  return l;
+}
+
+static void clear_line(progress *p) {
+  if (p->has_line) fputs("\r\033[K", stdout);
+  p->has_line = false;
+}
+
+static void show_live(train_run *run, const line *l) {
+  progress *p = &run->progress;
+  clear_line(p);
+  printf("%.*s", p->width - 1, l->text);
+  fflush(stdout);
+  p->has_line = true;
+  p->shown = train_now();
+}
+
+void progress_step(train_run *run, const uly_step_report *r, bool is_first_step, bool is_last) {
+  progress *p = &run->progress;
+  if (!run->is_first) return;
+  if (is_first_step) {
+    p->began = train_now();
+    p->began_step = r->step;
+    printf("memory      in bytes, of the rank that holds most\n");
+    print_arena_bytes(r->arena_bytes);
+  }
+  bool is_due = is_first_step || is_last || r->step % run->options.log_every == 0;
+  if (p->is_live ? !is_last && train_now() - p->shown < REFRESH : !is_due) return;
+  if (p->is_live && !is_last) {
+    line l = describe_live(run, r);
+    show_live(run, &l);
+  } else {
+    clear_line(p);
+    puts(describe_plain(run, r).text);
+  }
+}
+
+void progress_say(train_run *run, const char *format, ...) {
+  if (!run->is_first) return;
+  clear_line(&run->progress);
+  va_list args;
+  va_start(args, format);
+  vprintf(format, args);
+  va_end(args);
+  putchar('\n');
+}
+
+void progress_warn(train_run *run, const char *format, ...) {
+  if (!run->is_first) return;
+  clear_line(&run->progress);
+  fflush(stdout);
+  char text[4096];
+  va_list args;
+  va_start(args, format);
+  vsnprintf(text, sizeof text, format, args);
+  va_end(args);
+  fprintf(stderr, "ulysses: %s\n", text);
+}
+
+void progress_close(train_run *run) {
+  if (run->progress.has_line) putchar('\n');
+  run->progress.has_line = false;
+}

@@ -1,0 +1,140 @@
+/* The checkpoints of a run: its folder, saves beside the steps, going on from them and going back to them. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "format.h"
+#include "train_run.h"
+
+/* ------------------------------------------------------------------------ folder */
+
+/* Two runs that save into one folder would remove each other's files. The lock ends with the process, however it
+ * ends, so the descriptor is never closed. */
+static uly_status lock_folder(const char *out) {
+  char path[PATH_MAX];
+  struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+  if (snprintf(path, sizeof path, "%s/.lock", out) >= (int)sizeof path) {
+    return uly_fail(ULY_ERR_CONFIG, "--out: too long for a path");
+  }
+  int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  if (fd < 0) {
+    return uly_fail(ULY_ERR_IO, "--out '%s': '%s' cannot be made: %s", out, path, strerror(errno));
+  }
+  if (fcntl(fd, F_SETLK, &lock) == 0) return ULY_OK;
+  bool is_taken = errno == EACCES || errno == EAGAIN;
+  close(fd);
+  if (!is_taken) return ULY_OK; /* a file system without locks */
+  return uly_fail(ULY_ERR_CONFIG,
+                  "--out '%s': another run is saving into this folder: wait for its end, or use "
+                  "another folder",
+                  out);
+}
+
+/* By rank 0. */
+static uly_status prepare(const options *o) {
+  char newest[PATH_MAX] = "";
+  uly_status status = uly_checkpoint_prepare(o->out);
+  if (status == ULY_OK) status = lock_folder(o->out);
+  if (status == ULY_OK && !o->resume) status = uly_checkpoint_latest(o->out, newest, sizeof newest);
+  if (newest[0]) {
+    fprintf(stderr,
+            "ulysses: warning: there is '%s' of another run: this one begins anew, and adds to "
+            "them (--resume auto goes on from the highest step)\n",
+            newest);
+  }
+  return status;
+}
+
+uly_status saves_prepare(train_run *run) {
+  if (!run->options.out) return ULY_OK;
+  return uly_mesh_agree(run->mesh, run->is_first ? prepare(&run->options) : ULY_OK);
+}
+
+/* ------------------------------------------------------------------ going on and back */
+
+/* The newest checkpoint in --out; an empty path where there is none. Each rank looks for itself, and a folder that is
+ * not shared looks different from each. */
+static uly_status find_newest(train_run *run, const char *option, char path[PATH_MAX]) {
+  const char *out = run->options.out;
+  uly_status status = uly_mesh_agree(run->mesh, uly_checkpoint_latest(out, path, PATH_MAX));
+  if (status != ULY_OK) return status;
+  bool is_found = path[0] != '\0';
+  if (!any_rank(run->mesh, is_found) || !any_rank(run->mesh, !is_found)) return ULY_OK;
+  return uly_fail(ULY_ERR_CONFIG,
+                  "%s: some ranks find a checkpoint in '%.200s' and some do not: use a folder that "
+                  "all machines share",
+                  option, out);
+}
+
+uly_status saves_resume(train_run *run) {
+  const options *o = &run->options;
+  if (!o->resume) return ULY_OK;
+  if (strcmp(o->resume, "auto") == 0) {
+    uly_status status = find_newest(run, "--resume auto", run->checkpoint);
+    if (status != ULY_OK || !run->checkpoint[0]) return status;
+  } else {
+    int length = snprintf(run->checkpoint, sizeof run->checkpoint, "%s", o->resume);
+    if (length < 0 || (size_t)length >= sizeof run->checkpoint) {
+      return uly_fail(ULY_ERR_CONFIG, "--resume '%.200s...': too long for a path", o->resume);
+    }
+  }
+  return uly_trainer_load(run->trainer, run->checkpoint);
+}
+
+uly_status saves_rollback(train_run *run) {
+  char path[PATH_MAX], why[2048];
+  snprintf(why, sizeof why, "%s", uly_last_error());
+  uly_status status = find_newest(run, "--nonfinite rollback", path);
+  if (status != ULY_OK) return status;
+  if (!path[0]) {
+    return uly_fail(ULY_ERR_NONFINITE, "%s. There is no checkpoint yet to go back to", why);
+  }
+  status = uly_trainer_rollback(run->trainer, path);
+  if (status != ULY_OK) return status;
+  progress_warn(run, "warning: %s. Back to %s, and on with the data after this step", why, path);
+  rank_log_say(run, "%s; back to %s", why, path);
+  return ULY_OK;
+}
+
+/* ------------------------------------------------------------------------- saves */
+
+static void report_saved(train_run *run, int64_t step) {
+  progress_say(run, "step %lld  saved in %s", (long long)step, run->options.out);
+  rank_log_say(run, "step %lld  saved", (long long)step);
+}
+
+/* A checkpoint that cannot be written (a full disk) does not end the run: the next may succeed. */
+static void report_not_saved(train_run *run, int64_t step, bool goes_on) {
+  progress_warn(run, "error: step %lld: checkpoint not saved: %s%s", (long long)step,
+                uly_last_error(), goes_on ? "; training goes on" : "");
+  rank_log_say(run, "step %lld  not saved: %s", (long long)step, uly_last_error());
+}
+
+void saves_finish(train_run *run, bool goes_on) {
+  int64_t step = run->saving;
+  if (!step) return;
+  run->saving = 0;
+  if (uly_trainer_save_finish(run->trainer) == ULY_OK) {
+    report_saved(run, step);
+  } else {
+    report_not_saved(run, step, goes_on);
+  }
+}
+
+/* At the end a failure cannot be left to a later save. */
+uly_status saves_start(train_run *run, int64_t step, bool is_end) {
+  const char *out = run->options.out;
+  if (is_end) {
+    uly_status status = uly_trainer_save(run->trainer, out);
+    if (status == ULY_OK) report_saved(run, step);
+    return status;
+  }
+  if (uly_trainer_save_start(run->trainer, out) == ULY_OK) {
+    run->saving = step;
+  } else {
+    report_not_saved(run, step, true);
+  }
+  return ULY_OK;
+}

@@ -1,0 +1,95 @@
+#!/bin/bash
+# A training run as a person sees it: lines on a terminal and elsewhere, logs of ranks, metrics beside the
+# checkpoints, steps that are not finite, one run for a folder, signals.
+#   cli_train.sh ULYSSES MPIRUN POISON
+program=$1
+mpirun=$2
+poison=$3
+. "$(dirname "$(realpath "$0")")/cli_common.sh"
+patience 0
+
+lines_of() { grep -c "$1" "$2"; }
+
+for ranks in 1 3; do
+  run=("$mpirun" -n "$ranks" "$program")
+
+  # Plain lines: each --log-every steps, the first and the last; only rank 0 speaks.
+  expect 0 '' "${run[@]}" "${good[@]}" --steps 7 --log-every 3 --eval-data text.txt --out plain-$ranks --rank-logs logs-$ranks
+  [ "$(grep -o '^step [0-9]*/7' out.log | tr -dc '0-9/\n' | tr '\n' ' ')" = "1/7 3/7 6/7 7/7 " ] ||
+    fail "$ranks ranks: other lines: $(cat out.log)"
+  grep -q $'\r' out.log && fail "$ranks ranks: a live line in a file"
+  grep -q '^step 7  saved in' out.log || fail "$ranks ranks: nothing is said about the save"
+  [ "$(lines_of '"step":' plain-$ranks/metrics.jsonl)" -eq 7 ] || fail "$ranks ranks: other metrics"
+  [ "$(lines_of '"eval_loss":.*"eval_by_position":\[\[0,16,' plain-$ranks/metrics.jsonl)" -eq 1 ] ||
+    fail "$ranks ranks: no evaluation by position"
+  [ "$(cat logs-$ranks/rank-*.log | lines_of '  step 7  ' /dev/stdin)" -eq $((2 * ranks)) ] ||
+    fail "$ranks ranks: logs without the last step and its save: $(cat logs-$ranks/*)"
+  [ "$(cat logs-$ranks/rank-*.log | lines_of "rank [0-9]* of $ranks on " /dev/stdin)" -eq "$ranks" ] || fail "logs"
+
+  # A live line, written over and over; what else is said has lines of its own.
+  expect 0 '' "${run[@]}" "${good[@]}" --steps 7 --progress live --eval-data text.txt --measure-peak
+  grep -q $'\r\e\[K' out.log || fail "$ranks ranks: no live line"
+  grep -q '% of peak' out.log || fail "$ranks ranks: no share of the peak"
+  tr '\r' '\n' <out.log | grep -q '^.\[Kstep 7/7 ' || fail "$ranks ranks: no last line: $(cat -v out.log)"
+  grep -q 'step 7  eval_loss' out.log || fail "$ranks ranks: no evaluation"
+
+  # A run that begins anew keeps the metrics of the one before it.
+  expect 0 '' "${run[@]}" "${good[@]}" --out plain-$ranks
+  [ "$(lines_of '"step":' plain-$ranks/metrics.jsonl)-$(lines_of '"step":' plain-$ranks/metrics.jsonl.1)" = 2-7 ] ||
+    fail "$ranks ranks: metrics of an earlier run were lost"
+
+  # Not finite for good: stop, or try again up to the limit. Where it arose is said.
+  bad=("${run[@]}" "${good[@]}" --steps 40 --lr 1e30 --warmup 0 --clip 0)
+  expect 4 'step 2: .*First of all: .*is not a number' "${bad[@]}"
+  expect 4 'step 5: .*4 steps in a row' "${bad[@]}" --nonfinite skip --nonfinite-limit 3
+  expect 4 'There is no checkpoint' "${bad[@]}" --nonfinite rollback --out none-$ranks
+  expect 4 'step 2: .*3 steps in a row' "${bad[@]}" --nonfinite rollback --nonfinite-limit 2 --out back-$ranks --save-every 1
+  [ "$(lines_of 'Back to .*step-0000000001, and on' err.log)" -eq 2 ] || fail "$ranks ranks: did not go back twice"
+done
+expect 2 '--nonfinite rollback: needs --out' "$program" "${good[@]}" --nonfinite rollback
+
+# Not finite once, because of one sequence of the data: the run skips it, or goes back and on behind it.
+sed 's/257/257, "tie_word_embeddings": false/' tiny.json >untied.json
+{ head -c 1500 text.txt; echo Z; head -c 1500 text.txt; } >once.txt
+once=(train --model untied.json --data once.txt --seq-len 64 --no-measure-peak --lr 1e-4 --steps 45 --save-every 1 --resume)
+"$poison" untied.json once.txt 64 start || fail "no poisoned checkpoint"
+for ranks in 1 3; do
+  expect 0 '' "$mpirun" -n $ranks "$program" "${once[@]}" start/step-0000000000 --nonfinite skip --out skip-$ranks
+  [ "$(lines_of '"skipped":true' skip-$ranks/metrics.jsonl)" -eq 1 ] || fail "$ranks ranks: not one step skipped: $(cat err.log)"
+  grep -q '"loss":null' skip-$ranks/metrics.jsonl || fail "$ranks ranks: a loss that is no JSON"
+  [ "$(wc -l <skip-$ranks/metrics.jsonl)" -eq 45 ] || fail "$ranks ranks: a step is missing"
+  [ -d skip-$ranks/step-0000000045 ] || fail "$ranks ranks: a run that skips does not end"
+  expect 0 '' "$mpirun" -n $ranks "$program" "${once[@]}" start/step-0000000000 --nonfinite rollback --out back-$ranks
+  [ "$(lines_of 'Back to ' err.log)" -eq 1 ] || fail "$ranks ranks: did not go back once: $(cat err.log)"
+  [ "$(grep -o '^{"step":[0-9]*' back-$ranks/metrics.jsonl | tr -dc '0-9\n' | sort -nu | wc -l)" -eq 45 ] &&
+    [ "$(wc -l <back-$ranks/metrics.jsonl)" -eq 45 ] || fail "$ranks ranks: steps missing, or there twice"
+done
+
+# start ARGS...: a run without end on 3 ranks, in the background, once it has written metrics.
+start() {
+  rm -f pid.*
+  timeout 60 "$mpirun" -n 3 ./rank.sh "$program" "${good[@]}" --steps 1000000 --log-every 1000000 "$@" \
+    >out.log 2>err.log </dev/null &
+  job=$!
+  local i
+  for ((i = 0; i < 600; i++)); do
+    [ -s pid.2 ] && grep -q '^memory' out.log && return
+    sleep 0.1
+  done
+}
+
+# A second run is refused the folder of one that is at work; after its end, however it ended, it is free.
+start --out busy
+expect 2 'another run is saving' "$program" "${good[@]}" --out busy
+kill -KILL "$(cat pid.0)"
+wait $job
+expect 0 '' "$program" "${good[@]}" --out busy
+
+# A signal ends an evaluation that would take for ever, and the run saves.
+start --out evaluating --eval-data text.txt --eval-every 1 --eval-windows 1000000
+sleep 1
+kill -TERM "$(cat pid.1)"
+wait $job
+[ $? -eq 75 ] || fail "a run stopped in its evaluation: not exit code 75"
+
+finish

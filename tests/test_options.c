@@ -566,7 +566,8 @@ static void test_print_config_round_trip(void **state) {
             "--recompute=full", "--threads=9", "--zero=2", "--grad-dtype=bf16", "--reproducible",
             "--leaves=32", "--memory-limit=1536MiB", "--offload-optimizer=disk:- 'y'",
             "--stash=disk:# z", "--trace=false", "--eval-every=2", "--eval-windows=4", "--out=null",
-            "--save-every=6", "--resume=true", "--metrics=12", "--log-every=13"));
+            "--save-every=6", "--resume=true", "--metrics=12", "--log-every=13", "--nonfinite=skip",
+            "--nonfinite-limit=14", "--progress=plain", "--no-measure-peak", "--rank-logs=15"));
   FILE *file = tmpfile();
   assert_non_null(file);
   expect_ok(&o, options_write_yaml(&o, TRAIN, file));

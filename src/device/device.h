@@ -14,6 +14,10 @@ uly_status uly__check_memory(const void *memory, const char *what);
 /* Peak resident set of this process in bytes, 0 where the system does not tell. */
 int64_t uly__device_resident_bytes(void);
 
+/* Bytes that processes may still take on this machine: what the kernel calls available, or what is left to the
+ * control group (version 2) of this process, if that is less. 0 where the system does not tell. */
+int64_t uly__device_available_bytes(void);
+
 /* OpenMP threads to use: requested; or what OMP_NUM_THREADS says; or the cores this process may run on
  * divided among the ranks_on_node processes, at least 1. */
 int uly__device_threads(int requested, int ranks_on_node);

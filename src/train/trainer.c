@@ -71,22 +71,6 @@ static uly_status check(const uly_train_config *c) {
 
 static char *copy_text(const char *text) { return text ? strdup(text) : NULL; }
 
-/* The sum of the arenas against the limit, and which arenas take it. */
-static uly_status check_limit(const uly_trainer *trainer) {
-  int64_t limit = trainer->config.memory_limit, total = 0;
-  for (int i = 0; i < ULY_NUM_ARENAS; i++) total += trainer->arenas[i].peak;
-  if (limit == 0 || total <= limit) return ULY_OK;
-  const uly__arena *a = trainer->arenas;
-  ULY_FAIL(ULY_ERR_CONFIG,
-           "rank %d needs %lld bytes (parameters %lld, gradients %lld, optimizer %lld, activations "
-           "%lld, scratch %lld) and may take %lld (--memory-limit): use more ranks, --zero 3, "
-           "--offload-optimizer, --stash, --recompute full or a shorter --seq-len",
-           trainer->mesh->rank, (long long)total, (long long)a[ULY_ARENA_PARAMETERS].peak,
-           (long long)a[ULY_ARENA_GRADIENTS].peak, (long long)a[ULY_ARENA_OPTIMIZER].peak,
-           (long long)a[ULY_ARENA_ACTIVATIONS].peak, (long long)a[ULY_ARENA_SCRATCH].peak,
-           (long long)limit);
-}
-
 static uly_status plan(uly_trainer *trainer, const uly_train_config *config) {
   uly__model_config model_config;
   int dp = trainer->mesh->dp;
@@ -210,7 +194,7 @@ static uly_status start(uly_trainer *trainer) {
     if (trainer->num_eval_windows > config->eval_windows)
       trainer->num_eval_windows = config->eval_windows;
   }
-  ULY_TRY(check_limit(trainer));
+  ULY_TRY(uly__check_fit(trainer, uly__comm_node_size(trainer->mesh->world)));
   for (int i = 0; i < ULY_NUM_ARENAS; i++) ULY_TRY(uly__arena_commit(&trainer->arenas[i]));
   uly__trainer_carve(trainer);
   ULY_TRY(open_scratch(trainer));
@@ -298,7 +282,7 @@ uly_status uly_plan(const uly_mesh *mesh, const uly_train_config *config, uly_pl
   report->stash_bytes = uly__stash_file_bytes(&trainer->model->stash);
   uly__step_traffic(trainer, report->sent_bytes);
   report->flops = uly__model_flops(trainer->model) * (double)(trainer->passes * trainer->mesh->dp);
-  uly_status status = check_limit(trainer);
+  uly_status status = uly__check_limit(trainer);
   uly_trainer_destroy(trainer);
   return status;
 }

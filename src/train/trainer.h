@@ -36,6 +36,11 @@ uly_status uly__trainer_plan(uly_mesh *mesh, const uly_train_config *config, uly
 /* Carves all arenas; the second time, with memory, sets the pointers that count. */
 void uly__trainer_carve(uly_trainer *trainer);
 
+/* ULY_ERR_CONFIG, with the bytes and what would fit, where this rank needs more memory than memory_limit; or, where
+ * there is no limit, than its share of what is free on its machine. (fit.c) */
+uly_status uly__check_limit(const uly_trainer *trainer);
+uly_status uly__check_fit(const uly_trainer *trainer, int ranks_on_node);
+
 /* --- data order (batch.c) */
 
 /* Index of sequence number i of the run: a new permutation of all windows in every epoch. */

@@ -1,0 +1,162 @@
+/* Whether a run fits the memory of its machine, before any of it is taken; and if not, what would. */
+#include <stdlib.h>
+
+#include "device/device.h"
+#include "train/trainer.h"
+
+static int64_t total_bytes(const uly_trainer *trainer) {
+  int64_t total = 0;
+  for (int i = 0; i < ULY_NUM_ARENAS; i++) total += trainer->arenas[i].peak;
+  return total;
+}
+
+/* Bytes of a rank under other settings; INT64_MAX where they cannot work. */
+static int64_t plan_bytes(const uly_mesh *mesh, const uly_train_config *config) {
+  uly_mesh copy = *mesh;
+  uly_trainer *trainer = NULL;
+  if (uly__trainer_plan(&copy, config, &trainer) != ULY_OK) return INT64_MAX;
+  int64_t bytes = total_bytes(trainer);
+  uly_trainer_destroy(trainer);
+  return bytes;
+}
+
+static bool use_full(uly_train_config *c) {
+  bool changes = c->recompute != ULY_RECOMPUTE_FULL;
+  c->recompute = ULY_RECOMPUTE_FULL;
+  return changes;
+}
+
+static bool use_stage_3(uly_train_config *c) {
+  bool changes = c->zero_stage != 3;
+  c->zero_stage = 3;
+  return changes;
+}
+
+static bool use_stash(uly_train_config *c) {
+  bool changes = !c->stash;
+  c->stash = ".";
+  return changes;
+}
+
+static bool use_offload(uly_train_config *c) {
+  bool changes = !c->offload;
+  c->offload = ".";
+  return changes;
+}
+
+static bool use_bf16(uly_train_config *c) {
+  bool changes = c->dtype != ULY_BF16;
+  c->dtype = ULY_BF16;
+  return changes;
+}
+
+/* In the order in which they are to be tried: from what costs least. */
+static const struct {
+  const char *flag;
+  bool (*apply)(uly_train_config *); /* false: it is so already */
+} changes[] = {{"--zero 3", use_stage_3},
+               {"--recompute full", use_full},
+               {"--stash disk:DIR", use_stash},
+               {"--offload-optimizer disk:DIR", use_offload},
+               {"--dtype bf16", use_bf16}};
+
+enum { NUM_CHANGES = sizeof changes / sizeof changes[0] };
+
+/* A list of words that grows to the end of a buffer. */
+typedef struct word_list {
+  char text[512];
+  int used;
+} word_list;
+
+static void add(word_list *list, const char *separator, const char *word) {
+  int room = (int)sizeof list->text - list->used;
+  int length = snprintf(list->text + list->used, (size_t)room, "%s%s",
+                        list->used > 0 ? separator : "", word);
+  if (length < room) list->used += length;
+}
+
+/* Each change that is enough by itself. */
+static void add_single_changes(const uly_mesh *mesh, const uly_train_config *config, int64_t limit,
+                               word_list *list) {
+  for (int i = 0; i < NUM_CHANGES; i++) {
+    uly_train_config other = *config;
+    if (changes[i].apply(&other) && plan_bytes(mesh, &other) <= limit)
+      add(list, "; or ", changes[i].flag);
+  }
+}
+
+/* One change after the other, until it fits. */
+static void add_many_changes(const uly_mesh *mesh, const uly_train_config *config, int64_t limit,
+                             word_list *list) {
+  uly_train_config other = *config;
+  word_list flags = {.used = 0};
+  for (int i = 0; i < NUM_CHANGES; i++) {
+    if (!changes[i].apply(&other)) continue;
+    add(&flags, " ", changes[i].flag);
+    if (plan_bytes(mesh, &other) > limit) continue;
+    add(list, "; or ", flags.text);
+    return;
+  }
+}
+
+static void add_more_ranks(const uly_mesh *mesh, const uly_train_config *config, int64_t limit,
+                           word_list *list) {
+  for (int64_t sp = 2 * (int64_t)mesh->sp; sp <= 4096; sp *= 2) {
+    uly_mesh *larger = NULL;
+    uly_mesh_desc desc = {.dp = mesh->dp, .sp = (int)sp};
+    if (uly_mesh_create_offline(desc, mesh->rank, &larger) != ULY_OK) return;
+    int64_t bytes = plan_bytes(larger, config);
+    uly_mesh_destroy(larger);
+    if (bytes == INT64_MAX) return; /* more ranks than heads */
+    if (bytes > limit) continue;
+    char text[96];
+    snprintf(text, sizeof text, "--sp %lld with as much memory for each rank", (long long)sp);
+    add(list, "; or ", text);
+    return;
+  }
+}
+
+static void add_shorter(const uly_mesh *mesh, const uly_train_config *config, int64_t limit,
+                        word_list *list) {
+  uly_train_config other = *config;
+  while ((other.seq_len /= 2) > 0) {
+    if (plan_bytes(mesh, &other) > limit) continue;
+    char text[64];
+    snprintf(text, sizeof text, "--seq-len %lld", (long long)other.seq_len);
+    add(list, "; or ", text);
+    return;
+  }
+}
+
+static uly_status refuse(const uly_trainer *trainer, int64_t limit, const char *whose) {
+  const uly_train_config *config = &trainer->config;
+  const uly_mesh *mesh = trainer->mesh;
+  const uly__arena *a = trainer->arenas;
+  word_list list = {.used = 0};
+  add_single_changes(mesh, config, limit, &list);
+  if (list.used == 0) add_many_changes(mesh, config, limit, &list);
+  add_more_ranks(mesh, config, limit, &list);
+  add_shorter(mesh, config, limit, &list);
+  ULY_FAIL(ULY_ERR_CONFIG,
+           "rank %d needs %lld bytes (parameters %lld, gradients %lld, optimizer %lld, activations "
+           "%lld, scratch %lld) and may take %lld (%s). %s%s",
+           mesh->rank, (long long)total_bytes(trainer), (long long)a[ULY_ARENA_PARAMETERS].peak,
+           (long long)a[ULY_ARENA_GRADIENTS].peak, (long long)a[ULY_ARENA_OPTIMIZER].peak,
+           (long long)a[ULY_ARENA_ACTIVATIONS].peak, (long long)a[ULY_ARENA_SCRATCH].peak,
+           (long long)limit, whose, list.used ? "It would fit with " : "Use a smaller model",
+           list.text);
+}
+
+uly_status uly__check_limit(const uly_trainer *trainer) {
+  int64_t limit = trainer->config.memory_limit;
+  if (limit == 0 || total_bytes(trainer) <= limit) return ULY_OK;
+  return refuse(trainer, limit, "--memory-limit");
+}
+
+uly_status uly__check_fit(const uly_trainer *trainer, int ranks_on_node) {
+  if (trainer->config.memory_limit > 0) return uly__check_limit(trainer);
+  int64_t available = uly__device_available_bytes();
+  if (available == 0 || total_bytes(trainer) <= available / ranks_on_node) return ULY_OK;
+  return refuse(trainer, available / ranks_on_node,
+                "its share of what is free on this machine; --memory-limit overrules it");
+}

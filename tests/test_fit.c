@@ -1,0 +1,143 @@
+/* Runs that do not fit: refused before memory is taken, with settings that do fit. */
+#include "testing.h"
+#include "train/trainer.h"
+
+static uly_mesh *mesh;
+static char text_path[256];
+static int64_t available; /* what the machine is said to have left */
+
+/* The linker gives calls of uly__device_available_bytes to this (-Wl,--wrap). */
+int64_t __wrap_uly__device_available_bytes(void);
+int64_t __wrap_uly__device_available_bytes(void) { return available; }
+
+static uly_train_config make_config(void) {
+  uly_train_config config = uly_train_config_default();
+  config.model = "llama-1m";
+  config.data = text_path;
+  config.seq_len = 4096;
+  config.threads = 1;
+  return config;
+}
+
+static int64_t bytes_of(const uly_plan_report *report) {
+  int64_t sum = 0;
+  for (int i = 0; i < ULY_NUM_ARENAS; i++) sum += report->arena_bytes[i];
+  return sum;
+}
+
+/* Sets what the flags of one alternative say; returns the sp ranks that it asks for. */
+static int apply(char *flags, uly_train_config *config) {
+  int sp = 1;
+  for (char *flag = strtok(flags, " "); flag; flag = strtok(NULL, " ")) {
+    char *value = strtok(NULL, " ");
+    assert_non_null(value);
+    if (strcmp(flag, "--zero") == 0) {
+      config->zero_stage = atoi(value);
+    } else if (strcmp(flag, "--recompute") == 0) {
+      config->recompute = ULY_RECOMPUTE_FULL;
+    } else if (strcmp(flag, "--stash") == 0) {
+      config->stash = "/tmp";
+    } else if (strcmp(flag, "--offload-optimizer") == 0) {
+      config->offload = "/tmp";
+    } else if (strcmp(flag, "--dtype") == 0) {
+      config->dtype = ULY_BF16;
+    } else if (strcmp(flag, "--seq-len") == 0) {
+      config->seq_len = atoll(value);
+    } else if (strcmp(flag, "--sp") == 0) {
+      sp = atoi(value);
+      break; /* "with as much memory for each rank" */
+    } else {
+      fail_msg("unknown flag %s", flag);
+    }
+  }
+  return sp;
+}
+
+/* Every alternative that the message names fits; returns how many there are. */
+static int check_alternatives(const uly_train_config *config) {
+  char message[2048];
+  snprintf(message, sizeof message, "%s", uly_last_error());
+  char *at = strstr(message, "It would fit with ");
+  int count = 0;
+  if (!at) return 0;
+  for (at += strlen("It would fit with "); at; count++) {
+    char *next = strstr(at, "; or ");
+    if (next) *next = '\0';
+    uly_train_config other = *config;
+    uly_mesh *larger;
+    uly_plan_report report;
+    uly_mesh_desc desc = {.dp = 1, .sp = apply(at, &other)};
+    assert_ok(uly_mesh_create_offline(desc, 0, &larger));
+    assert_ok(uly_plan(larger, &other, &report));
+    assert_true(bytes_of(&report) <= config->memory_limit);
+    uly_mesh_destroy(larger);
+    at = next ? next + strlen("; or ") : NULL;
+  }
+  return count;
+}
+
+static void test_what_would_fit(void **state) {
+  (void)state;
+  uly_train_config config = make_config();
+  uly_mesh *alone;
+  uly_plan_report report;
+  assert_ok(uly_mesh_create_offline((uly_mesh_desc){.dp = 1, .sp = 1}, 0, &alone));
+  assert_ok(uly_plan(alone, &config, &report));
+  int64_t needed = bytes_of(&report);
+  config.memory_limit = needed;
+  assert_ok(uly_plan(alone, &config, &report));
+  int most = 0;
+  for (int percent = 99; percent > 0; percent -= 7) {
+    config.memory_limit = needed * percent / 100;
+    char bytes[64];
+    snprintf(bytes, sizeof bytes, "needs %lld bytes", (long long)needed);
+    assert_fails(uly_plan(alone, &config, &report), ULY_ERR_CONFIG, bytes);
+    int count = check_alternatives(&config);
+    if (count > most) most = count;
+  }
+  assert_true(most >= 5);
+  config.memory_limit = 1000;
+  assert_fails(uly_plan(alone, &config, &report), ULY_ERR_CONFIG, "Use a smaller model");
+  uly_mesh_destroy(alone);
+}
+
+/* Without a limit, a rank may take its share of what is left on its machine. */
+static void test_free_memory(void **state) {
+  (void)state;
+  uly_train_config config = make_config();
+  uly_trainer *trainer;
+  available = 0; /* unknown */
+  assert_ok(uly_trainer_create(mesh, &config, &trainer));
+  int64_t needed = 0;
+  for (int i = 0; i < ULY_NUM_ARENAS; i++) needed += trainer->arenas[i].capacity;
+  uly_trainer_destroy(trainer);
+  available = needed * uly_mesh_size(mesh) * 3 / 4;
+  assert_fails(uly_trainer_create(mesh, &config, &trainer), ULY_ERR_CONFIG, "free on this machine");
+  assert_null(trainer);
+  config.memory_limit = 2 * needed;
+  assert_ok(uly_trainer_create(mesh, &config, &trainer));
+  uly_trainer_destroy(trainer);
+  config.memory_limit = 0;
+  available = 2 * needed * uly_mesh_size(mesh);
+  assert_ok(uly_trainer_create(mesh, &config, &trainer));
+  uly_trainer_destroy(trainer);
+}
+
+int main(int argc, char **argv) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_what_would_fit),
+      cmocka_unit_test(test_free_memory),
+  };
+  if (uly_init(&argc, &argv) != ULY_OK ||
+      uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh) != ULY_OK)
+    return 1;
+  char text[9000];
+  memset(text, 'x', sizeof text);
+  write_scratch_file(text_path, "fit.txt", text, sizeof text);
+  int failed = cmocka_run_group_tests(tests, NULL, NULL);
+  if (failed) uly_abort(1);
+  remove_scratch_file(text_path);
+  uly_mesh_destroy(mesh);
+  uly_finalize();
+  return 0;
+}

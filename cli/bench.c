@@ -18,15 +18,6 @@ static const bench_kind kinds[] = {{BENCH_ATTENTION, bench_attention},
                                    {BENCH_EXCHANGE, bench_exchange},
                                    {BENCH_CEILING, bench_ceiling}};
 
-enum { NUM_KINDS = sizeof kinds / sizeof kinds[0] };
-
-static const bench_kind *find_kind(const char *name) {
-  for (int i = 0; i < NUM_KINDS; i++) {
-    if (strcmp(command_name(kinds[i].command) + strlen("bench "), name) == 0) return &kinds[i];
-  }
-  return NULL;
-}
-
 /* Reads the options of one combination; options_free is due after a failure too. */
 static uly_status read_options(bench *b, int64_t combination, int argc, char *const *argv) {
   uly_status status = options_init(&b->options);
@@ -52,10 +43,7 @@ static uly_status compare_arguments(const bench *b, int argc, char *const *argv)
   char *text = NULL;
   size_t length = 0;
   FILE *stream = open_memstream(&text, &length);
-  for (int i = -1; stream && i < argc; i++) {
-    const char *argument = i < 0 ? command_name(b->kind) : argv[i];
-    fwrite(argument, 1, strlen(argument) + 1, stream);
-  }
+  for (int i = 0; stream && i < argc; i++) fwrite(argv[i], 1, strlen(argv[i]) + 1, stream);
   bool ok = stream && fclose(stream) == 0;
   uly_status status = ok ? ULY_OK : uly_fail(ULY_ERR_MEMORY, "no memory to compare the options");
   status = uly_mesh_agree(b->world, status);
@@ -66,17 +54,16 @@ static uly_status compare_arguments(const bench *b, int argc, char *const *argv)
 
 /* Ranks that end alone could be faster than the message of rank 0. */
 static uly_status choose_kind(bench *b, int argc, char *const *argv, const bench_kind **kind) {
-  const char *name = argc > 0 ? argv[0] : "";
-  uly_status status = ULY_OK;
-  *kind = find_kind(name);
-  if (*kind) {
-    b->kind = (*kind)->command;
-  } else {
-    status = uly_fail(ULY_ERR_CONFIG,
-                      "'%.200s': not a benchmark: expected attention, step, exchange or ceiling; "
-                      "'ulysses help bench' says more",
-                      name);
+  const command_info *info = &command_table[COMMAND_bench];
+  char *first[] = {argc > 0 ? argv[0] : NULL};
+  options o = {.args = first, .num_args = argc > 0};
+  uly_status status = command_check_args(&o, info);
+  if (status != ULY_OK) uly_fail(status, "%s", o.error);
+  for (const command_word *word = info->words; status == ULY_OK && word->name; word++) {
+    if (strcmp(word->name, first[0]) == 0) b->kind = (command)word->bits;
   }
+  *kind = kinds;
+  while (status == ULY_OK && (*kind)->command != b->kind) ++*kind;
   return uly_mesh_agree(b->world, status);
 }
 
@@ -95,15 +82,15 @@ static uly_status run_all(bench *b, const bench_kind *kind, int argc, char *cons
 int command_bench(int argc, char *const *argv) {
   uly_status status = uly_init(NULL, NULL);
   if (status != ULY_OK) {
-    print_error(uly_last_error());
+    print_failure(uly_last_error());
     return uly_status_exit_code(status);
   }
   bench b = {.is_first = uly_world_rank() == 0};
   const bench_kind *kind = NULL;
   status = uly_mesh_create(NULL, (uly_mesh_desc){0}, &b.world);
   if (status == ULY_OK) status = choose_kind(&b, argc, argv, &kind);
-  if (status == ULY_OK) status = run_all(&b, kind, argc - 1, argv + 1);
-  if (status != ULY_OK && b.is_first) print_error(uly_last_error());
+  if (status == ULY_OK) status = run_all(&b, kind, argc, argv);
+  if (status != ULY_OK && b.is_first) print_failure(uly_last_error());
   uly_mesh_destroy(b.world);
   uly_finalize();
   return uly_status_exit_code(status);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "bench.h"
+#include "commands.h"
 
 /* Rates are printed in billions, with as many digits as timing deserves. */
 enum { DIGITS = 6 };
@@ -34,7 +35,8 @@ static json_t *option_json(const options *o, enum option_id id) {
 static json_t *options_json(const bench *b) {
   json_t *json = json_object();
   for (enum option_id id = 0; id < NUM_OPTIONS; id++) {
-    if (!(option_table[id].commands & b->kind) || id == OPTION_config) continue;
+    if (!(option_table[id].commands & b->kind) || option_table[id].section == SECTION_call)
+      continue;
     /* A path need not be UTF-8; then it is left out. */
     json_object_set_new(json, option_table[id].key, option_json(&b->options, id));
   }
@@ -45,7 +47,8 @@ void bench_print(const bench *b, const char *what, const char *unit, const bench
                  json_t *more) {
   double figure = bench_median(&result->figure), ceiling = bench_median(&result->ceiling);
   json_t *json = json_object();
-  json_object_set_new(json, "bench", json_string(command_name(b->kind) + strlen("bench ")));
+  char name[OPTION_BUFFER];
+  json_object_set_new(json, "bench", json_string(command_name(b->kind, name) + strlen("bench ")));
   json_object_set_new(json, "what", json_string(what));
   json_object_set_new(json, "unit", json_string(unit));
   json_object_set_new(json, "achieved", number(figure / billion));

@@ -80,7 +80,7 @@ bool is_first_process(void) {
   return true;
 }
 
-void print_error(const char *message) {
+void print_failure(const char *message) {
   if (!is_first_process()) return;
   fflush(stdout); /* so that the error comes last where both go to one place */
   fprintf(stderr, "ulysses: error: %s\n", message);

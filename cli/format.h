@@ -32,6 +32,6 @@ void print_mask(const uly_train_config *config);
 bool is_first_process(void);
 
 /* "ulysses: error: MESSAGE" to standard error, from the first process. */
-void print_error(const char *message);
+void print_failure(const char *message);
 
 #endif

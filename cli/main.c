@@ -5,99 +5,45 @@
 
 #include "commands.h"
 #include "format.h"
-#include "options.h"
 
-static void print_usage(FILE *file) {
-  fputs(
-      "Train transformers on very long sequences, spread over MPI ranks.\n\n"
-      "Usage:    ulysses COMMAND [OPTIONS]\n"
-      "Example:  mpirun -n 4 ulysses train --data book.txt --seq-len 16k --out run\n\n"
-      "Commands\n"
-      "  train                     train a model\n"
-      "  plan                      print the memory and the communication of a run\n"
-      "  bench KIND                measure attention, step, exchange or ceiling\n"
-      "  checkpoint verify DIR     check that a checkpoint is undamaged\n"
-      "  help COMMAND              print the options of a command\n\n"
-      "Options\n"
-      "  --help                    print this text, or after a command its options\n"
-      "  --version                 print the version\n\n"
-      "Exit codes: 0 done, 1 machine, 2 configuration, 3 data or file, 4 loss not finite,\n"
-      "75 stopped by a signal (TERM, INT, USR1): saved, if --out is given, and ready to go on.\n",
-      file);
-}
-
-static void train_print_help(FILE *file) { options_print_help(file, TRAIN); }
-static void plan_print_help(FILE *file) { options_print_help(file, PLAN); }
-
-static void bench_print_help(FILE *file) { options_print_help(file, BENCH); }
-
-static const struct {
-  const char *name;
-  bool uses_mpi;
-  void (*print_help)(FILE *file);
-  int (*run)(int argc, char *const *argv);
-} commands[] = {{"train", true, train_print_help, command_train},
-                {"plan", false, plan_print_help, command_plan},
-                {"bench", true, bench_print_help, command_bench},
-                {"checkpoint", false, checkpoint_print_help, command_checkpoint}};
-
-enum { NUM_COMMANDS = sizeof commands / sizeof commands[0] };
-
-/* Index in commands, NUM_COMMANDS if there is none of that name. */
-static int find_command(const char *name) {
-  int i = 0;
-  while (i < NUM_COMMANDS && strcmp(commands[i].name, name) != 0) i++;
-  return i;
-}
+#define ROW(name, ...) [COMMAND_##name] = command_##name,
+static int (*const run_command[NUM_COMMANDS])(int argc, char *const *argv) = {COMMANDS(ROW)};
+#undef ROW
 
 static bool is_help(const char *arg) {
   return strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0;
 }
 
-static int unknown_command(const char *name) {
-  char message[512];
-  snprintf(message, sizeof message,
-           "'%.200s': not a command: expected train, plan, bench, checkpoint or help", name);
-  print_error(message);
-  return uly_status_exit_code(ULY_ERR_CONFIG);
-}
-
-static int help(const char *name) {
-  if (!name) {
-    print_usage(stdout);
-    return 0;
-  }
-  int i = find_command(name);
-  if (i == NUM_COMMANDS) return unknown_command(name);
-  commands[i].print_help(stdout);
-  return 0;
+static int help(const char *name, const char *topic) {
+  uly_status status = help_print(stdout, name, topic);
+  if (status != ULY_OK) print_failure(uly_last_error());
+  return uly_status_exit_code(status);
 }
 
 static int dispatch(int argc, char **argv) {
   if (argc < 2) {
-    if (is_first_process()) print_usage(stderr);
+    if (is_first_process()) help_print_usage(stderr);
     return uly_status_exit_code(ULY_ERR_CONFIG);
   }
-  const char *name = argv[1];
-  if (is_help(name) || strcmp(name, "help") == 0) return help(argc > 2 ? argv[2] : NULL);
+  const char *name = is_help(argv[1]) ? "help" : argv[1];
   if (strcmp(name, "--version") == 0) {
     puts("ulysses " ULY_VERSION_STRING);
     return 0;
   }
-  int i = find_command(name);
-  if (i == NUM_COMMANDS) return unknown_command(name);
+  enum command_id id = command_find(name);
+  if (id == NUM_COMMANDS) return help(name, NULL); /* which refuses the name */
   /* Before the command runs: on the login node of a cluster MPI may not start. */
   for (int arg = 2; arg < argc; arg++) {
-    if (is_help(argv[arg])) return help(name);
+    if (is_help(argv[arg])) return help(name, argv[arg + 1]); /* NULL after the last */
   }
-  return commands[i].run(argc - 2, argv + 2);
+  return run_command[id](argc - 2, argv + 2);
 }
 
 /* mpirun ends all processes once one has failed. Those of a command without MPI fail each by itself, and only
  * the first one speaks: the others give it time. */
 static void let_first_speak(int argc, char **argv) {
-  int i = argc > 1 ? find_command(argv[1]) : NUM_COMMANDS;
-  bool is_agreed = i < NUM_COMMANDS && commands[i].uses_mpi;
+  enum command_id id = argc > 1 ? command_find(argv[1]) : NUM_COMMANDS;
+  bool is_agreed = id < NUM_COMMANDS && command_table[id].uses_mpi;
   if (!is_agreed && !is_first_process()) sleep(2);
 }
 
@@ -108,7 +54,7 @@ int main(int argc, char **argv) {
   if (!is_first_process() && !freopen("/dev/null", "w", stdout)) return 1;
   int code = dispatch(argc, argv);
   if ((fflush(stdout) != 0 || ferror(stdout)) && code == 0) {
-    print_error("standard output cannot be written");
+    print_failure("standard output cannot be written");
     code = uly_status_exit_code(ULY_ERR_IO);
   }
   if (code != 0) let_first_speak(argc, argv);

@@ -1,26 +1,16 @@
-/* The table of options and their values: defaults, strict parsing, printing. */
+/* The values of options: defaults, strict parsing, printing. */
 #include "options.h"
 
 #include <errno.h>
-#include <float.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define ROW(key_, value_, member_, commands_, topic_, help_)  \
-  [OPTION_##key_] = {.key = #key_,                            \
-                     value_,                                  \
-                     .offset = offsetof(options, member_),    \
-                     .size = sizeof(((options *)0)->member_), \
-                     .commands = commands_,                   \
-                     .topic = topic_,                         \
-                     .help = help_},
-const option_info option_table[NUM_OPTIONS] = {OPTIONS_OF_RUN(ROW) OPTIONS_OF_CALL(ROW)};
-#undef ROW
+#include "suggest.h"
 
 /* Values come from files too, and must not write to the terminal: '?' for ASCII's control characters and
  * for those from U+0080 to U+009F, which terminals obey as well. */
-static void make_printable(char *text) {
+void options_make_printable(char *text) {
   for (unsigned char *at = (unsigned char *)text; *at; at++) {
     bool wide = at[0] == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0;
     if (*at < 0x20 || *at == 0x7f || wide) *at = '?';
@@ -33,75 +23,8 @@ uly_status options_fail(options *o, uly_status status, const char *fmt, ...) {
   va_start(args, fmt);
   vsnprintf(o->error, sizeof o->error, fmt, args);
   va_end(args);
-  make_printable(o->error);
+  options_make_printable(o->error);
   return status;
-}
-
-const char *command_name(command cmd) {
-  switch (cmd) {
-    case TRAIN: return "train";
-    case PLAN: return "plan";
-    case BENCH_ATTENTION: return "bench attention";
-    case BENCH_STEP: return "bench step";
-    case BENCH_EXCHANGE: return "bench exchange";
-    case BENCH_CEILING: return "bench ceiling";
-    case BENCH:
-    case ANY_RUN: break;
-  }
-  return "bench";
-}
-
-void option_flag(enum option_id id, char buffer[OPTION_BUFFER]) {
-  snprintf(buffer, OPTION_BUFFER, "--%s", option_table[id].key);
-  for (char *c = buffer; *c; c++) {
-    if (*c == '_') *c = '-';
-  }
-}
-
-void option_range(enum option_id id, char buffer[OPTION_BUFFER]) {
-  const option_info *info = &option_table[id];
-  if (info->kind == KIND_INTEGER) {
-    snprintf(buffer, OPTION_BUFFER, "from %llu to %llu", (unsigned long long)info->min,
-             (unsigned long long)info->max);
-  } else if (info->real_max < DBL_MAX) {
-    snprintf(buffer, OPTION_BUFFER, "from %g to %s%g", info->real_min,
-             info->excludes_max ? "below " : "", info->real_max);
-  } else {
-    snprintf(buffer, OPTION_BUFFER, "of at least %g", info->real_min);
-  }
-}
-
-void option_allowed(enum option_id id, char buffer[OPTION_BUFFER]) {
-  const option_info *info = &option_table[id];
-  char range[OPTION_BUFFER];
-  int used = 0;
-  switch (info->kind) {
-    case KIND_TEXT:
-      if (info->prefix) {
-        snprintf(buffer, OPTION_BUFFER, "%s: '%s' and a path", info->metavar, info->prefix);
-      } else {
-        snprintf(buffer, OPTION_BUFFER, "%s, not empty", info->metavar);
-      }
-      break;
-    case KIND_BYTES:
-      snprintf(buffer, OPTION_BUFFER, "bytes: a number, or one with KiB, MiB or GiB, as in 512MiB");
-      break;
-    case KIND_BOOLEAN: snprintf(buffer, OPTION_BUFFER, "true or false"); break;
-    case KIND_SWITCH: snprintf(buffer, OPTION_BUFFER, "no value"); break;
-    case KIND_INTEGER:
-    case KIND_REAL:
-      option_range(id, range);
-      snprintf(buffer, OPTION_BUFFER, "%s %.200s",
-               info->kind == KIND_REAL ? "a number" : "an integer", range);
-      break;
-    case KIND_CHOICE:
-      used = snprintf(buffer, OPTION_BUFFER, "one of");
-      for (const char *const *word = info->choices; *word; word++) {
-        used += snprintf(buffer + used, OPTION_BUFFER - (size_t)used, "%s %s",
-                         word == info->choices ? "" : ",", *word);
-      }
-      break;
-  }
 }
 
 static void *slot_of(options *o, enum option_id id) { return (char *)o + option_table[id].offset; }
@@ -148,6 +71,9 @@ void options_free(options *o) {
     free((void *)*slot);
     *slot = NULL;
   }
+  free((void *)o->args);
+  o->args = NULL;
+  o->num_args = 0;
 }
 
 /* What may stand behind a number. */
@@ -262,7 +188,14 @@ uly_status options_set(options *o, enum option_id id, const char *label, const c
   if (accepted) return ULY_OK;
   char allowed[OPTION_BUFFER];
   option_allowed(id, allowed);
-  return options_fail(o, ULY_ERR_CONFIG, "%s '%.200s': expected %s", label, value, allowed);
+  suggestion meant = suggest(value);
+  if (option_table[id].kind == KIND_CHOICE) {
+    for (const char *const *word = option_table[id].choices; *word; word++) {
+      suggest_offer(&meant, *word);
+    }
+  }
+  return options_fail(o, ULY_ERR_CONFIG, "%s '%.200s': expected %s%s", label, value, allowed,
+                      suggest_phrase(&meant));
 }
 
 const char *options_get(const options *o, enum option_id id, char buffer[OPTION_BUFFER]) {

@@ -18,6 +18,10 @@ typedef enum command {
   BENCH_STEP = 8,
   BENCH_EXCHANGE = 16,
   BENCH_CEILING = 32,
+  CHECKPOINT = 2048,
+  HELP = 4096,
+  MAN = 8192,
+  COMPLETION = 16384,
   BENCH = BENCH_ATTENTION | BENCH_STEP | BENCH_EXCHANGE | BENCH_CEILING,
   ANY_RUN = TRAIN | PLAN | BENCH_STEP
 } command;
@@ -42,13 +46,17 @@ typedef struct options {
   progress_kind progress;
   int measure_peak;
   const char *config_file;
-  bool print_config, json;
+  const char *set; /* the last --set: what it sets stands in its own member */
+  bool print_config, dry_run, json;
   int q_heads, kv_heads, head_dim;
   uly_mask mask;
   int64_t array_bytes, repeats;
   /* A benchmark takes a list, "a,b,c", for each number and choice. Before options_parse: which of all
    * combinations of their elements to take; after it: how many there are. */
   int64_t combination, num_combinations;
+  char **
+      args; /* [num_args]: what stands among the flags, of commands that take arguments; borrowed texts */
+  int num_args;
   char error[1024]; /* message of the last failure of a function below */
 } options;
 
@@ -64,7 +72,23 @@ typedef enum option_kind {
   KIND_SWITCH   /* a bool; takes no value */
 } option_kind;
 
+/* SECTION_run, ...: indices of section_table; those of a configuration file come first. */
+#define SECTION_ID(section, title) SECTION_##section,
+typedef enum section_id {
+  SECTIONS_OF_FILE(SECTION_ID) NUM_FILE_SECTIONS,
+  SECTION_LAST_OF_FILE = NUM_FILE_SECTIONS - 1,
+  SECTIONS_OF_CALL(SECTION_ID) NUM_SECTIONS
+} section_id;
+#undef SECTION_ID
+
+typedef struct section_info {
+  const char *key, *title;
+} section_info;
+
+extern const section_info section_table[NUM_SECTIONS];
+
 typedef struct option_info {
+  section_id section;
   const char *key;
   option_kind kind;
   const char *metavar;        /* KIND_TEXT: what stands for the value in --help */
@@ -75,7 +99,6 @@ typedef struct option_info {
   const char *const *choices; /* KIND_CHOICE: NULL-terminated */
   size_t offset, size;        /* in struct options; integers are 4 or 8 bytes */
   unsigned commands;
-  const char *topic;
   const char *help;
 } option_info;
 
@@ -91,7 +114,7 @@ typedef struct option_info {
 #define VALUE_SWITCH .kind = KIND_SWITCH
 
 /* OPTION_seq_len, ...: indices of option_table; those of a run come first. */
-#define OPTION_ID(key, value, member, commands, topic, help) OPTION_##key,
+#define OPTION_ID(section, key, value, member, commands, help) OPTION_##key,
 enum option_id {
   OPTIONS_OF_RUN(OPTION_ID) NUM_RUN_OPTIONS,
   OPTION_LAST_OF_RUN = NUM_RUN_OPTIONS - 1,
@@ -103,9 +126,6 @@ extern const option_info option_table[NUM_OPTIONS];
 
 enum { OPTION_BUFFER = 256 }; /* holds any flag, number or phrase about a value */
 
-/* "train", "plan", "bench attention", ...: of a single command. */
-const char *command_name(command cmd);
-
 /* "--seq-len" */
 void option_flag(enum option_id id, char buffer[OPTION_BUFFER]);
 
@@ -115,14 +135,27 @@ void option_range(enum option_id id, char buffer[OPTION_BUFFER]);
 /* "an integer from 1 to 4096", "one of f32, bf16", ... */
 void option_allowed(enum option_id id, char buffer[OPTION_BUFFER]);
 
+/* "FILE", "N", "BYTES", "X", "f32|bf16": what stands for the value. False: there is none to give. */
+bool option_placeholder(enum option_id id, char buffer[OPTION_BUFFER]);
+
+/* "Optimization (optimizer)", or "Memory" where the key is the same word. */
+const char *section_title(section_id id, char buffer[OPTION_BUFFER]);
+
+/* "optimizer.lr" */
+void option_path(enum option_id id, char buffer[OPTION_BUFFER]);
+
+/* Of a configuration file; NUM_FILE_SECTIONS, NUM_RUN_OPTIONS: there is none of the name. */
+section_id section_find(const char *name);
+enum option_id option_find(section_id section, const char *key);
+
 /* --- Values. */
 
 /* Fills in the defaults. Frees nothing: for a fresh struct. */
 uly_status options_init(options *o);
 void options_free(options *o);
 
-/* Reads flags (options_flags.c: argv without the program and the command) over the --config file among them over
- * the defaults, and checks what must go together. ULY_ERR_CONFIG: o->error names the flag or key,
+/* Reads flags and arguments (options_flags.c: argv without the program and the command) over the --config file
+ * among them over the defaults, and checks what must go together. ULY_ERR_CONFIG: o->error names the flag or key,
  * the value and what is allowed. */
 uly_status options_parse(options *o, command cmd, int argc, char *const *argv);
 
@@ -137,15 +170,26 @@ const char *options_get(const options *o, enum option_id id, char buffer[OPTION_
 uly_status options_fail(options *o, uly_status status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* --- YAML (options_yaml.c). */
+/* Puts '?' for what would steer a terminal: control characters of ASCII and of U+0080 to U+009F. */
+void options_make_printable(char *text);
+
+/* --- Configuration files (options_yaml.c): sections of keys. */
 
 uly_status options_read_yaml(options *o, const char *path);
 
 /* Prints the options of the command so that options_read_yaml reads them back. */
 uly_status options_write_yaml(options *o, command cmd, FILE *file);
 
-/* --- Help (options_help.c). */
+/* (options_keys.c) Says that there is no key of this name in the section, and where there is one or what was meant. where: "--set",
+ * or file and line; key NULL: the section is wrong. */
+uly_status options_fail_key(options *o, const char *where, const char *section, const char *key);
 
-void options_print_help(FILE *file, command cmd);
+/* --- The resolved configuration (options_save.c). */
+
+/* Writes it as a file that --config reads: beside, synced, then renamed. ULY_ERR_IO. */
+uly_status options_save(options *o, command cmd, const char *path);
+
+/* Prints it for people, a paragraph for each section. */
+void options_print(FILE *file, const options *o, command cmd);
 
 #endif

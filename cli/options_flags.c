@@ -1,7 +1,8 @@
-/* Flags of the command line: their forms, lists of values, and what must go together. */
+/* The command line: forms of flags, lists of values, --set, arguments, and what must go together. */
+#include <stdlib.h>
 #include <string.h>
 
-#include "options.h"
+#include "commands.h"
 
 enum { MAX_COMBINATIONS = 1000 };
 
@@ -31,12 +32,23 @@ typedef struct flag_use {
   char element[OPTION_BUFFER]; /* of a list: what value points to then */
 } flag_use;
 
+/* The flag of the command that is nearest to "--name". */
+static suggestion suggest_flag(command cmd, const char *flag) {
+  suggestion meant = suggest(flag);
+  for (enum option_id id = 0; id < NUM_OPTIONS; id++) {
+    char known[OPTION_BUFFER], negated[OPTION_BUFFER + 4];
+    if (!(option_table[id].commands & cmd)) continue;
+    option_flag(id, known);
+    suggest_offer(&meant, known);
+    if (option_table[id].kind != KIND_BOOLEAN) continue;
+    snprintf(negated, sizeof negated, "--no-%s", known + 2);
+    suggest_offer(&meant, negated);
+  }
+  return meant;
+}
+
 /* Which flag arg is. */
 static uly_status read_flag(options *o, command cmd, const char *arg, flag_use *use) {
-  if (strncmp(arg, "--", 2) != 0 || !arg[2]) {
-    return options_fail(o, ULY_ERR_CONFIG, "'%.200s': expected an option, as in --seq-len 4096",
-                        arg);
-  }
   size_t length = strcspn(arg + 2, "=");
   snprintf(use->flag, sizeof use->flag, "--%.*s", length < 200 ? (int)length : 200, arg + 2);
   use->value = arg[2 + length] ? arg + 2 + length + 1 : NULL;
@@ -50,8 +62,11 @@ static uly_status read_flag(options *o, command cmd, const char *arg, flag_use *
     use->value = "false";
   }
   if (use->id < NUM_OPTIONS && (option_table[use->id].commands & cmd)) return ULY_OK;
-  return options_fail(o, ULY_ERR_CONFIG, "%s: not an option of '%s'; 'ulysses help %s' lists them",
-                      use->flag, command_name(cmd), cmd & BENCH ? "bench" : command_name(cmd));
+  suggestion meant = suggest_flag(cmd, use->flag);
+  char name[OPTION_BUFFER];
+  return options_fail(o, ULY_ERR_CONFIG,
+                      "%s: not an option of '%s'; 'ulysses help %s' lists them%s", use->flag,
+                      command_name(cmd, name), command_of(cmd)->name, suggest_phrase(&meant));
 }
 
 /* Takes the value of a flag from the next argument, unless it has or needs none. */
@@ -90,17 +105,64 @@ static uly_status pick_element(options *o, flag_use *use) {
   return ULY_OK;
 }
 
-/* Goes through all flags, and sets either --config or all the others. */
+static uly_status set_value(options *o, command cmd, flag_use *use) {
+  bool may_be_list = (cmd & BENCH) && option_table[use->id].kind != KIND_TEXT;
+  uly_status status = may_be_list && use->value ? pick_element(o, use) : ULY_OK;
+  return status == ULY_OK ? options_set(o, use->id, use->flag, use->value) : status;
+}
+
+/* --set SECTION.KEY=VALUE, in o->set: as if it stood in the configuration file, but here. */
+static uly_status set_key(options *o, command cmd) {
+  char section[OPTION_BUFFER] = "", key[OPTION_BUFFER] = "", where[] = "--set";
+  size_t length = strcspn(o->set, "="), before = strcspn(o->set, ".=");
+  if (!o->set[length]) {
+    return options_fail(o, ULY_ERR_CONFIG,
+                        "--set '%.200s': expected SECTION.KEY=VALUE, as in --set optimizer.lr=1e-3",
+                        o->set);
+  }
+  snprintf(section, sizeof section, "%.*s", (int)(before < 200 ? before : 200), o->set);
+  bool has_key = before < length;
+  if (has_key) {
+    length -= before + 1;
+    snprintf(key, sizeof key, "%.*s", (int)(length < 200 ? length : 200), o->set + before + 1);
+  }
+  flag_use use = {.id = option_find(section_find(section), key)};
+  if (use.id == NUM_RUN_OPTIONS) return options_fail_key(o, where, section, has_key ? key : NULL);
+  snprintf(use.flag, sizeof use.flag, "--set %.60s.%.60s", section, key);
+  use.value = strchr(o->set, '=') + 1;
+  return set_value(o, cmd, &use);
+}
+
+static uly_status take_argument(options *o, const command_info *info, char *arg) {
+  if (arg[0] == '-' || info->max_args == 0) {
+    return options_fail(o, ULY_ERR_CONFIG, "'%.200s': expected an option, as in --seq-len 4096",
+                        arg);
+  }
+  if (o->num_args == info->max_args) {
+    return options_fail(o, ULY_ERR_CONFIG,
+                        "'%.200s': too much: expected 'ulysses %s %s'; 'ulysses help %s' says more",
+                        arg, info->name, info->usage, info->name);
+  }
+  o->args[o->num_args++] = arg;
+  return ULY_OK;
+}
+
+/* Goes through all flags, and sets either --config or all the others; arguments are taken with the others. */
 static uly_status parse_flags(options *o, command cmd, int argc, char *const *argv, bool config) {
   for (int i = 0; i < argc; i++) {
     flag_use use = {0};
-    uly_status status = read_flag(o, cmd, argv[i], &use);
+    uly_status status = ULY_OK;
+    if (strncmp(argv[i], "--", 2) != 0 || !argv[i][2]) {
+      if (!config) status = take_argument(o, command_of(cmd), argv[i]);
+      if (status != ULY_OK) return status;
+      continue;
+    }
+    status = read_flag(o, cmd, argv[i], &use);
     if (status == ULY_OK) status = read_value(o, argc, argv, &i, &use);
     if (status != ULY_OK) return status;
     if ((use.id == OPTION_config) != config) continue;
-    bool may_be_list = (cmd & BENCH) && option_table[use.id].kind != KIND_TEXT;
-    if (may_be_list && use.value) status = pick_element(o, &use);
-    if (status == ULY_OK) status = options_set(o, use.id, use.flag, use.value);
+    status = set_value(o, cmd, &use);
+    if (status == ULY_OK && use.id == OPTION_set) status = set_key(o, cmd);
     if (status != ULY_OK) return status;
   }
   return ULY_OK;
@@ -133,10 +195,13 @@ static uly_status check_train(options *o) {
 
 uly_status options_parse(options *o, command cmd, int argc, char *const *argv) {
   o->num_combinations = 1;
+  o->args = calloc((size_t)argc + 1, sizeof *o->args);
+  if (!o->args) return options_fail(o, ULY_ERR_MEMORY, "no memory for the arguments");
   /* The file first, wherever --config stands, so that flags override it. */
   uly_status status = parse_flags(o, cmd, argc, argv, true);
   if (status == ULY_OK && o->config_file) status = options_read_yaml(o, o->config_file);
   if (status == ULY_OK) status = parse_flags(o, cmd, argc, argv, false);
+  if (status == ULY_OK) status = command_check_args(o, command_of(cmd));
   if (o->offload) {
     o->config.offload = o->offload + strlen(option_table[OPTION_offload_optimizer].prefix);
   }

@@ -1,16 +1,19 @@
-/* Every option, once. The table yields the command-line flags, the keys of a configuration file,
- * their checks and the text of --help.
+/* Every option, once. The table yields the command-line flags, the keys of a configuration file, their checks, the
+ * text of --help, the man page and the completion of bash.
  *
- *   X(key, value, member, commands, topic, help)
+ *   X(section, key, value, member, commands, help)
  *
- * key       of the configuration file; the flag is the same with dashes: seq_len, --seq-len
+ * section   the topic of --help, and the section of a configuration file that holds the key
+ * key       in that section; the flag is the same with dashes: seq_len, --seq-len. Flags have no section, so a key
+ *           is unique among all sections
  * value     what is allowed: one of the VALUE_ macros of options.h
- * member    of struct options, where it is stored. Defaults are what options_init stores there:
- *           for config.* those of uly_train_config_default()
- * commands  that know the flag: bits of enum command; ANY_RUN are those that describe a training run. A
- *           configuration file may hold the keys of all commands, so that `plan` reads the file of a
- *           training run
- */
+ * member    of struct options, where it is stored. Defaults are what options_init stores there: for config.* those of
+ *           uly_train_config_default()
+ * commands  that know the flag: bits of enum command; ANY_RUN are those that describe a training run. A configuration
+ *           file may hold the keys of all commands, so that `plan` reads the file of a training run
+ *
+ * A section is a row of SECTIONS_OF_FILE or SECTIONS_OF_CALL below, a macro OPTIONS_<section> with its rows, and a
+ * line in OPTIONS_OF_RUN or OPTIONS_OF_CALL. */
 #ifndef ULYSSES_CLI_OPTIONS_TABLE_H
 #define ULYSSES_CLI_OPTIONS_TABLE_H
 
@@ -24,138 +27,176 @@
 #define MAX_RANKS 32768
 #define MAX_REPEATS 1000
 
-/* Flags that are keys of a configuration file too. */
-#define OPTIONS_OF_RUN(X)                                                                          \
-  X(model, VALUE_TEXT("NAME|FILE"), config.model, ANY_RUN, "Model and data",                       \
-    "a preset (listed below), or the path of a Hugging Face config.json")                          \
-  X(data, VALUE_TEXT("PATH"), config.data, TRAIN, "Model and data",                                \
-    "file, or folder of files: plain text (bytes) or llm.c token shards")                          \
-  X(eval_data, VALUE_TEXT("PATH"), config.eval_data, TRAIN, "Model and data",                      \
-    "the same, held out for evaluation")                                                           \
-  X(seq_len, VALUE_INTEGER(1, MAX_TOKENS), config.seq_len,                                         \
-    ANY_RUN | BENCH_ATTENTION | BENCH_EXCHANGE, "Model and data", "tokens of one sequence")        \
-  X(seed, VALUE_INTEGER(0, UINT64_MAX), config.seed, TRAIN, "Model and data",                      \
-    "of the initial weights and the data order")                                                   \
-  X(window, VALUE_INTEGER(0, MAX_TOKENS), config.window, ANY_RUN | BENCH_ATTENTION, "Attention",   \
-    "a token attends to the last so many tokens, itself among them; 0: to all before it")          \
-  X(sparse, VALUE_CHOICE("none", "longformer", "strided", "fixed", "bigbird"),                     \
-    config.sparse.pattern, ANY_RUN | BENCH_ATTENTION, "Attention",                                 \
-    "attend to some blocks of tokens only: longformer: nearby and global ones; bigbird: random "   \
-    "ones too; strided: nearby ones and every so-many-th; fixed: the own stretch of blocks and "   \
-    "the last ones of each")                                                                       \
-  X(sparse_block, VALUE_INTEGER(1, MAX_TOKENS), config.sparse.block, ANY_RUN | BENCH_ATTENTION,    \
-    "Attention", "tokens of a block")                                                              \
-  X(sparse_local, VALUE_INTEGER(0, MAX_TOKENS), config.sparse.local, ANY_RUN | BENCH_ATTENTION,    \
-    "Attention",                                                                                   \
-    "nearby blocks, the own one among them; strided: also the stride; fixed: blocks of a "         \
-    "stretch; 0: 4, and for strided and fixed the square root of all blocks")                      \
-  X(sparse_global, VALUE_INTEGER(0, MAX_TOKENS), config.sparse.global, ANY_RUN | BENCH_ATTENTION,  \
-    "Attention",                                                                                   \
-    "longformer, bigbird: blocks at the start of the sequence that all tokens attend to; fixed: "  \
-    "blocks at the end of each stretch")                                                           \
-  X(sparse_random, VALUE_INTEGER(0, MAX_TOKENS), config.sparse.random, ANY_RUN | BENCH_ATTENTION,  \
-    "Attention", "bigbird: blocks that each block and head draws, from --seed")                    \
-  X(steps, VALUE_INTEGER(1, MANY), config.steps, TRAIN, "Optimization",                            \
+/* S(section, title): the sections of a configuration file, and those that only flags have: they say how this call
+ * behaves, or what it measures, and are not part of a run's configuration. */
+#define SECTIONS_OF_FILE(S)    \
+  S(run, "Model and data")     \
+  S(attention, "Attention")    \
+  S(optimizer, "Optimization") \
+  S(ranks, "Ranks")            \
+  S(memory, "Memory")          \
+  S(eval, "Evaluation")        \
+  S(output, "Checkpoints and metrics")
+
+#define SECTIONS_OF_CALL(S) \
+  S(measure, "Measuring")   \
+  S(call, "This call")
+
+#define OPTIONS_run(X)                                                    \
+  X(run, model, VALUE_TEXT("NAME|FILE"), config.model, ANY_RUN,           \
+    "a preset (listed below), or the path of a Hugging Face config.json") \
+  X(run, data, VALUE_TEXT("PATH"), config.data, TRAIN,                    \
+    "file, or folder of files: plain text (bytes) or llm.c token shards") \
+  X(run, seq_len, VALUE_INTEGER(1, MAX_TOKENS), config.seq_len,           \
+    ANY_RUN | BENCH_ATTENTION | BENCH_EXCHANGE, "tokens of one sequence") \
+  X(run, seed, VALUE_INTEGER(0, UINT64_MAX), config.seed, TRAIN,          \
+    "of the initial weights and the data order")
+
+#define OPTIONS_attention(X)                                                                      \
+  X(attention, window, VALUE_INTEGER(0, MAX_TOKENS), config.window, ANY_RUN | BENCH_ATTENTION,    \
+    "a token attends to the last so many tokens, itself among them; 0: to all before it")         \
+  X(attention, sparse, VALUE_CHOICE("none", "longformer", "strided", "fixed", "bigbird"),         \
+    config.sparse.pattern, ANY_RUN | BENCH_ATTENTION,                                             \
+    "attend to some blocks of tokens only: longformer: nearby and global ones; bigbird: random "  \
+    "ones too; strided: nearby ones and every so-many-th; fixed: the own stretch of blocks and "  \
+    "the last ones of each")                                                                      \
+  X(attention, sparse_block, VALUE_INTEGER(1, MAX_TOKENS), config.sparse.block,                   \
+    ANY_RUN | BENCH_ATTENTION, "tokens of a block")                                               \
+  X(attention, sparse_local, VALUE_INTEGER(0, MAX_TOKENS), config.sparse.local,                   \
+    ANY_RUN | BENCH_ATTENTION,                                                                    \
+    "nearby blocks, the own one among them; strided: also the stride; fixed: blocks of a "        \
+    "stretch; 0: 4, and for strided and fixed the square root of all blocks")                     \
+  X(attention, sparse_global, VALUE_INTEGER(0, MAX_TOKENS), config.sparse.global,                 \
+    ANY_RUN | BENCH_ATTENTION,                                                                    \
+    "longformer, bigbird: blocks at the start of the sequence that all tokens attend to; fixed: " \
+    "blocks at the end of each stretch")                                                          \
+  X(attention, sparse_random, VALUE_INTEGER(0, MAX_TOKENS), config.sparse.random,                 \
+    ANY_RUN | BENCH_ATTENTION, "bigbird: blocks that each block and head draws, from --seed")
+
+#define OPTIONS_optimizer(X)                                                                       \
+  X(optimizer, steps, VALUE_INTEGER(1, MANY), config.steps, TRAIN,                                 \
     "steps of the whole run; the schedule ends here")                                              \
-  X(batch, VALUE_INTEGER(0, MAX_SEQUENCES), config.batch, ANY_RUN, "Optimization",                 \
+  X(optimizer, batch, VALUE_INTEGER(0, MAX_SEQUENCES), config.batch, ANY_RUN,                      \
     "sequences per step, over all groups of ranks: a multiple of --dp; 0: one for each group")     \
-  X(lr, VALUE_REAL(0, 1e30), config.lr, TRAIN, "Optimization", "peak learning rate")               \
-  X(min_lr_ratio, VALUE_REAL(0, 1), config.min_lr_ratio, TRAIN, "Optimization",                    \
+  X(optimizer, lr, VALUE_REAL(0, 1e30), config.lr, TRAIN, "peak learning rate")                    \
+  X(optimizer, min_lr_ratio, VALUE_REAL(0, 1), config.min_lr_ratio, TRAIN,                         \
     "final learning rate as a part of --lr")                                                       \
-  X(schedule, VALUE_CHOICE("cosine", "linear", "constant"), config.schedule, TRAIN,                \
-    "Optimization", "of the learning rate after the warm-up")                                      \
-  X(warmup, VALUE_INTEGER(0, MANY), config.warmup, TRAIN, "Optimization",                          \
-    "steps of linear warm-up")                                                                     \
-  X(weight_decay, VALUE_REAL(0, DBL_MAX), config.weight_decay, TRAIN, "Optimization",              \
+  X(optimizer, schedule, VALUE_CHOICE("cosine", "linear", "constant"), config.schedule, TRAIN,     \
+    "of the learning rate after the warm-up")                                                      \
+  X(optimizer, warmup, VALUE_INTEGER(0, MANY), config.warmup, TRAIN, "steps of linear warm-up")    \
+  X(optimizer, weight_decay, VALUE_REAL(0, DBL_MAX), config.weight_decay, TRAIN,                   \
     "decoupled (AdamW), on matrices only")                                                         \
-  X(beta1, VALUE_REAL_BELOW(0, 1), config.beta1, TRAIN, "Optimization",                            \
+  X(optimizer, beta1, VALUE_REAL_BELOW(0, 1), config.beta1, TRAIN,                                 \
     "decay of the mean of the gradients")                                                          \
-  X(beta2, VALUE_REAL_BELOW(0, 1), config.beta2, TRAIN, "Optimization",                            \
+  X(optimizer, beta2, VALUE_REAL_BELOW(0, 1), config.beta2, TRAIN,                                 \
     "decay of the mean of their squares")                                                          \
-  X(eps, VALUE_REAL(1e-30, DBL_MAX), config.eps, TRAIN, "Optimization", "of AdamW's denominator")  \
-  X(clip, VALUE_REAL(0, DBL_MAX), config.clip, TRAIN, "Optimization",                              \
+  X(optimizer, eps, VALUE_REAL(1e-30, DBL_MAX), config.eps, TRAIN, "of AdamW's denominator")       \
+  X(optimizer, clip, VALUE_REAL(0, DBL_MAX), config.clip, TRAIN,                                   \
     "largest global norm of the gradients; 0: no clipping")                                        \
-  X(sp, VALUE_INTEGER(0, MAX_RANKS), sp, ANY_RUN, "Ranks and memory",                              \
-    "ranks that share one sequence; 0: all that --dp leaves (plan: 1)")                            \
-  X(dp, VALUE_INTEGER(1, MAX_RANKS), dp, ANY_RUN, "Ranks and memory",                              \
-    "groups of ranks that work on different sequences")                                            \
-  X(zero, VALUE_INTEGER(0, 3), config.zero_stage, ANY_RUN, "Ranks and memory",                     \
-    "ZeRO stage: what ranks share out instead of each holding all: 1 optimizer states, "           \
-    "2 gradients too, 3 parameters too")                                                           \
-  X(dtype, VALUE_CHOICE("f32", "bf16"), config.dtype, ANY_RUN | BENCH_ATTENTION | BENCH_EXCHANGE,  \
-    "Ranks and memory", "storage of weights and activations; sums and optimizer states are f32")   \
-  X(grad_dtype, VALUE_CHOICE("f32", "bf16"), config.grad_dtype, ANY_RUN, "Ranks and memory",       \
-    "storage and reduction of gradients; bf16 rounds after each sequence of a step")               \
-  X(recompute, VALUE_CHOICE("none", "keep-attention", "full"), config.recompute, ANY_RUN,          \
-    "Ranks and memory", "what backward computes again instead of keeping it")                      \
-  X(reproducible, VALUE_BOOLEAN, config.reproducible, ANY_RUN, "Ranks and memory",                 \
-    "the same bits on any number of ranks, mesh and ZeRO stage (powers of two)")                   \
-  X(leaves, VALUE_INTEGER(1, 65536), config.leaves, ANY_RUN, "Ranks and memory",                   \
-    "parts of a sequence that --reproducible sums one by one: at most so many ranks can share "    \
-    "one; a power of two")                                                                         \
-  X(rounds, VALUE_INTEGER(0, 65536), config.rounds, ANY_RUN, "Ranks and memory",                   \
-    "parts of a rank's heads that are exchanged each while attention works on the one before; "    \
-    "0: chosen from the model")                                                                    \
-  X(memory_limit, VALUE_BYTES, config.memory_limit, ANY_RUN, "Ranks and memory",                   \
-    "memory that the arenas of a rank may take together; 0: no limit")                             \
-  X(offload_optimizer, VALUE_TEXT_AFTER("disk:", "DIR"), offload, ANY_RUN, "Ranks and memory",     \
-    "keep the optimizer states in a folder on local disk, not in memory")                          \
-  X(stash, VALUE_TEXT_AFTER("disk:", "DIR"), stash, ANY_RUN, "Ranks and memory",                   \
-    "keep what backward needs of forward in a folder on local disk; in memory only what two "      \
-    "blocks keep, however many there are")                                                         \
-  X(threads, VALUE_INTEGER(0, 4096), config.threads, ANY_RUN | BENCH, "Ranks and memory",          \
-    "OpenMP threads per rank; 0: OMP_NUM_THREADS, or the cores of the node divided by its ranks")  \
-  X(eval_every, VALUE_INTEGER(0, MANY), eval_every, TRAIN, "Evaluation",                           \
-    "steps between evaluations; 0: only at the end, if --eval-data is given")                      \
-  X(eval_windows, VALUE_INTEGER(1, MANY), config.eval_windows, TRAIN, "Evaluation",                \
-    "sequences that an evaluation reads at most")                                                  \
-  X(out, VALUE_TEXT("DIR"), out, TRAIN, "Checkpoints and metrics",                                 \
-    "folder for checkpoints, made if it does not exist")                                           \
-  X(save_every, VALUE_INTEGER(0, MANY), save_every, TRAIN, "Checkpoints and metrics",              \
-    "steps between checkpoints; 0: only at the end; needs --out")                                  \
-  X(resume, VALUE_TEXT("DIR|auto"), resume, TRAIN, "Checkpoints and metrics",                      \
-    "continue from a checkpoint; auto: the newest in --out, or from the start if there is none")   \
-  X(nonfinite, VALUE_CHOICE("stop", "skip", "rollback"), nonfinite, TRAIN,                         \
-    "Checkpoints and metrics",                                                                     \
+  X(optimizer, nonfinite, VALUE_CHOICE("stop", "skip", "rollback"), nonfinite, TRAIN,              \
     "after a step whose loss or gradient is not finite: end the run; or go on without an update; " \
     "or go back to the newest checkpoint in --out, and on with the data after those of the step")  \
-  X(nonfinite_limit, VALUE_INTEGER(1, MANY), nonfinite_limit, TRAIN, "Checkpoints and metrics",    \
-    "more such steps than this, without a good one between, end the run all the same")             \
-  X(metrics, VALUE_TEXT("FILE"), metrics, TRAIN, "Checkpoints and metrics",                        \
-    "one line of JSON per step; appended to when the run is resumed; if not given, "               \
-    "metrics.jsonl in --out")                                                                      \
-  X(trace, VALUE_TEXT("FILE"), trace, TRAIN | BENCH_STEP, "Checkpoints and metrics",               \
+  X(optimizer, nonfinite_limit, VALUE_INTEGER(1, MANY), nonfinite_limit, TRAIN,                    \
+    "more such steps than this, without a good one between, end the run all the same")
+
+#define OPTIONS_ranks(X)                                                                           \
+  X(ranks, sp, VALUE_INTEGER(0, MAX_RANKS), sp, ANY_RUN,                                           \
+    "ranks that share one sequence; 0: all that --dp leaves (plan: 1)")                            \
+  X(ranks, dp, VALUE_INTEGER(1, MAX_RANKS), dp, ANY_RUN,                                           \
+    "groups of ranks that work on different sequences")                                            \
+  X(ranks, zero, VALUE_INTEGER(0, 3), config.zero_stage, ANY_RUN,                                  \
+    "ZeRO stage: what ranks share out instead of each holding all: 1 optimizer states, 2 "         \
+    "gradients too, 3 parameters too")                                                             \
+  X(ranks, reproducible, VALUE_BOOLEAN, config.reproducible, ANY_RUN,                              \
+    "the same bits on any number of ranks, mesh and ZeRO stage (powers of two)")                   \
+  X(ranks, leaves, VALUE_INTEGER(1, 65536), config.leaves, ANY_RUN,                                \
+    "parts of a sequence that --reproducible sums one by one: at most so many ranks can share "    \
+    "one; a power of two")                                                                         \
+  X(ranks, rounds, VALUE_INTEGER(0, 65536), config.rounds, ANY_RUN,                                \
+    "parts of a rank's heads that are exchanged each while attention works on the one before; 0: " \
+    "chosen from the model")                                                                       \
+  X(ranks, threads, VALUE_INTEGER(0, 4096), config.threads, ANY_RUN | BENCH,                       \
+    "OpenMP threads per rank; 0: OMP_NUM_THREADS, or the cores of the node divided by its ranks")
+
+#define OPTIONS_memory(X)                                                                         \
+  X(memory, dtype, VALUE_CHOICE("f32", "bf16"), config.dtype,                                     \
+    ANY_RUN | BENCH_ATTENTION | BENCH_EXCHANGE,                                                   \
+    "storage of weights and activations; sums and optimizer states are f32")                      \
+  X(memory, grad_dtype, VALUE_CHOICE("f32", "bf16"), config.grad_dtype, ANY_RUN,                  \
+    "storage and reduction of gradients; bf16 rounds after each sequence of a step")              \
+  X(memory, recompute, VALUE_CHOICE("none", "keep-attention", "full"), config.recompute, ANY_RUN, \
+    "what backward computes again instead of keeping it")                                         \
+  X(memory, memory_limit, VALUE_BYTES, config.memory_limit, ANY_RUN,                              \
+    "memory that the arenas of a rank may take together; 0: no limit")                            \
+  X(memory, offload_optimizer, VALUE_TEXT_AFTER("disk:", "DIR"), offload, ANY_RUN,                \
+    "keep the optimizer states in a folder on local disk, not in memory")                         \
+  X(memory, stash, VALUE_TEXT_AFTER("disk:", "DIR"), stash, ANY_RUN,                              \
+    "keep what backward needs of forward in a folder on local disk; in memory only what two "     \
+    "blocks keep, however many there are")
+
+#define OPTIONS_eval(X)                                                       \
+  X(eval, eval_data, VALUE_TEXT("PATH"), config.eval_data, TRAIN,             \
+    "the same, held out for evaluation")                                      \
+  X(eval, eval_every, VALUE_INTEGER(0, MANY), eval_every, TRAIN,              \
+    "steps between evaluations; 0: only at the end, if --eval-data is given") \
+  X(eval, eval_windows, VALUE_INTEGER(1, MANY), config.eval_windows, TRAIN,   \
+    "sequences that an evaluation reads at most")
+
+#define OPTIONS_output(X)                                                                          \
+  X(output, out, VALUE_TEXT("DIR"), out, TRAIN,                                                    \
+    "folder for checkpoints, made if it does not exist")                                           \
+  X(output, save_every, VALUE_INTEGER(0, MANY), save_every, TRAIN,                                 \
+    "steps between checkpoints; 0: only at the end; needs --out")                                  \
+  X(output, resume, VALUE_TEXT("DIR|auto"), resume, TRAIN,                                         \
+    "continue from a checkpoint; auto: the newest in --out, or from the start if there is none")   \
+  X(output, metrics, VALUE_TEXT("FILE"), metrics, TRAIN,                                           \
+    "one line of JSON per step; appended to when the run is resumed; if not given, metrics.jsonl " \
+    "in --out")                                                                                    \
+  X(output, trace, VALUE_TEXT("FILE"), trace, TRAIN | BENCH_STEP,                                  \
     "write what every rank did and when, in the Trace Event format (Perfetto, chrome://tracing)")  \
-  X(log_every, VALUE_INTEGER(1, MANY), log_every, TRAIN, "Checkpoints and metrics",                \
+  X(output, log_every, VALUE_INTEGER(1, MANY), log_every, TRAIN,                                   \
     "steps between lines on standard output, where that is no terminal")                           \
-  X(progress, VALUE_CHOICE("auto", "live", "plain"), progress, TRAIN, "Checkpoints and metrics",   \
+  X(output, progress, VALUE_CHOICE("auto", "live", "plain"), progress, TRAIN,                      \
     "one line that is written over and over, or plain lines; auto: live on a terminal")            \
-  X(measure_peak, VALUE_BOOLEAN, measure_peak, TRAIN, "Checkpoints and metrics",                   \
-    "before the run, measure for a moment what matrix products reach on this machine: steps "      \
-    "tell their share of it")                                                                      \
-  X(rank_logs, VALUE_TEXT("DIR"), rank_logs, TRAIN, "Checkpoints and metrics",                     \
+  X(output, measure_peak, VALUE_BOOLEAN, measure_peak, TRAIN,                                      \
+    "before the run, measure for a moment what matrix products reach on this machine: steps tell " \
+    "their share of it")                                                                           \
+  X(output, rank_logs, VALUE_TEXT("DIR"), rank_logs, TRAIN,                                        \
     "folder for a log of each rank: what it alone did in each step, and on which host")
 
-/* Flags that say how this call behaves, or what it measures: not part of a run's configuration. */
-#define OPTIONS_OF_CALL(X)                                                                         \
-  X(q_heads, VALUE_INTEGER(0, 65536), q_heads, BENCH_ATTENTION | BENCH_EXCHANGE, "Attention",      \
+#define OPTIONS_measure(X)                                                                         \
+  X(measure, q_heads, VALUE_INTEGER(0, 65536), q_heads, BENCH_ATTENTION | BENCH_EXCHANGE,          \
     "query heads, over all ranks; 0: 2 for each rank")                                             \
-  X(kv_heads, VALUE_INTEGER(0, 65536), kv_heads, BENCH_ATTENTION | BENCH_EXCHANGE, "Attention",    \
+  X(measure, kv_heads, VALUE_INTEGER(0, 65536), kv_heads, BENCH_ATTENTION | BENCH_EXCHANGE,        \
     "key/value heads, a divisor of --q-heads; 0: as many as query heads")                          \
-  X(head_dim, VALUE_INTEGER(1, 65536), head_dim, BENCH_ATTENTION | BENCH_EXCHANGE, "Attention",    \
+  X(measure, head_dim, VALUE_INTEGER(1, 65536), head_dim, BENCH_ATTENTION | BENCH_EXCHANGE,        \
     "elements of a head")                                                                          \
-  X(mask, VALUE_CHOICE("full", "causal"), mask.kind, BENCH_ATTENTION, "Attention",                 \
+  X(measure, mask, VALUE_CHOICE("full", "causal"), mask.kind, BENCH_ATTENTION,                     \
     "which keys a query sees")                                                                     \
-  X(array_bytes, VALUE_BYTES, array_bytes, BENCH_CEILING, "Measuring",                             \
+  X(measure, array_bytes, VALUE_BYTES, array_bytes, BENCH_CEILING,                                 \
     "of each array that the memory's bandwidth is measured with, over all ranks of a node: to be " \
     "several times the caches")                                                                    \
-  X(repeats, VALUE_INTEGER(1, MAX_REPEATS), repeats, BENCH, "Measuring",                           \
+  X(measure, repeats, VALUE_INTEGER(1, MAX_REPEATS), repeats, BENCH,                               \
     "times that figure and ceiling are measured in turn, after one to warm up; medians are "       \
-    "printed")                                                                                     \
-  X(config, VALUE_TEXT("FILE"), config_file, ANY_RUN, "This call",                                 \
-    "read options from a YAML file: flags without dashes, with _ for -; flags override it")        \
-  X(print_config, VALUE_SWITCH, print_config, TRAIN | PLAN, "This call",                           \
-    "print all options as such a file, and end")                                                   \
-  X(json, VALUE_SWITCH, json, PLAN, "This call", "print the plan as JSON")
+    "printed")
+
+#define OPTIONS_call(X)                                                                          \
+  X(call, config, VALUE_TEXT("FILE"), config_file, ANY_RUN,                                      \
+    "read options from a YAML file, laid out as --print-config does; flags override it")         \
+  X(call, set, VALUE_TEXT("SECTION.KEY=VALUE"), set, ANY_RUN,                                    \
+    "give one key of such a file, as in --set optimizer.lr=1e-3; may be given again and again, " \
+    "and what comes later holds")                                                                \
+  X(call, print_config, VALUE_SWITCH, print_config, TRAIN | PLAN,                                \
+    "print all options as such a file, and end")                                                 \
+  X(call, dry_run, VALUE_SWITCH, dry_run, TRAIN,                                                 \
+    "check all that a start checks, print the configuration and the plan, and end: nothing is "  \
+    "allocated or written")                                                                      \
+  X(call, json, VALUE_SWITCH, json, PLAN, "print the plan as JSON")
+
+#define OPTIONS_OF_RUN(X)                                                                     \
+  OPTIONS_run(X) OPTIONS_attention(X) OPTIONS_optimizer(X) OPTIONS_ranks(X) OPTIONS_memory(X) \
+      OPTIONS_eval(X) OPTIONS_output(X)
+
+#define OPTIONS_OF_CALL(X) OPTIONS_measure(X) OPTIONS_call(X)
 
 #endif

@@ -1,23 +1,41 @@
-/* Options from and to YAML. libcyaml reads a mapping whose fields are all optional text, so that it
- * refuses unknown keys; what the text means is decided by options_set, as for flags. */
+/* Options from and to YAML: sections, each a mapping of keys. libcyaml reads them by a schema that the table makes: all
+ * sections are optional, and their fields are optional text, so that it refuses unknown keys; what the text means is
+ * decided by options_set, as for flags. It does not tell the line of a mistake: that is looked up in the tree of nodes
+ * that libyaml makes of the file. */
 #include <cyaml/cyaml.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <yaml.h>
 
 #include "options.h"
 
-typedef struct yaml_values {
-  char *text[NUM_RUN_OPTIONS];
-} yaml_values;
+typedef struct yaml_section {
+  char *text
+      [NUM_RUN_OPTIONS]; /* NULL where the file has no such key, and for keys of other sections */
+} yaml_section;
 
-#define FIELD(key, value, member, commands, topic, help)                              \
-  CYAML_FIELD_STRING_PTR(#key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, yaml_values, \
+typedef struct yaml_file {
+  yaml_section *sections[NUM_FILE_SECTIONS]; /* NULL where the file has none, or an empty one */
+} yaml_file;
+
+#define FIELD(section, key, value, member, commands, help)                             \
+  CYAML_FIELD_STRING_PTR(#key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, yaml_section, \
                          text[OPTION_##key], 0, CYAML_UNLIMITED),
-static const cyaml_schema_field_t fields[] = {OPTIONS_OF_RUN(FIELD) CYAML_FIELD_END};
+#define FIELDS(section, title) \
+  static const cyaml_schema_field_t section##_fields[] = {OPTIONS_##section(FIELD) CYAML_FIELD_END};
+SECTIONS_OF_FILE(FIELDS)
+#undef FIELDS
+#undef FIELD
+
+#define FIELD(section, title)                                                                 \
+  CYAML_FIELD_MAPPING_PTR(#section, CYAML_FLAG_POINTER_NULL | CYAML_FLAG_OPTIONAL, yaml_file, \
+                          sections[SECTION_##section], section##_fields),
+static const cyaml_schema_field_t fields[] = {SECTIONS_OF_FILE(FIELD) CYAML_FIELD_END};
 #undef FIELD
 
 static const cyaml_schema_value_t schema = {
-    CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, yaml_values, fields)};
+    CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, yaml_file, fields)};
 
 /* What libcyaml says of an error: first what is wrong, then a backtrace. Of that only the line
  * about a field has the right place; the one about the mapping has where the mapping begins. */
@@ -34,7 +52,8 @@ static void keep_log(cyaml_log_t level, void *context, const char *fmt, va_list 
   line[strcspn(line, "\n")] = '\0';
   const char *text = strncmp(line, "Load: ", 6) == 0 ? line + 6 : line;
   text += strspn(text, " ");
-  if (!log->what[0]) {
+  if (strcmp(text, "Backtrace:") == 0) return;
+  if (!log->what[0] && strncmp(text, "in mapping", 10) != 0) {
     snprintf(log->what, sizeof log->what, "%s", text);
   } else if (!log->where[0] && strncmp(text, "in mapping field", 16) == 0) {
     snprintf(log->where, sizeof log->where, " %s", text);
@@ -46,29 +65,137 @@ static cyaml_config_t make_config(yaml_log *log) {
       .log_fn = keep_log, .log_ctx = log, .mem_fn = cyaml_mem, .log_level = CYAML_LOG_ERROR};
 }
 
-uly_status options_read_yaml(options *o, const char *path) {
-  yaml_log log = {{0}, {0}};
-  cyaml_config_t config = make_config(&log);
-  yaml_values *values = NULL;
-  errno = 0;
-  cyaml_err_t error = cyaml_load_file(path, &config, &schema, (cyaml_data_t **)&values, NULL);
+/* ------------------------------------------------------------------------- where something stands */
+
+typedef struct place {
+  int line;                    /* from 1; 0: not found */
+  char section[OPTION_BUFFER]; /* as the file has it */
+  char key[OPTION_BUFFER];
+  bool is_section;             /* there is no key: the section itself is meant */
+  char problem[OPTION_BUFFER]; /* not empty: why the file is no YAML from that line on, or odd */
+} place;
+
+static bool take_scalar(yaml_document_t *tree, int index, char text[OPTION_BUFFER]) {
+  const yaml_node_t *node = yaml_document_get_node(tree, index);
+  if (!node || node->type != YAML_SCALAR_NODE) return false;
+  snprintf(text, OPTION_BUFFER, "%s", (const char *)node->data.scalar.value);
+  return true;
+}
+
+static int line_of(yaml_document_t *tree, int index) {
+  return (int)yaml_document_get_node(tree, index)->start_mark.line + 1;
+}
+
+/* A list or a mapping as a key. */
+static bool found_odd_key(yaml_document_t *tree, int index, place *found) {
+  found->line = line_of(tree, index);
+  snprintf(found->problem, sizeof found->problem, "a key must be a word");
+  return true;
+}
+
+/* In a section: the place of the option; or for NUM_RUN_OPTIONS that of the first key that is none. */
+static bool search_section(yaml_document_t *tree, int index, section_id section,
+                           enum option_id option, place *found) {
+  const yaml_node_t *node = yaml_document_get_node(tree, index);
+  if (!node || node->type != YAML_MAPPING_NODE) return false;
+  const yaml_node_pair_t *pair = node->data.mapping.pairs.start;
+  for (; pair < node->data.mapping.pairs.top; pair++) {
+    if (!take_scalar(tree, pair->key, found->key)) return found_odd_key(tree, pair->key, found);
+    if (option_find(section, found->key) != option) continue;
+    found->line = line_of(tree, pair->key);
+    return true;
+  }
+  return false;
+}
+
+/* The same in all sections, with the first section that is none. */
+static bool search_tree(yaml_document_t *tree, enum option_id option, place *found) {
+  const yaml_node_t *root = yaml_document_get_root_node(tree);
+  if (!root || root->type != YAML_MAPPING_NODE) return false;
+  const yaml_node_pair_t *pair = root->data.mapping.pairs.start;
+  for (; pair < root->data.mapping.pairs.top; pair++) {
+    if (!take_scalar(tree, pair->key, found->section)) return found_odd_key(tree, pair->key, found);
+    section_id section = section_find(found->section);
+    found->is_section = section == NUM_FILE_SECTIONS;
+    if (found->is_section && option == NUM_RUN_OPTIONS) {
+      found->line = line_of(tree, pair->key);
+      return true;
+    }
+    if (search_section(tree, pair->value, section, option, found)) return true;
+  }
+  return false;
+}
+
+/* found->line is 0 where the file cannot be read again (a pipe) or has no such place. */
+static void find_place(const char *path, enum option_id option, place *found) {
+  *found = (place){0};
+  struct stat about;
+  yaml_parser_t parser;
+  yaml_document_t tree;
+  FILE *file = stat(path, &about) == 0 && S_ISREG(about.st_mode) ? fopen(path, "rb") : NULL;
+  if (!file) return;
+  if (yaml_parser_initialize(&parser)) {
+    yaml_parser_set_input_file(&parser, file);
+    if (yaml_parser_load(&parser, &tree)) {
+      if (!search_tree(&tree, option, found)) found->line = 0;
+      yaml_document_delete(&tree);
+    } else {
+      found->line = (int)parser.problem_mark.line + 1;
+      snprintf(found->problem, sizeof found->problem, "%s",
+               parser.problem ? parser.problem : "no YAML");
+    }
+    yaml_parser_delete(&parser);
+  }
+  fclose(file);
+}
+
+/* ------------------------------------------------------------------------- what is wrong */
+
+static uly_status fail_load(options *o, const char *path, cyaml_err_t error, const yaml_log *log) {
+  place found;
+  char where[OPTION_BUFFER];
   if (error == CYAML_ERR_FILE_OPEN) {
     return options_fail(o, ULY_ERR_IO, "--config '%.200s': cannot be opened: %s", path,
                         strerror(errno));
   }
-  if (error != CYAML_OK) {
-    return options_fail(o, ULY_ERR_CONFIG, "%.200s: %s%s%s", path,
-                        log.what[0] ? log.what : cyaml_strerror(error), log.where,
-                        error == CYAML_ERR_INVALID_KEY
-                            ? "; 'ulysses help train' lists the options, a key has _ for -"
-                            : "");
+  find_place(path, NUM_RUN_OPTIONS, &found);
+  snprintf(where, sizeof where, "%.200s, line %d:", path, found.line);
+  if (found.problem[0]) return options_fail(o, ULY_ERR_CONFIG, "%s %s", where, found.problem);
+  if (error == CYAML_ERR_INVALID_KEY && found.line) {
+    return options_fail_key(o, where, found.section, found.is_section ? NULL : found.key);
   }
+  return options_fail(o, ULY_ERR_CONFIG, "%.200s: %s%s", path,
+                      log->what[0] ? log->what : cyaml_strerror(error), log->where);
+}
+
+/* Says the file and the line before the message. */
+static uly_status fail_value(options *o, uly_status status, const char *path, enum option_id id) {
+  char why[sizeof o->error];
+  place found;
+  snprintf(why, sizeof why, "%s", o->error);
+  find_place(path, id, &found);
+  if (!found.line) return options_fail(o, status, "%.200s: %s", path, why);
+  return options_fail(o, status, "%.200s, line %d: %s", path, found.line, why);
+}
+
+/* ------------------------------------------------------------------------- from and to a file */
+
+uly_status options_read_yaml(options *o, const char *path) {
+  yaml_log log = {{0}, {0}};
+  cyaml_config_t config = make_config(&log);
+  yaml_file *values = NULL;
+  errno = 0;
+  cyaml_err_t error = cyaml_load_file(path, &config, &schema, (cyaml_data_t **)&values, NULL);
+  if (error != CYAML_OK) return fail_load(o, path, error, &log);
   uly_status status = ULY_OK;
   for (enum option_id id = 0; values && id < NUM_RUN_OPTIONS && status == ULY_OK; id++) {
-    if (!values->text[id]) continue;
-    char label[OPTION_BUFFER];
-    snprintf(label, sizeof label, "%.200s: %s:", path, option_table[id].key);
-    status = options_set(o, id, label, values->text[id]);
+    const yaml_section *section = values->sections[option_table[id].section];
+    if (!section || !section->text[id]) continue;
+    char label[OPTION_BUFFER + 1];
+    option_path(id, label);
+    strcat(label, ":");
+    status = options_set(o, id, label, section->text[id]);
+    if (status != ULY_OK) status = fail_value(o, status, path, id);
   }
   cyaml_free(&config, &schema, values, 0);
   return status;
@@ -76,11 +203,14 @@ uly_status options_read_yaml(options *o, const char *path) {
 
 uly_status options_write_yaml(options *o, command cmd, FILE *file) {
   char buffers[NUM_RUN_OPTIONS][OPTION_BUFFER];
-  yaml_values values = {{0}};
+  yaml_section sections[NUM_FILE_SECTIONS] = {0};
+  yaml_file values = {0};
   for (enum option_id id = 0; id < NUM_RUN_OPTIONS; id++) {
-    if (option_table[id].commands & cmd) {
-      values.text[id] = (char *)(uintptr_t)options_get(o, id, buffers[id]);
-    }
+    section_id section = option_table[id].section;
+    const char *value = options_get(o, id, buffers[id]);
+    if (!(option_table[id].commands & cmd) || !value) continue;
+    sections[section].text[id] = (char *)(uintptr_t)value;
+    values.sections[section] = &sections[section];
   }
   yaml_log log = {{0}, {0}};
   cyaml_config_t config = make_config(&log);
@@ -88,12 +218,13 @@ uly_status options_write_yaml(options *o, command cmd, FILE *file) {
   size_t length = 0;
   cyaml_err_t error = cyaml_save_data(&text, &length, &config, &schema, &values, 0);
   if (error != CYAML_OK) {
-    return options_fail(o, ULY_ERR_INTERNAL, "--print-config: %s", cyaml_strerror(error));
+    return options_fail(o, ULY_ERR_INTERNAL, "the configuration cannot be written as YAML: %s",
+                        cyaml_strerror(error));
   }
   size_t written = fwrite(text, 1, length, file);
   config.mem_fn(config.mem_ctx, text, 0);
   if (written != length) {
-    return options_fail(o, ULY_ERR_IO, "--print-config: cannot be written: %s", strerror(errno));
+    return options_fail(o, ULY_ERR_IO, "the configuration cannot be written: %s", strerror(errno));
   }
   return ULY_OK;
 }

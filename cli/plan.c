@@ -87,11 +87,11 @@ int command_plan(int argc, char *const *argv) {
   if (status == ULY_OK) status = options_parse(&o, PLAN, argc, argv);
   if (status == ULY_OK && o.print_config) status = options_write_yaml(&o, PLAN, stdout);
   if (status != ULY_OK) {
-    print_error(o.error);
+    print_failure(o.error);
   } else if (!o.print_config) {
     status = make_plan(&o, &plan);
     if (status != ULY_OK) {
-      print_error(uly_last_error());
+      print_failure(uly_last_error());
     } else if (o.json) {
       print_json(&plan);
     } else {

@@ -19,7 +19,7 @@ static uly_status compare_options(options *o, uly_mesh *world) {
   size_t length = 0;
   FILE *stream = open_memstream(&text, &length);
   uly_status status = stream ? options_write_yaml(o, TRAIN, stream) : ULY_ERR_MEMORY;
-  if (stream) fprintf(stream, "print_config: %d\n", o->print_config);
+  if (stream) fprintf(stream, "print_config: %d, dry_run: %d\n", o->print_config, o->dry_run);
   if (stream && fclose(stream) != 0) status = ULY_ERR_MEMORY;
   if (status != ULY_OK) uly_fail(status, "no memory to compare the options of all ranks");
   status = uly_mesh_agree(world, status);
@@ -214,14 +214,14 @@ static uly_status train(train_run *run) {
 int command_train(int argc, char *const *argv) {
   uly_status status = uly_init(NULL, NULL);
   if (status != ULY_OK) {
-    print_error(uly_last_error());
+    print_failure(uly_last_error());
     return uly_status_exit_code(status);
   }
   signals_catch();
   train_run run = {.is_first = uly_world_rank() == 0};
   status = read_options(&run, argc, argv);
   if (status == ULY_OK && !run.options.print_config) status = train(&run);
-  if (status != ULY_OK && run.is_first) print_error(uly_last_error());
+  if (status != ULY_OK && run.is_first) print_failure(uly_last_error());
   if (run.metrics) fclose(run.metrics);
   rank_log_close(&run);
   uly_trainer_destroy(run.trainer);

@@ -1,19 +1,8 @@
 /* ulysses checkpoint: looks after checkpoints. One process, without MPI. */
 #include <limits.h>
-#include <string.h>
 
 #include "commands.h"
 #include "format.h"
-
-void checkpoint_print_help(FILE *file) {
-  fputs(
-      "Look after checkpoints. No MPI is needed.\n\n"
-      "Usage:    ulysses checkpoint verify DIR\n"
-      "Example:  ulysses checkpoint verify run/step-0000000500\n\n"
-      "verify reads the checkpoint in DIR whole and checks formats, shapes and the checksum of\n"
-      "every tensor. Exit codes: 0 undamaged, 3 damaged or not a checkpoint, 2 wrong usage.\n",
-      file);
-}
 
 /* The folder that a run saves to is easily taken for a checkpoint. */
 static uly_status refuse_folder_of_run(const char *dir) {
@@ -39,14 +28,11 @@ static uly_status verify(const char *dir) {
 }
 
 int command_checkpoint(int argc, char *const *argv) {
-  uly_status status;
-  if (argc != 2 || strcmp(argv[0], "verify") != 0 || argv[1][0] == '-' || !argv[1][0]) {
-    status = uly_fail(ULY_ERR_CONFIG,
-                      "expected 'ulysses checkpoint verify DIR'; 'ulysses help "
-                      "checkpoint' says more");
-  } else {
-    status = verify(argv[1]);
-  }
-  if (status != ULY_OK) print_error(uly_last_error());
+  options o;
+  uly_status status = options_init(&o);
+  if (status == ULY_OK) status = options_parse(&o, CHECKPOINT, argc, argv);
+  status = status == ULY_OK ? verify(o.args[1]) : uly_fail(status, "%s", o.error);
+  if (status != ULY_OK) print_failure(uly_last_error());
+  options_free(&o);
   return uly_status_exit_code(status);
 }

@@ -158,7 +158,7 @@ mkdir data
 for ranks in 1 2; do
   run=("$mpirun" -n "$ranks" "$program" bench)
   expect 2 'bogus' "${run[@]}" bogus
-  expect 2 'expected attention' "${run[@]}"
+  expect 2 'expected .ulysses bench attention' "${run[@]}"
   expect 2 'no-such-flag' "${run[@]}" attention --no-such-flag 1
   expect 2 "head-dim 'many'" "${run[@]}" attention --head-dim 64,many
   expect 2 'key/value' "${run[@]}" attention --q-heads 4 --kv-heads 3
@@ -181,7 +181,7 @@ expect 0 '' "$mpirun" -n 2 "$program" bench exchange --seq-len 64,65 --q-heads 5
 lines 4 sent_bytes seq_len
 expect 2 'rank 1' "$mpirun" -n 1 "$program" bench exchange : -n 1 "$program" bench exchange --repeats 2
 expect 2 'rank 1' "$mpirun" -n 1 "$program" bench exchange : -n 1 "$program" bench ceiling
-expect 2 'not a benchmark' "$mpirun" -n 1 "$program" bench exchange : -n 1 "$program" bench
+expect 2 'an argument is missing' "$mpirun" -n 1 "$program" bench exchange : -n 1 "$program" bench
 # Where the CPU has no bf16, there is no ceiling, but a figure.
 expect 0 '' env ONEDNN_MAX_CPU_ISA=AVX2 "$program" bench attention --seq-len 64 --dtype bf16 --repeats 1
 [ "$(grep -c '"achieved": [0-9.e-]*, "ceiling": null, "ratio": null' out.log)" -eq 2 ] || fail "a ceiling without bf16"

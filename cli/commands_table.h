@@ -1,0 +1,69 @@
+/* Every command, once. The table yields `ulysses help`, the help of each command, the man page, the completion of bash,
+ * and what main.c calls.
+ *
+ *   X(name, bits, ...)
+ *
+ * name      on the command line; the function command_<name> runs it
+ * bits      of enum command, by which the rows of options_table.h say which commands know an option
+ * ...       members of command_info (commands.h), as designated initializers */
+#ifndef ULYSSES_CLI_COMMANDS_TABLE_H
+#define ULYSSES_CLI_COMMANDS_TABLE_H
+
+/* A command whose first argument is one of some words: {word, bits or 0, what it does}. */
+#define WORDS(...)                  \
+  .words = (const command_word[]) { \
+    __VA_ARGS__, { 0 }              \
+  }
+
+#define COMMANDS(X)                                                                                \
+  X(train, TRAIN, .about = "train a model", .uses_mpi = true, .usage = "--data PATH [OPTIONS]",    \
+    .details =                                                                                     \
+        "Trains a transformer on long sequences, spread over the ranks that mpirun "               \
+        "starts.",                                                                                 \
+    .examples = "mpirun -n 4 ulysses train --data book.txt --seq-len 16k --out run\n")             \
+  X(plan, PLAN, .about = "print the memory and the communication of a run", .usage = "[OPTIONS]",  \
+    .details = "Prints the memory and the communication of a training run, without running it.",   \
+    .examples = "ulysses plan --seq-len 1m --sp 8 --dtype bf16\n")                                 \
+  X(bench, BENCH, .about = "measure attention, step, exchange or ceiling", .uses_mpi = true,       \
+    .usage = "attention|step|exchange|ceiling [OPTIONS]",                                          \
+    .details =                                                                                     \
+        "Measures the program, and in turn with it, in the same run, the ceiling of "              \
+        "the machine. Each line of output is a JSON object: what was run, the figure "             \
+        "that was achieved, the ceiling, their ratio (of medians), and the spread of "             \
+        "both: (largest - smallest) / median.\n\n"                                                 \
+        "Numbers and words may be lists, as in --dtype f32,bf16: each combination is "             \
+        "measured, and the first list varies fastest.",                                            \
+    .examples =                                                                                    \
+        "ulysses bench attention --seq-len 8k --head-dim 64,128 --dtype f32,bf16\n"                \
+        "mpirun -n 2 ulysses bench step --model llama-25m --recompute none,full\n",                \
+    WORDS(                                                                                         \
+        {"attention", BENCH_ATTENTION,                                                             \
+         "attention on the heads of each rank, forward and backward, against matrix products "     \
+         "of oneDNN (2048 x 2048)"},                                                               \
+        {"step", BENCH_STEP, "a training step on made-up data, against the same"},                 \
+        {"exchange", BENCH_EXCHANGE, "the all-to-all of Q, K, V and of O, against MPI_Alltoall"},  \
+        {"ceiling", BENCH_CEILING, "the machine: matrix products, memory, MPI_Alltoall"}),         \
+    .min_args = 1, .max_args = 1)                                                                  \
+  X(checkpoint, CHECKPOINT, .about = "look after checkpoints", .usage = "verify DIR",              \
+    .details = "No MPI is needed.", .examples = "ulysses checkpoint verify run/step-0000000500\n", \
+    WORDS({"verify", 0,                                                                            \
+           "read the checkpoint in DIR whole, and check formats, shapes and the checksum of "      \
+           "every tensor; exit codes: 0 undamaged, 3 damaged or not a checkpoint"}),               \
+    .metavar = "DIR", .min_args = 2, .max_args = 2)                                                \
+  X(completion, COMPLETION, .about = "print what bash needs to complete commands and options",     \
+    .usage = "bash",                                                                               \
+    .details =                                                                                     \
+        "Prints a script for bash. An installed program needs nothing more than the "              \
+        "package bash-completion.",                                                                \
+    .examples = "source <(ulysses completion bash)\n",                                             \
+    WORDS({"bash", 0, "the script to be sourced"}), .min_args = 1, .max_args = 1)                  \
+  X(man, MAN, .about = "print the manual page",                                                    \
+    .details = "Prints ulysses(1) in roff, the language of man pages.",                            \
+    .examples = "ulysses man | man -l -\n")                                                        \
+  X(help, HELP, .about = "print the options of a command", .usage = "[COMMAND [TOPIC]]",           \
+    .details =                                                                                     \
+        "Prints all commands; or what a command does, with all of its options, or with "           \
+        "those of one topic.",                                                                     \
+    .examples = "ulysses help train optimizer\n", .metavar = "COMMAND", .max_args = 2)
+
+#endif

@@ -1,0 +1,47 @@
+/* What the tests of the program's options share. */
+#include "options_testing.h"
+
+#include <unistd.h>
+
+uly_status parse_options(options *o, command cmd, int argc, char *const *argv) {
+  assert_int_equal(options_init(o), ULY_OK);
+  return options_parse(o, cmd, argc, argv);
+}
+
+void expect_ok(const options *o, uly_status status) {
+  if (status != ULY_OK) fail_msg("%s: %s", uly_status_name(status), o->error);
+}
+
+void expect_failure(options *o, uly_status got, uly_status want, ...) {
+  if (got != want) fail_msg("%s: %s", uly_status_name(got), o->error);
+  va_list texts;
+  va_start(texts, want);
+  for (const char *text; (text = va_arg(texts, const char *));) {
+    if (!strstr(o->error, text)) fail_msg("message without \"%s\": %s", text, o->error);
+  }
+  va_end(texts);
+  options_free(o);
+}
+
+char yaml_path[256];
+
+void write_yaml(const char *text) {
+  write_scratch_file(yaml_path, "options.yaml", text, strlen(text));
+}
+
+int remove_yaml(void **state) {
+  (void)state;
+  if (yaml_path[0]) unlink(yaml_path);
+  yaml_path[0] = '\0';
+  return 0;
+}
+
+char *printed_by(void (*print)(FILE *file)) {
+  char *text = NULL;
+  size_t length = 0;
+  FILE *file = open_memstream(&text, &length);
+  assert_non_null(file);
+  print(file);
+  fclose(file);
+  return text;
+}

@@ -1,0 +1,363 @@
+/* The command line: forms of flags, lists, --set, arguments, and what must go together; every class of error with its
+ * status and message. */
+#include "options_testing.h"
+
+static void test_flags(void **state) {
+  (void)state;
+  options o;
+  expect_ok(&o, PARSE(&o, TRAIN, "--data", "a b", "--eval-data=c=d", "--seq-len", "128k",
+                      "--steps=2M", "--seed", "18446744073709551615", "--lr", "2.5e-4",
+                      "--min-lr-ratio=0", "--schedule", "constant", "--dtype=bf16", "--recompute",
+                      "none", "--sp", "4", "--dp=2", "--threads", "3", "--beta1", "0", "--out=o",
+                      "--save-every", "5", "--resume", "auto", "--metrics=m", "--eval-every", "7",
+                      "--log-every", "1k", "--clip=0.5", "--model", "x", "--model", "y"));
+  assert_string_equal(o.config.data, "a b");
+  assert_string_equal(o.config.eval_data, "c=d");
+  assert_int_equal(o.config.seq_len, 131072);
+  assert_int_equal(o.config.steps, 2 * 1024 * 1024);
+  assert_true(o.config.seed == UINT64_MAX);
+  assert_true(o.config.lr == 2.5e-4 && o.config.min_lr_ratio == 0 && o.config.beta1 == 0);
+  assert_int_equal(o.config.schedule, ULY_SCHEDULE_CONSTANT);
+  assert_int_equal(o.config.dtype, ULY_BF16);
+  assert_int_equal(o.config.recompute, ULY_RECOMPUTE_NONE);
+  assert_int_equal(o.config.threads, 3);
+  assert_int_equal(o.sp, 4);
+  assert_int_equal(o.dp, 2);
+  assert_string_equal(o.out, "o");
+  assert_string_equal(o.resume, "auto");
+  assert_string_equal(o.metrics, "m");
+  assert_int_equal(o.save_every, 5);
+  assert_int_equal(o.eval_every, 7);
+  assert_int_equal(o.log_every, 1024);
+  assert_true(o.config.clip == 0.5);
+  assert_string_equal(o.config.model, "y"); /* the last one holds */
+  options_free(&o);
+}
+
+static void test_flags_of_attention(void **state) {
+  (void)state;
+  static char *const patterns[] = {"none", "longformer", "strided", "fixed", "bigbird"};
+  options o;
+  for (int i = ULY_SPARSE_NONE; i <= ULY_SPARSE_BIGBIRD; i++) {
+    expect_ok(&o, PARSE(&o, PLAN, "--sparse", patterns[i]));
+    assert_int_equal(o.config.sparse.pattern, i);
+    options_free(&o);
+  }
+  expect_ok(&o, PARSE(&o, TRAIN, "--data=d", "--window", "4k", "--sparse=fixed", "--sparse-block",
+                      "32", "--sparse-local=9", "--sparse-global=0", "--sparse-random=5"));
+  assert_int_equal(o.config.window, 4096);
+  assert_int_equal(o.config.sparse.block, 32);
+  assert_int_equal(o.config.sparse.local, 9);
+  assert_int_equal(o.config.sparse.global, 0);
+  assert_int_equal(o.config.sparse.random, 5);
+  options_free(&o);
+}
+
+static void test_flags_of_memory(void **state) {
+  (void)state;
+  options o;
+  expect_ok(&o, PARSE(&o, TRAIN, "--data=d", "--batch=6", "--zero", "3", "--grad-dtype=bf16",
+                      "--reproducible", "--leaves", "64k", "--memory-limit", "3GiB",
+                      "--offload-optimizer", "disk:a/b:c", "--stash=disk:/s", "--trace=t.json"));
+  assert_int_equal(o.config.batch, 6);
+  assert_int_equal(o.config.zero_stage, 3);
+  assert_int_equal(o.config.grad_dtype, ULY_BF16);
+  assert_int_equal(o.config.reproducible, 1);
+  assert_int_equal(o.config.leaves, 65536);
+  assert_true(o.config.memory_limit == INT64_C(3) << 30);
+  assert_string_equal(o.config.offload, "a/b:c");
+  assert_string_equal(o.config.stash, "/s");
+  assert_string_equal(o.trace, "t.json");
+  options_free(&o);
+  /* The same, as plan knows them. */
+  expect_ok(&o, PARSE(&o, PLAN, "--batch=6", "--zero=1", "--grad-dtype=f32", "--reproducible=false",
+                      "--leaves=1", "--memory-limit=7", "--offload-optimizer=disk:x",
+                      "--offload-optimizer=disk:y", "--stash", "disk:z"));
+  assert_int_equal(o.config.zero_stage, 1);
+  assert_int_equal(o.config.reproducible, 0);
+  assert_int_equal(o.config.memory_limit, 7);
+  assert_string_equal(o.config.offload, "y");
+  assert_string_equal(o.config.stash, "z");
+  options_free(&o);
+}
+
+/* The last one holds, and flags override the file, in both directions. */
+static void test_boolean(void **state) {
+  (void)state;
+  options o;
+  expect_ok(&o, PARSE(&o, PLAN, "--no-reproducible", "--reproducible"));
+  assert_int_equal(o.config.reproducible, 1);
+  options_free(&o);
+  expect_ok(&o, PARSE(&o, PLAN, "--reproducible=true", "--no-reproducible"));
+  assert_int_equal(o.config.reproducible, 0);
+  options_free(&o);
+  write_yaml(
+      "ranks: {reproducible: true}\n"
+      "memory:\n  offload_optimizer: disk:x\n  stash: disk:y z\n  memory_limit: 5KiB\n");
+  expect_ok(&o, PARSE(&o, PLAN, "--config", yaml_path));
+  assert_int_equal(o.config.reproducible, 1);
+  assert_string_equal(o.config.offload, "x");
+  assert_string_equal(o.config.stash, "y z");
+  assert_int_equal(o.config.memory_limit, 5120);
+  options_free(&o);
+  expect_ok(&o, PARSE(&o, PLAN, "--config", yaml_path, "--no-reproducible"));
+  assert_int_equal(o.config.reproducible, 0);
+  options_free(&o);
+  write_yaml("ranks:\n  reproducible: false\n");
+  expect_ok(&o, PARSE(&o, PLAN, "--reproducible", "--config", yaml_path));
+  assert_int_equal(o.config.reproducible, 1);
+  options_free(&o);
+}
+
+static void test_plan(void **state) {
+  (void)state;
+  options o;
+  expect_ok(&o, PARSE(&o, PLAN, "--sp=8", "--json", "--seq-len", "1m"));
+  assert_true(o.json && !o.print_config);
+  assert_int_equal(o.config.seq_len, 1 << 20);
+  assert_null(o.config.data);
+  options_free(&o);
+}
+
+static void test_bench(void **state) {
+  (void)state;
+  options o;
+  expect_ok(&o, PARSE(&o, BENCH_ATTENTION, "attention", "--seq-len=1k"));
+  assert_int_equal(o.config.seq_len, 1024);
+  assert_int_equal(o.q_heads, 0);
+  assert_int_equal(o.kv_heads, 0);
+  assert_int_equal(o.head_dim, 64);
+  assert_int_equal(o.mask.kind, ULY_MASK_CAUSAL);
+  assert_int_equal(o.repeats, 5);
+  assert_int_equal(o.num_combinations, 1);
+  options_free(&o);
+  expect_ok(&o, PARSE(&o, BENCH_ATTENTION, "attention", "--mask=full", "--q-heads=6",
+                      "--kv-heads=3", "--head-dim", "128", "--repeats", "9", "--threads=2"));
+  assert_int_equal(o.mask.kind, ULY_MASK_FULL);
+  assert_int_equal(o.q_heads, 6);
+  assert_int_equal(o.kv_heads, 3);
+  assert_int_equal(o.head_dim, 128);
+  assert_int_equal(o.repeats, 9);
+  assert_int_equal(o.config.threads, 2);
+  options_free(&o);
+  expect_ok(&o, PARSE(&o, BENCH_STEP, "step", "--model=a,b", "--zero=3", "--trace=x,y"));
+  assert_string_equal(o.config.model, "a,b"); /* texts are no lists */
+  assert_string_equal(o.trace, "x,y");
+  options_free(&o);
+  expect_ok(&o, PARSE(&o, BENCH_CEILING, "ceiling", "--array-bytes=3MiB"));
+  assert_int_equal(o.array_bytes, 3 << 20);
+  options_free(&o);
+}
+
+/* Lists of a benchmark: every combination once, the first list the fastest. */
+static void test_lists(void **state) {
+  (void)state;
+  static const struct {
+    int head_dim;
+    uly_dtype dtype;
+  } rows[] = {{32, ULY_F32},  {64, ULY_F32},  {128, ULY_F32},
+              {32, ULY_BF16}, {64, ULY_BF16}, {128, ULY_BF16}};
+  for (int i = 0; i < 6; i++) {
+    options o;
+    char *const argv[] = {"--head-dim", "32,64,128", "--seq-len=2k", "attention",
+                          "--dtype=f32,bf16"};
+    assert_int_equal(options_init(&o), ULY_OK);
+    o.combination = i;
+    expect_ok(&o, options_parse(&o, BENCH_ATTENTION, 5, argv));
+    assert_int_equal(o.num_combinations, 6);
+    assert_int_equal(o.head_dim, rows[i].head_dim);
+    assert_int_equal(o.config.dtype, rows[i].dtype);
+    assert_int_equal(o.config.seq_len, 2048);
+    options_free(&o);
+  }
+}
+
+static void test_bench_errors(void **state) {
+  (void)state;
+  EXPECT_USAGE_ERROR(BENCH_STEP, ("step", "--head-dim=3"), "--head-dim",
+                     "not an option of 'bench step'", "ulysses help bench");
+  EXPECT_USAGE_ERROR(BENCH_ATTENTION, ("attention", "--model=x"),
+                     "not an option of 'bench attention'");
+  EXPECT_USAGE_ERROR(BENCH_CEILING, ("ceiling", "--dtype=f32"), "not an option of 'bench ceiling'");
+  EXPECT_USAGE_ERROR(TRAIN, ("--repeats=3"), "--repeats", "not an option of 'train'");
+  EXPECT_USAGE_ERROR(TRAIN, ("--dtype=f32,bf16"), "--dtype 'f32,bf16'", "one of f32, bf16");
+  EXPECT_USAGE_ERROR(BENCH_ATTENTION, ("attention", "--dtype=,f32"), "--dtype ''",
+                     "one of f32, bf16");
+  EXPECT_USAGE_ERROR(BENCH_ATTENTION, ("attention", "--head-dim=x,64"), "--head-dim 'x'",
+                     "from 1 to 65536");
+  EXPECT_USAGE_ERROR(BENCH_ATTENTION, ("attention", "--mask=window"), "--mask 'window'",
+                     "one of full, causal");
+  EXPECT_USAGE_ERROR(BENCH_EXCHANGE, ("exchange", "--repeats=0"), "--repeats '0'",
+                     "from 1 to 1000");
+  EXPECT_USAGE_ERROR(BENCH_EXCHANGE, ("exchange", "--repeats=1001"), "--repeats '1001'",
+                     "from 1 to 1000");
+  EXPECT_USAGE_ERROR(BENCH_STEP, ("step", "--trace=t", "--zero=0,1"), "--trace 't'", "no lists");
+  /* A list of one long element, and one of many. */
+  char text[2002];
+  memset(text, '1', sizeof text - 1);
+  text[sizeof text - 1] = '\0';
+  EXPECT_USAGE_ERROR(BENCH_ATTENTION, ("attention", "--head-dim", text), "--head-dim '111",
+                     "from 1 to 65536");
+  for (size_t i = 1; i < sizeof text - 1; i += 2) text[i] = ',';
+  EXPECT_USAGE_ERROR(BENCH_ATTENTION, ("attention", "--head-dim", text), "--head-dim '1,1",
+                     "1000 combinations");
+  text[1999] = '\0'; /* 1000 elements */
+  options o;
+  expect_ok(&o, PARSE(&o, BENCH_ATTENTION, "attention", "--head-dim", text));
+  assert_int_equal(o.num_combinations, 1000);
+  options_free(&o);
+  EXPECT_USAGE_ERROR(BENCH_ATTENTION, ("attention", "--head-dim", text, "--mask=full,causal"),
+                     "--mask 'full,causal'", "1000 combinations");
+}
+
+static void test_flag_errors(void **state) {
+  (void)state;
+  EXPECT_USAGE_ERROR(TRAIN, ("--data=d", "--length", "3"), "--length", "not an option of 'train'");
+  EXPECT_USAGE_ERROR(TRAIN, ("--seq_len=3"), "--seq_len", "not an option");
+  EXPECT_USAGE_ERROR(TRAIN, ("--json"), "--json", "not an option of 'train'");
+  EXPECT_USAGE_ERROR(PLAN, ("--lr=1"), "--lr", "not an option of 'plan'");
+  EXPECT_USAGE_ERROR(TRAIN, ("book.txt"), "'book.txt'", "expected an option");
+  EXPECT_USAGE_ERROR(TRAIN, ("--"), "'--'", "expected an option");
+  EXPECT_USAGE_ERROR(TRAIN, ("--seq-len"), "--seq-len", "missing", "an integer from 1 to");
+  EXPECT_USAGE_ERROR(TRAIN, ("--data", "--steps", "3"), "--data", "missing", "PATH");
+  EXPECT_USAGE_ERROR(TRAIN, ("--data="), "--data ''", "PATH, not empty");
+  EXPECT_USAGE_ERROR(TRAIN, ("--print-config=yes"), "--print-config 'yes'", "no value");
+  EXPECT_USAGE_ERROR(TRAIN, ("--accumulate=2"), "--accumulate", "not an option");
+  EXPECT_USAGE_ERROR(PLAN, ("--trace=t"), "--trace", "not an option of 'plan'");
+  EXPECT_USAGE_ERROR(TRAIN, ("--reproducible=yes"), "--reproducible 'yes'", "true or false");
+  EXPECT_USAGE_ERROR(TRAIN, ("--reproducible", "yes"), "'yes'", "expected an option");
+  EXPECT_USAGE_ERROR(TRAIN, ("--no-reproducible=false"), "--no-reproducible 'false'", "no value");
+  EXPECT_USAGE_ERROR(TRAIN, ("--no-json"), "--no-json", "not an option");
+  EXPECT_USAGE_ERROR(TRAIN, ("--no-zero"), "--no-zero", "not an option");
+  EXPECT_USAGE_ERROR(TRAIN, ("--no-"), "--no-", "not an option");
+  EXPECT_USAGE_ERROR(TRAIN, ("--offload-optimizer"), "--offload-optimizer", "missing", "disk:DIR");
+  static char *const places[] = {"", "/scratch", "disk", "disk:", "Disk:x", "memory:x"};
+  for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+    EXPECT_USAGE_ERROR(TRAIN, ("--offload-optimizer", places[i]), "--offload-optimizer '",
+                       places[i], "expected disk:DIR: 'disk:' and a path");
+    EXPECT_USAGE_ERROR(TRAIN, ("--stash", places[i]), "--stash '", places[i],
+                       "expected disk:DIR: 'disk:' and a path");
+  }
+}
+
+/* --set gives a key as a flag would: what stands later holds. */
+static void test_set(void **state) {
+  (void)state;
+  options o;
+  write_yaml("run: {seq_len: 1k}\nranks: {sp: 2, reproducible: true}\n");
+  expect_ok(&o,
+            PARSE(&o, PLAN, "--set", "run.seq_len=2k", "--config", yaml_path, "--set=ranks.sp=3",
+                  "--sp=4", "--dp=5", "--set", "ranks.dp=6", "--set=ranks.reproducible=false",
+                  "--set", "memory.stash=disk:a=b.c", "--set", "optimizer.lr=1e-2"));
+  assert_int_equal(o.config.seq_len, 2048);
+  assert_int_equal(o.sp, 4);
+  assert_int_equal(o.dp, 6);
+  assert_int_equal(o.config.reproducible, 0);
+  assert_string_equal(o.config.stash, "a=b.c");
+  assert_true(o.config.lr == 1e-2); /* as in a file, also a key that plan has no flag for */
+  options_free(&o);
+  char *const lists[] = {"step", "--set", "memory.dtype=f32,bf16"};
+  assert_int_equal(options_init(&o), ULY_OK);
+  o.combination = 1;
+  expect_ok(&o, options_parse(&o, BENCH_STEP, 3, lists));
+  assert_int_equal(o.num_combinations, 2);
+  assert_int_equal(o.config.dtype, ULY_BF16);
+  options_free(&o);
+  EXPECT_USAGE_ERROR(TRAIN, ("--set", "lr=1"), "--set 'lr'", "write optimizer.lr");
+  EXPECT_USAGE_ERROR(TRAIN, ("--set", "run.lr=1"), "--set 'run.lr'", "write optimizer.lr");
+  EXPECT_USAGE_ERROR(TRAIN, ("--set", "optimizer.wramup=1"), "--set 'optimizer.wramup'",
+                     "did you mean optimizer.warmup?");
+  EXPECT_USAGE_ERROR(TRAIN, ("--set", "optmizer.x=1"), "--set 'optmizer.x'",
+                     "did you mean optimizer?");
+  EXPECT_USAGE_ERROR(TRAIN, ("--set", "call.json=true"), "'call.json'", "expected one of run,");
+  EXPECT_USAGE_ERROR(TRAIN, ("--set", "optimizer.lr"), "expected SECTION.KEY=VALUE");
+  EXPECT_USAGE_ERROR(TRAIN, ("--set", "optimizer=3"), "'optimizer': not a key");
+  EXPECT_USAGE_ERROR(TRAIN, ("--set", "optimizer.=3"), "'optimizer.': not a key");
+  EXPECT_USAGE_ERROR(TRAIN, ("--set", ".=3"), "'.': not a section");
+  EXPECT_USAGE_ERROR(TRAIN, ("--set", "=3"), "'': not a section");
+  EXPECT_USAGE_ERROR(TRAIN, ("--set="), "--set ''");
+  EXPECT_USAGE_ERROR(TRAIN, ("--set"), "--set", "missing", "SECTION.KEY=VALUE");
+  EXPECT_USAGE_ERROR(TRAIN, ("--set", "optimizer.lr=x"), "--set optimizer.lr 'x'",
+                     "a number from 0 to 1e+30");
+  EXPECT_USAGE_ERROR(TRAIN, ("--set", "ranks.reproducible="), "--set ranks.reproducible ''",
+                     "true or false");
+  EXPECT_USAGE_ERROR(BENCH_ATTENTION, ("attention", "--set", "run.seq_len=3"), "--set",
+                     "not an option of 'bench attention'");
+}
+
+static void test_arguments(void **state) {
+  (void)state;
+  options o;
+  expect_ok(&o, PARSE(&o, CHECKPOINT, "verify", "a b"));
+  assert_int_equal(o.num_args, 2);
+  assert_string_equal(o.args[1], "a b");
+  options_free(&o);
+  expect_ok(&o, PARSE(&o, BENCH_STEP, "--zero=3", "step", "--dp", "2"));
+  assert_int_equal(o.num_args, 1);
+  assert_string_equal(o.args[0], "step");
+  options_free(&o);
+  EXPECT_USAGE_ERROR(CHECKPOINT, ("verify"), "missing", "ulysses checkpoint verify DIR");
+  EXPECT_USAGE_ERROR(CHECKPOINT, ("verify", "a", "b"), "'b'", "ulysses checkpoint verify DIR");
+  EXPECT_USAGE_ERROR(CHECKPOINT, ("verfy", "a"), "'verfy'", "did you mean verify?");
+  EXPECT_USAGE_ERROR(CHECKPOINT, ("verify", "-a"), "'-a'", "expected an option");
+  EXPECT_USAGE_ERROR(CHECKPOINT, ("verify", "a", "--lr=3"), "--lr",
+                     "not an option of 'checkpoint'");
+  EXPECT_USAGE_ERROR(COMPLETION, ("zsh"), "'zsh'", "ulysses completion bash");
+  EXPECT_USAGE_ERROR(MAN, ("me"), "'me'", "expected an option");
+}
+
+/* The nearest flag or word; nothing where nothing is near. */
+static void test_suggestions(void **state) {
+  (void)state;
+  static char *const rows[][2] = {{"--sqe-len=3", "did you mean --seq-len?"},
+                                  {"--seq_len=3", "did you mean --seq-len?"},
+                                  {"--Steps=3", "did you mean --steps?"},
+                                  {"--step=3", "did you mean --steps?"},
+                                  {"--wieght-decay=3", "did you mean --weight-decay?"},
+                                  {"--no-reproducable", "did you mean --no-reproducible?"},
+                                  {"--schedule=cosin", "did you mean cosine?"},
+                                  {"--recompute=FULL", "did you mean full?"}};
+  for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    EXPECT_USAGE_ERROR(TRAIN, ("--data=d", rows[i][0]), rows[i][1]);
+  }
+  static char *const far[] = {"--temperature=3",        "--x",      "--", "--json",
+                              "--schedule=exponential", "--dtype=x"};
+  for (size_t i = 0; i < sizeof far / sizeof far[0]; i++) {
+    options o;
+    assert_int_equal(PARSE(&o, TRAIN, far[i]), ULY_ERR_CONFIG);
+    if (strstr(o.error, "did you mean")) fail_msg("a far-fetched suggestion: %s", o.error);
+    options_free(&o);
+  }
+}
+
+static void test_what_goes_together(void **state) {
+  (void)state;
+  EXPECT_USAGE_ERROR(TRAIN, ("--steps=3"), "--data", "missing");
+  EXPECT_USAGE_ERROR(TRAIN, ("--data=d", "--save-every=3"), "--save-every 3", "needs --out");
+  EXPECT_USAGE_ERROR(TRAIN, ("--data=d", "--eval-every=3"), "--eval-every 3", "needs --eval-data");
+  EXPECT_USAGE_ERROR(TRAIN, ("--data=d", "--resume=auto"), "--resume auto", "needs --out");
+  options o;
+  expect_ok(&o, PARSE(&o, TRAIN, "--data=d", "--resume=run/step-0000000001"));
+  options_free(&o);
+  expect_ok(&o, PARSE(&o, TRAIN, "--print-config")); /* half a configuration may be printed */
+  options_free(&o);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_flags),
+      cmocka_unit_test(test_flags_of_attention),
+      cmocka_unit_test(test_flags_of_memory),
+      cmocka_unit_test_teardown(test_boolean, remove_yaml),
+      cmocka_unit_test(test_plan),
+      cmocka_unit_test(test_bench),
+      cmocka_unit_test(test_lists),
+      cmocka_unit_test(test_bench_errors),
+      cmocka_unit_test(test_flag_errors),
+      cmocka_unit_test_teardown(test_set, remove_yaml),
+      cmocka_unit_test(test_arguments),
+      cmocka_unit_test(test_suggestions),
+      cmocka_unit_test(test_what_goes_together),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,7 +1,8 @@
 /* ulysses plan: what a training run holds and sends, computed by the code that runs it. */
+#include "plan.h"
+
 #include "commands.h"
 #include "format.h"
-#include "options.h"
 
 /* The ranks that need most; the numbers of the run are the same on all ranks. */
 typedef struct plan_result {
@@ -11,24 +12,24 @@ typedef struct plan_result {
   uly_plan_report sent;   /* of the rank that sends most */
 } plan_result;
 
-static uly_status plan_rank(const options *o, int rank, uly_plan_report *report) {
+static uly_status plan_rank(const options *o, uly_mesh_desc ranks, int rank,
+                            uly_plan_report *report) {
   uly_mesh *mesh = NULL;
-  uly_mesh_desc desc = {.dp = o->dp, .sp = o->sp};
-  uly_status status = uly_mesh_create_offline(desc, rank, &mesh);
+  uly_status status = uly_mesh_create_offline(ranks, rank, &mesh);
   if (status == ULY_OK) status = uly_plan(mesh, &o->config, report);
   uly_mesh_destroy(mesh);
   return status;
 }
 
-static uly_status make_plan(options *o, plan_result *result) {
-  if (o->sp == 0) o->sp = 1;
-  *result = (plan_result){.num_ranks = o->dp * o->sp, .dp = o->dp, .sp = o->sp};
+static uly_status make_plan(const options *o, int dp, int sp, plan_result *result) {
+  uly_mesh_desc ranks = {.dp = dp, .sp = sp};
+  *result = (plan_result){.num_ranks = dp * sp, .dp = dp, .sp = sp};
   /* Each data-parallel group is like the first: with many ranks that one is enough. */
-  int num_planned = result->num_ranks <= 256 ? result->num_ranks : o->sp;
+  int num_planned = result->num_ranks <= 256 ? result->num_ranks : sp;
   int64_t most_held = -1, most_sent = -1;
   for (int rank = 0; rank < num_planned; rank++) {
     uly_plan_report report;
-    uly_status status = plan_rank(o, rank, &report);
+    uly_status status = plan_rank(o, ranks, rank, &report);
     if (status != ULY_OK) return status;
     int64_t held = sum_bytes(report.arena_bytes, ULY_NUM_ARENAS);
     int64_t sent = sum_bytes(report.sent_bytes, ULY_NUM_TRAFFIC);
@@ -80,6 +81,13 @@ static void print_json(const plan_result *plan) {
   printf("}}\n");
 }
 
+uly_status plan_print(const options *o, int dp, int sp) {
+  plan_result plan;
+  uly_status status = make_plan(o, dp, sp, &plan);
+  if (status == ULY_OK) print_text(o, &plan);
+  return status;
+}
+
 int command_plan(int argc, char *const *argv) {
   options o;
   plan_result plan;
@@ -89,7 +97,7 @@ int command_plan(int argc, char *const *argv) {
   if (status != ULY_OK) {
     print_failure(o.error);
   } else if (!o.print_config) {
-    status = make_plan(&o, &plan);
+    status = make_plan(&o, o.dp, o.sp ? o.sp : 1, &plan);
     if (status != ULY_OK) {
       print_failure(uly_last_error());
     } else if (o.json) {

@@ -195,6 +195,7 @@ static uly_status do_steps(train_run *run) {
 static uly_status train(train_run *run) {
   const options *o = &run->options;
   uly_status status = uly_mesh_create(NULL, (uly_mesh_desc){.dp = o->dp, .sp = o->sp}, &run->mesh);
+  if (status == ULY_OK && o->dry_run) return dry_run(run);
   if (status == ULY_OK) status = rank_log_open(run);
   if (status == ULY_OK) status = progress_open(run);
   if (status == ULY_OK) status = uly_trainer_create(run->mesh, &o->config, &run->trainer);
@@ -202,6 +203,7 @@ static uly_status train(train_run *run) {
   if (status == ULY_OK) status = start_trace(run);
   if (status == ULY_OK) status = saves_resume(run);
   if (status == ULY_OK) status = metrics_open(run);
+  if (status == ULY_OK) status = saves_config(run);
   if (status == ULY_OK) progress_header(run);
   if (status == ULY_OK) status = do_steps(run);
   if (status == ULY_OK) status = metrics_close(run);

@@ -47,6 +47,7 @@ void progress_header(const train_run *run) {
     printf("resumed     %s, %lld steps done\n", run->checkpoint,
            (long long)uly_trainer_steps_done(run->trainer));
   }
+  options_print(stdout, &run->options, TRAIN);
 }
 
 /* ------------------------------------------------------------------------- lines */

@@ -46,14 +46,20 @@ double train_now(void);
 
 /* Makes --out ready before the first step, not after the last: a folder that cannot be written to loses the run. */
 uly_status saves_prepare(train_run *run);
-/* Finds the checkpoint to continue from, and loads it. */
+/* Finds the checkpoint to continue from; and loads it. */
+uly_status saves_find(train_run *run);
 uly_status saves_resume(train_run *run);
+/* Writes what the run was started with beside what it makes, as config.yaml. */
+uly_status saves_config(train_run *run);
 /* The files are written while the next step computes; but at the end there is none. */
 uly_status saves_start(train_run *run, int64_t step, bool is_end);
 /* Ends the save that is under way, if any, and tells how it went. */
 void saves_finish(train_run *run, bool goes_on);
 /* Goes back from a step that was not finite to the newest checkpoint. */
 uly_status saves_rollback(train_run *run);
+
+/* --dry-run (train_dry_run.c): checks what a start checks, and prints the configuration and the plan. Collective. */
+uly_status dry_run(train_run *run);
 
 /* --- Metrics (train_metrics.c). open and close are collective. */
 

@@ -52,6 +52,20 @@ uly_status saves_prepare(train_run *run) {
   return uly_mesh_agree(run->mesh, run->is_first ? prepare(&run->options) : ULY_OK);
 }
 
+uly_status saves_config(train_run *run) {
+  options *o = &run->options;
+  char path[PATH_MAX];
+  if (!o->out) return ULY_OK;
+  uly_status status = ULY_OK;
+  if (run->is_first) {
+    int length = snprintf(path, sizeof path, "%s/config.yaml", o->out);
+    status = length < PATH_MAX ? options_save(o, TRAIN, path)
+                               : options_fail(o, ULY_ERR_CONFIG, "--out: too long for a path");
+    if (status != ULY_OK) uly_fail(status, "%s", o->error);
+  }
+  return uly_mesh_agree(run->mesh, status);
+}
+
 /* ------------------------------------------------------------------ going on and back */
 
 /* The newest checkpoint in --out; an empty path where there is none. Each rank looks for itself, and a folder that is
@@ -68,18 +82,18 @@ static uly_status find_newest(train_run *run, const char *option, char path[PATH
                   option, out);
 }
 
+uly_status saves_find(train_run *run) {
+  const char *resume = run->options.resume;
+  if (!resume) return ULY_OK;
+  if (strcmp(resume, "auto") == 0) return find_newest(run, "--resume auto", run->checkpoint);
+  int length = snprintf(run->checkpoint, sizeof run->checkpoint, "%s", resume);
+  if (length >= 0 && (size_t)length < sizeof run->checkpoint) return ULY_OK;
+  return uly_fail(ULY_ERR_CONFIG, "--resume '%.200s...': too long for a path", resume);
+}
+
 uly_status saves_resume(train_run *run) {
-  const options *o = &run->options;
-  if (!o->resume) return ULY_OK;
-  if (strcmp(o->resume, "auto") == 0) {
-    uly_status status = find_newest(run, "--resume auto", run->checkpoint);
-    if (status != ULY_OK || !run->checkpoint[0]) return status;
-  } else {
-    int length = snprintf(run->checkpoint, sizeof run->checkpoint, "%s", o->resume);
-    if (length < 0 || (size_t)length >= sizeof run->checkpoint) {
-      return uly_fail(ULY_ERR_CONFIG, "--resume '%.200s...': too long for a path", o->resume);
-    }
-  }
+  uly_status status = saves_find(run);
+  if (status != ULY_OK || !run->checkpoint[0]) return status;
   return uly_trainer_load(run->trainer, run->checkpoint);
 }
 

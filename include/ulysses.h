@@ -284,6 +284,21 @@ typedef struct uly_trainer uly_trainer;
 uly_status uly_trainer_create(uly_mesh *mesh, const uly_train_config *config, uly_trainer **out);
 void uly_trainer_destroy(uly_trainer *trainer);
 
+/* What a training run would begin with. */
+typedef struct uly_start_report {
+  int64_t num_params;
+  int64_t num_windows,
+      num_eval_windows; /* sequences of seq_len tokens to train on, and to evaluate */
+  int64_t steps_done;   /* of the checkpoint; 0 without */
+} uly_start_report;
+
+/* Makes the checks of uly_trainer_create, and of uly_trainer_load unless checkpoint is NULL, without allocating an
+ * arena or writing a file: settings, model and mesh, data and their length, the plan against memory_limit, whether
+ * ranks were started alike; of the checkpoint its formats, shapes and model, not the checksums of its tensors.
+ * Collective; report is the same on all ranks, and filled on success only. */
+uly_status uly_trainer_check(uly_mesh *mesh, const uly_train_config *config, const char *checkpoint,
+                             uly_start_report *report);
+
 /* Steps done so far; after uly_trainer_load, those of the checkpoint. */
 int64_t uly_trainer_steps_done(const uly_trainer *trainer);
 

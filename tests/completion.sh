@@ -38,7 +38,7 @@ offers() {
   shift
   ask "$@"
   got=$(printf '%s\n' "${COMPREPLY[@]}" | sort)
-  [ "$got" = "$(printf '%s\n' "${want[@]}" | sort)" ] || fail "ulysses $*: offers $(echo $got), not ${want[*]}"
+  [ "$got" = "$(printf '%s\n' "${want[@]}" | sort)" ] || fail "ulysses $*: offers ${COMPREPLY[*]}, not ${want[*]}"
 }
 
 # has WORD ---- WHAT..., lacks WORD ---- WHAT...: among others.
@@ -72,7 +72,7 @@ offers bf16 ---- train --dtype = b
 offers llama-1m ---- plan --model llama-1m
 has gpt2-124m ---- plan --model ''
 has file.yaml ---- plan --model ''
-offers file.yaml ---- train --config fi
+offers file.yaml ---- train --config "fi"
 offers folder ---- train --out ''
 offers folder auto ---- train --resume ''
 offers disk: ---- train --stash ''

@@ -194,11 +194,16 @@ static uly_status take_place(uly_trainer *trainer, const uly__checkpoint_run *ru
   return ULY_OK;
 }
 
-static uly_status load(uly_trainer *trainer, const char *dir, source *from) {
-  const uly__params *params = &trainer->model->params;
+/* All but the tensors. */
+static uly_status begin(uly_trainer *trainer, const char *dir, source *from) {
   ULY_TRY(check_model(trainer, dir));
   ULY_TRY(open_source(from, dir, &trainer->model->config));
-  ULY_TRY(take_place(trainer, &from->run, dir));
+  return take_place(trainer, &from->run, dir);
+}
+
+static uly_status load(uly_trainer *trainer, const char *dir, source *from) {
+  const uly__params *params = &trainer->model->params;
+  ULY_TRY(begin(trainer, dir, from));
   for (int which = 0; which < ULY_NUM_STATES; which++)
     for (int unit = 0; unit < params->num_units; unit++)
       ULY_TRY(load_unit(trainer, from, which, unit));
@@ -214,14 +219,25 @@ static uly_status check_hashes(uly_trainer *trainer, source *from) {
   return compare_hashes(from);
 }
 
+/* Folders that are not shared between machines may hold different checkpoints. */
+static uly_status check_same(uly_trainer *trainer, const source *from) {
+  return uly_mesh_same(trainer->mesh, &from->file_hash, sizeof from->file_hash, "checkpoint");
+}
+
+uly_status uly__checkpoint_check(uly_trainer *trainer, const char *dir) {
+  source from = {.params = &trainer->model->params};
+  uly_status status = uly__agree(trainer->mesh->world, begin(trainer, dir, &from));
+  if (status == ULY_OK) status = check_same(trainer, &from);
+  close_source(&from);
+  return status;
+}
+
 uly_status uly_trainer_load(uly_trainer *trainer, const char *dir) {
   uly__comm *world = trainer->mesh->world;
   source from = {.params = &trainer->model->params};
   uly__save_end(trainer);
   uly_status status = uly__agree(world, load(trainer, dir, &from));
-  /* Folders that are not shared between machines may hold different checkpoints. */
-  if (status == ULY_OK)
-    status = uly_mesh_same(trainer->mesh, &from.file_hash, sizeof from.file_hash, "checkpoint");
+  if (status == ULY_OK) status = check_same(trainer, &from);
   if (status == ULY_OK) status = uly__agree(world, check_hashes(trainer, &from));
   if (status == ULY_OK) status = uly__agree(world, uly__weights_from_master(trainer));
   trainer->is_mixed = status != ULY_OK;

@@ -184,8 +184,8 @@ static uly_status open_scratch(uly_trainer *trainer) {
   return ULY_OK;
 }
 
-/* What a run has and a plan has not: memory, files, weights and data. */
-static uly_status start(uly_trainer *trainer) {
+/* What a run needs and a plan does not, as far as nothing is allocated or written for it. */
+static uly_status open_input(uly_trainer *trainer) {
   const uly_train_config *config = &trainer->config;
   if (!config->data) ULY_FAIL(ULY_ERR_CONFIG, "no training data given: use --data");
   ULY_TRY(open_data(trainer, config->data, &trainer->data, &trainer->num_windows));
@@ -194,7 +194,11 @@ static uly_status start(uly_trainer *trainer) {
     if (trainer->num_eval_windows > config->eval_windows)
       trainer->num_eval_windows = config->eval_windows;
   }
-  ULY_TRY(uly__check_fit(trainer, uly__comm_node_size(trainer->mesh->world)));
+  return uly__check_fit(trainer, uly__comm_node_size(trainer->mesh->world));
+}
+
+/* The rest: memory, files and weights. */
+static uly_status start(uly_trainer *trainer) {
   for (int i = 0; i < ULY_NUM_ARENAS; i++) ULY_TRY(uly__arena_commit(&trainer->arenas[i]));
   uly__trainer_carve(trainer);
   ULY_TRY(open_scratch(trainer));
@@ -236,6 +240,7 @@ uly_status uly_trainer_create(uly_mesh *mesh, const uly_train_config *config, ul
   omp_set_num_threads(uly__device_threads(config->threads, uly__comm_node_size(mesh->world)));
   uly_trainer *trainer = NULL;
   uly_status status = uly__trainer_plan(mesh, config, &trainer);
+  if (status == ULY_OK) status = open_input(trainer);
   if (status == ULY_OK) status = start(trainer);
   status = uly__agree(mesh->world, status);
   if (status == ULY_OK && trainer) status = check_same(trainer);
@@ -245,6 +250,26 @@ uly_status uly_trainer_create(uly_mesh *mesh, const uly_train_config *config, ul
     uly_trainer_destroy(trainer);
   else
     *out = trainer;
+  return status;
+}
+
+uly_status uly_trainer_check(uly_mesh *mesh, const uly_train_config *config, const char *checkpoint,
+                             uly_start_report *report) {
+  if (!mesh->world)
+    ULY_FAIL(ULY_ERR_CONFIG, "an offline mesh cannot train: use uly_plan, or uly_mesh_create");
+  uly_trainer *trainer = NULL;
+  uly_status status = uly__trainer_plan(mesh, config, &trainer);
+  if (status == ULY_OK) status = open_input(trainer);
+  status = uly__agree(mesh->world, status);
+  if (status == ULY_OK && trainer) status = check_same(trainer);
+  if (status == ULY_OK && trainer && checkpoint)
+    status = uly__checkpoint_check(trainer, checkpoint);
+  if (status == ULY_OK && trainer)
+    *report = (uly_start_report){.num_params = trainer->model->params.count,
+                                 .num_windows = trainer->num_windows,
+                                 .num_eval_windows = trainer->num_eval_windows,
+                                 .steps_done = trainer->steps_done};
+  uly_trainer_destroy(trainer);
   return status;
 }
 

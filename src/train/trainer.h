@@ -59,6 +59,12 @@ uly_status uly__optimizer_step(uly_trainer *trainer, double lr, double grad_scal
 /* Sets the weights from the master weights. Collective. */
 uly_status uly__weights_from_master(uly_trainer *trainer);
 
+/* --- loading (checkpoint_load.c) */
+
+/* Whether uly_trainer_load could take the checkpoint, as its files' formats, shapes and the model tell: tensors are not
+ * read, and the trainer needs no memory. Sets the place in the data. Collective. */
+uly_status uly__checkpoint_check(uly_trainer *trainer, const char *dir);
+
 /* --- saving (checkpoint.c) */
 
 /* Ends the save that is under way, if any: before anything changes the states. Collective. */

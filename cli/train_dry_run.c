@@ -1,0 +1,100 @@
+/* ulysses train --dry-run: all that a start checks, but nothing is allocated or written. All ranks walk through this file
+ * together; rank 0 prints. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "plan.h"
+#include "train_run.h"
+
+/* Puts the folder that holds it in the place of a path: "/" of "/a", "." of "a". */
+static void go_up(char *path) {
+  char *slash = strrchr(path, '/');
+  if (slash) {
+    slash[slash == path] = '\0';
+  } else {
+    strcpy(path, ".");
+  }
+}
+
+/* What a path is to become. */
+typedef enum place { A_FILE, A_FOLDER, A_FOLDER_WITH_PARENTS } place;
+
+/* Whether it is there or can be made, and can be written; else errno tells. */
+static bool is_writable(char *path, place what) {
+  struct stat about;
+  bool is_above = false;
+  for (; stat(path, &about) != 0; is_above = true) {
+    if (errno != ENOENT || (is_above && what != A_FOLDER_WITH_PARENTS)) return false;
+    go_up(path);
+  }
+  if ((is_above || what != A_FILE) && !S_ISDIR(about.st_mode)) {
+    errno = ENOTDIR;
+    return false;
+  }
+  return access(path, W_OK) == 0;
+}
+
+static uly_status check_place(const char *flag, const char *path, place what) {
+  char copy[PATH_MAX];
+  if (!path) return ULY_OK;
+  int length = snprintf(copy, sizeof copy, "%s", path);
+  if (length < 0 || length >= PATH_MAX) {
+    return uly_fail(ULY_ERR_CONFIG, "%s '%.200s...': too long for a path", flag, path);
+  }
+  if (is_writable(copy, what)) return ULY_OK;
+  return uly_fail(ULY_ERR_IO, "%s '%.200s': cannot be written: %s", flag, path, strerror(errno));
+}
+
+/* What rank 0 writes, and what each rank does. */
+static uly_status check_places(const train_run *run) {
+  const options *o = &run->options;
+  const struct {
+    const char *flag, *path;
+    place what;
+    bool is_of_all;
+  } places[] = {{"--out", o->out, A_FOLDER_WITH_PARENTS, false},
+                {"--metrics", o->metrics, A_FILE, false},
+                {"--trace", o->trace, A_FILE, false},
+                {"--rank-logs", o->rank_logs, A_FOLDER, true},
+                {"--offload-optimizer", o->config.offload, A_FOLDER_WITH_PARENTS, true},
+                {"--stash", o->config.stash, A_FOLDER_WITH_PARENTS, true}};
+  uly_status status = ULY_OK;
+  for (size_t i = 0; i < sizeof places / sizeof places[0] && status == ULY_OK; i++) {
+    if (!run->is_first && !places[i].is_of_all) continue;
+    status = check_place(places[i].flag, places[i].path, places[i].what);
+  }
+  return uly_mesh_agree(run->mesh, status);
+}
+
+static uly_status print(train_run *run, const uly_start_report *start) {
+  const options *o = &run->options;
+  printf("ulysses     " ULY_VERSION_STRING ", dry run\n");
+  printf("data        %s, %lld sequences\n", o->config.data, (long long)start->num_windows);
+  if (o->config.eval_data) {
+    printf("eval data   %s, %lld sequences\n", o->config.eval_data,
+           (long long)start->num_eval_windows);
+  }
+  if (run->checkpoint[0]) {
+    printf("resumes     %s, %lld steps done\n", run->checkpoint, (long long)start->steps_done);
+  }
+  options_print(stdout, o, TRAIN);
+  uly_status status = plan_print(o, uly_mesh_dp(run->mesh), uly_mesh_sp(run->mesh));
+  if (status == ULY_OK) printf("\nready       the run can start\n");
+  return status;
+}
+
+uly_status dry_run(train_run *run) {
+  uly_start_report start;
+  const char *checkpoint = run->checkpoint;
+  uly_status status = saves_find(run);
+  if (status == ULY_OK) {
+    status =
+        uly_trainer_check(run->mesh, &run->options.config, *checkpoint ? checkpoint : NULL, &start);
+  }
+  if (status == ULY_OK) status = check_places(run);
+  if (status != ULY_OK) return status;
+  return uly_mesh_agree(run->mesh, run->is_first ? print(run, &start) : ULY_OK);
+}

@@ -1,5 +1,7 @@
 /* Configuration files: who overrides whom, mistakes with their place and what was meant, and files that the program
  * writes read back. */
+#include <unistd.h>
+
 #include "options_testing.h"
 
 static void test_yaml(void **state) {
@@ -174,6 +176,50 @@ static void test_print_config_round_trip(void **state) {
   options_free(&back);
 }
 
+/* Saved beside the run: whole or not at all, and it reads back. */
+static void test_save(void **state) {
+  (void)state;
+  options o, back;
+  char path[512], hidden[512];
+  write_yaml("");
+  snprintf(path, sizeof path, "%s.saved", yaml_path);
+  char *name = strrchr(path, '/');
+  snprintf(hidden, sizeof hidden, "%.*s/.%s", (int)(name - path), path, name + 1);
+  expect_ok(&o, PARSE(&o, TRAIN, "--data=d", "--lr=0.125", "--set", "ranks.sp=3"));
+  expect_ok(&o, options_save(&o, TRAIN, path));
+  assert_int_not_equal(access(hidden, F_OK), 0);
+  expect_ok(&back, PARSE(&back, TRAIN, "--config", path));
+  assert_true(back.config.lr == 0.125);
+  assert_int_equal(back.sp, 3);
+  assert_string_equal(back.config.data, "d");
+  options_free(&back);
+  unlink(path);
+  uly_status status = options_save(&o, TRAIN, "/no/such/folder/config.yaml");
+  expect_failure(&o, status, ULY_ERR_IO, "/no/such/folder/.config.yaml", "No such file", NULL);
+}
+
+static void test_print(void **state) {
+  (void)state;
+  options o;
+  char *text = NULL;
+  size_t length = 0;
+  FILE *file = open_memstream(&text, &length);
+  expect_ok(&o, PARSE(&o, TRAIN, "--data=a\33[2Jb", "--lr=0.125", "--no-reproducible"));
+  options_print(file, &o, TRAIN);
+  fclose(file);
+  assert_non_null(
+      strstr(text, "\n  run         model llama-4m, data a?[2Jb, seq_len 4096, seed 1\n"));
+  assert_non_null(strstr(text, "lr 0.125,"));
+  assert_non_null(strstr(text, "reproducible false,"));
+  int lines = 0;
+  for (const char *line = text; *line; line += strcspn(line, "\n") + 1, lines++) {
+    assert_in_range(strcspn(line, "\n"), 1, 88);
+  }
+  assert_in_range(lines, 8, 14);
+  free(text);
+  options_free(&o);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_teardown(test_yaml, remove_yaml),
@@ -182,6 +228,8 @@ int main(void) {
       cmocka_unit_test_teardown(test_yaml_errors, remove_yaml),
       cmocka_unit_test_teardown(test_yaml_names, remove_yaml),
       cmocka_unit_test_teardown(test_far_names, remove_yaml),
+      cmocka_unit_test_teardown(test_save, remove_yaml),
+      cmocka_unit_test(test_print),
       cmocka_unit_test_teardown(test_print_config_round_trip, remove_yaml),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -191,9 +191,9 @@ uly_status options_read_yaml(options *o, const char *path) {
   for (enum option_id id = 0; values && id < NUM_RUN_OPTIONS && status == ULY_OK; id++) {
     const yaml_section *section = values->sections[option_table[id].section];
     if (!section || !section->text[id]) continue;
-    char label[OPTION_BUFFER + 1];
-    option_path(id, label);
-    strcat(label, ":");
+    char name[OPTION_BUFFER], label[OPTION_BUFFER + 1];
+    option_path(id, name);
+    snprintf(label, sizeof label, "%s:", name);
     status = options_set(o, id, label, section->text[id]);
     if (status != ULY_OK) status = fail_value(o, status, path, id);
   }

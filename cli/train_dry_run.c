@@ -10,12 +10,12 @@
 #include "train_run.h"
 
 /* Puts the folder that holds it in the place of a path: "/" of "/a", "." of "a". */
-static void go_up(char *path) {
+static void go_up(char path[PATH_MAX]) {
   char *slash = strrchr(path, '/');
   if (slash) {
     slash[slash == path] = '\0';
   } else {
-    strcpy(path, ".");
+    snprintf(path, PATH_MAX, ".");
   }
 }
 
@@ -23,7 +23,7 @@ static void go_up(char *path) {
 typedef enum place { A_FILE, A_FOLDER, A_FOLDER_WITH_PARENTS } place;
 
 /* Whether it is there or can be made, and can be written; else errno tells. */
-static bool is_writable(char *path, place what) {
+static bool is_writable(char path[PATH_MAX], place what) {
   struct stat about;
   bool is_above = false;
   for (; stat(path, &about) != 0; is_above = true) {

@@ -3,6 +3,7 @@
 #ifndef ULYSSES_CLI_COMMANDS_H
 #define ULYSSES_CLI_COMMANDS_H
 
+#include <limits.h>
 #include <stdio.h>
 
 #include "commands_table.h"

@@ -433,7 +433,8 @@ typedef struct uly_block_layout {
 
 /* Which keys a query sees: those that all of this lets through. Positions are those of the whole
  * stream, never of a slice. Every query must see some key.
- * uly_attention_create copies what the pointers point to. */
+ * uly_attention_create copies what the pointers point to; uly_attention_set_documents puts other
+ * documents in their place. */
 typedef struct uly_mask {
   uly_mask_kind kind;
   int64_t window;                 /* W: keys at a distance below W; with a causal mask the last W,
@@ -464,7 +465,8 @@ typedef struct uly_local_attention {
   int first_q_head;
   int group_size, group_offset;
   uly_dtype dtype;
-  uly_mask mask;                      /* its pointers are to the plan's own copies */
+  uly_mask mask;                      /* its pointers are to the plan's own copies, or, where
+                                         documents were set, to the caller's list */
   const struct uly__mask *mask_index; /* the mask as the library's own kernels read it */
   float scale;
   int64_t qkv_stride, o_stride;
@@ -513,7 +515,14 @@ void uly_attention_destroy(uly_attention *plan);
 /* The tokens of this rank: [*begin, *begin + *count) of the stream. */
 void uly_attention_tokens(const uly_attention *plan, int64_t *begin, int64_t *count);
 
-/* Pairs of a query and a key that it sees, over all Hq query heads. */
+/* Other documents for the next forward and its backward, in place of those of the plan's mask: as
+ * uly_mask describes them; NULL and 0: the stream is one document. Every rank gives the same. The list is
+ * not copied: it must stay as it is until the next call, or the end of the plan. ULY_ERR_CONFIG names what
+ * is wrong with it, and the plan goes on with the documents it had. Not collective; allocates nothing. */
+uly_status uly_attention_set_documents(uly_attention *plan, const int64_t *doc_start,
+                                       int64_t num_docs);
+
+/* Pairs of a query and a key that it sees, over all Hq query heads; with the documents as they are. */
 double uly_attention_pairs(const uly_attention *plan);
 
 /* --- Simple: plain tensors in, plain tensors out.

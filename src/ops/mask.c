@@ -7,6 +7,7 @@
  * so that every function on ranges is written once. */
 #include "ops/mask.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,7 +24,7 @@ struct uly__mask {
   uly_mask desc;           /* its pointers are to the copies */
   uly_block_layout layout; /* desc.blocks */
   int64_t num_tokens;
-  int64_t *doc_start;
+  int64_t *doc_start; /* the copy made at creation; desc has those that count */
   view of_query, of_key;
 };
 
@@ -37,14 +38,15 @@ static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 /* ------------------------------------------------------------------------ the band */
 
 static range document(const uly__mask *m, int64_t token) {
+  const int64_t *doc_start = m->desc.doc_start;
   int64_t first = 0, num = m->desc.num_docs; /* the document is one of these */
   while (num > 1) {
     int64_t half = num / 2;
-    first = m->doc_start[first + half] <= token ? first + half : first;
+    first = doc_start[first + half] <= token ? first + half : first;
     num -= half;
   }
   int64_t next = first + 1;
-  return (range){m->doc_start[first], next < m->desc.num_docs ? m->doc_start[next] : m->num_tokens};
+  return (range){doc_start[first], next < m->desc.num_docs ? doc_start[next] : m->num_tokens};
 }
 
 static range band(const uly__mask *m, const view *side, int64_t token) {
@@ -138,6 +140,7 @@ static int64_t next_tile(const uly__mask *m, const view *side, int head, int64_t
   if (at >= seen.end) return m->num_tokens;
   if (!m->desc.blocks) return at;
   int64_t B = m->layout.block, nearest = m->num_tokens;
+  assert(B > 0);
   for (int64_t row = begin / B; row * B < end; row++) {
     range tokens = part_of_block(m, row, begin, end);
     seen = joint_band(m, side, tokens.begin, tokens.end, (range){at, nearest});
@@ -238,21 +241,20 @@ double uly__mask_pairs(const uly__mask *m, int num_q_heads) {
 
 /* -------------------------------------------------------------------------- checking */
 
-static uly_status check_documents(const uly_mask *mask, int64_t N) {
-  if (mask->num_docs < 0 || !mask->doc_start != (mask->num_docs == 0))
+static uly_status check_documents(const int64_t *doc_start, int64_t num_docs, int64_t N) {
+  if (num_docs < 0 || !doc_start != (num_docs == 0))
     ULY_FAIL(ULY_ERR_CONFIG, "a mask of %lld documents %s doc_start: give both, or neither",
-             (long long)mask->num_docs, mask->doc_start ? "with" : "without");
-  if (mask->num_docs > 0 && mask->doc_start[0] != 0)
+             (long long)num_docs, doc_start ? "with" : "without");
+  if (num_docs > 0 && doc_start[0] != 0)
     ULY_FAIL(ULY_ERR_CONFIG, "the first document starts at token %lld: it must start at 0",
-             (long long)mask->doc_start[0]);
-  for (int64_t i = 1; i < mask->num_docs; i++)
-    if (mask->doc_start[i] <= mask->doc_start[i - 1] || mask->doc_start[i] >= N)
+             (long long)doc_start[0]);
+  for (int64_t i = 1; i < num_docs; i++)
+    if (doc_start[i] <= doc_start[i - 1] || doc_start[i] >= N)
       ULY_FAIL(
           ULY_ERR_CONFIG,
           "document %lld starts at token %lld: starts must ascend (the one before is %lld) and "
           "lie within the %lld tokens of the stream",
-          (long long)i, (long long)mask->doc_start[i], (long long)mask->doc_start[i - 1],
-          (long long)N);
+          (long long)i, (long long)doc_start[i], (long long)doc_start[i - 1], (long long)N);
   return ULY_OK;
 }
 
@@ -344,7 +346,7 @@ static uly_status fill(uly__mask *m, const uly_mask *mask, int64_t N, int num_q_
              (int)mask->kind);
   if (mask->window < 0)
     ULY_FAIL(ULY_ERR_CONFIG, "a window of %lld tokens: use 0 for none", (long long)mask->window);
-  ULY_TRY(check_documents(mask, N));
+  ULY_TRY(check_documents(mask->doc_start, mask->num_docs, N));
   int64_t reach = mask->window > 0 ? min64(mask->window, N) - 1 : N - 1;
   m->num_tokens = N;
   m->desc = (uly_mask){.kind = mask->kind, .window = mask->window, .num_docs = mask->num_docs};
@@ -389,6 +391,16 @@ void uly__mask_destroy(uly__mask *m) {
   free(m->of_key.begin);
   free(m->of_key.blocks);
   free(m);
+}
+
+uly_status uly__mask_set_documents(uly__mask *m, const int64_t *doc_start, int64_t num_docs) {
+  uly_mask before = m->desc;
+  ULY_TRY(check_documents(doc_start, num_docs, m->num_tokens));
+  m->desc.doc_start = doc_start;
+  m->desc.num_docs = num_docs;
+  uly_status status = m->desc.blocks ? check_all_see(m) : ULY_OK;
+  if (status != ULY_OK) m->desc = before;
+  return status;
 }
 
 const uly_mask *uly__mask_desc(const uly__mask *m) { return &m->desc; }

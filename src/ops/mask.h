@@ -22,7 +22,11 @@ uly_status uly__mask_create(const uly_mask *mask, int64_t num_tokens, int num_q_
                             uly__mask **out);
 void uly__mask_destroy(uly__mask *mask);
 
-/* The descriptor, whose pointers are to the copies. */
+/* Puts other documents into the mask; 0 and NULL: one. The list is not copied: it must stay as it is while
+ * the mask uses it. ULY_ERR_CONFIG as above, and then the mask is as it was. */
+uly_status uly__mask_set_documents(uly__mask *mask, const int64_t *doc_start, int64_t num_docs);
+
+/* The descriptor, whose pointers are to the copies, but for documents that were set. */
 const uly_mask *uly__mask_desc(const uly__mask *mask);
 
 bool uly__mask_sees(const uly__mask *mask, int head, int64_t query, int64_t key);

@@ -83,6 +83,13 @@ void uly_attention_tokens(const uly_attention *plan, int64_t *begin, int64_t *co
   *count = slice.count;
 }
 
+uly_status uly_attention_set_documents(uly_attention *plan, const int64_t *doc_start,
+                                       int64_t num_docs) {
+  ULY_TRY(uly__mask_set_documents(plan->mask, doc_start, num_docs));
+  plan->desc.mask = *uly__mask_desc(plan->mask);
+  return ULY_OK;
+}
+
 double uly_attention_pairs(const uly_attention *plan) {
   return uly__mask_pairs(plan->mask, plan->desc.num_q_heads);
 }

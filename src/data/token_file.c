@@ -29,6 +29,7 @@ typedef struct token_file {
   char *path;
   uly__mapped_file map;
   int64_t begin, count; /* in the stream; text: its bytes and the end-of-document token */
+  int64_t end;          /* the token that ends each document; -1: not said */
 } token_file;
 
 struct uly__tokens {
@@ -55,13 +56,13 @@ static const char *base_name(const char *path) {
 
 /* ---- Opening */
 
-static uly_status check_shard(const token_file *file, token_kind kind, int64_t *count) {
+static uly_status check_shard(token_file *file, token_kind kind) {
   if (file->map.size < shard_header_bytes)
     ULY_FAIL(ULY_ERR_DATA,
              "token file '%s' is truncated: a shard begins with %d bytes of header, and the file "
              "has %lld bytes: copy or make it again",
              file->path, (int)shard_header_bytes, (long long)file->map.size);
-  int32_t header[3]; /* magic, version, token count */
+  int32_t header[4]; /* magic, version, token count, 1 + the token that ends documents */
   memcpy(header, file->map.bytes, sizeof header);
   int version = kind == KIND_U16 ? version_u16 : version_u32;
   if (header[1] != version)
@@ -85,7 +86,13 @@ static uly_status check_shard(const token_file *file, token_kind kind, int64_t *
   if (promised == 0)
     ULY_FAIL(ULY_ERR_DATA, "token file '%s' holds no tokens: remove it or make it again",
              file->path);
-  *count = promised;
+  file->count = promised;
+  file->end = (int64_t)header[3] - 1;
+  if (file->end < -1 || (kind == KIND_U16 && file->end > UINT16_MAX))
+    ULY_FAIL(ULY_ERR_DATA,
+             "token file '%s' has a damaged header: token %lld is said to end documents, which is "
+             "none of %s: make it again",
+             file->path, (long long)file->end, kind_name(kind));
   return ULY_OK;
 }
 
@@ -104,10 +111,17 @@ static uly_status open_file(uly__tokens *tokens, int i) {
              "folder",
              file->path, kind_name(kind), tokens->files[0].path, kind_name(tokens->kind));
 
+  file->end = ULY_TEXT_END_OF_DOCUMENT;
   if (kind != KIND_TEXT)
-    ULY_TRY(check_shard(file, kind, &file->count));
+    ULY_TRY(check_shard(file, kind));
   else if (__builtin_add_overflow(file->map.size, 1, &file->count))
     ULY_FAIL(ULY_ERR_DATA, "token file '%s' is too large", file->path);
+  if (file->end != tokens->files[0].end)
+    ULY_FAIL(
+        ULY_ERR_DATA,
+        "token file '%s' says in its header that token %lld ends documents, but '%s' beside it "
+        "%lld (-1: not said): put files of one tokenizer only into a folder, made alike",
+        file->path, (long long)file->end, tokens->files[0].path, (long long)tokens->files[0].end);
   file->begin = tokens->count;
   if (__builtin_add_overflow(tokens->count, file->count, &tokens->count))
     ULY_FAIL(ULY_ERR_DATA, "token file '%s': more than 2^63 tokens up to here", file->path);
@@ -237,6 +251,8 @@ int64_t uly__tokens_count(const uly__tokens *tokens) { return tokens->count; }
 
 uint64_t uly__tokens_hash(const uly__tokens *tokens) { return tokens->hash; }
 
+int64_t uly__tokens_end(const uly__tokens *tokens) { return tokens->files[0].end; }
+
 /* ---- Reading: widen and take the maximum in one pass that vectorizes */
 
 static uint32_t widen_u8(const uint8_t *restrict in, int64_t count, int32_t *restrict out) {
@@ -329,5 +345,23 @@ uly_status uly__tokens_read(const uly__tokens *tokens, int64_t begin, int64_t co
     count -= part;
     out += part;
   }
+  return ULY_OK;
+}
+
+uly_status uly__tokens_documents(const uly__tokens *tokens, int64_t begin, int64_t count,
+                                 int64_t end, int64_t *doc_start, int64_t *num_docs) {
+  enum { PIECE = 4096 };
+  int32_t piece[PIECE] = {0};
+  int64_t num = 1, last = count - 1; /* after the last token none begins */
+  doc_start[0] = 0;
+  for (int64_t at = 0; at < last; at += PIECE) {
+    int64_t part = last - at < PIECE ? last - at : PIECE;
+    ULY_TRY(uly__tokens_read(tokens, begin + at, part, INT64_MAX, piece));
+    for (int64_t i = 0; i < part; i++) { /* num is at most at + i + 1, below count */
+      doc_start[num] = at + i + 1;
+      num += piece[i] == end;
+    }
+  }
+  *num_docs = num;
   return ULY_OK;
 }

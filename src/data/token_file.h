@@ -5,9 +5,10 @@
  *   text    any file without a known magic: each byte is a token (0..255), and
  *           every file ends with the end-of-document token 256
  *   shards  llm.c's: 256 int32 header (magic 20240520, version 1: uint16 tokens;
- *           magic 20240801, version 7: uint32 tokens; third int: token count)
+ *           magic 20240801, version 7: uint32 tokens; third int: token count; fourth, ours:
+ *           1 + the token that ends each document, 0 in files that do not say it)
  * Kinds may not be mixed in one folder, nor shards of both widths: those come from different
- * tokenizers. An empty text file in a folder is one end-of-document token; text without a
+ * tokenizers; nor shards that say different things about the end of documents. An empty text file in a folder is one end-of-document token; text without a
  * single byte in all, and a shard without tokens, are errors. Files must not be cut short while
  * open. Knows no ranks: it is handed (offset, count). */
 #ifndef ULY_TOKEN_FILE_H
@@ -28,12 +29,20 @@ void uly__tokens_close(uly__tokens *tokens);
 /* Tokens of the whole stream. */
 int64_t uly__tokens_count(const uly__tokens *tokens);
 
+/* The token that ends each document; -1 where shards do not say it. */
+int64_t uly__tokens_end(const uly__tokens *tokens);
+
 /* Copies tokens [begin, begin + count) of the stream to out[count], widened to
  * int32. ULY_ERR_DATA, naming file and place, if a token is not below vocab_size;
  * ULY_ERR_INTERNAL if the range does not lie within the stream. Several threads may read at
  * once. After a failure out's contents mean nothing. */
 uly_status uly__tokens_read(const uly__tokens *tokens, int64_t begin, int64_t count,
                             int64_t vocab_size, int32_t *out);
+
+/* Where documents begin in tokens [begin, begin + count), count at least 1, counted from begin: at 0, and after
+ * each token `end` but the last of these tokens. doc_start: [count], of which *num_docs are set. Errors as above. */
+uly_status uly__tokens_documents(const uly__tokens *tokens, int64_t begin, int64_t count,
+                                 int64_t end, int64_t *doc_start, int64_t *num_docs);
 
 /* XXH3 over the names (without folders) and sizes of the files: tells on resume that
  * the data changed. */

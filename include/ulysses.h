@@ -179,8 +179,12 @@ typedef struct uly_train_config {
   const char *model; /* a preset (uly_model_presets) or the path of a Hugging Face config.json */
   const char *data;  /* file, or folder of files: plain text (bytes) or llm.c token shards     */
   const char
-      *eval_data;    /* the same, held out; NULL: no evaluation                                   */
-  int64_t seq_len;   /* N: tokens of one sequence                                                 */
+      *eval_data;  /* the same, held out; NULL: no evaluation                                   */
+  int64_t seq_len; /* N: tokens of one sequence                                                 */
+  int pack; /* nonzero: a sequence holds several documents: attention and positions stay within a
+               document, and the last token of each has no label. One that a sequence cuts goes on
+               in the next as a document of its own. 0: a sequence is one document           */
+  int64_t doc_end;   /* pack: the token that ends each document; -1: what the files say           */
   int64_t window;    /* a token attends to the last so many, itself among them; 0: to all before  */
   uly_sparse sparse; /* and to some blocks of these only; the seed is that of the run             */
   int64_t steps;     /* steps of the whole run: the schedule ends here                            */
@@ -273,6 +277,8 @@ typedef struct uly_step_report {
 /* What one rank did in a step. */
 typedef struct uly_rank_report {
   double seconds, wait_seconds;        /* of the step; of these, waiting for other ranks */
+  double pairs;                        /* of a query and a key that it sees, over all query heads,
+                                          in the sequences of the rank's group              */
   int64_t sent_bytes[ULY_NUM_TRAFFIC]; /* as in uly_step_report                          */
   int64_t arena_bytes[ULY_NUM_ARENAS];
   int64_t resident_bytes;
@@ -323,7 +329,7 @@ const uly_rank_report *uly_trainer_rank_report(const uly_trainer *trainer);
 uly_status uly_trainer_skip(uly_trainer *trainer, uly_step_report *report);
 uly_status uly_trainer_rollback(uly_trainer *trainer, const char *dir);
 
-/* Loss of the tokens at positions [begin, end) of their sequence. A model that makes use of a long
+/* Loss of the tokens at positions [begin, end) of their sequence (packed: of their document). A model that makes use of a long
  * context has lower losses at later positions. */
 typedef struct uly_eval_bin {
   int64_t begin, end;
@@ -406,7 +412,8 @@ typedef struct uly_plan_report {
   int64_t arena_bytes[ULY_NUM_ARENAS];
   int64_t stash_bytes;                 /* of the file on local disk; 0 without stash          */
   int64_t sent_bytes[ULY_NUM_TRAFFIC]; /* per step                                          */
-  double flops;                        /* per step, over all ranks, as in uly_step_report   */
+  double flops;                        /* per step, over all ranks, as in uly_step_report; of
+                                          one document to a sequence                        */
 } uly_plan_report;
 
 /* mesh may be an offline one. Data files are not opened. Not collective. */

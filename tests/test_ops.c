@@ -149,7 +149,9 @@ static void check_rows(const uly__ops *ops, const char *name, uly_dtype dtype) {
   reference.residual(rows, cols, dtype, x2, sum, bias, x2);
   same("residual", name, x1, x2, rows * cols, dtype);
   float *table = malloc(45 * 30 * sizeof *table);
-  uly__rope_table(1000000, rows, 30, 10000.0, table);
+  int64_t positions[45];
+  for (int64_t r = 0; r < rows; r++) positions[r] = 1000000 + r;
+  uly__rope_table(rows, positions, 30, 10000.0, table);
   ops->rope(rows, 9, 30, ld, dtype, table, 1.0f, x1);
   reference.rope(rows, 9, 30, ld, dtype, table, 1.0f, x2);
   same("rope", name, x1, x2, n, dtype);
@@ -163,11 +165,13 @@ static void test_rows(void **state) {
   (void)state;
   /* Position 1 turns the pair (x0, x1) of a head of 2 by one radian. */
   float x[] = {1, 0}, table[2];
-  uly__rope_table(1, 1, 2, 10000.0, table);
+  int64_t position = 1;
+  uly__rope_table(1, &position, 2, 10000.0, table);
   reference.rope(1, 1, 2, 2, ULY_F32, table, 1.0f, x);
   assert_float_equal(x[0], cos(1.0), 1e-6f);
   assert_float_equal(x[1], sin(1.0), 1e-6f);
-  uly__rope_table(123456789, 1, 2, 10000.0, table); /* f32 angles would be off by radians */
+  position = 123456789;
+  uly__rope_table(1, &position, 2, 10000.0, table); /* f32 angles would be off by radians */
   assert_float_equal(table[0], cos(123456789.0), 1e-6f);
   for_tables(check_rows);
 }
@@ -225,26 +229,32 @@ static void test_activations(void **state) {
 }
 
 static void check_embedding(const uly__ops *ops, const char *name, uly_dtype dtype) {
-  enum { ROWS = 37, COLS = 100, V = 11 };
+  enum { ROWS = 37, COLS = 100, V = 11, POSITIONS = 17 };
   int32_t tokens[ROWS];
-  for (int r = 0; r < ROWS; r++) tokens[r] = r * r % V; /* repeats: gradients add up */
-  void *table = values(V * COLS, dtype, 1), *positions = values(ROWS * COLS, dtype, 2);
+  int64_t at[ROWS];
+  for (int r = 0; r < ROWS; r++)
+    tokens[r] = r * r % V, at[r] = r * 3 % POSITIONS; /* repeats: gradients add up */
+  void *table = values(V * COLS, dtype, 1), *positions = values(POSITIONS * COLS, dtype, 2);
   void *y1 = values(ROWS * COLS, dtype, 3), *y2 = values(ROWS * COLS, dtype, 3);
-  ops->embedding_forward(ROWS, COLS, dtype, table, positions, tokens, y1);
-  reference.embedding_forward(ROWS, COLS, dtype, table, positions, tokens, y2);
+  ops->embedding_forward(ROWS, COLS, dtype, table, positions, tokens, at, y1);
+  reference.embedding_forward(ROWS, COLS, dtype, table, positions, tokens, at, y2);
   same("embedding", name, y1, y2, ROWS * COLS, dtype);
   for (int i = 0; i < COLS; i++)
     assert_float_equal(
         uly__load(y2, dtype, 5 * COLS + i),
-        uly__load(table, dtype, 25 % V * COLS + i) + uly__load(positions, dtype, 5 * COLS + i),
+        uly__load(table, dtype, 25 % V * COLS + i) + uly__load(positions, dtype, 15 * COLS + i),
         0.02f);
-  float *d1 = calloc(V * COLS, 4), *d2 = calloc(V * COLS, 4), *p = calloc(ROWS * COLS, 4);
-  ops->embedding_backward(ROWS, COLS, dtype, tokens, y1, d1, p);
+  float *d1 = calloc(V * COLS, 4), *d2 = calloc(V * COLS, 4);
+  float *p1 = calloc(POSITIONS * COLS, 4), *p2 = calloc(POSITIONS * COLS, 4);
+  ops->embedding_backward(ROWS, COLS, dtype, tokens, at, y1, d1, p1);
   for (int r = 0; r < ROWS; r++)
-    for (int i = 0; i < COLS; i++) d2[tokens[r] * COLS + i] += uly__load(y1, dtype, r * COLS + i);
+    for (int i = 0; i < COLS; i++) {
+      d2[tokens[r] * COLS + i] += uly__load(y1, dtype, r * COLS + i);
+      p2[at[r] * COLS + i] += uly__load(y1, dtype, r * COLS + i);
+    }
   same("embedding_backward", name, d1, d2, V * COLS, ULY_F32);
-  assert_float_equal(p[5], uly__load(y1, dtype, 5), 0);
-  free(table), free(positions), free(y1), free(y2), free(d1), free(d2), free(p);
+  same("embedding_backward of positions", name, p1, p2, POSITIONS * COLS, ULY_F32);
+  free(table), free(positions), free(y1), free(y2), free(d1), free(d2), free(p1), free(p2);
 }
 
 static void test_embedding(void **state) {

@@ -17,7 +17,7 @@ void uly__bin_positions(int bin, int64_t *begin, int64_t *end) {
 }
 
 int uly__model_bin(const uly__model *model, int64_t t) {
-  return uly__position_bin(model->token_begin + t);
+  return uly__position_bin(model->positions[t]);
 }
 
 void uly__head(uly__model *model, const int32_t *labels, float scale, uly__exact_sum *loss) {

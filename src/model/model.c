@@ -241,12 +241,26 @@ static void carve_head(uly__model *model, uly__arena *scratch) {
   work->row_loss = uly__arena_carve(scratch, model->head_tiles.rows * (int64_t)sizeof(double));
 }
 
+/* Of my tokens, in documents that begin at doc_start[num_docs]; none: in one. */
+static void set_positions(uly__model *model, const int64_t *doc_start, int64_t num_docs) {
+  const uly__model_config *c = &model->config;
+  int64_t begin = 0, next = 0; /* of my token's document, and the index of the one after it */
+  for (int64_t t = 0; t < model->num_tokens; t++) {
+    int64_t at = model->token_begin + t;
+    while (next < num_docs && doc_start[next] <= at) begin = doc_start[next++];
+    model->positions[t] = at - begin;
+  }
+  if (c->rope)
+    uly__rope_table(model->num_tokens, model->positions, c->head_dim, c->rope_theta, model->rope);
+}
+
 void uly__model_carve(uly__model *model, uly__arena *arenas) {
   uly__arena *activations = &arenas[ULY_ARENA_ACTIVATIONS], *scratch = &arenas[ULY_ARENA_SCRATCH];
   const uly__model_config *c = &model->config;
   int64_t bytes = uly__dtype_bytes(model->dtype), T = model->num_tokens;
   uly_attention_bytes attention = uly_attention_get_bytes(model->attention);
   uly__zero_carve(model->zero, arenas);
+  model->positions = uly__arena_carve(activations, T * (int64_t)sizeof *model->positions);
   model->rope =
       c->rope ? uly__arena_carve(activations, T * c->head_dim * (int64_t)sizeof(float)) : NULL;
   model->d_x = uly__arena_carve(activations, T * c->hidden * bytes);
@@ -257,7 +271,14 @@ void uly__model_carve(uly__model *model, uly__arena *arenas) {
   uly__arena_release(scratch, mark);
   uly__stash_carve(&model->stash, c, model->dtype, T, attention, activations, scratch);
   carve_block(model, attention, scratch);
-  if (model->rope) uly__rope_table(model->token_begin, T, c->head_dim, c->rope_theta, model->rope);
+  if (model->positions) set_positions(model, NULL, 0);
+}
+
+uly_status uly__model_set_documents(uly__model *model, const int64_t *doc_start, int64_t num_docs) {
+  ULY_TRY(uly_attention_set_documents(model->attention, doc_start, num_docs));
+  model->pairs = uly_attention_pairs(model->attention);
+  set_positions(model, doc_start, num_docs);
+  return ULY_OK;
 }
 
 /* Every unit is acquired before it is used; meanwhile the one after it is on its way. */
@@ -280,12 +301,11 @@ static void end_grads(uly__model *model, int unit) {
 /* From the embedding to the output of the last block; for a backward pass to come, or not. */
 static void forward(uly__model *model, const int32_t *tokens, bool keeps) {
   const uly__params *params = &model->params;
-  int64_t h = model->config.hidden, position = params->positions;
-  if (position >= 0) position += model->token_begin * h;
   acquire(model, ULY_UNIT_EMBED, uly__unit_of_block(0));
-  model->ops->embedding_forward(
-      model->num_tokens, h, model->dtype, uly__weight(model, ULY_UNIT_EMBED, params->embed),
-      uly__weight(model, ULY_UNIT_EMBED, position), tokens, model->stash.layers[0].x);
+  model->ops->embedding_forward(model->num_tokens, model->config.hidden, model->dtype,
+                                uly__weight(model, ULY_UNIT_EMBED, params->embed),
+                                uly__weight(model, ULY_UNIT_EMBED, params->positions), tokens,
+                                model->positions, model->stash.layers[0].x);
   uly__watch_embedding(model);
   release(model, ULY_UNIT_EMBED);
   int L = model->config.num_layers;
@@ -325,12 +345,11 @@ static void embedding_backward(uly__model *model, const int32_t *tokens) {
   begin_grads(model, ULY_UNIT_EMBED);
   for (int64_t i = 0; i < model->tiles.num; i++) {
     uly__tile_range tile = model->tiles.list[i];
-    int64_t position = params->positions;
-    if (position >= 0) position += (model->token_begin + tile.begin) * h;
     model->ops->embedding_backward(tile.rows, h, model->dtype, tokens + tile.begin,
+                                   model->positions + tile.begin,
                                    uly__at(model->d_x, model->dtype, tile.begin * h),
                                    uly__grad(model, ULY_UNIT_EMBED, params->embed),
-                                   uly__grad(model, ULY_UNIT_EMBED, position));
+                                   uly__grad(model, ULY_UNIT_EMBED, params->positions));
     if (tile.ends_segment >= 0)
       uly__zero_fold(model->zero, ULY_UNIT_EMBED, tile.ends_segment, 0,
                      params->units[ULY_UNIT_EMBED].count);
@@ -364,9 +383,9 @@ void uly__model_eval(uly__model *model, const int32_t *tokens, const int32_t *la
   head(model, labels, 0.0f, losses);
 }
 
-double uly__model_flops(const uly__model *model) {
+double uly__model_flops(const uly__model *model, int64_t num_sequences, double pairs) {
   const uly__params *params = &model->params;
-  double N = (double)model->attention->desc.num_tokens, weights = 0;
+  double tokens = (double)model->attention->desc.num_tokens * (double)num_sequences, weights = 0;
   for (int i = 0; i < params->num; i++)
     if (params->list[i].num_dims == 2) weights += (double)params->list[i].count;
   /* Embedding and positions are looked up, not multiplied; a tied embedding is multiplied once. */
@@ -375,5 +394,5 @@ double uly__model_flops(const uly__model *model) {
   if (params->positions >= 0)
     weights -= (double)(model->config.max_positions * model->config.hidden);
   double products = 12.0 * model->config.head_dim * model->config.num_layers;
-  return 6 * weights * N + products * model->pairs;
+  return 6 * weights * tokens + products * pairs;
 }

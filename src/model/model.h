@@ -62,13 +62,14 @@ typedef struct uly__model {
   uly__params params;
   const uly__ops *ops;
   uly_attention *attention;
-  double pairs; /* that see each other, of all query heads */
+  double pairs; /* that see each other in the sequence, of all query heads */
   uly_dtype dtype;
   int64_t num_tokens, token_begin; /* T and its place in the stream */
   uly__tiles tiles, head_tiles;
-  uly__zero *zero; /* weights and gradients */
-  float *rope;     /* [T, d]: cosines, sines; NULL with learned positions */
-  void *d_x;       /* [T, h]: gradient of the residual stream */
+  uly__zero *zero;    /* weights and gradients */
+  int64_t *positions; /* [T]: of my tokens within their documents */
+  float *rope;        /* [T, d]: cosines, sines; NULL with learned positions */
+  void *d_x;          /* [T, h]: gradient of the residual stream */
   uly__stash stash;
   uly__workspace work;
   /* First failure of a local operation. Collectives go on (on garbage), so that no rank waits for
@@ -83,8 +84,12 @@ uly_status uly__model_create(const uly__model_config *config, uly_mesh *mesh,
 void uly__model_destroy(uly__model *model);
 
 /* Carves everything but the optimizer; arenas: [ULY_NUM_ARENAS]. The second time, with memory, also
- * fills the table of angles. */
+ * sets the positions, those of one document. */
 void uly__model_carve(uly__model *model, uly__arena *arenas);
+
+/* The documents of the sequence that comes next; before the first call it is one document. The list is not copied:
+ * it must stay as it is while the sequence is worked on. Sets positions, mask and pairs. */
+uly_status uly__model_set_documents(uly__model *model, const int64_t *doc_start, int64_t num_docs);
 
 /* tokens, labels: [T]; negative labels are ignored. Adds to the gradients that of scale * (sum of losses
  * over all ranks), and this rank's losses to loss. */
@@ -100,9 +105,9 @@ void uly__bin_positions(int bin, int64_t *begin, int64_t *end);
 /* Bin of this rank's token t. */
 int uly__model_bin(const uly__model *model, int64_t t);
 
-/* Forward and backward of a sequence of N tokens, over all ranks: 6 FLOPs for each weight of a matrix
- * and token, 12 d for each pair that sees each other in a head. */
-double uly__model_flops(const uly__model *model);
+/* Forward and backward of so many sequences of N tokens, over all ranks: 6 FLOPs for each weight of a matrix
+ * and token, 12 d for each pair that sees each other in a head: `pairs` in all sequences together. */
+double uly__model_flops(const uly__model *model, int64_t num_sequences, double pairs);
 
 /* --- Within the room. */
 

@@ -100,12 +100,15 @@ int64_t uly__attention_carve(const uly_local_attention *args, void *memory,
 }
 
 /* Angles are reduced in f64: at positions of millions f32 would lose the phase. */
-void uly__rope_table(int64_t first, int64_t rows, int head_dim, double theta, float *table) {
+void uly__rope_table(int64_t rows, const int64_t *positions, int head_dim, double theta,
+                     float *table) {
   int half = head_dim / 2;
+  double frequencies[ULY_MAX_HEAD_DIM / 2];
+  for (int i = 0; i < half; i++) frequencies[i] = pow(theta, -2.0 * i / head_dim);
 #pragma omp parallel for schedule(static)
   for (int64_t r = 0; r < rows; r++)
     for (int i = 0; i < half; i++) {
-      double angle = (double)(first + r) * pow(theta, -2.0 * i / head_dim);
+      double angle = (double)positions[r] * frequencies[i];
       table[r * head_dim + i] = (float)cos(angle);
       table[r * head_dim + half + i] = (float)sin(angle);
     }

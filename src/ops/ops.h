@@ -89,13 +89,15 @@ typedef struct uly__ops {
                        void *act);
   void (*gelu_backward)(int64_t n, uly_dtype dtype, const void *x, const void *d_act, void *d_x);
 
-  /* y[r] = table[tokens[r]] (+ position_table[r]); table: [V, cols]; position_table: rows of the
-   * positions of these tokens, or NULL. */
+  /* y[r] = table[tokens[r]] (+ position_table[positions[r]]); table: [V, cols]; position_table:
+   * [all positions, cols], or NULL. */
   void (*embedding_forward)(int64_t rows, int64_t cols, uly_dtype dtype, const void *table,
-                            const void *position_table, const int32_t *tokens, void *y);
-  /* d_table[tokens[r]] += d_y[r]; d_position_table[r] += d_y[r] unless NULL. */
+                            const void *position_table, const int32_t *tokens,
+                            const int64_t *positions, void *y);
+  /* d_table[tokens[r]] += d_y[r]; d_position_table[positions[r]] += d_y[r] unless NULL. */
   void (*embedding_backward)(int64_t rows, int64_t cols, uly_dtype dtype, const int32_t *tokens,
-                             const void *d_y, float *d_table, float *d_position_table);
+                             const int64_t *positions, const void *d_y, float *d_table,
+                             float *d_position_table);
 
   /* Softmax and cross-entropy of logits [rows, V] against labels (negative: ignored). row_loss[r]
    * is the loss of a row, 0 where ignored. d_logits = scale * gradient, of dtype, unless NULL;
@@ -145,8 +147,9 @@ uly_status uly__ops_check_wish(void);
 /* The table of that name; false where there is none or this CPU cannot run it. */
 bool uly__ops_named(const char *name, uly__ops *table);
 
-/* Angles of RoPE for tokens first .. first + rows - 1: cosines then sines, f32 [rows, d]. */
-void uly__rope_table(int64_t first, int64_t rows, int head_dim, double theta, float *table);
+/* Angles of RoPE for rows at these positions: cosines then sines, f32 [rows, d]. */
+void uly__rope_table(int64_t rows, const int64_t *positions, int head_dim, double theta,
+                     float *table);
 
 /* What fills the slots. */
 uly_status uly__matmul_ref(const uly__matmul *args);

@@ -315,21 +315,23 @@ static void gelu_backward(int64_t n, uly_dtype dtype, const void *x, const void 
 }
 
 static void embedding_forward(int64_t rows, int64_t cols, uly_dtype dtype, const void *table,
-                              const void *position_table, const int32_t *tokens, void *y) {
+                              const void *position_table, const int32_t *tokens,
+                              const int64_t *positions, void *y) {
 #pragma omp parallel for schedule(static)
   for (int64_t r = 0; r < rows; r++)
     for (int64_t c = 0; c < cols; c += PIECE) {
       float a[PIECE], b[PIECE] = {0};
       int64_t n = min64(PIECE, cols - c);
       load(a, table, dtype, tokens[r] * cols + c, n);
-      if (position_table) load(b, position_table, dtype, r * cols + c, n);
+      if (position_table) load(b, position_table, dtype, positions[r] * cols + c, n);
       for (int64_t i = 0; i < n; i++) a[i] += b[i];
       store(y, dtype, r * cols + c, a, n);
     }
 }
 
 static void embedding_backward(int64_t rows, int64_t cols, uly_dtype dtype, const int32_t *tokens,
-                               const void *d_y, float *d_table, float *d_position_table) {
+                               const int64_t *positions, const void *d_y, float *d_table,
+                               float *d_position_table) {
 #pragma omp parallel for schedule(static)
   for (int64_t c = 0; c < cols; c += COLUMN_BLOCK) {
     float a[COLUMN_BLOCK];
@@ -338,8 +340,9 @@ static void embedding_backward(int64_t rows, int64_t cols, uly_dtype dtype, cons
       load(a, d_y, dtype, r * cols + c, n);
       float *to = d_table + tokens[r] * cols + c;
       for (int64_t i = 0; i < n; i++) to[i] += a[i];
-      if (d_position_table)
-        for (int64_t i = 0; i < n; i++) d_position_table[r * cols + c + i] += a[i];
+      if (!d_position_table) continue;
+      to = d_position_table + positions[r] * cols + c;
+      for (int64_t i = 0; i < n; i++) to[i] += a[i];
     }
   }
 }

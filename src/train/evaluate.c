@@ -1,4 +1,5 @@
-/* Evaluation: the mean loss over held-out data, also by position in the sequence. Sums are exact, so the
+/* Evaluation: the mean loss over held-out data, also by position in the document (the sequence,
+ * unless documents are packed). Sums are exact, so the
  * result does not depend on the ranks. */
 #include <string.h>
 
@@ -18,15 +19,16 @@ static uly_status evaluate_round(uly_trainer *trainer, int64_t first, eval_sums 
   int32_t *window = trainer->windows;
   int64_t i = first + mesh->dp_index;
   bool counts = i < trainer->num_eval_windows;
-  ULY_TRY(uly__agree(mesh->world,
-                     uly__batch_read(trainer, trainer->eval_data, counts ? i : 0, window)));
+  int64_t index = counts ? i : 0, end = uly__batch_end(trainer, trainer->eval_data);
+  ULY_TRY(uly__agree(mesh->world, uly__batch_read(trainer, trainer->eval_data, index, window)));
   uly__exact_sum losses[ULY_MAX_EVAL_BINS];
   memset(losses, 0, sizeof losses);
-  uly__model_eval(model, window, window + 1, losses);
+  uly__model_eval(model, window, uly__batch_prepare(trainer, trainer->eval_data, index, window),
+                  losses);
   for (int bin = 0; counts && bin < ULY_MAX_EVAL_BINS; bin++)
     uly__exact_merge(&sums->losses[bin], &losses[bin]);
   for (int64_t t = 0; counts && t < model->num_tokens; t++)
-    sums->labels[uly__model_bin(model, t)] += window[t + 1] >= 0;
+    sums->labels[uly__model_bin(model, t)] += uly__batch_label(end, window, t) >= 0;
   return ULY_OK;
 }
 

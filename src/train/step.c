@@ -38,28 +38,35 @@ void uly__step_traffic(const uly_trainer *trainer, int64_t bytes[ULY_NUM_TRAFFIC
   bytes[ULY_TRAFFIC_CONTROL] = uly__traffic_all_gather(size, control);
 }
 
-static uly_status read_windows(const uly_trainer *trainer) {
+/* Window of this rank's sequence a of the step. */
+static int64_t window_index(const uly_trainer *trainer, int64_t a) {
   const uly_mesh *mesh = trainer->mesh;
+  int64_t i = trainer->windows_done + a * mesh->dp + mesh->dp_index;
+  return uly__batch_window(trainer->config.seed, trainer->num_windows, i);
+}
+
+static uly_status read_windows(const uly_trainer *trainer) {
   int64_t stride = trainer->model->num_tokens + 1;
-  for (int64_t a = 0; a < trainer->passes; a++) {
-    int64_t i = trainer->windows_done + a * mesh->dp + mesh->dp_index;
-    int64_t index = uly__batch_window(trainer->config.seed, trainer->num_windows, i);
-    ULY_TRY(uly__batch_read(trainer, trainer->data, index, trainer->windows + a * stride));
-  }
+  for (int64_t a = 0; a < trainer->passes; a++)
+    ULY_TRY(uly__batch_read(trainer, trainer->data, window_index(trainer, a),
+                            trainer->windows + a * stride));
   return ULY_OK;
 }
 
 static int64_t count_labels(const uly_trainer *trainer) {
-  int64_t T = trainer->model->num_tokens, count = 0;
+  int64_t T = trainer->model->num_tokens, end = uly__batch_end(trainer, trainer->data), count = 0;
   for (int64_t a = 0; a < trainer->passes; a++)
-    for (int64_t t = 1; t <= T; t++) count += trainer->windows[a * (T + 1) + t] >= 0;
+    for (int64_t t = 0; t < T; t++)
+      count += uly__batch_label(end, trainer->windows + a * (T + 1), t) >= 0;
   return count;
 }
 
 void uly__train_pass(uly_trainer *trainer, int64_t pass, int64_t num_labels, uly__exact_sum *loss) {
   uly__model *model = trainer->model;
   const int32_t *window = trainer->windows + pass * (model->num_tokens + 1);
-  uly__model_train(model, window, window + 1, (float)(1.0 / (double)num_labels), loss);
+  const int32_t *labels =
+      uly__batch_prepare(trainer, trainer->data, window_index(trainer, pass), window);
+  uly__model_train(model, window, labels, (float)(1.0 / (double)num_labels), loss);
 }
 
 uly_status uly__sum_exactly(uly_mesh *mesh, uly__exact_sum *sum) {
@@ -80,13 +87,14 @@ static uly_status sum_squares(uly_trainer *trainer, double *squares) {
   return ULY_OK;
 }
 
-/* Of all ranks: the slowest, the one that sent most, the one that holds most. */
+/* Of all ranks: the slowest, the one that sent most, the one that holds most. pairs: of this rank's sequences. */
 static uly_status gather_reports(uly_trainer *trainer, double seconds, const uly__traffic *before,
-                                 uly_step_report *report) {
+                                 double pairs, uly_step_report *report) {
   uly_mesh *mesh = trainer->mesh;
   int size = mesh->dp * mesh->sp;
   uly_rank_report mine = {.seconds = seconds,
                           .wait_seconds = mesh->traffic.wait_seconds - before->wait_seconds,
+                          .pairs = pairs,
                           .resident_bytes = uly__device_resident_bytes()};
   for (int i = 0; i < ULY_NUM_TRAFFIC; i++)
     mine.sent_bytes[i] = mesh->traffic.bytes[i] - before->bytes[i];
@@ -96,8 +104,10 @@ static uly_status gather_reports(uly_trainer *trainer, double seconds, const uly
   uly_rank_report all[size];
   ULY_TRY(uly__all_gather(mesh->world, ULY_TRAFFIC_CONTROL, &mine, sizeof mine, all));
   int busiest = 0, largest = 0;
+  double all_pairs = 0;
   for (int p = 0; p < size; p++) {
     report->wait_seconds += all[p].wait_seconds / size;
+    if (p % mesh->sp == 0) all_pairs += all[p].pairs; /* ranks of a group have the same sequences */
     if (all[p].seconds > report->seconds) report->seconds = all[p].seconds;
     if (all[p].resident_bytes > report->resident_bytes)
       report->resident_bytes = all[p].resident_bytes;
@@ -109,6 +119,7 @@ static uly_status gather_reports(uly_trainer *trainer, double seconds, const uly
   memcpy(report->sent_bytes, all[busiest].sent_bytes, sizeof report->sent_bytes);
   memcpy(report->arena_bytes, all[largest].arena_bytes, sizeof report->arena_bytes);
   report->peak_bytes = sum(report->arena_bytes, ULY_NUM_ARENAS);
+  report->flops = uly__model_flops(trainer->model, trainer->passes * mesh->dp, all_pairs);
   return ULY_OK;
 }
 
@@ -156,13 +167,17 @@ uly_status uly_trainer_step(uly_trainer *trainer, uly_step_report *report) {
   int64_t num_labels = count_labels(trainer);
   ULY_TRY(uly__sum_i64(mesh->world, ULY_TRAFFIC_CONTROL, &num_labels, 1));
   if (num_labels == 0)
-    ULY_FAIL(ULY_ERR_DATA, "no token of step %lld has a label", (long long)trainer->steps_done + 1);
+    ULY_FAIL(ULY_ERR_DATA,
+             "no token of step %lld has a label: with --pack, each is a document of its own",
+             (long long)trainer->steps_done + 1);
 
   uly__exact_sum loss = {0};
-  double squares;
+  double squares, pairs = 0;
   uly__zero_begin_step(model->zero);
-  for (int64_t pass = 0; pass < trainer->passes; pass++)
+  for (int64_t pass = 0; pass < trainer->passes; pass++) {
     uly__train_pass(trainer, pass, num_labels, &loss);
+    pairs += model->pairs;
+  }
   uly__model_note(model, uly__zero_reduce(model->zero));
   ULY_TRY(uly__agree(mesh->world, model->failure));
   ULY_TRY(uly__sum_exactly(mesh, &loss));
@@ -173,9 +188,8 @@ uly_status uly_trainer_step(uly_trainer *trainer, uly_step_report *report) {
   report->grad_norm = sqrt(squares);
   report->lr = uly__learning_rate(config, report->step);
   report->tokens = num_sequences * config->seq_len;
-  report->flops = uly__model_flops(model) * (double)num_sequences;
   if (!isfinite(report->loss) || !isfinite(report->grad_norm)) {
-    ULY_TRY(gather_reports(trainer, uly__now() - start, &before, report));
+    ULY_TRY(gather_reports(trainer, uly__now() - start, &before, pairs, report));
     return fail_nonfinite(trainer, num_labels, report);
   }
   end_save(trainer, &before);
@@ -189,5 +203,5 @@ uly_status uly_trainer_step(uly_trainer *trainer, uly_step_report *report) {
   ULY_TRY(status);
   trainer->steps_done++;
   trainer->windows_done += num_sequences;
-  return gather_reports(trainer, uly__now() - start, &before, report);
+  return gather_reports(trainer, uly__now() - start, &before, pairs, report);
 }

@@ -14,6 +14,7 @@ uly_train_config uly_train_config_default(void) {
   return (uly_train_config){
       .model = "llama-4m",
       .seq_len = 4096,
+      .doc_end = -1,
       .sparse = {.block = 64, .global = 1, .random = 3},
       .steps = 100,
       .eval_windows = 8,
@@ -37,6 +38,9 @@ static uly_status check(const uly_train_config *c) {
   if (!c->model) ULY_FAIL(ULY_ERR_CONFIG, "no model given: use --model");
   if (c->seq_len < 1 || c->seq_len > (int64_t)1 << 40)
     ULY_FAIL(ULY_ERR_CONFIG, "--seq-len %lld: must be from 1 to 2^40", (long long)c->seq_len);
+  if (c->doc_end < -1 || c->doc_end > INT32_MAX)
+    ULY_FAIL(ULY_ERR_CONFIG, "--doc-end %lld: must be a token, or -1 for what the files say",
+             (long long)c->doc_end);
   if (c->window < 0)
     ULY_FAIL(ULY_ERR_CONFIG, "--window %lld: must not be negative (0: none)", (long long)c->window);
   if (c->batch < 0 || c->batch > 1 << 20)
@@ -88,6 +92,9 @@ static uly_status plan(uly_trainer *trainer, const uly_train_config *config) {
              (long long)config->batch, dp);
   trainer->passes = config->batch ? config->batch / dp : 1;
   ULY_TRY(uly__model_config_load(config->model, &model_config));
+  if (config->pack && config->doc_end >= model_config.vocab)
+    ULY_FAIL(ULY_ERR_CONFIG, "--doc-end %lld: the model's vocabulary has %lld tokens",
+             (long long)config->doc_end, (long long)model_config.vocab);
   uly__model_run run = {.seq_len = config->seq_len,
                         .window = config->window,
                         .sparse = config->sparse,
@@ -127,8 +134,13 @@ void uly__trainer_carve(uly_trainer *trainer) {
   int64_t windows = trainer->passes * (model->num_tokens + 1);
   uly__model_carve(model, trainer->arenas);
   uly__states_carve(&trainer->states, &trainer->arenas[ULY_ARENA_OPTIMIZER]);
-  trainer->windows =
-      uly__arena_carve(&trainer->arenas[ULY_ARENA_ACTIVATIONS], windows * (int64_t)sizeof(int32_t));
+  uly__arena *activations = &trainer->arenas[ULY_ARENA_ACTIVATIONS];
+  trainer->windows = uly__arena_carve(activations, windows * (int64_t)sizeof(int32_t));
+  if (!trainer->config.pack) return;
+  int64_t starts = trainer->config.seq_len * (int64_t)sizeof *trainer->doc_start;
+  trainer->doc_start = uly__arena_carve(activations, starts);
+  trainer->labels =
+      uly__arena_carve(activations, model->num_tokens * (int64_t)sizeof *trainer->labels);
 }
 
 static uly_status open_data(const uly_trainer *trainer, const char *path, uly__tokens **tokens,
@@ -141,6 +153,11 @@ static uly_status open_data(const uly_trainer *trainer, const char *path, uly__t
              "'%s' has %lld tokens, but one sequence of --seq-len %lld needs %lld: use "
              "more data or shorter sequences",
              path, (long long)uly__tokens_count(*tokens), (long long)N, (long long)N + 1);
+  if (trainer->config.pack && uly__batch_end(trainer, *tokens) < 0)
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "--pack: the header of '%s' does not say which token ends its documents: give it with "
+             "--doc-end",
+             path);
   return ULY_OK;
 }
 
@@ -210,17 +227,33 @@ static uly_status start(uly_trainer *trainer) {
 static uly_status check_same(const uly_trainer *trainer) {
   const uly_train_config *c = &trainer->config;
   uly_mesh *mesh = trainer->mesh;
-  uint64_t data[2] = {uly__tokens_hash(trainer->data),
-                      trainer->eval_data ? uly__tokens_hash(trainer->eval_data) : 0};
+  const uly__tokens *files = trainer->data, *held_out = trainer->eval_data;
+  uint64_t data[2] = {uly__tokens_hash(files), held_out ? uly__tokens_hash(held_out) : 0};
   ULY_TRY(uly_mesh_same(mesh, data, sizeof data, "set of data files (names and sizes)"));
   const uly_sparse none = {0}, sparse = c->sparse.pattern == ULY_SPARSE_NONE ? none : c->sparse;
-  int64_t counts[] = {c->window,        sparse.pattern,  sparse.block,
-                      sparse.local,     sparse.global,   sparse.random,
-                      c->seq_len,       c->steps,        c->batch,
-                      c->eval_windows,  c->dtype,        c->recompute,
-                      c->schedule,      c->warmup,       c->zero_stage,
-                      c->grad_dtype,    c->reproducible, c->reproducible ? c->leaves : c->rounds,
-                      c->stash != NULL, (int64_t)c->seed};
+  int64_t counts[] = {c->window,
+                      sparse.pattern,
+                      sparse.block,
+                      sparse.local,
+                      sparse.global,
+                      sparse.random,
+                      c->seq_len,
+                      c->steps,
+                      c->batch,
+                      c->eval_windows,
+                      c->dtype,
+                      c->recompute,
+                      c->schedule,
+                      c->warmup,
+                      c->zero_stage,
+                      c->grad_dtype,
+                      c->reproducible,
+                      c->reproducible ? c->leaves : c->rounds,
+                      c->stash != NULL,
+                      (int64_t)c->seed,
+                      c->pack != 0,
+                      uly__batch_end(trainer, files),
+                      held_out ? uly__batch_end(trainer, held_out) : -1};
   ULY_TRY(uly_mesh_same(mesh, counts, sizeof counts, "configuration"));
   double reals[] = {c->lr, c->min_lr_ratio, c->beta1, c->beta2, c->eps, c->weight_decay, c->clip};
   ULY_TRY(uly_mesh_same(mesh, reals, sizeof reals, "configuration"));
@@ -306,7 +339,9 @@ uly_status uly_plan(const uly_mesh *mesh, const uly_train_config *config, uly_pl
   for (int i = 0; i < ULY_NUM_ARENAS; i++) report->arena_bytes[i] = trainer->arenas[i].peak;
   report->stash_bytes = uly__stash_file_bytes(&trainer->model->stash);
   uly__step_traffic(trainer, report->sent_bytes);
-  report->flops = uly__model_flops(trainer->model) * (double)(trainer->passes * trainer->mesh->dp);
+  int64_t num_sequences = trainer->passes * trainer->mesh->dp;
+  report->flops = uly__model_flops(trainer->model, num_sequences,
+                                   trainer->model->pairs * (double)num_sequences);
   uly_status status = uly__check_limit(trainer);
   uly_trainer_destroy(trainer);
   return status;

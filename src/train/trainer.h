@@ -17,6 +17,9 @@ struct uly_trainer {
   uly__arena arenas[ULY_NUM_ARENAS];
   uly__states states;
   int32_t *windows; /* [passes, T + 1]: my tokens of the step's sequences, and one more each */
+  /* Of the sequence at work, where documents are packed; else NULL. */
+  int64_t *doc_start; /* [N] */
+  int32_t *labels;    /* [T] */
   uly__tokens *data, *eval_data;
   int64_t num_windows, num_eval_windows; /* sequences of N tokens in each */
   int64_t steps_done;
@@ -48,6 +51,14 @@ int64_t uly__batch_window(uint64_t seed, int64_t num_windows, int64_t i);
 /* This rank's T + 1 tokens of window `index`: token_begin onwards, and the label of the last. */
 uly_status uly__batch_read(const uly_trainer *trainer, const uly__tokens *data, int64_t index,
                            int32_t *out);
+/* The token that ends documents in these files; -1 where documents are not packed, or it is not known. */
+int64_t uly__batch_end(const uly_trainer *trainer, const uly__tokens *data);
+/* Of a window's token t: the token after it, or -1 (none) behind the end of a document. */
+int32_t uly__batch_label(int64_t end, const int32_t *window, int64_t t);
+/* Makes the model ready for window `index`, of which uly__batch_read gave `window`: sets its documents where they are
+ * packed. Returns the labels, [T]. */
+const int32_t *uly__batch_prepare(const uly_trainer *trainer, const uly__tokens *data,
+                                  int64_t index, const int32_t *window);
 
 /* --- optimizer (optim.c) */
 

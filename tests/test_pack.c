@@ -1,0 +1,600 @@
+/* Packed documents. A step on sequences of several documents gives the loss and the gradients of these documents
+ * trained apart, each as a sequence of its own on one rank; so does evaluation, by position in the document. Labels,
+ * positions and documents against values that the tokens' own numbers give. Every mesh of this many ranks, ZeRO
+ * stages, recompute policies, windows and layouts of blocks. */
+#include <math.h>
+#include <mpi.h>
+#include <unistd.h>
+
+#include "base/split.h"
+#include "testing.h"
+#include "trainer_access.h"
+
+/* Tokens of the streams: END ends documents; VOCAB is that of the models. */
+enum { END = 7, VOCAB = 1200, N = 101, NUM_WINDOWS = 6, COUNT = NUM_WINDOWS * N + 1 };
+
+static int size;
+static char config_path[2][256], data_path[256];
+static const char *const configs[2] = {
+    /* Hq 9, Hkv 3, RoPE: no rank count but 3 divides both */
+    ("{\"model_type\":\"llama\",\"hidden_size\":36,\"intermediate_size\":50,\"num_hidden_layers\":"
+     "2,"
+     "\"num_attention_heads\":9,\"num_key_value_heads\":3,\"head_dim\":6,\"vocab_size\":1200,"
+     "\"max_position_embeddings\":4096,\"tie_word_embeddings\":false}"),
+    /* learned positions */
+    ("{\"model_type\":\"gpt2\",\"n_embd\":40,\"n_layer\":2,\"n_head\":10,\"n_positions\":512,"
+     "\"vocab_size\":1200}"),
+};
+
+/* ------------------------------------------------------------------------ the stream */
+
+/* Every token is its own place, so that values tell where they come from, but for the ends of documents. */
+static int32_t stream[COUNT];
+
+static bool starts_document(int64_t at) {
+  return at % N == 0 || stream[at - 1] == END; /* a window begins a new one, too */
+}
+
+/* The place behind the document that begins at `begin`. */
+static int64_t document_end(int64_t begin) {
+  int64_t end = begin + 1;
+  while (end % N != 0 && !starts_document(end)) end++;
+  return end;
+}
+
+static uint64_t draw(uint64_t *seed) {
+  *seed = *seed * 6364136223846793005u + 1442695040888963407u;
+  return *seed >> 33;
+}
+
+/* Windows: documents of random lengths, many of 1, in the first and the last; ends at the borders of slices, before
+ * and after; one document that goes on in the next window; one that ends with the window; documents of 1 token
+ * alone, without any label. */
+static void make_stream(void) {
+  uint64_t seed = 5;
+  for (int64_t at = 0; at < COUNT; at++) stream[at] = (int32_t)(at + 10);
+  for (int64_t at = 0; at < 6 * N; at += 1 + (int64_t)(draw(&seed) % 3 ? draw(&seed) % 25 : 0))
+    if (at / N % 5 == 0) stream[at] = END;
+  for (int parts = 2; parts <= 4; parts++)
+    for (int p = 1; p < parts; p++)
+      stream[N + uly__split(N, 1, parts, p).begin - (parts == 3 ? 0 : 1)] = END;
+  stream[4 * N - 1] = END;
+  for (int64_t at = 4 * N; at < 5 * N; at++) stream[at] = END;
+}
+
+/* An llm.c shard of the stream; header: its fourth number. */
+static void write_shard(char *path, const char *name, int32_t header) {
+  static char bytes[1024 + 2 * COUNT];
+  int32_t first[4] = {20240520, 1, COUNT, header};
+  memset(bytes, 0, sizeof bytes);
+  memcpy(bytes, first, sizeof first);
+  for (int64_t i = 0; i < COUNT; i++) {
+    uint16_t token = (uint16_t)stream[i];
+    memcpy(bytes + 1024 + 2 * i, &token, 2);
+  }
+  write_scratch_file(path, name, bytes, sizeof bytes);
+}
+
+/* ------------------------------------------------------------------ documents apart */
+
+typedef struct setting {
+  int which, dp, stage, reproducible;
+  int64_t seq_len, batch, window;
+  uly_sparse_pattern pattern;
+  uly_recompute recompute;
+  int pack;
+} setting;
+
+static uly_train_config make_config(const setting *s) {
+  uly_train_config config = uly_train_config_default();
+  config.model = config_path[s->which];
+  config.data = config.eval_data = data_path;
+  config.eval_windows = NUM_WINDOWS;
+  config.seq_len = s->seq_len;
+  config.pack = s->pack;
+  config.window = s->window;
+  config.sparse =
+      (uly_sparse){.pattern = s->pattern, .block = 5, .local = 3, .global = 1, .random = 2};
+  config.steps = 20;
+  config.warmup = 2;
+  config.batch = s->batch;
+  config.zero_stage = s->stage;
+  config.recompute = s->recompute;
+  config.reproducible = s->reproducible;
+  config.threads = 1;
+  return config;
+}
+
+static uly_trainer *make(uly_mesh *mesh, const setting *s) {
+  uly_trainer *trainer;
+  uly_train_config config = make_config(s);
+  assert_ok(uly_trainer_create(mesh, &config, &trainer));
+  return trainer;
+}
+
+static uly_mesh *alone(void) {
+  MPI_Comm self = MPI_COMM_SELF;
+  uly_mesh *mesh;
+  assert_ok(uly_mesh_create(&self, (uly_mesh_desc){0}, &mesh));
+  return mesh;
+}
+
+/* Sums over all documents of the stream. */
+typedef struct apart {
+  double loss, eval[ULY_MAX_EVAL_BINS], pairs;
+  int64_t labels, bins[ULY_MAX_EVAL_BINS];
+  double *gradients[64];
+} apart;
+
+static int64_t num_labels(int64_t begin, int64_t end) {
+  return end - begin - (stream[end - 1] == END); /* at a window's end the next token is known */
+}
+
+/* Forward and backward of one document. Adds its loss, gradients and evaluation. */
+static void train_document(uly_mesh *mesh, setting s, int64_t begin, int64_t end, int64_t labels,
+                           apart *sums) {
+  int32_t tokens[N], targets[N];
+  s.seq_len = end - begin;
+  s.batch = 0;
+  s.pack = 0;
+  for (int64_t at = begin; at < end; at++) {
+    tokens[at - begin] = stream[at];
+    targets[at - begin] = stream[at] == END ? -1 : stream[at + 1];
+  }
+  uly_trainer *trainer = make(mesh, &s);
+  uly__model *model = trainer->model;
+  uly__exact_sum loss = {0}, bins[ULY_MAX_EVAL_BINS];
+  memset(bins, 0, sizeof bins);
+  uly__zero_begin_step(model->zero);
+  uly__model_train(model, tokens, targets, (float)(1.0 / (double)labels), &loss);
+  assert_ok(uly__zero_reduce(model->zero));
+  assert_ok(model->failure);
+  sums->loss += uly__exact_value(&loss);
+  sums->pairs += model->pairs;
+  for (int i = 0; i < model->params.num; i++) {
+    int64_t count = model->params.list[i].count;
+    float *gradient = malloc((size_t)count * 4);
+    get_gradient(trainer, i, gradient);
+    if (!sums->gradients[i]) sums->gradients[i] = calloc((size_t)count, sizeof(double));
+    for (int64_t j = 0; j < count; j++) sums->gradients[i][j] += (double)gradient[j];
+    free(gradient);
+  }
+  uly__zero_forget_weights(model->zero);
+  uly__model_eval(model, tokens, targets, bins);
+  for (int i = 0; i < ULY_MAX_EVAL_BINS; i++) sums->eval[i] += uly__exact_value(&bins[i]);
+  for (int64_t t = 0; t < s.seq_len; t++) sums->bins[uly__position_bin(t)] += targets[t] >= 0;
+  uly_trainer_destroy(trainer);
+}
+
+static apart train_apart(const setting *s) {
+  apart sums = {0};
+  uly_mesh *mesh = alone();
+  for (int64_t begin = 0; begin < COUNT - 1; begin = document_end(begin))
+    sums.labels += num_labels(begin, document_end(begin));
+  for (int64_t begin = 0; begin < COUNT - 1; begin = document_end(begin))
+    train_document(mesh, *s, begin, document_end(begin), sums.labels, &sums);
+  uly_mesh_destroy(mesh);
+  return sums;
+}
+
+static void free_apart(apart *sums) {
+  for (int i = 0; i < 64; i++) free(sums->gradients[i]);
+}
+
+/* ------------------------------------------------------------------------ comparing */
+
+static void compare_gradients(uly_trainer *trainer, const apart *sums, const setting *s) {
+  const uly__params *params = &trainer->model->params;
+  for (int i = 0; i < params->num; i++) {
+    int64_t count = params->list[i].count;
+    float *found = malloc((size_t)count * 4), *expected = malloc((size_t)count * 4);
+    get_gradient(trainer, i, found);
+    for (int64_t j = 0; j < count; j++) expected[j] = (float)sums->gradients[i][j];
+    /* The floor serves GPT-2's key bias, whose gradient is zero but for rounding. */
+    double error = largest_error(found, expected, count, 1e-5);
+    if (!(error <= 1e-5))
+      fail_msg("model %d, dp %d of %d ranks, stage %d, policy %d: gradient of %s differs by %g",
+               s->which, s->dp, size, s->stage, (int)s->recompute, params->list[i].name, error);
+    free(found), free(expected);
+  }
+}
+
+static void compare_evaluation(uly_trainer *trainer, const apart *sums) {
+  uly_eval_report report;
+  assert_ok(uly_trainer_evaluate(trainer, NULL, NULL, &report));
+  assert_int_equal(report.tokens, sums->labels);
+  assert_true(fabs(report.loss * (double)sums->labels - sums->loss) <= 1e-6 * sums->loss);
+  for (int i = 0; i < report.num_bins; i++) {
+    assert_int_equal(report.bins[i].tokens, sums->bins[i]);
+    double sum = report.bins[i].loss * (double)report.bins[i].tokens;
+    assert_true(fabs(sum - sums->eval[i]) <= 1e-6 * sums->loss);
+  }
+}
+
+/* The first step goes through every window once, in some order. */
+static void compare_step(const setting *s, const apart *sums) {
+  uly_mesh *mesh;
+  assert_ok(uly_mesh_create(NULL, (uly_mesh_desc){.dp = s->dp}, &mesh));
+  uly_trainer *trainer = make(mesh, s);
+  assert_int_equal(uly_trainer_num_windows(trainer), NUM_WINDOWS);
+  compare_evaluation(trainer, sums);
+  uly_step_report report;
+  assert_ok(uly_trainer_step(trainer, &report));
+  if (!(fabs(report.loss * (double)sums->labels - sums->loss) <= 1e-6 * sums->loss))
+    fail_msg("model %d, dp %d of %d ranks, stage %d: loss %.9g, apart %.9g", s->which, s->dp, size,
+             s->stage, report.loss, sums->loss / (double)sums->labels);
+  double flops = uly__model_flops(trainer->model, NUM_WINDOWS, sums->pairs);
+  assert_true(fabs(report.flops - flops) <= 1e-12 * flops);
+  compare_gradients(trainer, sums, s);
+  uly_trainer_destroy(trainer);
+  uly_mesh_destroy(mesh);
+}
+
+/* Policies and stages in turn, so that together the models see them all. */
+static void check_model(int which, int64_t window) {
+  setting s = {.which = which, .window = window, .seq_len = N, .batch = NUM_WINDOWS, .pack = 1};
+  apart sums = train_apart(&s);
+  assert_true(sums.labels > 0 && sums.loss > 0);
+  int turn = 0;
+  for (s.dp = 1; s.dp <= 3 && s.dp <= size; s.dp++)
+    for (s.stage = 0; s.stage < 4 && size % s.dp == 0; s.stage += 3, turn++) {
+      s.recompute = turn % 2 ? ULY_RECOMPUTE_FULL : ULY_RECOMPUTE_NONE;
+      compare_step(&s, &sums);
+    }
+  s.dp = 1;
+  s.stage = 1 + which;
+  s.recompute = ULY_RECOMPUTE_KEEP_ATTENTION;
+  compare_step(&s, &sums);
+  free_apart(&sums);
+}
+
+static void test_llama(void **state) {
+  (void)state;
+  check_model(0, 0);
+}
+
+static void test_gpt2(void **state) {
+  (void)state;
+  check_model(1, 0);
+}
+
+/* A window of tokens and documents together. */
+static void test_window(void **state) {
+  (void)state;
+  check_model(0, 9);
+}
+
+/* ----------------------------------------------------------------- other groups */
+
+/* What one rank alone makes of the same sequences. */
+static void compare_with_one(const setting *s, double tolerance, int num_steps) {
+  uly_mesh *many, *one = alone();
+  assert_ok(uly_mesh_create(NULL, (uly_mesh_desc){.dp = s->dp}, &many));
+  setting plain = *s;
+  plain.stage = 0;
+  plain.recompute = ULY_RECOMPUTE_NONE;
+  uly_trainer *a = make(many, s), *b = make(one, &plain);
+  for (int step = 0; step < num_steps; step++) {
+    uly_step_report ra, rb;
+    assert_ok(uly_trainer_step(a, &ra));
+    assert_ok(uly_trainer_step(b, &rb));
+    if (!(fabs(ra.loss - rb.loss) <= tolerance * rb.loss))
+      fail_msg(
+          "model %d, dp %d of %d ranks, stage %d, pattern %d, step %d: loss %.17g, alone %.17g",
+          s->which, s->dp, size, s->stage, (int)s->pattern, step, ra.loss, rb.loss);
+    assert_true(fabs(ra.grad_norm - rb.grad_norm) <= 10 * tolerance * rb.grad_norm);
+    assert_true(ra.flops == rb.flops);
+  }
+  uly_trainer_destroy(a);
+  uly_trainer_destroy(b);
+  uly_mesh_destroy(many);
+  uly_mesh_destroy(one);
+}
+
+/* dp 2 x sp over several steps, in each group other documents at a time. */
+static void test_groups(void **state) {
+  (void)state;
+  if (size % 2) return;
+  for (int which = 0; which < 2; which++)
+    for (int stage = 0; stage < 4; stage += 3)
+      compare_with_one(&(setting){.which = which,
+                                  .dp = 2,
+                                  .stage = stage,
+                                  .seq_len = N,
+                                  .batch = 4,
+                                  .pack = 1,
+                                  .recompute = stage ? ULY_RECOMPUTE_FULL : ULY_RECOMPUTE_NONE},
+                       1e-6, 5);
+}
+
+/* Blocks of the sequence and documents together. */
+static void test_layouts(void **state) {
+  (void)state;
+  for (int i = ULY_SPARSE_LONGFORMER; i <= ULY_SPARSE_BIGBIRD; i++)
+    compare_with_one(&(setting){.which = i % 2,
+                                .dp = 1,
+                                .stage = i % 4,
+                                .seq_len = N,
+                                .batch = NUM_WINDOWS,
+                                .window = i % 2 ? 23 : 0,
+                                .pattern = (uly_sparse_pattern)i,
+                                .pack = 1},
+                     1e-6, 2);
+}
+
+/* The same bits. */
+static void test_reproducible(void **state) {
+  (void)state;
+  if (size & (size - 1)) return;
+  for (int dp = 1; dp <= size; dp *= 2)
+    for (int which = 0; which < 2; which++)
+      compare_with_one(&(setting){.which = which,
+                                  .dp = dp,
+                                  .stage = 3 * which,
+                                  .seq_len = N,
+                                  .batch = 4,
+                                  .reproducible = 1,
+                                  .pack = 1,
+                                  .recompute = ULY_RECOMPUTE_FULL},
+                       0, 3);
+}
+
+/* ------------------------------------------------------------ labels and positions */
+
+static void test_labels_and_positions(void **state) {
+  (void)state;
+  uly_mesh *mesh;
+  assert_ok(uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh));
+  setting s = {.seq_len = N, .pack = 1};
+  uly_trainer *trainer = make(mesh, &s);
+  uly__model *model = trainer->model;
+  int d = model->config.head_dim;
+  for (int64_t index = 0; index < NUM_WINDOWS; index++) {
+    assert_ok(uly__batch_read(trainer, trainer->data, index, trainer->windows));
+    const int32_t *labels = uly__batch_prepare(trainer, trainer->data, index, trainer->windows);
+    assert_ok(model->failure);
+    const uly_mask *mask = &model->attention->desc.mask;
+    int64_t num_docs = 0, mine = index * N + model->token_begin, position = 0;
+    for (int64_t at = index * N; at < (index + 1) * N; at++) {
+      bool starts = at == index * N || stream[at - 1] == END;
+      position = starts ? 0 : position + 1;
+      if (starts) assert_int_equal(mask->doc_start[num_docs], at - index * N);
+      num_docs += starts;
+      if (at < mine || at >= mine + model->num_tokens) continue;
+      int64_t t = at - mine;
+      int32_t next = at + 1 < COUNT ? stream[at + 1] : 0;
+      assert_int_equal(trainer->windows[t], stream[at]);
+      assert_int_equal(labels[t], stream[at] == END ? -1 : next);
+      assert_int_equal(model->positions[t], position);
+      assert_float_equal(model->rope[t * d], cos((double)position), 1e-6);
+      assert_float_equal(model->rope[t * d + d / 2], sin((double)position), 1e-6);
+    }
+    assert_int_equal(mask->num_docs, num_docs);
+  }
+  uly_trainer_destroy(trainer);
+  uly_mesh_destroy(mesh);
+}
+
+/* A step whose sequences have no label at all is refused. One rank meets it; more than one, never. */
+static void test_no_labels(void **state) {
+  (void)state;
+  uly_mesh *mesh;
+  assert_ok(uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh));
+  setting s = {.seq_len = N, .batch = size, .pack = 1};
+  uly_trainer *trainer = make(mesh, &s);
+  uly_step_report report;
+  int refused = 0;
+  for (int step = 0; step < NUM_WINDOWS; step++) {
+    uly_status status = uly_trainer_step(trainer, &report);
+    if (status != ULY_OK) assert_fails(status, ULY_ERR_DATA, "a label");
+    if (status == ULY_OK) assert_true(isfinite(report.loss) && isfinite(report.grad_norm));
+    refused += status != ULY_OK;
+  }
+  assert_int_equal(size == 1, refused > 0);
+  uly_trainer_destroy(trainer);
+  uly_mesh_destroy(mesh);
+}
+
+/* ------------------------------------------------------------------- the attention plan */
+
+enum { HEADS = 8, DIM = 4, WIDTH = HEADS * DIM, TOKENS = 37 };
+
+/* q, k, v, o of forward; d_o, d_q, d_k, d_v. */
+typedef struct tensors {
+  float x[8][TOKENS * WIDTH];
+} tensors;
+
+static void attend(uly_attention *plan, tensors *t) {
+  int64_t begin, count;
+  uly_attention_tokens(plan, &begin, &count);
+  memset(t, 0, sizeof *t);
+  for (int which = 0; which < 5; which++)
+    for (int64_t i = 0; i < count * WIDTH; i++)
+      t->x[which][i] = (float)sin((double)((begin * WIDTH + i) * (which + 3) % 1013));
+  assert_ok(uly_attention_forward(plan, t->x[0], t->x[1], t->x[2], t->x[3]));
+  assert_ok(uly_attention_backward(plan, t->x[4], t->x[5], t->x[6], t->x[7]));
+}
+
+static uly_attention *make_plan(uly_mesh *mesh, uly_mask mask) {
+  uly_attention *plan;
+  uly_attention_desc desc = {.num_tokens = TOKENS,
+                             .num_q_heads = HEADS,
+                             .num_kv_heads = HEADS,
+                             .head_dim = DIM,
+                             .mask = mask};
+  desc.mask.kind = ULY_MASK_CAUSAL;
+  assert_ok(uly_attention_create(mesh, &desc, &plan));
+  return plan;
+}
+
+static void assert_attends(uly_attention *plan, const tensors *expected) {
+  static tensors found;
+  attend(plan, &found);
+  assert_memory_equal(&found, expected, sizeof found);
+}
+
+/* Documents that were set give what a plan made with them gives, and lists that are no documents are refused. */
+static void test_setter(void **state) {
+  (void)state;
+  static tensors made[2];
+  static const int64_t docs[] = {0, 1, 2, 18, 19, 36}, wrong[] = {0, 5, 5}, late[] = {1, 5};
+  int64_t all[TOKENS + 1];
+  for (int64_t i = 0; i <= TOKENS; i++) all[i] = i;
+  uly_mesh *mesh;
+  assert_ok(uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh));
+  uly_attention *one = make_plan(mesh, (uly_mask){0});
+  uly_attention *six = make_plan(mesh, (uly_mask){.doc_start = docs, .num_docs = 6});
+  attend(one, &made[0]);
+  attend(six, &made[1]);
+  double pairs[2] = {uly_attention_pairs(one), uly_attention_pairs(six)};
+  assert_true(pairs[1] < pairs[0]);
+  assert_ok(uly_attention_set_documents(one, docs, 6));
+  assert_ok(uly_attention_set_documents(six, NULL, 0));
+  assert_attends(one, &made[1]);
+  assert_attends(six, &made[0]);
+  assert_true(uly_attention_pairs(one) == pairs[1] && uly_attention_pairs(six) == pairs[0]);
+  assert_fails(uly_attention_set_documents(one, wrong, 3), ULY_ERR_CONFIG, "document 2 starts");
+  assert_fails(uly_attention_set_documents(one, late, 2), ULY_ERR_CONFIG, "start at 0");
+  assert_fails(uly_attention_set_documents(one, all, TOKENS + 1), ULY_ERR_CONFIG, "within the 37");
+  assert_fails(uly_attention_set_documents(one, docs, -1), ULY_ERR_CONFIG, "-1 documents");
+  assert_fails(uly_attention_set_documents(one, docs, 0), ULY_ERR_CONFIG, "0 documents");
+  assert_fails(uly_attention_set_documents(one, NULL, 6), ULY_ERR_CONFIG, "6 documents");
+  assert_attends(one, &made[1]);
+  assert_true(uly_attention_pairs(one) == pairs[1]);
+  assert_ok(uly_attention_set_documents(one, all, TOKENS));
+  assert_true(uly_attention_pairs(one) == HEADS * TOKENS);
+  uly_attention_destroy(one);
+  uly_attention_destroy(six);
+  uly_mesh_destroy(mesh);
+}
+
+/* Blocks that see the block before them alone: a document that begins with such a block would see nothing. */
+static void test_setter_with_layout(void **state) {
+  (void)state;
+  enum { BLOCK = 5, NUM = (TOKENS + BLOCK - 1) / BLOCK };
+  static tensors made;
+  int64_t row_begin[NUM + 1];
+  int32_t cols[NUM];
+  for (int i = 0; i < NUM; i++) row_begin[i] = i, cols[i] = i < 1 ? 0 : i - 1;
+  row_begin[NUM] = NUM;
+  uly_block_layout layout = {BLOCK, NUM, 1, row_begin, cols};
+  static const int64_t docs[] = {0, 10}, at_0[] = {0};
+  uly_mesh *mesh;
+  assert_ok(uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh));
+  uly_attention *plan = make_plan(mesh, (uly_mask){.blocks = &layout});
+  attend(plan, &made);
+  assert_fails(uly_attention_set_documents(plan, docs, 2), ULY_ERR_CONFIG,
+               "leaves query 10 no key");
+  assert_attends(plan, &made);
+  assert_ok(uly_attention_set_documents(plan, at_0, 1));
+  assert_attends(plan, &made);
+  uly_attention_destroy(plan);
+  uly_mesh_destroy(mesh);
+}
+
+/* ---------------------------------------------------------------------- plan and files */
+
+/* Memory is planned to the byte: 8 bytes a token of the sequence for documents, 4 of the slice for labels. */
+static void test_plan(void **state) {
+  (void)state;
+  uly_mesh *mesh, *offline;
+  assert_ok(uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh));
+  assert_ok(uly_mesh_create_offline((uly_mesh_desc){.sp = size}, uly_mesh_rank(mesh), &offline));
+  setting s = {.seq_len = N, .batch = 2, .pack = 1};
+  uly_train_config config = make_config(&s);
+  uly_plan_report packed, plain;
+  assert_ok(uly_plan(offline, &config, &packed));
+  uly_trainer *trainer = make(mesh, &s);
+  for (int step = 0; step < 2; step++) {
+    uly_step_report report;
+    assert_ok(uly_trainer_step(trainer, &report));
+    for (int i = 0; i < ULY_NUM_ARENAS; i++)
+      assert_int_equal(packed.arena_bytes[i], trainer->arenas[i].peak);
+    assert_true(report.flops < packed.flops);
+  }
+  uly_trainer_destroy(trainer);
+  config.pack = 0;
+  assert_ok(uly_plan(offline, &config, &plain));
+  int64_t more =
+      packed.arena_bytes[ULY_ARENA_ACTIVATIONS] - plain.arena_bytes[ULY_ARENA_ACTIVATIONS];
+  assert_in_range(more, N * 8 + plain.tokens * 4, N * 8 + plain.tokens * 4 + 2 * 64);
+  assert_memory_equal(packed.sent_bytes, plain.sent_bytes, sizeof plain.sent_bytes);
+  uly_mesh_destroy(offline);
+  uly_mesh_destroy(mesh);
+}
+
+/* Shards that do not say what ends documents need the option; what the option says comes first. */
+static void test_files(void **state) {
+  (void)state;
+  uly_mesh *mesh;
+  uly_trainer *trainer;
+  uly_step_report told, said;
+  assert_ok(uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh));
+  char path[256];
+  setting s = {.seq_len = N, .batch = NUM_WINDOWS, .pack = 1};
+  trainer = make(mesh, &s);
+  assert_ok(uly_trainer_step(trainer, &said));
+  uly_trainer_destroy(trainer);
+  uly_train_config config = make_config(&s);
+  static const int32_t headers[] = {0, 1 + END + 1}; /* not said; said to be another */
+  for (int i = 0; i < 2; i++) {
+    write_shard(path, "pack-other.bin", headers[i]);
+    config.data = config.eval_data = path;
+    config.doc_end = -1;
+    if (i == 0)
+      assert_fails(uly_trainer_create(mesh, &config, &trainer), ULY_ERR_CONFIG, "--doc-end");
+    config.doc_end = END;
+    assert_ok(uly_trainer_create(mesh, &config, &trainer));
+    assert_ok(uly_trainer_step(trainer, &told));
+    assert_true(told.loss == said.loss && told.grad_norm == said.grad_norm);
+    uly_trainer_destroy(trainer);
+    remove_scratch_file(path);
+  }
+  config.data = config.eval_data = data_path;
+  config.doc_end = VOCAB;
+  assert_fails(uly_trainer_create(mesh, &config, &trainer), ULY_ERR_CONFIG, "--doc-end 1200");
+  config.doc_end = -2;
+  assert_fails(uly_trainer_create(mesh, &config, &trainer), ULY_ERR_CONFIG, "--doc-end -2");
+  /* Of the held-out data, too. */
+  write_shard(path, "pack-held-out.bin", 0);
+  config.doc_end = -1;
+  config.eval_data = path;
+  assert_fails(uly_trainer_create(mesh, &config, &trainer), ULY_ERR_CONFIG, "held-out.bin");
+  config.pack = 0;
+  assert_ok(uly_trainer_create(mesh, &config, &trainer));
+  uly_trainer_destroy(trainer);
+  remove_scratch_file(path);
+  uly_mesh_destroy(mesh);
+}
+
+int main(int argc, char **argv) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_labels_and_positions),
+      cmocka_unit_test(test_llama),
+      cmocka_unit_test(test_gpt2),
+      cmocka_unit_test(test_window),
+      cmocka_unit_test(test_groups),
+      cmocka_unit_test(test_layouts),
+      cmocka_unit_test(test_reproducible),
+      cmocka_unit_test(test_no_labels),
+      cmocka_unit_test(test_setter),
+      cmocka_unit_test(test_setter_with_layout),
+      cmocka_unit_test(test_plan),
+      cmocka_unit_test(test_files),
+  };
+  if (uly_init(&argc, &argv) != ULY_OK) return 1;
+  size = uly_world_size();
+  make_stream();
+  write_shard(data_path, "pack.bin", 1 + END);
+  for (int i = 0; i < 2; i++) {
+    char name[32];
+    snprintf(name, sizeof name, "pack-%d.json", i);
+    write_scratch_file(config_path[i], name, configs[i], strlen(configs[i]));
+  }
+  int failed = cmocka_run_group_tests(tests, NULL, NULL);
+  remove_scratch_file(data_path);
+  for (int i = 0; i < 2; i++) remove_scratch_file(config_path[i]);
+  if (failed) uly_abort(1);
+  uly_finalize();
+  return 0;
+}

@@ -59,15 +59,21 @@ void print_step_size(const uly_train_config *config, int dp) {
 
 void print_mask(const uly_train_config *config) {
   const uly_sparse *sparse = &config->sparse;
-  bool is_sparse = sparse->pattern != ULY_SPARSE_NONE;
-  if (config->window == 0 && !is_sparse) return;
-  printf("attention   ");
-  if (config->window > 0) printf("the last %lld tokens", (long long)config->window);
-  if (config->window > 0 && is_sparse) printf(", ");
-  if (is_sparse)
-    printf("%s in blocks of %lld", option_table[OPTION_sparse].choices[sparse->pattern],
+  const char *before = "attention   ";
+  if (config->window > 0) {
+    printf("%sthe last %lld tokens", before, (long long)config->window);
+    before = ", ";
+  }
+  if (sparse->pattern != ULY_SPARSE_NONE) {
+    printf("%s%s in blocks of %lld", before, option_table[OPTION_sparse].choices[sparse->pattern],
            (long long)sparse->block);
-  putchar('\n');
+    before = ", ";
+  }
+  if (config->pack) {
+    printf("%swithin documents", before);
+    before = ", ";
+  }
+  if (*before == ',') putchar('\n');
 }
 
 bool is_first_process(void) {

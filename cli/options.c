@@ -120,6 +120,10 @@ static bool parse_real(const char *text, double *out) {
 
 static bool set_integer(options *o, enum option_id id, const char *value) {
   const option_info *info = &option_table[id];
+  if (info->unset && strcmp(value, info->unset) == 0) {
+    *(int64_t *)slot_of(o, id) = -1;
+    return true;
+  }
   const unit *units = info->kind == KIND_BYTES ? units_of_bytes : units_of_integers;
   uint64_t number;
   if (!parse_integer(value, units, &number) || number < info->min || number > info->max) {
@@ -207,6 +211,7 @@ const char *options_get(const options *o, enum option_id id, char buffer[OPTION_
     case KIND_BOOLEAN: return *(const int *)slot ? "true" : "false";
     case KIND_SWITCH: return *(const bool *)slot ? "true" : "false";
     case KIND_INTEGER:
+      if (info->unset && *(const int64_t *)slot == -1) return info->unset;
       if (info->size == sizeof(int)) {
         snprintf(buffer, OPTION_BUFFER, "%d", *(const int *)slot);
       } else {

@@ -94,6 +94,7 @@ typedef struct option_info {
   const char *metavar;        /* KIND_TEXT: what stands for the value in --help */
   const char *prefix;         /* KIND_TEXT: what the value must begin with; NULL: nothing */
   uint64_t min, max;          /* KIND_INTEGER and KIND_BYTES: both allowed */
+  const char *unset;          /* KIND_INTEGER, of 8 bytes: the word for -1; NULL: none */
   double real_min, real_max;  /* KIND_REAL; DBL_MAX: no upper limit */
   bool excludes_max;          /* KIND_REAL: the limit itself is not allowed */
   const char *const *choices; /* KIND_CHOICE: NULL-terminated */
@@ -105,6 +106,7 @@ typedef struct option_info {
 #define VALUE_TEXT(metavar_) .kind = KIND_TEXT, .metavar = metavar_
 #define VALUE_TEXT_AFTER(prefix_, metavar_) VALUE_TEXT(prefix_ metavar_), .prefix = prefix_
 #define VALUE_INTEGER(min_, max_) .kind = KIND_INTEGER, .min = min_, .max = max_
+#define VALUE_INTEGER_OR(word_, min_, max_) VALUE_INTEGER(min_, max_), .unset = word_
 #define VALUE_BYTES .kind = KIND_BYTES, .min = 0, .max = INT64_MAX
 #define VALUE_REAL(min_, max_) .kind = KIND_REAL, .real_min = min_, .real_max = max_
 #define VALUE_REAL_BELOW(min_, max_) VALUE_REAL(min_, max_), .excludes_max = true

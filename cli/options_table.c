@@ -29,8 +29,9 @@ void option_flag(enum option_id id, char buffer[OPTION_BUFFER]) {
 void option_range(enum option_id id, char buffer[OPTION_BUFFER]) {
   const option_info *info = &option_table[id];
   if (info->kind == KIND_INTEGER) {
-    snprintf(buffer, OPTION_BUFFER, "from %llu to %llu", (unsigned long long)info->min,
-             (unsigned long long)info->max);
+    snprintf(buffer, OPTION_BUFFER, "from %llu to %llu%s%s", (unsigned long long)info->min,
+             (unsigned long long)info->max, info->unset ? ", or " : "",
+             info->unset ? info->unset : "");
   } else if (info->real_max < DBL_MAX) {
     snprintf(buffer, OPTION_BUFFER, "from %g to %s%g", info->real_min,
              info->excludes_max ? "below " : "", info->real_max);

@@ -27,6 +27,9 @@
 #define MAX_RANKS 32768
 #define MAX_REPEATS 1000
 
+/* Tokens are an int32_t. */
+#define MAX_TOKEN 2147483647
+
 /* S(section, title): the sections of a configuration file, and those that only flags have: they say how this call
  * behaves, or what it measures, and are not part of a run's configuration. */
 #define SECTIONS_OF_FILE(S)    \
@@ -42,14 +45,19 @@
   S(measure, "Measuring")   \
   S(call, "This call")
 
-#define OPTIONS_run(X)                                                    \
-  X(run, model, VALUE_TEXT("NAME|FILE"), config.model, ANY_RUN,           \
-    "a preset (listed below), or the path of a Hugging Face config.json") \
-  X(run, data, VALUE_TEXT("PATH"), config.data, TRAIN,                    \
-    "file, or folder of files: plain text (bytes) or llm.c token shards") \
-  X(run, seq_len, VALUE_INTEGER(1, MAX_TOKENS), config.seq_len,           \
-    ANY_RUN | BENCH_ATTENTION | BENCH_EXCHANGE, "tokens of one sequence") \
-  X(run, seed, VALUE_INTEGER(0, UINT64_MAX), config.seed, TRAIN,          \
+#define OPTIONS_run(X)                                                                            \
+  X(run, model, VALUE_TEXT("NAME|FILE"), config.model, ANY_RUN,                                   \
+    "a preset (listed below), or the path of a Hugging Face config.json")                         \
+  X(run, data, VALUE_TEXT("PATH"), config.data, TRAIN,                                            \
+    "file, or folder of files: plain text (bytes) or llm.c token shards")                         \
+  X(run, seq_len, VALUE_INTEGER(1, MAX_TOKENS), config.seq_len,                                   \
+    ANY_RUN | BENCH_ATTENTION | BENCH_EXCHANGE, "tokens of one sequence")                         \
+  X(run, pack, VALUE_BOOLEAN, config.pack, TRAIN | PLAN,                                          \
+    "a sequence holds several documents: attention and positions stay within each, and the loss " \
+    "does not cross from one to the next")                                                        \
+  X(run, doc_end, VALUE_INTEGER_OR("auto", 0, MAX_TOKEN), config.doc_end, TRAIN | PLAN,           \
+    "--pack: the token that ends each document; auto: what the files say")                        \
+  X(run, seed, VALUE_INTEGER(0, UINT64_MAX), config.seed, TRAIN,                                  \
     "of the initial weights and the data order")
 
 #define OPTIONS_attention(X)                                                                      \

@@ -43,10 +43,32 @@ for ranks in 1 3; do
   fi
 done
 
+# Packed documents: text has an end of them, a shard of llm.c does not say its own.
+{
+  printf '\x88\xd8\x34\x01\x01\x00\x00\x00\x00\x01\x00\x00' # 256 tokens
+  head -c 1012 /dev/zero
+  for _ in 1 2 3 4; do
+    head -c 126 text.txt
+    printf '\x05\x00'
+  done
+} >shard.bin
+sed 's/257/32000/' tiny.json >wide.json
+shard=(train --model wide.json --data shard.bin --seq-len 64 --steps 2)
+for ranks in 1 3; do
+  run=("$mpirun" -n "$ranks" "$program")
+  expect 0 '' "${run[@]}" "${good[@]}" --pack
+  expect 2 'doc-end' "${run[@]}" "${shard[@]}" --pack
+  expect 2 'doc-end 32000' "${run[@]}" "${shard[@]}" --pack --doc-end 32000
+  expect 0 '' "${run[@]}" "${shard[@]}" --pack --doc-end 5
+  expect 2 'doc-end' "${run[@]}" "${shard[@]}" --pack --doc-end none
+done
+expect 0 '' "$program" plan --model tiny.json --pack
+grep -q '^attention   within documents$' out.log || fail "the plan of packed documents"
+
 # Ranks that were started differently.
 two() { printf '%s ' -n 1 "$program" "${good[@]}" "$1" "$2" : -n 1 "$program" "${good[@]}" "$1" "$3"; }
 # shellcheck disable=SC2046
-for option in '--lr 1e-3 5e-2' '--sp 2 3' '--log-every 1 2' '--seq-len 64 65' '--window 9 8' \
+for option in '--lr 1e-3 5e-2' '--sp 2 3' '--log-every 1 2' '--seq-len 64 65' '--window 9 8' '--doc-end 5 6' \
   '--sparse fixed strided'; do
   # shellcheck disable=SC2086
   expect 2 'rank 1' "$mpirun" $(two $option)

@@ -15,6 +15,8 @@ static void test_defaults(void **state) {
   assert_same_text(o.config.data, c.data);
   assert_same_text(o.config.eval_data, c.eval_data);
   assert_int_equal(o.config.seq_len, c.seq_len);
+  assert_int_equal(o.config.pack, c.pack);
+  assert_int_equal(o.config.doc_end, -1);
   assert_int_equal(o.config.window, c.window);
   assert_int_equal(o.config.sparse.pattern, ULY_SPARSE_NONE);
   assert_int_equal(o.config.sparse.block, 64);
@@ -135,6 +137,27 @@ static void test_choices(void **state) {
   }
 }
 
+/* Token 0 may end documents, so what stands for none is a word. */
+static void test_word_for_unset(void **state) {
+  (void)state;
+  options o;
+  char buffer[OPTION_BUFFER];
+  expect_ok(&o, PARSE(&o, PLAN, "--pack", "--doc-end", "0"));
+  assert_int_equal(o.config.pack, 1);
+  assert_int_equal(o.config.doc_end, 0);
+  assert_string_equal(options_get(&o, OPTION_doc_end, buffer), "0");
+  options_free(&o);
+  expect_ok(&o, PARSE(&o, PLAN, "--doc-end=50256", "--doc-end", "auto"));
+  assert_int_equal(o.config.doc_end, -1);
+  assert_string_equal(options_get(&o, OPTION_doc_end, buffer), "auto");
+  options_free(&o);
+  static char *const wrong[] = {"-1", "autos", "", "2147483648", "18446744073709551615"};
+  for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+    EXPECT_USAGE_ERROR(PLAN, ("--doc-end", wrong[i]), "--doc-end '", wrong[i],
+                       "an integer from 0 to 2147483647, or auto");
+  }
+}
+
 static void test_number_errors(void **state) {
   (void)state;
   static char *const integers[] = {"",    "x",   "3x",
@@ -180,9 +203,9 @@ static void test_number_errors(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_defaults),      cmocka_unit_test(test_defaults_are_allowed),
-      cmocka_unit_test(test_bytes),         cmocka_unit_test(test_choices),
-      cmocka_unit_test(test_number_errors),
+      cmocka_unit_test(test_defaults),       cmocka_unit_test(test_defaults_are_allowed),
+      cmocka_unit_test(test_bytes),          cmocka_unit_test(test_choices),
+      cmocka_unit_test(test_word_for_unset), cmocka_unit_test(test_number_errors),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -555,6 +555,9 @@ static void test_files(void **state) {
   assert_fails(uly_trainer_create(mesh, &config, &trainer), ULY_ERR_CONFIG, "--doc-end 1200");
   config.doc_end = -2;
   assert_fails(uly_trainer_create(mesh, &config, &trainer), ULY_ERR_CONFIG, "--doc-end -2");
+  config.doc_end = uly_mesh_rank(mesh) == size - 1 ? END : END + 1;
+  if (size > 1)
+    assert_fails(uly_trainer_create(mesh, &config, &trainer), ULY_ERR_CONFIG, "configuration");
   /* Of the held-out data, too. */
   write_shard(path, "pack-held-out.bin", 0);
   config.doc_end = -1;

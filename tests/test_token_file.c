@@ -449,6 +449,91 @@ static void descriptors_are_closed(void **state) {
   uly__tokens_close(NULL);
 }
 
+/* ---- Documents */
+
+/* Sets the fourth number of a shard's header: 1 + the token that ends documents. */
+static const char *say_end(const char *path, int32_t number) {
+  FILE *file = fopen(path, "r+b");
+  assert_non_null(file);
+  assert_int_equal(fseek(file, 12, SEEK_SET), 0);
+  for (int b = 0; b < 4; b++) fputc((int)((uint32_t)number >> 8 * b & 255), file);
+  assert_int_equal(fclose(file), 0);
+  return path;
+}
+
+static int64_t end_of(const char *path) {
+  uly__tokens *tokens = open_tokens(path);
+  int64_t end = uly__tokens_end(tokens);
+  uly__tokens_close(tokens);
+  return end;
+}
+
+static void ends_of_documents(void **state) {
+  (void)state;
+  static const uint32_t t[4] = {1, 2, 3, 4};
+  assert_int_equal(end_of(put_text("text", "abc")), 256);
+  assert_int_equal(end_of(put_u16("plain", t, 4)), -1);
+  assert_int_equal(end_of(say_end(put_u16("u16", t, 4), 1)), 0);
+  assert_int_equal(end_of(say_end(in_root("u16"), 65536)), 65535);
+  assert_int_equal(end_of(say_end(put_u32("u32", t, 4), INT32_MAX)), INT32_MAX - 1);
+  const char *path = in_root("u16");
+  assert_refused(say_end(path, 65537), ULY_ERR_DATA, path, "token 65536 is said to end documents");
+  assert_refused(say_end(path, -1), ULY_ERR_DATA, path, "token -2 is said to end documents");
+  assert_refused(say_end(path, INT32_MIN), ULY_ERR_DATA, path, "damaged header");
+  make_folder("data");
+  say_end(put_u16("data/a", t, 4), 5);
+  path = say_end(put_u16("data/b", t, 4), 5);
+  assert_int_equal(end_of(in_root("data")), 4);
+  say_end(path, 6);
+  assert_refused(in_root("data"), ULY_ERR_DATA, path, "token 5 ends documents");
+  say_end(path, 0);
+  assert_refused(in_root("data"), ULY_ERR_DATA, path, "token -1 ends documents");
+}
+
+/* Of a part of the stream, against a walk over its tokens. */
+static void assert_documents(const uly__tokens *tokens, int64_t begin, int64_t count, int64_t end) {
+  int32_t *all = malloc((size_t)count * sizeof *all);
+  int64_t *found = malloc((size_t)count * sizeof *found), num, expected = 1;
+  assert_ok(uly__tokens_read(tokens, begin, count, INT64_MAX, all));
+  assert_ok(uly__tokens_documents(tokens, begin, count, end, found, &num));
+  assert_int_equal(found[0], 0);
+  for (int64_t i = 1; i < count; i++) {
+    if (all[i - 1] != end) continue;
+    assert_true(expected < num);
+    assert_int_equal(found[expected++], i);
+  }
+  assert_int_equal(num, expected);
+  free(all), free(found);
+}
+
+static void documents(void **state) {
+  (void)state;
+  make_folder("data");
+  put_text("data/a", "one\ntwo\n");
+  put_text("data/b", "");
+  put_text("data/c", "");
+  char text[9000];
+  for (size_t i = 0; i < sizeof text; i++) text[i] = i % 4096 < 4095 ? 'x' : '\n';
+  put("data/d", text, sizeof text);
+  uly__tokens *tokens = open_tokens(in_root("data"));
+  int64_t count = uly__tokens_count(tokens);
+  static const int64_t ends[] = {256, '\n', 'x', 'y'};
+  for (int i = 0; i < 4; i++) {
+    assert_documents(tokens, 0, count, ends[i]);
+    for (int64_t begin = 0; begin < 13; begin++)
+      for (int64_t size = 1; size < 15; size++) assert_documents(tokens, begin, size, ends[i]);
+    for (int64_t size = 4094; size < 4100; size++) assert_documents(tokens, 3, size, ends[i]);
+  }
+  int64_t found[14], num;
+  assert_ok(uly__tokens_documents(tokens, 0, 13, 256, found, &num)); /* 9 tokens, 1, 1, 2 */
+  assert_int_equal(num, 4);
+  assert_int_equal(found[1], 9);
+  assert_int_equal(found[2], 10);
+  assert_int_equal(found[3], 11);
+  assert_int_equal(uly__tokens_documents(tokens, count, 2, 256, found, &num), ULY_ERR_INTERNAL);
+  uly__tokens_close(tokens);
+}
+
 /* ---- Hash */
 
 static uint64_t hash_of(const char *path) {
@@ -498,6 +583,8 @@ int main(void) {
       TEST(empty_and_missing),
       TEST(unreadable),
       TEST(descriptors_are_closed),
+      TEST(ends_of_documents),
+      TEST(documents),
       TEST(hash),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

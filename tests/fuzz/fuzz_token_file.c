@@ -36,6 +36,23 @@ static void check_parts(const uly__tokens *tokens, const int32_t *all, int64_t c
   free(part);
 }
 
+/* Those that the files tell of, and those that the first token ends. */
+static void check_documents(const uly__tokens *tokens, const int32_t *all, int64_t count) {
+  int64_t *starts = fuzz_alloc((size_t)count * sizeof *starts);
+  int64_t ends[2] = {uly__tokens_end(tokens), all[0]};
+  FUZZ_CHECK(ends[0] >= -1 && ends[0] < INT32_MAX, "token %lld ends documents", (long long)ends[0]);
+  for (int i = 0; i < 2; i++) {
+    int64_t num, at = 0;
+    FUZZ_CHECK(uly__tokens_documents(tokens, 0, count, ends[i], starts, &num) == ULY_OK, "%s",
+               uly_last_error());
+    for (int64_t t = 0; t < count; t++)
+      if (t == 0 || all[t - 1] == ends[i])
+        FUZZ_CHECK(at < num && starts[at++] == t, "the document at %lld", (long long)t);
+    FUZZ_CHECK(at == num, "%lld documents of %lld", (long long)num, (long long)at);
+  }
+  free(starts);
+}
+
 static void check_stream(const uly__tokens *tokens, size_t size) {
   int64_t count = uly__tokens_count(tokens);
   FUZZ_CHECK(count > 0 && count <= (int64_t)size + max_files, "%lld tokens", (long long)count);
@@ -49,6 +66,7 @@ static void check_stream(const uly__tokens *tokens, size_t size) {
       if (all[i] > largest) largest = all[i];
     }
     check_parts(tokens, all, count);
+    check_documents(tokens, all, count);
     check_vocab(tokens, largest, all, count);
     check_vocab(tokens, largest + 1, all, count);
     check_vocab(tokens, ULY_TEXT_VOCAB, all, count);

@@ -179,12 +179,13 @@ typedef struct uly_train_config {
   const char *model; /* a preset (uly_model_presets) or the path of a Hugging Face config.json */
   const char *data;  /* file, or folder of files: plain text (bytes) or llm.c token shards     */
   const char
-      *eval_data;  /* the same, held out; NULL: no evaluation                                   */
-  int64_t seq_len; /* N: tokens of one sequence                                                 */
-  int pack; /* nonzero: a sequence holds several documents: attention and positions stay within a
-               document, and the last token of each has no label. One that a sequence cuts goes on
-               in the next as a document of its own. 0: a sequence is one document           */
-  int64_t doc_end;   /* pack: the token that ends each document; -1: what the files say           */
+      *eval_data;    /* the same, held out; NULL: no evaluation                                   */
+  int64_t seq_len;   /* N: tokens of one sequence                                                 */
+  int pack;          /* nonzero: a sequence holds several documents: attention and positions stay
+                        within a document, and the last token of each has no label. A document that
+                        a sequence cuts goes on in the next as one of its own                     */
+  int64_t doc_end;   /* pack: the token that ends each document; -1: what the files say. Text says
+                        256, the end of each file; a shard, the fourth number of its header less 1 */
   int64_t window;    /* a token attends to the last so many, itself among them; 0: to all before  */
   uly_sparse sparse; /* and to some blocks of these only; the seed is that of the run             */
   int64_t steps;     /* steps of the whole run: the schedule ends here                            */
@@ -329,8 +330,8 @@ const uly_rank_report *uly_trainer_rank_report(const uly_trainer *trainer);
 uly_status uly_trainer_skip(uly_trainer *trainer, uly_step_report *report);
 uly_status uly_trainer_rollback(uly_trainer *trainer, const char *dir);
 
-/* Loss of the tokens at positions [begin, end) of their sequence (packed: of their document). A model that makes use of a long
- * context has lower losses at later positions. */
+/* Loss of the tokens at positions [begin, end) of their sequence, or of their document where documents
+ * are packed. A model that makes use of a long context has lower losses at later positions. */
 typedef struct uly_eval_bin {
   int64_t begin, end;
   int64_t tokens; /* that were evaluated there, over all sequences */

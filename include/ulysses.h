@@ -262,6 +262,7 @@ typedef struct uly_step_report {
   double grad_norm;                    /* global, before clipping                               */
   double lr;                           /* learning rate of this step                            */
   int64_t tokens;                      /* trained on in this step, over all ranks               */
+  int num_ranks;                       /* of the mesh                                           */
   double seconds;                      /* wall time of the slowest rank                         */
   double wait_seconds;                 /* of these, waiting for other ranks: mean over the ranks */
   double flops;                        /* of the model, forward and backward, over all ranks;
@@ -397,7 +398,7 @@ uly_status uly_trainer_trace(uly_trainer *trainer);
 uly_status uly_trainer_trace_write(uly_trainer *trainer, const char *path);
 
 /* Writes one line of JSON about a step to file: step, loss, grad_norm, lr, tokens,
- * step_s, tokens_per_s, wait_s, flops, sent_bytes, peak_bytes, arena_bytes,
+ * ranks, step_s, tokens_per_s, wait_s, flops, sent_bytes, peak_bytes, arena_bytes,
  * resident_bytes; of an evaluation, unless it is NULL, eval_loss and eval_by_position: a list of
  * [begin, end, tokens, loss]; and peak_flops, what the machine could do in FLOP/s, unless it is 0. */
 uly_status uly_report_write(FILE *file, const uly_step_report *report, const uly_eval_report *eval,

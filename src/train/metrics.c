@@ -56,6 +56,7 @@ uly_status uly_report_write(FILE *file, const uly_step_report *r, const uly_eval
   json_object_set_new(json, "grad_norm", number_json(r->grad_norm));
   json_object_set_new(json, "lr", json_real(r->lr));
   json_object_set_new(json, "tokens", json_integer(r->tokens));
+  json_object_set_new(json, "ranks", json_integer(r->num_ranks));
   json_object_set_new(json, "step_s", json_real(r->seconds));
   json_object_set_new(json, "tokens_per_s", json_real((double)r->tokens / r->seconds));
   json_object_set_new(json, "wait_s", json_real(r->wait_seconds));

@@ -118,6 +118,7 @@ static uly_status gather_reports(uly_trainer *trainer, double seconds, const uly
   }
   memcpy(report->sent_bytes, all[busiest].sent_bytes, sizeof report->sent_bytes);
   memcpy(report->arena_bytes, all[largest].arena_bytes, sizeof report->arena_bytes);
+  report->num_ranks = size;
   report->peak_bytes = sum(report->arena_bytes, ULY_NUM_ARENAS);
   report->flops = uly__model_flops(trainer->model, trainer->passes * mesh->dp, all_pairs);
   return ULY_OK;

@@ -44,6 +44,15 @@
         {"exchange", BENCH_EXCHANGE, "the all-to-all of Q, K, V and of O, against MPI_Alltoall"},  \
         {"ceiling", BENCH_CEILING, "the machine: matrix products, memory, MPI_Alltoall"}),         \
     .min_args = 1, .max_args = 1)                                                                  \
+  X(report, REPORT, .about = "make a page with plots of one run or several",                       \
+    .usage = "RUN... [OPTIONS]",                                                                   \
+    .details =                                                                                     \
+        "Makes an HTML file that a browser shows without a network: loss, throughput, memory, "    \
+        "exchanged bytes and evaluation by position of all runs, and in what their "               \
+        "configurations differ. RUN is a run's folder (train --out), or its metrics (train "       \
+        "--metrics), also of a run that is under way. gnuplot draws: package gnuplot-nox.",        \
+    .examples = "ulysses report run-a run-b --out report.html\n", .metavar = "RUN", .min_args = 1, \
+    .max_args = INT_MAX)                                                                           \
   X(checkpoint, CHECKPOINT, .about = "look after checkpoints", .usage = "verify DIR",              \
     .details = "No MPI is needed.", .examples = "ulysses checkpoint verify run/step-0000000500\n", \
     WORDS({"verify", 0,                                                                            \

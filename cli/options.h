@@ -18,6 +18,7 @@ typedef enum command {
   BENCH_STEP = 8,
   BENCH_EXCHANGE = 16,
   BENCH_CEILING = 32,
+  REPORT = 512,
   CHECKPOINT = 2048,
   HELP = 4096,
   MAN = 8192,

@@ -151,8 +151,9 @@
     "sequences that an evaluation reads at most")
 
 #define OPTIONS_output(X)                                                                          \
-  X(output, out, VALUE_TEXT("DIR"), out, TRAIN,                                                    \
-    "folder for checkpoints, made if it does not exist")                                           \
+  X(output, out, VALUE_TEXT("PATH"), out, TRAIN | REPORT,                                          \
+    "train: folder for checkpoints, made if it does not exist; report: the page, report.html "     \
+    "unless given")                                                                                \
   X(output, save_every, VALUE_INTEGER(0, MANY), save_every, TRAIN,                                 \
     "steps between checkpoints; 0: only at the end; needs --out")                                  \
   X(output, resume, VALUE_TEXT("DIR|auto"), resume, TRAIN,                                         \

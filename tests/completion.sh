@@ -73,7 +73,7 @@ offers llama-1m ---- plan --model llama-1m
 has gpt2-124m ---- plan --model ''
 has file.yaml ---- plan --model ''
 offers file.yaml ---- train --config "fi"
-offers folder ---- train --out ''
+offers folder ---- train --rank-logs ''
 offers folder auto ---- train --resume ''
 offers disk: ---- train --stash ''
 offers folder ---- train --stash disk :

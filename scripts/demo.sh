@@ -62,7 +62,7 @@ if [ -z "$text" ] && ! dpkg -L perl-doc >/dev/null 2>&1; then
   fail "the default text is that of the Debian package perl-doc: install it, or use TEXT=PATH"
 fi
 
-rm -rf "$out/checkpoints" "$out/metrics.jsonl"
+rm -rf "$out/run"
 mkdir -p "$out/text"
 collect >"$out/all.txt"
 total=$(wc -c <"$out/all.txt")
@@ -84,7 +84,7 @@ shape=(--model "$model" --seq-len "$seq_len" --recompute "$recompute")
 command=("${launch[@]}" "$program" train "${shape[@]}"
   --data "$out/text/train.txt" --eval-data "$out/text/eval.txt" --eval-windows 4 --eval-every "$eval_every"
   --steps "$steps" --lr 0.003 --warmup "$((steps / 10))"
-  --out "$out/checkpoints" --metrics "$out/metrics.jsonl" --log-every "$eval_every")
+  --out "$out/run" --log-every "$eval_every")
 printf 'demo: %s\n\n' "${command[*]}"
 "${command[@]}"
 
@@ -120,16 +120,16 @@ awk '
     printf "  step %4d  training %.3f", NR, sum / count
     printf eval_loss == "" ? "\n" : "  held out %.3f  %s\n", eval_loss, bar
     sum = count = 0
-  }' "$out/metrics.jsonl"
+  }' "$out/run/metrics.jsonl"
 
-first=$(head -n 1 "$out/metrics.jsonl")
-last=$(tail -n 1 "$out/metrics.jsonl")
+first=$(head -n 1 "$out/run/metrics.jsonl")
+last=$(tail -n 1 "$out/run/metrics.jsonl")
 plan_one=$("$program" plan "${shape[@]}" --sp 1 --json | tr -d '\n')
 plan_all=$("$program" plan "${shape[@]}" --sp "$ranks" --json | tr -d '\n')
 
 # The model's shape, from the configuration beside the checkpoint (Hugging Face's names).
-config=$(find "$out/checkpoints" -name config.json | sort | tail -n 1)
-[ -n "$config" ] || fail "no config.json in $out/checkpoints"
+config=$(find "$out/run" -name config.json | sort | tail -n 1)
+[ -n "$config" ] || fail "no config.json in $out/run"
 config=$(tr -d '\n' <"$config")
 layers=$(number "$config" num_hidden_layers)
 q_heads=$(number "$config" num_attention_heads)
@@ -179,13 +179,16 @@ printf '  %-14s %12s %12s\n' total "$(number "$plan_one" peak_bytes)" \
   "$(number "$plan_all" peak_bytes)"
 printf '  %-14s %12s %12s\n' measured - "$(number "$last" peak_bytes)"
 
+"$program" report "$out/run" --out "$out/report.html" >/dev/null
+
 cat <<END
 
 Activations and scratch memory are what grows with the sequence, and what the ranks share. Parameters,
 gradients and optimizer states are the same on each rank.
 
-Checkpoint:  $(find "$out/checkpoints" -maxdepth 1 -name 'step-*' | sort | tail -n 1)
-Metrics:     $out/metrics.jsonl, one line of JSON per step
+Checkpoint:  $(find "$out/run" -maxdepth 1 -name 'step-*' | sort | tail -n 1)
+Metrics:     $out/run/metrics.jsonl, one line of JSON per step
+Report:      $out/report.html, their plots: open it in a browser
 END
 
 [ $wrong = no ] || fail "the exchanged bytes are not those of the formula"

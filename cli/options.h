@@ -39,7 +39,7 @@ typedef enum progress_kind { PROGRESS_AUTO = 0, PROGRESS_LIVE, PROGRESS_PLAIN } 
 typedef struct options {
   uly_train_config config;
   int dp, sp;
-  int64_t eval_every, save_every, log_every;
+  int64_t eval_every, save_every, keep_last, keep_every, log_every;
   const char *offload, *stash; /* "disk:DIR"; those of config are their ends */
   const char *out, *resume, *metrics, *trace, *rank_logs;
   nonfinite_policy nonfinite;

@@ -186,6 +186,14 @@ static uly_status check_train(options *o) {
                         "--nonfinite rollback: needs --out, the folder with checkpoints to go back "
                         "to, and --save-every");
   }
+  if (o->keep_last > 0 && !o->out) {
+    return options_fail(o, ULY_ERR_CONFIG, "--keep-last %lld: needs --out",
+                        (long long)o->keep_last);
+  }
+  if (o->keep_every > 0 && o->keep_last == 0) {
+    return options_fail(o, ULY_ERR_CONFIG, "--keep-every %lld: needs --keep-last",
+                        (long long)o->keep_every);
+  }
   if (o->resume && strcmp(o->resume, "auto") == 0 && !o->out) {
     return options_fail(o, ULY_ERR_CONFIG,
                         "--resume auto: needs --out, the folder to look for checkpoints in");

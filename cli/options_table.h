@@ -156,6 +156,10 @@
     "unless given")                                                                                \
   X(output, save_every, VALUE_INTEGER(0, MANY), save_every, TRAIN,                                 \
     "steps between checkpoints; 0: only at the end; needs --out")                                  \
+  X(output, keep_last, VALUE_INTEGER(0, MANY), keep_last, TRAIN,                                   \
+    "checkpoints to keep in --out, the newest ones; 0: all")                                       \
+  X(output, keep_every, VALUE_INTEGER(0, MANY), keep_every, TRAIN,                                 \
+    "keep those of every so many steps too; 0: no others; needs --keep-last")                      \
   X(output, resume, VALUE_TEXT("DIR|auto"), resume, TRAIN,                                         \
     "continue from a checkpoint; auto: the newest in --out, or from the start if there is none")   \
   X(output, metrics, VALUE_TEXT("FILE"), metrics, TRAIN,                                           \

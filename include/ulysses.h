@@ -381,6 +381,13 @@ uly_status uly_trainer_load(uly_trainer *trainer, const char *dir);
  * bytes), or an empty string where there is none. Not collective. */
 uly_status uly_checkpoint_latest(const char *out_dir, char *path, size_t capacity);
 
+/* Removes checkpoints from out_dir, but the keep_last newest (those of the highest steps) and those whose step is a
+ * multiple of keep_every (0: none is kept for that). keep_last 0 keeps all. A checkpoint loses its name first, so
+ * that one that is cut off is never taken for whole; uly_checkpoint_prepare clears what is left then. What is
+ * no checkpoint is left alone. A failure names the first checkpoint that stayed; the others are removed all the
+ * same. Call it after a save has finished, never while one is under way. Not collective: one rank calls it. */
+uly_status uly_checkpoint_prune(const char *out_dir, int64_t keep_last, int64_t keep_every);
+
 /* What a checkpoint holds. */
 typedef struct uly_checkpoint_info {
   int64_t step, num_params, num_tensors, bytes;

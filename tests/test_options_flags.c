@@ -243,6 +243,9 @@ static void test_what_goes_together(void **state) {
   (void)state;
   EXPECT_USAGE_ERROR(TRAIN, ("--steps=3"), "--data", "missing");
   EXPECT_USAGE_ERROR(TRAIN, ("--data=d", "--save-every=3"), "--save-every 3", "needs --out");
+  EXPECT_USAGE_ERROR(TRAIN, ("--data=d", "--keep-last=3"), "--keep-last 3", "needs --out");
+  EXPECT_USAGE_ERROR(TRAIN, ("--data=d", "--out=o", "--keep-every=3"), "--keep-every 3",
+                     "needs --keep-last");
   EXPECT_USAGE_ERROR(TRAIN, ("--data=d", "--eval-every=3"), "--eval-every 3", "needs --eval-data");
   EXPECT_USAGE_ERROR(TRAIN, ("--data=d", "--resume=auto"), "--resume auto", "needs --out");
   options o;

@@ -6,17 +6,14 @@
  * rename by rank 0) is done at the start and at the end, by the main thread. */
 #include "train/checkpoint.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "base/spans.h"
@@ -44,12 +41,12 @@ struct uly__save {
 /* ------------------------------------------------------------------------------ files */
 
 static uly_status name_paths(const char *out_dir, int64_t step, save_paths *paths) {
-  char name[64];
+  char name[ULY_CHECKPOINT_NAME];
   if (snprintf(paths->out, PATH_MAX, "%s", out_dir) >= PATH_MAX)
     ULY_FAIL(ULY_ERR_IO, "the path '%s' is too long", out_dir);
-  snprintf(name, sizeof name, "step-%010" PRId64, step);
+  uly__checkpoint_name(step, name);
   ULY_TRY(uly__path_join(paths->final, PATH_MAX, out_dir, name));
-  snprintf(name, sizeof name, ".step-%010" PRId64 ".tmp", step);
+  uly__checkpoint_hidden_name(step, name);
   ULY_TRY(uly__path_join(paths->temporary, PATH_MAX, out_dir, name));
   ULY_TRY(uly__path_join(paths->states[0], PATH_MAX, paths->temporary, uly__model_file));
   ULY_TRY(uly__path_join(paths->states[1], PATH_MAX, paths->temporary, uly__optimizer_file));
@@ -269,57 +266,4 @@ uly_status uly_trainer_save_finish(uly_trainer *trainer) {
 uly_status uly_trainer_save(uly_trainer *trainer, const char *out_dir) {
   ULY_TRY(uly_trainer_save_start(trainer, out_dir));
   return uly_trainer_save_finish(trainer);
-}
-
-/* --------------------------------------------------------------------- folders of runs */
-
-uly_status uly_checkpoint_prepare(const char *out_dir) {
-  char path[PATH_MAX];
-  ULY_TRY(uly__folder_make(out_dir));
-  ULY_TRY(uly__path_join(path, sizeof path, out_dir, ".probe"));
-  ULY_TRY(uly__file_create(path, "", 0, 0));
-  if (unlink(path) != 0) ULY_FAIL(ULY_ERR_IO, "cannot remove '%s': %s", path, strerror(errno));
-  DIR *folder = opendir(out_dir);
-  if (!folder) ULY_FAIL(ULY_ERR_IO, "cannot open the folder '%s': %s", out_dir, strerror(errno));
-  uly_status status = ULY_OK;
-  for (struct dirent *entry; status == ULY_OK && (entry = readdir(folder));) {
-    size_t length = strlen(entry->d_name);
-    if (strncmp(entry->d_name, ".step-", 6) != 0 || strcmp(entry->d_name + length - 4, ".tmp") != 0)
-      continue;
-    status = uly__path_join(path, sizeof path, out_dir, entry->d_name);
-    if (status == ULY_OK) status = uly__folder_remove(path);
-  }
-  closedir(folder);
-  return status;
-}
-
-/* The number of a checkpoint folder's name, -1 for any other name. */
-static int64_t step_of(const char *name) {
-  int64_t step = 0;
-  if (strncmp(name, "step-", 5) != 0 || strlen(name) != 15) return -1;
-  for (const char *at = name + 5; *at; at++) {
-    if (*at < '0' || *at > '9') return -1;
-    step = step * 10 + (*at - '0');
-  }
-  return step;
-}
-
-uly_status uly_checkpoint_latest(const char *out_dir, char *path, size_t capacity) {
-  int64_t latest = -1;
-  if (capacity == 0) ULY_FAIL(ULY_ERR_CONFIG, "no room for the path of a checkpoint");
-  path[0] = '\0';
-  DIR *folder = opendir(out_dir);
-  if (!folder) {
-    if (errno == ENOENT) return ULY_OK;
-    ULY_FAIL(ULY_ERR_IO, "cannot open the folder '%s': %s", out_dir, strerror(errno));
-  }
-  for (struct dirent *entry; (entry = readdir(folder));) {
-    int64_t step = step_of(entry->d_name);
-    if (step > latest) latest = step;
-  }
-  closedir(folder);
-  if (latest < 0) return ULY_OK;
-  char name[64];
-  snprintf(name, sizeof name, "step-%010" PRId64, latest);
-  return uly__path_join(path, capacity, out_dir, name);
 }

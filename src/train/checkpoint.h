@@ -20,6 +20,13 @@
 
 extern const char uly__model_file[], uly__optimizer_file[], uly__config_file[], uly__trainer_file[];
 
+/* Names in the folder of a run (run_folder.c): of a checkpoint, and of one that is not yet, or no longer, whole.
+ * And the step of a checkpoint's name, -1 for any other name. */
+enum { ULY_CHECKPOINT_NAME = 64 };
+void uly__checkpoint_name(int64_t step, char name[ULY_CHECKPOINT_NAME]);
+void uly__checkpoint_hidden_name(int64_t step, char name[ULY_CHECKPOINT_NAME]);
+int64_t uly__checkpoint_step(const char *name);
+
 /* File that holds a state: 0 the model's, 1 the optimizer's; and the prefix of its tensors' names. */
 static inline int uly__state_file(int which) { return which == ULY_STATE_MASTER ? 0 : 1; }
 extern const char *const uly__state_prefix[ULY_NUM_STATES];

@@ -1,0 +1,148 @@
+/* Removes old checkpoints from the folder of a run, and keeps the newest ones and every so-many-th.
+ *
+ * A checkpoint loses its name before it loses its first file, and the disk knows that before: whenever the process or
+ * the machine ends, what bears a checkpoint's name is whole. What lies under a hidden name then is cleared by
+ * uly_checkpoint_prepare, as the remains of a save are. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/printable.h"
+#include "data/folder.h"
+#include "train/checkpoint.h"
+
+typedef struct step_list {
+  int64_t *steps;
+  size_t num, capacity;
+} step_list;
+
+static uly_status add_step(step_list *list, int64_t step) {
+  if (list->num == list->capacity) {
+    size_t capacity = list->capacity ? 2 * list->capacity : 64;
+    int64_t *steps = realloc(list->steps, capacity * sizeof *steps);
+    if (!steps) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a list of %zu checkpoints", capacity);
+    list->steps = steps;
+    list->capacity = capacity;
+  }
+  list->steps[list->num++] = step;
+  return ULY_OK;
+}
+
+/* Whether the entry is a folder, no link to one, that holds the file which a save writes last. A file or an empty
+ * folder of that name is somebody else's. */
+static bool is_checkpoint(int folder, const char *name) {
+  char last[PATH_MAX];
+  struct stat info;
+  snprintf(last, sizeof last, "%s/%s", name, uly__trainer_file);
+  return fstatat(folder, name, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(info.st_mode) &&
+         fstatat(folder, last, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(info.st_mode);
+}
+
+static uly_status list_steps(const char *out_dir, step_list *list) {
+  DIR *folder = opendir(out_dir);
+  if (!folder) return errno == ENOENT ? ULY_OK : uly__file_failed("open the folder", out_dir);
+  uly_status status = ULY_OK;
+  errno = 0;
+  for (struct dirent *entry; status == ULY_OK && (entry = readdir(folder)); errno = 0) {
+    int64_t step = uly__checkpoint_step(entry->d_name);
+    if (step >= 0 && is_checkpoint(dirfd(folder), entry->d_name)) status = add_step(list, step);
+  }
+  if (status == ULY_OK && errno != 0) status = uly__file_failed("list the folder", out_dir);
+  closedir(folder);
+  return status;
+}
+
+static int newest_first(const void *a, const void *b) {
+  int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+  return (x < y) - (x > y);
+}
+
+/* A folder within would stop the removal halfway. */
+static uly_status check_entry(int folder, const char *path, const char *name) {
+  struct stat info;
+  bool is_dots = strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+  if (!is_dots && fstatat(folder, name, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(info.st_mode))
+    ULY_FAIL(ULY_ERR_IO,
+             "the checkpoint '%s' is not removed, because there is a folder '%s' in it: move that "
+             "elsewhere",
+             path, uly__make_printable(name).text);
+  return ULY_OK;
+}
+
+static uly_status check_plain(const char *path) {
+  DIR *folder = opendir(path);
+  if (!folder) return uly__file_failed("open the folder", path);
+  uly_status status = ULY_OK;
+  for (struct dirent *entry; status == ULY_OK && (entry = readdir(folder));)
+    status = check_entry(dirfd(folder), path, entry->d_name);
+  closedir(folder);
+  return status;
+}
+
+static uly_status name_hidden(const char *out_dir, int64_t step, char path[PATH_MAX]) {
+  char name[ULY_CHECKPOINT_NAME];
+  uly__checkpoint_hidden_name(step, name);
+  return uly__path_join(path, PATH_MAX, out_dir, name);
+}
+
+static uly_status hide(const char *out_dir, int64_t step) {
+  char name[ULY_CHECKPOINT_NAME], path[PATH_MAX], hidden[PATH_MAX];
+  uly__checkpoint_name(step, name);
+  ULY_TRY(uly__path_join(path, sizeof path, out_dir, name));
+  ULY_TRY(name_hidden(out_dir, step, hidden));
+  ULY_TRY(check_plain(path));
+  ULY_TRY(uly__folder_remove(hidden)); /* the remains of a save of this step */
+  if (rename(path, hidden) != 0) return uly__file_failed("remove the checkpoint", path);
+  return ULY_OK;
+}
+
+/* Notes the first failure: the checkpoints after it are pruned all the same. */
+static void note(uly_status status, uly_status *first, char message[1024]) {
+  if (status == ULY_OK || *first != ULY_OK) return;
+  *first = status;
+  snprintf(message, 1024, "%s", uly_last_error());
+}
+
+/* Removes the checkpoints of these steps. */
+static uly_status remove_steps(const char *out_dir, const int64_t *steps, size_t num) {
+  uly_status first = ULY_OK;
+  char message[1024], hidden[PATH_MAX];
+  for (size_t i = 0; i < num; i++) note(hide(out_dir, steps[i]), &first, message);
+  uly_status synced = uly__folder_sync(out_dir);
+  note(synced, &first, message);
+  for (size_t i = 0; i < num && synced == ULY_OK; i++) {
+    uly_status status = name_hidden(out_dir, steps[i], hidden);
+    if (status == ULY_OK) status = uly__folder_remove(hidden);
+    note(status, &first, message);
+  }
+  if (first != ULY_OK) uly__set_last_error(message);
+  return first;
+}
+
+uly_status uly_checkpoint_prune(const char *out_dir, int64_t keep_last, int64_t keep_every) {
+  if (keep_last < 0 || keep_every < 0)
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "keep_last %lld, keep_every %lld: neither may be negative (keep_last 0 keeps all)",
+             (long long)keep_last, (long long)keep_every);
+  if (keep_last == 0) return ULY_OK;
+  step_list list = {0};
+  uly_status status = list_steps(out_dir, &list);
+  size_t num_old = 0;
+  if (status == ULY_OK && list.num > 0) {
+    qsort(list.steps, list.num, sizeof *list.steps, newest_first);
+    for (size_t i = 0; i < list.num; i++) {
+      bool is_kept = i < (size_t)keep_last || (keep_every > 0 && list.steps[i] % keep_every == 0);
+      if (!is_kept) list.steps[num_old++] = list.steps[i];
+    }
+  }
+  if (status == ULY_OK && num_old > 0) status = remove_steps(out_dir, list.steps, num_old);
+  free(list.steps);
+  return status;
+}

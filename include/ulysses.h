@@ -13,8 +13,9 @@
  *   1. Status        what every call returns, and where the message is
  *   2. Start, mesh   MPI, and which rank does what
  *   3. Training      a whole training run from C: configure, create, step, save
- *   4. Planning      the memory and the bytes of a run, without running it
- *   5. Attention     the distributed attention alone, for your own model:
+ *   4. Data          token shards from text
+ *   5. Planning      the memory and the bytes of a run, without running it
+ *   6. Attention     the distributed attention alone, for your own model:
  *                    first with plain Q, K, V; then with the zero-copy buffers;
  *                    then with your own kernel between the two exchanges
  *
@@ -411,7 +412,50 @@ uly_status uly_trainer_trace_write(uly_trainer *trainer, const char *path);
 uly_status uly_report_write(FILE *file, const uly_step_report *report, const uly_eval_report *eval,
                             double peak_flops);
 
-/* ---------------------------------------------------------------- 4. Planning */
+/* -------------------------------------------------------------------- 4. Data */
+
+/* What is a document. */
+typedef enum uly_documents {
+  ULY_DOCUMENTS_FILE = 0, /* each file                                                       */
+  ULY_DOCUMENTS_LINE,     /* each line, without its end (\n or \r\n)                        */
+  ULY_DOCUMENTS_JSONL     /* the text in each line of JSON Lines: a member of an object, whose
+                             escapes are resolved                                            */
+} uly_documents;
+
+/* Fill it with uly_prepare_config_default() and change what you need. */
+typedef struct uly_prepare_config {
+  /* [num_inputs] files, and folders: their files and subfolders in the order of names, byte by byte,
+   * but for names that begin with '.' */
+  const char *const *inputs;
+  int num_inputs;
+  const char *out; /* folder for the shards, made if it does not exist              */
+  uly_documents documents;
+  const char *text_key; /* of JSON Lines                                                 */
+  double held_out;      /* share of the documents for evaluation, from 0 to below 1: whether a
+                           document is held out depends on its place among all and the seed */
+  uint64_t seed;
+  int64_t shard_tokens; /* of each shard but the last, at most 2^31 - 1                  */
+} uly_prepare_config;
+
+uly_prepare_config uly_prepare_config_default(void);
+
+typedef struct uly_prepare_part {
+  int64_t documents, tokens, shards, bytes;
+} uly_prepare_part;
+
+typedef struct uly_prepare_report {
+  int64_t files; /* that were read */
+  uly_prepare_part train, eval;
+} uly_prepare_report;
+
+/* Turns text into llm.c's token shards, out/train/000000.bin and so on, and out/eval/ for what is held out. Each byte is
+ * a token, and token 256 ends each document, as the header of the shards says. Documents without a byte are left out; a
+ * document may continue in the next shard. Memory does not grow with the text. The folders get their names when all is
+ * written and synced; one that is there already is refused (ULY_ERR_CONFIG). ULY_ERR_DATA names the file and line of
+ * what is no JSON, no object, or has no text. Not collective. */
+uly_status uly_prepare(const uly_prepare_config *config, uly_prepare_report *report);
+
+/* ---------------------------------------------------------------- 5. Planning */
 
 /* What one rank of a run holds and sends: the same numbers, from the same code,
  * that the run itself allocates and counts. */
@@ -428,7 +472,7 @@ typedef struct uly_plan_report {
 /* mesh may be an offline one. Data files are not opened. Not collective. */
 uly_status uly_plan(const uly_mesh *mesh, const uly_train_config *config, uly_plan_report *report);
 
-/* --------------------------------------------------------------- 5. Attention */
+/* --------------------------------------------------------------- 6. Attention */
 
 typedef enum uly_mask_kind {
   ULY_MASK_FULL = 0, /* every token sees every token           */

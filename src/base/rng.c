@@ -41,6 +41,12 @@ void uly__rng_normal(uint64_t seed, uint64_t stream, int64_t begin, int64_t coun
   }
 }
 
+double uly__rng_uniform(uint64_t seed, uint64_t stream, int64_t index) {
+  philox4x32_ctr_t words = philox(seed, stream, (uint64_t)index);
+  uint64_t bits = (uint64_t)words.v[0] << 32 | words.v[1];
+  return (double)(bits >> 11) * 0x1p-53;
+}
+
 int64_t uly__rng_permute(uint64_t seed, uint64_t stream, int64_t count, int64_t index) {
   assert(index >= 0 && index < count);
   int half_bits = 1;

@@ -12,6 +12,9 @@ uint64_t uly__rng_stream(const char *name);
 void uly__rng_normal(uint64_t seed, uint64_t stream, int64_t begin, int64_t count, float std,
                      float *out);
 
+/* Value `index` of the stream, uniform from 0 to below 1, of 53 bits. */
+double uly__rng_uniform(uint64_t seed, uint64_t stream, int64_t index);
+
 /* Image of index under a random permutation of 0..count-1; 0 <= index < count. */
 int64_t uly__rng_permute(uint64_t seed, uint64_t stream, int64_t count, int64_t index);
 

@@ -14,14 +14,7 @@
 #include <xxhash.h>
 
 #include "data/mapped_file.h"
-
-enum {
-  shard_header_bytes = 256 * 4,
-  magic_u16 = 20240520,
-  version_u16 = 1,
-  magic_u32 = 20240801,
-  version_u32 = 7
-};
+#include "data/shard_header.h"
 
 typedef enum token_kind { KIND_TEXT = 0, KIND_U16, KIND_U32 } token_kind;
 
@@ -57,26 +50,26 @@ static const char *base_name(const char *path) {
 /* ---- Opening */
 
 static uly_status check_shard(token_file *file, token_kind kind) {
-  if (file->map.size < shard_header_bytes)
+  if (file->map.size < ULY_SHARD_HEADER_BYTES)
     ULY_FAIL(ULY_ERR_DATA,
              "token file '%s' is truncated: a shard begins with %d bytes of header, and the file "
              "has %lld bytes: copy or make it again",
-             file->path, (int)shard_header_bytes, (long long)file->map.size);
-  int32_t header[4]; /* magic, version, token count, 1 + the token that ends documents */
+             file->path, (int)ULY_SHARD_HEADER_BYTES, (long long)file->map.size);
+  int32_t header[ULY_SHARD_END + 1];
   memcpy(header, file->map.bytes, sizeof header);
-  int version = kind == KIND_U16 ? version_u16 : version_u32;
-  if (header[1] != version)
+  int version = kind == KIND_U16 ? ULY_SHARD_VERSION_U16 : ULY_SHARD_VERSION_U32;
+  if (header[ULY_SHARD_VERSION] != version)
     ULY_FAIL(ULY_ERR_DATA,
              "token file '%s' has version %d in its header; shards with magic %d have version %d "
              "here: make it again with llm.c's data scripts",
-             file->path, (int)header[1], (int)header[0], version);
-  int64_t promised = header[2], width = kind == KIND_U16 ? 2 : 4;
+             file->path, (int)header[ULY_SHARD_VERSION], (int)header[ULY_SHARD_MAGIC], version);
+  int64_t promised = header[ULY_SHARD_COUNT], width = kind == KIND_U16 ? 2 : 4;
   if (promised < 0)
     ULY_FAIL(ULY_ERR_DATA,
              "token file '%s' has a damaged header: its token count is %lld: make it again, with "
              "fewer than 2^31 tokens in a shard",
              file->path, (long long)promised);
-  int64_t expected = shard_header_bytes + promised * width; /* below 2^34 */
+  int64_t expected = ULY_SHARD_HEADER_BYTES + promised * width; /* below 2^34 */
   if (file->map.size != expected)
     ULY_FAIL(ULY_ERR_DATA,
              "token file '%s' is %s: its header promises %lld tokens, which is %lld bytes in all, "
@@ -87,7 +80,7 @@ static uly_status check_shard(token_file *file, token_kind kind) {
     ULY_FAIL(ULY_ERR_DATA, "token file '%s' holds no tokens: remove it or make it again",
              file->path);
   file->count = promised;
-  file->end = (int64_t)header[3] - 1;
+  file->end = (int64_t)header[ULY_SHARD_END] - 1;
   if (file->end < -1 || (kind == KIND_U16 && file->end > UINT16_MAX))
     ULY_FAIL(ULY_ERR_DATA,
              "token file '%s' has a damaged header: token %lld is said to end documents, which is "
@@ -103,7 +96,9 @@ static uly_status open_file(uly__tokens *tokens, int i) {
 
   int32_t magic = 0;
   if (file->map.size >= 4) memcpy(&magic, file->map.bytes, 4);
-  token_kind kind = magic == magic_u16 ? KIND_U16 : magic == magic_u32 ? KIND_U32 : KIND_TEXT;
+  token_kind kind = magic == ULY_SHARD_MAGIC_U16   ? KIND_U16
+                    : magic == ULY_SHARD_MAGIC_U32 ? KIND_U32
+                                                   : KIND_TEXT;
   if (i == 0) tokens->kind = kind;
   if (kind != tokens->kind)
     ULY_FAIL(ULY_ERR_DATA,
@@ -286,7 +281,7 @@ static uint32_t widen_u32(const uint32_t *restrict in, int64_t count, int32_t *r
 static uint32_t copy_tokens(token_kind kind, const token_file *file, int64_t begin, int64_t count,
                             int32_t *out) {
   if (kind != KIND_TEXT) {
-    const void *shard = file->map.bytes + shard_header_bytes;
+    const void *shard = file->map.bytes + ULY_SHARD_HEADER_BYTES;
     return kind == KIND_U16 ? widen_u16((const uint16_t *)shard + begin, count, out)
                             : widen_u32((const uint32_t *)shard + begin, count, out);
   }

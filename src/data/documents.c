@@ -1,0 +1,206 @@
+/* Documents: whole files, lines, or a text in each line of JSON (JSON Lines). */
+#include "data/documents.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/printable.h"
+
+enum { PIECE = 1 << 18 };
+
+typedef struct reader {
+  const char *path, *text_key;
+  const uly__document_sink *sink;
+  bool has_begun;  /* the document: some of its bytes have been handed on */
+  bool has_return; /* lines: a \r was read that is text unless \n follows */
+  int64_t line;    /* JSON Lines: its number, from 1 */
+  char *begun;     /* JSON Lines: the part of the line that earlier pieces held */
+  size_t num_begun, capacity;
+} reader;
+
+static uly_status add(reader *r, const char *bytes, size_t count) {
+  if (count == 0) return ULY_OK;
+  r->has_begun = true;
+  return r->sink->add(r->sink->context, bytes, (int64_t)count);
+}
+
+static uly_status end(reader *r) {
+  bool has_begun = r->has_begun;
+  r->has_begun = false;
+  return has_begun ? r->sink->end(r->sink->context) : ULY_OK;
+}
+
+/* --------------------------------------------------------------------------- lines */
+
+/* The next bytes of a line; ends: and \n behind them. */
+static uly_status take_line(reader *r, const char *bytes, size_t count, bool ends) {
+  if (r->has_return && count > 0) {
+    r->has_return = false;
+    ULY_TRY(add(r, "\r", 1));
+  }
+  if (count > 0 && bytes[count - 1] == '\r') {
+    r->has_return = true;
+    count--;
+  }
+  ULY_TRY(add(r, bytes, count));
+  if (!ends) return ULY_OK;
+  r->has_return = false;
+  return end(r);
+}
+
+static uly_status end_lines(reader *r) {
+  if (r->has_return) ULY_TRY(add(r, "\r", 1));
+  return end(r);
+}
+
+/* ---------------------------------------------------------------------- JSON Lines */
+
+static bool is_blank(const char *bytes, size_t count) {
+  for (size_t i = 0; i < count; i++)
+    if (!strchr(" \t\r", bytes[i]) || bytes[i] == '\0') return false;
+  return true;
+}
+
+static const char *kind_of(const json_t *json) {
+  switch (json_typeof(json)) {
+    case JSON_OBJECT: return "an object";
+    case JSON_ARRAY: return "an array";
+    case JSON_STRING: return "a string";
+    case JSON_INTEGER:
+    case JSON_REAL: return "a number";
+    case JSON_TRUE:
+    case JSON_FALSE: return "true or false";
+    case JSON_NULL: break;
+  }
+  return "null";
+}
+
+static uly_status take_json(reader *r, const json_t *json) {
+  if (!json_is_object(json))
+    ULY_FAIL(ULY_ERR_DATA, "'%s', line %lld: %s, where each line is to be an object", r->path,
+             (long long)r->line, kind_of(json));
+  const json_t *text = json_object_get(json, r->text_key);
+  if (!text)
+    ULY_FAIL(ULY_ERR_DATA,
+             "'%s', line %lld: there is no \"%s\" in this object: --text-key says under which key "
+             "the text is",
+             r->path, (long long)r->line, uly__make_printable(r->text_key).text);
+  if (!json_is_string(text))
+    ULY_FAIL(ULY_ERR_DATA, "'%s', line %lld: \"%s\" is %s, where a string is to be", r->path,
+             (long long)r->line, uly__make_printable(r->text_key).text, kind_of(text));
+  ULY_TRY(add(r, json_string_value(text), json_string_length(text)));
+  return end(r);
+}
+
+static uly_status take_json_text(reader *r, const char *bytes, size_t count) {
+  static const char byte_order_mark[] = "\xef\xbb\xbf";
+  r->line++;
+  if (r->line == 1 && count >= 3 && memcmp(bytes, byte_order_mark, 3) == 0) {
+    bytes += 3;
+    count -= 3;
+  }
+  if (is_blank(bytes, count)) return ULY_OK;
+  json_error_t error;
+  /* Integers as reals: those of more than 64 bits are no reason to refuse the text beside them. */
+  json_t *json = json_loadb(
+      bytes, count,
+      JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL, &error);
+  if (!json)
+    ULY_FAIL(ULY_ERR_DATA, "'%s', line %lld, column %d: no JSON: %s", r->path, (long long)r->line,
+             error.column, uly__make_printable(error.text).text);
+  uly_status status = take_json(r, json);
+  json_decref(json);
+  return status;
+}
+
+static uly_status keep_begun(reader *r, const char *bytes, size_t count) {
+  if (count > ULY_MAX_JSON_LINE - r->num_begun)
+    ULY_FAIL(ULY_ERR_DATA,
+             "'%s', line %lld: longer than %d MiB: split it, or put texts of this size into files "
+             "of their own (--documents file)",
+             r->path, (long long)r->line + 1, ULY_MAX_JSON_LINE >> 20);
+  if (r->num_begun + count > r->capacity) {
+    size_t capacity = 2 * (r->num_begun + count);
+    char *grown = realloc(r->begun, capacity);
+    if (!grown) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a line of %zu bytes", capacity);
+    r->begun = grown;
+    r->capacity = capacity;
+  }
+  memcpy(r->begun + r->num_begun, bytes, count);
+  r->num_begun += count;
+  return ULY_OK;
+}
+
+static uly_status take_json_line(reader *r, const char *bytes, size_t count, bool ends) {
+  if (!ends) return keep_begun(r, bytes, count);
+  if (r->num_begun == 0) return take_json_text(r, bytes, count);
+  ULY_TRY(keep_begun(r, bytes, count));
+  count = r->num_begun;
+  r->num_begun = 0;
+  return take_json_text(r, r->begun, count);
+}
+
+static uly_status end_json_lines(reader *r) {
+  return r->num_begun > 0 ? take_json_line(r, "", 0, true) : ULY_OK;
+}
+
+/* --------------------------------------------------------------------------- files */
+
+static uly_status take_file(reader *r, const char *bytes, size_t count, bool ends) {
+  (void)ends;
+  return add(r, bytes, count);
+}
+
+/* How a file is cut: take gets a piece of a line, end is called after the last one. Files are not cut. */
+typedef struct cutter {
+  bool cuts;
+  uly_status (*take)(reader *r, const char *bytes, size_t count, bool ends);
+  uly_status (*end)(reader *r);
+} cutter;
+
+static const cutter cutters[] = {[ULY_DOCUMENTS_FILE] = {false, take_file, end},
+                                 [ULY_DOCUMENTS_LINE] = {true, take_line, end_lines},
+                                 [ULY_DOCUMENTS_JSONL] = {true, take_json_line, end_json_lines}};
+
+static uly_status take_piece(reader *r, const cutter *how, const char *bytes, size_t count) {
+  while (count > 0) {
+    const char *newline = how->cuts ? memchr(bytes, '\n', count) : NULL;
+    size_t length = newline ? (size_t)(newline - bytes) : count;
+    ULY_TRY(how->take(r, bytes, length, newline != NULL));
+    if (newline) length++;
+    bytes += length;
+    count -= length;
+  }
+  return ULY_OK;
+}
+
+static uly_status read_all(reader *r, const cutter *how, int fd, char *piece) {
+  for (;;) {
+    ssize_t got = read(fd, piece, PIECE);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return uly__file_failed("read from", r->path);
+    if (got == 0) return how->end(r);
+    ULY_TRY(take_piece(r, how, piece, (size_t)got));
+  }
+}
+
+uly_status uly__documents_read(const char *path, uly_documents kind, const char *text_key,
+                               const uly__document_sink *sink) {
+  reader r = {.path = path, .text_key = text_key, .sink = sink};
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return uly__file_failed("open", path);
+  char *piece = malloc(PIECE);
+  uly_status status = piece ? read_all(&r, &cutters[kind], fd, piece)
+                            : uly_fail(ULY_ERR_MEMORY, "no memory to read '%s'", path);
+  close(fd);
+  free(piece);
+  free(r.begun);
+  return status;
+}

@@ -1,0 +1,21 @@
+/* The header of a token shard, llm.c's (dev/data/data_common.py): 256 int32, then the tokens, little-endian. */
+#ifndef ULY_SHARD_HEADER_H
+#define ULY_SHARD_HEADER_H
+
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "token shards are little-endian and are written as they lie in memory"
+#endif
+
+enum {
+  ULY_SHARD_HEADER_INTS = 256,
+  ULY_SHARD_HEADER_BYTES = ULY_SHARD_HEADER_INTS * 4,
+  ULY_SHARD_MAGIC_U16 = 20240520,
+  ULY_SHARD_VERSION_U16 = 1,
+  ULY_SHARD_MAGIC_U32 = 20240801,
+  ULY_SHARD_VERSION_U32 = 7
+};
+
+/* What the ints mean. ULY_SHARD_END is this library's: 1 + the token that ends each document, 0 in files of llm.c. */
+enum { ULY_SHARD_MAGIC, ULY_SHARD_VERSION, ULY_SHARD_COUNT, ULY_SHARD_END };
+
+#endif

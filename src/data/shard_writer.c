@@ -1,0 +1,135 @@
+/* Token shards, written from front to back; see shard_header.h for what is in them. */
+#include "data/shard_writer.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "data/folder.h"
+#include "data/shard_header.h"
+#include "data/token_file.h"
+
+enum { BUFFER_TOKENS = 1 << 16, MAX_SHARDS = 1000000 };
+
+struct uly__shard_writer {
+  char folder[PATH_MAX], path[PATH_MAX]; /* path: of the shard that is being written */
+  int fd;                                /* -1: none is */
+  int64_t shard_tokens;
+  int64_t num_tokens; /* of the shard that is being written, buffered ones too */
+  int num_buffered;
+  uly_prepare_part total;
+  uint16_t buffer[BUFFER_TOKENS];
+};
+
+uly_status uly__shard_writer_open(const char *folder, int64_t shard_tokens,
+                                  uly__shard_writer **out) {
+  *out = NULL;
+  if (shard_tokens < 1 || shard_tokens > INT32_MAX)
+    ULY_FAIL(ULY_ERR_CONFIG, "--shard-tokens %lld: must be from 1 to %d", (long long)shard_tokens,
+             INT32_MAX);
+  if (strlen(folder) >= PATH_MAX) ULY_FAIL(ULY_ERR_IO, "the path '%s' is too long", folder);
+  uly__shard_writer *writer = calloc(1, sizeof *writer);
+  if (!writer) ULY_FAIL(ULY_ERR_MEMORY, "no memory to write token shards");
+  memcpy(writer->folder, folder, strlen(folder) + 1);
+  writer->fd = -1;
+  writer->shard_tokens = shard_tokens;
+  *out = writer;
+  return ULY_OK;
+}
+
+/* The header says how many tokens follow, so it is written once more at the end. */
+static void fill_header(int64_t count, int32_t header[ULY_SHARD_HEADER_INTS]) {
+  memset(header, 0, ULY_SHARD_HEADER_BYTES);
+  header[ULY_SHARD_MAGIC] = ULY_SHARD_MAGIC_U16;
+  header[ULY_SHARD_VERSION] = ULY_SHARD_VERSION_U16;
+  header[ULY_SHARD_COUNT] = (int32_t)count;
+  header[ULY_SHARD_END] = 1 + ULY_TEXT_END_OF_DOCUMENT;
+}
+
+static uly_status begin_shard(uly__shard_writer *writer) {
+  char name[32];
+  int32_t header[ULY_SHARD_HEADER_INTS];
+  /* Names are read in the order of their characters: all must be as long. */
+  if (writer->total.shards == MAX_SHARDS)
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "more than %d shards in '%s': put more tokens in each (--shard-tokens, here %lld)",
+             MAX_SHARDS, writer->folder, (long long)writer->shard_tokens);
+  snprintf(name, sizeof name, "%06lld.bin", (long long)writer->total.shards);
+  ULY_TRY(uly__path_join(writer->path, PATH_MAX, writer->folder, name));
+  fill_header(0, header);
+  ULY_TRY(uly__file_create(writer->path, header, sizeof header, 0));
+  return uly__file_open(writer->path, &writer->fd);
+}
+
+static uly_status flush(uly__shard_writer *writer) {
+  int64_t first = writer->num_tokens - writer->num_buffered, width = sizeof *writer->buffer;
+  int64_t count = writer->num_buffered;
+  writer->num_buffered = 0;
+  return uly__file_write(writer->fd, writer->path, ULY_SHARD_HEADER_BYTES + first * width,
+                         writer->buffer, count * width);
+}
+
+static uly_status end_shard(uly__shard_writer *writer) {
+  int32_t header[ULY_SHARD_HEADER_INTS];
+  fill_header(writer->num_tokens, header);
+  uly_status status = flush(writer);
+  if (status == ULY_OK)
+    status = uly__file_write(writer->fd, writer->path, 0, header, sizeof header);
+  status = uly__file_finish(writer->fd, writer->path, status);
+  writer->fd = -1;
+  writer->total.tokens += writer->num_tokens;
+  writer->total.bytes +=
+      ULY_SHARD_HEADER_BYTES + writer->num_tokens * (int64_t)sizeof *writer->buffer;
+  writer->total.shards++;
+  writer->num_tokens = 0;
+  return status;
+}
+
+/* Room in the buffer for some of the tokens that come, at least one: *count, at most `wanted`. */
+static uly_status make_room(uly__shard_writer *writer, int64_t wanted, int64_t *count) {
+  if (writer->fd >= 0 && writer->num_tokens == writer->shard_tokens) ULY_TRY(end_shard(writer));
+  if (writer->fd < 0) ULY_TRY(begin_shard(writer));
+  if (writer->num_buffered == BUFFER_TOKENS) ULY_TRY(flush(writer));
+  int64_t left = writer->shard_tokens - writer->num_tokens;
+  int64_t room = BUFFER_TOKENS - writer->num_buffered;
+  *count = wanted < room ? wanted : room;
+  if (*count > left) *count = left;
+  return ULY_OK;
+}
+
+uly_status uly__shard_writer_add(uly__shard_writer *writer, const char *bytes, int64_t count) {
+  while (count > 0) {
+    int64_t part;
+    ULY_TRY(make_room(writer, count, &part));
+    for (int64_t i = 0; i < part; i++)
+      writer->buffer[writer->num_buffered + i] = (unsigned char)bytes[i];
+    writer->num_buffered += (int)part;
+    writer->num_tokens += part;
+    bytes += part;
+    count -= part;
+  }
+  return ULY_OK;
+}
+
+uly_status uly__shard_writer_end_document(uly__shard_writer *writer) {
+  int64_t part;
+  ULY_TRY(make_room(writer, 1, &part));
+  writer->buffer[writer->num_buffered++] = ULY_TEXT_END_OF_DOCUMENT;
+  writer->num_tokens++;
+  writer->total.documents++;
+  return ULY_OK;
+}
+
+uly_status uly__shard_writer_finish(uly__shard_writer *writer, uly_prepare_part *part) {
+  if (writer->fd >= 0) ULY_TRY(end_shard(writer));
+  *part = writer->total;
+  return ULY_OK;
+}
+
+void uly__shard_writer_close(uly__shard_writer *writer) {
+  if (!writer) return;
+  if (writer->fd >= 0) close(writer->fd);
+  free(writer);
+}

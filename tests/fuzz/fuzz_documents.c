@@ -1,0 +1,115 @@
+/* Documents of text: the input as one document; cut into lines, against a cut made here; and as JSON Lines, where each
+ * text is valid UTF-8, or refused. */
+#include <string.h>
+
+#include "data/documents.h"
+#include "fuzzing.h"
+
+/* What the reader hands on, one document after the other. */
+typedef struct collected {
+  unsigned char *bytes;
+  size_t num_bytes, num_documents;
+  size_t *ends; /* [num_documents] */
+  size_t capacity;
+} collected;
+
+static uly_status add(void *context, const char *bytes, int64_t count) {
+  collected *c = context;
+  FUZZ_CHECK(count > 0 && c->num_bytes + (size_t)count <= c->capacity, "%lld bytes",
+             (long long)count);
+  memcpy(c->bytes + c->num_bytes, bytes, (size_t)count);
+  c->num_bytes += (size_t)count;
+  return ULY_OK;
+}
+
+static uly_status end(void *context) {
+  collected *c = context;
+  size_t begin = c->num_documents > 0 ? c->ends[c->num_documents - 1] : 0;
+  FUZZ_CHECK(c->num_bytes > begin, "an empty document");
+  c->ends[c->num_documents++] = c->num_bytes;
+  return ULY_OK;
+}
+
+/* No text is longer than what it was read from. */
+static collected make_collected(size_t size) {
+  collected c = {.capacity = size};
+  c.bytes = fuzz_alloc(size);
+  c.ends = fuzz_alloc(size * sizeof *c.ends);
+  return c;
+}
+
+static void free_collected(collected *c) {
+  free(c->bytes);
+  free(c->ends);
+}
+
+static uly_status read_documents(const char *path, uly_documents kind, collected *c) {
+  const uly__document_sink sink = {c, add, end};
+  return uly__documents_read(path, kind, "text", &sink);
+}
+
+static void check_file(const char *path, const uint8_t *data, size_t size) {
+  collected c = make_collected(size);
+  FUZZ_CHECK(read_documents(path, ULY_DOCUMENTS_FILE, &c) == ULY_OK, "%s", uly_last_error());
+  FUZZ_CHECK(c.num_documents == (size > 0) && c.num_bytes == size, "%zu documents",
+             c.num_documents);
+  FUZZ_CHECK(memcmp(c.bytes, data, size) == 0, "other bytes");
+  free_collected(&c);
+}
+
+static void check_lines(const char *path, const uint8_t *data, size_t size) {
+  collected c = make_collected(size), expected = make_collected(size);
+  for (size_t begin = 0; begin < size;) {
+    size_t stop = begin;
+    while (stop < size && data[stop] != '\n') stop++;
+    size_t last = stop < size && stop > begin && data[stop - 1] == '\r' ? stop - 1 : stop;
+    if (last > begin) {
+      (void)add(&expected, (const char *)data + begin, (int64_t)(last - begin));
+      (void)end(&expected);
+    }
+    begin = stop + 1;
+  }
+  FUZZ_CHECK(read_documents(path, ULY_DOCUMENTS_LINE, &c) == ULY_OK, "%s", uly_last_error());
+  FUZZ_CHECK(c.num_documents == expected.num_documents, "%zu documents instead of %zu",
+             c.num_documents, expected.num_documents);
+  FUZZ_CHECK(memcmp(c.ends, expected.ends, c.num_documents * sizeof *c.ends) == 0, "other ends");
+  FUZZ_CHECK(memcmp(c.bytes, expected.bytes, c.num_bytes) == 0, "other bytes");
+  free_collected(&c);
+  free_collected(&expected);
+}
+
+/* Bytes of the UTF-8 sequence that begins with this one, 0 where none does. */
+static size_t length_of(unsigned char first) {
+  return first < 0x80   ? 1
+         : first < 0xc2 ? 0
+         : first < 0xe0 ? 2
+         : first < 0xf0 ? 3
+         : first < 0xf5 ? 4
+                        : 0;
+}
+
+static void check_utf8(const unsigned char *bytes, size_t count) {
+  for (size_t at = 0, length; at < count; at += length) {
+    length = length_of(bytes[at]);
+    FUZZ_CHECK(length > 0 && length <= count - at, "no UTF-8 at %zu", at);
+    for (size_t i = 1; i < length; i++) FUZZ_CHECK(bytes[at + i] >> 6 == 2, "no UTF-8 at %zu", at);
+  }
+}
+
+static void check_jsonl(const char *path, size_t size) {
+  collected c = make_collected(size);
+  uly_status status = read_documents(path, ULY_DOCUMENTS_JSONL, &c);
+  if (status != ULY_OK) fuzz_check_refusal(status, uly_last_error());
+  for (size_t i = 0, begin = 0; i < c.num_documents; begin = c.ends[i++])
+    check_utf8(c.bytes + begin, c.ends[i] - begin);
+  free_collected(&c);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  fuzz_clear();
+  const char *path = fuzz_file("text", data, size);
+  check_file(path, data, size);
+  check_lines(path, data, size);
+  check_jsonl(path, size);
+  return 0;
+}

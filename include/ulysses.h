@@ -123,6 +123,15 @@ int uly_mesh_size(const uly_mesh *mesh); /* dp * sp */
 int uly_mesh_dp(const uly_mesh *mesh);
 int uly_mesh_sp(const uly_mesh *mesh);
 
+/* OpenMP threads that a training run uses on this rank unless its configuration says a number: OMP_NUM_THREADS, or
+ * the cores of the machine divided by its ranks, at most those that the process may run on. */
+int uly_mesh_threads(const uly_mesh *mesh);
+
+/* The kernels that this process computes with, after the instruction set that they were compiled for:
+ * "reference", "base", "avx2", "avx512" or "avx512bf16"; the fastest that the CPU runs, or what ULYSSES_ISA in the
+ * environment says. */
+const char *uly_kernels_name(void);
+
 /* Turns "some rank failed" into "all ranks know": returns ULY_OK on all ranks if
  * all passed ULY_OK; otherwise all ranks return the status, and have the message,
  * of the lowest failing rank. Collective. */
@@ -389,15 +398,47 @@ uly_status uly_checkpoint_latest(const char *out_dir, char *path, size_t capacit
  * same. Call it after a save has finished, never while one is under way. Not collective: one rank calls it. */
 uly_status uly_checkpoint_prune(const char *out_dir, int64_t keep_last, int64_t keep_every);
 
+/* A model, as the config.json of a checkpoint describes it. */
+typedef struct uly_model_info {
+  char type[16]; /* "llama", "qwen2" or "gpt2" */
+  int64_t hidden, ffn, vocab, max_positions;
+  int num_layers, num_q_heads, num_kv_heads, head_dim;
+  int has_layer_norm; /* nonzero: LayerNorm, with biases; 0: RMSNorm          */
+  double norm_eps;
+  double rope_theta; /* 0: learned positions                                  */
+  int is_gated;      /* nonzero: SwiGLU; 0: GELU                              */
+  int is_tied;       /* the head is the embedding                             */
+  int has_qkv_bias, has_o_bias, has_mlp_bias;
+} uly_model_info;
+
 /* What a checkpoint holds. */
 typedef struct uly_checkpoint_info {
   int64_t step, num_params, num_tensors, bytes;
   int64_t seq_len, sequences_done;
+  uint64_t seed;
+  uly_model_info model;
 } uly_checkpoint_info;
 
-/* Reads a checkpoint folder whole and checks it: formats, shapes, and the checksum of every tensor. Not
- * collective, and no trainer is needed. */
+/* Reads what a checkpoint folder says about itself, not its tensors. Not collective, and no trainer is
+ * needed; nor for the two below. */
+uly_status uly_checkpoint_read(const char *dir, uly_checkpoint_info *info);
+
+/* Reads a checkpoint folder whole and checks it: formats, shapes, and the checksum of every tensor. */
 uly_status uly_checkpoint_verify(const char *dir, uly_checkpoint_info *info);
+
+/* A tensor in a file of a checkpoint. */
+typedef struct uly_tensor_info {
+  const char *file, *name; /* "model.safetensors", "model.norm.weight"; valid during the visit */
+  uly_dtype dtype;
+  int num_dims; /* 0: a scalar */
+  int64_t dims[4];
+  int64_t bytes;
+} uly_tensor_info;
+
+/* Visits the tensors of a checkpoint, in the order in which they lie in its files. */
+uly_status uly_checkpoint_list(const char *dir,
+                               void (*visit)(void *user, const uly_tensor_info *tensor),
+                               void *user);
 
 /* Records what this rank does and when (blocks, exchanges, gathers, reductions, optimizer, saves,
  * the stash on disk) from now on; and writes what was recorded on all ranks to one file in the Trace Event format, which Perfetto

@@ -220,6 +220,75 @@ static void test_damage(void **state) {
           "model.norm.weight");
 }
 
+/* Numbers of the preset llama-1m: 5 blocks, 4 query and 2 key/value heads of 32 elements, 128 wide. */
+typedef struct tensor_sums {
+  int64_t num, bytes, num_moments;
+  bool has_keys;
+} tensor_sums;
+
+static void add_tensor(void *user, const uly_tensor_info *tensor) {
+  tensor_sums *sums = user;
+  int64_t count = 1;
+  for (int i = 0; i < tensor->num_dims; i++) count *= tensor->dims[i];
+  assert_int_equal(tensor->dtype, ULY_F32);
+  assert_int_equal(tensor->bytes, 4 * count);
+  sums->num++;
+  sums->bytes += tensor->bytes;
+  sums->num_moments += strcmp(tensor->file, "optimizer.safetensors") == 0;
+  if (strcmp(tensor->name, "model.layers.4.self_attn.k_proj.weight") != 0) return;
+  assert_string_equal(tensor->file, "model.safetensors");
+  assert_int_equal(tensor->num_dims, 2);
+  assert_int_equal(tensor->dims[0], 64);
+  assert_int_equal(tensor->dims[1], 128);
+  sums->has_keys = true;
+}
+
+static void test_info(void **state) {
+  (void)state;
+  uly_train_config config = base_config(ULY_F32);
+  config.seed = 12345678901234567890u;
+  uly_trainer *trainer = make(mesh, &config);
+  steps(trainer, 2);
+  assert_ok(uly_trainer_save(trainer, out_dir));
+  uly_trainer_destroy(trainer);
+  char path[512];
+  latest(path);
+  uly_checkpoint_info info, verified;
+  assert_ok(uly_checkpoint_read(path, &info));
+  assert_ok(uly_checkpoint_verify(path, &verified));
+  assert_memory_equal(&info, &verified, sizeof info);
+  /* Embedding, which is the head too; of a block two norms, Q and O, K and V, and the MLP; the last norm. */
+  int64_t block = 2 * 128 + 2 * 128 * 128 + 2 * 64 * 128 + 3 * 384 * 128;
+  int64_t num_params = 257 * 128 + 5 * block + 128;
+  assert_int_equal(info.step, 2);
+  assert_int_equal(info.num_params, num_params);
+  assert_int_equal(info.num_tensors, 3 * (2 + 5 * 9));
+  assert_int_equal(info.bytes, 12 * num_params);
+  assert_int_equal(info.seq_len, 70);
+  assert_int_equal(info.sequences_done, 2);
+  assert_true(info.seed == config.seed);
+  const uly_model_info *model = &info.model;
+  assert_string_equal(model->type, "llama");
+  assert_int_equal(model->hidden, 128);
+  assert_int_equal(model->ffn, 384);
+  assert_int_equal(model->vocab, 257);
+  assert_int_equal(model->num_layers, 5);
+  assert_int_equal(model->num_q_heads, 4);
+  assert_int_equal(model->num_kv_heads, 2);
+  assert_int_equal(model->head_dim, 32);
+  assert_true(model->rope_theta == 500000);
+  assert_true(model->is_gated && model->is_tied && !model->has_layer_norm && !model->has_qkv_bias);
+  tensor_sums sums = {0};
+  assert_ok(uly_checkpoint_list(path, add_tensor, &sums));
+  assert_int_equal(sums.num, info.num_tensors);
+  assert_int_equal(sums.bytes, info.bytes);
+  assert_int_equal(sums.num_moments, 2 * (2 + 5 * 9));
+  assert_true(sums.has_keys);
+  assert_fails(uly_checkpoint_read(out_dir, &info), ULY_ERR_DATA, "no checkpoint");
+  assert_int_equal(uly_checkpoint_list(out_dir, add_tensor, &sums), ULY_ERR_IO);
+  clean();
+}
+
 /* What the tensors' shapes do not show: another model's configuration beside the same weights. */
 static void test_changed_config(void **state) {
   (void)state;
@@ -239,6 +308,7 @@ static void test_changed_config(void **state) {
   if (rank == 0) assert_int_equal(system(command), 0);
   barrier();
   assert_fails(uly_checkpoint_verify(path, &info), ULY_ERR_DATA, "config.json");
+  assert_fails(uly_checkpoint_read(path, &info), ULY_ERR_DATA, "config.json");
   snprintf(command, sizeof command, "%s/config.json", path);
   config.model = command; /* as somebody would do who believes the changed file */
   trainer = make(mesh, &config);
@@ -475,6 +545,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_resume),
       cmocka_unit_test(test_same_bytes_on_any_ranks),
       cmocka_unit_test(test_damage),
+      cmocka_unit_test(test_info),
       cmocka_unit_test(test_changed_config),
       cmocka_unit_test(test_other_seed),
       cmocka_unit_test(test_failed_save),

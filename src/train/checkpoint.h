@@ -47,6 +47,9 @@ uint64_t uly__checkpoint_hash_tensor(const uly__param *param, const void *data);
 void uly__checkpoint_hash_part(const uly__params *params, int unit, int64_t begin, int64_t count,
                                const float *data, uint64_t *hashes);
 
+/* The model in a checkpoint folder; ULY_ERR_DATA where there is none. */
+uly_status uly__checkpoint_model(const char *dir, uly__model_config *config);
+
 /* Where training stood. */
 typedef struct uly__checkpoint_run {
   int64_t step, sequences, seq_len;
@@ -63,5 +66,13 @@ char *uly__checkpoint_write_json(const uly__params *params, const uly__checkpoin
 uly_status uly__checkpoint_read_json(const char *dir, const uly__params *params,
                                      uly__checkpoint_run *run, uint64_t *hashes,
                                      uint64_t *file_hash);
+
+/* That config.json is the one that the checkpoint was saved with. */
+uly_status uly__checkpoint_check_model(const char *dir, const uly__model_config *config,
+                                       const uly__checkpoint_run *run);
+
+/* What the public header says about a checkpoint. */
+void uly__checkpoint_describe(const uly__model_config *config, const uly__params *params,
+                              const uly__checkpoint_run *run, uly_checkpoint_info *info);
 
 #endif

@@ -30,7 +30,7 @@ static void close_source(source *from) {
 }
 
 /* A configuration that is wrong here is wrong data: nobody chose it. */
-static uly_status load_model(const char *dir, uly__model_config *config) {
+uly_status uly__checkpoint_model(const char *dir, uly__model_config *config) {
   char path[PATH_MAX];
   ULY_TRY(uly__path_join(path, sizeof path, dir, uly__config_file));
   if (access(path, R_OK) != 0)
@@ -57,16 +57,6 @@ static uly_status find_tensor(const source *from, int which, const uly__param *p
   return ULY_OK;
 }
 
-static uly_status check_config(const source *from, const char *dir,
-                               const uly__model_config *config) {
-  uint64_t hash;
-  ULY_TRY(uly__checkpoint_hash_model(config, &hash));
-  if (hash != from->run.model_hash)
-    ULY_FAIL(ULY_ERR_DATA, "'%s/%s' does not match its checksum: it was changed after the save",
-             dir, uly__config_file);
-  return ULY_OK;
-}
-
 static uly_status open_source(source *from, const char *dir, const uly__model_config *config) {
   const uly__params *params = from->params;
   size_t num = (size_t)ULY_NUM_STATES * (size_t)params->num;
@@ -76,7 +66,7 @@ static uly_status open_source(source *from, const char *dir, const uly__model_co
   if (!from->expected || !from->found)
     ULY_FAIL(ULY_ERR_MEMORY, "no memory for the checksums of all tensors");
   ULY_TRY(uly__checkpoint_read_json(dir, params, &from->run, from->expected, &from->file_hash));
-  ULY_TRY(check_config(from, dir, config));
+  ULY_TRY(uly__checkpoint_check_model(dir, config, &from->run));
   for (int file = 0; file < 2; file++) {
     ULY_TRY(uly__path_join(from->paths[file], PATH_MAX, dir, names[file]));
     ULY_TRY(uly__safetensors_open(from->paths[file], &from->files[file]));
@@ -126,7 +116,7 @@ static uly_status compare_hashes(const source *from) {
 
 static uly_status check_model(const uly_trainer *trainer, const char *dir) {
   uly__model_config saved;
-  ULY_TRY(load_model(dir, &saved));
+  ULY_TRY(uly__checkpoint_model(dir, &saved));
   char *a = uly__model_config_json(&saved), *b = uly__model_config_json(&trainer->model->config);
   bool same = a && b && strcmp(a, b) == 0;
   free(a);
@@ -261,18 +251,11 @@ static uly_status hash_all(source *from) {
 static uly_status verify(const char *dir, uly__params *params, source *from,
                          uly_checkpoint_info *info) {
   uly__model_config config;
-  ULY_TRY(load_model(dir, &config));
+  ULY_TRY(uly__checkpoint_model(dir, &config));
   ULY_TRY(uly__params_create(&config, params));
   ULY_TRY(open_source(from, dir, &config));
   ULY_TRY(hash_all(from));
-  *info = (uly_checkpoint_info){
-      .step = from->run.step,
-      .num_params = params->count,
-      .num_tensors = ULY_NUM_STATES * (int64_t)params->num,
-      .bytes = ULY_NUM_STATES * params->count * (int64_t)sizeof(float),
-      .seq_len = from->run.seq_len,
-      .sequences_done = from->run.sequences,
-  };
+  uly__checkpoint_describe(&config, params, &from->run, info);
   return ULY_OK;
 }
 

@@ -58,6 +58,26 @@ static void make_good(void) {
   uly__params_destroy(&params);
 }
 
+static void count_tensor(void *user, const uly_tensor_info *tensor) {
+  FUZZ_CHECK(tensor->name[0] && tensor->bytes >= 0 && tensor->num_dims <= 4, "'%s'", tensor->name);
+  ++*(int64_t *)user;
+}
+
+/* What a checkpoint says about itself, whether it is undamaged or not. */
+static void check_info(const uly_checkpoint_info *verified) {
+  uly_checkpoint_info info;
+  int64_t num_tensors = 0;
+  uly_status status = uly_checkpoint_read(fuzz_folder(), &info);
+  if (status != ULY_OK) fuzz_check_refusal(status, uly_last_error());
+  FUZZ_CHECK(!verified || status == ULY_OK, "verified, and refused: %s", uly_last_error());
+  FUZZ_CHECK(!verified || (verified->step == info.step && verified->bytes == info.bytes),
+             "another checkpoint");
+  status = uly_checkpoint_list(fuzz_folder(), count_tensor, &num_tensors);
+  if (status != ULY_OK) fuzz_check_refusal(status, uly_last_error());
+  FUZZ_CHECK(!verified || (status == ULY_OK && num_tensors >= info.num_tensors), "%lld tensors",
+             (long long)num_tensors);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   uly_checkpoint_info info;
   if (!good[0].bytes) make_good();
@@ -72,6 +92,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     fuzz_check_refusal(status, uly_last_error());
   else
     FUZZ_CHECK(info.num_params > 0 && info.step >= 0 && info.seq_len > 0, "an impossible place");
+  check_info(status == ULY_OK ? &info : NULL);
   FUZZ_CHECK(which >= 0 || status == ULY_OK, "the good checkpoint: %s", uly_last_error());
   return 0;
 }

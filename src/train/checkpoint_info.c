@@ -1,0 +1,101 @@
+/* What a checkpoint says about itself, without a run and without reading its tensors. */
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/folder.h"
+#include "device/device.h"
+#include "train/checkpoint.h"
+
+static uly_model_info describe_model(const uly__model_config *config) {
+  uly_model_info info = {
+      .hidden = config->hidden,
+      .ffn = config->ffn,
+      .vocab = config->vocab,
+      .max_positions = config->max_positions,
+      .num_layers = config->num_layers,
+      .num_q_heads = config->num_q_heads,
+      .num_kv_heads = config->num_kv_heads,
+      .head_dim = config->head_dim,
+      .has_layer_norm = config->norm == ULY_NORM_LAYER,
+      .norm_eps = (double)config->norm_eps,
+      .rope_theta = config->rope ? config->rope_theta : 0,
+      .is_gated = config->gated,
+      .is_tied = config->tied,
+      .has_qkv_bias = config->qkv_bias,
+      .has_o_bias = config->o_bias,
+      .has_mlp_bias = config->mlp_bias,
+  };
+  memcpy(info.type, config->model_type, sizeof info.type);
+  return info;
+}
+
+void uly__checkpoint_describe(const uly__model_config *config, const uly__params *params,
+                              const uly__checkpoint_run *run, uly_checkpoint_info *info) {
+  *info = (uly_checkpoint_info){
+      .step = run->step,
+      .num_params = params->count,
+      .num_tensors = ULY_NUM_STATES * (int64_t)params->num,
+      .bytes = ULY_NUM_STATES * params->count * (int64_t)sizeof(float),
+      .seq_len = run->seq_len,
+      .sequences_done = run->sequences,
+      .seed = run->seed,
+      .model = describe_model(config),
+  };
+}
+
+uly_status uly__checkpoint_check_model(const char *dir, const uly__model_config *config,
+                                       const uly__checkpoint_run *run) {
+  uint64_t hash;
+  ULY_TRY(uly__checkpoint_hash_model(config, &hash));
+  if (hash != run->model_hash)
+    ULY_FAIL(ULY_ERR_DATA, "'%s/%s' does not match its checksum: it was changed after the save",
+             dir, uly__config_file);
+  return ULY_OK;
+}
+
+static uly_status read_run(const char *dir, const uly__params *params, uly__checkpoint_run *run) {
+  uint64_t file_hash;
+  uint64_t *hashes = calloc((size_t)ULY_NUM_STATES * (size_t)params->num, sizeof *hashes);
+  ULY_TRY(uly__check_memory(hashes, "the checksums of all tensors"));
+  uly_status status = uly__checkpoint_read_json(dir, params, run, hashes, &file_hash);
+  free(hashes);
+  return status;
+}
+
+uly_status uly_checkpoint_read(const char *dir, uly_checkpoint_info *info) {
+  uly__model_config config;
+  uly__params params;
+  uly__checkpoint_run run;
+  ULY_TRY(uly__checkpoint_model(dir, &config));
+  ULY_TRY(uly__params_create(&config, &params));
+  uly_status status = read_run(dir, &params, &run);
+  if (status == ULY_OK) status = uly__checkpoint_check_model(dir, &config, &run);
+  if (status == ULY_OK) uly__checkpoint_describe(&config, &params, &run, info);
+  uly__params_destroy(&params);
+  return status;
+}
+
+uly_status uly_checkpoint_list(const char *dir,
+                               void (*visit)(void *user, const uly_tensor_info *tensor),
+                               void *user) {
+  const char *const names[] = {uly__model_file, uly__optimizer_file};
+  for (int i = 0; i < 2; i++) {
+    char path[PATH_MAX];
+    uly__safetensors *file;
+    ULY_TRY(uly__path_join(path, sizeof path, dir, names[i]));
+    ULY_TRY(uly__safetensors_open(path, &file));
+    for (int j = 0; j < uly__safetensors_num(file); j++) {
+      const uly__tensor_info *tensor = uly__safetensors_get(file, j);
+      uly_tensor_info info = {.file = names[i],
+                              .name = tensor->name,
+                              .dtype = tensor->dtype,
+                              .num_dims = tensor->num_dims,
+                              .bytes = tensor->bytes};
+      memcpy(info.dims, tensor->dims, sizeof info.dims);
+      visit(user, &info);
+    }
+    uly__safetensors_close(file);
+  }
+  return ULY_OK;
+}

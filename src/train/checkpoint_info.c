@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "data/folder.h"
-#include "device/device.h"
 #include "train/checkpoint.h"
 
 static uly_model_info describe_model(const uly__model_config *config) {
@@ -57,7 +56,7 @@ uly_status uly__checkpoint_check_model(const char *dir, const uly__model_config 
 static uly_status read_run(const char *dir, const uly__params *params, uly__checkpoint_run *run) {
   uint64_t file_hash;
   uint64_t *hashes = calloc((size_t)ULY_NUM_STATES * (size_t)params->num, sizeof *hashes);
-  ULY_TRY(uly__check_memory(hashes, "the checksums of all tensors"));
+  if (!hashes) ULY_FAIL(ULY_ERR_MEMORY, "no memory for the checksums of all tensors");
   uly_status status = uly__checkpoint_read_json(dir, params, run, hashes, &file_hash);
   free(hashes);
   return status;

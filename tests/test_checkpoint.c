@@ -2,6 +2,7 @@
  * damaged, half-written or of another model is refused on every rank. */
 #include <errno.h>
 #include <mpi.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -18,6 +19,7 @@ static char text_path[256], out_dir[256], offload_dir[300];
  * the thread that saves writes while a step runs. */
 static atomic_int writes_left = -1; /* until the next one fails; -1: none fails */
 static int write_error, sync_error; /* errno; write_error 0: short writes */
+static pthread_t main_thread;
 
 ssize_t __real_pwrite(int fd, const void *bytes, size_t count, off_t offset);
 ssize_t __wrap_pwrite(int fd, const void *bytes, size_t count, off_t offset);
@@ -32,8 +34,9 @@ ssize_t __wrap_pwrite(int fd, const void *bytes, size_t count, off_t offset) {
   return -1;
 }
 
+/* Of the thread that saves: rank 0 syncs headers before it starts. */
 int __wrap_fsync(int fd) {
-  if (sync_error == 0) return __real_fsync(fd);
+  if (sync_error == 0 || pthread_equal(pthread_self(), main_thread)) return __real_fsync(fd);
   errno = sync_error;
   return -1;
 }
@@ -424,10 +427,10 @@ static void check_failing_disk(int failing, int after, int error, int error_of_s
   if (rank == failing) {
     write_error = error;
     writes_left = error ? after : -1;
+    sync_error = error_of_sync;
   }
   /* Headers are written before the thread starts: rank 0 has more writes. */
   uly_status status = uly_trainer_save_start(trainer, out_dir);
-  if (rank == failing) sync_error = error_of_sync;
   double loss = steps(trainer, 1);
   if (status == ULY_OK) status = uly_trainer_save_finish(trainer);
   writes_left = -1;
@@ -561,6 +564,7 @@ int main(int argc, char **argv) {
       uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh) != ULY_OK)
     return 1;
   rank = uly_mesh_rank(mesh);
+  main_thread = pthread_self();
   char text[2000];
   for (int i = 0; i < (int)sizeof text; i++) text[i] = (char)(32 + (i * i / 7 + i / 3) % 90);
   write_scratch_file(text_path, "checkpoint.txt", text, sizeof text);

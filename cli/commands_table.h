@@ -21,6 +21,18 @@
         "Trains a transformer on long sequences, spread over the ranks that mpirun "               \
         "starts.",                                                                                 \
     .examples = "mpirun -n 4 ulysses train --data book.txt --seq-len 16k --out run\n")             \
+  X(prepare, PREPARE, .about = "turn text into token shards",                                      \
+    .usage = "[OPTIONS] FILE|DIR... --out DIR",                                                    \
+    .details =                                                                                     \
+        "Turns text into shards for train: each byte is a token, and one more ends each "          \
+        "document. "                                                                               \
+        "Folders are read with their subfolders, in the order of names; names that begin with a "  \
+        "dot are left out. The shards are in DIR/train, and with --held-out in DIR/eval too. "     \
+        "No MPI is needed, and hardly any memory.",                                                \
+    .examples =                                                                                    \
+        "ulysses prepare books --out data --held-out 0.05\n"                                       \
+        "ulysses prepare --documents jsonl web.jsonl --out data\n",                                \
+    .metavar = "FILE|DIR", .min_args = 1, .max_args = INT_MAX)                                     \
   X(plan, PLAN, .about = "print the memory and the communication of a run", .usage = "[OPTIONS]",  \
     .details = "Prints the memory and the communication of a training run, without running it.",   \
     .examples = "ulysses plan --seq-len 1m --sp 8 --dtype bf16\n")                                 \
@@ -53,11 +65,24 @@
         "--metrics), also of a run that is under way. gnuplot draws: package gnuplot-nox.",        \
     .examples = "ulysses report run-a run-b --out report.html\n", .metavar = "RUN", .min_args = 1, \
     .max_args = INT_MAX)                                                                           \
-  X(checkpoint, CHECKPOINT, .about = "look after checkpoints", .usage = "verify DIR",              \
-    .details = "No MPI is needed.", .examples = "ulysses checkpoint verify run/step-0000000500\n", \
+  X(doctor, DOCTOR, .about = "print what the machines are, and whether they work together",        \
+    .uses_mpi = true, .usage = "[--json]",                                                         \
+    .details =                                                                                     \
+        "Prints hosts, MPI, CPUs, threads, memory and disks, and what is wrong with them and "     \
+        "what to do about it. Then values are exchanged in a small and in a large message and "    \
+        "compared, and a small attention is compared with its formula. Start it the way that "     \
+        "train will be started. Exit codes: 0 all is well, but for warnings, 1 something fails.",  \
+    .examples = "ulysses doctor\nmpirun -n 4 ulysses doctor\n")                                    \
+  X(checkpoint, CHECKPOINT, .about = "check a checkpoint, or show what is in it",                  \
+    .usage = "verify|show [OPTIONS] DIR",                                                          \
+    .details =                                                                                     \
+        "DIR is a checkpoint, or the folder of a run, whose newest checkpoint it is then. "        \
+        "No MPI is needed.",                                                                       \
+    .examples = "ulysses checkpoint show run\nulysses checkpoint verify run/step-0000000500\n",    \
     WORDS({"verify", 0,                                                                            \
-           "read the checkpoint in DIR whole, and check formats, shapes and the checksum of "      \
-           "every tensor; exit codes: 0 undamaged, 3 damaged or not a checkpoint"}),               \
+           "read the checkpoint whole, and check formats, shapes and the checksum of every "       \
+           "tensor; exit codes: 0 undamaged, 3 damaged or not a checkpoint"},                      \
+          {"show", 0, "print its step, its model and its tensors, without reading those"}),        \
     .metavar = "DIR", .min_args = 2, .max_args = 2)                                                \
   X(completion, COMPLETION, .about = "print what bash needs to complete commands and options",     \
     .usage = "bash",                                                                               \

@@ -40,6 +40,7 @@ static uly_status set_text(options *o, enum option_id id, const char *text) {
 
 uly_status options_init(options *o) {
   *o = (options){.config = uly_train_config_default(),
+                 .prepare = uly_prepare_config_default(),
                  .dp = 1,
                  .log_every = 1,
                  .nonfinite_limit = 10,

@@ -18,7 +18,9 @@ typedef enum command {
   BENCH_STEP = 8,
   BENCH_EXCHANGE = 16,
   BENCH_CEILING = 32,
+  PREPARE = 256,
   REPORT = 512,
+  DOCTOR = 1024,
   CHECKPOINT = 2048,
   HELP = 4096,
   MAN = 8192,
@@ -49,6 +51,8 @@ typedef struct options {
   const char *config_file;
   const char *set; /* the last --set: what it sets stands in its own member */
   bool print_config, dry_run, json;
+  uly_prepare_config prepare; /* its inputs, out and seed are given with the call */
+  bool tensors;
   int q_heads, kv_heads, head_dim;
   uly_mask mask;
   int64_t array_bytes, repeats;

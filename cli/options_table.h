@@ -42,6 +42,7 @@
   S(output, "Checkpoints and metrics")
 
 #define SECTIONS_OF_CALL(S) \
+  S(text, "Text")           \
   S(measure, "Measuring")   \
   S(call, "This call")
 
@@ -57,8 +58,8 @@
     "does not cross from one to the next")                                                        \
   X(run, doc_end, VALUE_INTEGER_OR("auto", 0, MAX_TOKEN), config.doc_end, TRAIN | PLAN,           \
     "--pack: the token that ends each document; auto: what the files say")                        \
-  X(run, seed, VALUE_INTEGER(0, UINT64_MAX), config.seed, TRAIN,                                  \
-    "of the initial weights and the data order")
+  X(run, seed, VALUE_INTEGER(0, UINT64_MAX), config.seed, TRAIN | PREPARE,                        \
+    "of the initial weights and the data order, or of what is held out")
 
 #define OPTIONS_attention(X)                                                                      \
   X(attention, window, VALUE_INTEGER(0, MAX_TOKENS), config.window, ANY_RUN | BENCH_ATTENTION,    \
@@ -151,9 +152,9 @@
     "sequences that an evaluation reads at most")
 
 #define OPTIONS_output(X)                                                                          \
-  X(output, out, VALUE_TEXT("PATH"), out, TRAIN | REPORT,                                          \
-    "train: folder for checkpoints, made if it does not exist; report: the page, report.html "     \
-    "unless given")                                                                                \
+  X(output, out, VALUE_TEXT("PATH"), out, TRAIN | PREPARE | REPORT,                                \
+    "train, prepare: folder for checkpoints or token shards, made if it does not exist; report: "  \
+    "the page, report.html unless given")                                                          \
   X(output, save_every, VALUE_INTEGER(0, MANY), save_every, TRAIN,                                 \
     "steps between checkpoints; 0: only at the end; needs --out")                                  \
   X(output, keep_last, VALUE_INTEGER(0, MANY), keep_last, TRAIN,                                   \
@@ -176,6 +177,16 @@
     "their share of it")                                                                           \
   X(output, rank_logs, VALUE_TEXT("DIR"), rank_logs, TRAIN,                                        \
     "folder for a log of each rank: what it alone did in each step, and on which host")
+
+#define OPTIONS_text(X)                                                                 \
+  X(text, documents, VALUE_CHOICE("file", "line", "jsonl"), prepare.documents, PREPARE, \
+    "what a document is: a file; a line; or a text in each line of JSON")               \
+  X(text, text_key, VALUE_TEXT("KEY"), prepare.text_key, PREPARE,                       \
+    "jsonl: the key of the text in each line's object")                                 \
+  X(text, held_out, VALUE_REAL_BELOW(0, 1), prepare.held_out, PREPARE,                  \
+    "share of the documents that is held out for evaluation, drawn by --seed")          \
+  X(text, shard_tokens, VALUE_INTEGER(1, INT32_MAX), prepare.shard_tokens, PREPARE,     \
+    "tokens of a shard; a document may continue in the next one")
 
 #define OPTIONS_measure(X)                                                                         \
   X(measure, q_heads, VALUE_INTEGER(0, 65536), q_heads, BENCH_ATTENTION | BENCH_EXCHANGE,          \
@@ -204,12 +215,13 @@
   X(call, dry_run, VALUE_SWITCH, dry_run, TRAIN,                                                 \
     "check all that a start checks, print the configuration and the plan, and end: nothing is "  \
     "allocated or written")                                                                      \
-  X(call, json, VALUE_SWITCH, json, PLAN, "print the plan as JSON")
+  X(call, json, VALUE_SWITCH, json, PLAN | DOCTOR | CHECKPOINT, "print it as JSON")              \
+  X(call, tensors, VALUE_SWITCH, tensors, CHECKPOINT, "show: list every tensor, of each block")
 
 #define OPTIONS_OF_RUN(X)                                                                     \
   OPTIONS_run(X) OPTIONS_attention(X) OPTIONS_optimizer(X) OPTIONS_ranks(X) OPTIONS_memory(X) \
       OPTIONS_eval(X) OPTIONS_output(X)
 
-#define OPTIONS_OF_CALL(X) OPTIONS_measure(X) OPTIONS_call(X)
+#define OPTIONS_OF_CALL(X) OPTIONS_text(X) OPTIONS_measure(X) OPTIONS_call(X)
 
 #endif

@@ -12,7 +12,7 @@ set -eu
 packages="gcc libc6-dev make cmake ninja-build pkg-config"
 # Libraries. The pkg-config file of libcyaml asks for libyaml; its Debian package does not depend on it.
 packages="$packages libopenmpi-dev openmpi-bin libdnnl-dev libjansson-dev
-  libcyaml-dev libyaml-dev libxxhash-dev librandom123-dev"
+  libcyaml-dev libyaml-dev libhwloc-dev libxxhash-dev librandom123-dev"
 # What draws the plots of `ulysses report`.
 packages="$packages gnuplot-nox"
 # Tests, and text for the demo.

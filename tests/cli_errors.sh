@@ -133,9 +133,8 @@ damaged() {
 verify=("$program" checkpoint verify)
 expect 0 '' "${verify[@]}" run-1/step-0000000002
 grep -q '^run-1/step-0000000002: step 2, .* every checksum matches$' out.log || fail "no line about a checkpoint"
-expect 2 'run-1/step-0000000002' "${verify[@]}" run-1
-expect 2 'verify DIR' "${verify[@]}"
-expect 2 'verify DIR' "$program" checkpoint check run-1
+expect 2 'checkpoint verify|show' "${verify[@]}"
+expect 2 'checkpoint verify|show' "$program" checkpoint check run-1
 expect 3 'nowhere' "${verify[@]}" nowhere
 damaged truncated model.safetensors
 truncate -s -1 "$file"

@@ -205,8 +205,10 @@ static void test_arguments(void **state) {
   assert_int_equal(o.num_args, 1);
   assert_string_equal(o.args[0], "step");
   options_free(&o);
-  EXPECT_USAGE_ERROR(CHECKPOINT, ("verify"), "missing", "ulysses checkpoint verify DIR");
-  EXPECT_USAGE_ERROR(CHECKPOINT, ("verify", "a", "b"), "'b'", "ulysses checkpoint verify DIR");
+  EXPECT_USAGE_ERROR(CHECKPOINT, ("verify"), "missing",
+                     "ulysses checkpoint verify|show [OPTIONS] DIR");
+  EXPECT_USAGE_ERROR(CHECKPOINT, ("verify", "a", "b"), "'b'",
+                     "ulysses checkpoint verify|show [OPTIONS] DIR");
   EXPECT_USAGE_ERROR(CHECKPOINT, ("verfy", "a"), "'verfy'", "did you mean verify?");
   EXPECT_USAGE_ERROR(CHECKPOINT, ("verify", "-a"), "'-a'", "expected an option");
   EXPECT_USAGE_ERROR(CHECKPOINT, ("verify", "a", "--lr=3"), "--lr",

@@ -1,0 +1,105 @@
+/* ulysses doctor: what the machines, MPI, threads and CPU features are, and whether a small exchange works. */
+#include "doctor.h"
+
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "commands.h"
+#include "format.h"
+
+/* 0 where the program's own file cannot be read. */
+static uint64_t hash_program(void) {
+  FILE *file = fopen("/proc/self/exe", "rb");
+  if (!file) return 0;
+  static char piece[1 << 16];
+  XXH3_state_t state;
+  XXH3_64bits_reset(&state);
+  for (size_t got; (got = fread(piece, 1, sizeof piece, file)) > 0;) {
+    XXH3_64bits_update(&state, piece, got);
+  }
+  fclose(file);
+  return XXH3_64bits_digest(&state);
+}
+
+/* Another program may know other facts: then nothing more is exchanged. */
+static bool check_program(doctor *d) {
+  struct program {
+    char version[32];
+    uint64_t hash;
+  } program = {ULY_VERSION_STRING, hash_program()};
+  if (uly_mesh_same(d->world, &program, sizeof program, "ulysses program") != ULY_OK) {
+    doctor_find(d, VERDICT_FAIL, "program", "%s: install the same one on all hosts",
+                uly_last_error());
+    return false;
+  }
+  doctor_find(d, VERDICT_OK, "program", "%s, the same file on all ranks", ULY_VERSION_STRING);
+  return true;
+}
+
+/* ULY_OK: examined, whatever was found. */
+static uly_status examine(doctor *d) {
+  if (!check_program(d)) return ULY_OK;
+  d->facts = calloc((size_t)d->num_ranks, sizeof *d->facts);
+  uly_status status = d->facts ? ULY_OK : uly_fail(ULY_ERR_MEMORY, "no memory for facts");
+  status = uly_mesh_agree(d->world, status);
+  if (status != ULY_OK) return status;
+  doctor_look(&d->own, d->world);
+  omp_set_num_threads(d->own.threads); /* as in a training run */
+  doctor_gather(d);
+  doctor_check_facts(d);
+  doctor_check_exchange(d);
+  return ULY_OK;
+}
+
+static uly_status read_options(doctor *d, int argc, char *const *argv) {
+  uly_status status = options_init(&d->options);
+  if (status == ULY_OK) status = options_parse(&d->options, DOCTOR, argc, argv);
+  if (status != ULY_OK) uly_fail(status, "%s", d->options.error);
+  return uly_mesh_agree(d->world, status);
+}
+
+static uly_status run(doctor *d, int argc, char *const *argv) {
+  uly_status status = uly_mesh_create(NULL, (uly_mesh_desc){0}, &d->world);
+  if (status != ULY_OK) return status;
+  d->num_ranks = uly_mesh_size(d->world);
+  status = read_options(d, argc, argv);
+  if (status == ULY_OK) status = examine(d);
+  if (status == ULY_OK && d->is_first) {
+    if (d->options.json) {
+      status = doctor_print_json(d);
+    } else {
+      doctor_print(d);
+    }
+  }
+  return uly_mesh_agree(d->world, status);
+}
+
+int command_doctor(int argc, char *const *argv) {
+  uly_status status = uly_init(NULL, NULL);
+  if (status != ULY_OK) {
+    print_failure(uly_last_error());
+    return uly_status_exit_code(status);
+  }
+  doctor *d = calloc(1, sizeof *d);
+  if (!d) {
+    print_failure("no memory");
+    uly_abort(uly_status_exit_code(ULY_ERR_MEMORY));
+    return 1;
+  }
+  d->is_first = uly_world_rank() == 0;
+  status = run(d, argc, argv);
+  if (status != ULY_OK && d->is_first) print_failure(uly_last_error());
+  int code = uly_status_exit_code(status);
+  for (int i = 0; i < d->num_findings; i++) {
+    if (d->findings[i].verdict == VERDICT_FAIL) code = uly_status_exit_code(ULY_ERR_COMM);
+  }
+  uly_mesh_destroy(d->world);
+  options_free(&d->options);
+  free(d->facts);
+  free(d);
+  uly_finalize();
+  return code;
+}

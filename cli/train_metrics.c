@@ -19,7 +19,7 @@ static uly_status name_file(train_run *run) {
   return length < PATH_MAX ? ULY_OK : uly_fail(ULY_ERR_CONFIG, "--metrics: too long for a path");
 }
 
-/* Drops the lines of steps that the resumed run will do again. */
+/* Drops the lines of steps that the resumed run will do again, and one that was cut off. */
 static uly_status trim(FILE *file, const char *path, int64_t steps_done) {
   static const char key[] = "{\"step\":"; /* how uly_report_write begins a line */
   char *line = NULL;
@@ -27,6 +27,7 @@ static uly_status trim(FILE *file, const char *path, int64_t steps_done) {
   long keep = 0;
   rewind(file);
   while (getline(&line, &capacity, file) > 0) {
+    if (!strchr(line, '\n')) break; /* cut off when the run was */
     bool is_step = strncmp(line, key, strlen(key)) == 0;
     if (is_step && strtoll(line + strlen(key), NULL, 10) > steps_done) break;
     keep = ftell(file);

@@ -114,9 +114,14 @@ uly_status saves_rollback(train_run *run) {
 
 /* ------------------------------------------------------------------------- saves */
 
-static void report_saved(train_run *run, int64_t step) {
-  progress_say(run, "step %lld  saved in %s", (long long)step, run->options.out);
+/* What it makes superfluous is removed: now that it is whole. */
+static void after_save(train_run *run, int64_t step) {
+  const options *o = &run->options;
+  progress_say(run, "step %lld  saved in %s", (long long)step, o->out);
   rank_log_say(run, "step %lld  saved", (long long)step);
+  if (!run->is_first || uly_checkpoint_prune(o->out, o->keep_last, o->keep_every) == ULY_OK) return;
+  progress_warn(run, "warning: an old checkpoint is not removed: %s; training goes on",
+                uly_last_error());
 }
 
 /* A checkpoint that cannot be written (a full disk) does not end the run: the next may succeed. */
@@ -131,7 +136,7 @@ void saves_finish(train_run *run, bool goes_on) {
   if (!step) return;
   run->saving = 0;
   if (uly_trainer_save_finish(run->trainer) == ULY_OK) {
-    report_saved(run, step);
+    after_save(run, step);
   } else {
     report_not_saved(run, step, goes_on);
   }
@@ -142,7 +147,7 @@ uly_status saves_start(train_run *run, int64_t step, bool is_end) {
   const char *out = run->options.out;
   if (is_end) {
     uly_status status = uly_trainer_save(run->trainer, out);
-    if (status == ULY_OK) report_saved(run, step);
+    if (status == ULY_OK) after_save(run, step);
     return status;
   }
   if (uly_trainer_save_start(run->trainer, out) == ULY_OK) {

@@ -38,6 +38,15 @@ for ranks in 1 3; do
   [ "$(lines_of '"step":' plain-$ranks/metrics.jsonl)-$(lines_of '"step":' plain-$ranks/metrics.jsonl.1)" = 2-7 ] ||
     fail "$ranks ranks: metrics of an earlier run were lost"
 
+  # Old checkpoints go, but the newest two and every third; a metrics line that was cut off goes, too.
+  expect 0 '' "${run[@]}" "${good[@]}" --steps 8 --out kept-$ranks --save-every 1 --keep-last 2 --keep-every 3
+  [ "$(cd kept-$ranks && echo step-*)" = "step-0000000003 step-0000000006 step-0000000007 step-0000000008" ] ||
+    fail "$ranks ranks: other checkpoints kept: $(ls kept-$ranks)"
+  printf '{"st' >>kept-$ranks/metrics.jsonl
+  expect 0 '' "${run[@]}" "${good[@]}" --steps 9 --out kept-$ranks --resume auto
+  [ "$(lines_of '^{"step":' kept-$ranks/metrics.jsonl)-$(wc -l <kept-$ranks/metrics.jsonl)" = 9-9 ] ||
+    fail "$ranks ranks: a line of metrics that was cut off"
+
   # Not finite for good: stop, or try again up to the limit. Where it arose is said.
   bad=("${run[@]}" "${good[@]}" --steps 40 --lr 1e30 --warmup 0 --clip 0)
   expect 4 'step 2: .*First of all: .*is not a number' "${bad[@]}"

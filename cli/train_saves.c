@@ -114,12 +114,22 @@ uly_status saves_rollback(train_run *run) {
 
 /* ------------------------------------------------------------------------- saves */
 
+/* Beside checkpoints of another run that went further, those of this one are the old ones, and would go as they come. */
+static bool is_newest(const options *o, int64_t step) {
+  char newest[PATH_MAX], name[64];
+  if (uly_checkpoint_latest(o->out, newest, sizeof newest) != ULY_OK) return false;
+  snprintf(name, sizeof name, "/step-%010lld", (long long)step);
+  size_t length = strlen(newest), end = strlen(name);
+  return length >= end && strcmp(newest + length - end, name) == 0;
+}
+
 /* What it makes superfluous is removed: now that it is whole. */
 static void after_save(train_run *run, int64_t step) {
   const options *o = &run->options;
   progress_say(run, "step %lld  saved in %s", (long long)step, o->out);
   rank_log_say(run, "step %lld  saved", (long long)step);
-  if (!run->is_first || uly_checkpoint_prune(o->out, o->keep_last, o->keep_every) == ULY_OK) return;
+  if (!run->is_first || !is_newest(o, step)) return;
+  if (uly_checkpoint_prune(o->out, o->keep_last, o->keep_every) == ULY_OK) return;
   progress_warn(run, "warning: an old checkpoint is not removed: %s; training goes on",
                 uly_last_error());
 }

@@ -83,6 +83,12 @@ expect 3 'damaged/optimizer.safetensors' "$program" checkpoint show damaged --js
 sed -i 's/"seed": 1/"seed": 2/' damaged/trainer.json
 expect 3 'own checksum' "$program" checkpoint show damaged
 
+# Old checkpoints go; but beside those of a run that went further nothing does, least of all what was just saved.
+expect 0 '' "$program" "${good[@]}" --steps 6 --out kept --save-every 1 --keep-last 2 --keep-every 3
+[ "$(echo kept/step-*)" = 'kept/step-0000000003 kept/step-0000000005 kept/step-0000000006' ] || fail "kept: $(echo kept/*)"
+expect 0 '' "$program" "${good[@]}" --out kept --save-every 1 --keep-last 1
+[ "$(find kept -name 'step-*' | wc -l)" -eq 5 ] || fail "beside another run: $(echo kept/*)"
+
 # --- doctor
 
 # examined CODE COMMAND...: the exit code; findings are no errors.

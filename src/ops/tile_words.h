@@ -169,7 +169,8 @@ static const word *row_words(head_rows rows, int d, uly_dtype dtype, word *buffe
   return buffer;
 }
 
-static void pack_pairs(head_rows rows, int d, uly_dtype dtype, word *words) {
+/* inline: forward has no use for it. */
+static inline void pack_pairs(head_rows rows, int d, uly_dtype dtype, word *words) {
   int64_t ld = padded(d);
   memset(words, 0, (size_t)(rows.count * ld) * sizeof *words);
   if (dtype == ULY_BF16)

@@ -1,0 +1,16 @@
+/* Tiled attention with online softmax (FlashAttention-2, 2307.08691), compiled once for each instruction set
+ * (ULY_ISA): what attention_tiled.c puts into the kernel table, and attention_tiled_{forward,backward}.c define. */
+#ifndef ULY_ATTENTION_TILED_H
+#define ULY_ATTENTION_TILED_H
+
+#include "ops/ops.h"
+
+/* uly__x_avx2, ...: the name of a function for this instruction set. */
+#define ULY_PASTE_(name, isa) name##_##isa
+#define ULY_PASTE(name, isa) ULY_PASTE_(name, isa)
+#define ULY_FOR_ISA(name) ULY_PASTE(name, ULY_ISA)
+
+void ULY_FOR_ISA(uly__attention_tiled_forward)(const uly_local_attention *args);
+void ULY_FOR_ISA(uly__attention_tiled_backward)(const uly_local_attention *args, void *workspace);
+
+#endif

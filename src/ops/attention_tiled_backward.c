@@ -1,0 +1,322 @@
+/* Backward of tiled attention (FlashAttention-2, 2307.08691). Lanes are keys. tile_groups.h has what both
+ * directions share.
+ *
+ * One pass over the tiles, five products each: a thread takes a group of blocks of keys, sums their dK and dV, and
+ * adds to dQ, kept in f32 for one head at a time. At every block of queries the groups take their turns in ascending
+ * order, so no sum depends on the number of threads or on the size of a group. */
+#include <sched.h>
+#include <stdatomic.h>
+
+#include "ops/attention_tiled.h"
+#include "ops/mask.h"
+#include "ops/tile_groups.h"
+
+/* What the threads of a backward pass share: query heads that use one key/value head. */
+typedef struct pass {
+  const uly_local_attention *a;
+  uly__attention_workspace work;
+  int kv, first_head, num_heads;
+  int64_t group_size;     /* blocks of keys */
+  bool is_first, is_last; /* of this key/value head's passes */
+} pass;
+
+/* Rows of dQ of one of the pass's heads. */
+static float *d_q_rows(const pass *p, int head, int64_t query) {
+  int64_t tokens = num_blocks(p->a) * LANES;
+  return p->work.d_q + ((head - p->first_head) * tokens + query) * padded(p->a->head_dim);
+}
+
+/* Turns are numbered through the heads of a pass. progress[g] > t: groups of keys up to g are past turn t. */
+static int64_t turn_of(const pass *p, int head, int64_t query) {
+  return (head - p->first_head) * num_blocks(p->a) + query / LANES;
+}
+
+static void wait_for_turn(const pass *p, int64_t group, int64_t turn) {
+  if (group == 0) return;
+  const _Atomic int64_t *before = &p->work.progress[group - 1];
+  for (int spins = 0; atomic_load_explicit(before, memory_order_acquire) <= turn; spins++)
+    if (spins > 1000) sched_yield(); /* another thread needs this core */
+}
+
+static void end_turn(const pass *p, int64_t group, int64_t turn) {
+  atomic_store_explicit(&p->work.progress[group], turn + 1, memory_order_release);
+}
+
+/* scores[queries][keys]. */
+static void hide_keys(const uly_local_attention *a, int head, int64_t query, int64_t num_queries,
+                      int64_t key, float *scores) {
+  float hidden = hidden_score(a);
+  for (int64_t r = 0; r < num_queries; r++) {
+    uint64_t bits = uly__mask_bits(a->mask_index, a->first_q_head + head, query + r, key);
+    for (int lane = 0; lane < LANES; lane++)
+      if (!(bits >> lane & 1)) scores[r * LANES + lane] = hidden;
+  }
+}
+
+/* What a tile's scores and their gradients become. */
+typedef struct tile_gradient {
+  word p[LANES * LANES];        /* probabilities, pairs of queries */
+  word d_scores[LANES * LANES]; /* pairs of queries */
+} tile_gradient;
+
+/* scores, d_p: [queries][LANES], d_p the gradient of the probabilities; d_rows: that of the scores, as rows. */
+static void score_gradient(const pass *p, int head, int64_t query, int64_t num_queries,
+                           const float *scores, const float *d_p, tile_gradient *out,
+                           word *d_rows) {
+  const uly_local_attention *a = p->a;
+  int64_t at = head * a->num_tokens + query;
+  float to_log2 = a->scale * log2_e;
+  for (int64_t r = 0; r < num_queries; r += 2)
+    for (int lane = 0; lane < LANES; lane += 2 * WIDTH) {
+      vec probability[2][2] = {{{0}}}, d_score[2][2] = {{{0}}};
+      for (int i = 0; i < 2 && r + i < num_queries; i++) {
+        float lse = a->lse[at + r + i] * log2_e, delta = p->work.delta[at + r + i];
+        for (int j = 0; j < 2; j++) {
+          int64_t from = (r + i) * LANES + lane + j * WIDTH;
+          probability[i][j] = exp2_vec(load_vec(scores + from) * to_log2 - lse);
+          d_score[i][j] = probability[i][j] * (load_vec(d_p + from) - delta);
+        }
+      }
+      store_pairs(out->p, r, lane, probability);
+      store_pairs(out->d_scores, r, lane, d_score);
+      store_rows(d_rows, r, lane, d_score);
+    }
+}
+
+/* A block of keys, and its gradients so far. */
+typedef struct key_block {
+  int64_t begin, count;
+  word *k, *v;      /* [w][LANES] */
+  word *k_pairs;    /* [LANES / PER_WORD][padded(d)] */
+  float *d_k, *d_v; /* [d][LANES] */
+} key_block;
+
+typedef struct key_group {
+  int64_t index, begin, end;
+  int num;
+  key_block blocks[MAX_GROUP];
+  _Alignas(64) word words[3 * GROUP_WIDTH * LANES / PER_WORD];
+  _Alignas(64) float sums[2 * GROUP_WIDTH * LANES];
+} key_group;
+
+/* Queries of one block and the gradients of their outputs, as operands. */
+typedef struct query_tile {
+  int64_t query, count;
+  const word *q, *d_o, *q_pairs, *d_o_pairs;
+  int64_t q_ld, d_o_ld, q_pairs_ld, d_o_pairs_ld;
+} query_tile;
+
+/* Adds to dK and dV; d_rows: what dQ is made of. hides: some pairs, or lanes beyond the last key, do not count. */
+static void backward_tile(const pass *p, const key_block *keys, int head, const query_tile *queries,
+                          bool hides, word *d_rows) {
+  const uly_local_attention *a = p->a;
+  _Alignas(64) float scores[LANES * LANES], d_p[LANES * LANES];
+  _Alignas(64) tile_gradient tile;
+  int d = a->head_dim;
+  int64_t rows = queries->count;
+  product((operands){queries->q, queries->q_ld, 1, keys->k, LANES, scores, LANES}, true, rows,
+          num_words(d), LANES);
+  product((operands){queries->d_o, queries->d_o_ld, 1, keys->v, LANES, d_p, LANES}, true, rows,
+          num_words(d), LANES);
+  if (hides) hide_keys(a, head, queries->query, rows, keys->begin, scores);
+  score_gradient(p, head, queries->query, rows, scores, d_p, &tile, d_rows);
+  product((operands){queries->d_o_pairs, 1, queries->d_o_pairs_ld, tile.p, LANES, keys->d_v, LANES},
+          false, d, num_words(rows), LANES);
+  product(
+      (operands){queries->q_pairs, 1, queries->q_pairs_ld, tile.d_scores, LANES, keys->d_k, LANES},
+      false, d, num_words(rows), LANES);
+}
+
+/* Adds to dQ what the group's tiles, of which some are seen, have left in d_rows; when it is the group's turn. */
+static void add_to_d_q(const pass *p, const key_group *group, int head, const query_tile *queries,
+                       const bool *seen, word d_rows[][LANES * LANES]) {
+  int width = padded(p->a->head_dim);
+  int64_t turn = turn_of(p, head, queries->query);
+  float *d_q = d_q_rows(p, head, queries->query);
+  wait_for_turn(p, group->index, turn);
+  for (int i = 0; i < group->num; i++) {
+    const key_block *keys = &group->blocks[i];
+    if (seen[i])
+      product((operands){d_rows[i], LANES / PER_WORD, 1, keys->k_pairs, width, d_q, width}, false,
+              queries->count, num_words(keys->count), width);
+  }
+  end_turn(p, group->index, turn);
+}
+
+/* Queries of one block against the group of keys. */
+static void backward_queries(const pass *p, const key_group *group, int head, int64_t query) {
+  const uly_local_attention *a = p->a;
+  _Alignas(64) word buffers[4][LANES * MAX_D], d_rows[MAX_GROUP][LANES * LANES];
+  bool seen[MAX_GROUP] = {false}, any = false;
+  int d = a->head_dim;
+  head_rows q = block_rows(a, a->q, a->qkv_stride, head, query);
+  head_rows d_o = block_rows(a, a->d_o, a->o_stride, head, query);
+  query_tile queries = {.query = query, .count = q.count};
+  prefetch_block(a, a->q, a->qkv_stride, head, query + LANES);
+  prefetch_block(a, a->d_o, a->o_stride, head, query + LANES);
+  queries.q = row_words(q, d, a->dtype, buffers[0], &queries.q_ld);
+  queries.d_o = row_words(d_o, d, a->dtype, buffers[1], &queries.d_o_ld);
+  queries.q_pairs = pair_words(q, d, a->dtype, buffers[2], &queries.q_pairs_ld);
+  queries.d_o_pairs = pair_words(d_o, d, a->dtype, buffers[3], &queries.d_o_pairs_ld);
+  for (int i = 0; i < group->num; i++) {
+    const key_block *keys = &group->blocks[i];
+    uly__tile tile = uly__mask_tile(a->mask_index, a->first_q_head + head, query, query + q.count,
+                                    keys->begin, keys->begin + keys->count);
+    seen[i] = tile != ULY_TILE_SKIP;
+    any |= seen[i];
+    if (seen[i])
+      backward_tile(p, keys, head, &queries, tile == ULY_TILE_PARTIAL || keys->count < LANES,
+                    d_rows[i]);
+  }
+  if (any) add_to_d_q(p, group, head, &queries, seen, d_rows);
+}
+
+/* All queries that see the group of keys. */
+static void backward_tiles(const pass *p, const key_group *group, int head, int64_t *tiles) {
+  const uly_local_attention *a = p->a;
+  for (int64_t query = 0;; query += LANES) {
+    query = uly__mask_next_queries(a->mask_index, a->first_q_head + head, group->begin, group->end,
+                                   query, LANES);
+    if (query >= a->num_tokens) return;
+    backward_queries(p, group, head, query);
+    *tiles += group->num;
+    poll(a, tiles);
+  }
+}
+
+static void load_keys(const pass *p, int64_t begin, key_block *keys) {
+  const uly_local_attention *a = p->a;
+  int d = a->head_dim;
+  word buffer[LANES * MAX_D];
+  head_rows k = block_rows(a, a->k, a->qkv_stride, p->kv, begin);
+  head_rows v = block_rows(a, a->v, a->qkv_stride, p->kv, begin);
+  keys->begin = begin;
+  keys->count = k.count;
+  pack_lanes(k, d, a->dtype, buffer, keys->k);
+  pack_lanes(v, d, a->dtype, buffer, keys->v);
+  pack_pairs(k, d, a->dtype, keys->k_pairs);
+  size_t bytes = (size_t)(d * LANES) * sizeof(float);
+  const float *kept = p->is_first ? NULL : p->work.d_kv + begin * 2 * d;
+  if (kept) {
+    memcpy(keys->d_k, kept, bytes);
+    memcpy(keys->d_v, kept + d * LANES, bytes);
+  } else {
+    memset(keys->d_k, 0, bytes);
+    memset(keys->d_v, 0, bytes);
+  }
+}
+
+static void load_group(const pass *p, int64_t index, key_group *group) {
+  int64_t first = index * p->group_size, left = num_blocks(p->a) - first;
+  int64_t width = padded(p->a->head_dim), words = width * LANES / PER_WORD;
+  group->index = index;
+  group->num = (int)min64(p->group_size, left);
+  group->begin = first * LANES;
+  group->end = min64((first + group->num) * LANES, p->a->num_tokens);
+  for (int i = 0; i < group->num; i++) {
+    word *at = group->words + 3 * i * words;
+    float *sums = group->sums + 2 * i * width * LANES;
+    group->blocks[i] = (key_block){.k = at,
+                                   .v = at + words,
+                                   .k_pairs = at + 2 * words,
+                                   .d_k = sums,
+                                   .d_v = sums + width * LANES};
+    load_keys(p, (first + i) * LANES, &group->blocks[i]);
+  }
+}
+
+static void store_keys(const pass *p, const key_block *keys) {
+  const uly_local_attention *a = p->a;
+  int d = a->head_dim;
+  if (!p->is_last) {
+    size_t bytes = (size_t)(d * LANES) * sizeof(float);
+    float *kept = p->work.d_kv + keys->begin * 2 * d;
+    memcpy(kept, keys->d_k, bytes);
+    memcpy(kept + d * LANES, keys->d_v, bytes);
+    return;
+  }
+  float factor[LANES], one[LANES];
+  for (int lane = 0; lane < LANES; lane++) factor[lane] = a->scale, one[lane] = 1.0f;
+  store_lanes(a, block_rows(a, a->d_k, a->qkv_stride, p->kv, keys->begin), factor, keys->d_k);
+  store_lanes(a, block_rows(a, a->d_v, a->qkv_stride, p->kv, keys->begin), one, keys->d_v);
+}
+
+/* The part of the gradients that a group of keys makes. */
+static void backward_group(const pass *p, int64_t index, int64_t *tiles) {
+  key_group group;
+  int64_t last_turn = p->num_heads * num_blocks(p->a) - 1;
+  load_group(p, index, &group);
+  for (int i = 0; i < p->num_heads; i++) backward_tiles(p, &group, p->first_head + i, tiles);
+  wait_for_turn(p, index, last_turn);
+  end_turn(p, index, last_turn);
+  for (int i = 0; i < group.num; i++) store_keys(p, &group.blocks[i]);
+}
+
+static void compute_delta(const uly_local_attention *a, float *delta) {
+#pragma omp parallel for schedule(static)
+  for (int64_t query = 0; query < a->num_tokens; query++)
+    for (int head = 0; head < a->num_q_heads; head++) {
+      int64_t at = query * a->o_stride + (int64_t)head * a->head_dim;
+      float sum = 0;
+#pragma omp simd reduction(+ : sum)
+      for (int i = 0; i < a->head_dim; i++)
+        sum += uly__load(a->o, a->dtype, at + i) * uly__load(a->d_o, a->dtype, at + i);
+      delta[head * a->num_tokens + query] = sum;
+    }
+}
+
+static void clear_sums(const pass *p) {
+  int64_t blocks = num_blocks(p->a);
+  size_t bytes = (size_t)(LANES * padded(p->a->head_dim)) * sizeof(float);
+#pragma omp parallel for schedule(static)
+  for (int64_t block = 0; block < blocks; block++) {
+    atomic_store_explicit(&p->work.progress[block], 0, memory_order_relaxed);
+    for (int i = 0; i < p->num_heads; i++)
+      memset(d_q_rows(p, p->first_head + i, block * LANES), 0, bytes);
+  }
+}
+
+static void store_d_q(const pass *p, int head) {
+  const uly_local_attention *a = p->a;
+#pragma omp parallel for schedule(static)
+  for (int64_t query = 0; query < a->num_tokens; query++) {
+    int64_t at = query * a->qkv_stride + (int64_t)head * a->head_dim;
+    const float *sum = d_q_rows(p, head, query);
+    for (int i = 0; i < a->head_dim; i++) uly__store(a->d_q, a->dtype, at + i, a->scale * sum[i]);
+  }
+}
+
+static void backward_pass(const pass *p) {
+  int64_t next = 0, groups = num_groups(num_blocks(p->a), p->group_size);
+  clear_sums(p);
+#pragma omp parallel
+  for (int64_t tiles = 0;;) {
+    int64_t group;
+    /* In ascending order: whoever is waited for has begun before. */
+#pragma omp atomic capture
+    group = next++;
+    if (group >= groups) break;
+    backward_group(p, group, &tiles);
+  }
+  for (int i = 0; i < p->num_heads; i++) store_d_q(p, p->first_head + i);
+}
+
+void ULY_FOR_ISA(uly__attention_tiled_backward)(const uly_local_attention *a, void *workspace) {
+  pass p = {.a = a, .group_size = group_size(a, num_blocks(a), GROUPS_OF_A_THREAD)};
+  /* Within a window only as many groups as it spans are at work at a time, since they take turns. */
+  int64_t window = uly__mask_desc(a->mask_index)->window;
+  if (window > 0) p.group_size = min64(p.group_size, group_size(a, window / LANES, 2));
+  uly__attention_carve(a, workspace, &p.work);
+  compute_delta(a, p.work.delta);
+  for (int head = 0; head < a->num_q_heads; head += p.num_heads) {
+    int end = head + 1;
+    p.kv = kv_head(a, head);
+    p.first_head = head;
+    while (end < a->num_q_heads && end - head < p.work.num_together && kv_head(a, end) == p.kv)
+      end++;
+    p.num_heads = end - head;
+    p.is_first = head == 0 || kv_head(a, head - 1) != p.kv;
+    p.is_last = end == a->num_q_heads || kv_head(a, end) != p.kv;
+    backward_pass(&p);
+  }
+}

@@ -1,0 +1,164 @@
+/* Forward of tiled attention: online softmax (FlashAttention-2, 2307.08691). Lanes are queries, so softmax runs
+ * down columns, and nothing ever crosses lanes. tile_groups.h has what both directions share. */
+#include "ops/attention_tiled.h"
+#include "ops/mask.h"
+#include "ops/tile_groups.h"
+
+static const float ln_2 = 0.69314718f;
+
+/* scores[keys][queries]. */
+static void hide_keys_of_queries(const uly_local_attention *a, int head, int64_t query,
+                                 int64_t num_queries, int64_t key, int64_t num_keys,
+                                 float *scores) {
+  uint64_t bits[LANES] = {0};
+  float hidden = hidden_score(a);
+  for (int64_t lane = 0; lane < num_queries; lane++)
+    bits[lane] = uly__mask_bits(a->mask_index, a->first_q_head + head, query + lane, key);
+  for (int64_t r = 0; r < num_keys; r++)
+    for (int lane = 0; lane < LANES; lane++)
+      if (!(bits[lane] >> r & 1)) scores[r * LANES + lane] = hidden;
+}
+
+/* One step of online softmax: scores [keys][LANES] become probabilities relative to the new maximum, as pairs of
+ * keys. shrink: what earlier sums are multiplied by; returns whether that is 1 for all. */
+static bool softmax_step(int64_t num_keys, float to_log2, const float *scores, word *pairs,
+                         float *largest, float *sum, float *shrink) {
+  ivec changed = {0};
+  for (int lane = 0; lane < LANES; lane += 2 * WIDTH) {
+    vec larger[2], total[2];
+    for (int j = 0; j < 2; j++) {
+      int at = lane + j * WIDTH;
+      vec old = load_vec(largest + at);
+      larger[j] = old;
+      for (int64_t r = 0; r < num_keys; r++)
+        larger[j] = max_vec(larger[j], load_vec(scores + r * LANES + at) * to_log2);
+      changed |= larger[j] != old;
+      vec factor = exp2_vec(old - larger[j]);
+      total[j] = load_vec(sum + at) * factor;
+      *vec_at(shrink + at) = factor;
+      *vec_at(largest + at) = larger[j];
+    }
+    for (int64_t r = 0; r < num_keys; r += 2) {
+      vec p[2][2] = {{{0}}};
+      for (int i = 0; i < 2 && r + i < num_keys; i++)
+        for (int j = 0; j < 2; j++) {
+          vec score = load_vec(scores + (r + i) * LANES + lane + j * WIDTH);
+          p[i][j] = exp2_vec(score * to_log2 - larger[j]);
+          total[j] += p[i][j];
+        }
+      store_pairs(pairs, r, lane, p);
+    }
+    for (int j = 0; j < 2; j++) *vec_at(sum + lane + j * WIDTH) = total[j];
+  }
+  int any = 0;
+  for (int i = 0; i < WIDTH; i++) any |= changed[i];
+  return !any;
+}
+
+/* A block of queries, and what came of it so far. */
+typedef struct query_block {
+  int64_t begin, count;
+  float largest[LANES], sum[LANES]; /* of softmax */
+  word *q;                          /* [w][LANES] */
+  float *out;                       /* [d][LANES] */
+} query_block;
+
+/* Keys and values of one block, as operands. */
+typedef struct key_tile {
+  int64_t key, count;
+  const word *k, *v;
+  int64_t k_ld, v_ld;
+} key_tile;
+
+static void forward_tile(const uly_local_attention *a, int head, query_block *queries,
+                         const key_tile *keys, bool hides) {
+  _Alignas(64) float scores[LANES * LANES], shrink[LANES];
+  _Alignas(64) word p[LANES * LANES];
+  int d = a->head_dim;
+  product((operands){keys->k, keys->k_ld, 1, queries->q, LANES, scores, LANES}, true, keys->count,
+          num_words(d), LANES);
+  if (hides)
+    hide_keys_of_queries(a, head, queries->begin, queries->count, keys->key, keys->count, scores);
+  bool same = softmax_step(keys->count, a->scale * log2_e, scores, p, queries->largest,
+                           queries->sum, shrink);
+  for (int i = 0; i < d && !same; i++)
+    for (int lane = 0; lane < LANES; lane += WIDTH)
+      *vec_at(queries->out + i * LANES + lane) *= load_vec(shrink + lane);
+  product((operands){keys->v, 1, keys->v_ld, p, LANES, queries->out, LANES}, false, d,
+          num_words(keys->count), LANES);
+}
+
+static void load_queries(const uly_local_attention *a, int head, int64_t begin,
+                         query_block *queries) {
+  word buffer[LANES * MAX_D];
+  int d = a->head_dim;
+  head_rows rows = block_rows(a, a->q, a->qkv_stride, head, begin);
+  queries->begin = begin;
+  queries->count = rows.count;
+  pack_lanes(rows, d, a->dtype, buffer, queries->q);
+  memset(queries->out, 0, (size_t)d * LANES * sizeof *queries->out);
+  for (int lane = 0; lane < LANES; lane++) {
+    queries->largest[lane] = hidden_score(a) * a->scale * log2_e;
+    queries->sum[lane] = 0;
+  }
+}
+
+static void store_outputs(const uly_local_attention *a, int head, query_block *queries) {
+  float *sum = queries->sum;
+  for (int64_t lane = 0; lane < queries->count; lane++) {
+    a->lse[head * a->num_tokens + queries->begin + lane] =
+        ln_2 * queries->largest[lane] + logf(sum[lane]);
+    sum[lane] = 1.0f / sum[lane];
+  }
+  store_lanes(a, block_rows(a, a->o, a->o_stride, head, queries->begin), sum, queries->out);
+}
+
+/* The first of at most `size` blocks begins at `query`. */
+static void forward_group(const uly_local_attention *a, int head, int64_t query, int64_t size,
+                          int64_t *tiles) {
+  _Alignas(64) float out[GROUP_WIDTH * LANES];
+  _Alignas(64) word q[GROUP_WIDTH * LANES / PER_WORD], k_buffer[LANES * MAX_D],
+      v_buffer[LANES * MAX_D];
+  query_block blocks[MAX_GROUP];
+  int d = a->head_dim, kv = kv_head(a, head), mask_head = a->first_q_head + head, num = 0;
+  int64_t N = a->num_tokens, words = num_words(d);
+  for (int64_t at = query; num < size && at < N; at += LANES, num++) {
+    blocks[num].q = q + num * words * LANES;
+    blocks[num].out = out + num * d * LANES;
+    load_queries(a, head, at, &blocks[num]);
+  }
+  int64_t q_end = min64(query + size * LANES, N);
+  for (int64_t key = 0;; key += LANES) {
+    key = uly__mask_next_keys(a->mask_index, mask_head, query, q_end, key, LANES);
+    if (key >= N) break;
+    head_rows k = block_rows(a, a->k, a->qkv_stride, kv, key);
+    head_rows v = block_rows(a, a->v, a->qkv_stride, kv, key);
+    key_tile keys = {.key = key, .count = k.count};
+    prefetch_block(a, a->k, a->qkv_stride, kv, key + LANES);
+    prefetch_block(a, a->v, a->qkv_stride, kv, key + LANES);
+    keys.k = row_words(k, d, a->dtype, k_buffer, &keys.k_ld);
+    keys.v = pair_words(v, d, a->dtype, v_buffer, &keys.v_ld);
+    for (int i = 0; i < num; i++) {
+      uly__tile tile = uly__mask_tile(a->mask_index, mask_head, blocks[i].begin,
+                                      blocks[i].begin + blocks[i].count, key, key + keys.count);
+      if (tile != ULY_TILE_SKIP) forward_tile(a, head, &blocks[i], &keys, tile == ULY_TILE_PARTIAL);
+    }
+    *tiles += num;
+    poll(a, tiles);
+  }
+  for (int i = 0; i < num; i++) store_outputs(a, head, &blocks[i]);
+}
+
+void ULY_FOR_ISA(uly__attention_tiled_forward)(const uly_local_attention *a) {
+  int64_t size = group_size(a, num_blocks(a) * a->num_q_heads, GROUPS_OF_A_THREAD);
+  int64_t groups = num_groups(num_blocks(a), size);
+  /* Head by head, so that its keys and values stay in cache. Late blocks of queries see more keys under a causal
+   * mask: the heavy ones first. */
+#pragma omp parallel
+  {
+    int64_t tiles = 0;
+#pragma omp for schedule(dynamic)
+    for (int64_t i = 0; i < groups * a->num_q_heads; i++)
+      forward_group(a, (int)(i / groups), (groups - 1 - i % groups) * size * LANES, size, &tiles);
+  }
+}

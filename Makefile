@@ -11,7 +11,7 @@ SECONDS ?= 600
 WERROR ?= $(if $(filter true,$(CI)),1,0)
 werror := $(if $(filter 1 ON on yes true,$(WERROR)),ON,OFF)
 
-.PHONY: build deps test demo bench fuzz soak install golden format clean help
+.PHONY: build deps test demo bench fuzz soak install uninstall golden format clean help
 .DEFAULT_GOAL := build
 
 build: ## build build/release/ulysses (the default)
@@ -43,8 +43,12 @@ soak: ## 100 runs killed and resumed on other ranks; the same bits on every mesh
 	@tests/soak/same_bits.sh build/release/ulysses
 
 install: ## install to PREFIX (/usr/local) below DESTDIR
-	@$(MAKE) --no-print-directory build
-	@DESTDIR="$(DESTDIR)" $(CMAKE) --install build/release --prefix "$(PREFIX)"
+	@$(CMAKE) --preset release -DULY_WERROR=$(werror) -DCMAKE_INSTALL_PREFIX=$(abspath $(PREFIX))
+	@$(CMAKE) --build --preset release
+	@DESTDIR="$(DESTDIR)" $(CMAKE) --install build/release
+
+uninstall: ## remove what the last `make install` installed below DESTDIR
+	@sed 's|^|$(DESTDIR)|' build/release/install_manifest.txt | xargs -d '\n' rm -f
 
 golden: ## make tests/data/golden_* again with PyTorch
 	@scripts/install-deps.sh --reference
@@ -58,4 +62,4 @@ clean: ## remove build and demo
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | \
-	  awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+	  awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'

@@ -42,6 +42,9 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#ifdef __GNUC__
+#pragma GCC visibility push(default) /* the rest of the library is hidden */
+#endif
 
 #define ULY_VERSION_STRING "0.1.0"
 
@@ -698,6 +701,9 @@ uly_status uly_attention_local_backward(uly_attention *plan, const void *qkv_hea
                                         const void *o_heads, const float *lse,
                                         const void *d_o_heads, void *d_qkv_heads, void *workspace);
 
+#ifdef __GNUC__
+#pragma GCC visibility pop
+#endif
 #ifdef __cplusplus
 }
 #endif

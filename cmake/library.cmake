@@ -1,0 +1,82 @@
+# The library as programs link it: libulysses.so, libulysses.a, ulysses.h, and what pkg-config and
+# find_package(ulysses CONFIG) read. Only names that ulysses.h declares are visible in either library.
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+
+# ---- shared: the interface's number is in the soname and in the version of every symbol.
+set(ULY_SOVERSION 0)
+set(ULY_SYMBOLS ${CMAKE_CURRENT_LIST_DIR}/ulysses.map)
+add_library(ulysses-shared SHARED ${ULY_OBJECTS})
+target_link_libraries(ulysses-shared PRIVATE uly_needs uly_flags)
+target_link_options(ulysses-shared PRIVATE -Wl,--version-script=${ULY_SYMBOLS})
+if(NOT ULY_SANITIZE) # a sanitizer's functions are the program's
+  target_link_options(ulysses-shared PRIVATE -Wl,--no-undefined)
+endif()
+set_target_properties(ulysses-shared PROPERTIES OUTPUT_NAME ulysses EXPORT_NAME ulysses
+  VERSION ${PROJECT_VERSION} SOVERSION ${ULY_SOVERSION} LINK_DEPENDS ${ULY_SYMBOLS})
+
+# ---- static: one object, in which inner names have become local, so that they cannot meet a program's.
+set(ULY_ONE_OBJECT ${CMAKE_CURRENT_BINARY_DIR}/ulysses.o)
+add_custom_command(OUTPUT ${ULY_ONE_OBJECT}
+  COMMAND ${CMAKE_C_COMPILER} -r -nostdlib -o ${ULY_ONE_OBJECT} ${ULY_OBJECTS}
+  COMMAND ${CMAKE_OBJCOPY} --localize-hidden ${ULY_ONE_OBJECT}
+  DEPENDS ${ULY_OBJECTS} COMMAND_EXPAND_LISTS VERBATIM)
+set_source_files_properties(${ULY_ONE_OBJECT} PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
+add_library(ulysses-static STATIC ${ULY_ONE_OBJECT})
+set_target_properties(ulysses-static PROPERTIES OUTPUT_NAME ulysses EXPORT_NAME static
+  LINKER_LANGUAGE C)
+
+# What the static library needs: pkg-config modules besides MPI's (not libxxhash: its functions are inlined), libraries.
+set(ULY_MODULES jansson)
+set(ULY_LIBRARIES m)
+set(ULY_LINK_FOLDERS)
+foreach(library ${DNNL_LIBRARY} ${OpenMP_C_LIBRARIES})
+  get_filename_component(folder ${library} DIRECTORY)
+  get_filename_component(name ${library} NAME_WE)
+  string(REGEX REPLACE "^lib" "" name ${name})
+  list(PREPEND ULY_LIBRARIES ${name})
+  if(NOT folder IN_LIST CMAKE_C_IMPLICIT_LINK_DIRECTORIES)
+    list(APPEND ULY_LINK_FOLDERS ${folder})
+  endif()
+endforeach()
+list(REMOVE_DUPLICATES ULY_LINK_FOLDERS)
+target_link_libraries(ulysses-static INTERFACE $<BUILD_INTERFACE:uly_needs>
+  "$<INSTALL_INTERFACE:PkgConfig::ULYSSES_MPI;PkgConfig::ULYSSES_MODULES;${ULY_LIBRARIES}>")
+target_link_directories(ulysses-static INTERFACE "$<INSTALL_INTERFACE:${ULY_LINK_FOLDERS}>")
+
+foreach(target ulysses-shared ulysses-static)
+  target_include_directories(${target} INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
+    $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+endforeach()
+
+# The names of the installed package, for examples/.
+add_library(ulysses::ulysses ALIAS ulysses-shared)
+add_library(ulysses::static ALIAS ulysses-static)
+add_library(ulysses::mpi ALIAS PkgConfig::MPI)
+
+# ---- pkg-config. Paths are relative to the file: the installed tree may be moved.
+list(TRANSFORM ULY_LINK_FOLDERS PREPEND -L OUTPUT_VARIABLE folders)
+list(TRANSFORM ULY_LIBRARIES PREPEND -l OUTPUT_VARIABLE libraries)
+list(JOIN folders " " folders)
+list(JOIN libraries " " libraries)
+string(STRIP "${folders} ${libraries}" ULY_PC_LIBRARIES)
+list(JOIN ULY_MODULES " " ULY_PC_MODULES)
+file(RELATIVE_PATH ULY_PC_INCLUDE ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig
+  ${CMAKE_INSTALL_FULL_INCLUDEDIR})
+configure_file(${CMAKE_CURRENT_LIST_DIR}/ulysses.pc.in ulysses.pc @ONLY)
+
+# ---- the CMake package.
+set(package ${CMAKE_INSTALL_LIBDIR}/cmake/ulysses)
+configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/ulysses-config.cmake.in
+  ulysses-config.cmake INSTALL_DESTINATION ${package})
+write_basic_package_version_file(ulysses-config-version.cmake COMPATIBILITY SameMinorVersion)
+
+install(TARGETS ulysses-shared EXPORT ulysses-targets)
+install(TARGETS ulysses-static EXPORT ulysses-static-targets)
+install(EXPORT ulysses-targets NAMESPACE ulysses:: DESTINATION ${package})
+install(EXPORT ulysses-static-targets NAMESPACE ulysses:: DESTINATION ${package})
+install(FILES ${CMAKE_CURRENT_BINARY_DIR}/ulysses-config.cmake
+  ${CMAKE_CURRENT_BINARY_DIR}/ulysses-config-version.cmake DESTINATION ${package})
+install(FILES ${CMAKE_CURRENT_BINARY_DIR}/ulysses.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+install(FILES ${PROJECT_SOURCE_DIR}/include/ulysses.h TYPE INCLUDE)
+install(FILES ${PROJECT_SOURCE_DIR}/LICENSE TYPE DOC)

@@ -8,16 +8,19 @@
  * locally and unchanged; a second all-to-all turns the result back. What a rank
  * sends stays constant when sequence length and rank count grow together.
  *
- * How to read this header: simple things first.
+ * How to read this header: simple things first. Each section begins with an
+ * example (without the checks that section 1 shows); examples/ has whole programs,
+ * with a page about each.
  *
  *   1. Status        what every call returns, and where the message is
  *   2. Start, mesh   MPI, and which rank does what
  *   3. Training      a whole training run from C: configure, create, step, save
  *   4. Data          token shards from text
  *   5. Planning      the memory and the bytes of a run, without running it
- *   6. Attention     the distributed attention alone, for your own model:
- *                    first with plain Q, K, V; then with the zero-copy buffers;
- *                    then with your own kernel between the two exchanges
+ *   6. Attention     the distributed attention alone, for your own model
+ *        Simple        plain Q, K, V of my tokens in, plain O out
+ *        Explicit      the zero-copy buffers, and each exchange by itself
+ *        Advanced      block-sparse layouts; your own kernel between the exchanges
  *
  * Shapes are row-major. N: tokens of the whole stream; T: tokens of this rank's
  * slice; P: sequence-parallel ranks; Hq, Hkv: query and key/value heads; d:
@@ -48,7 +51,16 @@ extern "C" {
 
 #define ULY_VERSION_STRING "0.1.0"
 
-/* ------------------------------------------------------------------ 1. Status */
+/* ------------------------------------------------------------------ 1. Status
+ *
+ * What can fail returns a status. The message says what was wrong, where, and what to do:
+ *
+ *   uly_status status = uly_trainer_step(trainer, &report);
+ *   if (status != ULY_OK) {
+ *     fprintf(stderr, "%s\n", uly_last_error());
+ *     return uly_status_exit_code(status);
+ *   }
+ */
 
 typedef enum uly_status {
   ULY_OK = 0,
@@ -79,9 +91,23 @@ const char *uly_status_name(uly_status status);
  * internal), 2 configuration, 3 data, checkpoint or file, 4 non-finite. */
 int uly_status_exit_code(uly_status status);
 
+/* What numbers are stored as. Sums are f32 or wider. */
 typedef enum uly_dtype { ULY_F32 = 0, ULY_BF16 = 1 } uly_dtype;
 
-/* ------------------------------------------------------------ 2. Start and mesh */
+/* ------------------------------------------------------------ 2. Start and mesh
+ *
+ * Every program begins so, on every rank:
+ *
+ *   uly_mesh *mesh;
+ *   uly_init(&argc, &argv);
+ *   uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh); // all ranks share one sequence
+ *   ...
+ *   uly_mesh_destroy(mesh);
+ *   uly_finalize();
+ *
+ * A program that has its own MPI calls MPI_Init and MPI_Finalize itself, and hands over a
+ * communicator: uly_mesh_create(&comm, ...).
+ */
 
 /* Starts MPI (unless the program did) for calls from the main thread. Collective
  * over all processes. argc and argv may be NULL. */
@@ -144,7 +170,20 @@ uly_status uly_mesh_agree(uly_mesh *mesh, uly_status status);
  * names `what` and the first rank whose bytes are not those of rank 0. Collective. */
 uly_status uly_mesh_same(uly_mesh *mesh, const void *bytes, size_t count, const char *what);
 
-/* ---------------------------------------------------------------- 3. Training */
+/* ---------------------------------------------------------------- 3. Training
+ *
+ *   uly_train_config config = uly_train_config_default();
+ *   config.data = "my.txt";
+ *   config.steps = 1000;
+ *   uly_trainer_create(mesh, &config, &trainer);
+ *   while (uly_trainer_steps_done(trainer) < config.steps)
+ *     if (uly_trainer_step(trainer, &report) != ULY_OK) break;
+ *   uly_trainer_save(trainer, "run");
+ *
+ * First what a run is made of, then what it reports, then the run itself.
+ */
+
+/* --- What a run is made of. */
 
 typedef enum uly_recompute {
   ULY_RECOMPUTE_NONE = 0,       /* keep what every GEMM and attention produced       */
@@ -242,6 +281,8 @@ uly_train_config uly_train_config_default(void);
 const char *const *uly_model_presets(void);
 const char *uly_model_preset_about(const char *name);
 
+/* --- What it reports. */
+
 /* What the bytes that a rank sends are for. */
 typedef enum uly_traffic {
   ULY_TRAFFIC_ATTENTION_FORWARD = 0, /* Q, K, V to the heads' owners; outputs back        */
@@ -298,6 +339,8 @@ typedef struct uly_rank_report {
   int64_t arena_bytes[ULY_NUM_ARENAS];
   int64_t resident_bytes;
 } uly_rank_report;
+
+/* --- The run. */
 
 /* A training run. Creates the weights from the seed, plans, allocates and opens
  * the data. Collective. */
@@ -367,6 +410,8 @@ typedef struct uly_eval_report {
  * evaluation ends with what it has. Collective. ULY_ERR_CONFIG without eval_data. */
 uly_status uly_trainer_evaluate(uly_trainer *trainer, int (*stops)(void *user), void *user,
                                 uly_eval_report *report);
+
+/* --- Checkpoints. */
 
 /* Writes a checkpoint folder `out_dir`/step-<10 digits>: beside, synced, then
  * renamed, so that a half-written one never bears the name. Each rank writes its
@@ -443,6 +488,8 @@ uly_status uly_checkpoint_list(const char *dir,
                                void (*visit)(void *user, const uly_tensor_info *tensor),
                                void *user);
 
+/* --- Traces and metrics. */
+
 /* Records what this rank does and when (blocks, exchanges, gathers, reductions, optimizer, saves,
  * the stash on disk) from now on; and writes what was recorded on all ranks to one file in the Trace Event format, which Perfetto
  * and chrome://tracing show. Collective. */
@@ -456,7 +503,13 @@ uly_status uly_trainer_trace_write(uly_trainer *trainer, const char *path);
 uly_status uly_report_write(FILE *file, const uly_step_report *report, const uly_eval_report *eval,
                             double peak_flops);
 
-/* -------------------------------------------------------------------- 4. Data */
+/* -------------------------------------------------------------------- 4. Data
+ *
+ *   uly_prepare_config prepare = uly_prepare_config_default();
+ *   prepare.inputs = (const char *const[]){"books", "more.txt"}, prepare.num_inputs = 2;
+ *   prepare.out = "tokens"; // then train on tokens/train
+ *   uly_prepare(&prepare, &report);
+ */
 
 /* What is a document. */
 typedef enum uly_documents {
@@ -499,7 +552,11 @@ typedef struct uly_prepare_report {
  * what is no JSON, no object, or has no text. Not collective. */
 uly_status uly_prepare(const uly_prepare_config *config, uly_prepare_report *report);
 
-/* ---------------------------------------------------------------- 5. Planning */
+/* ---------------------------------------------------------------- 5. Planning
+ *
+ *   uly_mesh_create_offline((uly_mesh_desc){.dp = 4, .sp = 16}, 0, &mesh); // 64 ranks, none started
+ *   uly_plan(mesh, &config, &report);
+ */
 
 /* What one rank of a run holds and sends: the same numbers, from the same code,
  * that the run itself allocates and counts. */
@@ -516,24 +573,23 @@ typedef struct uly_plan_report {
 /* mesh may be an offline one. Data files are not opened. Not collective. */
 uly_status uly_plan(const uly_mesh *mesh, const uly_train_config *config, uly_plan_report *report);
 
-/* --------------------------------------------------------------- 6. Attention */
+/* --------------------------------------------------------------- 6. Attention
+ *
+ *   uly_attention_desc desc = {.num_tokens = 65536, .num_q_heads = 32, .num_kv_heads = 8,
+ *                              .head_dim = 128, .dtype = ULY_BF16, .mask = {ULY_MASK_CAUSAL}};
+ *   uly_attention_create(mesh, &desc, &plan);
+ *   uly_attention_tokens(plan, &begin, &count); // my slice of the stream
+ *   uly_attention_forward(plan, q, k, v, o);
+ *   uly_attention_backward(plan, d_o, d_q, d_k, d_v);
+ */
+
+typedef struct uly_block_layout uly_block_layout;       /* see Advanced: block-sparse layouts */
+typedef struct uly_local_attention uly_local_attention; /* see Advanced: your own kernel      */
 
 typedef enum uly_mask_kind {
   ULY_MASK_FULL = 0, /* every token sees every token           */
   ULY_MASK_CAUSAL    /* a token sees itself and those before it */
 } uly_mask_kind;
-
-/* A block-sparse layout: the stream is cut into blocks of B tokens (the last may be shorter), and
- * each block of queries, a row, lists the blocks of keys that it sees. One layout serves all query
- * heads, or each has its own. uly_block_layout_create makes well-known ones. */
-typedef struct uly_block_layout {
-  int64_t block;            /* B, at least 1                                                  */
-  int64_t num_blocks;       /* M = ceil(N / B): rows of a layout                              */
-  int num_layouts;          /* 1: for all query heads; Hq: one for each, one after the other  */
-  const int64_t *row_begin; /* [num_layouts * M + 1]: row r of layout h lists the entries of
-                               cols from row_begin[h * M + r] up to row_begin[h * M + r + 1]   */
-  const int32_t *cols;      /* key blocks, ascending within a row                             */
-} uly_block_layout;
 
 /* Which keys a query sees: those that all of this lets through. Positions are those of the whole
  * stream, never of a slice. Every query must see some key.
@@ -550,48 +606,15 @@ typedef struct uly_mask {
   const uly_block_layout *blocks; /* NULL: no layout                                            */
 } uly_mask;
 
-/* The layout of a pattern. num_layouts: 1, or Hq where each query head should draw its own random
- * blocks. ULY_ERR_CONFIG for counts that are negative, blocks below 1, and lists of more than 2^31
- * blocks. Not collective. */
-uly_status uly_block_layout_create(const uly_sparse *sparse, uly_mask_kind kind, int64_t num_tokens,
-                                   int num_layouts, uly_block_layout **out);
-void uly_block_layout_destroy(uly_block_layout *layout);
-
-/* What local attention works on: all N tokens of the stream, and the heads that
- * this rank owns. Query head i (0 <= i < num_q_heads) is head first_q_head + i of
- * all Hq, which masks with a layout for each head are about; it uses key/value
- * head (i + group_offset) / group_size. Rows are `stride` elements apart; heads
- * of a token are adjacent. lse is the natural logarithm of each row's sum of
- * exp(scale * q.k), f32, [num_q_heads, N]. */
-typedef struct uly_local_attention {
-  int64_t num_tokens;
-  int num_q_heads, num_kv_heads, head_dim;
-  int first_q_head;
-  int group_size, group_offset;
-  uly_dtype dtype;
-  uly_mask mask;                      /* its pointers are to the plan's own copies, or, where
-                                         documents were set, to the caller's list */
-  const struct uly__mask *mask_index; /* the mask as the library's own kernels read it */
-  float scale;
-  int64_t qkv_stride, o_stride;
-  const void *q, *k, *v;       /* [N, heads, d], rows qkv_stride apart                */
-  void *o;                     /* [N, heads, d], rows o_stride apart: forward writes  */
-  float *lse;                  /* [num_q_heads, N]: forward writes, backward may read */
-  const void *d_o;             /* backward reads: like o                              */
-  void *d_q, *d_k, *d_v;       /* backward writes: like q, k, v                       */
-  void (*poll)(void *context); /* drives what is under way beside: to be called now and then by the
-                                  thread that called, or never; NULL: nothing is                 */
-  void *poll_context;
-} uly_local_attention;
-
-/* Your own local attention. Both functions are called by every rank, once for each of its head
- * groups; the pointers in args are valid during the call only. */
+/* Your own local attention instead of the library's. Both functions are called by every rank, once
+ * for each of its head groups; the pointers in args are valid during the call only. */
 typedef struct uly_attention_callback {
   uly_status (*forward)(void *user, const uly_local_attention *args);
   uly_status (*backward)(void *user, const uly_local_attention *args);
   void *user;
 } uly_attention_callback;
 
+/* The first four members must be given; zero is a choice for each of the others. */
 typedef struct uly_attention_desc {
   int64_t num_tokens; /* N, of the whole stream                                             */
   int num_q_heads;    /* Hq, at least P                                                     */
@@ -641,6 +664,16 @@ uly_status uly_attention_backward(uly_attention *plan, const void *d_o, void *d_
                                   void *d_v);
 
 /* --- Explicit: the zero-copy buffers, for a model that projects straight into them.
+ *
+ *   bytes = uly_attention_get_bytes(plan); // then allocate the buffers
+ *   for (int b = 0; b < uly_attention_num_blocks(plan); b++) {
+ *     uly_attention_block block = uly_attention_get_block(plan, b);
+ *     ... // write its heads of my tokens from qkv_offset on
+ *   }
+ *   uly_attention_share_kv(plan, qkv_tokens);
+ *   uly_attention_qkv_to_heads(plan, ULY_TRAFFIC_ATTENTION_FORWARD, qkv_tokens, qkv_heads);
+ *   uly_attention_local_forward(plan, qkv_heads, o_heads, lse);
+ *   uly_attention_o_to_tokens(plan, ULY_TRAFFIC_ATTENTION_FORWARD, o_heads, o_tokens);
  *
  * Heads are dealt to G groups (desc.head_groups; G = P unless you ask for more), and groups to ranks:
  * R = G / P each, from rank 0 on. They are exchanged in R rounds, one group of each rank in each. Token
@@ -700,6 +733,68 @@ uly_status uly_attention_local_forward(uly_attention *plan, const void *qkv_head
 uly_status uly_attention_local_backward(uly_attention *plan, const void *qkv_heads,
                                         const void *o_heads, const float *lse,
                                         const void *d_o_heads, void *d_qkv_heads, void *workspace);
+
+/* --- Advanced: block-sparse layouts.
+ *
+ *   uly_sparse sparse = {.pattern = ULY_SPARSE_BIGBIRD, .block = 64, .global = 1, .random = 3};
+ *   uly_block_layout_create(&sparse, ULY_MASK_CAUSAL, num_tokens, 1, &layout);
+ *   desc.mask.blocks = layout; // or lists of your own
+ */
+
+/* A block-sparse layout: the stream is cut into blocks of B tokens (the last may be shorter), and
+ * each block of queries, a row, lists the blocks of keys that it sees. One layout serves all query
+ * heads, or each has its own. uly_block_layout_create makes well-known ones. */
+struct uly_block_layout {
+  int64_t block;            /* B, at least 1                                                  */
+  int64_t num_blocks;       /* M = ceil(N / B): rows of a layout                              */
+  int num_layouts;          /* 1: for all query heads; Hq: one for each, one after the other  */
+  const int64_t *row_begin; /* [num_layouts * M + 1]: row r of layout h lists the entries of
+                               cols from row_begin[h * M + r] up to row_begin[h * M + r + 1]   */
+  const int32_t *cols;      /* key blocks, ascending within a row                             */
+};
+
+/* The layout of a pattern. num_layouts: 1, or Hq where each query head should draw its own random
+ * blocks. ULY_ERR_CONFIG for counts that are negative, blocks below 1, and lists of more than 2^31
+ * blocks. Not collective. */
+uly_status uly_block_layout_create(const uly_sparse *sparse, uly_mask_kind kind, int64_t num_tokens,
+                                   int num_layouts, uly_block_layout **out);
+void uly_block_layout_destroy(uly_block_layout *layout);
+
+/* --- Advanced: your own kernel between the exchanges.
+ *
+ *   uly_status my_forward(void *user, const uly_local_attention *args);
+ *   uly_status my_backward(void *user, const uly_local_attention *args);
+ *   desc.callback = (uly_attention_callback){my_forward, my_backward, user};
+ *
+ * Ranks and exchanges are no concern of these functions. examples/02_attention_mpi.c has a pair of them.
+ */
+
+/* What local attention works on: all N tokens of the stream, and the heads that
+ * this rank owns. Query head i (0 <= i < num_q_heads) is head first_q_head + i of
+ * all Hq, which masks with a layout for each head are about; it uses key/value
+ * head (i + group_offset) / group_size. Rows are `stride` elements apart; heads
+ * of a token are adjacent. lse is the natural logarithm of each row's sum of
+ * exp(scale * q.k), f32, [num_q_heads, N]. */
+struct uly_local_attention {
+  int64_t num_tokens;
+  int num_q_heads, num_kv_heads, head_dim;
+  int first_q_head;
+  int group_size, group_offset;
+  uly_dtype dtype;
+  uly_mask mask;                      /* its pointers are to the plan's own copies, or, where
+                                         documents were set, to the caller's list */
+  const struct uly__mask *mask_index; /* the mask as the library's own kernels read it */
+  float scale;
+  int64_t qkv_stride, o_stride;
+  const void *q, *k, *v;       /* [N, heads, d], rows qkv_stride apart                */
+  void *o;                     /* [N, heads, d], rows o_stride apart: forward writes  */
+  float *lse;                  /* [num_q_heads, N]: forward writes, backward may read */
+  const void *d_o;             /* backward reads: like o                              */
+  void *d_q, *d_k, *d_v;       /* backward writes: like q, k, v                       */
+  void (*poll)(void *context); /* drives what is under way beside: to be called now and then by the
+                                  thread that called, or never; NULL: nothing is                 */
+  void *poll_context;
+};
 
 #ifdef __GNUC__
 #pragma GCC visibility pop

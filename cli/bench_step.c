@@ -17,6 +17,8 @@ typedef struct step_case {
   uly_mesh *mesh;
   uly_trainer *trainer;
   uly_step_report report; /* of the latest step */
+  char data[PATH_MAX];    /* what is trained on */
+  bool owns_data;         /* this rank has made it */
 } step_case;
 
 /* --------------------------------------------------------------------- the data */
@@ -55,26 +57,23 @@ static uly_status make_data(const char *path, int64_t count, bool *is_mine) {
                   strerror(error));
 }
 
-/* A trainer on one sequence of data, which lies in a temporary file of each machine for a moment only: the
- * trainer has it mapped. */
+/* A trainer on one sequence of data, which lies in a temporary file of each machine. */
 static uly_status create_trainer(bench *b, step_case *c) {
   uly_train_config config = b->options.config;
   const char *folder = getenv("TMPDIR");
-  char path[PATH_MAX];
-  bool is_mine = false;
   /* All ranks need the same name, on different machines too: the time in microseconds of one of them. */
   struct timespec time = {0};
   if (b->is_first) clock_gettime(CLOCK_REALTIME, &time);
   long long name = (long long)bench_sum(1e6 * (double)time.tv_sec + 1e-3 * (double)time.tv_nsec);
-  snprintf(path, sizeof path, "%.3000s/ulysses-bench-%lld.txt", folder && *folder ? folder : "/tmp",
-           name);
-  uly_status status = uly_mesh_agree(b->world, make_data(path, config.seq_len + 1, &is_mine));
-  config.data = path;
+  snprintf(c->data, sizeof c->data, "%.3000s/ulysses-bench-%lld.txt",
+           folder && *folder ? folder : "/tmp", name);
+  uly_status status =
+      uly_mesh_agree(b->world, make_data(c->data, config.seq_len + 1, &c->owns_data));
+  config.data = c->data;
   config.eval_data = NULL;
   config.steps = 1 + b->options.repeats;
-  if (status == ULY_OK) status = uly_trainer_create(c->mesh, &config, &c->trainer);
-  if (is_mine) unlink(path);
-  return status;
+  if (status != ULY_OK) return status;
+  return uly_trainer_create(c->mesh, &config, &c->trainer);
 }
 
 /* -------------------------------------------------------------------- the steps */
@@ -134,5 +133,7 @@ uly_status bench_step(bench *b) {
   gemm_destroy(product);
   uly_trainer_destroy(c.trainer);
   uly_mesh_destroy(c.mesh);
+  bench_barrier(); /* other ranks may still read it */
+  if (c.owns_data) unlink(c.data);
   return status;
 }

@@ -84,8 +84,7 @@ static uly_trainer *make_trainer(const golden *g, uly_dtype dtype, uly_recompute
     const uly__tensor_info *info = uly__safetensors_find(g->weights, params->list[i].name);
     assert_non_null(info);
     assert_int_equal(info->bytes, params->list[i].count * 4);
-    float *values = malloc((size_t)info->bytes);
-    memcpy(values, uly__safetensors_data(g->weights, info), (size_t)info->bytes);
+    float *values = read_tensor(g->weights, info);
     set_weight(trainer, i, values);
     free(values);
   }
@@ -93,14 +92,12 @@ static uly_trainer *make_trainer(const golden *g, uly_dtype dtype, uly_recompute
   return trainer;
 }
 
-/* A tensor of golden.safetensors, aligned; freed by the caller. */
+/* A tensor of golden.safetensors; freed by the caller. */
 static float *expected(const golden *g, const char *name, int64_t count) {
   const uly__tensor_info *info = uly__safetensors_find(g->tensors, name);
   assert_non_null(info);
   assert_int_equal(info->bytes, count * 4);
-  float *values = malloc((size_t)info->bytes + 1);
-  memcpy(values, uly__safetensors_data(g->tensors, info), (size_t)info->bytes);
-  return values;
+  return read_tensor(g->tensors, info);
 }
 
 static void check_logits(const golden *g, uly_trainer *trainer, double tolerance) {

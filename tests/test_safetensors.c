@@ -1,21 +1,12 @@
 /* safetensors: bytes written by hand are read; what is written is, byte for byte, what was
  * counted by hand; and every way in which a file can be wrong is refused with its status and a
  * message that names the file. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include <ftw.h>
 #include <jansson.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "data/safetensors.h"
+#include "testing.h"
 
 static char root[512], path[600]; /* a fresh folder for each test, and a file in it */
 
@@ -60,10 +51,6 @@ static void put_json(const char *header, size_t count) {
   put_parts(strlen(header), header, strlen(header), count);
 }
 
-static void assert_ok(uly_status status) {
-  if (status != ULY_OK) fail_msg("%s: %s", uly_status_name(status), uly_last_error());
-}
-
 static uly__safetensors *open_file(void) {
   uly__safetensors *file = NULL;
   assert_ok(uly__safetensors_open(path, &file));
@@ -98,6 +85,13 @@ static void assert_accepted(const char *header, size_t count, int num) {
   "{\"dtype\":\"F32\",\"shape\":" shape ",\"data_offsets\":[" #begin "," #end "]}"
 
 /* ---- Values */
+
+static void check_data(const uly__safetensors *file, const uly__tensor_info *tensor,
+                       const void *expected) {
+  void *data = read_tensor(file, tensor);
+  if (tensor->bytes > 0) assert_memory_equal(data, expected, (size_t)tensor->bytes);
+  free(data);
+}
 
 /* Bytes as the format's description has them; an unpadded header, so that f32 is unaligned. */
 static void read_by_hand(void **state) {
@@ -134,7 +128,7 @@ static void read_by_hand(void **state) {
   assert_int_equal(h->dims[0], 3);
   assert_int_equal(h->begin, 0);
   assert_int_equal(h->bytes, 6);
-  assert_memory_equal(uly__safetensors_data(file, h), data, 6);
+  check_data(file, h, data);
 
   const uly__tensor_info *w = uly__safetensors_find(file, "w");
   assert_int_equal(w->dtype, ULY_F32);
@@ -143,18 +137,20 @@ static void read_by_hand(void **state) {
   assert_int_equal(w->dims[1], 1);
   assert_int_equal(w->begin, 6);
   float value[2];
-  memcpy(value, uly__safetensors_data(file, w), 8);
+  assert_ok(uly__safetensors_read(file, w, 0, 8, value));
   assert_true(value[0] == 0.25f && value[1] == 3.14159274f);
+  assert_ok(uly__safetensors_read(file, w, 4, 4, value)); /* a part */
+  assert_true(value[0] == 3.14159274f);
 
   const uly__tensor_info *s = uly__safetensors_find(file, "s");
   assert_int_equal(s->num_dims, 0);
-  memcpy(value, uly__safetensors_data(file, s), 4);
+  assert_ok(uly__safetensors_read(file, s, 0, 4, value));
   assert_true(value[0] == 100.0f);
 
   const uly__tensor_info *none = uly__safetensors_find(file, "none");
   assert_int_equal(none->bytes, 0);
   assert_int_equal(none->dims[1], 7);
-  assert_non_null(uly__safetensors_data(file, none));
+  assert_ok(uly__safetensors_read(file, none, 0, 0, NULL));
   uly__safetensors_close(file);
   uly__safetensors_close(NULL);
 }
@@ -236,9 +232,7 @@ static void write_and_read(void **state) {
       assert_int_equal(tensor->dims[d], tensors[i].dims[d]);
     assert_int_equal(tensor->begin, tensors[i].begin);
     assert_int_equal(tensor->bytes, tensors[i].bytes);
-    if (tensor->bytes > 0)
-      assert_memory_equal(uly__safetensors_data(file, tensor), bytes + count + tensors[i].begin,
-                          (size_t)tensor->bytes);
+    check_data(file, tensor, bytes + count + tensors[i].begin);
   }
   uly__safetensors_close(file);
   free(bytes);
@@ -261,7 +255,7 @@ static void padding(void **state) {
     uly__safetensors *file = open_file();
     const uly__tensor_info *found = uly__safetensors_find(file, tensor.name);
     assert_non_null(found);
-    assert_memory_equal(uly__safetensors_data(file, found), bytes + count, 4);
+    check_data(file, found, bytes + count);
     uly__safetensors_close(file);
     free(bytes);
   }
@@ -553,7 +547,7 @@ static void bad_paths(void **state) {
 }
 
 /* Every shorter file is refused, and a file with any one bit turned is read or refused, but
- * never read outside of its mapping: each tensor's bytes are touched. */
+ * never read outside of its data: each tensor's bytes are read. */
 static void damaged_anywhere(void **state) {
   (void)state;
   uly__tensor_info tensors[5];
@@ -577,9 +571,10 @@ static void damaged_anywhere(void **state) {
     accepted++;
     for (int i = 0; i < uly__safetensors_num(file); i++) {
       const uly__tensor_info *tensor = uly__safetensors_get(file, i);
-      const unsigned char *data = uly__safetensors_data(file, tensor);
+      unsigned char *data = read_tensor(file, tensor);
       for (int64_t j = 0; j < tensor->bytes; j++)
         assert_int_equal(data[j], ((tensor->begin + j) * 37 + 11) & 255);
+      free(data);
     }
     uly__safetensors_close(file);
   }
@@ -587,13 +582,37 @@ static void damaged_anywhere(void **state) {
   free(bytes);
 }
 
+/* A file that is cut short, or grows, or vanishes while it is open gives an error, not a signal. */
+static void changed_meanwhile(void **state) {
+  (void)state;
+  uly__tensor_info tensors[5];
+  int64_t header, total;
+  unsigned char data[64];
+  int num = make_table(tensors);
+  char *bytes = put_table(tensors, num, &header, &total);
+  uly__safetensors *file = open_file();
+  const uly__tensor_info *last = uly__safetensors_get(file, num - 1);
+  int64_t count = last->bytes < 4 ? last->bytes : 4;
+  assert_ok(uly__safetensors_read(file, last, 0, count, data));
+  put(bytes, (size_t)total - 1);
+  assert_fails(uly__safetensors_read(file, last, 0, count, data), ULY_ERR_DATA, "was changed");
+  assert_int_equal(truncate(path, total + 1), 0);
+  assert_fails(uly__safetensors_read(file, last, 0, count, data), ULY_ERR_DATA, "was changed");
+  assert_int_equal(unlink(path), 0);
+  assert_fails(uly__safetensors_read(file, last, 0, count, data), ULY_ERR_IO, path);
+  put(bytes, (size_t)total);
+  assert_ok(uly__safetensors_read(file, last, 0, count, data));
+  uly__safetensors_close(file);
+  free(bytes);
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
   const struct CMUnitTest tests[] = {
-      TEST(read_by_hand), TEST(write_by_hand),    TEST(write_and_read), TEST(padding),
-      TEST(many_tensors), TEST(bad_tables),       TEST(bad_frames),     TEST(bad_json),
-      TEST(bad_metadata), TEST(bad_names),        TEST(bad_entries),    TEST(bad_offsets),
-      TEST(bad_paths),    TEST(damaged_anywhere),
+      TEST(read_by_hand), TEST(write_by_hand),    TEST(write_and_read),    TEST(padding),
+      TEST(many_tensors), TEST(bad_tables),       TEST(bad_frames),        TEST(bad_json),
+      TEST(bad_metadata), TEST(bad_names),        TEST(bad_entries),       TEST(bad_offsets),
+      TEST(bad_paths),    TEST(damaged_anywhere), TEST(changed_meanwhile),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -283,6 +283,27 @@ static void ranges_are_checked(void **state) {
   uly__tokens_close(tokens);
 }
 
+/* A file that is cut short, grows or vanishes while it is open gives an error, not a signal. */
+static void changed_meanwhile(void **state) {
+  (void)state;
+  char text[5000];
+  int32_t out[4096];
+  memset(text, 'x', sizeof text);
+  const char *path = put("changing.txt", text, sizeof text);
+  uly__tokens *tokens = open_tokens(path);
+  assert_ok(uly__tokens_read(tokens, 0, 4096, 257, out));
+  for (int64_t size = 4999; size < 5002; size++) {
+    assert_int_equal(truncate(path, size), 0);
+    uly_status status = uly__tokens_read(tokens, 0, 4096, 257, out);
+    assert_int_equal(status, size == 5000 ? ULY_OK : ULY_ERR_DATA);
+    if (status != ULY_OK) assert_message("changing.txt", "was changed");
+  }
+  assert_int_equal(unlink(path), 0);
+  assert_int_equal(uly__tokens_read(tokens, 0, 4096, 257, out), ULY_ERR_IO);
+  assert_message("changing.txt", "No such file");
+  uly__tokens_close(tokens);
+}
+
 static void vocabulary_is_checked(void **state) {
   (void)state;
   int32_t out[64];
@@ -577,6 +598,7 @@ int main(void) {
       TEST(many_files),
       TEST(beyond_4_gib),
       TEST(ranges_are_checked),
+      TEST(changed_meanwhile),
       TEST(vocabulary_is_checked),
       TEST(damaged_shards),
       TEST(mixed_kinds),

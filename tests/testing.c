@@ -33,6 +33,13 @@ double largest_error(const float *a, const float *b, int64_t count, double floor
   return error / largest;
 }
 
+void *read_tensor(const uly__safetensors *file, const uly__tensor_info *tensor) {
+  void *data = malloc((size_t)tensor->bytes + 1);
+  assert_non_null(data);
+  assert_ok(uly__safetensors_read(file, tensor, 0, tensor->bytes, data));
+  return data;
+}
+
 void test_data_path(char *path, const char *folder, const char *name) {
   const char *data = getenv("ULY_TEST_DATA");
   snprintf(path, 512, "%s/%s/%s", data ? data : "tests/data", folder, name);

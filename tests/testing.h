@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "data/safetensors.h"
 #include "ulysses.h"
 
 /* Fails with the library's message. */
@@ -39,6 +40,9 @@ void remove_scratch_file(const char *path);
 
 /* Largest |a - b| over the larger of floor and the largest |b|. */
 double largest_error(const float *a, const float *b, int64_t count, double floor);
+
+/* All data of a tensor; freed by the caller. */
+void *read_tensor(const uly__safetensors *file, const uly__tensor_info *tensor);
 
 /* File of the folder tests/data; path has room for 512 characters. */
 void test_data_path(char *path, const char *folder, const char *name);

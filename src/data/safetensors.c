@@ -16,7 +16,7 @@
 
 #include "base/dtype.h"
 #include "base/printable.h"
-#include "data/mapped_file.h"
+#include "data/source_file.h"
 
 #define METADATA "__metadata__"
 
@@ -24,7 +24,7 @@ enum { length_bytes = 8, header_alignment = 64 };
 
 struct uly__safetensors {
   char *path;
-  uly__mapped_file map;
+  uly__source_file source;
   int64_t data_begin, data_bytes; /* the data section in the file */
   int num_tensors;
   uly__tensor_info *tensors;        /* [num_tensors], by their place in the data */
@@ -291,37 +291,15 @@ static uly_status read_table(uly__safetensors *file, json_t *root) {
   return check_places(file);
 }
 
-static uly_status read_file(uly__safetensors *file) {
-  ULY_TRY(uly__map_file(file->path, "safetensors file", &file->map));
-  if (file->map.size < length_bytes)
-    ULY_FAIL(ULY_ERR_DATA,
-             "safetensors file '%s' is truncated: it has %lld bytes, too few for the length of a "
-             "header: copy it again",
-             file->path, (long long)file->map.size);
-  uint64_t length = 0;
-  for (int i = 0; i < length_bytes; i++) length |= (uint64_t)file->map.bytes[i] << (8 * i);
-  if (length > ULY_SAFETENSORS_MAX_HEADER)
-    ULY_FAIL(ULY_ERR_DATA,
-             "'%s' is no safetensors file: its first 8 bytes give a header of %llu bytes, and the "
-             "format allows %d: check the path",
-             file->path, (unsigned long long)length, ULY_SAFETENSORS_MAX_HEADER);
-  if ((int64_t)length > file->map.size - length_bytes)
-    ULY_FAIL(ULY_ERR_DATA,
-             "safetensors file '%s' is truncated: its header should have %llu bytes, and %lld "
-             "follow its length: copy it again",
-             file->path, (unsigned long long)length, (long long)(file->map.size - length_bytes));
-  const char *header = (const char *)file->map.bytes + length_bytes;
+static uly_status read_header(uly__safetensors *file, const char *header, size_t length) {
   if (length == 0 || header[0] != '{')
     ULY_FAIL(ULY_ERR_DATA,
              "'%s' is no safetensors file: its header does not begin with '{': check "
              "the path",
              file->path);
-  file->data_begin = length_bytes + (int64_t)length;
-  file->data_bytes = file->map.size - file->data_begin;
-
   /* Without JSON_ALLOW_NUL no string holds a NUL; nesting ends at JSON_PARSER_MAX_DEPTH. */
   json_error_t error;
-  json_t *root = json_loadb(header, (size_t)length, JSON_REJECT_DUPLICATES, &error);
+  json_t *root = json_loadb(header, length, JSON_REJECT_DUPLICATES, &error);
   if (!root)
     ULY_FAIL(ULY_ERR_DATA,
              "safetensors file '%s': the header is not the JSON that it must be: %s (byte %d of "
@@ -329,6 +307,38 @@ static uly_status read_file(uly__safetensors *file) {
              file->path, uly__make_printable(error.text).text, error.position);
   uly_status status = read_table(file, root);
   json_decref(root);
+  return status;
+}
+
+static uly_status read_file(uly__safetensors *file) {
+  ULY_TRY(uly__source_open(file->path, "safetensors file", &file->source));
+  if (file->source.size < length_bytes)
+    ULY_FAIL(ULY_ERR_DATA,
+             "safetensors file '%s' is truncated: it has %lld bytes, too few for the length of a "
+             "header: copy it again",
+             file->path, (long long)file->source.size);
+  unsigned char bytes[length_bytes];
+  uint64_t length = 0;
+  ULY_TRY(uly__source_read(&file->source, 0, length_bytes, bytes));
+  for (int i = 0; i < length_bytes; i++) length |= (uint64_t)bytes[i] << (8 * i);
+  if (length > ULY_SAFETENSORS_MAX_HEADER)
+    ULY_FAIL(ULY_ERR_DATA,
+             "'%s' is no safetensors file: its first 8 bytes give a header of %llu bytes, and the "
+             "format allows %d: check the path",
+             file->path, (unsigned long long)length, ULY_SAFETENSORS_MAX_HEADER);
+  if ((int64_t)length > file->source.size - length_bytes)
+    ULY_FAIL(ULY_ERR_DATA,
+             "safetensors file '%s' is truncated: its header should have %llu bytes, and %lld "
+             "follow its length: copy it again",
+             file->path, (unsigned long long)length, (long long)(file->source.size - length_bytes));
+  file->data_begin = length_bytes + (int64_t)length;
+  file->data_bytes = file->source.size - file->data_begin;
+  char *header = malloc((size_t)length + 1);
+  if (!header)
+    ULY_FAIL(ULY_ERR_MEMORY, "no memory for the header of safetensors file '%s'", file->path);
+  uly_status status = uly__source_read(&file->source, length_bytes, (int64_t)length, header);
+  if (status == ULY_OK) status = read_header(file, header, (size_t)length);
+  free(header);
   return status;
 }
 
@@ -350,7 +360,6 @@ uly_status uly__safetensors_open(const char *path, uly__safetensors **out) {
 
 void uly__safetensors_close(uly__safetensors *file) {
   if (!file) return;
-  uly__unmap_file(&file->map);
   free(file->by_name);
   free(file->tensors);
   free(file->path);
@@ -377,6 +386,7 @@ const uly__tensor_info *uly__safetensors_find(const uly__safetensors *file, cons
   return NULL;
 }
 
-const void *uly__safetensors_data(const uly__safetensors *file, const uly__tensor_info *tensor) {
-  return file->map.bytes + file->data_begin + tensor->begin;
+uly_status uly__safetensors_read(const uly__safetensors *file, const uly__tensor_info *tensor,
+                                 int64_t begin, int64_t count, void *out) {
+  return uly__source_read(&file->source, file->data_begin + tensor->begin + begin, count, out);
 }

@@ -2,7 +2,7 @@
  *
  * Writing: the table of tensors is known first, so that the header and the file's size
  * are too; then any process may write any bytes of the data section at their place.
- * Reading: the file is mapped and hostile until checked. */
+ * Reading: the file is hostile until checked. */
 #ifndef ULY_SAFETENSORS_H
 #define ULY_SAFETENSORS_H
 
@@ -33,10 +33,10 @@ uly_status uly__safetensors_header(const uly__tensor_info *tensors, int num, cha
 
 typedef struct uly__safetensors uly__safetensors;
 
-/* Maps the file and checks everything facts about the format promise: header length, JSON,
+/* Checks everything that the format promises: header length, JSON,
  * known dtypes, dims, offsets contiguous and without holes, ending at the end of the file, no
  * duplicate keys. ULY_ERR_DATA says what is wrong and in which file; ULY_ERR_IO where it
- * cannot be opened. On failure *out is NULL. The file must not be cut short while open. */
+ * cannot be opened. On failure *out is NULL. */
 uly_status uly__safetensors_open(const char *path, uly__safetensors **out);
 void uly__safetensors_close(uly__safetensors *file);
 
@@ -45,9 +45,9 @@ int uly__safetensors_num(const uly__safetensors *file);
 const uly__tensor_info *uly__safetensors_get(const uly__safetensors *file, int i);
 /* NULL where there is none of that name. */
 const uly__tensor_info *uly__safetensors_find(const uly__safetensors *file, const char *name);
-/* The tensor's bytes in the mapping. They may be UNALIGNED for their dtype: other writers need
- * not pad their header, and an f32 tensor may follow an odd number of bf16 elements. Copy with
- * memcpy; do not cast to float *. Never NULL. */
-const void *uly__safetensors_data(const uly__safetensors *file, const uly__tensor_info *tensor);
+/* Bytes [begin, begin + count) of a tensor's data, little-endian. ULY_ERR_DATA where the file has been changed since
+ * it was opened; ULY_ERR_IO where it cannot be read. Several threads may read at once. */
+uly_status uly__safetensors_read(const uly__safetensors *file, const uly__tensor_info *tensor,
+                                 int64_t begin, int64_t count, void *out);
 
 #endif

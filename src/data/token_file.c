@@ -13,14 +13,14 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#include "data/mapped_file.h"
 #include "data/shard_header.h"
+#include "data/source_file.h"
 
 typedef enum token_kind { KIND_TEXT = 0, KIND_U16, KIND_U32 } token_kind;
 
 typedef struct token_file {
   char *path;
-  uly__mapped_file map;
+  uly__source_file source;
   int64_t begin, count; /* in the stream; text: its bytes and the end-of-document token */
   int64_t end;          /* the token that ends each document; -1: not said */
 } token_file;
@@ -50,13 +50,13 @@ static const char *base_name(const char *path) {
 /* ---- Opening */
 
 static uly_status check_shard(token_file *file, token_kind kind) {
-  if (file->map.size < ULY_SHARD_HEADER_BYTES)
+  if (file->source.size < ULY_SHARD_HEADER_BYTES)
     ULY_FAIL(ULY_ERR_DATA,
              "token file '%s' is truncated: a shard begins with %d bytes of header, and the file "
              "has %lld bytes: copy or make it again",
-             file->path, (int)ULY_SHARD_HEADER_BYTES, (long long)file->map.size);
+             file->path, (int)ULY_SHARD_HEADER_BYTES, (long long)file->source.size);
   int32_t header[ULY_SHARD_END + 1];
-  memcpy(header, file->map.bytes, sizeof header);
+  ULY_TRY(uly__source_read(&file->source, 0, sizeof header, header));
   int version = kind == KIND_U16 ? ULY_SHARD_VERSION_U16 : ULY_SHARD_VERSION_U32;
   if (header[ULY_SHARD_VERSION] != version)
     ULY_FAIL(ULY_ERR_DATA,
@@ -70,12 +70,12 @@ static uly_status check_shard(token_file *file, token_kind kind) {
              "fewer than 2^31 tokens in a shard",
              file->path, (long long)promised);
   int64_t expected = ULY_SHARD_HEADER_BYTES + promised * width; /* below 2^34 */
-  if (file->map.size != expected)
+  if (file->source.size != expected)
     ULY_FAIL(ULY_ERR_DATA,
              "token file '%s' is %s: its header promises %lld tokens, which is %lld bytes in all, "
              "and the file has %lld bytes: copy or make it again",
-             file->path, file->map.size < expected ? "truncated" : "too long", (long long)promised,
-             (long long)expected, (long long)file->map.size);
+             file->path, file->source.size < expected ? "truncated" : "too long",
+             (long long)promised, (long long)expected, (long long)file->source.size);
   if (promised == 0)
     ULY_FAIL(ULY_ERR_DATA, "token file '%s' holds no tokens: remove it or make it again",
              file->path);
@@ -89,13 +89,13 @@ static uly_status check_shard(token_file *file, token_kind kind) {
   return ULY_OK;
 }
 
-/* Maps file number i, whose path is set, and appends its tokens to the stream. */
+/* Opens file number i, whose path is set, and appends its tokens to the stream. */
 static uly_status open_file(uly__tokens *tokens, int i) {
   token_file *file = &tokens->files[i];
-  ULY_TRY(uly__map_file(file->path, "token file", &file->map));
+  ULY_TRY(uly__source_open(file->path, "token file", &file->source));
 
   int32_t magic = 0;
-  if (file->map.size >= 4) memcpy(&magic, file->map.bytes, 4);
+  if (file->source.size >= 4) ULY_TRY(uly__source_read(&file->source, 0, 4, &magic));
   token_kind kind = magic == ULY_SHARD_MAGIC_U16   ? KIND_U16
                     : magic == ULY_SHARD_MAGIC_U32 ? KIND_U32
                                                    : KIND_TEXT;
@@ -109,7 +109,7 @@ static uly_status open_file(uly__tokens *tokens, int i) {
   file->end = ULY_TEXT_END_OF_DOCUMENT;
   if (kind != KIND_TEXT)
     ULY_TRY(check_shard(file, kind));
-  else if (__builtin_add_overflow(file->map.size, 1, &file->count))
+  else if (__builtin_add_overflow(file->source.size, 1, &file->count))
     ULY_FAIL(ULY_ERR_DATA, "token file '%s' is too large", file->path);
   if (file->end != tokens->files[0].end)
     ULY_FAIL(
@@ -130,7 +130,7 @@ static uint64_t hash_files(const uly__tokens *tokens) {
     const token_file *file = &tokens->files[i];
     const char *name = base_name(file->path);
     XXH3_64bits_update(&state, name, strlen(name) + 1);
-    XXH3_64bits_update(&state, &file->map.size, sizeof file->map.size);
+    XXH3_64bits_update(&state, &file->source.size, sizeof file->source.size);
   }
   return XXH3_64bits_digest(&state);
 }
@@ -235,7 +235,6 @@ uly_status uly__tokens_open(const char *path, uly__tokens **out) {
 void uly__tokens_close(uly__tokens *tokens) {
   if (!tokens) return;
   for (int i = 0; i < tokens->num_files; i++) {
-    uly__unmap_file(&tokens->files[i].map);
     free(tokens->files[i].path);
   }
   free(tokens->files);
@@ -277,18 +276,39 @@ static uint32_t widen_u32(const uint32_t *restrict in, int64_t count, int32_t *r
   return largest;
 }
 
-/* Copies tokens [begin, begin + count) of one file; returns the largest. */
-static uint32_t copy_tokens(token_kind kind, const token_file *file, int64_t begin, int64_t count,
-                            int32_t *out) {
-  if (kind != KIND_TEXT) {
-    const void *shard = file->map.bytes + ULY_SHARD_HEADER_BYTES;
-    return kind == KIND_U16 ? widen_u16((const uint16_t *)shard + begin, count, out)
-                            : widen_u32((const uint32_t *)shard + begin, count, out);
+/* Copies bytes or numbers of one file, from a place in it, and takes the largest. A piece at a time: out may be long,
+ * and what is read is narrower than what is written. */
+static uly_status copy_numbers(token_kind kind, const token_file *file, int64_t begin,
+                               int64_t count, int32_t *out, uint32_t *largest) {
+  enum { PIECE = 8192 };
+  union {
+    uint8_t u8[PIECE];
+    uint16_t u16[PIECE];
+    uint32_t u32[PIECE];
+  } piece;
+  int64_t width = kind == KIND_TEXT ? 1 : kind == KIND_U16 ? 2 : 4;
+  int64_t place = (kind == KIND_TEXT ? 0 : ULY_SHARD_HEADER_BYTES) + begin * width;
+  for (int64_t at = 0; at < count; at += PIECE) {
+    int64_t part = count - at < PIECE ? count - at : PIECE;
+    ULY_TRY(uly__source_read(&file->source, place + at * width, part * width, &piece));
+    uint32_t found = kind == KIND_TEXT  ? widen_u8(piece.u8, part, out + at)
+                     : kind == KIND_U16 ? widen_u16(piece.u16, part, out + at)
+                                        : widen_u32(piece.u32, part, out + at);
+    if (found > *largest) *largest = found;
   }
-  if (begin + count < file->count) return widen_u8(file->map.bytes + begin, count, out);
-  if (count > 1) widen_u8(file->map.bytes + begin, count - 1, out);
+  return ULY_OK;
+}
+
+/* Copies tokens [begin, begin + count) of one file; *largest of them. */
+static uly_status copy_tokens(token_kind kind, const token_file *file, int64_t begin, int64_t count,
+                              int32_t *out, uint32_t *largest) {
+  bool has_end = kind == KIND_TEXT && begin + count == file->count;
+  *largest = 0;
+  ULY_TRY(copy_numbers(kind, file, begin, count - has_end, out, largest));
+  if (!has_end) return ULY_OK;
   out[count - 1] = ULY_TEXT_END_OF_DOCUMENT;
-  return ULY_TEXT_END_OF_DOCUMENT;
+  *largest = ULY_TEXT_END_OF_DOCUMENT;
+  return ULY_OK;
 }
 
 /* out[count] holds a file's tokens from `begin` on, one of them at or above limit. */
@@ -334,7 +354,8 @@ uly_status uly__tokens_read(const uly__tokens *tokens, int64_t begin, int64_t co
     const token_file *file = &tokens->files[i];
     int64_t first = begin - file->begin;
     int64_t part = count < file->count - first ? count : file->count - first;
-    uint32_t largest = copy_tokens(tokens->kind, file, first, part, out);
+    uint32_t largest;
+    ULY_TRY(copy_tokens(tokens->kind, file, first, part, out, &largest));
     if (largest >= limit) return fail_vocab(tokens->kind, file, first, part, out, limit);
     begin += part;
     count -= part;

@@ -1,4 +1,4 @@
-/* Training data as one long stream of tokens, read from memory-mapped files.
+/* Training data as one long stream of tokens, read from files.
  *
  * A path is a file or a folder (all its regular files, sorted by name byte by byte, not
  * descending into subfolders, names starting with '.' left out). Two kinds of files:
@@ -9,8 +9,8 @@
  *           1 + the token that ends each document, 0 in files that do not say it)
  * Kinds may not be mixed in one folder, nor shards of both widths: those come from different
  * tokenizers; nor shards that say different things about the end of documents. An empty text file in a folder is one end-of-document token; text without a
- * single byte in all, and a shard without tokens, are errors. Files must not be cut short while
- * open. Knows no ranks: it is handed (offset, count). */
+ * single byte in all, and a shard without tokens, are errors. A file whose size
+ * changes later gives an error. Knows no ranks: it is handed (offset, count). */
 #ifndef ULY_TOKEN_FILE_H
 #define ULY_TOKEN_FILE_H
 
@@ -21,7 +21,7 @@
 
 typedef struct uly__tokens uly__tokens;
 
-/* Opens and maps; checks every header and size. ULY_ERR_DATA / ULY_ERR_IO name the file. On
+/* Checks every header and size. ULY_ERR_DATA / ULY_ERR_IO name the file. On
  * failure *out is NULL. */
 uly_status uly__tokens_open(const char *path, uly__tokens **out);
 void uly__tokens_close(uly__tokens *tokens);

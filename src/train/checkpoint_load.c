@@ -44,7 +44,7 @@ uly_status uly__checkpoint_model(const char *dir, uly__model_config *config) {
 
 /* The tensor of a state, with the shape that it must have. */
 static uly_status find_tensor(const source *from, int which, const uly__param *param,
-                              const char **data) {
+                              const uly__tensor_info **out) {
   const uly__safetensors *file = from->files[uly__state_file(which)];
   char name[ULY_TENSOR_NAME];
   uly__state_name(which, param, name);
@@ -53,7 +53,7 @@ static uly_status find_tensor(const source *from, int which, const uly__param *p
       memcmp(info->dims, param->dims, (size_t)param->num_dims * sizeof(int64_t)) != 0)
     ULY_FAIL(ULY_ERR_DATA, "'%s': tensor %s is missing or has another shape than the model's",
              from->paths[uly__state_file(which)], name);
-  *data = uly__safetensors_data(file, info);
+  *out = info;
   return ULY_OK;
 }
 
@@ -73,8 +73,8 @@ static uly_status open_source(source *from, const char *dir, const uly__model_co
   }
   for (int which = 0; which < ULY_NUM_STATES; which++)
     for (int i = 0; i < params->num; i++) {
-      const char *data;
-      ULY_TRY(find_tensor(from, which, &params->list[i], &data));
+      const uly__tensor_info *unused;
+      ULY_TRY(find_tensor(from, which, &params->list[i], &unused));
     }
   return ULY_OK;
 }
@@ -88,10 +88,11 @@ static uly_status read_range(const source *from, int which, int unit, int64_t be
     int64_t first = param->offset > begin ? param->offset : begin, end = begin + count;
     if (end > param->offset + param->count) end = param->offset + param->count;
     if (first >= end) continue;
-    const char *data;
-    ULY_TRY(find_tensor(from, which, param, &data));
-    memcpy(out + (first - begin), data + (first - param->offset) * (int64_t)sizeof(float),
-           (size_t)(end - first) * sizeof(float));
+    const uly__tensor_info *info;
+    ULY_TRY(find_tensor(from, which, param, &info));
+    ULY_TRY(uly__safetensors_read(from->files[uly__state_file(which)], info,
+                                  (first - param->offset) * (int64_t)sizeof(float),
+                                  (end - first) * (int64_t)sizeof(float), out + (first - begin)));
   }
   return ULY_OK;
 }
@@ -237,15 +238,27 @@ uly_status uly_trainer_load(uly_trainer *trainer, const char *dir) {
 
 /* ------------------------------------------------------------------------ without a run */
 
-static uly_status hash_all(source *from) {
+/* Through a window, as a run loads it. */
+static uly_status hash_all(source *from, float *window) {
+  const uly__params *params = from->params;
   for (int which = 0; which < ULY_NUM_STATES; which++)
-    for (int i = 0; i < from->params->num; i++) {
-      const uly__param *param = &from->params->list[i];
-      const char *data;
-      ULY_TRY(find_tensor(from, which, param, &data));
-      from->found[which * from->params->num + i] = uly__checkpoint_hash_tensor(param, data);
-    }
+    for (int unit = 0; unit < params->num_units; unit++)
+      for (int64_t at = 0; at < params->units[unit].count; at += ULY_STATE_WINDOW) {
+        int64_t left = params->units[unit].count - at;
+        int64_t count = left < ULY_STATE_WINDOW ? left : ULY_STATE_WINDOW;
+        ULY_TRY(read_range(from, which, unit, at, count, window));
+        uly__checkpoint_hash_part(params, unit, at, count, window,
+                                  from->found + which * params->num);
+      }
   return compare_hashes(from);
+}
+
+static uly_status check_hashes_alone(source *from) {
+  float *window = malloc(ULY_STATE_WINDOW * sizeof *window);
+  uly_status status = uly__check_memory(window, "a window of a checkpoint");
+  if (status == ULY_OK && window) status = hash_all(from, window);
+  free(window);
+  return status;
 }
 
 static uly_status verify(const char *dir, uly__params *params, source *from,
@@ -254,7 +267,7 @@ static uly_status verify(const char *dir, uly__params *params, source *from,
   ULY_TRY(uly__checkpoint_model(dir, &config));
   ULY_TRY(uly__params_create(&config, params));
   ULY_TRY(open_source(from, dir, &config));
-  ULY_TRY(hash_all(from));
+  ULY_TRY(check_hashes_alone(from));
   uly__checkpoint_describe(&config, params, &from->run, info);
   return ULY_OK;
 }

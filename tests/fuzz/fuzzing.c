@@ -56,14 +56,6 @@ void fuzz_check_refusal(uly_status status, const char *message) {
   FUZZ_CHECK(is_printable(message), "control characters in the message: %s", message);
 }
 
-void fuzz_touch(const void *bytes, size_t size) {
-  unsigned sum = 0;
-  for (size_t i = 0; i < size; i++) sum += ((const unsigned char *)bytes)[i];
-  static volatile unsigned sink;
-  (void)sink;
-  sink = sum;
-}
-
 void *fuzz_alloc(size_t size) {
   void *memory = malloc(size ? size : 1);
   FUZZ_CHECK(memory, "no memory for %zu bytes", size);

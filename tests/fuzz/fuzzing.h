@@ -38,9 +38,6 @@ void fuzz_clear(void);
  * memory for a small file is the reader's own fault. */
 void fuzz_check_refusal(uly_status status, const char *message);
 
-/* Reads each byte, so that a sanitizer sees one that is not there. */
-void fuzz_touch(const void *bytes, size_t size);
-
 /* Memory that is there. */
 void *fuzz_alloc(size_t size);
 

@@ -1,0 +1,20 @@
+/* Files that are read a part at a time while a run goes on. Nothing is mapped and none is held open: a file that is
+ * cut short meanwhile gives an error, not a signal, and a folder may hold more files than a process may open. */
+#ifndef ULY_SOURCE_FILE_H
+#define ULY_SOURCE_FILE_H
+
+#include "base/status.h"
+
+typedef struct uly__source_file {
+  const char *path, *what; /* borrowed; what: "token file", for messages */
+  int64_t size;            /* when it was opened */
+} uly__source_file;
+
+/* Checks that it is a regular file which can be read. ULY_ERR_IO or ULY_ERR_DATA names it. */
+uly_status uly__source_open(const char *path, const char *what, uly__source_file *out);
+
+/* Bytes [begin, begin + count), which lie within size. ULY_ERR_DATA where the file has another size by now,
+ * ULY_ERR_IO where it cannot be read. Several threads may read at once. */
+uly_status uly__source_read(const uly__source_file *file, int64_t begin, int64_t count, void *out);
+
+#endif

@@ -1,11 +1,14 @@
 /* The ceiling of matrix products: oneDNN's matmul (C API, 2.x) of square matrices, which fit the caches of
  * no core and are large enough for its best blocking. */
 #include <dnnl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "bench_mpi.h"
 #include "ceiling.h"
+#include "signals.h"
 
 enum { NUM_MATRICES = 3 };
 
@@ -75,13 +78,26 @@ void gemm_destroy(gemm *product) {
   free(product);
 }
 
+/* In all threads that the product will use: oneDNN's f32 kernels do not survive a signal that is handled while they
+ * run (its issue 4845). The library sees to its own products. */
+static void mask_signals(int how) {
+  sigset_t caught;
+  sigemptyset(&caught);
+  for (const int *number = signals_caught; *number; number++) sigaddset(&caught, *number);
+#pragma omp parallel
+  pthread_sigmask(how, &caught, NULL);
+}
+
 static uly_status run(void *context) {
   const gemm *product = context;
   dnnl_exec_arg_t args[NUM_MATRICES] = {{DNNL_ARG_SRC, product->memory[0]},
                                         {DNNL_ARG_WEIGHTS, product->memory[1]},
                                         {DNNL_ARG_DST, product->memory[2]}};
-  if (dnnl_primitive_execute(product->matmul, product->stream, NUM_MATRICES, args) ||
-      dnnl_stream_wait(product->stream)) {
+  mask_signals(SIG_BLOCK);
+  bool failed = dnnl_primitive_execute(product->matmul, product->stream, NUM_MATRICES, args) ||
+                dnnl_stream_wait(product->stream);
+  mask_signals(SIG_UNBLOCK);
+  if (failed) {
     return uly_fail(ULY_ERR_INTERNAL, "oneDNN cannot run the product of the ceiling");
   }
   return ULY_OK;

@@ -33,6 +33,17 @@
         "ulysses prepare books --out data --held-out 0.05\n"                                       \
         "ulysses prepare --documents jsonl web.jsonl --out data\n",                                \
     .metavar = "FILE|DIR", .min_args = 1, .max_args = INT_MAX)                                     \
+  X(launch, LAUNCH, .about = "start ranks of a command on this machine",                           \
+    .usage = "[--ranks N] COMMAND [OPTIONS]",                                                      \
+    .details =                                                                                     \
+        "Starts the command with the mpirun of the MPI that this program was built with (or the "  \
+        "one in MPIRUN), and sets that up: ranks are not bound to single cores, and more of them " \
+        "than cores are allowed. Ctrl-C, or TERM, has the ranks save after the step that is "      \
+        "under "                                                                                   \
+        "way and end with exit code 75; a second one ends them at once. On several machines, "     \
+        "mpirun or srun start the program themselves.",                                            \
+    .examples = "ulysses launch --ranks 2 train --data book.txt --seq-len 16k --out run\n",        \
+    .max_args = 0)                                                                                 \
   X(plan, PLAN, .about = "print the memory and the communication of a run", .usage = "[OPTIONS]",  \
     .details = "Prints the memory and the communication of a training run, without running it.",   \
     .examples = "ulysses plan --seq-len 1m --sp 8 --dtype bf16\n")                                 \

@@ -34,6 +34,8 @@ static int dispatch(int argc, char **argv) {
   if (id == NUM_COMMANDS) return help(name, NULL); /* which refuses the name */
   /* Before the command runs: on the login node of a cluster MPI may not start. */
   for (int arg = 2; arg < argc; arg++) {
+    if (id == COMMAND_launch && command_find(argv[arg]) < NUM_COMMANDS)
+      break;                                                  /* it is that one's */
     if (is_help(argv[arg])) return help(name, argv[arg + 1]); /* NULL after the last */
   }
   return run_command[id](argc - 2, argv + 2);

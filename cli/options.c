@@ -42,6 +42,7 @@ uly_status options_init(options *o) {
   *o = (options){.config = uly_train_config_default(),
                  .prepare = uly_prepare_config_default(),
                  .dp = 1,
+                 .ranks = 1,
                  .log_every = 1,
                  .nonfinite_limit = 10,
                  .measure_peak = 1,

@@ -25,6 +25,7 @@ typedef enum command {
   HELP = 4096,
   MAN = 8192,
   COMPLETION = 16384,
+  LAUNCH = 32768,
   BENCH = BENCH_ATTENTION | BENCH_STEP | BENCH_EXCHANGE | BENCH_CEILING,
   ANY_RUN = TRAIN | PLAN | BENCH_STEP
 } command;
@@ -53,6 +54,7 @@ typedef struct options {
   bool print_config, dry_run, json;
   uly_prepare_config prepare; /* its inputs, out and seed are given with the call */
   bool tensors;
+  int ranks; /* that launch starts */
   int q_heads, kv_heads, head_dim;
   uly_mask mask;
   int64_t array_bytes, repeats;

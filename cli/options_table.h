@@ -215,6 +215,8 @@
   X(call, dry_run, VALUE_SWITCH, dry_run, TRAIN,                                                 \
     "check all that a start checks, print the configuration and the plan, and end: nothing is "  \
     "allocated or written")                                                                      \
+  X(call, ranks, VALUE_INTEGER(1, MAX_RANKS), ranks, LAUNCH,                                     \
+    "processes to start, on this machine")                                                       \
   X(call, json, VALUE_SWITCH, json, PLAN | DOCTOR | CHECKPOINT, "print it as JSON")              \
   X(call, tensors, VALUE_SWITCH, tensors, CHECKPOINT, "show: list every tensor, of each block")
 

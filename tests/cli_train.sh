@@ -101,4 +101,27 @@ kill -TERM "$(cat pid.1)"
 wait $job
 [ $? -eq 75 ] || fail "a run stopped in its evaluation: not exit code 75"
 
+# launch starts the ranks, and hands on their exit code; Ctrl-C has them save and end.
+launch() { timeout -s KILL 60 env MPIRUN="$mpirun" "$program" launch "$@" >out.log 2>err.log </dev/null; }
+expect 2 'no command to start' "$program" launch --ranks 2
+expect 2 'from 1 to' "$program" launch --ranks 0 train
+expect 1 'cannot be started' env MPIRUN=/no/such/mpirun "$program" launch train
+for ranks in 1 3; do
+  launch --ranks $ranks "${good[@]}" || fail "launch: exit code $?"
+  grep -q "^ranks       $ranks: " out.log || fail "launch: other ranks: $(cat out.log)"
+  launch --ranks $ranks "${good[@]}" --seq-len 0
+  [ $? -eq 2 ] && grep -q 'seq-len' err.log || fail "launch: a failure is not handed on"
+done
+MPIRUN=$mpirun "$program" launch --ranks 3 "${good[@]}" --steps 1000000 --log-every 1000000 --out launched >out.log 2>err.log </dev/null &
+job=$!
+for ((i = 0; i < 600; i++)); do
+  grep -q '^memory' out.log && break
+  sleep 0.1
+done
+kill -INT $job
+wait $job
+[ $? -eq 75 ] || fail "launch: a run stopped by Ctrl-C: not exit code 75"
+grep -q '^stopped by SIGUSR1' out.log || fail "launch: nothing was said about the stop"
+[ -n "$(ls -d launched/step-*)" ] || fail "launch: a stopped run was not saved"
+
 finish

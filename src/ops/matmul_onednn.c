@@ -7,6 +7,8 @@
  * done by the reference. */
 #include <dnnl.h>
 #include <omp.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 
 #include "ops/ops.h"
@@ -176,6 +178,15 @@ static dnnl_status_t run_tile(const primitive *p, int thread, const void *a, con
   return dnnl_primitive_execute(p->kernel, streams[thread], NUM_ARGS, exec);
 }
 
+/* oneDNN's older f32 kernels keep a pointer to their workspace in the stack pointer for a while (oneDNN issue 4845,
+ * mended in 2026). A signal that is handled then writes its frame into the heap. So signals wait until the thread's
+ * tiles are done. */
+static void hold_signals(sigset_t *before) {
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, before);
+}
+
 /* Tiles of one size cover a dimension: the last one is shorter. */
 static int64_t num_tiles(int64_t total, int64_t tile) { return (total + tile - 1) / tile; }
 
@@ -201,18 +212,24 @@ uly_status uly__matmul_onednn(const uly__matmul *args) {
       if (!kernels[last_m][last_n]->kernel) return uly__matmul_ref(args);
     }
   dnnl_status_t failed = dnnl_success;
-#pragma omp parallel for schedule(static)
-  for (int64_t tile = 0; tile < rows * cols; tile++) {
-    int64_t row = tile / cols, col = tile % cols, i = row * TILE_M, j = col * TILE_N;
-    const primitive *p = kernels[row == rows - 1][col == cols - 1];
-    const void *a = uly__at(args->a, args->dtype, args->trans_a ? i : i * args->lda);
-    const void *b = uly__at(args->b, args->dtype, args->trans_b ? j * args->ldb : j);
-    dnnl_status_t status =
-        run_tile(p, omp_get_thread_num(), a, b, uly__at(args->c, args->c_dtype, i * args->ldc + j));
-    if (status != dnnl_success) {
+#pragma omp parallel
+  {
+    sigset_t before;
+    hold_signals(&before);
+#pragma omp for schedule(static)
+    for (int64_t tile = 0; tile < rows * cols; tile++) {
+      int64_t row = tile / cols, col = tile % cols, i = row * TILE_M, j = col * TILE_N;
+      const primitive *p = kernels[row == rows - 1][col == cols - 1];
+      const void *a = uly__at(args->a, args->dtype, args->trans_a ? i : i * args->lda);
+      const void *b = uly__at(args->b, args->dtype, args->trans_b ? j * args->ldb : j);
+      void *c = uly__at(args->c, args->c_dtype, i * args->ldc + j);
+      dnnl_status_t status = run_tile(p, omp_get_thread_num(), a, b, c);
+      if (status != dnnl_success) {
 #pragma omp atomic write
-      failed = status;
+        failed = status;
+      }
     }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
   }
   DNN_TRY(failed);
   return ULY_OK;

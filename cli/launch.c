@@ -1,0 +1,139 @@
+/* ulysses launch: starts ranks of a command on this machine with the mpirun of the MPI that it was built with, set up
+ * as this program likes it, and stands between the terminal and the ranks: Ctrl-C, which mpirun would follow up with
+ * KILL, reaches them as USR1, after which they save and end. */
+#include "launch.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "commands.h"
+#include "format.h"
+
+#ifndef ULY_MPIRUN
+#define ULY_MPIRUN "mpirun"
+#endif
+
+/* Arguments of mpirun itself, before the command's. */
+enum { MAX_OWN = 16 };
+
+/* Unless the user has said something else. */
+static void set(const char *name, const char *value) { (void)setenv(name, value, 0); }
+
+/* For Open MPI: ranks are not bound to single cores, since they have several threads; more ranks than cores are
+ * allowed, and then give way to each other while they wait; so is root, as in containers. */
+static void set_environment(int ranks) {
+  long cores = sysconf(_SC_NPROCESSORS_ONLN);
+  if (!launch_is_open_mpi()) return;
+  set("OMPI_MCA_hwloc_base_binding_policy", "none");
+  if (ranks > cores) {
+    set("OMPI_MCA_rmaps_base_oversubscribe", "1");
+    set("OMPI_MCA_mpi_yield_when_idle", "1");
+    set("OMP_WAIT_POLICY", "passive");
+  }
+  if (geteuid() == 0) {
+    set("OMPI_ALLOW_RUN_AS_ROOT", "1");
+    set("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
+  }
+}
+
+/* In the child. Returns where mpirun cannot be started. */
+static void become_mpirun(const options *o, int argc, char *const *argv) {
+  const char *mpirun = getenv("MPIRUN");
+  char self[PATH_MAX], ranks[16];
+  ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+  char **all = length > 0 ? calloc((size_t)argc + MAX_OWN, sizeof *all) : NULL;
+  if (!all) return;
+  self[length] = '\0';
+  snprintf(ranks, sizeof ranks, "%d", o->ranks);
+  if (!mpirun || !*mpirun) mpirun = ULY_MPIRUN;
+  int n = 0;
+  all[n++] = (char *)(uintptr_t)mpirun;
+  if (launch_is_open_mpi())
+    all[n++] = (char *)(uintptr_t) "-q"; /* not a page about each exit code */
+  all[n++] = (char *)(uintptr_t) "-n";
+  all[n++] = ranks;
+  all[n++] = self;
+  memcpy(all + n, argv, (size_t)argc * sizeof *all);
+  (void)setpgid(0, 0); /* what the terminal sends comes to the parent alone */
+  execvp(mpirun, all);
+  int error = errno;
+  char message[512];
+  snprintf(message, sizeof message,
+           "'%.200s' cannot be started: %s: install the MPI that this program was built with, or "
+           "say in MPIRUN where it is",
+           mpirun, strerror(error));
+  print_failure(message);
+  free(all);
+}
+
+/* The first signal asks the ranks to save and end, which both MPIs forward as USR1; a second one ends them. */
+static int watch(pid_t child, const sigset_t *signals) {
+  int num_asked = 0, status = 0;
+  for (;;) {
+    int number = 0;
+    if (sigwait(signals, &number) != 0) continue;
+    if (number == SIGCHLD) {
+      pid_t ended = waitpid(child, &status, WNOHANG);
+      if (ended == child || (ended < 0 && errno == ECHILD)) break;
+    } else if (num_asked++ == 0) {
+      fputs("ulysses: the run ends after this step (once more: at once)\n", stderr);
+      (void)kill(child, SIGUSR1);
+    } else {
+      (void)kill(child, SIGTERM);
+    }
+  }
+  return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+static int launch(const options *o, int argc, char *const *argv) {
+  static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGCHLD};
+  sigset_t signals, before;
+  sigemptyset(&signals);
+  for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) sigaddset(&signals, numbers[i]);
+  sigprocmask(SIG_BLOCK, &signals, &before);
+  set_environment(o->ranks);
+  fflush(stdout);
+  pid_t child = fork();
+  if (child < 0) {
+    print_failure("no new process can be made");
+    return uly_status_exit_code(ULY_ERR_MEMORY);
+  }
+  if (child == 0) {
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    become_mpirun(o, argc, argv);
+    _exit(uly_status_exit_code(ULY_ERR_COMM));
+  }
+  return watch(child, &signals);
+}
+
+/* Where the command that is to be started begins. */
+static int find_inner(int argc, char *const *argv) {
+  int i = 0;
+  while (i < argc && command_find(argv[i]) == NUM_COMMANDS) i++;
+  return i;
+}
+
+int command_launch(int argc, char *const *argv) {
+  options o;
+  int inner = find_inner(argc, argv), code;
+  uly_status status = options_init(&o);
+  if (status == ULY_OK) status = options_parse(&o, LAUNCH, inner, argv);
+  if (status == ULY_OK && inner == argc) {
+    status =
+        options_fail(&o, ULY_ERR_CONFIG,
+                     "no command to start: expected one, as in 'ulysses launch --ranks 2 train "
+                     "--data book.txt'");
+  }
+  if (status == ULY_OK) {
+    code = launch(&o, argc - inner, argv + inner);
+  } else {
+    print_failure(o.error);
+    code = uly_status_exit_code(status);
+  }
+  options_free(&o);
+  return code;
+}

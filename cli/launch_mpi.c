@@ -1,0 +1,12 @@
+/* The kind of MPI, which only its header tells. */
+#include <mpi.h>
+
+#include "launch.h"
+
+bool launch_is_open_mpi(void) {
+#ifdef OPEN_MPI
+  return true;
+#else
+  return false;
+#endif
+}

@@ -50,6 +50,32 @@ typedef struct uly__adamw {
   uint16_t *copy_bf16; /* [n], receives the rounded parameters; or NULL */
 } uly__adamw;
 
+/* Attention of one query, the latest token of a stream, over what is cached. Heads as in uly_local_attention. The
+ * mask is causal, and of as many tokens as the cache has room for. */
+typedef struct uly__attend_one {
+  int64_t query; /* its position */
+  int num_q_heads, num_kv_heads, head_dim;
+  int first_q_head, group_size, group_offset;
+  uly_dtype dtype;
+  const struct uly__mask *mask;
+  float scale;
+  int64_t capacity;  /* tokens that there is room for */
+  const void *q;     /* [num_q_heads, d] */
+  const void *k, *v; /* [num_kv_heads][capacity][d]: up to the query's own */
+  void *o;           /* [num_q_heads, d] */
+  float *workspace;  /* [num_q_heads][chunks of the capacity][width] */
+} uly__attend_one;
+
+/* Keys that are summed as one. */
+enum { ULY_ATTEND_CHUNK = 512 };
+
+static inline int64_t uly__attend_num_chunks(int64_t capacity) {
+  return (capacity + ULY_ATTEND_CHUNK - 1) / ULY_ATTEND_CHUNK;
+}
+
+/* Floats of a chunk's sums: whole cache lines. */
+static inline int64_t uly__attend_width(int head_dim) { return (head_dim + 2 + 15) / 16 * 16; }
+
 typedef struct uly__ops {
   const char *name; /* of the instruction set */
   uly_status (*matmul)(const uly__matmul *args);
@@ -113,6 +139,12 @@ typedef struct uly__ops {
   /* Attention on whole sequences; see uly_local_attention. workspace: see uly__attention_carve. */
   void (*attention_forward)(const uly_local_attention *args);
   void (*attention_backward)(const uly_local_attention *args, void *workspace);
+
+  /* One token at a time. y[rows] = w x; w: [rows, cols] of dtype, rows ld apart; x, y: f32. The bits of an
+   * element of y, and those of a head's attention, do not depend on which others are computed with it. */
+  void (*matvec)(int64_t rows, int64_t cols, int64_t ld, uly_dtype dtype, const void *w,
+                 const float *x, float *y);
+  void (*attend_one)(const uly__attend_one *args);
 } uly__ops;
 
 enum { ULY_SQUARES_PIECE = 256 };
@@ -156,9 +188,15 @@ uly_status uly__matmul_ref(const uly__matmul *args);
 uly_status uly__matmul_onednn(const uly__matmul *args);
 void uly__attention_ref_forward(const uly_local_attention *args);
 void uly__attention_ref_backward(const uly_local_attention *args, void *workspace);
+void uly__matvec_ref(int64_t rows, int64_t cols, int64_t ld, uly_dtype dtype, const void *w,
+                     const float *x, float *y);
+void uly__attend_one_ref(const uly__attend_one *args);
 void uly__ops_rows_base(uly__ops *table);
 void uly__ops_rows_avx2(uly__ops *table);
 void uly__ops_rows_avx512(uly__ops *table);
+void uly__one_token_base(uly__ops *table);
+void uly__one_token_avx2(uly__ops *table);
+void uly__one_token_avx512(uly__ops *table);
 void uly__attention_tiled_base(uly__ops *table);
 void uly__attention_tiled_avx2(uly__ops *table);
 void uly__attention_tiled_avx512(uly__ops *table);

@@ -1,0 +1,232 @@
+/* What decoding does with one token, as fast as memory gives the weights and the cache. Compiled once for each
+ * instruction set (ULY_ISA).
+ *
+ * Bits: an element of a product is one row's sum, in an order that the length of the row fixes; a head's attention
+ * is summed within chunks of CHUNK keys, and chunk after chunk. So neither depends on how rows and heads are dealt
+ * to ranks and threads. */
+#include <math.h>
+
+#include "ops/mask.h"
+#include "ops/ops.h"
+#include "ops/vectors.h"
+
+#define CAT_(a, b) a##b
+#define CAT(a, b) CAT_(a, b)
+
+/* Products below this many bytes are not worth a second thread. */
+enum { SERIAL_BYTES = 1 << 15 };
+
+static inline int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
+
+typedef uint16_t half_vec __attribute__((vector_size(WIDTH * 2), aligned(2), may_alias));
+typedef uint32_t bits_vec __attribute__((vector_size(WIDTH * 4), aligned(4), may_alias));
+
+/* WIDTH elements from i on. */
+ULY_INLINE vec widen(const void *x, uly_dtype dtype, int64_t i) {
+  if (dtype == ULY_F32) return load_vec((const float *)x + i);
+  half_vec half = *(const half_vec *)(const void *)((const uint16_t *)x + i);
+  return (vec)(__builtin_convertvector(half, bits_vec) << 16);
+}
+
+/* The last `count` < WIDTH elements, then zeros. */
+ULY_INLINE vec widen_end(const void *x, uly_dtype dtype, int64_t i, int64_t count) {
+  float end[WIDTH] = {0};
+  for (int64_t j = 0; j < count; j++) end[j] = uly__load(x, dtype, i + j);
+  return load_vec(end);
+}
+
+ULY_INLINE float sum_lanes(vec x) {
+  float lanes[WIDTH];
+  *vec_at(lanes) = x;
+  for (int half = WIDTH / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; i++) lanes[i] += lanes[i + half];
+  return lanes[0];
+}
+
+/* ---------------------------------------------------------------------------- product */
+
+/* Rows that are summed side by side. */
+enum { ROWS_AT_ONCE = 4 };
+
+ULY_INLINE void dot_rows(int rows, int64_t cols, int64_t ld, uly_dtype dtype, const void *w,
+                         const float *x, float *y) {
+  vec sum[ROWS_AT_ONCE][2] = {{{0}}};
+  int64_t i = 0;
+  for (; i + 2 * WIDTH <= cols; i += 2 * WIDTH) {
+    vec x0 = load_vec(x + i), x1 = load_vec(x + i + WIDTH);
+#pragma GCC unroll 4
+    for (int r = 0; r < rows; r++) {
+      sum[r][0] += widen(w, dtype, r * ld + i) * x0;
+      sum[r][1] += widen(w, dtype, r * ld + i + WIDTH) * x1;
+    }
+  }
+  for (; i < cols; i += WIDTH) {
+    int64_t count = min64(WIDTH, cols - i);
+    vec x0 = widen_end(x, ULY_F32, i, count);
+#pragma GCC unroll 4
+    for (int r = 0; r < rows; r++) sum[r][0] += widen_end(w, dtype, r * ld + i, count) * x0;
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < rows; r++) y[r] = sum_lanes(sum[r][0] + sum[r][1]);
+}
+
+ULY_INLINE void all_rows(int64_t rows, int64_t cols, int64_t ld, uly_dtype dtype, const void *w,
+                         const float *x, float *y) {
+#pragma omp parallel for schedule(static) if (rows * cols * uly__dtype_bytes(dtype) > SERIAL_BYTES)
+  for (int64_t r = 0; r < rows; r += ROWS_AT_ONCE) {
+    if (r + ROWS_AT_ONCE <= rows)
+      dot_rows(ROWS_AT_ONCE, cols, ld, dtype, uly__at(w, dtype, r * ld), x, y + r);
+    else
+      for (int64_t last = r; last < rows; last++)
+        dot_rows(1, cols, ld, dtype, uly__at(w, dtype, last * ld), x, y + last);
+  }
+}
+
+static void matvec(int64_t rows, int64_t cols, int64_t ld, uly_dtype dtype, const void *w,
+                   const float *x, float *y) {
+  if (dtype == ULY_F32)
+    all_rows(rows, cols, ld, ULY_F32, w, x, y);
+  else
+    all_rows(rows, cols, ld, ULY_BF16, w, x, y);
+}
+
+/* -------------------------------------------------------------------------- attention */
+
+enum { CHUNK = ULY_ATTEND_CHUNK, TILE = ULY_ATTENTION_TILE };
+
+static const float log2_e = 1.44269504f, hidden_score = -1e30f;
+
+/* What came of some of the keys of a head. */
+typedef struct partial {
+  float *out; /* [d]: sum of exp2(score - largest) v */
+  float largest, sum;
+} partial;
+
+/* Its place in the workspace. */
+static float *place(const uly__attend_one *a, int head, int64_t chunk) {
+  return a->workspace +
+         (head * uly__attend_num_chunks(a->capacity) + chunk) * uly__attend_width(a->head_dim);
+}
+
+/* scores[i] = q k_i, in powers of 2. */
+ULY_INLINE void score_keys(const uly__attend_one *a, uly_dtype dtype, const float *q, const void *k,
+                           int64_t count, float *scores) {
+  int d = a->head_dim;
+  for (int64_t key = 0; key < count; key++) {
+    vec sum = {0};
+    int i = 0;
+    for (; i + WIDTH <= d; i += WIDTH) sum += load_vec(q + i) * widen(k, dtype, key * d + i);
+    if (i < d) sum += load_vec(q + i) * widen_end(k, dtype, key * d + i, d - i);
+    scores[key] = sum_lanes(sum) * (a->scale * log2_e);
+  }
+}
+
+/* out += sum over the keys of p v, `vectors` WIDTHs of elements from i on; the last may be short. */
+ULY_INLINE void add_values(int vectors, uly_dtype dtype, const float *p, const void *v,
+                           int64_t count, int d, int i, float *out) {
+  vec sum[4];
+  for (int j = 0; j < vectors; j++) sum[j] = load_vec(out + i + j * WIDTH);
+  for (int64_t key = 0; key < count; key++)
+#pragma GCC unroll 4
+    for (int j = 0; j < vectors; j++) {
+      int64_t at = key * d + i + j * WIDTH, left = d - i - j * WIDTH;
+      sum[j] += p[key] * (left < WIDTH ? widen_end(v, dtype, at, left) : widen(v, dtype, at));
+    }
+  for (int j = 0; j < vectors; j++) *vec_at(out + i + j * WIDTH) = sum[j];
+}
+
+ULY_INLINE void attend_tile(const uly__attend_one *a, uly_dtype dtype, int head, int64_t key,
+                            const float *q, partial *to) {
+  int64_t kv = (head + a->group_offset) / a->group_size, d = a->head_dim;
+  int64_t at = (kv * a->capacity + key) * d, count = min64(TILE, a->query + 1 - key);
+  uint64_t seen = uly__mask_bits(a->mask, a->first_q_head + head, a->query, key);
+  float p[TILE], largest = to->largest;
+  score_keys(a, dtype, q, uly__at(a->k, dtype, at), count, p);
+  for (int64_t i = 0; i < TILE; i++) {
+    bool is_seen = i < count && (seen >> i & 1);
+    p[i] = is_seen ? p[i] : hidden_score;
+    largest = p[i] > largest || p[i] != p[i] ? p[i] : largest; /* a NaN stays */
+  }
+  float shrink = exp2f(to->largest - largest);
+  vec sum = {0};
+  for (int i = 0; i < TILE; i += WIDTH) {
+    vec *x = vec_at(p + i);
+    ivec shown = ~(*x <= hidden_score); /* a NaN too */
+    *x = (vec)((ivec)exp2_vec(*x - largest) & shown);
+    sum += *x;
+  }
+  to->largest = largest;
+  to->sum = to->sum * shrink + sum_lanes(sum);
+  for (int i = 0; i < d; i++) to->out[i] *= shrink;
+  const void *v = uly__at(a->v, dtype, at);
+  int i = 0;
+  for (; i + 4 * WIDTH <= d; i += 4 * WIDTH) add_values(4, dtype, p, v, count, (int)d, i, to->out);
+  for (; i < d; i += WIDTH) add_values(1, dtype, p, v, count, (int)d, i, to->out);
+}
+
+ULY_INLINE void attend_chunk(const uly__attend_one *a, uly_dtype dtype, int head, int64_t chunk) {
+  float q[ULY_MAX_HEAD_DIM + WIDTH] = {0}, out[ULY_MAX_HEAD_DIM + WIDTH] = {0};
+  int d = a->head_dim, mask_head = a->first_q_head + head;
+  int64_t begin = chunk * CHUNK, end = min64(begin + CHUNK, a->query + 1), query = a->query;
+  partial to = {.out = out, .largest = hidden_score};
+  for (int i = 0; i < d; i++) q[i] = uly__load(a->q, dtype, (int64_t)head * d + i);
+  int64_t key = uly__mask_next_keys(a->mask, mask_head, query, query + 1, begin, TILE);
+  while (key < end) {
+    attend_tile(a, dtype, head, key, q, &to);
+    key = uly__mask_next_keys(a->mask, mask_head, query, query + 1, key + TILE, TILE);
+  }
+  float *kept = place(a, head, chunk);
+  kept[0] = to.largest;
+  kept[1] = to.sum;
+  memcpy(kept + 2, out, (size_t)d * sizeof *out);
+}
+
+/* Chunk after chunk. */
+static void join_chunks(const uly__attend_one *a, int head, int64_t first, int64_t last) {
+  float out[ULY_MAX_HEAD_DIM] = {0}, largest = hidden_score, sum = 0;
+  int d = a->head_dim;
+  for (int64_t chunk = first; chunk <= last; chunk++) {
+    const float *part = place(a, head, chunk);
+    if (part[1] == 0) continue; /* nothing of it is seen */
+    float larger = largest > part[0] ? largest : part[0];
+    float keep = exp2f(largest - larger), add = exp2f(part[0] - larger);
+    for (int i = 0; i < d; i++) out[i] = out[i] * keep + part[2 + i] * add;
+    sum = sum * keep + part[1] * add;
+    largest = larger;
+  }
+  for (int i = 0; i < d; i++) uly__store(a->o, a->dtype, (int64_t)head * d + i, out[i] / sum);
+}
+
+/* The chunk of the first key that any head sees. */
+static int64_t first_chunk(const uly__attend_one *a) {
+  int64_t first = a->query / CHUNK;
+  for (int head = 0; head < a->num_q_heads; head++)
+    first = min64(first, uly__mask_next_keys(a->mask, a->first_q_head + head, a->query,
+                                             a->query + 1, 0, CHUNK) /
+                             CHUNK);
+  return first;
+}
+
+/* A thread takes a chunk through all the query heads that share its key/value head: it comes from memory once. */
+static void attend_one(const uly__attend_one *a) {
+  int64_t first = first_chunk(a), last = a->query / CHUNK;
+#pragma omp parallel for collapse(2) schedule(dynamic)
+  for (int kv = 0; kv < a->num_kv_heads; kv++)
+    for (int64_t chunk = first; chunk <= last; chunk++) {
+      int64_t begin = max64((int64_t)kv * a->group_size - a->group_offset, 0);
+      int64_t end = min64((int64_t)(kv + 1) * a->group_size - a->group_offset, a->num_q_heads);
+      for (int64_t head = begin; head < end; head++) {
+        if (a->dtype == ULY_F32)
+          attend_chunk(a, ULY_F32, (int)head, chunk);
+        else
+          attend_chunk(a, ULY_BF16, (int)head, chunk);
+      }
+    }
+  for (int head = 0; head < a->num_q_heads; head++) join_chunks(a, head, first, last);
+}
+
+void CAT(uly__one_token_, ULY_ISA)(uly__ops *table) {
+  table->matvec = matvec;
+  table->attend_one = attend_one;
+}

@@ -17,7 +17,8 @@
  *   3. Training      a whole training run from C: configure, create, step, save
  *   4. Data          token shards from text
  *   5. Planning      the memory and the bytes of a run, without running it
- *   6. Attention     the distributed attention alone, for your own model
+ *   6. Generation    a trained model continues a sequence, token by token
+ *   7. Attention     the distributed attention alone, for your own model
  *        Simple        plain Q, K, V of my tokens in, plain O out
  *        Explicit      the zero-copy buffers, and each exchange by itself
  *        Advanced      block-sparse layouts; your own kernel between the exchanges
@@ -225,6 +226,10 @@ typedef struct uly_sparse {
   uint64_t seed;  /* bigbird */
 } uly_sparse;
 
+/* The number of `local` blocks that a sequence of so many tokens has where `local` is 0. With another length of
+ * the sequence it may be another: who evaluates a model at lengths that it was not trained with sets it first. */
+int64_t uly_sparse_local(const uly_sparse *sparse, int64_t num_tokens);
+
 /* Everything that defines a run but the mesh. Fill it with
  * uly_train_config_default() and change what you need. Strings are copied. */
 typedef struct uly_train_config {
@@ -256,6 +261,10 @@ typedef struct uly_train_config {
   double weight_decay; /* decoupled (AdamW), on matrices only                                  */
   double clip;         /* largest global gradient norm; 0: no clipping                         */
   int threads; /* OpenMP threads per rank; 0: OMP_NUM_THREADS, or the cores of the node / its ranks */
+  int forward_only; /* nonzero: a run that evaluates and never trains. It holds weights and what forward
+                       needs, no gradients and no optimizer states; the weights come from
+                       uly_trainer_load. data is not needed, zero_stage is 0 or 3, recompute is not
+                       used, offload and stash are refused                                        */
   int zero_stage;       /* what each of all W ranks holds of the model states (arXiv 1910.02054):
                            0 all; 1 its share of the optimizer states; 2 of the gradients too; 3 of
                            the parameters too                                                     */
@@ -343,7 +352,7 @@ typedef struct uly_rank_report {
 /* --- The run. */
 
 /* A training run. Creates the weights from the seed, plans, allocates and opens
- * the data. Collective. */
+ * the data. Collective. With forward_only, steps and saves are refused (ULY_ERR_CONFIG). */
 typedef struct uly_trainer uly_trainer;
 uly_status uly_trainer_create(uly_mesh *mesh, const uly_train_config *config, uly_trainer **out);
 void uly_trainer_destroy(uly_trainer *trainer);
@@ -432,7 +441,8 @@ uly_status uly_checkpoint_prepare(const char *out_dir);
 
 /* Continues from the checkpoint folder `dir`, whatever ranks, mesh and stage it was made with: bit by bit
  * on the same ranks, or with `reproducible` on any; to rounding otherwise. After a failure the trainer holds parts of the
- * checkpoint, and refuses steps and saves until a load succeeds. Collective. */
+ * checkpoint, and refuses steps and saves until a load succeeds. With forward_only the weights are
+ * read, and nothing else: the file of the optimizer may be missing. Collective. */
 uly_status uly_trainer_load(uly_trainer *trainer, const char *dir);
 
 /* Writes the path of the newest complete checkpoint in out_dir to path (capacity
@@ -559,7 +569,8 @@ uly_status uly_prepare(const uly_prepare_config *config, uly_prepare_report *rep
  */
 
 /* What one rank of a run holds and sends: the same numbers, from the same code,
- * that the run itself allocates and counts. */
+ * that the run itself allocates and counts. Of a run with forward_only, `step` is the evaluation of
+ * one sequence by each group. */
 typedef struct uly_plan_report {
   int64_t num_params;
   int64_t tokens; /* T: tokens of the rank's slice                     */
@@ -573,7 +584,73 @@ typedef struct uly_plan_report {
 /* mesh may be an offline one. Data files are not opened. Not collective. */
 uly_status uly_plan(const uly_mesh *mesh, const uly_train_config *config, uly_plan_report *report);
 
-/* --------------------------------------------------------------- 6. Attention
+/* -------------------------------------------------------------- 6. Generation
+ *
+ *   uly_generator_create(mesh, &config, "run/step-0000000500", prompt, count, 100, &generator);
+ *   for (int i = 0; i < 100; i++) {
+ *     uly_sample(uly_generator_logits(generator), vocab, &sampling, count + i, &token, NULL);
+ *     uly_generator_next(generator, token);
+ *   }
+ */
+
+/* Tokens of the vocabulary of the model in a checkpoint folder. Not collective. */
+uly_status uly_checkpoint_vocab(const char *dir, int64_t *vocab);
+
+/* A trained model that continues a sequence. Each rank holds all weights (or, with zero_stage 3, its share:
+ * slow, since every token gathers them all), and the keys and values of all tokens so far for the heads that it
+ * attends with. A prompt of 64 tokens or more goes through all at once, cut over the ranks as in training, so it
+ * may be longer than one rank's memory; a shorter one token by token.
+ *
+ * Logits have the same bits on 1, 2, 4 or 8 ranks, with any number of threads; on other numbers of ranks they are
+ * the same but for rounding. */
+typedef struct uly_generator uly_generator;
+
+/* Plans, allocates, loads the weights of the checkpoint folder `dir`, and computes the logits of the token after
+ * the prompt. All ranks pass the same. mesh: one group (dp 1) of at most Hq ranks. Of config are used: window,
+ * sparse (strided and fixed: `local` must not be 0, see uly_sparse_local), seed (of drawn blocks), dtype, threads,
+ * zero_stage and memory_limit; the rest is ignored. tokens: [count], at least one, copied; max_new: tokens that
+ * may be added. ULY_ERR_CONFIG names what cannot work: a token beyond the vocabulary, more tokens than a model with
+ * learned positions has, a memory_limit that is too low. Collective. */
+uly_status uly_generator_create(uly_mesh *mesh, const uly_train_config *config, const char *dir,
+                                const int32_t *tokens, int64_t count, int64_t max_new,
+                                uly_generator **out);
+void uly_generator_destroy(uly_generator *generator);
+
+/* Logits of the token that comes next, [vocab], the same on all ranks; valid until the next call of
+ * uly_generator_next. */
+const float *uly_generator_logits(const uly_generator *generator);
+
+/* Adds a token, the same on all ranks, and computes the logits of the one after. After a failure the generator is
+ * of no use. ULY_ERR_CONFIG where max_new tokens have been added. Collective. */
+uly_status uly_generator_next(uly_generator *generator, int32_t token);
+
+/* Of this rank. */
+typedef struct uly_generator_report {
+  int64_t vocab, num_tokens; /* num_tokens: prompt and added ones                           */
+  int64_t num_params;
+  double load_seconds, prompt_seconds;
+  int64_t arena_bytes[ULY_NUM_ARENAS]; /* keys and values are among the activations         */
+} uly_generator_report;
+
+uly_generator_report uly_generator_get_report(const uly_generator *generator);
+
+/* How a token is drawn from logits. */
+typedef struct uly_sampling {
+  double temperature; /* logits are divided by it; 0: always the likeliest token              */
+  int64_t top_k;      /* only the so many likeliest tokens; 0: all                            */
+  double top_p;       /* of these, only the likeliest, as few as have this probability
+                         together; 1: all                                                     */
+  uint64_t seed;
+} uly_sampling;
+
+/* Draws a token; equal logits rank by their number, the lower first. The draw is a function of (seed, index)
+ * alone: pass the token's place in the sequence as index. *log_probability (may be NULL): natural logarithm of the
+ * probability that the model gives it, without regard to sampling. ULY_ERR_CONFIG for settings that mean nothing,
+ * ULY_ERR_NONFINITE for logits that are not finite. Not collective. */
+uly_status uly_sample(const float *logits, int64_t vocab, const uly_sampling *sampling,
+                      int64_t index, int32_t *token, double *log_probability);
+
+/* --------------------------------------------------------------- 7. Attention
  *
  *   uly_attention_desc desc = {.num_tokens = 65536, .num_q_heads = 32, .num_kv_heads = 8,
  *                              .head_dim = 128, .dtype = ULY_BF16, .mask = {ULY_MASK_CAUSAL}};

@@ -78,17 +78,7 @@ static uly_trainer *make_trainer(const golden *g, uly_dtype dtype, uly_recompute
   config.clip = number(train, "clip");
   uly_trainer *trainer;
   assert_ok(uly_trainer_create(mesh, &config, &trainer));
-  const uly__params *params = &trainer->model->params;
-  assert_int_equal(uly__safetensors_num(g->weights), params->num);
-  for (int i = 0; i < params->num; i++) {
-    const uly__tensor_info *info = uly__safetensors_find(g->weights, params->list[i].name);
-    assert_non_null(info);
-    assert_int_equal(info->bytes, params->list[i].count * 4);
-    float *values = read_tensor(g->weights, info);
-    set_weight(trainer, i, values);
-    free(values);
-  }
-  assert_ok(uly__weights_from_master(trainer));
+  set_weights(trainer, g->weights);
   return trainer;
 }
 

@@ -23,6 +23,20 @@ void set_weight(uly_trainer *trainer, int param, const float *values) {
   }
 }
 
+void set_weights(uly_trainer *trainer, const uly__safetensors *weights) {
+  const uly__params *params = &trainer->model->params;
+  assert_int_equal(uly__safetensors_num(weights), params->num);
+  for (int i = 0; i < params->num; i++) {
+    const uly__tensor_info *info = uly__safetensors_find(weights, params->list[i].name);
+    assert_non_null(info);
+    assert_int_equal(info->bytes, params->list[i].count * 4);
+    float *values = read_tensor(weights, info);
+    set_weight(trainer, i, values);
+    free(values);
+  }
+  assert_ok(uly__weights_from_master(trainer));
+}
+
 /* From the shards of all ranks, [size][shard], the elements of a tensor. */
 static void gather(uly_trainer *trainer, int param, const float *shard, float *out) {
   const uly__param *p = &trainer->model->params.list[param];

@@ -2,6 +2,7 @@
 #ifndef TRAINER_ACCESS_H
 #define TRAINER_ACCESS_H
 
+#include "data/safetensors.h"
 #include "train/trainer.h"
 
 /* Mean loss over the held-out data. Collective. */
@@ -10,6 +11,9 @@ double eval_loss(uly_trainer *trainer);
 /* Sets the part of a tensor's master weights that this rank owns; values: the whole tensor. Call
  * uly__weights_from_master when all are set. */
 void set_weight(uly_trainer *trainer, int param, const float *values);
+
+/* Sets all weights from a file that has the model's tensors. Collective. */
+void set_weights(uly_trainer *trainer, const uly__safetensors *weights);
 
 /* The whole gradient of the last step, before clipping; out: [count]. Collective. */
 void get_gradient(uly_trainer *trainer, int param, float *out);

@@ -17,22 +17,16 @@ static void *row(const uly__model *model, const void *x, int64_t t, int64_t widt
 
 /* --- norms */
 
-static uly__norm_args norm_args(const uly__model *model, int unit, int64_t weight, int64_t bias) {
-  const uly__model_config *c = &model->config;
-  return (uly__norm_args){c->norm, c->norm_eps, uly__weight(model, unit, weight),
-                          uly__weight(model, unit, bias)};
-}
-
 static void norm(uly__model *model, int64_t rows, const void *x, int unit, int64_t weight,
                  int64_t bias, void *y) {
-  uly__norm_args args = norm_args(model, unit, weight, bias);
+  uly__norm_args args = uly__model_norm(model, unit, weight, bias);
   model->ops->norm_forward(&args, rows, model->config.hidden, model->dtype, x, y);
 }
 
 /* d_x += the gradient through the norm of the tile's sum. */
 static void norm_backward(uly__model *model, int64_t rows, const void *x, int unit, int64_t weight,
                           int64_t bias, void *d_x) {
-  uly__norm_args args = norm_args(model, unit, weight, bias);
+  uly__norm_args args = uly__model_norm(model, unit, weight, bias);
   model->ops->norm_backward(&args, rows, model->config.hidden, model->dtype, x, model->work.sum,
                             d_x, uly__grad(model, unit, weight), uly__grad(model, unit, bias));
 }
@@ -220,7 +214,7 @@ static void add_attention(uly__model *model, int layer, int64_t t, int64_t rows,
                             model->work.sum, g == 0);
   }
   const uly__block_layout *b = &model->params.block;
-  uly__norm_args norm2 = norm_args(model, unit, b->norm2, b->norm2_bias);
+  uly__norm_args norm2 = uly__model_norm(model, unit, b->norm2, b->norm2_bias);
   model->ops->residual_norm(&norm2, rows, h, model->dtype, row(model, kept->x, t, h),
                             model->work.sum, uly__weight(model, unit, b->bo), mid, model->work.n);
 }

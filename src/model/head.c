@@ -28,13 +28,11 @@ void uly__head(uly__model *model, const int32_t *labels, float scale, uly__exact
   uly_dtype dtype = model->dtype;
   int64_t h = c->hidden;
   int last = uly__last_unit(params), unit = params->head_unit;
-  uly__norm_args norm = {c->norm, c->norm_eps, uly__weight(model, last, params->norm),
-                         uly__weight(model, last, params->norm_bias)};
+  uly__norm_args norm = uly__model_norm(model, last, params->norm, params->norm_bias);
   uly__linear head = {.in = h, .out = c->vocab, .unit = unit, .weight = params->head, .ldw = h};
   for (int64_t i = 0; i < model->head_tiles.num; i++) {
     uly__tile_range tile = model->head_tiles.list[i];
     const void *x = uly__at(model->stash.layers[c->num_layers].x, dtype, tile.begin * h);
-    void *d_x = uly__at(model->d_x, dtype, tile.begin * h);
     ops->norm_forward(&norm, tile.rows, h, dtype, x, work->n);
     uly__linear_forward_sum(model, head, tile.rows, work->n, h, work->logits, true);
     uly__watch_logits(model, work->logits, tile.rows, tile.begin);
@@ -47,6 +45,7 @@ void uly__head(uly__model *model, const int32_t *labels, float scale, uly__exact
     if (scale == 0.0f) continue;
     uly__linear_backward_weight(model, head, tile.rows, work->d_logits, c->vocab, work->n, h);
     uly__linear_backward_sum(model, head, tile.rows, work->d_logits, c->vocab, work->sum, true);
+    void *d_x = uly__at(model->d_x, dtype, tile.begin * h);
     memset(d_x, 0, (size_t)(tile.rows * h * uly__dtype_bytes(dtype)));
     ops->norm_backward(&norm, tile.rows, h, dtype, x, work->sum, d_x,
                        uly__grad(model, last, params->norm),

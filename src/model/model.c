@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/spans.h"
+#include "model/decode.h"
 #include "model/watch.h"
 
 /* Tokens of a tile: large enough that a matrix product runs at its peak, small enough that the MLP's
@@ -23,6 +24,12 @@ static int64_t granule(int64_t seq_len) {
 
 static uly_status check(const uly__model_config *c, const uly_mesh *mesh,
                         const uly__model_run *run) {
+  if (!c->rope && run->capacity > c->max_positions)
+    ULY_FAIL(
+        ULY_ERR_CONFIG,
+        "%lld tokens, prompt and generated ones, but the model has learned positions for %lld: "
+        "use a shorter prompt or fewer --max-tokens",
+        (long long)run->capacity, (long long)c->max_positions);
   if (!c->rope && run->seq_len > c->max_positions)
     ULY_FAIL(ULY_ERR_CONFIG,
              "a sequence of %lld tokens, but the model has learned positions for %lld: "
@@ -31,11 +38,12 @@ static uly_status check(const uly__model_config *c, const uly_mesh *mesh,
   /* In f64: what a rank keeps, and more, in bytes; so that no size below overflows. */
   double width = (double)c->hidden + 3.0 * (double)c->ffn +
                  4.0 * ((double)c->num_q_heads + 2.0 * c->num_kv_heads) * c->head_dim;
-  if (8.0 * (double)run->seq_len * width * (c->num_layers + 1.0) > 0x1p60)
+  int64_t longest = run->capacity > run->seq_len ? run->capacity : run->seq_len;
+  if (8.0 * (double)longest * width * (c->num_layers + 1.0) > 0x1p60)
     ULY_FAIL(
         ULY_ERR_CONFIG,
         "a sequence of %lld tokens through %d layers of width %lld is more than any memory holds",
-        (long long)run->seq_len, c->num_layers, (long long)c->hidden);
+        (long long)longest, c->num_layers, (long long)c->hidden);
   if (run->rounds > 0 && (int64_t)run->rounds * mesh->sp > c->num_q_heads)
     ULY_FAIL(ULY_ERR_CONFIG,
              "--rounds %d on --sp %d ranks: %d query heads give each rank at most %d", run->rounds,
@@ -83,7 +91,6 @@ static uly_status cut_tiles(const uly__model *model, const uly_mesh *mesh,
                             const uly__model_run *run, int64_t rows, uly__tiles *out) {
   int num = num_segments(mesh, run);
   int64_t room = model->num_tokens / rows + num;
-  out->rows = rows;
   out->list = calloc((size_t)room, sizeof *out->list);
   if (!out->list) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a list of %lld tiles", (long long)room);
   for (int s = 0; s < num; s++) {
@@ -94,6 +101,7 @@ static uly_status cut_tiles(const uly__model *model, const uly_mesh *mesh,
       out->list[out->num++] = (uly__tile_range){.begin = t,
                                                 .rows = end - t < rows ? end - t : rows,
                                                 .ends_segment = end - t <= rows ? s : -1};
+    if (part.count > out->rows) out->rows = part.count < rows ? part.count : rows;
   }
   return ULY_OK;
 }
@@ -111,32 +119,42 @@ static uly_status plan_states(uly__model *model, uly_mesh *mesh, const uly__mode
                          .passes = run->passes,
                          .num_units = params->num_units,
                          .counts = counts,
-                         .tied = model->config.tied};
+                         .tied = model->config.tied,
+                         .forward_only = run->forward_only};
   uly_status status = uly__zero_create(mesh, &desc, &model->zero);
   free(counts);
   return status;
 }
 
-/* Causal, within the window and the blocks that the run asks for. Where blocks are drawn, each
- * query head draws its own. */
+/* The mask's layout for so many tokens, NULL where the run asks for none. Where blocks are drawn, each query head
+ * draws its own. */
+static uly_status make_blocks(const uly__model *model, const uly__model_run *run,
+                              int64_t num_tokens, uly_block_layout **blocks) {
+  int num_layouts = run->sparse.pattern == ULY_SPARSE_BIGBIRD ? model->config.num_q_heads : 1;
+  *blocks = NULL;
+  if (run->sparse.pattern == ULY_SPARSE_NONE) return ULY_OK;
+  return uly_block_layout_create(&run->sparse, ULY_MASK_CAUSAL, num_tokens, num_layouts, blocks);
+}
+
+/* Causal, within the window and the blocks. */
+static uly_mask make_mask(const uly__model_run *run, const uly_block_layout *blocks) {
+  return (uly_mask){.kind = ULY_MASK_CAUSAL, .window = run->window, .blocks = blocks};
+}
+
 static void poll(void *model) { uly__model_poll(model); }
 
 static uly_status plan_attention(uly__model *model, uly_mesh *mesh, const uly__model_run *run) {
   const uly__model_config *c = &model->config;
-  uly_block_layout *blocks = NULL;
-  int num_layouts = run->sparse.pattern == ULY_SPARSE_BIGBIRD ? c->num_q_heads : 1;
-  if (run->sparse.pattern != ULY_SPARSE_NONE)
-    ULY_TRY(
-        uly_block_layout_create(&run->sparse, ULY_MASK_CAUSAL, run->seq_len, num_layouts, &blocks));
-  uly_attention_desc desc = {
-      .num_tokens = run->seq_len,
-      .num_q_heads = c->num_q_heads,
-      .num_kv_heads = c->num_kv_heads,
-      .head_dim = c->head_dim,
-      .dtype = model->dtype,
-      .mask = {.kind = ULY_MASK_CAUSAL, .window = run->window, .blocks = blocks},
-      .token_tile = granule(run->seq_len),
-      .head_groups = head_groups(c, mesh, run)};
+  uly_block_layout *blocks;
+  ULY_TRY(make_blocks(model, run, run->seq_len, &blocks));
+  uly_attention_desc desc = {.num_tokens = run->seq_len,
+                             .num_q_heads = c->num_q_heads,
+                             .num_kv_heads = c->num_kv_heads,
+                             .head_dim = c->head_dim,
+                             .dtype = model->dtype,
+                             .mask = make_mask(run, blocks),
+                             .token_tile = granule(run->seq_len),
+                             .head_groups = head_groups(c, mesh, run)};
   uly_status status = uly__attention_plan(mesh, &desc, &model->attention);
   uly_block_layout_destroy(blocks);
   if (status == ULY_OK && mesh->world) {
@@ -144,6 +162,16 @@ static uly_status plan_attention(uly__model *model, uly_mesh *mesh, const uly__m
     model->attention->poll_context = model;
   }
   if (status == ULY_OK) model->pairs = uly_attention_pairs(model->attention);
+  return status;
+}
+
+static uly_status plan_decoder(uly__model *model, const uly__model_run *run) {
+  uly_block_layout *blocks;
+  if (run->capacity == 0) return ULY_OK;
+  ULY_TRY(make_blocks(model, run, run->capacity, &blocks));
+  uly_mask mask = make_mask(run, blocks);
+  uly_status status = uly__decoder_create(model, &mask, run->capacity, &model->decoder);
+  uly_block_layout_destroy(blocks);
   return status;
 }
 
@@ -157,7 +185,9 @@ static uly_status plan(uly__model *model, uly_mesh *mesh, const uly__model_run *
   ULY_TRY(cut_tiles(model, mesh, run, head_rows, &model->head_tiles));
   ULY_TRY(uly__params_create(c, &model->params));
   ULY_TRY(plan_states(model, mesh, run));
-  return uly__stash_create(c->num_layers, run->recompute, run->stash_on_disk, &model->stash);
+  ULY_TRY(plan_decoder(model, run));
+  return uly__stash_create(c->num_layers, run->recompute, run->forward_only, run->stash_on_disk,
+                           &model->stash);
 }
 
 uly_status uly__model_create(const uly__model_config *config, uly_mesh *mesh,
@@ -167,6 +197,8 @@ uly_status uly__model_create(const uly__model_config *config, uly_mesh *mesh,
   if (!model) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a model");
   model->config = *config;
   model->dtype = run->dtype;
+  model->forward_only = run->forward_only;
+  model->makes_passes = run->capacity == 0 || run->prefills;
   model->ops = uly__ops_get();
   uly_status status = plan(model, mesh, run);
   if (status != ULY_OK)
@@ -178,6 +210,7 @@ uly_status uly__model_create(const uly__model_config *config, uly_mesh *mesh,
 
 void uly__model_destroy(uly__model *model) {
   if (!model) return;
+  uly__decoder_destroy(model->decoder);
   uly_attention_destroy(model->attention);
   uly__zero_destroy(model->zero);
   uly__params_destroy(&model->params);
@@ -196,9 +229,10 @@ static void carve_tile(uly__model *model, uly__arena *scratch) {
   work->mid = uly__arena_carve(scratch, stream * bytes);
   work->sum = uly__arena_carve(scratch, stream * (int64_t)sizeof(float));
   work->act = uly__arena_carve(scratch, wide * bytes);
-  work->d_up = uly__arena_carve(scratch, wide * bytes);
   work->gate = model->config.gated ? uly__arena_carve(scratch, wide * bytes) : NULL;
   work->up = uly__arena_carve(scratch, wide * bytes);
+  if (model->forward_only) return;
+  work->d_up = uly__arena_carve(scratch, wide * bytes);
   work->d_gate = model->config.gated ? uly__arena_carve(scratch, wide * bytes) : NULL;
 }
 
@@ -217,6 +251,10 @@ static int64_t largest_round(const uly__model *model, int first, bool of_qkv) {
  * d_qkv_heads is written, and local attention's backward is over before gradients arrive in qkv_tokens. */
 static void carve_block(uly__model *model, uly_attention_bytes bytes, uly__arena *scratch) {
   uly__workspace *work = &model->work;
+  if (model->forward_only) {
+    work->qkv_tokens = uly__arena_carve(scratch, bytes.qkv_tokens);
+    return;
+  }
   bool overlaps = uly__attention_num_rounds(model->attention) > 1;
   for (int i = 0; i < 2; i++)
     work->d_o_heads[i] = uly__arena_carve(scratch, largest_round(model, i, false));
@@ -235,10 +273,11 @@ static void carve_head(uly__model *model, uly__arena *scratch) {
   uly__workspace *work = &model->work;
   int64_t logits = model->head_tiles.rows * model->config.vocab;
   work->logits = uly__arena_carve(scratch, logits * (int64_t)sizeof(float));
+  work->row_loss = uly__arena_carve(scratch, model->head_tiles.rows * (int64_t)sizeof(double));
+  if (model->forward_only) return;
   work->d_logits = model->dtype == ULY_F32
                        ? work->logits
                        : uly__arena_carve(scratch, logits * uly__dtype_bytes(model->dtype));
-  work->row_loss = uly__arena_carve(scratch, model->head_tiles.rows * (int64_t)sizeof(double));
 }
 
 /* Of my tokens, in documents that begin at doc_start[num_docs]; none: in one. */
@@ -254,20 +293,20 @@ static void set_positions(uly__model *model, const int64_t *doc_start, int64_t n
     uly__rope_table(model->num_tokens, model->positions, c->head_dim, c->rope_theta, model->rope);
 }
 
-void uly__model_carve(uly__model *model, uly__arena *arenas) {
+/* What passes over whole sequences need. */
+static void carve_passes(uly__model *model, uly__arena *arenas) {
   uly__arena *activations = &arenas[ULY_ARENA_ACTIVATIONS], *scratch = &arenas[ULY_ARENA_SCRATCH];
   const uly__model_config *c = &model->config;
   int64_t bytes = uly__dtype_bytes(model->dtype), T = model->num_tokens;
   uly_attention_bytes attention = uly_attention_get_bytes(model->attention);
-  uly__zero_carve(model->zero, arenas);
   model->positions = uly__arena_carve(activations, T * (int64_t)sizeof *model->positions);
   model->rope =
       c->rope ? uly__arena_carve(activations, T * c->head_dim * (int64_t)sizeof(float)) : NULL;
-  model->d_x = uly__arena_carve(activations, T * c->hidden * bytes);
+  model->d_x = model->forward_only ? NULL : uly__arena_carve(activations, T * c->hidden * bytes);
   carve_tile(model, scratch);
-  /* The head runs when no block does. */
+  /* The head runs when no block does; a decoder has its own. */
   int64_t mark = uly__arena_mark(scratch);
-  carve_head(model, scratch);
+  if (!model->decoder) carve_head(model, scratch);
   uly__arena_release(scratch, mark);
   uly__stash_carve(&model->stash, c, model->dtype, T, attention, activations, scratch);
   carve_block(model, attention, scratch);
@@ -281,10 +320,14 @@ uly_status uly__model_set_documents(uly__model *model, const int64_t *doc_start,
   return ULY_OK;
 }
 
-/* Every unit is acquired before it is used; meanwhile the one after it is on its way. */
-static void acquire(uly__model *model, int unit, int next) {
-  uly__model_note(model, uly__zero_acquire(model->zero, unit));
-  if (next >= 0) uly__model_note(model, uly__zero_prefetch(model->zero, next));
+void uly__model_carve(uly__model *model, uly__arena *arenas) {
+  uly__arena *scratch = &arenas[ULY_ARENA_SCRATCH];
+  uly__zero_carve(model->zero, arenas);
+  int64_t mark = uly__arena_mark(scratch);
+  if (model->decoder) uly__decoder_carve(model, &arenas[ULY_ARENA_ACTIVATIONS], scratch);
+  /* A prompt has gone through before the first token is decoded. */
+  uly__arena_release(scratch, mark);
+  if (model->makes_passes) carve_passes(model, arenas);
 }
 
 static void release(uly__model *model, int unit) { uly__zero_release(model->zero, unit); }
@@ -298,10 +341,9 @@ static void end_grads(uly__model *model, int unit) {
   uly__model_note(model, uly__zero_end_grads(model->zero, unit));
 }
 
-/* From the embedding to the output of the last block; for a backward pass to come, or not. */
-static void forward(uly__model *model, const int32_t *tokens, bool keeps) {
+void uly__model_forward(uly__model *model, const int32_t *tokens, bool keeps) {
   const uly__params *params = &model->params;
-  acquire(model, ULY_UNIT_EMBED, uly__unit_of_block(0));
+  uly__model_acquire(model, ULY_UNIT_EMBED, uly__unit_of_block(0));
   model->ops->embedding_forward(model->num_tokens, model->config.hidden, model->dtype,
                                 uly__weight(model, ULY_UNIT_EMBED, params->embed),
                                 uly__weight(model, ULY_UNIT_EMBED, params->positions), tokens,
@@ -311,11 +353,14 @@ static void forward(uly__model *model, const int32_t *tokens, bool keeps) {
   int L = model->config.num_layers;
   for (int i = 0; i < L; i++) {
     int unit = uly__unit_of_block(i); /* the one after the last block is the last unit */
-    acquire(model, unit, unit + 1);
+    uly__model_acquire(model, unit, unit + 1);
     uly__model_note(model, uly__stash_reserve(&model->stash, i));
     double begin = uly__now();
     uly__block_forward(model, i, model->stash.layers[i + 1].x);
     uly__span_end("forward block", i, ULY_LANE_COMPUTE, begin);
+    if (model->decoder)
+      uly__cache_fill(&model->decoder->cache, model->attention, i,
+                      model->stash.layers[i].attention.qkv_heads);
     if (keeps) uly__stash_keep(&model->stash, i);
     release(model, unit);
   }
@@ -325,8 +370,8 @@ static void forward(uly__model *model, const int32_t *tokens, bool keeps) {
 static void head(uly__model *model, const int32_t *labels, float scale, uly__exact_sum *loss) {
   int last = uly__last_unit(&model->params), unit = model->params.head_unit;
   bool trains = scale != 0.0f;
-  acquire(model, last, -1);
-  acquire(model, unit, trains ? uly__unit_of_block(model->config.num_layers - 1) : -1);
+  uly__model_acquire(model, last, -1);
+  uly__model_acquire(model, unit, trains ? uly__unit_of_block(model->config.num_layers - 1) : -1);
   if (trains) begin_grads(model, last);
   if (trains && unit != last) begin_grads(model, unit);
   double begin = uly__now();
@@ -360,11 +405,11 @@ static void embedding_backward(uly__model *model, const int32_t *tokens) {
 
 void uly__model_train(uly__model *model, const int32_t *tokens, const int32_t *labels, float scale,
                       uly__exact_sum *loss) {
-  forward(model, tokens, true);
+  uly__model_forward(model, tokens, true);
   head(model, labels, scale, loss);
   for (int i = model->config.num_layers - 1; i >= 0; i--) {
     int unit = uly__unit_of_block(i);
-    acquire(model, unit, i > 0 ? unit - 1 : -1);
+    uly__model_acquire(model, unit, i > 0 ? unit - 1 : -1);
     uly__model_note(model, uly__stash_acquire(&model->stash, i));
     begin_grads(model, unit);
     double begin = uly__now();
@@ -379,7 +424,7 @@ void uly__model_train(uly__model *model, const int32_t *tokens, const int32_t *l
 
 void uly__model_eval(uly__model *model, const int32_t *tokens, const int32_t *labels,
                      uly__exact_sum *losses) {
-  forward(model, tokens, false);
+  uly__model_forward(model, tokens, false);
   head(model, labels, 0.0f, losses);
 }
 
@@ -394,5 +439,5 @@ double uly__model_flops(const uly__model *model, int64_t num_sequences, double p
   if (params->positions >= 0)
     weights -= (double)(model->config.max_positions * model->config.hidden);
   double products = 12.0 * model->config.head_dim * model->config.num_layers;
-  return 6 * weights * tokens + products * pairs;
+  return (6 * weights * tokens + products * pairs) / (model->forward_only ? 3 : 1);
 }

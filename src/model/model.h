@@ -41,6 +41,8 @@ typedef struct uly__tiles {
   int64_t num, rows; /* rows: at most */
 } uly__tiles;
 
+typedef struct uly__decoder uly__decoder; /* decode.h */
+
 /* How a model is run. */
 typedef struct uly__model_run {
   int64_t seq_len; /* N */
@@ -48,11 +50,16 @@ typedef struct uly__model_run {
   uly_sparse sparse;
   uly_dtype dtype, grad_dtype;
   uly_recompute recompute;
+  bool forward_only; /* no backward pass: nothing of one is carved */
   bool stash_on_disk;
   int stage;      /* of ZeRO */
   int leaves;     /* of reproducible sums; 0: not reproducible */
   int rounds;     /* of the exchanges; 0: choose */
   int64_t passes; /* sequences of a step that go through a rank */
+  /* Forward only: tokens that are cached for decoding, one after the other; 0: none. Then seq_len is that of the
+   * prompt, which goes through all at once where `prefills`. */
+  int64_t capacity;
+  bool prefills;
 } uly__model_run;
 
 typedef struct uly__watch uly__watch; /* watch.h */
@@ -64,14 +71,16 @@ typedef struct uly__model {
   uly_attention *attention;
   double pairs; /* that see each other in the sequence, of all query heads */
   uly_dtype dtype;
+  bool forward_only, makes_passes; /* passes over whole sequences */
   int64_t num_tokens, token_begin; /* T and its place in the stream */
   uly__tiles tiles, head_tiles;
   uly__zero *zero;    /* weights and gradients */
   int64_t *positions; /* [T]: of my tokens within their documents */
   float *rope;        /* [T, d]: cosines, sines; NULL with learned positions */
-  void *d_x;          /* [T, h]: gradient of the residual stream */
+  void *d_x;          /* [T, h]: gradient of the residual stream; NULL: forward only */
   uly__stash stash;
   uly__workspace work;
+  uly__decoder *decoder; /* NULL: none */
   /* First failure of a local operation. Collectives go on (on garbage), so that no rank waits for
    * another; the step agrees on the failure at its end. */
   uly_status failure;
@@ -106,10 +115,14 @@ void uly__bin_positions(int bin, int64_t *begin, int64_t *end);
 int uly__model_bin(const uly__model *model, int64_t t);
 
 /* Forward and backward of so many sequences of N tokens, over all ranks: 6 FLOPs for each weight of a matrix
- * and token, 12 d for each pair that sees each other in a head: `pairs` in all sequences together. */
+ * and token, 12 d for each pair that sees each other in a head: `pairs` in all sequences together.
+ * Forward alone: a third. */
 double uly__model_flops(const uly__model *model, int64_t num_sequences, double pairs);
 
 /* --- Within the room. */
+
+/* From the embedding to the output of the last block; for a backward pass to come, or not. */
+void uly__model_forward(uly__model *model, const int32_t *tokens, bool keeps);
 
 /* Block `layer`: from its stashed input x to y [T, h]. */
 void uly__block_forward(uly__model *model, int layer, void *y);
@@ -133,6 +146,20 @@ static inline float *uly__grad(const uly__model *model, int unit, int64_t at) {
 /* Remembers the first failure. */
 static inline void uly__model_note(uly__model *model, uly_status status) {
   if (model->failure == ULY_OK) model->failure = status;
+}
+
+/* Every unit is acquired before it is used; meanwhile the one after it, unless that is -1, is on its way. */
+static inline void uly__model_acquire(uly__model *model, int unit, int next) {
+  uly__model_note(model, uly__zero_acquire(model->zero, unit));
+  if (next >= 0) uly__model_note(model, uly__zero_prefetch(model->zero, next));
+}
+
+/* The norm with these weights. */
+static inline uly__norm_args uly__model_norm(const uly__model *model, int unit, int64_t weight,
+                                             int64_t bias) {
+  const uly__model_config *c = &model->config;
+  return (uly__norm_args){c->norm, c->norm_eps, uly__weight(model, unit, weight),
+                          uly__weight(model, unit, bias)};
 }
 
 /* Drives what travels beside the computation: to be called between tiles. */

@@ -10,11 +10,12 @@ enum { RING = 2, X_RING = RING + 1 };
 
 static int least(int a, int b) { return a < b ? a : b; }
 
-uly_status uly__stash_create(int num_layers, uly_recompute recompute, bool on_disk,
-                             uly__stash *out) {
+uly_status uly__stash_create(int num_layers, uly_recompute recompute, bool forward_only,
+                             bool on_disk, uly__stash *out) {
   *out = (uly__stash){.num_layers = num_layers,
-                      .keeps_attention = recompute != ULY_RECOMPUTE_FULL,
-                      .keeps_mlp = recompute == ULY_RECOMPUTE_NONE,
+                      .keeps_x = !forward_only,
+                      .keeps_attention = !forward_only && recompute != ULY_RECOMPUTE_FULL,
+                      .keeps_mlp = !forward_only && recompute == ULY_RECOMPUTE_NONE,
                       .on_disk = on_disk};
   out->layers = calloc((size_t)num_layers + 1, sizeof *out->layers);
   if (!out->layers) ULY_FAIL(ULY_ERR_MEMORY, "no memory for the stash of %d blocks", num_layers);
@@ -58,8 +59,9 @@ void uly__stash_carve(uly__stash *stash, const uly__model_config *config, uly_dt
   int L = stash->num_layers;
   int ring = stash->on_disk ? least(RING, L) : L;
   int x_ring = stash->on_disk ? least(X_RING, L + 1) : L + 1;
-  /* Nothing but x is kept: one place for all. */
+  /* What is not kept has one place for all. */
   if (!stash->keeps_attention) ring = 1;
+  if (!stash->keeps_x) x_ring = 1;
   uly__arena *arena = stash->keeps_attention ? activations : scratch;
   int64_t begin = uly__arena_mark(arena);
   for (int i = 0; i < L; i++)

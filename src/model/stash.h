@@ -4,6 +4,8 @@
  *   keep-attention  also what attention made: qkv_heads, o_heads, o_tokens, lse
  *   none            also x_mid (after attention's residual), gate and up
  *
+ * A run that makes no backward pass keeps nothing: each block's output takes the place of its input.
+ *
  * What is not kept has one place that all blocks share, and is computed again in backward. So forward
  * and backward use the same pointers under every policy.
  *
@@ -37,13 +39,14 @@ typedef struct uly__stash_layer {
 typedef struct uly__stash {
   uly__stash_layer *layers; /* [L + 1]: of the last only x, the output of the last block */
   int num_layers;           /* L */
-  bool keeps_attention, keeps_mlp, on_disk;
+  bool keeps_x, keeps_attention, keeps_mlp, on_disk;
   int64_t x_bytes, rest_bytes; /* of x, and of all else that a block keeps */
   uly__disk *disk;             /* NULL until it is opened */
 } uly__stash;
 
-uly_status uly__stash_create(int num_layers, uly_recompute recompute, bool on_disk,
-                             uly__stash *out);
+/* forward_only: there is no backward pass, whatever recompute says. */
+uly_status uly__stash_create(int num_layers, uly_recompute recompute, bool forward_only,
+                             bool on_disk, uly__stash *out);
 void uly__stash_destroy(uly__stash *stash);
 
 /* Carves what is kept from `activations`, and the place shared by what is not from `scratch`. */

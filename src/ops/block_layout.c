@@ -135,14 +135,18 @@ static uly_status check(const uly_sparse *d, uly_mask_kind kind, int64_t num_tok
   return ULY_OK;
 }
 
+int64_t uly_sparse_local(const uly_sparse *sparse, int64_t num_tokens) {
+  if (sparse->local != 0 || sparse->block < 1 || num_tokens < 1) return sparse->local;
+  if (sparse->pattern != ULY_SPARSE_STRIDED && sparse->pattern != ULY_SPARSE_FIXED) return 4;
+  int64_t num_blocks = (num_tokens - 1) / sparse->block + 1, local = 1;
+  while (local * local < num_blocks) local++;
+  return local;
+}
+
 /* All counts of blocks within the stream, and the default of `local`. */
-static uly_sparse settle(const uly_sparse *desc, int64_t num_blocks) {
+static uly_sparse settle(const uly_sparse *desc, int64_t num_tokens, int64_t num_blocks) {
   uly_sparse d = *desc;
-  if (d.local == 0) {
-    d.local = 4;
-    if (d.pattern == ULY_SPARSE_STRIDED || d.pattern == ULY_SPARSE_FIXED)
-      for (d.local = 1; d.local * d.local < num_blocks;) d.local++;
-  }
+  d.local = uly_sparse_local(desc, num_tokens);
   d.local = min64(d.local, num_blocks);
   d.global = min64(d.global, num_blocks);
   d.random = min64(d.random, num_blocks);
@@ -188,7 +192,7 @@ uly_status uly_block_layout_create(const uly_sparse *sparse, uly_mask_kind kind,
   l->block = sparse->block;
   l->num_blocks = (num_tokens - 1) / sparse->block + 1;
   l->num_layouts = num_layouts;
-  uly_sparse settled = settle(sparse, l->num_blocks);
+  uly_sparse settled = settle(sparse, num_tokens, l->num_blocks);
   int32_t *random = malloc((size_t)(settled.random + 1) * sizeof *random);
   uly_status status = fill(&settled, kind, l, random);
   free(random);

@@ -53,6 +53,11 @@ static uly_status check(const uly_mesh *mesh, const uly__zero_desc *d) {
   int size = mesh->dp * mesh->sp;
   if (d->stage < 0 || d->stage > 3)
     ULY_FAIL(ULY_ERR_CONFIG, "ZeRO stage %d: must be from 0 to 3", d->stage);
+  if (d->forward_only && d->stage != 0 && d->stage != 3)
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "ZeRO stage %d of a run that does not train: without gradients there is stage 0 (each "
+             "rank holds all weights) or 3 (its share)",
+             d->stage);
   if (d->grad_dtype != ULY_F32 && d->grad_dtype != ULY_BF16)
     ULY_FAIL(ULY_ERR_CONFIG, "unknown type %d of gradients", (int)d->grad_dtype);
   if (!d->reproducible) return ULY_OK;
@@ -150,31 +155,36 @@ static void point_to_units(uly__zero *z) {
   for (int u = 0; u < d->num_units; u++) {
     uly__zero_unit *unit = &z->units[u];
     unit->weights = holds_weights(z) ? z->weights + unit->full_begin * element : NULL;
+    if (d->forward_only) continue;
     unit->sums = z->grads + (keeps_shards(z) ? at : unit->full_begin * sum);
     at += unit->shard * num_sums(z, u) * sum;
   }
 }
 
-void uly__zero_carve(uly__zero *zero, uly__arena *arenas) {
+static void carve_grads(uly__zero *zero, uly__arena *arenas) {
   uly__arena *scratch = &arenas[ULY_ARENA_SCRATCH];
   const uly__zero_desc *d = &zero->desc;
-  int64_t weights = holds_weights(zero) ? zero->full_count : zero->shard_count;
   int64_t sums = keeps_shards(zero) ? 0 : zero->full_count, shard = 0;
   for (int u = 0; u < d->num_units; u++) {
     const uly__zero_unit *unit = &zero->units[u];
     if (keeps_shards(zero)) sums += unit->shard * num_sums(zero, u);
     if (unit->shard > shard) shard = unit->shard;
   }
-  zero->weights =
-      uly__arena_carve(&arenas[ULY_ARENA_PARAMETERS], weights * uly__dtype_bytes(d->dtype));
   zero->grads =
       uly__arena_carve(&arenas[ULY_ARENA_GRADIENTS], sums * uly__dtype_bytes(d->grad_dtype));
-  if (!holds_weights(zero)) carve_gathered(zero, scratch);
   if (!adds_in_place(zero)) {
     carve_live(zero, scratch);
     zero->reduced = uly__arena_carve(scratch, shard * (int64_t)sizeof(float));
   }
   if (zero->size > 1) zero->workspace = uly__arena_carve(scratch, zero->workspace_bytes);
+}
+
+void uly__zero_carve(uly__zero *zero, uly__arena *arenas) {
+  int64_t weights = holds_weights(zero) ? zero->full_count : zero->shard_count;
+  zero->weights =
+      uly__arena_carve(&arenas[ULY_ARENA_PARAMETERS], weights * uly__dtype_bytes(zero->desc.dtype));
+  if (!holds_weights(zero)) carve_gathered(zero, &arenas[ULY_ARENA_SCRATCH]);
+  if (!zero->desc.forward_only) carve_grads(zero, arenas);
   if (zero->weights) point_to_units(zero);
 }
 
@@ -433,6 +443,7 @@ uly_status uly__zero_gather_grads(uly__zero *zero, int unit, void **grads) {
 
 int64_t uly__zero_sent_grads(const uly__zero *zero) {
   int64_t elements = 0;
+  if (zero->desc.forward_only) return 0;
   for (int u = 0; u < zero->desc.num_units; u++) {
     int64_t times = keeps_shards(zero) ? zero->desc.passes * num_sources(zero, u) : 1;
     elements += zero->units[u].shard * (times + (zero->desc.stage == 0));
@@ -445,6 +456,7 @@ int64_t uly__zero_sent_grads(const uly__zero *zero) {
 static int64_t num_gathers(const uly__zero *z, int unit) {
   int64_t passes = z->desc.passes;
   int num_blocks = z->desc.num_units - 2, block = unit - 1;
+  if (z->desc.forward_only) return 1; /* one pass */
   if (is_outer(z, unit)) return z->desc.tied ? 1 : passes;
   if (num_blocks <= BLOCK_SLOTS) return 1;
   int64_t forward = block < BLOCK_SLOTS ? 1 : passes;

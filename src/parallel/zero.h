@@ -43,6 +43,7 @@ typedef struct uly__zero_desc {
   int num_units;
   const int64_t *counts; /* [num_units] elements of each */
   bool tied;             /* unit 0 is used, and its gradient made, at both ends of the model */
+  bool forward_only;     /* no gradients are made; stage 0 or 3 */
 } uly__zero_desc;
 
 typedef struct uly__zero_unit {

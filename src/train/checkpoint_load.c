@@ -15,6 +15,7 @@
 /* A checkpoint that is being read. */
 typedef struct source {
   const uly__params *params;
+  int num_states; /* that are read: all, or the master weights alone */
   char paths[2][PATH_MAX];
   uly__safetensors *files[2];
   uly__checkpoint_run run;
@@ -42,6 +43,13 @@ uly_status uly__checkpoint_model(const char *dir, uly__model_config *config) {
   ULY_FAIL(ULY_ERR_DATA, "a checkpoint with a bad configuration: %s", why);
 }
 
+uly_status uly_checkpoint_vocab(const char *dir, int64_t *vocab) {
+  uly__model_config config;
+  ULY_TRY(uly__checkpoint_model(dir, &config));
+  *vocab = config.vocab;
+  return ULY_OK;
+}
+
 /* The tensor of a state, with the shape that it must have. */
 static uly_status find_tensor(const source *from, int which, const uly__param *param,
                               const uly__tensor_info **out) {
@@ -67,11 +75,11 @@ static uly_status open_source(source *from, const char *dir, const uly__model_co
     ULY_FAIL(ULY_ERR_MEMORY, "no memory for the checksums of all tensors");
   ULY_TRY(uly__checkpoint_read_json(dir, params, &from->run, from->expected, &from->file_hash));
   ULY_TRY(uly__checkpoint_check_model(dir, config, &from->run));
-  for (int file = 0; file < 2; file++) {
+  for (int file = 0; file <= uly__state_file(from->num_states - 1); file++) {
     ULY_TRY(uly__path_join(from->paths[file], PATH_MAX, dir, names[file]));
     ULY_TRY(uly__safetensors_open(from->paths[file], &from->files[file]));
   }
-  for (int which = 0; which < ULY_NUM_STATES; which++)
+  for (int which = 0; which < from->num_states; which++)
     for (int i = 0; i < params->num; i++) {
       const uly__tensor_info *unused;
       ULY_TRY(find_tensor(from, which, &params->list[i], &unused));
@@ -99,7 +107,7 @@ static uly_status read_range(const source *from, int which, int unit, int64_t be
 
 static uly_status compare_hashes(const source *from) {
   assert(from->expected && from->found); /* open_source has succeeded */
-  for (int which = 0; which < ULY_NUM_STATES; which++)
+  for (int which = 0; which < from->num_states; which++)
     for (int i = 0; i < from->params->num; i++) {
       int at = which * from->params->num + i;
       char name[ULY_TENSOR_NAME];
@@ -155,10 +163,22 @@ static uly_status load_unit(uly_trainer *trainer, source *from, int which, int u
   return ULY_OK;
 }
 
-/* Step, seed and place in the data. */
+/* Step, seed and place in the data. A run that does not train takes no place; its seed matters where blocks are
+ * drawn with it. */
 static uly_status take_place(uly_trainer *trainer, const uly__checkpoint_run *run,
                              const char *dir) {
   int64_t sequences = run->sequences;
+  const uly_train_config *config = &trainer->config;
+  if (config->forward_only && run->seed != config->seed &&
+      config->sparse.pattern == ULY_SPARSE_BIGBIRD)
+    ULY_FAIL(
+        ULY_ERR_CONFIG,
+        "'%s' was trained with blocks drawn from seed %llu, not %llu: it would attend to others",
+        dir, (unsigned long long)run->seed, (unsigned long long)config->seed);
+  if (config->forward_only) {
+    trainer->steps_done = run->step;
+    return ULY_OK;
+  }
   if (run->seed != trainer->config.seed)
     ULY_FAIL(ULY_ERR_CONFIG,
              "'%s' was made with --seed %llu, not %llu: the order of the data would "
@@ -195,7 +215,7 @@ static uly_status begin(uly_trainer *trainer, const char *dir, source *from) {
 static uly_status load(uly_trainer *trainer, const char *dir, source *from) {
   const uly__params *params = &trainer->model->params;
   ULY_TRY(begin(trainer, dir, from));
-  for (int which = 0; which < ULY_NUM_STATES; which++)
+  for (int which = 0; which < from->num_states; which++)
     for (int unit = 0; unit < params->num_units; unit++)
       ULY_TRY(load_unit(trainer, from, which, unit));
   return ULY_OK;
@@ -203,7 +223,7 @@ static uly_status load(uly_trainer *trainer, const char *dir, source *from) {
 
 /* Every rank has summed the pieces of its shards. */
 static uly_status check_hashes(uly_trainer *trainer, source *from) {
-  int64_t num = ULY_NUM_STATES * (int64_t)from->params->num;
+  int64_t num = from->num_states * (int64_t)from->params->num;
   for (int64_t at = 0; at < num; at += ULY_MAX_SUM)
     ULY_TRY(uly__sum_i64(trainer->mesh->world, ULY_TRAFFIC_CONTROL, (int64_t *)from->found + at,
                          (int)(num - at < ULY_MAX_SUM ? num - at : ULY_MAX_SUM)));
@@ -216,7 +236,7 @@ static uly_status check_same(uly_trainer *trainer, const source *from) {
 }
 
 uly_status uly__checkpoint_check(uly_trainer *trainer, const char *dir) {
-  source from = {.params = &trainer->model->params};
+  source from = {.params = &trainer->model->params, .num_states = trainer->states.num};
   uly_status status = uly__agree(trainer->mesh->world, begin(trainer, dir, &from));
   if (status == ULY_OK) status = check_same(trainer, &from);
   close_source(&from);
@@ -225,7 +245,7 @@ uly_status uly__checkpoint_check(uly_trainer *trainer, const char *dir) {
 
 uly_status uly_trainer_load(uly_trainer *trainer, const char *dir) {
   uly__comm *world = trainer->mesh->world;
-  source from = {.params = &trainer->model->params};
+  source from = {.params = &trainer->model->params, .num_states = trainer->states.num};
   uly__save_end(trainer);
   uly_status status = uly__agree(world, load(trainer, dir, &from));
   if (status == ULY_OK) status = check_same(trainer, &from);
@@ -274,7 +294,7 @@ static uly_status verify(const char *dir, uly__params *params, source *from,
 
 uly_status uly_checkpoint_verify(const char *dir, uly_checkpoint_info *info) {
   uly__params params = {0};
-  source from = {.params = &params};
+  source from = {.params = &params, .num_states = ULY_NUM_STATES};
   uly_status status = verify(dir, &params, &from, info);
   close_source(&from);
   uly__params_destroy(&params);

@@ -32,6 +32,12 @@ static uly_status evaluate_round(uly_trainer *trainer, int64_t first, eval_sums 
   return ULY_OK;
 }
 
+int64_t uly__eval_control(const uly_trainer *trainer) {
+  int64_t num_bins = uly__position_bin(trainer->config.seq_len - 1) + 1;
+  /* Two agreements; of each bin the count of labels and the sum of losses. */
+  return (2 + num_bins * (1 + ULY_EXACT_WORDS)) * (int64_t)sizeof(int64_t);
+}
+
 /* Over all ranks. */
 static uly_status add_up(uly_trainer *trainer, eval_sums *sums, uly_eval_report *report) {
   uly_mesh *mesh = trainer->mesh;
@@ -60,6 +66,9 @@ uly_status uly_trainer_evaluate(uly_trainer *trainer, int (*stops)(void *user), 
   memset(report, 0, sizeof *report);
   if (!trainer->eval_data)
     ULY_FAIL(ULY_ERR_CONFIG, "no held-out data to evaluate on: give --eval-data");
+  if (trainer->config.forward_only && trainer->is_mixed)
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "a run made to evaluate (forward_only) has no weights: load a checkpoint");
   trainer->model->failure = ULY_OK;
   uly__zero_forget_weights(trainer->model->zero);
   for (int64_t first = 0; first < trainer->num_eval_windows; first += mesh->dp) {

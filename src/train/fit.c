@@ -11,10 +11,11 @@ static int64_t total_bytes(const uly_trainer *trainer) {
 }
 
 /* Bytes of a rank under other settings; INT64_MAX where they cannot work. */
-static int64_t plan_bytes(const uly_mesh *mesh, const uly_train_config *config) {
+static int64_t plan_bytes(const uly_mesh *mesh, const uly_train_config *config,
+                          uly__decode_run decode) {
   uly_mesh copy = *mesh;
   uly_trainer *trainer = NULL;
-  if (uly__trainer_plan(&copy, config, &trainer) != ULY_OK) return INT64_MAX;
+  if (uly__trainer_plan(&copy, config, decode, &trainer) != ULY_OK) return INT64_MAX;
   int64_t bytes = total_bytes(trainer);
   uly_trainer_destroy(trainer);
   return bytes;
@@ -76,36 +77,36 @@ static void add(word_list *list, const char *separator, const char *word) {
 }
 
 /* Each change that is enough by itself. */
-static void add_single_changes(const uly_mesh *mesh, const uly_train_config *config, int64_t limit,
-                               word_list *list) {
+static void add_single_changes(const uly_mesh *mesh, const uly_train_config *config,
+                               uly__decode_run decode, int64_t limit, word_list *list) {
   for (int i = 0; i < NUM_CHANGES; i++) {
     uly_train_config other = *config;
-    if (changes[i].apply(&other) && plan_bytes(mesh, &other) <= limit)
+    if (changes[i].apply(&other) && plan_bytes(mesh, &other, decode) <= limit)
       add(list, "; or ", changes[i].flag);
   }
 }
 
 /* One change after the other, until it fits. */
-static void add_many_changes(const uly_mesh *mesh, const uly_train_config *config, int64_t limit,
-                             word_list *list) {
+static void add_many_changes(const uly_mesh *mesh, const uly_train_config *config,
+                             uly__decode_run decode, int64_t limit, word_list *list) {
   uly_train_config other = *config;
   word_list flags = {.used = 0};
   for (int i = 0; i < NUM_CHANGES; i++) {
     if (!changes[i].apply(&other)) continue;
     add(&flags, " ", changes[i].flag);
-    if (plan_bytes(mesh, &other) > limit) continue;
+    if (plan_bytes(mesh, &other, decode) > limit) continue;
     add(list, "; or ", flags.text);
     return;
   }
 }
 
-static void add_more_ranks(const uly_mesh *mesh, const uly_train_config *config, int64_t limit,
-                           word_list *list) {
+static void add_more_ranks(const uly_mesh *mesh, const uly_train_config *config,
+                           uly__decode_run decode, int64_t limit, word_list *list) {
   for (int64_t sp = 2 * (int64_t)mesh->sp; sp <= 4096; sp *= 2) {
     uly_mesh *larger = NULL;
     uly_mesh_desc desc = {.dp = mesh->dp, .sp = (int)sp};
     if (uly_mesh_create_offline(desc, mesh->rank, &larger) != ULY_OK) return;
-    int64_t bytes = plan_bytes(larger, config);
+    int64_t bytes = plan_bytes(larger, config, decode);
     uly_mesh_destroy(larger);
     if (bytes == INT64_MAX) return; /* more ranks than heads */
     if (bytes > limit) continue;
@@ -116,13 +117,18 @@ static void add_more_ranks(const uly_mesh *mesh, const uly_train_config *config,
   }
 }
 
-static void add_shorter(const uly_mesh *mesh, const uly_train_config *config, int64_t limit,
-                        word_list *list) {
+static void add_shorter(const uly_mesh *mesh, const uly_train_config *config,
+                        uly__decode_run decode, int64_t limit, word_list *list) {
   uly_train_config other = *config;
+  bool decodes = decode.capacity > 0;
   while ((other.seq_len /= 2) > 0) {
-    if (plan_bytes(mesh, &other) > limit) continue;
+    decode.capacity /= 2;
+    if (plan_bytes(mesh, &other, decode) > limit) continue;
     char text[64];
-    snprintf(text, sizeof text, "--seq-len %lld", (long long)other.seq_len);
+    if (decodes)
+      snprintf(text, sizeof text, "%lld tokens, prompt and text", (long long)decode.capacity);
+    else
+      snprintf(text, sizeof text, "--seq-len %lld", (long long)other.seq_len);
     add(list, "; or ", text);
     return;
   }
@@ -133,10 +139,10 @@ static uly_status refuse(const uly_trainer *trainer, int64_t limit, const char *
   const uly_mesh *mesh = trainer->mesh;
   const uly__arena *a = trainer->arenas;
   word_list list = {.used = 0};
-  add_single_changes(mesh, config, limit, &list);
-  if (list.used == 0) add_many_changes(mesh, config, limit, &list);
-  add_more_ranks(mesh, config, limit, &list);
-  add_shorter(mesh, config, limit, &list);
+  add_single_changes(mesh, config, trainer->decode, limit, &list);
+  if (list.used == 0) add_many_changes(mesh, config, trainer->decode, limit, &list);
+  add_more_ranks(mesh, config, trainer->decode, limit, &list);
+  add_shorter(mesh, config, trainer->decode, limit, &list);
   ULY_FAIL(ULY_ERR_CONFIG,
            "rank %d needs %lld bytes (parameters %lld, gradients %lld, optimizer %lld, activations "
            "%lld, scratch %lld) and may take %lld (%s). %s%s",

@@ -30,12 +30,6 @@ static uly_status update(uly_trainer *trainer, int unit, int64_t begin, int64_t 
   return ULY_OK;
 }
 
-/* Weight `at` of a unit, where this rank keeps it. */
-static void *own_weight(const uly__zero *zero, int unit, int64_t at) {
-  return uly__at(uly__zero_weight_shard(zero, unit), zero->desc.dtype,
-                 at - zero->rank * zero->units[unit].shard);
-}
-
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* grads: of the unit's elements from `first` on. */
@@ -51,7 +45,8 @@ static uly_status update_unit(uly_trainer *trainer, int unit, const void *grads,
     args.weight_decay = param->num_dims == 2 ? trainer->config.weight_decay : 0.0;
     for (int64_t at = begin; at < end; at += ULY_STATE_WINDOW) {
       args.grad = uly__at(grads, args.grad_dtype, at - first);
-      args.copy_bf16 = model->dtype == ULY_BF16 ? own_weight(model->zero, unit, at) : NULL;
+      args.copy_bf16 =
+          model->dtype == ULY_BF16 ? uly__states_weight(&trainer->states, unit, at) : NULL;
       ULY_TRY(update(trainer, unit, at, min64(ULY_STATE_WINDOW, end - at), args));
     }
   }
@@ -91,16 +86,17 @@ static uly_status round_unit(uly_trainer *trainer, int unit) {
     float *window;
     int64_t count = min64(ULY_STATE_WINDOW, end - at);
     ULY_TRY(uly__states_map(&trainer->states, ULY_STATE_MASTER, unit, at, count, &window));
-    model->ops->to_bf16(count, window, own_weight(model->zero, unit, at));
+    model->ops->to_bf16(count, window, uly__states_weight(&trainer->states, unit, at));
   }
   return ULY_OK;
 }
 
 uly_status uly__weights_from_master(uly_trainer *trainer) {
   uly__zero *zero = trainer->model->zero;
+  bool rounds = zero->desc.dtype == ULY_BF16 && !zero->desc.forward_only; /* there it is done */
   uly_status status = ULY_OK;
   for (int unit = 0; unit < zero->desc.num_units; unit++) {
-    if (status == ULY_OK && zero->desc.dtype == ULY_BF16) status = round_unit(trainer, unit);
+    if (status == ULY_OK && rounds) status = round_unit(trainer, unit);
     if (zero->desc.stage == 1 || zero->desc.stage == 2)
       ULY_TRY(uly__zero_gather_weights(zero, unit));
   }

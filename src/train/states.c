@@ -9,12 +9,18 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "ops/ops.h"
 
 /* In f32 training the master weights are the weights. */
 static bool master_is_weights(const uly__states *s) { return s->zero->desc.dtype == ULY_F32; }
 
+/* Nothing is trained, and the weights are not master weights. */
+static bool is_rounded(const uly__states *s) {
+  return s->zero->desc.forward_only && !master_is_weights(s);
+}
+
 static bool is_kept_here(const uly__states *s, uly__state which) {
-  return !s->offloaded || (which == ULY_STATE_MASTER && master_is_weights(s));
+  return (!s->offloaded && !is_rounded(s)) || (which == ULY_STATE_MASTER && master_is_weights(s));
 }
 
 /* First element of a unit in the range of what this rank owns. */
@@ -41,16 +47,20 @@ uly__part uly__states_owned(const uly__zero *zero, int unit) {
 void uly__states_init(uly__states *states, const uly__zero *zero, bool offloaded) {
   *states = (uly__states){.zero = zero,
                           .count = zero->desc.stage == 0 ? zero->full_count : zero->shard_count,
+                          .num = zero->desc.forward_only ? 1 : ULY_NUM_STATES,
                           .offloaded = offloaded,
                           .fd = -1};
 }
 
-void uly__states_carve(uly__states *states, uly__arena *optimizer) {
-  bool in_windows = states->offloaded && states->count > ULY_STATE_WINDOW;
-  int64_t count = in_windows ? ULY_STATE_WINDOW : states->count;
-  for (int which = 0; which < ULY_NUM_STATES; which++)
+void uly__states_carve(uly__states *states, uly__arena *arenas) {
+  bool is_window = states->offloaded || is_rounded(states);
+  uly__arena *arena = &arenas[is_rounded(states) ? ULY_ARENA_SCRATCH : ULY_ARENA_OPTIMIZER];
+  int64_t mark = uly__arena_mark(arena), count = states->count;
+  if (is_window && count > ULY_STATE_WINDOW) count = ULY_STATE_WINDOW;
+  for (int which = 0; which < states->num; which++)
     if (which != ULY_STATE_MASTER || !master_is_weights(states))
-      states->data[which] = uly__arena_carve(optimizer, count * (int64_t)sizeof(float));
+      states->data[which] = uly__arena_carve(arena, count * (int64_t)sizeof(float));
+  if (is_rounded(states)) uly__arena_release(arena, mark);
 }
 
 uly_status uly__states_open(uly__states *states, const char *path) {
@@ -73,13 +83,18 @@ static float *in_memory(const uly__states *s, uly__state which, int unit, int64_
   int64_t at = begin - owned.begin;
   if (which != ULY_STATE_MASTER || !master_is_weights(s))
     return s->data[which] + place(z, unit) + at;
-  float *shard = uly__zero_weight_shard(z, unit);
-  return z->desc.stage == 0 ? shard - z->rank * z->units[unit].shard + at : shard + at;
+  return uly__states_weight(s, unit, begin);
 }
 
 static int64_t in_file(const uly__states *s, uly__state which, int unit, int64_t begin) {
   int64_t at = begin - uly__states_owned(s->zero, unit).begin;
   return (which * s->count + place(s->zero, unit) + at) * (int64_t)sizeof(float);
+}
+
+void *uly__states_weight(const uly__states *states, int unit, int64_t at) {
+  const uly__zero *z = states->zero;
+  return uly__at(uly__zero_weight_shard(z, unit), z->desc.dtype,
+                 at - z->rank * z->units[unit].shard);
 }
 
 uly_status uly__states_map(uly__states *states, uly__state which, int unit, int64_t begin,
@@ -89,6 +104,7 @@ uly_status uly__states_map(uly__states *states, uly__state which, int unit, int6
     return ULY_OK;
   }
   *window = states->data[which];
+  if (is_rounded(states)) return ULY_OK; /* to be filled: nothing else is kept of it */
   return uly__file_read(states->fd, states->path, in_file(states, which, unit, begin), *window,
                         count * (int64_t)sizeof(float));
 }
@@ -96,6 +112,10 @@ uly_status uly__states_map(uly__states *states, uly__state which, int unit, int6
 uly_status uly__states_unmap(uly__states *states, uly__state which, int unit, int64_t begin,
                              int64_t count) {
   if (is_kept_here(states, which)) return ULY_OK;
+  if (is_rounded(states)) {
+    uly__ops_get()->to_bf16(count, states->data[which], uly__states_weight(states, unit, begin));
+    return ULY_OK;
+  }
   return uly__file_write(states->fd, states->path, in_file(states, which, unit, begin),
                          states->data[which], count * (int64_t)sizeof(float));
 }

@@ -1,6 +1,7 @@
 /* The states of training, f32: master weights and AdamW's two moments. A rank owns those of its shards (ZeRO
  * stage 0: all of them), in memory or, offloaded, in a file on local disk that is read and written in windows.
- * In f32 training the weights themselves are the master weights. */
+ * In f32 training the weights themselves are the master weights. A run that does not train has no moments, and
+ * keeps no master weights: in bf16 a window of them, when it is unmapped, is rounded to the weights. */
 #ifndef ULY_STATES_H
 #define ULY_STATES_H
 
@@ -20,16 +21,18 @@ enum { ULY_STATE_WINDOW = 1 << 20 };
 typedef struct uly__states {
   const uly__zero *zero;
   int64_t count; /* elements that this rank owns, of each state */
+  int num;       /* states: all, or the master weights alone */
   bool offloaded;
-  float *data[ULY_NUM_STATES]; /* [count]; offloaded: a window. Master NULL: it is the weights */
-  int fd;                      /* of the file; -1: none */
-  char *path;                  /* for messages: the file has no name once it is open */
+  float *data
+      [ULY_NUM_STATES]; /* [count]; offloaded, or not kept: a window. Master NULL: it is the weights */
+  int fd;               /* of the file; -1: none */
+  char *path;           /* for messages: the file has no name once it is open */
 } uly__states;
 
 /* offload: folder, or NULL for memory. Plans; nothing is opened. */
 void uly__states_init(uly__states *states, const uly__zero *zero, bool offloaded);
-/* Carves from the optimizer's arena. */
-void uly__states_carve(uly__states *states, uly__arena *optimizer);
+/* Carves from the optimizer's arena; what is used while weights are set, and never in a pass, from scratch. */
+void uly__states_carve(uly__states *states, uly__arena *arenas);
 /* Offloaded: makes the file, with room for all states, all zero. */
 uly_status uly__states_open(uly__states *states, const char *path);
 void uly__states_close(uly__states *states);
@@ -44,6 +47,9 @@ uly_status uly__states_map(uly__states *states, uly__state which, int unit, int6
                            int64_t count, float **window);
 uly_status uly__states_unmap(uly__states *states, uly__state which, int unit, int64_t begin,
                              int64_t count);
+
+/* Where this rank keeps the weight of an element of its shard. */
+void *uly__states_weight(const uly__states *states, int unit, int64_t at);
 
 /* The same elements, to read only, while nothing changes them; buffer [count] is used where they are on disk.
  * May run in another thread. */

@@ -20,7 +20,7 @@ static int64_t sum(const int64_t *values, int count) {
   return total;
 }
 
-/* Collectives of a step, as they follow below. */
+/* Collectives of a step, as they follow below; of a run that does not train, of an evaluation of one sequence. */
 void uly__step_traffic(const uly_trainer *trainer, int64_t bytes[ULY_NUM_TRAFFIC]) {
   const uly__model *model = trainer->model;
   const uly_mesh *mesh = trainer->mesh;
@@ -29,10 +29,14 @@ void uly__step_traffic(const uly_trainer *trainer, int64_t bytes[ULY_NUM_TRAFFIC
   int64_t forward = passes * uly__attention_sent_forward(model->attention);
   int64_t value = sizeof(int64_t);
   bytes[ULY_TRAFFIC_ATTENTION_FORWARD] = forward;
+  bytes[ULY_TRAFFIC_PARAMETERS] = uly__zero_sent_weights(model->zero);
+  if (model->forward_only) {
+    bytes[ULY_TRAFFIC_CONTROL] = uly__traffic_all_gather(size, uly__eval_control(trainer));
+    return;
+  }
   bytes[ULY_TRAFFIC_ATTENTION_BACKWARD] = passes * uly__attention_sent_backward(model->attention);
   bytes[ULY_TRAFFIC_ATTENTION_RECOMPUTE] = model->stash.keeps_attention ? 0 : forward;
   bytes[ULY_TRAFFIC_GRADIENTS] = uly__zero_sent_grads(model->zero);
-  bytes[ULY_TRAFFIC_PARAMETERS] = uly__zero_sent_weights(model->zero);
   /* Three agreements, the count of labels, two exact sums, and the report. */
   int64_t control = (4 + 2 * ULY_EXACT_WORDS) * value + (int64_t)sizeof(uly_rank_report);
   bytes[ULY_TRAFFIC_CONTROL] = uly__traffic_all_gather(size, control);
@@ -133,6 +137,10 @@ static void end_save(uly_trainer *trainer, uly__traffic *before) {
 }
 
 uly_status uly__check_whole(const uly_trainer *trainer) {
+  if (trainer->config.forward_only)
+    ULY_FAIL(
+        ULY_ERR_CONFIG,
+        "a run made to evaluate (forward_only) has no optimizer: it can neither train nor save");
   if (trainer->is_mixed)
     ULY_FAIL(ULY_ERR_CONFIG,
              "an update or a load failed halfway: load a checkpoint before going on");

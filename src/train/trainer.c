@@ -62,6 +62,10 @@ static uly_status check(const uly_train_config *c) {
              (int)c->schedule);
   if (c->dtype != ULY_F32 && c->dtype != ULY_BF16)
     ULY_FAIL(ULY_ERR_CONFIG, "unknown dtype %d: use ULY_F32 or ULY_BF16", (int)c->dtype);
+  if (c->forward_only && (c->offload || c->stash))
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "a run that does not train keeps neither optimizer states nor what backward needs: "
+             "leave out offload and stash");
   if (c->eval_windows < 1) ULY_FAIL(ULY_ERR_CONFIG, "--eval-windows must be at least 1");
   if (!(c->lr >= 0) || !(c->min_lr_ratio >= 0) || !(c->weight_decay >= 0) || !(c->clip >= 0) ||
       !(c->eps >= 1e-30) || !(c->lr <= 1e30) || !(c->beta1 >= 0 && c->beta1 < 1) ||
@@ -75,10 +79,12 @@ static uly_status check(const uly_train_config *c) {
 
 static char *copy_text(const char *text) { return text ? strdup(text) : NULL; }
 
-static uly_status plan(uly_trainer *trainer, const uly_train_config *config) {
+static uly_status plan(uly_trainer *trainer, const uly_train_config *config,
+                       uly__decode_run decode) {
   uly__model_config model_config;
   int dp = trainer->mesh->dp;
   trainer->config = *config;
+  trainer->decode = decode;
   trainer->config.model = copy_text(config->model);
   trainer->config.data = copy_text(config->data);
   trainer->config.eval_data = copy_text(config->eval_data);
@@ -101,11 +107,14 @@ static uly_status plan(uly_trainer *trainer, const uly_train_config *config) {
                         .dtype = config->dtype,
                         .grad_dtype = config->grad_dtype,
                         .recompute = config->recompute,
+                        .forward_only = config->forward_only != 0,
                         .stash_on_disk = config->stash != NULL,
                         .stage = config->zero_stage,
                         .leaves = config->reproducible ? config->leaves : 0,
                         .rounds = config->reproducible ? 0 : config->rounds,
-                        .passes = trainer->passes};
+                        .passes = trainer->passes,
+                        .capacity = decode.capacity,
+                        .prefills = decode.prefills};
   run.sparse.seed = config->seed;
   ULY_TRY(uly__model_create(&model_config, trainer->mesh, &run, &trainer->model));
   uly__states_init(&trainer->states, trainer->model->zero, config->offload != NULL);
@@ -115,13 +124,14 @@ static uly_status plan(uly_trainer *trainer, const uly_train_config *config) {
   return ULY_OK;
 }
 
-uly_status uly__trainer_plan(uly_mesh *mesh, const uly_train_config *config, uly_trainer **out) {
+uly_status uly__trainer_plan(uly_mesh *mesh, const uly_train_config *config, uly__decode_run decode,
+                             uly_trainer **out) {
   *out = NULL;
   uly_trainer *trainer = calloc(1, sizeof *trainer);
   if (!trainer) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a trainer");
   trainer->mesh = mesh;
   trainer->states.fd = -1;
-  uly_status status = plan(trainer, config);
+  uly_status status = plan(trainer, config, decode);
   if (status != ULY_OK)
     uly_trainer_destroy(trainer);
   else
@@ -132,8 +142,9 @@ uly_status uly__trainer_plan(uly_mesh *mesh, const uly_train_config *config, uly
 void uly__trainer_carve(uly_trainer *trainer) {
   uly__model *model = trainer->model;
   int64_t windows = trainer->passes * (model->num_tokens + 1);
+  uly__states_carve(&trainer->states, trainer->arenas);
   uly__model_carve(model, trainer->arenas);
-  uly__states_carve(&trainer->states, &trainer->arenas[ULY_ARENA_OPTIMIZER]);
+  if (!model->makes_passes) return;
   uly__arena *activations = &trainer->arenas[ULY_ARENA_ACTIVATIONS];
   trainer->windows = uly__arena_carve(activations, windows * (int64_t)sizeof(int32_t));
   if (!trainer->config.pack) return;
@@ -204,8 +215,10 @@ static uly_status open_scratch(uly_trainer *trainer) {
 /* What a run needs and a plan does not, as far as nothing is allocated or written for it. */
 static uly_status open_input(uly_trainer *trainer) {
   const uly_train_config *config = &trainer->config;
-  if (!config->data) ULY_FAIL(ULY_ERR_CONFIG, "no training data given: use --data");
-  ULY_TRY(open_data(trainer, config->data, &trainer->data, &trainer->num_windows));
+  if (!config->data && !config->forward_only)
+    ULY_FAIL(ULY_ERR_CONFIG, "no training data given: use --data");
+  if (config->data)
+    ULY_TRY(open_data(trainer, config->data, &trainer->data, &trainer->num_windows));
   if (config->eval_data) {
     ULY_TRY(open_data(trainer, config->eval_data, &trainer->eval_data, &trainer->num_eval_windows));
     if (trainer->num_eval_windows > config->eval_windows)
@@ -219,7 +232,8 @@ static uly_status start(uly_trainer *trainer) {
   for (int i = 0; i < ULY_NUM_ARENAS; i++) ULY_TRY(uly__arena_commit(&trainer->arenas[i]));
   uly__trainer_carve(trainer);
   ULY_TRY(open_scratch(trainer));
-  return init_weights(trainer);
+  trainer->is_mixed = trainer->config.forward_only != 0; /* until a checkpoint is loaded */
+  return trainer->config.forward_only ? ULY_OK : init_weights(trainer);
 }
 
 /* Ranks on different machines may see different files or be started with different settings: then they
@@ -228,7 +242,8 @@ static uly_status check_same(const uly_trainer *trainer) {
   const uly_train_config *c = &trainer->config;
   uly_mesh *mesh = trainer->mesh;
   const uly__tokens *files = trainer->data, *held_out = trainer->eval_data;
-  uint64_t data[2] = {uly__tokens_hash(files), held_out ? uly__tokens_hash(held_out) : 0};
+  uint64_t data[2] = {files ? uly__tokens_hash(files) : 0,
+                      held_out ? uly__tokens_hash(held_out) : 0};
   ULY_TRY(uly_mesh_same(mesh, data, sizeof data, "set of data files (names and sizes)"));
   const uly_sparse none = {0}, sparse = c->sparse.pattern == ULY_SPARSE_NONE ? none : c->sparse;
   int64_t counts[] = {c->window,
@@ -252,8 +267,9 @@ static uly_status check_same(const uly_trainer *trainer) {
                       c->stash != NULL,
                       (int64_t)c->seed,
                       c->pack != 0,
-                      uly__batch_end(trainer, files),
-                      held_out ? uly__batch_end(trainer, held_out) : -1};
+                      files ? uly__batch_end(trainer, files) : -1,
+                      held_out ? uly__batch_end(trainer, held_out) : -1,
+                      c->forward_only};
   ULY_TRY(uly_mesh_same(mesh, counts, sizeof counts, "configuration"));
   double reals[] = {c->lr, c->min_lr_ratio, c->beta1, c->beta2, c->eps, c->weight_decay, c->clip};
   ULY_TRY(uly_mesh_same(mesh, reals, sizeof reals, "configuration"));
@@ -266,13 +282,14 @@ static uly_status check_same(const uly_trainer *trainer) {
   return status;
 }
 
-uly_status uly_trainer_create(uly_mesh *mesh, const uly_train_config *config, uly_trainer **out) {
+uly_status uly__trainer_make(uly_mesh *mesh, const uly_train_config *config, uly__decode_run decode,
+                             uly_trainer **out) {
   *out = NULL;
   if (!mesh->world)
     ULY_FAIL(ULY_ERR_CONFIG, "an offline mesh cannot train: use uly_plan, or uly_mesh_create");
   omp_set_num_threads(uly__device_threads(config->threads, uly__comm_node_size(mesh->world)));
   uly_trainer *trainer = NULL;
-  uly_status status = uly__trainer_plan(mesh, config, &trainer);
+  uly_status status = uly__trainer_plan(mesh, config, decode, &trainer);
   if (status == ULY_OK) status = open_input(trainer);
   if (status == ULY_OK) status = start(trainer);
   status = uly__agree(mesh->world, status);
@@ -286,12 +303,16 @@ uly_status uly_trainer_create(uly_mesh *mesh, const uly_train_config *config, ul
   return status;
 }
 
+uly_status uly_trainer_create(uly_mesh *mesh, const uly_train_config *config, uly_trainer **out) {
+  return uly__trainer_make(mesh, config, (uly__decode_run){0}, out);
+}
+
 uly_status uly_trainer_check(uly_mesh *mesh, const uly_train_config *config, const char *checkpoint,
                              uly_start_report *report) {
   if (!mesh->world)
     ULY_FAIL(ULY_ERR_CONFIG, "an offline mesh cannot train: use uly_plan, or uly_mesh_create");
   uly_trainer *trainer = NULL;
-  uly_status status = uly__trainer_plan(mesh, config, &trainer);
+  uly_status status = uly__trainer_plan(mesh, config, (uly__decode_run){0}, &trainer);
   if (status == ULY_OK) status = open_input(trainer);
   status = uly__agree(mesh->world, status);
   if (status == ULY_OK && trainer) status = check_same(trainer);
@@ -332,7 +353,7 @@ int64_t uly_trainer_num_windows(const uly_trainer *trainer) { return trainer->nu
 uly_status uly_plan(const uly_mesh *mesh, const uly_train_config *config, uly_plan_report *report) {
   uly_mesh copy = *mesh; /* a plan changes nothing, so it may be made on any mesh */
   uly_trainer *trainer = NULL;
-  ULY_TRY(uly__trainer_plan(&copy, config, &trainer));
+  ULY_TRY(uly__trainer_plan(&copy, config, (uly__decode_run){0}, &trainer));
   memset(report, 0, sizeof *report);
   report->num_params = trainer->model->params.count;
   report->tokens = trainer->model->num_tokens;

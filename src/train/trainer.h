@@ -9,10 +9,17 @@
 
 typedef struct uly__save uly__save; /* a checkpoint being written (checkpoint.c) */
 
+/* Of a run that decodes: tokens that are cached, and whether the first seq_len of them go through at once. */
+typedef struct uly__decode_run {
+  int64_t capacity; /* 0: it does not decode */
+  bool prefills;
+} uly__decode_run;
+
 struct uly_trainer {
   uly_mesh *mesh;
   uly_train_config config; /* its strings are copies */
-  int64_t passes;          /* sequences of a step that go through each rank: batch / dp */
+  uly__decode_run decode;
+  int64_t passes; /* sequences of a step that go through each rank: batch / dp */
   uly__model *model;
   uly__arena arenas[ULY_NUM_ARENAS];
   uly__states states;
@@ -34,7 +41,11 @@ struct uly_trainer {
 };
 
 /* The common part of a run and of a plan: builds the model and measures the arenas. */
-uly_status uly__trainer_plan(uly_mesh *mesh, const uly_train_config *config, uly_trainer **out);
+uly_status uly__trainer_plan(uly_mesh *mesh, const uly_train_config *config, uly__decode_run decode,
+                             uly_trainer **out);
+/* Like uly_trainer_create. */
+uly_status uly__trainer_make(uly_mesh *mesh, const uly_train_config *config, uly__decode_run decode,
+                             uly_trainer **out);
 
 /* Carves all arenas; the second time, with memory, sets the pointers that count. */
 void uly__trainer_carve(uly_trainer *trainer);
@@ -85,7 +96,7 @@ void uly__save_abandon(uly_trainer *trainer);
 
 /* --- a step (step.c) */
 
-/* ULY_ERR_CONFIG where the states may belong to no step, the same on all ranks. */
+/* ULY_ERR_CONFIG where the states may belong to no step, or the run does not train; the same on all ranks. */
 uly_status uly__check_whole(const uly_trainer *trainer);
 
 /* Forward and backward of sequence `pass` of the step, whose tokens are in windows; adds this rank's losses to
@@ -99,6 +110,9 @@ uly_status uly__find_nonfinite(uly_trainer *trainer, int64_t num_labels, char *w
 
 /* Adds up a sum of all ranks. Collective. */
 uly_status uly__sum_exactly(uly_mesh *mesh, uly__exact_sum *sum);
+
+/* Bytes that a rank gives to the collectives of an evaluation of one sequence. */
+int64_t uly__eval_control(const uly_trainer *trainer);
 
 void uly__step_traffic(const uly_trainer *trainer, int64_t bytes[ULY_NUM_TRAFFIC]);
 

@@ -1,0 +1,41 @@
+/* Keys and values of all tokens so far, of the heads that this rank attends with: what decoding reads instead of
+ * computing it again. A key/value head that two ranks use is cached on both. */
+#ifndef ULY_CACHE_H
+#define ULY_CACHE_H
+
+#include "device/arena.h"
+#include "model/config.h"
+#include "parallel/seq_attention.h"
+
+typedef struct uly__cache {
+  int64_t capacity, num_tokens;             /* that there is room for, and that are there */
+  int q_begin, q_count, kv_begin, kv_count; /* this rank's heads */
+  int num_layers, head_dim, group_size;
+  uly_dtype dtype;
+  uly__mask *mask;     /* over `capacity` tokens */
+  char *keys, *values; /* [L][kv_count][capacity][d] */
+} uly__cache;
+
+/* The heads are those that the plan gives this rank; mask: of the model, for `capacity` tokens. */
+uly_status uly__cache_create(const uly_attention *plan, const uly_mask *mask, int num_layers,
+                             int64_t capacity, uly__cache *out);
+void uly__cache_destroy(uly__cache *cache);
+void uly__cache_carve(uly__cache *cache, uly__arena *activations);
+
+/* Where a block keeps them: [kv_count][capacity][d]. */
+void *uly__cache_keys(const uly__cache *cache, int layer);
+void *uly__cache_values(const uly__cache *cache, int layer);
+
+/* Takes all N tokens of a block from what its forward pass left on the head side; qkv_heads: of all rounds. */
+void uly__cache_fill(uly__cache *cache, const uly_attention *plan, int layer,
+                     const void *qkv_heads);
+/* Adds one token of a block; k, v: [kv_count, d]. It counts as there when num_tokens says so. */
+void uly__cache_add(uly__cache *cache, int layer, const void *k, const void *v);
+
+/* Attention of the token that was added last; q, o: [q_count, d]. */
+uly__attend_one uly__cache_attend(const uly__cache *cache, int layer, float scale, const void *q,
+                                  void *o, float *workspace);
+/* Floats of its workspace. */
+int64_t uly__cache_workspace(const uly__cache *cache);
+
+#endif

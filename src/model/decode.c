@@ -1,0 +1,265 @@
+/* Decoding: a block for one token, cut by outputs over the ranks. See decode.h; the steps are those of block.c, and
+ * numbers are rounded to the storage type at the same places. */
+#include "model/decode.h"
+
+#include <stdlib.h>
+
+#include "model/linear.h"
+
+/* Elements that a rank's part begins at multiples of: a whole vector, so that what is done with elements one by one
+ * has the same bits wherever the parts begin. */
+enum { UNIT = 16 };
+
+/* ---------------------------------------------------------------------------- creation */
+
+static void note_largest(const uly__decoder *d, uly__shared_vector *vector) {
+  for (int p = 0; p < d->num_parts; p++)
+    if (vector->parts[p].count > vector->largest) vector->largest = vector->parts[p].count;
+}
+
+static void cut(const uly__decoder *d, uly__shared_vector *vector, uly__part *parts,
+                int64_t count) {
+  vector->parts = parts;
+  for (int p = 0; p < d->num_parts; p++) parts[p] = uly__split(count, UNIT, d->num_parts, p);
+  note_largest(d, vector);
+}
+
+/* The query heads of each rank. */
+static void cut_heads(uly__decoder *d, const uly__ulysses *u) {
+  for (int p = 0; p < d->num_parts; p++) {
+    const uly_attention_block *first = &u->blocks[uly__ulysses_group(u, p, 0)];
+    const uly_attention_block *last = &u->blocks[uly__ulysses_group(u, p, u->num_rounds - 1)];
+    int64_t count = last->q_begin + last->q_count - first->q_begin;
+    d->heads.parts[p] = (uly__part){(int64_t)first->q_begin * u->head_dim, count * u->head_dim};
+  }
+  note_largest(d, &d->heads);
+}
+
+uly_status uly__decoder_create(const uly__model *model, const uly_mask *mask, int64_t capacity,
+                               uly__decoder **out) {
+  const uly__model_config *c = &model->config;
+  const uly__ulysses *u = &model->attention->ulysses;
+  uly__decoder *d = calloc(1, sizeof *d);
+  uly__part *parts = calloc(4 * (size_t)u->size, sizeof *parts);
+  *out = d;
+  if (d) d->heads.parts = parts;
+  if (!d || !parts) {
+    free(d ? NULL : parts);
+    ULY_FAIL(ULY_ERR_MEMORY, "no memory for decoding on %d ranks", u->size);
+  }
+  d->num_parts = u->size;
+  cut_heads(d, u);
+  cut(d, &d->hidden, parts + u->size, c->hidden);
+  cut(d, &d->inner, parts + (ptrdiff_t)2 * u->size, c->ffn);
+  cut(d, &d->logits, parts + (ptrdiff_t)3 * u->size, c->vocab);
+  return uly__cache_create(model->attention, mask, c->num_layers, capacity, &d->cache);
+}
+
+void uly__decoder_destroy(uly__decoder *decoder) {
+  if (!decoder) return;
+  uly__cache_destroy(&decoder->cache);
+  free(decoder->heads.parts); /* the one allocation behind all four */
+  free(decoder);
+}
+
+static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+
+void uly__decoder_carve(uly__model *model, uly__arena *activations, uly__arena *scratch) {
+  uly__decoder *d = model->decoder;
+  const uly__model_config *c = &model->config;
+  int64_t bytes = uly__dtype_bytes(model->dtype), wide = sizeof(float);
+  int64_t q_row = (int64_t)c->num_q_heads * c->head_dim;
+  int64_t kv = (int64_t)d->cache.kv_count * c->head_dim,
+          q = (int64_t)d->cache.q_count * c->head_dim;
+  int64_t inner = d->inner.parts[model->attention->ulysses.rank].count;
+  uly__cache_carve(&d->cache, activations);
+  void **vectors[] = {&d->x, &d->mid, &d->n, &d->q, &d->k, &d->v, &d->o, &d->up, &d->act};
+  int64_t counts[] = {c->hidden, c->hidden, c->hidden, q, kv, kv, q_row, inner, c->ffn};
+  for (int i = 0; i < 9; i++) *vectors[i] = uly__arena_carve(scratch, counts[i] * bytes);
+  d->gate = c->gated ? uly__arena_carve(scratch, inner * bytes) : NULL;
+  int64_t inputs = most(most(c->hidden, c->ffn), q_row);
+  d->wide = model->dtype == ULY_F32 ? NULL : uly__arena_carve(scratch, inputs * wide);
+  d->sum = uly__arena_carve(scratch, c->hidden * wide);
+  d->angles = c->rope ? uly__arena_carve(scratch, c->head_dim * wide) : NULL;
+  d->attention = uly__arena_carve(scratch, uly__cache_workspace(&d->cache) * wide);
+  int64_t part = most(most(d->heads.largest, d->inner.largest), most(q, kv));
+  part = most(part, most(d->hidden.largest, d->logits.largest));
+  part = most(part, c->hidden * bytes / wide); /* the last row of a prompt */
+  d->mine = uly__arena_carve(scratch, part * wide);
+  d->of_all = uly__arena_carve(scratch, d->num_parts * part * wide);
+  d->all_logits = uly__arena_carve(scratch, c->vocab * wide);
+}
+
+/* ---------------------------------------------------------------------------- vectors */
+
+static uly__part my_part(const uly__model *model, const uly__shared_vector *vector) {
+  return vector->parts[model->attention->ulysses.rank];
+}
+
+/* From decoder->mine, a part on each rank, to all of them in `out`. */
+static void gather(uly__model *model, const uly__shared_vector *vector, uly_dtype dtype,
+                   void *out) {
+  uly__decoder *d = model->decoder;
+  int64_t bytes = uly__dtype_bytes(dtype), stride = vector->largest * bytes;
+  uly__model_note(model,
+                  uly__all_gather(model->attention->mesh->sequence, ULY_TRAFFIC_ATTENTION_FORWARD,
+                                  d->mine, stride, d->of_all));
+  for (int p = 0; p < d->num_parts; p++)
+    memcpy(uly__at(out, dtype, vector->parts[p].begin), (const char *)d->of_all + p * stride,
+           (size_t)(vector->parts[p].count * bytes));
+}
+
+/* A vector as products read it. */
+static const float *widened(const uly__model *model, const void *x, int64_t count) {
+  if (model->dtype == ULY_F32) return x;
+  for (int64_t i = 0; i < count; i++) model->decoder->wide[i] = uly__load(x, ULY_BF16, i);
+  return model->decoder->wide;
+}
+
+/* Rows [begin, begin + count) of a matrix times x: f32. */
+static void product(const uly__model *model, int unit, int64_t weight, int64_t cols, uly__part rows,
+                    const float *x, float *y) {
+  model->ops->matvec(rows.count, cols, cols, model->dtype,
+                     uly__weight(model, unit, weight + rows.begin * cols), x, y);
+}
+
+/* The same, rounded to the storage type, then with a bias unless that is -1. */
+static void linear(const uly__model *model, int unit, int64_t weight, int64_t bias, int64_t cols,
+                   uly__part rows, const float *x, void *y) {
+  float *sums = model->dtype == ULY_F32 ? y : model->decoder->mine;
+  product(model, unit, weight, cols, rows, x, sums);
+  if (model->dtype == ULY_BF16) model->ops->to_bf16(rows.count, sums, y);
+  if (bias >= 0)
+    model->ops->add_bias(1, rows.count, rows.count, model->dtype, y,
+                         uly__weight(model, unit, bias + rows.begin));
+}
+
+static void norm(const uly__model *model, int unit, int64_t weight, int64_t bias, const void *x,
+                 void *y) {
+  uly__norm_args args = uly__model_norm(model, unit, weight, bias);
+  model->ops->norm_forward(&args, 1, model->config.hidden, model->dtype, x, y);
+}
+
+/* ------------------------------------------------------------------------------ a block */
+
+/* From x to o of all heads. */
+static void attend(uly__model *model, int layer) {
+  uly__decoder *d = model->decoder;
+  const uly__block_layout *b = &model->params.block;
+  int64_t h = model->config.hidden, dim = model->config.head_dim;
+  int unit = uly__unit_of_block(layer);
+  norm(model, unit, b->norm1, b->norm1_bias, d->x, d->n);
+  const float *n = widened(model, d->n, h);
+  uly__part q = my_part(model, &d->heads);
+  uly__part kv = {d->cache.kv_begin * dim, d->cache.kv_count * dim};
+  linear(model, unit, b->wq, b->bq, h, q, n, d->q);
+  linear(model, unit, b->wk, b->bk, h, kv, n, d->k);
+  linear(model, unit, b->wv, b->bv, h, kv, n, d->v);
+  if (d->angles) {
+    model->ops->rope(1, d->cache.q_count, (int)dim, q.count, model->dtype, d->angles, 1.0f, d->q);
+    model->ops->rope(1, d->cache.kv_count, (int)dim, kv.count, model->dtype, d->angles, 1.0f, d->k);
+  }
+  uly__cache_add(&d->cache, layer, d->k, d->v);
+  uly__attend_one one = uly__cache_attend(&d->cache, layer, model->attention->desc.scale, d->q,
+                                          d->mine, d->attention);
+  model->ops->attend_one(&one);
+  gather(model, &d->heads, model->dtype, d->o);
+}
+
+/* sum = W x, all h of it. */
+static void project(uly__model *model, int unit, int64_t weight, int64_t cols, const void *x) {
+  uly__decoder *d = model->decoder;
+  product(model, unit, weight, cols, my_part(model, &d->hidden), widened(model, x, cols), d->mine);
+  gather(model, &d->hidden, ULY_F32, d->sum);
+}
+
+/* From n to the inner activations, all f of them. */
+static void activate(uly__model *model, int unit) {
+  uly__decoder *d = model->decoder;
+  const uly__block_layout *b = &model->params.block;
+  int64_t h = model->config.hidden;
+  uly__part inner = my_part(model, &d->inner);
+  const float *n = widened(model, d->n, h);
+  if (model->config.gated) {
+    linear(model, unit, b->w_gate, b->b_gate, h, inner, n, d->gate);
+    linear(model, unit, b->w_up, b->b_up, h, inner, n, d->up);
+    model->ops->swiglu_forward(inner.count, model->dtype, d->gate, d->up, d->mine);
+  } else {
+    linear(model, unit, b->w_up, -1, h, inner, n, d->up);
+    const void *bias = b->b_up < 0 ? NULL : uly__weight(model, unit, b->b_up + inner.begin);
+    model->ops->gelu_forward(1, inner.count, model->dtype, d->up, bias, d->mine);
+  }
+  gather(model, &d->inner, model->dtype, d->act);
+}
+
+static void decode_block(uly__model *model, int layer) {
+  uly__decoder *d = model->decoder;
+  const uly__block_layout *b = &model->params.block;
+  const uly__model_config *c = &model->config;
+  int unit = uly__unit_of_block(layer);
+  attend(model, layer);
+  project(model, unit, b->wo, (int64_t)c->num_q_heads * c->head_dim, d->o);
+  uly__norm_args norm2 = uly__model_norm(model, unit, b->norm2, b->norm2_bias);
+  model->ops->residual_norm(&norm2, 1, c->hidden, model->dtype, d->x, d->sum,
+                            uly__weight(model, unit, b->bo), d->mid, d->n);
+  activate(model, unit);
+  project(model, unit, b->w_down, c->ffn, d->act);
+  model->ops->residual(1, c->hidden, model->dtype, d->mid, d->sum,
+                       uly__weight(model, unit, b->b_down), d->x);
+}
+
+/* ------------------------------------------------------------------------------- a token */
+
+/* From x, after the last block, to the logits. */
+static void finish(uly__model *model) {
+  uly__decoder *d = model->decoder;
+  const uly__params *params = &model->params;
+  int last = uly__last_unit(params), unit = params->head_unit;
+  uly__model_acquire(model, last, -1);
+  uly__model_acquire(model, unit, -1);
+  norm(model, last, params->norm, params->norm_bias, d->x, d->n);
+  product(model, unit, params->head, model->config.hidden, my_part(model, &d->logits),
+          widened(model, d->n, model->config.hidden), d->mine);
+  gather(model, &d->logits, ULY_F32, d->all_logits);
+  uly__zero_release(model->zero, last);
+  uly__zero_release(model->zero, unit);
+}
+
+void uly__model_prefill(uly__model *model, const int32_t *tokens) {
+  uly__decoder *d = model->decoder;
+  const uly__ulysses *u = &model->attention->ulysses;
+  int64_t h = model->config.hidden, bytes = h * uly__dtype_bytes(model->dtype);
+  uly__model_forward(model, tokens, false);
+  d->cache.num_tokens = u->num_tokens;
+  /* The last row, from the rank that has it. */
+  if (u->rank == u->size - 1)
+    memcpy(d->mine,
+           uly__at(model->stash.layers[model->config.num_layers].x, model->dtype,
+                   (model->num_tokens - 1) * h),
+           (size_t)bytes);
+  uly__model_note(model, uly__all_gather(model->attention->mesh->sequence,
+                                         ULY_TRAFFIC_ATTENTION_FORWARD, d->mine, bytes, d->of_all));
+  memcpy(d->x, (const char *)d->of_all + (u->size - 1) * bytes, (size_t)bytes);
+  finish(model);
+}
+
+void uly__model_decode(uly__model *model, int32_t token) {
+  uly__decoder *d = model->decoder;
+  const uly__params *params = &model->params;
+  const uly__model_config *c = &model->config;
+  int64_t position = d->cache.num_tokens;
+  if (d->angles) uly__rope_table(1, &position, c->head_dim, c->rope_theta, d->angles);
+  uly__model_acquire(model, ULY_UNIT_EMBED, uly__unit_of_block(0));
+  model->ops->embedding_forward(
+      1, c->hidden, model->dtype, uly__weight(model, ULY_UNIT_EMBED, params->embed),
+      uly__weight(model, ULY_UNIT_EMBED, params->positions), &token, &position, d->x);
+  uly__zero_release(model->zero, ULY_UNIT_EMBED);
+  for (int i = 0; i < c->num_layers; i++) {
+    int unit = uly__unit_of_block(i); /* the one after the last block is the last unit */
+    uly__model_acquire(model, unit, unit + 1);
+    decode_block(model, i);
+    uly__zero_release(model->zero, unit);
+  }
+  finish(model);
+  d->cache.num_tokens++;
+}

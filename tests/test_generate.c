@@ -1,0 +1,329 @@
+/* Generation: the logits after a prompt, and after each token that follows, are those of PyTorch and of the training
+ * forward pass over the whole sequence; they have the same bits on one rank alone; and what cannot work is refused. */
+#include <jansson.h>
+#include <math.h>
+#include <mpi.h>
+#include <unistd.h>
+
+#include "model/decode.h"
+#include "testing.h"
+#include "trainer_access.h"
+
+static uly_mesh *mesh, *alone;
+static int size, rank;
+static char text_path[256], config_path[3][256], out_dir[256], checkpoint[512];
+
+static const char *const configs[3] = {
+    /* fewer key/value heads than 4 ranks; sizes that nothing divides */
+    ("{\"model_type\":\"llama\",\"hidden_size\":88,\"intermediate_size\":331,"
+     "\"num_hidden_layers\":3,\"num_attention_heads\":9,\"num_key_value_heads\":3,\"head_dim\":22,"
+     "\"vocab_size\":257,\"max_position_embeddings\":4096,\"tie_word_embeddings\":false}"),
+    ("{\"model_type\":\"qwen2\",\"hidden_size\":128,\"intermediate_size\":200,"
+     "\"num_hidden_layers\":2,\"num_attention_heads\":8,\"num_key_value_heads\":1,"
+     "\"vocab_size\":257,\"max_position_embeddings\":4096,\"tie_word_embeddings\":true}"),
+    ("{\"model_type\":\"gpt2\",\"n_embd\":80,\"n_layer\":2,\"n_head\":10,\"n_positions\":300,"
+     "\"vocab_size\":257}"),
+};
+
+static void clean(void) {
+  char command[512];
+  snprintf(command, sizeof command, "rm -rf '%s'", out_dir);
+  assert_ok(uly_mesh_agree(mesh, ULY_OK));
+  if (rank == 0) assert_int_equal(system(command), 0);
+  assert_ok(uly_mesh_agree(mesh, ULY_OK));
+}
+
+static void save(uly_trainer *trainer) {
+  clean();
+  assert_ok(uly_trainer_save(trainer, out_dir));
+  assert_ok(uly_checkpoint_latest(out_dir, checkpoint, sizeof checkpoint));
+}
+
+/* ---------------------------------------------------------------------- against PyTorch */
+
+static void close_to(const char *what, int64_t position, const float *found, const float *expected,
+                     int64_t count, double tolerance) {
+  double error = largest_error(found, expected, count, 1e-30);
+  if (!(error < tolerance))
+    fail_msg("%s on %d ranks: logits after %lld tokens differ by %g", what, size,
+             (long long)position, error);
+}
+
+/* Logits after prompts of these lengths, and after all tokens that follow in the sequence. */
+static void follow(const char *what, uly_train_config config, const int32_t *tokens, int64_t prompt,
+                   int64_t N, const float *expected, double tolerance) {
+  uly_generator *generator;
+  assert_ok(
+      uly_generator_create(mesh, &config, checkpoint, tokens, prompt, N - prompt, &generator));
+  int64_t V = uly_generator_get_report(generator).vocab;
+  for (int64_t t = prompt;; t++) {
+    close_to(what, t, uly_generator_logits(generator), expected + (t - 1) * V, V, tolerance);
+    assert_int_equal(uly_generator_get_report(generator).num_tokens, t);
+    if (t == N) break;
+    assert_ok(uly_generator_next(generator, tokens[t]));
+  }
+  assert_fails(uly_generator_next(generator, tokens[0]), ULY_ERR_CONFIG, "all the");
+  uly_generator_destroy(generator);
+}
+
+static void check_golden(const char *set) {
+  char path[512], shard_path[256];
+  json_error_t error;
+  uly__safetensors *weights, *tensors;
+  test_data_path(path, set, "golden.json");
+  json_t *json = json_load_file(path, 0, &error);
+  assert_non_null(json);
+  test_data_path(path, set, "model.safetensors");
+  assert_ok(uly__safetensors_open(path, &weights));
+  test_data_path(path, set, "golden.safetensors");
+  assert_ok(uly__safetensors_open(path, &tensors));
+  test_data_path(path, set, "config.json");
+  const json_t *list = json_object_get(json, "tokens");
+  int64_t N = (int64_t)json_array_size(list) - 1;
+  int32_t tokens[256];
+  for (int64_t i = 0; i < N; i++)
+    tokens[i] = (int32_t)json_integer_value(json_array_get(list, (size_t)i));
+  uint16_t shard[512 + 256] = {0}; /* any data: nothing is trained */
+  int32_t header[256] = {20240520, 1, 256};
+  memcpy(shard, header, 1024);
+  write_scratch_file(shard_path, "generate.bin", shard, sizeof shard);
+  uly_train_config config = uly_train_config_default();
+  config.model = path;
+  config.data = shard_path;
+  config.seq_len = 16;
+  config.threads = 1;
+  uly_trainer *trainer;
+  assert_ok(uly_trainer_create(mesh, &config, &trainer));
+  set_weights(trainer, weights);
+  save(trainer);
+  uly_trainer_destroy(trainer);
+  const uly__tensor_info *info = uly__safetensors_find(tensors, "logits");
+  assert_non_null(info);
+  float *logits = read_tensor(tensors, info);
+  follow(set, config, tokens, 1, N, logits, 1e-5);
+  follow(set, config, tokens, N, N, logits, 1e-5);
+  config.zero_stage = 3;
+  follow(set, config, tokens, 9, N, logits, 1e-5);
+  free(logits);
+  remove_scratch_file(shard_path);
+  uly__safetensors_close(weights);
+  uly__safetensors_close(tensors);
+  json_decref(json);
+}
+
+static void test_golden(void **state) {
+  (void)state;
+  check_golden("golden_llama");
+  check_golden("golden_qwen");
+  check_golden("golden_gpt2");
+}
+
+/* ------------------------------------------- against the training forward pass, and alone */
+
+enum { N = 200, V = 257 };
+
+/* A few steps, so that weights are not so small that every token is as likely; and its tokens. */
+static uly_train_config train(int which, uly_dtype dtype, int64_t window, uly_sparse sparse,
+                              int32_t *tokens, float *logits) {
+  uly_train_config config = uly_train_config_default();
+  config.model = config_path[which];
+  config.data = text_path;
+  config.seq_len = N;
+  config.window = window;
+  config.sparse = sparse;
+  config.dtype = dtype;
+  config.lr = 0.01;
+  config.warmup = 1;
+  config.threads = 1;
+  uly_trainer *trainer;
+  assert_ok(uly_trainer_create(mesh, &config, &trainer));
+  for (int step = 0; step < 5; step++) {
+    uly_step_report report;
+    assert_ok(uly_trainer_step(trainer, &report));
+  }
+  save(trainer);
+  uly_trainer_destroy(trainer);
+  /* Each rank alone: the whole sequence in one tile. */
+  assert_ok(uly_trainer_create(alone, &config, &trainer));
+  assert_ok(uly_trainer_load(trainer, checkpoint));
+  assert_ok(uly__batch_read(trainer, trainer->data, 2, trainer->windows));
+  uly__exact_sum losses[ULY_MAX_EVAL_BINS];
+  memset(losses, 0, sizeof losses);
+  uly__zero_forget_weights(trainer->model->zero);
+  uly__model_eval(trainer->model, trainer->windows, trainer->windows + 1, losses);
+  memcpy(logits, trainer->model->work.logits, (size_t)N * V * sizeof *logits);
+  memcpy(tokens, trainer->windows, N * sizeof *tokens);
+  uly_trainer_destroy(trainer);
+  return config;
+}
+
+/* The same bits as on one rank, where the number of ranks is a power of two, whatever stage and threads. */
+static void compare_alone(const char *what, uly_train_config config, const int32_t *tokens,
+                          int64_t prompt) {
+  uly_generator *many, *one;
+  int64_t end = prompt + 20 < N ? prompt + 20 : N;
+  assert_ok(uly_generator_create(alone, &config, checkpoint, tokens, prompt, end - prompt, &one));
+  config.zero_stage = prompt % 2 ? 3 : 0;
+  config.threads = 1 + (int)(prompt % 2);
+  assert_ok(uly_generator_create(mesh, &config, checkpoint, tokens, prompt, end - prompt, &many));
+  bool halves = (size & (size - 1)) == 0;
+  for (int64_t t = prompt;; t++) {
+    const float *a = uly_generator_logits(many), *b = uly_generator_logits(one);
+    if (halves && memcmp(a, b, V * sizeof *a) != 0)
+      fail_msg("%s, a prompt of %lld on %d ranks: other bits after %lld tokens than alone", what,
+               (long long)prompt, size, (long long)t);
+    close_to(what, t, a, b, V, config.dtype == ULY_F32 ? 1e-5 : 0.05);
+    if (t == end) break;
+    assert_ok(uly_generator_next(many, tokens[t]));
+    assert_ok(uly_generator_next(one, tokens[t]));
+  }
+  uly_generator_destroy(many);
+  uly_generator_destroy(one);
+}
+
+static void check(const char *what, int which, uly_dtype dtype, int64_t window, uly_sparse sparse) {
+  int32_t tokens[N];
+  float *logits = malloc((size_t)N * V * sizeof *logits);
+  double tolerance = dtype == ULY_F32 ? 1e-5 : 0.05;
+  uly_train_config config = train(which, dtype, window, sparse, tokens, logits);
+  follow(what, config, tokens, 63, N, logits, tolerance);
+  follow(what, config, tokens, 64, N, logits, tolerance);
+  follow(what, config, tokens, 131, N, logits, tolerance);
+  for (int64_t prompt = 1; prompt < N; prompt += 93) compare_alone(what, config, tokens, prompt);
+  compare_alone(what, config, tokens, 64);
+  free(logits);
+}
+
+static void test_llama(void **state) {
+  (void)state;
+  check("llama", 0, ULY_F32, 0, (uly_sparse){0});
+}
+
+static void test_qwen(void **state) {
+  (void)state;
+  check("qwen", 1, ULY_F32, 0, (uly_sparse){0});
+}
+
+static void test_gpt2(void **state) {
+  (void)state;
+  check("gpt2", 2, ULY_F32, 0, (uly_sparse){0});
+}
+
+static void test_masks(void **state) {
+  (void)state;
+  check("window", 0, ULY_F32, 21, (uly_sparse){0});
+  check("longformer", 1, ULY_F32, 0,
+        (uly_sparse){.pattern = ULY_SPARSE_LONGFORMER, .block = 9, .local = 2, .global = 1});
+  check("bigbird", 2, ULY_F32, 101,
+        (uly_sparse){.pattern = ULY_SPARSE_BIGBIRD, .block = 7, .local = 1, .random = 2});
+  check("strided", 1, ULY_F32, 0,
+        (uly_sparse){.pattern = ULY_SPARSE_STRIDED, .block = 5, .local = 3});
+}
+
+static void test_bf16(void **state) {
+  (void)state;
+  for (int which = 0; which < 3; which++)
+    check("bf16", which, ULY_BF16, which == 1 ? 50 : 0, (uly_sparse){0});
+}
+
+/* ------------------------------------------------------------------------------ refusals */
+
+/* The cache is as large as the formula says, and is counted before anything is allocated. */
+static void test_memory(void **state) {
+  (void)state;
+  int32_t tokens[N];
+  float *logits = malloc((size_t)N * V * sizeof *logits);
+  uly_sparse none = {0};
+  uly_train_config config = train(0, ULY_F32, 0, none, tokens, logits);
+  uly_generator *generator;
+  int64_t bytes[2];
+  for (int i = 0; i < 2; i++) {
+    assert_ok(
+        uly_generator_create(mesh, &config, checkpoint, tokens, 10, 502 + i * 512, &generator));
+    bytes[i] = uly_generator_get_report(generator).arena_bytes[ULY_ARENA_ACTIVATIONS];
+    uly_generator_destroy(generator);
+  }
+  /* Of 9 query heads in groups of 3: those that this rank's part of them uses. */
+  int first = 9 * rank / size, last = 9 * (rank + 1) / size - 1;
+  int64_t kv_heads = last / 3 - first / 3 + 1;
+  assert_int_equal(bytes[1] - bytes[0], 512 * kv_heads * 22 * 2 * 3 * 4);
+  config.memory_limit = 100000;
+  assert_fails(uly_generator_create(mesh, &config, checkpoint, tokens, 64, 9, &generator),
+               ULY_ERR_CONFIG, "needs");
+  assert_null(generator);
+  free(logits);
+}
+
+static void test_refusals(void **state) {
+  (void)state;
+  int32_t tokens[N], bad = 257;
+  float *logits = malloc((size_t)N * V * sizeof *logits);
+  uly_sparse none = {0};
+  uly_train_config config = train(2, ULY_F32, 0, none, tokens, logits);
+  uly_generator *g;
+  assert_fails(uly_generator_create(mesh, &config, "/nowhere", tokens, 1, 1, &g), ULY_ERR_DATA,
+               "/nowhere");
+  assert_fails(uly_generator_create(mesh, &config, checkpoint, tokens, 0, 1, &g), ULY_ERR_CONFIG,
+               "at least one");
+  assert_fails(uly_generator_create(mesh, &config, checkpoint, &bad, 1, 1, &g), ULY_ERR_CONFIG,
+               "257");
+  assert_fails(uly_generator_create(mesh, &config, checkpoint, tokens, 200, 101, &g),
+               ULY_ERR_CONFIG, "learned positions for 300");
+  config.sparse = (uly_sparse){.pattern = ULY_SPARSE_FIXED, .block = 8};
+  assert_fails(uly_generator_create(mesh, &config, checkpoint, tokens, 9, 9, &g), ULY_ERR_CONFIG,
+               "local");
+  config.sparse = (uly_sparse){.pattern = ULY_SPARSE_BIGBIRD, .block = 8, .random = 1};
+  config.seed++;
+  assert_fails(uly_generator_create(mesh, &config, checkpoint, tokens, 9, 9, &g), ULY_ERR_CONFIG,
+               "seed");
+  config.sparse = none;
+  if (size > 1) {
+    uly_mesh *groups;
+    assert_ok(uly_mesh_create(NULL, (uly_mesh_desc){.dp = size, .sp = 1}, &groups));
+    assert_fails(uly_generator_create(groups, &config, checkpoint, tokens, 9, 9, &g),
+                 ULY_ERR_CONFIG, "--dp 1");
+    uly_mesh_destroy(groups);
+    assert_fails(uly_generator_create(mesh, &config, checkpoint, tokens + rank, 9, 9, &g),
+                 ULY_ERR_CONFIG, "another prompt");
+    assert_ok(uly_generator_create(mesh, &config, checkpoint, tokens, 9, 9, &g));
+    assert_fails(uly_generator_next(g, rank), ULY_ERR_CONFIG, "another token");
+    uly_generator_destroy(g);
+  }
+  assert_ok(uly_generator_create(mesh, &config, checkpoint, tokens, 9, 9, &g));
+  assert_fails(uly_generator_next(g, -1), ULY_ERR_CONFIG, "-1");
+  uly_generator_destroy(g);
+  free(logits);
+}
+
+int main(int argc, char **argv) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_golden), cmocka_unit_test(test_llama),    cmocka_unit_test(test_qwen),
+      cmocka_unit_test(test_gpt2),   cmocka_unit_test(test_masks),    cmocka_unit_test(test_bf16),
+      cmocka_unit_test(test_memory), cmocka_unit_test(test_refusals),
+  };
+  MPI_Comm self = MPI_COMM_SELF;
+  if (uly_init(&argc, &argv) != ULY_OK ||
+      uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh) != ULY_OK ||
+      uly_mesh_create(&self, (uly_mesh_desc){0}, &alone) != ULY_OK)
+    return 1;
+  size = uly_mesh_size(mesh);
+  rank = uly_mesh_rank(mesh);
+  char text[4000];
+  for (int i = 0; i < (int)sizeof text; i++) text[i] = (char)(32 + (i * i / 7 + i / 3) % 90);
+  write_scratch_file(text_path, "generate.txt", text, sizeof text);
+  for (int i = 0; i < 3; i++) {
+    char name[32];
+    snprintf(name, sizeof name, "generate-%d.json", i);
+    write_scratch_file(config_path[i], name, configs[i], strlen(configs[i]));
+  }
+  write_scratch_file(out_dir, "generate-out", "", 0);
+  int failed = cmocka_run_group_tests(tests, NULL, NULL);
+  clean();
+  remove_scratch_file(text_path);
+  for (int i = 0; i < 3; i++) remove_scratch_file(config_path[i]);
+  uly_mesh_destroy(alone);
+  uly_mesh_destroy(mesh);
+  if (failed) uly_abort(1);
+  uly_finalize();
+  return 0;
+}

@@ -44,6 +44,27 @@
         "mpirun or srun start the program themselves.",                                            \
     .examples = "ulysses launch --ranks 2 train --data book.txt --seq-len 16k --out run\n",        \
     .max_args = 0)                                                                                 \
+  X(eval, EVAL, .about = "evaluate a trained model on a file, also by position", .uses_mpi = true, \
+    .usage = "--checkpoint DIR --data PATH [OPTIONS]",                                             \
+    .details =                                                                                     \
+        "Prints the mean loss and perplexity of a trained model on a file, and the loss by "       \
+        "position in "                                                                             \
+        "the sequence, which falls as far as the model makes use of its context. It attends as "   \
+        "the "                                                                                     \
+        "run did: window, sparse, seq_len and dtype come from config.yaml in the folder of the "   \
+        "run, "                                                                                    \
+        "unless flags say otherwise.",                                                             \
+    .examples = "mpirun -n 4 ulysses eval --checkpoint run --data held_out.txt --seq-len 16k\n")   \
+  X(generate, GENERATE, .about = "let a trained model go on from a prompt", .uses_mpi = true,      \
+    .usage = "--checkpoint DIR --prompt TEXT [OPTIONS]",                                           \
+    .details =                                                                                     \
+        "Draws token after token from a trained model, and prints them as they come; the speed "   \
+        "goes to "                                                                                 \
+        "standard error. The text is the same on 1, 2, 4 or 8 ranks. Where the vocabulary is "     \
+        "that of "                                                                                 \
+        "bytes, text is read and printed, else numbers of tokens.",                                \
+    .examples =                                                                                    \
+        "ulysses generate --checkpoint run --prompt 'Once upon' --temperature 0.8 --seed 7\n")     \
   X(plan, PLAN, .about = "print the memory and the communication of a run", .usage = "[OPTIONS]",  \
     .details = "Prints the memory and the communication of a training run, without running it.",   \
     .examples = "ulysses plan --seq-len 1m --sp 8 --dtype bf16\n")                                 \

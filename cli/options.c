@@ -47,6 +47,8 @@ uly_status options_init(options *o) {
                  .nonfinite_limit = 10,
                  .measure_peak = 1,
                  .head_dim = 64,
+                 .max_tokens = 256,
+                 .sampling = {.temperature = 1, .top_p = 1},
                  .mask = {.kind = ULY_MASK_CAUSAL},
                  .array_bytes = (int64_t)256 << 20,
                  .repeats = 5};

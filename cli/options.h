@@ -18,6 +18,8 @@ typedef enum command {
   BENCH_STEP = 8,
   BENCH_EXCHANGE = 16,
   BENCH_CEILING = 32,
+  EVAL = 64,
+  GENERATE = 128,
   PREPARE = 256,
   REPORT = 512,
   DOCTOR = 1024,
@@ -27,6 +29,7 @@ typedef enum command {
   COMPLETION = 16384,
   LAUNCH = 32768,
   BENCH = BENCH_ATTENTION | BENCH_STEP | BENCH_EXCHANGE | BENCH_CEILING,
+  TRAINED = EVAL | GENERATE,
   ANY_RUN = TRAIN | PLAN | BENCH_STEP
 } command;
 
@@ -55,6 +58,9 @@ typedef struct options {
   uly_prepare_config prepare; /* its inputs, out and seed are given with the call */
   bool tensors;
   int ranks; /* that launch starts */
+  const char *checkpoint, *prompt, *prompt_file, *prompt_tokens;
+  int64_t max_tokens;
+  uly_sampling sampling; /* its seed is that of config */
   int q_heads, kv_heads, head_dim;
   uly_mask mask;
   int64_t array_bytes, repeats;

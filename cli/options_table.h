@@ -9,8 +9,8 @@
  * value     what is allowed: one of the VALUE_ macros of options.h
  * member    of struct options, where it is stored. Defaults are what options_init stores there: for config.* those of
  *           uly_train_config_default()
- * commands  that know the flag: bits of enum command; ANY_RUN are those that describe a training run. A configuration
- *           file may hold the keys of all commands, so that `plan` reads the file of a training run
+ * commands  that know the flag: bits of enum command; ANY_RUN are those that describe a training run, TRAINED those
+ *           that use what it trained. A configuration file may hold the keys of all commands, so that `plan` reads the file of a training run
  *
  * A section is a row of SECTIONS_OF_FILE or SECTIONS_OF_CALL below, a macro OPTIONS_<section> with its rows, and a
  * line in OPTIONS_OF_RUN or OPTIONS_OF_CALL. */
@@ -42,6 +42,7 @@
   S(output, "Checkpoints and metrics")
 
 #define SECTIONS_OF_CALL(S) \
+  S(use, "Using a model")   \
   S(text, "Text")           \
   S(measure, "Measuring")   \
   S(call, "This call")
@@ -49,38 +50,40 @@
 #define OPTIONS_run(X)                                                                            \
   X(run, model, VALUE_TEXT("NAME|FILE"), config.model, ANY_RUN,                                   \
     "a preset (listed below), or the path of a Hugging Face config.json")                         \
-  X(run, data, VALUE_TEXT("PATH"), config.data, TRAIN,                                            \
+  X(run, data, VALUE_TEXT("PATH"), config.data, TRAIN | EVAL,                                     \
     "file, or folder of files: plain text (bytes) or llm.c token shards")                         \
   X(run, seq_len, VALUE_INTEGER(1, MAX_TOKENS), config.seq_len,                                   \
-    ANY_RUN | BENCH_ATTENTION | BENCH_EXCHANGE, "tokens of one sequence")                         \
-  X(run, pack, VALUE_BOOLEAN, config.pack, TRAIN | PLAN,                                          \
+    ANY_RUN | EVAL | BENCH_ATTENTION | BENCH_EXCHANGE, "tokens of one sequence")                  \
+  X(run, pack, VALUE_BOOLEAN, config.pack, TRAIN | PLAN | TRAINED,                                \
     "a sequence holds several documents: attention and positions stay within each, and the loss " \
     "does not cross from one to the next")                                                        \
-  X(run, doc_end, VALUE_INTEGER_OR("auto", 0, MAX_TOKEN), config.doc_end, TRAIN | PLAN,           \
+  X(run, doc_end, VALUE_INTEGER_OR("auto", 0, MAX_TOKEN), config.doc_end, TRAIN | PLAN | TRAINED, \
     "--pack: the token that ends each document; auto: what the files say")                        \
-  X(run, seed, VALUE_INTEGER(0, UINT64_MAX), config.seed, TRAIN | PREPARE,                        \
-    "of the initial weights and the data order, or of what is held out")
+  X(run, seed, VALUE_INTEGER(0, UINT64_MAX), config.seed, TRAIN | PREPARE | TRAINED,              \
+    "of the initial weights and the data order, of what is held out, of what generate draws")
 
 #define OPTIONS_attention(X)                                                                      \
-  X(attention, window, VALUE_INTEGER(0, MAX_TOKENS), config.window, ANY_RUN | BENCH_ATTENTION,    \
+  X(attention, window, VALUE_INTEGER(0, MAX_TOKENS), config.window,                               \
+    ANY_RUN | TRAINED | BENCH_ATTENTION,                                                          \
     "a token attends to the last so many tokens, itself among them; 0: to all before it")         \
   X(attention, sparse, VALUE_CHOICE("none", "longformer", "strided", "fixed", "bigbird"),         \
-    config.sparse.pattern, ANY_RUN | BENCH_ATTENTION,                                             \
+    config.sparse.pattern, ANY_RUN | TRAINED | BENCH_ATTENTION,                                   \
     "attend to some blocks of tokens only: longformer: nearby and global ones; bigbird: random "  \
     "ones too; strided: nearby ones and every so-many-th; fixed: the own stretch of blocks and "  \
     "the last ones of each")                                                                      \
   X(attention, sparse_block, VALUE_INTEGER(1, MAX_TOKENS), config.sparse.block,                   \
-    ANY_RUN | BENCH_ATTENTION, "tokens of a block")                                               \
+    ANY_RUN | TRAINED | BENCH_ATTENTION, "tokens of a block")                                     \
   X(attention, sparse_local, VALUE_INTEGER(0, MAX_TOKENS), config.sparse.local,                   \
-    ANY_RUN | BENCH_ATTENTION,                                                                    \
+    ANY_RUN | TRAINED | BENCH_ATTENTION,                                                          \
     "nearby blocks, the own one among them; strided: also the stride; fixed: blocks of a "        \
     "stretch; 0: 4, and for strided and fixed the square root of all blocks")                     \
   X(attention, sparse_global, VALUE_INTEGER(0, MAX_TOKENS), config.sparse.global,                 \
-    ANY_RUN | BENCH_ATTENTION,                                                                    \
+    ANY_RUN | TRAINED | BENCH_ATTENTION,                                                          \
     "longformer, bigbird: blocks at the start of the sequence that all tokens attend to; fixed: " \
     "blocks at the end of each stretch")                                                          \
   X(attention, sparse_random, VALUE_INTEGER(0, MAX_TOKENS), config.sparse.random,                 \
-    ANY_RUN | BENCH_ATTENTION, "bigbird: blocks that each block and head draws, from --seed")
+    ANY_RUN | TRAINED | BENCH_ATTENTION,                                                          \
+    "bigbird: blocks that each block and head draws, from --seed")
 
 #define OPTIONS_optimizer(X)                                                                       \
   X(optimizer, steps, VALUE_INTEGER(1, MANY), config.steps, TRAIN,                                 \
@@ -109,33 +112,33 @@
     "more such steps than this, without a good one between, end the run all the same")
 
 #define OPTIONS_ranks(X)                                                                           \
-  X(ranks, sp, VALUE_INTEGER(0, MAX_RANKS), sp, ANY_RUN,                                           \
+  X(ranks, sp, VALUE_INTEGER(0, MAX_RANKS), sp, ANY_RUN | TRAINED,                                 \
     "ranks that share one sequence; 0: all that --dp leaves (plan: 1)")                            \
-  X(ranks, dp, VALUE_INTEGER(1, MAX_RANKS), dp, ANY_RUN,                                           \
+  X(ranks, dp, VALUE_INTEGER(1, MAX_RANKS), dp, ANY_RUN | EVAL,                                    \
     "groups of ranks that work on different sequences")                                            \
-  X(ranks, zero, VALUE_INTEGER(0, 3), config.zero_stage, ANY_RUN,                                  \
+  X(ranks, zero, VALUE_INTEGER(0, 3), config.zero_stage, ANY_RUN | TRAINED,                        \
     "ZeRO stage: what ranks share out instead of each holding all: 1 optimizer states, 2 "         \
     "gradients too, 3 parameters too")                                                             \
-  X(ranks, reproducible, VALUE_BOOLEAN, config.reproducible, ANY_RUN,                              \
+  X(ranks, reproducible, VALUE_BOOLEAN, config.reproducible, ANY_RUN | EVAL,                       \
     "the same bits on any number of ranks, mesh and ZeRO stage (powers of two)")                   \
-  X(ranks, leaves, VALUE_INTEGER(1, 65536), config.leaves, ANY_RUN,                                \
+  X(ranks, leaves, VALUE_INTEGER(1, 65536), config.leaves, ANY_RUN | EVAL,                         \
     "parts of a sequence that --reproducible sums one by one: at most so many ranks can share "    \
     "one; a power of two")                                                                         \
-  X(ranks, rounds, VALUE_INTEGER(0, 65536), config.rounds, ANY_RUN,                                \
+  X(ranks, rounds, VALUE_INTEGER(0, 65536), config.rounds, ANY_RUN | EVAL,                         \
     "parts of a rank's heads that are exchanged each while attention works on the one before; 0: " \
     "chosen from the model")                                                                       \
-  X(ranks, threads, VALUE_INTEGER(0, 4096), config.threads, ANY_RUN | BENCH,                       \
+  X(ranks, threads, VALUE_INTEGER(0, 4096), config.threads, ANY_RUN | TRAINED | BENCH,             \
     "OpenMP threads per rank; 0: OMP_NUM_THREADS, or the cores of the node divided by its ranks")
 
 #define OPTIONS_memory(X)                                                                         \
   X(memory, dtype, VALUE_CHOICE("f32", "bf16"), config.dtype,                                     \
-    ANY_RUN | BENCH_ATTENTION | BENCH_EXCHANGE,                                                   \
+    ANY_RUN | TRAINED | BENCH_ATTENTION | BENCH_EXCHANGE,                                         \
     "storage of weights and activations; sums and optimizer states are f32")                      \
   X(memory, grad_dtype, VALUE_CHOICE("f32", "bf16"), config.grad_dtype, ANY_RUN,                  \
     "storage and reduction of gradients; bf16 rounds after each sequence of a step")              \
   X(memory, recompute, VALUE_CHOICE("none", "keep-attention", "full"), config.recompute, ANY_RUN, \
     "what backward computes again instead of keeping it")                                         \
-  X(memory, memory_limit, VALUE_BYTES, config.memory_limit, ANY_RUN,                              \
+  X(memory, memory_limit, VALUE_BYTES, config.memory_limit, ANY_RUN | TRAINED,                    \
     "memory that the arenas of a rank may take together; 0: no limit")                            \
   X(memory, offload_optimizer, VALUE_TEXT_AFTER("disk:", "DIR"), offload, ANY_RUN,                \
     "keep the optimizer states in a folder on local disk, not in memory")                         \
@@ -143,13 +146,13 @@
     "keep what backward needs of forward in a folder on local disk; in memory only what two "     \
     "blocks keep, however many there are")
 
-#define OPTIONS_eval(X)                                                       \
-  X(eval, eval_data, VALUE_TEXT("PATH"), config.eval_data, TRAIN,             \
-    "the same, held out for evaluation")                                      \
-  X(eval, eval_every, VALUE_INTEGER(0, MANY), eval_every, TRAIN,              \
-    "steps between evaluations; 0: only at the end, if --eval-data is given") \
-  X(eval, eval_windows, VALUE_INTEGER(1, MANY), config.eval_windows, TRAIN,   \
-    "sequences that an evaluation reads at most")
+#define OPTIONS_eval(X)                                                            \
+  X(eval, eval_data, VALUE_TEXT("PATH"), config.eval_data, TRAIN,                  \
+    "the same, held out for evaluation")                                           \
+  X(eval, eval_every, VALUE_INTEGER(0, MANY), eval_every, TRAIN,                   \
+    "steps between evaluations; 0: only at the end, if --eval-data is given")      \
+  X(eval, eval_windows, VALUE_INTEGER(1, MANY), config.eval_windows, TRAIN | EVAL, \
+    "sequences that an evaluation reads at most; eval: all, unless this is given")
 
 #define OPTIONS_output(X)                                                                          \
   X(output, out, VALUE_TEXT("PATH"), out, TRAIN | PREPARE | REPORT,                                \
@@ -178,6 +181,24 @@
   X(output, rank_logs, VALUE_TEXT("DIR"), rank_logs, TRAIN,                                        \
     "folder for a log of each rank: what it alone did in each step, and on which host")
 
+#define OPTIONS_use(X)                                                                  \
+  X(use, checkpoint, VALUE_TEXT("DIR"), checkpoint, TRAINED,                            \
+    "a checkpoint, or the folder of a run: then its newest")                            \
+  X(use, prompt, VALUE_TEXT("TEXT"), prompt, GENERATE, "text to go on from")            \
+  X(use, prompt_file, VALUE_TEXT("FILE"), prompt_file, GENERATE, "the same, in a file") \
+  X(use, prompt_tokens, VALUE_TEXT("N,N,..."), prompt_tokens, GENERATE,                 \
+    "the same, as numbers of tokens, for vocabularies that are not bytes")              \
+  X(use, max_tokens, VALUE_INTEGER(1, MAX_TOKENS), max_tokens, GENERATE,                \
+    "tokens to generate; the end of the document ends it sooner")                       \
+  X(use, temperature, VALUE_REAL(0, 1e6), sampling.temperature, GENERATE,               \
+    "logits are divided by it; 0: always the likeliest token")                          \
+  X(use, top_k, VALUE_INTEGER(0, MAX_TOKENS), sampling.top_k, GENERATE,                 \
+    "draw from the so many likeliest tokens only; 0: all")                              \
+  X(use, top_p, VALUE_REAL(1e-9, 1), sampling.top_p, GENERATE,                          \
+    "and of these from the likeliest, as few as have this probability together")        \
+  X(use, forward_only, VALUE_BOOLEAN, config.forward_only, PLAN,                        \
+    "plan an evaluation (ulysses eval) instead of training")
+
 #define OPTIONS_text(X)                                                                 \
   X(text, documents, VALUE_CHOICE("file", "line", "jsonl"), prepare.documents, PREPARE, \
     "what a document is: a file; a line; or a text in each line of JSON")               \
@@ -204,26 +225,29 @@
     "times that figure and ceiling are measured in turn, after one to warm up; medians are "       \
     "printed")
 
-#define OPTIONS_call(X)                                                                          \
-  X(call, config, VALUE_TEXT("FILE"), config_file, ANY_RUN,                                      \
-    "read options from a YAML file, laid out as --print-config does; flags override it")         \
-  X(call, set, VALUE_TEXT("SECTION.KEY=VALUE"), set, ANY_RUN,                                    \
-    "give one key of such a file, as in --set optimizer.lr=1e-3; may be given again and again, " \
-    "and what comes later holds")                                                                \
-  X(call, print_config, VALUE_SWITCH, print_config, TRAIN | PLAN,                                \
-    "print all options as such a file, and end")                                                 \
-  X(call, dry_run, VALUE_SWITCH, dry_run, TRAIN,                                                 \
-    "check all that a start checks, print the configuration and the plan, and end: nothing is "  \
-    "allocated or written")                                                                      \
-  X(call, ranks, VALUE_INTEGER(1, MAX_RANKS), ranks, LAUNCH,                                     \
-    "processes to start, on this machine")                                                       \
-  X(call, json, VALUE_SWITCH, json, PLAN | DOCTOR | CHECKPOINT, "print it as JSON")              \
+#define OPTIONS_call(X)                                                                            \
+  X(call, config, VALUE_TEXT("FILE"), config_file, ANY_RUN | TRAINED,                              \
+    "read options from a YAML file, laid out as --print-config does; flags override it; eval and " \
+    "generate take window, sparse, pack, seq_len, dtype and seed of it, by default of "            \
+    "config.yaml in "                                                                              \
+    "the folder of the run")                                                                       \
+  X(call, set, VALUE_TEXT("SECTION.KEY=VALUE"), set, ANY_RUN,                                      \
+    "give one key of such a file, as in --set optimizer.lr=1e-3; may be given again and again, "   \
+    "and what comes later holds")                                                                  \
+  X(call, print_config, VALUE_SWITCH, print_config, TRAIN | PLAN,                                  \
+    "print all options as such a file, and end")                                                   \
+  X(call, dry_run, VALUE_SWITCH, dry_run, TRAIN,                                                   \
+    "check all that a start checks, print the configuration and the plan, and end: nothing is "    \
+    "allocated or written")                                                                        \
+  X(call, ranks, VALUE_INTEGER(1, MAX_RANKS), ranks, LAUNCH,                                       \
+    "processes to start, on this machine")                                                         \
+  X(call, json, VALUE_SWITCH, json, PLAN | TRAINED | DOCTOR | CHECKPOINT, "print it as JSON")      \
   X(call, tensors, VALUE_SWITCH, tensors, CHECKPOINT, "show: list every tensor, of each block")
 
 #define OPTIONS_OF_RUN(X)                                                                     \
   OPTIONS_run(X) OPTIONS_attention(X) OPTIONS_optimizer(X) OPTIONS_ranks(X) OPTIONS_memory(X) \
       OPTIONS_eval(X) OPTIONS_output(X)
 
-#define OPTIONS_OF_CALL(X) OPTIONS_text(X) OPTIONS_measure(X) OPTIONS_call(X)
+#define OPTIONS_OF_CALL(X) OPTIONS_use(X) OPTIONS_text(X) OPTIONS_measure(X) OPTIONS_call(X)
 
 #endif

@@ -3,12 +3,12 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "commands.h"
 #include "format.h"
 #include "prompt.h"
 #include "signals.h"
+#include "terminal.h"
 
 typedef struct generation {
   trained trained;
@@ -64,7 +64,8 @@ static uly_status print_json(const generation *g) {
 static uly_status end_output(const generation *g) {
   if (!g->is_first) return ULY_OK;
   if (g->trained.options.json) return print_json(g);
-  if (g->trained.vocab != BYTE_VOCAB || isatty(STDOUT_FILENO)) putchar('\n');
+  int width;
+  if (g->trained.vocab != BYTE_VOCAB || terminal_is_live(&width)) putchar('\n');
   return ULY_OK;
 }
 

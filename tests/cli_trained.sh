@@ -1,0 +1,170 @@
+#!/bin/bash
+# What becomes of a trained model: `ulysses eval` and `ulysses generate`, on 1, 2, 3 and 4 ranks, and what bad input
+# gets: one message, the documented exit code, no rank that hangs.
+#   cli_trained.sh ULYSSES MPIRUN
+program=$1
+mpirun=$2
+. "$(dirname "$(realpath "$0")")/cli_common.sh"
+patience 0
+
+# A run with a window on text that is not all the same; a model with learned positions; one whose tokens are no bytes.
+for ((i = 0; i < 400; i++)); do echo "line $((i * i % 97)) of some text"; done >book.txt
+cat >gpt.json <<'JSON'
+{"model_type": "gpt2", "n_embd": 32, "n_layer": 1, "n_head": 4, "n_positions": 128, "vocab_size": 257}
+JSON
+sed 's/257/300/' tiny.json >words.json
+make=("$program" train --data book.txt --seq-len 128 --steps 30 --lr 1e-2 --warmup 2 --no-measure-peak)
+expect 0 '' "${make[@]}" --model tiny.json --window 40 --out run
+expect 0 '' "${make[@]}" --model gpt.json --out gpt --steps 2
+expect 0 '' "${make[@]}" --model words.json --out words --steps 2
+newest=run/step-0000000030
+[ -f run/config.yaml ] || printf 'window: 40\nseq_len: 128\n' >run/config.yaml
+
+# same FILE COMMAND...: the output of the command is that in the file, which is made by the first call.
+same() {
+  local file=$1
+  shift
+  expect 0 '' "$@"
+  [ -f "$file" ] || cp out.log "$file"
+  cmp -s "$file" out.log || fail "another output: $*: $(diff "$file" out.log | head -n 4)"
+}
+
+number() { grep "^$1 " out.log | grep -o '[0-9.]*' | head -n 1; }
+
+# The same loss on any ranks and mesh, from the run's folder or its checkpoint; with the run's window unless told
+# otherwise.
+for ranks in 1 2 3 4; do
+  run=("$mpirun" -n "$ranks" "$program")
+  same eval.log "${run[@]}" eval --checkpoint run --data book.txt
+  same eval.log "${run[@]}" eval --checkpoint $newest/ --data book.txt --zero 3
+  [ "$ranks" -eq 3 ] || same bits.log "${run[@]}" eval --checkpoint run --data book.txt --reproducible --json
+done
+same eval.log "$mpirun" -n 4 "$program" eval --checkpoint run --data book.txt --dp 2
+grep -q '^attention   the last 40 tokens$' eval.log || fail "an evaluation without the run's window"
+grep -q '^64 to 127 ' eval.log || fail "no loss by position"
+python3 - eval.log bits.log <<'PY' || fail "eval: the numbers do not fit each other"
+import json, math, sys
+text = {l.split()[0]: l.split()[1] for l in open(sys.argv[1]) if l.strip()}
+j = json.load(open(sys.argv[2]))
+assert abs(float(text["loss"]) - j["loss"]) < 1e-3 and abs(float(text["perplexity"]) - math.exp(j["loss"])) < 1e-2
+assert abs(j["bits_per_byte"] - j["loss"] / math.log(2)) < 1e-9 and j["seq_len"] == 128 and j["step"] == 30
+sums = [sum(r[2] for r in j["by_position"]), sum(r[2] * r[3] for r in j["by_position"])]
+assert sums[0] == j["tokens"] > 8000 and abs(sums[1] / sums[0] - j["loss"]) < 1e-9
+PY
+expect 0 '' "$program" eval --checkpoint run --data book.txt --window 3 --seq-len 64
+grep -q '^attention   the last 3 tokens$' out.log || fail "a flag does not override the run's window"
+[ "$(number loss)" != "$(grep '^loss' eval.log | grep -o '[0-9.]*' | head -n 1)" ] || fail "a window that changes nothing"
+echo 'window: 7' >other.yaml
+expect 0 '' "$program" eval --checkpoint run --data book.txt --config other.yaml --seq-len 64
+grep -q '^attention   the last 7 tokens$' out.log || fail "--config does not count"
+expect 0 '' "$program" eval --checkpoint words --data book.txt --seq-len 64
+grep -q 'per byte' out.log && fail "bits per byte of tokens that are no bytes"
+
+# The same text on 1, 2 and 4 ranks, greedy and drawn, from short prompts and from some that go through at once.
+head -c 700 book.txt >prompt.txt
+for ranks in 1 2 4; do
+  run=("$mpirun" -n "$ranks" "$program" generate --checkpoint run --max-tokens 60)
+  same greedy.log "${run[@]}" --prompt 'line 4' --temperature 0
+  same greedy.log "$program" generate --checkpoint run --max-tokens 60 --prompt 'line 4' --temperature 0 # no pipe between
+  same greedy.log "${run[@]}" --prompt 'line 4' --temperature 0 --zero 3 --seed 9
+  same drawn.log "${run[@]}" --prompt 'line 4' --temperature 1.1 --top-k 50 --top-p 0.95 --seed 5
+  same long.log "${run[@]}" --prompt-file prompt.txt --seed 5
+  same tokens.log "${run[@]}" --checkpoint words --prompt-tokens 1,2,299
+  expect 0 '' "${run[@]}" --prompt-file prompt.txt --seed 5 --json
+  sed 's/"prompt_s.*//' out.log >cut.log
+  [ -f json.log ] || cp cut.log json.log
+  cmp -s json.log cut.log || fail "$ranks ranks: other log-probabilities"
+done
+[ "$(wc -c <greedy.log)" -eq 60 ] || fail "not as many bytes as tokens: $(wc -c <greedy.log)"
+cmp -s greedy.log drawn.log && fail "a drawn text that is the likeliest"
+[ "$(wc -w <tokens.log)" -eq 60 ] || fail "not as many numbers as tokens"
+expect 0 '' "$program" generate --checkpoint run --prompt 'line 4' --max-tokens 60 --temperature 1.1 --top-k 50 --top-p 0.95 --seed 6
+cmp -s drawn.log out.log && fail "another seed, the same text"
+grep -q '^generated   60 tokens, [0-9.]* tokens/s$' err.log || fail "nothing about speed"
+# --json holds the same tokens.
+python3 - long.log json.log <<'PY' || fail "the tokens of --json are not those of the text"
+import json, sys
+j = json.loads(open(sys.argv[2]).read().rstrip().rstrip(",") + "}")
+assert bytes(j["tokens"]) == open(sys.argv[1], "rb").read() and j["prompt_tokens"] == 700
+assert len(j["log_probabilities"]) == 60 and all(p <= 0 for p in j["log_probabilities"])
+PY
+
+for ranks in 1 3; do
+  run=("$mpirun" -n "$ranks" "$program")
+  eval=("${run[@]}" eval --checkpoint run --data book.txt)
+  generate=("${run[@]}" generate --checkpoint run)
+  expect 2 '--checkpoint: missing' "${run[@]}" eval --data book.txt
+  expect 2 '--data: missing' "${run[@]}" eval --checkpoint run
+  expect 3 'nowhere' "${eval[@]}" --checkpoint nowhere
+  expect 3 'nothing.txt' "${eval[@]}" --data nothing.txt
+  expect 3 'book.txt' "${eval[@]}" --seq-len 1m
+  expect 2 'needs [0-9]* bytes' "${eval[@]}" --memory-limit 64KiB
+  expect 2 'stage 2' "${eval[@]}" --zero 2
+  expect 2 'ranks' "${eval[@]}" --sp 7
+  expect 2 'no-such-flag' "${eval[@]}" --no-such-flag
+  expect 3 'missing.yaml' "${eval[@]}" --config missing.yaml
+  expect 2 '--checkpoint: missing' "${run[@]}" generate --prompt a
+  expect 3 'nowhere' "${generate[@]}" --checkpoint nowhere --prompt a
+  expect 2 'expected one of --prompt' "${generate[@]}"
+  expect 2 'expected one of --prompt' "${generate[@]}" --prompt a --prompt-file book.txt
+  expect 2 '--prompt' "${generate[@]}" --prompt ''
+  : >empty.txt
+  expect 3 'empty.txt' "${generate[@]}" --prompt-file empty.txt
+  expect 3 'nothing.txt' "${generate[@]}" --prompt-file nothing.txt
+  expect 2 'token 1 of the prompt is 257' "${generate[@]}" --prompt-tokens 1,257
+  for list in 1,,2 1,a 1, ,1 -1 99999999999; do
+    expect 2 'prompt-tokens' "${generate[@]}" "--prompt-tokens=$list"
+  done
+  expect 2 'numbers, --prompt-tokens' "${generate[@]}" --checkpoint words --prompt a
+  expect 2 'learned positions for 128' "${generate[@]}" --checkpoint gpt --prompt abc --max-tokens 127
+  expect 0 '' "${generate[@]}" --checkpoint gpt --prompt abc --max-tokens 126
+  expect 2 'needs [0-9]* bytes' "${generate[@]}" --prompt a --memory-limit 64KiB
+  expect 2 'temperature' "${generate[@]}" --prompt a --temperature -1
+  expect 2 'top-p' "${generate[@]}" --prompt a --top-p 0
+  expect 2 'memory\|GiB' "${generate[@]}" --prompt a --max-tokens 4096m --memory-limit 1GiB
+  cp -r run damaged-$ranks
+  truncate -s -1 damaged-$ranks/step-0000000030/model.safetensors
+  expect 3 'model.safetensors' "${generate[@]}" --checkpoint damaged-$ranks --prompt a
+  expect 3 'model.safetensors' "${eval[@]}" --checkpoint damaged-$ranks
+  cp run/step-0000000030/model.safetensors damaged-$ranks/step-0000000030
+  : >damaged-$ranks/step-0000000030/optimizer.safetensors # it is not read
+  expect 0 '' "${generate[@]}" --checkpoint damaged-$ranks --prompt a --max-tokens 2
+done
+# Ranks that were started differently.
+two() { "$mpirun" -n 1 "$program" "${@:3}" "$1" : -n 1 "$program" "${@:3}" "$2"; }
+export -f two
+export mpirun program
+expect 2 'rank 1' bash -c 'two --seed=1 --seed=2 generate --checkpoint run --prompt a'
+expect 2 'rank 1' bash -c 'two --window=4 --window=5 eval --checkpoint run --data book.txt'
+expect 3 'nowhere' bash -c 'two --checkpoint=run --checkpoint=nowhere eval --data book.txt'
+
+# A signal to one rank ends both with what they have.
+start() {
+  rm -f pid.*
+  timeout 100 "$mpirun" -n 3 ./rank.sh "$program" "$@" >out.log 2>err.log </dev/null &
+  job=$!
+  local i
+  for ((i = 0; i < 600; i++)); do
+    [ -s pid.2 ] && break
+    sleep 0.1
+  done
+  sleep 2
+}
+for ((i = 0; i < 60; i++)); do cat book.txt book.txt book.txt book.txt; done >library.txt
+start eval --checkpoint run --data library.txt
+kill -USR1 "$(cat pid.1)"
+wait $job
+[ $? -eq 75 ] || fail "an evaluation that was stopped: not exit code 75"
+grep -q '^stopped ' out.log && grep -q '^loss ' out.log || fail "an evaluation that was stopped says nothing: $(cat out.log err.log)"
+start generate --checkpoint run --prompt a --max-tokens 1m --prompt-file= --temperature 0
+wait $job
+[ $? -eq 2 ] || fail "an empty --prompt-file="
+start generate --checkpoint run --prompt a --max-tokens 256k --top-k 40
+kill -TERM "$(cat pid.2)"
+wait $job
+code=$?
+[ $code -eq 75 ] || [ $code -eq 0 ] || fail "a text that was stopped: exit code $code: $(cat err.log)"
+[ -s out.log ] || fail "a text that was stopped and is not there"
+if [ $code -eq 0 ] && [ "$(wc -c <out.log)" -gt 200000 ]; then fail "the signal came too late"; fi
+
+finish

@@ -19,14 +19,10 @@ enum { SERIAL_BYTES = 1 << 15 };
 static inline int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 
-typedef uint16_t half_vec __attribute__((vector_size(WIDTH * 2), aligned(2), may_alias));
-typedef uint32_t bits_vec __attribute__((vector_size(WIDTH * 4), aligned(4), may_alias));
-
 /* WIDTH elements from i on. */
 ULY_INLINE vec widen(const void *x, uly_dtype dtype, int64_t i) {
   if (dtype == ULY_F32) return load_vec((const float *)x + i);
-  half_vec half = *(const half_vec *)(const void *)((const uint16_t *)x + i);
-  return (vec)(__builtin_convertvector(half, bits_vec) << 16);
+  return widen_bf16((const uint16_t *)x + i);
 }
 
 /* The last `count` < WIDTH elements, then zeros. */
@@ -71,24 +67,26 @@ ULY_INLINE void dot_rows(int rows, int64_t cols, int64_t ld, uly_dtype dtype, co
   for (int r = 0; r < rows; r++) y[r] = sum_lanes(sum[r][0] + sum[r][1]);
 }
 
-ULY_INLINE void all_rows(int64_t rows, int64_t cols, int64_t ld, uly_dtype dtype, const void *w,
+/* Up to ROWS_AT_ONCE rows. */
+ULY_INLINE void dot_some(int64_t rows, int64_t cols, int64_t ld, uly_dtype dtype, const void *w,
                          const float *x, float *y) {
-#pragma omp parallel for schedule(static) if (rows * cols * uly__dtype_bytes(dtype) > SERIAL_BYTES)
-  for (int64_t r = 0; r < rows; r += ROWS_AT_ONCE) {
-    if (r + ROWS_AT_ONCE <= rows)
-      dot_rows(ROWS_AT_ONCE, cols, ld, dtype, uly__at(w, dtype, r * ld), x, y + r);
-    else
-      for (int64_t last = r; last < rows; last++)
-        dot_rows(1, cols, ld, dtype, uly__at(w, dtype, last * ld), x, y + last);
-  }
+  if (rows == ROWS_AT_ONCE)
+    dot_rows(ROWS_AT_ONCE, cols, ld, dtype, w, x, y);
+  else
+    for (int64_t r = 0; r < rows; r++)
+      dot_rows(1, cols, ld, dtype, uly__at(w, dtype, r * ld), x, y + r);
 }
 
 static void matvec(int64_t rows, int64_t cols, int64_t ld, uly_dtype dtype, const void *w,
                    const float *x, float *y) {
-  if (dtype == ULY_F32)
-    all_rows(rows, cols, ld, ULY_F32, w, x, y);
-  else
-    all_rows(rows, cols, ld, ULY_BF16, w, x, y);
+#pragma omp parallel for schedule(static) if (rows * cols * uly__dtype_bytes(dtype) > SERIAL_BYTES)
+  for (int64_t r = 0; r < rows; r += ROWS_AT_ONCE) {
+    int64_t count = min64(ROWS_AT_ONCE, rows - r);
+    if (dtype == ULY_F32)
+      dot_some(count, cols, ld, ULY_F32, (const float *)w + r * ld, x, y + r);
+    else
+      dot_some(count, cols, ld, ULY_BF16, (const uint16_t *)w + r * ld, x, y + r);
+  }
 }
 
 /* -------------------------------------------------------------------------- attention */

@@ -25,6 +25,21 @@ typedef int32_t ivec __attribute__((vector_size(WIDTH * 4), aligned(4), may_alia
 ULY_INLINE vec *vec_at(float *x) { return (vec *)(void *)x; }
 ULY_INLINE vec load_vec(const float *x) { return *(const vec *)(const void *)x; }
 
+/* WIDTH bf16, any alignment. Compilers make more of this than it is, so it is spelled out. */
+ULY_INLINE vec widen_bf16(const uint16_t *x) {
+#if defined(__AVX512F__)
+  __m512i bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)x));
+  return (vec)_mm512_slli_epi32(bits, 16);
+#elif defined(__AVX2__)
+  __m256i bits = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)x));
+  return (vec)_mm256_slli_epi32(bits, 16);
+#else
+  ivec bits;
+  for (int i = 0; i < WIDTH; i++) bits[i] = (int32_t)((uint32_t)x[i] << 16);
+  return (vec)bits;
+#endif
+}
+
 /* The second where either is NaN, as x86 has it. */
 ULY_INLINE vec max_vec(vec a, vec b) {
 #if defined(__AVX512F__)

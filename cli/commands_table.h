@@ -63,8 +63,7 @@
         "standard error. The text is the same on 1, 2, 4 or 8 ranks. Where the vocabulary is "     \
         "that of "                                                                                 \
         "bytes, text is read and printed, else numbers of tokens.",                                \
-    .examples =                                                                                    \
-        "ulysses generate --checkpoint run --prompt 'Once upon' --temperature 0.8 --seed 7\n")     \
+    .examples = "ulysses generate --checkpoint run --prompt 'Once upon' --temperature 0.8\n")      \
   X(plan, PLAN, .about = "print the memory and the communication of a run", .usage = "[OPTIONS]",  \
     .details = "Prints the memory and the communication of a training run, without running it.",   \
     .examples = "ulysses plan --seq-len 1m --sp 8 --dtype bf16\n")                                 \

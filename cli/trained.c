@@ -8,11 +8,6 @@
 
 #include "signals.h"
 
-static uly_status take_path(char **path, const char *from) {
-  *path = strdup(from);
-  return *path ? ULY_OK : uly_fail(ULY_ERR_MEMORY, "no memory for a path");
-}
-
 /* Text on the heap; NULL without memory. */
 static char *join(const char *folder, const char *name) {
   size_t length = strlen(folder) + strlen(name) + 2;
@@ -28,17 +23,9 @@ static uly_status find_checkpoint(const char *given, char **checkpoint, char **r
     uly_status status = uly_checkpoint_latest(given, latest, sizeof latest);
     if (status != ULY_OK) return status;
   }
-  if (latest[0]) {
-    uly_status status = take_path(checkpoint, latest);
-    return status == ULY_OK ? take_path(run, given) : status;
-  }
-  uly_status status = take_path(checkpoint, given);
-  if (status != ULY_OK) return status;
-  for (size_t length = strlen(given); length > 1 && (*checkpoint)[length - 1] == '/';) {
-    (*checkpoint)[--length] = '\0';
-  }
-  *run = join(*checkpoint, "..");
-  return *run ? ULY_OK : uly_fail(ULY_ERR_MEMORY, "no memory for a path");
+  *checkpoint = strdup(latest[0] ? latest : given);
+  *run = latest[0] ? strdup(given) : join(given, "..");
+  return *checkpoint && *run ? ULY_OK : uly_fail(ULY_ERR_MEMORY, "no memory for a path");
 }
 
 /* What says how the model attends, and what it was trained on. */
@@ -96,7 +83,7 @@ static uly_status find(trained *t, command cmd, int argc, char *const *argv) {
   uly_status status = options_init(&flags);
   if (status == ULY_OK) status = parse(&flags, cmd, argc, argv);
   if (status == ULY_OK) status = find_checkpoint(flags.checkpoint, &t->checkpoint, &run);
-  if (status == ULY_OK) status = lay_under(t, cmd, argc, argv, flags.config_file, run);
+  if (status == ULY_OK && run) status = lay_under(t, cmd, argc, argv, flags.config_file, run);
   if (status == ULY_OK) status = uly_checkpoint_vocab(t->checkpoint, &t->vocab);
   if (status == ULY_OK) {
     char *model = join(t->checkpoint, "config.json");

@@ -18,7 +18,6 @@ expect 0 '' "${make[@]}" --model tiny.json --window 40 --out run
 expect 0 '' "${make[@]}" --model gpt.json --out gpt --steps 2
 expect 0 '' "${make[@]}" --model words.json --out words --steps 2
 newest=run/step-0000000030
-[ -f run/config.yaml ] || printf 'window: 40\nseq_len: 128\n' >run/config.yaml
 
 # same FILE COMMAND...: the output of the command is that in the file, which is made by the first call.
 same() {
@@ -36,7 +35,7 @@ number() { grep "^$1 " out.log | grep -o '[0-9.]*' | head -n 1; }
 for ranks in 1 2 3 4; do
   run=("$mpirun" -n "$ranks" "$program")
   same eval.log "${run[@]}" eval --checkpoint run --data book.txt
-  same eval.log "${run[@]}" eval --checkpoint $newest/ --data book.txt --zero 3
+  same eval.log "${run[@]}" eval --checkpoint $newest --data book.txt --zero 3
   [ "$ranks" -eq 3 ] || same bits.log "${run[@]}" eval --checkpoint run --data book.txt --reproducible --json
 done
 same eval.log "$mpirun" -n 4 "$program" eval --checkpoint run --data book.txt --dp 2
@@ -54,7 +53,7 @@ PY
 expect 0 '' "$program" eval --checkpoint run --data book.txt --window 3 --seq-len 64
 grep -q '^attention   the last 3 tokens$' out.log || fail "a flag does not override the run's window"
 [ "$(number loss)" != "$(grep '^loss' eval.log | grep -o '[0-9.]*' | head -n 1)" ] || fail "a window that changes nothing"
-echo 'window: 7' >other.yaml
+printf 'attention:\n  window: 7\n' >other.yaml
 expect 0 '' "$program" eval --checkpoint run --data book.txt --config other.yaml --seq-len 64
 grep -q '^attention   the last 7 tokens$' out.log || fail "--config does not count"
 expect 0 '' "$program" eval --checkpoint words --data book.txt --seq-len 64

@@ -32,12 +32,16 @@ static uly_status find_checkpoint(const char *given, char **checkpoint, char **r
 static uly_status take_shape(options *o, const char *path) {
   options run;
   uly_status status = options_init(&run);
+  run.config.seq_len = o->config.seq_len;
+  run.config.seed = o->config.seed;
   if (status == ULY_OK) status = options_read_yaml(&run, path);
   if (status == ULY_OK) {
     o->config.window = run.config.window;
     o->config.sparse = run.config.sparse;
     o->config.sparse.local = uly_sparse_local(&run.config.sparse, run.config.seq_len);
     o->config.seq_len = run.config.seq_len;
+    o->config.pack = run.config.pack;
+    o->config.doc_end = run.config.doc_end;
     o->config.dtype = run.config.dtype;
     o->config.seed = run.config.seed;
   } else {
@@ -58,12 +62,15 @@ static uly_status parse(options *o, command cmd, int argc, char *const *argv) {
 
 /* Under the flags lies the shape of the run. */
 static uly_status lay_under(trained *t, command cmd, int argc, char *const *argv,
-                            const char *given_config, const char *run) {
+                            const char *given_config, const char *run,
+                            const uly_checkpoint_info *info) {
   char *beside = join(run, "config.yaml");
   const char *path = given_config ? given_config : beside;
   uly_status status = beside ? ULY_OK : uly_fail(ULY_ERR_MEMORY, "no memory for a path");
   if (status == ULY_OK) status = options_init(&t->options);
   t->options.config.eval_windows = INT64_MAX;
+  t->options.config.seq_len = info->seq_len;
+  t->options.config.seed = info->seed;
   bool is_there = status == ULY_OK && (given_config || access(path, F_OK) == 0);
   if (is_there) status = take_shape(&t->options, path);
   t->options.sampling.seed = 0;
@@ -79,13 +86,17 @@ static uly_status lay_under(trained *t, command cmd, int argc, char *const *argv
 
 static uly_status find(trained *t, command cmd, int argc, char *const *argv) {
   options flags;
+  uly_checkpoint_info info;
   char *run = NULL;
   uly_status status = options_init(&flags);
   if (status == ULY_OK) status = parse(&flags, cmd, argc, argv);
   if (status == ULY_OK) status = find_checkpoint(flags.checkpoint, &t->checkpoint, &run);
-  if (status == ULY_OK && run) status = lay_under(t, cmd, argc, argv, flags.config_file, run);
-  if (status == ULY_OK) status = uly_checkpoint_vocab(t->checkpoint, &t->vocab);
+  if (status == ULY_OK) status = uly_checkpoint_read(t->checkpoint, &info);
+  if (status == ULY_OK && run) {
+    status = lay_under(t, cmd, argc, argv, flags.config_file, run, &info);
+  }
   if (status == ULY_OK) {
+    t->vocab = info.model.vocab;
     char *model = join(t->checkpoint, "config.json");
     free((void *)(uintptr_t)t->options.config.model);
     t->options.config.model = model;

@@ -593,9 +593,6 @@ uly_status uly_plan(const uly_mesh *mesh, const uly_train_config *config, uly_pl
  *   }
  */
 
-/* Tokens of the vocabulary of the model in a checkpoint folder. Not collective. */
-uly_status uly_checkpoint_vocab(const char *dir, int64_t *vocab);
-
 /* A trained model that continues a sequence. Each rank holds all weights (or, with zero_stage 3, its share:
  * slow, since every token gathers them all), and the keys and values of all tokens so far for the heads that it
  * attends with. A prompt of 64 tokens or more goes through all at once, cut over the ranks as in training, so it
@@ -608,7 +605,8 @@ typedef struct uly_generator uly_generator;
 /* Plans, allocates, loads the weights of the checkpoint folder `dir`, and computes the logits of the token after
  * the prompt. All ranks pass the same. mesh: one group (dp 1) of at most Hq ranks. Of config are used: window,
  * sparse (strided and fixed: `local` must not be 0, see uly_sparse_local), seed (of drawn blocks), dtype, threads,
- * zero_stage and memory_limit; the rest is ignored. tokens: [count], at least one, copied; max_new: tokens that
+ * zero_stage, memory_limit, pack and doc_end; the rest is ignored. With pack, a document ends with the token doc_end
+ * (-1: 256, where the vocabulary is of bytes), and what follows sees nothing of it. tokens: [count], at least one, copied; max_new: tokens that
  * may be added. ULY_ERR_CONFIG names what cannot work: a token beyond the vocabulary, more tokens than a model with
  * learned positions has, a memory_limit that is too low. Collective. */
 uly_status uly_generator_create(uly_mesh *mesh, const uly_train_config *config, const char *dir,

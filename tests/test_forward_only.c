@@ -82,11 +82,9 @@ static void check(uly_dtype dtype, int stage) {
 
   uly__arena *used[2] = {&trainer->arenas[ULY_ARENA_ACTIVATIONS],
                          &trainer->arenas[ULY_ARENA_SCRATCH]};
-  float *angles = trainer->model->rope;
-  int64_t angle_bytes = trainer->model->num_tokens * trainer->model->config.head_dim * 4;
-  memset(used[0]->base, 0xa5, (size_t)((char *)angles - used[0]->base));
-  memset((char *)angles + angle_bytes, 0xa5,
-         (size_t)(used[0]->base + used[0]->peak - (char *)angles - angle_bytes));
+  /* Before x lie positions and their angles, which are made when the run is. */
+  char *x = trainer->model->stash.layers[0].x;
+  memset(x, 0xa5, (size_t)(used[0]->base + used[0]->peak - x));
   memset(used[1]->base, 0xa5, (size_t)used[1]->peak);
   int64_t before[ULY_NUM_TRAFFIC];
   memcpy(before, mesh->traffic.bytes, sizeof before);

@@ -122,9 +122,12 @@ static void test_golden(void **state) {
 
 enum { N = 200, V = 257 };
 
+/* Packed documents end with this token, which is an ordinary one of the text. */
+enum { DOC_END = 's' };
+
 /* A few steps, so that weights are not so small that every token is as likely; and its tokens. */
 static uly_train_config train(int which, uly_dtype dtype, int64_t window, uly_sparse sparse,
-                              int32_t *tokens, float *logits) {
+                              bool packs, int32_t *tokens, float *logits) {
   uly_train_config config = uly_train_config_default();
   config.model = config_path[which];
   config.data = text_path;
@@ -132,6 +135,8 @@ static uly_train_config train(int which, uly_dtype dtype, int64_t window, uly_sp
   config.window = window;
   config.sparse = sparse;
   config.dtype = dtype;
+  config.pack = packs;
+  config.doc_end = DOC_END;
   config.lr = 0.01;
   config.warmup = 1;
   config.threads = 1;
@@ -150,7 +155,8 @@ static uly_train_config train(int which, uly_dtype dtype, int64_t window, uly_sp
   uly__exact_sum losses[ULY_MAX_EVAL_BINS];
   memset(losses, 0, sizeof losses);
   uly__zero_forget_weights(trainer->model->zero);
-  uly__model_eval(trainer->model, trainer->windows, trainer->windows + 1, losses);
+  const int32_t *labels = uly__batch_prepare(trainer, trainer->data, 2, trainer->windows);
+  uly__model_eval(trainer->model, trainer->windows, labels, losses);
   memcpy(logits, trainer->model->work.logits, (size_t)N * V * sizeof *logits);
   memcpy(tokens, trainer->windows, N * sizeof *tokens);
   uly_trainer_destroy(trainer);
@@ -181,17 +187,22 @@ static void compare_alone(const char *what, uly_train_config config, const int32
   uly_generator_destroy(one);
 }
 
-static void check(const char *what, int which, uly_dtype dtype, int64_t window, uly_sparse sparse) {
+static void check_all(const char *what, int which, uly_dtype dtype, int64_t window,
+                      uly_sparse sparse, bool packs) {
   int32_t tokens[N];
   float *logits = malloc((size_t)N * V * sizeof *logits);
   double tolerance = dtype == ULY_F32 ? 1e-5 : 0.05;
-  uly_train_config config = train(which, dtype, window, sparse, tokens, logits);
+  uly_train_config config = train(which, dtype, window, sparse, packs, tokens, logits);
   follow(what, config, tokens, 63, N, logits, tolerance);
   follow(what, config, tokens, 64, N, logits, tolerance);
-  follow(what, config, tokens, 131, N, logits, tolerance);
-  for (int64_t prompt = 1; prompt < N; prompt += 93) compare_alone(what, config, tokens, prompt);
-  compare_alone(what, config, tokens, 64);
+  follow(what, config, tokens, 160, N, logits, tolerance);
+  static const int64_t prompts[] = {1, 64, 94, 160, 187};
+  for (int i = 0; i < 5; i++) compare_alone(what, config, tokens, prompts[i]);
   free(logits);
+}
+
+static void check(const char *what, int which, uly_dtype dtype, int64_t window, uly_sparse sparse) {
+  check_all(what, which, dtype, window, sparse, false);
 }
 
 static void test_llama(void **state) {
@@ -220,6 +231,14 @@ static void test_masks(void **state) {
         (uly_sparse){.pattern = ULY_SPARSE_STRIDED, .block = 5, .local = 3});
 }
 
+/* What follows a document's end sees nothing of it, and is at positions from 0 on. */
+static void test_packed(void **state) {
+  (void)state;
+  uly_sparse none = {0};
+  for (int which = 0; which < 3; which++)
+    check_all("packed", which, ULY_F32, which == 1 ? 30 : 0, none, true);
+}
+
 static void test_bf16(void **state) {
   (void)state;
   for (int which = 0; which < 3; which++)
@@ -234,7 +253,7 @@ static void test_memory(void **state) {
   int32_t tokens[N];
   float *logits = malloc((size_t)N * V * sizeof *logits);
   uly_sparse none = {0};
-  uly_train_config config = train(0, ULY_F32, 0, none, tokens, logits);
+  uly_train_config config = train(0, ULY_F32, 0, none, false, tokens, logits);
   uly_generator *generator;
   int64_t bytes[2];
   for (int i = 0; i < 2; i++) {
@@ -259,7 +278,7 @@ static void test_refusals(void **state) {
   int32_t tokens[N], bad = 257;
   float *logits = malloc((size_t)N * V * sizeof *logits);
   uly_sparse none = {0};
-  uly_train_config config = train(2, ULY_F32, 0, none, tokens, logits);
+  uly_train_config config = train(2, ULY_F32, 0, none, false, tokens, logits);
   uly_generator *g;
   assert_fails(uly_generator_create(mesh, &config, "/nowhere", tokens, 1, 1, &g), ULY_ERR_DATA,
                "/nowhere");
@@ -297,9 +316,9 @@ static void test_refusals(void **state) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_golden), cmocka_unit_test(test_llama),    cmocka_unit_test(test_qwen),
-      cmocka_unit_test(test_gpt2),   cmocka_unit_test(test_masks),    cmocka_unit_test(test_bf16),
-      cmocka_unit_test(test_memory), cmocka_unit_test(test_refusals),
+      cmocka_unit_test(test_golden), cmocka_unit_test(test_llama),  cmocka_unit_test(test_qwen),
+      cmocka_unit_test(test_gpt2),   cmocka_unit_test(test_masks),  cmocka_unit_test(test_packed),
+      cmocka_unit_test(test_bf16),   cmocka_unit_test(test_memory), cmocka_unit_test(test_refusals),
   };
   MPI_Comm self = MPI_COMM_SELF;
   if (uly_init(&argc, &argv) != ULY_OK ||

@@ -43,13 +43,6 @@ uly_status uly__checkpoint_model(const char *dir, uly__model_config *config) {
   ULY_FAIL(ULY_ERR_DATA, "a checkpoint with a bad configuration: %s", why);
 }
 
-uly_status uly_checkpoint_vocab(const char *dir, int64_t *vocab) {
-  uly__model_config config;
-  ULY_TRY(uly__checkpoint_model(dir, &config));
-  *vocab = config.vocab;
-  return ULY_OK;
-}
-
 /* The tensor of a state, with the shape that it must have. */
 static uly_status find_tensor(const source *from, int which, const uly__param *param,
                               const uly__tensor_info **out) {

@@ -33,6 +33,9 @@ struct uly_attention {
 /* Like uly_attention_create without agreement among the ranks; mesh may be an offline one. */
 uly_status uly__attention_plan(uly_mesh *mesh, const uly_attention_desc *desc, uly_attention **out);
 
+/* Frees the buffers of the simple functions, if any. (simple_attention.c) */
+void uly__attention_free_simple(uly_attention *plan);
+
 /* --- Round by round, beside the computation: one exchange of each direction may be under way. Collective over the
  * sp ranks, in the same order on all. */
 

@@ -1,0 +1,343 @@
+/* The model before it runs: what fits together, how it is cut, the layout of its memory, its FLOPs. */
+#include "model/model.h"
+
+#include <stdlib.h>
+
+#include "model/decode.h"
+
+/* Tokens of a tile: large enough that a matrix product runs at its peak, small enough that the MLP's
+ * tile stays in cache. */
+enum { TILE = 512, HEAD_TILE = 256, WIDE_VOCAB = 8192 };
+
+/* Query elements of a token in a round, at least; and rounds, at most. */
+enum { ROUND_WIDTH = 128, MAX_ROUNDS = 4 };
+
+/* Slices are whole granules, a function of N alone, so that any number of ranks cuts at multiples of
+ * the same granule: at most 128 tokens, and at least 64 granules in a stream, for balance. */
+static int64_t granule(int64_t seq_len) {
+  int64_t tokens = 1;
+  while (tokens < 128 && tokens * 2 * 64 <= seq_len) tokens *= 2;
+  return tokens;
+}
+
+static uly_status check(const uly__model_config *c, const uly_mesh *mesh,
+                        const uly__model_run *run) {
+  if (!c->rope && run->capacity > c->max_positions)
+    ULY_FAIL(
+        ULY_ERR_CONFIG,
+        "%lld tokens, prompt and generated ones, but the model has learned positions for %lld: "
+        "use a shorter prompt or fewer --max-tokens",
+        (long long)run->capacity, (long long)c->max_positions);
+  if (!c->rope && run->seq_len > c->max_positions)
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "a sequence of %lld tokens, but the model has learned positions for %lld: "
+             "shorten --seq-len or use a model with RoPE",
+             (long long)run->seq_len, (long long)c->max_positions);
+  /* In f64: what a rank keeps, and more, in bytes; so that no size below overflows. */
+  double width = (double)c->hidden + 3.0 * (double)c->ffn +
+                 4.0 * ((double)c->num_q_heads + 2.0 * c->num_kv_heads) * c->head_dim;
+  int64_t longest = run->capacity > run->seq_len ? run->capacity : run->seq_len;
+  if (8.0 * (double)longest * width * (c->num_layers + 1.0) > 0x1p60)
+    ULY_FAIL(
+        ULY_ERR_CONFIG,
+        "a sequence of %lld tokens through %d layers of width %lld is more than any memory holds",
+        (long long)longest, c->num_layers, (long long)c->hidden);
+  if (run->rounds > 0 && (int64_t)run->rounds * mesh->sp > c->num_q_heads)
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "--rounds %d on --sp %d ranks: %d query heads give each rank at most %d", run->rounds,
+             mesh->sp, c->num_q_heads, c->num_q_heads / mesh->sp);
+  if (run->leaves == 0) return ULY_OK;
+  if (run->leaves & (run->leaves - 1))
+    ULY_FAIL(ULY_ERR_CONFIG, "--leaves %d is no power of two", run->leaves);
+  if (run->leaves % mesh->sp != 0)
+    ULY_FAIL(
+        ULY_ERR_CONFIG,
+        "--reproducible cuts a sequence into --leaves %d parts, which --sp %d ranks cannot "
+        "share: use a power of two of at most %d ranks, or more leaves (which give other bits)",
+        run->leaves, mesh->sp, run->leaves);
+  if (run->seq_len < run->leaves)
+    ULY_FAIL(ULY_ERR_CONFIG, "a sequence of %lld tokens cannot be cut into --leaves %d parts",
+             (long long)run->seq_len, run->leaves);
+  return ULY_OK;
+}
+
+/* Rounds of whole key/value heads that are wide enough for matrix products to run at their peak. */
+static int choose_rounds(const uly__model_config *c, int sp) {
+  if (sp == 1) return 1;
+  int rounds = MAX_ROUNDS;
+  while (rounds > 1 && (c->num_kv_heads % (sp * rounds) != 0 ||
+                        c->num_q_heads / (sp * rounds) * c->head_dim < ROUND_WIDTH))
+    rounds--;
+  return rounds;
+}
+
+/* In a reproducible run as many as leaves, if there are heads enough. */
+static int head_groups(const uly__model_config *c, const uly_mesh *mesh,
+                       const uly__model_run *run) {
+  if (!run->leaves) return mesh->sp * (run->rounds ? run->rounds : choose_rounds(c, mesh->sp));
+  int groups = run->leaves;
+  while (groups > c->num_q_heads) groups /= 2;
+  return groups;
+}
+
+static int num_segments(const uly_mesh *mesh, const uly__model_run *run) {
+  return run->leaves ? run->leaves / mesh->sp : 1;
+}
+
+/* Tiles of at most `rows` tokens of this rank's segments, one after the other. */
+static uly_status cut_tiles(const uly__model *model, const uly_mesh *mesh,
+                            const uly__model_run *run, int64_t rows, uly__tiles *out) {
+  int num = num_segments(mesh, run);
+  int64_t room = model->num_tokens / rows + num;
+  out->list = calloc((size_t)room, sizeof *out->list);
+  if (!out->list) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a list of %lld tiles", (long long)room);
+  for (int s = 0; s < num; s++) {
+    uly__part part = uly__split(run->seq_len, granule(run->seq_len), (int64_t)mesh->sp * num,
+                                (int64_t)mesh->sp_index * num + s);
+    int64_t begin = part.begin - model->token_begin, end = begin + part.count;
+    for (int64_t t = begin; t < end; t += rows)
+      out->list[out->num++] = (uly__tile_range){.begin = t,
+                                                .rows = end - t < rows ? end - t : rows,
+                                                .ends_segment = end - t <= rows ? s : -1};
+    if (part.count > out->rows) out->rows = part.count < rows ? part.count : rows;
+  }
+  return ULY_OK;
+}
+
+static uly_status plan_states(uly__model *model, uly_mesh *mesh, const uly__model_run *run) {
+  const uly__params *params = &model->params;
+  int64_t *counts = calloc((size_t)params->num_units, sizeof *counts);
+  if (!counts) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a table of %d units", params->num_units);
+  for (int u = 0; u < params->num_units; u++) counts[u] = params->units[u].count;
+  uly__zero_desc desc = {.stage = run->stage,
+                         .dtype = run->dtype,
+                         .grad_dtype = run->grad_dtype,
+                         .reproducible = run->leaves > 0,
+                         .segments = num_segments(mesh, run),
+                         .passes = run->passes,
+                         .num_units = params->num_units,
+                         .counts = counts,
+                         .tied = model->config.tied,
+                         .forward_only = run->forward_only};
+  uly_status status = uly__zero_create(mesh, &desc, &model->zero);
+  free(counts);
+  return status;
+}
+
+/* The mask's layout for so many tokens, NULL where the run asks for none. Where blocks are drawn, each query head
+ * draws its own. */
+static uly_status make_blocks(const uly__model *model, const uly__model_run *run,
+                              int64_t num_tokens, uly_block_layout **blocks) {
+  int num_layouts = run->sparse.pattern == ULY_SPARSE_BIGBIRD ? model->config.num_q_heads : 1;
+  *blocks = NULL;
+  if (run->sparse.pattern == ULY_SPARSE_NONE) return ULY_OK;
+  return uly_block_layout_create(&run->sparse, ULY_MASK_CAUSAL, num_tokens, num_layouts, blocks);
+}
+
+/* Causal, within the window and the blocks. */
+static uly_mask make_mask(const uly__model_run *run, const uly_block_layout *blocks) {
+  return (uly_mask){.kind = ULY_MASK_CAUSAL, .window = run->window, .blocks = blocks};
+}
+
+static void poll(void *model) { uly__model_poll(model); }
+
+static uly_status plan_attention(uly__model *model, uly_mesh *mesh, const uly__model_run *run) {
+  const uly__model_config *c = &model->config;
+  uly_block_layout *blocks;
+  ULY_TRY(make_blocks(model, run, run->seq_len, &blocks));
+  uly_attention_desc desc = {.num_tokens = run->seq_len,
+                             .num_q_heads = c->num_q_heads,
+                             .num_kv_heads = c->num_kv_heads,
+                             .head_dim = c->head_dim,
+                             .dtype = model->dtype,
+                             .mask = make_mask(run, blocks),
+                             .token_tile = granule(run->seq_len),
+                             .head_groups = head_groups(c, mesh, run)};
+  uly_status status = uly__attention_plan(mesh, &desc, &model->attention);
+  uly_block_layout_destroy(blocks);
+  if (status == ULY_OK && mesh->world) {
+    model->attention->poll = poll;
+    model->attention->poll_context = model;
+  }
+  if (status == ULY_OK) model->pairs = uly_attention_pairs(model->attention);
+  return status;
+}
+
+static uly_status plan_decoder(uly__model *model, const uly__model_run *run) {
+  uly_block_layout *blocks;
+  if (run->capacity == 0) return ULY_OK;
+  ULY_TRY(make_blocks(model, run, run->capacity, &blocks));
+  uly_mask mask = make_mask(run, blocks);
+  uly_status status = uly__decoder_create(model, &mask, run->capacity, &model->decoder);
+  uly_block_layout_destroy(blocks);
+  return status;
+}
+
+static uly_status plan(uly__model *model, uly_mesh *mesh, const uly__model_run *run) {
+  const uly__model_config *c = &model->config;
+  ULY_TRY(check(c, mesh, run));
+  ULY_TRY(plan_attention(model, mesh, run));
+  uly_attention_tokens(model->attention, &model->token_begin, &model->num_tokens);
+  int64_t head_rows = c->vocab > WIDE_VOCAB ? HEAD_TILE : TILE;
+  ULY_TRY(cut_tiles(model, mesh, run, TILE, &model->tiles));
+  ULY_TRY(cut_tiles(model, mesh, run, head_rows, &model->head_tiles));
+  ULY_TRY(uly__params_create(c, &model->params));
+  ULY_TRY(plan_states(model, mesh, run));
+  ULY_TRY(plan_decoder(model, run));
+  return uly__stash_create(c->num_layers, run->recompute, run->forward_only, run->stash_on_disk,
+                           &model->stash);
+}
+
+uly_status uly__model_create(const uly__model_config *config, uly_mesh *mesh,
+                             const uly__model_run *run, uly__model **out) {
+  *out = NULL;
+  uly__model *model = calloc(1, sizeof *model);
+  if (!model) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a model");
+  model->config = *config;
+  model->dtype = run->dtype;
+  model->forward_only = run->forward_only;
+  model->makes_passes = run->capacity == 0 || run->prefills;
+  model->ops = uly__ops_get();
+  uly_status status = plan(model, mesh, run);
+  if (status != ULY_OK)
+    uly__model_destroy(model);
+  else
+    *out = model;
+  return status;
+}
+
+void uly__model_destroy(uly__model *model) {
+  if (!model) return;
+  uly__decoder_destroy(model->decoder);
+  uly_attention_destroy(model->attention);
+  uly__zero_destroy(model->zero);
+  uly__params_destroy(&model->params);
+  free(model->tiles.list);
+  free(model->head_tiles.list);
+  uly__stash_destroy(&model->stash);
+  free(model);
+}
+
+static void carve_tile(uly__model *model, uly__arena *scratch) {
+  uly__workspace *work = &model->work;
+  int64_t bytes = uly__dtype_bytes(model->dtype);
+  int64_t stream = model->tiles.rows * model->config.hidden,
+          wide = model->tiles.rows * model->config.ffn;
+  work->n = uly__arena_carve(scratch, stream * bytes);
+  work->mid = uly__arena_carve(scratch, stream * bytes);
+  work->sum = uly__arena_carve(scratch, stream * (int64_t)sizeof(float));
+  work->act = uly__arena_carve(scratch, wide * bytes);
+  work->gate = model->config.gated ? uly__arena_carve(scratch, wide * bytes) : NULL;
+  work->up = uly__arena_carve(scratch, wide * bytes);
+  if (model->forward_only) return;
+  work->d_up = uly__arena_carve(scratch, wide * bytes);
+  work->d_gate = model->config.gated ? uly__arena_carve(scratch, wide * bytes) : NULL;
+}
+
+/* Bytes on the head side of the largest of rounds `first`, first + 2, ... */
+static int64_t largest_round(const uly__model *model, int first, bool of_qkv) {
+  int64_t most = 0;
+  for (int r = first; r < uly__attention_num_rounds(model->attention); r += 2) {
+    uly__round round = uly__attention_round(model->attention, r);
+    int64_t bytes = of_qkv ? round.qkv_heads_bytes : round.o_heads_bytes;
+    if (bytes > most) most = bytes;
+  }
+  return most;
+}
+
+/* With one round nothing runs beside attention, so buffers share places: d_o_tokens has been sent before
+ * d_qkv_heads is written, and local attention's backward is over before gradients arrive in qkv_tokens. */
+static void carve_block(uly__model *model, uly_attention_bytes bytes, uly__arena *scratch) {
+  uly__workspace *work = &model->work;
+  if (model->forward_only) {
+    work->qkv_tokens = uly__arena_carve(scratch, bytes.qkv_tokens);
+    return;
+  }
+  bool overlaps = uly__attention_num_rounds(model->attention) > 1;
+  for (int i = 0; i < 2; i++)
+    work->d_o_heads[i] = uly__arena_carve(scratch, largest_round(model, i, false));
+  int64_t mark = uly__arena_mark(scratch);
+  work->d_o_tokens = uly__arena_carve(scratch, bytes.o_tokens);
+  if (!overlaps) uly__arena_release(scratch, mark);
+  for (int i = 0; i < 2; i++)
+    work->d_qkv_heads[i] = uly__arena_carve(scratch, largest_round(model, i, true));
+  mark = uly__arena_mark(scratch);
+  work->attention = uly__arena_carve(scratch, bytes.workspace);
+  if (!overlaps) uly__arena_release(scratch, mark);
+  work->qkv_tokens = uly__arena_carve(scratch, bytes.qkv_tokens);
+}
+
+static void carve_head(uly__model *model, uly__arena *scratch) {
+  uly__workspace *work = &model->work;
+  int64_t logits = model->head_tiles.rows * model->config.vocab;
+  work->logits = uly__arena_carve(scratch, logits * (int64_t)sizeof(float));
+  work->row_loss = uly__arena_carve(scratch, model->head_tiles.rows * (int64_t)sizeof(double));
+  if (model->forward_only) return;
+  work->d_logits = model->dtype == ULY_F32
+                       ? work->logits
+                       : uly__arena_carve(scratch, logits * uly__dtype_bytes(model->dtype));
+}
+
+/* Of my tokens, in documents that begin at doc_start[num_docs]; none: in one. */
+static void set_positions(uly__model *model, const int64_t *doc_start, int64_t num_docs) {
+  const uly__model_config *c = &model->config;
+  int64_t begin = 0, next = 0; /* of my token's document, and the index of the one after it */
+  for (int64_t t = 0; t < model->num_tokens; t++) {
+    int64_t at = model->token_begin + t;
+    while (next < num_docs && doc_start[next] <= at) begin = doc_start[next++];
+    model->positions[t] = at - begin;
+  }
+  if (c->rope)
+    uly__rope_table(model->num_tokens, model->positions, c->head_dim, c->rope_theta, model->rope);
+}
+
+/* What passes over whole sequences need. */
+static void carve_passes(uly__model *model, uly__arena *arenas) {
+  uly__arena *activations = &arenas[ULY_ARENA_ACTIVATIONS], *scratch = &arenas[ULY_ARENA_SCRATCH];
+  const uly__model_config *c = &model->config;
+  int64_t bytes = uly__dtype_bytes(model->dtype), T = model->num_tokens;
+  uly_attention_bytes attention = uly_attention_get_bytes(model->attention);
+  model->positions = uly__arena_carve(activations, T * (int64_t)sizeof *model->positions);
+  model->rope =
+      c->rope ? uly__arena_carve(activations, T * c->head_dim * (int64_t)sizeof(float)) : NULL;
+  model->d_x = model->forward_only ? NULL : uly__arena_carve(activations, T * c->hidden * bytes);
+  carve_tile(model, scratch);
+  /* The head runs when no block does; a decoder has its own. */
+  int64_t mark = uly__arena_mark(scratch);
+  if (!model->decoder) carve_head(model, scratch);
+  uly__arena_release(scratch, mark);
+  uly__stash_carve(&model->stash, c, model->dtype, T, attention, activations, scratch);
+  carve_block(model, attention, scratch);
+  if (model->positions) set_positions(model, NULL, 0);
+}
+
+uly_status uly__model_set_documents(uly__model *model, const int64_t *doc_start, int64_t num_docs) {
+  ULY_TRY(uly_attention_set_documents(model->attention, doc_start, num_docs));
+  model->pairs = uly_attention_pairs(model->attention);
+  set_positions(model, doc_start, num_docs);
+  return ULY_OK;
+}
+
+void uly__model_carve(uly__model *model, uly__arena *arenas) {
+  uly__arena *scratch = &arenas[ULY_ARENA_SCRATCH];
+  uly__zero_carve(model->zero, arenas);
+  int64_t mark = uly__arena_mark(scratch);
+  if (model->decoder) uly__decoder_carve(model, &arenas[ULY_ARENA_ACTIVATIONS], scratch);
+  /* A prompt has gone through before the first token is decoded. */
+  uly__arena_release(scratch, mark);
+  if (model->makes_passes) carve_passes(model, arenas);
+}
+
+double uly__model_flops(const uly__model *model, int64_t num_sequences, double pairs) {
+  const uly__params *params = &model->params;
+  double tokens = (double)model->attention->desc.num_tokens * (double)num_sequences, weights = 0;
+  for (int i = 0; i < params->num; i++)
+    if (params->list[i].num_dims == 2) weights += (double)params->list[i].count;
+  /* Embedding and positions are looked up, not multiplied; a tied embedding is multiplied once. */
+  double embed = (double)(model->config.vocab * model->config.hidden);
+  if (!model->config.tied) weights -= embed;
+  if (params->positions >= 0)
+    weights -= (double)(model->config.max_positions * model->config.hidden);
+  double products = 12.0 * model->config.head_dim * model->config.num_layers;
+  return (6 * weights * tokens + products * pairs) / (model->forward_only ? 3 : 1);
+}

@@ -7,7 +7,9 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "commands.h"
@@ -58,7 +60,9 @@ static void become_mpirun(const options *o, int argc, char *const *argv) {
   all[n++] = ranks;
   all[n++] = self;
   memcpy(all + n, argv, (size_t)argc * sizeof *all);
-  (void)setpgid(0, 0); /* what the terminal sends comes to the parent alone */
+  (void)setpgid(0, 0);                    /* what the terminal sends comes to the parent alone */
+  (void)prctl(PR_SET_PDEATHSIG, SIGTERM); /* no run goes on behind the back of its launcher */
+  (void)signal(SIGUSR1, SIG_IGN);         /* until mpirun is there to forward it */
   execvp(mpirun, all);
   int error = errno;
   char message[512];
@@ -70,28 +74,50 @@ static void become_mpirun(const options *o, int argc, char *const *argv) {
   free(all);
 }
 
-/* The first signal asks the ranks to save and end, which both MPIs forward as USR1; a second one ends them. */
-static int watch(pid_t child, const sigset_t *signals) {
+/* What a person or a script can make of the end of mpirun: codes of the table only. */
+static int describe_end(int status, bool was_asked, bool was_ended) {
+  int code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+  if (was_asked && !was_ended && code == 128 + SIGUSR1) { /* ranks that did not listen yet */
+    fputs("ulysses: stopped before the first step\n", stderr);
+    return EXIT_STOPPED;
+  }
+  if (was_ended) {
+    print_failure("the run was ended at once; --resume auto goes on from its newest checkpoint");
+  } else if (code >= 128) {
+    char message[256];
+    snprintf(message, sizeof message,
+             "a rank or mpirun was ended by signal %d%s; --resume auto goes on from the newest "
+             "checkpoint",
+             code - 128, code == 128 + SIGKILL ? " (perhaps for want of memory)" : "");
+    print_failure(message);
+  }
+  return was_ended || code >= 128 ? uly_status_exit_code(ULY_ERR_COMM) : code;
+}
+
+/* The first signal asks the ranks to save and end, which both MPIs forward as USR1; again and again, since the ranks may
+ * not be there yet. A second one ends them, and so does the first where the command does not listen. */
+static int watch(pid_t child, bool listens, const sigset_t *signals) {
+  const struct timespec again = {.tv_nsec = 500000000};
   int num_asked = 0, status = 0;
   for (;;) {
-    int number = 0;
-    if (sigwait(signals, &number) != 0) continue;
-    if (number == SIGCHLD) {
-      pid_t ended = waitpid(child, &status, WNOHANG);
-      if (ended == child || (ended < 0 && errno == ECHILD)) break;
-    } else if (num_asked++ == 0) {
+    int number = sigtimedwait(signals, NULL, &again);
+    if (waitpid(child, &status, WNOHANG) != 0) break;
+    bool is_asked = number > 0 && number != SIGCHLD;
+    num_asked += is_asked;
+    if (is_asked && num_asked == 1 && listens) {
       fputs("ulysses: the run ends after this step (once more: at once)\n", stderr);
-      (void)kill(child, SIGUSR1);
-    } else {
+    } else if (is_asked) {
       (void)kill(child, SIGTERM);
     }
+    if (num_asked == 1 && listens) (void)kill(child, SIGUSR1);
   }
-  return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+  return describe_end(status, listens && num_asked > 0, num_asked > (listens ? 1 : 0));
 }
 
 static int launch(const options *o, int argc, char *const *argv) {
   static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGCHLD};
   sigset_t signals, before;
+  bool listens = command_table[command_find(argv[0])].bits & (TRAIN | EVAL);
   sigemptyset(&signals);
   for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) sigaddset(&signals, numbers[i]);
   sigprocmask(SIG_BLOCK, &signals, &before);
@@ -107,14 +133,28 @@ static int launch(const options *o, int argc, char *const *argv) {
     become_mpirun(o, argc, argv);
     _exit(uly_status_exit_code(ULY_ERR_COMM));
   }
-  return watch(child, &signals);
+  return watch(child, listens, &signals);
 }
 
 /* Where the command that is to be started begins. */
 static int find_inner(int argc, char *const *argv) {
   int i = 0;
-  while (i < argc && command_find(argv[i]) == NUM_COMMANDS) i++;
-  return i;
+  while (i < argc && strncmp(argv[i], "--", 2) == 0) i += strcmp(argv[i], "--ranks") == 0 ? 2 : 1;
+  return i < argc ? i : argc;
+}
+
+static uly_status check_inner(options *o, const char *name) {
+  if (!name) {
+    return options_fail(o, ULY_ERR_CONFIG,
+                        "no command to start: expected one, as in 'ulysses launch --ranks 2 train "
+                        "--data book.txt'");
+  }
+  if (command_find(name) < NUM_COMMANDS && strcmp(name, "launch") != 0) return ULY_OK;
+  suggestion meant = suggest(name);
+  command_offer(&meant);
+  return options_fail(o, ULY_ERR_CONFIG,
+                      "'%.200s': not a command to start; 'ulysses help' lists them%s", name,
+                      suggest_phrase(&meant));
 }
 
 int command_launch(int argc, char *const *argv) {
@@ -122,12 +162,7 @@ int command_launch(int argc, char *const *argv) {
   int inner = find_inner(argc, argv), code;
   uly_status status = options_init(&o);
   if (status == ULY_OK) status = options_parse(&o, LAUNCH, inner, argv);
-  if (status == ULY_OK && inner == argc) {
-    status =
-        options_fail(&o, ULY_ERR_CONFIG,
-                     "no command to start: expected one, as in 'ulysses launch --ranks 2 train "
-                     "--data book.txt'");
-  }
+  if (status == ULY_OK) status = check_inner(&o, inner < argc ? argv[inner] : NULL);
   if (status == ULY_OK) {
     code = launch(&o, argc - inner, argv + inner);
   } else {

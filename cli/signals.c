@@ -14,9 +14,13 @@ static void note(int number) {
 
 void signals_catch(void) {
   /* Files that are being read or written are to go on. */
-  struct sigaction action = {.sa_handler = note, .sa_flags = SA_RESTART | SA_RESETHAND};
+  struct sigaction action = {.sa_handler = note, .sa_flags = SA_RESTART};
   sigemptyset(&action.sa_mask);
-  for (const int *number = signals_caught; *number; number++) sigaction(*number, &action, NULL);
+  for (const int *number = signals_caught; *number; number++) {
+    /* `launch` sends USR1 again and again. */
+    action.sa_flags = *number == SIGUSR1 ? SA_RESTART : SA_RESTART | (int)SA_RESETHAND;
+    sigaction(*number, &action, NULL);
+  }
 }
 
 int signals_received(void) { return received; }

@@ -2,8 +2,8 @@
 #ifndef ULYSSES_CLI_SIGNALS_H
 #define ULYSSES_CLI_SIGNALS_H
 
-/* From now on such a signal is remembered instead of ending the process; the second one of its kind
- * ends it at once. */
+/* From now on such a signal is remembered instead of ending the process; a second TERM or INT ends
+ * it at once. */
 void signals_catch(void);
 
 /* Number of the first that came; 0: none. */

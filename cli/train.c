@@ -53,8 +53,9 @@ static uly_status start_trace(train_run *run) {
   if (!path) return ULY_OK;
   uly_status status = ULY_OK;
   if (run->is_first) {
-    FILE *file = fopen(path, "w");
-    if (!file || fclose(file) != 0) {
+    status = keep_earlier(path);
+    FILE *file = status == ULY_OK ? fopen(path, "w") : NULL;
+    if (status == ULY_OK && (!file || fclose(file) != 0)) {
       status = uly_fail(ULY_ERR_IO, "--trace '%s': cannot be written: %s", path, strerror(errno));
     }
   }
@@ -214,12 +215,12 @@ static uly_status train(train_run *run) {
 }
 
 int command_train(int argc, char *const *argv) {
+  signals_catch(); /* starting takes a while, too */
   uly_status status = uly_init(NULL, NULL);
   if (status != ULY_OK) {
     print_failure(uly_last_error());
     return uly_status_exit_code(status);
   }
-  signals_catch();
   train_run run = {.is_first = uly_world_rank() == 0};
   status = read_options(&run, argc, argv);
   if (status == ULY_OK && !run.options.print_config) status = train(&run);

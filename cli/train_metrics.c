@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "train_run.h"
@@ -46,11 +47,11 @@ uly_status metrics_trim(train_run *run) {
   return uly_mesh_agree(run->mesh, status);
 }
 
-/* A run that begins anew in a folder of an earlier one leaves that one's metrics under another name. */
-static uly_status keep_earlier(const char *path) {
+uly_status keep_earlier(const char *path) {
   char kept[PATH_MAX + 16];
   int i = 1;
-  if (access(path, F_OK) != 0) return ULY_OK;
+  struct stat info;
+  if (stat(path, &info) != 0 || !S_ISREG(info.st_mode) || info.st_size == 0) return ULY_OK;
   do snprintf(kept, sizeof kept, "%s.%d", path, i++);
   while (access(kept, F_OK) == 0);
   if (rename(path, kept) == 0) return ULY_OK;
@@ -61,7 +62,7 @@ static uly_status keep_earlier(const char *path) {
 static uly_status open_file(train_run *run) {
   const char *path = run->metrics_path;
   bool goes_on = run->checkpoint[0];
-  uly_status status = goes_on || run->options.metrics ? ULY_OK : keep_earlier(path);
+  uly_status status = goes_on ? ULY_OK : keep_earlier(path);
   if (status != ULY_OK) return status;
   run->metrics = fopen(path, goes_on ? "a+" : "w+");
   if (!run->metrics) {

@@ -61,6 +61,10 @@ uly_status saves_rollback(train_run *run);
 /* --dry-run (train_dry_run.c): checks what a start checks, and prints the configuration and the plan. Collective. */
 uly_status dry_run(train_run *run);
 
+/* A file that is there already, with something in it, gets another name before it is written anew: PATH.1, PATH.2, ...
+ * (train_metrics.c) */
+uly_status keep_earlier(const char *path);
+
 /* --- Metrics (train_metrics.c). open and close are collective. */
 
 uly_status metrics_open(train_run *run);

@@ -38,11 +38,11 @@ static uly_status prepare(const options *o) {
   uly_status status = uly_checkpoint_prepare(o->out);
   if (status == ULY_OK) status = lock_folder(o->out);
   if (status == ULY_OK && !o->resume) status = uly_checkpoint_latest(o->out, newest, sizeof newest);
-  if (newest[0]) {
-    fprintf(stderr,
-            "ulysses: warning: there is '%s' of another run: this one begins anew, and adds to "
-            "them (--resume auto goes on from the highest step)\n",
-            newest);
+  if (status == ULY_OK && newest[0]) {
+    return uly_fail(ULY_ERR_CONFIG,
+                    "--out '%s': there is '%s' of another run, whose checkpoints this one would "
+                    "replace: use --resume auto to go on from it, or another folder",
+                    o->out, newest);
   }
   return status;
 }
@@ -55,7 +55,8 @@ uly_status saves_prepare(train_run *run) {
 uly_status saves_config(train_run *run) {
   options *o = &run->options;
   char path[PATH_MAX];
-  if (!o->out) return ULY_OK;
+  /* A run that has nothing to do leaves the configuration of the one that did it. */
+  if (!o->out || uly_trainer_steps_done(run->trainer) >= o->config.steps) return ULY_OK;
   uly_status status = ULY_OK;
   if (run->is_first) {
     int length = snprintf(path, sizeof path, "%s/config.yaml", o->out);
@@ -86,15 +87,37 @@ uly_status saves_find(train_run *run) {
   const char *resume = run->options.resume;
   if (!resume) return ULY_OK;
   if (strcmp(resume, "auto") == 0) return find_newest(run, "--resume auto", run->checkpoint);
+  /* A run's folder stands for the newest checkpoint in it. */
+  (void)uly_checkpoint_latest(resume, run->checkpoint, sizeof run->checkpoint);
+  if (run->checkpoint[0]) return ULY_OK;
   int length = snprintf(run->checkpoint, sizeof run->checkpoint, "%s", resume);
   if (length >= 0 && (size_t)length < sizeof run->checkpoint) return ULY_OK;
   return uly_fail(ULY_ERR_CONFIG, "--resume '%.200s...': too long for a path", resume);
 }
 
+/* From here on --resume auto would take those of the other branch. */
+static void warn_of_later(train_run *run) {
+  char newest[PATH_MAX];
+  uly_checkpoint_info info;
+  if (!run->is_first || !run->options.out ||
+      uly_checkpoint_latest(run->options.out, newest, sizeof newest) != ULY_OK || !newest[0] ||
+      uly_checkpoint_read(newest, &info) != ULY_OK ||
+      info.step <= uly_trainer_steps_done(run->trainer)) {
+    return;
+  }
+  progress_warn(
+      run,
+      "warning: there is '%s', of a later step than this run goes on from: it stays until "
+      "this run saves the same step, and --resume auto would take it",
+      newest);
+}
+
 uly_status saves_resume(train_run *run) {
   uly_status status = saves_find(run);
   if (status != ULY_OK || !run->checkpoint[0]) return status;
-  return uly_trainer_load(run->trainer, run->checkpoint);
+  status = uly_trainer_load(run->trainer, run->checkpoint);
+  if (status == ULY_OK) warn_of_later(run);
+  return status;
 }
 
 uly_status saves_rollback(train_run *run) {

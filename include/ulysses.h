@@ -263,8 +263,8 @@ typedef struct uly_train_config {
   int threads; /* OpenMP threads per rank; 0: OMP_NUM_THREADS, or the cores of the node / its ranks */
   int forward_only; /* nonzero: a run that evaluates and never trains. It holds weights and what forward
                        needs, no gradients and no optimizer states; the weights come from
-                       uly_trainer_load. data is not needed, zero_stage is 0 or 3, recompute is not
-                       used, offload and stash are refused                                        */
+                       uly_trainer_load. data is not needed, zero_stage is 0 or 3, recompute and batch
+                       are not used, offload and stash are refused                                */
   int zero_stage;       /* what each of all W ranks holds of the model states (arXiv 1910.02054):
                            0 all; 1 its share of the optimizer states; 2 of the gradients too; 3 of
                            the parameters too                                                     */
@@ -366,8 +366,8 @@ typedef struct uly_start_report {
 } uly_start_report;
 
 /* Makes the checks of uly_trainer_create, and of uly_trainer_load unless checkpoint is NULL, without allocating an
- * arena or writing a file: settings, model and mesh, data and their length, the plan against memory_limit, whether
- * ranks were started alike; of the checkpoint its formats, shapes and model, not the checksums of its tensors.
+ * arena or writing a file: settings, model and mesh, data and their length, the plan against memory_limit or the free
+ * memory (but not the folders of offload and stash), whether ranks were started alike; of the checkpoint its formats, shapes and model, not the checksums of its tensors.
  * Collective; report is the same on all ranks, and filled on success only. */
 uly_status uly_trainer_check(uly_mesh *mesh, const uly_train_config *config, const char *checkpoint,
                              uly_start_report *report);
@@ -606,7 +606,7 @@ typedef struct uly_generator uly_generator;
  * the prompt. All ranks pass the same. mesh: one group (dp 1) of at most Hq ranks. Of config are used: window,
  * sparse (strided and fixed: `local` must not be 0, see uly_sparse_local), seed (of drawn blocks), dtype, threads,
  * zero_stage, memory_limit, pack and doc_end; the rest is ignored. With pack, a document ends with the token doc_end
- * (-1: 256, where the vocabulary is of bytes), and what follows sees nothing of it. tokens: [count], at least one, copied; max_new: tokens that
+ * (-1: 256, where the vocabulary is of bytes), and what follows sees nothing of it (blocks of sparse then begin with the document). tokens: [count], at least one, copied; max_new: tokens that
  * may be added. ULY_ERR_CONFIG names what cannot work: a token beyond the vocabulary, more tokens than a model with
  * learned positions has, a memory_limit that is too low. Collective. */
 uly_status uly_generator_create(uly_mesh *mesh, const uly_train_config *config, const char *dir,

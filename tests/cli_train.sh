@@ -33,10 +33,19 @@ for ranks in 1 3; do
   tr '\r' '\n' <out.log | grep -q '^.\[Kstep 7/7 ' || fail "$ranks ranks: no last line: $(cat -v out.log)"
   grep -q 'step 7  eval_loss' out.log || fail "$ranks ranks: no evaluation"
 
-  # A run that begins anew keeps the metrics of the one before it.
-  expect 0 '' "${run[@]}" "${good[@]}" --out plain-$ranks
-  [ "$(lines_of '"step":' plain-$ranks/metrics.jsonl)-$(lines_of '"step":' plain-$ranks/metrics.jsonl.1)" = 2-7 ] ||
-    fail "$ranks ranks: metrics of an earlier run were lost"
+  # A run that begins anew is refused the folder of another one, whose checkpoints it would replace; a file that it
+  # would write over gets another name. A run that has nothing to do changes nothing.
+  expect 2 'of another run' "${run[@]}" "${good[@]}" --out plain-$ranks
+  cp plain-$ranks/metrics.jsonl m.jsonl
+  expect 0 '' "${run[@]}" "${good[@]}" --metrics m.jsonl --trace plain-$ranks/metrics.jsonl
+  [ "$(lines_of '"step":' m.jsonl)-$(lines_of '"step":' m.jsonl.1)-$(lines_of '"step":' plain-$ranks/metrics.jsonl.1)" = 2-7-7 ] ||
+    fail "$ranks ranks: a file was written over"
+  rm -f m.jsonl*
+  md5sum plain-$ranks/config.yaml >config.md5
+  expect 0 '' "${run[@]}" "${good[@]}" --steps 7 --out plain-$ranks --resume auto --window 16
+  md5sum --quiet -c config.md5 || fail "$ranks ranks: a run with nothing to do changed the configuration"
+  expect 0 '' "${run[@]}" "${good[@]}" --steps 8 --resume plain-$ranks
+  grep -q '^resumed .*plain-[13]/step-0000000007' out.log || fail "$ranks ranks: a folder does not stand for its newest"
 
   # Old checkpoints go, but the newest two and every third; a metrics line that was cut off goes, too.
   expect 0 '' "${run[@]}" "${good[@]}" --steps 8 --out kept-$ranks --save-every 1 --keep-last 2 --keep-every 3
@@ -109,19 +118,37 @@ expect 1 'cannot be started' env MPIRUN=/no/such/mpirun "$program" launch train
 for ranks in 1 3; do
   launch --ranks $ranks "${good[@]}" || fail "launch: exit code $?"
   grep -q "^ranks       $ranks: " out.log || fail "launch: other ranks: $(cat out.log)"
+  launch --ranks $ranks trian
+  [ $? -eq 2 ] && grep -q 'did you mean train' err.log || fail "launch: what is no command"
   launch --ranks $ranks "${good[@]}" --seq-len 0
   [ $? -eq 2 ] && grep -q 'seq-len' err.log || fail "launch: a failure is not handed on"
 done
-MPIRUN=$mpirun "$program" launch --ranks 3 "${good[@]}" --steps 1000000 --log-every 1000000 --out launched >out.log 2>err.log </dev/null &
-job=$!
-for ((i = 0; i < 600; i++)); do
-  grep -q '^memory' out.log && break
-  sleep 0.1
-done
+# start_launch: a run without end, in the background.
+start_launch() {
+  MPIRUN=$mpirun "$program" launch --ranks 3 "${good[@]}" --steps 1000000 --log-every 1000000 "$@" \
+    >out.log 2>err.log </dev/null &
+  job=$!
+}
+wait_for() { for ((i = 0; i < 600; i++)); do if grep -q "$1" out.log; then return; fi; sleep 0.1; done; }
+start_launch --out launched
+wait_for '^memory'
 kill -INT $job
 wait $job
 [ $? -eq 75 ] || fail "launch: a run stopped by Ctrl-C: not exit code 75"
 grep -q '^stopped by SIGUSR1' out.log || fail "launch: nothing was said about the stop"
 [ -n "$(ls -d launched/step-*)" ] || fail "launch: a stopped run was not saved"
+# Whenever it comes; and a rank that dies is spoken of.
+for moment in 0.1 0.3 0.6; do
+  start_launch
+  sleep $moment
+  kill -INT $job
+  wait $job
+  [ $? -eq 75 ] || fail "launch: Ctrl-C after $moment s: another exit code than 75: $(cat err.log)"
+done
+start_launch
+wait_for '^memory'
+kill -KILL "$(pgrep -P "$(pgrep -P $job)" | head -n 1)"
+wait $job
+[ $? -eq 1 ] && grep -q 'ended by signal 9' err.log || fail "launch: a rank that died: $(cat err.log)"
 
 finish

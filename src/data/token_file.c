@@ -280,7 +280,7 @@ static uint32_t widen_u32(const uint32_t *restrict in, int64_t count, int32_t *r
  * and what is read is narrower than what is written. */
 static uly_status copy_numbers(token_kind kind, const token_file *file, int64_t begin,
                                int64_t count, int32_t *out, uint32_t *largest) {
-  enum { PIECE = 8192 };
+  enum { PIECE = 32768 };
   union {
     uint8_t u8[PIECE];
     uint16_t u16[PIECE];
@@ -366,7 +366,7 @@ uly_status uly__tokens_read(const uly__tokens *tokens, int64_t begin, int64_t co
 
 uly_status uly__tokens_documents(const uly__tokens *tokens, int64_t begin, int64_t count,
                                  int64_t end, int64_t *doc_start, int64_t *num_docs) {
-  enum { PIECE = 4096 };
+  enum { PIECE = 32768 };
   int32_t piece[PIECE] = {0};
   int64_t num = 1, last = count - 1; /* after the last token none begins */
   doc_start[0] = 0;

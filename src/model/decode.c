@@ -84,7 +84,7 @@ void uly__decoder_carve(uly__model *model, uly__arena *activations, uly__arena *
   d->attention = uly__arena_carve(scratch, uly__cache_workspace(&d->cache) * wide);
   int64_t part = most(most(d->heads.largest, d->inner.largest), most(q, kv));
   part = most(part, most(d->hidden.largest, d->logits.largest));
-  part = most(part, c->hidden * bytes / wide); /* the last row of a prompt */
+  part = most(part, (c->hidden * bytes + wide - 1) / wide); /* the last row of a prompt */
   d->mine = uly__arena_carve(scratch, part * wide);
   d->of_all = uly__arena_carve(scratch, d->num_parts * part * wide);
   d->all_logits = uly__arena_carve(scratch, c->vocab * wide);

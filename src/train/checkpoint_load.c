@@ -245,6 +245,7 @@ uly_status uly_trainer_load(uly_trainer *trainer, const char *dir) {
   if (status == ULY_OK) status = uly__agree(world, check_hashes(trainer, &from));
   if (status == ULY_OK) status = uly__agree(world, uly__weights_from_master(trainer));
   trainer->is_mixed = status != ULY_OK;
+  trainer->is_nonfinite = false;
   close_source(&from);
   return status;
 }

@@ -1,6 +1,5 @@
-/* Evaluation: the mean loss over held-out data, also by position in the document (the sequence,
- * unless documents are packed). Sums are exact, so the
- * result does not depend on the ranks. */
+/* Evaluation: the mean loss over held-out data, also by position in the document (the sequence, unless documents are
+ * packed). Sums are exact, so the result does not depend on the ranks. */
 #include <string.h>
 
 #include "train/trainer.h"

@@ -21,9 +21,10 @@ static int64_t plan_bytes(const uly_mesh *mesh, const uly_train_config *config,
   return bytes;
 }
 
+/* What only backward has, forward alone cannot save. */
 static bool use_full(uly_train_config *c) {
-  bool changes = c->recompute != ULY_RECOMPUTE_FULL;
-  c->recompute = ULY_RECOMPUTE_FULL;
+  bool changes = !c->forward_only && c->recompute != ULY_RECOMPUTE_FULL;
+  if (changes) c->recompute = ULY_RECOMPUTE_FULL;
   return changes;
 }
 
@@ -34,14 +35,14 @@ static bool use_stage_3(uly_train_config *c) {
 }
 
 static bool use_stash(uly_train_config *c) {
-  bool changes = !c->stash;
-  c->stash = ".";
+  bool changes = !c->forward_only && !c->stash;
+  if (changes) c->stash = ".";
   return changes;
 }
 
 static bool use_offload(uly_train_config *c) {
-  bool changes = !c->offload;
-  c->offload = ".";
+  bool changes = !c->forward_only && !c->offload;
+  if (changes) c->offload = ".";
   return changes;
 }
 
@@ -121,8 +122,9 @@ static void add_shorter(const uly_mesh *mesh, const uly_train_config *config,
                         uly__decode_run decode, int64_t limit, word_list *list) {
   uly_train_config other = *config;
   bool decodes = decode.capacity > 0;
-  while ((other.seq_len /= 2) > 0) {
+  while ((decodes ? decode.capacity : other.seq_len) > 1) {
     decode.capacity /= 2;
+    if (other.seq_len > 1) other.seq_len /= 2;
     if (plan_bytes(mesh, &other, decode) > limit) continue;
     char text[64];
     if (decodes)

@@ -80,8 +80,9 @@ static uly_train_config settle(const uly_mesh *mesh, const uly_train_config *fro
 /* Where the document begins that the latest token belongs to. */
 static int64_t find_document(const int32_t *tokens, int64_t count, int64_t end) {
   int64_t begin = count - 1;
+  if (end < 0) return 0;
   while (begin > 0 && tokens[begin - 1] != end) begin--;
-  return end < 0 ? 0 : begin;
+  return begin;
 }
 
 static int64_t find_end(const uly_train_config *config, int64_t vocab) {

@@ -26,25 +26,38 @@ static const char *tensor_at(const uly__params *params, int unit, int64_t at) {
 }
 
 /* The first weight that is not finite, of those that this rank owns. */
-static uly_status look_at_weights(uly_trainer *trainer, uly__watch *watch) {
+static uly_status look_at_window(const uly_trainer *trainer, int unit, int64_t begin, int64_t count,
+                                 float *buffer, uly__watch *watch) {
+  const float *values;
+  ULY_TRY(
+      uly__states_read(&trainer->states, ULY_STATE_MASTER, unit, begin, count, buffer, &values));
+  int64_t found = find(values, count);
+  if (found == count) return ULY_OK;
+  watch->order = ORDER_WEIGHT;
+  snprintf(watch->what, sizeof watch->what, "the weight %s is not finite since an earlier step",
+           tensor_at(&trainer->model->params, unit, begin + found));
+  return ULY_OK;
+}
+
+static uly_status look_at_shards(const uly_trainer *trainer, float *buffer, uly__watch *watch) {
   const uly__model *model = trainer->model;
   for (int unit = 0; unit < model->params.num_units; unit++) {
     uly__part owned = uly__states_owned(model->zero, unit);
-    for (int64_t at = 0; at < owned.count; at += ULY_STATE_WINDOW) {
-      int64_t left = owned.count - at, begin = owned.begin + at;
-      int64_t count = left < ULY_STATE_WINDOW ? left : ULY_STATE_WINDOW;
-      float *window;
-      ULY_TRY(uly__states_map(&trainer->states, ULY_STATE_MASTER, unit, begin, count, &window));
-      int64_t found = find(window, count);
-      ULY_TRY(uly__states_unmap(&trainer->states, ULY_STATE_MASTER, unit, begin, count));
-      if (found == count) continue;
-      watch->order = ORDER_WEIGHT;
-      snprintf(watch->what, sizeof watch->what, "the weight %s is not finite since an earlier step",
-               tensor_at(&model->params, unit, begin + found));
-      return ULY_OK;
+    for (int64_t at = 0; at < owned.count && watch->order == INT64_MAX; at += ULY_STATE_WINDOW) {
+      int64_t left = owned.count - at, count = left < ULY_STATE_WINDOW ? left : ULY_STATE_WINDOW;
+      ULY_TRY(look_at_window(trainer, unit, owned.begin + at, count, buffer, watch));
     }
   }
   return ULY_OK;
+}
+
+/* Reads only: a save may be reading the same. */
+static uly_status look_at_weights(const uly_trainer *trainer, uly__watch *watch) {
+  float *buffer = malloc(ULY_STATE_WINDOW * sizeof *buffer);
+  uly_status status = uly__check_memory(buffer, "a search for numbers");
+  if (status == ULY_OK) status = look_at_shards(trainer, buffer, watch);
+  free(buffer);
+  return status;
 }
 
 /* The same of the gradients' sums over the ranks. */
@@ -128,7 +141,6 @@ uly_status uly_trainer_rollback(uly_trainer *trainer, const char *dir) {
     ULY_FAIL(ULY_ERR_CONFIG, "there is no step to go back from: the latest one was finite");
   int64_t done = trainer->windows_done + trainer->passes * trainer->mesh->dp;
   ULY_TRY(uly_trainer_load(trainer, dir));
-  trainer->is_nonfinite = false;
   if (trainer->windows_done < done) trainer->windows_done = done;
   return ULY_OK;
 }

@@ -35,16 +35,6 @@ static uly_status add_step(step_list *list, int64_t step) {
   return ULY_OK;
 }
 
-/* Whether the entry is a folder, no link to one, that holds the file which a save writes last. A file or an empty
- * folder of that name is somebody else's. */
-static bool is_checkpoint(int folder, const char *name) {
-  char last[PATH_MAX];
-  struct stat info;
-  snprintf(last, sizeof last, "%s/%s", name, uly__trainer_file);
-  return fstatat(folder, name, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(info.st_mode) &&
-         fstatat(folder, last, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(info.st_mode);
-}
-
 static uly_status list_steps(const char *out_dir, step_list *list) {
   DIR *folder = opendir(out_dir);
   if (!folder) return errno == ENOENT ? ULY_OK : uly__file_failed("open the folder", out_dir);
@@ -52,7 +42,8 @@ static uly_status list_steps(const char *out_dir, step_list *list) {
   errno = 0;
   for (struct dirent *entry; status == ULY_OK && (entry = readdir(folder)); errno = 0) {
     int64_t step = uly__checkpoint_step(entry->d_name);
-    if (step >= 0 && is_checkpoint(dirfd(folder), entry->d_name)) status = add_step(list, step);
+    if (step >= 0 && uly__checkpoint_is_whole(dirfd(folder), entry->d_name))
+      status = add_step(list, step);
   }
   if (status == ULY_OK && errno != 0) status = uly__file_failed("list the folder", out_dir);
   closedir(folder);

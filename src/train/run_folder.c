@@ -3,10 +3,12 @@
  * library's, and left alone. */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -19,6 +21,14 @@ void uly__checkpoint_name(int64_t step, char name[ULY_CHECKPOINT_NAME]) {
 
 void uly__checkpoint_hidden_name(int64_t step, char name[ULY_CHECKPOINT_NAME]) {
   snprintf(name, ULY_CHECKPOINT_NAME, ".step-%010" PRId64 ".tmp", step);
+}
+
+bool uly__checkpoint_is_whole(int folder, const char *name) {
+  char last[PATH_MAX];
+  struct stat info;
+  snprintf(last, sizeof last, "%s/%s", name, uly__trainer_file);
+  return fstatat(folder, name, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(info.st_mode) &&
+         fstatat(folder, last, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(info.st_mode);
 }
 
 int64_t uly__checkpoint_step(const char *name) {
@@ -62,7 +72,7 @@ uly_status uly_checkpoint_latest(const char *out_dir, char *path, size_t capacit
   }
   for (struct dirent *entry; (entry = readdir(folder));) {
     int64_t step = uly__checkpoint_step(entry->d_name);
-    if (step > latest) latest = step;
+    if (step > latest && uly__checkpoint_is_whole(dirfd(folder), entry->d_name)) latest = step;
   }
   closedir(folder);
   if (latest < 0) return ULY_OK;

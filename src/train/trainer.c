@@ -91,12 +91,12 @@ static uly_status plan(uly_trainer *trainer, const uly_train_config *config,
   trainer->config.offload = copy_text(config->offload);
   trainer->config.stash = copy_text(config->stash);
   ULY_TRY(check(config));
-  if (config->batch % dp != 0)
+  if (!config->forward_only && config->batch % dp != 0)
     ULY_FAIL(ULY_ERR_CONFIG,
              "--batch %lld sequences cannot be shared by --dp %d groups: use a "
              "multiple",
              (long long)config->batch, dp);
-  trainer->passes = config->batch ? config->batch / dp : 1;
+  trainer->passes = config->batch && !config->forward_only ? config->batch / dp : 1;
   ULY_TRY(uly__model_config_load(config->model, &model_config));
   if (config->pack && config->doc_end >= model_config.vocab)
     ULY_FAIL(ULY_ERR_CONFIG, "--doc-end %lld: the model's vocabulary has %lld tokens",
@@ -291,8 +291,9 @@ uly_status uly__trainer_make(uly_mesh *mesh, const uly_train_config *config, uly
   uly_trainer *trainer = NULL;
   uly_status status = uly__trainer_plan(mesh, config, decode, &trainer);
   if (status == ULY_OK) status = open_input(trainer);
-  if (status == ULY_OK) status = start(trainer);
+  /* All ranks have seen how much memory is free before any of them takes some. */
   status = uly__agree(mesh->world, status);
+  if (status == ULY_OK && trainer) status = uly__agree(mesh->world, start(trainer));
   if (status == ULY_OK && trainer) status = check_same(trainer);
   if (status == ULY_OK && trainer)
     status = uly__agree(mesh->world, uly__weights_from_master(trainer));

@@ -85,7 +85,7 @@ done
 
 # start ARGS...: a run without end on 3 ranks, in the background, once it has written metrics.
 start() {
-  rm -f pid.*
+  rm -f pid.* out.log
   timeout 60 "$mpirun" -n 3 ./rank.sh "$program" "${good[@]}" --steps 1000000 --log-every 1000000 "$@" \
     >out.log 2>err.log </dev/null &
   job=$!

@@ -1,6 +1,7 @@
 /* How the commands print bytes, runs and errors. */
 #include "format.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -86,8 +87,17 @@ bool is_first_process(void) {
   return true;
 }
 
+void print_message(const char *format, ...) {
+  char text[4096];
+  va_list args;
+  va_start(args, format);
+  vsnprintf(text, sizeof text, format, args);
+  va_end(args);
+  options_make_printable(text); /* names of files are whatever somebody made them */
+  fflush(stdout);               /* so that it comes last where both go to one place */
+  fprintf(stderr, "ulysses: %s\n", text);
+}
+
 void print_failure(const char *message) {
-  if (!is_first_process()) return;
-  fflush(stdout); /* so that the error comes last where both go to one place */
-  fprintf(stderr, "ulysses: error: %s\n", message);
+  if (is_first_process()) print_message("error: %s", message);
 }

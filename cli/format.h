@@ -31,6 +31,9 @@ void print_mask(const uly_train_config *config);
  * starts, and to commands that do not start it. Only the first process speaks. */
 bool is_first_process(void);
 
+/* "ulysses: TEXT" to standard error, without what would steer a terminal. */
+void print_message(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 /* "ulysses: error: MESSAGE" to standard error, from the first process. */
 void print_failure(const char *message);
 

@@ -1,4 +1,6 @@
 /* ulysses COMMAND [OPTIONS]: finds the command, and returns its exit code. */
+#include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -49,7 +51,17 @@ static void let_first_speak(int argc, char **argv) {
   if (!is_agreed && !is_first_process()) sleep(2);
 }
 
+/* Of descriptors 0 to 2, those that whoever started the program has closed would become files of the run, which all
+ * that is printed would then be written into. What takes their place can be neither read nor written. */
+static void hold_descriptors(void) {
+  for (int fd = 0; fd <= 2; fd++) {
+    if (fcntl(fd, F_GETFD) < 0) (void)open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
+  }
+}
+
 int main(int argc, char **argv) {
+  hold_descriptors();
+  (void)signal(SIGXFSZ, SIG_IGN); /* a file beyond `ulimit -f` is to be an error like a full disk */
   /* A line at a time, also into a file or the pipe of mpirun, so that progress can be followed. */
   setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
   /* `mpirun ulysses plan` is answered once. */

@@ -2,6 +2,7 @@
 #include "options.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -177,11 +178,33 @@ static bool is_text_allowed(enum option_id id, const char *value) {
   return (length == 0 || strncmp(value, prefix, length) == 0) && value[length];
 }
 
+/* A configuration is YAML, which is UTF-8. */
+static bool is_utf8(const char *text) {
+  json_t *json = json_string(text);
+  json_decref(json);
+  return json != NULL;
+}
+
+static uly_status check_text(options *o, enum option_id id, const char *label, const char *value) {
+  if (strlen(value) > option_table[id].max) {
+    return options_fail(o, ULY_ERR_CONFIG,
+                        "%s '%.100s...': has %zu bytes: at most %llu are allowed", label, value,
+                        strlen(value), (unsigned long long)option_table[id].max);
+  }
+  if (id < NUM_RUN_OPTIONS && !is_utf8(value)) {
+    return options_fail(o, ULY_ERR_CONFIG,
+                        "%s '%.200s': is not UTF-8, as all of a run's configuration must be: use "
+                        "another name, or a symbolic link that has one",
+                        label, value);
+  }
+  return set_text(o, id, value);
+}
+
 uly_status options_set(options *o, enum option_id id, const char *label, const char *value) {
   bool accepted = false;
   switch (option_table[id].kind) {
     case KIND_TEXT:
-      if (is_text_allowed(id, value)) return set_text(o, id, value);
+      if (is_text_allowed(id, value)) return check_text(o, id, label, value);
       break;
     case KIND_INTEGER:
     case KIND_BYTES: accepted = set_integer(o, id, value); break;

@@ -2,6 +2,7 @@
 #ifndef ULYSSES_CLI_OPTIONS_H
 #define ULYSSES_CLI_OPTIONS_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -106,7 +107,7 @@ typedef struct option_info {
   option_kind kind;
   const char *metavar;        /* KIND_TEXT: what stands for the value in --help */
   const char *prefix;         /* KIND_TEXT: what the value must begin with; NULL: nothing */
-  uint64_t min, max;          /* KIND_INTEGER and KIND_BYTES: both allowed */
+  uint64_t min, max;          /* KIND_INTEGER and KIND_BYTES: both allowed; KIND_TEXT: most bytes */
   const char *unset;          /* KIND_INTEGER, of 8 bytes: the word for -1; NULL: none */
   double real_min, real_max;  /* KIND_REAL; DBL_MAX: no upper limit */
   bool excludes_max;          /* KIND_REAL: the limit itself is not allowed */
@@ -116,7 +117,8 @@ typedef struct option_info {
   const char *help;
 } option_info;
 
-#define VALUE_TEXT(metavar_) .kind = KIND_TEXT, .metavar = metavar_
+#define VALUE_TEXT(metavar_) .kind = KIND_TEXT, .metavar = metavar_, .max = PATH_MAX - 1
+#define VALUE_LONG_TEXT(metavar_) .kind = KIND_TEXT, .metavar = metavar_, .max = INT64_MAX
 #define VALUE_TEXT_AFTER(prefix_, metavar_) VALUE_TEXT(prefix_ metavar_), .prefix = prefix_
 #define VALUE_INTEGER(min_, max_) .kind = KIND_INTEGER, .min = min_, .max = max_
 #define VALUE_INTEGER_OR(word_, min_, max_) VALUE_INTEGER(min_, max_), .unset = word_

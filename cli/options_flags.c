@@ -143,6 +143,10 @@ static uly_status take_argument(options *o, const command_info *info, char *arg)
                         "'%.200s': too much: expected 'ulysses %s %s'; 'ulysses help %s' says more",
                         arg, info->name, info->usage, info->name);
   }
+  if (strlen(arg) >= PATH_MAX) {
+    return options_fail(o, ULY_ERR_CONFIG, "'%.100s...': has %zu bytes: too long for a path", arg,
+                        strlen(arg));
+  }
   o->args[o->num_args++] = arg;
   return ULY_OK;
 }

@@ -184,9 +184,9 @@
 #define OPTIONS_use(X)                                                                  \
   X(use, checkpoint, VALUE_TEXT("DIR"), checkpoint, TRAINED,                            \
     "a checkpoint, or the folder of a run: then its newest")                            \
-  X(use, prompt, VALUE_TEXT("TEXT"), prompt, GENERATE, "text to go on from")            \
+  X(use, prompt, VALUE_LONG_TEXT("TEXT"), prompt, GENERATE, "text to go on from")       \
   X(use, prompt_file, VALUE_TEXT("FILE"), prompt_file, GENERATE, "the same, in a file") \
-  X(use, prompt_tokens, VALUE_TEXT("N,N,..."), prompt_tokens, GENERATE,                 \
+  X(use, prompt_tokens, VALUE_LONG_TEXT("N,N,..."), prompt_tokens, GENERATE,            \
     "the same, as numbers of tokens, for vocabularies that are not bytes")              \
   X(use, max_tokens, VALUE_INTEGER(1, MAX_TOKENS), max_tokens, GENERATE,                \
     "tokens to generate; the end of the document ends it sooner")                       \

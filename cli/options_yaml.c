@@ -4,11 +4,21 @@
  * that libyaml makes of the file. */
 #include <cyaml/cyaml.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <yaml.h>
 
+#include "input.h"
 #include "options.h"
+
+enum { MAX_BYTES = 1 << 20 };
+
+/* The file, whole. */
+typedef struct yaml_text {
+  const char *path;
+  char *bytes;
+  size_t count;
+} yaml_text;
 
 typedef struct yaml_section {
   char *text
@@ -126,67 +136,60 @@ static bool search_tree(yaml_document_t *tree, enum option_id option, place *fou
   return false;
 }
 
-/* found->line is 0 where the file cannot be read again (a pipe) or has no such place. */
-static void find_place(const char *path, enum option_id option, place *found) {
-  *found = (place){0};
-  struct stat about;
+/* found->line is 0 where the file has no such place. */
+static void find_place(const yaml_text *text, enum option_id option, place *found) {
   yaml_parser_t parser;
   yaml_document_t tree;
-  FILE *file = stat(path, &about) == 0 && S_ISREG(about.st_mode) ? fopen(path, "rb") : NULL;
-  if (!file) return;
-  if (yaml_parser_initialize(&parser)) {
-    yaml_parser_set_input_file(&parser, file);
-    if (yaml_parser_load(&parser, &tree)) {
-      if (!search_tree(&tree, option, found)) found->line = 0;
-      yaml_document_delete(&tree);
-    } else {
-      found->line = (int)parser.problem_mark.line + 1;
-      snprintf(found->problem, sizeof found->problem, "%s",
-               parser.problem ? parser.problem : "no YAML");
-    }
-    yaml_parser_delete(&parser);
+  *found = (place){0};
+  if (!yaml_parser_initialize(&parser)) return;
+  yaml_parser_set_input_string(&parser, (const unsigned char *)text->bytes, text->count);
+  if (yaml_parser_load(&parser, &tree)) {
+    if (!search_tree(&tree, option, found)) found->line = 0;
+    yaml_document_delete(&tree);
+  } else {
+    found->line = (int)parser.problem_mark.line + 1;
+    snprintf(found->problem, sizeof found->problem, "%s",
+             parser.problem ? parser.problem : "no YAML");
   }
-  fclose(file);
+  yaml_parser_delete(&parser);
 }
 
 /* ------------------------------------------------------------------------- what is wrong */
 
-static uly_status fail_load(options *o, const char *path, cyaml_err_t error, const yaml_log *log) {
+static uly_status fail_load(options *o, const yaml_text *text, cyaml_err_t error,
+                            const yaml_log *log) {
   place found;
   char where[OPTION_BUFFER];
-  if (error == CYAML_ERR_FILE_OPEN) {
-    return options_fail(o, ULY_ERR_IO, "--config '%.200s': cannot be opened: %s", path,
-                        strerror(errno));
-  }
-  find_place(path, NUM_RUN_OPTIONS, &found);
-  snprintf(where, sizeof where, "%.200s, line %d:", path, found.line);
+  find_place(text, NUM_RUN_OPTIONS, &found);
+  snprintf(where, sizeof where, "%.200s, line %d:", text->path, found.line);
   if (found.problem[0]) return options_fail(o, ULY_ERR_CONFIG, "%s %s", where, found.problem);
   if (error == CYAML_ERR_INVALID_KEY && found.line) {
     return options_fail_key(o, where, found.section, found.is_section ? NULL : found.key);
   }
-  return options_fail(o, ULY_ERR_CONFIG, "%.200s: %s%s", path,
+  return options_fail(o, ULY_ERR_CONFIG, "%.200s: %s%s", text->path,
                       log->what[0] ? log->what : cyaml_strerror(error), log->where);
 }
 
 /* Says the file and the line before the message. */
-static uly_status fail_value(options *o, uly_status status, const char *path, enum option_id id) {
+static uly_status fail_value(options *o, uly_status status, const yaml_text *text,
+                             enum option_id id) {
   char why[sizeof o->error];
   place found;
   snprintf(why, sizeof why, "%s", o->error);
-  find_place(path, id, &found);
-  if (!found.line) return options_fail(o, status, "%.200s: %s", path, why);
-  return options_fail(o, status, "%.200s, line %d: %s", path, found.line, why);
+  find_place(text, id, &found);
+  if (!found.line) return options_fail(o, status, "%.200s: %s", text->path, why);
+  return options_fail(o, status, "%.200s, line %d: %s", text->path, found.line, why);
 }
 
 /* ------------------------------------------------------------------------- from and to a file */
 
-uly_status options_read_yaml(options *o, const char *path) {
+static uly_status read_text(options *o, const yaml_text *text) {
   yaml_log log = {{0}, {0}};
   cyaml_config_t config = make_config(&log);
   yaml_file *values = NULL;
-  errno = 0;
-  cyaml_err_t error = cyaml_load_file(path, &config, &schema, (cyaml_data_t **)&values, NULL);
-  if (error != CYAML_OK) return fail_load(o, path, error, &log);
+  cyaml_err_t error = cyaml_load_data((const uint8_t *)text->bytes, text->count, &config, &schema,
+                                      (cyaml_data_t **)&values, NULL);
+  if (error != CYAML_OK) return fail_load(o, text, error, &log);
   uly_status status = ULY_OK;
   for (enum option_id id = 0; values && id < NUM_RUN_OPTIONS && status == ULY_OK; id++) {
     const yaml_section *section = values->sections[option_table[id].section];
@@ -195,9 +198,18 @@ uly_status options_read_yaml(options *o, const char *path) {
     option_path(id, name);
     snprintf(label, sizeof label, "%s:", name);
     status = options_set(o, id, label, section->text[id]);
-    if (status != ULY_OK) status = fail_value(o, status, path, id);
+    if (status != ULY_OK) status = fail_value(o, status, text, id);
   }
   cyaml_free(&config, &schema, values, 0);
+  return status;
+}
+
+uly_status options_read_yaml(options *o, const char *path) {
+  yaml_text text = {.path = path};
+  uly_status status = input_load("--config", path, MAX_BYTES, &text.bytes, &text.count);
+  if (status != ULY_OK) return options_fail(o, status, "%s", uly_last_error());
+  status = read_text(o, &text);
+  free(text.bytes);
   return status;
 }
 

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "input.h"
+
 static uly_status make_room(prompt *out, int64_t count) {
   out->tokens = malloc((size_t)count * sizeof *out->tokens + 1);
   return out->tokens ? ULY_OK : uly_fail(ULY_ERR_MEMORY, "no memory for the prompt");
@@ -41,22 +43,9 @@ static uly_status take_numbers(const char *text, prompt *out) {
 }
 
 static uly_status read_file(const char *path, prompt *out) {
-  char *bytes = NULL, piece[1 << 14];
-  size_t count = 0, got = 0;
-  FILE *stream = open_memstream(&bytes, &count), *file = fopen(path, "rb");
-  uly_status status = ULY_OK;
-  errno = file ? 0 : errno;
-  while (file && stream && (got = fread(piece, 1, sizeof piece, file)) > 0) {
-    fwrite(piece, 1, got, stream);
-  }
-  if (!file || ferror(file)) {
-    status =
-        uly_fail(ULY_ERR_IO, "--prompt-file '%.200s': cannot be read: %s", path, strerror(errno));
-  }
-  if (file) fclose(file);
-  if ((!stream || fclose(stream) != 0) && status == ULY_OK) {
-    status = uly_fail(ULY_ERR_MEMORY, "no memory for the prompt");
-  }
+  char *bytes;
+  size_t count;
+  uly_status status = input_load("--prompt-file", path, MAX_TOKENS, &bytes, &count);
   if (status == ULY_OK && count == 0) {
     status = uly_fail(ULY_ERR_DATA,
                       "--prompt-file '%.200s': is empty: there is nothing to go on from", path);

@@ -18,10 +18,14 @@ static uly_status compare_options(options *o, uly_mesh *world) {
   char *text = NULL;
   size_t length = 0;
   FILE *stream = open_memstream(&text, &length);
-  uly_status status = stream ? options_write_yaml(o, TRAIN, stream) : ULY_ERR_MEMORY;
+  uly_status status = ULY_OK;
+  if (stream && options_write_yaml(o, TRAIN, stream) != ULY_OK) {
+    status = uly_fail(ULY_ERR_INTERNAL, "%s", o->error);
+  }
   if (stream) fprintf(stream, "print_config: %d, dry_run: %d\n", o->print_config, o->dry_run);
-  if (stream && fclose(stream) != 0) status = ULY_ERR_MEMORY;
-  if (status != ULY_OK) uly_fail(status, "no memory to compare the options of all ranks");
+  if (!stream || fclose(stream) != 0) {
+    status = uly_fail(ULY_ERR_MEMORY, "no memory to compare the options of all ranks");
+  }
   status = uly_mesh_agree(world, status);
   if (status == ULY_OK) status = uly_mesh_same(world, text, length, "configuration");
   free(text);
@@ -196,6 +200,7 @@ static uly_status do_steps(train_run *run) {
 static uly_status train(train_run *run) {
   const options *o = &run->options;
   uly_status status = uly_mesh_create(NULL, (uly_mesh_desc){.dp = o->dp, .sp = o->sp}, &run->mesh);
+  if (status == ULY_OK) status = places_check(run);
   if (status == ULY_OK && o->dry_run) return dry_run(run);
   if (status == ULY_OK) status = rank_log_open(run);
   if (status == ULY_OK) status = progress_open(run);
@@ -209,6 +214,7 @@ static uly_status train(train_run *run) {
   if (status == ULY_OK) status = do_steps(run);
   if (status == ULY_OK) status = metrics_close(run);
   if (status == ULY_OK) status = write_trace(run);
+  if (status == ULY_OK) status = rank_log_finish(run);
   progress_close(run);
   if (status != ULY_OK) rank_log_say(run, "error: %s", uly_last_error());
   return status;

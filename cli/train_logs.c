@@ -64,6 +64,17 @@ void rank_log_step(train_run *run, const uly_step_report *report) {
                format_bytes(own->resident_bytes, resident));
 }
 
+uly_status rank_log_finish(train_run *run) {
+  const char *folder = run->options.rank_logs;
+  if (!folder) return ULY_OK;
+  bool is_lost = !run->rank_log || fflush(run->rank_log) != 0 || ferror(run->rank_log);
+  uly_status status = ULY_OK;
+  if (is_lost) {
+    status = uly_fail(ULY_ERR_IO, "--rank-logs '%s' could not be written to the end", folder);
+  }
+  return uly_mesh_agree(run->mesh, status);
+}
+
 void rank_log_close(train_run *run) {
   if (run->rank_log) fclose(run->rank_log);
   run->rank_log = NULL;

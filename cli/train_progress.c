@@ -175,13 +175,12 @@ void progress_say(train_run *run, const char *format, ...) {
 void progress_warn(train_run *run, const char *format, ...) {
   if (!run->is_first) return;
   clear_line(&run->progress);
-  fflush(stdout);
   char text[4096];
   va_list args;
   va_start(args, format);
   vsnprintf(text, sizeof text, format, args);
   va_end(args);
-  fprintf(stderr, "ulysses: %s\n", text);
+  print_message("%s", text);
 }
 
 void progress_close(train_run *run) {

@@ -88,11 +88,16 @@ void progress_say(train_run *run, const char *format, ...) __attribute__((format
 void progress_warn(train_run *run, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void progress_close(train_run *run);
 
+/* --- Paths (train_places.c). Collective; ULY_ERR_CONFIG where one that is written is one that is read. */
+
+uly_status places_check(train_run *run);
+
 /* --- A file for each rank (train_logs.c): --rank-logs. open is collective. */
 
 uly_status rank_log_open(train_run *run);
 void rank_log_step(train_run *run, const uly_step_report *report);
 void rank_log_say(train_run *run, const char *format, ...) __attribute__((format(printf, 2, 3)));
+uly_status rank_log_finish(train_run *run); /* whether all could be written; collective */
 void rank_log_close(train_run *run);
 
 /* FLOP/s of matrix products on all ranks together; 0 where the CPU has no products of this type. Collective.

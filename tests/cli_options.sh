@@ -48,7 +48,7 @@ for ranks in 1 3; do
   expect 3 '--out' "${dry[@]}" --out text.txt/run
   expect 3 '--metrics' "${dry[@]}" --metrics no/such/file
   expect 3 '--rank-logs' "${dry[@]}" --rank-logs no/such/folder
-  expect 3 '--rank-logs' "${dry[@]}" --rank-logs text.txt
+  expect 3 '--rank-logs' "${dry[@]}" --rank-logs tiny.json
   expect 3 '--stash' "${dry[@]}" --stash disk:text.txt
   expect 3 'nowhere' "${dry[@]}" --resume nowhere
 

@@ -58,6 +58,7 @@ for command in verify show; do
   expect 0 '' "${checkpoint[@]}" run/step-0000000002
   has 'run/step-0000000002'
   ! grep -q 'the newest' out.log || fail "$command: the newest of what?"
+  [ $command = show ] || has '^run/step-0000000002: step 2, .* every checksum matches$'
   expect 0 '' "${checkpoint[@]}" run
   has 'run/step-0000000002, the newest of run'
   expect 0 '' "${checkpoint[@]}" run --json

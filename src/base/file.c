@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 uly_status uly__file_failed(const char *what, const char *path) {
@@ -59,6 +61,58 @@ uly_status uly__file_create(const char *path, const void *bytes, int64_t count, 
   uly_status status = size > 0 ? make_room(fd, path, size) : ULY_OK;
   if (status == ULY_OK) status = uly__file_write(fd, path, 0, bytes, count);
   return uly__file_finish(fd, path, status);
+}
+
+static uly_status check_regular(int fd, const char *path, const char *what, int64_t *size) {
+  struct stat info;
+  if (fstat(fd, &info) != 0)
+    ULY_FAIL(ULY_ERR_IO, "cannot examine %s '%s': %s", what, path, strerror(errno));
+  if (S_ISDIR(info.st_mode))
+    ULY_FAIL(ULY_ERR_DATA, "%s '%s' is a folder: give the path of a file", what, path);
+  if (!S_ISREG(info.st_mode))
+    ULY_FAIL(ULY_ERR_DATA,
+             "%s '%s' is not a regular file, and cannot be read at any place: copy its contents to "
+             "a file",
+             what, path);
+  *size = info.st_size;
+  return ULY_OK;
+}
+
+uly_status uly__file_open_input(const char *path, const char *what, int *fd, int64_t *size) {
+  /* O_NONBLOCK: opening a FIFO must not wait for a writer. */
+  *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (*fd < 0)
+    ULY_FAIL(ULY_ERR_IO, "cannot open %s '%s': %s: check the path and its permissions", what, path,
+             strerror(errno));
+  uly_status status = check_regular(*fd, path, what, size);
+  if (status == ULY_OK) return ULY_OK;
+  close(*fd);
+  *fd = -1;
+  return status;
+}
+
+static uly_status load(int fd, const char *path, const char *what, int64_t most, char **bytes,
+                       int64_t count) {
+  if (count > most)
+    ULY_FAIL(ULY_ERR_DATA, "%s '%s' has %lld bytes; at most %lld are read: check the path", what,
+             path, (long long)count, (long long)most);
+  *bytes = malloc((size_t)count + 1);
+  if (!*bytes) ULY_FAIL(ULY_ERR_MEMORY, "no memory to read %s '%s'", what, path);
+  uly_status status = uly__file_read(fd, path, 0, *bytes, count);
+  if (status == ULY_OK) return ULY_OK;
+  free(*bytes);
+  *bytes = NULL;
+  return status;
+}
+
+uly_status uly__file_load(const char *path, const char *what, int64_t most, char **bytes,
+                          int64_t *count) {
+  int fd;
+  *bytes = NULL;
+  ULY_TRY(uly__file_open_input(path, what, &fd, count));
+  uly_status status = load(fd, path, what, most, bytes, *count);
+  close(fd);
+  return status;
 }
 
 uly_status uly__file_open(const char *path, int *fd) {

@@ -10,6 +10,12 @@ uly_status uly__file_failed(const char *what, const char *path);
 /* A new file of `size` bytes (the rest zeros) that begins with bytes[count], synced. Space is taken
  * from the disk at once where the file system can. */
 uly_status uly__file_create(const char *path, const void *bytes, int64_t count, int64_t size);
+/* Opens a file of somebody else's to be read; what: "token file", for messages. A file that is not regular is refused
+ * (ULY_ERR_DATA), and a pipe that nobody writes to is not waited for. */
+uly_status uly__file_open_input(const char *path, const char *what, int *fd, int64_t *size);
+/* The same, read whole: bytes[count], to be freed. ULY_ERR_DATA where there are more than `most` bytes. */
+uly_status uly__file_load(const char *path, const char *what, int64_t most, char **bytes,
+                          int64_t *count);
 /* Opens a file that exists, for writing. */
 uly_status uly__file_open(const char *path, int *fd);
 /* A file of `size` zeros for this process alone: it has lost its name when the call returns, and goes when

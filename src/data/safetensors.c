@@ -386,6 +386,18 @@ const uly__tensor_info *uly__safetensors_find(const uly__safetensors *file, cons
   return NULL;
 }
 
+uly_status uly__safetensors_has_header(const uly__safetensors *file, const char *bytes,
+                                       int64_t count, bool *has) {
+  *has = file->data_begin == count;
+  if (!*has) return ULY_OK;
+  char *found = malloc((size_t)count + 1);
+  if (!found) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a header of %lld bytes", (long long)count);
+  uly_status status = uly__source_read(&file->source, 0, count, found);
+  *has = status == ULY_OK && memcmp(found, bytes, (size_t)count) == 0;
+  free(found);
+  return status;
+}
+
 uly_status uly__safetensors_read(const uly__safetensors *file, const uly__tensor_info *tensor,
                                  int64_t begin, int64_t count, void *out) {
   return uly__source_read(&file->source, file->data_begin + tensor->begin + begin, count, out);

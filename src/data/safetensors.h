@@ -6,6 +6,8 @@
 #ifndef ULY_SAFETENSORS_H
 #define ULY_SAFETENSORS_H
 
+#include <stdbool.h>
+
 #include "base/status.h"
 
 #define ULY_SAFETENSORS_MAX_DIMS 4
@@ -39,6 +41,10 @@ typedef struct uly__safetensors uly__safetensors;
  * cannot be opened. On failure *out is NULL. */
 uly_status uly__safetensors_open(const char *path, uly__safetensors **out);
 void uly__safetensors_close(uly__safetensors *file);
+
+/* Whether the file begins with just these bytes, as uly__safetensors_header makes them. Errors as for reading. */
+uly_status uly__safetensors_has_header(const uly__safetensors *file, const char *bytes,
+                                       int64_t count, bool *has);
 
 /* Tensors, in the order of their data. */
 int uly__safetensors_num(const uly__safetensors *file);

@@ -27,9 +27,9 @@ uly_status uly__arena_commit(uly__arena *arena) {
   arena->base = uly__device_alloc(arena->capacity);
   if (!arena->base)
     ULY_FAIL(ULY_ERR_MEMORY,
-             "cannot allocate %.2f GiB for %s: use more ranks, a shorter --seq-len, --recompute "
+             "cannot allocate %lld bytes for %s: use more ranks, a shorter --seq-len, --recompute "
              "full or a smaller model (`ulysses plan` prints the memory of a configuration)",
-             (double)arena->capacity / (1 << 30), arena->name);
+             (long long)arena->capacity, arena->name);
   return ULY_OK;
 }
 

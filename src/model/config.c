@@ -1,11 +1,11 @@
 /* Model configurations: presets, and reading and writing Hugging Face's config.json. */
 #include "model/config.h"
 
-#include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/printable.h"
 
 typedef struct preset {
@@ -25,7 +25,7 @@ static const preset presets[] = {
      16},
     {"gpt2-124m", "124M parameters, 50,257 tokens, 12 heads", 1, 768, 3072, 50257, 12, 12, 12, 64},
 };
-enum { NUM_PRESETS = sizeof presets / sizeof presets[0] };
+enum { NUM_PRESETS = sizeof presets / sizeof presets[0], MAX_BYTES = 16 << 20 };
 
 const char *const *uly_model_presets(void) {
   static const char *names[NUM_PRESETS + 1];
@@ -268,27 +268,31 @@ static uly_status read_config(const reader *r, uly__model_config *config) {
   return check(r->path, config);
 }
 
+/* What is no preset may be meant to be one. */
+static uly_status load_text(const char *path, char **text, int64_t *length) {
+  uly_status status = uly__file_load(path, "model configuration", MAX_BYTES, text, length);
+  if (status == ULY_OK || status == ULY_ERR_MEMORY) return status;
+  char names[256] = "", why[1024];
+  snprintf(why, sizeof why, "%s", uly_last_error());
+  for (int i = 0; i < NUM_PRESETS; i++) {
+    size_t used = strlen(names);
+    snprintf(names + used, sizeof names - used, "%s%s", i ? ", " : "", presets[i].name);
+  }
+  ULY_FAIL(ULY_ERR_CONFIG, "'%s' is neither a preset (%s) nor a config.json: %s", path, names, why);
+}
+
 uly_status uly__model_config_load(const char *name_or_path, uly__model_config *config) {
   const preset *found = find_preset(name_or_path);
   if (found) {
     *config = from_preset(found);
     return ULY_OK;
   }
-  FILE *file = fopen(name_or_path, "rb");
-  if (!file) {
-    char names[256] = "";
-    for (int i = 0; i < NUM_PRESETS; i++) {
-      size_t used = strlen(names);
-      snprintf(names + used, sizeof names - used, "%s%s", i ? ", " : "", presets[i].name);
-    }
-    ULY_FAIL(ULY_ERR_CONFIG,
-             "model '%s' is neither a preset (%s) nor a config.json that can be "
-             "opened (%s)",
-             name_or_path, names, strerror(errno));
-  }
+  char *text;
+  int64_t length;
   json_error_t error;
-  json_t *json = json_loadf(file, JSON_REJECT_DUPLICATES, &error);
-  fclose(file);
+  ULY_TRY(load_text(name_or_path, &text, &length));
+  json_t *json = json_loadb(text, (size_t)length, JSON_REJECT_DUPLICATES, &error);
+  free(text);
   if (!json)
     ULY_FAIL(ULY_ERR_CONFIG, "%s, line %d: %s", name_or_path, error.line,
              printable(error.text, "").text);

@@ -40,6 +40,9 @@ void uly__state_name(int which, const uly__param *param, char name[ULY_TENSOR_NA
 /* Builds the header of file 0 or 1; *header is malloc'ed. *data_bytes: of the data section. */
 uly_status uly__checkpoint_header(const uly__params *params, int file, char **header,
                                   int64_t *header_bytes, int64_t *data_bytes);
+/* ULY_ERR_DATA unless the file (0 or 1, at path) has that header: every byte of it is known. */
+uly_status uly__checkpoint_check_header(const uly__safetensors *states, const char *path,
+                                        const uly__params *params, int file);
 /* Byte in the data section of its file where a unit's element lies. */
 int64_t uly__checkpoint_place(const uly__params *params, int which, int unit, int64_t element);
 

@@ -1,15 +1,14 @@
 /* What is in a checkpoint's files, and where: see checkpoint.h. */
-#include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "base/file.h"
 #include "base/printable.h"
 #include "data/folder.h"
 #include "train/checkpoint.h"
@@ -18,7 +17,7 @@ const char uly__model_file[] = "model.safetensors", uly__optimizer_file[] = "opt
            uly__config_file[] = "config.json", uly__trainer_file[] = "trainer.json";
 const char *const uly__state_prefix[ULY_NUM_STATES] = {"", "m.", "v."};
 
-enum { VERSION = 2 };
+enum { VERSION = 2, MAX_JSON_BYTES = 100000000 };
 
 /* The checksum of trainer.json's other entries. */
 static const char self_key[] = "xxh3_of_this";
@@ -45,6 +44,23 @@ uly_status uly__checkpoint_header(const uly__params *params, int file, char **he
   uly_status status = uly__safetensors_header(table, num, header, header_bytes);
   free(table);
   return status;
+}
+
+uly_status uly__checkpoint_check_header(const uly__safetensors *states, const char *path,
+                                        const uly__params *params, int file) {
+  char *header;
+  int64_t header_bytes, data_bytes;
+  bool has = false;
+  ULY_TRY(uly__checkpoint_header(params, file, &header, &header_bytes, &data_bytes));
+  uly_status status = uly__safetensors_has_header(states, header, header_bytes, &has);
+  free(header);
+  ULY_TRY(status);
+  if (!has)
+    ULY_FAIL(ULY_ERR_DATA,
+             "'%s' has another header than a save of this model writes: it was changed, use "
+             "another checkpoint",
+             path);
+  return ULY_OK;
 }
 
 int64_t uly__checkpoint_place(const uly__params *params, int which, int unit, int64_t element) {
@@ -201,11 +217,14 @@ uly_status uly__checkpoint_read_json(const char *dir, const uly__params *params,
                                      uly__checkpoint_run *run, uint64_t *hashes,
                                      uint64_t *file_hash) {
   char path[PATH_MAX];
+  char *text;
+  int64_t length;
   json_error_t error;
   ULY_TRY(uly__path_join(path, sizeof path, dir, uly__trainer_file));
-  if (access(path, R_OK) != 0)
-    ULY_FAIL(ULY_ERR_DATA, "'%s' cannot be read: %s", path, strerror(errno));
-  json_t *json = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
+  uly_status loaded = uly__file_load(path, "checkpoint file", MAX_JSON_BYTES, &text, &length);
+  if (loaded != ULY_OK) return loaded == ULY_ERR_IO ? ULY_ERR_DATA : loaded; /* no whole one */
+  json_t *json = json_loadb(text, (size_t)length, JSON_REJECT_DUPLICATES, &error);
+  free(text);
   if (!json)
     ULY_FAIL(ULY_ERR_DATA, "'%s' cannot be read as JSON: %s (line %d)", path,
              uly__make_printable(error.text).text, error.line);

@@ -75,26 +75,38 @@ uly_status uly_checkpoint_read(const char *dir, uly_checkpoint_info *info) {
   return status;
 }
 
+static void visit_file(const uly__safetensors *file, const char *name,
+                       void (*visit)(void *user, const uly_tensor_info *tensor), void *user) {
+  for (int i = 0; i < uly__safetensors_num(file); i++) {
+    const uly__tensor_info *tensor = uly__safetensors_get(file, i);
+    uly_tensor_info info = {.file = name,
+                            .name = tensor->name,
+                            .dtype = tensor->dtype,
+                            .num_dims = tensor->num_dims,
+                            .bytes = tensor->bytes};
+    memcpy(info.dims, tensor->dims, sizeof info.dims);
+    visit(user, &info);
+  }
+}
+
 uly_status uly_checkpoint_list(const char *dir,
                                void (*visit)(void *user, const uly_tensor_info *tensor),
                                void *user) {
   const char *const names[] = {uly__model_file, uly__optimizer_file};
-  for (int i = 0; i < 2; i++) {
+  uly__model_config config;
+  uly__params params;
+  ULY_TRY(uly__checkpoint_model(dir, &config));
+  ULY_TRY(uly__params_create(&config, &params));
+  uly_status status = ULY_OK;
+  for (int i = 0; i < 2 && status == ULY_OK; i++) {
     char path[PATH_MAX];
-    uly__safetensors *file;
-    ULY_TRY(uly__path_join(path, sizeof path, dir, names[i]));
-    ULY_TRY(uly__safetensors_open(path, &file));
-    for (int j = 0; j < uly__safetensors_num(file); j++) {
-      const uly__tensor_info *tensor = uly__safetensors_get(file, j);
-      uly_tensor_info info = {.file = names[i],
-                              .name = tensor->name,
-                              .dtype = tensor->dtype,
-                              .num_dims = tensor->num_dims,
-                              .bytes = tensor->bytes};
-      memcpy(info.dims, tensor->dims, sizeof info.dims);
-      visit(user, &info);
-    }
+    uly__safetensors *file = NULL;
+    status = uly__path_join(path, sizeof path, dir, names[i]);
+    if (status == ULY_OK) status = uly__safetensors_open(path, &file);
+    if (status == ULY_OK) status = uly__checkpoint_check_header(file, path, &params, i);
+    if (status == ULY_OK) visit_file(file, names[i], visit, user);
     uly__safetensors_close(file);
   }
-  return ULY_OK;
+  uly__params_destroy(&params);
+  return status;
 }

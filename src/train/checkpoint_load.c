@@ -77,6 +77,8 @@ static uly_status open_source(source *from, const char *dir, const uly__model_co
       const uly__tensor_info *unused;
       ULY_TRY(find_tensor(from, which, &params->list[i], &unused));
     }
+  for (int file = 0; file <= uly__state_file(from->num_states - 1); file++)
+    ULY_TRY(uly__checkpoint_check_header(from->files[file], from->paths[file], params, file));
   return ULY_OK;
 }
 

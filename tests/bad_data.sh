@@ -1,0 +1,263 @@
+#!/bin/bash
+# Data that are not what they should be: texts, token shards and folders of these for train, eval and prepare, prompts, the
+# metrics of a report; and data that change while they are in use. Each row is tried on 1 and on 3 ranks: one message, exit code 3,
+# no rank that hangs.
+#   bad_data.sh ULYSSES MPIRUN
+program=$1
+mpirun=$2
+# shellcheck source=tests/cli_common.sh
+. "$(dirname "$(realpath "$0")")/cli_common.sh"
+patience 0
+
+# int32 NUMBER...: little-endian
+int32() {
+  local n
+  for n; do
+    # shellcheck disable=SC2059
+    printf "$(printf '\\x%02x' $((n & 255)) $((n >> 8 & 255)) $((n >> 16 & 255)) $((n >> 24 & 255)))"
+  done
+}
+
+# shard MAGIC VERSION COUNT END BYTES BYTE: a header of llm.c, and so many of this byte
+u16=(20240520 1) u32=(20240801 7)
+shard() {
+  int32 "${@:1:4}"
+  head -c 1008 /dev/zero
+  head -c "$5" /dev/zero | tr '\0' "${6:-\0}"
+}
+
+train=("${good[@]}" --data)
+expect 0 '' "$program" "${good[@]}" --out run
+eval=(eval --checkpoint run --data)
+generate=(generate --checkpoint run --prompt-file)
+
+# --- what is no file, or none that can be read
+
+mkfifo pipe
+ln -s nowhere broken
+ln -s loop loop
+: >empty
+mkdir bare parent parent/child dangling looping piped
+: >parent/.hidden
+ln -s nowhere dangling/link
+ln -s loop looping/loop
+mkfifo piped/pipe
+for flag in --data --eval-data; do
+  row 3 "'missing': No such file" "${train[@]}" text.txt $flag missing
+  row 3 "'broken': No such file" "${train[@]}" text.txt $flag broken
+  row 3 "'loop': Too many levels of symbolic links" "${train[@]}" text.txt $flag loop
+  row 3 "'text.txt/': Not a directory" "${train[@]}" text.txt $flag text.txt/
+  row 3 "'empty' is empty" "${train[@]}" text.txt $flag empty
+  row 3 "'pipe' is not a regular file" "${train[@]}" text.txt $flag pipe
+  row 3 "'/dev/zero' is not a regular file" "${train[@]}" text.txt $flag /dev/zero
+  row 3 "'bare' has no regular files" "${train[@]}" text.txt $flag bare
+done
+row 3 "'parent' has no regular files" "${train[@]}" parent
+row 3 "'link' in the folder 'dangling': No such file" "${train[@]}" dangling
+row 3 "'loop' in the folder 'looping': Too many levels" "${train[@]}" looping
+row 3 "'piped' has no regular files" "${train[@]}" piped
+
+for what in missing broken loop text.txt/; do
+  row 3 "'$what'" "${eval[@]}" $what
+  row 3 "'$what'" "${generate[@]}" $what
+  row 3 "'$what'" prepare $what --out prepared-@
+done
+row 3 "'empty' is empty" "${eval[@]}" empty
+row 3 "'empty': is empty" "${generate[@]}" empty
+row 3 "'pipe' is not a regular file" "${eval[@]}" pipe
+row 3 "'pipe': is not a regular file" "${generate[@]}" pipe
+row 3 "'/dev/zero': is not a regular file" "${generate[@]}" /dev/zero
+row 3 "'bare' has no regular files" "${eval[@]}" bare
+row 3 "'bare': is a folder" "${generate[@]}" bare
+truncate -s 4097M endless
+row 3 "'endless': has 4296015872 bytes: at most 4294967296 are read" "${generate[@]}" endless
+row 3 "no text in 1 file" prepare empty --out prepared-@
+row 3 "no text in 0 files" prepare bare --out prepared-@
+row 3 "'dangling/link' is a symbolic link to nothing" prepare dangling --out prepared-@
+row 3 "'looping/loop'" prepare looping --out prepared-@
+for what in missing broken loop text.txt/; do
+  row 3 "'$what'" report $what
+done
+row 3 "'pipe': not a regular file" report pipe
+row 3 "'/dev/zero': not a regular file" report /dev/zero
+row 3 "'bare': has no metrics.jsonl" report bare
+row 3 "'empty': holds no step" report empty
+
+if [ $has_permissions = yes ]; then
+  echo secret >secret
+  mkdir locked
+  cp text.txt locked
+  chmod 000 secret locked
+  row 3 "'secret': Permission denied" "${train[@]}" secret
+  row 3 "'locked': Permission denied" "${train[@]}" locked
+  row 3 "'secret': cannot be opened: Permission denied" "${train[@]}" text.txt --config secret
+  row 2 "'secret' is neither a preset .*Permission denied" "${train[@]}" text.txt --model secret
+  row 3 "'secret': Permission denied" "${eval[@]}" secret
+  row 3 "'secret': .*Permission denied" "${generate[@]}" secret
+  row 3 "'secret': Permission denied" prepare secret --out prepared-@
+  row 3 "'locked': Permission denied" prepare locked --out prepared-@
+  row 3 "'secret': .*Permission denied" report secret
+fi
+
+# --- too short
+
+head -c 63 text.txt >short
+head -c 64 text.txt >enough
+row 3 "'short' has 64 tokens, but one sequence of --seq-len 64 needs 65" "${train[@]}" short
+row 0 '' "${train[@]}" enough
+row 3 "'short' has 64 tokens" "${train[@]}" text.txt --eval-data short
+row 3 "'text.txt' has 3001 tokens, but .* --seq-len 4096" "${train[@]}" text.txt --seq-len 4k
+row 3 "'short' has 64 tokens" "${eval[@]}" short
+
+# --- token shards: truncated, too long, damaged headers
+
+shard "${u16[@]}" 256 0 512 >good16
+shard "${u32[@]}" 256 0 1024 >good32
+row 0 '' "${train[@]}" good16
+row 0 '' "${train[@]}" good32
+
+# bytes NAME TEXT: standard input as data
+bytes() {
+  cat >"$1"
+  row 3 "'$1'.* $2" "${train[@]}" "$1"
+}
+bytes cut-4 'is truncated: a shard begins with 1024 bytes of header, and the file has 4' < <(head -c 4 good16)
+bytes cut-1023 'is truncated: a shard begins with 1024 bytes of header' < <(head -c 1023 good16)
+bytes cut-1024 'is truncated: its header promises 256 tokens' < <(head -c 1024 good16)
+bytes cut-1535 'is truncated: its header promises 256 tokens, which is 1536 bytes' < <(head -c 1535 good16)
+bytes cut-2047 'is truncated: its header promises 256 tokens, which is 2048 bytes' < <(head -c 2047 good32)
+bytes long16 'is too long: its header promises 256 tokens' < <(shard "${u16[@]}" 256 0 513)
+bytes long32 'is too long: its header promises 256 tokens' < <(shard "${u32[@]}" 256 0 1028)
+bytes huge16 'is truncated: its header promises 2147483647 tokens' < <(shard "${u16[@]}" 2147483647 0 512)
+bytes negative16 'has a damaged header: its token count is -1' < <(shard "${u16[@]}" -1 0 512)
+bytes negative32 'has a damaged header: its token count is -2147483648' < <(shard "${u32[@]}" -2147483648 0 512)
+bytes none16 'holds no tokens' < <(shard "${u16[@]}" 0 0 0)
+bytes version16 'has version 2 in its header' < <(shard 20240520 2 256 0 512)
+bytes version32 'has version 1 in its header' < <(shard 20240801 1 256 0 1024)
+bytes end16 'damaged header: token 65536 is said to end documents' < <(shard "${u16[@]}" 256 65537 512)
+bytes end32 'damaged header: token -2 is said to end documents' < <(shard "${u32[@]}" 256 -1 1024)
+
+# --- folders of more than one kind
+
+mkdir kinds widths ends holed hollow
+cp text.txt kinds/b.txt && cp good16 kinds/a.bin
+cp good16 widths/a.bin && cp good32 widths/b.bin
+cp good16 ends/a.bin && shard "${u16[@]}" 256 7 512 >ends/b.bin
+cp good16 holed/a.bin && head -c 1500 good16 >holed/b.bin
+: >hollow/a.txt && : >hollow/b.txt
+row 3 "'kinds/b.txt' is text, but 'kinds/a.bin' beside it is a shard of uint16" "${train[@]}" kinds
+row 3 "'widths/b.bin' is a shard of uint32 tokens, but" "${train[@]}" widths
+row 3 "'ends/b.bin' says in its header that token 6 ends documents, but" "${train[@]}" ends
+row 3 "'holed/b.bin' is truncated" "${train[@]}" holed
+row 3 "'hollow' is empty, as all files of this folder are" "${train[@]}" hollow
+
+# --- tokens beyond the vocabulary, 257
+
+sed 's/257/100/' tiny.json >small.json
+row 3 "'text.txt': token [0-9]* is 120, not below the vocabulary size 100" "${train[@]}" text.txt --model small.json
+bytes beyond16 'token [0-9]* is 257, not below the vocabulary size 257' < <(shard "${u16[@]}" 256 0 512 '\1')
+bytes beyond32 'token [0-9]* is 16843009, not below' < <(shard "${u32[@]}" 256 0 1024 '\1')
+bytes below32 'token [0-9]* is 4294967295, not below' < <(shard "${u32[@]}" 256 0 1024 '\377')
+# The last label of the only sequence.
+bytes last16 'token 64 is 257, not below the vocabulary size 257' < <(shard "${u16[@]}" 65 0 128 && printf '\1\1')
+row 3 "'last16': token 64 is 257" "${eval[@]}" last16
+row 3 "'cut-1535' is truncated" "${eval[@]}" cut-1535
+row 3 "'kinds/b.txt' is text" "${eval[@]}" kinds
+row 3 "'last16': token 64 is 257" "${train[@]}" text.txt --eval-data last16
+
+# --- documents that are not text in lines of JSON
+
+# lines TEXT CONTENT
+lines() {
+  printf '%b' "$2" >lines-$num_rows.jsonl
+  row 3 "$1" prepare --documents jsonl lines-$num_rows.jsonl --out prepared-@
+}
+lines 'line 2, column [0-9]*: no JSON' '{"text": "a"}\nwords\n'
+lines 'line 1: a number, where each line is to be an object' '7\n'
+lines 'line 2: there is no "text"' '{"text": "a"}\n{"body": "b"}\n'
+lines 'line 1: "text" is null' '{"text": null}\n'
+lines 'line 1, column [0-9]*: .*duplicate' '{"text": "a", "text": "b"}\n'
+lines 'line 1, column [0-9]*: .*unable to decode byte 0xff' '{"text": "\0377"}\n'
+lines 'line 1, column [0-9]*: ' '{"text": NaN}\n'
+lines 'line 1, column [0-9]*: .*depth' "$(head -c 5000 /dev/zero | tr '\0' '[')\n"
+head -c 66M /dev/zero >wide.jsonl
+row 3 'line 1: longer than 64 MiB' prepare --documents jsonl wide.jsonl --out prepared-@
+rows_end
+[ -z "$(find prepared-* -type f)" ] || fail "shards of a failure were left: $(find prepared-*)"
+
+# --- metrics that are none
+
+# metrics TEXT CONTENT
+metrics() {
+  printf '%b' "$2" >metrics-$num_rows.jsonl
+  row 3 "$1" report metrics-$num_rows.jsonl
+}
+line='{"step": 1, "loss": 2.0}'
+metrics 'line 1: expected an object of JSON' 'words\n'
+metrics 'line 1: expected an object of JSON' "[]\n$line\n"
+metrics "line 2: has no 'step'" "$line\n{\"loss\": 1}\n"
+metrics "line 1: 'step': expected a whole number" '{"step": "one"}\n'
+metrics "line 1: 'step': expected a whole number" '{"step": -1}\n'
+metrics "line 1: 'step': expected at least 1" '{"step": 0}\n'
+metrics "line 1: 'loss': expected a number" '{"step": 1, "loss": "low"}\n'
+metrics 'line 1: .*duplicate' '{"step": 1, "step": 2}\n'
+metrics 'line 1: ' '{"step": 1, "loss": NaN}\n'
+metrics 'line 1: ' '{"step": 99999999999999999999}\n'
+metrics 'line 1: ' '\0377\n'
+metrics 'line 1: ' "$(head -c 5000 /dev/zero | tr '\0' '[')\n"
+row 3 'a line of more than 1048576 bytes' report wide.jsonl
+row 3 "page.html': cannot be written: No such file" report run --out nowhere/page.html
+row 3 "'run': cannot be written: Is a directory" report run --out run
+row 2 "'run/metrics.jsonl': these are the metrics of a run" report run --out run/metrics.jsonl
+
+# --- what a run writes is not what it reads, nor what the next one would read
+
+mkdir shared
+cp text.txt shared
+cp tiny.json own.json
+row 2 "--out 'shared': what is written there would be --data of the next run" "${train[@]}" shared --out shared
+row 2 "--out './shared/': what is written there would be --eval-data" "${train[@]}" text.txt --eval-data shared --out ./shared/
+row 2 "--rank-logs 'shared': what is written" "${train[@]}" shared --rank-logs shared
+row 2 "--metrics 'shared/new': what is written" "${train[@]}" shared --metrics shared/new --dry-run
+row 2 "--trace 'shared/text.txt': what is written" "${train[@]}" shared --trace shared/text.txt
+row 2 "--metrics './text.txt': is also --data, and would be overwritten" "${train[@]}" text.txt --metrics ./text.txt
+row 2 "--trace 'text.txt': is also --data" "${train[@]}" text.txt --trace text.txt
+row 2 "--metrics 'own.json': is also --model" "${train[@]}" text.txt --model own.json --metrics own.json
+row 0 '' "${train[@]}" shared --out shared/run-@ --dry-run
+rows_end
+[ "$(ls shared)" = text.txt ] && cmp -s tiny.json own.json && [ "$(wc -c <text.txt)" -eq 3000 ] || fail "data were changed"
+
+# --- data that change while a run goes on
+
+# in_use NAME CHANGE TEXT ARGUMENTS...: a run without end on a copy of NAME, used, which CHANGE is done to once the run is under way
+in_use() {
+  local ranks name=$1 change=$2 text=$3 i
+  shift 3
+  rows_end
+  for ranks in 1 3; do
+    num_rows=$((num_rows + 1))
+    rm -rf used metrics.jsonl
+    cp -r "$name" used
+    judge used 3 "$text" "$mpirun" -n $ranks "$program" "${train[@]}" used --steps 1000000 --log-every 1000000 \
+      --metrics metrics.jsonl "$@" &
+    for ((i = 0; i < 300; i++)); do
+      [ ! -s metrics.jsonl ] || break
+      sleep 0.1
+    done
+    eval "$change"
+    wait $! || failed=1
+  done
+}
+in_use text.txt 'truncate -s 100 used' "'used' was changed while it is in use: it had 3000 bytes, and has 100 now"
+in_use text.txt 'truncate -s 0 used' "'used' was changed while it is in use: .* has 0 now"
+in_use text.txt 'rm used' "'used': No such file"
+in_use text.txt 'mkfifo other-$ranks && mv other-$ranks used' "'used' is not a regular file"
+in_use good16 'truncate -s -1 used' "'used' was changed while it is in use: it had 1536 bytes, and has 1535 now"
+in_use good32 'truncate -s 1024 used' "'used' was changed while it is in use: it had 2048 bytes, and has 1024 now" --pack --doc-end 5
+in_use holed/a.bin 'truncate -s 1024 used' "'used' was changed" --zero 3
+mkdir two && cp text.txt two/a && cp text.txt two/b
+in_use two 'truncate -s 9 used/*' "'used/[ab]' was changed while it is in use"
+in_use two 'rm -r used' "'used/[ab]': No such file"
+in_use text.txt 'truncate -s 100 used' "'used' was changed" --data text.txt --eval-data used --eval-every 1
+
+finish

@@ -87,8 +87,9 @@ expect 3 'own checksum' "$program" checkpoint show damaged
 # Old checkpoints go; but beside those of a run that went further nothing does, least of all what was just saved.
 expect 0 '' "$program" "${good[@]}" --steps 6 --out kept --save-every 1 --keep-last 2 --keep-every 3
 [ "$(echo kept/step-*)" = 'kept/step-0000000003 kept/step-0000000005 kept/step-0000000006' ] || fail "kept: $(echo kept/*)"
-expect 0 '' "$program" "${good[@]}" --out kept --save-every 1 --keep-last 1
-[ "$(find kept -name 'step-*' | wc -l)" -eq 5 ] || fail "beside another run: $(echo kept/*)"
+expect 0 '' "$program" "${good[@]}" --steps 5 --out kept --resume kept/step-0000000003 --save-every 1 --keep-last 1
+grep -q "kept/step-0000000006', of a later step" err.log || fail "no warning about checkpoints of later steps"
+[ "$(find kept -name 'step-*' | wc -l)" -eq 4 ] || fail "beside a run that went further: $(echo kept/*)"
 
 # --- doctor
 

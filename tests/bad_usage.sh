@@ -132,7 +132,7 @@ done
 row 2 "--stash 'disk:qqq.*': has 100005 bytes" "${good[@]}" --stash "disk:$long"
 row 2 "--checkpoint 'qqq.*': has 100000 bytes" generate --prompt a --checkpoint "$long"
 row 2 "--prompt-file 'qqq.*': has 100000 bytes" generate --checkpoint run --prompt-file "$long"
-row 0 '' "${generate[@]}" --prompt "${long::70000}" --max-tokens 1
+row 0 '' "${generate[@]}" --prompt "${long::7000}" --max-tokens 1
 row 0 '' "${generate[@]}" --prompt $'\xff\e' --max-tokens 1
 row 3 'File name too long' "${good[@]}" --data "${long::300}"
 row 3 'File name too long' "${good[@]}" --out "${long::300}"

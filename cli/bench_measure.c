@@ -5,24 +5,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "bench.h"
 #include "bench_mpi.h"
-
-static double now(void) {
-  struct timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
+#include "clock.h"
 
 /* Runs once; the rate is the same on all ranks. */
 static uly_status take_time(const bench *b, const bench_work *work, double *rate) {
   bench_barrier();
-  double start = now();
+  double start = clock_seconds();
   uly_status status = work->run(work->context);
-  double seconds = now() - start;
+  double seconds = clock_seconds() - start;
   if (!(seconds > 0)) seconds = 1e-9; /* the clock's own step */
   status = uly_mesh_agree(b->world, status);
   if (status != ULY_OK) return status;

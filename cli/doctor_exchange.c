@@ -7,9 +7,9 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "bench_mpi.h"
+#include "clock.h"
 #include "doctor.h"
 #include "format.h"
 
@@ -29,12 +29,6 @@ typedef struct trial {
   int num_q_heads, num_kv_heads, head_dim;
   uint32_t *qkv_tokens, *qkv_heads, *o_tokens, *o_heads;
 } trial;
-
-static double now(void) {
-  struct timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
 
 static uint32_t *allocate(int64_t bytes) { return calloc(1, bytes > 0 ? (size_t)bytes : 1); }
 
@@ -164,10 +158,10 @@ static uly_status take_time(const trial *t, int repeats, double *seconds) {
   double times[SMALL_REPEATS > LARGE_REPEATS ? SMALL_REPEATS : LARGE_REPEATS];
   for (int i = 0; i < repeats; i++) {
     bench_barrier();
-    double start = now();
+    double start = clock_seconds();
     uly_status status =
         uly_attention_qkv_to_heads(t->plan, ULY_TRAFFIC_CONTROL, t->qkv_tokens, t->qkv_heads);
-    times[i] = bench_largest(now() - start);
+    times[i] = bench_largest(clock_seconds() - start);
     if (status != ULY_OK) return status;
   }
   qsort(times, (size_t)repeats, sizeof times[0], by_size);

@@ -93,12 +93,12 @@ static uly_status evaluate(trained *t, bool is_first, bool *stopped) {
 }
 
 int command_eval(int argc, char *const *argv) {
+  signals_catch(); /* starting takes a while, too */
   uly_status status = uly_init(NULL, NULL);
   if (status != ULY_OK) {
     print_failure(uly_last_error());
     return uly_status_exit_code(status);
   }
-  signals_catch();
   trained t = {.checkpoint = NULL};
   bool is_first = uly_world_rank() == 0, stopped = false;
   status = trained_find(&t, EVAL, argc, argv);

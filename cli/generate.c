@@ -2,8 +2,8 @@
  * through this file together, and draw the same tokens; rank 0 prints. */
 #include <jansson.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "clock.h"
 #include "commands.h"
 #include "format.h"
 #include "prompt.h"
@@ -23,12 +23,6 @@ typedef struct generation {
   bool stopped;              /* by a signal */
   double seconds;            /* from the first token to the last */
 } generation;
-
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* ----------------------------------------------------------------------------- output */
 
@@ -102,13 +96,13 @@ static uly_status go_on(generation *g) {
   int64_t max_tokens = g->trained.options.max_tokens;
   int32_t token;
   uly_status status = draw(g, &token);
-  double begin = now();
+  double begin = clock_seconds();
   while (status == ULY_OK && !g->is_ended && g->num_generated < max_tokens) {
     g->stopped = trained_is_stopped(g->mesh);
     if (g->stopped) break;
     status = uly_generator_next(g->generator, token);
     if (status == ULY_OK) status = draw(g, &token);
-    g->seconds = now() - begin;
+    g->seconds = clock_seconds() - begin;
   }
   return status;
 }
@@ -142,12 +136,12 @@ static uly_status generate(generation *g) {
 }
 
 int command_generate(int argc, char *const *argv) {
+  signals_catch(); /* starting takes a while, too */
   uly_status status = uly_init(NULL, NULL);
   if (status != ULY_OK) {
     print_failure(uly_last_error());
     return uly_status_exit_code(status);
   }
-  signals_catch();
   generation g = {.is_first = uly_world_rank() == 0};
   status = trained_find(&g.trained, GENERATE, argc, argv);
   if (status == ULY_OK) status = generate(&g);

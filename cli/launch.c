@@ -82,13 +82,16 @@ static int describe_end(int status, bool was_asked, bool was_ended) {
     return EXIT_STOPPED;
   }
   if (was_ended) {
-    print_failure("the run was ended at once; --resume auto goes on from its newest checkpoint");
+    print_failure(
+        "ended at once, as asked; --resume auto goes on with a training run from its newest "
+        "checkpoint");
   } else if (code >= 128) {
     char message[256];
-    snprintf(message, sizeof message,
-             "a rank or mpirun was ended by signal %d%s; --resume auto goes on from the newest "
-             "checkpoint",
-             code - 128, code == 128 + SIGKILL ? " (perhaps for want of memory)" : "");
+    snprintf(
+        message, sizeof message,
+        "a rank or mpirun was ended by signal %d%s; --resume auto goes on with a training run from "
+        "its newest checkpoint",
+        code - 128, code == 128 + SIGKILL ? " (perhaps for want of memory)" : "");
     print_failure(message);
   }
   return was_ended || code >= 128 ? uly_status_exit_code(ULY_ERR_COMM) : code;
@@ -117,7 +120,7 @@ static int watch(pid_t child, bool listens, const sigset_t *signals) {
 static int launch(const options *o, int argc, char *const *argv) {
   static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGCHLD};
   sigset_t signals, before;
-  bool listens = command_table[command_find(argv[0])].bits & (TRAIN | EVAL);
+  bool listens = command_table[command_find(argv[0])].bits & (TRAIN | TRAINED);
   sigemptyset(&signals);
   for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) sigaddset(&signals, numbers[i]);
   sigprocmask(SIG_BLOCK, &signals, &before);

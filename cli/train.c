@@ -156,7 +156,7 @@ static uly_status evaluate(train_run *run, int64_t step, uly_eval_report *report
 }
 
 /* One step, and what follows it. */
-static uly_status do_step(train_run *run, bool is_first_step) {
+static uly_status do_step(train_run *run) {
   const options *o = &run->options;
   uly_step_report report;
   uly_eval_report eval;
@@ -164,7 +164,7 @@ static uly_status do_step(train_run *run, bool is_first_step) {
   uly_status status = compute_step(run, &report, &goes_back);
   if (status != ULY_OK || goes_back) return status;
   bool is_last = report.step == o->config.steps;
-  progress_step(run, &report, is_first_step, is_last);
+  progress_step(run, &report, is_last);
   rank_log_step(run, &report);
   bool evaluates = o->config.eval_data && is_due(report.step, o->eval_every, is_last);
   if (evaluates) status = evaluate(run, report.step, &eval);
@@ -181,7 +181,6 @@ static uly_status do_step(train_run *run, bool is_first_step) {
 
 static uly_status do_steps(train_run *run) {
   int64_t num_steps = run->options.config.steps;
-  bool is_first_step = true;
   if (uly_trainer_steps_done(run->trainer) >= num_steps) {
     progress_say(run, "nothing to do: --steps %lld are done", (long long)num_steps);
     return ULY_OK;
@@ -190,9 +189,8 @@ static uly_status do_steps(train_run *run) {
   const char *signal;
   if (find_signal(run, &signal)) report_stop(run, signal);
   while (!run->stopped && uly_trainer_steps_done(run->trainer) < num_steps) {
-    uly_status status = do_step(run, is_first_step);
+    uly_status status = do_step(run);
     if (status != ULY_OK) return status;
-    is_first_step = false;
   }
   return ULY_OK;
 }

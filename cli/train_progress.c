@@ -1,8 +1,8 @@
 /* What a run prints: a header, then on a terminal one line that is written over and over, elsewhere plain lines. */
 #include <stdarg.h>
 #include <string.h>
-#include <time.h>
 
+#include "clock.h"
 #include "format.h"
 #include "terminal.h"
 #include "train_run.h"
@@ -11,12 +11,6 @@
 #define REFRESH 0.1
 
 enum { LINE = 512 };
-
-double train_now(void) {
-  struct timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
 
 uly_status progress_open(train_run *run) {
   progress *p = &run->progress;
@@ -85,7 +79,7 @@ static void add_duration(line *l, double seconds) {
 static void add_time_left(const train_run *run, line *l, int64_t step) {
   const progress *p = &run->progress;
   if (step <= p->began_step) return;
-  double mean = (train_now() - p->began) / (double)(step - p->began_step);
+  double mean = (clock_seconds() - p->began) / (double)(step - p->began_step);
   add(l, "  ");
   add_duration(l, mean * (double)(run->options.config.steps - step));
   add(l, " left");
@@ -139,20 +133,21 @@ static void show_live(train_run *run, const line *l) {
   printf("%.*s", p->width - 1, l->text);
   fflush(stdout);
   p->has_line = true;
-  p->shown = train_now();
+  p->shown = clock_seconds();
 }
 
-void progress_step(train_run *run, const uly_step_report *r, bool is_first_step, bool is_last) {
+void progress_step(train_run *run, const uly_step_report *r, bool is_last) {
   progress *p = &run->progress;
   if (!run->is_first) return;
+  bool is_first_step = p->began_step == 0;
   if (is_first_step) {
-    p->began = train_now();
+    p->began = clock_seconds();
     p->began_step = r->step;
     printf("memory      in bytes, of the rank that holds most\n");
     print_arena_bytes(r->arena_bytes);
   }
   bool is_due = is_first_step || is_last || r->step % run->options.log_every == 0;
-  if (p->is_live ? !is_last && train_now() - p->shown < REFRESH : !is_due) return;
+  if (p->is_live ? !is_last && clock_seconds() - p->shown < REFRESH : !is_due) return;
   if (p->is_live && !is_last) {
     line l = describe_live(run, r);
     show_live(run, &l);

@@ -11,13 +11,13 @@
 
 /* Where the run stands in time, and what is on the screen (train_progress.c). */
 typedef struct progress {
-  bool is_live;  /* one line of a terminal is written over and over */
-  bool has_line; /* it is there now */
-  int width;     /* of the terminal */
-  double shown;  /* when it was last written */
-  double began;  /* when the first step of this process had ended */
-  int64_t began_step;
-  double peak_flops; /* measured, of all ranks together, FLOP/s; 0: not measured */
+  bool is_live;       /* one line of a terminal is written over and over */
+  bool has_line;      /* it is there now */
+  int width;          /* of the terminal */
+  double shown;       /* when it was last written */
+  double began;       /* when the first step of this process had ended */
+  int64_t began_step; /* its number; 0: not yet */
+  double peak_flops;  /* measured, of all ranks together, FLOP/s; 0: not measured */
 } progress;
 
 typedef struct train_run {
@@ -38,9 +38,6 @@ typedef struct train_run {
 
 /* True on all ranks if it is on any. Collective. */
 bool any_rank(uly_mesh *mesh, bool here);
-
-/* Seconds of a clock that never goes back. */
-double train_now(void);
 
 /* --- Saves (train_saves.c). Collective, all of them. */
 
@@ -81,7 +78,7 @@ uly_status metrics_close(train_run *run);
 uly_status progress_open(train_run *run);
 void progress_header(const train_run *run);
 /* At most a line: where lines are plain only each --log-every steps. */
-void progress_step(train_run *run, const uly_step_report *report, bool is_first_step, bool is_last);
+void progress_step(train_run *run, const uly_step_report *report, bool is_last);
 /* A line about something else, by rank 0. */
 void progress_say(train_run *run, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The same on standard error, as a warning or an error. */

@@ -133,4 +133,23 @@ code=$?
 [ -s out.log ] || fail "a text that was stopped and is not there"
 if [ $code -eq 0 ] && [ "$(wc -c <out.log)" -gt 200000 ]; then fail "the signal came too late"; fi
 
+# Ctrl-C under launch is for the ranks to hear, too.
+MPIRUN=$mpirun "$program" launch --ranks 2 eval --checkpoint run --data library.txt >out.log 2>err.log </dev/null &
+job=$!
+sleep 0.7
+kill -INT $job
+wait $job
+[ $? -eq 75 ] || fail "launch: an evaluation that was stopped: $(cat err.log)"
+: >out.log
+MPIRUN=$mpirun "$program" launch --ranks 2 generate --checkpoint run --prompt a --max-tokens 256k --top-k 40 >out.log 2>err.log </dev/null &
+job=$!
+for ((i = 0; i < 600; i++)); do
+  [ -s out.log ] && break
+  sleep 0.05
+done
+kill -INT $job
+wait $job
+code=$?
+[ $code -eq 75 ] || [ $code -eq 0 ] || fail "launch: a text that was stopped: exit code $code: $(cat err.log)"
+
 finish

@@ -1,39 +1,21 @@
-/* safetensors: bytes written by hand are read; what is written is, byte for byte, what was
- * counted by hand; and every way in which a file can be wrong is refused with its status and a
- * message that names the file. */
-#include <ftw.h>
+/* safetensors: bytes written by hand are read; what is written is, byte for byte, what was counted by hand; and every
+ * way in which a file can be wrong is refused with its status and a message that names the file. */
 #include <jansson.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "testing.h"
 
-static char root[512], path[600]; /* a fresh folder for each test, and a file in it */
+static char path[600]; /* of a file in a fresh folder for each test */
 
 static int set_up(void **state) {
-  (void)state;
-  const char *base = getenv("TMPDIR");
-  snprintf(root, sizeof root, "%s/uly-safetensors-XXXXXX", base && *base ? base : "/tmp");
-  if (!mkdtemp(root)) return -1;
-  snprintf(path, sizeof path, "%s/weights.safetensors", root);
-  return 0;
-}
-
-static int remove_entry(const char *entry, const struct stat *info, int type, struct FTW *walk) {
-  (void)info, (void)type, (void)walk;
-  return remove(entry);
-}
-
-static int tear_down(void **state) {
-  (void)state;
-  return nftw(root, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+  int failed = scratch_set_up(state);
+  snprintf(path, sizeof path, "%s", scratch_path("weights.safetensors"));
+  return failed;
 }
 
 static void put(const void *bytes, size_t count) {
-  FILE *file = fopen(path, "wb");
-  assert_non_null(file);
-  assert_int_equal(fwrite(bytes, 1, count, file), count);
-  assert_int_equal(fclose(file), 0);
+  (void)scratch_put("weights.safetensors", bytes, count);
 }
 
 /* Writes a header of `claimed` bytes by its own account, then count bytes of data 0, 1, 2, ... */
@@ -59,7 +41,7 @@ static uly__safetensors *open_file(void) {
 }
 
 static void assert_status(uly_status status, const char *text) {
-  uly__safetensors *file = (uly__safetensors *)root;
+  uly__safetensors *file = (uly__safetensors *)path;
   uly_status got = uly__safetensors_open(path, &file);
   if (got != status) fail_msg("%s instead of a refusal with '%s'", uly_status_name(got), text);
   assert_null(file);
@@ -607,7 +589,7 @@ static void changed_meanwhile(void **state) {
 }
 
 int main(void) {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, scratch_tear_down)
   const struct CMUnitTest tests[] = {
       TEST(read_by_hand), TEST(write_by_hand),    TEST(write_and_read),    TEST(padding),
       TEST(many_tensors), TEST(bad_tables),       TEST(bad_frames),        TEST(bad_json),

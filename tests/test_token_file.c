@@ -1,60 +1,14 @@
 /* Token files: values against hand-made streams, across file boundaries, for both kinds; and
  * every way in which a file can be wrong, each with its status and a message that names it. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include <fcntl.h>
-#include <ftw.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "data/token_file.h"
-
-static char root[512]; /* a fresh folder for each test */
-
-static int set_up(void **state) {
-  (void)state;
-  const char *base = getenv("TMPDIR");
-  snprintf(root, sizeof root, "%s/uly-token-file-XXXXXX", base && *base ? base : "/tmp");
-  return mkdtemp(root) ? 0 : -1;
-}
-
-static int remove_entry(const char *path, const struct stat *info, int type, struct FTW *walk) {
-  (void)info, (void)type, (void)walk;
-  return remove(path);
-}
-
-static int tear_down(void **state) {
-  (void)state;
-  return nftw(root, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
-}
-
-/* root/name; the result lives until the eighth next call. */
-static const char *in_root(const char *name) {
-  static char paths[8][1024];
-  static int next;
-  char *path = paths[next++ % 8];
-  snprintf(path, sizeof paths[0], "%s/%s", root, name);
-  return path;
-}
-
-static const char *put(const char *name, const void *bytes, size_t count) {
-  const char *path = in_root(name);
-  FILE *file = fopen(path, "wb");
-  assert_non_null(file);
-  assert_int_equal(fwrite(bytes, 1, count, file), count);
-  assert_int_equal(fclose(file), 0);
-  return path;
-}
+#include "testing.h"
 
 static const char *put_text(const char *name, const char *text) {
-  return put(name, text, strlen(text));
+  return scratch_put(name, text, strlen(text));
 }
 
 /* Writes a shard: the header's three numbers, then count tokens of width bytes. */
@@ -68,7 +22,7 @@ static const char *put_shard(const char *name, int32_t magic, int32_t version, i
   for (int i = 0; i < count; i++)
     for (int b = 0; b < width; b++)
       bytes[1024 + width * i + b] = (unsigned char)(tokens[i] >> 8 * b);
-  return put(name, bytes, (size_t)(1024 + width * count));
+  return scratch_put(name, bytes, (size_t)(1024 + width * count));
 }
 
 static const char *put_u16(const char *name, const uint32_t *tokens, int count) {
@@ -79,11 +33,7 @@ static const char *put_u32(const char *name, const uint32_t *tokens, int count) 
   return put_shard(name, 20240801, 7, count, 4, tokens, count);
 }
 
-static void make_folder(const char *name) { assert_int_equal(mkdir(in_root(name), 0700), 0); }
-
-static void assert_ok(uly_status status) {
-  if (status != ULY_OK) fail_msg("%s: %s", uly_status_name(status), uly_last_error());
-}
+static void make_folder(const char *name) { assert_int_equal(mkdir(scratch_path(name), 0700), 0); }
 
 static uly__tokens *open_tokens(const char *path) {
   uly__tokens *tokens = NULL;
@@ -100,7 +50,7 @@ static void assert_message(const char *name, const char *text) {
 
 static void assert_refused(const char *path, uly_status status, const char *name,
                            const char *text) {
-  uly__tokens *tokens = (uly__tokens *)root;
+  uly__tokens *tokens = (uly__tokens *)(uintptr_t)scratch_path("");
   assert_int_equal(uly__tokens_open(path, &tokens), status);
   assert_null(tokens);
   assert_message(name, text);
@@ -129,7 +79,7 @@ static void text_file(void **state) {
   (void)state;
   const unsigned char bytes[] = {'h', 'i', 0, 255, 128, '\n'};
   const int32_t expected[] = {'h', 'i', 0, 255, 128, '\n', 256};
-  assert_stream(put("a.txt", bytes, sizeof bytes), expected, 7);
+  assert_stream(scratch_put("a.txt", bytes, sizeof bytes), expected, 7);
   assert_stream(put_text("short", "abc"), (const int32_t[]){'a', 'b', 'c', 256}, 4);
 }
 
@@ -149,8 +99,8 @@ static void text_folder(void **state) {
   put_text("data/10", "789");
   const int32_t expected[] = {'7', '8', '9', 256, '6', 256, '3', '4',
                               256, '1', 256, 256, '2', 256, '5', 256};
-  assert_stream(in_root("data"), expected, 16);
-  assert_stream(in_root("data/"), expected, 16);
+  assert_stream(scratch_path("data"), expected, 16);
+  assert_stream(scratch_path("data/"), expected, 16);
 }
 
 static void shards_u16(void **state) {
@@ -162,7 +112,7 @@ static void shards_u16(void **state) {
   put_u16("data/c", third, 3);
   put_u16("data/a", first, 4);
   put_u16("data/b", second, 1);
-  assert_stream(in_root("data"), expected, 8);
+  assert_stream(scratch_path("data"), expected, 8);
 }
 
 static void shards_u32(void **state) {
@@ -172,7 +122,7 @@ static void shards_u32(void **state) {
   make_folder("data");
   put_u32("data/train_000001.bin", second, 2);
   put_u32("data/train_000000.bin", first, 3);
-  assert_stream(in_root("data"), expected, 5);
+  assert_stream(scratch_path("data"), expected, 5);
 }
 
 /* A shard as llm.c's write_datafile lays it out, byte by byte. */
@@ -182,7 +132,7 @@ static void shard_by_hand(void **state) {
   unsigned char bytes[1028] = {0};
   memcpy(bytes, head, sizeof head);
   memcpy(bytes + 1024, "\x50\xc4\x0f\x00", 4);
-  assert_stream(put("hand.bin", bytes, sizeof bytes), (const int32_t[]){50256, 15}, 2);
+  assert_stream(scratch_put("hand.bin", bytes, sizeof bytes), (const int32_t[]){50256, 15}, 2);
 }
 
 /* Long enough for the vector loops; every token is a function of its place. */
@@ -197,7 +147,7 @@ static void long_ranges(void **state) {
     for (size_t i = 0; i < size; i++) bytes[i] = (unsigned char)((i * 7 + (size_t)f) % 251);
     char name[32];
     snprintf(name, sizeof name, "data/%d", f);
-    put(name, bytes, size);
+    scratch_put(name, bytes, size);
     count += (int64_t)size + 1;
   }
   int32_t *expected = malloc((size_t)count * 4), *out = malloc((size_t)count * 4);
@@ -208,7 +158,7 @@ static void long_ranges(void **state) {
     expected[place++] = 256;
   }
   assert_int_equal(place, count);
-  uly__tokens *tokens = open_tokens(in_root("data"));
+  uly__tokens *tokens = open_tokens(scratch_path("data"));
   assert_int_equal(uly__tokens_count(tokens), count);
   for (int64_t begin = 0; begin < count; begin += 4999) {
     assert_ok(uly__tokens_read(tokens, begin, count - begin, ULY_TEXT_VOCAB, out));
@@ -226,11 +176,11 @@ static void many_files(void **state) {
   for (int i = 0; i < 3000; i++) {
     char name[32], byte = (char)('a' + i % 26);
     snprintf(name, sizeof name, "data/%06d", i);
-    put(name, &byte, 1);
+    scratch_put(name, &byte, 1);
     expected[2 * i] = byte;
     expected[2 * i + 1] = 256;
   }
-  uly__tokens *tokens = open_tokens(in_root("data"));
+  uly__tokens *tokens = open_tokens(scratch_path("data"));
   assert_int_equal(uly__tokens_count(tokens), 6000);
   assert_ok(uly__tokens_read(tokens, 0, 6000, 257, out));
   assert_memory_equal(out, expected, sizeof expected);
@@ -247,7 +197,7 @@ static void beyond_4_gib(void **state) {
   const int64_t size = (int64_t)3 << 30;
   make_folder("data");
   for (int f = 0; f < 2; f++) {
-    int fd = open(in_root(f ? "data/b" : "data/a"), O_WRONLY | O_CREAT, 0600);
+    int fd = open(scratch_path(f ? "data/b" : "data/a"), O_WRONLY | O_CREAT, 0600);
     assert_true(fd >= 0);
     if (pwrite(fd, f ? "yz" : "wx", 2, size - 2) != 2) {
       close(fd);
@@ -255,7 +205,7 @@ static void beyond_4_gib(void **state) {
     }
     close(fd);
   }
-  uly__tokens *tokens = open_tokens(in_root("data"));
+  uly__tokens *tokens = open_tokens(scratch_path("data"));
   assert_int_equal(uly__tokens_count(tokens), 2 * size + 2);
   int32_t out[5];
   assert_ok(uly__tokens_read(tokens, size - 2, 5, 257, out));
@@ -289,7 +239,7 @@ static void changed_meanwhile(void **state) {
   char text[5000];
   int32_t out[4096];
   memset(text, 'x', sizeof text);
-  const char *path = put("changing.txt", text, sizeof text);
+  const char *path = scratch_put("changing.txt", text, sizeof text);
   uly__tokens *tokens = open_tokens(path);
   assert_ok(uly__tokens_read(tokens, 0, 4096, 257, out));
   for (int64_t size = 4999; size < 5002; size++) {
@@ -311,7 +261,7 @@ static void vocabulary_is_checked(void **state) {
   make_folder("data");
   put_u16("data/a.bin", first, 3);
   put_u16("data/b.bin", second, 4);
-  uly__tokens *tokens = open_tokens(in_root("data"));
+  uly__tokens *tokens = open_tokens(scratch_path("data"));
   assert_ok(uly__tokens_read(tokens, 0, 7, 901, out));
   assert_int_equal(uly__tokens_read(tokens, 2, 5, 900, out), ULY_ERR_DATA);
   assert_message("data/b.bin", "token 1 is 900, not below the vocabulary size 900");
@@ -367,17 +317,17 @@ static void damaged_shards(void **state) {
   assert_refused(path, ULY_ERR_DATA, path, "version 7");
   path = put_shard("version32", 20240801, 1, 4, 4, t, 4);
   assert_refused(path, ULY_ERR_DATA, path, "version 1");
-  path = put("magic-alone", "\x88\xd8\x34\x01", 4);
+  path = scratch_put("magic-alone", "\x88\xd8\x34\x01", 4);
   assert_refused(path, ULY_ERR_DATA, path, "truncated");
   unsigned char bytes[1023] = {0x88, 0xd8, 0x34, 0x01, 1, 0, 0, 0};
-  path = put("half-header", bytes, sizeof bytes);
+  path = scratch_put("half-header", bytes, sizeof bytes);
   assert_refused(path, ULY_ERR_DATA, path, "1023 bytes");
 
   /* In a folder the message names the file. */
   make_folder("data");
   put_u16("data/a", t, 4);
   put_shard("data/b", 20240520, 1, 5, 2, t, 4);
-  assert_refused(in_root("data"), ULY_ERR_DATA, in_root("data/b"), "truncated");
+  assert_refused(scratch_path("data"), ULY_ERR_DATA, scratch_path("data/b"), "truncated");
 }
 
 static void mixed_kinds(void **state) {
@@ -386,16 +336,17 @@ static void mixed_kinds(void **state) {
   make_folder("one");
   put_text("one/a", "text");
   put_u16("one/b", t, 4);
-  assert_refused(in_root("one"), ULY_ERR_DATA, in_root("one/b"), in_root("one/a"));
+  assert_refused(scratch_path("one"), ULY_ERR_DATA, scratch_path("one/b"), scratch_path("one/a"));
   make_folder("two");
   put_u16("two/a", t, 4);
   put_u16("two/b", t, 4);
   put_text("two/README.md", "text"); /* sorts first */
-  assert_refused(in_root("two"), ULY_ERR_DATA, in_root("two/a"), in_root("two/README.md"));
+  assert_refused(scratch_path("two"), ULY_ERR_DATA, scratch_path("two/a"),
+                 scratch_path("two/README.md"));
   make_folder("three");
   put_u16("three/a", t, 4);
   put_u32("three/b", t, 4);
-  assert_refused(in_root("three"), ULY_ERR_DATA, in_root("three/b"), "one kind only");
+  assert_refused(scratch_path("three"), ULY_ERR_DATA, scratch_path("three/b"), "one kind only");
 }
 
 static void empty_and_missing(void **state) {
@@ -405,7 +356,7 @@ static void empty_and_missing(void **state) {
   make_folder("empties");
   put_text("empties/a", "");
   put_text("empties/b", "");
-  path = in_root("empties");
+  path = scratch_path("empties");
   assert_refused(path, ULY_ERR_DATA, path, "all files of this folder");
   put_text("empties/c", "x");
   assert_stream(path, (const int32_t[]){256, 256, 'x', 256}, 4);
@@ -413,14 +364,14 @@ static void empty_and_missing(void **state) {
   make_folder("nothing");
   make_folder("nothing/sub");
   put_text("nothing/.hidden", "x");
-  path = in_root("nothing");
+  path = scratch_path("nothing");
   assert_refused(path, ULY_ERR_DATA, path, "no regular files");
 
-  path = in_root("missing");
+  path = scratch_path("missing");
   assert_refused(path, ULY_ERR_IO, path, "No such file");
   assert_refused("", ULY_ERR_IO, "token file", "No such file");
   put_text("plain", "x");
-  path = in_root("plain/below");
+  path = scratch_path("plain/below");
   assert_refused(path, ULY_ERR_IO, path, "Not a directory");
 }
 
@@ -428,41 +379,41 @@ static void unreadable(void **state) {
   (void)state;
   make_folder("data");
   put_text("data/a", "x");
-  assert_int_equal(symlink("b", in_root("data/b")), 0); /* a circle */
-  assert_refused(in_root("data/b"), ULY_ERR_IO, in_root("data/b"), "cannot open");
-  assert_refused(in_root("data"), ULY_ERR_IO, "'b'", in_root("data"));
-  assert_int_equal(unlink(in_root("data/b")), 0);
-  assert_int_equal(symlink("a", in_root("data/b")), 0); /* a good link is followed */
-  assert_stream(in_root("data"), (const int32_t[]){'x', 256, 'x', 256}, 4);
+  assert_int_equal(symlink("b", scratch_path("data/b")), 0); /* a circle */
+  assert_refused(scratch_path("data/b"), ULY_ERR_IO, scratch_path("data/b"), "cannot open");
+  assert_refused(scratch_path("data"), ULY_ERR_IO, "'b'", scratch_path("data"));
+  assert_int_equal(unlink(scratch_path("data/b")), 0);
+  assert_int_equal(symlink("a", scratch_path("data/b")), 0); /* a good link is followed */
+  assert_stream(scratch_path("data"), (const int32_t[]){'x', 256, 'x', 256}, 4);
 
   /* A FIFO must be refused and not waited for; in a folder it is no regular file. */
-  assert_int_equal(mkfifo(in_root("data/pipe"), 0600), 0);
-  const char *path = in_root("data/pipe");
+  assert_int_equal(mkfifo(scratch_path("data/pipe"), 0600), 0);
+  const char *path = scratch_path("data/pipe");
   assert_refused(path, ULY_ERR_DATA, path, "not a regular file");
-  assert_stream(in_root("data"), (const int32_t[]){'x', 256, 'x', 256}, 4);
+  assert_stream(scratch_path("data"), (const int32_t[]){'x', 256, 'x', 256}, 4);
   assert_refused("/dev/null", ULY_ERR_DATA, "/dev/null", "not a regular file");
 
   if (geteuid() == 0) return; /* root reads everything */
-  assert_int_equal(chmod(in_root("data/a"), 0), 0);
-  path = in_root("data/a");
+  assert_int_equal(chmod(scratch_path("data/a"), 0), 0);
+  path = scratch_path("data/a");
   assert_refused(path, ULY_ERR_IO, path, "Permission denied");
-  assert_refused(in_root("data"), ULY_ERR_IO, path, "Permission denied");
-  assert_int_equal(chmod(in_root("data"), 0), 0);
-  path = in_root("data");
+  assert_refused(scratch_path("data"), ULY_ERR_IO, path, "Permission denied");
+  assert_int_equal(chmod(scratch_path("data"), 0), 0);
+  path = scratch_path("data");
   assert_refused(path, ULY_ERR_IO, path, "Permission denied");
-  assert_int_equal(chmod(in_root("data"), 0700), 0);
+  assert_int_equal(chmod(scratch_path("data"), 0700), 0);
 }
 
 /* Opening, refused or not, leaves no descriptor behind. */
 static void descriptors_are_closed(void **state) {
   (void)state;
   put_text("x", "x");
-  put("bad", "\x88\xd8\x34\x01", 4);
+  scratch_put("bad", "\x88\xd8\x34\x01", 4);
   int before = open("/dev/null", O_RDONLY);
   close(before);
-  uly__tokens *kept = open_tokens(in_root("x")), *none;
-  assert_int_equal(uly__tokens_open(in_root("bad"), &none), ULY_ERR_DATA);
-  assert_int_equal(uly__tokens_open(root, &none), ULY_ERR_DATA);
+  uly__tokens *kept = open_tokens(scratch_path("x")), *none;
+  assert_int_equal(uly__tokens_open(scratch_path("bad"), &none), ULY_ERR_DATA);
+  assert_int_equal(uly__tokens_open(scratch_path(""), &none), ULY_ERR_DATA);
   int after = open("/dev/null", O_RDONLY);
   close(after);
   assert_int_equal(before, after);
@@ -495,20 +446,20 @@ static void ends_of_documents(void **state) {
   assert_int_equal(end_of(put_text("text", "abc")), 256);
   assert_int_equal(end_of(put_u16("plain", t, 4)), -1);
   assert_int_equal(end_of(say_end(put_u16("u16", t, 4), 1)), 0);
-  assert_int_equal(end_of(say_end(in_root("u16"), 65536)), 65535);
+  assert_int_equal(end_of(say_end(scratch_path("u16"), 65536)), 65535);
   assert_int_equal(end_of(say_end(put_u32("u32", t, 4), INT32_MAX)), INT32_MAX - 1);
-  const char *path = in_root("u16");
+  const char *path = scratch_path("u16");
   assert_refused(say_end(path, 65537), ULY_ERR_DATA, path, "token 65536 is said to end documents");
   assert_refused(say_end(path, -1), ULY_ERR_DATA, path, "token -2 is said to end documents");
   assert_refused(say_end(path, INT32_MIN), ULY_ERR_DATA, path, "damaged header");
   make_folder("data");
   say_end(put_u16("data/a", t, 4), 5);
   path = say_end(put_u16("data/b", t, 4), 5);
-  assert_int_equal(end_of(in_root("data")), 4);
+  assert_int_equal(end_of(scratch_path("data")), 4);
   say_end(path, 6);
-  assert_refused(in_root("data"), ULY_ERR_DATA, path, "token 5 ends documents");
+  assert_refused(scratch_path("data"), ULY_ERR_DATA, path, "token 5 ends documents");
   say_end(path, 0);
-  assert_refused(in_root("data"), ULY_ERR_DATA, path, "token -1 ends documents");
+  assert_refused(scratch_path("data"), ULY_ERR_DATA, path, "token -1 ends documents");
 }
 
 /* Of a part of the stream, against a walk over its tokens. */
@@ -535,8 +486,8 @@ static void documents(void **state) {
   put_text("data/c", "");
   char text[9000];
   for (size_t i = 0; i < sizeof text; i++) text[i] = i % 4096 < 4095 ? 'x' : '\n';
-  put("data/d", text, sizeof text);
-  uly__tokens *tokens = open_tokens(in_root("data"));
+  scratch_put("data/d", text, sizeof text);
+  uly__tokens *tokens = open_tokens(scratch_path("data"));
   int64_t count = uly__tokens_count(tokens);
   static const int64_t ends[] = {256, '\n', 'x', 'y'};
   for (int i = 0; i < 4; i++) {
@@ -572,22 +523,22 @@ static void hash(void **state) {
   put_text("one/b", "345");
   put_text("two/b", "xyz");
   put_text("two/a", "uv");
-  uint64_t first = hash_of(in_root("one"));
-  assert_int_equal(hash_of(in_root("one")), first);
-  assert_int_equal(hash_of(in_root("two")), first); /* names and sizes only */
+  uint64_t first = hash_of(scratch_path("one"));
+  assert_int_equal(hash_of(scratch_path("one")), first);
+  assert_int_equal(hash_of(scratch_path("two")), first); /* names and sizes only */
   put_text("two/a", "uvw");
-  assert_int_not_equal(hash_of(in_root("two")), first);
+  assert_int_not_equal(hash_of(scratch_path("two")), first);
   put_text("two/a", "uv");
-  assert_int_equal(hash_of(in_root("two")), first);
-  assert_int_equal(rename(in_root("two/a"), in_root("two/A")), 0);
-  assert_int_not_equal(hash_of(in_root("two")), first);
+  assert_int_equal(hash_of(scratch_path("two")), first);
+  assert_int_equal(rename(scratch_path("two/a"), scratch_path("two/A")), 0);
+  assert_int_not_equal(hash_of(scratch_path("two")), first);
   put_text("one/c", "");
-  assert_int_not_equal(hash_of(in_root("one")), first);
-  assert_int_equal(hash_of(in_root("one/a")), hash_of(put_text("a", "zz")));
+  assert_int_not_equal(hash_of(scratch_path("one")), first);
+  assert_int_equal(hash_of(scratch_path("one/a")), hash_of(put_text("a", "zz")));
 }
 
 int main(void) {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_set_up, scratch_tear_down)
   const struct CMUnitTest tests[] = {
       TEST(text_file),
       TEST(text_folder),

@@ -1,8 +1,10 @@
 /* Helpers of the tests. */
 #include "testing.h"
 
+#include <ftw.h>
 #include <math.h>
 #include <mpi.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 void write_scratch_file(char *path, const char *name, const void *bytes, size_t count) {
@@ -21,6 +23,42 @@ void write_scratch_file(char *path, const char *name, const void *bytes, size_t 
 
 void remove_scratch_file(const char *path) {
   if (uly_world_rank() == 0) assert_int_equal(unlink(path), 0);
+}
+
+static char scratch[512];
+
+int scratch_set_up(void **state) {
+  (void)state;
+  const char *base = getenv("TMPDIR");
+  snprintf(scratch, sizeof scratch, "%s/ulysses-XXXXXX", base && *base ? base : "/tmp");
+  return mkdtemp(scratch) ? 0 : -1;
+}
+
+static int remove_entry(const char *path, const struct stat *info, int type, struct FTW *walk) {
+  (void)info, (void)type, (void)walk;
+  return remove(path);
+}
+
+int scratch_tear_down(void **state) {
+  (void)state;
+  return nftw(scratch, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+const char *scratch_path(const char *name) {
+  static char paths[8][1024];
+  static int next;
+  char *path = paths[next++ % 8];
+  snprintf(path, sizeof paths[0], "%s/%s", scratch, name);
+  return path;
+}
+
+const char *scratch_put(const char *name, const void *bytes, size_t count) {
+  const char *path = scratch_path(name);
+  FILE *file = fopen(path, "wb");
+  assert_non_null(file);
+  assert_int_equal(fwrite(bytes, 1, count, file), count);
+  assert_int_equal(fclose(file), 0);
+  return path;
 }
 
 double largest_error(const float *a, const float *b, int64_t count, double floor) {

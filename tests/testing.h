@@ -38,6 +38,14 @@ void write_scratch_file(char *path, const char *name, const void *bytes, size_t 
 /* Removes it, where rank 0 wrote it: others may not run ahead into the next file of that name. */
 void remove_scratch_file(const char *path);
 
+/* A fresh folder for each test of one process: setup and teardown of cmocka. */
+int scratch_set_up(void **state);
+int scratch_tear_down(void **state);
+/* A path in it; lives until the eighth next call. */
+const char *scratch_path(const char *name);
+/* Writes bytes to a file in it, and returns its path. */
+const char *scratch_put(const char *name, const void *bytes, size_t count);
+
 /* Largest |a - b| over the larger of floor and the largest |b|. */
 double largest_error(const float *a, const float *b, int64_t count, double floor);
 

@@ -1,8 +1,6 @@
 /* See source_file.h. */
 #include "data/source_file.h"
 
-#include <errno.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -23,28 +21,13 @@ static uly_status fail_changed(const uly__source_file *file, int64_t size) {
       file->what, file->path, (long long)file->size, (long long)size);
 }
 
-static uly_status read_all(const uly__source_file *file, int fd, int64_t begin, int64_t count,
-                           char *out) {
-  while (count > 0) {
-    ssize_t done = pread(fd, out, (size_t)count, begin);
-    if (done < 0 && errno == EINTR) continue;
-    if (done < 0)
-      ULY_FAIL(ULY_ERR_IO, "cannot read %s '%s': %s", file->what, file->path, strerror(errno));
-    if (done == 0) return fail_changed(file, begin);
-    begin += done;
-    count -= done;
-    out += done;
-  }
-  return ULY_OK;
-}
-
 uly_status uly__source_read(const uly__source_file *file, int64_t begin, int64_t count, void *out) {
   int fd;
   int64_t size = 0;
   if (count == 0) return ULY_OK;
   uly_status status = uly__file_open_input(file->path, file->what, &fd, &size);
   if (status == ULY_OK && size != file->size) status = fail_changed(file, size);
-  if (status == ULY_OK) status = read_all(file, fd, begin, count, out);
+  if (status == ULY_OK) status = uly__file_read(fd, file->path, begin, out, count);
   if (fd >= 0) close(fd);
   return status;
 }

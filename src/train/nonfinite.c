@@ -25,7 +25,6 @@ static const char *tensor_at(const uly__params *params, int unit, int64_t at) {
   return params->list[i].name;
 }
 
-/* The first weight that is not finite, of those that this rank owns. */
 static uly_status look_at_window(const uly_trainer *trainer, int unit, int64_t begin, int64_t count,
                                  float *buffer, uly__watch *watch) {
   const float *values;
@@ -39,6 +38,7 @@ static uly_status look_at_window(const uly_trainer *trainer, int unit, int64_t b
   return ULY_OK;
 }
 
+/* The first weight that is not finite, of those that this rank owns. */
 static uly_status look_at_shards(const uly_trainer *trainer, float *buffer, uly__watch *watch) {
   const uly__model *model = trainer->model;
   for (int unit = 0; unit < model->params.num_units; unit++) {

@@ -68,7 +68,8 @@ static void print_speed(const generation *g) {
   double rate = g->seconds > 0 ? (double)(g->num_generated - 1) / g->seconds : 0;
   if (!g->is_first) return;
   fflush(stdout);
-  fprintf(stderr, "prompt      %lld tokens in %.3f s\ngenerated   %lld tokens, %.1f tokens/s\n",
+  /* The text ends where it ends, with no end of line of ours. */
+  fprintf(stderr, "\nprompt      %lld tokens in %.3f s\ngenerated   %lld tokens, %.1f tokens/s\n",
           (long long)g->prompt.count, report.prompt_seconds, (long long)g->num_generated, rate);
 }
 

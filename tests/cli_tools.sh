@@ -90,6 +90,9 @@ expect 0 '' "$program" "${good[@]}" --steps 6 --out kept --save-every 1 --keep-l
 expect 0 '' "$program" "${good[@]}" --steps 5 --out kept --resume kept/step-0000000003 --save-every 1 --keep-last 1
 grep -q "kept/step-0000000006', of a later step" err.log || fail "no warning about checkpoints of later steps"
 [ "$(find kept -name 'step-*' | wc -l)" -eq 4 ] || fail "beside a run that went further: $(echo kept/*)"
+mkdir kept/step-0000009999 # somebody else's, though it bears the name
+expect 0 '' "$program" checkpoint verify kept
+grep -q 'kept/step-0000000006, the newest of kept' out.log || fail "an empty folder was taken for a checkpoint: $(cat out.log)"
 
 # --- doctor
 

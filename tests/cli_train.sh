@@ -77,7 +77,11 @@ for ranks in 1 3; do
   grep -q '"loss":null' skip-$ranks/metrics.jsonl || fail "$ranks ranks: a loss that is no JSON"
   [ "$(wc -l <skip-$ranks/metrics.jsonl)" -eq 45 ] || fail "$ranks ranks: a step is missing"
   [ -d skip-$ranks/step-0000000045 ] || fail "$ranks ranks: a run that skips does not end"
-  expect 0 '' "$mpirun" -n $ranks "$program" "${once[@]}" start/step-0000000000 --nonfinite rollback --out back-$ranks
+  # Checkpoints so far apart that the newest is not that of the step before.
+  step=$(sed -n 's/^{"step":\([0-9]*\),.*"skipped":true.*/\1/p' skip-$ranks/metrics.jsonl)
+  expect 0 '' "$mpirun" -n $ranks "$program" "${once[@]}" start/step-0000000000 --nonfinite rollback --out back-$ranks \
+    --save-every $((step - 3))
+  grep -q "step $step: .*Back to .*step-0*$((step - 3)), and on" err.log || fail "$ranks ranks: did not go back: $(cat err.log)"
   [ "$(lines_of 'Back to ' err.log)" -eq 1 ] || fail "$ranks ranks: did not go back once: $(cat err.log)"
   [ "$(grep -o '^{"step":[0-9]*' back-$ranks/metrics.jsonl | tr -dc '0-9\n' | sort -nu | wc -l)" -eq 45 ] &&
     [ "$(wc -l <back-$ranks/metrics.jsonl)" -eq 45 ] || fail "$ranks ranks: steps missing, or there twice"
@@ -104,11 +108,14 @@ wait $job
 expect 0 '' "$program" "${good[@]}" --out busy
 
 # A signal ends an evaluation that would take for ever, and the run saves.
-start --out evaluating --eval-data text.txt --eval-every 1 --eval-windows 1000000
+head -c 100000000 /dev/zero | tr '\0' 'x' >endless.txt
+start --out evaluating --eval-data endless.txt --eval-every 1 --eval-windows 100000000
 sleep 1
 kill -TERM "$(cat pid.1)"
 wait $job
 [ $? -eq 75 ] || fail "a run stopped in its evaluation: not exit code 75"
+grep -q '^step 1  evaluation stopped' out.log || fail "the evaluation went on: $(cat out.log)"
+[ -d evaluating/step-0000000001 ] || fail "a run stopped in its evaluation was not saved"
 
 # launch starts the ranks, and hands on their exit code; Ctrl-C has them save and end.
 launch() { timeout -s KILL 60 env MPIRUN="$mpirun" "$program" launch "$@" >out.log 2>err.log </dev/null; }
@@ -145,6 +152,22 @@ for moment in 0.1 0.3 0.6; do
   wait $job
   [ $? -eq 75 ] || fail "launch: Ctrl-C after $moment s: another exit code than 75: $(cat err.log)"
 done
+# A starter that takes its time to listen is asked again.
+cat >late.pl <<'PERL'
+#!/usr/bin/perl
+open my $file, '>', 'started'; close $file;
+sleep 1;
+$SIG{USR1} = sub { exit 75 };
+sleep 1 for 1 .. 20;
+exit 1;
+PERL
+chmod +x late.pl
+MPIRUN=./late.pl "$program" launch train >out.log 2>err.log </dev/null &
+job=$!
+for ((i = 0; i < 200; i++)); do [ -e started ] && break; sleep 0.05; done
+kill -INT $job
+wait $job
+[ $? -eq 75 ] || fail "launch: it asked but once"
 start_launch
 wait_for '^memory'
 kill -KILL "$(pgrep -P "$(pgrep -P $job)" | head -n 1)"

@@ -167,6 +167,11 @@ static void test_rollback(void **state) {
   assert_ok(uly_trainer_step(other, &expected));
   assert_true(report.step == 2 && report.loss == expected.loss);
   assert_true(report.grad_norm == expected.grad_norm);
+  /* A load is no rollback, and leaves nothing to skip. */
+  free(fill(trainer, "lm_head.weight", INFINITY));
+  assert_int_equal(uly_trainer_step(trainer, &report), ULY_ERR_NONFINITE);
+  assert_ok(uly_trainer_load(trainer, dir));
+  assert_fails(uly_trainer_skip(trainer, &report), ULY_ERR_CONFIG, "no step to skip");
   uly_trainer_destroy(other);
   uly_trainer_destroy(trainer);
 }

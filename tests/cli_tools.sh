@@ -34,6 +34,7 @@ has '^eval  *[0-9]* documents, '
 expect 0 '' "$mpirun" -n 3 "${prepare[@]}" --documents jsonl good.jsonl --out web
 [ "$(grep -c '^train' out.log)" -eq 1 ] || fail "prepared more than once"
 has '^train  *2 documents, 8 tokens'
+expect 3 'is no text but a token shard' "${prepare[@]}" data/train --out again
 expect 2 "data/train' is there already" "${prepare[@]}" books --out data
 expect 3 "bad.jsonl', line 2: there is no \"text\"" "${prepare[@]}" --documents jsonl bad.jsonl --out bad
 [ -z "$(ls -A bad)" ] || fail "shards of a failure were left"

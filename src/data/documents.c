@@ -12,6 +12,7 @@
 
 #include "base/file.h"
 #include "base/printable.h"
+#include "data/shard_header.h"
 
 enum { PIECE = 1 << 18 };
 
@@ -181,12 +182,23 @@ static uly_status take_piece(reader *r, const cutter *how, const char *bytes, si
   return ULY_OK;
 }
 
+/* Tokens would be taken for bytes of text. */
+static uly_status refuse_shard(const reader *r, const char *bytes, size_t count) {
+  int32_t magic = 0;
+  if (count >= sizeof magic) memcpy(&magic, bytes, sizeof magic);
+  if (magic == ULY_SHARD_MAGIC_U16 || magic == ULY_SHARD_MAGIC_U32)
+    ULY_FAIL(ULY_ERR_DATA, "'%s' is no text but a token shard: it is training data as it is",
+             r->path);
+  return ULY_OK;
+}
+
 static uly_status read_all(reader *r, const cutter *how, int fd, char *piece) {
-  for (;;) {
+  for (bool is_first = true;; is_first = false) {
     ssize_t got = read(fd, piece, PIECE);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return uly__file_failed("read from", r->path);
     if (got == 0) return how->end(r);
+    if (is_first) ULY_TRY(refuse_shard(r, piece, (size_t)got));
     ULY_TRY(take_piece(r, how, piece, (size_t)got));
   }
 }

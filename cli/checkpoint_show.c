@@ -6,8 +6,20 @@
 #include <string.h>
 
 #include "format.h"
+#include "options.h"
+
+static const char *dtype_name(uly_dtype dtype) { return dtype == ULY_F32 ? "f32" : "bf16"; }
 
 /* ---------------------------------------------------------------------------- text */
+
+static void print_training(const uly_checkpoint_info *info) {
+  char mask[FORMAT_MASK];
+  printf("step          %lld, after %lld sequences of %lld tokens in %s; seed %llu\n",
+         (long long)info->step, (long long)info->sequences_done, (long long)info->seq_len,
+         dtype_name(info->dtype), (unsigned long long)info->seed);
+  format_mask(info->window, &info->sparse, info->pack, mask);
+  printf("attention     %s\n", mask[0] ? mask : "all that is before");
+}
 
 static void print_model(const uly_model_info *model) {
   printf("model         %s\n", model->type);
@@ -96,8 +108,6 @@ static void add_tensor(void *user, const uly_tensor_info *tensor) {
   found->bytes += tensor->bytes;
 }
 
-static const char *dtype_name(uly_dtype dtype) { return dtype == ULY_F32 ? "f32" : "bf16"; }
-
 enum { SHAPE = 96 };
 
 /* "[257, 128]" */
@@ -143,9 +153,7 @@ uly_status checkpoint_print(const checkpoint_place *place, const uly_checkpoint_
   if (status == ULY_OK) {
     printf("checkpoint    %s%s%s\n", place->path, place->newest_of[0] ? ", the newest of " : "",
            place->newest_of);
-    printf("step          %lld, after %lld sequences of %lld tokens; seed %llu\n",
-           (long long)info->step, (long long)info->sequences_done, (long long)info->seq_len,
-           (unsigned long long)info->seed);
+    print_training(info);
     printf("parameters    %lld; %lld tensors with the moments, %s\n", (long long)info->num_params,
            (long long)info->num_tensors, format_bytes(info->bytes, human));
     print_model(&info->model);
@@ -167,6 +175,17 @@ static json_t *make_model(const uly_model_info *model) {
       model->norm_eps, "rope_theta", model->rope_theta, "gated", model->is_gated, "tied",
       model->is_tied, "qkv_bias", model->has_qkv_bias, "o_bias", model->has_o_bias, "mlp_bias",
       model->has_mlp_bias);
+}
+
+/* All keys, whether they mask anything or not. */
+static json_t *make_attention(const uly_checkpoint_info *info) {
+  const uly_sparse *sparse = &info->sparse;
+  return json_pack("{s:I, s:b, s:I, s:s, s:I, s:I, s:I, s:I}", "window", (json_int_t)info->window,
+                   "pack", info->pack, "doc_end", (json_int_t)info->doc_end, "sparse",
+                   option_table[OPTION_sparse].choices[sparse->pattern], "sparse_block",
+                   (json_int_t)sparse->block, "sparse_local", (json_int_t)sparse->local,
+                   "sparse_global", (json_int_t)sparse->global, "sparse_random",
+                   (json_int_t)sparse->random);
 }
 
 static void append_tensor(void *user, const uly_tensor_info *tensor) {
@@ -191,6 +210,8 @@ uly_status checkpoint_print_json(const checkpoint_place *place, const uly_checkp
   json_object_set_new(json, "sequences_done", json_integer(info->sequences_done));
   json_object_set_new(json, "seq_len", json_integer(info->seq_len));
   json_object_set_new(json, "seed", json_string(seed));
+  json_object_set_new(json, "dtype", json_string(dtype_name(info->dtype)));
+  json_object_set_new(json, "attention", make_attention(info));
   json_object_set_new(json, "num_params", json_integer(info->num_params));
   json_object_set_new(json, "num_tensors", json_integer(info->num_tensors));
   json_object_set_new(json, "bytes", json_integer(info->bytes));

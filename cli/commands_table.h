@@ -51,9 +51,8 @@
         "position in "                                                                             \
         "the sequence, which falls as far as the model makes use of its context. It attends as "   \
         "the "                                                                                     \
-        "run did: window, sparse, seq_len and dtype come from config.yaml in the folder of the "   \
-        "run, "                                                                                    \
-        "unless flags say otherwise.",                                                             \
+        "checkpoint was trained: window, sparse, pack, seq_len and dtype come from it unless "     \
+        "flags say otherwise.",                                                                    \
     .examples = "mpirun -n 4 ulysses eval --checkpoint run --data held_out.txt --seq-len 16k\n")   \
   X(generate, GENERATE, .about = "let a trained model go on from a prompt", .uses_mpi = true,      \
     .usage = "--checkpoint DIR --prompt TEXT [OPTIONS]",                                           \

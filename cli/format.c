@@ -58,23 +58,25 @@ void print_step_size(const uly_train_config *config, int dp) {
          (long long)batch, batch == 1 ? "" : "s", (long long)config->seq_len);
 }
 
-void print_mask(const uly_train_config *config) {
-  const uly_sparse *sparse = &config->sparse;
-  const char *before = "attention   ";
-  if (config->window > 0) {
-    printf("%sthe last %lld tokens", before, (long long)config->window);
-    before = ", ";
-  }
+const char *format_mask(int64_t window, const uly_sparse *sparse, int pack,
+                        char text[FORMAT_MASK]) {
+  int used = snprintf(text, FORMAT_MASK, "%s", "");
+  if (window > 0) used = snprintf(text, FORMAT_MASK, "the last %lld tokens", (long long)window);
   if (sparse->pattern != ULY_SPARSE_NONE) {
-    printf("%s%s in blocks of %lld", before, option_table[OPTION_sparse].choices[sparse->pattern],
-           (long long)sparse->block);
-    before = ", ";
+    used += snprintf(text + used, FORMAT_MASK - (size_t)used, "%s%s in blocks of %lld",
+                     used > 0 ? ", " : "", option_table[OPTION_sparse].choices[sparse->pattern],
+                     (long long)sparse->block);
   }
-  if (config->pack) {
-    printf("%swithin documents", before);
-    before = ", ";
+  if (pack) {
+    snprintf(text + used, FORMAT_MASK - (size_t)used, "%swithin documents", used > 0 ? ", " : "");
   }
-  if (*before == ',') putchar('\n');
+  return text;
+}
+
+void print_mask(const uly_train_config *config) {
+  char text[FORMAT_MASK];
+  format_mask(config->window, &config->sparse, config->pack, text);
+  if (text[0]) printf("attention   %s\n", text);
 }
 
 bool is_first_process(void) {

@@ -8,10 +8,13 @@
 
 #include "ulysses.h"
 
-enum { FORMAT_BYTES = 32 };
+enum { FORMAT_BYTES = 32, FORMAT_MASK = 160 };
 
 /* "512 B", "11.8 MiB", ... */
 const char *format_bytes(int64_t bytes, char buffer[FORMAT_BYTES]);
+
+/* What a token attends to, "the last 40 tokens, within documents"; empty: all before it. */
+const char *format_mask(int64_t window, const uly_sparse *sparse, int pack, char text[FORMAT_MASK]);
 
 int64_t sum_bytes(const int64_t *bytes, int count);
 

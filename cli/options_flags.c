@@ -211,8 +211,7 @@ uly_status options_parse(options *o, command cmd, int argc, char *const *argv) {
   if (!o->args) return options_fail(o, ULY_ERR_MEMORY, "no memory for the arguments");
   /* The file first, wherever --config stands, so that flags override it. */
   uly_status status = parse_flags(o, cmd, argc, argv, true);
-  if (status == ULY_OK && o->config_file && !(cmd & TRAINED))
-    status = options_read_yaml(o, o->config_file);
+  if (status == ULY_OK && o->config_file) status = options_read_yaml(o, o->config_file);
   if (status == ULY_OK) status = parse_flags(o, cmd, argc, argv, false);
   if (status == ULY_OK) status = command_check_args(o, command_of(cmd));
   if (o->offload) {

@@ -225,23 +225,20 @@
     "times that figure and ceiling are measured in turn, after one to warm up; medians are "       \
     "printed")
 
-#define OPTIONS_call(X)                                                                            \
-  X(call, config, VALUE_TEXT("FILE"), config_file, ANY_RUN | TRAINED,                              \
-    "read options from a YAML file, laid out as --print-config does; flags override it; eval and " \
-    "generate take window, sparse, pack, seq_len, dtype and seed of it, by default of "            \
-    "config.yaml in "                                                                              \
-    "the folder of the run")                                                                       \
-  X(call, set, VALUE_TEXT("SECTION.KEY=VALUE"), set, ANY_RUN,                                      \
-    "give one key of such a file, as in --set optimizer.lr=1e-3; may be given again and again, "   \
-    "and what comes later holds")                                                                  \
-  X(call, print_config, VALUE_SWITCH, print_config, TRAIN | PLAN,                                  \
-    "print all options as such a file, and end")                                                   \
-  X(call, dry_run, VALUE_SWITCH, dry_run, TRAIN,                                                   \
-    "check all that a start checks, print the configuration and the plan, and end: nothing is "    \
-    "allocated or written")                                                                        \
-  X(call, ranks, VALUE_INTEGER(1, MAX_RANKS), ranks, LAUNCH,                                       \
-    "processes to start, on this machine")                                                         \
-  X(call, json, VALUE_SWITCH, json, PLAN | TRAINED | DOCTOR | CHECKPOINT, "print it as JSON")      \
+#define OPTIONS_call(X)                                                                          \
+  X(call, config, VALUE_TEXT("FILE"), config_file, ANY_RUN,                                      \
+    "read options from a YAML file, laid out as --print-config does; flags override it")         \
+  X(call, set, VALUE_TEXT("SECTION.KEY=VALUE"), set, ANY_RUN,                                    \
+    "give one key of such a file, as in --set optimizer.lr=1e-3; may be given again and again, " \
+    "and what comes later holds")                                                                \
+  X(call, print_config, VALUE_SWITCH, print_config, TRAIN | PLAN,                                \
+    "print all options as such a file, and end")                                                 \
+  X(call, dry_run, VALUE_SWITCH, dry_run, TRAIN,                                                 \
+    "check all that a start checks, print the configuration and the plan, and end: nothing is "  \
+    "allocated or written")                                                                      \
+  X(call, ranks, VALUE_INTEGER(1, MAX_RANKS), ranks, LAUNCH,                                     \
+    "processes to start, on this machine")                                                       \
+  X(call, json, VALUE_SWITCH, json, PLAN | TRAINED | DOCTOR | CHECKPOINT, "print it as JSON")    \
   X(call, tensors, VALUE_SWITCH, tensors, CHECKPOINT, "show: list every tensor, of each block")
 
 #define OPTIONS_OF_RUN(X)                                                                     \

@@ -1,4 +1,4 @@
-/* Finds a trained model, and the shape of the run that trained it. */
+/* Finds a trained model, and how it was trained. */
 #include "trained.h"
 
 #include <limits.h>
@@ -16,39 +16,15 @@ static char *join(const char *folder, const char *name) {
   return path;
 }
 
-/* The checkpoint that --checkpoint means, and the folder of its run; both are the caller's. */
-static uly_status find_checkpoint(const char *given, char **checkpoint, char **run) {
+/* The checkpoint that --checkpoint means; it is the caller's. */
+static uly_status find_checkpoint(const char *given, char **checkpoint) {
   char latest[PATH_MAX] = "";
   if (access(given, F_OK) == 0) { /* what is not there is told when it is read */
     uly_status status = uly_checkpoint_latest(given, latest, sizeof latest);
     if (status != ULY_OK) return status;
   }
   *checkpoint = strdup(latest[0] ? latest : given);
-  *run = latest[0] ? strdup(given) : join(given, "..");
-  return *checkpoint && *run ? ULY_OK : uly_fail(ULY_ERR_MEMORY, "no memory for a path");
-}
-
-/* What says how the model attends, and what it was trained on. */
-static uly_status take_shape(options *o, const char *path) {
-  options run;
-  uly_status status = options_init(&run);
-  run.config.seq_len = o->config.seq_len;
-  run.config.seed = o->config.seed;
-  if (status == ULY_OK) status = options_read_yaml(&run, path);
-  if (status == ULY_OK) {
-    o->config.window = run.config.window;
-    o->config.sparse = run.config.sparse;
-    o->config.sparse.local = uly_sparse_local(&run.config.sparse, run.config.seq_len);
-    o->config.seq_len = run.config.seq_len;
-    o->config.pack = run.config.pack;
-    o->config.doc_end = run.config.doc_end;
-    o->config.dtype = run.config.dtype;
-    o->config.seed = run.config.seed;
-  } else {
-    uly_fail(status, "%s", run.error);
-  }
-  options_free(&run);
-  return status;
+  return *checkpoint ? ULY_OK : uly_fail(ULY_ERR_MEMORY, "no memory for a path");
 }
 
 /* Flags, for where to look. */
@@ -60,41 +36,29 @@ static uly_status parse(options *o, command cmd, int argc, char *const *argv) {
                   "--checkpoint: missing: expected a checkpoint, or the folder of a run");
 }
 
-/* Under the flags lies the shape of the run. */
+/* Under the flags lies what the checkpoint says. */
 static uly_status lay_under(trained *t, command cmd, int argc, char *const *argv,
-                            const char *given_config, const char *run,
                             const uly_checkpoint_info *info) {
-  char *beside = join(run, "config.yaml");
-  const char *path = given_config ? given_config : beside;
-  uly_status status = beside ? ULY_OK : uly_fail(ULY_ERR_MEMORY, "no memory for a path");
-  if (status == ULY_OK) status = options_init(&t->options);
-  t->options.config.eval_windows = INT64_MAX;
-  t->options.config.seq_len = info->seq_len;
-  t->options.config.seed = info->seed;
-  bool is_there = status == ULY_OK && (given_config || access(path, F_OK) == 0);
-  if (is_there) status = take_shape(&t->options, path);
-  t->options.sampling.seed = 0;
-  uint64_t seed = t->options.config.seed;
-  if (status == ULY_OK) status = parse(&t->options, cmd, argc, argv);
+  options *o = &t->options;
+  uly_status status = options_init(o);
+  o->config.eval_windows = INT64_MAX;
+  uly_checkpoint_apply(info, &o->config);
+  if (status == ULY_OK) status = parse(o, cmd, argc, argv);
   if (cmd == GENERATE) { /* --seed is that of the draws: what the run drew does not change */
-    t->options.sampling.seed = t->options.config.seed;
-    t->options.config.seed = seed;
+    o->sampling.seed = o->config.seed;
+    o->config.seed = info->seed;
   }
-  free(beside);
   return status;
 }
 
 static uly_status find(trained *t, command cmd, int argc, char *const *argv) {
   options flags;
   uly_checkpoint_info info;
-  char *run = NULL;
   uly_status status = options_init(&flags);
   if (status == ULY_OK) status = parse(&flags, cmd, argc, argv);
-  if (status == ULY_OK) status = find_checkpoint(flags.checkpoint, &t->checkpoint, &run);
+  if (status == ULY_OK) status = find_checkpoint(flags.checkpoint, &t->checkpoint);
   if (status == ULY_OK) status = uly_checkpoint_read(t->checkpoint, &info);
-  if (status == ULY_OK && run) {
-    status = lay_under(t, cmd, argc, argv, flags.config_file, run, &info);
-  }
+  if (status == ULY_OK) status = lay_under(t, cmd, argc, argv, &info);
   if (status == ULY_OK) {
     t->vocab = info.model.vocab;
     char *model = join(t->checkpoint, "config.json");
@@ -103,7 +67,6 @@ static uly_status find(trained *t, command cmd, int argc, char *const *argv) {
     if (!model) status = uly_fail(ULY_ERR_MEMORY, "no memory for a path");
   }
   t->options.config.forward_only = 1;
-  free(run);
   options_free(&flags);
   return status;
 }

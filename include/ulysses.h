@@ -474,12 +474,21 @@ typedef struct uly_checkpoint_info {
   int64_t step, num_params, num_tensors, bytes;
   int64_t seq_len, sequences_done;
   uint64_t seed;
+  /* How the model attends: the members of uly_train_config of these names, which a model is used with as it was
+   * trained. sparse.local and sparse.seed are what they came to. */
+  int64_t window, doc_end;
+  uly_sparse sparse;
+  int pack;
+  uly_dtype dtype;
   uly_model_info model;
 } uly_checkpoint_info;
 
 /* Reads what a checkpoint folder says about itself, not its tensors. Not collective, and no trainer is
- * needed; nor for the two below. */
+ * needed; nor for the functions below. */
 uly_status uly_checkpoint_read(const char *dir, uly_checkpoint_info *info);
+
+/* Sets of config what info says about how the model attends: seq_len, pack, doc_end, window, sparse, dtype, seed. */
+void uly_checkpoint_apply(const uly_checkpoint_info *info, uly_train_config *config);
 
 /* Reads a checkpoint folder whole and checks it: formats, shapes, and the checksum of every tensor. */
 uly_status uly_checkpoint_verify(const char *dir, uly_checkpoint_info *info);
@@ -586,6 +595,8 @@ uly_status uly_plan(const uly_mesh *mesh, const uly_train_config *config, uly_pl
 
 /* -------------------------------------------------------------- 6. Generation
  *
+ *   uly_checkpoint_read("run/step-0000000500", &info);
+ *   uly_checkpoint_apply(&info, &config);
  *   uly_generator_create(mesh, &config, "run/step-0000000500", prompt, count, 100, &generator);
  *   for (int i = 0; i < 100; i++) {
  *     uly_sample(uly_generator_logits(generator), vocab, &sampling, count + i, &token, NULL);

@@ -182,8 +182,6 @@ row 3 "--config '.': is a folder" "${good[@]}" --config .
 row 3 "--config 'pipe': is not a regular file" "${good[@]}" --config pipe
 row 3 "--config '/dev/zero': is not a regular file" "${good[@]}" --config /dev/zero
 row 3 "--config 'pipe': is not a regular file" "${plan[@]}" --config pipe
-row 3 "--config 'pipe': is not a regular file" "${eval[@]}" --config pipe
-row 3 "--config 'missing.yaml': cannot be opened" "${generate[@]}" --config missing.yaml
 row 2 "--set 'lr': expected SECTION.KEY=VALUE" "${good[@]}" --set lr
 row 2 "--set 'lr': belongs to section" "${good[@]}" --set lr=1
 row 2 "--set 'run.lr': belongs to section 'optimizer'" "${good[@]}" --set run.lr=1

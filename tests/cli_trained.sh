@@ -52,11 +52,29 @@ PY
 expect 0 '' "$program" eval --checkpoint run --data book.txt --window 3 --seq-len 64
 grep -q '^attention   the last 3 tokens$' out.log || fail "a flag does not override the run's window"
 [ "$(number loss)" != "$(grep '^loss' eval.log | grep -o '[0-9.]*' | head -n 1)" ] || fail "a window that changes nothing"
-printf 'attention:\n  window: 7\n' >other.yaml
-expect 0 '' "$program" eval --checkpoint run --data book.txt --config other.yaml --seq-len 64
-grep -q '^attention   the last 7 tokens$' out.log || fail "--config does not count"
 expect 0 '' "$program" eval --checkpoint words --data book.txt --seq-len 64
 grep -q 'per byte' out.log && fail "bits per byte of tokens that are no bytes"
+
+# Each checkpoint attends as it was trained, whatever the run that made it went on with.
+sparse=(--window 24 --sparse bigbird --sparse-block 8 --sparse-global 2 --pack --dtype bf16)
+expect 0 '' "${make[@]}" --model tiny.json --out run --resume $newest --steps 31 "${sparse[@]}"
+for what in 'a window of 40 tokens, now 24' 'other sparse blocks' 'without packed documents, and now they are'; do
+  grep -q "warning: the checkpoint was trained.* $what" err.log || fail "resumed with $what, and not said: $(cat err.log)"
+done
+same eval.log "$program" eval --checkpoint $newest --data book.txt
+! grep -q warning err.log || fail "used as it was trained, and warned of: $(cat err.log)"
+expect 0 '' "$program" eval --checkpoint run --data book.txt
+grep -q '^attention   the last 24 tokens, bigbird in blocks of 8, within documents$' out.log || fail "another attention: $(cat out.log)"
+expect 0 '' "$program" checkpoint show run
+grep -q ' of 128 tokens in bf16; seed 1$' out.log || fail "show: how it was trained: $(cat out.log)"
+grep -q '^attention  *the last 24 tokens, bigbird in blocks of 8, within documents$' out.log || fail "show: what it attends to"
+expect 0 '' "$program" checkpoint show run --json
+python3 - out.log <<'PY' || fail "show: JSON of what it attends to"
+import json, sys
+assert json.load(open(sys.argv[1]))["attention"] == {"window": 24, "pack": True, "doc_end": 256, "sparse": "bigbird",
+    "sparse_block": 8, "sparse_local": 4, "sparse_global": 2, "sparse_random": 3}
+PY
+rm -r run/step-0000000031
 
 # The same text on 1, 2 and 4 ranks, greedy and drawn, from short prompts and from some that go through at once.
 head -c 700 book.txt >prompt.txt

@@ -212,7 +212,7 @@ static void test_damage(void **state) {
       "sed -i 's/\"sequences_done\": 0/\"sequences_done\": 1125899906842624/; "
       "s/\"seq_len\": 70/\"seq_len\": 1125899906842624/' trainer.json",
       ULY_ERR_DATA, "cannot have been trained on");
-  refuses("sed -i 's/\"version\": 2/\"version\": 3/' trainer.json", ULY_ERR_DATA, "version");
+  refuses("sed -i 's/\"version\": 3/\"version\": 4/' trainer.json", ULY_ERR_DATA, "version");
   refuses("sed -i 's/\"seed\": 1/\"seed\": 2/' trainer.json", ULY_ERR_DATA, "own checksum");
   refuses("sed -i 's/\"step\": 0/\"step\": 5/' trainer.json", ULY_ERR_DATA, "own checksum");
   refuses("sed -i 's/\"hidden_size\": 128/\"hidden_size\": 256/' config.json", ULY_ERR_DATA,
@@ -289,6 +289,36 @@ static void test_info(void **state) {
   assert_true(sums.has_keys);
   assert_fails(uly_checkpoint_read(out_dir, &info), ULY_ERR_DATA, "no checkpoint");
   assert_fails(uly_checkpoint_list(out_dir, add_tensor, &sums), ULY_ERR_DATA, "no checkpoint");
+  clean();
+}
+
+/* What no tensor shows, either. Blocks that follow from the length of the sequence are those that they came to. */
+static void test_attention(void **state) {
+  (void)state;
+  uly_train_config config = base_config(ULY_F32);
+  config.window = 33;
+  config.pack = 1;
+  config.sparse = (uly_sparse){ULY_SPARSE_FIXED, .block = 4, .global = 2, .random = 1};
+  uly_trainer *trainer = make(mesh, &config);
+  assert_ok(uly_trainer_save(trainer, out_dir));
+  uly_trainer_destroy(trainer);
+  char path[512];
+  latest(path);
+  uly_checkpoint_info info;
+  assert_ok(uly_checkpoint_read(path, &info));
+  uly_train_config found = uly_train_config_default();
+  uly_checkpoint_apply(&info, &found);
+  assert_int_equal(found.window, 33);
+  assert_true(found.pack);
+  assert_int_equal(found.doc_end, 256); /* of bytes */
+  assert_int_equal(found.seq_len, 70);
+  assert_int_equal(found.dtype, ULY_F32);
+  assert_int_equal(found.seed, config.seed);
+  assert_int_equal(found.sparse.pattern, ULY_SPARSE_FIXED);
+  assert_int_equal(found.sparse.block, 4);
+  assert_int_equal(found.sparse.local, 5); /* the root of 18, upwards */
+  assert_int_equal(found.sparse.global, 2);
+  assert_int_equal(found.sparse.random, 1);
   clean();
 }
 
@@ -523,32 +553,13 @@ static void test_different_checkpoints(void **state) {
   clean();
 }
 
-/* What cut-off saves left goes; checkpoints stay; a folder that cannot be is told. */
-static void test_prepare(void **state) {
-  (void)state;
-  if (rank == 0) {
-    char command[2048], inside[600];
-    snprintf(command, sizeof command,
-             "mkdir -p '%s/.step-0000000007.tmp' '%s/step-0000000003' && touch "
-             "'%s/.step-0000000007.tmp/model.safetensors' '%s/step-0000000003/x'",
-             out_dir, out_dir, out_dir, out_dir);
-    assert_int_equal(system(command), 0);
-    assert_ok(uly_checkpoint_prepare(out_dir));
-    snprintf(inside, sizeof inside, "%s/.step-0000000007.tmp", out_dir);
-    assert_int_not_equal(access(inside, F_OK), 0);
-    snprintf(inside, sizeof inside, "%s/step-0000000003/x", out_dir);
-    assert_int_equal(access(inside, F_OK), 0);
-    assert_fails(uly_checkpoint_prepare(inside), ULY_ERR_IO, "no folder");
-  }
-  clean();
-}
-
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_resume),
       cmocka_unit_test(test_same_bytes_on_any_ranks),
       cmocka_unit_test(test_damage),
       cmocka_unit_test(test_info),
+      cmocka_unit_test(test_attention),
       cmocka_unit_test(test_changed_config),
       cmocka_unit_test(test_other_seed),
       cmocka_unit_test(test_failed_save),
@@ -558,7 +569,6 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_failing_update),
       cmocka_unit_test(test_short_writes),
       cmocka_unit_test(test_different_checkpoints),
-      cmocka_unit_test(test_prepare),
   };
   if (uly_init(&argc, &argv) != ULY_OK ||
       uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh) != ULY_OK)

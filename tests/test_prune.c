@@ -263,6 +263,21 @@ static void test_remains(void **state) {
   assert_int_equal(count_hidden(), 0);
 }
 
+/* Before a run: what cut-off saves left goes, checkpoints stay, a folder that cannot be is told. */
+static void test_prepare(void **state) {
+  (void)state;
+  char path[PATH_SIZE];
+  clean();
+  make_checkpoint(3);
+  make_folder(".step-0000000007.tmp");
+  write_file(".step-0000000007.tmp/model.safetensors");
+  assert_ok(uly_checkpoint_prepare(out_dir));
+  assert_int_equal(count_files(3), NUM_FILES);
+  assert_int_equal(count_hidden(), 0);
+  make_path(path, "step-0000000003/config.json");
+  assert_fails(uly_checkpoint_prepare(path), ULY_ERR_IO, "no folder");
+}
+
 static void test_arguments(void **state) {
   (void)state;
   char path[PATH_SIZE];
@@ -287,9 +302,10 @@ int main(void) {
   snprintf(out_dir, sizeof out_dir, "%.200s/ulysses-prune-%ld", folder ? folder : "/tmp",
            (long)getpid());
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_model),   cmocka_unit_test(test_killed),
-      cmocka_unit_test(test_failing), cmocka_unit_test(test_foreign),
-      cmocka_unit_test(test_remains), cmocka_unit_test(test_arguments),
+      cmocka_unit_test(test_model),     cmocka_unit_test(test_killed),
+      cmocka_unit_test(test_failing),   cmocka_unit_test(test_foreign),
+      cmocka_unit_test(test_remains),   cmocka_unit_test(test_prepare),
+      cmocka_unit_test(test_arguments),
   };
   int failures = cmocka_run_group_tests(tests, NULL, NULL);
   char command[PATH_SIZE];

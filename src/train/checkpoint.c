@@ -130,11 +130,17 @@ static uly_status create_text(const char *path, char *text) {
 static uly_status complete(const uly__save *save) {
   const uly_trainer *trainer = save->trainer;
   const save_paths *paths = &save->paths;
+  const uly_train_config *config = &trainer->config;
   uly__checkpoint_run run = {.step = trainer->steps_done,
                              .sequences = trainer->windows_done,
-                             .seq_len = trainer->config.seq_len,
-                             .seed = trainer->config.seed,
-                             .data_hash = uly__tokens_hash(trainer->data)};
+                             .seq_len = config->seq_len,
+                             .seed = config->seed,
+                             .data_hash = uly__tokens_hash(trainer->data),
+                             .window = config->window,
+                             .doc_end = uly__batch_end(trainer, trainer->data),
+                             .sparse = uly__trainer_sparse(config),
+                             .pack = config->pack != 0,
+                             .dtype = config->dtype};
   ULY_TRY(uly__checkpoint_hash_model(&trainer->model->config, &run.model_hash));
   ULY_TRY(create_text(paths->config, uly__model_config_json(&trainer->model->config)));
   ULY_TRY(create_text(paths->trainer,

@@ -3,7 +3,8 @@
  *   model.safetensors       master weights, f32, in the order of the parameter table
  *   optimizer.safetensors   AdamW's moments: all m.<name>, then all v.<name>, f32
  *   config.json             the model, in Hugging Face's keys
- *   trainer.json            step, place in the data, seed, checksums: of every tensor, of the model, of itself
+ *   trainer.json            step, place in the data, seed, how the model attends; checksums: of every tensor,
+ *                           of the model, of itself
  *
  * The flat parameter range is the files' data section, so each rank writes its shards at their places, and
  * the bytes do not depend on the number of ranks, the mesh or the stage. A save is written to a hidden folder
@@ -60,6 +61,11 @@ uly_status uly__checkpoint_model(const char *dir, uly__model_config *config);
 typedef struct uly__checkpoint_run {
   int64_t step, sequences, seq_len;
   uint64_t seed, data_hash, model_hash;
+  /* How the model attends, and in which type: as in uly_checkpoint_info. */
+  int64_t window, doc_end;
+  uly_sparse sparse;
+  bool pack;
+  uly_dtype dtype;
 } uly__checkpoint_run;
 
 /* Of what config.json says, however it is laid out. */

@@ -17,7 +17,12 @@ const char uly__model_file[] = "model.safetensors", uly__optimizer_file[] = "opt
            uly__config_file[] = "config.json", uly__trainer_file[] = "trainer.json";
 const char *const uly__state_prefix[ULY_NUM_STATES] = {"", "m.", "v."};
 
-enum { VERSION = 2, MAX_JSON_BYTES = 100000000 };
+enum { VERSION = 3, MAX_JSON_BYTES = 100000000 };
+
+/* Of uly_sparse_pattern and uly_dtype, in their order. */
+static const char *const pattern_names[] = {"none",  "longformer", "strided",
+                                            "fixed", "bigbird",    NULL};
+static const char *const dtype_names[] = {"f32", "bf16", NULL};
 
 /* The checksum of trainer.json's other entries. */
 static const char self_key[] = "xxh3_of_this";
@@ -120,6 +125,21 @@ static json_t *hash_json(uint64_t hash) {
   return json_string(text);
 }
 
+/* What is no mask is not there. */
+static json_t *attention_json(const uly__checkpoint_run *run) {
+  const uly_sparse *sparse = &run->sparse;
+  json_t *json = json_object();
+  if (run->window > 0) json_object_set_new(json, "window", json_integer(run->window));
+  if (run->pack) json_object_set_new(json, "doc_end", json_integer(run->doc_end));
+  if (sparse->pattern != ULY_SPARSE_NONE)
+    json_object_set_new(
+        json, "sparse",
+        json_pack("{s:s, s:I, s:I, s:I, s:I}", "pattern", pattern_names[sparse->pattern], "block",
+                  (json_int_t)sparse->block, "local", (json_int_t)sparse->local, "global",
+                  (json_int_t)sparse->global, "random", (json_int_t)sparse->random));
+  return json;
+}
+
 char *uly__checkpoint_write_json(const uly__params *params, const uly__checkpoint_run *run,
                                  const uint64_t *hashes) {
   json_t *json = json_object(), *tensors = json_object();
@@ -128,6 +148,8 @@ char *uly__checkpoint_write_json(const uly__params *params, const uly__checkpoin
   json_object_set_new(json, "sequences_done", json_integer(run->sequences));
   json_object_set_new(json, "seq_len", json_integer(run->seq_len));
   json_object_set_new(json, "seed", json_integer((json_int_t)run->seed));
+  json_object_set_new(json, "dtype", json_string(dtype_names[run->dtype]));
+  json_object_set_new(json, "attention", attention_json(run));
   json_object_set_new(json, "data_hash", hash_json(run->data_hash));
   json_object_set_new(json, "model_hash", hash_json(run->model_hash));
   for (int which = 0; which < ULY_NUM_STATES; which++)
@@ -160,6 +182,13 @@ static uly_status read_count(const json_t *json, const char *key, const char *pa
   return ULY_OK;
 }
 
+/* A setting: what a run may have is checked where a run is made. */
+static uly_status read_size(const json_t *json, const char *key, const char *path, int64_t *value) {
+  ULY_TRY(read_integer(json, key, path, value));
+  if (*value < 0) ULY_FAIL(ULY_ERR_DATA, "'%s': \"%s\" is negative", path, key);
+  return ULY_OK;
+}
+
 /* 16 digits, as hash_json writes them. */
 static uly_status read_hash(const json_t *json, const char *key, const char *path, uint64_t *hash) {
   const char *text = json_string_value(json_object_get(json, key));
@@ -167,6 +196,45 @@ static uly_status read_hash(const json_t *json, const char *key, const char *pat
     ULY_FAIL(ULY_ERR_DATA, "'%s': the checksum \"%s\" is missing or has not 16 digits", path, key);
   *hash = strtoull(text, NULL, 16);
   return ULY_OK;
+}
+
+/* One of the words, as its index. */
+static uly_status read_word(const json_t *json, const char *key, const char *path,
+                            const char *const *words, int *value) {
+  const char *text = json_string_value(json_object_get(json, key));
+  for (*value = 0; text && words[*value]; ++*value)
+    if (strcmp(text, words[*value]) == 0) return ULY_OK;
+  ULY_FAIL(ULY_ERR_DATA, "'%s': \"%s\" is missing or no word that a save writes", path, key);
+}
+
+static uly_status read_sparse(const json_t *json, const char *path, uly__checkpoint_run *run) {
+  uly_sparse *sparse = &run->sparse;
+  int pattern;
+  ULY_TRY(read_word(json, "pattern", path, pattern_names, &pattern));
+  ULY_TRY(read_size(json, "block", path, &sparse->block));
+  ULY_TRY(read_size(json, "local", path, &sparse->local));
+  ULY_TRY(read_size(json, "global", path, &sparse->global));
+  ULY_TRY(read_size(json, "random", path, &sparse->random));
+  sparse->pattern = (uly_sparse_pattern)pattern;
+  sparse->seed = run->seed;
+  return ULY_OK;
+}
+
+static uly_status read_attention(const json_t *json, const char *path, uly__checkpoint_run *run) {
+  const json_t *attention = json_object_get(json, "attention");
+  if (!json_is_object(attention))
+    ULY_FAIL(ULY_ERR_DATA, "'%s': \"attention\" is missing or no object", path);
+  run->window = 0;
+  run->doc_end = -1;
+  run->sparse = (uly_sparse){0};
+  run->pack = json_object_get(attention, "doc_end") != NULL;
+  if (run->pack) ULY_TRY(read_integer(attention, "doc_end", path, &run->doc_end));
+  if (run->doc_end < -1 || run->doc_end > INT32_MAX)
+    ULY_FAIL(ULY_ERR_DATA, "'%s': \"doc_end\" is no token", path);
+  if (json_object_get(attention, "window"))
+    ULY_TRY(read_size(attention, "window", path, &run->window));
+  const json_t *sparse = json_object_get(attention, "sparse");
+  return sparse ? read_sparse(sparse, path, run) : ULY_OK;
 }
 
 static uly_status read_run(const json_t *json, const char *path, uly__checkpoint_run *run) {
@@ -182,6 +250,10 @@ static uly_status read_run(const json_t *json, const char *path, uly__checkpoint
   ULY_TRY(read_hash(json, "data_hash", path, &run->data_hash));
   ULY_TRY(read_hash(json, "model_hash", path, &run->model_hash));
   run->seed = (uint64_t)seed;
+  int dtype;
+  ULY_TRY(read_word(json, "dtype", path, dtype_names, &dtype));
+  run->dtype = (uly_dtype)dtype;
+  ULY_TRY(read_attention(json, path, run));
   if (run->seq_len < 1 || (__int128)run->sequences * run->seq_len > (__int128)1 << 60)
     ULY_FAIL(ULY_ERR_DATA, "'%s': %lld sequences of %lld tokens cannot have been trained on", path,
              (long long)run->sequences, (long long)run->seq_len);

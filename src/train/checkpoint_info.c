@@ -39,6 +39,11 @@ void uly__checkpoint_describe(const uly__model_config *config, const uly__params
       .seq_len = run->seq_len,
       .sequences_done = run->sequences,
       .seed = run->seed,
+      .window = run->window,
+      .doc_end = run->doc_end,
+      .sparse = run->sparse,
+      .pack = run->pack,
+      .dtype = run->dtype,
       .model = describe_model(config),
   };
 }
@@ -73,6 +78,19 @@ uly_status uly_checkpoint_read(const char *dir, uly_checkpoint_info *info) {
   if (status == ULY_OK) uly__checkpoint_describe(&config, &params, &run, info);
   uly__params_destroy(&params);
   return status;
+}
+
+void uly_checkpoint_apply(const uly_checkpoint_info *info, uly_train_config *config) {
+  config->seq_len = info->seq_len;
+  config->pack = info->pack;
+  config->doc_end = info->doc_end;
+  config->window = info->window;
+  if (info->sparse.pattern != ULY_SPARSE_NONE)
+    config->sparse = info->sparse;
+  else
+    config->sparse.pattern = ULY_SPARSE_NONE; /* and defaults of the rest */
+  config->dtype = info->dtype;
+  config->seed = info->seed;
 }
 
 static void visit_file(const uly__safetensors *file, const char *name,

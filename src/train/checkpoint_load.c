@@ -158,12 +158,34 @@ static uly_status load_unit(uly_trainer *trainer, source *from, int which, int u
   return ULY_OK;
 }
 
+static bool is_same_sparse(uly_sparse a, uly_sparse b) {
+  return a.pattern == b.pattern && a.block == b.block && a.local == b.local &&
+         a.global == b.global && a.random == b.random;
+}
+
+/* Somebody may want that; nobody wants it unawares. A run that decodes has cut its documents before. */
+static void warn_if_it_attends_otherwise(const uly_trainer *trainer,
+                                         const uly__checkpoint_run *run) {
+  const uly_train_config *config = &trainer->config;
+  bool decodes = trainer->decode.capacity > 0;
+  if (config->window != run->window)
+    uly__warn("the checkpoint was trained with a window of %lld tokens, now %lld (0: none)",
+              (long long)run->window, (long long)config->window);
+  if (!is_same_sparse(uly__trainer_sparse(config), run->sparse))
+    uly__warn("the checkpoint was trained with other sparse blocks");
+  if (!decodes && (config->pack != 0) != run->pack)
+    uly__warn("the checkpoint was trained %s, and now %s",
+              run->pack ? "on packed documents" : "without packed documents",
+              run->pack ? "documents are not packed" : "they are");
+}
+
 /* Step, seed and place in the data. A run that does not train takes no place; its seed matters where blocks are
  * drawn with it. */
 static uly_status take_place(uly_trainer *trainer, const uly__checkpoint_run *run,
                              const char *dir) {
   int64_t sequences = run->sequences;
   const uly_train_config *config = &trainer->config;
+  if (trainer->mesh->rank == 0) warn_if_it_attends_otherwise(trainer, run);
   if (config->forward_only && run->seed != config->seed &&
       config->sparse.pattern == ULY_SPARSE_BIGBIRD)
     ULY_FAIL(

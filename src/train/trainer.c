@@ -79,6 +79,14 @@ static uly_status check(const uly_train_config *c) {
 
 static char *copy_text(const char *text) { return text ? strdup(text) : NULL; }
 
+uly_sparse uly__trainer_sparse(const uly_train_config *config) {
+  uly_sparse sparse = config->sparse;
+  if (sparse.pattern == ULY_SPARSE_NONE) return (uly_sparse){0};
+  sparse.local = uly_sparse_local(&config->sparse, config->seq_len);
+  sparse.seed = config->seed;
+  return sparse;
+}
+
 static uly_status plan(uly_trainer *trainer, const uly_train_config *config,
                        uly__decode_run decode) {
   uly__model_config model_config;
@@ -103,7 +111,7 @@ static uly_status plan(uly_trainer *trainer, const uly_train_config *config,
              (long long)config->doc_end, (long long)model_config.vocab);
   uly__model_run run = {.seq_len = config->seq_len,
                         .window = config->window,
-                        .sparse = config->sparse,
+                        .sparse = uly__trainer_sparse(config),
                         .dtype = config->dtype,
                         .grad_dtype = config->grad_dtype,
                         .recompute = config->recompute,
@@ -115,7 +123,6 @@ static uly_status plan(uly_trainer *trainer, const uly_train_config *config,
                         .passes = trainer->passes,
                         .capacity = decode.capacity,
                         .prefills = decode.prefills};
-  run.sparse.seed = config->seed;
   ULY_TRY(uly__model_create(&model_config, trainer->mesh, &run, &trainer->model));
   uly__states_init(&trainer->states, trainer->model->zero, config->offload != NULL);
   for (int i = 0; i < ULY_NUM_ARENAS; i++)
@@ -245,7 +252,7 @@ static uly_status check_same(const uly_trainer *trainer) {
   uint64_t data[2] = {files ? uly__tokens_hash(files) : 0,
                       held_out ? uly__tokens_hash(held_out) : 0};
   ULY_TRY(uly_mesh_same(mesh, data, sizeof data, "set of data files (names and sizes)"));
-  const uly_sparse none = {0}, sparse = c->sparse.pattern == ULY_SPARSE_NONE ? none : c->sparse;
+  const uly_sparse sparse = uly__trainer_sparse(c);
   int64_t counts[] = {c->window,
                       sparse.pattern,
                       sparse.block,

@@ -43,6 +43,8 @@ struct uly_trainer {
 /* The common part of a run and of a plan: builds the model and measures the arenas. */
 uly_status uly__trainer_plan(uly_mesh *mesh, const uly_train_config *config, uly__decode_run decode,
                              uly_trainer **out);
+/* config->sparse with all that follows from the rest of the run: the local blocks, the seed. All 0 without a pattern. */
+uly_sparse uly__trainer_sparse(const uly_train_config *config);
 /* Like uly_trainer_create. */
 uly_status uly__trainer_make(uly_mesh *mesh, const uly_train_config *config, uly__decode_run decode,
                              uly_trainer **out);

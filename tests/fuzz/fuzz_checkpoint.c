@@ -48,7 +48,15 @@ static void make_good(void) {
     FUZZ_CHECK(param->count <= 64, "a larger tensor than this makes room for");
     hashes[i] = uly__checkpoint_hash_tensor(param, zeros);
   }
-  uly__checkpoint_run run = {.step = 3, .sequences = 3, .seq_len = 64, .seed = 1};
+  uly__checkpoint_run run = {
+      .step = 3,
+      .sequences = 3,
+      .seq_len = 64,
+      .seed = 1,
+      .window = 40,
+      .doc_end = 4,
+      .sparse = {ULY_SPARSE_BIGBIRD, .block = 8, .local = 2, .global = 1, .random = 1},
+      .pack = true};
   FUZZ_CHECK(uly__checkpoint_hash_model(&config, &run.model_hash) == ULY_OK, "no memory");
   char *text = uly__checkpoint_write_json(&params, &run, hashes);
   FUZZ_CHECK(text, "no memory");

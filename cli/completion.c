@@ -135,10 +135,25 @@ void completion_print_bash(FILE *file) {
   fputs(
       "# Completes the command line of ulysses in bash. Made by 'ulysses completion bash'.\n"
       "_ulysses() {\n"
-      "  local current=${COMP_WORDS[COMP_CWORD]} flag=${COMP_WORDS[COMP_CWORD - 1]}\n"
+      "  local line=(\"${COMP_WORDS[@]}\") at=$COMP_CWORD i\n"
+      "  # What launch starts is completed as if it stood alone.\n"
+      "  if [[ ${line[1]} == launch ]]; then\n"
+      "    for ((i = 2; i <= at; i++)); do\n"
+      "      case ${line[i]} in\n"
+      "        --ranks) [[ ${line[i + 1]} == = ]] && ((i += 2)) || ((i++)) ;;\n"
+      "        -*) ;;\n"
+      "        *)\n"
+      "          line=(ulysses \"${line[@]:i}\")\n"
+      "          at=$((at - i + 1))\n"
+      "          break\n"
+      "          ;;\n"
+      "      esac\n"
+      "    done\n"
+      "  fi\n"
+      "  local current=${line[at]} flag=${line[at - 1]}\n"
       "  local takes_value='' words='' paths='' space='' flags='' first='' second='' arguments=''\n"
       "  COMPREPLY=()\n"
-      "  if [[ $COMP_CWORD -eq 1 ]]; then\n"
+      "  if [[ $at -eq 1 ]]; then\n"
       "    mapfile -t COMPREPLY < <(compgen -W '",
       file);
   put_names(file);
@@ -150,7 +165,7 @@ void completion_print_bash(FILE *file) {
       "  case $current in\n"
       "    =) current='' ;;\n"
       "    :) current='' flag=: ;;\n"
-      "    *) [[ $flag != = ]] || flag=${COMP_WORDS[COMP_CWORD - 2]} ;;\n"
+      "    *) [[ $flag != = ]] || flag=${line[at - 2]} ;;\n"
       "  esac\n"
       "  case $flag in\n"
       "    :) takes_value=1 paths=directory ;;\n",
@@ -159,7 +174,7 @@ void completion_print_bash(FILE *file) {
   for (enum option_id id = 0; id < NUM_OPTIONS; id++) put_value(file, id);
   fputs(
       "  esac\n"
-      "  case \"${COMP_WORDS[1]} ${COMP_WORDS[2]}\" in\n",
+      "  case \"${line[1]} ${line[2]}\" in\n",
       file);
   for (enum command_id id = 0; id < NUM_COMMANDS; id++) put_command(file, &command_table[id]);
   fputs(
@@ -167,9 +182,9 @@ void completion_print_bash(FILE *file) {
       "  if [[ ! $takes_value ]]; then\n"
       "    if [[ $current == -* ]]; then\n"
       "      words=$flags\n"
-      "    elif [[ $COMP_CWORD -eq 2 && $first ]]; then\n"
+      "    elif [[ $at -eq 2 && $first ]]; then\n"
       "      words=$first\n"
-      "    elif [[ $COMP_CWORD -eq 3 && $second ]]; then\n"
+      "    elif [[ $at -eq 3 && $second ]]; then\n"
       "      words=$second\n"
       "    else\n"
       "      paths=$arguments\n"

@@ -185,7 +185,8 @@ static uly_status check_train(options *o) {
     return options_fail(o, ULY_ERR_CONFIG, "--save-every %lld: needs --out",
                         (long long)o->save_every);
   }
-  if (o->nonfinite == NONFINITE_ROLLBACK && !o->out) {
+  bool has_checkpoints = o->out && (o->save_every > 0 || o->resume);
+  if (o->nonfinite == NONFINITE_ROLLBACK && !has_checkpoints) {
     return options_fail(o, ULY_ERR_CONFIG,
                         "--nonfinite rollback: needs --out, the folder with checkpoints to go back "
                         "to, and --save-every");

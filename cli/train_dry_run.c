@@ -95,6 +95,7 @@ uly_status dry_run(train_run *run) {
         uly_trainer_check(run->mesh, &run->options.config, *checkpoint ? checkpoint : NULL, &start);
   }
   if (status == ULY_OK) status = check_places(run);
+  if (status == ULY_OK) status = saves_check(run);
   if (status != ULY_OK) return status;
   return uly_mesh_agree(run->mesh, run->is_first ? print(run, &start) : ULY_OK);
 }

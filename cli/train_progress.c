@@ -75,38 +75,68 @@ static void add_duration(line *l, double seconds) {
   }
 }
 
-/* From the mean of the steps of this process but the first, with evaluations and saves. */
-static void add_time_left(const train_run *run, line *l, int64_t step) {
+/* From the mean of the steps of this process but the first, with evaluations and saves; -1: not known yet. */
+static double find_time_left(const train_run *run, int64_t step) {
   const progress *p = &run->progress;
-  if (step <= p->began_step) return;
+  if (step <= p->began_step) return -1;
   double mean = (clock_seconds() - p->began) / (double)(step - p->began_step);
+  return mean * (double)(run->options.config.steps - step);
+}
+
+static void add_time_left(const train_run *run, line *l, int64_t step) {
+  double seconds = find_time_left(run, step);
+  if (seconds < 0) return;
   add(l, "  ");
-  add_duration(l, mean * (double)(run->options.config.steps - step));
+  add_duration(l, seconds);
   add(l, " left");
 }
 
+/* Of the machine's peak; of the time spent waiting for other ranks. Negative: there is none to tell. */
+static double find_peak_share(const train_run *run, const uly_step_report *r) {
+  double peak = run->progress.peak_flops;
+  return peak > 0 && r->seconds > 0 ? 100 * r->flops / r->seconds / peak : -1;
+}
+
+static double find_wait_share(const train_run *run, const uly_step_report *r) {
+  return uly_mesh_size(run->mesh) > 1 && r->seconds > 0 ? 100 * r->wait_seconds / r->seconds : -1;
+}
+
 static void add_shares(const train_run *run, line *l, const uly_step_report *r) {
-  char peak[FORMAT_BYTES];
-  if (run->progress.peak_flops > 0 && r->seconds > 0) {
-    add(l, "  %.0f%% of peak", 100 * r->flops / r->seconds / run->progress.peak_flops);
-  }
-  if (uly_mesh_size(run->mesh) > 1 && r->seconds > 0) {
-    add(l, "  waits %.0f%%", 100 * r->wait_seconds / r->seconds);
-  }
-  add(l, "  %s", format_bytes(r->peak_bytes, peak));
+  char memory[FORMAT_BYTES];
+  double peak = find_peak_share(run, r), wait = find_wait_share(run, r);
+  if (peak >= 0) add(l, "  %.0f%% of peak", peak);
+  if (wait >= 0) add(l, "  waits %.0f%%", wait);
+  add(l, "  %s", format_bytes(r->peak_bytes, memory));
 }
 
 static double rate(const uly_step_report *r) {
   return r->seconds > 0 ? (double)r->tokens / r->seconds : 0;
 }
 
-/* On a narrow terminal the end is cut off: what matters most comes first. */
 static line describe_live(const train_run *run, const uly_step_report *r) {
   line l = {.used = 0};
   add(&l, "step %lld/%lld  loss %.4f  grad_norm %.3f  %.0f tokens/s", (long long)r->step,
       (long long)run->options.config.steps, r->loss, r->grad_norm, rate(r));
   add_time_left(run, &l, r->step);
   add_shares(run, &l, r);
+  return l;
+}
+
+/* The same for 80 columns; what is too long even so is cut off at its end. */
+static line describe_narrow(const train_run *run, const uly_step_report *r) {
+  char memory[FORMAT_BYTES];
+  double peak = find_peak_share(run, r), wait = find_wait_share(run, r);
+  double left = find_time_left(run, r->step);
+  line l = {.used = 0};
+  add(&l, "%lld/%lld loss %.3f grad %.2f %.0f tok/s", (long long)r->step,
+      (long long)run->options.config.steps, r->loss, r->grad_norm, rate(r));
+  if (peak >= 0) add(&l, " %.0f%% peak", peak);
+  if (wait >= 0) add(&l, " wait %.0f%%", wait);
+  add(&l, " %s", format_bytes(r->peak_bytes, memory));
+  if (left >= 0) {
+    add(&l, " ");
+    add_duration(&l, left);
+  }
   return l;
 }
 
@@ -150,6 +180,7 @@ void progress_step(train_run *run, const uly_step_report *r, bool is_last) {
   if (p->is_live ? !is_last && clock_seconds() - p->shown < REFRESH : !is_due) return;
   if (p->is_live && !is_last) {
     line l = describe_live(run, r);
+    if (l.used >= p->width) l = describe_narrow(run, r);
     show_live(run, &l);
   } else {
     clear_line(p);

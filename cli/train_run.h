@@ -43,6 +43,8 @@ bool any_rank(uly_mesh *mesh, bool here);
 
 /* Makes --out ready before the first step, not after the last: a folder that cannot be written to loses the run. */
 uly_status saves_prepare(train_run *run);
+/* Whether that would be refused for another run's sake; takes and writes nothing. */
+uly_status saves_check(train_run *run);
 /* Finds the checkpoint to continue from; and loads it. */
 uly_status saves_find(train_run *run);
 uly_status saves_resume(train_run *run);

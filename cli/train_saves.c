@@ -10,14 +10,25 @@
 
 /* ------------------------------------------------------------------------ folder */
 
+static uly_status name_lock(const char *out, char path[PATH_MAX]) {
+  if (snprintf(path, PATH_MAX, "%s/.lock", out) < PATH_MAX) return ULY_OK;
+  return uly_fail(ULY_ERR_CONFIG, "--out: too long for a path");
+}
+
+static uly_status fail_taken(const char *out) {
+  return uly_fail(ULY_ERR_CONFIG,
+                  "--out '%s': another run is saving into this folder: wait for its end, or use "
+                  "another folder",
+                  out);
+}
+
 /* Two runs that save into one folder would remove each other's files. The lock ends with the process, however it
  * ends, so the descriptor is never closed. */
 static uly_status lock_folder(const char *out) {
   char path[PATH_MAX];
   struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-  if (snprintf(path, sizeof path, "%s/.lock", out) >= (int)sizeof path) {
-    return uly_fail(ULY_ERR_CONFIG, "--out: too long for a path");
-  }
+  uly_status status = name_lock(out, path);
+  if (status != ULY_OK) return status;
   int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   if (fd < 0) {
     return uly_fail(ULY_ERR_IO, "--out '%s': '%s' cannot be made: %s", out, path, strerror(errno));
@@ -25,31 +36,49 @@ static uly_status lock_folder(const char *out) {
   if (fcntl(fd, F_SETLK, &lock) == 0) return ULY_OK;
   bool is_taken = errno == EACCES || errno == EAGAIN;
   close(fd);
-  if (!is_taken) return ULY_OK; /* a file system without locks */
+  return is_taken ? fail_taken(out) : ULY_OK; /* or a file system without locks */
+}
+
+/* Whether lock_folder could; takes and makes nothing. */
+static uly_status check_lock(const char *out) {
+  char path[PATH_MAX];
+  struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+  uly_status status = name_lock(out, path);
+  int fd = status == ULY_OK ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+  if (fd < 0) return status; /* no run has been here */
+  bool is_taken = fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+  close(fd);
+  return is_taken ? fail_taken(out) : ULY_OK;
+}
+
+static uly_status check_earlier(const options *o) {
+  char newest[PATH_MAX] = "";
+  uly_status status = o->resume ? ULY_OK : uly_checkpoint_latest(o->out, newest, sizeof newest);
+  if (status != ULY_OK || !newest[0]) return status;
   return uly_fail(ULY_ERR_CONFIG,
-                  "--out '%s': another run is saving into this folder: wait for its end, or use "
-                  "another folder",
-                  out);
+                  "--out '%s': there is '%s' of another run, whose checkpoints this one would "
+                  "replace: use --resume auto to go on from it, or another folder",
+                  o->out, newest);
 }
 
 /* By rank 0. */
 static uly_status prepare(const options *o) {
-  char newest[PATH_MAX] = "";
   uly_status status = uly_checkpoint_prepare(o->out);
   if (status == ULY_OK) status = lock_folder(o->out);
-  if (status == ULY_OK && !o->resume) status = uly_checkpoint_latest(o->out, newest, sizeof newest);
-  if (status == ULY_OK && newest[0]) {
-    return uly_fail(ULY_ERR_CONFIG,
-                    "--out '%s': there is '%s' of another run, whose checkpoints this one would "
-                    "replace: use --resume auto to go on from it, or another folder",
-                    o->out, newest);
-  }
-  return status;
+  return status == ULY_OK ? check_earlier(o) : status;
 }
 
 uly_status saves_prepare(train_run *run) {
   if (!run->options.out) return ULY_OK;
   return uly_mesh_agree(run->mesh, run->is_first ? prepare(&run->options) : ULY_OK);
+}
+
+uly_status saves_check(train_run *run) {
+  const options *o = &run->options;
+  if (!o->out) return ULY_OK;
+  uly_status status = run->is_first ? check_lock(o->out) : ULY_OK;
+  if (run->is_first && status == ULY_OK) status = check_earlier(o);
+  return uly_mesh_agree(run->mesh, status);
 }
 
 uly_status saves_config(train_run *run) {

@@ -235,6 +235,7 @@ row 2 '--keep-last 1: needs --out' "${good[@]}" --keep-last 1
 row 2 '--keep-every 1: needs --keep-last' "${good[@]}" --out run --keep-every 1
 row 2 '--resume auto: needs --out' "${good[@]}" --resume auto
 row 2 '--nonfinite rollback: needs --out' "${good[@]}" --nonfinite rollback
+row 2 '--nonfinite rollback: needs --out.* and --save-every' "${good[@]}" --nonfinite rollback --out unsaved
 row 2 "--doc-end 'none': .*or auto" "${good[@]}" --pack --doc-end none
 row 2 '--doc-end 32000' "${good[@]}" --pack --doc-end 32000
 row 2 'batch 5.*multiple' "${plan[@]}" --dp 3 --batch 5

@@ -60,6 +60,7 @@ for ranks in 1 3; do
   diff <(sed 's/second/first/' second-$ranks/config.yaml) first-$ranks/config.yaml || fail "another configuration"
   diff -r first-$ranks/step-0000000002 second-$ranks/step-0000000002 || fail "another run on $ranks ranks"
 
+  expect 2 'there is .first-[13]/step-0000000002. of another run' "${dry[@]}" --out first-$ranks
   expect 0 '' "${dry[@]}" --out first-$ranks --resume auto
   grep -q "^resumes  *first-$ranks/step-0000000002, 2 steps done" out.log || fail "a dry run does not say what it resumes"
   expect 3 'another model' "${dry[@]}" --model other.json --resume first-$ranks/step-0000000002

@@ -29,7 +29,8 @@ for ranks in 1 3; do
   # A live line, written over and over; what else is said has lines of its own.
   expect 0 '' "${run[@]}" "${good[@]}" --steps 7 --progress live --eval-data text.txt --measure-peak
   grep -q $'\r\e\[K' out.log || fail "$ranks ranks: no live line"
-  grep -q '% of peak' out.log || fail "$ranks ranks: no share of the peak"
+  tr '\r' '\n' <out.log | grep '^\(.\[K\)\?\(step \)\?[0-9]*/7 .*loss' >live.log
+  [ "$(grep -cvE '% (of )?peak .*[0-9] [KM]iB' live.log)" -eq 0 ] || fail "$ranks ranks: a line for 80 columns is cut off: $(cat -v live.log)"
   tr '\r' '\n' <out.log | grep -q '^.\[Kstep 7/7 ' || fail "$ranks ranks: no last line: $(cat -v out.log)"
   grep -q 'step 7  eval_loss' out.log || fail "$ranks ranks: no evaluation"
 
@@ -60,7 +61,7 @@ for ranks in 1 3; do
   bad=("${run[@]}" "${good[@]}" --steps 40 --lr 1e30 --warmup 0 --clip 0)
   expect 4 'step 2: .*First of all: .*is not a number' "${bad[@]}"
   expect 4 'step 5: .*4 steps in a row' "${bad[@]}" --nonfinite skip --nonfinite-limit 3
-  expect 4 'There is no checkpoint' "${bad[@]}" --nonfinite rollback --out none-$ranks
+  expect 4 'There is no checkpoint' "${bad[@]}" --nonfinite rollback --out none-$ranks --save-every 5
   expect 4 'step 2: .*3 steps in a row' "${bad[@]}" --nonfinite rollback --nonfinite-limit 2 --out back-$ranks --save-every 1
   [ "$(lines_of 'Back to .*step-0000000001, and on' err.log)" -eq 2 ] || fail "$ranks ranks: did not go back twice"
 done
@@ -103,6 +104,7 @@ start() {
 # A second run is refused the folder of one that is at work; after its end, however it ended, it is free.
 start --out busy
 expect 2 'another run is saving' "$program" "${good[@]}" --out busy
+expect 2 'another run is saving' "$program" "${good[@]}" --out busy --dry-run
 kill -KILL "$(cat pid.0)"
 wait $job
 expect 0 '' "$program" "${good[@]}" --out busy
@@ -142,7 +144,7 @@ wait_for '^memory'
 kill -INT $job
 wait $job
 [ $? -eq 75 ] || fail "launch: a run stopped by Ctrl-C: not exit code 75"
-grep -q '^stopped by SIGUSR1' out.log || fail "launch: nothing was said about the stop"
+grep -q '^stopped on request (SIGUSR1)' out.log || fail "launch: nothing was said about the stop"
 [ -n "$(ls -d launched/step-*)" ] || fail "launch: a stopped run was not saved"
 # Whenever it comes; and a rank that dies is spoken of.
 for moment in 0.1 0.3 0.6; do

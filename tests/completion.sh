@@ -85,6 +85,14 @@ has folder ---- checkpoint verify ''
 offers bash ---- completion ''
 offers optimizer ---- help train opt
 has checkpoint ---- help ''
+has --ranks ---- launch --
+has train ---- launch ''
+offers train ---- launch --ranks 2 tr
+offers '' ---- launch --ranks ''
+offers '' ---- launch --ranks = ''
+has --seq-len ---- launch --ranks = 2 train --
+offers f32 bf16 ---- launch --ranks 2 train --dtype ''
+offers attention ---- launch --ranks 2 bench a
 
 "$program" man >ulysses.1 || fail "man"
 grep -q '^\.TH ULYSSES 1' ulysses.1 || fail "no title"

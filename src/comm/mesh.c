@@ -9,13 +9,13 @@ static uly_status resolve(uly_mesh_desc desc, int size, uly_mesh *mesh) {
   if (desc.dp < 0 || desc.sp < 0)
     ULY_FAIL(ULY_ERR_CONFIG, "a mesh of dp %d x sp %d: neither may be negative", desc.dp, desc.sp);
   mesh->dp = desc.dp ? desc.dp : desc.sp ? (size % desc.sp ? 1 : size / desc.sp) : 1;
-  mesh->sp = desc.sp ? desc.sp : size / mesh->dp;
+  mesh->sp = desc.sp ? desc.sp : mesh->dp < size ? size / mesh->dp : 1;
   if ((int64_t)mesh->dp * mesh->sp != size)
     ULY_FAIL(ULY_ERR_CONFIG,
              "a mesh of dp %d x sp %d needs %lld ranks, but there are %d: start that many "
              "(mpirun -n %lld) or change --dp or --sp",
-             mesh->dp, mesh->sp, (long long)mesh->dp * (mesh->sp ? mesh->sp : 1), size,
-             (long long)mesh->dp * (mesh->sp ? mesh->sp : 1));
+             mesh->dp, mesh->sp, (long long)mesh->dp * mesh->sp, size,
+             (long long)mesh->dp * mesh->sp);
   return ULY_OK;
 }
 

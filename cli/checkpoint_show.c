@@ -19,6 +19,12 @@ static void print_training(const uly_checkpoint_info *info) {
          dtype_name(info->dtype), (unsigned long long)info->seed);
   format_mask(info->window, &info->sparse, info->pack, mask);
   printf("attention     %s\n", mask[0] ? mask : "all that is before");
+  if (info->sparse.pattern != ULY_SPARSE_NONE) {
+    printf("  blocks      %lld local, %lld global, %lld random\n", (long long)info->sparse.local,
+           (long long)info->sparse.global, (long long)info->sparse.random);
+  }
+  if (info->pack && info->doc_end >= 0)
+    printf("  documents   end with token %lld\n", (long long)info->doc_end);
 }
 
 static void print_model(const uly_model_info *model) {

@@ -99,7 +99,8 @@ static int try_to_write(const char *folder) {
   snprintf(path, sizeof path, "%s/ulysses-doctor-XXXXXX", folder);
   int fd = mkstemp(path);
   if (fd < 0) return errno;
-  int error = write(fd, path, sizeof path) == (ssize_t)sizeof path ? 0 : ENOSPC;
+  ssize_t written = write(fd, path, sizeof path);
+  int error = written < 0 ? errno : written < (ssize_t)sizeof path ? ENOSPC : 0;
   close(fd);
   (void)unlink(path);
   return error;

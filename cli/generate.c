@@ -75,6 +75,13 @@ static void print_speed(const generation *g) {
 
 /* ------------------------------------------------------------------------- generation */
 
+/* Of a vocabulary of bytes, and of documents that the model was trained on. */
+static bool ends_document(const generation *g, int32_t token) {
+  const uly_train_config *config = &g->trained.options.config;
+  if (config->pack && config->doc_end >= 0) return token == config->doc_end;
+  return g->trained.vocab == BYTE_VOCAB && token == END_OF_DOCUMENT;
+}
+
 /* Draws, prints and keeps a token. */
 static uly_status draw(generation *g, int32_t *token) {
   const options *o = &g->trained.options;
@@ -83,7 +90,7 @@ static uly_status draw(generation *g, int32_t *token) {
   uly_status status = uly_sample(uly_generator_logits(g->generator), g->trained.vocab, &o->sampling,
                                  place, token, &log_probability);
   if (status != ULY_OK) return status;
-  g->is_ended = g->trained.vocab == BYTE_VOCAB && *token == END_OF_DOCUMENT;
+  g->is_ended = ends_document(g, *token);
   if (!g->is_ended) print_token(g, *token);
   if (g->tokens) {
     g->tokens[g->num_generated] = *token;
@@ -93,16 +100,21 @@ static uly_status draw(generation *g, int32_t *token) {
   return ULY_OK;
 }
 
+/* Whether a signal came to any rank; the same on all, as is the status of the draw, which may fail on one alone. */
+static uly_status agree_on_draw(generation *g, uly_status drawn) {
+  uly_status status = uly_mesh_agree(g->mesh, drawn);
+  if (status == ULY_OK && !g->is_ended) g->stopped = trained_is_stopped(g->mesh);
+  return status;
+}
+
 static uly_status go_on(generation *g) {
   int64_t max_tokens = g->trained.options.max_tokens;
   int32_t token;
-  uly_status status = draw(g, &token);
+  uly_status status = agree_on_draw(g, draw(g, &token));
   double begin = clock_seconds();
-  while (status == ULY_OK && !g->is_ended && g->num_generated < max_tokens) {
-    g->stopped = trained_is_stopped(g->mesh);
-    if (g->stopped) break;
+  while (status == ULY_OK && !g->is_ended && !g->stopped && g->num_generated < max_tokens) {
     status = uly_generator_next(g->generator, token);
-    if (status == ULY_OK) status = draw(g, &token);
+    if (status == ULY_OK) status = agree_on_draw(g, draw(g, &token));
     g->seconds = clock_seconds() - begin;
   }
   return status;

@@ -104,7 +104,10 @@ static int watch(pid_t child, bool listens, const sigset_t *signals) {
   int num_asked = 0, status = 0;
   for (;;) {
     int number = sigtimedwait(signals, NULL, &again);
-    if (waitpid(child, &status, WNOHANG) != 0) break;
+    pid_t ended = waitpid(child, &status, WNOHANG);
+    if (ended < 0) print_failure("how the run ended is not known");
+    if (ended < 0) return uly_status_exit_code(ULY_ERR_COMM);
+    if (ended > 0) break;
     bool is_asked = number > 0 && number != SIGCHLD;
     num_asked += is_asked;
     if (is_asked && num_asked == 1 && listens) {
@@ -124,6 +127,7 @@ static int launch(const options *o, int argc, char *const *argv) {
   sigemptyset(&signals);
   for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) sigaddset(&signals, numbers[i]);
   sigprocmask(SIG_BLOCK, &signals, &before);
+  (void)signal(SIGCHLD, SIG_DFL); /* whoever ignores it does not hear how a child ended */
   set_environment(o->ranks);
   fflush(stdout);
   pid_t child = fork();

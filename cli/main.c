@@ -37,8 +37,9 @@ static int dispatch(int argc, char **argv) {
   /* Before the command runs: on the login node of a cluster MPI may not start. */
   for (int arg = 2; arg < argc; arg++) {
     if (id == COMMAND_launch && command_find(argv[arg]) < NUM_COMMANDS)
-      break;                                                  /* it is that one's */
-    if (is_help(argv[arg])) return help(name, argv[arg + 1]); /* NULL after the last */
+      break; /* it is that one's */
+    bool is_value = strcmp(argv[arg], "-h") == 0 && option_takes_next(argv[arg - 1]);
+    if (is_help(argv[arg]) && !is_value) return help(name, argv[arg + 1]); /* NULL after the last */
   }
   return run_command[id](argc - 2, argv + 2);
 }

@@ -158,6 +158,9 @@ bool option_placeholder(enum option_id id, char buffer[OPTION_BUFFER]);
 /* "Optimization (optimizer)", or "Memory" where the key is the same word. */
 const char *section_title(section_id id, char buffer[OPTION_BUFFER]);
 
+/* Whether this is a flag, of any command, whose value is the next argument. */
+bool option_takes_next(const char *arg);
+
 /* "optimizer.lr" */
 void option_path(enum option_id id, char buffer[OPTION_BUFFER]);
 
@@ -197,8 +200,8 @@ uly_status options_read_yaml(options *o, const char *path);
 /* Prints the options of the command so that options_read_yaml reads them back. */
 uly_status options_write_yaml(options *o, command cmd, FILE *file);
 
-/* (options_keys.c) Says that there is no key of this name in the section, and where there is one or what was meant. where: "--set",
- * or file and line; key NULL: the section is wrong. */
+/* (options_keys.c) Says that there is no key of this name in the section, and where there is one or what was meant.
+ * where: "--set", or file and line; key NULL: the section is wrong. */
 uly_status options_fail_key(options *o, const char *where, const char *section, const char *key);
 
 /* --- The resolved configuration (options_save.c). */

@@ -17,6 +17,13 @@ static enum option_id find_flag(const char *name, size_t length) {
   return id;
 }
 
+bool option_takes_next(const char *arg) {
+  if (strncmp(arg, "--", 2) != 0) return false;
+  enum option_id id = find_flag(arg + 2, strlen(arg + 2));
+  if (id == NUM_OPTIONS) return false;
+  return option_table[id].kind != KIND_SWITCH && option_table[id].kind != KIND_BOOLEAN;
+}
+
 /* The same for --no-name, of a boolean. */
 static enum option_id find_negation(const char *name, size_t length) {
   if (length < 3 || strncmp(name, "no-", 3) != 0) return NUM_OPTIONS;
@@ -185,8 +192,7 @@ static uly_status check_train(options *o) {
     return options_fail(o, ULY_ERR_CONFIG, "--save-every %lld: needs --out",
                         (long long)o->save_every);
   }
-  bool has_checkpoints = o->out && (o->save_every > 0 || o->resume);
-  if (o->nonfinite == NONFINITE_ROLLBACK && !has_checkpoints) {
+  if (o->nonfinite == NONFINITE_ROLLBACK && (!o->out || o->save_every == 0)) {
     return options_fail(o, ULY_ERR_CONFIG,
                         "--nonfinite rollback: needs --out, the folder with checkpoints to go back "
                         "to, and --save-every");

@@ -10,7 +10,8 @@
  * member    of struct options, where it is stored. Defaults are what options_init stores there: for config.* those of
  *           uly_train_config_default()
  * commands  that know the flag: bits of enum command; ANY_RUN are those that describe a training run, TRAINED those
- *           that use what it trained. A configuration file may hold the keys of all commands, so that `plan` reads the file of a training run
+ *           that use what it trained. A configuration file may hold the keys of all commands, so that `plan` reads the
+ *           file of a training run
  *
  * A section is a row of SECTIONS_OF_FILE or SECTIONS_OF_CALL below, a macro OPTIONS_<section> with its rows, and a
  * line in OPTIONS_OF_RUN or OPTIONS_OF_CALL. */
@@ -19,6 +20,7 @@
 
 /* Counts that nothing but time limits. */
 #define MANY 1000000000000
+#define MAX_STEPS 9999999999 /* names of checkpoints have ten digits */
 
 /* Limits whose products fit the integers that they are counted in: tokens of a step an int64_t,
  * ranks an int. */
@@ -86,7 +88,7 @@
     "bigbird: blocks that each block and head draws, from --seed")
 
 #define OPTIONS_optimizer(X)                                                                       \
-  X(optimizer, steps, VALUE_INTEGER(1, MANY), config.steps, TRAIN,                                 \
+  X(optimizer, steps, VALUE_INTEGER(1, MAX_STEPS), config.steps, TRAIN,                            \
     "steps of the whole run; the schedule ends here")                                              \
   X(optimizer, batch, VALUE_INTEGER(0, MAX_SEQUENCES), config.batch, ANY_RUN,                      \
     "sequences per step, over all groups of ranks: a multiple of --dp; 0: one for each group")     \

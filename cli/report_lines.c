@@ -1,5 +1,5 @@
-/* The lines of a file, from the last to the first, in memory that does not depend on its length. This order, because in metrics
- * a later line replaces earlier ones: read this way, what is replaced is known when it comes. */
+/* The lines of a file, from the last to the first, in memory that does not depend on its length. This order, because
+ * in metrics a later line replaces earlier ones: read this way, what is replaced is known when it comes. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>

@@ -44,7 +44,7 @@ static uly_status check_lock(const char *out) {
   char path[PATH_MAX];
   struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
   uly_status status = name_lock(out, path);
-  int fd = status == ULY_OK ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+  int fd = status == ULY_OK ? open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC) : -1;
   if (fd < 0) return status; /* no run has been here */
   bool is_taken = fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
   close(fd);
@@ -65,6 +65,7 @@ static uly_status check_earlier(const options *o) {
 static uly_status prepare(const options *o) {
   uly_status status = uly_checkpoint_prepare(o->out);
   if (status == ULY_OK) status = lock_folder(o->out);
+  if (status == ULY_OK) status = uly_checkpoint_remove_remains(o->out);
   return status == ULY_OK ? check_earlier(o) : status;
 }
 

@@ -36,13 +36,15 @@ static uly_status parse(options *o, command cmd, int argc, char *const *argv) {
                   "--checkpoint: missing: expected a checkpoint, or the folder of a run");
 }
 
-/* Under the flags lies what the checkpoint says. */
+/* Under the flags lies what the checkpoint says; blocks of another pattern say nothing about those of this one. */
 static uly_status lay_under(trained *t, command cmd, int argc, char *const *argv,
-                            const uly_checkpoint_info *info) {
+                            uly_sparse_pattern given, const uly_checkpoint_info *info) {
   options *o = &t->options;
   uly_status status = options_init(o);
+  uly_sparse defaults = o->config.sparse;
   o->config.eval_windows = INT64_MAX;
   uly_checkpoint_apply(info, &o->config);
+  if (given != ULY_SPARSE_NONE && given != info->sparse.pattern) o->config.sparse = defaults;
   if (status == ULY_OK) status = parse(o, cmd, argc, argv);
   if (cmd == GENERATE) { /* --seed is that of the draws: what the run drew does not change */
     o->sampling.seed = o->config.seed;
@@ -58,7 +60,7 @@ static uly_status find(trained *t, command cmd, int argc, char *const *argv) {
   if (status == ULY_OK) status = parse(&flags, cmd, argc, argv);
   if (status == ULY_OK) status = find_checkpoint(flags.checkpoint, &t->checkpoint);
   if (status == ULY_OK) status = uly_checkpoint_read(t->checkpoint, &info);
-  if (status == ULY_OK) status = lay_under(t, cmd, argc, argv, &info);
+  if (status == ULY_OK) status = lay_under(t, cmd, argc, argv, flags.config.sparse.pattern, &info);
   if (status == ULY_OK) {
     t->vocab = info.model.vocab;
     char *model = join(t->checkpoint, "config.json");

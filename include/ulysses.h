@@ -367,8 +367,9 @@ typedef struct uly_start_report {
 
 /* Makes the checks of uly_trainer_create, and of uly_trainer_load unless checkpoint is NULL, without allocating an
  * arena or writing a file: settings, model and mesh, data and their length, the plan against memory_limit or the free
- * memory (but not the folders of offload and stash), whether ranks were started alike; of the checkpoint its formats, shapes and model, not the checksums of its tensors.
- * Collective; report is the same on all ranks, and filled on success only. */
+ * memory (but not the folders of offload and stash), whether ranks were started alike; of the checkpoint its formats,
+ * shapes and model, not the checksums of its tensors. Collective; report is the same on all ranks, and filled on
+ * success only. */
 uly_status uly_trainer_check(uly_mesh *mesh, const uly_train_config *config, const char *checkpoint,
                              uly_start_report *report);
 
@@ -435,23 +436,29 @@ uly_status uly_trainer_save(uly_trainer *trainer, const char *out_dir);
 uly_status uly_trainer_save_start(uly_trainer *trainer, const char *out_dir);
 uly_status uly_trainer_save_finish(uly_trainer *trainer);
 
-/* Makes out_dir fit for checkpoints before a run needs it: creates it, tries to write there, and removes
- * what saves that were cut off have left. Not collective: call it on one rank, then agree. */
+/* Makes out_dir fit for checkpoints before a run needs it: creates it and tries to write there. Not collective: call
+ * it on one rank, then agree. */
 uly_status uly_checkpoint_prepare(const char *out_dir);
 
+/* Removes from out_dir what saves and prunes that were cut off have left. Never while another run saves there, whose
+ * save would be taken for such remains. Not collective. */
+uly_status uly_checkpoint_remove_remains(const char *out_dir);
+
 /* Continues from the checkpoint folder `dir`, whatever ranks, mesh and stage it was made with: bit by bit
- * on the same ranks, or with `reproducible` on any; to rounding otherwise. After a failure the trainer holds parts of the
+ * on the same ranks, or with `reproducible` on any; to rounding otherwise. Rank 0 warns on standard error where the
+ * run goes on with other data, or attends otherwise. After a failure the trainer holds parts of the
  * checkpoint, and refuses steps and saves until a load succeeds. With forward_only the weights are
  * read, and nothing else: the file of the optimizer may be missing. Collective. */
 uly_status uly_trainer_load(uly_trainer *trainer, const char *dir);
 
-/* Writes the path of the newest complete checkpoint in out_dir to path (capacity
- * bytes), or an empty string where there is none. Not collective. */
+/* Writes the path of the newest checkpoint in out_dir (that of the highest step) to path (capacity bytes), or an
+ * empty string where there is none. One that has lost files counts, and does not load: no run falls back unseen.
+ * Not collective. */
 uly_status uly_checkpoint_latest(const char *out_dir, char *path, size_t capacity);
 
 /* Removes checkpoints from out_dir, but the keep_last newest (those of the highest steps) and those whose step is a
  * multiple of keep_every (0: none is kept for that). keep_last 0 keeps all. A checkpoint loses its name first, so
- * that one that is cut off is never taken for whole; uly_checkpoint_prepare clears what is left then. What is
+ * that one that is cut off is never taken for whole; uly_checkpoint_remove_remains clears what is left then. What is
  * no checkpoint is left alone. A failure names the first checkpoint that stayed; the others are removed all the
  * same. Call it after a save has finished, never while one is under way. Not collective: one rank calls it. */
 uly_status uly_checkpoint_prune(const char *out_dir, int64_t keep_last, int64_t keep_every);
@@ -509,9 +516,9 @@ uly_status uly_checkpoint_list(const char *dir,
 
 /* --- Traces and metrics. */
 
-/* Records what this rank does and when (blocks, exchanges, gathers, reductions, optimizer, saves,
- * the stash on disk) from now on; and writes what was recorded on all ranks to one file in the Trace Event format, which Perfetto
- * and chrome://tracing show. Collective. */
+/* Records what this rank does and when (blocks, exchanges, gathers, reductions, optimizer, saves, the stash on disk)
+ * from now on; and writes what was recorded on all ranks to one file in the Trace Event format, which Perfetto and
+ * chrome://tracing show. Collective. */
 uly_status uly_trainer_trace(uly_trainer *trainer);
 uly_status uly_trainer_trace_write(uly_trainer *trainer, const char *path);
 
@@ -613,13 +620,14 @@ uly_status uly_plan(const uly_mesh *mesh, const uly_train_config *config, uly_pl
  * the same but for rounding. */
 typedef struct uly_generator uly_generator;
 
-/* Plans, allocates, loads the weights of the checkpoint folder `dir`, and computes the logits of the token after
- * the prompt. All ranks pass the same. mesh: one group (dp 1) of at most Hq ranks. Of config are used: window,
- * sparse (strided and fixed: `local` must not be 0, see uly_sparse_local), seed (of drawn blocks), dtype, threads,
+/* Plans, allocates, loads the weights of the checkpoint folder `dir`, and computes the logits of the token after the
+ * prompt. All ranks pass the same. mesh: one group (dp 1) of at most Hq ranks. Of config are used: window, sparse
+ * (strided and fixed: `local` must not be 0, see uly_sparse_local), seed (of drawn blocks), dtype, threads,
  * zero_stage, memory_limit, pack and doc_end; the rest is ignored. With pack, a document ends with the token doc_end
- * (-1: 256, where the vocabulary is of bytes), and what follows sees nothing of it (blocks of sparse then begin with the document). tokens: [count], at least one, copied; max_new: tokens that
- * may be added. ULY_ERR_CONFIG names what cannot work: a token beyond the vocabulary, more tokens than a model with
- * learned positions has, a memory_limit that is too low. Collective. */
+ * (-1: 256, where the vocabulary is of bytes), and what follows sees nothing of it (blocks of sparse then begin with
+ * the document). tokens: [count], at least one, copied; max_new: tokens that may be added. ULY_ERR_CONFIG names what
+ * cannot work: a token beyond the vocabulary, more tokens than a model with learned positions has, a memory_limit
+ * that is too low. Collective. */
 uly_status uly_generator_create(uly_mesh *mesh, const uly_train_config *config, const char *dir,
                                 const int32_t *tokens, int64_t count, int64_t max_new,
                                 uly_generator **out);
@@ -655,7 +663,8 @@ typedef struct uly_sampling {
 /* Draws a token; equal logits rank by their number, the lower first. The draw is a function of (seed, index)
  * alone: pass the token's place in the sequence as index. *log_probability (may be NULL): natural logarithm of the
  * probability that the model gives it, without regard to sampling. ULY_ERR_CONFIG for settings that mean nothing,
- * ULY_ERR_NONFINITE for logits that are not finite. Not collective. */
+ * ULY_ERR_NONFINITE for logits that are not finite; ULY_ERR_MEMORY perhaps on one rank alone: agree before the next
+ * token (uly_mesh_agree). Not collective. */
 uly_status uly_sample(const float *logits, int64_t vocab, const uly_sampling *sampling,
                       int64_t index, int32_t *token, double *log_probability);
 

@@ -236,6 +236,9 @@ row 2 '--keep-every 1: needs --keep-last' "${good[@]}" --out run --keep-every 1
 row 2 '--resume auto: needs --out' "${good[@]}" --resume auto
 row 2 '--nonfinite rollback: needs --out' "${good[@]}" --nonfinite rollback
 row 2 '--nonfinite rollback: needs --out.* and --save-every' "${good[@]}" --nonfinite rollback --out unsaved
+row 2 '--nonfinite rollback: needs --out.* and --save-every' "${good[@]}" --nonfinite rollback --out unsaved --resume auto
+row 2 "--data: missing" "${good[@]:0:3}" --out -h
+row 2 "--steps '10000000000': expected an integer" "${good[@]}" --steps 10000000000
 row 2 "--doc-end 'none': .*or auto" "${good[@]}" --pack --doc-end none
 row 2 '--doc-end 32000' "${good[@]}" --pack --doc-end 32000
 row 2 'batch 5.*multiple' "${plan[@]}" --dp 3 --batch 5

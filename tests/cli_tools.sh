@@ -35,6 +35,10 @@ expect 0 '' "$mpirun" -n 3 "${prepare[@]}" --documents jsonl good.jsonl --out we
 [ "$(grep -c '^train' out.log)" -eq 1 ] || fail "prepared more than once"
 has '^train  *2 documents, 8 tokens'
 expect 3 'is no text but a token shard' "${prepare[@]}" data/train --out again
+shard=$(find data/train -type f | head -n 1)
+mkfifo pieces
+{ head -c 2 "$shard" && sleep 0.3 && tail -c +3 "$shard"; } >pieces &
+expect 3 'is no text but a token shard' "${prepare[@]}" pieces --out again
 expect 2 "data/train' is there already" "${prepare[@]}" books --out data
 expect 3 "bad.jsonl', line 2: there is no \"text\"" "${prepare[@]}" --documents jsonl bad.jsonl --out bad
 [ -z "$(ls -A bad)" ] || fail "shards of a failure were left"

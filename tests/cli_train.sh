@@ -30,6 +30,7 @@ for ranks in 1 3; do
   expect 0 '' "${run[@]}" "${good[@]}" --steps 7 --progress live --eval-data text.txt --measure-peak
   grep -q $'\r\e\[K' out.log || fail "$ranks ranks: no live line"
   tr '\r' '\n' <out.log | grep '^\(.\[K\)\?\(step \)\?[0-9]*/7 .*loss' >live.log
+  [ $ranks -eq 1 ] || grep -q '^1/7 loss' live.log || fail "$ranks ranks: no line for 80 columns: $(cat -v live.log)"
   [ "$(grep -cvE '% (of )?peak .*[0-9] [KM]iB' live.log)" -eq 0 ] || fail "$ranks ranks: a line for 80 columns is cut off: $(cat -v live.log)"
   tr '\r' '\n' <out.log | grep -q '^.\[Kstep 7/7 ' || fail "$ranks ranks: no last line: $(cat -v out.log)"
   grep -q 'step 7  eval_loss' out.log || fail "$ranks ranks: no evaluation"
@@ -102,12 +103,30 @@ start() {
 }
 
 # A second run is refused the folder of one that is at work; after its end, however it ended, it is free.
-start --out busy
-expect 2 'another run is saving' "$program" "${good[@]}" --out busy
+start --out busy --save-every 1
+mv out.log busy.log
+mv err.log busy.err
+for ((i = 0; i < 4; i++)); do
+  expect 2 'another run is saving' "$program" "${good[@]}" --out busy
+done
 expect 2 'another run is saving' "$program" "${good[@]}" --out busy --dry-run
 kill -KILL "$(cat pid.0)"
 wait $job
-expect 0 '' "$program" "${good[@]}" --out busy
+[ -s busy.log ] && ! grep -a 'not saved' busy.log busy.err || fail "a run that was refused the folder disturbed a save"
+expect 0 '' "$program" "${good[@]}" --out busy --resume auto
+
+mkdir piped && mkfifo piped/.lock
+expect 0 '' "$program" "${good[@]}" --out piped --dry-run
+
+# A checkpoint that somebody has put a folder into is not replaced, nor is what lies there lost.
+expect 0 '' "$program" "${good[@]}" --out noted --save-every 1
+mkdir noted/step-0000000002/notes
+expect 3 "there is a folder 'notes' in it" "$program" "${good[@]}" --out noted --resume noted/step-0000000001
+[ -d noted/step-0000000002/notes ] || fail "a folder in a checkpoint was removed"
+expect 0 '' "$program" "${good[@]}" --out noted --resume auto
+# Nor does a run fall back unseen behind one that has lost a file.
+rm noted/step-0000000002/trainer.json
+expect 3 'noted/step-0000000002/trainer.json' "$program" "${good[@]}" --out noted --resume auto
 
 # A signal ends an evaluation that would take for ever, and the run saves.
 head -c 100000000 /dev/zero | tr '\0' 'x' >endless.txt
@@ -132,6 +151,16 @@ for ranks in 1 3; do
   launch --ranks $ranks "${good[@]}" --seq-len 0
   [ $? -eq 2 ] && grep -q 'seq-len' err.log || fail "launch: a failure is not handed on"
 done
+# Whoever started it may not care for the ends of children; it does.
+python3 - "$program" "$mpirun" <<'PY' || fail "launch: an exit code that was lost with SIGCHLD"
+import os, signal, subprocess, sys
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+command = [sys.argv[1], "launch", "train", "--data", "missing.txt", "--model", "tiny.json"]
+pid = os.posix_spawn(command[0], command, dict(os.environ, MPIRUN=sys.argv[2]), setsigdef=[],
+                     file_actions=[(os.POSIX_SPAWN_OPEN, 2, "launch.err", os.O_WRONLY | os.O_CREAT, 0o600)])
+signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) != 3)
+PY
 # start_launch: a run without end, in the background.
 start_launch() {
   MPIRUN=$mpirun "$program" launch --ranks 3 "${good[@]}" --steps 1000000 --log-every 1000000 "$@" \

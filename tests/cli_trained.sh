@@ -58,8 +58,8 @@ grep -q 'per byte' out.log && fail "bits per byte of tokens that are no bytes"
 # Each checkpoint attends as it was trained, whatever the run that made it went on with.
 sparse=(--window 24 --sparse bigbird --sparse-block 8 --sparse-global 2 --pack --dtype bf16)
 expect 0 '' "${make[@]}" --model tiny.json --out run --resume $newest --steps 31 "${sparse[@]}"
-for what in 'a window of 40 tokens, now 24' 'other sparse blocks' 'without packed documents, and now they are'; do
-  grep -q "warning: the checkpoint was trained.* $what" err.log || fail "resumed with $what, and not said: $(cat err.log)"
+for what in 'with a window of 40 tokens, now 24' 'with other sparse blocks' 'without packed documents, and now they are'; do
+  grep -q "warning: '$newest' was trained .*$what" err.log || fail "resumed with $what, and not said: $(cat err.log)"
 done
 same eval.log "$program" eval --checkpoint $newest --data book.txt
 ! grep -q warning err.log || fail "used as it was trained, and warned of: $(cat err.log)"
@@ -74,7 +74,25 @@ import json, sys
 assert json.load(open(sys.argv[1]))["attention"] == {"window": 24, "pack": True, "doc_end": 256, "sparse": "bigbird",
     "sparse_block": 8, "sparse_local": 4, "sparse_global": 2, "sparse_random": 3}
 PY
+# generate does so, too.
+generate=("$program" generate --checkpoint run --max-tokens 40 --temperature 0 --prompt 'line 4')
+expect 0 '' "${generate[@]}"
+! grep -q warning err.log || fail "generated as it was trained, and warned of: $(cat err.log)"
+cp out.log trained.txt
+expect 0 '' "${generate[@]}" "${sparse[@]}"
+cmp -s out.log trained.txt || fail "generated otherwise than with the flags that it was trained with"
+for flag in '--no-pack' '--window 3' '--sparse none'; do
+  # shellcheck disable=SC2086
+  expect 0 '' "${generate[@]}" $flag
+  grep -q 'warning: .* was trained' err.log || fail "generated with $flag, and not said"
+done
 rm -r run/step-0000000031
+# A document ends with the token that the model was trained with: that of blanks, which text is full of.
+expect 0 '' "${make[@]}" --model tiny.json --out words-of-text --pack --doc-end 32
+expect 0 '' "$program" generate --checkpoint words-of-text --prompt 'line' --max-tokens 1000 --seed 3
+[ "$(wc -c <out.log)" -lt 1000 ] && ! grep -q ' ' out.log || fail "no end at the end of a document: $(head -c 200 out.log)"
+# Blocks of another pattern have their own defaults; their seed is nobody else's.
+expect 0 '' "$program" eval --checkpoint run --data book.txt --sparse bigbird --sparse-block 8 --seed 9
 
 # The same text on 1, 2 and 4 ranks, greedy and drawn, from short prompts and from some that go through at once.
 head -c 700 book.txt >prompt.txt

@@ -183,7 +183,7 @@ static void test_killed(void **state) {
     num_killed++;
     check(there, keep_last, keep_every, false);
     /* What the next run does. */
-    assert_ok(uly_checkpoint_prepare(out_dir));
+    assert_ok(uly_checkpoint_remove_remains(out_dir));
     assert_int_equal(count_hidden(), 0);
     assert_ok(uly_checkpoint_prune(out_dir, keep_last, keep_every));
     check(there, keep_last, keep_every, true);
@@ -213,7 +213,7 @@ static void test_failing(void **state) {
     assert_int_equal(status, ULY_ERR_IO);
     assert_non_null(strstr(uly_last_error(), "Input/output error"));
     check(there, 1, 0, false);
-    assert_ok(uly_checkpoint_prepare(out_dir));
+    assert_ok(uly_checkpoint_remove_remains(out_dir));
     assert_ok(uly_checkpoint_prune(out_dir, 1, 0));
     check(there, 1, 0, true);
   }
@@ -263,19 +263,72 @@ static void test_remains(void **state) {
   assert_int_equal(count_hidden(), 0);
 }
 
-/* Before a run: what cut-off saves left goes, checkpoints stay, a folder that cannot be is told. */
-static void test_prepare(void **state) {
+/* Before a run: what cut-off saves left goes, and nothing else; least of all what a link points to. */
+static void test_before_a_run(void **state) {
   (void)state;
-  char path[PATH_SIZE];
+  char path[PATH_SIZE], target[PATH_SIZE], file[64];
+  static const char *const foreign[] = {".step-notes.tmp", ".step-00000000071.tmp",
+                                        ".step-0000000007.tm", "step-0000000007.tmp", "elsewhere"};
   clean();
   make_checkpoint(3);
   make_folder(".step-0000000007.tmp");
   write_file(".step-0000000007.tmp/model.safetensors");
+  for (int i = 0; i < 5; i++) {
+    make_folder(foreign[i]);
+    snprintf(file, sizeof file, "%s/file", foreign[i]);
+    write_file(file);
+  }
   assert_ok(uly_checkpoint_prepare(out_dir));
+  assert_ok(uly_checkpoint_remove_remains(out_dir));
   assert_int_equal(count_files(3), NUM_FILES);
-  assert_int_equal(count_hidden(), 0);
+  make_path(path, ".step-0000000007.tmp");
+  assert_int_not_equal(access(path, F_OK), 0);
+  make_path(path, ".step-0000000008.tmp");
+  make_path(target, "elsewhere");
+  assert_int_equal(symlink(target, path), 0);
+  assert_fails(uly_checkpoint_remove_remains(out_dir), ULY_ERR_IO, ".step-0000000008.tmp");
+  for (int i = 0; i < 5; i++) {
+    snprintf(file, sizeof file, "%s/file", foreign[i]);
+    make_path(path, file);
+    assert_int_equal(access(path, F_OK), 0);
+  }
   make_path(path, "step-0000000003/config.json");
   assert_fails(uly_checkpoint_prepare(path), ULY_ERR_IO, "no folder");
+}
+
+static void assert_latest(const char *name) {
+  char path[PATH_SIZE], expected[PATH_SIZE];
+  make_path(expected, name);
+  assert_ok(uly_checkpoint_latest(out_dir, path, sizeof path));
+  assert_string_equal(path, expected);
+}
+
+/* A checkpoint that has lost files is the latest all the same, so that nobody goes on from an older one unawares. */
+static void test_latest(void **state) {
+  (void)state;
+  char path[PATH_SIZE];
+  clean();
+  make_checkpoint(3);
+  make_checkpoint(9);
+  make_folder("step-0000000011"); /* empty */
+  make_folder("step-0000000012");
+  write_file("step-0000000012/notes");
+  write_file("step-0000000013");
+  make_folder(".step-0000000014.tmp");
+  write_file(".step-0000000014.tmp/trainer.json");
+  assert_latest("step-0000000009");
+  for (int i = 0; i + 1 < NUM_FILES; i++) {
+    snprintf(path, sizeof path, "%s/step-0000000009/%s", out_dir, files[NUM_FILES - 1 - i]);
+    assert_int_equal(unlink(path), 0);
+    assert_latest("step-0000000009");
+  }
+  if (geteuid() == 0) return; /* may look everywhere */
+  make_path(path, "step-0000000009");
+  assert_int_equal(chmod(path, 0), 0);
+  char latest[PATH_SIZE];
+  assert_fails(uly_checkpoint_latest(out_dir, latest, sizeof latest), ULY_ERR_IO,
+               "step-0000000009");
+  assert_int_equal(chmod(path, 0755), 0);
 }
 
 static void test_arguments(void **state) {
@@ -302,10 +355,10 @@ int main(void) {
   snprintf(out_dir, sizeof out_dir, "%.200s/ulysses-prune-%ld", folder ? folder : "/tmp",
            (long)getpid());
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_model),     cmocka_unit_test(test_killed),
-      cmocka_unit_test(test_failing),   cmocka_unit_test(test_foreign),
-      cmocka_unit_test(test_remains),   cmocka_unit_test(test_prepare),
-      cmocka_unit_test(test_arguments),
+      cmocka_unit_test(test_model),   cmocka_unit_test(test_killed),
+      cmocka_unit_test(test_failing), cmocka_unit_test(test_foreign),
+      cmocka_unit_test(test_remains), cmocka_unit_test(test_before_a_run),
+      cmocka_unit_test(test_latest),  cmocka_unit_test(test_arguments),
   };
   int failures = cmocka_run_group_tests(tests, NULL, NULL);
   char command[PATH_SIZE];

@@ -182,7 +182,19 @@ static uly_status take_piece(reader *r, const cutter *how, const char *bytes, si
   return ULY_OK;
 }
 
-/* Tokens would be taken for bytes of text. */
+/* As many bytes as there are, up to count: a pipe gives fewer at a time. */
+static uly_status read_piece(const reader *r, int fd, char *bytes, size_t count, size_t *got) {
+  for (*got = 0; *got < count;) {
+    ssize_t more = read(fd, bytes + *got, count - *got);
+    if (more < 0 && errno == EINTR) continue;
+    if (more < 0) return uly__file_failed("read from", r->path);
+    if (more == 0) break;
+    *got += (size_t)more;
+  }
+  return ULY_OK;
+}
+
+/* Of the file's first bytes. Tokens would be taken for bytes of text. */
 static uly_status refuse_shard(const reader *r, const char *bytes, size_t count) {
   int32_t magic = 0;
   if (count >= sizeof magic) memcpy(&magic, bytes, sizeof magic);
@@ -193,14 +205,14 @@ static uly_status refuse_shard(const reader *r, const char *bytes, size_t count)
 }
 
 static uly_status read_all(reader *r, const cutter *how, int fd, char *piece) {
-  for (bool is_first = true;; is_first = false) {
-    ssize_t got = read(fd, piece, PIECE);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return uly__file_failed("read from", r->path);
-    if (got == 0) return how->end(r);
-    if (is_first) ULY_TRY(refuse_shard(r, piece, (size_t)got));
-    ULY_TRY(take_piece(r, how, piece, (size_t)got));
+  size_t got;
+  ULY_TRY(read_piece(r, fd, piece, PIECE, &got));
+  ULY_TRY(refuse_shard(r, piece, got));
+  while (got > 0) {
+    ULY_TRY(take_piece(r, how, piece, got));
+    ULY_TRY(read_piece(r, fd, piece, PIECE, &got));
   }
+  return how->end(r);
 }
 
 uly_status uly__documents_read(const char *path, uly_documents kind, const char *text_key,

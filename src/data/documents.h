@@ -16,7 +16,8 @@ typedef struct uly__document_sink {
 } uly__document_sink;
 
 /* Documents of a file, see uly_documents. A line ends with \n or \r\n, or with the file. text_key: of JSON Lines, whose
- * blank lines are left out; what is wrong with one of them is ULY_ERR_DATA, with its number; so is a token shard, which is no text. */
+ * blank lines are left out; what is wrong with one of them is ULY_ERR_DATA, with its number. So is a token shard, which
+ * is no text. */
 uly_status uly__documents_read(const char *path, uly_documents kind, const char *text_key,
                                const uly__document_sink *sink);
 

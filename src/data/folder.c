@@ -5,11 +5,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/printable.h"
 
 uly_status uly__path_join(char *path, size_t capacity, const char *folder, const char *name) {
   int length = snprintf(path, capacity, "%s/%s", folder, name);
@@ -38,17 +40,46 @@ uly_status uly__folder_make(const char *path) {
   return ULY_OK;
 }
 
+/* No link to one: what it points to is somebody else's. NULL: errno tells. */
+static DIR *open_folder(const char *path) {
+  int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  DIR *folder = fd >= 0 ? fdopendir(fd) : NULL;
+  int error = errno;
+  if (!folder && fd >= 0) close(fd);
+  errno = error;
+  return folder;
+}
+
+static bool is_dots(const char *name) { return strcmp(name, ".") == 0 || strcmp(name, "..") == 0; }
+
 uly_status uly__folder_remove(const char *path) {
-  DIR *folder = opendir(path);
+  DIR *folder = open_folder(path);
   if (!folder) return errno == ENOENT ? ULY_OK : uly__file_failed("open the folder", path);
   uly_status status = ULY_OK;
-  for (struct dirent *entry; status == ULY_OK && (entry = readdir(folder));) {
-    if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
-    if (unlinkat(dirfd(folder), entry->d_name, 0) != 0)
+  for (struct dirent *entry; status == ULY_OK && (entry = readdir(folder));)
+    if (!is_dots(entry->d_name) && unlinkat(dirfd(folder), entry->d_name, 0) != 0)
       status = uly__file_failed("remove a file of", path);
-  }
   closedir(folder);
   if (status == ULY_OK && rmdir(path) != 0) status = uly__file_failed("remove the folder", path);
+  return status;
+}
+
+uly_status uly__folder_check_plain(const char *path) {
+  DIR *folder = open_folder(path);
+  if (!folder) return uly__file_failed("open the folder", path);
+  uly_status status = ULY_OK;
+  for (struct dirent *entry; status == ULY_OK && (entry = readdir(folder));) {
+    struct stat info;
+    if (is_dots(entry->d_name) ||
+        fstatat(dirfd(folder), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0 ||
+        !S_ISDIR(info.st_mode))
+      continue;
+    status =
+        uly_fail(ULY_ERR_IO,
+                 "'%s' is not removed, because there is a folder '%s' in it: move that elsewhere",
+                 path, uly__make_printable(entry->d_name).text);
+  }
+  closedir(folder);
   return status;
 }
 

@@ -178,8 +178,9 @@ static uly_status write_all(preparation *p) {
   if (has_eval) ULY_TRY(finish_output(&p->eval));
   ULY_TRY(check_counts(p));
   if (has_eval) ULY_TRY(show_output(&p->eval));
-  ULY_TRY(show_output(&p->train));
-  return uly__folder_sync(p->config->out);
+  uly_status status = show_output(&p->train);
+  if (status != ULY_OK && has_eval) (void)rename(p->eval.final, p->eval.hidden);
+  return status == ULY_OK ? uly__folder_sync(p->config->out) : status;
 }
 
 static uly_status remove_hidden(const preparation *p) {

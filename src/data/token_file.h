@@ -8,9 +8,9 @@
  *           magic 20240801, version 7: uint32 tokens; third int: token count; fourth, ours:
  *           1 + the token that ends each document, 0 in files that do not say it)
  * Kinds may not be mixed in one folder, nor shards of both widths: those come from different
- * tokenizers; nor shards that say different things about the end of documents. An empty text file in a folder is one end-of-document token; text without a
- * single byte in all, and a shard without tokens, are errors. A file whose size
- * changes later gives an error. Knows no ranks: it is handed (offset, count). */
+ * tokenizers; nor shards that say different things about the end of documents. An empty text file
+ * in a folder is one end-of-document token; text without a single byte in all, and a shard without
+ * tokens, are errors. A file whose size changes later gives an error. Knows no ranks: it is handed (offset, count). */
 #ifndef ULY_TOKEN_FILE_H
 #define ULY_TOKEN_FILE_H
 

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/log.h"
 #include "base/spans.h"
 #include "data/folder.h"
 #include "device/device.h"
@@ -150,10 +151,12 @@ static uly_status complete(const uly__save *save) {
   if (rename(paths->temporary, paths->final) != 0) {
     if (errno != ENOTEMPTY && errno != EEXIST)
       ULY_FAIL(ULY_ERR_IO, "cannot rename to '%s': %s", paths->final, strerror(errno));
+    ULY_TRY(uly__folder_check_plain(paths->final));
     if (renameat2(AT_FDCWD, paths->temporary, AT_FDCWD, paths->final, RENAME_EXCHANGE) != 0)
       ULY_FAIL(ULY_ERR_IO, "'%s' is there, and this file system cannot replace it: %s",
                paths->final, strerror(errno));
-    ULY_TRY(uly__folder_remove(paths->temporary));
+    /* The new one is there: what is left of the old one goes before the next run. */
+    if (uly__folder_remove(paths->temporary) != ULY_OK) uly__warn("%s", uly_last_error());
   }
   return uly__folder_sync(paths->out);
 }

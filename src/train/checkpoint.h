@@ -27,9 +27,14 @@ enum { ULY_CHECKPOINT_NAME = 64 };
 void uly__checkpoint_name(int64_t step, char name[ULY_CHECKPOINT_NAME]);
 void uly__checkpoint_hidden_name(int64_t step, char name[ULY_CHECKPOINT_NAME]);
 int64_t uly__checkpoint_step(const char *name);
-/* Whether the entry of a folder is a folder, no link to one, that holds the file which a save writes last. A file or
- * an empty folder of that name is somebody else's. */
-bool uly__checkpoint_is_whole(int folder, const char *name);
+/* What an entry of a folder is that bears such a name: a folder, no link to one, with the file that a save writes last;
+ * one with other files of a checkpoint only; or somebody else's, as an empty folder is. */
+typedef enum uly__checkpoint_kind {
+  ULY_CHECKPOINT_NONE = 0,
+  ULY_CHECKPOINT_DAMAGED,
+  ULY_CHECKPOINT_WHOLE
+} uly__checkpoint_kind;
+uly_status uly__checkpoint_look(int folder, const char *name, uly__checkpoint_kind *kind);
 
 /* File that holds a state: 0 the model's, 1 the optimizer's; and the prefix of its tensors' names. */
 static inline int uly__state_file(int which) { return which == ULY_STATE_MASTER ? 0 : 1; }

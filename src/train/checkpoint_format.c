@@ -241,8 +241,10 @@ static uly_status read_run(const json_t *json, const char *path, uly__checkpoint
   int64_t version, seed;
   ULY_TRY(read_count(json, "version", path, &version));
   if (version != VERSION)
-    ULY_FAIL(ULY_ERR_DATA, "'%s' has version %lld: this program reads version %d", path,
-             (long long)version, VERSION);
+    ULY_FAIL(ULY_ERR_DATA,
+             "'%s' has version %lld: this program reads version %d; use the one that wrote it, or "
+             "another checkpoint",
+             path, (long long)version, VERSION);
   ULY_TRY(read_count(json, "step", path, &run->step));
   ULY_TRY(read_count(json, "sequences_done", path, &run->sequences));
   ULY_TRY(read_count(json, "seq_len", path, &run->seq_len));

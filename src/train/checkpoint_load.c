@@ -158,23 +158,27 @@ static uly_status load_unit(uly_trainer *trainer, source *from, int which, int u
   return ULY_OK;
 }
 
+/* In what the pattern makes use of. */
 static bool is_same_sparse(uly_sparse a, uly_sparse b) {
-  return a.pattern == b.pattern && a.block == b.block && a.local == b.local &&
-         a.global == b.global && a.random == b.random;
+  if (a.pattern != b.pattern || a.pattern == ULY_SPARSE_NONE) return a.pattern == b.pattern;
+  return a.block == b.block && a.local == b.local &&
+         (a.pattern == ULY_SPARSE_STRIDED || a.global == b.global) &&
+         (a.pattern != ULY_SPARSE_BIGBIRD || a.random == b.random);
 }
 
-/* Somebody may want that; nobody wants it unawares. A run that decodes has cut its documents before. */
-static void warn_if_it_attends_otherwise(const uly_trainer *trainer,
+/* Somebody may want that; nobody wants it unawares. */
+static void warn_if_it_attends_otherwise(const uly_trainer *trainer, const char *dir,
                                          const uly__checkpoint_run *run) {
   const uly_train_config *config = &trainer->config;
-  bool decodes = trainer->decode.capacity > 0;
+  bool packs = trainer->decode.capacity > 0 ? trainer->decode.packs : config->pack != 0;
   if (config->window != run->window)
-    uly__warn("the checkpoint was trained with a window of %lld tokens, now %lld (0: none)",
+    uly__warn("'%s' was trained with a window of %lld tokens, now %lld (0: none)", dir,
               (long long)run->window, (long long)config->window);
   if (!is_same_sparse(uly__trainer_sparse(config), run->sparse))
-    uly__warn("the checkpoint was trained with other sparse blocks");
-  if (!decodes && (config->pack != 0) != run->pack)
-    uly__warn("the checkpoint was trained %s, and now %s",
+    uly__warn("'%s' was trained with other sparse blocks ('ulysses checkpoint show' tells which)",
+              dir);
+  if (packs != run->pack)
+    uly__warn("'%s' was trained %s, and now %s", dir,
               run->pack ? "on packed documents" : "without packed documents",
               run->pack ? "documents are not packed" : "they are");
 }
@@ -185,9 +189,11 @@ static uly_status take_place(uly_trainer *trainer, const uly__checkpoint_run *ru
                              const char *dir) {
   int64_t sequences = run->sequences;
   const uly_train_config *config = &trainer->config;
-  if (trainer->mesh->rank == 0) warn_if_it_attends_otherwise(trainer, run);
+  /* Going back after a step that was not finite, nothing is new. */
+  bool warns = trainer->mesh->rank == 0 && !trainer->is_nonfinite;
+  if (warns) warn_if_it_attends_otherwise(trainer, dir, run);
   if (config->forward_only && run->seed != config->seed &&
-      config->sparse.pattern == ULY_SPARSE_BIGBIRD)
+      config->sparse.pattern == ULY_SPARSE_BIGBIRD && run->sparse.pattern == ULY_SPARSE_BIGBIRD)
     ULY_FAIL(
         ULY_ERR_CONFIG,
         "'%s' was trained with blocks drawn from seed %llu, not %llu: it would attend to others",
@@ -201,7 +207,6 @@ static uly_status take_place(uly_trainer *trainer, const uly__checkpoint_run *ru
              "'%s' was made with --seed %llu, not %llu: the order of the data would "
              "not continue",
              dir, (unsigned long long)run->seed, (unsigned long long)trainer->config.seed);
-  bool warns = trainer->mesh->rank == 0;
   if (run->seq_len != trainer->config.seq_len) {
     /* Sequences of another length: go on after about as many tokens. */
     __int128 tokens = (__int128)sequences * run->seq_len;

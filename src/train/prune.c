@@ -2,19 +2,16 @@
  *
  * A checkpoint loses its name before it loses its first file, and the disk knows that before: whenever the process or
  * the machine ends, what bears a checkpoint's name is whole. What lies under a hidden name then is cleared by
- * uly_checkpoint_prepare, as the remains of a save are. */
+ * uly_checkpoint_remove_remains, as those of a save are. */
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
-#include "base/printable.h"
 #include "data/folder.h"
 #include "train/checkpoint.h"
 
@@ -41,9 +38,11 @@ static uly_status list_steps(const char *out_dir, step_list *list) {
   uly_status status = ULY_OK;
   errno = 0;
   for (struct dirent *entry; status == ULY_OK && (entry = readdir(folder)); errno = 0) {
+    uly__checkpoint_kind kind;
     int64_t step = uly__checkpoint_step(entry->d_name);
-    if (step >= 0 && uly__checkpoint_is_whole(dirfd(folder), entry->d_name))
-      status = add_step(list, step);
+    if (step < 0) continue;
+    status = uly__checkpoint_look(dirfd(folder), entry->d_name, &kind);
+    if (status == ULY_OK && kind == ULY_CHECKPOINT_WHOLE) status = add_step(list, step);
   }
   if (status == ULY_OK && errno != 0) status = uly__file_failed("list the folder", out_dir);
   closedir(folder);
@@ -53,28 +52,6 @@ static uly_status list_steps(const char *out_dir, step_list *list) {
 static int newest_first(const void *a, const void *b) {
   int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
   return (x < y) - (x > y);
-}
-
-/* A folder within would stop the removal halfway. */
-static uly_status check_entry(int folder, const char *path, const char *name) {
-  struct stat info;
-  bool is_dots = strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
-  if (!is_dots && fstatat(folder, name, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(info.st_mode))
-    ULY_FAIL(ULY_ERR_IO,
-             "the checkpoint '%s' is not removed, because there is a folder '%s' in it: move that "
-             "elsewhere",
-             path, uly__make_printable(name).text);
-  return ULY_OK;
-}
-
-static uly_status check_plain(const char *path) {
-  DIR *folder = opendir(path);
-  if (!folder) return uly__file_failed("open the folder", path);
-  uly_status status = ULY_OK;
-  for (struct dirent *entry; status == ULY_OK && (entry = readdir(folder));)
-    status = check_entry(dirfd(folder), path, entry->d_name);
-  closedir(folder);
-  return status;
 }
 
 static uly_status name_hidden(const char *out_dir, int64_t step, char path[PATH_MAX]) {
@@ -88,8 +65,8 @@ static uly_status hide(const char *out_dir, int64_t step) {
   uly__checkpoint_name(step, name);
   ULY_TRY(uly__path_join(path, sizeof path, out_dir, name));
   ULY_TRY(name_hidden(out_dir, step, hidden));
-  ULY_TRY(check_plain(path));
-  ULY_TRY(uly__folder_remove(hidden)); /* the remains of a save of this step */
+  ULY_TRY(uly__folder_check_plain(path)); /* or its removal would stop halfway */
+  ULY_TRY(uly__folder_remove(hidden));    /* the remains of a save of this step */
   if (rename(path, hidden) != 0) return uly__file_failed("remove the checkpoint", path);
   return ULY_OK;
 }

@@ -23,22 +23,49 @@ void uly__checkpoint_hidden_name(int64_t step, char name[ULY_CHECKPOINT_NAME]) {
   snprintf(name, ULY_CHECKPOINT_NAME, ".step-%010" PRId64 ".tmp", step);
 }
 
-bool uly__checkpoint_is_whole(int folder, const char *name) {
-  char last[PATH_MAX];
+/* Whether a plain file of this name lies in the folder; one that cannot be looked at is a failure. */
+static uly_status has_file(int folder, const char *name, const char *file, bool *has) {
+  char path[PATH_MAX];
   struct stat info;
-  snprintf(last, sizeof last, "%s/%s", name, uly__trainer_file);
-  return fstatat(folder, name, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(info.st_mode) &&
-         fstatat(folder, last, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(info.st_mode);
+  snprintf(path, sizeof path, "%s/%s", name, file);
+  *has = fstatat(folder, path, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(info.st_mode);
+  return *has || errno == ENOENT || errno == ENOTDIR ? ULY_OK : uly__file_failed("look at", path);
+}
+
+uly_status uly__checkpoint_look(int folder, const char *name, uly__checkpoint_kind *kind) {
+  const char *const others[] = {uly__model_file, uly__optimizer_file, uly__config_file};
+  struct stat info;
+  bool has = false;
+  *kind = ULY_CHECKPOINT_NONE;
+  if (fstatat(folder, name, &info, AT_SYMLINK_NOFOLLOW) != 0)
+    return errno == ENOENT ? ULY_OK : uly__file_failed("look at", name);
+  if (!S_ISDIR(info.st_mode)) return ULY_OK;
+  ULY_TRY(has_file(folder, name, uly__trainer_file, &has));
+  if (has) *kind = ULY_CHECKPOINT_WHOLE;
+  for (int i = 0; i < 3 && *kind == ULY_CHECKPOINT_NONE; i++) {
+    ULY_TRY(has_file(folder, name, others[i], &has));
+    if (has) *kind = ULY_CHECKPOINT_DAMAGED;
+  }
+  return ULY_OK;
+}
+
+/* The number of ten digits; -1: there are others. */
+static int64_t read_step(const char *digits) {
+  int64_t step = 0;
+  for (int i = 0; i < 10; i++) {
+    if (digits[i] < '0' || digits[i] > '9') return -1;
+    step = step * 10 + (digits[i] - '0');
+  }
+  return step;
 }
 
 int64_t uly__checkpoint_step(const char *name) {
-  int64_t step = 0;
-  if (strncmp(name, "step-", 5) != 0 || strlen(name) != 15) return -1;
-  for (const char *at = name + 5; *at; at++) {
-    if (*at < '0' || *at > '9') return -1;
-    step = step * 10 + (*at - '0');
-  }
-  return step;
+  return strlen(name) == 15 && strncmp(name, "step-", 5) == 0 ? read_step(name + 5) : -1;
+}
+
+static bool is_hidden(const char *name) {
+  return strlen(name) == 20 && strncmp(name, ".step-", 6) == 0 && strcmp(name + 16, ".tmp") == 0 &&
+         read_step(name + 6) >= 0;
 }
 
 uly_status uly_checkpoint_prepare(const char *out_dir) {
@@ -46,36 +73,50 @@ uly_status uly_checkpoint_prepare(const char *out_dir) {
   ULY_TRY(uly__folder_make(out_dir));
   ULY_TRY(uly__path_join(path, sizeof path, out_dir, ".probe"));
   ULY_TRY(uly__file_create(path, "", 0, 0));
-  if (unlink(path) != 0) ULY_FAIL(ULY_ERR_IO, "cannot remove '%s': %s", path, strerror(errno));
+  /* Another process that tries the same folder may have been first. */
+  if (unlink(path) != 0 && errno != ENOENT) return uly__file_failed("remove", path);
+  return ULY_OK;
+}
+
+uly_status uly_checkpoint_remove_remains(const char *out_dir) {
   DIR *folder = opendir(out_dir);
-  if (!folder) ULY_FAIL(ULY_ERR_IO, "cannot open the folder '%s': %s", out_dir, strerror(errno));
+  if (!folder) return errno == ENOENT ? ULY_OK : uly__file_failed("open the folder", out_dir);
   uly_status status = ULY_OK;
-  for (struct dirent *entry; status == ULY_OK && (entry = readdir(folder));) {
-    size_t length = strlen(entry->d_name);
-    if (strncmp(entry->d_name, ".step-", 6) != 0 || strcmp(entry->d_name + length - 4, ".tmp") != 0)
-      continue;
+  errno = 0;
+  for (struct dirent *entry; status == ULY_OK && (entry = readdir(folder)); errno = 0) {
+    char path[PATH_MAX];
+    if (!is_hidden(entry->d_name)) continue;
     status = uly__path_join(path, sizeof path, out_dir, entry->d_name);
     if (status == ULY_OK) status = uly__folder_remove(path);
   }
+  if (status == ULY_OK && errno != 0) status = uly__file_failed("list the folder", out_dir);
   closedir(folder);
   return status;
 }
 
+/* The highest step that a checkpoint in the folder is named after, damaged or not; -1: there is none. */
+static uly_status find_latest(const char *out_dir, DIR *folder, int64_t *latest) {
+  *latest = -1;
+  errno = 0;
+  for (struct dirent *entry; (entry = readdir(folder)); errno = 0) {
+    uly__checkpoint_kind kind;
+    int64_t step = uly__checkpoint_step(entry->d_name);
+    if (step <= *latest) continue;
+    ULY_TRY(uly__checkpoint_look(dirfd(folder), entry->d_name, &kind));
+    if (kind != ULY_CHECKPOINT_NONE) *latest = step;
+  }
+  return errno == 0 ? ULY_OK : uly__file_failed("list the folder", out_dir);
+}
+
 uly_status uly_checkpoint_latest(const char *out_dir, char *path, size_t capacity) {
-  int64_t latest = -1;
+  int64_t latest;
   if (capacity == 0) ULY_FAIL(ULY_ERR_CONFIG, "no room for the path of a checkpoint");
   path[0] = '\0';
   DIR *folder = opendir(out_dir);
-  if (!folder) {
-    if (errno == ENOENT) return ULY_OK;
-    ULY_FAIL(ULY_ERR_IO, "cannot open the folder '%s': %s", out_dir, strerror(errno));
-  }
-  for (struct dirent *entry; (entry = readdir(folder));) {
-    int64_t step = uly__checkpoint_step(entry->d_name);
-    if (step > latest && uly__checkpoint_is_whole(dirfd(folder), entry->d_name)) latest = step;
-  }
+  if (!folder) return errno == ENOENT ? ULY_OK : uly__file_failed("open the folder", out_dir);
+  uly_status status = find_latest(out_dir, folder, &latest);
   closedir(folder);
-  if (latest < 0) return ULY_OK;
+  if (status != ULY_OK || latest < 0) return status;
   char name[ULY_CHECKPOINT_NAME];
   uly__checkpoint_name(latest, name);
   return uly__path_join(path, capacity, out_dir, name);

@@ -48,8 +48,10 @@ static uly_status check(const uly_train_config *c) {
   if (c->batch > 0 && c->seq_len > ((int64_t)1 << 50) / c->batch)
     ULY_FAIL(ULY_ERR_CONFIG, "--seq-len %lld times --batch %lld is more than 2^50",
              (long long)c->seq_len, (long long)c->batch);
-  if (c->steps < 0 || c->warmup < 0)
-    ULY_FAIL(ULY_ERR_CONFIG, "--steps %lld, --warmup %lld: neither may be negative",
+  if (c->steps < 0 || c->steps > ULY_MAX_STEPS || c->warmup < 0)
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "--steps %lld, --warmup %lld: neither may be negative, and there are ten digits for "
+             "steps",
              (long long)c->steps, (long long)c->warmup);
   if (c->rounds < 0 || c->rounds > 1 << 16)
     ULY_FAIL(ULY_ERR_CONFIG, "--rounds %d: must be from 0 to 2^16", c->rounds);

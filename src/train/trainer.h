@@ -7,12 +7,16 @@
 #include "model/model.h"
 #include "train/states.h"
 
+/* As many as names of checkpoints have digits for. */
+#define ULY_MAX_STEPS 9999999999
+
 typedef struct uly__save uly__save; /* a checkpoint being written (checkpoint.c) */
 
 /* Of a run that decodes: tokens that are cached, and whether the first seq_len of them go through at once. */
 typedef struct uly__decode_run {
   int64_t capacity; /* 0: it does not decode */
   bool prefills;
+  bool packs; /* what has been generated is cut into documents: a stream holds the latest only */
 } uly__decode_run;
 
 struct uly_trainer {

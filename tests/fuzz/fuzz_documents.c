@@ -1,8 +1,10 @@
 /* Documents of text: the input as one document; cut into lines, against a cut made here; and as JSON Lines, where each
  * text is valid UTF-8, or refused. */
+#include <stdbool.h>
 #include <string.h>
 
 #include "data/documents.h"
+#include "data/shard_header.h"
 #include "fuzzing.h"
 
 /* What the reader hands on, one document after the other. */
@@ -105,9 +107,28 @@ static void check_jsonl(const char *path, size_t size) {
   free_collected(&c);
 }
 
+/* Which is no text, and refused, however it is to be cut. */
+static bool is_shard(const uint8_t *data, size_t size) {
+  int32_t magic = 0;
+  if (size >= sizeof magic) memcpy(&magic, data, sizeof magic);
+  return magic == ULY_SHARD_MAGIC_U16 || magic == ULY_SHARD_MAGIC_U32;
+}
+
+static void check_refused(const char *path, size_t size) {
+  collected c = make_collected(size);
+  for (int kind = ULY_DOCUMENTS_FILE; kind <= ULY_DOCUMENTS_JSONL; kind++)
+    FUZZ_CHECK(read_documents(path, (uly_documents)kind, &c) == ULY_ERR_DATA && c.num_bytes == 0,
+               "a shard is read as text");
+  free_collected(&c);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   fuzz_clear();
   const char *path = fuzz_file("text", data, size);
+  if (is_shard(data, size)) {
+    check_refused(path, size);
+    return 0;
+  }
   check_file(path, data, size);
   check_lines(path, data, size);
   check_jsonl(path, size);

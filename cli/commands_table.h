@@ -42,7 +42,7 @@
         "under "                                                                                   \
         "way and end with exit code 75; a second one ends them at once. On several machines, "     \
         "mpirun or srun start the program themselves.",                                            \
-    .examples = "ulysses launch --ranks 2 train --data book.txt --seq-len 16k --out run\n",        \
+    .examples = "ulysses launch --ranks 2 train --data book.txt --seq-len 8k --out run\n",         \
     .max_args = 0)                                                                                 \
   X(eval, EVAL, .about = "evaluate a trained model on a file, also by position", .uses_mpi = true, \
     .usage = "--checkpoint DIR --data PATH [OPTIONS]",                                             \
@@ -53,7 +53,7 @@
         "the "                                                                                     \
         "checkpoint was trained: window, sparse, pack, seq_len and dtype come from it unless "     \
         "flags say otherwise.",                                                                    \
-    .examples = "mpirun -n 4 ulysses eval --checkpoint run --data held_out.txt --seq-len 16k\n")   \
+    .examples = "mpirun -n 4 ulysses eval --checkpoint run --data held_out.txt\n")                 \
   X(generate, GENERATE, .about = "let a trained model go on from a prompt", .uses_mpi = true,      \
     .usage = "--checkpoint DIR --prompt TEXT [OPTIONS]",                                           \
     .details =                                                                                     \
@@ -62,7 +62,7 @@
         "standard error. The text is the same on 1, 2, 4 or 8 ranks. Where the vocabulary is "     \
         "that of "                                                                                 \
         "bytes, text is read and printed, else numbers of tokens.",                                \
-    .examples = "ulysses generate --checkpoint run --prompt 'Once upon' --temperature 0.8\n")      \
+    .examples = "ulysses generate --checkpoint run --prompt 'Once' --temperature 0.8\n")           \
   X(plan, PLAN, .about = "print the memory and the communication of a run", .usage = "[OPTIONS]",  \
     .details = "Prints the memory and the communication of a training run, without running it.",   \
     .examples = "ulysses plan --seq-len 1m --sp 8 --dtype bf16\n")                                 \
@@ -76,8 +76,8 @@
         "Numbers and words may be lists, as in --dtype f32,bf16: each combination is "             \
         "measured, and the first list varies fastest.",                                            \
     .examples =                                                                                    \
-        "ulysses bench attention --seq-len 8k --head-dim 64,128 --dtype f32,bf16\n"                \
-        "mpirun -n 2 ulysses bench step --model llama-25m --recompute none,full\n",                \
+        "ulysses bench attention --seq-len 8k --head-dim 64,128 --dtype bf16\n"                    \
+        "mpirun -n 2 ulysses bench step --model llama-4m --recompute none,full\n",                 \
     WORDS(                                                                                         \
         {"attention", BENCH_ATTENTION,                                                             \
          "attention on the heads of each rank, forward and backward, against matrix products "     \

@@ -140,7 +140,7 @@ void completion_print_bash(FILE *file) {
       "  if [[ ${line[1]} == launch ]]; then\n"
       "    for ((i = 2; i <= at; i++)); do\n"
       "      case ${line[i]} in\n"
-      "        --ranks) [[ ${line[i + 1]} == = ]] && ((i += 2)) || ((i++)) ;;\n"
+      "        --ranks) [[ ${line[i + 1]:-} == = ]] && ((i += 2)) || ((i++)) ;;\n"
       "        -*) ;;\n"
       "        *)\n"
       "          line=(ulysses \"${line[@]:i}\")\n"

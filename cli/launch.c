@@ -3,6 +3,7 @@
  * KILL, reaches them as USR1, after which they save and end. */
 #include "launch.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -75,32 +76,51 @@ static void become_mpirun(const options *o, int argc, char *const *argv) {
 }
 
 /* What a person or a script can make of the end of mpirun: codes of the table only. */
-static int describe_end(int status, bool was_asked, bool was_ended) {
+static int describe_end(command cmd, int status, bool was_asked, bool was_ended) {
+  const char *hint = cmd == TRAIN ? "; --resume auto goes on from the newest checkpoint" : "";
   int code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
   if (was_asked && !was_ended && code == 128 + SIGUSR1) { /* ranks that did not listen yet */
     fputs("ulysses: stopped before the first step\n", stderr);
     return EXIT_STOPPED;
   }
   if (was_ended) {
-    print_failure(
-        "ended at once, as asked; --resume auto goes on with a training run from its newest "
-        "checkpoint");
+    char message[256];
+    snprintf(message, sizeof message, "ended at once, as asked%s", hint);
+    print_failure(message);
   } else if (code >= 128) {
     char message[256];
-    snprintf(
-        message, sizeof message,
-        "a rank or mpirun was ended by signal %d%s; --resume auto goes on with a training run from "
-        "its newest checkpoint",
-        code - 128, code == 128 + SIGKILL ? " (perhaps for want of memory)" : "");
+    snprintf(message, sizeof message, "a rank or mpirun was ended by signal %d%s%s", code - 128,
+             code == 128 + SIGKILL ? " (perhaps for want of memory)" : "", hint);
     print_failure(message);
   }
   return was_ended || code >= 128 ? uly_status_exit_code(ULY_ERR_COMM) : code;
 }
 
+/* Whether the process still has children, as far as /proc tells: each of its threads may have some. */
+static bool has_children(pid_t pid) {
+  char path[300];
+  snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
+  DIR *threads = opendir(path);
+  bool is_known = false, has = false;
+  for (struct dirent *entry; threads && (entry = readdir(threads));) {
+    snprintf(path, sizeof path, "/proc/%d/task/%.200s/children", (int)pid, entry->d_name);
+    FILE *file = entry->d_name[0] == '.' ? NULL : fopen(path, "r");
+    if (!file) continue;
+    is_known = true;
+    has |= fgetc(file) != EOF;
+    fclose(file);
+  }
+  if (threads) closedir(threads);
+  return has || !is_known;
+}
+
 /* The first signal asks the ranks to save and end, which both MPIs forward as USR1; again and again, since the ranks may
- * not be there yet. A second one ends them, and so does the first where the command does not listen. */
-static int watch(pid_t child, bool listens, const sigset_t *signals) {
+ * not be there yet. A second one ends them, and so does the first where the command does not listen; but not once they have
+ * ended by themselves, and mpirun takes its time to say so. */
+static int watch(pid_t child, command cmd, const sigset_t *signals) {
   const struct timespec again = {.tv_nsec = 500000000};
+  const char *line = isatty(STDERR_FILENO) ? "\n" : ""; /* after the ^C */
+  bool listens = (cmd & (TRAIN | TRAINED)) != 0, was_ended = false;
   int num_asked = 0, status = 0;
   for (;;) {
     int number = sigtimedwait(signals, NULL, &again);
@@ -111,19 +131,19 @@ static int watch(pid_t child, bool listens, const sigset_t *signals) {
     bool is_asked = number > 0 && number != SIGCHLD;
     num_asked += is_asked;
     if (is_asked && num_asked == 1 && listens) {
-      fputs("ulysses: the run ends after this step (once more: at once)\n", stderr);
-    } else if (is_asked) {
+      fprintf(stderr, "%sulysses: ends after what is under way (once more: at once)\n", line);
+    } else if (is_asked && (!listens || has_children(child))) {
+      was_ended = true;
       (void)kill(child, SIGTERM);
     }
     if (num_asked == 1 && listens) (void)kill(child, SIGUSR1);
   }
-  return describe_end(status, listens && num_asked > 0, num_asked > (listens ? 1 : 0));
+  return describe_end(cmd, status, listens && num_asked > 0, was_ended);
 }
 
 static int launch(const options *o, int argc, char *const *argv) {
   static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGCHLD};
   sigset_t signals, before;
-  bool listens = command_table[command_find(argv[0])].bits & (TRAIN | TRAINED);
   sigemptyset(&signals);
   for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) sigaddset(&signals, numbers[i]);
   sigprocmask(SIG_BLOCK, &signals, &before);
@@ -140,7 +160,7 @@ static int launch(const options *o, int argc, char *const *argv) {
     become_mpirun(o, argc, argv);
     _exit(uly_status_exit_code(ULY_ERR_COMM));
   }
-  return watch(child, listens, &signals);
+  return watch(child, (command)command_table[command_find(argv[0])].bits, &signals);
 }
 
 /* Where the command that is to be started begins. */
@@ -156,7 +176,10 @@ static uly_status check_inner(options *o, const char *name) {
                         "no command to start: expected one, as in 'ulysses launch --ranks 2 train "
                         "--data book.txt'");
   }
-  if (command_find(name) < NUM_COMMANDS && strcmp(name, "launch") != 0) return ULY_OK;
+  if (strcmp(name, "launch") == 0) {
+    return options_fail(o, ULY_ERR_CONFIG, "'launch': starts other commands, not itself");
+  }
+  if (command_find(name) < NUM_COMMANDS) return ULY_OK;
   suggestion meant = suggest(name);
   command_offer(&meant);
   return options_fail(o, ULY_ERR_CONFIG,

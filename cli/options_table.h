@@ -53,7 +53,8 @@
   X(run, model, VALUE_TEXT("NAME|FILE"), config.model, ANY_RUN,                                   \
     "a preset (listed below), or the path of a Hugging Face config.json")                         \
   X(run, data, VALUE_TEXT("PATH"), config.data, TRAIN | EVAL,                                     \
-    "file, or folder of files: plain text (bytes) or llm.c token shards")                         \
+    "file, or folder of files (of its own, not of folders in it): plain text (bytes) or llm.c "   \
+    "token shards")                                                                               \
   X(run, seq_len, VALUE_INTEGER(1, MAX_TOKENS), config.seq_len,                                   \
     ANY_RUN | EVAL | BENCH_ATTENTION | BENCH_EXCHANGE, "tokens of one sequence")                  \
   X(run, pack, VALUE_BOOLEAN, config.pack, TRAIN | PLAN | TRAINED,                                \

@@ -86,7 +86,7 @@ static bool find_signal(train_run *run, const char **name) {
 
 static void report_stop(train_run *run, const char *signal) {
   run->stopped = true;
-  progress_say(run, "stopped on request (%s) after step %lld", signal,
+  progress_say(run, "stopped on request after step %lld",
                (long long)uly_trainer_steps_done(run->trainer));
   rank_log_say(run, "stopped by %s", signal);
 }

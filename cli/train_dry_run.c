@@ -48,6 +48,14 @@ static uly_status check_place(const char *flag, const char *path, place what) {
   return uly_fail(ULY_ERR_IO, "%s '%.200s': cannot be written: %s", flag, path, strerror(errno));
 }
 
+/* Whether the folder, which is made if need be, will hold the file. */
+static bool will_be_in(const char *path, const char *folder) {
+  size_t length = folder ? strlen(folder) : 0;
+  while (length > 1 && folder[length - 1] == '/') length--;
+  return folder && strncmp(path, folder, length) == 0 && path[length] == '/' &&
+         !strchr(path + length + 1, '/');
+}
+
 /* What rank 0 writes, and what each rank does. */
 static uly_status check_places(const train_run *run) {
   const options *o = &run->options;
@@ -64,6 +72,7 @@ static uly_status check_places(const train_run *run) {
   uly_status status = ULY_OK;
   for (size_t i = 0; i < sizeof places / sizeof places[0] && status == ULY_OK; i++) {
     if (!run->is_first && !places[i].is_of_all) continue;
+    if (places[i].path && places[i].what == A_FILE && will_be_in(places[i].path, o->out)) continue;
     status = check_place(places[i].flag, places[i].path, places[i].what);
   }
   return uly_mesh_agree(run->mesh, status);

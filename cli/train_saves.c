@@ -22,6 +22,10 @@ static uly_status fail_taken(const char *out) {
                   out);
 }
 
+static uly_status fail_to_open(const char *out, const char *path) {
+  return uly_fail(ULY_ERR_IO, "--out '%s': '%s' cannot be opened: %s", out, path, strerror(errno));
+}
+
 /* Two runs that save into one folder would remove each other's files. The lock ends with the process, however it
  * ends, so the descriptor is never closed. */
 static uly_status lock_folder(const char *out) {
@@ -30,9 +34,7 @@ static uly_status lock_folder(const char *out) {
   uly_status status = name_lock(out, path);
   if (status != ULY_OK) return status;
   int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-  if (fd < 0) {
-    return uly_fail(ULY_ERR_IO, "--out '%s': '%s' cannot be made: %s", out, path, strerror(errno));
-  }
+  if (fd < 0) return fail_to_open(out, path);
   if (fcntl(fd, F_SETLK, &lock) == 0) return ULY_OK;
   bool is_taken = errno == EACCES || errno == EAGAIN;
   close(fd);
@@ -44,8 +46,9 @@ static uly_status check_lock(const char *out) {
   char path[PATH_MAX];
   struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
   uly_status status = name_lock(out, path);
-  int fd = status == ULY_OK ? open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC) : -1;
-  if (fd < 0) return status; /* no run has been here */
+  if (status != ULY_OK) return status;
+  int fd = open(path, O_RDWR | O_CLOEXEC);
+  if (fd < 0) return errno == ENOENT ? ULY_OK : fail_to_open(out, path);
   bool is_taken = fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
   close(fd);
   return is_taken ? fail_taken(out) : ULY_OK;

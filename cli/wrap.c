@@ -1,4 +1,4 @@
-/* Text in lines of at most 88 columns. */
+/* Text in lines of at most 79 columns. */
 #include "wrap.h"
 
 #include <string.h>

@@ -171,7 +171,7 @@ for ranks in 1 3; do
   limit $last unlimited
   await out.log '  saved in' $(($(saved) + 2))
   ended 75
-  whole limited-$ranks "$(sed -n 's/^stopped on request (SIGUSR1) after step //p' out.log)"
+  whole limited-$ranks "$(sed -n 's/^stopped on request after step //p' out.log)"
   begin $ranks --out ended-$ranks
   limit $last 100000
   await err.log 'training goes on$'
@@ -187,7 +187,7 @@ for ranks in 1 3; do
     await out.log '  saved in' $(($(saved) + 2))
     ended 75
     # What could not be removed then goes at the next start.
-    step=$(sed -n 's/^stopped on request (SIGUSR1) after step //p' out.log)
+    step=$(sed -n 's/^stopped on request after step //p' out.log)
     expect 0 '' "$mpirun" -n $ranks "$program" "${good[@]}" --steps $((step + 1)) --out closed-$ranks --resume auto
     whole closed-$ranks $((step + 1))
   fi

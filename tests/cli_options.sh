@@ -35,6 +35,7 @@ for ranks in 1 3; do
   # A dry run finds what would stop a start, prints the plan, and leaves nothing behind.
   dry=("${run[@]}" "${good[@]}" --dry-run)
   expect 0 '' "${dry[@]}" --out new/run --metrics m.jsonl --trace t.json --stash disk:new/stash --rank-logs logs
+  expect 0 '' "${dry[@]}" --out new/ --metrics new/m.jsonl
   [ "$(grep -c '^ready' out.log)" -eq 1 ] || fail "not one dry run on $ranks ranks"
   grep -q "^ranks  *$ranks: dp 1 x sp $ranks" out.log || fail "a dry run of other ranks"
   grep -q '^  total ' out.log || fail "a dry run without its plan"

@@ -40,7 +40,7 @@ start 3 --out stopped
 kill -USR1 "$(cat pid.1)"
 wait $job
 [ $? -eq 75 ] || fail "a stopped run: not exit code 75"
-step=$(sed -n 's/^stopped on request (SIGUSR1) after step \([0-9]*\)$/\1/p' out.log)
+step=$(sed -n 's/^stopped on request after step \([0-9]*\)$/\1/p' out.log)
 [ -n "$step" ] || fail "a stopped run that does not say so"
 if grep 'ulysses: error:' err.log; then fail "a stopped run with an error"; fi
 [ "$(wc -l <m.jsonl)" = "$step" ] || fail "a stopped run with other metrics than steps"

@@ -173,8 +173,17 @@ wait_for '^memory'
 kill -INT $job
 wait $job
 [ $? -eq 75 ] || fail "launch: a run stopped by Ctrl-C: not exit code 75"
-grep -q '^stopped on request (SIGUSR1)' out.log || fail "launch: nothing was said about the stop"
+grep -q '^stopped on request' out.log || fail "launch: nothing was said about the stop"
 [ -n "$(ls -d launched/step-*)" ] || fail "launch: a stopped run was not saved"
+# Once more when the ranks have ended, and mpirun has not: they stopped in order all the same.
+start_launch --out twice
+wait_for '^memory'
+kill -INT $job
+wait_for '^stopped on request'
+sleep 0.3
+kill -INT $job 2>/dev/null
+wait $job
+[ $? -eq 75 ] || fail "launch: Ctrl-C after the end: another exit code than 75: $(cat err.log)"
 # Whenever it comes; and a rank that dies is spoken of.
 for moment in 0.1 0.3 0.6; do
   start_launch

@@ -74,6 +74,7 @@ import json, sys
 assert json.load(open(sys.argv[1]))["attention"] == {"window": 24, "pack": True, "doc_end": 256, "sparse": "bigbird",
     "sparse_block": 8, "sparse_local": 4, "sparse_global": 2, "sparse_random": 3}
 PY
+expect 2 'blocks drawn from seed 1, not 9' "$program" eval --checkpoint run --data book.txt --seed 9
 # generate does so, too.
 generate=("$program" generate --checkpoint run --max-tokens 40 --temperature 0 --prompt 'line 4')
 expect 0 '' "${generate[@]}"
@@ -81,7 +82,7 @@ expect 0 '' "${generate[@]}"
 cp out.log trained.txt
 expect 0 '' "${generate[@]}" "${sparse[@]}"
 cmp -s out.log trained.txt || fail "generated otherwise than with the flags that it was trained with"
-for flag in '--no-pack' '--window 3' '--sparse none'; do
+for flag in '--no-pack' '--window 3' '--sparse none' '--doc-end 10'; do
   # shellcheck disable=SC2086
   expect 0 '' "${generate[@]}" $flag
   grep -q 'warning: .* was trained' err.log || fail "generated with $flag, and not said"

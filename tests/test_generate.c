@@ -291,10 +291,6 @@ static void test_refusals(void **state) {
   config.sparse = (uly_sparse){.pattern = ULY_SPARSE_FIXED, .block = 8};
   assert_fails(uly_generator_create(mesh, &config, checkpoint, tokens, 9, 9, &g), ULY_ERR_CONFIG,
                "local");
-  config.sparse = (uly_sparse){.pattern = ULY_SPARSE_BIGBIRD, .block = 8, .random = 1};
-  config.seed++;
-  assert_fails(uly_generator_create(mesh, &config, checkpoint, tokens, 9, 9, &g), ULY_ERR_CONFIG,
-               "seed");
   config.sparse = none;
   if (size > 1) {
     uly_mesh *groups;

@@ -25,7 +25,7 @@ static bool lists_flag(const char *text, enum option_id id) {
 
 static void assert_fits_terminal(const char *text) {
   for (const char *line = text; *line; line += strcspn(line, "\n") + 1) {
-    assert_in_range(strcspn(line, "\n"), 0, 88);
+    assert_in_range(strcspn(line, "\n"), 0, 79);
   }
 }
 

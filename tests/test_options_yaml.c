@@ -212,9 +212,9 @@ static void test_print(void **state) {
   assert_non_null(strstr(text, "reproducible false,"));
   int lines = 0;
   for (const char *line = text; *line; line += strcspn(line, "\n") + 1, lines++) {
-    assert_in_range(strcspn(line, "\n"), 1, 88);
+    assert_in_range(strcspn(line, "\n"), 1, 79);
   }
-  assert_in_range(lines, 8, 14);
+  assert_in_range(lines, 8, 16);
   free(text);
   options_free(&o);
 }

@@ -220,6 +220,11 @@ uly_status uly__documents_read(const char *path, uly_documents kind, const char 
   reader r = {.path = path, .text_key = text_key, .sink = sink};
   int fd = open(path, O_RDONLY | O_CLOEXEC);
   if (fd < 0) return uly__file_failed("open", path);
+  struct stat about;
+  if (fstat(fd, &about) == 0 && S_ISCHR(about.st_mode) && !isatty(fd)) {
+    close(fd);
+    ULY_FAIL(ULY_ERR_DATA, "'%s' is a device, not a file of text", path);
+  }
   char *piece = malloc(PIECE);
   uly_status status = piece ? read_all(&r, &cutters[kind], fd, piece)
                             : uly_fail(ULY_ERR_MEMORY, "no memory to read '%s'", path);

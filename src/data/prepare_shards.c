@@ -202,6 +202,31 @@ static uly_status write_or_remove(preparation *p) {
   return status;
 }
 
+/* Whether the folder is the other one, or lies in it. */
+static bool is_within(const char *folder, const struct stat *other) {
+  char path[PATH_MAX];
+  struct stat info;
+  if (!realpath(folder, path)) return false;
+  for (;;) {
+    bool is_same =
+        stat(path, &info) == 0 && info.st_dev == other->st_dev && info.st_ino == other->st_ino;
+    if (is_same || path[1] == '\0') return is_same;
+    char *slash = strrchr(path, '/');
+    slash[slash == path] = '\0'; /* up: "/" of "/a" */
+  }
+}
+
+/* The next call would read the shards of this one. */
+static uly_status check_inputs(const uly_prepare_config *c) {
+  for (int i = 0; i < c->num_inputs; i++) {
+    struct stat input;
+    if (stat(c->inputs[i], &input) == 0 && S_ISDIR(input.st_mode) && is_within(c->out, &input))
+      ULY_FAIL(ULY_ERR_CONFIG, "--out '%s' lies in '%s', whose files are read: give another folder",
+               c->out, c->inputs[i]);
+  }
+  return ULY_OK;
+}
+
 /* Two calls at once would take each other's shards for remains. Where the file system has no locks, nothing is
  * locked. */
 static uly_status lock_folder(const char *path, int *fd) {
@@ -221,13 +246,16 @@ uly_status uly_prepare(const uly_prepare_config *config, uly_prepare_report *rep
   p->config = config;
   p->stream = uly__rng_stream("held-out documents");
   int fd = -1;
+  bool was_there = access(config->out, F_OK) == 0;
   uly_status status = uly__folder_make(config->out);
+  if (status == ULY_OK) status = check_inputs(config);
   if (status == ULY_OK) status = lock_folder(config->out, &fd);
   if (status == ULY_OK) status = name_output(&p->train, config->out, "train", &report->train);
   if (status == ULY_OK) status = name_output(&p->eval, config->out, "eval", &report->eval);
   if (status == ULY_OK) status = write_or_remove(p);
   if (status == ULY_OK) report->files = p->num_files;
   if (fd >= 0) close(fd);
+  if (status != ULY_OK && !was_there) (void)rmdir(config->out);
   free(p);
   return status;
 }

@@ -84,7 +84,7 @@ uly_status uly__checkpoint_read_json(const char *dir, const uly__params *params,
                                      uly__checkpoint_run *run, uint64_t *hashes,
                                      uint64_t *file_hash);
 
-/* That config.json is the one that the checkpoint was saved with. */
+/* That config.json is the one that the checkpoint was saved with, and that the rest fits it. */
 uly_status uly__checkpoint_check_model(const char *dir, const uly__model_config *config,
                                        const uly__checkpoint_run *run);
 

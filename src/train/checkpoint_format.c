@@ -215,6 +215,8 @@ static uly_status read_sparse(const json_t *json, const char *path, uly__checkpo
   ULY_TRY(read_size(json, "local", path, &sparse->local));
   ULY_TRY(read_size(json, "global", path, &sparse->global));
   ULY_TRY(read_size(json, "random", path, &sparse->random));
+  if (pattern == ULY_SPARSE_NONE || sparse->block < 1)
+    ULY_FAIL(ULY_ERR_DATA, "'%s': \"sparse\" has no pattern, or blocks without a token", path);
   sparse->pattern = (uly_sparse_pattern)pattern;
   sparse->seed = run->seed;
   return ULY_OK;

@@ -55,6 +55,9 @@ uly_status uly__checkpoint_check_model(const char *dir, const uly__model_config 
   if (hash != run->model_hash)
     ULY_FAIL(ULY_ERR_DATA, "'%s/%s' does not match its checksum: it was changed after the save",
              dir, uly__config_file);
+  if (run->doc_end >= config->vocab)
+    ULY_FAIL(ULY_ERR_DATA, "'%s/%s': \"doc_end\" is %lld, but the vocabulary has %lld tokens", dir,
+             uly__trainer_file, (long long)run->doc_end, (long long)config->vocab);
   return ULY_OK;
 }
 

@@ -122,8 +122,10 @@ static uly_status make(uly_mesh *mesh, const uly_train_config *config, const cha
   tokens += document;
   count -= document;
   uly_train_config own = settle(mesh, config, model, count);
-  uly__decode_run decode = {
-      .capacity = count + max_new, .prefills = count >= LEAST_AT_ONCE, .packs = config->pack != 0};
+  uly__decode_run decode = {.capacity = count + max_new,
+                            .prefills = count >= LEAST_AT_ONCE,
+                            .packs = config->pack != 0,
+                            .doc_end = generator->end};
   ULY_TRY(uly__trainer_make(mesh, &own, decode, &generator->trainer));
   ULY_TRY(uly_trainer_load(generator->trainer, dir));
   generator->load_seconds = uly__now() - begin;

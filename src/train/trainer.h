@@ -16,7 +16,9 @@ typedef struct uly__save uly__save; /* a checkpoint being written (checkpoint.c)
 typedef struct uly__decode_run {
   int64_t capacity; /* 0: it does not decode */
   bool prefills;
-  bool packs; /* what has been generated is cut into documents: a stream holds the latest only */
+  /* What is generated is cut into documents, of which the cache holds the latest; and the token that ends each. */
+  bool packs;
+  int64_t doc_end;
 } uly__decode_run;
 
 struct uly_trainer {

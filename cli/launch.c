@@ -114,9 +114,9 @@ static bool has_children(pid_t pid) {
   return has || !is_known;
 }
 
-/* The first signal asks the ranks to save and end, which both MPIs forward as USR1; again and again, since the ranks may
- * not be there yet. A second one ends them, and so does the first where the command does not listen; but not once they have
- * ended by themselves, and mpirun takes its time to say so. */
+/* The first signal asks the ranks to save and end, which both MPIs forward as USR1; again and again, since the ranks
+ * may not be there yet. A second one ends them, and so does the first where the command does not listen; but not once
+ * they have ended by themselves, and mpirun takes its time to say so. */
 static int watch(pid_t child, command cmd, const sigset_t *signals) {
   const struct timespec again = {.tv_nsec = 500000000};
   const char *line = isatty(STDERR_FILENO) ? "\n" : ""; /* after the ^C */
@@ -136,7 +136,7 @@ static int watch(pid_t child, command cmd, const sigset_t *signals) {
       was_ended = true;
       (void)kill(child, SIGTERM);
     }
-    if (num_asked == 1 && listens) (void)kill(child, SIGUSR1);
+    if (num_asked > 0 && listens && !was_ended) (void)kill(child, SIGUSR1);
   }
   return describe_end(cmd, status, listens && num_asked > 0, was_ended);
 }

@@ -103,7 +103,8 @@ static uly_status draw(generation *g, int32_t *token) {
 /* Whether a signal came to any rank; the same on all, as is the status of the draw, which may fail on one alone. */
 static uly_status agree_on_draw(generation *g, uly_status drawn) {
   uly_status status = uly_mesh_agree(g->mesh, drawn);
-  if (status == ULY_OK && !g->is_ended) g->stopped = trained_is_stopped(g->mesh);
+  bool goes_on = !g->is_ended && g->num_generated < g->trained.options.max_tokens;
+  if (status == ULY_OK && goes_on) g->stopped = trained_is_stopped(g->mesh);
   return status;
 }
 

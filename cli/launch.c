@@ -120,7 +120,7 @@ static bool has_children(pid_t pid) {
 static int watch(pid_t child, command cmd, const sigset_t *signals) {
   const struct timespec again = {.tv_nsec = 500000000};
   const char *line = isatty(STDERR_FILENO) ? "\n" : ""; /* after the ^C */
-  bool listens = (cmd & (TRAIN | TRAINED)) != 0, was_ended = false;
+  bool listens = (cmd & (TRAIN | TRAINED)) != 0, was_ended = false, has_begun = false;
   int num_asked = 0, status = 0;
   for (;;) {
     int number = sigtimedwait(signals, NULL, &again);
@@ -128,11 +128,12 @@ static int watch(pid_t child, command cmd, const sigset_t *signals) {
     if (ended < 0) print_failure("how the run ended is not known");
     if (ended < 0) return uly_status_exit_code(ULY_ERR_COMM);
     if (ended > 0) break;
-    bool is_asked = number > 0 && number != SIGCHLD;
+    bool is_asked = number > 0 && number != SIGCHLD, has_ranks = has_children(child);
+    has_begun |= has_ranks;
     num_asked += is_asked;
     if (is_asked && num_asked == 1 && listens) {
       fprintf(stderr, "%sulysses: ends after what is under way (once more: at once)\n", line);
-    } else if (is_asked && (!listens || has_children(child))) {
+    } else if (is_asked && (!listens || has_ranks || !has_begun)) {
       was_ended = true;
       (void)kill(child, SIGTERM);
     }

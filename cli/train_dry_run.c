@@ -30,8 +30,9 @@ static bool is_writable(char path[PATH_MAX], place what) {
     if (errno != ENOENT || (is_above && what != A_FOLDER_WITH_PARENTS)) return false;
     go_up(path);
   }
-  if ((is_above || what != A_FILE) && !S_ISDIR(about.st_mode)) {
-    errno = ENOTDIR;
+  bool is_folder = S_ISDIR(about.st_mode), must_be = is_above || what != A_FILE;
+  if (is_folder != must_be) {
+    errno = must_be ? ENOTDIR : EISDIR;
     return false;
   }
   return access(path, W_OK) == 0;
@@ -48,11 +49,12 @@ static uly_status check_place(const char *flag, const char *path, place what) {
   return uly_fail(ULY_ERR_IO, "%s '%.200s': cannot be written: %s", flag, path, strerror(errno));
 }
 
-/* Whether the folder, which is made if need be, will hold the file. */
+/* Whether the folder, which is to be made, will hold the file. */
 static bool will_be_in(const char *path, const char *folder) {
-  size_t length = folder ? strlen(folder) : 0;
+  size_t length = folder && access(folder, F_OK) != 0 ? strlen(folder) : 0;
+  if (length == 0) return false;
   while (length > 1 && folder[length - 1] == '/') length--;
-  return folder && strncmp(path, folder, length) == 0 && path[length] == '/' &&
+  return strncmp(path, folder, length) == 0 && path[length] == '/' &&
          !strchr(path + length + 1, '/');
 }
 

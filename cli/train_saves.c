@@ -120,22 +120,30 @@ uly_status saves_find(train_run *run) {
   const char *resume = run->options.resume;
   if (!resume) return ULY_OK;
   if (strcmp(resume, "auto") == 0) return find_newest(run, "--resume auto", run->checkpoint);
-  /* A run's folder stands for the newest checkpoint in it. */
-  (void)uly_checkpoint_latest(resume, run->checkpoint, sizeof run->checkpoint);
-  if (run->checkpoint[0]) return ULY_OK;
+  /* A run's folder stands for the newest checkpoint in it; what is not there is told when it is read. */
+  uly_status status = ULY_OK;
+  if (access(resume, F_OK) == 0) {
+    status = uly_checkpoint_latest(resume, run->checkpoint, sizeof run->checkpoint);
+  }
+  status = uly_mesh_agree(run->mesh, status);
+  if (status != ULY_OK || run->checkpoint[0]) return status;
   int length = snprintf(run->checkpoint, sizeof run->checkpoint, "%s", resume);
   if (length >= 0 && (size_t)length < sizeof run->checkpoint) return ULY_OK;
   return uly_fail(ULY_ERR_CONFIG, "--resume '%.200s...': too long for a path", resume);
 }
 
+/* The step that a checkpoint is named after. */
+static int64_t step_of(const char *checkpoint) {
+  const char *digits = strrchr(checkpoint, '-');
+  return digits ? strtoll(digits + 1, NULL, 10) : -1;
+}
+
 /* From here on --resume auto would take those of the other branch. */
 static void warn_of_later(train_run *run) {
   char newest[PATH_MAX];
-  uly_checkpoint_info info;
   if (!run->is_first || !run->options.out ||
       uly_checkpoint_latest(run->options.out, newest, sizeof newest) != ULY_OK || !newest[0] ||
-      uly_checkpoint_read(newest, &info) != ULY_OK ||
-      info.step <= uly_trainer_steps_done(run->trainer)) {
+      step_of(newest) <= uly_trainer_steps_done(run->trainer)) {
     return;
   }
   progress_warn(
@@ -171,12 +179,11 @@ uly_status saves_rollback(train_run *run) {
 /* ------------------------------------------------------------------------- saves */
 
 /* Beside checkpoints of another run that went further, those of this one are the old ones, and would go as they come. */
-static bool is_newest(const options *o, int64_t step) {
-  char newest[PATH_MAX], name[64];
-  if (uly_checkpoint_latest(o->out, newest, sizeof newest) != ULY_OK) return false;
-  snprintf(name, sizeof name, "/step-%010lld", (long long)step);
-  size_t length = strlen(newest), end = strlen(name);
-  return length >= end && strcmp(newest + length - end, name) == 0;
+static uly_status prune(const options *o, int64_t step) {
+  char newest[PATH_MAX];
+  uly_status status = uly_checkpoint_latest(o->out, newest, sizeof newest);
+  if (status != ULY_OK || step_of(newest) != step) return status;
+  return uly_checkpoint_prune(o->out, o->keep_last, o->keep_every);
 }
 
 /* What it makes superfluous is removed: now that it is whole. */
@@ -184,8 +191,7 @@ static void after_save(train_run *run, int64_t step) {
   const options *o = &run->options;
   progress_say(run, "step %lld  saved in %s", (long long)step, o->out);
   rank_log_say(run, "step %lld  saved", (long long)step);
-  if (!run->is_first || !is_newest(o, step)) return;
-  if (uly_checkpoint_prune(o->out, o->keep_last, o->keep_every) == ULY_OK) return;
+  if (!run->is_first || o->keep_last == 0 || prune(o, step) == ULY_OK) return;
   progress_warn(run, "warning: an old checkpoint is not removed: %s; training goes on",
                 uly_last_error());
 }

@@ -48,6 +48,8 @@ for ranks in 1 3; do
   expect 3 'missing.txt' "${dry[@]}" --data missing.txt
   expect 3 '--out' "${dry[@]}" --out text.txt/run
   expect 3 '--metrics' "${dry[@]}" --metrics no/such/file
+  mkdir -p "there-$ranks/m.jsonl"
+  expect 3 '--metrics' "${dry[@]}" --out "there-$ranks" --metrics "there-$ranks/m.jsonl"
   expect 3 '--rank-logs' "${dry[@]}" --rank-logs no/such/folder
   expect 3 '--rank-logs' "${dry[@]}" --rank-logs tiny.json
   expect 3 '--stash' "${dry[@]}" --stash disk:text.txt

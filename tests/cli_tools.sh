@@ -39,6 +39,7 @@ expect 3 'is no text but a token shard' "${prepare[@]}" data/train --out again
 expect 3 'is a device' "${prepare[@]}" /dev/zero --out again
 mkdir -p tree/deep && cp -r books tree/deep
 expect 2 "tree/deep/out' lies in 'tree'" "${prepare[@]}" tree --out tree/deep/out
+expect 0 '' "${prepare[@]}" tree --out tree/.shards
 expect 2 "tree' lies in 'tree'" "${prepare[@]}" tree --out tree
 [ ! -e tree/deep/out ] || fail "a folder of a failure was left"
 shard=$(find data/train -type f | head -n 1)

@@ -128,6 +128,18 @@ expect 0 '' "$program" "${good[@]}" --out noted --resume auto
 rm noted/step-0000000002/trainer.json
 expect 3 'noted/step-0000000002/trainer.json' "$program" "${good[@]}" --out noted --resume auto
 
+# One that cannot be looked at is no reason to keep the others, and is spoken of; the newest one is a reason to stop.
+bound=("${starter[@]:0:${#starter[@]}-1}") # what root gives up; nobody else has it
+if [ "$has_permissions" = yes ]; then
+  expect 0 '' "${bound[@]}" "$program" "${good[@]}" --steps 4 --out kept --save-every 1
+  chmod 0 kept/step-0000000001
+  expect 0 '' "${bound[@]}" "$program" "${good[@]}" --steps 6 --out kept --save-every 1 --keep-last 1 --resume auto
+  grep -q "is not removed: .*kept/step-0000000001" err.log || fail "nothing about what cannot be looked at: $(cat err.log)"
+  [ "$(echo kept/step-*)" = 'kept/step-0000000001 kept/step-0000000006' ] || fail "kept: $(echo kept/*)"
+  chmod 0 kept/step-0000000006
+  expect 3 "cannot look at 'kept/step-0000000006" "${bound[@]}" "$program" "${good[@]}" --steps 7 --out kept --resume auto
+fi
+
 # A signal ends an evaluation that would take for ever, and the run saves.
 head -c 100000000 /dev/zero | tr '\0' 'x' >endless.txt
 start --out evaluating --eval-data endless.txt --eval-every 1 --eval-windows 100000000
@@ -163,11 +175,12 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) != 3)
 PY
 # start_launch: a run without end, in the background.
 start_launch() {
+  rm -f out.log
   MPIRUN=$mpirun "$program" launch --ranks 3 "${good[@]}" --steps 1000000 --log-every 1000000 "$@" \
     >out.log 2>err.log </dev/null &
   job=$!
 }
-wait_for() { for ((i = 0; i < 600; i++)); do if grep -q "$1" out.log; then return; fi; sleep 0.1; done; }
+wait_for() { for ((i = 0; i < 600; i++)); do if grep -qs "$1" out.log; then return; fi; sleep 0.1; done; }
 start_launch --out launched
 wait_for '^memory'
 kill -INT $job
@@ -175,15 +188,6 @@ wait $job
 [ $? -eq 75 ] || fail "launch: a run stopped by Ctrl-C: not exit code 75"
 grep -q '^stopped on request' out.log || fail "launch: nothing was said about the stop"
 [ -n "$(ls -d launched/step-*)" ] || fail "launch: a stopped run was not saved"
-# Once more when the ranks have ended, and mpirun has not: they stopped in order all the same.
-start_launch --out twice
-wait_for '^memory'
-kill -INT $job
-wait_for '^stopped on request'
-sleep 0.3
-kill -INT $job 2>/dev/null
-wait $job
-[ $? -eq 75 ] || fail "launch: Ctrl-C after the end: another exit code than 75: $(cat err.log)"
 # Whenever it comes; and a rank that dies is spoken of.
 for moment in 0.1 0.3 0.6; do
   start_launch
@@ -192,6 +196,45 @@ for moment in 0.1 0.3 0.6; do
   wait $job
   [ $? -eq 75 ] || fail "launch: Ctrl-C after $moment s: another exit code than 75: $(cat err.log)"
 done
+# Once more when the ranks have ended, and the starter has not: they stopped in order all the same.
+cat >slow.pl <<'PERL'
+#!/usr/bin/perl
+my $rank = fork;
+exec 'sleep', '60' unless $rank;
+$SIG{USR1} = sub {
+  kill 'KILL', $rank;
+  waitpid $rank, 0;
+  open my $file, '>', 'ended';
+  close $file;
+  sleep 2;
+  exit 75;
+};
+open my $file, '>', 'begun';
+close $file;
+sleep 1 for 1 .. 20;
+PERL
+chmod +x slow.pl
+MPIRUN=./slow.pl "$program" launch train >out.log 2>err.log </dev/null &
+job=$!
+for ((i = 0; i < 200; i++)); do [ -e begun ] && break; sleep 0.05; done
+sleep 0.6
+kill -INT $job
+for ((i = 0; i < 200; i++)); do [ -e ended ] && break; sleep 0.05; done
+kill -INT $job
+wait $job
+[ $? -eq 75 ] || fail "launch: Ctrl-C after the end: another exit code than 75: $(cat err.log)"
+# One that starts no ranks at all is ended by the second.
+printf '#!/bin/sh\nexec sleep 60\n' >idle.sh
+chmod +x idle.sh
+MPIRUN=./idle.sh timeout -s KILL 20 "$program" launch train >out.log 2>err.log </dev/null &
+job=$!
+sleep 0.5
+launcher=$(pgrep -P $job)
+kill -INT "$launcher"
+sleep 0.2
+kill -INT "$launcher"
+wait $job
+[ $? -eq 1 ] || fail "launch: a starter without ranks was not ended: $(cat err.log)"
 # A starter that takes its time to listen is asked again.
 cat >late.pl <<'PERL'
 #!/usr/bin/perl

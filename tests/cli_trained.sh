@@ -88,6 +88,9 @@ for flag in '--no-pack' '--window 3' '--sparse none' '--doc-end 10'; do
   grep -q 'warning: .* was trained' err.log || fail "generated with $flag, and not said"
 done
 rm -r run/step-0000000031
+# A token that is not of the vocabulary ends no document.
+sed 's/257/256/' tiny.json >bytes.json
+expect 2 'token 256 ends the documents of .*vocabulary' "${make[@]}" --model bytes.json --out bytes --pack
 # A document ends with the token that the model was trained with: that of blanks, which text is full of.
 expect 0 '' "${make[@]}" --model tiny.json --out words-of-text --pack --doc-end 32
 expect 0 '' "$program" generate --checkpoint words-of-text --prompt 'line' --max-tokens 1000 --seed 3

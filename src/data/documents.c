@@ -208,9 +208,10 @@ static uly_status read_all(reader *r, const cutter *how, int fd, char *piece) {
   size_t got;
   ULY_TRY(read_piece(r, fd, piece, PIECE, &got));
   ULY_TRY(refuse_shard(r, piece, got));
-  while (got > 0) {
-    ULY_TRY(take_piece(r, how, piece, got));
+  ULY_TRY(take_piece(r, how, piece, got));
+  while (got == PIECE) { /* else the end was met: a terminal would have to be told twice */
     ULY_TRY(read_piece(r, fd, piece, PIECE, &got));
+    ULY_TRY(take_piece(r, how, piece, got));
   }
   return how->end(r);
 }

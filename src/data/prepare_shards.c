@@ -202,16 +202,16 @@ static uly_status write_or_remove(preparation *p) {
   return status;
 }
 
-/* Whether the folder is the other one, or lies in it. */
-static bool is_within(const char *folder, const struct stat *other) {
+/* Whether the folder is the other one, or is met on a walk through it: names with a dot before them are not. */
+static bool is_met_in(const char *folder, const struct stat *other) {
   char path[PATH_MAX];
   struct stat info;
   if (!realpath(folder, path)) return false;
   for (;;) {
     bool is_same =
         stat(path, &info) == 0 && info.st_dev == other->st_dev && info.st_ino == other->st_ino;
-    if (is_same || path[1] == '\0') return is_same;
     char *slash = strrchr(path, '/');
+    if (is_same || path[1] == '\0' || slash[1] == '.') return is_same;
     slash[slash == path] = '\0'; /* up: "/" of "/a" */
   }
 }
@@ -220,7 +220,7 @@ static bool is_within(const char *folder, const struct stat *other) {
 static uly_status check_inputs(const uly_prepare_config *c) {
   for (int i = 0; i < c->num_inputs; i++) {
     struct stat input;
-    if (stat(c->inputs[i], &input) == 0 && S_ISDIR(input.st_mode) && is_within(c->out, &input))
+    if (stat(c->inputs[i], &input) == 0 && S_ISDIR(input.st_mode) && is_met_in(c->out, &input))
       ULY_FAIL(ULY_ERR_CONFIG, "--out '%s' lies in '%s', whose files are read: give another folder",
                c->out, c->inputs[i]);
   }

@@ -34,7 +34,8 @@ typedef enum uly__checkpoint_kind {
   ULY_CHECKPOINT_DAMAGED,
   ULY_CHECKPOINT_WHOLE
 } uly__checkpoint_kind;
-uly_status uly__checkpoint_look(int folder, const char *name, uly__checkpoint_kind *kind);
+uly_status uly__checkpoint_look(int folder, const char *out_dir, const char *name,
+                                uly__checkpoint_kind *kind);
 
 /* File that holds a state: 0 the model's, 1 the optimizer's; and the prefix of its tensors' names. */
 static inline int uly__state_file(int which) { return which == ULY_STATE_MASTER ? 0 : 1; }

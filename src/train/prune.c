@@ -32,7 +32,20 @@ static uly_status add_step(step_list *list, int64_t step) {
   return ULY_OK;
 }
 
-static uly_status list_steps(const char *out_dir, step_list *list) {
+/* The first failure: the checkpoints after it are pruned all the same. */
+typedef struct failure {
+  uly_status status;
+  char message[1024];
+} failure;
+
+static void note(uly_status status, failure *first) {
+  if (status == ULY_OK || first->status != ULY_OK) return;
+  first->status = status;
+  snprintf(first->message, sizeof first->message, "%s", uly_last_error());
+}
+
+/* What cannot be looked at stays. */
+static uly_status list_steps(const char *out_dir, step_list *list, failure *first) {
   DIR *folder = opendir(out_dir);
   if (!folder) return errno == ENOENT ? ULY_OK : uly__file_failed("open the folder", out_dir);
   uly_status status = ULY_OK;
@@ -41,8 +54,8 @@ static uly_status list_steps(const char *out_dir, step_list *list) {
     uly__checkpoint_kind kind;
     int64_t step = uly__checkpoint_step(entry->d_name);
     if (step < 0) continue;
-    status = uly__checkpoint_look(dirfd(folder), entry->d_name, &kind);
-    if (status == ULY_OK && kind == ULY_CHECKPOINT_WHOLE) status = add_step(list, step);
+    note(uly__checkpoint_look(dirfd(folder), out_dir, entry->d_name, &kind), first);
+    if (kind == ULY_CHECKPOINT_WHOLE) status = add_step(list, step);
   }
   if (status == ULY_OK && errno != 0) status = uly__file_failed("list the folder", out_dir);
   closedir(folder);
@@ -71,27 +84,17 @@ static uly_status hide(const char *out_dir, int64_t step) {
   return ULY_OK;
 }
 
-/* Notes the first failure: the checkpoints after it are pruned all the same. */
-static void note(uly_status status, uly_status *first, char message[1024]) {
-  if (status == ULY_OK || *first != ULY_OK) return;
-  *first = status;
-  snprintf(message, 1024, "%s", uly_last_error());
-}
-
 /* Removes the checkpoints of these steps. */
-static uly_status remove_steps(const char *out_dir, const int64_t *steps, size_t num) {
-  uly_status first = ULY_OK;
-  char message[1024], hidden[PATH_MAX];
-  for (size_t i = 0; i < num; i++) note(hide(out_dir, steps[i]), &first, message);
+static void remove_steps(const char *out_dir, const int64_t *steps, size_t num, failure *first) {
+  char hidden[PATH_MAX];
+  for (size_t i = 0; i < num; i++) note(hide(out_dir, steps[i]), first);
   uly_status synced = uly__folder_sync(out_dir);
-  note(synced, &first, message);
+  note(synced, first);
   for (size_t i = 0; i < num && synced == ULY_OK; i++) {
     uly_status status = name_hidden(out_dir, steps[i], hidden);
     if (status == ULY_OK) status = uly__folder_remove(hidden);
-    note(status, &first, message);
+    note(status, first);
   }
-  if (first != ULY_OK) uly__set_last_error(message);
-  return first;
 }
 
 uly_status uly_checkpoint_prune(const char *out_dir, int64_t keep_last, int64_t keep_every) {
@@ -101,7 +104,8 @@ uly_status uly_checkpoint_prune(const char *out_dir, int64_t keep_last, int64_t 
              (long long)keep_last, (long long)keep_every);
   if (keep_last == 0) return ULY_OK;
   step_list list = {0};
-  uly_status status = list_steps(out_dir, &list);
+  failure first = {.status = ULY_OK};
+  uly_status status = list_steps(out_dir, &list, &first);
   size_t num_old = 0;
   if (status == ULY_OK && list.num > 0) {
     qsort(list.steps, list.num, sizeof *list.steps, newest_first);
@@ -110,7 +114,8 @@ uly_status uly_checkpoint_prune(const char *out_dir, int64_t keep_last, int64_t 
       if (!is_kept) list.steps[num_old++] = list.steps[i];
     }
   }
-  if (status == ULY_OK && num_old > 0) status = remove_steps(out_dir, list.steps, num_old);
+  if (status == ULY_OK && num_old > 0) remove_steps(out_dir, list.steps, num_old, &first);
   free(list.steps);
-  return status;
+  if (status == ULY_OK && first.status != ULY_OK) uly__set_last_error(first.message);
+  return status == ULY_OK ? first.status : status;
 }

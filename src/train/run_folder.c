@@ -23,28 +23,31 @@ void uly__checkpoint_hidden_name(int64_t step, char name[ULY_CHECKPOINT_NAME]) {
   snprintf(name, ULY_CHECKPOINT_NAME, ".step-%010" PRId64 ".tmp", step);
 }
 
-/* Whether a plain file of this name lies in the folder; one that cannot be looked at is a failure. */
-static uly_status has_file(int folder, const char *name, const char *file, bool *has) {
-  char path[PATH_MAX];
+/* What lies there, if anything does (mode 0: nothing); what cannot be looked at is a failure. */
+static uly_status look_at(int folder, const char *out_dir, const char *name, mode_t *mode) {
   struct stat info;
-  snprintf(path, sizeof path, "%s/%s", name, file);
-  *has = fstatat(folder, path, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(info.st_mode);
-  return *has || errno == ENOENT || errno == ENOTDIR ? ULY_OK : uly__file_failed("look at", path);
+  *mode = 0;
+  if (fstatat(folder, name, &info, AT_SYMLINK_NOFOLLOW) == 0) {
+    *mode = info.st_mode;
+  } else if (errno != ENOENT && errno != ENOTDIR) {
+    ULY_FAIL(ULY_ERR_IO, "cannot look at '%s/%s': %s", out_dir, name, strerror(errno));
+  }
+  return ULY_OK;
 }
 
-uly_status uly__checkpoint_look(int folder, const char *name, uly__checkpoint_kind *kind) {
-  const char *const others[] = {uly__model_file, uly__optimizer_file, uly__config_file};
-  struct stat info;
-  bool has = false;
+uly_status uly__checkpoint_look(int folder, const char *out_dir, const char *name,
+                                uly__checkpoint_kind *kind) {
+  const char *const files[] = {uly__trainer_file, uly__model_file, uly__optimizer_file,
+                               uly__config_file};
+  mode_t mode;
   *kind = ULY_CHECKPOINT_NONE;
-  if (fstatat(folder, name, &info, AT_SYMLINK_NOFOLLOW) != 0)
-    return errno == ENOENT ? ULY_OK : uly__file_failed("look at", name);
-  if (!S_ISDIR(info.st_mode)) return ULY_OK;
-  ULY_TRY(has_file(folder, name, uly__trainer_file, &has));
-  if (has) *kind = ULY_CHECKPOINT_WHOLE;
-  for (int i = 0; i < 3 && *kind == ULY_CHECKPOINT_NONE; i++) {
-    ULY_TRY(has_file(folder, name, others[i], &has));
-    if (has) *kind = ULY_CHECKPOINT_DAMAGED;
+  ULY_TRY(look_at(folder, out_dir, name, &mode));
+  for (int i = 0; i < 4 && S_ISDIR(mode) && *kind == ULY_CHECKPOINT_NONE; i++) {
+    char path[PATH_MAX];
+    mode_t of_file;
+    snprintf(path, sizeof path, "%s/%s", name, files[i]);
+    ULY_TRY(look_at(folder, out_dir, path, &of_file));
+    if (S_ISREG(of_file)) *kind = i == 0 ? ULY_CHECKPOINT_WHOLE : ULY_CHECKPOINT_DAMAGED;
   }
   return ULY_OK;
 }
@@ -94,18 +97,26 @@ uly_status uly_checkpoint_remove_remains(const char *out_dir) {
   return status;
 }
 
-/* The highest step that a checkpoint in the folder is named after, damaged or not; -1: there is none. */
+/* The highest step that a checkpoint in the folder is named after, damaged or not; -1: there is none. One that cannot be
+ * looked at is a failure where it might be the highest. */
 static uly_status find_latest(const char *out_dir, DIR *folder, int64_t *latest) {
+  int64_t unknown = -1;
+  uly_status status = ULY_OK;
   *latest = -1;
   errno = 0;
   for (struct dirent *entry; (entry = readdir(folder)); errno = 0) {
     uly__checkpoint_kind kind;
     int64_t step = uly__checkpoint_step(entry->d_name);
-    if (step <= *latest) continue;
-    ULY_TRY(uly__checkpoint_look(dirfd(folder), entry->d_name, &kind));
-    if (kind != ULY_CHECKPOINT_NONE) *latest = step;
+    if (step <= *latest || step <= unknown) continue;
+    uly_status looked = uly__checkpoint_look(dirfd(folder), out_dir, entry->d_name, &kind);
+    if (looked == ULY_OK && kind != ULY_CHECKPOINT_NONE) *latest = step;
+    if (looked != ULY_OK) {
+      unknown = step;
+      status = looked;
+    }
   }
-  return errno == 0 ? ULY_OK : uly__file_failed("list the folder", out_dir);
+  if (errno != 0) return uly__file_failed("list the folder", out_dir);
+  return unknown > *latest ? status : ULY_OK;
 }
 
 uly_status uly_checkpoint_latest(const char *out_dir, char *path, size_t capacity) {

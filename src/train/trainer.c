@@ -173,6 +173,12 @@ static uly_status open_data(const uly_trainer *trainer, const char *path, uly__t
              "'%s' has %lld tokens, but one sequence of --seq-len %lld needs %lld: use "
              "more data or shorter sequences",
              path, (long long)uly__tokens_count(*tokens), (long long)N, (long long)N + 1);
+  int64_t end = uly__tokens_end(*tokens), vocab = trainer->model->config.vocab;
+  if (trainer->config.pack && trainer->config.doc_end < 0 && end >= vocab)
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "--pack: token %lld ends the documents of '%s', but the vocabulary of the model has "
+             "%lld: give another one with --doc-end",
+             (long long)end, path, (long long)vocab);
   if (trainer->config.pack && uly__batch_end(trainer, *tokens) < 0)
     ULY_FAIL(ULY_ERR_CONFIG,
              "--pack: the header of '%s' does not say which token ends its documents: give it with "

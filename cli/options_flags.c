@@ -17,11 +17,15 @@ static enum option_id find_flag(const char *name, size_t length) {
   return id;
 }
 
-bool option_takes_next(const char *arg) {
-  if (strncmp(arg, "--", 2) != 0) return false;
-  enum option_id id = find_flag(arg + 2, strlen(arg + 2));
-  if (id == NUM_OPTIONS) return false;
+/* Rather than stand for itself. */
+static bool needs_value(enum option_id id) {
   return option_table[id].kind != KIND_SWITCH && option_table[id].kind != KIND_BOOLEAN;
+}
+
+bool option_takes_next(const char *arg) {
+  enum option_id id =
+      strncmp(arg, "--", 2) == 0 ? find_flag(arg + 2, strlen(arg + 2)) : NUM_OPTIONS;
+  return id < NUM_OPTIONS && needs_value(id);
 }
 
 /* The same for --no-name, of a boolean. */
@@ -78,8 +82,7 @@ static uly_status read_flag(options *o, command cmd, const char *arg, flag_use *
 
 /* Takes the value of a flag from the next argument, unless it has or needs none. */
 static uly_status read_value(options *o, int argc, char *const *argv, int *i, flag_use *use) {
-  option_kind kind = option_table[use->id].kind;
-  if (use->value || kind == KIND_SWITCH || kind == KIND_BOOLEAN) return ULY_OK;
+  if (use->value || !needs_value(use->id)) return ULY_OK;
   /* A value that begins with dashes must be written --flag=value. */
   if (*i + 1 == argc || strncmp(argv[*i + 1], "--", 2) == 0) {
     char allowed[OPTION_BUFFER];

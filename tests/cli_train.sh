@@ -165,7 +165,7 @@ for ranks in 1 3; do
 done
 # Whoever started it may not care for the ends of children; it does.
 python3 - "$program" "$mpirun" <<'PY' || fail "launch: an exit code that was lost with SIGCHLD"
-import os, signal, subprocess, sys
+import os, signal, sys
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 command = [sys.argv[1], "launch", "train", "--data", "missing.txt", "--model", "tiny.json"]
 pid = os.posix_spawn(command[0], command, dict(os.environ, MPIRUN=sys.argv[2]), setsigdef=[],

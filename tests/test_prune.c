@@ -267,13 +267,14 @@ static void test_remains(void **state) {
 static void test_before_a_run(void **state) {
   (void)state;
   char path[PATH_SIZE], target[PATH_SIZE], file[64];
-  static const char *const foreign[] = {".step-notes.tmp", ".step-00000000071.tmp",
-                                        ".step-0000000007.tm", "step-0000000007.tmp", "elsewhere"};
+  static const char *const foreign[] = {".step-notes.tmp",       ".step-0000notes0.tmp",
+                                        ".step-00000000071.tmp", ".step-0000000007.tm",
+                                        "step-0000000007.tmp",   "elsewhere"};
   clean();
   make_checkpoint(3);
   make_folder(".step-0000000007.tmp");
   write_file(".step-0000000007.tmp/model.safetensors");
-  for (int i = 0; i < 5; i++) {
+  for (int i = 0; i < 6; i++) {
     make_folder(foreign[i]);
     snprintf(file, sizeof file, "%s/file", foreign[i]);
     write_file(file);
@@ -287,7 +288,7 @@ static void test_before_a_run(void **state) {
   make_path(target, "elsewhere");
   assert_int_equal(symlink(target, path), 0);
   assert_fails(uly_checkpoint_remove_remains(out_dir), ULY_ERR_IO, ".step-0000000008.tmp");
-  for (int i = 0; i < 5; i++) {
+  for (int i = 0; i < 6; i++) {
     snprintf(file, sizeof file, "%s/file", foreign[i]);
     make_path(path, file);
     assert_int_equal(access(path, F_OK), 0);

@@ -166,18 +166,13 @@ static bool is_same_sparse(uly_sparse a, uly_sparse b) {
          (a.pattern != ULY_SPARSE_BIGBIRD || a.random == b.random);
 }
 
-/* The token that ends documents, of those that it has; `otherwise` before there are any. */
-static int64_t end_of_documents(const uly_trainer *trainer, int64_t otherwise) {
-  const uly__tokens *data = trainer->data ? trainer->data : trainer->eval_data;
-  if (trainer->decode.capacity > 0) return trainer->decode.doc_end;
-  return data ? uly__batch_end(trainer, data) : otherwise;
-}
-
 /* Somebody may want that; nobody wants it unawares. */
 static void warn_if_it_attends_otherwise(const uly_trainer *trainer, const char *dir,
                                          const uly__checkpoint_run *run) {
   const uly_train_config *config = &trainer->config;
-  bool packs = trainer->decode.capacity > 0 ? trainer->decode.packs : config->pack != 0;
+  const uly__tokens *data = trainer->data ? trainer->data : trainer->eval_data;
+  bool packs = config->pack != 0;
+  int64_t end = data ? uly__batch_end(trainer, data) : config->doc_end;
   if (config->window != run->window)
     uly__warn("'%s' was trained with a window of %lld tokens, now %lld (0: none)", dir,
               (long long)run->window, (long long)config->window);
@@ -188,7 +183,6 @@ static void warn_if_it_attends_otherwise(const uly_trainer *trainer, const char 
     uly__warn("'%s' was trained %s, and now %s", dir,
               run->pack ? "on packed documents" : "without packed documents",
               run->pack ? "documents are not packed" : "they are");
-  int64_t end = end_of_documents(trainer, run->doc_end);
   if (packs && run->pack && end != run->doc_end)
     uly__warn("'%s' was trained on documents that token %lld ends, now %lld does (-1: none)", dir,
               (long long)run->doc_end, (long long)end);

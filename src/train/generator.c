@@ -60,12 +60,14 @@ static uly_status check_same(uly_mesh *mesh, const uly_train_config *config, con
 
 /* Only what a generator uses. Sums over a prompt are reproducible where the number of ranks lets them. */
 static uly_train_config settle(const uly_mesh *mesh, const uly_train_config *from,
-                               const char *model, int64_t count) {
+                               const char *model, int64_t count, int64_t end) {
   uly_train_config config = uly_train_config_default();
   config.model = model;
   config.seq_len = count;
   config.window = from->window;
   config.sparse = from->sparse;
+  config.pack = from->pack;
+  config.doc_end = end;
   config.seed = from->seed;
   config.dtype = from->dtype;
   config.threads = from->threads;
@@ -121,11 +123,8 @@ static uly_status make(uly_mesh *mesh, const uly_train_config *config, const cha
   int64_t document = find_document(tokens, count, generator->end);
   tokens += document;
   count -= document;
-  uly_train_config own = settle(mesh, config, model, count);
-  uly__decode_run decode = {.capacity = count + max_new,
-                            .prefills = count >= LEAST_AT_ONCE,
-                            .packs = config->pack != 0,
-                            .doc_end = generator->end};
+  uly_train_config own = settle(mesh, config, model, count, generator->end);
+  uly__decode_run decode = {.capacity = count + max_new, .prefills = count >= LEAST_AT_ONCE};
   ULY_TRY(uly__trainer_make(mesh, &own, decode, &generator->trainer));
   ULY_TRY(uly_trainer_load(generator->trainer, dir));
   generator->load_seconds = uly__now() - begin;

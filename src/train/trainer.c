@@ -156,7 +156,7 @@ void uly__trainer_carve(uly_trainer *trainer) {
   if (!model->makes_passes) return;
   uly__arena *activations = &trainer->arenas[ULY_ARENA_ACTIVATIONS];
   trainer->windows = uly__arena_carve(activations, windows * (int64_t)sizeof(int32_t));
-  if (!trainer->config.pack) return;
+  if (!trainer->config.pack || trainer->decode.capacity > 0) return; /* or cut by the generator */
   int64_t starts = trainer->config.seq_len * (int64_t)sizeof *trainer->doc_start;
   trainer->doc_start = uly__arena_carve(activations, starts);
   trainer->labels =

@@ -16,9 +16,6 @@ typedef struct uly__save uly__save; /* a checkpoint being written (checkpoint.c)
 typedef struct uly__decode_run {
   int64_t capacity; /* 0: it does not decode */
   bool prefills;
-  /* What is generated is cut into documents, of which the cache holds the latest; and the token that ends each. */
-  bool packs;
-  int64_t doc_end;
 } uly__decode_run;
 
 struct uly_trainer {

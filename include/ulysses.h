@@ -876,9 +876,8 @@ struct uly_local_attention {
   int first_q_head;
   int group_size, group_offset;
   uly_dtype dtype;
-  uly_mask mask;                      /* its pointers are to the plan's own copies, or, where
+  uly_mask mask; /* its pointers are to the plan's own copies, or, where
                                          documents were set, to the caller's list */
-  const struct uly__mask *mask_index; /* the mask as the library's own kernels read it */
   float scale;
   int64_t qkv_stride, o_stride;
   const void *q, *k, *v;       /* [N, heads, d], rows qkv_stride apart                */

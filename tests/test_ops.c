@@ -340,10 +340,10 @@ static int pick(int lowest, int largest) {
 
 /* parts: those of random_mask. Rows have 3 + pad more elements than their heads need: pairs of bf16 want
  * it even. Freed by free_case. */
-static uly_local_attention attention_case(uly_dtype dtype, int64_t N, int d, uly_mask_kind kind,
+static uly__attention_args attention_case(uly_dtype dtype, int64_t N, int d, uly_mask_kind kind,
                                           int parts, int pad) {
   /* Ragged: my 5 query heads, of 9 in all, begin in the middle of a group of 3. */
-  uly_local_attention a = {.num_tokens = N,
+  uly__attention_args a = {.num_tokens = N,
                            .num_q_heads = 5,
                            .num_kv_heads = 2,
                            .head_dim = d,
@@ -351,7 +351,6 @@ static uly_local_attention attention_case(uly_dtype dtype, int64_t N, int d, uly
                            .group_size = 3,
                            .group_offset = 1,
                            .dtype = dtype,
-                           .mask = random_mask(parts, N, 9, pick),
                            .scale = 0.3f,
                            .qkv_stride = 9 * d + 3 + pad,
                            .o_stride = 5 * d + 1 + pad};
@@ -360,20 +359,21 @@ static uly_local_attention attention_case(uly_dtype dtype, int64_t N, int d, uly
   a.k = qkv + 5 * d * uly__dtype_bytes(dtype);
   a.v = qkv + 7 * d * uly__dtype_bytes(dtype);
   a.d_o = values(N * a.o_stride, dtype, 2);
-  a.mask.kind = kind;
+  uly_mask desc = random_mask(parts, N, 9, pick);
+  desc.kind = kind;
   uly__mask *mask;
-  assert_ok(uly__mask_create(&a.mask, N, 9, &mask));
-  a.mask_index = mask;
+  assert_ok(uly__mask_create(&desc, N, 9, &mask));
+  a.mask = mask;
+  free_random_mask(&desc);
   return a;
 }
 
-static void free_case(uly_local_attention *a) {
+static void free_case(uly__attention_args *a) {
   free((void *)(uintptr_t)a->q), free((void *)(uintptr_t)a->d_o);
-  uly__mask_destroy((uly__mask *)(uintptr_t)a->mask_index);
-  free_random_mask(&a->mask);
+  uly__mask_destroy((uly__mask *)(uintptr_t)a->mask);
 }
 
-static void run_attention(const uly__ops *ops, uly_local_attention a, void *o, char *d_qkv,
+static void run_attention(const uly__ops *ops, uly__attention_args a, void *o, char *d_qkv,
                           float *lse) {
   int64_t bytes = uly__dtype_bytes(a.dtype);
   uly__attention_workspace unused;
@@ -388,7 +388,7 @@ static void run_attention(const uly__ops *ops, uly_local_attention a, void *o, c
   free(workspace);
 }
 
-static void compare_attention(const uly__ops *ops, const char *name, uly_local_attention a) {
+static void compare_attention(const uly__ops *ops, const char *name, uly__attention_args a) {
   uly_dtype dtype = a.dtype;
   int64_t N = a.num_tokens, n_qkv = N * a.qkv_stride, n_o = N * a.o_stride;
   void *o1 = values(n_o, dtype, 3), *o2 = values(n_o, dtype, 3);
@@ -410,7 +410,7 @@ static void check_attention(const uly__ops *ops, const char *name, uly_dtype dty
   int dims[] = {1, 8, 34, 64, 256};
   for (int i = 0; i < 5; i++)
     for (int turn = 0; turn < 16; turn++) { /* full and causal, alone and with more */
-      uly_local_attention a =
+      uly__attention_args a =
           attention_case(dtype, lengths[i], dims[(i + turn) % 5], (uly_mask_kind)(turn % 2),
                          mask_parts[turn / 2 % 4], turn / 8);
       if (turn % 3 == 0) a.scale = -a.scale;
@@ -451,13 +451,13 @@ static void test_attention_polls(void **state) {
   enum { N = 2048, D = 8 };
   for (int i = 0; i < num_tables; i++)
     for (int64_t window = 0; window <= 64; window += 64) {
-      uly_local_attention a = attention_case(ULY_BF16, N, D, ULY_MASK_CAUSAL, 0, 1);
+      uly__attention_args a = attention_case(ULY_BF16, N, D, ULY_MASK_CAUSAL, 0, 1);
       uly_mask mask = {.kind = ULY_MASK_CAUSAL, .window = window};
       uly__mask *index;
       int count = 0;
       assert_ok(uly__mask_create(&mask, N, 9, &index));
-      uly__mask_destroy((uly__mask *)(uintptr_t)a.mask_index);
-      a.mask_index = index;
+      uly__mask_destroy((uly__mask *)(uintptr_t)a.mask);
+      a.mask = index;
       a.poll = count_poll;
       a.poll_context = &count;
       omp_set_num_threads(1);
@@ -484,7 +484,7 @@ static void test_attention_polls(void **state) {
 static void test_large_scores(void **state) {
   (void)state;
   for (int i = 0; i < num_tables; i++) {
-    uly_local_attention a = attention_case(ULY_F32, 100, 16, ULY_MASK_CAUSAL, 0, 0);
+    uly__attention_args a = attention_case(ULY_F32, 100, 16, ULY_MASK_CAUSAL, 0, 0);
     a.scale = 1e4f;
     float o[100 * 81], lse[500];
     char *d_qkv = calloc(100 * (size_t)a.qkv_stride, 4);

@@ -1,25 +1,25 @@
 /* Reference attention: plain loops, one pair of tokens at a time, f64 sums, nothing of size N x N.
- * Shapes as in uly_local_attention. Source: Vaswani et al. 2017; the backward as in FlashAttention-2
+ * Shapes as in uly__attention_args. Source: Vaswani et al. 2017; the backward as in FlashAttention-2
  * (2307.08691), with delta = rowsum(dO o O). */
 #include <math.h>
 
 #include "ops/mask.h"
 #include "ops/ops.h"
 
-static int kv_head(const uly_local_attention *a, int q_head) {
+static int kv_head(const uly__attention_args *a, int q_head) {
   return (q_head + a->group_offset) / a->group_size;
 }
 
-static bool sees(const uly_local_attention *a, int head, int64_t query, int64_t key) {
-  return uly__mask_sees(a->mask_index, a->first_q_head + head, query, key);
+static bool sees(const uly__attention_args *a, int head, int64_t query, int64_t key) {
+  return uly__mask_sees(a->mask, a->first_q_head + head, query, key);
 }
 
 /* Offset of a token's head in a tensor of rows `stride` apart. */
-static int64_t at(const uly_local_attention *a, int64_t token, int64_t stride, int head) {
+static int64_t at(const uly__attention_args *a, int64_t token, int64_t stride, int head) {
   return token * stride + (int64_t)head * a->head_dim;
 }
 
-static double dot(const uly_local_attention *a, const void *x, int64_t at_x, const void *y,
+static double dot(const uly__attention_args *a, const void *x, int64_t at_x, const void *y,
                   int64_t at_y) {
   double sum = 0;
   for (int i = 0; i < a->head_dim; i++)
@@ -27,16 +27,16 @@ static double dot(const uly_local_attention *a, const void *x, int64_t at_x, con
   return sum;
 }
 
-static double score(const uly_local_attention *a, int head, int64_t query, int64_t key) {
+static double score(const uly__attention_args *a, int head, int64_t query, int64_t key) {
   return a->scale * dot(a, a->q, at(a, query, a->qkv_stride, head), a->k,
                         at(a, key, a->qkv_stride, kv_head(a, head)));
 }
 
-static double probability(const uly_local_attention *a, int head, int64_t query, int64_t key) {
+static double probability(const uly__attention_args *a, int head, int64_t query, int64_t key) {
   return exp(score(a, head, query, key) - (double)a->lse[head * a->num_tokens + query]);
 }
 
-void uly__attention_ref_forward(const uly_local_attention *a) {
+void uly__attention_ref_forward(const uly__attention_args *a) {
 #pragma omp parallel for collapse(2) schedule(dynamic)
   for (int head = 0; head < a->num_q_heads; head++)
     for (int64_t query = 0; query < a->num_tokens; query++) {
@@ -59,7 +59,7 @@ void uly__attention_ref_forward(const uly_local_attention *a) {
 }
 
 /* delta[head, query] = sum of dO o O over the head's elements */
-static void compute_delta(const uly_local_attention *a, float *delta) {
+static void compute_delta(const uly__attention_args *a, float *delta) {
   for (int head = 0; head < a->num_q_heads; head++)
     for (int64_t query = 0; query < a->num_tokens; query++) {
       int64_t at_o = at(a, query, a->o_stride, head);
@@ -68,14 +68,14 @@ static void compute_delta(const uly_local_attention *a, float *delta) {
 }
 
 /* Gradient of the score of a pair, before the factor `scale`. */
-static double d_score(const uly_local_attention *a, int head, int64_t query, int64_t key,
+static double d_score(const uly__attention_args *a, int head, int64_t query, int64_t key,
                       const float *delta, double p) {
   double d_p = dot(a, a->d_o, at(a, query, a->o_stride, head), a->v,
                    at(a, key, a->qkv_stride, kv_head(a, head)));
   return p * (d_p - (double)delta[head * a->num_tokens + query]);
 }
 
-void uly__attention_ref_backward(const uly_local_attention *a, void *workspace) {
+void uly__attention_ref_backward(const uly__attention_args *a, void *workspace) {
   uly__attention_workspace work;
   uly__attention_carve(a, workspace, &work);
   const float *delta = work.delta;

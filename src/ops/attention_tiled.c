@@ -6,16 +6,16 @@
 static uly__ops others; /* what does what these kernels cannot */
 
 /* Words of two need even rows. */
-static bool is_for_pairs(const uly_local_attention *a) {
+static bool is_for_pairs(const uly__attention_args *a) {
   return a->dtype == ULY_BF16 && a->head_dim % 2 == 0 && a->qkv_stride % 2 == 0 &&
          a->o_stride % 2 == 0;
 }
 
-static void forward(const uly_local_attention *a) {
+static void forward(const uly__attention_args *a) {
   (is_for_pairs(a) ? ULY_FOR_ISA(uly__attention_tiled_forward) : others.attention_forward)(a);
 }
 
-static void backward(const uly_local_attention *a, void *workspace) {
+static void backward(const uly__attention_args *a, void *workspace) {
   (is_for_pairs(a) ? ULY_FOR_ISA(uly__attention_tiled_backward) : others.attention_backward)(
       a, workspace);
 }

@@ -13,7 +13,7 @@
 
 /* What the threads of a backward pass share: query heads that use one key/value head. */
 typedef struct pass {
-  const uly_local_attention *a;
+  const uly__attention_args *a;
   uly__attention_workspace work;
   int kv, first_head, num_heads;
   int64_t group_size;     /* blocks of keys */
@@ -43,11 +43,11 @@ static void end_turn(const pass *p, int64_t group, int64_t turn) {
 }
 
 /* scores[queries][keys]. */
-static void hide_keys(const uly_local_attention *a, int head, int64_t query, int64_t num_queries,
+static void hide_keys(const uly__attention_args *a, int head, int64_t query, int64_t num_queries,
                       int64_t key, float *scores) {
   float hidden = hidden_score(a);
   for (int64_t r = 0; r < num_queries; r++) {
-    uint64_t bits = uly__mask_bits(a->mask_index, a->first_q_head + head, query + r, key);
+    uint64_t bits = uly__mask_bits(a->mask, a->first_q_head + head, query + r, key);
     for (int lane = 0; lane < LANES; lane++)
       if (!(bits >> lane & 1)) scores[r * LANES + lane] = hidden;
   }
@@ -63,7 +63,7 @@ typedef struct tile_gradient {
 static void score_gradient(const pass *p, int head, int64_t query, int64_t num_queries,
                            const float *scores, const float *d_p, tile_gradient *out,
                            word *d_rows) {
-  const uly_local_attention *a = p->a;
+  const uly__attention_args *a = p->a;
   int64_t at = head * a->num_tokens + query;
   float to_log2 = a->scale * log2_e;
   for (int64_t r = 0; r < num_queries; r += 2)
@@ -109,7 +109,7 @@ typedef struct query_tile {
 /* Adds to dK and dV; d_rows: what dQ is made of. hides: some pairs, or lanes beyond the last key, do not count. */
 static void backward_tile(const pass *p, const key_block *keys, int head, const query_tile *queries,
                           bool hides, word *d_rows) {
-  const uly_local_attention *a = p->a;
+  const uly__attention_args *a = p->a;
   _Alignas(64) float scores[LANES * LANES], d_p[LANES * LANES];
   _Alignas(64) tile_gradient tile;
   int d = a->head_dim;
@@ -145,7 +145,7 @@ static void add_to_d_q(const pass *p, const key_group *group, int head, const qu
 
 /* Queries of one block against the group of keys. */
 static void backward_queries(const pass *p, const key_group *group, int head, int64_t query) {
-  const uly_local_attention *a = p->a;
+  const uly__attention_args *a = p->a;
   _Alignas(64) word buffers[4][LANES * MAX_D], d_rows[MAX_GROUP][LANES * LANES];
   bool seen[MAX_GROUP] = {false}, any = false;
   int d = a->head_dim;
@@ -160,7 +160,7 @@ static void backward_queries(const pass *p, const key_group *group, int head, in
   queries.d_o_pairs = pair_words(d_o, d, a->dtype, buffers[3], &queries.d_o_pairs_ld);
   for (int i = 0; i < group->num; i++) {
     const key_block *keys = &group->blocks[i];
-    uly__tile tile = uly__mask_tile(a->mask_index, a->first_q_head + head, query, query + q.count,
+    uly__tile tile = uly__mask_tile(a->mask, a->first_q_head + head, query, query + q.count,
                                     keys->begin, keys->begin + keys->count);
     seen[i] = tile != ULY_TILE_SKIP;
     any |= seen[i];
@@ -173,10 +173,10 @@ static void backward_queries(const pass *p, const key_group *group, int head, in
 
 /* All queries that see the group of keys. */
 static void backward_tiles(const pass *p, const key_group *group, int head, int64_t *tiles) {
-  const uly_local_attention *a = p->a;
+  const uly__attention_args *a = p->a;
   for (int64_t query = 0;; query += LANES) {
-    query = uly__mask_next_queries(a->mask_index, a->first_q_head + head, group->begin, group->end,
-                                   query, LANES);
+    query = uly__mask_next_queries(a->mask, a->first_q_head + head, group->begin, group->end, query,
+                                   LANES);
     if (query >= a->num_tokens) return;
     backward_queries(p, group, head, query);
     *tiles += group->num;
@@ -185,7 +185,7 @@ static void backward_tiles(const pass *p, const key_group *group, int head, int6
 }
 
 static void load_keys(const pass *p, int64_t begin, key_block *keys) {
-  const uly_local_attention *a = p->a;
+  const uly__attention_args *a = p->a;
   int d = a->head_dim;
   word buffer[LANES * MAX_D];
   head_rows k = block_rows(a, a->k, a->qkv_stride, p->kv, begin);
@@ -226,7 +226,7 @@ static void load_group(const pass *p, int64_t index, key_group *group) {
 }
 
 static void store_keys(const pass *p, const key_block *keys) {
-  const uly_local_attention *a = p->a;
+  const uly__attention_args *a = p->a;
   int d = a->head_dim;
   if (!p->is_last) {
     size_t bytes = (size_t)(d * LANES) * sizeof(float);
@@ -252,7 +252,7 @@ static void backward_group(const pass *p, int64_t index, int64_t *tiles) {
   for (int i = 0; i < group.num; i++) store_keys(p, &group.blocks[i]);
 }
 
-static void compute_delta(const uly_local_attention *a, float *delta) {
+static void compute_delta(const uly__attention_args *a, float *delta) {
 #pragma omp parallel for schedule(static)
   for (int64_t query = 0; query < a->num_tokens; query++)
     for (int head = 0; head < a->num_q_heads; head++) {
@@ -277,7 +277,7 @@ static void clear_sums(const pass *p) {
 }
 
 static void store_d_q(const pass *p, int head) {
-  const uly_local_attention *a = p->a;
+  const uly__attention_args *a = p->a;
 #pragma omp parallel for schedule(static)
   for (int64_t query = 0; query < a->num_tokens; query++) {
     int64_t at = query * a->qkv_stride + (int64_t)head * a->head_dim;
@@ -301,10 +301,10 @@ static void backward_pass(const pass *p) {
   for (int i = 0; i < p->num_heads; i++) store_d_q(p, p->first_head + i);
 }
 
-void ULY_FOR_ISA(uly__attention_tiled_backward)(const uly_local_attention *a, void *workspace) {
+void ULY_FOR_ISA(uly__attention_tiled_backward)(const uly__attention_args *a, void *workspace) {
   pass p = {.a = a, .group_size = group_size(a, num_blocks(a), GROUPS_OF_A_THREAD)};
   /* Within a window only as many groups as it spans are at work at a time, since they take turns. */
-  int64_t window = uly__mask_desc(a->mask_index)->window;
+  int64_t window = uly__mask_desc(a->mask)->window;
   if (window > 0) p.group_size = min64(p.group_size, group_size(a, window / LANES, 2));
   uly__attention_carve(a, workspace, &p.work);
   compute_delta(a, p.work.delta);

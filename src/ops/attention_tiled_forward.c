@@ -7,13 +7,13 @@
 static const float ln_2 = 0.69314718f;
 
 /* scores[keys][queries]. */
-static void hide_keys_of_queries(const uly_local_attention *a, int head, int64_t query,
+static void hide_keys_of_queries(const uly__attention_args *a, int head, int64_t query,
                                  int64_t num_queries, int64_t key, int64_t num_keys,
                                  float *scores) {
   uint64_t bits[LANES] = {0};
   float hidden = hidden_score(a);
   for (int64_t lane = 0; lane < num_queries; lane++)
-    bits[lane] = uly__mask_bits(a->mask_index, a->first_q_head + head, query + lane, key);
+    bits[lane] = uly__mask_bits(a->mask, a->first_q_head + head, query + lane, key);
   for (int64_t r = 0; r < num_keys; r++)
     for (int lane = 0; lane < LANES; lane++)
       if (!(bits[lane] >> r & 1)) scores[r * LANES + lane] = hidden;
@@ -70,7 +70,7 @@ typedef struct key_tile {
   int64_t k_ld, v_ld;
 } key_tile;
 
-static void forward_tile(const uly_local_attention *a, int head, query_block *queries,
+static void forward_tile(const uly__attention_args *a, int head, query_block *queries,
                          const key_tile *keys, bool hides) {
   _Alignas(64) float scores[LANES * LANES], shrink[LANES];
   _Alignas(64) word p[LANES * LANES];
@@ -88,7 +88,7 @@ static void forward_tile(const uly_local_attention *a, int head, query_block *qu
           num_words(keys->count), LANES);
 }
 
-static void load_queries(const uly_local_attention *a, int head, int64_t begin,
+static void load_queries(const uly__attention_args *a, int head, int64_t begin,
                          query_block *queries) {
   word buffer[LANES * MAX_D];
   int d = a->head_dim;
@@ -103,7 +103,7 @@ static void load_queries(const uly_local_attention *a, int head, int64_t begin,
   }
 }
 
-static void store_outputs(const uly_local_attention *a, int head, query_block *queries) {
+static void store_outputs(const uly__attention_args *a, int head, query_block *queries) {
   float *sum = queries->sum;
   for (int64_t lane = 0; lane < queries->count; lane++) {
     a->lse[head * a->num_tokens + queries->begin + lane] =
@@ -114,7 +114,7 @@ static void store_outputs(const uly_local_attention *a, int head, query_block *q
 }
 
 /* The first of at most `size` blocks begins at `query`. */
-static void forward_group(const uly_local_attention *a, int head, int64_t query, int64_t size,
+static void forward_group(const uly__attention_args *a, int head, int64_t query, int64_t size,
                           int64_t *tiles) {
   _Alignas(64) float out[GROUP_WIDTH * LANES];
   _Alignas(64) word q[GROUP_WIDTH * LANES / PER_WORD], k_buffer[LANES * MAX_D],
@@ -129,7 +129,7 @@ static void forward_group(const uly_local_attention *a, int head, int64_t query,
   }
   int64_t q_end = min64(query + size * LANES, N);
   for (int64_t key = 0;; key += LANES) {
-    key = uly__mask_next_keys(a->mask_index, mask_head, query, q_end, key, LANES);
+    key = uly__mask_next_keys(a->mask, mask_head, query, q_end, key, LANES);
     if (key >= N) break;
     head_rows k = block_rows(a, a->k, a->qkv_stride, kv, key);
     head_rows v = block_rows(a, a->v, a->qkv_stride, kv, key);
@@ -139,7 +139,7 @@ static void forward_group(const uly_local_attention *a, int head, int64_t query,
     keys.k = row_words(k, d, a->dtype, k_buffer, &keys.k_ld);
     keys.v = pair_words(v, d, a->dtype, v_buffer, &keys.v_ld);
     for (int i = 0; i < num; i++) {
-      uly__tile tile = uly__mask_tile(a->mask_index, mask_head, blocks[i].begin,
+      uly__tile tile = uly__mask_tile(a->mask, mask_head, blocks[i].begin,
                                       blocks[i].begin + blocks[i].count, key, key + keys.count);
       if (tile != ULY_TILE_SKIP) forward_tile(a, head, &blocks[i], &keys, tile == ULY_TILE_PARTIAL);
     }
@@ -149,7 +149,7 @@ static void forward_group(const uly_local_attention *a, int head, int64_t query,
   for (int i = 0; i < num; i++) store_outputs(a, head, &blocks[i]);
 }
 
-void ULY_FOR_ISA(uly__attention_tiled_forward)(const uly_local_attention *a) {
+void ULY_FOR_ISA(uly__attention_tiled_forward)(const uly__attention_args *a) {
   int64_t size = group_size(a, num_blocks(a) * a->num_q_heads, GROUPS_OF_A_THREAD);
   int64_t groups = num_groups(num_blocks(a), size);
   /* Head by head, so that its keys and values stay in cache. Late blocks of queries see more keys under a causal

@@ -88,7 +88,7 @@ static void *carve(char *memory, int64_t *at, int64_t bytes) {
   return here;
 }
 
-int64_t uly__attention_carve(const uly_local_attention *args, void *memory,
+int64_t uly__attention_carve(const uly__attention_args *args, void *memory,
                              uly__attention_workspace *out) {
   int64_t tile = ULY_ATTENTION_TILE, blocks = (args->num_tokens + tile - 1) / tile;
   int64_t width = (args->head_dim + 31) / 32 * 32, size = sizeof(float), at = 0;

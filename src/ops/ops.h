@@ -17,6 +17,7 @@
 #include "base/dtype.h"
 #include "base/exact_sum.h"
 #include "base/status.h"
+#include "ops/attention_args.h"
 
 /* c[m, n] = (accumulate ? c : 0) + op(a) op(b); a: [m, k], or [k, m] when trans_a; b: [k, n], or
  * [n, k] when trans_b. a and b share a type. */
@@ -50,14 +51,14 @@ typedef struct uly__adamw {
   uint16_t *copy_bf16; /* [n], receives the rounded parameters; or NULL */
 } uly__adamw;
 
-/* Attention of one query, the latest token of a stream, over what is cached. Heads as in uly_local_attention. The
+/* Attention of one query, the latest token of a stream, over what is cached. Heads as in uly__attention_args. The
  * mask is causal, and of as many tokens as the cache has room for. */
 typedef struct uly__attend_one {
   int64_t query; /* its position */
   int num_q_heads, num_kv_heads, head_dim;
   int first_q_head, group_size, group_offset;
   uly_dtype dtype;
-  const struct uly__mask *mask;
+  const uly__mask *mask;
   float scale;
   int64_t capacity;  /* tokens that there is room for */
   const void *q;     /* [num_q_heads, d] */
@@ -136,9 +137,9 @@ typedef struct uly__ops {
   void (*adamw)(int64_t n, const uly__adamw *args);
   void (*to_bf16)(int64_t n, const float *x, uint16_t *y);
 
-  /* Attention on whole sequences; see uly_local_attention. workspace: see uly__attention_carve. */
-  void (*attention_forward)(const uly_local_attention *args);
-  void (*attention_backward)(const uly_local_attention *args, void *workspace);
+  /* Attention on whole sequences; see uly__attention_args. workspace: see uly__attention_carve. */
+  void (*attention_forward)(const uly__attention_args *args);
+  void (*attention_backward)(const uly__attention_args *args, void *workspace);
 
   /* One token at a time. y[rows] = w x; w: [rows, cols] of dtype, rows ld apart; x, y: f32. The bits of an
    * element of y, and those of a head's attention, do not depend on which others are computed with it. */
@@ -166,7 +167,7 @@ typedef struct uly__attention_workspace {
 } uly__attention_workspace;
 
 /* Cuts up memory (any alignment), or only counts where it is NULL; returns the bytes. */
-int64_t uly__attention_carve(const uly_local_attention *args, void *memory,
+int64_t uly__attention_carve(const uly__attention_args *args, void *memory,
                              uly__attention_workspace *out);
 
 /* The fastest table for this CPU. ULYSSES_ISA=reference|base|avx2|avx512|avx512bf16 in the environment
@@ -186,8 +187,8 @@ void uly__rope_table(int64_t rows, const int64_t *positions, int head_dim, doubl
 /* What fills the slots. */
 uly_status uly__matmul_ref(const uly__matmul *args);
 uly_status uly__matmul_onednn(const uly__matmul *args);
-void uly__attention_ref_forward(const uly_local_attention *args);
-void uly__attention_ref_backward(const uly_local_attention *args, void *workspace);
+void uly__attention_ref_forward(const uly__attention_args *args);
+void uly__attention_ref_backward(const uly__attention_args *args, void *workspace);
 void uly__matvec_ref(int64_t rows, int64_t cols, int64_t ld, uly_dtype dtype, const void *w,
                      const float *x, float *y);
 void uly__attend_one_ref(const uly__attend_one *args);

@@ -18,7 +18,7 @@ static const float log2_e = 1.44269504f;
 
 ULY_INLINE int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 
-static int64_t num_blocks(const uly_local_attention *a) {
+static int64_t num_blocks(const uly__attention_args *a) {
   return (a->num_tokens + LANES - 1) / LANES;
 }
 
@@ -29,7 +29,7 @@ enum { MAX_GROUP = 4, GROUP_WIDTH = 512 };
 enum { GROUPS_OF_A_THREAD = 8 };
 
 /* As large as leaves each thread so many of the groups of `blocks`. */
-static int64_t group_size(const uly_local_attention *a, int64_t blocks, int64_t for_a_thread) {
+static int64_t group_size(const uly__attention_args *a, int64_t blocks, int64_t for_a_thread) {
   int64_t size = MAX_GROUP, enough = for_a_thread * omp_get_max_threads();
   while (size > 1 && (size * padded(a->head_dim) > GROUP_WIDTH || blocks / size < enough))
     size /= 2;
@@ -38,19 +38,19 @@ static int64_t group_size(const uly_local_attention *a, int64_t blocks, int64_t 
 
 static int64_t num_groups(int64_t blocks, int64_t size) { return (blocks + size - 1) / size; }
 
-static int kv_head(const uly_local_attention *a, int q_head) {
+static int kv_head(const uly__attention_args *a, int q_head) {
   return (q_head + a->group_offset) / a->group_size;
 }
 
 /* Tokens `begin` and after, of one block. */
-static head_rows block_rows(const uly_local_attention *a, const void *x, int64_t stride, int head,
+static head_rows block_rows(const uly__attention_args *a, const void *x, int64_t stride, int head,
                             int64_t begin) {
   return (head_rows){uly__at(x, a->dtype, begin * stride + (int64_t)head * a->head_dim), stride,
                      min64(LANES, a->num_tokens - begin)};
 }
 
 /* The block that begins there, if any, will be wanted soon. */
-static void prefetch_block(const uly_local_attention *a, const void *x, int64_t stride, int head,
+static void prefetch_block(const uly__attention_args *a, const void *x, int64_t stride, int head,
                            int64_t begin) {
   int64_t element = uly__dtype_bytes(a->dtype);
   if (begin < a->num_tokens)
@@ -59,7 +59,7 @@ static void prefetch_block(const uly_local_attention *a, const void *x, int64_t 
 
 /* x[lane][d] = factor[lane] * lanes[d][LANES], in the storage type. Not inlined: within forward, which calls it once, it
  * took registers from the loops over tiles (4% of forward in bf16). */
-__attribute__((noinline)) static void store_lanes(const uly_local_attention *a, head_rows to,
+__attribute__((noinline)) static void store_lanes(const uly__attention_args *a, head_rows to,
                                                   const float *factor, const float *lanes) {
   for (int64_t lane = 0; lane < to.count; lane++) {
     void *row = uly__at(to.x, a->dtype, lane * to.stride);
@@ -69,7 +69,7 @@ __attribute__((noinline)) static void store_lanes(const uly_local_attention *a, 
 }
 
 /* Score of a pair that the mask hides, so low that its exponential is nothing, and finite when multiplied. */
-static float hidden_score(const uly_local_attention *a) {
+static float hidden_score(const uly__attention_args *a) {
   return (a->scale < 0 ? 1e30f : -1e30f) / fmaxf(1.0f, fabsf(a->scale));
 }
 
@@ -77,7 +77,7 @@ static float hidden_score(const uly_local_attention *a) {
 enum { POLL_TILES = 16 };
 
 /* By the thread that called for attention; *tiles: those that a thread has done since it last polled. */
-static void poll(const uly_local_attention *a, int64_t *tiles) {
+static void poll(const uly__attention_args *a, int64_t *tiles) {
   if (*tiles < POLL_TILES || !a->poll || omp_get_thread_num() != 0) return;
   a->poll(a->poll_context);
   *tiles = 0;

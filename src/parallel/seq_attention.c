@@ -111,11 +111,11 @@ static int64_t rows_before(const uly_attention *plan, int round) {
 }
 
 /* What a round works on, without its pointers. */
-static uly_local_attention shape(const uly_attention *plan, int round) {
+static uly__attention_args shape(const uly_attention *plan, int round) {
   const uly_attention_desc *desc = &plan->desc;
   const uly_attention_block *block = own_block(plan, round);
   int uses = desc->num_q_heads / desc->num_kv_heads;
-  return (uly_local_attention){
+  return (uly__attention_args){
       .num_tokens = desc->num_tokens,
       .num_q_heads = block->q_count,
       .num_kv_heads = block->kv_count,
@@ -124,8 +124,7 @@ static uly_local_attention shape(const uly_attention *plan, int round) {
       .group_size = uses,
       .group_offset = block->q_begin - block->kv_begin * uses,
       .dtype = desc->dtype,
-      .mask = desc->mask,
-      .mask_index = plan->mask,
+      .mask = plan->mask,
       .scale = desc->scale,
       .qkv_stride = block->qkv_stride,
       .o_stride = block->o_stride,
@@ -135,9 +134,9 @@ static uly_local_attention shape(const uly_attention *plan, int round) {
 }
 
 /* The pointers are to the round's own part of each buffer; lse: of all rounds. */
-static uly_local_attention local(const uly_attention *plan, int round, const void *qkv_heads,
+static uly__attention_args local(const uly_attention *plan, int round, const void *qkv_heads,
                                  void *o_heads, float *lse) {
-  uly_local_attention args = shape(plan, round);
+  uly__attention_args args = shape(plan, round);
   int64_t q_width = (int64_t)args.num_q_heads * args.head_dim;
   int64_t kv_width = (int64_t)args.num_kv_heads * args.head_dim;
   args.q = (void *)(uintptr_t)qkv_heads;
@@ -148,12 +147,42 @@ static uly_local_attention local(const uly_attention *plan, int round, const voi
   return args;
 }
 
+/* The same, as a user's kernel is given it. */
+static uly_local_attention for_callback(const uly_attention *plan,
+                                        const uly__attention_args *args) {
+  return (uly_local_attention){
+      .num_tokens = args->num_tokens,
+      .num_q_heads = args->num_q_heads,
+      .num_kv_heads = args->num_kv_heads,
+      .head_dim = args->head_dim,
+      .first_q_head = args->first_q_head,
+      .group_size = args->group_size,
+      .group_offset = args->group_offset,
+      .dtype = args->dtype,
+      .mask = plan->desc.mask,
+      .scale = args->scale,
+      .qkv_stride = args->qkv_stride,
+      .o_stride = args->o_stride,
+      .q = args->q,
+      .k = args->k,
+      .v = args->v,
+      .o = args->o,
+      .lse = args->lse,
+      .d_o = args->d_o,
+      .d_q = args->d_q,
+      .d_k = args->d_k,
+      .d_v = args->d_v,
+      .poll = args->poll,
+      .poll_context = args->poll_context,
+  };
+}
+
 /* Rounds use it one after the other. */
 static int64_t workspace_bytes(const uly_attention *plan) {
   int64_t most = 0;
   for (int round = 0; round < plan->ulysses.num_rounds; round++) {
     uly__attention_workspace unused;
-    uly_local_attention args = shape(plan, round);
+    uly__attention_args args = shape(plan, round);
     int64_t bytes = uly__attention_carve(&args, NULL, &unused);
     if (bytes > most) most = bytes;
   }
@@ -380,9 +409,12 @@ uly_status uly_attention_o_to_tokens(uly_attention *plan, uly_traffic kind, cons
 uly_status uly__attention_round_forward(const uly_attention *plan, int round, const void *qkv_heads,
                                         void *o_heads, float *lse) {
   const uly_attention_callback *callback = &plan->desc.callback;
-  uly_local_attention args = local(plan, round, qkv_heads, o_heads, lse);
+  uly__attention_args args = local(plan, round, qkv_heads, o_heads, lse);
   double begin = uly__now();
-  if (callback->forward) return callback->forward(callback->user, &args);
+  if (callback->forward) {
+    uly_local_attention users = for_callback(plan, &args);
+    return callback->forward(callback->user, &users);
+  }
   plan->ops->attention_forward(&args);
   uly__span_end("attention", round, ULY_LANE_COMPUTE, begin);
   return ULY_OK;
@@ -393,7 +425,7 @@ uly_status uly__attention_round_backward(const uly_attention *plan, int round,
                                          const float *lse, const void *d_o_heads, void *d_qkv_heads,
                                          void *workspace) {
   const uly_attention_callback *callback = &plan->desc.callback;
-  uly_local_attention args =
+  uly__attention_args args =
       local(plan, round, qkv_heads, (void *)(uintptr_t)o_heads, (float *)(uintptr_t)lse);
   ptrdiff_t to_k = (const char *)args.k - (const char *)args.q;
   ptrdiff_t to_v = (const char *)args.v - (const char *)args.q;
@@ -402,7 +434,10 @@ uly_status uly__attention_round_backward(const uly_attention *plan, int round,
   args.d_k = (char *)args.d_q + to_k;
   args.d_v = (char *)args.d_q + to_v;
   double begin = uly__now();
-  if (callback->backward) return callback->backward(callback->user, &args);
+  if (callback->backward) {
+    uly_local_attention users = for_callback(plan, &args);
+    return callback->backward(callback->user, &users);
+  }
   plan->ops->attention_backward(&args, workspace);
   uly__span_end("attention backward", round, ULY_LANE_COMPUTE, begin);
   return ULY_OK;

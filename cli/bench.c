@@ -87,7 +87,7 @@ int command_bench(int argc, char *const *argv) {
   }
   bench b = {.is_first = uly_world_rank() == 0};
   const bench_kind *kind = NULL;
-  status = uly_mesh_create(NULL, (uly_mesh_desc){0}, &b.world);
+  status = uly_mesh_create(NULL, &b.world);
   if (status == ULY_OK) status = choose_kind(&b, argc, argv, &kind);
   if (status == ULY_OK) status = run_all(&b, kind, argc, argv);
   if (status != ULY_OK && b.is_first) print_failure(uly_last_error());

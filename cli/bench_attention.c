@@ -17,32 +17,34 @@ typedef struct attention_case {
 
 static uly_status forward(void *context) {
   const attention_case *c = context;
-  return uly_attention_local_forward(c->plan, c->qkv, c->o, c->lse);
+  return uly_attention_local_forward(c->plan, 0, c->qkv, c->o, c->lse);
 }
 
 static uly_status backward(void *context) {
   const attention_case *c = context;
-  return uly_attention_local_backward(c->plan, c->qkv, c->o, c->lse, c->d_o, c->d_qkv,
+  return uly_attention_local_backward(c->plan, 0, c->qkv, c->o, c->lse, c->d_o, c->d_qkv,
                                       c->workspace);
 }
 
 static uly_status create_plan(const bench *b, attention_case *c) {
   const options *o = &b->options;
   uly_block_layout *blocks = NULL;
-  uly_attention_desc desc = {.num_tokens = o->config.seq_len,
+  uly_mask mask = o->mask;
+  uly_attention_desc desc = {.size = sizeof desc,
+                             .num_tokens = o->config.seq_len,
                              .num_q_heads = o->q_heads,
                              .num_kv_heads = o->kv_heads,
                              .head_dim = o->head_dim,
                              .dtype = o->config.dtype,
-                             .mask = o->mask};
+                             .masks = &mask};
   if (o->config.sparse.pattern != ULY_SPARSE_NONE) {
     uly_status status =
         uly_block_layout_create(&o->config.sparse, o->mask.kind, desc.num_tokens, 1, &blocks);
     status = uly_mesh_agree(b->world, status);
     if (status != ULY_OK) return status;
   }
-  desc.mask.window = o->config.window;
-  desc.mask.blocks = blocks;
+  mask.window = o->config.window;
+  mask.blocks = blocks;
   uly_status status = uly_attention_create(b->world, &desc, &c->plan);
   uly_block_layout_destroy(blocks);
   return status;
@@ -52,7 +54,9 @@ static uly_status create(const bench *b, attention_case *c) {
   uly_dtype dtype = b->options.config.dtype;
   uly_status status = create_plan(b, c);
   if (status != ULY_OK) return status;
-  uly_attention_bytes bytes = uly_attention_get_bytes(c->plan);
+  uly_attention_bytes bytes = {.size = sizeof bytes};
+  status = uly_attention_get_bytes(c->plan, &bytes);
+  if (status != ULY_OK) return status;
   uint64_t seed = (uint64_t)uly_world_rank() << 8;
   c->qkv = bench_random(bytes.qkv_heads, dtype, seed + 1);
   c->d_qkv = bench_random(bytes.qkv_heads, dtype, seed + 2);
@@ -77,7 +81,7 @@ static void destroy(attention_case *c) {
 static uly_status measure(const bench *b, attention_case *c, gemm *product, bool is_forward) {
   bench_result result;
   const options *o = &b->options;
-  double pairs = uly_attention_pairs(c->plan);
+  double pairs = uly_attention_pairs(c->plan, 0);
   bench_work work = {.run = is_forward ? forward : backward,
                      .context = c,
                      .amount = (is_forward ? 2 : 5) * 2.0 * o->head_dim * pairs};

@@ -54,7 +54,8 @@ uly_status bench_exchange(bench *b) {
   }
   bench_use_threads(b);
   bench_choose_heads(b);
-  uly_attention_desc desc = {.num_tokens = o->config.seq_len,
+  uly_attention_desc desc = {.size = sizeof desc,
+                             .num_tokens = o->config.seq_len,
                              .num_q_heads = o->q_heads,
                              .num_kv_heads = o->kv_heads,
                              .head_dim = o->head_dim,
@@ -62,8 +63,10 @@ uly_status bench_exchange(bench *b) {
   uly_attention *plan = NULL;
   uly_status status = uly_attention_create(b->world, &desc, &plan);
   if (status == ULY_OK) {
-    uly_attention_bytes bytes = uly_attention_get_bytes(plan);
-    status = measure(b, plan, true, larger(bytes.qkv_tokens, bytes.qkv_heads));
+    uly_attention_bytes bytes = {.size = sizeof bytes};
+    status = uly_attention_get_bytes(plan, &bytes);
+    if (status == ULY_OK)
+      status = measure(b, plan, true, larger(bytes.qkv_tokens, bytes.qkv_heads));
     if (status == ULY_OK) {
       status = measure(b, plan, false, larger(bytes.o_tokens, bytes.o_heads));
     }

@@ -106,7 +106,7 @@ static void print(const bench *b, const step_case *c, const bench_result *result
 
 static uly_status measure(const bench *b, step_case *c, gemm *product) {
   bench_result result;
-  uly_plan_report plan;
+  uly_plan_report plan = {.size = sizeof plan};
   uly_status status = uly_mesh_agree(b->world, uly_plan(c->mesh, &b->options.config, &plan));
   bench_work work = {.run = step, .context = c, .amount = plan.flops};
   bench_work ceiling = product ? gemm_work(product) : (bench_work){0};
@@ -117,10 +117,11 @@ static uly_status measure(const bench *b, step_case *c, gemm *product) {
 
 uly_status bench_step(bench *b) {
   options *o = &b->options;
-  step_case c = {0};
+  step_case c = {.report = {.size = sizeof c.report}};
   gemm *product = NULL;
   bench_use_threads(b);
-  uly_status status = uly_mesh_create(NULL, (uly_mesh_desc){.dp = o->dp, .sp = o->sp}, &c.mesh);
+  uly_status status = uly_mesh_create(
+      &(uly_mesh_desc){.size = sizeof(uly_mesh_desc), .dp = o->dp, .sp = o->sp}, &c.mesh);
   if (status == ULY_OK) {
     o->sp = uly_mesh_sp(c.mesh);
     if (o->config.batch == 0) o->config.batch = o->dp;

@@ -23,7 +23,7 @@ static uly_status find_checkpoint(const char *dir, checkpoint_place *place) {
 }
 
 static uly_status verify(const checkpoint_place *place, const options *o) {
-  uly_checkpoint_info info;
+  uly_checkpoint_info info = {.size = sizeof info};
   uly_status status = uly_checkpoint_verify(place->path, &info);
   if (status != ULY_OK) return status;
   if (o->json) return checkpoint_print_json(place, &info, false);
@@ -35,7 +35,7 @@ static uly_status verify(const checkpoint_place *place, const options *o) {
 }
 
 static uly_status show(const checkpoint_place *place, const options *o) {
-  uly_checkpoint_info info;
+  uly_checkpoint_info info = {.size = sizeof info};
   uly_status status = uly_checkpoint_read(place->path, &info);
   if (status != ULY_OK) return status;
   if (o->json) return checkpoint_print_json(place, &info, true);

@@ -62,7 +62,7 @@ static uly_status read_options(doctor *d, int argc, char *const *argv) {
 }
 
 static uly_status run(doctor *d, int argc, char *const *argv) {
-  uly_status status = uly_mesh_create(NULL, (uly_mesh_desc){0}, &d->world);
+  uly_status status = uly_mesh_create(NULL, &d->world);
   if (status != ULY_OK) return status;
   d->num_ranks = uly_mesh_size(d->world);
   status = read_options(d, argc, argv);

@@ -46,16 +46,22 @@ static uly_status open_trial(trial *t, doctor *d, int64_t num_tokens, int head_d
                .num_q_heads = 2 * d->num_ranks,
                .num_kv_heads = d->num_ranks,
                .head_dim = head_dim};
-  uly_attention_desc desc = {.num_tokens = num_tokens,
+  uly_mask mask = {.size = sizeof mask, .kind = ULY_MASK_CAUSAL};
+  uly_attention_desc desc = {.size = sizeof desc,
+                             .num_tokens = num_tokens,
                              .num_q_heads = t->num_q_heads,
                              .num_kv_heads = t->num_kv_heads,
                              .head_dim = head_dim,
                              .dtype = ULY_F32,
-                             .mask = {.kind = ULY_MASK_CAUSAL}};
+                             .masks = &mask};
   uly_status status = uly_attention_create(d->world, &desc, &t->plan);
   if (status != ULY_OK) return status;
-  t->bytes = uly_attention_get_bytes(t->plan);
-  uly_attention_tokens(t->plan, &t->begin, &t->count);
+  t->bytes = (uly_attention_bytes){.size = sizeof t->bytes};
+  status = uly_attention_get_bytes(t->plan, &t->bytes);
+  if (status != ULY_OK) return status;
+  const uly_token_run *run = uly_attention_tokens(t->plan, NULL);
+  t->begin = run->begin;
+  t->count = run->count;
   t->qkv_tokens = allocate(t->bytes.qkv_tokens);
   t->qkv_heads = allocate(t->bytes.qkv_heads);
   t->o_tokens = allocate(t->bytes.o_tokens);
@@ -116,10 +122,11 @@ static uly_status walk(const trial *t, const uly_attention_block *block, bool is
 static uly_status walk_tokens(const trial *t, bool is_output, bool writes) {
   uint32_t *rows = is_output ? t->o_tokens : t->qkv_tokens;
   for (int p = 0; p < t->d->num_ranks; p++) {
-    uly_attention_block block = uly_attention_get_block(t->plan, p);
-    uly_status status =
-        walk(t, &block, is_output, rows + (is_output ? block.o_offset : block.qkv_offset), t->begin,
-             t->count, writes);
+    uly_attention_block block = {.size = sizeof block};
+    uly_status status = uly_attention_get_block(t->plan, p, &block);
+    if (status != ULY_OK) return status;
+    status = walk(t, &block, is_output, rows + (is_output ? block.o_offset : block.qkv_offset),
+                  t->begin, t->count, writes);
     if (status != ULY_OK) return status;
   }
   return ULY_OK;
@@ -127,7 +134,9 @@ static uly_status walk_tokens(const trial *t, bool is_output, bool writes) {
 
 /* The head side: all tokens, for the group of this rank. */
 static uly_status walk_heads(const trial *t, bool is_output, bool writes) {
-  uly_attention_block block = uly_attention_get_block(t->plan, uly_mesh_rank(t->d->world));
+  uly_attention_block block = {.size = sizeof block};
+  uly_status status = uly_attention_get_block(t->plan, uly_mesh_rank(t->d->world), &block);
+  if (status != ULY_OK) return status;
   uint32_t *rows =
       is_output ? t->o_heads + block.o_heads_offset : t->qkv_heads + block.qkv_heads_offset;
   return walk(t, &block, is_output, rows, 0, t->num_tokens, writes);

@@ -39,7 +39,8 @@ static void print_token(const generation *g, int32_t token) {
 
 static uly_status print_json(const generation *g) {
   json_t *tokens = json_array(), *log_probabilities = json_array();
-  uly_generator_report report = uly_generator_get_report(g->generator);
+  uly_generator_report report = {.size = sizeof report};
+  (void)uly_generator_get_report(g->generator, &report);
   for (int64_t i = 0; i < g->num_generated; i++) {
     json_array_append_new(tokens, json_integer(g->tokens[i]));
     json_array_append_new(log_probabilities, json_real(g->log_probabilities[i]));
@@ -64,7 +65,8 @@ static uly_status end_output(const generation *g) {
 }
 
 static void print_speed(const generation *g) {
-  uly_generator_report report = uly_generator_get_report(g->generator);
+  uly_generator_report report = {.size = sizeof report};
+  (void)uly_generator_get_report(g->generator, &report);
   double rate = g->seconds > 0 ? (double)(g->num_generated - 1) / g->seconds : 0;
   if (!g->is_first) return;
   fflush(stdout);
@@ -133,7 +135,8 @@ static uly_status make_room(generation *g) {
 
 static uly_status generate(generation *g) {
   const options *o = &g->trained.options;
-  uly_status status = uly_mesh_create(NULL, (uly_mesh_desc){.dp = 1, .sp = o->sp}, &g->mesh);
+  uly_status status = uly_mesh_create(
+      &(uly_mesh_desc){.size = sizeof(uly_mesh_desc), .dp = 1, .sp = o->sp}, &g->mesh);
   if (status != ULY_OK) return status;
   status = prompt_read(&g->trained, &g->prompt);
   if (status == ULY_OK) status = make_room(g);

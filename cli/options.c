@@ -40,19 +40,19 @@ static uly_status set_text(options *o, enum option_id id, const char *text) {
 }
 
 uly_status options_init(options *o) {
-  *o = (options){.config = uly_train_config_default(),
-                 .prepare = uly_prepare_config_default(),
-                 .dp = 1,
+  *o = (options){.dp = 1,
                  .ranks = 1,
                  .log_every = 1,
                  .nonfinite_limit = 10,
                  .measure_peak = 1,
                  .head_dim = 64,
                  .max_tokens = 256,
-                 .sampling = {.temperature = 1, .top_p = 1},
-                 .mask = {.kind = ULY_MASK_CAUSAL},
+                 .mask = {.size = sizeof(uly_mask), .kind = ULY_MASK_CAUSAL},
                  .array_bytes = (int64_t)256 << 20,
                  .repeats = 5};
+  uly_train_config_default(&o->config, sizeof o->config);
+  uly_prepare_config_default(&o->prepare, sizeof o->prepare);
+  uly_sampling_default(&o->sampling, sizeof o->sampling);
   /* The defaults of the library are constants; from here on all texts are ours to free. */
   const char *defaults[NUM_OPTIONS] = {0};
   for (enum option_id id = 0; id < NUM_OPTIONS; id++) {

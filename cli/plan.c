@@ -12,7 +12,7 @@ typedef struct plan_result {
   uly_plan_report sent;   /* of the rank that sends most */
 } plan_result;
 
-static uly_status plan_rank(const options *o, uly_mesh_desc ranks, int rank,
+static uly_status plan_rank(const options *o, const uly_mesh_desc *ranks, int rank,
                             uly_plan_report *report) {
   uly_mesh *mesh = NULL;
   uly_status status = uly_mesh_create_offline(ranks, rank, &mesh);
@@ -22,14 +22,14 @@ static uly_status plan_rank(const options *o, uly_mesh_desc ranks, int rank,
 }
 
 static uly_status make_plan(const options *o, int dp, int sp, plan_result *result) {
-  uly_mesh_desc ranks = {.dp = dp, .sp = sp};
+  uly_mesh_desc ranks = {.size = sizeof ranks, .dp = dp, .sp = sp};
   *result = (plan_result){.num_ranks = dp * sp, .dp = dp, .sp = sp};
   /* Each data-parallel group is like the first: with many ranks that one is enough. */
   int num_planned = result->num_ranks <= 256 ? result->num_ranks : sp;
   int64_t most_held = -1, most_sent = -1;
   for (int rank = 0; rank < num_planned; rank++) {
-    uly_plan_report report;
-    uly_status status = plan_rank(o, ranks, rank, &report);
+    uly_plan_report report = {.size = sizeof report};
+    uly_status status = plan_rank(o, &ranks, rank, &report);
     if (status != ULY_OK) return status;
     int64_t held = sum_bytes(report.arena_bytes, ULY_NUM_ARENAS);
     int64_t sent = sum_bytes(report.sent_bytes, ULY_NUM_TRAFFIC);

@@ -12,7 +12,7 @@ static void print_part(const char *name, const uly_prepare_part *part, const cha
 }
 
 static uly_status prepare(options *o) {
-  uly_prepare_report report;
+  uly_prepare_report report = {.size = sizeof report};
   o->prepare.inputs = (const char *const *)o->args;
   o->prepare.num_inputs = o->num_args;
   o->prepare.out = o->out;

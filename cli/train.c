@@ -37,7 +37,7 @@ static uly_status compare_options(options *o, uly_mesh *world) {
 static uly_status read_options(train_run *run, int argc, char *const *argv) {
   options *o = &run->options;
   uly_mesh *world = NULL;
-  uly_status status = uly_mesh_create(NULL, (uly_mesh_desc){0}, &world);
+  uly_status status = uly_mesh_create(NULL, &world);
   if (status != ULY_OK) return status;
   status = options_init(o);
   if (status == ULY_OK) status = options_parse(o, TRAIN, argc, argv);
@@ -158,8 +158,8 @@ static uly_status evaluate(train_run *run, int64_t step, uly_eval_report *report
 /* One step, and what follows it. */
 static uly_status do_step(train_run *run) {
   const options *o = &run->options;
-  uly_step_report report;
-  uly_eval_report eval;
+  uly_step_report report = {.size = sizeof report};
+  uly_eval_report eval = {.size = sizeof eval};
   bool goes_back;
   uly_status status = compute_step(run, &report, &goes_back);
   if (status != ULY_OK || goes_back) return status;
@@ -197,7 +197,8 @@ static uly_status do_steps(train_run *run) {
 
 static uly_status train(train_run *run) {
   const options *o = &run->options;
-  uly_status status = uly_mesh_create(NULL, (uly_mesh_desc){.dp = o->dp, .sp = o->sp}, &run->mesh);
+  uly_status status = uly_mesh_create(
+      &(uly_mesh_desc){.size = sizeof(uly_mesh_desc), .dp = o->dp, .sp = o->sp}, &run->mesh);
   if (status == ULY_OK) status = places_check(run);
   if (status == ULY_OK && o->dry_run) return dry_run(run);
   if (status == ULY_OK) status = rank_log_open(run);

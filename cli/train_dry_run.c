@@ -98,7 +98,7 @@ static uly_status print(train_run *run, const uly_start_report *start) {
 }
 
 uly_status dry_run(train_run *run) {
-  uly_start_report start;
+  uly_start_report start = {.size = sizeof start};
   const char *checkpoint = run->checkpoint;
   uly_status status = saves_find(run);
   if (status == ULY_OK) {

@@ -57,11 +57,12 @@ void rank_log_say(train_run *run, const char *format, ...) {
 
 void rank_log_step(train_run *run, const uly_step_report *report) {
   char sent[FORMAT_BYTES], resident[FORMAT_BYTES];
-  const uly_rank_report *own = uly_trainer_rank_report(run->trainer);
+  uly_rank_report own = {.size = sizeof own};
+  (void)uly_trainer_rank_report(run->trainer, &own);
   rank_log_say(run, "step %lld  %.3f s  waited %.3f s  sent %s  resident %s",
-               (long long)report->step, own->seconds, own->wait_seconds,
-               format_bytes(sum_bytes(own->sent_bytes, ULY_NUM_TRAFFIC), sent),
-               format_bytes(own->resident_bytes, resident));
+               (long long)report->step, own.seconds, own.wait_seconds,
+               format_bytes(sum_bytes(own.sent_bytes, ULY_NUM_TRAFFIC), sent),
+               format_bytes(own.resident_bytes, resident));
 }
 
 uly_status rank_log_finish(train_run *run) {

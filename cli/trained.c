@@ -55,7 +55,7 @@ static uly_status lay_under(trained *t, command cmd, int argc, char *const *argv
 
 static uly_status find(trained *t, command cmd, int argc, char *const *argv) {
   options flags;
-  uly_checkpoint_info info;
+  uly_checkpoint_info info = {.size = sizeof info};
   uly_status status = options_init(&flags);
   if (status == ULY_OK) status = parse(&flags, cmd, argc, argv);
   if (status == ULY_OK) status = find_checkpoint(flags.checkpoint, &t->checkpoint);
@@ -94,7 +94,7 @@ static uly_status compare(trained *t, command cmd, uly_mesh *world) {
 
 uly_status trained_find(trained *t, command cmd, int argc, char *const *argv) {
   uly_mesh *world = NULL;
-  uly_status status = uly_mesh_create(NULL, (uly_mesh_desc){0}, &world);
+  uly_status status = uly_mesh_create(NULL, &world);
   if (status == ULY_OK) status = uly_mesh_agree(world, find(t, cmd, argc, argv));
   if (status == ULY_OK) status = compare(t, cmd, world);
   uly_mesh_destroy(world);

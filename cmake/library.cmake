@@ -4,7 +4,7 @@ include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
 # ---- shared: the interface's number is in the soname and in the version of every symbol.
-set(ULY_SOVERSION 0)
+set(ULY_SOVERSION 1)
 set(ULY_SYMBOLS ${CMAKE_CURRENT_LIST_DIR}/ulysses.map)
 add_library(ulysses-shared SHARED ${ULY_OBJECTS})
 target_link_libraries(ulysses-shared PRIVATE uly_needs uly_flags)

@@ -59,23 +59,25 @@ int main(int argc, char **argv) {
   uly_mesh *mesh = NULL;
   uly_attention *plan = NULL;
   check(uly_init(&argc, &argv));
-  check(uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh)); /* all ranks share one sequence */
+  check(uly_mesh_create(NULL, &mesh)); /* all ranks share one sequence */
   int rank = uly_mesh_rank(mesh), num_ranks = uly_mesh_sp(mesh);
 
   uly_attention_desc desc = {
       .num_tokens = NUM_TOKENS, .num_q_heads = NUM_HEADS, .num_kv_heads = NUM_HEADS, .head_dim = 1};
   check(uly_attention_create(mesh, &desc, &plan));
-  uly_attention_bytes bytes = uly_attention_get_bytes(plan);
+  uly_attention_bytes bytes = {.size = sizeof bytes};
+  check(uly_attention_get_bytes(plan, &bytes));
   float *mine = malloc(bytes.qkv_tokens), *back = malloc(bytes.qkv_tokens);
   float *heads = malloc(bytes.qkv_heads);
   check(uly_mesh_agree(
       mesh, mine && back && heads ? ULY_OK : uly_fail(ULY_ERR_MEMORY, "no memory left")));
 
   /* Before: my tokens, all heads, a part for each rank. */
-  int64_t first, count;
-  uly_attention_tokens(plan, &first, &count);
+  const uly_token_run *tokens = uly_attention_tokens(plan, NULL);
+  int64_t first = tokens->begin, count = tokens->count;
   for (int p = 0; p < num_ranks; p++) {
-    uly_attention_block group = uly_attention_get_block(plan, p);
+    uly_attention_block group = {.size = sizeof group};
+    check(uly_attention_get_block(plan, p, &group));
     visit_rows(mine + group.qkv_offset, group, first, count, fill);
     visit_rows(mine + group.qkv_offset, group, first, count, print);
   }
@@ -83,7 +85,8 @@ int main(int argc, char **argv) {
          (int)(first + count - 1), NUM_HEADS - 1, line);
 
   /* After: all tokens, my heads. */
-  uly_attention_block group = uly_attention_get_block(plan, rank);
+  uly_attention_block group = {.size = sizeof group};
+  check(uly_attention_get_block(plan, rank, &group));
   check(uly_attention_qkv_to_heads(plan, ULY_TRAFFIC_ATTENTION_FORWARD, mine, heads));
   line[0] = '\0';
   visit_rows(heads, group, 0, NUM_TOKENS, print);

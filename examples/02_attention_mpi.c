@@ -100,19 +100,21 @@ int main(int argc, char **argv) {
   int calls = 0;
   uly_mesh *mesh = NULL;
   uly_attention *plan[2] = {NULL, NULL}; /* with the library's kernels, and with mine */
-  uly_attention_desc desc = {.num_tokens = N,
+  uly_mask mask = {.size = sizeof mask, .kind = ULY_MASK_CAUSAL};
+  uly_attention_desc desc = {.size = sizeof desc,
+                             .num_tokens = N,
                              .num_q_heads = HQ,
                              .num_kv_heads = HKV,
                              .head_dim = D,
                              .dtype = ULY_F32,
-                             .mask = {.kind = ULY_MASK_CAUSAL}};
-  check(uly_mesh_create(&comm, (uly_mesh_desc){0}, &mesh));
+                             .masks = &mask};
+  check(uly_mesh_create_mpi(comm, NULL, &mesh));
   check(uly_attention_create(mesh, &desc, &plan[0]));
   desc.callback = (uly_attention_callback){my_forward, my_backward, &calls};
   check(uly_attention_create(mesh, &desc, &plan[1]));
 
-  int64_t first, count;
-  uly_attention_tokens(plan[0], &first, &count);
+  const uly_token_run *tokens = uly_attention_tokens(plan[0], NULL);
+  int64_t first = tokens->begin, count = tokens->count;
   fill(q, first, count, HQ, 1.0);
   fill(k, first, count, HKV, 1.3);
   fill(v, first, count, HKV, 1.1);

@@ -41,13 +41,13 @@ static uly_status prepare(void) {
 
 /* Steps up to `last`; returns the loss of the latest. */
 static double train(uly_trainer *trainer, int64_t last) {
-  uly_step_report report = {0};
+  uly_step_report report = {.size = sizeof report};
   while (uly_trainer_steps_done(trainer) < last) check(uly_trainer_step(trainer, &report));
   return report.loss;
 }
 
 static double evaluate(uly_trainer *trainer) {
-  uly_eval_report report;
+  uly_eval_report report = {.size = sizeof report};
   check(uly_trainer_evaluate(trainer, NULL, NULL, &report));
   return report.loss;
 }
@@ -59,13 +59,14 @@ static void say(int rank, const char *what, int is_so) {
 int main(int argc, char **argv) {
   uly_mesh *mesh = NULL;
   check(uly_init(&argc, &argv));
-  check(uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh));
+  check(uly_mesh_create(NULL, &mesh));
   int rank = uly_mesh_rank(mesh);
 
   /* What one rank does alone, all agree on. */
   check(uly_mesh_agree(mesh, rank == 0 ? prepare() : ULY_OK));
 
-  uly_train_config config = uly_train_config_default();
+  uly_train_config config;
+  uly_train_config_default(&config, sizeof config);
   config.model = "llama-1m";
   config.data = OUT "/text.txt";
   config.eval_data = OUT "/held_out.txt";

@@ -33,9 +33,24 @@
  * same status and message; nobody hangs.
  *
  * Objects are opaque, created by *_create and freed by *_destroy, which accepts
- * NULL. Pointers passed in are borrowed for the call unless said otherwise. No
- * object may be used by two threads at once.
- */
+ * NULL. Pointers passed in are borrowed for the call unless said otherwise, and may
+ * not be NULL unless said otherwise: a function that returns a status refuses NULL
+ * with ULY_ERR_CONFIG, and one that returns a number returns 0. No object may be
+ * used by two threads at once.
+ *
+ * Structs begin with their size, so that a program keeps working with a library whose
+ * structs have grown. Before it passes one, a program sets `size`:
+ *
+ *   uly_step_report report = {.size = sizeof report};   // the library fills the rest
+ *   uly_mesh_desc desc = {.size = sizeof desc, .sp = 4}; // 0 stands for the default
+ *   uly_train_config config;                             // where it does not, *_default
+ *   uly_train_config_default(&config, sizeof config);    // sets every member
+ *
+ * A library that is newer than the program takes defaults for the members that the program
+ * does not know, and leaves them out of what it fills in. A library that is older refuses
+ * members that it does not know, unless they are 0, and fills them with 0. Structs that are
+ * members of others have no size: they never change, and may have room in `reserved`, which
+ * must be 0. */
 #ifndef ULYSSES_H
 #define ULYSSES_H
 
@@ -101,17 +116,18 @@ typedef enum uly_dtype { ULY_F32 = 0, ULY_BF16 = 1 } uly_dtype;
  *
  *   uly_mesh *mesh;
  *   uly_init(&argc, &argv);
- *   uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh); // all ranks share one sequence
+ *   uly_mesh_create(NULL, &mesh); // all ranks share one sequence
  *   ...
  *   uly_mesh_destroy(mesh);
  *   uly_finalize();
  *
- * A program that has its own MPI calls MPI_Init and MPI_Finalize itself, and hands over a
- * communicator: uly_mesh_create(&comm, ...).
+ * A program that has its own MPI calls MPI_Init and MPI_Finalize itself, includes <mpi.h>
+ * before this header, and hands over a communicator: uly_mesh_create_mpi(comm, ...).
  */
 
 /* Starts MPI (unless the program did) for calls from the main thread. Collective
- * over all processes. argc and argv may be NULL. */
+ * over all processes. argc and argv may be NULL. ULY_ERR_CONFIG after MPI has ended,
+ * since MPI cannot be started twice. */
 uly_status uly_init(int *argc, char ***argv);
 
 /* Ends MPI if uly_init started it. Collective over all processes. */
@@ -131,21 +147,46 @@ int uly_world_rank(void);
  * parallelism). rank = dp_index * sp + sp_index. */
 typedef struct uly_mesh uly_mesh;
 
+/* Extents of the axes; 0 is the default of each. */
 typedef struct uly_mesh_desc {
-  int dp; /* 0: as many groups as sp allows, or 1 where sp is 0 too */
-  int sp; /* 0: all ranks that dp leaves                            */
+  size_t size;
+  /* Groups of data parallelism. 0: as many as sp allows, or 1 where sp is 0 too. */
+  int dp;
+  /* Ranks that share a sequence: ulysses x ring. 0: all ranks that dp leaves. */
+  int sp;
+  /* Ranks among which heads are exchanged. 0: sp / ring. */
+  int ulysses;
+  /* Not built yet: ring attention, tensor parallelism and pipeline stages. More than 1 is refused. */
+  int ring, tp, pp;
 } uly_mesh_desc;
 
-/* Collective over the communicator, which is duplicated. mpi_comm points to an
- * MPI_Comm (it is `const void *` so that this header needs no <mpi.h>); NULL
- * means MPI_COMM_WORLD. Fails with ULY_ERR_CONFIG unless dp * sp is the number of
- * ranks. */
-uly_status uly_mesh_create(const void *mpi_comm, uly_mesh_desc desc, uly_mesh **out);
+void uly_mesh_desc_default(uly_mesh_desc *desc, size_t size);
+
+/* A mesh of all processes of the job. desc NULL: the default. Collective over them. Fails with
+ * ULY_ERR_CONFIG, on all ranks, unless dp * sp is the number of ranks and all ranks pass the same. */
+uly_status uly_mesh_create(const uly_mesh_desc *desc, uly_mesh **out);
+
+/* A mesh of the ranks of a communicator, given as the integer by which Fortran knows it
+ * (MPI_Comm_c2f, comm%MPI_VAL, comm.py2f()). The communicator is duplicated. An error that MPI finds
+ * later ends the job, whatever error handler the communicator has: other ranks would wait
+ * for ever. ULY_ERR_CONFIG for MPI_COMM_NULL and for intercommunicators. Collective over the
+ * communicator. */
+uly_status uly_mesh_create_fortran(int comm, const uly_mesh_desc *desc, uly_mesh **out);
+
+#ifdef MPI_VERSION
+/* The same, for programs that include <mpi.h> before this header. */
+static inline uly_status uly_mesh_create_mpi(MPI_Comm comm, const uly_mesh_desc *desc,
+                                             uly_mesh **out) {
+  return uly_mesh_create_fortran((int)MPI_Comm_c2f(comm), desc, out);
+}
+#endif
 
 /* A mesh to plan with: rank `rank` of dp * sp ranks that need not exist. It
- * cannot communicate. Not collective. */
-uly_status uly_mesh_create_offline(uly_mesh_desc desc, int rank, uly_mesh **out);
+ * cannot communicate. desc NULL: one rank. Not collective. */
+uly_status uly_mesh_create_offline(const uly_mesh_desc *desc, int rank, uly_mesh **out);
 
+/* Frees the communicators. Attention plans, trainers and generators that were made with the mesh
+ * can only be destroyed from then on: their other functions return ULY_ERR_CONFIG. Collective. */
 void uly_mesh_destroy(uly_mesh *mesh);
 
 int uly_mesh_rank(const uly_mesh *mesh);
@@ -173,7 +214,8 @@ uly_status uly_mesh_same(uly_mesh *mesh, const void *bytes, size_t count, const 
 
 /* ---------------------------------------------------------------- 3. Training
  *
- *   uly_train_config config = uly_train_config_default();
+ *   uly_train_config config;
+ *   uly_train_config_default(&config, sizeof config);
  *   config.data = "my.txt";
  *   config.steps = 1000;
  *   uly_trainer_create(mesh, &config, &trainer);
@@ -224,6 +266,7 @@ typedef struct uly_sparse {
   int64_t global; /* longformer, bigbird, fixed */
   int64_t random; /* bigbird */
   uint64_t seed;  /* bigbird */
+  int64_t reserved[4];
 } uly_sparse;
 
 /* The number of `local` blocks that a sequence of so many tokens has where `local` is 0. With another length of
@@ -233,6 +276,7 @@ int64_t uly_sparse_local(const uly_sparse *sparse, int64_t num_tokens);
 /* Everything that defines a run but the mesh. Fill it with
  * uly_train_config_default() and change what you need. Strings are copied. */
 typedef struct uly_train_config {
+  size_t size;
   const char *model; /* a preset (uly_model_presets) or the path of a Hugging Face config.json */
   const char *data;  /* file, or folder of files: plain text (bytes) or llm.c token shards     */
   const char
@@ -284,7 +328,7 @@ typedef struct uly_train_config {
                           for two blocks; NULL: memory. Folders may differ from rank to rank      */
 } uly_train_config;
 
-uly_train_config uly_train_config_default(void);
+void uly_train_config_default(uly_train_config *config, size_t size);
 
 /* Names of the model presets, NULL-terminated, and a line about each. */
 const char *const *uly_model_presets(void);
@@ -303,6 +347,9 @@ typedef enum uly_traffic {
   ULY_NUM_TRAFFIC
 } uly_traffic;
 
+/* Room in a report for kinds to come. */
+enum { ULY_MAX_TRAFFIC = 32 };
+
 /* "attention_forward", ... */
 const char *uly_traffic_name(uly_traffic kind);
 
@@ -316,10 +363,14 @@ typedef enum uly_arena {
   ULY_NUM_ARENAS
 } uly_arena;
 
+/* Room in a report for arenas to come. */
+enum { ULY_MAX_ARENAS = 8 };
+
 const char *uly_arena_name(uly_arena arena);
 
 /* What one step did; equal on all ranks. */
 typedef struct uly_step_report {
+  size_t size;
   int64_t step;                        /* 1 for the first                                       */
   double loss;                         /* mean over the step's tokens, nats per token           */
   double grad_norm;                    /* global, before clipping                               */
@@ -331,8 +382,8 @@ typedef struct uly_step_report {
   double flops;                        /* of the model, forward and backward, over all ranks;
                                            recomputation is not counted, and only pairs that the
                                            mask lets through                                      */
-  int64_t sent_bytes[ULY_NUM_TRAFFIC]; /* of the rank that sent most                            */
-  int64_t arena_bytes[ULY_NUM_ARENAS]; /* high-water marks of the rank with the largest sum     */
+  int64_t sent_bytes[ULY_MAX_TRAFFIC]; /* of the rank that sent most                            */
+  int64_t arena_bytes[ULY_MAX_ARENAS]; /* high-water marks of the rank with the largest sum     */
   int64_t peak_bytes;                  /* that sum                                              */
   int64_t resident_bytes;              /* peak resident set of the largest process, as the
                                            operating system counts it; 0 where unknown           */
@@ -341,11 +392,12 @@ typedef struct uly_step_report {
 
 /* What one rank did in a step. */
 typedef struct uly_rank_report {
+  size_t size;
   double seconds, wait_seconds;        /* of the step; of these, waiting for other ranks */
   double pairs;                        /* of a query and a key that it sees, over all query heads,
                                           in the sequences of the rank's group              */
-  int64_t sent_bytes[ULY_NUM_TRAFFIC]; /* as in uly_step_report                          */
-  int64_t arena_bytes[ULY_NUM_ARENAS];
+  int64_t sent_bytes[ULY_MAX_TRAFFIC]; /* as in uly_step_report                          */
+  int64_t arena_bytes[ULY_MAX_ARENAS];
   int64_t resident_bytes;
 } uly_rank_report;
 
@@ -359,6 +411,7 @@ void uly_trainer_destroy(uly_trainer *trainer);
 
 /* What a training run would begin with. */
 typedef struct uly_start_report {
+  size_t size;
   int64_t num_params;
   int64_t num_windows,
       num_eval_windows; /* sequences of seq_len tokens to train on, and to evaluate */
@@ -387,8 +440,8 @@ int64_t uly_trainer_num_windows(const uly_trainer *trainer);
  * block was so first (the step is repeated to find out), and the report is filled in as after a success. */
 uly_status uly_trainer_step(uly_trainer *trainer, uly_step_report *report);
 
-/* Of this rank alone, in its latest step; all 0 before the first. */
-const uly_rank_report *uly_trainer_rank_report(const uly_trainer *trainer);
+/* Reports the latest step of this rank alone; all 0 before the first. Not collective. */
+uly_status uly_trainer_rank_report(const uly_trainer *trainer, uly_rank_report *report);
 
 /* Two ways to go on after a step that returned ULY_ERR_NONFINITE. uly_trainer_skip counts it as done, without
  * an update; it marks the report, which is of that step. uly_trainer_rollback loads an earlier checkpoint, as
@@ -408,6 +461,7 @@ typedef struct uly_eval_bin {
 /* What an evaluation found; equal on all ranks. */
 #define ULY_MAX_EVAL_BINS 40
 typedef struct uly_eval_report {
+  size_t size;
   double loss;    /* mean over all tokens, nats per token; 0 where there are none */
   int64_t tokens; /* evaluated                                                    */
   int is_stopped; /* nonzero: before all sequences were evaluated                 */
@@ -474,10 +528,12 @@ typedef struct uly_model_info {
   int is_gated;      /* nonzero: SwiGLU; 0: GELU                              */
   int is_tied;       /* the head is the embedding                             */
   int has_qkv_bias, has_o_bias, has_mlp_bias;
+  int64_t reserved[16];
 } uly_model_info;
 
 /* What a checkpoint holds. */
 typedef struct uly_checkpoint_info {
+  size_t size;
   int64_t step, num_params, num_tensors, bytes;
   int64_t seq_len, sequences_done;
   uint64_t seed;
@@ -495,13 +551,14 @@ typedef struct uly_checkpoint_info {
 uly_status uly_checkpoint_read(const char *dir, uly_checkpoint_info *info);
 
 /* Sets of config what info says about how the model attends: seq_len, pack, doc_end, window, sparse, dtype, seed. */
-void uly_checkpoint_apply(const uly_checkpoint_info *info, uly_train_config *config);
+uly_status uly_checkpoint_apply(const uly_checkpoint_info *info, uly_train_config *config);
 
 /* Reads a checkpoint folder whole and checks it: formats, shapes, and the checksum of every tensor. */
 uly_status uly_checkpoint_verify(const char *dir, uly_checkpoint_info *info);
 
 /* A tensor in a file of a checkpoint. */
 typedef struct uly_tensor_info {
+  size_t size;
   const char *file, *name; /* "model.safetensors", "model.norm.weight"; valid during the visit */
   uly_dtype dtype;
   int num_dims; /* 0: a scalar */
@@ -531,7 +588,8 @@ uly_status uly_report_write(FILE *file, const uly_step_report *report, const uly
 
 /* -------------------------------------------------------------------- 4. Data
  *
- *   uly_prepare_config prepare = uly_prepare_config_default();
+ *   uly_prepare_config prepare;
+ *   uly_prepare_config_default(&prepare, sizeof prepare);
  *   prepare.inputs = (const char *const[]){"books", "more.txt"}, prepare.num_inputs = 2;
  *   prepare.out = "tokens"; // then train on tokens/train
  *   uly_prepare(&prepare, &report);
@@ -547,6 +605,7 @@ typedef enum uly_documents {
 
 /* Fill it with uly_prepare_config_default() and change what you need. */
 typedef struct uly_prepare_config {
+  size_t size;
   /* [num_inputs] files, and folders: their files and subfolders in the order of names, byte by byte,
    * but for names that begin with '.' */
   const char *const *inputs;
@@ -560,13 +619,15 @@ typedef struct uly_prepare_config {
   int64_t shard_tokens; /* of each shard but the last, at most 2^31 - 1                  */
 } uly_prepare_config;
 
-uly_prepare_config uly_prepare_config_default(void);
+void uly_prepare_config_default(uly_prepare_config *config, size_t size);
 
 typedef struct uly_prepare_part {
   int64_t documents, tokens, shards, bytes;
+  int64_t reserved[4];
 } uly_prepare_part;
 
 typedef struct uly_prepare_report {
+  size_t size;
   int64_t files; /* that were read */
   uly_prepare_part train, eval;
 } uly_prepare_report;
@@ -580,7 +641,8 @@ uly_status uly_prepare(const uly_prepare_config *config, uly_prepare_report *rep
 
 /* ---------------------------------------------------------------- 5. Planning
  *
- *   uly_mesh_create_offline((uly_mesh_desc){.dp = 4, .sp = 16}, 0, &mesh); // 64 ranks, none started
+ *   uly_mesh_desc desc = {.size = sizeof desc, .dp = 4, .sp = 16};
+ *   uly_mesh_create_offline(&desc, 0, &mesh); // 64 ranks, none started
  *   uly_plan(mesh, &config, &report);
  */
 
@@ -588,11 +650,12 @@ uly_status uly_prepare(const uly_prepare_config *config, uly_prepare_report *rep
  * that the run itself allocates and counts. Of a run with forward_only, `step` is the evaluation of
  * one sequence by each group. */
 typedef struct uly_plan_report {
+  size_t size;
   int64_t num_params;
   int64_t tokens; /* T: tokens of the rank's slice                     */
-  int64_t arena_bytes[ULY_NUM_ARENAS];
+  int64_t arena_bytes[ULY_MAX_ARENAS];
   int64_t stash_bytes;                 /* of the file on local disk; 0 without stash          */
-  int64_t sent_bytes[ULY_NUM_TRAFFIC]; /* per step                                          */
+  int64_t sent_bytes[ULY_MAX_TRAFFIC]; /* per step                                          */
   double flops;                        /* per step, over all ranks, as in uly_step_report; of
                                           one document to a sequence                        */
 } uly_plan_report;
@@ -643,22 +706,26 @@ uly_status uly_generator_next(uly_generator *generator, int32_t token);
 
 /* Of this rank. */
 typedef struct uly_generator_report {
+  size_t size;
   int64_t vocab, num_tokens; /* num_tokens: prompt and added ones                           */
   int64_t num_params;
   double load_seconds, prompt_seconds;
-  int64_t arena_bytes[ULY_NUM_ARENAS]; /* keys and values are among the activations         */
+  int64_t arena_bytes[ULY_MAX_ARENAS]; /* keys and values are among the activations         */
 } uly_generator_report;
 
-uly_generator_report uly_generator_get_report(const uly_generator *generator);
+uly_status uly_generator_get_report(const uly_generator *generator, uly_generator_report *report);
 
 /* How a token is drawn from logits. */
 typedef struct uly_sampling {
+  size_t size;
   double temperature; /* logits are divided by it; 0: always the likeliest token              */
   int64_t top_k;      /* only the so many likeliest tokens; 0: all                            */
   double top_p;       /* of these, only the likeliest, as few as have this probability
                          together; 1: all                                                     */
   uint64_t seed;
 } uly_sampling;
+
+void uly_sampling_default(uly_sampling *sampling, size_t size); /* temperature 1, all tokens */
 
 /* Draws a token; equal logits rank by their number, the lower first. The draw is a function of (seed, index)
  * alone: pass the token's place in the sequence as index. *log_probability (may be NULL): natural logarithm of the
@@ -670,10 +737,11 @@ uly_status uly_sample(const float *logits, int64_t vocab, const uly_sampling *sa
 
 /* --------------------------------------------------------------- 7. Attention
  *
- *   uly_attention_desc desc = {.num_tokens = 65536, .num_q_heads = 32, .num_kv_heads = 8,
- *                              .head_dim = 128, .dtype = ULY_BF16, .mask = {ULY_MASK_CAUSAL}};
+ *   uly_mask mask = {.size = sizeof mask, .kind = ULY_MASK_CAUSAL};
+ *   uly_attention_desc desc = {.size = sizeof desc, .num_tokens = 65536, .num_q_heads = 32,
+ *                              .num_kv_heads = 8, .head_dim = 128, .dtype = ULY_BF16, .masks = &mask};
  *   uly_attention_create(mesh, &desc, &plan);
- *   uly_attention_tokens(plan, &begin, &count); // my slice of the stream
+ *   runs = uly_attention_tokens(plan, &num_runs); // my part of the stream
  *   uly_attention_forward(plan, q, k, v, o);
  *   uly_attention_backward(plan, d_o, d_q, d_k, d_v);
  */
@@ -687,87 +755,135 @@ typedef enum uly_mask_kind {
 } uly_mask_kind;
 
 /* Which keys a query sees: those that all of this lets through. Positions are those of the whole
- * stream, never of a slice. Every query must see some key.
- * uly_attention_create copies what the pointers point to; uly_attention_set_documents puts other
- * documents in their place. */
+ * stream, never of a slice. Every query must see some key. What a query does not see does not reach
+ * its output, nor the gradients, even where it is infinite or not a number. */
 typedef struct uly_mask {
+  size_t size;
   uly_mask_kind kind;
-  int64_t window;                 /* W: keys at a distance below W; with a causal mask the last W,
-                                     itself among them. 0: any distance                         */
-  const int64_t *doc_start;       /* [num_docs] first tokens of the documents that the stream
-                                     consists of, ascending, the first 0: a token sees its own
-                                     document only                                              */
-  int64_t num_docs;               /* 0: the stream is one document                              */
-  const uly_block_layout *blocks; /* NULL: no layout                                            */
+  /* W: keys at a distance below W; with a causal mask the last W, itself among them. 0: any distance. */
+  int64_t window;
+  /* [num_docs] first tokens of the documents that the stream consists of, ascending, the first 0: a token
+   * sees its own document only. NULL and 0: the stream is one document. */
+  const int64_t *doc_start;
+  int64_t num_docs;
+  /* NULL: no layout. */
+  const uly_block_layout *blocks;
 } uly_mask;
 
 /* Your own local attention instead of the library's. Both functions are called by every rank, once
- * for each of its head groups; the pointers in args are valid during the call only. */
+ * for each of its head groups; the pointers in args are valid during the call only. They say what went
+ * wrong with uly_fail. */
 typedef struct uly_attention_callback {
   uly_status (*forward)(void *user, const uly_local_attention *args);
   uly_status (*backward)(void *user, const uly_local_attention *args);
   void *user;
 } uly_attention_callback;
 
-/* The first four members must be given; zero is a choice for each of the others. */
+/* num_tokens, the heads and head_dim must be given; zero is a choice for each of the others. */
 typedef struct uly_attention_desc {
-  int64_t num_tokens; /* N, of the whole stream                                             */
-  int num_q_heads;    /* Hq, at least P                                                     */
-  int num_kv_heads;   /* Hkv, a divisor of Hq; may be less than P: such heads are replicated
-                         on the wire, and their gradients summed                            */
-  int head_dim;       /* d                                                                  */
+  size_t size;
+  /* N, of the whole stream. */
+  int64_t num_tokens;
+  /* Hq, at least P. */
+  int num_q_heads;
+  /* Hkv, a divisor of Hq. Fewer than P are replicated on the wire, and their gradients summed. */
+  int num_kv_heads;
+  /* d */
+  int head_dim;
   uly_dtype dtype;
-  uly_mask mask;
-  float scale;        /* of q.k before the softmax; 0: 1 / sqrt(d)                          */
-  int64_t token_tile; /* slices are whole tiles but for the end of the stream; 0: 1         */
-  int head_groups;    /* G: heads are computed, and cut over the ranks, in G groups; a multiple of
-                         P, at most Hq; 0: P. What a group computes has the same bits whatever
-                         P is                                                               */
-  uly_attention_callback callback; /* forward NULL: the library's own kernels               */
+  /* [num_masks] what forward may choose from: for a model, its kinds of layers. All have the same
+   * documents. NULL: one mask that hides nothing. num_masks 0: one, where masks is given. Copied, with
+   * all that it points to. */
+  const uly_mask *masks;
+  int num_masks;
+  /* Of q.k before the softmax; 0: 1 / sqrt(d). */
+  float scale;
+  /* Slices are whole tiles but for the end of the stream; 0: 1. */
+  int64_t token_tile;
+  /* Most documents that uly_attention_set_documents may give; 0: as many as the masks have. */
+  int64_t max_docs;
+  /* G: heads are computed, and cut over the ranks, in G groups; a multiple of P, at most Hq; 0: P. What a
+   * group computes has the same bits whatever P is. */
+  int head_groups;
+  /* forward NULL: the library's own kernels. */
+  uly_attention_callback callback;
 } uly_attention_desc;
 
-/* A plan of attention over the mesh's sp axis. Everything (slices, heads, counts,
- * offsets) is computed and checked here. The plan may serve any number of layers.
- * Collective over the mesh. Refuses P > Hq, naming the rank counts that work. */
+void uly_attention_desc_default(uly_attention_desc *desc, size_t size);
+
+/* A plan of attention over the mesh's sp axis. Everything (slices, heads, counts, offsets) is computed
+ * and checked here. The plan may serve any number of layers. Fails on all ranks with ULY_ERR_CONFIG,
+ * naming the member, where the ranks do not pass the same; and where P > Hq, naming the rank counts
+ * that work. With an offline mesh the plan tells who holds what and how many bytes, and computes
+ * nothing. Collective over the mesh. */
 typedef struct uly_attention uly_attention;
 uly_status uly_attention_create(uly_mesh *mesh, const uly_attention_desc *desc,
                                 uly_attention **out);
 void uly_attention_destroy(uly_attention *plan);
 
-/* The tokens of this rank: [*begin, *begin + *count) of the stream. */
-void uly_attention_tokens(const uly_attention *plan, int64_t *begin, int64_t *count);
+/* Tokens [begin, begin + count) of the stream. */
+typedef struct uly_token_run {
+  int64_t begin, count;
+} uly_token_run;
 
-/* Other documents for the next forward and its backward, in place of those of the plan's mask: as
- * uly_mask describes them; NULL and 0: the stream is one document. Every rank gives the same. The list is
- * not copied: it must stay as it is until the next call, or the end of the plan. ULY_ERR_CONFIG names what
- * is wrong with it, and the plan goes on with the documents it had. Not collective; allocates nothing. */
+/* Returns the tokens that this rank holds, as runs in the order in which its rows lie: one run today, more
+ * with schemes to come. T is the sum of their counts. *num_runs may be NULL. The list belongs to the plan. */
+const uly_token_run *uly_attention_tokens(const uly_attention *plan, int *num_runs);
+
+/* Puts other documents in place of those of all masks, for what follows: as uly_mask describes them; NULL
+ * and 0: the stream is one document. The list is copied into room that desc.max_docs made. Every rank
+ * gives the same. ULY_ERR_CONFIG names what is wrong with the list, and the plan goes on with the documents
+ * that it had. Not collective; allocates nothing. */
 uly_status uly_attention_set_documents(uly_attention *plan, const int64_t *doc_start,
                                        int64_t num_docs);
 
-/* Pairs of a query and a key that it sees, over all Hq query heads; with the documents as they are. */
-double uly_attention_pairs(const uly_attention *plan);
+/* Pairs of a query and a key that it sees under a mask, over all Hq query heads; with the documents as
+ * they are. */
+double uly_attention_pairs(const uly_attention *plan, int mask);
 
 /* --- Simple: plain tensors in, plain tensors out.
  *
- * q, o: [T, Hq, d]; k, v: [T, Hkv, d]; of the plan's dtype, contiguous. Positions
- * (RoPE) are applied before, by the owner of the token. Forward keeps what backward
- * needs inside the plan, so backward belongs to the latest forward. Both are
- * collective over the sp ranks. */
+ * q, o: [T, Hq, d]; k, v: [T, Hkv, d]; of the plan's dtype, contiguous; NULL only where T is 0. Positions
+ * (RoPE) are applied before, by the owner of the token. The calls are collective over the sp ranks, which
+ * agree on what they are about to do: where one rank cannot, all return its failure.
+ *
+ * With one layer: forward, with the first mask, keeps what backward needs in the plan. Backward belongs to
+ * the latest forward, and uses up what it kept. */
 uly_status uly_attention_forward(uly_attention *plan, const void *q, const void *k, const void *v,
                                  void *o);
 uly_status uly_attention_backward(uly_attention *plan, const void *d_o, void *d_q, void *d_k,
                                   void *d_v);
 
+/* With several layers: what forward keeps for backward is an object of its own, one for each layer. Its
+ * memory is allocated here. Collective over the sp ranks. */
+typedef struct uly_attention_saved uly_attention_saved;
+uly_status uly_attention_saved_create(uly_attention *plan, uly_attention_saved **out);
+void uly_attention_saved_destroy(uly_attention_saved *saved);
+
+/* Forward with any of the plan's masks. lse receives the natural logarithm of each row's sum of
+ * exp(scale * q.k), f32, [T, Hq]; NULL: it is not wanted. saved NULL: nothing is kept. */
+uly_status uly_attention_forward_layer(uly_attention *plan, int mask, const void *q, const void *k,
+                                       const void *v, void *o, float *lse,
+                                       uly_attention_saved *saved);
+
+/* Backward of the latest forward that filled `saved`, which stays as it is: backward may be repeated.
+ * ULY_ERR_CONFIG where no forward has filled it, where that forward failed, where it is of another plan,
+ * and where the documents were changed since. */
+uly_status uly_attention_backward_layer(uly_attention *plan, const uly_attention_saved *saved,
+                                        const void *d_o, void *d_q, void *d_k, void *d_v);
+
 /* --- Explicit: the zero-copy buffers, for a model that projects straight into them.
  *
- *   bytes = uly_attention_get_bytes(plan); // then allocate the buffers
+ *   uly_attention_bytes bytes = {.size = sizeof bytes};
+ *   uly_attention_get_bytes(plan, &bytes); // then allocate the buffers
+ *   uly_attention_block block = {.size = sizeof block};
  *   for (int b = 0; b < uly_attention_num_blocks(plan); b++) {
- *     uly_attention_block block = uly_attention_get_block(plan, b);
+ *     uly_attention_get_block(plan, b, &block);
  *     ... // write its heads of my tokens from qkv_offset on
  *   }
  *   uly_attention_share_kv(plan, qkv_tokens);
  *   uly_attention_qkv_to_heads(plan, ULY_TRAFFIC_ATTENTION_FORWARD, qkv_tokens, qkv_heads);
- *   uly_attention_local_forward(plan, qkv_heads, o_heads, lse);
+ *   uly_attention_local_forward(plan, 0, qkv_heads, o_heads, lse);
  *   uly_attention_o_to_tokens(plan, ULY_TRAFFIC_ATTENTION_FORWARD, o_heads, o_tokens);
  *
  * Heads are dealt to G groups (desc.head_groups; G = P unless you ask for more), and groups to ranks:
@@ -781,6 +897,7 @@ uly_status uly_attention_backward(uly_attention *plan, const void *d_o, void *d_
  * No copy and no transpose lies between them and the network: what arrives is the
  * input of attention, and what attention writes is what leaves. */
 typedef struct uly_attention_block {
+  size_t size;
   int q_begin, q_count;     /* query heads of the group                                     */
   int kv_begin, kv_count;   /* key/value heads that these need                              */
   int kv_shared;            /* how many of the first of these are the last ones of the group
@@ -794,22 +911,24 @@ typedef struct uly_attention_block {
   int64_t o_heads_offset;   /* the same in o_heads                                        */
 } uly_attention_block;
 
-/* G, and what group `block` (0 .. G-1) holds and where. */
+/* G, and what group `index` (0 .. G-1) holds and where. */
 int uly_attention_num_blocks(const uly_attention *plan);
-uly_attention_block uly_attention_get_block(const uly_attention *plan, int block);
+uly_status uly_attention_get_block(const uly_attention *plan, int index,
+                                   uly_attention_block *block);
 
 /* Bytes of the buffers above, of lse, and of the workspace that the local kernels
  * need for backward. Buffers may have any alignment; 64 bytes is fastest. */
 typedef struct uly_attention_bytes {
+  size_t size;
   int64_t qkv_tokens, qkv_heads, o_tokens, o_heads, lse, workspace;
 } uly_attention_bytes;
 
-uly_attention_bytes uly_attention_get_bytes(const uly_attention *plan);
+uly_status uly_attention_get_bytes(const uly_attention *plan, uly_attention_bytes *bytes);
 
 /* Copies key/value heads that several ranks need from the first block that holds
  * them to the others; and, backward, sums their gradients in f32 into the first. */
-void uly_attention_share_kv(const uly_attention *plan, void *qkv_tokens);
-void uly_attention_sum_kv(const uly_attention *plan, void *d_qkv_tokens);
+uly_status uly_attention_share_kv(const uly_attention *plan, void *qkv_tokens);
+uly_status uly_attention_sum_kv(const uly_attention *plan, void *d_qkv_tokens);
 
 /* The exchanges: token side -> head side, and back. `kind` names the traffic that
  * they count as. Collective over the sp ranks. */
@@ -822,10 +941,11 @@ uly_status uly_attention_o_to_heads(uly_attention *plan, uly_traffic kind, const
 uly_status uly_attention_o_to_tokens(uly_attention *plan, uly_traffic kind, const void *o_heads,
                                      void *o_tokens);
 
-/* Attention between the exchanges, on this rank's heads. Not collective. */
-uly_status uly_attention_local_forward(uly_attention *plan, const void *qkv_heads, void *o_heads,
-                                       float *lse);
-uly_status uly_attention_local_backward(uly_attention *plan, const void *qkv_heads,
+/* Attention between the exchanges, on this rank's heads, with one of the plan's masks. workspace may be
+ * NULL where its bytes are 0. Not collective. */
+uly_status uly_attention_local_forward(uly_attention *plan, int mask, const void *qkv_heads,
+                                       void *o_heads, float *lse);
+uly_status uly_attention_local_backward(uly_attention *plan, int mask, const void *qkv_heads,
                                         const void *o_heads, const float *lse,
                                         const void *d_o_heads, void *d_qkv_heads, void *workspace);
 
@@ -833,13 +953,14 @@ uly_status uly_attention_local_backward(uly_attention *plan, const void *qkv_hea
  *
  *   uly_sparse sparse = {.pattern = ULY_SPARSE_BIGBIRD, .block = 64, .global = 1, .random = 3};
  *   uly_block_layout_create(&sparse, ULY_MASK_CAUSAL, num_tokens, 1, &layout);
- *   desc.mask.blocks = layout; // or lists of your own
+ *   mask.blocks = layout; // or lists of your own
  */
 
 /* A block-sparse layout: the stream is cut into blocks of B tokens (the last may be shorter), and
  * each block of queries, a row, lists the blocks of keys that it sees. One layout serves all query
  * heads, or each has its own. uly_block_layout_create makes well-known ones. */
 struct uly_block_layout {
+  size_t size;
   int64_t block;            /* B, at least 1                                                  */
   int64_t num_blocks;       /* M = ceil(N / B): rows of a layout                              */
   int num_layouts;          /* 1: for all query heads; Hq: one for each, one after the other  */
@@ -871,13 +992,13 @@ void uly_block_layout_destroy(uly_block_layout *layout);
  * of a token are adjacent. lse is the natural logarithm of each row's sum of
  * exp(scale * q.k), f32, [num_q_heads, N]. */
 struct uly_local_attention {
+  size_t size;
   int64_t num_tokens;
   int num_q_heads, num_kv_heads, head_dim;
   int first_q_head;
   int group_size, group_offset;
   uly_dtype dtype;
-  uly_mask mask; /* its pointers are to the plan's own copies, or, where
-                                         documents were set, to the caller's list */
+  const uly_mask *mask; /* the one that forward named */
   float scale;
   int64_t qkv_stride, o_stride;
   const void *q, *k, *v;       /* [N, heads, d], rows qkv_stride apart                */

@@ -9,12 +9,12 @@
 int main(int argc, char **argv) {
   uly_mesh *mesh;
   uly_trainer *trainer;
-  uly_train_config config = uly_train_config_default();
+  uly_train_config config = default_config();
   if (argc != 5 || uly_init(&argc, &argv) != ULY_OK) return 2;
   config.model = argv[1];
   config.data = argv[2];
   config.seq_len = strtoll(argv[3], NULL, 10);
-  if (uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh) != ULY_OK ||
+  if (uly_mesh_create(NULL, &mesh) != ULY_OK ||
       uly_trainer_create(mesh, &config, &trainer) != ULY_OK)
     return 1;
   const uly__param *embed = &trainer->model->params.list[0];

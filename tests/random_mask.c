@@ -23,7 +23,8 @@ static void add_blocks(uly_mask *mask, int num_layouts, int64_t N, int (*pick)(i
       if (col == row % M || pick(0, chance) == 0) cols[num++] = (int32_t)col;
   }
   row_begin[num_layouts * M] = num;
-  *layout = (uly_block_layout){.block = B,
+  *layout = (uly_block_layout){.size = sizeof *layout,
+                               .block = B,
                                .num_blocks = M,
                                .num_layouts = num_layouts,
                                .row_begin = row_begin,
@@ -32,7 +33,7 @@ static void add_blocks(uly_mask *mask, int num_layouts, int64_t N, int (*pick)(i
 }
 
 uly_mask random_mask(int parts, int64_t num_tokens, int num_q_heads, int (*pick)(int, int)) {
-  uly_mask mask = {.kind = pick(0, 1) ? ULY_MASK_CAUSAL : ULY_MASK_FULL};
+  uly_mask mask = {.size = sizeof mask, .kind = pick(0, 1) ? ULY_MASK_CAUSAL : ULY_MASK_FULL};
   if (parts & WITH_WINDOW) mask.window = pick(1, (int)num_tokens + 2);
   if (parts & WITH_DOCUMENTS) add_documents(&mask, num_tokens, pick);
   if (parts & (WITH_BLOCKS | WITH_HEAD_BLOCKS))

@@ -1,8 +1,9 @@
 /* The attention plan against naive attention in f64 that every rank computes for itself, without
  * communication, from tensors that are functions of global indices. 100 random cases for each number of
  * ranks: N, Hq, Hkv, head_dim, dtype, mask, tile, head groups, scale; forward and backward. */
-#include <math.h>
 #include <mpi.h>
+
+#include <math.h>
 
 #include "base/dtype.h"
 #include "random_mask.h"
@@ -69,6 +70,7 @@ static double relative_error(const tensor *t, uly_dtype dtype, int64_t begin, in
 
 typedef struct problem {
   uly_attention_desc desc;
+  uly_mask mask;
   double scale;
   tensor q, k, v, d_o, o, d_q, d_k, d_v;
 } problem;
@@ -85,7 +87,7 @@ static void solve_head(problem *x, int head, double *p, int64_t *seen) {
   for (int64_t i = 0; i < x->desc.num_tokens; i++) {
     int64_t num = 0;
     for (int64_t j = 0; j < x->desc.num_tokens; j++)
-      if (mask_lets_see(&x->desc.mask, head, i, j)) seen[num++] = j;
+      if (mask_lets_see(&x->mask, head, i, j)) seen[num++] = j;
     const double *q = x->q.values + i * x->q.width + head * d;
     const double *d_o = x->d_o.values + i * x->q.width + head * d;
     double *o = x->o.values + i * x->q.width + head * d, sum = 0, largest = -INFINITY;
@@ -114,6 +116,7 @@ static void solve_head(problem *x, int head, double *p, int64_t *seen) {
 static problem random_problem(int mask_parts) {
   problem x = {0};
   uly_attention_desc *desc = &x.desc;
+  desc->size = sizeof *desc;
   int group = pick(1, 4);
   desc->num_tokens = pick(0, 9) == 0 ? pick(1, size) : pick(1, 150);
   desc->num_kv_heads = pick(1, 5);
@@ -121,7 +124,7 @@ static problem random_problem(int mask_parts) {
   desc->num_q_heads = desc->num_kv_heads * group;
   desc->head_dim = pick(0, 3) == 0 ? pick(1, 70) : 8 * pick(1, 5);
   desc->dtype = pick(0, 2) == 0 ? ULY_BF16 : ULY_F32;
-  desc->mask = random_mask(mask_parts, desc->num_tokens, desc->num_q_heads, pick);
+  x.mask = random_mask(mask_parts, desc->num_tokens, desc->num_q_heads, pick);
   desc->head_groups = pick(0, 1) ? 0 : size * pick(1, desc->num_q_heads / size);
   desc->token_tile = pick(0, 1) ? 0 : pick(1, 40);
   desc->scale = pick(0, 1) ? 0.0f : 0.25f;
@@ -147,7 +150,7 @@ static problem random_problem(int mask_parts) {
 static void free_problem(problem *x) {
   tensor all[] = {x->q, x->k, x->v, x->d_o, x->o, x->d_q, x->d_k, x->d_v};
   for (int i = 0; i < 8; i++) free(all[i].values);
-  free_random_mask(&x->desc.mask);
+  free_random_mask(&x->mask);
 }
 
 static void check(const problem *x, const char *name, const tensor *expected, int64_t begin,
@@ -161,15 +164,15 @@ static void check(const problem *x, const char *name, const tensor *expected, in
         "%s differs by %g: N %lld, Hq %d, Hkv %d, d %d, dtype %d, tile %lld, groups %d, mask %d, "
         "window %lld, %lld documents, blocks of %lld",
         name, error, (long long)d->num_tokens, d->num_q_heads, d->num_kv_heads, d->head_dim,
-        (int)d->dtype, (long long)d->token_tile, d->head_groups, (int)d->mask.kind,
-        (long long)d->mask.window, (long long)d->mask.num_docs,
-        d->mask.blocks ? (long long)d->mask.blocks->block : 0);
+        (int)d->dtype, (long long)d->token_tile, d->head_groups, (int)x->mask.kind,
+        (long long)x->mask.window, (long long)x->mask.num_docs,
+        x->mask.blocks ? (long long)x->mask.blocks->block : 0);
 }
 
 static void check_plan(const problem *x, uly_attention *plan) {
   const uly_attention_desc *desc = &x->desc;
   int64_t begin, count;
-  uly_attention_tokens(plan, &begin, &count);
+  get_tokens(plan, &begin, &count);
   void *q = slice(&x->q, desc->dtype, begin, count), *k = slice(&x->k, desc->dtype, begin, count);
   void *v = slice(&x->v, desc->dtype, begin, count);
   void *d_o = slice(&x->d_o, desc->dtype, begin, count);
@@ -191,6 +194,7 @@ static void test_random_cases(void **state) {
     /* Full and causal in one half, all else and its intersections in the other. */
     problem x = random_problem(i % 2 ? i / 2 % 16 : 0);
     uly_attention *plan;
+    x.desc.masks = &x.mask;
     assert_ok(uly_attention_create(mesh, &x.desc, &plan));
     check_plan(&x, plan);
     uly_attention_destroy(plan);
@@ -255,23 +259,26 @@ static void compare_document(const attended *packed, int64_t begin, int64_t coun
 static void test_packed_documents(void **state) {
   (void)state;
   int64_t starts[NUM_DOCS + 1] = {0, 1, 70, 101, 203};
-  MPI_Comm self = MPI_COMM_SELF;
   uly_mesh *alone;
-  assert_ok(uly_mesh_create(&self, (uly_mesh_desc){0}, &alone));
+  assert_ok(uly_mesh_create_mpi(MPI_COMM_SELF, NULL, &alone));
   for (int kind = ULY_MASK_FULL; kind <= ULY_MASK_CAUSAL; kind++) {
-    uly_attention_desc desc = {
-        .num_tokens = starts[NUM_DOCS],
-        .num_q_heads = DOC_HEADS,
-        .num_kv_heads = DOC_KV,
-        .head_dim = DOC_DIM,
-        .mask = {.kind = (uly_mask_kind)kind, .doc_start = starts, .num_docs = NUM_DOCS}};
+    uly_mask mask = {.size = sizeof mask,
+                     .kind = (uly_mask_kind)kind,
+                     .doc_start = starts,
+                     .num_docs = NUM_DOCS};
+    uly_attention_desc desc = {.size = sizeof desc,
+                               .num_tokens = starts[NUM_DOCS],
+                               .num_q_heads = DOC_HEADS,
+                               .num_kv_heads = DOC_KV,
+                               .head_dim = DOC_DIM,
+                               .masks = &mask};
     uly_attention *plan;
     assert_ok(uly_attention_create(mesh, &desc, &plan));
     int64_t begin, count;
-    uly_attention_tokens(plan, &begin, &count);
+    get_tokens(plan, &begin, &count);
     attended packed = attend(plan, begin, count);
     uly_attention_destroy(plan);
-    desc.mask = (uly_mask){.kind = (uly_mask_kind)kind};
+    mask = (uly_mask){.size = sizeof mask, .kind = (uly_mask_kind)kind};
     for (int doc = 0; doc < NUM_DOCS; doc++) {
       desc.num_tokens = starts[doc + 1] - starts[doc];
       assert_ok(uly_attention_create(alone, &desc, &plan));
@@ -323,7 +330,7 @@ static uly_status count_forward(void *user, const uly_local_attention *a) {
     for (int64_t query = 0; query < a->num_tokens; query++) {
       float num = 0;
       for (int64_t key = 0; key < a->num_tokens; key++)
-        num += mask_lets_see(&a->mask, a->first_q_head + head, query, key) ? 1.0f : 0.0f;
+        num += mask_lets_see(a->mask, a->first_q_head + head, query, key) ? 1.0f : 0.0f;
       ((float *)(uintptr_t)at(a, a->o, a->o_stride, query, head))[0] = num;
     }
   return ULY_OK;
@@ -331,23 +338,25 @@ static uly_status count_forward(void *user, const uly_local_attention *a) {
 
 static void test_callback_mask(void **state) {
   (void)state;
-  uly_attention_desc desc = {.num_tokens = 37,
+  uly_attention_desc desc = {.size = sizeof desc,
+                             .num_tokens = 37,
                              .num_q_heads = 9,
                              .num_kv_heads = 3,
                              .head_dim = 1,
                              .callback = {count_forward, no_backward, NULL}};
   random_state = 77;
-  desc.mask = random_mask(WITH_WINDOW | WITH_DOCUMENTS | WITH_HEAD_BLOCKS, 37, 9, pick);
+  uly_mask mask = random_mask(WITH_WINDOW | WITH_DOCUMENTS | WITH_HEAD_BLOCKS, 37, 9, pick);
+  desc.masks = &mask;
   float expected[37][9] = {{0}};
   for (int head = 0; head < 9; head++)
     for (int query = 0; query < 37; query++)
       for (int key = 0; key < 37; key++)
-        expected[query][head] += mask_lets_see(&desc.mask, head, query, key) ? 1.0f : 0.0f;
+        expected[query][head] += mask_lets_see(&mask, head, query, key) ? 1.0f : 0.0f;
   uly_attention *plan;
   assert_ok(uly_attention_create(mesh, &desc, &plan));
-  free_random_mask(&desc.mask); /* the plan has copies */
+  free_random_mask(&mask); /* the plan has copies */
   int64_t begin, count;
-  uly_attention_tokens(plan, &begin, &count);
+  get_tokens(plan, &begin, &count);
   float q[37 * 9] = {0}, o[37 * 9] = {0};
   assert_ok(uly_attention_forward(plan, q, q, q, o));
   for (int64_t t = 0; t < count; t++)
@@ -359,7 +368,8 @@ static void test_callback_mask(void **state) {
 static void test_callback(void **state) {
   (void)state;
   int failing = size - 1;
-  uly_attention_desc desc = {.num_tokens = 21,
+  uly_attention_desc desc = {.size = sizeof desc,
+                             .num_tokens = 21,
                              .num_q_heads = 8,
                              .num_kv_heads = 4,
                              .head_dim = 4,
@@ -369,7 +379,7 @@ static void test_callback(void **state) {
     desc.callback.user = fails ? &failing : NULL;
     assert_ok(uly_attention_create(mesh, &desc, &plan));
     int64_t begin, count;
-    uly_attention_tokens(plan, &begin, &count);
+    get_tokens(plan, &begin, &count);
     float *q = calloc((size_t)count * 32 + 1, 4), *k = calloc((size_t)count * 16 + 1, 4);
     float *o = calloc((size_t)count * 32 + 1, 4);
     for (int64_t t = 0; t < count; t++)
@@ -392,7 +402,13 @@ static void test_callback(void **state) {
 static void test_refusals(void **state) {
   (void)state;
   uly_attention *plan;
-  uly_attention_desc good = {.num_tokens = 8, .num_q_heads = 8, .num_kv_heads = 4, .head_dim = 8};
+  uly_mask mask = {.size = sizeof mask};
+  uly_attention_desc good = {.size = sizeof good,
+                             .num_tokens = 8,
+                             .num_q_heads = 8,
+                             .num_kv_heads = 4,
+                             .head_dim = 8,
+                             .masks = &mask};
   uly_attention_desc desc = good;
   desc.num_tokens = 0;
   assert_fails(uly_attention_create(mesh, &desc, &plan), ULY_ERR_CONFIG, "tokens");
@@ -406,13 +422,14 @@ static void test_refusals(void **state) {
   desc.dtype = (uly_dtype)7;
   assert_fails(uly_attention_create(mesh, &desc, &plan), ULY_ERR_CONFIG, "dtype");
   desc = good;
-  desc.mask.kind = (uly_mask_kind)9;
+  mask.kind = (uly_mask_kind)9;
   assert_fails(uly_attention_create(mesh, &desc, &plan), ULY_ERR_CONFIG, "mask");
   desc = good;
   int64_t starts[] = {0, 8};
-  desc.mask = (uly_mask){.doc_start = starts, .num_docs = 2};
+  mask = (uly_mask){.size = sizeof mask, .doc_start = starts, .num_docs = 2};
   assert_fails(uly_attention_create(mesh, &desc, &plan), ULY_ERR_CONFIG, "document 1");
   desc = good;
+  mask = (uly_mask){.size = sizeof mask};
   desc.callback.forward = mean_forward;
   assert_fails(uly_attention_create(mesh, &desc, &plan), ULY_ERR_CONFIG, "both");
   assert_null(plan);
@@ -430,9 +447,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_callback),     cmocka_unit_test(test_callback_mask),
       cmocka_unit_test(test_refusals),
   };
-  if (uly_init(&argc, &argv) != ULY_OK ||
-      uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh) != ULY_OK)
-    return 1;
+  if (uly_init(&argc, &argv) != ULY_OK || uly_mesh_create(NULL, &mesh) != ULY_OK) return 1;
   size = uly_mesh_size(mesh);
   rank = uly_mesh_rank(mesh);
   int failed = cmocka_run_group_tests(tests, NULL, NULL);

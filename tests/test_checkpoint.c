@@ -1,7 +1,8 @@
 /* Checkpoints: resuming goes on bit by bit; the bytes do not depend on the number of ranks; what is
  * damaged, half-written or of another model is refused on every rank. */
-#include <errno.h>
 #include <mpi.h>
+
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/stat.h>
@@ -42,7 +43,7 @@ int __wrap_fsync(int fd) {
 }
 
 static uly_train_config base_config(uly_dtype dtype) {
-  uly_train_config config = uly_train_config_default();
+  uly_train_config config = default_config();
   config.model = "llama-1m";
   config.data = text_path;
   config.seq_len = 70;
@@ -60,7 +61,7 @@ static uly_trainer *make(uly_mesh *on, const uly_train_config *config) {
 }
 
 static double steps(uly_trainer *trainer, int count) {
-  uly_step_report report = {0};
+  uly_step_report report = {.size = sizeof report};
   for (int i = 0; i < count; i++) assert_ok(uly_trainer_step(trainer, &report));
   return report.loss;
 }
@@ -154,9 +155,8 @@ static void test_same_bytes_on_any_ranks(void **state) {
   assert_ok(uly_trainer_save(many, out_dir)); /* over itself */
   char path[512], alone_dir[512], alone_path[512];
   latest(path);
-  MPI_Comm self = MPI_COMM_SELF;
   uly_mesh *one;
-  assert_ok(uly_mesh_create(&self, (uly_mesh_desc){0}, &one));
+  assert_ok(uly_mesh_create_mpi(MPI_COMM_SELF, NULL, &one));
   uly_trainer *alone = make(one, &config);
   assert_ok(uly_trainer_load(alone, path));
   assert_same_state(many, alone);
@@ -256,7 +256,7 @@ static void test_info(void **state) {
   uly_trainer_destroy(trainer);
   char path[512];
   latest(path);
-  uly_checkpoint_info info, verified;
+  uly_checkpoint_info info = {.size = sizeof info}, verified = {.size = sizeof verified};
   assert_ok(uly_checkpoint_read(path, &info));
   assert_ok(uly_checkpoint_verify(path, &verified));
   assert_int_equal(verified.step, info.step);
@@ -308,9 +308,9 @@ static void test_attention(void **state) {
   uly_trainer_destroy(trainer);
   char path[512];
   latest(path);
-  uly_checkpoint_info info;
+  uly_checkpoint_info info = {.size = sizeof info};
   assert_ok(uly_checkpoint_read(path, &info));
-  uly_train_config found = uly_train_config_default();
+  uly_train_config found = default_config();
   uly_checkpoint_apply(&info, &found);
   assert_int_equal(found.window, 33);
   assert_true(found.pack);
@@ -335,7 +335,7 @@ static void test_changed_config(void **state) {
   uly_trainer_destroy(trainer);
   char path[512], command[1024];
   latest(path);
-  uly_checkpoint_info info;
+  uly_checkpoint_info info = {.size = sizeof info};
   assert_ok(uly_checkpoint_verify(path, &info));
   snprintf(command, sizeof command,
            "cd '%s' && sed -i 's/\"rope_theta\": 500000/\"rope_theta\": 200000/' config.json && "
@@ -418,7 +418,7 @@ static void test_save_beside_training(void **state) {
     assert_same_state(straight, after);
     latest(path);
     assert_non_null(strstr(path, "step-0000000003"));
-    uly_checkpoint_info info;
+    uly_checkpoint_info info = {.size = sizeof info};
     assert_ok(uly_checkpoint_verify(path, &info));
     assert_int_equal(info.step, 3);
     assert_int_equal(info.num_params, uly_trainer_num_params(after));
@@ -446,7 +446,7 @@ static void test_failed_save_beside_training(void **state) {
   assert_ok(uly_trainer_save_finish(trainer)); /* told once */
   assert_int_equal(uly_trainer_steps_done(trainer), 2);
   snprintf(path, sizeof path, "%s/step-0000000000", out_dir);
-  uly_checkpoint_info info;
+  uly_checkpoint_info info = {.size = sizeof info};
   assert_ok(uly_checkpoint_verify(path, &info));
   uly_trainer_destroy(trainer);
   clean();
@@ -476,7 +476,7 @@ static void check_failing_disk(int failing, int after, int error, int error_of_s
   assert_true(loss > 0 && uly_trainer_steps_done(trainer) == 2);
   latest(path);
   assert_non_null(strstr(path, "step-0000000000"));
-  uly_checkpoint_info info;
+  uly_checkpoint_info info = {.size = sizeof info};
   assert_ok(uly_checkpoint_verify(path, &info));
   snprintf(hidden, sizeof hidden, "%s/.step-0000000001.tmp", out_dir);
   assert_int_not_equal(access(hidden, F_OK), 0);
@@ -511,7 +511,7 @@ static void test_failing_update(void **state) {
     writes_left = 3;
     write_error = EIO;
   }
-  uly_step_report report;
+  uly_step_report report = {.size = sizeof report};
   assert_fails(uly_trainer_step(trainer, &report), ULY_ERR_IO, "Input/output error");
   writes_left = -1;
   write_error = 0;
@@ -533,7 +533,7 @@ static void test_short_writes(void **state) {
   writes_left = -1;
   char path[512];
   latest(path);
-  uly_checkpoint_info info;
+  uly_checkpoint_info info = {.size = sizeof info};
   assert_ok(uly_checkpoint_verify(path, &info));
   assert_ok(uly_trainer_load(trainer, path));
   uly_trainer_destroy(trainer);
@@ -574,9 +574,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_short_writes),
       cmocka_unit_test(test_different_checkpoints),
   };
-  if (uly_init(&argc, &argv) != ULY_OK ||
-      uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh) != ULY_OK)
-    return 1;
+  if (uly_init(&argc, &argv) != ULY_OK || uly_mesh_create(NULL, &mesh) != ULY_OK) return 1;
   rank = uly_mesh_rank(mesh);
   main_thread = pthread_self();
   char text[2000];

@@ -10,7 +10,7 @@ static int size, rank;
 
 static uly__comm *new_group(void) {
   uly__comm *comm;
-  assert_ok(uly__comm_create(NULL, &traffic, "test", &comm));
+  assert_ok(uly__comm_create(&traffic, "test", &comm));
   return comm;
 }
 
@@ -262,7 +262,7 @@ static void test_setting(void **state) {
   (void)state;
   uly__comm *comm;
   if (rank == 0) setenv("ULYSSES_CHECK", "collective", 1);
-  assert_fails(uly__comm_create(NULL, &traffic, "test", &comm), ULY_ERR_CONFIG, "ULYSSES_CHECK");
+  assert_fails(uly__comm_create(&traffic, "test", &comm), ULY_ERR_CONFIG, "ULYSSES_CHECK");
   assert_null(comm);
   if (rank == 0) unsetenv("ULYSSES_CHECK");
   comm = new_group(); /* off: ranks may pass what would be noticed */

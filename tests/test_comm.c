@@ -400,18 +400,18 @@ static void test_same(void **state) {
   if (size < 2) return;
   /* Ranks that want different meshes: all are told. */
   uly_mesh *bad;
-  uly_mesh_desc desc = {.dp = rank == 0 ? 1 : size};
-  assert_fails(uly_mesh_create(NULL, desc, &bad), ULY_ERR_CONFIG, "mesh");
+  uly_mesh_desc desc = {.size = sizeof desc, .dp = rank == 0 ? 1 : size};
+  assert_fails(uly_mesh_create(&desc, &bad), ULY_ERR_CONFIG, "mesh");
   desc.dp = rank == 0 ? size + 1 : 1;
-  assert_fails(uly_mesh_create(NULL, (uly_mesh_desc){.dp = desc.dp, .sp = rank ? 0 : 1}, &bad),
-               ULY_ERR_CONFIG, "rank 0");
+  assert_fails(uly_mesh_create(MESH(.dp = desc.dp, .sp = rank ? 0 : 1), &bad), ULY_ERR_CONFIG,
+               "rank 0");
 }
 
 static void test_meshes(void **state) {
   (void)state;
   for (int dp = 1; dp <= size; dp++) {
     uly_mesh *other;
-    uly_status status = uly_mesh_create(NULL, (uly_mesh_desc){.dp = dp}, &other);
+    uly_status status = uly_mesh_create(MESH(.dp = dp), &other);
     if (size % dp) {
       assert_fails(status, ULY_ERR_CONFIG, "ranks");
       assert_null(other);
@@ -428,7 +428,7 @@ static void test_meshes(void **state) {
     uly_mesh_destroy(other);
   }
   uly_mesh *bad;
-  assert_fails(uly_mesh_create(NULL, (uly_mesh_desc){.dp = -1}, &bad), ULY_ERR_CONFIG, "negative");
+  assert_fails(uly_mesh_create(MESH(.dp = -1), &bad), ULY_ERR_CONFIG, "negative");
 }
 
 int main(int argc, char **argv) {
@@ -445,9 +445,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_same),
       cmocka_unit_test(test_meshes),
   };
-  if (uly_init(&argc, &argv) != ULY_OK ||
-      uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh) != ULY_OK)
-    return 1;
+  if (uly_init(&argc, &argv) != ULY_OK || uly_mesh_create(NULL, &mesh) != ULY_OK) return 1;
   size = uly_mesh_size(mesh);
   rank = uly_mesh_rank(mesh);
   int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,7 +13,7 @@ typedef struct tensors {
 
 static void attend(uly_attention *plan, tensors *t) {
   int64_t begin, count;
-  uly_attention_tokens(plan, &begin, &count);
+  get_tokens(plan, &begin, &count);
   memset(t, 0, sizeof *t);
   for (int which = 0; which < 5; which++)
     for (int64_t i = 0; i < count * WIDTH; i++)
@@ -24,12 +24,15 @@ static void attend(uly_attention *plan, tensors *t) {
 
 static uly_attention *make_plan(uly_mesh *mesh, uly_mask mask) {
   uly_attention *plan;
-  uly_attention_desc desc = {.num_tokens = TOKENS,
+  uly_attention_desc desc = {.size = sizeof desc,
+                             .num_tokens = TOKENS,
                              .num_q_heads = HEADS,
                              .num_kv_heads = HEADS,
                              .head_dim = DIM,
-                             .mask = mask};
-  desc.mask.kind = ULY_MASK_CAUSAL;
+                             .masks = &mask,
+                             .max_docs = TOKENS};
+  mask.size = sizeof mask;
+  mask.kind = ULY_MASK_CAUSAL;
   assert_ok(uly_attention_create(mesh, &desc, &plan));
   return plan;
 }
@@ -48,18 +51,18 @@ static void test_setter(void **state) {
   int64_t all[TOKENS + 1];
   for (int64_t i = 0; i <= TOKENS; i++) all[i] = i;
   uly_mesh *mesh;
-  assert_ok(uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh));
+  assert_ok(uly_mesh_create(NULL, &mesh));
   uly_attention *one = make_plan(mesh, (uly_mask){0});
   uly_attention *six = make_plan(mesh, (uly_mask){.doc_start = docs, .num_docs = 6});
   attend(one, &made[0]);
   attend(six, &made[1]);
-  double pairs[2] = {uly_attention_pairs(one), uly_attention_pairs(six)};
+  double pairs[2] = {uly_attention_pairs(one, 0), uly_attention_pairs(six, 0)};
   assert_true(pairs[1] < pairs[0]);
   assert_ok(uly_attention_set_documents(one, docs, 6));
   assert_ok(uly_attention_set_documents(six, NULL, 0));
   assert_attends(one, &made[1]);
   assert_attends(six, &made[0]);
-  assert_true(uly_attention_pairs(one) == pairs[1] && uly_attention_pairs(six) == pairs[0]);
+  assert_true(uly_attention_pairs(one, 0) == pairs[1] && uly_attention_pairs(six, 0) == pairs[0]);
   assert_fails(uly_attention_set_documents(one, wrong, 3), ULY_ERR_CONFIG, "document 2 starts");
   assert_fails(uly_attention_set_documents(one, late, 2), ULY_ERR_CONFIG, "start at 0");
   assert_fails(uly_attention_set_documents(one, all, TOKENS + 1), ULY_ERR_CONFIG, "within the 37");
@@ -67,9 +70,9 @@ static void test_setter(void **state) {
   assert_fails(uly_attention_set_documents(one, docs, 0), ULY_ERR_CONFIG, "0 documents");
   assert_fails(uly_attention_set_documents(one, NULL, 6), ULY_ERR_CONFIG, "6 documents");
   assert_attends(one, &made[1]);
-  assert_true(uly_attention_pairs(one) == pairs[1]);
+  assert_true(uly_attention_pairs(one, 0) == pairs[1]);
   assert_ok(uly_attention_set_documents(one, all, TOKENS));
-  assert_true(uly_attention_pairs(one) == HEADS * TOKENS);
+  assert_true(uly_attention_pairs(one, 0) == HEADS * TOKENS);
   uly_attention_destroy(one);
   uly_attention_destroy(six);
   uly_mesh_destroy(mesh);
@@ -84,10 +87,15 @@ static void test_setter_with_layout(void **state) {
   int32_t cols[NUM];
   for (int i = 0; i < NUM; i++) row_begin[i] = i, cols[i] = i < 1 ? 0 : i - 1;
   row_begin[NUM] = NUM;
-  uly_block_layout layout = {BLOCK, NUM, 1, row_begin, cols};
+  uly_block_layout layout = {.size = sizeof layout,
+                             .block = BLOCK,
+                             .num_blocks = NUM,
+                             .num_layouts = 1,
+                             .row_begin = row_begin,
+                             .cols = cols};
   static const int64_t docs[] = {0, 10}, at_0[] = {0};
   uly_mesh *mesh;
-  assert_ok(uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh));
+  assert_ok(uly_mesh_create(NULL, &mesh));
   uly_attention *plan = make_plan(mesh, (uly_mask){.blocks = &layout});
   attend(plan, &made);
   assert_fails(uly_attention_set_documents(plan, docs, 2), ULY_ERR_CONFIG,

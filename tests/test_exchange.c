@@ -51,24 +51,25 @@ static void visit_row(float *x, uly_attention_block b, int d, int64_t token, int
 
 static void check_exchange(int64_t N, int q_heads, int kv_heads, int d, int64_t tile, int rounds) {
   uly_attention *plan;
-  uly_attention_desc desc = {.num_tokens = N,
+  uly_attention_desc desc = {.size = sizeof desc,
+                             .num_tokens = N,
                              .num_q_heads = q_heads,
                              .num_kv_heads = kv_heads,
                              .head_dim = d,
                              .token_tile = tile,
                              .head_groups = rounds * size};
   assert_ok(uly_attention_create(mesh, &desc, &plan));
-  uly_attention_bytes bytes = uly_attention_get_bytes(plan);
+  uly_attention_bytes bytes = get_bytes(plan);
   int num_groups = uly_attention_num_blocks(plan), first = uly_mesh_rank(mesh) * rounds;
   int64_t begin, T;
-  uly_attention_tokens(plan, &begin, &T);
+  get_tokens(plan, &begin, &T);
   float *tokens = calloc(1, (size_t)bytes.qkv_tokens + 1),
         *heads = calloc(1, (size_t)bytes.qkv_heads);
   float *back = calloc(1, (size_t)bytes.qkv_tokens + 1);
   int q_seen = 0, kv_seen = 0;
   assert_int_equal(num_groups, rounds * size);
   for (int g = 0; g < num_groups; g++) {
-    uly_attention_block b = uly_attention_get_block(plan, g);
+    uly_attention_block b = get_block(plan, g);
     assert_int_equal(b.q_begin, q_seen);
     assert_int_equal(b.kv_begin + b.kv_shared, kv_seen);
     q_seen += b.q_count;
@@ -80,7 +81,7 @@ static void check_exchange(int64_t N, int q_heads, int kv_heads, int d, int64_t 
   assert_int_equal(kv_seen, kv_heads);
   assert_ok(uly_attention_qkv_to_heads(plan, ULY_TRAFFIC_ATTENTION_FORWARD, tokens, heads));
   for (int g = first; g < first + rounds; g++) {
-    uly_attention_block b = uly_attention_get_block(plan, g);
+    uly_attention_block b = get_block(plan, g);
     for (int64_t t = 0; t < N; t++)
       visit_row(heads + b.qkv_heads_offset + t * b.qkv_stride, b, d, t, 0);
   }
@@ -89,14 +90,14 @@ static void check_exchange(int64_t N, int q_heads, int kv_heads, int d, int64_t 
 
   /* Outputs: query heads alone. */
   for (int g = first; g < first + rounds; g++) {
-    uly_attention_block b = uly_attention_get_block(plan, g);
+    uly_attention_block b = get_block(plan, g);
     b.kv_count = 0;
     for (int64_t t = 0; t < N; t++)
       visit_row(heads + b.o_heads_offset + t * b.o_stride, b, d, t, 1);
   }
   assert_ok(uly_attention_o_to_tokens(plan, ULY_TRAFFIC_ATTENTION_FORWARD, heads, back));
   for (int g = 0; g < num_groups; g++) {
-    uly_attention_block b = uly_attention_get_block(plan, g);
+    uly_attention_block b = get_block(plan, g);
     b.kv_count = 0;
     for (int64_t t = 0; t < T; t++)
       visit_row(back + b.o_offset + t * b.o_stride, b, d, begin + t, 0);
@@ -104,7 +105,7 @@ static void check_exchange(int64_t N, int q_heads, int kv_heads, int d, int64_t 
   memset(heads, 0, (size_t)bytes.o_heads);
   assert_ok(uly_attention_o_to_heads(plan, ULY_TRAFFIC_ATTENTION_BACKWARD, back, heads));
   for (int g = first; g < first + rounds; g++) {
-    uly_attention_block b = uly_attention_get_block(plan, g);
+    uly_attention_block b = get_block(plan, g);
     b.kv_count = 0;
     for (int64_t t = 0; t < N; t++)
       visit_row(heads + b.o_heads_offset + t * b.o_stride, b, d, t, 0);
@@ -134,16 +135,19 @@ static void test_shared_heads(void **state) {
   for (int kv_heads = 1; kv_heads <= 8; kv_heads++) {
     int q_heads = kv_heads * ((8 + kv_heads - 1) / kv_heads);
     uly_attention *plan;
-    uly_attention_desc desc = {
-        .num_tokens = 29, .num_q_heads = q_heads, .num_kv_heads = kv_heads, .head_dim = 2};
+    uly_attention_desc desc = {.size = sizeof desc,
+                               .num_tokens = 29,
+                               .num_q_heads = q_heads,
+                               .num_kv_heads = kv_heads,
+                               .head_dim = 2};
     assert_ok(uly_attention_create(mesh, &desc, &plan));
-    uly_attention_bytes bytes = uly_attention_get_bytes(plan);
+    uly_attention_bytes bytes = get_bytes(plan);
     float *x = malloc((size_t)bytes.qkv_tokens + 1);
     int64_t begin, T;
     int holders[8] = {0};
-    uly_attention_tokens(plan, &begin, &T);
+    get_tokens(plan, &begin, &T);
     for (int p = 0; p < size; p++) {
-      uly_attention_block b = uly_attention_get_block(plan, p);
+      uly_attention_block b = get_block(plan, p);
       for (int i = 0; i < b.kv_count; i++) holders[b.kv_begin + i]++;
       for (int64_t t = 0; t < T; t++) {
         visit_row(x + b.qkv_offset + t * b.qkv_stride, b, 2, begin + t, 1);
@@ -155,13 +159,13 @@ static void test_shared_heads(void **state) {
     }
     uly_attention_share_kv(plan, x);
     for (int p = 0; p < size; p++) {
-      uly_attention_block b = uly_attention_get_block(plan, p);
+      uly_attention_block b = get_block(plan, p);
       for (int64_t t = 0; t < T; t++)
         visit_row(x + b.qkv_offset + t * b.qkv_stride, b, 2, begin + t, 0);
     }
     uly_attention_sum_kv(plan, x); /* each holder held the same: the first now has a multiple */
     for (int p = 0; p < size; p++) {
-      uly_attention_block b = uly_attention_get_block(plan, p);
+      uly_attention_block b = get_block(plan, p);
       for (int i = b.kv_shared; i < b.kv_count; i++)
         for (int64_t t = 0; t < T; t++)
           for (int which = 0; which < 2; which++) {
@@ -182,9 +186,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_exchange),
       cmocka_unit_test(test_shared_heads),
   };
-  if (uly_init(&argc, &argv) != ULY_OK ||
-      uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh) != ULY_OK)
-    return 1;
+  if (uly_init(&argc, &argv) != ULY_OK || uly_mesh_create(NULL, &mesh) != ULY_OK) return 1;
   size = uly_mesh_size(mesh);
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
   uly_mesh_destroy(mesh);

@@ -11,7 +11,7 @@ int64_t __wrap_uly__device_available_bytes(void);
 int64_t __wrap_uly__device_available_bytes(void) { return available; }
 
 static uly_train_config make_config(void) {
-  uly_train_config config = uly_train_config_default();
+  uly_train_config config = default_config();
   config.model = "llama-1m";
   config.data = text_path;
   config.seq_len = 4096;
@@ -65,9 +65,9 @@ static int check_alternatives(const uly_train_config *config) {
     if (next) *next = '\0';
     uly_train_config other = *config;
     uly_mesh *larger;
-    uly_plan_report report;
-    uly_mesh_desc desc = {.dp = 1, .sp = apply(at, &other)};
-    assert_ok(uly_mesh_create_offline(desc, 0, &larger));
+    uly_plan_report report = {.size = sizeof report};
+    uly_mesh_desc desc = {.size = sizeof desc, .dp = 1, .sp = apply(at, &other)};
+    assert_ok(uly_mesh_create_offline(&desc, 0, &larger));
     assert_ok(uly_plan(larger, &other, &report));
     assert_true(bytes_of(&report) <= config->memory_limit);
     uly_mesh_destroy(larger);
@@ -80,8 +80,8 @@ static void test_what_would_fit(void **state) {
   (void)state;
   uly_train_config config = make_config();
   uly_mesh *alone;
-  uly_plan_report report;
-  assert_ok(uly_mesh_create_offline((uly_mesh_desc){.dp = 1, .sp = 1}, 0, &alone));
+  uly_plan_report report = {.size = sizeof report};
+  assert_ok(uly_mesh_create_offline(MESH(.dp = 1, .sp = 1), 0, &alone));
   assert_ok(uly_plan(alone, &config, &report));
   int64_t needed = bytes_of(&report);
   config.memory_limit = needed;
@@ -128,9 +128,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_what_would_fit),
       cmocka_unit_test(test_free_memory),
   };
-  if (uly_init(&argc, &argv) != ULY_OK ||
-      uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh) != ULY_OK)
-    return 1;
+  if (uly_init(&argc, &argv) != ULY_OK || uly_mesh_create(NULL, &mesh) != ULY_OK) return 1;
   char text[9000];
   memset(text, 'x', sizeof text);
   write_scratch_file(text_path, "fit.txt", text, sizeof text);

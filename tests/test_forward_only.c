@@ -13,7 +13,7 @@ static char text_path[256], config_path[256], out_dir[256];
 enum { N = 1024 };
 
 static uly_train_config base_config(uly_dtype dtype, int stage) {
-  uly_train_config config = uly_train_config_default();
+  uly_train_config config = default_config();
   config.model = config_path;
   config.eval_data = text_path;
   config.seq_len = N;
@@ -37,7 +37,7 @@ static void train(uly_dtype dtype, uly_eval_report *eval, char checkpoint[512]) 
   uly_train_config config = base_config(dtype, 1);
   config.data = text_path;
   uly_trainer *trainer;
-  uly_step_report report;
+  uly_step_report report = {.size = sizeof report};
   assert_ok(uly_trainer_create(mesh, &config, &trainer));
   for (int i = 0; i < 3; i++) assert_ok(uly_trainer_step(trainer, &report));
   assert_ok(uly_trainer_evaluate(trainer, NULL, NULL, eval));
@@ -56,7 +56,7 @@ static int64_t count_untouched(const uly__arena *arena, unsigned char fill) {
 
 static void check(uly_dtype dtype, int stage) {
   char checkpoint[512], optimizer[600];
-  uly_eval_report expected, found;
+  uly_eval_report expected = {.size = sizeof expected}, found = {.size = sizeof found};
   train(dtype, &expected, checkpoint);
   snprintf(optimizer, sizeof optimizer, "%s/optimizer.safetensors", checkpoint);
   if (rank == 0) assert_int_equal(unlink(optimizer), 0);
@@ -69,10 +69,10 @@ static void check(uly_dtype dtype, int stage) {
   assert_int_equal(uly_trainer_steps_done(trainer), 3);
 
   /* A plan's numbers are those of the run. */
-  uly_plan_report plan;
+  uly_plan_report plan = {.size = sizeof plan};
   uly_mesh *offline;
-  uly_mesh_desc desc = {.sp = uly_mesh_sp(mesh)};
-  assert_ok(uly_mesh_create_offline(desc, rank, &offline));
+  uly_mesh_desc desc = {.size = sizeof desc, .sp = uly_mesh_sp(mesh)};
+  assert_ok(uly_mesh_create_offline(&desc, rank, &offline));
   assert_ok(uly_plan(offline, &config, &plan));
   uly_mesh_destroy(offline);
   for (int i = 0; i < ULY_NUM_ARENAS; i++)
@@ -103,7 +103,7 @@ static void check(uly_dtype dtype, int stage) {
     assert_int_equal(found.bins[i].tokens, expected.bins[i].tokens);
     assert_true(found.bins[i].loss == expected.bins[i].loss);
   }
-  uly_step_report report;
+  uly_step_report report = {.size = sizeof report};
   assert_fails(uly_trainer_step(trainer, &report), ULY_ERR_CONFIG, "neither train nor save");
   assert_fails(uly_trainer_save(trainer, out_dir), ULY_ERR_CONFIG, "neither train nor save");
   assert_fails(uly_trainer_save_start(trainer, out_dir), ULY_ERR_CONFIG, "neither train nor save");
@@ -122,7 +122,7 @@ static void test_losses(void **state) {
 static void test_memory(void **state) {
   (void)state;
   uly_mesh *offline;
-  uly_plan_report plan, training;
+  uly_plan_report plan = {.size = sizeof plan}, training = {.size = sizeof training};
   for (int dtype = 0; dtype < 2; dtype++)
     for (int stage = 0; stage <= 3; stage += 3) {
       uly_train_config config = base_config((uly_dtype)dtype, stage);
@@ -130,7 +130,7 @@ static void test_memory(void **state) {
       config.recompute = ULY_RECOMPUTE_FULL;
       int64_t sizes[2] = {1, 4};
       for (int i = 0; i < 2; i++) {
-        assert_ok(uly_mesh_create_offline((uly_mesh_desc){.sp = (int)sizes[i]}, 0, &offline));
+        assert_ok(uly_mesh_create_offline(MESH(.sp = (int)sizes[i]), 0, &offline));
         config.forward_only = 0;
         assert_ok(uly_plan(offline, &config, &training));
         config.forward_only = 1;
@@ -172,9 +172,7 @@ int main(int argc, char **argv) {
       "{\"model_type\":\"llama\",\"hidden_size\":64,\"intermediate_size\":144,"
       "\"num_hidden_layers\":3,\"num_attention_heads\":8,\"num_key_value_heads\":2,"
       "\"head_dim\":8,\"vocab_size\":257,\"max_position_embeddings\":4096}";
-  if (uly_init(&argc, &argv) != ULY_OK ||
-      uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh) != ULY_OK)
-    return 1;
+  if (uly_init(&argc, &argv) != ULY_OK || uly_mesh_create(NULL, &mesh) != ULY_OK) return 1;
   rank = uly_mesh_rank(mesh);
   char text[N + 200];
   for (int i = 0; i < (int)sizeof text; i++) text[i] = (char)(32 + (i * i / 7 + i / 3) % 90);

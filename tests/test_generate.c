@@ -1,8 +1,9 @@
 /* Generation: the logits after a prompt, and after each token that follows, are those of PyTorch and of the training
  * forward pass over the whole sequence; they have the same bits on one rank alone; and what cannot work is refused. */
+#include <mpi.h>
+
 #include <jansson.h>
 #include <math.h>
-#include <mpi.h>
 #include <unistd.h>
 
 #include "model/decode.h"
@@ -55,10 +56,10 @@ static void follow(const char *what, uly_train_config config, const int32_t *tok
   uly_generator *generator;
   assert_ok(
       uly_generator_create(mesh, &config, checkpoint, tokens, prompt, N - prompt, &generator));
-  int64_t V = uly_generator_get_report(generator).vocab;
+  int64_t V = generator_report(generator).vocab;
   for (int64_t t = prompt;; t++) {
     close_to(what, t, uly_generator_logits(generator), expected + (t - 1) * V, V, tolerance);
-    assert_int_equal(uly_generator_get_report(generator).num_tokens, t);
+    assert_int_equal(generator_report(generator).num_tokens, t);
     if (t == N) break;
     assert_ok(uly_generator_next(generator, tokens[t]));
   }
@@ -87,7 +88,7 @@ static void check_golden(const char *set) {
   int32_t header[256] = {20240520, 1, 256};
   memcpy(shard, header, 1024);
   write_scratch_file(shard_path, "generate.bin", shard, sizeof shard);
-  uly_train_config config = uly_train_config_default();
+  uly_train_config config = default_config();
   config.model = path;
   config.data = shard_path;
   config.seq_len = 16;
@@ -128,7 +129,7 @@ enum { DOC_END = 's' };
 /* A few steps, so that weights are not so small that every token is as likely; and its tokens. */
 static uly_train_config train(int which, uly_dtype dtype, int64_t window, uly_sparse sparse,
                               bool packs, int32_t *tokens, float *logits) {
-  uly_train_config config = uly_train_config_default();
+  uly_train_config config = default_config();
   config.model = config_path[which];
   config.data = text_path;
   config.seq_len = N;
@@ -143,7 +144,7 @@ static uly_train_config train(int which, uly_dtype dtype, int64_t window, uly_sp
   uly_trainer *trainer;
   assert_ok(uly_trainer_create(mesh, &config, &trainer));
   for (int step = 0; step < 5; step++) {
-    uly_step_report report;
+    uly_step_report report = {.size = sizeof report};
     assert_ok(uly_trainer_step(trainer, &report));
   }
   save(trainer);
@@ -259,7 +260,7 @@ static void test_memory(void **state) {
   for (int i = 0; i < 2; i++) {
     assert_ok(
         uly_generator_create(mesh, &config, checkpoint, tokens, 10, 502 + i * 512, &generator));
-    bytes[i] = uly_generator_get_report(generator).arena_bytes[ULY_ARENA_ACTIVATIONS];
+    bytes[i] = generator_report(generator).arena_bytes[ULY_ARENA_ACTIVATIONS];
     uly_generator_destroy(generator);
   }
   /* Of 9 query heads in groups of 3: those that this rank's part of them uses. */
@@ -294,7 +295,7 @@ static void test_refusals(void **state) {
   config.sparse = none;
   if (size > 1) {
     uly_mesh *groups;
-    assert_ok(uly_mesh_create(NULL, (uly_mesh_desc){.dp = size, .sp = 1}, &groups));
+    assert_ok(uly_mesh_create(MESH(.dp = size, .sp = 1), &groups));
     assert_fails(uly_generator_create(groups, &config, checkpoint, tokens, 9, 9, &g),
                  ULY_ERR_CONFIG, "--dp 1");
     uly_mesh_destroy(groups);
@@ -316,10 +317,8 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_gpt2),   cmocka_unit_test(test_masks),  cmocka_unit_test(test_packed),
       cmocka_unit_test(test_bf16),   cmocka_unit_test(test_memory), cmocka_unit_test(test_refusals),
   };
-  MPI_Comm self = MPI_COMM_SELF;
-  if (uly_init(&argc, &argv) != ULY_OK ||
-      uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh) != ULY_OK ||
-      uly_mesh_create(&self, (uly_mesh_desc){0}, &alone) != ULY_OK)
+  if (uly_init(&argc, &argv) != ULY_OK || uly_mesh_create(NULL, &mesh) != ULY_OK ||
+      uly_mesh_create_mpi(MPI_COMM_SELF, NULL, &alone) != ULY_OK)
     return 1;
   size = uly_mesh_size(mesh);
   rank = uly_mesh_rank(mesh);

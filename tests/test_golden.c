@@ -60,7 +60,7 @@ static double number(const json_t *json, const char *key) {
 static uly_trainer *make_trainer(const golden *g, uly_dtype dtype, uly_recompute recompute,
                                  int stage) {
   const json_t *train = json_object_get(g->json, "train");
-  uly_train_config config = uly_train_config_default();
+  uly_train_config config = default_config();
   config.model = g->config;
   config.data = config.eval_data = g->data;
   config.seq_len = g->seq_len;
@@ -121,7 +121,7 @@ static void check_evaluation(const golden *g, uly_trainer *trainer, double toler
   float *logits = expected(g, "logits", N * V);
   const json_t *tokens = json_object_get(g->json, "tokens");
   double initial = number(g->json, "loss"), sum = 0;
-  uly_eval_report report;
+  uly_eval_report report = {.size = sizeof report};
   assert_ok(uly_trainer_evaluate(trainer, NULL, NULL, &report));
   if (!(fabs(report.loss - initial) <= tolerance * initial))
     fail_msg("evaluation %.9f, expected %.9f", report.loss, initial);
@@ -168,7 +168,7 @@ static void check_set(const char *set, uly_dtype dtype, uly_recompute recompute,
   check_logits(&g, trainer, tolerance);
   check_evaluation(&g, trainer, tolerance);
   for (size_t step = 0; step < json_array_size(losses); step++) {
-    uly_step_report report;
+    uly_step_report report = {.size = sizeof report};
     double loss = json_number_value(json_array_get(losses, step));
     assert_ok(uly_trainer_step(trainer, &report));
     if (!(fabs(report.loss - loss) <= tolerance * loss))
@@ -218,9 +218,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_gpt2),
       cmocka_unit_test(test_bf16),
   };
-  if (uly_init(&argc, &argv) != ULY_OK ||
-      uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh) != ULY_OK)
-    return 1;
+  if (uly_init(&argc, &argv) != ULY_OK || uly_mesh_create(NULL, &mesh) != ULY_OK) return 1;
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
   uly_mesh_destroy(mesh);
   if (failed) uly_abort(1);

@@ -1,8 +1,9 @@
 /* Results do not depend on the layout of ranks: the same run on this many ranks and on one (each rank
  * repeats the run alone, on MPI_COMM_SELF): every loss within 1e-6, every gradient within 1e-5. N, Hq and
  * Hkv that the ranks do not divide; dp against accumulation; every recompute policy and ZeRO stage; evaluation. */
-#include <math.h>
 #include <mpi.h>
+
+#include <math.h>
 #include <omp.h>
 #include <unistd.h>
 
@@ -37,7 +38,7 @@ static uly_dtype grad_dtype = ULY_F32;
 
 static uly_trainer *make(uly_mesh *mesh, int which, int64_t N, int64_t batch,
                          uly_recompute recompute, int stage) {
-  uly_train_config config = uly_train_config_default();
+  uly_train_config config = default_config();
   config.model = config_path[which];
   config.data = text_path;
   config.eval_data = text_path;
@@ -60,14 +61,13 @@ static uly_trainer *make(uly_mesh *mesh, int which, int64_t N, int64_t batch,
 
 static void compare_runs(int which, int64_t N, int dp, int64_t batch, uly_recompute recompute,
                          int stage) {
-  MPI_Comm self = MPI_COMM_SELF;
   uly_mesh *many, *one;
-  assert_ok(uly_mesh_create(NULL, (uly_mesh_desc){.dp = dp}, &many));
-  assert_ok(uly_mesh_create(&self, (uly_mesh_desc){0}, &one));
+  assert_ok(uly_mesh_create(MESH(.dp = dp), &many));
+  assert_ok(uly_mesh_create_mpi(MPI_COMM_SELF, NULL, &one));
   uly_trainer *a = make(many, which, N, batch, recompute, stage);
   uly_trainer *b = make(one, which, N, batch, ULY_RECOMPUTE_NONE, 0);
   for (int step = 0; step < 5; step++) {
-    uly_step_report ra, rb;
+    uly_step_report ra = {.size = sizeof ra}, rb = {.size = sizeof rb};
     assert_ok(uly_trainer_step(a, &ra));
     assert_ok(uly_trainer_step(b, &rb));
     if (!(fabs(ra.loss - rb.loss) <= 1e-6 * rb.loss))
@@ -109,9 +109,9 @@ static void test_stopped_evaluation(void **state) {
   (void)state;
   int dp = size % 2 ? 1 : 2, calls = 0;
   uly_mesh *mesh;
-  assert_ok(uly_mesh_create(NULL, (uly_mesh_desc){.dp = dp}, &mesh));
+  assert_ok(uly_mesh_create(MESH(.dp = dp), &mesh));
   uly_trainer *trainer = make(mesh, 0, 64, 0, ULY_RECOMPUTE_FULL, 3);
-  uly_eval_report report;
+  uly_eval_report report = {.size = sizeof report};
   assert_ok(uly_trainer_evaluate(trainer, stop_on_last_rank, &calls, &report));
   assert_int_equal(calls, 1);
   assert_true(report.is_stopped);
@@ -161,14 +161,14 @@ static void test_accumulation(void **state) {
 static void test_rounded_gradients(void **state) {
   (void)state;
   uly_mesh *mesh;
-  assert_ok(uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh));
+  assert_ok(uly_mesh_create(NULL, &mesh));
   for (int stage = 0; stage < 4; stage++) {
     uly_trainer *exact = make(mesh, 1, 40, 3, ULY_RECOMPUTE_NONE, stage);
     grad_dtype = ULY_BF16;
     uly_trainer *rounded = make(mesh, 1, 40, 3, ULY_RECOMPUTE_NONE, stage);
     grad_dtype = ULY_F32;
     for (int step = 0; step < 3; step++) {
-      uly_step_report a, b;
+      uly_step_report a = {.size = sizeof a}, b = {.size = sizeof b};
       assert_ok(uly_trainer_step(exact, &a));
       assert_ok(uly_trainer_step(rounded, &b));
       assert_true(fabs(a.loss - b.loss) <= 1e-4 * a.loss);
@@ -192,9 +192,9 @@ static void test_rounded_gradients(void **state) {
 static void test_gradients_travel_meanwhile(void **state) {
   (void)state;
   uly_mesh *mesh;
-  assert_ok(uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh));
+  assert_ok(uly_mesh_create(NULL, &mesh));
   for (int stage = 0; stage < 4 && size > 1; stage++) {
-    uly_step_report report;
+    uly_step_report report = {.size = sizeof report};
     uly_trainer *trainer = make(mesh, 0, 64, 2, ULY_RECOMPUTE_NONE, stage);
     uly__spans_start();
     assert_ok(uly_trainer_step(trainer, &report));
@@ -214,7 +214,7 @@ static void test_gradients_travel_meanwhile(void **state) {
 
 /* Loss of the first step on this mesh. */
 static double first_loss(uly_mesh *mesh) {
-  uly_step_report report;
+  uly_step_report report = {.size = sizeof report};
   uly_trainer *trainer = make(mesh, 0, 203, 1, ULY_RECOMPUTE_NONE, 0);
   assert_ok(uly_trainer_step(trainer, &report));
   uly_trainer_destroy(trainer);
@@ -226,7 +226,7 @@ static double first_loss(uly_mesh *mesh) {
 static void test_masks(void **state) {
   (void)state;
   uly_mesh *mesh;
-  assert_ok(uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh));
+  assert_ok(uly_mesh_create(NULL, &mesh));
   double losses[ULY_SPARSE_BIGBIRD + 2] = {first_loss(mesh)};
   for (int i = ULY_SPARSE_NONE; i <= ULY_SPARSE_BIGBIRD; i++) {
     window = i == ULY_SPARSE_NONE || i == ULY_SPARSE_FIXED ? 23 : 0;
@@ -244,10 +244,9 @@ static void test_masks(void **state) {
 /* The same bits for any number of threads. */
 static void test_threads(void **state) {
   (void)state;
-  MPI_Comm self = MPI_COMM_SELF;
   uly_mesh *mesh;
-  assert_ok(uly_mesh_create(&self, (uly_mesh_desc){0}, &mesh));
-  uly_step_report r1, r3;
+  assert_ok(uly_mesh_create_mpi(MPI_COMM_SELF, NULL, &mesh));
+  uly_step_report r1 = {.size = sizeof r1}, r3 = {.size = sizeof r3};
   uly_trainer *one = make(mesh, 0, 300, 1, ULY_RECOMPUTE_FULL, 0);
   assert_ok(uly_trainer_step(one, &r1));
   uly_trainer *three = make(mesh, 0, 300, 1, ULY_RECOMPUTE_FULL, 0);
@@ -266,10 +265,9 @@ static void test_threads(void **state) {
  * give neither NaN nor gradient. */
 static void test_ignored_labels(void **state) {
   (void)state;
-  MPI_Comm self = MPI_COMM_SELF;
   uly_mesh *many, *one;
-  assert_ok(uly_mesh_create(NULL, (uly_mesh_desc){0}, &many));
-  assert_ok(uly_mesh_create(&self, (uly_mesh_desc){0}, &one));
+  assert_ok(uly_mesh_create(NULL, &many));
+  assert_ok(uly_mesh_create_mpi(MPI_COMM_SELF, NULL, &one));
   enum { N = 96, VALID = 5 };
   uly__exact_sum losses[2];
   memset(losses, 0, sizeof losses);

@@ -184,7 +184,7 @@ static void test_data_order(void **state) {
 
 static void test_learning_rates(void **state) {
   (void)state;
-  uly_train_config c = uly_train_config_default();
+  uly_train_config c = default_config();
   c.lr = 2;
   c.min_lr_ratio = 0.25;
   c.warmup = 4;

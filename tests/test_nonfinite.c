@@ -17,7 +17,7 @@ static const char model_json[] =
     "\"max_position_embeddings\":4096,\"tie_word_embeddings\":false}";
 
 static uly_trainer *make(int stage, uly_recompute recompute, uly_dtype dtype, int64_t batch) {
-  uly_train_config config = uly_train_config_default();
+  uly_train_config config = default_config();
   config.model = model_path;
   config.data = text_path;
   config.seq_len = SEQ_LEN;
@@ -62,7 +62,7 @@ static void restore(uly_trainer *trainer, const char *name, float *before) {
 
 /* The step fails, and says so and where; with the weight as it was, training goes on. */
 static void check_place(uly_trainer *trainer, const char *name, float value, const char *where) {
-  uly_step_report report;
+  uly_step_report report = {.size = sizeof report};
   float *before = fill(trainer, name, value);
   assert_fails(uly_trainer_step(trainer, &report), ULY_ERR_NONFINITE, where);
   assert_false(isfinite(report.loss) && isfinite(report.grad_norm));
@@ -116,7 +116,7 @@ static void test_backward(void **state) {
 
 static void test_skip(void **state) {
   (void)state;
-  uly_step_report report;
+  uly_step_report report = {.size = sizeof report};
   uly_trainer *trainer = make(1, ULY_RECOMPUTE_FULL, ULY_F32, 2);
   assert_fails(uly_trainer_skip(trainer, &report), ULY_ERR_CONFIG, "no step to skip");
   assert_ok(uly_trainer_step(trainer, &report));
@@ -131,7 +131,7 @@ static void test_skip(void **state) {
   restore(trainer, "lm_head.weight", before);
   /* The same run with nothing wrong, whose second step is passed over by hand. */
   uly_trainer *other = make(1, ULY_RECOMPUTE_FULL, ULY_F32, 2);
-  uly_step_report expected;
+  uly_step_report expected = {.size = sizeof expected};
   assert_ok(uly_trainer_step(other, &expected));
   other->steps_done = 2;
   other->windows_done = trainer->windows_done;
@@ -146,7 +146,7 @@ static void test_skip(void **state) {
 
 static void test_rollback(void **state) {
   (void)state;
-  uly_step_report report, expected;
+  uly_step_report report = {.size = sizeof report}, expected = {.size = sizeof expected};
   char dir[512];
   uly_trainer *trainer = make(2, ULY_RECOMPUTE_NONE, ULY_F32, 1);
   assert_fails(uly_trainer_rollback(trainer, "nowhere"), ULY_ERR_CONFIG, "no step to go back from");
@@ -185,7 +185,7 @@ int main(int argc, char **argv) {
   };
   if (uly_init(&argc, &argv) != ULY_OK) return 1;
   int dp = uly_world_size() % 4 == 0 ? 2 : 1;
-  if (uly_mesh_create(NULL, (uly_mesh_desc){.dp = dp}, &mesh) != ULY_OK) return 1;
+  if (uly_mesh_create(MESH(.dp = dp), &mesh) != ULY_OK) return 1;
   char text[4000];
   for (int i = 0; i < (int)sizeof text; i++) text[i] = (char)(32 + (i * i / 7 + i / 3) % 90);
   write_scratch_file(text_path, "nonfinite.txt", text, sizeof text);

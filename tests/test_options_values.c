@@ -9,7 +9,7 @@ static void assert_same_text(const char *a, const char *b) {
 static void test_defaults(void **state) {
   (void)state;
   options o;
-  uly_train_config c = uly_train_config_default();
+  uly_train_config c = default_config();
   assert_int_equal(options_init(&o), ULY_OK);
   assert_same_text(o.config.model, c.model);
   assert_same_text(o.config.data, c.data);

@@ -16,7 +16,7 @@ static void test_yaml(void **state) {
   assert_true(o.config.lr == 1e-2);
   assert_int_equal(o.config.schedule, ULY_SCHEDULE_LINEAR);
   assert_int_equal(o.sp, 2);
-  assert_int_equal(o.config.steps, uly_train_config_default().steps);
+  assert_int_equal(o.config.steps, default_config().steps);
   options_free(&o);
   /* The file of a training run serves plan, which has no --data. */
   expect_ok(&o, PARSE(&o, PLAN, "--config", yaml_path));
@@ -31,7 +31,7 @@ static void test_empty_yaml(void **state) {
   for (int i = 0; i < 2; i++) {
     write_yaml(texts[i]);
     expect_ok(&o, PARSE(&o, TRAIN, "--data=d", "--config", yaml_path));
-    assert_int_equal(o.config.seq_len, uly_train_config_default().seq_len);
+    assert_int_equal(o.config.seq_len, default_config().seq_len);
     options_free(&o);
   }
 }

@@ -2,8 +2,9 @@
  * trained apart, each as a sequence of its own on one rank; so does evaluation, by position in the document. Labels,
  * positions and documents against values that the tokens' own numbers give. Every mesh of this many ranks, ZeRO
  * stages, recompute policies, windows and layouts of blocks. */
-#include <math.h>
 #include <mpi.h>
+
+#include <math.h>
 #include <unistd.h>
 
 #include "base/split.h"
@@ -86,7 +87,7 @@ typedef struct setting {
 } setting;
 
 static uly_train_config make_config(const setting *s) {
-  uly_train_config config = uly_train_config_default();
+  uly_train_config config = default_config();
   config.model = config_path[s->which];
   config.data = config.eval_data = data_path;
   config.eval_windows = NUM_WINDOWS;
@@ -113,9 +114,8 @@ static uly_trainer *make(uly_mesh *mesh, const setting *s) {
 }
 
 static uly_mesh *alone(void) {
-  MPI_Comm self = MPI_COMM_SELF;
   uly_mesh *mesh;
-  assert_ok(uly_mesh_create(&self, (uly_mesh_desc){0}, &mesh));
+  assert_ok(uly_mesh_create_mpi(MPI_COMM_SELF, NULL, &mesh));
   return mesh;
 }
 
@@ -200,7 +200,7 @@ static void compare_gradients(uly_trainer *trainer, const apart *sums, const set
 }
 
 static void compare_evaluation(uly_trainer *trainer, const apart *sums) {
-  uly_eval_report report;
+  uly_eval_report report = {.size = sizeof report};
   assert_ok(uly_trainer_evaluate(trainer, NULL, NULL, &report));
   assert_int_equal(report.tokens, sums->labels);
   assert_true(fabs(report.loss * (double)sums->labels - sums->loss) <= 1e-6 * sums->loss);
@@ -214,11 +214,11 @@ static void compare_evaluation(uly_trainer *trainer, const apart *sums) {
 /* The first step goes through every window once, in some order. */
 static void compare_step(const setting *s, const apart *sums) {
   uly_mesh *mesh;
-  assert_ok(uly_mesh_create(NULL, (uly_mesh_desc){.dp = s->dp}, &mesh));
+  assert_ok(uly_mesh_create(MESH(.dp = s->dp), &mesh));
   uly_trainer *trainer = make(mesh, s);
   assert_int_equal(uly_trainer_num_windows(trainer), NUM_WINDOWS);
   compare_evaluation(trainer, sums);
-  uly_step_report report;
+  uly_step_report report = {.size = sizeof report};
   assert_ok(uly_trainer_step(trainer, &report));
   if (!(fabs(report.loss * (double)sums->labels - sums->loss) <= 1e-6 * sums->loss))
     fail_msg("model %d, dp %d of %d ranks, stage %d: loss %.9g, apart %.9g", s->which, s->dp, size,
@@ -269,13 +269,13 @@ static void test_window(void **state) {
 /* What one rank alone makes of the same sequences. */
 static void compare_with_one(const setting *s, double tolerance, int num_steps) {
   uly_mesh *many, *one = alone();
-  assert_ok(uly_mesh_create(NULL, (uly_mesh_desc){.dp = s->dp}, &many));
+  assert_ok(uly_mesh_create(MESH(.dp = s->dp), &many));
   setting plain = *s;
   plain.stage = 0;
   plain.recompute = ULY_RECOMPUTE_NONE;
   uly_trainer *a = make(many, s), *b = make(one, &plain);
   for (int step = 0; step < num_steps; step++) {
-    uly_step_report ra, rb;
+    uly_step_report ra = {.size = sizeof ra}, rb = {.size = sizeof rb};
     assert_ok(uly_trainer_step(a, &ra));
     assert_ok(uly_trainer_step(b, &rb));
     if (!(fabs(ra.loss - rb.loss) <= tolerance * rb.loss))
@@ -344,7 +344,7 @@ static void test_reproducible(void **state) {
 static void test_labels_and_positions(void **state) {
   (void)state;
   uly_mesh *mesh;
-  assert_ok(uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh));
+  assert_ok(uly_mesh_create(NULL, &mesh));
   setting s = {.seq_len = N, .pack = 1};
   uly_trainer *trainer = make(mesh, &s);
   uly__model *model = trainer->model;
@@ -353,7 +353,7 @@ static void test_labels_and_positions(void **state) {
     assert_ok(uly__batch_read(trainer, trainer->data, index, trainer->windows));
     const int32_t *labels = uly__batch_prepare(trainer, trainer->data, index, trainer->windows);
     assert_ok(model->failure);
-    const uly_mask *mask = &model->attention->desc.mask;
+    const uly_mask *mask = uly__mask_desc(model->attention->masks[0]);
     int64_t num_docs = 0, mine = index * N + model->token_begin, position = 0;
     for (int64_t at = index * N; at < (index + 1) * N; at++) {
       bool starts = at == index * N || stream[at - 1] == END;
@@ -379,10 +379,10 @@ static void test_labels_and_positions(void **state) {
 static void test_no_labels(void **state) {
   (void)state;
   uly_mesh *mesh;
-  assert_ok(uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh));
+  assert_ok(uly_mesh_create(NULL, &mesh));
   setting s = {.seq_len = N, .batch = size, .pack = 1};
   uly_trainer *trainer = make(mesh, &s);
-  uly_step_report report;
+  uly_step_report report = {.size = sizeof report};
   int refused = 0;
   for (int step = 0; step < NUM_WINDOWS; step++) {
     uly_status status = uly_trainer_step(trainer, &report);
@@ -401,15 +401,15 @@ static void test_no_labels(void **state) {
 static void test_plan(void **state) {
   (void)state;
   uly_mesh *mesh, *offline;
-  assert_ok(uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh));
-  assert_ok(uly_mesh_create_offline((uly_mesh_desc){.sp = size}, uly_mesh_rank(mesh), &offline));
+  assert_ok(uly_mesh_create(NULL, &mesh));
+  assert_ok(uly_mesh_create_offline(MESH(.sp = size), uly_mesh_rank(mesh), &offline));
   setting s = {.seq_len = N, .batch = 2, .pack = 1};
   uly_train_config config = make_config(&s);
-  uly_plan_report packed, plain;
+  uly_plan_report packed = {.size = sizeof packed}, plain = {.size = sizeof plain};
   assert_ok(uly_plan(offline, &config, &packed));
   uly_trainer *trainer = make(mesh, &s);
   for (int step = 0; step < 2; step++) {
-    uly_step_report report;
+    uly_step_report report = {.size = sizeof report};
     assert_ok(uly_trainer_step(trainer, &report));
     for (int i = 0; i < ULY_NUM_ARENAS; i++)
       assert_int_equal(packed.arena_bytes[i], trainer->arenas[i].peak);
@@ -431,8 +431,8 @@ static void test_files(void **state) {
   (void)state;
   uly_mesh *mesh;
   uly_trainer *trainer;
-  uly_step_report told, said;
-  assert_ok(uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh));
+  uly_step_report told = {.size = sizeof told}, said = {.size = sizeof said};
+  assert_ok(uly_mesh_create(NULL, &mesh));
   char path[256];
   setting s = {.seq_len = N, .batch = NUM_WINDOWS, .pack = 1};
   trainer = make(mesh, &s);

@@ -10,23 +10,24 @@ static uly_mesh *mesh;
 static int size, rank;
 static char text_path[256], config_path[256];
 
-/* What MPI is told to send by one forward and one backward, in bytes. */
+/* What MPI is told to send by the exchanges of one forward and one backward, in bytes: not by the agreement before
+ * them, which gathers. */
 static void count_attention(const uly_attention_desc *desc, int64_t *forward, int64_t *backward) {
   uly_attention *plan;
   assert_ok(uly_attention_create(mesh, desc, &plan));
   int64_t begin, T, bytes = desc->dtype == ULY_BF16 ? 2 : 4;
-  uly_attention_tokens(plan, &begin, &T);
+  get_tokens(plan, &begin, &T);
   size_t q_bytes = (size_t)(T * desc->num_q_heads * desc->head_dim * bytes) + 1;
   size_t kv_bytes = (size_t)(T * desc->num_kv_heads * desc->head_dim * bytes) + 1;
   void *q = calloc(1, q_bytes), *k = calloc(1, kv_bytes), *v = calloc(1, kv_bytes);
   void *o = calloc(1, q_bytes);
-  assert_ok(uly_attention_forward(plan, q, k, v, o)); /* allocates: agreement is not counted */
+  assert_ok(uly_attention_forward(plan, q, k, v, o)); /* allocates */
   pmpi_reset();
   assert_ok(uly_attention_forward(plan, q, k, v, o));
-  *forward = pmpi_bytes();
+  *forward = pmpi_bytes_of(PMPI_ALL_TO_ALL);
   pmpi_reset();
   assert_ok(uly_attention_backward(plan, o, q, k, v));
-  *backward = pmpi_bytes();
+  *backward = pmpi_bytes_of(PMPI_ALL_TO_ALL);
   assert_int_equal(pmpi_unaccounted(), 0);
   free(q), free(k), free(v), free(o);
   uly_attention_destroy(plan);
@@ -39,12 +40,14 @@ static void test_formula(void **state) {
   for (int dtype = 0; dtype < 2; dtype++)
     for (int64_t group = 1; group <= 4; group++) {
       int64_t N = 48 * P, Hkv = 2 * P, Hq = group * Hkv, bytes = dtype == ULY_BF16 ? 2 : 4;
-      uly_attention_desc desc = {.num_tokens = N,
+      uly_mask mask = {.size = sizeof mask, .kind = ULY_MASK_CAUSAL};
+      uly_attention_desc desc = {.size = sizeof desc,
+                                 .num_tokens = N,
                                  .num_q_heads = (int)Hq,
                                  .num_kv_heads = (int)Hkv,
                                  .head_dim = (int)d,
                                  .dtype = (uly_dtype)dtype,
-                                 .mask = {.kind = ULY_MASK_CAUSAL}};
+                                 .masks = &mask};
       int64_t forward, backward, h = Hq * d, k = Hkv * d;
       count_attention(&desc, &forward, &backward);
       int64_t expected = (2 * h + 2 * k) * N * (P - 1) / (P * P) * bytes;
@@ -53,15 +56,18 @@ static void test_formula(void **state) {
     }
   /* One key/value head for all: 2 h N (P - 1) / P^2 + 2 N d (P - 1) / P, each rank holding a copy. */
   int64_t N = 48 * P, h = P * d, forward, backward;
-  uly_attention_desc desc = {
-      .num_tokens = N, .num_q_heads = size, .num_kv_heads = 1, .head_dim = (int)d};
+  uly_attention_desc desc = {.size = sizeof desc,
+                             .num_tokens = N,
+                             .num_q_heads = size,
+                             .num_kv_heads = 1,
+                             .head_dim = (int)d};
   count_attention(&desc, &forward, &backward);
   assert_int_equal(forward, (2 * h * N * (P - 1) / (P * P) + 2 * N * d * (P - 1) / P) * 4);
   assert_int_equal(backward, forward);
 }
 
 static uly_train_config base_config(int64_t N, uly_dtype dtype, uly_recompute recompute) {
-  uly_train_config config = uly_train_config_default();
+  uly_train_config config = default_config();
   config.model = config_path;
   config.data = text_path;
   config.seq_len = N;
@@ -76,10 +82,10 @@ static uly_train_config base_config(int64_t N, uly_dtype dtype, uly_recompute re
 static void check_step(int dp, int64_t N, int64_t passes, uly_dtype dtype, uly_recompute recompute,
                        int stage, int reproducible) {
   uly_mesh *run, *offline;
-  uly_mesh_desc desc = {.dp = dp};
-  assert_ok(uly_mesh_create(NULL, desc, &run));
+  uly_mesh_desc desc = {.size = sizeof desc, .dp = dp};
+  assert_ok(uly_mesh_create(&desc, &run));
   desc.sp = uly_mesh_sp(run);
-  assert_ok(uly_mesh_create_offline(desc, rank, &offline));
+  assert_ok(uly_mesh_create_offline(&desc, rank, &offline));
   uly_train_config config = base_config(N, dtype, recompute);
   config.batch = passes * dp;
   config.zero_stage = stage;
@@ -87,11 +93,11 @@ static void check_step(int dp, int64_t N, int64_t passes, uly_dtype dtype, uly_r
   int most = 9 / uly_mesh_sp(run);
   config.rounds = reproducible ? 0 : stage < most ? stage : most; /* 0: chosen */
   config.grad_dtype = reproducible ? ULY_F32 : dtype;
-  uly_plan_report plan;
+  uly_plan_report plan = {.size = sizeof plan};
   assert_ok(uly_plan(offline, &config, &plan));
   uly_trainer *trainer;
   assert_ok(uly_trainer_create(run, &config, &trainer));
-  uly_step_report report;
+  uly_step_report report = {.size = sizeof report};
   assert_ok(uly_trainer_step(trainer, &report));
   int64_t before[ULY_NUM_TRAFFIC], counted = 0;
   memcpy(before, run->traffic.bytes, sizeof before);
@@ -132,9 +138,9 @@ static void test_step_traffic(void **state) {
 
 static int64_t planned(int64_t N, int sp, uly_recompute recompute, int64_t *activations) {
   uly_mesh *offline;
-  uly_plan_report plan;
+  uly_plan_report plan = {.size = sizeof plan};
   int64_t total = 0;
-  assert_ok(uly_mesh_create_offline((uly_mesh_desc){.sp = sp}, 0, &offline));
+  assert_ok(uly_mesh_create_offline(MESH(.sp = sp), 0, &offline));
   uly_train_config config = base_config(N, ULY_BF16, recompute);
   config.model = "llama-4m";
   assert_ok(uly_plan(offline, &config, &plan));
@@ -164,8 +170,8 @@ static void test_memory_scaling(void **state) {
  * are the master weights: 16, 8 + 8/W, 4 + 12/W, 16/W. Padding is below 1%. */
 static double states_per_param(int W, int stage, uly_dtype dtype, uly_dtype grads) {
   uly_mesh *offline;
-  uly_plan_report plan;
-  assert_ok(uly_mesh_create_offline((uly_mesh_desc){.dp = W, .sp = 1}, W - 1, &offline));
+  uly_plan_report plan = {.size = sizeof plan};
+  assert_ok(uly_mesh_create_offline(MESH(.dp = W, .sp = 1), W - 1, &offline));
   uly_train_config config = base_config(64, dtype, ULY_RECOMPUTE_FULL);
   config.model = "gpt2-124m";
   config.zero_stage = stage;
@@ -202,8 +208,8 @@ static void test_stage_3_formula(void **state) {
   (void)state;
   enum { W = 8 };
   uly_mesh *offline;
-  uly_plan_report plan;
-  assert_ok(uly_mesh_create_offline((uly_mesh_desc){.dp = W, .sp = 1}, 3, &offline));
+  uly_plan_report plan = {.size = sizeof plan};
+  assert_ok(uly_mesh_create_offline(MESH(.dp = W, .sp = 1), 3, &offline));
   uly_train_config config = base_config(64, ULY_F32, ULY_RECOMPUTE_FULL);
   config.model = "llama-1b";
   config.zero_stage = 3;
@@ -221,8 +227,8 @@ static void test_stage_3_formula(void **state) {
 static void check_flops(int64_t window, uly_sparse sparse) {
   enum { N = 203, HEADS = 9, DIM = 6, LAYERS = 2 };
   uly_mesh *offline;
-  uly_plan_report causal, masked;
-  assert_ok(uly_mesh_create_offline((uly_mesh_desc){.sp = size}, rank, &offline));
+  uly_plan_report causal = {.size = sizeof causal}, masked = {.size = sizeof masked};
+  assert_ok(uly_mesh_create_offline(MESH(.sp = size), rank, &offline));
   uly_train_config config = base_config(N, ULY_F32, ULY_RECOMPUTE_FULL);
   assert_ok(uly_plan(offline, &config, &causal));
   config.window = window;
@@ -243,7 +249,7 @@ static void check_flops(int64_t window, uly_sparse sparse) {
   assert_memory_equal(masked.arena_bytes, causal.arena_bytes, sizeof masked.arena_bytes);
   assert_memory_equal(masked.sent_bytes, causal.sent_bytes, sizeof masked.sent_bytes);
   uly_trainer *trainer;
-  uly_step_report report;
+  uly_step_report report = {.size = sizeof report};
   assert_ok(uly_trainer_create(mesh, &config, &trainer));
   assert_ok(uly_trainer_step(trainer, &report));
   assert_true(report.flops == masked.flops);
@@ -261,19 +267,18 @@ static void test_masked_flops(void **state) {
 static void test_refusals(void **state) {
   (void)state;
   uly_mesh *offline;
-  uly_plan_report plan;
-  assert_fails(uly_mesh_create_offline((uly_mesh_desc){.sp = 2}, 2, &offline), ULY_ERR_CONFIG,
+  uly_plan_report plan = {.size = sizeof plan};
+  assert_fails(uly_mesh_create_offline(MESH(.sp = 2), 2, &offline), ULY_ERR_CONFIG,
                "does not exist");
-  assert_fails(uly_mesh_create(NULL, (uly_mesh_desc){.dp = size + 1, .sp = 1}, &offline),
-               ULY_ERR_CONFIG, "mpirun");
-  assert_ok(uly_mesh_create_offline((uly_mesh_desc){.sp = 9}, 3, &offline));
+  assert_fails(uly_mesh_create(MESH(.dp = size + 1, .sp = 1), &offline), ULY_ERR_CONFIG, "mpirun");
+  assert_ok(uly_mesh_create_offline(MESH(.sp = 9), 3, &offline));
   uly_train_config config = base_config(64, ULY_F32, ULY_RECOMPUTE_FULL);
   config.model = "llama-4m";
   assert_fails(uly_plan(offline, &config, &plan), ULY_ERR_CONFIG, "1 to 8 ranks work");
   config.model = "no-such-model";
   assert_fails(uly_plan(offline, &config, &plan), ULY_ERR_CONFIG, "llama-4m");
   uly_mesh_destroy(offline);
-  assert_ok(uly_mesh_create_offline((uly_mesh_desc){0}, 0, &offline));
+  assert_ok(uly_mesh_create_offline(NULL, 0, &offline));
   config.model = "gpt2-124m";
   config.seq_len = 1025;
   assert_fails(uly_plan(offline, &config, &plan), ULY_ERR_CONFIG, "1024");
@@ -313,9 +318,7 @@ int main(int argc, char **argv) {
       "{\"model_type\":\"llama\",\"hidden_size\":36,\"intermediate_size\":50,"
       "\"num_hidden_layers\":2,\"num_attention_heads\":9,\"num_key_value_heads\":3,"
       "\"head_dim\":6,\"vocab_size\":257,\"max_position_embeddings\":4096}";
-  if (uly_init(&argc, &argv) != ULY_OK ||
-      uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh) != ULY_OK)
-    return 1;
+  if (uly_init(&argc, &argv) != ULY_OK || uly_mesh_create(NULL, &mesh) != ULY_OK) return 1;
   size = uly_mesh_size(mesh);
   rank = uly_mesh_rank(mesh);
   char text[3000];

@@ -161,7 +161,7 @@ static uly_prepare_report report;
 /* Prepares folder/in to folder/out. */
 static uly_status prepare(uly_documents documents, int64_t shard_tokens) {
   const char *inputs[] = {path_of("in")};
-  uly_prepare_config config = uly_prepare_config_default();
+  uly_prepare_config config = default_preparation();
   config.inputs = inputs;
   config.num_inputs = 1;
   config.out = path_of("out");
@@ -232,7 +232,7 @@ static void test_inputs(void **state) {
   write_text("in/a", "first");
   shell("mkfifo '%s/pipe' && (printf piped >'%s/pipe' &)", folder, folder);
   const char *inputs[] = {path_of("in/b"), path_of("pipe"), path_of("in")};
-  uly_prepare_config config = uly_prepare_config_default();
+  uly_prepare_config config = default_preparation();
   config.inputs = inputs;
   config.num_inputs = 3;
   config.out = path_of("out");
@@ -373,7 +373,7 @@ static void test_text_key(void **state) {
   clean();
   write_text("in/a", "{\"text\": \"no\", \"body\": \"yes\"}\n");
   const char *inputs[] = {path_of("in/a")};
-  uly_prepare_config config = uly_prepare_config_default();
+  uly_prepare_config config = default_preparation();
   config.inputs = inputs;
   config.num_inputs = 1;
   config.out = path_of("out");
@@ -406,7 +406,7 @@ static void test_held_out(void **state) {
     }
     assert_int_equal(fclose(file), 0);
     const char *inputs[] = {path_of("in")};
-    uly_prepare_config config = uly_prepare_config_default();
+    uly_prepare_config config = default_preparation();
     config.inputs = inputs;
     config.num_inputs = 1;
     config.out = path_of("out");
@@ -446,7 +446,7 @@ static void test_held_out_of_few(void **state) {
   clean();
   write_text("in/a", "only one\n");
   const char *inputs[] = {path_of("in/a")};
-  uly_prepare_config config = uly_prepare_config_default();
+  uly_prepare_config config = default_preparation();
   config.inputs = inputs;
   config.num_inputs = 1;
   config.out = path_of("out");
@@ -481,7 +481,7 @@ static void test_refusals(void **state) {
   check_nothing_left();
 
   const char *inputs[] = {path_of("in"), path_of("missing"), ""};
-  uly_prepare_config config = uly_prepare_config_default();
+  uly_prepare_config config = default_preparation();
   config.inputs = inputs;
   config.num_inputs = 2;
   config.out = path_of("out");

@@ -2,6 +2,7 @@
  * one rank alone (each rank repeats the run on MPI_COMM_SELF), for every mesh of this many ranks, every ZeRO
  * stage, recompute policy and storage type, 1 and 2 threads, and across a change of ranks on the way. */
 #include <mpi.h>
+
 #include <omp.h>
 #include <unistd.h>
 
@@ -34,7 +35,7 @@ typedef struct setting {
 } setting;
 
 static uly_trainer *make(uly_mesh *mesh, const setting *s) {
-  uly_train_config config = uly_train_config_default();
+  uly_train_config config = default_config();
   config.model = config_path[s->which];
   config.data = config.eval_data = text_path;
   config.eval_windows = 5;
@@ -78,13 +79,12 @@ typedef struct reference {
 } reference;
 
 static void run_alone(setting s, reference *r) {
-  MPI_Comm self = MPI_COMM_SELF;
   s.stage = 0;
   s.recompute = ULY_RECOMPUTE_NONE;
-  assert_ok(uly_mesh_create(&self, (uly_mesh_desc){0}, &r->mesh));
+  assert_ok(uly_mesh_create_mpi(MPI_COMM_SELF, NULL, &r->mesh));
   r->trainer = make(r->mesh, &s);
   for (int step = 0; step < NUM_STEPS; step++) {
-    uly_step_report report;
+    uly_step_report report = {.size = sizeof report};
     assert_ok(uly_trainer_step(r->trainer, &report));
     r->losses[step] = report.loss;
     r->norms[step] = report.grad_norm;
@@ -94,11 +94,11 @@ static void run_alone(setting s, reference *r) {
 
 static void compare(const setting *s, const reference *alone) {
   uly_mesh *mesh;
-  assert_ok(uly_mesh_create(NULL, (uly_mesh_desc){.dp = s->dp}, &mesh));
+  assert_ok(uly_mesh_create(MESH(.dp = s->dp), &mesh));
   uly_trainer *trainer = make(mesh, s);
   omp_set_num_threads(s->threads);
   for (int step = 0; step < NUM_STEPS; step++) {
-    uly_step_report report;
+    uly_step_report report = {.size = sizeof report};
     assert_ok(uly_trainer_step(trainer, &report));
     if (report.loss != alone->losses[step] || report.grad_norm != alone->norms[step])
       fail_msg(
@@ -159,19 +159,18 @@ static void test_masks(void **state) {
 static void test_refusals(void **state) {
   (void)state;
   uly_mesh *offline;
-  uly_plan_report plan;
-  uly_train_config config = uly_train_config_default();
+  uly_plan_report plan = {.size = sizeof plan};
+  uly_train_config config = default_config();
   config.model = "llama-25m";
   config.reproducible = 1;
   int bad[][2] = {{1, 3}, {3, 1}, {3, 2}, {1, 16}};
   for (int i = 0; i < 4; i++) {
-    assert_ok(
-        uly_mesh_create_offline((uly_mesh_desc){.dp = bad[i][0], .sp = bad[i][1]}, 0, &offline));
+    assert_ok(uly_mesh_create_offline(MESH(.dp = bad[i][0], .sp = bad[i][1]), 0, &offline));
     config.batch = bad[i][0];
     assert_int_equal(uly_plan(offline, &config, &plan), ULY_ERR_CONFIG);
     uly_mesh_destroy(offline);
   }
-  assert_ok(uly_mesh_create_offline((uly_mesh_desc){0}, 0, &offline));
+  assert_ok(uly_mesh_create_offline(NULL, 0, &offline));
   config.batch = 1;
   config.leaves = 12;
   assert_fails(uly_plan(offline, &config, &plan), ULY_ERR_CONFIG, "power of two");

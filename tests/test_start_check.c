@@ -18,7 +18,7 @@ uly_status __wrap_uly__arena_commit(uly__arena *arena) {
 }
 
 static uly_train_config make_config(void) {
-  uly_train_config config = uly_train_config_default();
+  uly_train_config config = default_config();
   config.model = "llama-1m";
   config.data = text_path;
   config.seq_len = 64;
@@ -31,7 +31,7 @@ static bool is_last_rank(void) { return uly_mesh_rank(mesh) == uly_mesh_size(mes
 /* The same status and message on all ranks. */
 static void expect_refusal(const uly_train_config *config, const char *checkpoint,
                            uly_status status, const char *text) {
-  uly_start_report report;
+  uly_start_report report = {.size = sizeof report};
   assert_fails(uly_trainer_check(mesh, config, checkpoint, &report), status, text);
   assert_ok(uly_mesh_same(mesh, uly_last_error(), strlen(uly_last_error()), "message"));
   assert_int_equal(num_commits, 0);
@@ -40,7 +40,7 @@ static void expect_refusal(const uly_train_config *config, const char *checkpoin
 static void test_without_checkpoint(void **state) {
   (void)state;
   uly_train_config config = make_config();
-  uly_start_report report;
+  uly_start_report report = {.size = sizeof report};
   uly_trainer *trainer;
   num_commits = 0;
   config.eval_data = text_path;
@@ -85,8 +85,8 @@ static void test_with_checkpoint(void **state) {
   (void)state;
   uly_train_config config = make_config();
   uly_trainer *trainer;
-  uly_start_report report;
-  uly_step_report step;
+  uly_start_report report = {.size = sizeof report};
+  uly_step_report step = {.size = sizeof step};
   char checkpoint[300], file[400];
   assert_ok(uly_trainer_create(mesh, &config, &trainer));
   assert_ok(uly_trainer_step(trainer, &step));
@@ -129,9 +129,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_refusals),
       cmocka_unit_test(test_with_checkpoint),
   };
-  if (uly_init(&argc, &argv) != ULY_OK ||
-      uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh) != ULY_OK)
-    return 1;
+  if (uly_init(&argc, &argv) != ULY_OK || uly_mesh_create(NULL, &mesh) != ULY_OK) return 1;
   char text[9000];
   memset(text, 'x', sizeof text);
   write_scratch_file(text_path, "check.txt", text, sizeof text);

@@ -93,7 +93,7 @@ static void write_config(bool gpt2, int num_layers) {
 }
 
 static uly_train_config base_config(uly_recompute recompute) {
-  uly_train_config config = uly_train_config_default();
+  uly_train_config config = default_config();
   config.model = config_path;
   config.data = config.eval_data = text_path;
   config.eval_windows = 2;
@@ -131,7 +131,7 @@ static void compare(uly_train_config config) {
   uly_trainer *on_disk = make(&config);
   int64_t file_bytes = uly__stash_file_bytes(&on_disk->model->stash);
   for (int step = 0; step < NUM_STEPS; step++) {
-    uly_step_report a, b;
+    uly_step_report a = {.size = sizeof a}, b = {.size = sizeof b};
     assert_ok(uly_trainer_step(in_memory, &a));
     writes.bytes = reads.bytes = 0;
     assert_ok(uly_trainer_step(on_disk, &b));
@@ -194,8 +194,8 @@ static void test_short_transfers(void **state) {
 /* Of a run: as planned. */
 static uly_plan_report memory_of(uly_train_config config) {
   uly_mesh *offline;
-  uly_plan_report plan;
-  assert_ok(uly_mesh_create_offline((uly_mesh_desc){.sp = size}, rank, &offline));
+  uly_plan_report plan = {.size = sizeof plan};
+  assert_ok(uly_mesh_create_offline(MESH(.sp = size), rank, &offline));
   assert_ok(uly_plan(offline, &config, &plan));
   uly_mesh_destroy(offline);
   uly_trainer *trainer = make(&config);
@@ -252,7 +252,7 @@ static void check_failing_disk(int failing, file_calls *calls, int after, const 
   uly_trainer *whole = make(&config);
   config.stash = folder;
   uly_trainer *failed = make(&config);
-  uly_step_report a, b;
+  uly_step_report a = {.size = sizeof a}, b = {.size = sizeof b};
   assert_ok(uly_trainer_step(whole, &a));
   assert_ok(uly_trainer_step(failed, &b));
   if (rank == failing) calls->left = after;
@@ -324,9 +324,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_failing_disk),       cmocka_unit_test(test_full_disk),
       cmocka_unit_test(test_different_settings),
   };
-  if (uly_init(&argc, &argv) != ULY_OK ||
-      uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh) != ULY_OK)
-    return 1;
+  if (uly_init(&argc, &argv) != ULY_OK || uly_mesh_create(NULL, &mesh) != ULY_OK) return 1;
   size = uly_mesh_size(mesh);
   rank = uly_mesh_rank(mesh);
   char text[3000];

@@ -15,6 +15,47 @@
 #include "data/safetensors.h"
 #include "ulysses.h"
 
+/* A mesh, for uly_mesh_create: MESH(.dp = 2, .sp = 1). */
+#define MESH(...) (&(uly_mesh_desc){.size = sizeof(uly_mesh_desc), __VA_ARGS__})
+
+/* The defaults of a run. */
+static inline uly_train_config default_config(void) {
+  uly_train_config config;
+  uly_train_config_default(&config, sizeof config);
+  return config;
+}
+
+static inline uly_prepare_config default_preparation(void) {
+  uly_prepare_config config;
+  uly_prepare_config_default(&config, sizeof config);
+  return config;
+}
+
+static inline uly_generator_report generator_report(const uly_generator *generator) {
+  uly_generator_report report = {.size = sizeof report};
+  (void)uly_generator_get_report(generator, &report);
+  return report;
+}
+
+/* What the library tells of a plan: a group of heads, the bytes of buffers, and the one run of tokens of this rank. */
+static inline uly_attention_block get_block(const uly_attention *plan, int index) {
+  uly_attention_block block = {.size = sizeof block};
+  (void)uly_attention_get_block(plan, index, &block);
+  return block;
+}
+
+static inline uly_attention_bytes get_bytes(const uly_attention *plan) {
+  uly_attention_bytes bytes = {.size = sizeof bytes};
+  (void)uly_attention_get_bytes(plan, &bytes);
+  return bytes;
+}
+
+static inline void get_tokens(const uly_attention *plan, int64_t *begin, int64_t *count) {
+  const uly_token_run *run = uly_attention_tokens(plan, NULL);
+  *begin = run->begin;
+  *count = run->count;
+}
+
 /* Fails with the library's message. */
 #define assert_ok(expr)                                                          \
   do {                                                                           \

@@ -4,7 +4,7 @@
 #include "testing.h"
 
 double eval_loss(uly_trainer *trainer) {
-  uly_eval_report report;
+  uly_eval_report report = {.size = sizeof report};
   assert_ok(uly_trainer_evaluate(trainer, NULL, NULL, &report));
   assert_false(report.is_stopped);
   return report.loss;

@@ -17,10 +17,12 @@
 
 typedef struct uly__comm uly__comm;
 
-/* Duplicates *mpi_comm (an MPI_Comm; NULL: MPI_COMM_WORLD). Counts into traffic, which must
- * outlive the group. name: for messages, "the <name> group". */
-uly_status uly__comm_create(const void *mpi_comm, uly__traffic *traffic, const char *name,
-                            uly__comm **out);
+/* Makes a group of all processes, or of those of a communicator, which is duplicated; comm is the integer by
+ * which Fortran knows it. Counts into traffic, which must outlive the group. name: for messages, "the
+ * <name> group". */
+uly_status uly__comm_create(uly__traffic *traffic, const char *name, uly__comm **out);
+uly_status uly__comm_create_fortran(int comm, uly__traffic *traffic, const char *name,
+                                    uly__comm **out);
 /* The ranks that pass the same color, ordered by their rank here. */
 uly_status uly__comm_split(uly__comm *comm, int color, const char *name, uly__comm **out);
 /* Another group of the same ranks: what it has under way does not mix with this one's. */
@@ -91,5 +93,14 @@ uly_status uly__agree(uly__comm *comm, uly_status status);
 /* ULY_OK everywhere if all ranks passed the same value; else everywhere ULY_ERR_CONFIG, naming `what` and
  * the first rank that differs from rank 0. */
 uly_status uly__same(uly__comm *comm, uint64_t value, const char *what);
+
+/* A value that all ranks must pass alike, and its name. */
+typedef struct uly__named {
+  const char *name;
+  uint64_t value;
+} uly__named;
+
+/* As uly__same for each of at most ULY_MAX_SUM values: the message names the first that differs. */
+uly_status uly__same_values(uly__comm *comm, const uly__named *values, int num);
 
 #endif

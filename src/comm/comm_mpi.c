@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/spans.h"
 
 /* What a thread copies at a time. */
@@ -13,11 +14,22 @@ enum { COPY_BYTES = 1 << 20 };
 
 static int mpi_started_here;
 
+static int mpi_running(void) {
+  int started = 0, ended = 0;
+  MPI_Initialized(&started);
+  if (started) MPI_Finalized(&ended);
+  return started && !ended;
+}
+
 uly_status uly__mpi_failed(int code, const char *call, const char *file, int line) {
   char text[MPI_MAX_ERROR_STRING];
   int length = 0;
   MPI_Error_string(code, text, &length);
   (void)uly__fail(ULY_ERR_COMM, file, line, "line %d: MPI: %s: %.*s", line, call, length, text);
+  if (uly_world_size() > 1) {
+    uly__warn("%s; the job ends, since other ranks may be waiting", uly_last_error());
+    uly_abort(uly_status_exit_code(ULY_ERR_COMM));
+  }
   return ULY_ERR_COMM;
 }
 
@@ -26,8 +38,11 @@ uly_status uly__busy(const uly__comm *comm) {
 }
 
 uly_status uly_init(int *argc, char ***argv) {
-  int started = 0, provided = 0;
+  int started = 0, ended = 0, provided = 0;
   MPI_TRY(MPI_Initialized(&started));
+  MPI_TRY(MPI_Finalized(&ended));
+  if (ended)
+    ULY_FAIL(ULY_ERR_CONFIG, "MPI has ended, and cannot be started twice: call uly_finalize last");
   if (started) return ULY_OK;
   MPI_TRY(MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided));
   mpi_started_here = 1;
@@ -36,13 +51,6 @@ uly_status uly_init(int *argc, char ***argv) {
              "this MPI cannot be used by a program with threads "
              "(MPI_THREAD_FUNNELED): install a build that can");
   return ULY_OK;
-}
-
-static int mpi_running(void) {
-  int started = 0, ended = 0;
-  MPI_Initialized(&started);
-  if (started) MPI_Finalized(&ended);
-  return started && !ended;
 }
 
 void uly_finalize(void) {
@@ -66,9 +74,11 @@ int uly_world_rank(void) {
   return rank;
 }
 
-/* Takes over mpi. */
+/* Takes over mpi. Its errors are fatal, whatever the program's are: a rank that returned with one would leave
+ * the others waiting. */
 static uly_status wrap(MPI_Comm mpi, uly__traffic *traffic, const char *name, uly__comm **out) {
   int size = 0, rank = 0;
+  MPI_TRY(MPI_Comm_set_errhandler(mpi, MPI_ERRORS_ARE_FATAL));
   MPI_TRY(MPI_Comm_size(mpi, &size));
   MPI_TRY(MPI_Comm_rank(mpi, &rank));
   uly__comm *comm = calloc(1, sizeof *comm);
@@ -123,15 +133,42 @@ static uly_status or_destroy(uly_status status, uly__comm **out) {
   return status;
 }
 
-uly_status uly__comm_create(const void *mpi_comm, uly__traffic *traffic, const char *name,
-                            uly__comm **out) {
-  *out = NULL;
+static uly_status check_running(void) {
   if (!mpi_running())
-    ULY_FAIL(ULY_ERR_COMM, "MPI is not running: call uly_init (or MPI_Init) before a mesh is made");
-  MPI_Comm from = mpi_comm ? *(const MPI_Comm *)mpi_comm : MPI_COMM_WORLD, mpi;
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "MPI is not running: call uly_init (or MPI_Init) before a mesh is made, and "
+             "uly_finalize last");
+  return ULY_OK;
+}
+
+static uly_status create(MPI_Comm from, uly__traffic *traffic, const char *name, uly__comm **out) {
+  int is_inter = 0;
+  MPI_Comm mpi;
+  MPI_TRY(MPI_Comm_test_inter(from, &is_inter));
+  if (is_inter)
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "an intercommunicator joins two groups of ranks, but a mesh is one: merge it first "
+             "(MPI_Intercomm_merge)");
   MPI_TRY(MPI_Comm_dup(from, &mpi));
   ULY_TRY(wrap(mpi, traffic, name, out));
   return or_destroy(complete_as_asked(*out), out);
+}
+
+uly_status uly__comm_create(uly__traffic *traffic, const char *name, uly__comm **out) {
+  *out = NULL;
+  ULY_TRY(check_running());
+  return create(MPI_COMM_WORLD, traffic, name, out);
+}
+
+uly_status uly__comm_create_fortran(int comm, uly__traffic *traffic, const char *name,
+                                    uly__comm **out) {
+  *out = NULL;
+  ULY_TRY(check_running());
+  MPI_Comm from = MPI_Comm_f2c(comm);
+  if (from == MPI_COMM_NULL)
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "the communicator is MPI_COMM_NULL: only ranks that belong to one can make a mesh");
+  return create(from, traffic, name, out);
 }
 
 uly_status uly__comm_split(uly__comm *comm, int color, const char *name, uly__comm **out) {
@@ -317,5 +354,19 @@ uly_status uly__same(uly__comm *comm, uint64_t value, const char *what) {
     if (all[p] != all[0])
       ULY_FAIL(ULY_ERR_CONFIG, "rank %d has another %s than rank 0: all ranks must have the same",
                p, what);
+  return ULY_OK;
+}
+
+uly_status uly__same_values(uly__comm *comm, const uly__named *values, int num) {
+  BEGIN_COLLECTIVE(comm, "same_values (%d of them)", num);
+  if (num < 0 || num > ULY_MAX_SUM) ULY_FAIL(ULY_ERR_INTERNAL, "a comparison of %d values", num);
+  uint64_t mine[ULY_MAX_SUM], *all = comm->gathered;
+  for (int i = 0; i < num; i++) mine[i] = values[i].value;
+  ULY_TRY(gather(comm, ULY_TRAFFIC_CONTROL, mine, num * (int64_t)sizeof *mine, all));
+  for (int i = 0; i < num; i++)
+    for (int p = 1; p < comm->size; p++)
+      if (all[(size_t)p * (size_t)num + (size_t)i] != all[i])
+        ULY_FAIL(ULY_ERR_CONFIG, "rank %d has another %s than rank 0: all ranks must pass the same",
+                 p, values[i].name);
   return ULY_OK;
 }

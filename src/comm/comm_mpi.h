@@ -1,6 +1,5 @@
-/* What the files of the MPI backend share. MPI 3.0 or later. An MPI failure ends the job through MPI's own
- * error handler, which names the rank; the status here covers communicators that were set to return
- * instead. */
+/* What the files of the MPI backend share. MPI 3.0 or later. A failure of MPI ends the job: where one rank
+ * returned, others would wait for it for ever. */
 #ifndef ULY_COMM_MPI_H
 #define ULY_COMM_MPI_H
 
@@ -39,6 +38,7 @@ struct uly__comm {
   int64_t num_calls; /* that were checked */
 };
 
+/* Ends the job where it has more than one process; else returns ULY_ERR_COMM. */
 uly_status uly__mpi_failed(int code, const char *call, const char *file, int line);
 
 #define MPI_TRY(call)                                                                           \

@@ -14,6 +14,7 @@
 
 #include "base/file.h"
 #include "base/rng.h"
+#include "base/sized.h"
 #include "data/documents.h"
 #include "data/folder.h"
 #include "data/shard_writer.h"
@@ -33,8 +34,11 @@ typedef struct preparation {
   uint64_t stream;
 } preparation;
 
-uly_prepare_config uly_prepare_config_default(void) {
-  return (uly_prepare_config){.text_key = "text", .seed = 1, .shard_tokens = (int64_t)100 << 20};
+static const uly_prepare_config defaults = {
+    .size = sizeof defaults, .text_key = "text", .seed = 1, .shard_tokens = (int64_t)100 << 20};
+
+void uly_prepare_config_default(uly_prepare_config *config, size_t size) {
+  uly__sized_default(config, size, &defaults, sizeof defaults);
 }
 
 static uly_status check(const uly_prepare_config *c) {
@@ -238,8 +242,7 @@ static uly_status lock_folder(const char *path, int *fd) {
            path);
 }
 
-uly_status uly_prepare(const uly_prepare_config *config, uly_prepare_report *report) {
-  *report = (uly_prepare_report){0};
+static uly_status prepare(const uly_prepare_config *config, uly_prepare_report *report) {
   ULY_TRY(check(config));
   preparation *p = calloc(1, sizeof *p);
   if (!p) ULY_FAIL(ULY_ERR_MEMORY, "no memory to prepare '%s'", config->out);
@@ -257,5 +260,15 @@ uly_status uly_prepare(const uly_prepare_config *config, uly_prepare_report *rep
   if (fd >= 0) close(fd);
   if (status != ULY_OK && !was_there) (void)rmdir(config->out);
   free(p);
+  return status;
+}
+
+uly_status uly_prepare(const uly_prepare_config *config, uly_prepare_report *report) {
+  uly_prepare_config known = defaults;
+  uly_prepare_report found = {0};
+  ULY_TRY(uly__sized_read(config, "uly_prepare_config", &known, sizeof known));
+  ULY_TRY(uly__sized_check(report, "uly_prepare_report"));
+  uly_status status = prepare(&known, &found);
+  uly__sized_write(report, &found, sizeof found);
   return status;
 }

@@ -46,7 +46,7 @@ typedef struct projection {
  * are left to that one. */
 static void projections(const uly__model *model, int unit, int g, projection out[3]) {
   const uly__block_layout *b = &model->params.block;
-  uly_attention_block block = uly_attention_get_block(model->attention, g);
+  uly__head_block block = uly__attention_block(model->attention, g);
   int64_t h = model->config.hidden, d = model->config.head_dim;
   int kv_heads = block.kv_count - block.kv_shared, kv_first = block.kv_begin + block.kv_shared;
   int heads[3] = {block.q_count, kv_heads, kv_heads};
@@ -74,7 +74,7 @@ static void project_group(uly__model *model, int unit, int g, int64_t t, int64_t
   const uly__ops *ops = model->ops;
   int d = model->config.head_dim;
   int64_t h = model->config.hidden;
-  int64_t stride = uly_attention_get_block(model->attention, g).qkv_stride;
+  int64_t stride = uly__attention_block(model->attention, g).qkv_stride;
   projection parts[3];
   projections(model, unit, g, parts);
   for (int part = 0; part < 3; part++) {
@@ -99,7 +99,7 @@ static void project_qkv(uly__model *model, int layer, int first, int num) {
     int64_t t = model->tiles.list[i].begin, rows = model->tiles.list[i].rows;
     norm(model, rows, row(model, model->stash.layers[layer].x, t, h), unit, b->norm1, b->norm1_bias,
          model->work.n);
-    for (int g = 0; g < uly_attention_num_blocks(model->attention); g++)
+    for (int g = 0; g < uly__attention_num_groups(model->attention); g++)
       if (g % num_rounds >= first && g % num_rounds < first + num)
         project_group(model, unit, g, t, rows);
     uly__model_poll(model);
@@ -118,8 +118,8 @@ static void project_qkv_backward(uly__model *model, int layer) {
     const void *x = row(model, model->stash.layers[layer].x, t, h);
     norm(model, rows, x, unit, b->norm1, b->norm1_bias, model->work.n);
     bool first = true;
-    for (int g = 0; g < uly_attention_num_blocks(model->attention); g++) {
-      int64_t stride = uly_attention_get_block(model->attention, g).qkv_stride;
+    for (int g = 0; g < uly__attention_num_groups(model->attention); g++) {
+      int64_t stride = uly__attention_block(model->attention, g).qkv_stride;
       projection parts[3];
       projections(model, unit, g, parts);
       for (int part = 0; part < 3; part++) {
@@ -170,7 +170,7 @@ static void attend(uly__model *model, int layer, uly_traffic kind) {
   int num = uly__attention_num_rounds(attention);
   bool at_once = uly__attention_shares_kv(attention);
   project_qkv(model, layer, 0, at_once ? num : 1);
-  if (at_once) uly_attention_share_kv(attention, model->work.qkv_tokens);
+  if (at_once) uly__attention_share_kv(attention, model->work.qkv_tokens);
   send_qkv(model, record, kind, 0);
   for (int round = 0; round < num; round++) {
     uly__round at = uly__attention_round(attention, round);
@@ -179,9 +179,9 @@ static void attend(uly__model *model, int layer, uly_traffic kind) {
     if (!is_last && !at_once) project_qkv(model, layer, round + 1, 1);
     wait_for(model, ULY_QKV_TO_HEADS, round);
     if (!is_last) send_qkv(model, record, kind, round + 1);
-    uly__model_note(
-        model, uly__attention_round_forward(attention, round, past(record->qkv_heads, at.qkv_heads),
-                                            o_heads, record->lse));
+    uly__model_note(model, uly__attention_round_forward(attention, 0, round,
+                                                        past(record->qkv_heads, at.qkv_heads),
+                                                        o_heads, record->lse));
     if (round > 0) wait_for(model, ULY_O_TO_TOKENS, round - 1);
     start(model, ULY_O_TO_TOKENS, kind, round, o_heads, past(record->o_tokens, at.o_tokens));
   }
@@ -192,7 +192,7 @@ static void attend(uly__model *model, int layer, uly_traffic kind) {
 
 /* Wo's columns for the heads of group g. */
 static uly__linear output_projection(const uly__model *model, int unit, int g) {
-  uly_attention_block block = uly_attention_get_block(model->attention, g);
+  uly__head_block block = uly__attention_block(model->attention, g);
   int64_t d = model->config.head_dim;
   return (uly__linear){.in = block.q_count * d,
                        .out = model->config.hidden,
@@ -206,8 +206,8 @@ static void add_attention(uly__model *model, int layer, int64_t t, int64_t rows,
   const uly__stash_layer *kept = &model->stash.layers[layer];
   int64_t h = model->config.hidden;
   int unit = uly__unit_of_block(layer);
-  for (int g = 0; g < uly_attention_num_blocks(model->attention); g++) {
-    uly_attention_block block = uly_attention_get_block(model->attention, g);
+  for (int g = 0; g < uly__attention_num_groups(model->attention); g++) {
+    uly__head_block block = uly__attention_block(model->attention, g);
     const void *o =
         uly__at(kept->attention.o_tokens, model->dtype, block.o_offset + t * block.o_stride);
     uly__linear_forward_sum(model, output_projection(model, unit, g), rows, o, block.o_stride,
@@ -226,8 +226,8 @@ static void add_attention_backward(uly__model *model, int layer, int64_t t, int6
   int unit = uly__unit_of_block(layer);
   if (bias >= 0)
     model->ops->bias_backward(rows, h, h, model->dtype, d_mid, uly__grad(model, unit, bias));
-  for (int g = 0; g < uly_attention_num_blocks(model->attention); g++) {
-    uly_attention_block block = uly_attention_get_block(model->attention, g);
+  for (int g = 0; g < uly__attention_num_groups(model->attention); g++) {
+    uly__head_block block = uly__attention_block(model->attention, g);
     uly__linear linear = output_projection(model, unit, g);
     int64_t at = block.o_offset + t * block.o_stride;
     const void *o = uly__at(model->stash.layers[layer].attention.o_tokens, model->dtype, at);
@@ -256,7 +256,7 @@ static void attend_backward(uly__model *model, int layer) {
     wait_for(model, ULY_O_TO_HEADS, round);
     if (round + 1 < num) send_d_o(model, round + 1);
     uly__model_note(model, uly__attention_round_backward(
-                               attention, round, past(record->qkv_heads, at.qkv_heads),
+                               attention, 0, round, past(record->qkv_heads, at.qkv_heads),
                                past(record->o_heads, at.o_heads), record->lse,
                                work->d_o_heads[round % 2], d_qkv_heads, work->attention));
     if (round > 0) wait_for(model, ULY_QKV_TO_TOKENS, round - 1);
@@ -264,7 +264,7 @@ static void attend_backward(uly__model *model, int layer) {
           past(work->qkv_tokens, at.qkv_tokens));
   }
   wait_for(model, ULY_QKV_TO_TOKENS, num - 1);
-  uly_attention_sum_kv(attention, work->qkv_tokens);
+  uly__attention_sum_kv(attention, work->qkv_tokens);
 }
 
 /* --- MLP, on one tile */

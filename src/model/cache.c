@@ -5,8 +5,8 @@ uly_status uly__cache_create(const uly_attention *plan, const uly_mask *mask, in
                              int64_t capacity, uly__cache *out) {
   const uly__ulysses *u = &plan->ulysses;
   int rounds = u->num_rounds;
-  const uly_attention_block *first = &u->blocks[uly__ulysses_group(u, u->rank, 0)];
-  const uly_attention_block *last = &u->blocks[uly__ulysses_group(u, u->rank, rounds - 1)];
+  const uly__head_block *first = &u->blocks[uly__ulysses_group(u, u->rank, 0)];
+  const uly__head_block *last = &u->blocks[uly__ulysses_group(u, u->rank, rounds - 1)];
   *out = (uly__cache){.capacity = capacity,
                       .q_begin = first->q_begin,
                       .q_count = last->q_begin + last->q_count - first->q_begin,
@@ -43,7 +43,7 @@ static int64_t place(const uly__cache *c, int64_t head, int64_t token) {
   return (head * c->capacity + token) * c->head_dim;
 }
 
-static void take_round(const uly__cache *c, const uly_attention_block *block, int64_t num_tokens,
+static void take_round(const uly__cache *c, const uly__head_block *block, int64_t num_tokens,
                        const void *rows, void *keys, void *values) {
   int64_t d = c->head_dim;
   size_t bytes = (size_t)(d * uly__dtype_bytes(c->dtype));

@@ -27,8 +27,8 @@ static void cut(const uly__decoder *d, uly__shared_vector *vector, uly__part *pa
 /* The query heads of each rank. */
 static void cut_heads(uly__decoder *d, const uly__ulysses *u) {
   for (int p = 0; p < d->num_parts; p++) {
-    const uly_attention_block *first = &u->blocks[uly__ulysses_group(u, p, 0)];
-    const uly_attention_block *last = &u->blocks[uly__ulysses_group(u, p, u->num_rounds - 1)];
+    const uly__head_block *first = &u->blocks[uly__ulysses_group(u, p, 0)];
+    const uly__head_block *last = &u->blocks[uly__ulysses_group(u, p, u->num_rounds - 1)];
     int64_t count = last->q_begin + last->q_count - first->q_begin;
     d->heads.parts[p] = (uly__part){(int64_t)first->q_begin * u->head_dim, count * u->head_dim};
   }

@@ -145,12 +145,13 @@ static uly_status plan_attention(uly__model *model, uly_mesh *mesh, const uly__m
   const uly__model_config *c = &model->config;
   uly_block_layout *blocks;
   ULY_TRY(make_blocks(model, run, run->seq_len, &blocks));
+  uly_mask mask = make_mask(run, blocks);
   uly_attention_desc desc = {.num_tokens = run->seq_len,
                              .num_q_heads = c->num_q_heads,
                              .num_kv_heads = c->num_kv_heads,
                              .head_dim = c->head_dim,
                              .dtype = model->dtype,
-                             .mask = make_mask(run, blocks),
+                             .masks = &mask,
                              .token_tile = granule(run->seq_len),
                              .head_groups = head_groups(c, mesh, run)};
   uly_status status = uly__attention_plan(mesh, &desc, &model->attention);
@@ -159,7 +160,7 @@ static uly_status plan_attention(uly__model *model, uly_mesh *mesh, const uly__m
     model->attention->poll = poll;
     model->attention->poll_context = model;
   }
-  if (status == ULY_OK) model->pairs = uly_attention_pairs(model->attention);
+  if (status == ULY_OK) model->pairs = uly__attention_pairs(model->attention, 0);
   return status;
 }
 
@@ -177,7 +178,8 @@ static uly_status plan(uly__model *model, uly_mesh *mesh, const uly__model_run *
   const uly__model_config *c = &model->config;
   ULY_TRY(check(c, mesh, run));
   ULY_TRY(plan_attention(model, mesh, run));
-  uly_attention_tokens(model->attention, &model->token_begin, &model->num_tokens);
+  model->token_begin = model->attention->run.begin;
+  model->num_tokens = model->attention->run.count;
   int64_t head_rows = c->vocab > WIDE_VOCAB ? HEAD_TILE : TILE;
   ULY_TRY(cut_tiles(model, mesh, run, TILE, &model->tiles));
   ULY_TRY(cut_tiles(model, mesh, run, head_rows, &model->head_tiles));
@@ -247,7 +249,7 @@ static int64_t largest_round(const uly__model *model, int first, bool of_qkv) {
 
 /* With one round nothing runs beside attention, so buffers share places: d_o_tokens has been sent before
  * d_qkv_heads is written, and local attention's backward is over before gradients arrive in qkv_tokens. */
-static void carve_block(uly__model *model, uly_attention_bytes bytes, uly__arena *scratch) {
+static void carve_block(uly__model *model, uly__attention_sizes bytes, uly__arena *scratch) {
   uly__workspace *work = &model->work;
   if (model->forward_only) {
     work->qkv_tokens = uly__arena_carve(scratch, bytes.qkv_tokens);
@@ -296,7 +298,7 @@ static void carve_passes(uly__model *model, uly__arena *arenas) {
   uly__arena *activations = &arenas[ULY_ARENA_ACTIVATIONS], *scratch = &arenas[ULY_ARENA_SCRATCH];
   const uly__model_config *c = &model->config;
   int64_t bytes = uly__dtype_bytes(model->dtype), T = model->num_tokens;
-  uly_attention_bytes attention = uly_attention_get_bytes(model->attention);
+  uly__attention_sizes attention = uly__attention_sizes_of(model->attention);
   model->positions = uly__arena_carve(activations, T * (int64_t)sizeof *model->positions);
   model->rope =
       c->rope ? uly__arena_carve(activations, T * c->head_dim * (int64_t)sizeof(float)) : NULL;
@@ -312,8 +314,8 @@ static void carve_passes(uly__model *model, uly__arena *arenas) {
 }
 
 uly_status uly__model_set_documents(uly__model *model, const int64_t *doc_start, int64_t num_docs) {
-  ULY_TRY(uly_attention_set_documents(model->attention, doc_start, num_docs));
-  model->pairs = uly_attention_pairs(model->attention);
+  ULY_TRY(uly__attention_use_documents(model->attention, doc_start, num_docs));
+  model->pairs = uly__attention_pairs(model->attention, 0);
   set_positions(model, doc_start, num_docs);
   return ULY_OK;
 }

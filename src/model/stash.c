@@ -30,7 +30,7 @@ void uly__stash_destroy(uly__stash *stash) {
 
 /* ------------------------------------------------------------------------------ layout */
 
-static uly__attention_record carve_record(uly_attention_bytes bytes, uly__arena *arena) {
+static uly__attention_record carve_record(uly__attention_sizes bytes, uly__arena *arena) {
   uly__attention_record record;
   record.qkv_heads = uly__arena_carve(arena, bytes.qkv_heads);
   record.o_heads = uly__arena_carve(arena, bytes.o_heads);
@@ -41,7 +41,7 @@ static uly__attention_record carve_record(uly_attention_bytes bytes, uly__arena 
 
 /* All but x; one after the other, so that they travel in one piece. */
 static uly__stash_layer carve_rest(const uly__stash *stash, const uly__model_config *config,
-                                   int64_t stream, int64_t wide, uly_attention_bytes attention,
+                                   int64_t stream, int64_t wide, uly__attention_sizes attention,
                                    uly__arena *arena) {
   uly__stash_layer layer = {.attention = carve_record(attention, arena)};
   if (!stash->keeps_mlp) return layer;
@@ -52,7 +52,7 @@ static uly__stash_layer carve_rest(const uly__stash *stash, const uly__model_con
 }
 
 void uly__stash_carve(uly__stash *stash, const uly__model_config *config, uly_dtype dtype,
-                      int64_t num_tokens, uly_attention_bytes attention, uly__arena *activations,
+                      int64_t num_tokens, uly__attention_sizes attention, uly__arena *activations,
                       uly__arena *scratch) {
   int64_t stream = num_tokens * config->hidden * uly__dtype_bytes(dtype);
   int64_t wide = num_tokens * config->ffn * uly__dtype_bytes(dtype);

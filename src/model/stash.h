@@ -19,6 +19,7 @@
 #include "device/arena.h"
 #include "device/disk.h"
 #include "model/config.h"
+#include "parallel/seq_attention.h"
 
 /* Shapes as in ulysses.h: the explicit buffers of attention. */
 typedef struct uly__attention_record {
@@ -51,7 +52,7 @@ void uly__stash_destroy(uly__stash *stash);
 
 /* Carves what is kept from `activations`, and the place shared by what is not from `scratch`. */
 void uly__stash_carve(uly__stash *stash, const uly__model_config *config, uly_dtype dtype,
-                      int64_t num_tokens, uly_attention_bytes attention, uly__arena *activations,
+                      int64_t num_tokens, uly__attention_sizes attention, uly__arena *activations,
                       uly__arena *scratch);
 
 /* Bytes of the scratch file, once carved; 0 where nothing is on disk. */

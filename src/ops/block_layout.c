@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 #include "base/rng.h"
-#include "base/status.h"
+#include "base/sized.h"
 
 /* What all rows list together: more is no sparse layout. */
 static const int64_t max_listed = INT32_MAX;
@@ -136,6 +136,7 @@ static uly_status check(const uly_sparse *d, uly_mask_kind kind, int64_t num_tok
 }
 
 int64_t uly_sparse_local(const uly_sparse *sparse, int64_t num_tokens) {
+  if (!sparse) return 0;
   if (sparse->local != 0 || sparse->block < 1 || num_tokens < 1) return sparse->local;
   if (sparse->pattern != ULY_SPARSE_STRIDED && sparse->pattern != ULY_SPARSE_FIXED) return 4;
   int64_t num_blocks = (num_tokens - 1) / sparse->block + 1, local = 1;
@@ -185,10 +186,13 @@ static uly_status fill(const uly_sparse *d, uly_mask_kind kind, uly_block_layout
 
 uly_status uly_block_layout_create(const uly_sparse *sparse, uly_mask_kind kind, int64_t num_tokens,
                                    int num_layouts, uly_block_layout **out) {
+  ULY_NOT_NULL(sparse);
+  ULY_NOT_NULL(out);
   *out = NULL;
   ULY_TRY(check(sparse, kind, num_tokens, num_layouts));
   uly_block_layout *l = calloc(1, sizeof *l);
   if (!l) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a sparse layout");
+  l->size = sizeof *l;
   l->block = sparse->block;
   l->num_blocks = (num_tokens - 1) / sparse->block + 1;
   l->num_layouts = num_layouts;

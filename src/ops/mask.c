@@ -349,7 +349,10 @@ static uly_status fill(uly__mask *m, const uly_mask *mask, int64_t N, int num_q_
   ULY_TRY(check_documents(mask->doc_start, mask->num_docs, N));
   int64_t reach = mask->window > 0 ? min64(mask->window, N) - 1 : N - 1;
   m->num_tokens = N;
-  m->desc = (uly_mask){.kind = mask->kind, .window = mask->window, .num_docs = mask->num_docs};
+  m->desc = (uly_mask){.size = sizeof m->desc,
+                       .kind = mask->kind,
+                       .window = mask->window,
+                       .num_docs = mask->num_docs};
   m->of_query.before = m->of_key.after = reach;
   m->of_query.after = m->of_key.before = mask->kind == ULY_MASK_CAUSAL ? 0 : reach;
   if (mask->num_docs > 0) {
@@ -359,6 +362,7 @@ static uly_status fill(uly__mask *m, const uly_mask *mask, int64_t N, int num_q_
   if (!mask->blocks) return ULY_OK;
   ULY_TRY(check_layout(mask->blocks, N, num_q_heads));
   m->layout = *mask->blocks;
+  m->layout.size = sizeof m->layout;
   int64_t rows = m->layout.num_layouts * m->layout.num_blocks;
   view *side = &m->of_query;
   ULY_TRY(copy(m->layout.row_begin, rows + 1, sizeof *side->begin, &side->begin));

@@ -8,10 +8,30 @@
 #include "ops/ops.h"
 #include "parallel/ulysses.h"
 
+/* More than any model has kinds of layers. */
+enum { ULY_MAX_MASKS = 1024 };
+
+/* Bytes of the buffers of ulysses.h's explicit calls. */
+typedef struct uly__attention_sizes {
+  int64_t qkv_tokens, qkv_heads, o_tokens, o_heads, lse, workspace;
+} uly__attention_sizes;
+
+typedef struct uly__simple_buffers uly__simple_buffers;
+
 struct uly_attention {
+  int64_t id; /* no other plan of the process has it */
   uly_mesh *mesh;
-  uly_attention_desc desc; /* its mask points into `mask` */
-  uly__mask *mask;
+  uly_attention_desc desc; /* its masks are NULL: see `masks` */
+  int num_masks;
+  uly__mask **masks;
+  /* A caller's lists of documents: the one in use, and room to try the next. */
+  struct {
+    int64_t *room; /* [2][max] */
+    int64_t max;
+    int used;      /* which of the two */
+    uint64_t hash; /* of the documents in use */
+  } documents;
+  uly_token_run run; /* tokens of this rank */
   uly__ulysses ulysses;
   const uly__ops *ops;
   /* What is on its way in each direction, for the trace. */
@@ -23,15 +43,30 @@ struct uly_attention {
   /* Called by the kernels now and then; NULL: nothing is under way beside them. */
   void (*poll)(void *context);
   void *poll_context;
-  /* Buffers of the simple functions; allocated at the first call of uly_attention_forward. */
-  uly_attention_bytes bytes;
-  void *simple; /* one piece behind all of them */
-  void *qkv_tokens, *qkv_heads, *o_tokens, *o_heads, *d_o_heads, *workspace;
-  float *lse;
+  uly__simple_buffers *simple; /* of the simple functions; NULL before the first call */
 };
 
-/* Like uly_attention_create without agreement among the ranks; mesh may be an offline one. */
+/* Like uly_attention_create without agreement among the ranks. The structs of desc have the sizes that this
+ * library knows. */
 uly_status uly__attention_plan(uly_mesh *mesh, const uly_attention_desc *desc, uly_attention **out);
+
+/* Like uly_attention_set_documents, but the list is not copied: it must stay as it is while it is in use. */
+uly_status uly__attention_use_documents(uly_attention *plan, const int64_t *doc_start,
+                                        int64_t num_docs);
+
+/* Notes the documents that are in use, for comparisons. (public_attention.c) */
+void uly__attention_hash_documents(uly_attention *plan);
+
+double uly__attention_pairs(const uly_attention *plan, int mask);
+
+int uly__attention_num_groups(const uly_attention *plan);
+uly__head_block uly__attention_block(const uly_attention *plan, int group);
+uly__attention_sizes uly__attention_sizes_of(const uly_attention *plan);
+
+/* Copies key/value heads that several groups need from the first block that holds them to the others; and
+ * sums their gradients in f32 into the first. (shared_kv.c) */
+void uly__attention_share_kv(const uly_attention *plan, void *qkv_tokens);
+void uly__attention_sum_kv(const uly_attention *plan, void *d_qkv_tokens);
 
 /* Frees the buffers of the simple functions, if any. (simple_attention.c) */
 void uly__attention_free_simple(uly_attention *plan);
@@ -49,7 +84,7 @@ typedef enum uly__exchange_step {
 int uly__attention_num_rounds(const uly_attention *plan);
 
 /* Whether some key/value head is in two groups: then no round may be sent before all are projected, and
- * uly_attention_share_kv has been called. */
+ * uly__attention_share_kv has been called. */
 bool uly__attention_shares_kv(const uly_attention *plan);
 
 /* Where a round begins in the buffers of all rounds, and its size on the head side, in bytes. */
@@ -70,12 +105,24 @@ uly_status uly__attention_poll(uly_attention *plan);
 
 /* Local attention on one round: the pointers are to its own part of each buffer, but lse is of all
  * rounds. Not collective. */
-uly_status uly__attention_round_forward(const uly_attention *plan, int round, const void *qkv_heads,
-                                        void *o_heads, float *lse);
-uly_status uly__attention_round_backward(const uly_attention *plan, int round,
+uly_status uly__attention_round_forward(const uly_attention *plan, int mask, int round,
+                                        const void *qkv_heads, void *o_heads, float *lse);
+uly_status uly__attention_round_backward(const uly_attention *plan, int mask, int round,
                                          const void *qkv_heads, const void *o_heads,
                                          const float *lse, const void *d_o_heads, void *d_qkv_heads,
                                          void *workspace);
+
+/* --- All rounds, one after the other, and nothing beside. */
+
+/* tokens, heads: the buffers of the two sides. Collective over the sp ranks. */
+uly_status uly__attention_exchange(uly_attention *plan, uly__exchange_step step, uly_traffic kind,
+                                   const void *tokens, const void *heads);
+
+uly_status uly__attention_forward(const uly_attention *plan, int mask, const void *qkv_heads,
+                                  void *o_heads, float *lse);
+uly_status uly__attention_backward(const uly_attention *plan, int mask, const void *qkv_heads,
+                                   const void *o_heads, const float *lse, const void *d_o_heads,
+                                   void *d_qkv_heads, void *workspace);
 
 /* Bytes that this rank sends to attend forward (Q, K, V to heads, outputs back) and backward (the
  * gradient of the outputs to heads, those of Q, K, V back). Where the ranks do not divide tokens or heads

@@ -47,19 +47,19 @@ static void deal_heads(uly__ulysses *u) {
   int uses = u->num_q_heads / u->num_kv_heads;
   for (int g = 0; g < u->num_groups; g++) {
     uly__part q = uly__split(u->num_q_heads, 1, u->num_groups, g);
-    uly_attention_block *block = &u->blocks[g];
+    uly__head_block *block = &u->blocks[g];
     block->q_begin = (int)q.begin;
     block->q_count = (int)q.count;
     block->kv_begin = block->q_begin / uses;
     block->kv_count = (block->q_begin + block->q_count - 1) / uses - block->kv_begin + 1;
-    const uly_attention_block *before = block - 1;
+    const uly__head_block *before = block - 1;
     block->kv_shared = g > 0 && block->kv_begin < before->kv_begin + before->kv_count;
   }
 }
 
 /* Heads in a row of what is exchanged with rank p in a round. */
 static int64_t row_heads(const uly__ulysses *u, int p, int round, bool with_kv) {
-  const uly_attention_block *block = &u->blocks[uly__ulysses_group(u, p, round)];
+  const uly__head_block *block = &u->blocks[uly__ulysses_group(u, p, round)];
   return block->q_count + (with_kv ? 2 * (int64_t)block->kv_count : 0);
 }
 
@@ -69,7 +69,7 @@ static void place_heads(uly__ulysses *u) {
   int64_t qkv_offset = 0, o_offset = 0;
   for (int round = 0; round < u->num_rounds; round++)
     for (int p = 0; p < u->size; p++) {
-      uly_attention_block *block = &u->blocks[uly__ulysses_group(u, p, round)];
+      uly__head_block *block = &u->blocks[uly__ulysses_group(u, p, round)];
       block->qkv_stride = row_heads(u, p, round, true) * d;
       block->o_stride = row_heads(u, p, round, false) * d;
       block->qkv_offset = qkv_offset;
@@ -80,7 +80,7 @@ static void place_heads(uly__ulysses *u) {
   for (int p = 0; p < u->size; p++) {
     int64_t qkv_heads = 0, o_heads = 0;
     for (int round = 0; round < u->num_rounds; round++) {
-      uly_attention_block *block = &u->blocks[uly__ulysses_group(u, p, round)];
+      uly__head_block *block = &u->blocks[uly__ulysses_group(u, p, round)];
       block->qkv_heads_offset = qkv_heads;
       block->o_heads_offset = o_heads;
       qkv_heads += N * block->qkv_stride;

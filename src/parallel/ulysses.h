@@ -25,14 +25,23 @@ typedef struct uly__exchange {
   uly__exchange_side tokens, heads; /* of this rank's buffers on the token side and the head side */
 } uly__exchange;
 
+/* What a head group holds, and where: the members of uly_attention_block. */
+typedef struct uly__head_block {
+  int q_begin, q_count;
+  int kv_begin, kv_count, kv_shared;
+  int64_t qkv_offset, o_offset;
+  int64_t qkv_stride, o_stride;
+  int64_t qkv_heads_offset, o_heads_offset;
+} uly__head_block;
+
 typedef struct uly__ulysses {
   int size, rank; /* P and my index */
   int num_groups; /* G head groups: rank p owns the R from p R on */
   int num_rounds; /* R = G / P */
   int num_q_heads, num_kv_heads, head_dim;
-  int64_t num_tokens;          /* N */
-  uly__part *slices;           /* [P] tokens of each rank */
-  uly_attention_block *blocks; /* [G] heads of each group, and where they lie */
+  int64_t num_tokens;      /* N */
+  uly__part *slices;       /* [P] tokens of each rank */
+  uly__head_block *blocks; /* [G] heads of each group, and where they lie */
   uly__exchange qkv, o;
 } uly__ulysses;
 

@@ -5,6 +5,7 @@
  * is copied, and a save that takes longer than a step makes it wait. What is collective (agreement, checksums, the
  * rename by rank 0) is done at the start and at the end, by the main thread. */
 #include "train/checkpoint.h"
+#include "train/calls.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -206,7 +207,7 @@ static void join(uly__save *save) {
   save->started = false;
 }
 
-uly_status uly_trainer_save_start(uly_trainer *trainer, const char *out_dir) {
+uly_status uly__trainer_save_start(uly_trainer *trainer, const char *out_dir) {
   uly__comm *world = trainer->mesh->world;
   uly__save *save = NULL;
   uly__save_end(trainer);
@@ -264,7 +265,7 @@ void uly__save_abandon(uly_trainer *trainer) {
   trainer->save = NULL;
 }
 
-uly_status uly_trainer_save_finish(uly_trainer *trainer) {
+uly_status uly__trainer_save_finish(uly_trainer *trainer) {
   uly__save_end(trainer);
   uly_status status = trainer->saved;
   trainer->saved = ULY_OK;
@@ -272,7 +273,7 @@ uly_status uly_trainer_save_finish(uly_trainer *trainer) {
   return status;
 }
 
-uly_status uly_trainer_save(uly_trainer *trainer, const char *out_dir) {
-  ULY_TRY(uly_trainer_save_start(trainer, out_dir));
-  return uly_trainer_save_finish(trainer);
+uly_status uly__trainer_save(uly_trainer *trainer, const char *out_dir) {
+  ULY_TRY(uly__trainer_save_start(trainer, out_dir));
+  return uly__trainer_save_finish(trainer);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "data/folder.h"
+#include "train/calls.h"
 #include "train/checkpoint.h"
 
 static uly_model_info describe_model(const uly__model_config *config) {
@@ -70,7 +71,7 @@ static uly_status read_run(const char *dir, const uly__params *params, uly__chec
   return status;
 }
 
-uly_status uly_checkpoint_read(const char *dir, uly_checkpoint_info *info) {
+uly_status uly__checkpoint_read(const char *dir, uly_checkpoint_info *info) {
   uly__model_config config;
   uly__params params;
   uly__checkpoint_run run;
@@ -83,7 +84,7 @@ uly_status uly_checkpoint_read(const char *dir, uly_checkpoint_info *info) {
   return status;
 }
 
-void uly_checkpoint_apply(const uly_checkpoint_info *info, uly_train_config *config) {
+void uly__checkpoint_apply(const uly_checkpoint_info *info, uly_train_config *config) {
   config->seq_len = info->seq_len;
   config->pack = info->pack;
   config->doc_end = info->doc_end;
@@ -100,7 +101,8 @@ static void visit_file(const uly__safetensors *file, const char *name,
                        void (*visit)(void *user, const uly_tensor_info *tensor), void *user) {
   for (int i = 0; i < uly__safetensors_num(file); i++) {
     const uly__tensor_info *tensor = uly__safetensors_get(file, i);
-    uly_tensor_info info = {.file = name,
+    uly_tensor_info info = {.size = sizeof info,
+                            .file = name,
                             .name = tensor->name,
                             .dtype = tensor->dtype,
                             .num_dims = tensor->num_dims,
@@ -110,9 +112,9 @@ static void visit_file(const uly__safetensors *file, const char *name,
   }
 }
 
-uly_status uly_checkpoint_list(const char *dir,
-                               void (*visit)(void *user, const uly_tensor_info *tensor),
-                               void *user) {
+uly_status uly__checkpoint_list(const char *dir,
+                                void (*visit)(void *user, const uly_tensor_info *tensor),
+                                void *user) {
   const char *const names[] = {uly__model_file, uly__optimizer_file};
   uly__model_config config;
   uly__params params;

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "data/folder.h"
 #include "device/device.h"
+#include "train/calls.h"
 #include "train/checkpoint.h"
 
 /* A checkpoint that is being read. */
@@ -270,7 +271,7 @@ uly_status uly__checkpoint_check(uly_trainer *trainer, const char *dir) {
   return status;
 }
 
-uly_status uly_trainer_load(uly_trainer *trainer, const char *dir) {
+uly_status uly__trainer_load(uly_trainer *trainer, const char *dir) {
   uly__comm *world = trainer->mesh->world;
   source from = {.params = &trainer->model->params, .num_states = trainer->states.num};
   uly__save_end(trainer);
@@ -320,7 +321,7 @@ static uly_status verify(const char *dir, uly__params *params, source *from,
   return ULY_OK;
 }
 
-uly_status uly_checkpoint_verify(const char *dir, uly_checkpoint_info *info) {
+uly_status uly__checkpoint_verify(const char *dir, uly_checkpoint_info *info) {
   uly__params params = {0};
   source from = {.params = &params, .num_states = ULY_NUM_STATES};
   uly_status status = verify(dir, &params, &from, info);

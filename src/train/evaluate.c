@@ -2,7 +2,7 @@
  * packed). Sums are exact, so the result does not depend on the ranks. */
 #include <string.h>
 
-#include "train/trainer.h"
+#include "train/calls.h"
 
 /* Of each bin of positions. */
 typedef struct eval_sums {
@@ -57,8 +57,8 @@ static uly_status add_up(uly_trainer *trainer, eval_sums *sums, uly_eval_report 
   return ULY_OK;
 }
 
-uly_status uly_trainer_evaluate(uly_trainer *trainer, int (*stops)(void *user), void *user,
-                                uly_eval_report *report) {
+uly_status uly__trainer_evaluate(uly_trainer *trainer, int (*stops)(void *user), void *user,
+                                 uly_eval_report *report) {
   uly_mesh *mesh = trainer->mesh;
   eval_sums sums;
   memset(&sums, 0, sizeof sums);

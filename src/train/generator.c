@@ -6,6 +6,7 @@
 #include "data/folder.h"
 #include "device/device.h"
 #include "model/decode.h"
+#include "train/calls.h"
 #include "train/checkpoint.h"
 
 struct uly_generator {
@@ -61,7 +62,7 @@ static uly_status check_same(uly_mesh *mesh, const uly_train_config *config, con
 /* Only what a generator uses. Sums over a prompt are reproducible where the number of ranks lets them. */
 static uly_train_config settle(const uly_mesh *mesh, const uly_train_config *from,
                                const char *model, int64_t count, int64_t end) {
-  uly_train_config config = uly_train_config_default();
+  uly_train_config config = uly__train_config_default();
   config.model = model;
   config.seq_len = count;
   config.window = from->window;
@@ -126,7 +127,7 @@ static uly_status make(uly_mesh *mesh, const uly_train_config *config, const cha
   uly_train_config own = settle(mesh, config, model, count, generator->end);
   uly__decode_run decode = {.capacity = count + max_new, .prefills = count >= LEAST_AT_ONCE};
   ULY_TRY(uly__trainer_make(mesh, &own, decode, &generator->trainer));
-  ULY_TRY(uly_trainer_load(generator->trainer, dir));
+  ULY_TRY(uly__trainer_load(generator->trainer, dir));
   generator->load_seconds = uly__now() - begin;
   begin = uly__now();
   ULY_TRY(read_prompt(generator->trainer, tokens, count));
@@ -134,12 +135,9 @@ static uly_status make(uly_mesh *mesh, const uly_train_config *config, const cha
   return ULY_OK;
 }
 
-uly_status uly_generator_create(uly_mesh *mesh, const uly_train_config *config, const char *dir,
-                                const int32_t *tokens, int64_t count, int64_t max_new,
-                                uly_generator **out) {
-  *out = NULL;
-  if (!mesh->world)
-    ULY_FAIL(ULY_ERR_CONFIG, "an offline mesh cannot generate: make it with uly_mesh_create");
+uly_status uly__generator_create(uly_mesh *mesh, const uly_train_config *config, const char *dir,
+                                 const int32_t *tokens, int64_t count, int64_t max_new,
+                                 uly_generator **out) {
   uly_generator *generator = calloc(1, sizeof *generator);
   uly_status status = uly__agree(mesh->world, uly__check_memory(generator, "a generator"));
   if (status == ULY_OK && generator)
@@ -157,7 +155,11 @@ void uly_generator_destroy(uly_generator *generator) {
   free(generator);
 }
 
-const float *uly_generator_logits(const uly_generator *generator) {
+const uly_mesh *uly__generator_mesh(const uly_generator *generator) {
+  return generator->trainer->mesh;
+}
+
+const float *uly__generator_logits(const uly_generator *generator) {
   return generator->trainer->model->decoder->all_logits;
 }
 
@@ -172,7 +174,7 @@ static uly_status check_token(const uly_generator *generator, int32_t token) {
   return ULY_OK;
 }
 
-uly_status uly_generator_next(uly_generator *generator, int32_t token) {
+uly_status uly__generator_next(uly_generator *generator, int32_t token) {
   uly__model *model = generator->trainer->model;
   uly__comm *world = generator->trainer->mesh->world;
   ULY_TRY(uly__agree(world, check_token(generator, token)));
@@ -184,7 +186,7 @@ uly_status uly_generator_next(uly_generator *generator, int32_t token) {
   return uly__agree(world, model->failure);
 }
 
-uly_generator_report uly_generator_get_report(const uly_generator *generator) {
+uly_generator_report uly__generator_report(const uly_generator *generator) {
   const uly_trainer *trainer = generator->trainer;
   uly_generator_report report = {.vocab = trainer->model->config.vocab,
                                  .num_tokens = generator->num_tokens,

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/status.h"
+#include "train/calls.h"
 
 const char *uly_arena_name(uly_arena arena) {
   static const char *names[ULY_NUM_ARENAS] = {"parameters", "gradients", "optimizer", "activations",
@@ -47,8 +47,8 @@ static json_t *positions_json(const uly_eval_report *eval) {
   return json;
 }
 
-uly_status uly_report_write(FILE *file, const uly_step_report *r, const uly_eval_report *eval,
-                            double peak_flops) {
+uly_status uly__report_write(FILE *file, const uly_step_report *r, const uly_eval_report *eval,
+                             double peak_flops) {
   json_t *json = json_object();
   json_object_set_new(json, "step", json_integer(r->step));
   json_object_set_new(json, "loss", number_json(r->loss));

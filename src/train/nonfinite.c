@@ -5,7 +5,7 @@
 
 #include "device/device.h"
 #include "model/watch.h"
-#include "train/trainer.h"
+#include "train/calls.h"
 
 /* Before all that a pass computes, and after it. */
 enum { ORDER_WEIGHT = -1 };
@@ -126,7 +126,7 @@ uly_status uly__find_nonfinite(uly_trainer *trainer, int64_t num_labels, char *w
   return ULY_OK;
 }
 
-uly_status uly_trainer_skip(uly_trainer *trainer, uly_step_report *report) {
+uly_status uly__trainer_skip(uly_trainer *trainer, uly_step_report *report) {
   if (!trainer->is_nonfinite)
     ULY_FAIL(ULY_ERR_CONFIG, "there is no step to skip: the latest one was finite");
   trainer->is_nonfinite = false;
@@ -136,11 +136,11 @@ uly_status uly_trainer_skip(uly_trainer *trainer, uly_step_report *report) {
   return ULY_OK;
 }
 
-uly_status uly_trainer_rollback(uly_trainer *trainer, const char *dir) {
+uly_status uly__trainer_rollback(uly_trainer *trainer, const char *dir) {
   if (!trainer->is_nonfinite)
     ULY_FAIL(ULY_ERR_CONFIG, "there is no step to go back from: the latest one was finite");
   int64_t done = trainer->windows_done + trainer->passes * trainer->mesh->dp;
-  ULY_TRY(uly_trainer_load(trainer, dir));
+  ULY_TRY(uly__trainer_load(trainer, dir));
   if (trainer->windows_done < done) trainer->windows_done = done;
   return ULY_OK;
 }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/sized.h"
 #include "data/folder.h"
 #include "train/checkpoint.h"
 
@@ -98,6 +99,7 @@ static void remove_steps(const char *out_dir, const int64_t *steps, size_t num, 
 }
 
 uly_status uly_checkpoint_prune(const char *out_dir, int64_t keep_last, int64_t keep_every) {
+  ULY_NOT_NULL(out_dir);
   if (keep_last < 0 || keep_every < 0)
     ULY_FAIL(ULY_ERR_CONFIG,
              "keep_last %lld, keep_every %lld: neither may be negative (keep_last 0 keeps all)",

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/sized.h"
 #include "data/folder.h"
 #include "train/checkpoint.h"
 
@@ -73,6 +74,7 @@ static bool is_hidden(const char *name) {
 
 uly_status uly_checkpoint_prepare(const char *out_dir) {
   char path[PATH_MAX];
+  ULY_NOT_NULL(out_dir);
   ULY_TRY(uly__folder_make(out_dir));
   ULY_TRY(uly__path_join(path, sizeof path, out_dir, ".probe"));
   ULY_TRY(uly__file_create(path, "", 0, 0));
@@ -82,6 +84,7 @@ uly_status uly_checkpoint_prepare(const char *out_dir) {
 }
 
 uly_status uly_checkpoint_remove_remains(const char *out_dir) {
+  ULY_NOT_NULL(out_dir);
   DIR *folder = opendir(out_dir);
   if (!folder) return errno == ENOENT ? ULY_OK : uly__file_failed("open the folder", out_dir);
   uly_status status = ULY_OK;
@@ -121,6 +124,8 @@ static uly_status find_latest(const char *out_dir, DIR *folder, int64_t *latest)
 
 uly_status uly_checkpoint_latest(const char *out_dir, char *path, size_t capacity) {
   int64_t latest;
+  ULY_NOT_NULL(out_dir);
+  ULY_NOT_NULL(path);
   if (capacity == 0) ULY_FAIL(ULY_ERR_CONFIG, "no room for the path of a checkpoint");
   path[0] = '\0';
   DIR *folder = opendir(out_dir);

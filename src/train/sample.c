@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "base/rng.h"
-#include "base/status.h"
+#include "train/calls.h"
 
 typedef struct candidate {
   double weight; /* of softmax with temperature, not normalized: 1 for the likeliest */
@@ -72,8 +72,8 @@ static int32_t draw(const candidate *list, int64_t count, double uniform) {
   return list[count - 1].token; /* rounding */
 }
 
-uly_status uly_sample(const float *logits, int64_t vocab, const uly_sampling *sampling,
-                      int64_t index, int32_t *token, double *log_probability) {
+uly_status uly__sample(const float *logits, int64_t vocab, const uly_sampling *sampling,
+                       int64_t index, int32_t *token, double *log_probability) {
   ULY_TRY(check(logits, vocab, sampling));
   int32_t best = likeliest(logits, vocab);
   double largest = (double)logits[best], temperature = sampling->temperature;

@@ -12,7 +12,7 @@
 
 #include "base/spans.h"
 #include "device/device.h"
-#include "train/trainer.h"
+#include "train/calls.h"
 
 static int64_t sum(const int64_t *values, int count) {
   int64_t total = 0;
@@ -160,7 +160,7 @@ static uly_status fail_nonfinite(uly_trainer *trainer, int64_t num_labels,
       (long long)report->step, report->loss, report->grad_norm, what);
 }
 
-uly_status uly_trainer_step(uly_trainer *trainer, uly_step_report *report) {
+uly_status uly__trainer_step(uly_trainer *trainer, uly_step_report *report) {
   uly_mesh *mesh = trainer->mesh;
   uly__model *model = trainer->model;
   const uly_train_config *config = &trainer->config;

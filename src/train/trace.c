@@ -4,9 +4,9 @@
 #include <string.h>
 
 #include "base/spans.h"
-#include "train/trainer.h"
+#include "train/calls.h"
 
-uly_status uly_trainer_trace(uly_trainer *trainer) {
+uly_status uly__trainer_trace(uly_trainer *trainer) {
   /* Clocks of machines differ: all take the end of an agreement as their zero. */
   ULY_TRY(uly__agree(trainer->mesh->world, ULY_OK));
   uly__spans_start();
@@ -67,7 +67,7 @@ static uly_status write_own(const uly_trainer *trainer, const char *path) {
 }
 
 /* One rank after the other. */
-uly_status uly_trainer_trace_write(uly_trainer *trainer, const char *path) {
+uly_status uly__trainer_trace_write(uly_trainer *trainer, const char *path) {
   uly_status status = ULY_OK;
   for (int turn = 0; turn < uly_mesh_size(trainer->mesh) && status == ULY_OK; turn++)
     status = uly__agree(trainer->mesh->world,

@@ -1,5 +1,5 @@
 /* A training run: creation, planning, and the queries. */
-#include "train/trainer.h"
+#include "train/calls.h"
 
 #include <limits.h>
 #include <math.h>
@@ -10,8 +10,9 @@
 #include "data/folder.h"
 #include "device/device.h"
 
-uly_train_config uly_train_config_default(void) {
+uly_train_config uly__train_config_default(void) {
   return (uly_train_config){
+      .size = sizeof(uly_train_config),
       .model = "llama-4m",
       .seq_len = 4096,
       .doc_end = -1,
@@ -138,7 +139,7 @@ uly_status uly__trainer_plan(uly_mesh *mesh, const uly_train_config *config, uly
   *out = NULL;
   uly_trainer *trainer = calloc(1, sizeof *trainer);
   if (!trainer) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a trainer");
-  trainer->mesh = mesh;
+  trainer->mesh = uly__mesh_use(mesh);
   trainer->states.fd = -1;
   uly_status status = plan(trainer, config, decode);
   if (status != ULY_OK)
@@ -300,8 +301,6 @@ static uly_status check_same(const uly_trainer *trainer) {
 uly_status uly__trainer_make(uly_mesh *mesh, const uly_train_config *config, uly__decode_run decode,
                              uly_trainer **out) {
   *out = NULL;
-  if (!mesh->world)
-    ULY_FAIL(ULY_ERR_CONFIG, "an offline mesh cannot train: use uly_plan, or uly_mesh_create");
   omp_set_num_threads(uly__device_threads(config->threads, uly__comm_node_size(mesh->world)));
   uly_trainer *trainer = NULL;
   uly_status status = uly__trainer_plan(mesh, config, decode, &trainer);
@@ -319,14 +318,8 @@ uly_status uly__trainer_make(uly_mesh *mesh, const uly_train_config *config, uly
   return status;
 }
 
-uly_status uly_trainer_create(uly_mesh *mesh, const uly_train_config *config, uly_trainer **out) {
-  return uly__trainer_make(mesh, config, (uly__decode_run){0}, out);
-}
-
-uly_status uly_trainer_check(uly_mesh *mesh, const uly_train_config *config, const char *checkpoint,
-                             uly_start_report *report) {
-  if (!mesh->world)
-    ULY_FAIL(ULY_ERR_CONFIG, "an offline mesh cannot train: use uly_plan, or uly_mesh_create");
+uly_status uly__trainer_check(uly_mesh *mesh, const uly_train_config *config,
+                              const char *checkpoint, uly_start_report *report) {
   uly_trainer *trainer = NULL;
   uly_status status = uly__trainer_plan(mesh, config, (uly__decode_run){0}, &trainer);
   if (status == ULY_OK) status = open_input(trainer);
@@ -356,17 +349,12 @@ void uly_trainer_destroy(uly_trainer *trainer) {
   free((char *)(uintptr_t)trainer->config.eval_data);
   free((char *)(uintptr_t)trainer->config.offload);
   free((char *)(uintptr_t)trainer->config.stash);
+  uly__mesh_leave(trainer->mesh);
   free(trainer);
 }
 
-int64_t uly_trainer_steps_done(const uly_trainer *trainer) { return trainer->steps_done; }
-const uly_rank_report *uly_trainer_rank_report(const uly_trainer *trainer) {
-  return &trainer->rank_report;
-}
-int64_t uly_trainer_num_params(const uly_trainer *trainer) { return trainer->model->params.count; }
-int64_t uly_trainer_num_windows(const uly_trainer *trainer) { return trainer->num_windows; }
-
-uly_status uly_plan(const uly_mesh *mesh, const uly_train_config *config, uly_plan_report *report) {
+uly_status uly__run_plan(const uly_mesh *mesh, const uly_train_config *config,
+                         uly_plan_report *report) {
   uly_mesh copy = *mesh; /* a plan changes nothing, so it may be made on any mesh */
   uly_trainer *trainer = NULL;
   ULY_TRY(uly__trainer_plan(&copy, config, (uly__decode_run){0}, &trainer));

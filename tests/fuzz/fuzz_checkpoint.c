@@ -73,7 +73,7 @@ static void count_tensor(void *user, const uly_tensor_info *tensor) {
 
 /* What a checkpoint says about itself, whether it is undamaged or not. */
 static void check_info(const uly_checkpoint_info *verified) {
-  uly_checkpoint_info info;
+  uly_checkpoint_info info = {.size = sizeof info};
   int64_t num_tensors = 0;
   uly_status status = uly_checkpoint_read(fuzz_folder(), &info);
   if (status != ULY_OK) fuzz_check_refusal(status, uly_last_error());
@@ -87,7 +87,7 @@ static void check_info(const uly_checkpoint_info *verified) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  uly_checkpoint_info info;
+  uly_checkpoint_info info = {.size = sizeof info};
   if (!good[0].bytes) make_good();
   int which = size > 0 ? data[0] % 4 : -1; /* -1: the good checkpoint */
   for (int i = 0; i < 4; i++)

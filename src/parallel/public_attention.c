@@ -1,0 +1,294 @@
+/* The public calls on a plan of attention but the simple ones: what a program passes is checked here. */
+#include <stdlib.h>
+#include <string.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "base/sized.h"
+#include "base/spans.h"
+#include "parallel/seq_attention.h"
+
+/* ------------------------------------------------------------------------ creation */
+
+void uly_attention_desc_default(uly_attention_desc *desc, size_t size) {
+  uly__sized_default(desc, size, &(uly_attention_desc){0}, sizeof(uly_attention_desc));
+}
+
+/* A caller's masks, in structs of this library's size; its layouts too. */
+typedef struct masks {
+  uly_mask *list;
+  uly_block_layout *layouts;
+} masks;
+
+static void free_masks(masks *copies) {
+  free(copies->list);
+  free(copies->layouts);
+}
+
+static uly_status read_masks(uly_attention_desc *desc, masks *copies) {
+  if (desc->num_masks < 0 || desc->num_masks > ULY_MAX_MASKS)
+    ULY_FAIL(ULY_ERR_CONFIG, "desc.num_masks is %d: it must be from 0 to %d", desc->num_masks,
+             ULY_MAX_MASKS);
+  if (!desc->masks && desc->num_masks > 0)
+    ULY_FAIL(ULY_ERR_CONFIG, "desc.num_masks is %d, but desc.masks is NULL", desc->num_masks);
+  if (!desc->masks) return ULY_OK;
+  size_t num = desc->num_masks ? (size_t)desc->num_masks : 1;
+  copies->list = calloc(num, sizeof *copies->list);
+  copies->layouts = calloc(num, sizeof *copies->layouts);
+  if (!copies->list || !copies->layouts) ULY_FAIL(ULY_ERR_MEMORY, "no memory for %zu masks", num);
+  const char *from = (const char *)desc->masks;
+  for (size_t i = 0; i < num; i++) {
+    uly_mask *mask = &copies->list[i];
+    const uly_mask *given = (const uly_mask *)(const void *)(from + i * desc->masks->size);
+    ULY_TRY(uly__sized_read(given, "uly_mask", mask, sizeof *mask));
+    if (!mask->blocks) continue;
+    ULY_TRY(uly__sized_read(mask->blocks, "uly_block_layout", &copies->layouts[i],
+                            sizeof *copies->layouts));
+    mask->blocks = &copies->layouts[i];
+  }
+  desc->masks = copies->list;
+  return ULY_OK;
+}
+
+/* Room for the documents that uly_attention_set_documents will copy. */
+static uly_status make_room(uly_attention *plan, int64_t wanted) {
+  int64_t N = plan->desc.num_tokens, most = uly__mask_desc(plan->masks[0])->num_docs;
+  if (wanted < 0 || wanted > N)
+    ULY_FAIL(ULY_ERR_CONFIG, "desc.max_docs is %lld: it must be from 0 to the %lld tokens",
+             (long long)wanted, (long long)N);
+  plan->documents.max = wanted > most ? wanted : most > 1 ? most : 1;
+  plan->documents.room = calloc(2 * (size_t)plan->documents.max, sizeof(int64_t));
+  if (!plan->documents.room)
+    ULY_FAIL(ULY_ERR_MEMORY, "no memory for the starts of %lld documents",
+             (long long)plan->documents.max);
+  return ULY_OK;
+}
+
+static uly_status make(uly_mesh *mesh, const uly_attention_desc *from, uly_attention **out) {
+  uly_attention_desc desc = {0};
+  masks copies = {0};
+  ULY_TRY(uly__sized_read(from, "uly_attention_desc", &desc, sizeof desc));
+  uly_status status = read_masks(&desc, &copies);
+  if (status == ULY_OK) status = uly__attention_plan(mesh, &desc, out);
+  free_masks(&copies);
+  ULY_TRY(status);
+  ULY_TRY(make_room(*out, desc.max_docs));
+  uly__attention_hash_documents(*out);
+  return ULY_OK;
+}
+
+static uint64_t hash(const void *bytes, int64_t count, uint64_t seed) {
+  return XXH3_64bits_withSeed(bytes, (size_t)count, seed);
+}
+
+static uint64_t hash_masks(const uly_attention *plan) {
+  uint64_t h = 0;
+  for (int i = 0; i < plan->num_masks; i++) {
+    const uly_mask *mask = uly__mask_desc(plan->masks[i]);
+    const uly_block_layout *l = mask->blocks;
+    int64_t numbers[] = {mask->kind, mask->window, l ? l->block : 0, l ? l->num_layouts : 0};
+    h = hash(numbers, sizeof numbers, h);
+    if (!l) continue;
+    int64_t rows = l->num_layouts * l->num_blocks;
+    h = hash(l->row_begin, (rows + 1) * (int64_t)sizeof *l->row_begin, h);
+    h = hash(l->cols, l->row_begin[rows] * (int64_t)sizeof *l->cols, h);
+  }
+  return h;
+}
+
+/* Ranks that plan different attention would exchange different counts, or compute nonsense in silence. */
+static uly_status compare(const uly_attention *plan) {
+  const uly_attention_desc *d = &plan->desc;
+  uint32_t scale;
+  memcpy(&scale, &d->scale, sizeof scale);
+  const uly__named values[] = {
+      {"desc.num_tokens", (uint64_t)d->num_tokens},
+      {"desc.num_q_heads", (uint64_t)d->num_q_heads},
+      {"desc.num_kv_heads", (uint64_t)d->num_kv_heads},
+      {"desc.head_dim", (uint64_t)d->head_dim},
+      {"desc.dtype", (uint64_t)d->dtype},
+      {"desc.scale", scale},
+      {"desc.token_tile", (uint64_t)d->token_tile},
+      {"desc.max_docs", (uint64_t)plan->documents.max},
+      {"desc.head_groups", (uint64_t)plan->ulysses.num_groups},
+      {"desc.callback", d->callback.forward != NULL},
+      {"desc.num_masks", (uint64_t)plan->num_masks},
+      {"desc.masks", hash_masks(plan)},
+      {"list of documents in desc.masks", plan->documents.hash},
+  };
+  return uly__same_values(plan->mesh->world, values, sizeof values / sizeof *values);
+}
+
+uly_status uly_attention_create(uly_mesh *mesh, const uly_attention_desc *desc,
+                                uly_attention **out) {
+  ULY_NOT_NULL(out);
+  *out = NULL;
+  ULY_TRY(uly__mesh_check(mesh));
+  uly_attention *plan = NULL;
+  uly_status status = uly_mesh_agree(mesh, make(mesh, desc, &plan));
+  if (status == ULY_OK && mesh->world) status = compare(plan);
+  if (status != ULY_OK)
+    uly_attention_destroy(plan);
+  else
+    *out = plan;
+  return status;
+}
+
+/* ------------------------------------------------------------------------- queries */
+
+const uly_token_run *uly_attention_tokens(const uly_attention *plan, int *num_runs) {
+  if (num_runs) *num_runs = plan ? 1 : 0;
+  return plan ? &plan->run : NULL;
+}
+
+static uly_status check_mask(const uly_attention *plan, int mask) {
+  if (mask < 0 || mask >= plan->num_masks)
+    ULY_FAIL(ULY_ERR_CONFIG, "mask %d of a plan that has %d", mask, plan->num_masks);
+  return ULY_OK;
+}
+
+double uly_attention_pairs(const uly_attention *plan, int mask) {
+  return plan && check_mask(plan, mask) == ULY_OK ? uly__attention_pairs(plan, mask) : 0;
+}
+
+int uly_attention_num_blocks(const uly_attention *plan) {
+  return plan ? plan->ulysses.num_groups : 0;
+}
+
+uly_status uly_attention_get_block(const uly_attention *plan, int index,
+                                   uly_attention_block *block) {
+  ULY_NOT_NULL(plan);
+  ULY_TRY(uly__sized_check(block, "uly_attention_block"));
+  if (index < 0 || index >= plan->ulysses.num_groups)
+    ULY_FAIL(ULY_ERR_CONFIG, "block %d of a plan that has %d", index, plan->ulysses.num_groups);
+  const uly__head_block *b = &plan->ulysses.blocks[index];
+  uly_attention_block known = {.q_begin = b->q_begin,
+                               .q_count = b->q_count,
+                               .kv_begin = b->kv_begin,
+                               .kv_count = b->kv_count,
+                               .kv_shared = b->kv_shared,
+                               .qkv_offset = b->qkv_offset,
+                               .o_offset = b->o_offset,
+                               .qkv_stride = b->qkv_stride,
+                               .o_stride = b->o_stride,
+                               .qkv_heads_offset = b->qkv_heads_offset,
+                               .o_heads_offset = b->o_heads_offset};
+  uly__sized_write(block, &known, sizeof known);
+  return ULY_OK;
+}
+
+uly_status uly_attention_get_bytes(const uly_attention *plan, uly_attention_bytes *bytes) {
+  ULY_NOT_NULL(plan);
+  ULY_TRY(uly__sized_check(bytes, "uly_attention_bytes"));
+  uly__attention_sizes sizes = uly__attention_sizes_of(plan);
+  uly_attention_bytes known = {.qkv_tokens = sizes.qkv_tokens,
+                               .qkv_heads = sizes.qkv_heads,
+                               .o_tokens = sizes.o_tokens,
+                               .o_heads = sizes.o_heads,
+                               .lse = sizes.lse,
+                               .workspace = sizes.workspace};
+  uly__sized_write(bytes, &known, sizeof known);
+  return ULY_OK;
+}
+
+/* ----------------------------------------------------------------------- documents */
+
+void uly__attention_hash_documents(uly_attention *plan) {
+  const uly_mask *mask = uly__mask_desc(plan->masks[0]);
+  int64_t bytes = mask->num_docs * (int64_t)sizeof *mask->doc_start;
+  plan->documents.hash = bytes > 0 ? hash(mask->doc_start, bytes, 0) : 0;
+}
+
+uly_status uly_attention_set_documents(uly_attention *plan, const int64_t *doc_start,
+                                       int64_t num_docs) {
+  ULY_NOT_NULL(plan);
+  if (num_docs > plan->documents.max && num_docs <= plan->desc.num_tokens)
+    ULY_FAIL(
+        ULY_ERR_CONFIG,
+        "%lld documents for a plan with room for %lld: create it with a desc.max_docs of as many",
+        (long long)num_docs, (long long)plan->documents.max);
+  int64_t *copy = NULL;
+  int next = 1 - plan->documents.used;
+  if (doc_start && num_docs > 0 && num_docs <= plan->documents.max) {
+    copy = plan->documents.room + next * plan->documents.max;
+    memcpy(copy, doc_start, (size_t)num_docs * sizeof *copy);
+  }
+  ULY_TRY(uly__attention_use_documents(plan, copy ? copy : doc_start, num_docs));
+  plan->documents.used = next;
+  uly__attention_hash_documents(plan);
+  return ULY_OK;
+}
+
+/* ------------------------------------------------------------------ explicit calls */
+
+uly_status uly_attention_share_kv(const uly_attention *plan, void *qkv_tokens) {
+  ULY_NOT_NULL(plan);
+  if (plan->run.count > 0) ULY_NOT_NULL(qkv_tokens);
+  uly__attention_share_kv(plan, qkv_tokens);
+  return ULY_OK;
+}
+
+uly_status uly_attention_sum_kv(const uly_attention *plan, void *d_qkv_tokens) {
+  ULY_NOT_NULL(plan);
+  if (plan->run.count > 0) ULY_NOT_NULL(d_qkv_tokens);
+  uly__attention_sum_kv(plan, d_qkv_tokens);
+  return ULY_OK;
+}
+
+/* tokens, heads: the buffers of the two sides, from which and into which the step exchanges. */
+static uly_status exchange(uly_attention *plan, uly__exchange_step step, uly_traffic kind,
+                           const void *tokens, const void *heads) {
+  ULY_NOT_NULL(plan);
+  ULY_TRY(uly__mesh_check_online(plan->mesh));
+  if ((unsigned)kind >= ULY_NUM_TRAFFIC)
+    ULY_FAIL(ULY_ERR_CONFIG, "traffic of kind %d: there are %d kinds (uly_traffic)", (int)kind,
+             (int)ULY_NUM_TRAFFIC);
+  if (plan->run.count > 0) ULY_NOT_NULL(tokens);
+  ULY_NOT_NULL(heads);
+  return uly__attention_exchange(plan, step, kind, tokens, heads);
+}
+
+uly_status uly_attention_qkv_to_heads(uly_attention *plan, uly_traffic kind, const void *qkv_tokens,
+                                      void *qkv_heads) {
+  return exchange(plan, ULY_QKV_TO_HEADS, kind, qkv_tokens, qkv_heads);
+}
+
+uly_status uly_attention_qkv_to_tokens(uly_attention *plan, uly_traffic kind, const void *qkv_heads,
+                                       void *qkv_tokens) {
+  return exchange(plan, ULY_QKV_TO_TOKENS, kind, qkv_tokens, qkv_heads);
+}
+
+uly_status uly_attention_o_to_heads(uly_attention *plan, uly_traffic kind, const void *o_tokens,
+                                    void *o_heads) {
+  return exchange(plan, ULY_O_TO_HEADS, kind, o_tokens, o_heads);
+}
+
+uly_status uly_attention_o_to_tokens(uly_attention *plan, uly_traffic kind, const void *o_heads,
+                                     void *o_tokens) {
+  return exchange(plan, ULY_O_TO_TOKENS, kind, o_tokens, o_heads);
+}
+
+uly_status uly_attention_local_forward(uly_attention *plan, int mask, const void *qkv_heads,
+                                       void *o_heads, float *lse) {
+  ULY_NOT_NULL(plan);
+  ULY_TRY(check_mask(plan, mask));
+  ULY_NOT_NULL(qkv_heads);
+  ULY_NOT_NULL(o_heads);
+  ULY_NOT_NULL(lse);
+  return uly__attention_forward(plan, mask, qkv_heads, o_heads, lse);
+}
+
+uly_status uly_attention_local_backward(uly_attention *plan, int mask, const void *qkv_heads,
+                                        const void *o_heads, const float *lse,
+                                        const void *d_o_heads, void *d_qkv_heads, void *workspace) {
+  ULY_NOT_NULL(plan);
+  ULY_TRY(check_mask(plan, mask));
+  ULY_NOT_NULL(qkv_heads);
+  ULY_NOT_NULL(o_heads);
+  ULY_NOT_NULL(lse);
+  ULY_NOT_NULL(d_o_heads);
+  ULY_NOT_NULL(d_qkv_heads);
+  if (uly__attention_sizes_of(plan).workspace > 0) ULY_NOT_NULL(workspace);
+  return uly__attention_backward(plan, mask, qkv_heads, o_heads, lse, d_o_heads, d_qkv_heads,
+                                 workspace);
+}

@@ -1,0 +1,245 @@
+/* The public calls on runs, generators and checkpoints: what a program passes is checked here, and its structs, which
+ * may be older or newer than the library's, are translated. */
+#include "base/sized.h"
+#include "train/calls.h"
+
+void uly_train_config_default(uly_train_config *config, size_t size) {
+  uly_train_config defaults = uly__train_config_default();
+  uly__sized_default(config, size, &defaults, sizeof defaults);
+}
+
+void uly_sampling_default(uly_sampling *sampling, size_t size) {
+  uly__sized_default(sampling, size, &(uly_sampling){.temperature = 1, .top_p = 1},
+                     sizeof(uly_sampling));
+}
+
+static uly_status read_config(const uly_train_config *from, uly_train_config *config) {
+  *config = uly__train_config_default();
+  return uly__sized_read(from, "uly_train_config", config, sizeof *config);
+}
+
+static uly_status check_trainer(const uly_trainer *trainer) {
+  ULY_NOT_NULL(trainer);
+  return uly__mesh_check_online(trainer->mesh);
+}
+
+/* ---------------------------------------------------------------------------- runs */
+
+/* What differs from rank to rank (a struct of another size, a NULL) is agreed on: no rank goes on alone. */
+uly_status uly_trainer_create(uly_mesh *mesh, const uly_train_config *config, uly_trainer **out) {
+  uly_train_config known;
+  ULY_NOT_NULL(out);
+  *out = NULL;
+  ULY_TRY(uly__mesh_check_online(mesh));
+  ULY_TRY(uly_mesh_agree(mesh, read_config(config, &known)));
+  return uly__trainer_make(mesh, &known, (uly__decode_run){0}, out);
+}
+
+uly_status uly_trainer_check(uly_mesh *mesh, const uly_train_config *config, const char *checkpoint,
+                             uly_start_report *report) {
+  uly_train_config known;
+  uly_start_report found = {0};
+  ULY_TRY(uly__mesh_check_online(mesh));
+  uly_status status = read_config(config, &known);
+  if (status == ULY_OK) status = uly__sized_check(report, "uly_start_report");
+  ULY_TRY(uly_mesh_agree(mesh, status));
+  ULY_TRY(uly__trainer_check(mesh, &known, checkpoint, &found));
+  uly__sized_write(report, &found, sizeof found);
+  return ULY_OK;
+}
+
+uly_status uly_plan(const uly_mesh *mesh, const uly_train_config *config, uly_plan_report *report) {
+  uly_train_config known;
+  uly_plan_report found = {0};
+  ULY_TRY(uly__mesh_check(mesh));
+  ULY_TRY(read_config(config, &known));
+  ULY_TRY(uly__sized_check(report, "uly_plan_report"));
+  uly_status status = uly__run_plan(mesh, &known, &found);
+  uly__sized_write(report, &found, sizeof found);
+  return status;
+}
+
+int64_t uly_trainer_steps_done(const uly_trainer *trainer) {
+  return trainer ? trainer->steps_done : 0;
+}
+
+int64_t uly_trainer_num_params(const uly_trainer *trainer) {
+  return trainer ? trainer->model->params.count : 0;
+}
+
+int64_t uly_trainer_num_windows(const uly_trainer *trainer) {
+  return trainer ? trainer->num_windows : 0;
+}
+
+uly_status uly_trainer_rank_report(const uly_trainer *trainer, uly_rank_report *report) {
+  ULY_NOT_NULL(trainer);
+  ULY_TRY(uly__sized_check(report, "uly_rank_report"));
+  uly__sized_write(report, &trainer->rank_report, sizeof trainer->rank_report);
+  return ULY_OK;
+}
+
+uly_status uly_trainer_step(uly_trainer *trainer, uly_step_report *report) {
+  uly_step_report found = {0};
+  ULY_TRY(check_trainer(trainer));
+  ULY_TRY(uly__sized_check(report, "uly_step_report"));
+  uly_status status = uly__trainer_step(trainer, &found);
+  uly__sized_write(report, &found, sizeof found);
+  return status;
+}
+
+uly_status uly_trainer_skip(uly_trainer *trainer, uly_step_report *report) {
+  uly_step_report known = {0};
+  ULY_TRY(check_trainer(trainer));
+  ULY_TRY(uly__sized_read(report, "uly_step_report", &known, sizeof known));
+  ULY_TRY(uly__trainer_skip(trainer, &known));
+  uly__sized_write(report, &known, sizeof known);
+  return ULY_OK;
+}
+
+uly_status uly_trainer_rollback(uly_trainer *trainer, const char *dir) {
+  ULY_TRY(check_trainer(trainer));
+  ULY_NOT_NULL(dir);
+  return uly__trainer_rollback(trainer, dir);
+}
+
+uly_status uly_trainer_evaluate(uly_trainer *trainer, int (*stops)(void *user), void *user,
+                                uly_eval_report *report) {
+  uly_eval_report found = {0};
+  ULY_TRY(check_trainer(trainer));
+  ULY_TRY(uly__sized_check(report, "uly_eval_report"));
+  uly_status status = uly__trainer_evaluate(trainer, stops, user, &found);
+  uly__sized_write(report, &found, sizeof found);
+  return status;
+}
+
+uly_status uly_trainer_save(uly_trainer *trainer, const char *out_dir) {
+  ULY_TRY(check_trainer(trainer));
+  ULY_NOT_NULL(out_dir);
+  return uly__trainer_save(trainer, out_dir);
+}
+
+uly_status uly_trainer_save_start(uly_trainer *trainer, const char *out_dir) {
+  ULY_TRY(check_trainer(trainer));
+  ULY_NOT_NULL(out_dir);
+  return uly__trainer_save_start(trainer, out_dir);
+}
+
+uly_status uly_trainer_save_finish(uly_trainer *trainer) {
+  ULY_TRY(check_trainer(trainer));
+  return uly__trainer_save_finish(trainer);
+}
+
+uly_status uly_trainer_load(uly_trainer *trainer, const char *dir) {
+  ULY_TRY(check_trainer(trainer));
+  ULY_NOT_NULL(dir);
+  return uly__trainer_load(trainer, dir);
+}
+
+uly_status uly_trainer_trace(uly_trainer *trainer) {
+  ULY_TRY(check_trainer(trainer));
+  return uly__trainer_trace(trainer);
+}
+
+uly_status uly_trainer_trace_write(uly_trainer *trainer, const char *path) {
+  ULY_TRY(check_trainer(trainer));
+  ULY_NOT_NULL(path);
+  return uly__trainer_trace_write(trainer, path);
+}
+
+uly_status uly_report_write(FILE *file, const uly_step_report *report, const uly_eval_report *eval,
+                            double peak_flops) {
+  uly_step_report step = {0};
+  uly_eval_report evaluation = {0};
+  ULY_NOT_NULL(file);
+  ULY_TRY(uly__sized_read(report, "uly_step_report", &step, sizeof step));
+  if (eval) ULY_TRY(uly__sized_read(eval, "uly_eval_report", &evaluation, sizeof evaluation));
+  return uly__report_write(file, &step, eval ? &evaluation : NULL, peak_flops);
+}
+
+/* --------------------------------------------------------------------- checkpoints */
+
+/* Both ways to look at a checkpoint, and what they fill. */
+static uly_status look(const char *dir, uly_checkpoint_info *info,
+                       uly_status (*reads)(const char *, uly_checkpoint_info *)) {
+  uly_checkpoint_info found = {0};
+  ULY_NOT_NULL(dir);
+  ULY_TRY(uly__sized_check(info, "uly_checkpoint_info"));
+  ULY_TRY(reads(dir, &found));
+  uly__sized_write(info, &found, sizeof found);
+  return ULY_OK;
+}
+
+uly_status uly_checkpoint_read(const char *dir, uly_checkpoint_info *info) {
+  return look(dir, info, uly__checkpoint_read);
+}
+
+uly_status uly_checkpoint_verify(const char *dir, uly_checkpoint_info *info) {
+  return look(dir, info, uly__checkpoint_verify);
+}
+
+uly_status uly_checkpoint_apply(const uly_checkpoint_info *info, uly_train_config *config) {
+  uly_checkpoint_info from = {0};
+  uly_train_config to;
+  ULY_TRY(uly__sized_read(info, "uly_checkpoint_info", &from, sizeof from));
+  ULY_TRY(read_config(config, &to));
+  uly__checkpoint_apply(&from, &to);
+  uly__sized_write(config, &to, sizeof to);
+  return ULY_OK;
+}
+
+uly_status uly_checkpoint_list(const char *dir,
+                               void (*visit)(void *user, const uly_tensor_info *tensor),
+                               void *user) {
+  ULY_NOT_NULL(dir);
+  ULY_NOT_NULL(visit);
+  return uly__checkpoint_list(dir, visit, user);
+}
+
+/* ---------------------------------------------------------------------- generation */
+
+static uly_status check_generator(const uly_generator *generator) {
+  ULY_NOT_NULL(generator);
+  return uly__mesh_check_online(uly__generator_mesh(generator));
+}
+
+uly_status uly_generator_create(uly_mesh *mesh, const uly_train_config *config, const char *dir,
+                                const int32_t *tokens, int64_t count, int64_t max_new,
+                                uly_generator **out) {
+  uly_train_config known;
+  ULY_NOT_NULL(out);
+  *out = NULL;
+  ULY_TRY(uly__mesh_check_online(mesh));
+  uly_status status = read_config(config, &known);
+  if (status == ULY_OK && (!dir || (!tokens && count > 0)))
+    status = uly_fail(ULY_ERR_CONFIG,
+                      "a generator needs the folder of a checkpoint and a prompt: "
+                      "neither may be NULL");
+  ULY_TRY(uly_mesh_agree(mesh, status));
+  return uly__generator_create(mesh, &known, dir, tokens, count, max_new, out);
+}
+
+const float *uly_generator_logits(const uly_generator *generator) {
+  return generator ? uly__generator_logits(generator) : NULL;
+}
+
+uly_status uly_generator_next(uly_generator *generator, int32_t token) {
+  ULY_TRY(check_generator(generator));
+  return uly__generator_next(generator, token);
+}
+
+uly_status uly_generator_get_report(const uly_generator *generator, uly_generator_report *report) {
+  ULY_NOT_NULL(generator);
+  ULY_TRY(uly__sized_check(report, "uly_generator_report"));
+  uly_generator_report found = uly__generator_report(generator);
+  uly__sized_write(report, &found, sizeof found);
+  return ULY_OK;
+}
+
+uly_status uly_sample(const float *logits, int64_t vocab, const uly_sampling *sampling,
+                      int64_t index, int32_t *token, double *log_probability) {
+  uly_sampling known = {.temperature = 1, .top_p = 1};
+  ULY_NOT_NULL(logits);
+  ULY_NOT_NULL(token);
+  ULY_TRY(uly__sized_read(sampling, "uly_sampling", &known, sizeof known));
+  return uly__sample(logits, vocab, &known, index, token, log_probability);
+}

@@ -1,0 +1,141 @@
+/* Meshes: communicators that are none, axes that are not built, use after the end of a mesh and of MPI. */
+#include <mpi.h>
+
+#include "comm/comm_mpi.h"
+#include "comm/mesh.h"
+#include "testing.h"
+
+static int size, rank;
+
+static void test_communicators(void **state) {
+  (void)state;
+  uly_mesh *mesh;
+  assert_fails(uly_mesh_create_mpi(MPI_COMM_NULL, NULL, &mesh), ULY_ERR_CONFIG, "MPI_COMM_NULL");
+  assert_null(mesh);
+  assert_fails(uly_mesh_create_mpi(MPI_COMM_WORLD, NULL, NULL), ULY_ERR_CONFIG, "'out' is NULL");
+  if (size > 1) {
+    MPI_Comm half, inter;
+    MPI_Comm_split(MPI_COMM_WORLD, rank == 0, rank, &half);
+    MPI_Intercomm_create(half, 0, MPI_COMM_WORLD, rank == 0 ? 1 : 0, 7, &inter);
+    assert_fails(uly_mesh_create_mpi(inter, NULL, &mesh), ULY_ERR_CONFIG, "intercommunicator");
+    MPI_Comm_free(&inter);
+    /* Of some of the ranks. */
+    assert_ok(uly_mesh_create_mpi(half, NULL, &mesh));
+    assert_int_equal(uly_mesh_size(mesh), rank == 0 ? 1 : size - 1);
+    uly_mesh_destroy(mesh);
+    MPI_Comm_free(&half);
+  }
+}
+
+/* Whatever the program does with errors of MPI, a rank that gets one in a mesh does not leave the others waiting. */
+static void test_errors_are_fatal(void **state) {
+  (void)state;
+  uly_mesh *mesh;
+  MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+  assert_ok(uly_mesh_create_mpi(MPI_COMM_WORLD, NULL, &mesh));
+  const uly__comm *groups[] = {mesh->world,     mesh->sequence, mesh->to_heads,
+                               mesh->to_tokens, mesh->gather,   mesh->reduce};
+  for (int i = 0; i < 6; i++) {
+    MPI_Errhandler handler;
+    MPI_Comm_get_errhandler(groups[i]->mpi, &handler);
+    assert_true(handler == MPI_ERRORS_ARE_FATAL);
+  }
+  uly_mesh_destroy(mesh);
+}
+
+static void test_axes(void **state) {
+  (void)state;
+  uly_mesh *mesh;
+  assert_fails(uly_mesh_create(MESH(.ring = 2), &mesh), ULY_ERR_CONFIG,
+               "ring attention is not built");
+  assert_fails(uly_mesh_create(MESH(.tp = 2), &mesh), ULY_ERR_CONFIG, "tensor parallelism is not");
+  assert_fails(uly_mesh_create(MESH(.pp = 2), &mesh), ULY_ERR_CONFIG,
+               "pipeline parallelism is not");
+  assert_fails(uly_mesh_create_offline(MESH(.pp = 2), 0, &mesh), ULY_ERR_CONFIG, "mesh.pp is 2");
+  assert_fails(uly_mesh_create(MESH(.ulysses = 2, .sp = 3), &mesh), ULY_ERR_CONFIG, "mesh.ulysses");
+  assert_fails(uly_mesh_create(MESH(.ulysses = -1), &mesh), ULY_ERR_CONFIG, "negative");
+  assert_fails(uly_mesh_create(&(uly_mesh_desc){.dp = 1}, &mesh), ULY_ERR_CONFIG, "sizeof");
+  assert_ok(uly_mesh_create(MESH(.ulysses = size, .ring = 1, .tp = 1, .pp = 1), &mesh));
+  assert_int_equal(uly_mesh_sp(mesh), size);
+  uly_mesh_destroy(mesh);
+  assert_ok(uly_mesh_create_offline(MESH(.ulysses = 4, .dp = 3), 5, &mesh));
+  assert_int_equal(uly_mesh_size(mesh), 12);
+  uly_mesh_destroy(mesh);
+  assert_ok(uly_mesh_create_offline(NULL, 0, &mesh));
+  assert_int_equal(uly_mesh_size(mesh), 1);
+  uly_mesh_destroy(mesh);
+}
+
+static void test_null(void **state) {
+  (void)state;
+  assert_fails(uly_mesh_agree(NULL, ULY_OK), ULY_ERR_CONFIG, "'mesh' is NULL");
+  assert_fails(uly_mesh_same(NULL, "", 1, "text"), ULY_ERR_CONFIG, "'mesh' is NULL");
+  assert_int_equal(
+      uly_mesh_rank(NULL) + uly_mesh_size(NULL) + uly_mesh_dp(NULL) + uly_mesh_sp(NULL), 0);
+  assert_int_equal(uly_mesh_threads(NULL), 0);
+  uly_mesh_destroy(NULL);
+  uly_plan_report plan = {.size = sizeof plan};
+  uly_train_config config = default_config();
+  assert_fails(uly_plan(NULL, &config, &plan), ULY_ERR_CONFIG, "'mesh' is NULL");
+  uly_trainer *trainer;
+  assert_fails(uly_trainer_create(NULL, &config, &trainer), ULY_ERR_CONFIG, "'mesh' is NULL");
+  uly_mesh *mesh;
+  assert_ok(uly_mesh_create(NULL, &mesh));
+  assert_fails(uly_trainer_create(mesh, NULL, &trainer), ULY_ERR_CONFIG, "uly_train_config");
+  assert_fails(uly_plan(mesh, &config, NULL), ULY_ERR_CONFIG, "uly_plan_report");
+  uly_step_report report = {.size = sizeof report};
+  assert_fails(uly_trainer_step(NULL, &report), ULY_ERR_CONFIG, "'trainer' is NULL");
+  assert_fails(uly_trainer_load(NULL, "x"), ULY_ERR_CONFIG, "'trainer' is NULL");
+  assert_int_equal(uly_trainer_steps_done(NULL), 0);
+  assert_fails(uly_generator_next(NULL, 1), ULY_ERR_CONFIG, "'generator' is NULL");
+  uly_checkpoint_info info = {.size = sizeof info};
+  assert_fails(uly_checkpoint_read(NULL, &info), ULY_ERR_CONFIG, "'dir' is NULL");
+  uly_mesh_destroy(mesh);
+}
+
+/* A trainer whose mesh is gone can only be destroyed. */
+static void test_trainer_outlives_mesh(void **state) {
+  (void)state;
+  char path[256], text[2000];
+  for (size_t i = 0; i < sizeof text; i++) text[i] = (char)('a' + i % 23);
+  write_scratch_file(path, "mesh.txt", text, sizeof text);
+  uly_mesh *mesh;
+  uly_trainer *trainer;
+  uly_train_config config = default_config();
+  config.model = "llama-1m";
+  config.data = path;
+  config.seq_len = 64;
+  assert_ok(uly_mesh_create(NULL, &mesh));
+  assert_ok(uly_trainer_create(mesh, &config, &trainer));
+  uly_mesh_destroy(mesh);
+  uly_step_report report = {.size = sizeof report};
+  assert_fails(uly_trainer_step(trainer, &report), ULY_ERR_CONFIG, "mesh was destroyed");
+  assert_fails(uly_trainer_save(trainer, "nowhere"), ULY_ERR_CONFIG, "mesh was destroyed");
+  uly_trainer_destroy(trainer);
+  remove_scratch_file(path);
+}
+
+int main(int argc, char **argv) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_communicators),
+      cmocka_unit_test(test_errors_are_fatal),
+      cmocka_unit_test(test_axes),
+      cmocka_unit_test(test_null),
+      cmocka_unit_test(test_trainer_outlives_mesh),
+  };
+  if (uly_init(&argc, &argv) != ULY_OK) return 1;
+  size = uly_world_size();
+  rank = uly_world_rank();
+  int failed = cmocka_run_group_tests(tests, NULL, NULL);
+  if (failed) uly_abort(1);
+  uly_finalize();
+  /* MPI cannot be started twice. */
+  uly_mesh *mesh;
+  if (uly_init(NULL, NULL) != ULY_ERR_CONFIG ||
+      !strstr(uly_last_error(), "cannot be started twice") ||
+      uly_mesh_create(NULL, &mesh) != ULY_ERR_CONFIG) {
+    fprintf(stderr, "after the end of MPI: %s\n", uly_last_error());
+    return 1;
+  }
+  return 0;
+}

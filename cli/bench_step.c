@@ -120,11 +120,10 @@ uly_status bench_step(bench *b) {
   step_case c = {.report = {.size = sizeof c.report}};
   gemm *product = NULL;
   bench_use_threads(b);
-  uly_status status = uly_mesh_create(
-      &(uly_mesh_desc){.size = sizeof(uly_mesh_desc), .dp = o->dp, .sp = o->sp}, &c.mesh);
+  uly_status status = uly_mesh_create(&o->mesh, &c.mesh);
   if (status == ULY_OK) {
-    o->sp = uly_mesh_sp(c.mesh);
-    if (o->config.batch == 0) o->config.batch = o->dp;
+    o->mesh.sp = uly_mesh_sp(c.mesh);
+    if (o->config.batch == 0) o->config.batch = o->mesh.dp;
     status = create_trainer(b, &c);
   }
   if (status == ULY_OK) status = gemm_create(b, o->config.dtype, &product);

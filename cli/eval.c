@@ -76,8 +76,7 @@ static uly_status evaluate(trained *t, bool is_first, bool *stopped) {
   }
   o->config.eval_data = o->config.data;
   o->config.data = NULL;
-  uly_status status = uly_mesh_create(
-      &(uly_mesh_desc){.size = sizeof(uly_mesh_desc), .dp = o->dp, .sp = o->sp}, &mesh);
+  uly_status status = uly_mesh_create(&o->mesh, &mesh);
   if (status == ULY_OK) status = uly_trainer_create(mesh, &o->config, &trainer);
   if (status == ULY_OK) status = uly_trainer_load(trainer, t->checkpoint);
   if (status == ULY_OK) status = uly_trainer_evaluate(trainer, is_told_to_stop, NULL, &report);

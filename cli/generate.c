@@ -135,8 +135,9 @@ static uly_status make_room(generation *g) {
 
 static uly_status generate(generation *g) {
   const options *o = &g->trained.options;
-  uly_status status = uly_mesh_create(
-      &(uly_mesh_desc){.size = sizeof(uly_mesh_desc), .dp = 1, .sp = o->sp}, &g->mesh);
+  uly_mesh_desc ranks = o->mesh;
+  ranks.dp = 1;
+  uly_status status = uly_mesh_create(&ranks, &g->mesh);
   if (status != ULY_OK) return status;
   status = prompt_read(&g->trained, &g->prompt);
   if (status == ULY_OK) status = make_room(g);

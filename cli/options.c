@@ -30,17 +30,29 @@ uly_status options_fail(options *o, uly_status status, const char *fmt, ...) {
 
 static void *slot_of(options *o, enum option_id id) { return (char *)o + option_table[id].offset; }
 
+/* Bytes of a text before what is stored of it: the slot points behind its prefix. */
+static size_t prefix_length(enum option_id id) {
+  const char *prefix = option_table[id].prefix;
+  return prefix ? strlen(prefix) : 0;
+}
+
+static void free_text(options *o, enum option_id id) {
+  const char **slot = slot_of(o, id);
+  if (*slot) free((char *)(uintptr_t)*slot - prefix_length(id));
+  *slot = NULL;
+}
+
 static uly_status set_text(options *o, enum option_id id, const char *text) {
   const char **slot = slot_of(o, id);
   char *copy = strdup(text);
   if (!copy) return options_fail(o, ULY_ERR_MEMORY, "no memory for the value of an option");
-  free((void *)*slot);
-  *slot = copy;
+  free_text(o, id);
+  *slot = copy + prefix_length(id);
   return ULY_OK;
 }
 
 uly_status options_init(options *o) {
-  *o = (options){.dp = 1,
+  *o = (options){.mesh = {.size = sizeof o->mesh, .dp = 1},
                  .ranks = 1,
                  .log_every = 1,
                  .nonfinite_limit = 10,
@@ -53,7 +65,7 @@ uly_status options_init(options *o) {
   uly_train_config_default(&o->config, sizeof o->config);
   uly_prepare_config_default(&o->prepare, sizeof o->prepare);
   uly_sampling_default(&o->sampling, sizeof o->sampling);
-  /* The defaults of the library are constants; from here on all texts are ours to free. */
+  /* The defaults of the library are constants, none of which has a prefix; from here on all texts are ours to free. */
   const char *defaults[NUM_OPTIONS] = {0};
   for (enum option_id id = 0; id < NUM_OPTIONS; id++) {
     if (option_table[id].kind != KIND_TEXT) continue;
@@ -71,10 +83,7 @@ uly_status options_init(options *o) {
 
 void options_free(options *o) {
   for (enum option_id id = 0; id < NUM_OPTIONS; id++) {
-    if (option_table[id].kind != KIND_TEXT) continue;
-    const char **slot = slot_of(o, id);
-    free((void *)*slot);
-    *slot = NULL;
+    if (option_table[id].kind == KIND_TEXT) free_text(o, id);
   }
   free((void *)o->args);
   o->args = NULL;
@@ -173,9 +182,8 @@ static bool set_boolean(options *o, enum option_id id, const char *value) {
 
 /* Not empty, also behind the prefix. */
 static bool is_text_allowed(enum option_id id, const char *value) {
-  const char *prefix = option_table[id].prefix;
-  size_t length = prefix ? strlen(prefix) : 0;
-  return (length == 0 || strncmp(value, prefix, length) == 0) && value[length];
+  size_t length = prefix_length(id);
+  return (length == 0 || strncmp(value, option_table[id].prefix, length) == 0) && value[length];
 }
 
 /* A configuration is YAML, which is UTF-8. */
@@ -233,7 +241,10 @@ const char *options_get(const options *o, enum option_id id, char buffer[OPTION_
   const option_info *info = &option_table[id];
   const void *slot = (const char *)o + info->offset;
   switch (info->kind) {
-    case KIND_TEXT: return *(const char *const *)slot;
+    case KIND_TEXT: {
+      const char *text = *(const char *const *)slot;
+      return text ? text - prefix_length(id) : NULL;
+    }
     case KIND_CHOICE: return info->choices[*(const int *)slot];
     case KIND_BOOLEAN: return *(const int *)slot ? "true" : "false";
     case KIND_SWITCH: return *(const bool *)slot ? "true" : "false";

@@ -45,9 +45,8 @@ typedef enum progress_kind { PROGRESS_AUTO = 0, PROGRESS_LIVE, PROGRESS_PLAIN } 
 /* Strings are owned; NULL where not given. */
 typedef struct options {
   uly_train_config config;
-  int dp, sp;
+  uly_mesh_desc mesh;
   int64_t eval_every, save_every, keep_last, keep_every, log_every;
-  const char *offload, *stash; /* "disk:DIR"; those of config are their ends */
   const char *out, *resume, *metrics, *trace, *rank_logs;
   nonfinite_policy nonfinite;
   int64_t nonfinite_limit;
@@ -104,9 +103,11 @@ extern const section_info section_table[NUM_SECTIONS];
 typedef struct option_info {
   section_id section;
   const char *key;
+  const char *member; /* "config.seq_len" */
   option_kind kind;
-  const char *metavar;        /* KIND_TEXT: what stands for the value in --help */
-  const char *prefix;         /* KIND_TEXT: what the value must begin with; NULL: nothing */
+  const char *metavar; /* KIND_TEXT: what stands for the value in --help */
+  /* KIND_TEXT: what the value must begin with, and what is stored does not; NULL: nothing */
+  const char *prefix;
   uint64_t min, max;          /* KIND_INTEGER and KIND_BYTES: both allowed; KIND_TEXT: most bytes */
   const char *unset;          /* KIND_INTEGER, of 8 bytes: the word for -1; NULL: none */
   double real_min, real_max;  /* KIND_REAL; DBL_MAX: no upper limit */

@@ -224,10 +224,6 @@ uly_status options_parse(options *o, command cmd, int argc, char *const *argv) {
   if (status == ULY_OK && o->config_file) status = options_read_yaml(o, o->config_file);
   if (status == ULY_OK) status = parse_flags(o, cmd, argc, argv, false);
   if (status == ULY_OK) status = command_check_args(o, command_of(cmd));
-  if (o->offload) {
-    o->config.offload = o->offload + strlen(option_table[OPTION_offload_optimizer].prefix);
-  }
-  if (o->stash) o->config.stash = o->stash + strlen(option_table[OPTION_stash].prefix);
   if (status == ULY_OK && o->trace && o->num_combinations > 1) {
     status = options_fail(o, ULY_ERR_CONFIG,
                           "--trace '%.200s': one file takes one run: give no lists", o->trace);

@@ -11,6 +11,7 @@ const section_info section_table[NUM_SECTIONS] = {SECTIONS_OF_FILE(ROW) SECTIONS
 #define ROW(section_, key_, value_, member_, commands_, help_) \
   [OPTION_##key_] = {.section = SECTION_##section_,            \
                      .key = #key_,                             \
+                     .member = #member_,                       \
                      value_,                                   \
                      .offset = offsetof(options, member_),     \
                      .size = sizeof(((options *)0)->member_),  \

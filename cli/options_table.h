@@ -8,7 +8,8 @@
  *           is unique among all sections
  * value     what is allowed: one of the VALUE_ macros of options.h
  * member    of struct options, where it is stored. Defaults are what options_init stores there: for config.* those of
- *           uly_train_config_default()
+ *           uly_train_config_default(). Messages of the library name the setting by it, as in config.seq_len, and
+ *           messages.c puts the flag in its place
  * commands  that know the flag: bits of enum command; ANY_RUN are those that describe a training run, TRAINED those
  *           that use what it trained. A configuration file may hold the keys of all commands, so that `plan` reads the
  *           file of a training run
@@ -115,9 +116,9 @@
     "more such steps than this, without a good one between, end the run all the same")
 
 #define OPTIONS_ranks(X)                                                                           \
-  X(ranks, sp, VALUE_INTEGER(0, MAX_RANKS), sp, ANY_RUN | TRAINED,                                 \
+  X(ranks, sp, VALUE_INTEGER(0, MAX_RANKS), mesh.sp, ANY_RUN | TRAINED,                            \
     "ranks that share one sequence; 0: all that --dp leaves (plan: 1)")                            \
-  X(ranks, dp, VALUE_INTEGER(1, MAX_RANKS), dp, ANY_RUN | EVAL,                                    \
+  X(ranks, dp, VALUE_INTEGER(1, MAX_RANKS), mesh.dp, ANY_RUN | EVAL,                               \
     "groups of ranks that work on different sequences")                                            \
   X(ranks, zero, VALUE_INTEGER(0, 3), config.zero_stage, ANY_RUN | TRAINED,                        \
     "ZeRO stage: what ranks share out instead of each holding all: 1 optimizer states, 2 "         \
@@ -143,9 +144,9 @@
     "what backward computes again instead of keeping it")                                         \
   X(memory, memory_limit, VALUE_BYTES, config.memory_limit, ANY_RUN | TRAINED,                    \
     "memory that the arenas of a rank may take together; 0: no limit")                            \
-  X(memory, offload_optimizer, VALUE_TEXT_AFTER("disk:", "DIR"), offload, ANY_RUN,                \
+  X(memory, offload_optimizer, VALUE_TEXT_AFTER("disk:", "DIR"), config.offload, ANY_RUN,         \
     "keep the optimizer states in a folder on local disk, not in memory")                         \
-  X(memory, stash, VALUE_TEXT_AFTER("disk:", "DIR"), stash, ANY_RUN,                              \
+  X(memory, stash, VALUE_TEXT_AFTER("disk:", "DIR"), config.stash, ANY_RUN,                       \
     "keep what backward needs of forward in a folder on local disk; in memory only what two "     \
     "blocks keep, however many there are")
 

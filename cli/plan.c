@@ -97,7 +97,7 @@ int command_plan(int argc, char *const *argv) {
   if (status != ULY_OK) {
     print_failure(o.error);
   } else if (!o.print_config) {
-    status = make_plan(&o, o.dp, o.sp ? o.sp : 1, &plan);
+    status = make_plan(&o, o.mesh.dp, o.mesh.sp ? o.mesh.sp : 1, &plan);
     if (status != ULY_OK) {
       print_failure(uly_last_error());
     } else if (o.json) {

@@ -197,8 +197,7 @@ static uly_status do_steps(train_run *run) {
 
 static uly_status train(train_run *run) {
   const options *o = &run->options;
-  uly_status status = uly_mesh_create(
-      &(uly_mesh_desc){.size = sizeof(uly_mesh_desc), .dp = o->dp, .sp = o->sp}, &run->mesh);
+  uly_status status = uly_mesh_create(&o->mesh, &run->mesh);
   if (status == ULY_OK) status = places_check(run);
   if (status == ULY_OK && o->dry_run) return dry_run(run);
   if (status == ULY_OK) status = rank_log_open(run);

@@ -21,8 +21,8 @@ static void test_flags(void **state) {
   assert_int_equal(o.config.dtype, ULY_BF16);
   assert_int_equal(o.config.recompute, ULY_RECOMPUTE_NONE);
   assert_int_equal(o.config.threads, 3);
-  assert_int_equal(o.sp, 4);
-  assert_int_equal(o.dp, 2);
+  assert_int_equal(o.mesh.sp, 4);
+  assert_int_equal(o.mesh.dp, 2);
   assert_string_equal(o.out, "o");
   assert_string_equal(o.resume, "auto");
   assert_string_equal(o.metrics, "m");
@@ -159,8 +159,8 @@ static void test_set(void **state) {
                   "--sp=4", "--dp=5", "--set", "ranks.dp=6", "--set=ranks.reproducible=false",
                   "--set", "memory.stash=disk:a=b.c", "--set", "optimizer.lr=1e-2"));
   assert_int_equal(o.config.seq_len, 2048);
-  assert_int_equal(o.sp, 4);
-  assert_int_equal(o.dp, 6);
+  assert_int_equal(o.mesh.sp, 4);
+  assert_int_equal(o.mesh.dp, 6);
   assert_int_equal(o.config.reproducible, 0);
   assert_string_equal(o.config.stash, "a=b.c");
   assert_true(o.config.lr == 1e-2); /* as in a file, also a key that plan has no flag for */

@@ -39,8 +39,8 @@ static void test_defaults(void **state) {
   assert_int_equal(o.config.memory_limit, c.memory_limit);
   assert_same_text(o.config.offload, c.offload);
   assert_same_text(o.config.stash, c.stash);
-  assert_int_equal(o.dp, 1);
-  assert_int_equal(o.sp, 0);
+  assert_int_equal(o.mesh.dp, 1);
+  assert_int_equal(o.mesh.sp, 0);
   assert_int_equal(o.log_every, 1);
   assert_int_equal(o.eval_every, 0);
   assert_int_equal(o.save_every, 0);

@@ -15,7 +15,7 @@ static void test_yaml(void **state) {
   assert_string_equal(o.config.data, "my data");
   assert_true(o.config.lr == 1e-2);
   assert_int_equal(o.config.schedule, ULY_SCHEDULE_LINEAR);
-  assert_int_equal(o.sp, 2);
+  assert_int_equal(o.mesh.sp, 2);
   assert_int_equal(o.config.steps, default_config().steps);
   options_free(&o);
   /* The file of a training run serves plan, which has no --data. */
@@ -190,7 +190,7 @@ static void test_save(void **state) {
   assert_int_not_equal(access(hidden, F_OK), 0);
   expect_ok(&back, PARSE(&back, TRAIN, "--config", path));
   assert_true(back.config.lr == 0.125);
-  assert_int_equal(back.sp, 3);
+  assert_int_equal(back.mesh.sp, 3);
   assert_string_equal(back.config.data, "d");
   options_free(&back);
   unlink(path);

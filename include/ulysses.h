@@ -90,7 +90,8 @@ typedef enum uly_status {
 } uly_status;
 
 /* Message of the last failure on the calling thread: what was wrong, where, and
- * what to do. Never NULL; valid until the next failing call on this thread. */
+ * what to do. It names settings by their members, config.seq_len or desc.head_dim.
+ * Never NULL; valid until the next failing call on this thread. */
 const char *uly_last_error(void);
 
 /* Records a message and returns status: for programs, and for callbacks that fail. */
@@ -99,6 +100,11 @@ uly_status uly_fail(uly_status status, const char *format, ...)
     __attribute__((format(printf, 2, 3)))
 #endif
     ;
+
+/* Sets where the warnings of the library go: handler is called with each message, which has no end
+ * of line, on the thread whose call gave rise to it. With NULL, as at the start, warnings are written
+ * to standard error, behind "ulysses: warning: ". */
+void uly_warning_set_handler(void (*handler)(void *user, const char *message), void *user);
 
 /* "config", "data", ...: a short name, never NULL. */
 const char *uly_status_name(uly_status status);
@@ -499,8 +505,8 @@ uly_status uly_checkpoint_prepare(const char *out_dir);
 uly_status uly_checkpoint_remove_remains(const char *out_dir);
 
 /* Continues from the checkpoint folder `dir`, whatever ranks, mesh and stage it was made with: bit by bit
- * on the same ranks, or with `reproducible` on any; to rounding otherwise. Rank 0 warns on standard error where the
- * run goes on with other data, or attends otherwise. After a failure the trainer holds parts of the
+ * on the same ranks, or with `reproducible` on any; to rounding otherwise. Rank 0 warns
+ * (uly_warning_set_handler) where the run goes on with other data, or attends otherwise. After a failure the trainer holds parts of the
  * checkpoint, and refuses steps and saves until a load succeeds. With forward_only the weights are
  * read, and nothing else: the file of the optimizer may be missing. Collective. */
 uly_status uly_trainer_load(uly_trainer *trainer, const char *dir);

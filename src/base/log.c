@@ -1,8 +1,18 @@
-/* Warnings on standard error. */
+/* Warnings: handed to the program, or written to standard error. */
 #include "base/log.h"
 
 #include <stdarg.h>
 #include <stdio.h>
+
+#include "ulysses.h"
+
+static void (*warning_handler)(void *user, const char *message);
+static void *warning_user;
+
+void uly_warning_set_handler(void (*handler)(void *user, const char *message), void *user) {
+  warning_handler = handler;
+  warning_user = user;
+}
 
 void uly__warn(const char *fmt, ...) {
   char text[1024];
@@ -10,5 +20,8 @@ void uly__warn(const char *fmt, ...) {
   va_start(args, fmt);
   vsnprintf(text, sizeof text, fmt, args);
   va_end(args);
-  fprintf(stderr, "ulysses: warning: %s\n", text);
+  if (warning_handler)
+    warning_handler(warning_user, text);
+  else
+    fprintf(stderr, "ulysses: warning: %s\n", text);
 }

@@ -7,6 +7,7 @@
 
 #include "commands.h"
 #include "format.h"
+#include "messages.h"
 
 typedef struct bench_kind {
   command command;
@@ -82,7 +83,7 @@ static uly_status run_all(bench *b, const bench_kind *kind, int argc, char *cons
 int command_bench(int argc, char *const *argv) {
   uly_status status = uly_init(NULL, NULL);
   if (status != ULY_OK) {
-    print_failure(uly_last_error());
+    print_failure(last_failure());
     return uly_status_exit_code(status);
   }
   bench b = {.is_first = uly_world_rank() == 0};
@@ -90,7 +91,7 @@ int command_bench(int argc, char *const *argv) {
   status = uly_mesh_create(NULL, &b.world);
   if (status == ULY_OK) status = choose_kind(&b, argc, argv, &kind);
   if (status == ULY_OK) status = run_all(&b, kind, argc, argv);
-  if (status != ULY_OK && b.is_first) print_failure(uly_last_error());
+  if (status != ULY_OK && b.is_first) print_failure(last_failure());
   uly_mesh_destroy(b.world);
   uly_finalize();
   return uly_status_exit_code(status);

@@ -32,9 +32,9 @@ static uly_status create_plan(const bench *b, attention_case *c) {
   uly_mask mask = o->mask;
   uly_attention_desc desc = {.size = sizeof desc,
                              .num_tokens = o->config.seq_len,
-                             .num_q_heads = o->q_heads,
-                             .num_kv_heads = o->kv_heads,
-                             .head_dim = o->head_dim,
+                             .num_q_heads = o->desc.num_q_heads,
+                             .num_kv_heads = o->desc.num_kv_heads,
+                             .head_dim = o->desc.head_dim,
                              .dtype = o->config.dtype,
                              .masks = &mask};
   if (o->config.sparse.pattern != ULY_SPARSE_NONE) {
@@ -84,7 +84,7 @@ static uly_status measure(const bench *b, attention_case *c, gemm *product, bool
   double pairs = uly_attention_pairs(c->plan, 0);
   bench_work work = {.run = is_forward ? forward : backward,
                      .context = c,
-                     .amount = (is_forward ? 2 : 5) * 2.0 * o->head_dim * pairs};
+                     .amount = (is_forward ? 2 : 5) * 2.0 * o->desc.head_dim * pairs};
   bench_work ceiling = product ? gemm_work(product) : (bench_work){0};
   uly_status status = bench_compare(b, &work, product ? &ceiling : NULL, &result);
   if (status != ULY_OK) return status;

@@ -56,9 +56,9 @@ uly_status bench_exchange(bench *b) {
   bench_choose_heads(b);
   uly_attention_desc desc = {.size = sizeof desc,
                              .num_tokens = o->config.seq_len,
-                             .num_q_heads = o->q_heads,
-                             .num_kv_heads = o->kv_heads,
-                             .head_dim = o->head_dim,
+                             .num_q_heads = o->desc.num_q_heads,
+                             .num_kv_heads = o->desc.num_kv_heads,
+                             .head_dim = o->desc.head_dim,
                              .dtype = o->config.dtype};
   uly_attention *plan = NULL;
   uly_status status = uly_attention_create(b->world, &desc, &plan);

@@ -83,8 +83,8 @@ void bench_use_threads(bench *b) {
 
 void bench_choose_heads(bench *b) {
   options *o = &b->options;
-  if (o->q_heads == 0) o->q_heads = 2 * uly_world_size();
-  if (o->kv_heads == 0) o->kv_heads = o->q_heads;
+  if (o->desc.num_q_heads == 0) o->desc.num_q_heads = 2 * uly_world_size();
+  if (o->desc.num_kv_heads == 0) o->desc.num_kv_heads = o->desc.num_q_heads;
 }
 
 /* splitmix64 */

@@ -5,6 +5,7 @@
 #include "checkpoints.h"
 #include "commands.h"
 #include "format.h"
+#include "messages.h"
 
 /* The folder that a run saves to stands for its newest checkpoint. */
 static uly_status find_checkpoint(const char *dir, checkpoint_place *place) {
@@ -54,7 +55,7 @@ int command_checkpoint(int argc, char *const *argv) {
   uly_status status = options_init(&o);
   if (status == ULY_OK) status = options_parse(&o, CHECKPOINT, argc, argv);
   status = status == ULY_OK ? run(&o) : uly_fail(status, "%s", o.error);
-  if (status != ULY_OK) print_failure(uly_last_error());
+  if (status != ULY_OK) print_failure(last_failure());
   options_free(&o);
   return uly_status_exit_code(status);
 }

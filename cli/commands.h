@@ -76,7 +76,7 @@ extern const named_text exit_codes[];
 
 void help_print_usage(FILE *file);
 
-/* topic NULL: all of them. ULY_ERR_CONFIG, with uly_last_error: no such command or topic. */
+/* topic NULL: all of them. ULY_ERR_CONFIG, with last_failure: no such command or topic. */
 uly_status help_print(FILE *file, const char *name, const char *topic);
 
 void man_print(FILE *file);

@@ -9,6 +9,7 @@
 
 #include "commands.h"
 #include "format.h"
+#include "messages.h"
 
 /* 0 where the program's own file cannot be read. */
 static uint64_t hash_program(void) {
@@ -32,7 +33,7 @@ static bool check_program(doctor *d) {
   } program = {ULY_VERSION_STRING, hash_program()};
   if (uly_mesh_same(d->world, &program, sizeof program, "ulysses program") != ULY_OK) {
     doctor_find(d, VERDICT_FAIL, "program", "%s: install the same one on all hosts",
-                uly_last_error());
+                last_failure());
     return false;
   }
   doctor_find(d, VERDICT_OK, "program", "%s, the same file on all ranks", ULY_VERSION_STRING);
@@ -80,7 +81,7 @@ static uly_status run(doctor *d, int argc, char *const *argv) {
 int command_doctor(int argc, char *const *argv) {
   uly_status status = uly_init(NULL, NULL);
   if (status != ULY_OK) {
-    print_failure(uly_last_error());
+    print_failure(last_failure());
     return uly_status_exit_code(status);
   }
   doctor *d = calloc(1, sizeof *d);
@@ -91,7 +92,7 @@ int command_doctor(int argc, char *const *argv) {
   }
   d->is_first = uly_world_rank() == 0;
   status = run(d, argc, argv);
-  if (status != ULY_OK && d->is_first) print_failure(uly_last_error());
+  if (status != ULY_OK && d->is_first) print_failure(last_failure());
   int code = uly_status_exit_code(status);
   for (int i = 0; i < d->num_findings; i++) {
     if (d->findings[i].verdict == VERDICT_FAIL) code = uly_status_exit_code(ULY_ERR_COMM);

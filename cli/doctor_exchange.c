@@ -12,6 +12,7 @@
 #include "clock.h"
 #include "doctor.h"
 #include "format.h"
+#include "messages.h"
 
 enum {
   SMALL_REPEATS = 20,
@@ -214,7 +215,7 @@ static bool check_small(doctor *d) {
   double seconds = 0;
   int64_t bytes = 0;
   if (exchange(d, d->num_ranks, SMALL_DIM, SMALL_REPEATS, &seconds, &bytes) != ULY_OK) {
-    doctor_find(d, VERDICT_FAIL, "small exchange", "%s", uly_last_error());
+    doctor_find(d, VERDICT_FAIL, "small exchange", "%s", last_failure());
     return false;
   }
   find_exchange(d, "small exchange", bytes, seconds);
@@ -229,7 +230,7 @@ static bool check_large(doctor *d) {
   /* One token less than would be dealt evenly. */
   int64_t num_tokens = (tokens > 0 ? tokens : 1) * d->num_ranks - (d->num_ranks > 1 && tokens > 1);
   if (exchange(d, num_tokens, HEAD_DIM, LARGE_REPEATS, &seconds, &bytes) != ULY_OK) {
-    doctor_find(d, VERDICT_FAIL, "large exchange", "%s", uly_last_error());
+    doctor_find(d, VERDICT_FAIL, "large exchange", "%s", last_failure());
     return false;
   }
   find_exchange(d, "large exchange", bytes, seconds);
@@ -329,7 +330,7 @@ static void check_attention(doctor *d) {
     status = uly_mesh_agree(d->world, status);
   }
   if (status != ULY_OK) {
-    doctor_find(d, VERDICT_FAIL, "attention", "%s", uly_last_error());
+    doctor_find(d, VERDICT_FAIL, "attention", "%s", last_failure());
   } else {
     doctor_find(d, VERDICT_OK, "attention", "%lld tokens, %d heads: within %.1g of the formula",
                 (long long)num_tokens, t.num_q_heads, bench_largest(error));

@@ -5,6 +5,7 @@
 
 #include "commands.h"
 #include "format.h"
+#include "messages.h"
 #include "signals.h"
 #include "trained.h"
 
@@ -96,14 +97,14 @@ int command_eval(int argc, char *const *argv) {
   signals_catch(); /* starting takes a while, too */
   uly_status status = uly_init(NULL, NULL);
   if (status != ULY_OK) {
-    print_failure(uly_last_error());
+    print_failure(last_failure());
     return uly_status_exit_code(status);
   }
   trained t = {.checkpoint = NULL};
   bool is_first = uly_world_rank() == 0, stopped = false;
   status = trained_find(&t, EVAL, argc, argv);
   if (status == ULY_OK) status = evaluate(&t, is_first, &stopped);
-  if (status != ULY_OK && is_first) print_failure(uly_last_error());
+  if (status != ULY_OK && is_first) print_failure(last_failure());
   trained_free(&t);
   uly_finalize();
   return status == ULY_OK && stopped ? EXIT_STOPPED : uly_status_exit_code(status);

@@ -6,6 +6,7 @@
 #include "clock.h"
 #include "commands.h"
 #include "format.h"
+#include "messages.h"
 #include "prompt.h"
 #include "signals.h"
 #include "terminal.h"
@@ -157,13 +158,13 @@ int command_generate(int argc, char *const *argv) {
   signals_catch(); /* starting takes a while, too */
   uly_status status = uly_init(NULL, NULL);
   if (status != ULY_OK) {
-    print_failure(uly_last_error());
+    print_failure(last_failure());
     return uly_status_exit_code(status);
   }
   generation g = {.is_first = uly_world_rank() == 0};
   status = trained_find(&g.trained, GENERATE, argc, argv);
   if (status == ULY_OK) status = generate(&g);
-  if (status != ULY_OK && g.is_first) print_failure(uly_last_error());
+  if (status != ULY_OK && g.is_first) print_failure(last_failure());
   uly_generator_destroy(g.generator);
   uly_mesh_destroy(g.mesh);
   free(g.prompt.tokens);

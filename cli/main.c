@@ -7,6 +7,7 @@
 
 #include "commands.h"
 #include "format.h"
+#include "messages.h"
 
 #define ROW(name, ...) [COMMAND_##name] = command_##name,
 static int (*const run_command[NUM_COMMANDS])(int argc, char *const *argv) = {COMMANDS(ROW)};
@@ -18,7 +19,7 @@ static bool is_help(const char *arg) {
 
 static int help(const char *name, const char *topic) {
   uly_status status = help_print(stdout, name, topic);
-  if (status != ULY_OK) print_failure(uly_last_error());
+  if (status != ULY_OK) print_failure(last_failure());
   return uly_status_exit_code(status);
 }
 
@@ -62,6 +63,7 @@ static void hold_descriptors(void) {
 
 int main(int argc, char **argv) {
   hold_descriptors();
+  messages_begin();
   (void)signal(SIGXFSZ, SIG_IGN); /* a file beyond `ulimit -f` is to be an error like a full disk */
   /* A line at a time, also into a file or the pipe of mpirun, so that progress can be followed. */
   setvbuf(stdout, NULL, _IOLBF, BUFSIZ);

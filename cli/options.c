@@ -57,9 +57,9 @@ uly_status options_init(options *o) {
                  .log_every = 1,
                  .nonfinite_limit = 10,
                  .measure_peak = 1,
-                 .head_dim = 64,
                  .max_tokens = 256,
-                 .mask = {.size = sizeof(uly_mask), .kind = ULY_MASK_CAUSAL},
+                 .desc = {.size = sizeof o->desc, .head_dim = 64},
+                 .mask = {.size = sizeof o->mask, .kind = ULY_MASK_CAUSAL},
                  .array_bytes = (int64_t)256 << 20,
                  .repeats = 5};
   uly_train_config_default(&o->config, sizeof o->config);

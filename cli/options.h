@@ -60,9 +60,9 @@ typedef struct options {
   int ranks; /* that launch starts */
   const char *checkpoint, *prompt, *prompt_file, *prompt_tokens;
   int64_t max_tokens;
-  uly_sampling sampling; /* its seed is that of config */
-  int q_heads, kv_heads, head_dim;
-  uly_mask mask;
+  uly_sampling sampling;   /* its seed is that of config */
+  uly_attention_desc desc; /* of benchmarks: the heads */
+  uly_mask mask;           /* and the mask */
   int64_t array_bytes, repeats;
   /* A benchmark takes a list, "a,b,c", for each number and choice. Before options_parse: which of all
    * combinations of their elements to take; after it: how many there are. */

@@ -214,11 +214,12 @@
     "tokens of a shard; a document may continue in the next one")
 
 #define OPTIONS_measure(X)                                                                         \
-  X(measure, q_heads, VALUE_INTEGER(0, 65536), q_heads, BENCH_ATTENTION | BENCH_EXCHANGE,          \
+  X(measure, q_heads, VALUE_INTEGER(0, 65536), desc.num_q_heads, BENCH_ATTENTION | BENCH_EXCHANGE, \
     "query heads, over all ranks; 0: 2 for each rank")                                             \
-  X(measure, kv_heads, VALUE_INTEGER(0, 65536), kv_heads, BENCH_ATTENTION | BENCH_EXCHANGE,        \
+  X(measure, kv_heads, VALUE_INTEGER(0, 65536), desc.num_kv_heads,                                 \
+    BENCH_ATTENTION | BENCH_EXCHANGE,                                                              \
     "key/value heads, a divisor of --q-heads; 0: as many as query heads")                          \
-  X(measure, head_dim, VALUE_INTEGER(1, 65536), head_dim, BENCH_ATTENTION | BENCH_EXCHANGE,        \
+  X(measure, head_dim, VALUE_INTEGER(1, 65536), desc.head_dim, BENCH_ATTENTION | BENCH_EXCHANGE,   \
     "elements of a head")                                                                          \
   X(measure, mask, VALUE_CHOICE("full", "causal"), mask.kind, BENCH_ATTENTION,                     \
     "which keys a query sees")                                                                     \

@@ -9,6 +9,7 @@
 #include <yaml.h>
 
 #include "input.h"
+#include "messages.h"
 #include "options.h"
 
 enum { MAX_BYTES = 1 << 20 };
@@ -207,7 +208,7 @@ static uly_status read_text(options *o, const yaml_text *text) {
 uly_status options_read_yaml(options *o, const char *path) {
   yaml_text text = {.path = path};
   uly_status status = input_load("--config", path, MAX_BYTES, &text.bytes, &text.count);
-  if (status != ULY_OK) return options_fail(o, status, "%s", uly_last_error());
+  if (status != ULY_OK) return options_fail(o, status, "%s", last_failure());
   status = read_text(o, &text);
   free(text.bytes);
   return status;

@@ -1,5 +1,6 @@
 /* ulysses plan: what a training run holds and sends, computed by the code that runs it. */
 #include "plan.h"
+#include "messages.h"
 
 #include "commands.h"
 #include "format.h"
@@ -99,7 +100,7 @@ int command_plan(int argc, char *const *argv) {
   } else if (!o.print_config) {
     status = make_plan(&o, o.mesh.dp, o.mesh.sp ? o.mesh.sp : 1, &plan);
     if (status != ULY_OK) {
-      print_failure(uly_last_error());
+      print_failure(last_failure());
     } else if (o.json) {
       print_json(&plan);
     } else {

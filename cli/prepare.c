@@ -1,6 +1,7 @@
 /* ulysses prepare: turns text into token shards. One process, without MPI. */
 #include "commands.h"
 #include "format.h"
+#include "messages.h"
 
 static void print_part(const char *name, const uly_prepare_part *part, const char *out) {
   char human[FORMAT_BYTES];
@@ -32,7 +33,7 @@ int command_prepare(int argc, char *const *argv) {
   if (status != ULY_OK) uly_fail(status, "%s", o.error);
   /* Where mpirun has started several, one of them does it. */
   if (status == ULY_OK && is_first_process()) status = prepare(&o);
-  if (status != ULY_OK) print_failure(uly_last_error());
+  if (status != ULY_OK) print_failure(last_failure());
   options_free(&o);
   return uly_status_exit_code(status);
 }

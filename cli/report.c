@@ -1,5 +1,6 @@
 /* ulysses report: one or several runs as a page with plots. One process, without MPI. */
 #include "report.h"
+#include "messages.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -98,7 +99,7 @@ int command_report(int argc, char *const *argv) {
   uly_status status = read_arguments(&r, argc, argv);
   if (status == ULY_OK) status = read_runs(&r);
   if (status == ULY_OK) status = write_page(&r);
-  if (status != ULY_OK) print_failure(uly_last_error());
+  if (status != ULY_OK) print_failure(last_failure());
   for (int i = 0; i < r.num_runs; i++) {
     if (r.runs[i]) report_run_free(r.runs[i]);
     free(r.runs[i]);

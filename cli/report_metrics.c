@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "messages.h"
 #include "report.h"
 
 /* Steps and sums stay exact in a double. */
@@ -300,7 +301,7 @@ static uly_status read_line(report_run *run, report_lines *lines, const char *te
   json_decref(line);
   if (status != ULY_OK) {
     char why[512];
-    snprintf(why, sizeof why, "%s", uly_last_error());
+    snprintf(why, sizeof why, "%s", last_failure());
     status = report_fail(status, "'%s', line %lld: %s", run->path,
                          (long long)report_lines_number(lines), why);
   }

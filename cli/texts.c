@@ -1,6 +1,7 @@
 /* ulysses help, man, completion: the commands that print what the tables of commands and options say. */
 #include "commands.h"
 #include "format.h"
+#include "messages.h"
 
 static uly_status print_help(const options *o) {
   if (o->num_args == 0) {
@@ -22,13 +23,13 @@ static uly_status print_completion(const options *o) {
   return ULY_OK;
 }
 
-/* A failure of print has its message in uly_last_error. */
+/* A failure of print has its message in last_failure. */
 static int run(command cmd, int argc, char *const *argv, uly_status (*print)(const options *o)) {
   options o;
   uly_status status = options_init(&o);
   if (status == ULY_OK) status = options_parse(&o, cmd, argc, argv);
   status = status == ULY_OK ? print(&o) : uly_fail(status, "%s", o.error);
-  if (status != ULY_OK) print_failure(uly_last_error());
+  if (status != ULY_OK) print_failure(last_failure());
   options_free(&o);
   return uly_status_exit_code(status);
 }

@@ -6,6 +6,7 @@
 
 #include "commands.h"
 #include "format.h"
+#include "messages.h"
 #include "signals.h"
 #include "train_run.h"
 
@@ -100,7 +101,7 @@ static bool is_due(int64_t step, int64_t every, bool is_last) {
 static uly_status after_nonfinite(train_run *run, uly_step_report *report, bool *goes_back) {
   const options *o = &run->options;
   char why[2048];
-  snprintf(why, sizeof why, "%s", uly_last_error());
+  snprintf(why, sizeof why, "%s", last_failure());
   saves_finish(run, o->nonfinite != NONFINITE_STOP);
   if (report->step > run->nonfinite_step) run->nonfinite_step = report->step;
   run->num_nonfinite++;
@@ -133,7 +134,7 @@ static uly_status compute_step(train_run *run, uly_step_report *report, bool *go
   if (status == ULY_ERR_NONFINITE) return after_nonfinite(run, report, goes_back);
   /* What was being saved is the state to go on from. */
   char message[2048];
-  snprintf(message, sizeof message, "%s", uly_last_error());
+  snprintf(message, sizeof message, "%s", last_failure());
   if (status != ULY_ERR_COMM) saves_finish(run, false);
   return uly_fail(status, "%s", message);
 }
@@ -214,7 +215,7 @@ static uly_status train(train_run *run) {
   if (status == ULY_OK) status = write_trace(run);
   if (status == ULY_OK) status = rank_log_finish(run);
   progress_close(run);
-  if (status != ULY_OK) rank_log_say(run, "error: %s", uly_last_error());
+  if (status != ULY_OK) rank_log_say(run, "error: %s", last_failure());
   return status;
 }
 
@@ -222,13 +223,13 @@ int command_train(int argc, char *const *argv) {
   signals_catch(); /* starting takes a while, too */
   uly_status status = uly_init(NULL, NULL);
   if (status != ULY_OK) {
-    print_failure(uly_last_error());
+    print_failure(last_failure());
     return uly_status_exit_code(status);
   }
   train_run run = {.is_first = uly_world_rank() == 0};
   status = read_options(&run, argc, argv);
   if (status == ULY_OK && !run.options.print_config) status = train(&run);
-  if (status != ULY_OK && run.is_first) print_failure(uly_last_error());
+  if (status != ULY_OK && run.is_first) print_failure(last_failure());
   if (run.metrics) fclose(run.metrics);
   rank_log_close(&run);
   uly_trainer_destroy(run.trainer);

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "messages.h"
 #include "train_run.h"
 
 /* --metrics, or beside the checkpoints; empty: none. */
@@ -85,7 +86,7 @@ void metrics_write(train_run *run, const uly_step_report *report, const uly_eval
   if (!run->metrics) return;
   if (uly_report_write(run->metrics, report, eval, run->progress.peak_flops) == ULY_OK) return;
   progress_warn(run, "warning: --metrics '%s': %s; training goes on without", run->metrics_path,
-                uly_last_error());
+                last_failure());
   fclose(run->metrics);
   run->metrics = NULL;
 }

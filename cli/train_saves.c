@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "format.h"
+#include "messages.h"
 #include "train_run.h"
 
 /* ------------------------------------------------------------------------ folder */
@@ -163,7 +164,7 @@ uly_status saves_resume(train_run *run) {
 
 uly_status saves_rollback(train_run *run) {
   char path[PATH_MAX], why[2048];
-  snprintf(why, sizeof why, "%s", uly_last_error());
+  snprintf(why, sizeof why, "%s", last_failure());
   uly_status status = find_newest(run, "--nonfinite rollback", path);
   if (status != ULY_OK) return status;
   if (!path[0]) {
@@ -193,14 +194,14 @@ static void after_save(train_run *run, int64_t step) {
   rank_log_say(run, "step %lld  saved", (long long)step);
   if (!run->is_first || o->keep_last == 0 || prune(o, step) == ULY_OK) return;
   progress_warn(run, "warning: an old checkpoint is not removed: %s; training goes on",
-                uly_last_error());
+                last_failure());
 }
 
 /* A checkpoint that cannot be written (a full disk) does not end the run: the next may succeed. */
 static void report_not_saved(train_run *run, int64_t step, bool goes_on) {
   progress_warn(run, "error: step %lld: checkpoint not saved: %s%s", (long long)step,
-                uly_last_error(), goes_on ? "; training goes on" : "");
-  rank_log_say(run, "step %lld  not saved: %s", (long long)step, uly_last_error());
+                last_failure(), goes_on ? "; training goes on" : "");
+  rank_log_say(run, "step %lld  not saved: %s", (long long)step, last_failure());
 }
 
 void saves_finish(train_run *run, bool goes_on) {

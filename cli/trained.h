@@ -15,7 +15,7 @@ enum { BYTE_VOCAB = 257, END_OF_DOCUMENT = 256 };
 
 /* Reads the options of EVAL or GENERATE, and finds the checkpoint. Window, sparse, pack, seq_len, dtype and seed are
  * those that the checkpoint was trained with, unless flags say otherwise: a model that was trained with a
- * window is not used without it by mistake. All ranks must find the same. The message of a failure is uly_last_error.
+ * window is not used without it by mistake. All ranks must find the same. The message of a failure is last_failure.
  * Collective. */
 uly_status trained_find(trained *t, command cmd, int argc, char *const *argv);
 void trained_free(trained *t);

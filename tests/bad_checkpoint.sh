@@ -225,7 +225,7 @@ each 'trainer.json. has 100000001 bytes; at most'
 # --- of another model, or another run
 
 sed 's/48/64/' tiny.json >wider.json
-row 3 "'$whole' is a checkpoint of another model: use --model $whole/config.json" "${resume[@]}" $whole --model wider.json
+row 3 "'$whole' is a checkpoint of another model: continue it with --model '$whole/config.json'" "${resume[@]}" $whole --model wider.json
 row 3 'another model' "${resume[@]}" $whole --model llama-1m
 row 2 "made with --seed 1, not 9" "${resume[@]}" $whole --seed 9
 expect 0 '' "$program" "${good[@]}" --model wider.json --out wider

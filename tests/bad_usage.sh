@@ -117,12 +117,12 @@ row 2 "--head-dim 'many'" "${bench[@]}" --head-dim 64,many
 row 2 "--head-dim ''" "${bench[@]}" --head-dim 64,,16
 row 2 'more than 1000 combinations' "${bench[@]}" --head-dim "${long//q/,}"
 row 2 '--trace .*: give no lists' bench step --dtype f32,bf16 --trace t.json
-row 2 'key/value' "${bench[@]}" --q-heads 4 --kv-heads 3
+row 2 '--q-heads is 4.*--kv-heads, which is 3' "${bench[@]}" --q-heads 4 --kv-heads 3
 row 2 'preset' bench step --model no-such-model
 row 2 '--documents' prepare text.txt --out data --documents words
 row 2 '--held-out' prepare text.txt --out data --held-out 1
 row 2 '--shard-tokens' prepare text.txt --out data --shard-tokens 3g
-row 2 'use --out' prepare text.txt
+row 2 '--out is missing' prepare text.txt
 
 # --- texts: too long for a path, not UTF-8, or made to steer the terminal
 
@@ -196,13 +196,13 @@ model() {
   printf '%b' "$2" >$num_rows/bad.json
   row 2 "$1" "${good[@]}" --model $num_rows/bad.json
 }
-model "bad.json, line 1: .*expected near end of file" ''
-model 'bad.json, line 1: ' '{"model_type": "llama", '
-model 'bad.json: "model_type" is "missing"' '[]'
-model 'bad.json: "model_type" is "mamba?"' '{"model_type": "mamba\\u001b"}'
-model 'bad.json, line 1: ' '{"model_type": "llama", "model_type": "gpt2"}'
-model 'bad.json, line 1: ' '{"model_type": NaN}'
-model 'bad.json, line 1: ' "$(head -c 5000 /dev/zero | tr '\0' '[')"
+model "bad.json', line 1: .*expected near end of file" ''
+model "bad.json', line 1: " '{"model_type": "llama", '
+model "bad.json': \"model_type\" is \"missing\"" '[]'
+model "bad.json': \"model_type\" is \"mamba?\"" '{"model_type": "mamba\\u001b"}'
+model "bad.json', line 1: " '{"model_type": "llama", "model_type": "gpt2"}'
+model "bad.json', line 1: " '{"model_type": NaN}'
+model "bad.json', line 1: " "$(head -c 5000 /dev/zero | tr '\0' '[')"
 model '"hidden_size"' "$(sed 's/: 32/: -32/' tiny.json)"
 model '"hidden_size"' "$(sed 's/: 32/: 1e99/' tiny.json)"
 model '"hidden_size"' "$(sed 's/: 32/: "32"/' tiny.json)"
@@ -228,7 +228,7 @@ row 2 '--checkpoint: missing' eval --data text.txt
 row 2 '--checkpoint: missing' generate --prompt a
 row 2 'expected one of --prompt.*there are 0' generate --checkpoint run
 row 2 'expected one of --prompt.*there are 2' "${generate[@]}" --prompt-file text.txt
-row 2 'stage 2' "${eval[@]}" --zero 2
+row 2 '--zero is 2, but' "${eval[@]}" --zero 2
 row 2 '--eval-every 1: needs --eval-data' "${good[@]}" --eval-every 1
 row 2 '--save-every 1: needs --out' "${good[@]}" --save-every 1
 row 2 '--keep-last 1: needs --out' "${good[@]}" --keep-last 1
@@ -240,23 +240,23 @@ row 2 '--nonfinite rollback: needs --out.* and --save-every' "${good[@]}" --nonf
 row 2 "--data: missing" "${good[@]:0:3}" --out -h
 row 2 "--steps '10000000000': expected an integer" "${good[@]}" --steps 10000000000
 row 2 "--doc-end 'none': .*or auto" "${good[@]}" --pack --doc-end none
-row 2 '--doc-end 32000' "${good[@]}" --pack --doc-end 32000
-row 2 'batch 5.*multiple' "${plan[@]}" --dp 3 --batch 5
+row 2 '--doc-end is 32000' "${good[@]}" --pack --doc-end 32000
+row 2 '--batch is 5.*--dp 3.*multiple' "${plan[@]}" --dp 3 --batch 5
 
 # --- impossible meshes
 
 row 2 "--dp '0': expected an integer from 1" "${good[@]}" --dp 0
-row 2 '7.*ranks' "${good[@]}" --sp 7
+row 2 '7.*ranks.*change --dp or --sp' "${good[@]}" --sp 7
 row 2 '7.*ranks' "${good[@]}" --dp 7
 row 2 'ranks' "${good[@]}" --sp 2 --dp 2
 row 2 'ranks' "${good[@]}" --sp 32768 --dp 32768
 row 2 '7.*ranks' "${eval[@]}" --sp 7
 row 2 '7.*ranks' "${generate[@]}" --sp 7
-row 2 'heads' "${plan[@]}" --sp 5
-row 2 'power of two' "${plan[@]}" --reproducible --sp 3
+row 2 'heads.* (use --sp 4 or less, and --dp for the rest)' "${plan[@]}" --sp 5
+row 2 '--reproducible .*--sp 3.*power of two' "${plan[@]}" --reproducible --sp 3
 row 2 'power of two' "${plan[@]}" --reproducible --dp 3
-row 2 'leaves 3' "${plan[@]}" --reproducible --leaves 3
-row 2 'leaves 3' "${good[@]}" --reproducible --leaves 3
+row 2 '--leaves is 3' "${plan[@]}" --reproducible --leaves 3
+row 2 '--leaves is 3' "${good[@]}" --reproducible --leaves 3
 
 # --- sequences that do not fit: refused with bytes, and with what would
 
@@ -294,7 +294,7 @@ expect 2 'instruction set' "$mpirun" -n 2 env ULYSSES_ISA=none "$program" "${goo
 expect 2 'heads' "$mpirun" -n 3 "$program" "${bench[@]}" --q-heads 1 --kv-heads 1
 expect 2 'power of two' "$mpirun" -n 3 "$program" "${good[@]}" --reproducible
 expect 2 'power of two' "$mpirun" -n 3 "$program" "${good[@]}" --reproducible --dp 3
-expect 2 'multiple' "$mpirun" -n 3 "$program" "${good[@]}" --dp 3 --batch 4
+expect 2 '--batch is 4.*multiple' "$mpirun" -n 3 "$program" "${good[@]}" --dp 3 --batch 4
 expect 2 'mpirun' "$mpirun" -n 1 "$program" bench exchange
 expect 2 'no-such-flag' "$mpirun" -n 2 "$program" doctor : -n 1 "$program" doctor --no-such-flag
 

@@ -53,7 +53,7 @@ expect 3 "line 1, column" "${prepare[@]}" --documents jsonl books --out bad
 expect 3 "missing.txt': No such file" "${prepare[@]}" missing.txt --out bad
 expect 3 'no text in 1 files' "${prepare[@]}" empty.txt --out bad
 expect 3 "text.txt" "${prepare[@]}" books --out text.txt/data
-expect 2 'use --out' "${prepare[@]}" books
+expect 2 '--out is missing' "${prepare[@]}" books
 expect 2 'an argument is missing' "${prepare[@]}" --out bad
 expect 2 'documents' "${prepare[@]}" books --out bad --documents words
 expect 2 'held-out' "${prepare[@]}" books --out bad --held-out 1

@@ -58,7 +58,7 @@ grep -q 'per byte' out.log && fail "bits per byte of tokens that are no bytes"
 # Each checkpoint attends as it was trained, whatever the run that made it went on with.
 sparse=(--window 24 --sparse bigbird --sparse-block 8 --sparse-global 2 --pack --dtype bf16)
 expect 0 '' "${make[@]}" --model tiny.json --out run --resume $newest --steps 31 "${sparse[@]}"
-for what in 'with a window of 40 tokens, now 24' 'with other sparse blocks' 'without packed documents, and now they are'; do
+for what in 'with --window 40, and now it is 24' 'with another --sparse, or other blocks' 'without packed documents, and now they are'; do
   grep -q "warning: '$newest' was trained .*$what" err.log || fail "resumed with $what, and not said: $(cat err.log)"
 done
 same eval.log "$program" eval --checkpoint $newest --data book.txt
@@ -74,7 +74,7 @@ import json, sys
 assert json.load(open(sys.argv[1]))["attention"] == {"window": 24, "pack": True, "doc_end": 256, "sparse": "bigbird",
     "sparse_block": 8, "sparse_local": 4, "sparse_global": 2, "sparse_random": 3}
 PY
-expect 2 'blocks drawn from seed 1, not 9' "$program" eval --checkpoint run --data book.txt --seed 9
+expect 2 'blocks drawn from --seed 1, not 9' "$program" eval --checkpoint run --data book.txt --seed 9
 # generate does so, too.
 generate=("$program" generate --checkpoint run --max-tokens 40 --temperature 0 --prompt 'line 4')
 expect 0 '' "${generate[@]}"

@@ -365,7 +365,7 @@ static void test_other_seed(void **state) {
   latest(path);
   config.seed = 2;
   trainer = make(mesh, &config);
-  assert_fails(uly_trainer_load(trainer, path), ULY_ERR_CONFIG, "--seed 1");
+  assert_fails(uly_trainer_load(trainer, path), ULY_ERR_CONFIG, "config.seed = 1");
   uly_trainer_destroy(trainer);
   clean();
 }

@@ -25,29 +25,33 @@ static int64_t bytes_of(const uly_plan_report *report) {
   return sum;
 }
 
-/* Sets what the flags of one alternative say; returns the sp ranks that it asks for. */
-static int apply(char *flags, uly_train_config *config) {
+/* Sets what one alternative says, "config.zero_stage = 3 and config.stash = DIR"; returns the sp ranks that it asks
+ * for. */
+static int apply(char *settings, uly_train_config *config) {
   int sp = 1;
-  for (char *flag = strtok(flags, " "); flag; flag = strtok(NULL, " ")) {
-    char *value = strtok(NULL, " ");
+  for (char *name = strtok(settings, " "); name; name = strtok(NULL, " ")) {
+    if (strcmp(name, "and") == 0) continue;
+    char *sign = strtok(NULL, " "), *value = strtok(NULL, " ");
+    assert_non_null(sign);
+    assert_string_equal(sign, "=");
     assert_non_null(value);
-    if (strcmp(flag, "--zero") == 0) {
+    if (strcmp(name, "config.zero_stage") == 0) {
       config->zero_stage = atoi(value);
-    } else if (strcmp(flag, "--recompute") == 0) {
+    } else if (strcmp(name, "config.recompute") == 0) {
       config->recompute = ULY_RECOMPUTE_FULL;
-    } else if (strcmp(flag, "--stash") == 0) {
+    } else if (strcmp(name, "config.stash") == 0) {
       config->stash = "/tmp";
-    } else if (strcmp(flag, "--offload-optimizer") == 0) {
+    } else if (strcmp(name, "config.offload") == 0) {
       config->offload = "/tmp";
-    } else if (strcmp(flag, "--dtype") == 0) {
+    } else if (strcmp(name, "config.dtype") == 0) {
       config->dtype = ULY_BF16;
-    } else if (strcmp(flag, "--seq-len") == 0) {
+    } else if (strcmp(name, "config.seq_len") == 0) {
       config->seq_len = atoll(value);
-    } else if (strcmp(flag, "--sp") == 0) {
+    } else if (strcmp(name, "mesh.sp") == 0) {
       sp = atoi(value);
       break; /* "with as much memory for each rank" */
     } else {
-      fail_msg("unknown flag %s", flag);
+      fail_msg("unknown setting %s", name);
     }
   }
   return sp;

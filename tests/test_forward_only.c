@@ -153,7 +153,8 @@ static void test_refusals(void **state) {
   uly_train_config config = base_config(ULY_F32, 0);
   config.forward_only = 1;
   config.zero_stage = 2;
-  assert_fails(uly_trainer_create(mesh, &config, &trainer), ULY_ERR_CONFIG, "stage 2");
+  assert_fails(uly_trainer_create(mesh, &config, &trainer), ULY_ERR_CONFIG,
+               "config.zero_stage is 2");
   config.zero_stage = 0;
   config.stash = "/tmp";
   assert_fails(uly_trainer_create(mesh, &config, &trainer), ULY_ERR_CONFIG, "stash");

@@ -297,7 +297,7 @@ static void test_refusals(void **state) {
     uly_mesh *groups;
     assert_ok(uly_mesh_create(MESH(.dp = size, .sp = 1), &groups));
     assert_fails(uly_generator_create(groups, &config, checkpoint, tokens, 9, 9, &g),
-                 ULY_ERR_CONFIG, "--dp 1");
+                 ULY_ERR_CONFIG, "mesh.dp = 1");
     uly_mesh_destroy(groups);
     assert_fails(uly_generator_create(mesh, &config, checkpoint, tokens + rank, 9, 9, &g),
                  ULY_ERR_CONFIG, "another prompt");

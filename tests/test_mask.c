@@ -141,7 +141,7 @@ static void test_without_diagonal(void **state) {
   (void)state;
   int64_t row_begin[] = {0, 1, 2, 3};
   int32_t cols[] = {1, 2, 0};
-  uly_block_layout layout = {4, 3, 1, row_begin, cols};
+  uly_block_layout layout = {sizeof layout, 4, 3, 1, row_begin, cols};
   c.N = 10;
   c.num_heads = 1;
   c.desc = (uly_mask){.blocks = &layout};
@@ -180,7 +180,7 @@ static void test_long_stream(void **state) {
   /* Two blocks of 2^39, the second of which does not see the first. */
   int64_t row_begin[] = {0, 1, 2};
   int32_t cols[] = {0, 1};
-  uly_block_layout layout = {N / 2, 2, 1, row_begin, cols};
+  uly_block_layout layout = {sizeof layout, N / 2, 2, 1, row_begin, cols};
   desc = (uly_mask){.blocks = &layout};
   assert_ok(uly__mask_create(&desc, N, 1, &mask));
   assert_int_equal(uly__mask_next_keys(mask, 0, N - 64, N, 0, 64), N / 2);
@@ -197,15 +197,15 @@ static void refuse_mask(uly_mask desc, const char *message) {
 
 static void refuse_layout(int64_t block, int64_t num_blocks, int num_layouts, const int64_t *begin,
                           const int32_t *cols, const char *message) {
-  uly_block_layout layout = {block, num_blocks, num_layouts, begin, cols};
+  uly_block_layout layout = {sizeof layout, block, num_blocks, num_layouts, begin, cols};
   refuse_mask((uly_mask){.blocks = &layout}, message);
 }
 
 static void test_refusals(void **state) {
   (void)state;
   int64_t late[] = {1, 5}, twice[] = {0, 5, 5}, outside[] = {0, 10};
-  refuse_mask((uly_mask){.kind = (uly_mask_kind)9}, "unknown mask 9");
-  refuse_mask((uly_mask){.window = -1}, "window of -1");
+  refuse_mask((uly_mask){.kind = (uly_mask_kind)9}, "mask.kind is 9");
+  refuse_mask((uly_mask){.window = -1}, "mask.window is -1");
   refuse_mask((uly_mask){.doc_start = late}, "0 documents with doc_start");
   refuse_mask((uly_mask){.num_docs = 2}, "2 documents without doc_start");
   refuse_mask((uly_mask){.num_docs = -1}, "-1 documents");
@@ -219,8 +219,8 @@ static void test_refusals(void **state) {
   refuse_layout(0, 3, 1, good, cols, "blocks of 0");
   refuse_layout(4, 4, 1, good, cols, "need 3 blocks");
   refuse_layout(4, 3, 2, good, cols, "2 layouts for 4 query heads");
-  refuse_layout(4, 3, 1, NULL, cols, "without row_begin");
-  refuse_layout(4, 3, 1, good, NULL, "without row_begin or cols");
+  refuse_layout(4, 3, 1, NULL, cols, "must have both row_begin");
+  refuse_layout(4, 3, 1, good, NULL, "must have both row_begin and cols");
   refuse_layout(4, 3, 1, shifted, cols, "row_begin[0]");
   refuse_layout(4, 3, 1, back, unsorted, "row 1 of layout 0 ends before");
   refuse_layout(4, 3, 1, good, wide, "row 2 of layout 0 lists block 3");
@@ -341,15 +341,15 @@ static void refuse_sparse(uly_sparse s, int64_t num_tokens, const char *message)
 static void test_layout_refusals(void **state) {
   (void)state;
   uly_sparse good = {.pattern = ULY_SPARSE_LONGFORMER, .block = 4}, s = good;
-  refuse_sparse((uly_sparse){.block = 4}, 9, "pattern 0");
+  refuse_sparse((uly_sparse){.block = 4}, 9, "sparse.pattern is 0");
   s.block = 0;
-  refuse_sparse(s, 9, "blocks of 0 tokens");
+  refuse_sparse(s, 9, "sparse.block is 0");
   s = good, s.local = -1;
-  refuse_sparse(s, 9, "-1 local");
+  refuse_sparse(s, 9, "sparse.local -1");
   s = good, s.global = -2;
-  refuse_sparse(s, 9, "-2 global");
+  refuse_sparse(s, 9, "sparse.global -2");
   s = good, s.random = -3;
-  refuse_sparse(s, 9, "-3 random");
+  refuse_sparse(s, 9, "sparse.random -3");
   refuse_sparse(good, 0, "0 tokens");
   refuse_sparse(good, (int64_t)1 << 40, "larger blocks");
   s = good, s.global = 1 << 20;

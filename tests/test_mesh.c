@@ -52,7 +52,7 @@ static void test_axes(void **state) {
   assert_fails(uly_mesh_create(MESH(.pp = 2), &mesh), ULY_ERR_CONFIG,
                "pipeline parallelism is not");
   assert_fails(uly_mesh_create_offline(MESH(.pp = 2), 0, &mesh), ULY_ERR_CONFIG, "mesh.pp is 2");
-  assert_fails(uly_mesh_create(MESH(.ulysses = 2, .sp = 3), &mesh), ULY_ERR_CONFIG, "mesh.ulysses");
+  assert_fails(uly_mesh_create(MESH(.ulysses = 2, .sp = 3), &mesh), ULY_ERR_CONFIG, "ulysses is 2");
   assert_fails(uly_mesh_create(MESH(.ulysses = -1), &mesh), ULY_ERR_CONFIG, "negative");
   assert_fails(uly_mesh_create(&(uly_mesh_desc){.dp = 1}, &mesh), ULY_ERR_CONFIG, "sizeof");
   assert_ok(uly_mesh_create(MESH(.ulysses = size, .ring = 1, .tp = 1, .pp = 1), &mesh));

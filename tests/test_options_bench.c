@@ -6,9 +6,9 @@ static void test_bench(void **state) {
   options o;
   expect_ok(&o, PARSE(&o, BENCH_ATTENTION, "attention", "--seq-len=1k"));
   assert_int_equal(o.config.seq_len, 1024);
-  assert_int_equal(o.q_heads, 0);
-  assert_int_equal(o.kv_heads, 0);
-  assert_int_equal(o.head_dim, 64);
+  assert_int_equal(o.desc.num_q_heads, 0);
+  assert_int_equal(o.desc.num_kv_heads, 0);
+  assert_int_equal(o.desc.head_dim, 64);
   assert_int_equal(o.mask.kind, ULY_MASK_CAUSAL);
   assert_int_equal(o.repeats, 5);
   assert_int_equal(o.num_combinations, 1);
@@ -16,9 +16,9 @@ static void test_bench(void **state) {
   expect_ok(&o, PARSE(&o, BENCH_ATTENTION, "attention", "--mask=full", "--q-heads=6",
                       "--kv-heads=3", "--head-dim", "128", "--repeats", "9", "--threads=2"));
   assert_int_equal(o.mask.kind, ULY_MASK_FULL);
-  assert_int_equal(o.q_heads, 6);
-  assert_int_equal(o.kv_heads, 3);
-  assert_int_equal(o.head_dim, 128);
+  assert_int_equal(o.desc.num_q_heads, 6);
+  assert_int_equal(o.desc.num_kv_heads, 3);
+  assert_int_equal(o.desc.head_dim, 128);
   assert_int_equal(o.repeats, 9);
   assert_int_equal(o.config.threads, 2);
   options_free(&o);
@@ -47,7 +47,7 @@ static void test_lists(void **state) {
     o.combination = i;
     expect_ok(&o, options_parse(&o, BENCH_ATTENTION, 5, argv));
     assert_int_equal(o.num_combinations, 6);
-    assert_int_equal(o.head_dim, rows[i].head_dim);
+    assert_int_equal(o.desc.head_dim, rows[i].head_dim);
     assert_int_equal(o.config.dtype, rows[i].dtype);
     assert_int_equal(o.config.seq_len, 2048);
     options_free(&o);

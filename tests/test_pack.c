@@ -445,7 +445,7 @@ static void test_files(void **state) {
     config.data = config.eval_data = path;
     config.doc_end = -1;
     if (i == 0)
-      assert_fails(uly_trainer_create(mesh, &config, &trainer), ULY_ERR_CONFIG, "--doc-end");
+      assert_fails(uly_trainer_create(mesh, &config, &trainer), ULY_ERR_CONFIG, "config.doc_end");
     config.doc_end = END;
     assert_ok(uly_trainer_create(mesh, &config, &trainer));
     assert_ok(uly_trainer_step(trainer, &told));
@@ -455,9 +455,10 @@ static void test_files(void **state) {
   }
   config.data = config.eval_data = data_path;
   config.doc_end = VOCAB;
-  assert_fails(uly_trainer_create(mesh, &config, &trainer), ULY_ERR_CONFIG, "--doc-end 1200");
+  assert_fails(uly_trainer_create(mesh, &config, &trainer), ULY_ERR_CONFIG,
+               "config.doc_end is 1200");
   config.doc_end = -2;
-  assert_fails(uly_trainer_create(mesh, &config, &trainer), ULY_ERR_CONFIG, "--doc-end -2");
+  assert_fails(uly_trainer_create(mesh, &config, &trainer), ULY_ERR_CONFIG, "config.doc_end is -2");
   config.doc_end = uly_mesh_rank(mesh) == size - 1 ? END : END + 1;
   if (size > 1)
     assert_fails(uly_trainer_create(mesh, &config, &trainer), ULY_ERR_CONFIG, "configuration");

@@ -292,18 +292,18 @@ static void test_refusals(void **state) {
   assert_fails(uly_plan(offline, &config, &plan), ULY_ERR_CONFIG, "eps");
   config.eps = 1e-8;
   config.window = -1;
-  assert_fails(uly_plan(offline, &config, &plan), ULY_ERR_CONFIG, "--window -1");
+  assert_fails(uly_plan(offline, &config, &plan), ULY_ERR_CONFIG, "config.window is -1");
   config.window = 0;
   config.sparse.pattern = (uly_sparse_pattern)9;
-  assert_fails(uly_plan(offline, &config, &plan), ULY_ERR_CONFIG, "pattern 9");
+  assert_fails(uly_plan(offline, &config, &plan), ULY_ERR_CONFIG, "pattern is 9");
   config.sparse = (uly_sparse){.pattern = ULY_SPARSE_FIXED, .block = 0};
-  assert_fails(uly_plan(offline, &config, &plan), ULY_ERR_CONFIG, "blocks of 0");
+  assert_fails(uly_plan(offline, &config, &plan), ULY_ERR_CONFIG, "sparse.block is 0");
   config.sparse.pattern = ULY_SPARSE_NONE;
   config.recompute = (uly_recompute)9;
-  assert_fails(uly_plan(offline, &config, &plan), ULY_ERR_CONFIG, "policy");
+  assert_fails(uly_plan(offline, &config, &plan), ULY_ERR_CONFIG, "config.recompute is");
   config.recompute = ULY_RECOMPUTE_FULL;
   config.seq_len = 0;
-  assert_fails(uly_plan(offline, &config, &plan), ULY_ERR_CONFIG, "seq-len");
+  assert_fails(uly_plan(offline, &config, &plan), ULY_ERR_CONFIG, "config.seq_len is");
   uly_mesh_destroy(offline);
 }
 

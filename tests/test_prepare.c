@@ -463,8 +463,9 @@ static void test_refusals(void **state) {
   assert_fails(prepare(ULY_DOCUMENTS_FILE, 100), ULY_ERR_DATA, "no text in 1 files");
   write_text("in/blank", "\n\n\r\n");
   assert_fails(prepare(ULY_DOCUMENTS_LINE, 100), ULY_ERR_DATA, "no text in 2 files");
-  assert_fails(prepare(ULY_DOCUMENTS_FILE, 0), ULY_ERR_CONFIG, "--shard-tokens 0");
-  assert_fails(prepare(ULY_DOCUMENTS_FILE, (int64_t)1 << 31), ULY_ERR_CONFIG, "--shard-tokens");
+  assert_fails(prepare(ULY_DOCUMENTS_FILE, 0), ULY_ERR_CONFIG, "prepare.shard_tokens is 0");
+  assert_fails(prepare(ULY_DOCUMENTS_FILE, (int64_t)1 << 31), ULY_ERR_CONFIG,
+               "prepare.shard_tokens");
   check_nothing_left();
 
   assert_int_equal(symlink("nowhere", path_of("in/link")), 0);
@@ -494,7 +495,7 @@ static void test_refusals(void **state) {
   config.inputs = inputs;
   config.num_inputs = 1;
   config.held_out = 1;
-  assert_fails(uly_prepare(&config, &report), ULY_ERR_CONFIG, "--held-out 1");
+  assert_fails(uly_prepare(&config, &report), ULY_ERR_CONFIG, "prepare.held_out is 1");
   config.held_out = 0;
   config.out = path_of("in/empty");
   assert_fails(uly_prepare(&config, &report), ULY_ERR_IO, "in/empty");

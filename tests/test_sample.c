@@ -118,15 +118,16 @@ static void test_refusals(void **state) {
   int32_t token;
   uly_sampling good = {.temperature = 1, .top_p = 1}, s = good;
   s.temperature = -1;
-  assert_fails(uly_sample(logits, V, &s, 0, &token, NULL), ULY_ERR_CONFIG, "temperature -1");
+  assert_fails(uly_sample(logits, V, &s, 0, &token, NULL), ULY_ERR_CONFIG,
+               "sampling.temperature is -1");
   s.temperature = NAN;
   assert_fails(uly_sample(logits, V, &s, 0, &token, NULL), ULY_ERR_CONFIG, "temperature");
   s = good;
   s.top_p = 0;
-  assert_fails(uly_sample(logits, V, &s, 0, &token, NULL), ULY_ERR_CONFIG, "top_p 0");
+  assert_fails(uly_sample(logits, V, &s, 0, &token, NULL), ULY_ERR_CONFIG, "sampling.top_p 0");
   s = good;
   s.top_k = -1;
-  assert_fails(uly_sample(logits, V, &s, 0, &token, NULL), ULY_ERR_CONFIG, "top_k -1");
+  assert_fails(uly_sample(logits, V, &s, 0, &token, NULL), ULY_ERR_CONFIG, "sampling.top_k -1");
   float bad[2] = {0, INFINITY};
   assert_fails(uly_sample(bad, 2, &good, 0, &token, NULL), ULY_ERR_NONFINITE, "token 1");
   bad[1] = NAN;

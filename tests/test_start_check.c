@@ -67,7 +67,7 @@ static void test_refusals(void **state) {
   expect_refusal(&config, NULL, ULY_ERR_DATA, "short.txt");
   config = make_config();
   config.data = NULL;
-  expect_refusal(&config, NULL, ULY_ERR_CONFIG, "--data");
+  expect_refusal(&config, NULL, ULY_ERR_CONFIG, "config.data is missing");
   config = make_config();
   config.memory_limit = is_last_rank() ? 1000 : 0;
   expect_refusal(&config, NULL, ULY_ERR_CONFIG, "needs");
@@ -102,7 +102,7 @@ static void test_with_checkpoint(void **state) {
   expect_refusal(&config, checkpoint, ULY_ERR_DATA, "another model");
   config = make_config();
   config.seed = 77;
-  expect_refusal(&config, checkpoint, ULY_ERR_CONFIG, "--seed 1, not 77");
+  expect_refusal(&config, checkpoint, ULY_ERR_CONFIG, "config.seed = 1, not 77");
   config = make_config();
   snprintf(file, sizeof file, "%s/optimizer.safetensors", checkpoint);
   if (uly_mesh_rank(mesh) == 0) assert_int_equal(truncate(file, 100000), 0);

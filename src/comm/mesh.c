@@ -29,10 +29,10 @@ static uly_status check_axes(uly_mesh_desc *desc) {
       ULY_FAIL(ULY_ERR_CONFIG, "mesh.%s is %d, but %s is not built yet: leave it at 0 or 1",
                missing[i].axis, missing[i].extent, missing[i].scheme);
   if (desc->dp < 0 || desc->sp < 0 || desc->ulysses < 0)
-    ULY_FAIL(ULY_ERR_CONFIG, "mesh.dp is %d, mesh.sp %d and mesh.ulysses %d: none may be negative",
+    ULY_FAIL(ULY_ERR_CONFIG, "mesh.dp is %d, mesh.sp %d and ulysses %d, but none may be negative",
              desc->dp, desc->sp, desc->ulysses);
   if (desc->sp && desc->ulysses && desc->sp != desc->ulysses)
-    ULY_FAIL(ULY_ERR_CONFIG, "mesh.ulysses is %d, but mesh.sp is %d: without a ring they are equal",
+    ULY_FAIL(ULY_ERR_CONFIG, "ulysses is %d, but mesh.sp is %d: without a ring they are equal",
              desc->ulysses, desc->sp);
   if (!desc->sp) desc->sp = desc->ulysses;
   return ULY_OK;

@@ -89,10 +89,11 @@ static uly_status take_json(reader *r, const json_t *json) {
              (long long)r->line, kind_of(json));
   const json_t *text = json_object_get(json, r->text_key);
   if (!text)
-    ULY_FAIL(ULY_ERR_DATA,
-             "'%s', line %lld: there is no \"%s\" in this object: --text-key says under which key "
-             "the text is",
-             r->path, (long long)r->line, uly__make_printable(r->text_key).text);
+    ULY_FAIL(
+        ULY_ERR_DATA,
+        "'%s', line %lld: there is no \"%s\" in this object: prepare.text_key says under which key "
+        "the text is",
+        r->path, (long long)r->line, uly__make_printable(r->text_key).text);
   if (!json_is_string(text))
     ULY_FAIL(ULY_ERR_DATA, "'%s', line %lld: \"%s\" is %s, where a string is to be", r->path,
              (long long)r->line, uly__make_printable(r->text_key).text, kind_of(text));
@@ -125,7 +126,7 @@ static uly_status keep_begun(reader *r, const char *bytes, size_t count) {
   if (count > ULY_MAX_JSON_LINE - r->num_begun)
     ULY_FAIL(ULY_ERR_DATA,
              "'%s', line %lld: longer than %d MiB: split it, or put texts of this size into files "
-             "of their own (--documents file)",
+             "of their own (prepare.documents = ULY_DOCUMENTS_FILE)",
              r->path, (long long)r->line + 1, ULY_MAX_JSON_LINE >> 20);
   if (r->num_begun + count > r->capacity) {
     size_t capacity = 2 * (r->num_begun + count);

@@ -42,14 +42,17 @@ void uly_prepare_config_default(uly_prepare_config *config, size_t size) {
 }
 
 static uly_status check(const uly_prepare_config *c) {
-  if (c->num_inputs < 1 || !c->inputs) ULY_FAIL(ULY_ERR_CONFIG, "no files to prepare");
-  if (!c->out) ULY_FAIL(ULY_ERR_CONFIG, "no folder for the shards given: use --out");
+  if (c->num_inputs < 1 || !c->inputs) ULY_FAIL(ULY_ERR_CONFIG, "there are no files to prepare");
+  if (!c->out) ULY_FAIL(ULY_ERR_CONFIG, "prepare.out is missing: give a folder for the shards");
   if ((unsigned)c->documents > ULY_DOCUMENTS_JSONL)
-    ULY_FAIL(ULY_ERR_CONFIG, "unknown kind of documents %d", (int)c->documents);
+    ULY_FAIL(ULY_ERR_CONFIG, "prepare.documents is %d, which is no kind of documents",
+             (int)c->documents);
   if (!(c->held_out >= 0 && c->held_out < 1))
-    ULY_FAIL(ULY_ERR_CONFIG, "--held-out %g: must be from 0 to below 1", c->held_out);
+    ULY_FAIL(ULY_ERR_CONFIG, "prepare.held_out is %g, but it must be from 0 to below 1",
+             c->held_out);
   if (!c->text_key || !*c->text_key)
-    ULY_FAIL(ULY_ERR_CONFIG, "no key of the texts in JSON Lines given: use --text-key");
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "prepare.text_key is missing: give the key of the texts in JSON Lines");
   return ULY_OK;
 }
 
@@ -137,8 +140,8 @@ static uly_status name_output(output *out, const char *folder, const char *name,
   ULY_TRY(uly__path_join(out->hidden, PATH_MAX, folder, hidden));
   out->part = part;
   if (lstat(out->final, &info) == 0)
-    ULY_FAIL(ULY_ERR_CONFIG, "'%s' is there already: give another folder as --out, or remove it",
-             out->final);
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "'%s' is there already: give another folder as prepare.out, or remove it", out->final);
   return ULY_OK;
 }
 
@@ -164,9 +167,8 @@ static uly_status check_counts(const preparation *p) {
              (long long)p->num_files);
   if (p->config->held_out > 0 && (!p->eval.part->documents || !p->train.part->documents))
     ULY_FAIL(ULY_ERR_CONFIG,
-             "--held-out %g leaves no document for %s, of %lld in all: more documents (see "
-             "--documents), "
-             "another share, or another --seed",
+             "prepare.held_out = %g leaves no document for %s, of %lld in all: use more documents "
+             "(prepare.documents says what one is), another share, or another prepare.seed",
              p->config->held_out, p->eval.part->documents ? "train" : "eval",
              (long long)p->num_documents);
   return ULY_OK;
@@ -225,8 +227,9 @@ static uly_status check_inputs(const uly_prepare_config *c) {
   for (int i = 0; i < c->num_inputs; i++) {
     struct stat input;
     if (stat(c->inputs[i], &input) == 0 && S_ISDIR(input.st_mode) && is_met_in(c->out, &input))
-      ULY_FAIL(ULY_ERR_CONFIG, "--out '%s' lies in '%s', whose files are read: give another folder",
-               c->out, c->inputs[i]);
+      ULY_FAIL(ULY_ERR_CONFIG,
+               "prepare.out = '%s' lies in '%s', whose files are read: give another folder", c->out,
+               c->inputs[i]);
   }
   return ULY_OK;
 }
@@ -238,8 +241,8 @@ static uly_status lock_folder(const char *path, int *fd) {
   if (*fd < 0) return uly__file_failed("open the folder", path);
   if (flock(*fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return ULY_OK;
   close(*fd);
-  ULY_FAIL(ULY_ERR_IO, "'%s' is being written to by another process: wait, or give another --out",
-           path);
+  ULY_FAIL(ULY_ERR_IO,
+           "'%s' is being written to by another process: wait, or give another prepare.out", path);
 }
 
 static uly_status prepare(const uly_prepare_config *config, uly_prepare_report *report) {

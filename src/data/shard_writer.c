@@ -27,8 +27,8 @@ uly_status uly__shard_writer_open(const char *folder, int64_t shard_tokens,
                                   uly__shard_writer **out) {
   *out = NULL;
   if (shard_tokens < 1 || shard_tokens > INT32_MAX)
-    ULY_FAIL(ULY_ERR_CONFIG, "--shard-tokens %lld: must be from 1 to %d", (long long)shard_tokens,
-             INT32_MAX);
+    ULY_FAIL(ULY_ERR_CONFIG, "prepare.shard_tokens is %lld, but it must be from 1 to %d",
+             (long long)shard_tokens, INT32_MAX);
   if (strlen(folder) >= PATH_MAX) ULY_FAIL(ULY_ERR_IO, "the path '%s' is too long", folder);
   uly__shard_writer *writer = calloc(1, sizeof *writer);
   if (!writer) ULY_FAIL(ULY_ERR_MEMORY, "no memory to write token shards");
@@ -54,7 +54,8 @@ static uly_status begin_shard(uly__shard_writer *writer) {
   /* Names are read in the order of their characters: all must be as long. */
   if (writer->total.shards == MAX_SHARDS)
     ULY_FAIL(ULY_ERR_CONFIG,
-             "more than %d shards in '%s': put more tokens in each (--shard-tokens, here %lld)",
+             "there are more than %d shards in '%s': put more tokens in each than "
+             "prepare.shard_tokens = %lld",
              MAX_SHARDS, writer->folder, (long long)writer->shard_tokens);
   snprintf(name, sizeof name, "%06lld.bin", (long long)writer->total.shards);
   ULY_TRY(uly__path_join(writer->path, PATH_MAX, writer->folder, name));

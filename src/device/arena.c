@@ -27,8 +27,8 @@ uly_status uly__arena_commit(uly__arena *arena) {
   arena->base = uly__device_alloc(arena->capacity);
   if (!arena->base)
     ULY_FAIL(ULY_ERR_MEMORY,
-             "cannot allocate %lld bytes for %s: use more ranks, a shorter --seq-len, --recompute "
-             "full or a smaller model (`ulysses plan` prints the memory of a configuration)",
+             "%lld bytes for %s cannot be allocated: use more ranks, a smaller model, a shorter "
+             "config.seq_len, or config.recompute = ULY_RECOMPUTE_FULL",
              (long long)arena->capacity, arena->name);
   return ULY_OK;
 }

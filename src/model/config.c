@@ -96,7 +96,7 @@ static uly_status read_int(const reader *r, const char *key, int64_t lowest, int
   if (!item || json_is_null(item)) return ULY_OK;
   if (!json_is_integer(item) || json_integer_value(item) < lowest ||
       json_integer_value(item) > largest)
-    ULY_FAIL(ULY_ERR_CONFIG, "%s: \"%s\" must be an integer from %lld to %lld", r->path, key,
+    ULY_FAIL(ULY_ERR_CONFIG, "'%s': \"%s\" must be an integer from %lld to %lld", r->path, key,
              (long long)lowest, (long long)largest);
   *value = json_integer_value(item);
   return ULY_OK;
@@ -116,7 +116,7 @@ static uly_status read_real(const reader *r, const json_t *from, const char *key
   if (!item || json_is_null(item)) return ULY_OK;
   double number = json_number_value(item);
   if (!json_is_number(item) || number < lowest || number > largest)
-    ULY_FAIL(ULY_ERR_CONFIG, "%s: \"%s\" must be a positive number, from %g to %g", r->path, key,
+    ULY_FAIL(ULY_ERR_CONFIG, "'%s': \"%s\" must be a positive number, from %g to %g", r->path, key,
              lowest, largest);
   *value = number;
   return ULY_OK;
@@ -126,7 +126,7 @@ static uly_status read_bool(const reader *r, const char *key, bool *value) {
   const json_t *item = json_object_get(r->json, key);
   if (!item || json_is_null(item)) return ULY_OK;
   if (!json_is_boolean(item))
-    ULY_FAIL(ULY_ERR_CONFIG, "%s: \"%s\" must be true or false", r->path, key);
+    ULY_FAIL(ULY_ERR_CONFIG, "'%s': \"%s\" must be true or false", r->path, key);
   *value = json_is_true(item);
   return ULY_OK;
 }
@@ -138,7 +138,7 @@ static uly_status require_text(const reader *r, const char *key, const char *sup
   const char *text = json_string_value(item);
   if (!item || json_is_null(item)) return ULY_OK;
   if (!text || (strcmp(text, supported) != 0 && strcmp(text, also) != 0))
-    ULY_FAIL(ULY_ERR_CONFIG, "%s: \"%s\" is %s, but only \"%s\" is supported", r->path, key,
+    ULY_FAIL(ULY_ERR_CONFIG, "'%s': \"%s\" is %s, but only \"%s\" is supported", r->path, key,
              printable(text, "no text").text, supported);
   return ULY_OK;
 }
@@ -147,7 +147,7 @@ static uly_status require_bool(const reader *r, const char *key, bool supported)
   bool value = supported;
   ULY_TRY(read_bool(r, key, &value));
   if (value != supported)
-    ULY_FAIL(ULY_ERR_CONFIG, "%s: \"%s\" is %s, which is not supported", r->path, key,
+    ULY_FAIL(ULY_ERR_CONFIG, "'%s': \"%s\" is %s, which is not supported", r->path, key,
              value ? "true" : "false");
   return ULY_OK;
 }
@@ -161,12 +161,12 @@ static uly_status refuse_variants(const reader *r) {
     const char *text = json_string_value(type);
     if (!text || strcmp(text, "full_attention") != 0)
       ULY_FAIL(ULY_ERR_CONFIG,
-               "%s: \"layer_types\" names %s, but only \"full_attention\" is supported", r->path,
+               "'%s': \"layer_types\" names %s, but only \"full_attention\" is supported", r->path,
                printable(text, "no text").text);
   }
   ULY_TRY(read_real(r, r->json, "partial_rotary_factor", &rotated));
   if (rotated != 1)
-    ULY_FAIL(ULY_ERR_CONFIG, "%s: \"partial_rotary_factor\" is %g, but only 1 is supported",
+    ULY_FAIL(ULY_ERR_CONFIG, "'%s': \"partial_rotary_factor\" is %g, but only 1 is supported",
              r->path, rotated);
   return require_bool(r, "use_sliding_window", false);
 }
@@ -176,7 +176,7 @@ static uly_status refuse_rope_scaling(const reader *r, const json_t *rope) {
   const char *type = json_string_value(json_object_get(rope, "rope_type"));
   if (!type) type = json_string_value(json_object_get(rope, "type"));
   if (!type || strcmp(type, "default") != 0)
-    ULY_FAIL(ULY_ERR_CONFIG, "%s: scaled RoPE (\"%s\") is not supported: only \"default\" is",
+    ULY_FAIL(ULY_ERR_CONFIG, "'%s': scaled RoPE (\"%s\") is not supported: only \"default\" is",
              r->path, printable(type, "unnamed").text);
   return ULY_OK;
 }
@@ -228,29 +228,29 @@ static uly_status read_gpt2(const reader *r, uly__model_config *c) {
 static uly_status check(const char *path, uly__model_config *c) {
   if (!c->hidden || !c->ffn || !c->vocab || !c->num_layers || !c->num_q_heads || !c->max_positions)
     ULY_FAIL(ULY_ERR_CONFIG,
-             "%s: width, layers, heads, positions and vocabulary must all be given "
-             "(hidden_size, num_hidden_layers, ... or n_embd, n_layer, ...)",
+             "'%s': width, layers, heads, positions and vocabulary must all be given (hidden_size, "
+             "num_hidden_layers, ... or n_embd, n_layer, ...)",
              path);
   if (!c->head_dim) {
     if (c->hidden % c->num_q_heads)
-      ULY_FAIL(ULY_ERR_CONFIG, "%s: a width of %lld does not divide into %d heads", path,
+      ULY_FAIL(ULY_ERR_CONFIG, "'%s': a width of %lld does not divide into %d heads", path,
                (long long)c->hidden, c->num_q_heads);
     c->head_dim = (int)(c->hidden / c->num_q_heads);
   }
   if (c->head_dim > ULY_MAX_HEAD_DIM)
-    ULY_FAIL(ULY_ERR_CONFIG, "%s: a head dimension of %d is above the kernels' %d", path,
+    ULY_FAIL(ULY_ERR_CONFIG, "'%s': a head dimension of %d is above the kernels' %d", path,
              c->head_dim, ULY_MAX_HEAD_DIM);
   if (c->rope && c->head_dim % 2)
-    ULY_FAIL(ULY_ERR_CONFIG, "%s: RoPE needs an even head dimension, not %d", path, c->head_dim);
+    ULY_FAIL(ULY_ERR_CONFIG, "'%s': RoPE needs an even head dimension, not %d", path, c->head_dim);
   /* In f64, so that nothing overflows before it is refused. */
   double width =
       2.0 * ((double)c->num_q_heads + c->num_kv_heads) * c->head_dim + 3.0 * (double)c->ffn;
   double around =
       (2.0 * (double)c->vocab + (c->rope ? 0 : (double)c->max_positions)) * (double)c->hidden;
   if (c->num_layers * width * (double)c->hidden + around > 0x1p44)
-    ULY_FAIL(ULY_ERR_CONFIG, "%s: a model of more than 2^44 parameters", path);
+    ULY_FAIL(ULY_ERR_CONFIG, "'%s': the model has more than 2^44 parameters", path);
   if (c->num_q_heads % c->num_kv_heads)
-    ULY_FAIL(ULY_ERR_CONFIG, "%s: %d query heads are not a multiple of %d key/value heads", path,
+    ULY_FAIL(ULY_ERR_CONFIG, "'%s': %d query heads are not a multiple of %d key/value heads", path,
              c->num_q_heads, c->num_kv_heads);
   return ULY_OK;
 }
@@ -258,7 +258,7 @@ static uly_status check(const char *path, uly__model_config *c) {
 static uly_status read_config(const reader *r, uly__model_config *config) {
   const char *type = json_string_value(json_object_get(r->json, "model_type"));
   if (!type || (strcmp(type, "llama") && strcmp(type, "qwen2") && strcmp(type, "gpt2")))
-    ULY_FAIL(ULY_ERR_CONFIG, "%s: \"model_type\" is \"%s\"; supported are llama, qwen2 and gpt2",
+    ULY_FAIL(ULY_ERR_CONFIG, "'%s': \"model_type\" is \"%s\"; supported are llama, qwen2 and gpt2",
              r->path, printable(type, "missing").text);
   *config = family(type);
   ULY_TRY(strcmp(type, "gpt2") == 0 ? read_gpt2(r, config) : read_llama(r, config));
@@ -294,7 +294,7 @@ uly_status uly__model_config_load(const char *name_or_path, uly__model_config *c
   json_t *json = json_loadb(text, (size_t)length, JSON_REJECT_DUPLICATES, &error);
   free(text);
   if (!json)
-    ULY_FAIL(ULY_ERR_CONFIG, "%s, line %d: %s", name_or_path, error.line,
+    ULY_FAIL(ULY_ERR_CONFIG, "'%s', line %d: %s", name_or_path, error.line,
              printable(error.text, "").text);
   reader r = {json, name_or_path};
   uly_status status = read_config(&r, config);

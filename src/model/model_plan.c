@@ -23,40 +23,43 @@ static int64_t granule(int64_t seq_len) {
 static uly_status check(const uly__model_config *c, const uly_mesh *mesh,
                         const uly__model_run *run) {
   if (!c->rope && run->capacity > c->max_positions)
-    ULY_FAIL(
-        ULY_ERR_CONFIG,
-        "%lld tokens, prompt and generated ones, but the model has learned positions for %lld: "
-        "use a shorter prompt or fewer --max-tokens",
-        (long long)run->capacity, (long long)c->max_positions);
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "the prompt and what is to be generated have %lld tokens, but the model has learned "
+             "positions for %lld: give a shorter prompt, or generate fewer tokens",
+             (long long)run->capacity, (long long)c->max_positions);
   if (!c->rope && run->seq_len > c->max_positions)
     ULY_FAIL(ULY_ERR_CONFIG,
-             "a sequence of %lld tokens, but the model has learned positions for %lld: "
-             "shorten --seq-len or use a model with RoPE",
+             "config.seq_len is %lld, but the model has learned positions for %lld tokens: use "
+             "shorter sequences, or a model with RoPE",
              (long long)run->seq_len, (long long)c->max_positions);
   /* In f64: what a rank keeps, and more, in bytes; so that no size below overflows. */
   double width = (double)c->hidden + 3.0 * (double)c->ffn +
                  4.0 * ((double)c->num_q_heads + 2.0 * c->num_kv_heads) * c->head_dim;
   int64_t longest = run->capacity > run->seq_len ? run->capacity : run->seq_len;
   if (8.0 * (double)longest * width * (c->num_layers + 1.0) > 0x1p60)
-    ULY_FAIL(
-        ULY_ERR_CONFIG,
-        "a sequence of %lld tokens through %d layers of width %lld is more than any memory holds",
-        (long long)longest, c->num_layers, (long long)c->hidden);
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "%lld tokens in %d layers of width %lld are more than any memory holds: use shorter "
+             "sequences or a smaller model",
+             (long long)longest, c->num_layers, (long long)c->hidden);
   if (run->rounds > 0 && (int64_t)run->rounds * mesh->sp > c->num_q_heads)
     ULY_FAIL(ULY_ERR_CONFIG,
-             "--rounds %d on --sp %d ranks: %d query heads give each rank at most %d", run->rounds,
-             mesh->sp, c->num_q_heads, c->num_q_heads / mesh->sp);
+             "config.rounds is %d, but %d query heads give each rank of mesh.sp = %d at most %d: "
+             "use no more rounds than that",
+             run->rounds, c->num_q_heads, mesh->sp, c->num_q_heads / mesh->sp);
   if (run->leaves == 0) return ULY_OK;
   if (run->leaves & (run->leaves - 1))
-    ULY_FAIL(ULY_ERR_CONFIG, "--leaves %d is no power of two", run->leaves);
+    ULY_FAIL(ULY_ERR_CONFIG, "config.leaves is %d, but it must be a power of two", run->leaves);
   if (run->leaves % mesh->sp != 0)
     ULY_FAIL(
         ULY_ERR_CONFIG,
-        "--reproducible cuts a sequence into --leaves %d parts, which --sp %d ranks cannot "
-        "share: use a power of two of at most %d ranks, or more leaves (which give other bits)",
+        "config.reproducible cuts a sequence into config.leaves = %d parts, which the ranks of "
+        "mesh.sp = %d cannot share: use a power of two of at most %d ranks, or more leaves (which "
+        "give other bits)",
         run->leaves, mesh->sp, run->leaves);
   if (run->seq_len < run->leaves)
-    ULY_FAIL(ULY_ERR_CONFIG, "a sequence of %lld tokens cannot be cut into --leaves %d parts",
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "a sequence of %lld tokens cannot be cut into the parts of config.leaves = %d: use "
+             "longer sequences or fewer leaves",
              (long long)run->seq_len, run->leaves);
   return ULY_OK;
 }

@@ -116,22 +116,27 @@ static uly_status list_rows(const uly_sparse *d, uly_mask_kind kind, const uly_b
 static uly_status check(const uly_sparse *d, uly_mask_kind kind, int64_t num_tokens,
                         int num_layouts) {
   if (d->pattern < ULY_SPARSE_LONGFORMER || d->pattern > ULY_SPARSE_BIGBIRD)
-    ULY_FAIL(ULY_ERR_CONFIG, "unknown sparse pattern %d", (int)d->pattern);
+    ULY_FAIL(ULY_ERR_CONFIG, "sparse.pattern is %d, which is no pattern of blocks",
+             (int)d->pattern);
   if (kind != ULY_MASK_FULL && kind != ULY_MASK_CAUSAL)
-    ULY_FAIL(ULY_ERR_CONFIG, "unknown mask %d: use ULY_MASK_FULL or ULY_MASK_CAUSAL", (int)kind);
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "the kind of the mask is %d, but it must be ULY_MASK_FULL or ULY_MASK_CAUSAL",
+             (int)kind);
   if (num_tokens < 1 || num_layouts < 1)
-    ULY_FAIL(ULY_ERR_CONFIG, "%d sparse layouts of %lld tokens: there must be some", num_layouts,
-             (long long)num_tokens);
-  if (d->block < 1 || d->local < 0 || d->global < 0 || d->random < 0)
     ULY_FAIL(
         ULY_ERR_CONFIG,
-        "sparse blocks of %lld tokens, %lld local, %lld global, %lld random: the first must be "
-        "at least 1, the others not negative",
-        (long long)d->block, (long long)d->local, (long long)d->global, (long long)d->random);
+        "%d sparse layouts of %lld tokens are asked for, but there must be at least one of both",
+        num_layouts, (long long)num_tokens);
+  if (d->block < 1 || d->local < 0 || d->global < 0 || d->random < 0)
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "sparse.block is %lld, sparse.local %lld, sparse.global %lld and sparse.random %lld, "
+             "but the first must be at least 1, and the others not negative",
+             (long long)d->block, (long long)d->local, (long long)d->global, (long long)d->random);
   if ((num_tokens - 1) / d->block >= max_listed / num_layouts)
     ULY_FAIL(ULY_ERR_CONFIG,
-             "%d sparse layouts of %lld tokens in blocks of %lld: use larger blocks", num_layouts,
-             (long long)num_tokens, (long long)d->block);
+             "%d sparse layouts of %lld tokens have too many rows with sparse.block = %lld: use "
+             "larger blocks",
+             num_layouts, (long long)num_tokens, (long long)d->block);
   return ULY_OK;
 }
 
@@ -166,8 +171,9 @@ static uly_status check_size(const uly_sparse *d, const uly_block_layout *l) {
   double listed = (double)min64(most, M) * (double)M * l->num_layouts;
   if (listed > (double)max_listed)
     ULY_FAIL(ULY_ERR_CONFIG,
-             "%d sparse layouts of %lld blocks may list %.3g blocks, and 2^31 is the limit: use "
-             "larger blocks, or fewer of them in a row",
+             "%d sparse layouts of %lld blocks may list %.3g blocks, but 2^31 is the limit: use a "
+             "larger sparse.block, or fewer blocks in a row (sparse.local, sparse.global, "
+             "sparse.random)",
              l->num_layouts, (long long)M, listed);
   return ULY_OK;
 }

@@ -250,16 +250,17 @@ static uly_status check_documents(const int64_t *doc_start, int64_t num_docs, in
              (long long)doc_start[0]);
   for (int64_t i = 1; i < num_docs; i++)
     if (doc_start[i] <= doc_start[i - 1] || doc_start[i] >= N)
-      ULY_FAIL(
-          ULY_ERR_CONFIG,
-          "document %lld starts at token %lld: starts must ascend (the one before is %lld) and "
-          "lie within the %lld tokens of the stream",
-          (long long)i, (long long)doc_start[i], (long long)doc_start[i - 1], (long long)N);
+      ULY_FAIL(ULY_ERR_CONFIG,
+               "document %lld starts at token %lld: starts must ascend (the one before is %lld) "
+               "and lie within the %lld tokens of the stream",
+               (long long)i, (long long)doc_start[i], (long long)doc_start[i - 1], (long long)N);
   return ULY_OK;
 }
 
 static uly_status check_layout(const uly_block_layout *l, int64_t N, int num_q_heads) {
-  if (l->block < 1) ULY_FAIL(ULY_ERR_CONFIG, "a layout with blocks of %lld", (long long)l->block);
+  if (l->block < 1)
+    ULY_FAIL(ULY_ERR_CONFIG, "a layout has blocks of %lld tokens, but they must have at least one",
+             (long long)l->block);
   int64_t M = (N - 1) / l->block + 1;
   if (l->num_blocks != M || M > INT32_MAX)
     ULY_FAIL(ULY_ERR_CONFIG,
@@ -269,7 +270,8 @@ static uly_status check_layout(const uly_block_layout *l, int64_t N, int num_q_h
   if (l->num_layouts != 1 && l->num_layouts != num_q_heads)
     ULY_FAIL(ULY_ERR_CONFIG, "%d layouts for %d query heads: give 1, or one for each",
              l->num_layouts, num_q_heads);
-  if (!l->row_begin || !l->cols) ULY_FAIL(ULY_ERR_CONFIG, "a layout without row_begin or cols");
+  if (!l->row_begin || !l->cols)
+    ULY_FAIL(ULY_ERR_CONFIG, "a layout must have both row_begin and cols");
   if (l->row_begin[0] != 0)
     ULY_FAIL(ULY_ERR_CONFIG, "row_begin[0] of a layout is %lld: it must be 0",
              (long long)l->row_begin[0]);
@@ -342,10 +344,11 @@ static uly_status transpose(uly__mask *m) {
 
 static uly_status fill(uly__mask *m, const uly_mask *mask, int64_t N, int num_q_heads) {
   if (mask->kind != ULY_MASK_FULL && mask->kind != ULY_MASK_CAUSAL)
-    ULY_FAIL(ULY_ERR_CONFIG, "unknown mask %d: use ULY_MASK_FULL or ULY_MASK_CAUSAL",
+    ULY_FAIL(ULY_ERR_CONFIG, "mask.kind is %d, but it must be ULY_MASK_FULL or ULY_MASK_CAUSAL",
              (int)mask->kind);
   if (mask->window < 0)
-    ULY_FAIL(ULY_ERR_CONFIG, "a window of %lld tokens: use 0 for none", (long long)mask->window);
+    ULY_FAIL(ULY_ERR_CONFIG, "mask.window is %lld, but it must not be negative (0: none)",
+             (long long)mask->window);
   ULY_TRY(check_documents(mask->doc_start, mask->num_docs, N));
   int64_t reach = mask->window > 0 ? min64(mask->window, N) - 1 : N - 1;
   m->num_tokens = N;

@@ -13,9 +13,10 @@
 
 static uly_status check(const uly_attention_desc *desc) {
   if (desc->dtype != ULY_F32 && desc->dtype != ULY_BF16)
-    ULY_FAIL(ULY_ERR_CONFIG, "unknown dtype %d: use ULY_F32 or ULY_BF16", (int)desc->dtype);
+    ULY_FAIL(ULY_ERR_CONFIG, "desc.dtype is %d, but it must be ULY_F32 or ULY_BF16",
+             (int)desc->dtype);
   if (!desc->callback.forward != !desc->callback.backward)
-    ULY_FAIL(ULY_ERR_CONFIG, "an attention callback needs both forward and backward");
+    ULY_FAIL(ULY_ERR_CONFIG, "desc.callback must have both forward and backward, or neither");
   if (!desc->callback.forward && desc->head_dim > ULY_MAX_HEAD_DIM)
     ULY_FAIL(ULY_ERR_CONFIG,
              "desc.head_dim is %d: the kernels go up to %d (a callback of your own has no limit)",

@@ -7,33 +7,38 @@
 
 static uly_status check(int size, const uly_attention_desc *d) {
   if (d->num_tokens < 1)
-    ULY_FAIL(ULY_ERR_CONFIG, "a stream of %lld tokens", (long long)d->num_tokens);
+    ULY_FAIL(ULY_ERR_CONFIG, "desc.num_tokens is %lld, but a stream needs at least one token",
+             (long long)d->num_tokens);
   if (d->num_tokens > (int64_t)1 << 40)
-    ULY_FAIL(ULY_ERR_CONFIG, "a stream of %lld tokens is more than 2^40", (long long)d->num_tokens);
+    ULY_FAIL(ULY_ERR_CONFIG, "desc.num_tokens is %lld, but a stream may have at most 2^40 tokens",
+             (long long)d->num_tokens);
   if (d->token_tile < 0 || d->token_tile > (int64_t)1 << 40)
-    ULY_FAIL(ULY_ERR_CONFIG, "a token tile of %lld", (long long)d->token_tile);
+    ULY_FAIL(ULY_ERR_CONFIG, "desc.token_tile is %lld, but it must be from 0 to 2^40",
+             (long long)d->token_tile);
   if (d->num_q_heads < 1 || d->num_kv_heads < 1 || d->head_dim < 1)
     ULY_FAIL(ULY_ERR_CONFIG,
-             "%d query heads, %d key/value heads and a head dimension of %d: all must "
-             "be positive",
+             "desc.num_q_heads is %d, desc.num_kv_heads %d and desc.head_dim %d, but all must be "
+             "at least 1",
              d->num_q_heads, d->num_kv_heads, d->head_dim);
   if (d->num_q_heads > 1 << 20 || d->head_dim > 1 << 20)
-    ULY_FAIL(ULY_ERR_CONFIG, "%d heads of dimension %d: neither may be above 2^20", d->num_q_heads,
-             d->head_dim);
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "desc.num_q_heads is %d and desc.head_dim %d, but neither may be above 2^20",
+             d->num_q_heads, d->head_dim);
   if (d->num_q_heads % d->num_kv_heads != 0)
-    ULY_FAIL(ULY_ERR_CONFIG, "%d query heads are not a multiple of %d key/value heads",
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "desc.num_q_heads is %d, but it must be a multiple of desc.num_kv_heads, which is %d",
              d->num_q_heads, d->num_kv_heads);
   if (size > d->num_q_heads)
     ULY_FAIL(ULY_ERR_CONFIG,
              "%d sequence-parallel ranks cannot share %d query heads: Ulysses gives each rank at "
-             "least one, so 1 to %d ranks work here (use --sp %d or less, and --dp for the rest)",
+             "least one, so 1 to %d ranks work here (use mesh.sp = %d or less, and mesh.dp for the "
+             "rest)",
              size, d->num_q_heads, d->num_q_heads, d->num_q_heads);
   if (d->head_groups < 0 || d->head_groups > d->num_q_heads || d->head_groups % size != 0)
-    ULY_FAIL(
-        ULY_ERR_CONFIG,
-        "%d head groups for %d query heads on %d ranks: must be a multiple of the ranks and at "
-        "most the heads",
-        d->head_groups, d->num_q_heads, size);
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "desc.head_groups is %d, but it must be a multiple of the %d ranks, and at most the "
+             "%d query heads",
+             d->head_groups, size, d->num_q_heads);
   return ULY_OK;
 }
 

@@ -52,22 +52,24 @@ static int64_t largest_unit(const uly__zero *z) {
 static uly_status check(const uly_mesh *mesh, const uly__zero_desc *d) {
   int size = mesh->dp * mesh->sp;
   if (d->stage < 0 || d->stage > 3)
-    ULY_FAIL(ULY_ERR_CONFIG, "ZeRO stage %d: must be from 0 to 3", d->stage);
+    ULY_FAIL(ULY_ERR_CONFIG, "config.zero_stage is %d, but it must be from 0 to 3", d->stage);
   if (d->forward_only && d->stage != 0 && d->stage != 3)
     ULY_FAIL(ULY_ERR_CONFIG,
-             "ZeRO stage %d of a run that does not train: without gradients there is stage 0 (each "
-             "rank holds all weights) or 3 (its share)",
+             "config.zero_stage is %d, but a run that does not train has no gradients to share: "
+             "use 0 (each rank holds all weights) or 3 (its share of them)",
              d->stage);
   if (d->grad_dtype != ULY_F32 && d->grad_dtype != ULY_BF16)
-    ULY_FAIL(ULY_ERR_CONFIG, "unknown type %d of gradients", (int)d->grad_dtype);
+    ULY_FAIL(ULY_ERR_CONFIG, "config.grad_dtype is %d, but it must be ULY_F32 or ULY_BF16",
+             (int)d->grad_dtype);
   if (!d->reproducible) return ULY_OK;
   if (size & (size - 1))
     ULY_FAIL(ULY_ERR_CONFIG,
-             "--reproducible joins ranks in pairs, so it needs a power of two of them, not dp %d x "
-             "sp %d: start 1, 2, 4, 8, ... ranks, or leave it out",
+             "config.reproducible joins ranks in pairs, so it needs a power of two of them, not "
+             "mesh.dp = %d times mesh.sp = %d: start 1, 2, 4, 8, ... ranks, or leave it out",
              mesh->dp, mesh->sp);
   if (d->grad_dtype != ULY_F32)
-    ULY_FAIL(ULY_ERR_CONFIG, "--reproducible sums gradients in f32: leave --grad-dtype at f32");
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "config.reproducible sums gradients in f32: use config.grad_dtype = ULY_F32");
   return ULY_OK;
 }
 

@@ -36,12 +36,12 @@ uly_status uly__checkpoint_model(const char *dir, uly__model_config *config) {
   char path[PATH_MAX];
   ULY_TRY(uly__path_join(path, sizeof path, dir, uly__config_file));
   if (access(path, R_OK) != 0)
-    ULY_FAIL(ULY_ERR_DATA, "'%s' is no checkpoint: cannot read %s in it (%s)", dir,
+    ULY_FAIL(ULY_ERR_DATA, "'%s' is no checkpoint: '%s' in it cannot be read (%s)", dir,
              uly__config_file, strerror(errno));
   if (uly__model_config_load(path, config) == ULY_OK) return ULY_OK;
   char why[1024];
   snprintf(why, sizeof why, "%s", uly_last_error());
-  ULY_FAIL(ULY_ERR_DATA, "a checkpoint with a bad configuration: %s", why);
+  ULY_FAIL(ULY_ERR_DATA, "the configuration of a checkpoint cannot be used: %s", why);
 }
 
 /* The tensor of a state, with the shape that it must have. */
@@ -128,8 +128,8 @@ static uly_status check_model(const uly_trainer *trainer, const char *dir) {
   free(b);
   if (!same)
     ULY_FAIL(ULY_ERR_DATA,
-             "'%s' is a checkpoint of another model: use --model %s/%s to continue it", dir, dir,
-             uly__config_file);
+             "'%s' is a checkpoint of another model: continue it with config.model = '%s/%s'", dir,
+             dir, uly__config_file);
   return ULY_OK;
 }
 
@@ -175,18 +175,19 @@ static void warn_if_it_attends_otherwise(const uly_trainer *trainer, const char 
   bool packs = config->pack != 0;
   int64_t end = data ? uly__batch_end(trainer, data) : config->doc_end;
   if (config->window != run->window)
-    uly__warn("'%s' was trained with a window of %lld tokens, now %lld (0: none)", dir,
+    uly__warn("'%s' was trained with config.window = %lld, and now it is %lld (0: none)", dir,
               (long long)run->window, (long long)config->window);
   if (!is_same_sparse(uly__trainer_sparse(config), run->sparse))
-    uly__warn("'%s' was trained with other sparse blocks ('ulysses checkpoint show' tells which)",
-              dir);
+    uly__warn("'%s' was trained with another config.sparse.pattern, or other blocks of it", dir);
   if (packs != run->pack)
-    uly__warn("'%s' was trained %s, and now %s", dir,
+    uly__warn("'%s' was trained %s, and now %s (config.pack)", dir,
               run->pack ? "on packed documents" : "without packed documents",
               run->pack ? "documents are not packed" : "they are");
   if (packs && run->pack && end != run->doc_end)
-    uly__warn("'%s' was trained on documents that token %lld ends, now %lld does (-1: none)", dir,
-              (long long)run->doc_end, (long long)end);
+    uly__warn(
+        "'%s' was trained on documents that token %lld ends, and now token %lld ends them "
+        "(config.doc_end; -1: none)",
+        dir, (long long)run->doc_end, (long long)end);
 }
 
 /* Step, seed and place in the data. A run that does not train takes no place; its seed matters where blocks are
@@ -200,33 +201,34 @@ static uly_status take_place(uly_trainer *trainer, const uly__checkpoint_run *ru
   if (warns) warn_if_it_attends_otherwise(trainer, dir, run);
   if (config->forward_only && run->seed != config->seed &&
       config->sparse.pattern == ULY_SPARSE_BIGBIRD && run->sparse.pattern == ULY_SPARSE_BIGBIRD)
-    ULY_FAIL(
-        ULY_ERR_CONFIG,
-        "'%s' was trained with blocks drawn from seed %llu, not %llu: it would attend to others",
-        dir, (unsigned long long)run->seed, (unsigned long long)config->seed);
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "'%s' was trained with blocks drawn from config.seed = %llu, not %llu: it would "
+             "attend to others",
+             dir, (unsigned long long)run->seed, (unsigned long long)config->seed);
   if (config->forward_only) {
     trainer->steps_done = run->step;
     return ULY_OK;
   }
   if (run->seed != trainer->config.seed)
-    ULY_FAIL(ULY_ERR_CONFIG,
-             "'%s' was made with --seed %llu, not %llu: the order of the data would "
-             "not continue",
-             dir, (unsigned long long)run->seed, (unsigned long long)trainer->config.seed);
+    ULY_FAIL(
+        ULY_ERR_CONFIG,
+        "'%s' was made with config.seed = %llu, not %llu: the order of the data would not continue",
+        dir, (unsigned long long)run->seed, (unsigned long long)trainer->config.seed);
   if (run->seq_len != trainer->config.seq_len) {
     /* Sequences of another length: go on after about as many tokens. */
     __int128 tokens = (__int128)sequences * run->seq_len;
     sequences = (int64_t)(tokens / trainer->config.seq_len);
     if (warns)
       uly__warn(
-          "the checkpoint was trained on sequences of %lld tokens, now %lld: the data go on "
-          "after about as many tokens, in another order",
+          "the checkpoint was trained with config.seq_len = %lld, and now it is %lld: the data go "
+          "on after about as many tokens, in another order",
           (long long)run->seq_len, (long long)trainer->config.seq_len);
   }
   if (run->data_hash != uly__tokens_hash(trainer->data)) {
     sequences = 0;
     if (warns)
-      uly__warn("the data differ from those of the checkpoint: they start from their beginning");
+      uly__warn(
+          "config.data is not what the checkpoint was trained on: it is read from its beginning");
   }
   trainer->steps_done = run->step;
   trainer->windows_done = sequences;

@@ -64,10 +64,11 @@ uly_status uly__trainer_evaluate(uly_trainer *trainer, int (*stops)(void *user),
   memset(&sums, 0, sizeof sums);
   memset(report, 0, sizeof *report);
   if (!trainer->eval_data)
-    ULY_FAIL(ULY_ERR_CONFIG, "no held-out data to evaluate on: give --eval-data");
+    ULY_FAIL(ULY_ERR_CONFIG, "config.eval_data is missing: give held-out data to evaluate on");
   if (trainer->config.forward_only && trainer->is_mixed)
-    ULY_FAIL(ULY_ERR_CONFIG,
-             "a run made to evaluate (forward_only) has no weights: load a checkpoint");
+    ULY_FAIL(
+        ULY_ERR_CONFIG,
+        "a run that does not train (config.forward_only) has no weights: load a checkpoint first");
   trainer->model->failure = ULY_OK;
   uly__zero_forget_weights(trainer->model->zero);
   for (int64_t first = 0; first < trainer->num_eval_windows; first += mesh->dp) {

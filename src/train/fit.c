@@ -54,13 +54,13 @@ static bool use_bf16(uly_train_config *c) {
 
 /* In the order in which they are to be tried: from what costs least. */
 static const struct {
-  const char *flag;
+  const char *setting;
   bool (*apply)(uly_train_config *); /* false: it is so already */
-} changes[] = {{"--zero 3", use_stage_3},
-               {"--recompute full", use_full},
-               {"--stash disk:DIR", use_stash},
-               {"--offload-optimizer disk:DIR", use_offload},
-               {"--dtype bf16", use_bf16}};
+} changes[] = {{"config.zero_stage = 3", use_stage_3},
+               {"config.recompute = ULY_RECOMPUTE_FULL", use_full},
+               {"config.stash = DIR", use_stash},
+               {"config.offload = DIR", use_offload},
+               {"config.dtype = ULY_BF16", use_bf16}};
 
 enum { NUM_CHANGES = sizeof changes / sizeof changes[0] };
 
@@ -83,7 +83,7 @@ static void add_single_changes(const uly_mesh *mesh, const uly_train_config *con
   for (int i = 0; i < NUM_CHANGES; i++) {
     uly_train_config other = *config;
     if (changes[i].apply(&other) && plan_bytes(mesh, &other, decode) <= limit)
-      add(list, "; or ", changes[i].flag);
+      add(list, "; or ", changes[i].setting);
   }
 }
 
@@ -91,12 +91,12 @@ static void add_single_changes(const uly_mesh *mesh, const uly_train_config *con
 static void add_many_changes(const uly_mesh *mesh, const uly_train_config *config,
                              uly__decode_run decode, int64_t limit, word_list *list) {
   uly_train_config other = *config;
-  word_list flags = {.used = 0};
+  word_list settings = {.used = 0};
   for (int i = 0; i < NUM_CHANGES; i++) {
     if (!changes[i].apply(&other)) continue;
-    add(&flags, " ", changes[i].flag);
+    add(&settings, " and ", changes[i].setting);
     if (plan_bytes(mesh, &other, decode) > limit) continue;
-    add(list, "; or ", flags.text);
+    add(list, "; or ", settings.text);
     return;
   }
 }
@@ -112,7 +112,7 @@ static void add_more_ranks(const uly_mesh *mesh, const uly_train_config *config,
     if (bytes == INT64_MAX) return; /* more ranks than heads */
     if (bytes > limit) continue;
     char text[96];
-    snprintf(text, sizeof text, "--sp %lld with as much memory for each rank", (long long)sp);
+    snprintf(text, sizeof text, "mesh.sp = %lld with as much memory for each rank", (long long)sp);
     add(list, "; or ", text);
     return;
   }
@@ -130,7 +130,7 @@ static void add_shorter(const uly_mesh *mesh, const uly_train_config *config,
     if (decodes)
       snprintf(text, sizeof text, "%lld tokens, prompt and text", (long long)decode.capacity);
     else
-      snprintf(text, sizeof text, "--seq-len %lld", (long long)other.seq_len);
+      snprintf(text, sizeof text, "config.seq_len = %lld", (long long)other.seq_len);
     add(list, "; or ", text);
     return;
   }
@@ -158,7 +158,7 @@ static uly_status refuse(const uly_trainer *trainer, int64_t limit, const char *
 uly_status uly__check_limit(const uly_trainer *trainer) {
   int64_t limit = trainer->config.memory_limit;
   if (limit == 0 || total_bytes(trainer) <= limit) return ULY_OK;
-  return refuse(trainer, limit, "--memory-limit");
+  return refuse(trainer, limit, "config.memory_limit");
 }
 
 uly_status uly__check_fit(const uly_trainer *trainer, int ranks_on_node) {
@@ -166,5 +166,5 @@ uly_status uly__check_fit(const uly_trainer *trainer, int ranks_on_node) {
   int64_t available = uly__device_available_bytes();
   if (available == 0 || total_bytes(trainer) <= available / ranks_on_node) return ULY_OK;
   return refuse(trainer, available / ranks_on_node,
-                "its share of what is free on this machine; --memory-limit overrules it");
+                "its share of what is free on this machine; config.memory_limit overrules it");
 }

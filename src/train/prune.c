@@ -102,7 +102,8 @@ uly_status uly_checkpoint_prune(const char *out_dir, int64_t keep_last, int64_t 
   ULY_NOT_NULL(out_dir);
   if (keep_last < 0 || keep_every < 0)
     ULY_FAIL(ULY_ERR_CONFIG,
-             "keep_last %lld, keep_every %lld: neither may be negative (keep_last 0 keeps all)",
+             "keep_last is %lld and keep_every %lld, but neither may be negative (keep_last 0 "
+             "keeps all)",
              (long long)keep_last, (long long)keep_every);
   if (keep_last == 0) return ULY_OK;
   step_list list = {0};

@@ -23,11 +23,12 @@ static uly_status check(const float *logits, int64_t vocab, const uly_sampling *
   if (!(s->temperature >= 0) || !isfinite(s->temperature) || s->top_k < 0 ||
       !(s->top_p > 0 && s->top_p <= 1))
     ULY_FAIL(ULY_ERR_CONFIG,
-             "temperature %g, top_k %lld, top_p %g: temperature and top_k must not be negative, "
-             "top_p above 0 and at most 1",
+             "sampling.temperature is %g, sampling.top_k %lld and sampling.top_p %g, but the first "
+             "two must not be negative, and the last must be above 0 and at most 1",
              s->temperature, (long long)s->top_k, s->top_p);
   if (vocab < 1 || vocab > INT32_MAX)
-    ULY_FAIL(ULY_ERR_CONFIG, "a vocabulary of %lld tokens", (long long)vocab);
+    ULY_FAIL(ULY_ERR_CONFIG, "the vocabulary has %lld tokens, but it must have from 1 to 2^31 - 1",
+             (long long)vocab);
   for (int64_t i = 0; i < vocab; i++)
     if (!isfinite(logits[i]))
       ULY_FAIL(ULY_ERR_NONFINITE, "the logit of token %lld is %g: no token can be drawn",

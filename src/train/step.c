@@ -138,9 +138,9 @@ static void end_save(uly_trainer *trainer, uly__traffic *before) {
 
 uly_status uly__check_whole(const uly_trainer *trainer) {
   if (trainer->config.forward_only)
-    ULY_FAIL(
-        ULY_ERR_CONFIG,
-        "a run made to evaluate (forward_only) has no optimizer: it can neither train nor save");
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "a run that does not train (config.forward_only) has no optimizer: it can neither "
+             "train nor save");
   if (trainer->is_mixed)
     ULY_FAIL(ULY_ERR_CONFIG,
              "an update or a load failed halfway: load a checkpoint before going on");
@@ -156,7 +156,7 @@ static uly_status fail_nonfinite(uly_trainer *trainer, int64_t num_labels,
   ULY_FAIL(
       ULY_ERR_NONFINITE,
       "step %lld: the loss is %g and the gradient norm %g. First of all: %s. The weights are as "
-      "they were before this step (a lower --lr or a longer --warmup may help)",
+      "they were before this step (a lower config.lr or a longer config.warmup may help)",
       (long long)report->step, report->loss, report->grad_norm, what);
 }
 
@@ -177,7 +177,7 @@ uly_status uly__trainer_step(uly_trainer *trainer, uly_step_report *report) {
   ULY_TRY(uly__sum_i64(mesh->world, ULY_TRAFFIC_CONTROL, &num_labels, 1));
   if (num_labels == 0)
     ULY_FAIL(ULY_ERR_DATA,
-             "no token of step %lld has a label: with --pack, each is a document of its own",
+             "no token of step %lld has a label: with config.pack, each is a document of its own",
              (long long)trainer->steps_done + 1);
 
   uly__exact_sum loss = {0};

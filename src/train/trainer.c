@@ -36,47 +36,59 @@ uly_train_config uly__train_config_default(void) {
 }
 
 static uly_status check(const uly_train_config *c) {
-  if (!c->model) ULY_FAIL(ULY_ERR_CONFIG, "no model given: use --model");
+  if (!c->model)
+    ULY_FAIL(ULY_ERR_CONFIG, "config.model is missing: give a preset or the path of a config.json");
   if (c->seq_len < 1 || c->seq_len > (int64_t)1 << 40)
-    ULY_FAIL(ULY_ERR_CONFIG, "--seq-len %lld: must be from 1 to 2^40", (long long)c->seq_len);
+    ULY_FAIL(ULY_ERR_CONFIG, "config.seq_len is %lld, but it must be from 1 to 2^40",
+             (long long)c->seq_len);
   if (c->doc_end < -1 || c->doc_end > INT32_MAX)
-    ULY_FAIL(ULY_ERR_CONFIG, "--doc-end %lld: must be a token, or -1 for what the files say",
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "config.doc_end is %lld, but it must be a token, or -1 for what the files say",
              (long long)c->doc_end);
   if (c->window < 0)
-    ULY_FAIL(ULY_ERR_CONFIG, "--window %lld: must not be negative (0: none)", (long long)c->window);
+    ULY_FAIL(ULY_ERR_CONFIG, "config.window is %lld, but it must not be negative (0: none)",
+             (long long)c->window);
   if (c->batch < 0 || c->batch > 1 << 20)
-    ULY_FAIL(ULY_ERR_CONFIG, "--batch %lld: must be from 0 to 2^20", (long long)c->batch);
+    ULY_FAIL(ULY_ERR_CONFIG, "config.batch is %lld, but it must be from 0 to 2^20",
+             (long long)c->batch);
   if (c->batch > 0 && c->seq_len > ((int64_t)1 << 50) / c->batch)
-    ULY_FAIL(ULY_ERR_CONFIG, "--seq-len %lld times --batch %lld is more than 2^50",
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "config.seq_len, %lld, times config.batch, %lld, is more than 2^50: make one of them "
+             "smaller",
              (long long)c->seq_len, (long long)c->batch);
   if (c->steps < 0 || c->steps > ULY_MAX_STEPS || c->warmup < 0)
     ULY_FAIL(ULY_ERR_CONFIG,
-             "--steps %lld, --warmup %lld: neither may be negative, and there are ten digits for "
-             "steps",
+             "config.steps is %lld and config.warmup %lld, but neither may be negative, and the "
+             "steps may have at most ten digits",
              (long long)c->steps, (long long)c->warmup);
   if (c->rounds < 0 || c->rounds > 1 << 16)
-    ULY_FAIL(ULY_ERR_CONFIG, "--rounds %d: must be from 0 to 2^16", c->rounds);
+    ULY_FAIL(ULY_ERR_CONFIG, "config.rounds is %d, but it must be from 0 to 2^16", c->rounds);
   if (c->leaves < 1 || c->leaves > 1 << 16 || c->memory_limit < 0)
     ULY_FAIL(ULY_ERR_CONFIG,
-             "--leaves %d: must be from 1 to 2^16; --memory-limit %lld: not negative", c->leaves,
-             (long long)c->memory_limit);
+             "config.leaves is %d and config.memory_limit %lld, but the first must be from 1 to "
+             "2^16, and the second not negative",
+             c->leaves, (long long)c->memory_limit);
   if ((unsigned)c->recompute > ULY_RECOMPUTE_FULL || (unsigned)c->schedule > ULY_SCHEDULE_CONSTANT)
-    ULY_FAIL(ULY_ERR_CONFIG, "unknown recompute policy %d or schedule %d", (int)c->recompute,
-             (int)c->schedule);
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "config.recompute is %d and config.schedule %d, but one of them is not a "
+             "value of its type",
+             (int)c->recompute, (int)c->schedule);
   if (c->dtype != ULY_F32 && c->dtype != ULY_BF16)
-    ULY_FAIL(ULY_ERR_CONFIG, "unknown dtype %d: use ULY_F32 or ULY_BF16", (int)c->dtype);
+    ULY_FAIL(ULY_ERR_CONFIG, "config.dtype is %d, but it must be ULY_F32 or ULY_BF16",
+             (int)c->dtype);
   if (c->forward_only && (c->offload || c->stash))
     ULY_FAIL(ULY_ERR_CONFIG,
-             "a run that does not train keeps neither optimizer states nor what backward needs: "
-             "leave out offload and stash");
-  if (c->eval_windows < 1) ULY_FAIL(ULY_ERR_CONFIG, "--eval-windows must be at least 1");
+             "a run that does not train (config.forward_only) keeps neither optimizer states nor "
+             "what backward needs: leave out config.offload and config.stash");
+  if (c->eval_windows < 1) ULY_FAIL(ULY_ERR_CONFIG, "config.eval_windows must be at least 1");
   if (!(c->lr >= 0) || !(c->min_lr_ratio >= 0) || !(c->weight_decay >= 0) || !(c->clip >= 0) ||
       !(c->eps >= 1e-30) || !(c->lr <= 1e30) || !(c->beta1 >= 0 && c->beta1 < 1) ||
       !(c->beta2 >= 0 && c->beta2 < 1) ||
       !isfinite(c->lr + c->min_lr_ratio + c->weight_decay + c->clip + c->eps))
     ULY_FAIL(ULY_ERR_CONFIG,
-             "lr, min_lr_ratio, weight_decay and clip must be finite and not negative, eps at "
-             "least 1e-30 (it is an f32), beta1 and beta2 from 0 to below 1");
+             "config.lr, config.min_lr_ratio, config.weight_decay and config.clip must be finite "
+             "and not negative, config.lr at most 1e30, config.eps at least 1e-30 (it is an f32), "
+             "config.beta1 and config.beta2 from 0 to below 1");
   return ULY_OK;
 }
 
@@ -104,13 +116,14 @@ static uly_status plan(uly_trainer *trainer, const uly_train_config *config,
   ULY_TRY(check(config));
   if (!config->forward_only && config->batch % dp != 0)
     ULY_FAIL(ULY_ERR_CONFIG,
-             "--batch %lld sequences cannot be shared by --dp %d groups: use a "
+             "config.batch is %lld, which the groups of mesh.dp = %d cannot share equally: use a "
              "multiple",
              (long long)config->batch, dp);
   trainer->passes = config->batch && !config->forward_only ? config->batch / dp : 1;
   ULY_TRY(uly__model_config_load(config->model, &model_config));
   if (config->pack && config->doc_end >= model_config.vocab)
-    ULY_FAIL(ULY_ERR_CONFIG, "--doc-end %lld: the model's vocabulary has %lld tokens",
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "config.doc_end is %lld, but the vocabulary of the model has only %lld tokens",
              (long long)config->doc_end, (long long)model_config.vocab);
   uly__model_run run = {.seq_len = config->seq_len,
                         .window = config->window,
@@ -171,19 +184,19 @@ static uly_status open_data(const uly_trainer *trainer, const char *path, uly__t
   *num_windows = (uly__tokens_count(*tokens) - 1) / N;
   if (*num_windows < 1)
     ULY_FAIL(ULY_ERR_DATA,
-             "'%s' has %lld tokens, but one sequence of --seq-len %lld needs %lld: use "
-             "more data or shorter sequences",
+             "'%s' has %lld tokens, but one sequence of config.seq_len = %lld needs %lld: use more "
+             "data or shorter sequences",
              path, (long long)uly__tokens_count(*tokens), (long long)N, (long long)N + 1);
   int64_t end = uly__tokens_end(*tokens), vocab = trainer->model->config.vocab;
   if (trainer->config.pack && trainer->config.doc_end < 0 && end >= vocab)
     ULY_FAIL(ULY_ERR_CONFIG,
-             "--pack: token %lld ends the documents of '%s', but the vocabulary of the model has "
-             "%lld: give another one with --doc-end",
+             "token %lld ends the documents of '%s', which config.pack needs, but the vocabulary "
+             "of the model has only %lld tokens: give another one as config.doc_end",
              (long long)end, path, (long long)vocab);
   if (trainer->config.pack && uly__batch_end(trainer, *tokens) < 0)
     ULY_FAIL(ULY_ERR_CONFIG,
-             "--pack: the header of '%s' does not say which token ends its documents: give it with "
-             "--doc-end",
+             "the header of '%s' does not say which token ends its documents, which config.pack "
+             "needs: give it as config.doc_end",
              path);
   return ULY_OK;
 }
@@ -232,7 +245,8 @@ static uly_status open_scratch(uly_trainer *trainer) {
 static uly_status open_input(uly_trainer *trainer) {
   const uly_train_config *config = &trainer->config;
   if (!config->data && !config->forward_only)
-    ULY_FAIL(ULY_ERR_CONFIG, "no training data given: use --data");
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "config.data is missing: give a file, or a folder of files, to train on");
   if (config->data)
     ULY_TRY(open_data(trainer, config->data, &trainer->data, &trainer->num_windows));
   if (config->eval_data) {

@@ -16,7 +16,7 @@ packages="$packages libopenmpi-dev openmpi-bin libdnnl-dev libjansson-dev
 # What draws the plots of `ulysses report`.
 packages="$packages gnuplot-nox"
 # Tests, and text for the demo.
-packages="$packages libcmocka-dev perl-doc"
+packages="$packages libcmocka-dev perl perl-doc"
 
 ci_packages="libmpich-dev mpich clang clang-tidy clang-format libclang-rt-dev libomp-dev git"
 reference_packages="python3-torch python3-numpy"

@@ -17,8 +17,7 @@ lines() {
       [[ $line == "{"*"\"$key\": "*"}" ]] || fail "a line without '$key': $line"
     done
   done <out.log
-  ! command -v python3 >/dev/null || python3 -c 'import json, sys; [json.loads(x) for x in sys.stdin]' <out.log ||
-    fail "no JSON: $(cat out.log)"
+  is_json <out.log || fail "no JSON: $(cat out.log)"
 }
 
 mkdir data

@@ -86,6 +86,9 @@ fail() {
   failed=1
 }
 
+# is_json: whether each line of standard input is a value of JSON.
+is_json() { perl -MJSON::PP -ne 'decode_json($_)'; }
+
 # Seconds between Open MPI's TERM and KILL to the ranks that are left when one has failed: it always waits that long.
 # Ranks of `train` fail together, after rank 0 has spoken; those of other commands each alone, so rank 0 needs time.
 patience() { export OMPI_MCA_odls_base_sigkill_timeout=$1; }

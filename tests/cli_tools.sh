@@ -13,7 +13,7 @@ has() { grep -q -- "$1" out.log || fail "no line '$1' in: $(cat out.log)"; }
 # json: the output is one JSON value.
 json() {
   [ "$(wc -l <out.log)" -eq 1 ] || fail "not one line: $(cat out.log)"
-  ! command -v python3 >/dev/null || python3 -m json.tool <out.log >/dev/null || fail "no JSON: $(cat out.log)"
+  is_json <out.log || fail "no JSON: $(cat out.log)"
 }
 
 # --- prepare

@@ -88,24 +88,21 @@ check_plot() {
     END { exit !found }' least="$least" is_flat="$([ "$id" = wait-share ] && echo 1 || echo 0)" || fail "$page: $id has neither curve nor bar"
 }
 
-# As far as there are programs to ask.
+# Each tag is closed by its own, in order; drawings are XML, where there is a program to ask.
 check_syntax() {
-  if command -v python3 >/dev/null; then
-    python3 - "$1" <<'END' || fail "$1: tags that do not match"
-import html.parser, sys
-
-class Checker(html.parser.HTMLParser):
-    open_tags, void = [], {"meta", "br"}
-    def handle_starttag(self, tag, attrs):
-        if tag not in self.void: self.open_tags.append(tag)
-    def handle_endtag(self, tag):
-        if not self.open_tags or self.open_tags.pop() != tag: sys.exit(f"</{tag}> at {self.getpos()}")
-
-checker = Checker()
-checker.feed(open(sys.argv[1], encoding="utf-8").read())
-sys.exit(f"open: {checker.open_tags}" if checker.open_tags else 0)
+  perl -0777 -n - "$1" <<'END' || fail "$1: tags that do not match"
+    my @open;
+    while (/<(\/?)([a-zA-Z][\w:-]*)(?:[^>"']|"[^"]*"|'[^']*')*?(\/?)>/g) {
+      my ($closes, $name, $is_whole) = ($1, $2, $3);
+      if (!$closes) {
+        push @open, $name unless $is_whole || $name =~ /^(?:meta|br)$/;
+        next;
+      }
+      my $begun = pop @open // 'nothing';
+      die "</$name> where the end of $begun is due\n" if $name ne $begun;
+    }
+    die "open at the end: @open\n" if @open;
 END
-  fi
   # Each drawing is a document of XML by itself.
   if command -v xmllint >/dev/null; then
     sed -n '/<svg /,/<\/svg>/p' "$1" | awk 'BEGIN { print "<all>" } { print } END { print "</all>" }' >drawings.xml

@@ -2,10 +2,11 @@
 # Installs what building, testing and the demo need, on Debian and Ubuntu: only what is missing,
 # without a question. Elsewhere it lists what to install.
 #
-#   scripts/install-deps.sh [--ci] [--reference] [--check]
-#     --ci         also what .ci/run needs: MPICH, clang, clang-tidy, clang-format
+#   scripts/install-deps.sh [--ci] [--reference] [--check | --list]
+#     --ci         also what .ci/run and bench/two_hosts.sh need: MPICH, clang, clang-tidy, clang-format, ...
 #     --reference  also what tools/make_golden.py needs: PyTorch and NumPy
 #     --check      prints the missing packages, one a line, and installs nothing
+#     --list       prints all packages, one a line, and installs nothing
 set -eu
 
 # Compiler and build. --no-install-recommends leaves out libc6-dev, so it is named.
@@ -18,17 +19,19 @@ packages="$packages gnuplot-nox"
 # Tests, and text for the demo.
 packages="$packages libcmocka-dev perl perl-doc"
 
-ci_packages="libmpich-dev mpich clang clang-tidy clang-format libclang-rt-dev libomp-dev git"
+ci_packages="libmpich-dev mpich clang clang-tidy clang-format libclang-rt-dev libomp-dev git
+  debootstrap iproute2"
 reference_packages="python3-torch python3-numpy"
 
-check=no
+check=no list=no
 for argument in "$@"; do
   case $argument in
     --ci) packages="$packages $ci_packages" ;;
     --reference) packages="$packages $reference_packages" ;;
     --check) check=yes ;;
+    --list) list=yes ;;
     -h | --help)
-      sed -n '2,8s/^# \{0,1\}//p' "$0"
+      sed -n '2,9s/^# \{0,1\}//p' "$0"
       exit 0
       ;;
     *)
@@ -37,6 +40,11 @@ for argument in "$@"; do
       ;;
   esac
 done
+
+if [ $list = yes ]; then
+  for package in $packages; do echo "$package"; done
+  exit 0
+fi
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
   {

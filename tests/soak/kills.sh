@@ -3,6 +3,8 @@
 # gets SIGKILL, half of the times while a checkpoint is being written. In the end the last checkpoint must
 # equal that of a run that nobody disturbed, bit for bit.
 #
+# A run that reaches its end before the signal does, as on a busy machine, is done once more.
+#
 #   tests/soak/kills.sh PROGRAM      KILLS=100 and SEED=1 by default
 ulysses=$(realpath "${1:?usage: $0 PROGRAM}")
 kills=${KILLS:-100}
@@ -12,12 +14,16 @@ RANDOM=${SEED:-1}
 meshes=(1x1 1x2 2x1 1x4 2x2 4x1 1x8 2x4)
 steps=$((15 * kills + 20))
 every=3
-killed=0 in_save=0 resumed=0 lockups=0
+killed=0 in_save=0 resumed=0 lockups=0 missed=0
 
 mkdir out
 
-# Number of the newest checkpoint; nothing before the first.
-newest() { ls out | sed -n 's/^step-0*//p' | tail -n 1; }
+# find_newest: $newest, the step of the newest checkpoint; 0 before the first. Without another process: a run is fast.
+find_newest() {
+  local all=(out/step-*)
+  newest=${all[-1]#out/step-}
+  if [ "$newest" = '*' ]; then newest=0; else newest=$((10#$newest)); fi
+}
 
 # ranks_of JOB: the processes of its ranks; the job is a shell, mpirun its child, ranks the children of that.
 ranks_of() { pgrep -P "$(pgrep -P "$1" || echo 0)" || true; }
@@ -25,39 +31,39 @@ ranks_of() { pgrep -P "$(pgrep -P "$1" || echo 0)" || true; }
 # A job whose rank was killed ends by itself. Open MPI 4.1's mpirun sometimes locks up at its own end, after it
 # has told of the death and all ranks are gone: then it is helped along. A rank that lives on is a failure.
 end_of_job() {
-  local deadline=$((SECONDS + 60)) starter_pid
+  local deadline=$((SECONDS + 300)) starter_pid
   while kill -0 "$1" 2>/dev/null; do
     if [ $SECONDS -ge $deadline ]; then
       starter_pid=$(pgrep -P "$1" || true)
       if [ -n "$starter_pid" ] && [ -z "$(pgrep -r R,S,D,T -P "$starter_pid" || true)" ]; then
         kill -KILL "$starter_pid" 2>/dev/null || true
-        lockups=$((lockups + 1)) deadline=$((SECONDS + 60))
+        lockups=$((lockups + 1)) deadline=$((SECONDS + 300))
       else
-        fail "60 seconds after a rank was killed the others still run"
+        fail "300 seconds after a rank was killed the others still run"
       fi
     fi
     sleep 0.05
   done
 }
 
-# One run that is killed; fails when it ended by itself first.
+# One run that is killed.
 run_and_kill() {
-  local mesh=${meshes[RANDOM % 8]} stage=$((RANDOM % 4)) start goal job victims is_ours=
-  start=$(newest)
-  goal=$((${start:-0} + RANDOM % 10))
-  [ -z "$start" ] || resumed=$((resumed + 1))
+  local mesh=${meshes[RANDOM % 8]} stage=$((RANDOM % 4)) start goal job victims is_ours= is_in_save=
+  find_newest
+  start=$newest
+  goal=$((start + RANDOM % 10))
   train $((${mesh%x*} * ${mesh#*x})) 1 --dp "${mesh%x*}" --sp "${mesh#*x}" --zero $stage \
     --steps $steps --save-every $every --out out --resume auto >log 2>&1 &
   job=$!
   while kill -0 $job 2>/dev/null; do
-    step=$(newest)
-    if [ "${step:-0}" -ge $goal ]; then
+    find_newest
+    if [ $newest -ge $goal ]; then
       # Every second time wait for the hidden folder of a save that is under way.
       if [ $((killed % 2)) -eq 0 ] || compgen -G 'out/.step-*.tmp' >/dev/null; then
         mapfile -t victims < <(ranks_of $job)
         if [ ${#victims[@]} -gt 0 ] && kill -KILL "${victims[RANDOM % ${#victims[@]}]}" 2>/dev/null; then
-          killed=$((killed + 1)) is_ours=yes
-          if compgen -G 'out/.step-*.tmp' >/dev/null; then in_save=$((in_save + 1)); fi
+          is_ours=yes
+          if compgen -G 'out/.step-*.tmp' >/dev/null; then is_in_save=yes; fi
           break
         fi
       fi
@@ -65,8 +71,16 @@ run_and_kill() {
     sleep 0.002
   done
   end_of_job $job
-  wait $job && fail "a run ended before it was killed: $killed of $kills kills"
+  if wait $job; then
+    missed=$((missed + 1))
+    [ $missed -lt $((20 + kills)) ] || fail "$missed runs ended before they were killed: $killed of $kills kills"
+    for folder in out/step-*; do [ $((10#${folder#out/step-})) -le $start ] || rm -r "$folder"; done
+    return
+  fi
   [ -n "$is_ours" ] || { cat log; fail "a run failed by itself"; }
+  killed=$((killed + 1))
+  [ -z "$is_in_save" ] || in_save=$((in_save + 1))
+  [ $start -eq 0 ] || resumed=$((resumed + 1))
 }
 
 while [ $killed -lt "$kills" ]; do run_and_kill; done
@@ -74,6 +88,6 @@ train 4 1 --dp 2 --sp 2 --zero 3 --steps $steps --save-every $every --out out --
 train 1 1 --steps $steps --out undisturbed >log
 
 last=$(printf 'step-%010d' $steps)
-echo "$(bits "out/$last")  $killed kills ($in_save with a save under way), $resumed resumes, $lockups lockups of mpirun"
+echo "$(bits "out/$last")  $killed kills ($in_save with a save under way), $resumed resumes, $missed missed, $lockups lockups of mpirun"
 echo "$(bits "undisturbed/$last")  undisturbed"
 [ "$(bits "out/$last")" = "$(bits "undisturbed/$last")" ] || fail "the bits differ"

@@ -10,7 +10,6 @@ if [ "$(id -u)" -ne 0 ] && [ -z "${ULY_UNSHARED:-}" ] && unshare -rm true 2>/dev
   ULY_UNSHARED=1 exec unshare -rm "$0" "$@"
 fi
 . "$(dirname "$(realpath "$0")")/cli_common.sh"
-[ -z "${ULY_UNSHARED:-}" ] || export TMPDIR=$folder # MPI's own files in /tmp are those of the real root
 patience 0
 
 # --- before the first step

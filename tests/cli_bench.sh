@@ -29,7 +29,7 @@ for ranks in 1 2; do
   lines 4 mask
   expect 0 '' "${run[@]}" step --model tiny.json --seq-len 64 --dtype bf16 --recompute none,full --repeats 1 --zero $ranks
   lines 2 flops tokens tokens_per_s num_params sent_bytes peak_bytes model seq_len dtype recompute zero reproducible batch
-  TMPDIR=data expect 0 '' "${run[@]}" step --model tiny.json --seq-len 64 --dp "$ranks" --dtype bf16 --repeats 1 --trace steps-$ranks.json
+  TMPDIR=$folder/data expect 0 '' "${run[@]}" step --model tiny.json --seq-len 64 --dp "$ranks" --dtype bf16 --repeats 1 --trace steps-$ranks.json
   lines 1 dp
   [ -z "$(find data -name 'ulysses-bench-*')" ] || fail "data of steps was left"
   [ "$(tail -n 1 steps-$ranks.json)" = ']' ] || fail "a trace of steps that is not whole"

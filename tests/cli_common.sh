@@ -8,6 +8,9 @@ remove_folder() {
 }
 trap remove_folder EXIT
 cd "$folder" || exit 1
+# What MPI leaves in TMPDIR: starters of Open MPI that share a folder trip over each other there.
+mkdir tmp
+export TMPDIR=$folder/tmp
 failed=0
 num_rows=0
 jobs=()
@@ -58,8 +61,8 @@ expect() {
 }
 
 # row CODE TEXT ARGUMENTS...: the same of the program, on 1 and on 3 ranks. An @ among the arguments stands for what no
-# other call has. Several run at a time, since MPI's start is mostly waiting, each with a folder of its own for what MPI
-# leaves in TMPDIR: starters of Open MPI trip over each other's. rows_end waits for all.
+# other call has. Several run at a time, since MPI's start is mostly waiting, each with a TMPDIR of its own. rows_end
+# waits for all.
 row() {
   local ranks call code=$1 text=$2
   shift 2

@@ -6,6 +6,8 @@ set -euo pipefail
 cmake=$1 build=$2 mpirun=$3 cc=$4 cflags=${5:-}
 export LC_ALL=C
 folder=$(mktemp -d)
+mkdir "$folder/tmp"
+export TMPDIR=$folder/tmp # starters of Open MPI that share one trip over each other
 trap 'rm -rf "$folder"' EXIT
 failed=0
 

@@ -8,6 +8,8 @@ mpirun=$2
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder" || exit 1
+mkdir tmp
+export TMPDIR=$folder/tmp # starters of Open MPI that share one trip over each other
 failed=0
 
 figures=(loss throughput peak-share memory traffic wait-share gradient-norm learning-rate eval-by-position)

@@ -9,6 +9,8 @@ export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_mpi_yield_when_idle=1 OMP_WA
 work=$(mktemp -d "${TMPDIR:-/tmp}/ulysses-soak.XXXXXX")
 trap 'kill $(jobs -p) 2>/dev/null || true; wait; rm -rf "$work"' EXIT
 cd "$work"
+mkdir tmp
+export TMPDIR=$work/tmp # starters of Open MPI that share one trip over each other
 
 cat >model.json <<'JSON'
 {"model_type": "llama", "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3,

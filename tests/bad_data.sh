@@ -231,21 +231,19 @@ rows_end
 
 # in_use NAME CHANGE TEXT ARGUMENTS...: a run without end on a copy of NAME, used, which CHANGE is done to once the run is under way
 in_use() {
-  local ranks name=$1 change=$2 text=$3 i
+  local ranks name=$1 change=$2 text=$3
   shift 3
   rows_end
   for ranks in 1 3; do
     num_rows=$((num_rows + 1))
     rm -rf used metrics.jsonl
     cp -r "$name" used
-    judge used 3 "$text" "$mpirun" -n $ranks "$program" "${train[@]}" used --steps 1000000 --log-every 1000000 \
+    judge used 3 "$text" "$mpirun" -n $ranks "$program" "${train[@]}" used --steps 1000000000 --log-every 1000000000 \
       --metrics metrics.jsonl "$@" &
-    for ((i = 0; i < 300; i++)); do
-      [ ! -s metrics.jsonl ] || break
-      sleep 0.1
-    done
+    job=$!
+    await test -s metrics.jsonl
     eval "$change"
-    wait $! || failed=1
+    wait $job || failed=1
   done
 }
 in_use text.txt 'truncate -s 100 used' "'used' was changed while it is in use: it had 3000 bytes, and has 100 now"

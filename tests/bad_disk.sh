@@ -60,7 +60,7 @@ whole() {
 # run RANKS ARGUMENTS...: out.log, err.log, and $code
 run() {
   num_rows=$((num_rows + 1))
-  timeout 60 "${starter[@]}" -n "$1" "$program" "${good[@]}" "${@:2}" >out.log 2>err.log </dev/null
+  timeout $limit "${starter[@]}" -n "$1" "$program" "${good[@]}" "${@:2}" >out.log 2>err.log </dev/null
   code=$?
 }
 
@@ -134,22 +134,12 @@ fi
 
 # --- a run whose saves fail for a while: beyond `ulimit -f`, and in a folder that is not to be written
 
-# begin RANKS ARGUMENTS...: a run without end, in the background, which saves all the time
-begin() {
+# start RANKS ARGUMENTS...: a run without end, in the background, which saves all the time
+start() {
   rm -f pid.*
-  timeout 60 "${starter[@]}" -n "$1" ./rank.sh "$program" "${good[@]}" --steps 1000000 --log-every 1000000 --metrics /dev/null \
-    --save-every 20 --keep-last 2 "${@:2}" >out.log 2>err.log </dev/null &
-  job=$!
-  await out.log '  saved in'
-}
-# await FILE TEXT [NUMBER]: until so many lines of the file have the text
-await() {
-  local i
-  for ((i = 0; i < 300; i++)); do
-    [ "$(grep -c -- "$2" "$1")" -lt "${3:-1}" ] || return
-    sleep 0.1
-  done
-  fail "no line '$2' in $1: $(cat "$1")"
+  begin "${starter[@]}" -n "$1" ./rank.sh "$program" "${good[@]}" --steps 1000000000 --log-every 1000000000 --metrics /dev/null \
+    --save-every 20 --keep-last 2 "${@:2}"
+  await says out.log '  saved in'
 }
 # ended CODE: the run, after a signal
 ended() {
@@ -164,26 +154,26 @@ saved() { grep -c '  saved in' out.log; }
 limit() { prlimit --pid "$(cat "pid.$1")" --fsize="$2":unlimited; }
 for ranks in 1 3; do
   last=$((ranks - 1)) # whose shard is the end of the file
-  begin $ranks --out limited-$ranks
+  start $ranks --out limited-$ranks
   limit $last 100000
-  await err.log 'error: step [0-9]*: checkpoint not saved: .*File too large; training goes on$'
+  await says err.log 'error: step [0-9]*: checkpoint not saved: .*File too large; training goes on$'
   limit $last unlimited
-  await out.log '  saved in' $(($(saved) + 2))
+  await says out.log '  saved in' $(($(saved) + 2))
   ended 75
   whole limited-$ranks "$(sed -n 's/^stopped on request after step //p' out.log)"
-  begin $ranks --out ended-$ranks
+  start $ranks --out ended-$ranks
   limit $last 100000
-  await err.log 'training goes on$'
+  await says err.log 'training goes on$'
   ended 3
   grep -v 'training goes on$' err.log | grep 'ulysses: error:' >ends.log
   [ "$(wc -l <ends.log)" -eq 1 ] && grep -q 'File too large' ends.log || fail "not told at the end: $(cat err.log)"
   whole ended-$ranks "$(sed -n 's/^step \([0-9]*\)  saved in.*/\1/p' out.log | tail -n 1)"
   if [ $has_permissions = yes ]; then
-    begin $ranks --out closed-$ranks
+    start $ranks --out closed-$ranks
     chmod 555 closed-$ranks
-    await err.log 'error: step [0-9]*: checkpoint not saved: .*Permission denied; training goes on$'
+    await says err.log 'error: step [0-9]*: checkpoint not saved: .*Permission denied; training goes on$'
     chmod 755 closed-$ranks
-    await out.log '  saved in' $(($(saved) + 2))
+    await says out.log '  saved in' $(($(saved) + 2))
     ended 75
     # What could not be removed then goes at the next start.
     step=$(sed -n 's/^stopped on request after step //p' out.log)

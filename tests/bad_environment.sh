@@ -25,7 +25,7 @@ for command in help --version 'help train' 'train --help' man 'completion bash' 
   'generate --checkpoint run --prompt a --max-tokens 9 --json' \
   'prepare text.txt --out data' 'report run' 'doctor' "${good[*]}" "${good[*]} --print-config"; do
   # shellcheck disable=SC2086
-  timeout 60 "$program" $command >/dev/full 2>err.log </dev/null
+  timeout $limit "$program" $command >/dev/full 2>err.log </dev/null
   end 3 "$command >/dev/full"
   [ "$(grep -c 'ulysses: error: .*\(standard output cannot be written\|No space left\)' err.log)" -eq 1 ] ||
     fail "$command >/dev/full: $(cat err.log)"
@@ -37,7 +37,7 @@ for case in '0 <&-' '3 >&-' '0 2>&-' '3 <&- >&-' '3 >&- 2>&-' '3 <&- >&- 2>&-'; 
   read -r code closed <<<"$case" # standard output is missed
   rm -rf closed*
   : >err.log
-  eval 'timeout 60 "$program" "${good[@]}" --out closed --trace closed.json --rank-logs closed-logs >closed.log 2>closed.err' "$closed"
+  eval 'timeout $limit "$program" "${good[@]}" --out closed --trace closed.json --rank-logs closed-logs >closed.log 2>closed.err' "$closed"
   end "$code" "$closed"
   [ "$(grep -c '^{"step":' closed/metrics.jsonl) $(wc -l <closed/metrics.jsonl)" = '2 2' ] || fail "$closed: other metrics"
   [ "$(head -n 1 closed.json) $(tail -n 1 closed.json)" = '[ ]' ] || fail "$closed: another trace"
@@ -46,7 +46,7 @@ for case in '0 <&-' '3 >&-' '0 2>&-' '3 <&- >&-' '3 >&- 2>&-' '3 <&- >&- 2>&-'; 
 done
 for ranks in 1 3; do
   for closed in '<&-' '>&-' '2>&-'; do
-    eval 'timeout 60 "$mpirun" -n $ranks "$program" "${good[@]}" >out.log 2>err.log' "$closed"
+    eval 'timeout $limit "$mpirun" -n $ranks "$program" "${good[@]}" >out.log 2>err.log' "$closed"
     end 0 "$ranks ranks, $closed"
   done
 done
@@ -55,13 +55,13 @@ done
 
 for command in help "${good[*]} --steps 2000" 'generate --checkpoint run --prompt a --max-tokens 2000'; do
   # shellcheck disable=SC2086
-  timeout 60 "$program" $command 2>err.log </dev/null | head -n 1 >out.log
+  timeout $limit "$program" $command 2>err.log </dev/null | head -n 1 >out.log
   [ "${PIPESTATUS[0]}" -ne 124 ] || fail "$command | head: does not end"
   [ -s out.log ] || fail "$command | head: no line"
   num_rows=$((num_rows + 1))
 done
 for ranks in 1 3; do
-  timeout 60 "$mpirun" -n $ranks "$program" "${good[@]}" --steps 2000 2>err.log </dev/null | head -n 1 >out.log
+  timeout $limit "$mpirun" -n $ranks "$program" "${good[@]}" --steps 2000 2>err.log </dev/null | head -n 1 >out.log
   [ "${PIPESTATUS[0]}" -ne 124 ] || fail "$ranks ranks | head: does not end"
   num_rows=$((num_rows + 1))
 done
@@ -98,7 +98,7 @@ mkdir many
 for ((i = 0; i < 300; i++)); do cp text.txt many/$i; done
 for ranks in 1 3; do
   (ulimit -n 128 && expect 0 '' "$mpirun" -n $ranks "$program" "${good[@]}" --data many --steps 9 && exit $failed) || failed=1
-  (ulimit -n 12 && timeout 60 "$mpirun" -n $ranks "$program" "${good[@]}") >out.log 2>err.log </dev/null
+  (ulimit -n 12 && timeout $limit "$mpirun" -n $ranks "$program" "${good[@]}") >out.log 2>err.log </dev/null
   code=$?
   if [ $code -eq 0 ] || [ $code -eq 124 ] || [ ! -s err.log ]; then fail "12 descriptors: exit code $code: $(cat err.log)"; fi
   num_rows=$((num_rows + 2))

@@ -1,6 +1,7 @@
 # What the tests of the program share: a scratch folder with small models and data, and what commands are held to. Source
 # it with the path of the program in $program and MPI's starter in $mpirun.
 set -uo pipefail
+. "$(dirname "$(realpath "$0")")/end_of_job.sh"
 folder=$(mktemp -d)
 remove_folder() {
   chmod -R u+rwX "$folder"
@@ -14,6 +15,11 @@ export TMPDIR=$folder/tmp
 failed=0
 num_rows=0
 jobs=()
+job=
+
+# Seconds after which a command hangs, or what is waited for does not come: far more than anything
+# here takes, on a machine that has other work to do, too.
+limit=600
 
 head -c 3000 /dev/zero | tr '\0' 'x' >text.txt
 cat >tiny.json <<'JSON'
@@ -42,7 +48,7 @@ good=(train --model tiny.json --data text.txt --seq-len 64 --steps 2 --no-measur
 judge() {
   local name=$1 code=$2 text=$3 got errors
   shift 3
-  timeout 60 "$@" >"$name.log" 2>"$name.err" </dev/null
+  timeout $limit "$@" >"$name.log" 2>"$name.err" </dev/null
   got=$?
   errors=$(grep -ac 'ulysses: error:' "$name.err")
   if [ $got -eq "$code" ] && ! grep -aqE 'Sanitizer|signal [0-9]|Signal:' "$name.err"; then
@@ -91,6 +97,48 @@ fail() {
 
 # is_json: whether each line of standard input is a value of JSON.
 is_json() { perl -MJSON::PP -ne 'decode_json($_)'; }
+
+# begin COMMAND...: in the background, as $job, with a TMPDIR of its own. Output goes to out.log, errors to err.log.
+begin() {
+  mkdir -p tmp-job
+  TMPDIR=$folder/tmp-job timeout $limit "$@" >out.log 2>err.log </dev/null &
+  job=$!
+}
+
+# await COMMAND...: until it succeeds; not if $job ends before.
+await() {
+  local deadline=$((SECONDS + limit)) is_over=
+  until "$@" >/dev/null 2>&1; do
+    if [ -n "$is_over" ] || [ $SECONDS -ge $deadline ]; then
+      fail "waited in vain for: $*: $(cat out.log err.log)"
+      return 1
+    fi
+    kill -0 "$job" 2>/dev/null || is_over=yes
+    sleep 0.05
+  done
+}
+
+# says FILE TEXT [NUMBER]: whether so many lines of the file have the text
+says() { [ "$(grep -c -- "$2" "$1")" -ge "${3:-1}" ]; }
+
+# hears FILE SIGNAL: whether the process whose id is in the file is the program, and catches this signal. What comes
+# before that ends it.
+hears() {
+  local pid key mask number
+  read -r pid <"$1" && number=$(kill -l "$2") && [ "/proc/$pid/exe" -ef "$program" ] || return 1
+  while read -r key mask; do
+    [ "$key" != SigCgt: ] || break
+  done <"/proc/$pid/status"
+  [ $((0x$mask >> (number - 1) & 1)) -eq 1 ]
+}
+
+# begin_launch MPIRUN ARGUMENT...: `launch` in the background, as $job, once it has started MPIRUN: before that Ctrl-C
+# would get lost, which whatever runs in the background of a script does not hear.
+begin_launch() {
+  MPIRUN=$1 "$program" launch "${@:2}" >out.log 2>err.log </dev/null &
+  job=$!
+  await pgrep -P $job
+}
 
 # Seconds between Open MPI's TERM and KILL to the ranks that are left when one has failed: it always waits that long.
 # Ranks of `train` fail together, after rank 0 has spoken; those of other commands each alone, so rank 0 needs time.

@@ -23,16 +23,12 @@ done
 
 # start RANKS ARGS...: a run without end, in the background.
 start() {
-  local ranks=$1 i
+  local ranks=$1
   shift
   rm -f pid.* m.jsonl
-  timeout 60 "$mpirun" -n "$ranks" ./rank.sh "$program" "${good[@]}" --steps 1000000 --log-every 1000000 \
-    --metrics m.jsonl "$@" >out.log 2>err.log </dev/null &
-  job=$!
-  for ((i = 0; i < 600; i++)); do
-    [ -s m.jsonl ] && return
-    sleep 0.1
-  done
+  begin "$mpirun" -n "$ranks" ./rank.sh "$program" "${good[@]}" --steps 1000000000 --log-every 1000000000 \
+    --metrics m.jsonl "$@"
+  await test -s m.jsonl
 }
 
 # One rank is told to stop: all save and end.
@@ -55,6 +51,7 @@ wait $job
 # One rank dies: the job ends, and its starter names the rank.
 start 3
 kill -KILL "$(cat pid.1)"
+end_of_job $job
 wait $job
 code=$?
 if [ $code -eq 0 ] || [ $code -eq 124 ]; then fail "a run that lost a rank: exit code $code"; fi

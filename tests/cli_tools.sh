@@ -112,7 +112,7 @@ grep -q 'kept/step-0000000006, the newest of kept' out.log || fail "an empty fol
 examined() {
   local code=$1 got
   shift
-  timeout 60 "$@" >out.log 2>err.log </dev/null
+  timeout $limit "$@" >out.log 2>err.log </dev/null
   got=$?
   [ $got -eq "$code" ] || fail "$*: exit code $got (expected $code): $(cat out.log err.log)"
   ! grep -q 'ulysses: error:' err.log || fail "$*: $(cat err.log)"

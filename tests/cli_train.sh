@@ -89,17 +89,11 @@ for ranks in 1 3; do
     [ "$(wc -l <back-$ranks/metrics.jsonl)" -eq 45 ] || fail "$ranks ranks: steps missing, or there twice"
 done
 
-# start ARGS...: a run without end on 3 ranks, in the background, once it has written metrics.
+# start ARGS...: a run without end on 3 ranks, in the background, which has made its first step.
 start() {
-  rm -f pid.* out.log
-  timeout 60 "$mpirun" -n 3 ./rank.sh "$program" "${good[@]}" --steps 1000000 --log-every 1000000 "$@" \
-    >out.log 2>err.log </dev/null &
-  job=$!
-  local i
-  for ((i = 0; i < 600; i++)); do
-    [ -s pid.2 ] && grep -q '^memory' out.log && return
-    sleep 0.1
-  done
+  rm -f pid.*
+  begin "$mpirun" -n 3 ./rank.sh "$program" "${good[@]}" --steps 1000000000 --log-every 1000000000 "$@"
+  await says out.log '^step 1/'
 }
 
 # A second run is refused the folder of one that is at work; after its end, however it ended, it is free.
@@ -111,6 +105,7 @@ for ((i = 0; i < 4; i++)); do
 done
 expect 2 'another run is saving' "$program" "${good[@]}" --out busy --dry-run
 kill -KILL "$(cat pid.0)"
+end_of_job $job
 wait $job
 [ -s busy.log ] && ! grep -a 'not saved' busy.log busy.err || fail "a run that was refused the folder disturbed a save"
 expect 0 '' "$program" "${good[@]}" --out busy --resume auto
@@ -143,7 +138,6 @@ fi
 # A signal ends an evaluation that would take for ever, and the run saves.
 head -c 100000000 /dev/zero | tr '\0' 'x' >endless.txt
 start --out evaluating --eval-data endless.txt --eval-every 1 --eval-windows 100000000
-sleep 1
 kill -TERM "$(cat pid.1)"
 wait $job
 [ $? -eq 75 ] || fail "a run stopped in its evaluation: not exit code 75"
@@ -151,7 +145,7 @@ grep -q '^step 1  evaluation stopped' out.log || fail "the evaluation went on: $
 [ -d evaluating/step-0000000001 ] || fail "a run stopped in its evaluation was not saved"
 
 # launch starts the ranks, and hands on their exit code; Ctrl-C has them save and end.
-launch() { timeout -s KILL 60 env MPIRUN="$mpirun" "$program" launch "$@" >out.log 2>err.log </dev/null; }
+launch() { timeout -s KILL $limit env MPIRUN="$mpirun" "$program" launch "$@" >out.log 2>err.log </dev/null; }
 expect 2 'no command to start' "$program" launch --ranks 2
 expect 2 'from 1 to' "$program" launch --ranks 0 train
 expect 1 'cannot be started' env MPIRUN=/no/such/mpirun "$program" launch train
@@ -165,24 +159,17 @@ for ranks in 1 3; do
 done
 # Whoever started it may not care for the ends of children; it does.
 expect 3 'missing.txt' env --ignore-signal=CHLD MPIRUN="$mpirun" "$program" launch train --data missing.txt --model tiny.json
-# start_launch: a run without end, in the background.
-start_launch() {
-  rm -f out.log
-  MPIRUN=$mpirun "$program" launch --ranks 3 "${good[@]}" --steps 1000000 --log-every 1000000 "$@" \
-    >out.log 2>err.log </dev/null &
-  job=$!
-}
-wait_for() { for ((i = 0; i < 600; i++)); do if grep -qs "$1" out.log; then return; fi; sleep 0.1; done; }
-start_launch --out launched
-wait_for '^memory'
+endless=("${good[@]}" --steps 1000000000 --log-every 1000000000)
+begin_launch "$mpirun" --ranks 3 "${endless[@]}" --out launched
+await says out.log '^step 1/'
 kill -INT $job
 wait $job
 [ $? -eq 75 ] || fail "launch: a run stopped by Ctrl-C: not exit code 75"
 grep -q '^stopped on request' out.log || fail "launch: nothing was said about the stop"
 [ -n "$(ls -d launched/step-*)" ] || fail "launch: a stopped run was not saved"
 # Whenever it comes; and a rank that dies is spoken of.
-for moment in 0.1 0.3 0.6; do
-  start_launch
+for moment in 0 0.1 0.3 0.6; do
+  begin_launch "$mpirun" --ranks 3 "${endless[@]}"
   sleep $moment
   kill -INT $job
   wait $job
@@ -192,7 +179,7 @@ done
 cat >slow.pl <<'PERL'
 #!/usr/bin/perl
 my $rank = fork;
-exec 'sleep', '60' unless $rank;
+exec 'sleep', '1000' unless $rank;
 $SIG{USR1} = sub {
   kill 'KILL', $rank;
   waitpid $rank, 0;
@@ -203,28 +190,23 @@ $SIG{USR1} = sub {
 };
 open my $file, '>', 'begun';
 close $file;
-sleep 1 for 1 .. 20;
+sleep 1 for 1 .. 1000;
 PERL
 chmod +x slow.pl
-MPIRUN=./slow.pl "$program" launch train >out.log 2>err.log </dev/null &
-job=$!
-for ((i = 0; i < 200; i++)); do [ -e begun ] && break; sleep 0.05; done
-sleep 0.6
+begin_launch ./slow.pl train
+await test -e begun
 kill -INT $job
-for ((i = 0; i < 200; i++)); do [ -e ended ] && break; sleep 0.05; done
+await test -e ended
 kill -INT $job
 wait $job
 [ $? -eq 75 ] || fail "launch: Ctrl-C after the end: another exit code than 75: $(cat err.log)"
 # One that starts no ranks at all is ended by the second.
-printf '#!/bin/sh\nexec sleep 60\n' >idle.sh
+printf '#!/bin/sh\nexec sleep 1000\n' >idle.sh
 chmod +x idle.sh
-MPIRUN=./idle.sh timeout -s KILL 20 "$program" launch train >out.log 2>err.log </dev/null &
-job=$!
-sleep 0.5
-launcher=$(pgrep -P $job)
-kill -INT "$launcher"
-sleep 0.2
-kill -INT "$launcher"
+begin_launch ./idle.sh train
+kill -INT $job
+await says err.log 'once more: at once'
+kill -INT $job
 wait $job
 [ $? -eq 1 ] || fail "launch: a starter without ranks was not ended: $(cat err.log)"
 # A starter that takes its time to listen is asked again.
@@ -233,19 +215,19 @@ cat >late.pl <<'PERL'
 open my $file, '>', 'started'; close $file;
 sleep 1;
 $SIG{USR1} = sub { exit 75 };
-sleep 1 for 1 .. 20;
+sleep 1 for 1 .. 1000;
 exit 1;
 PERL
 chmod +x late.pl
-MPIRUN=./late.pl "$program" launch train >out.log 2>err.log </dev/null &
-job=$!
-for ((i = 0; i < 200; i++)); do [ -e started ] && break; sleep 0.05; done
+begin_launch ./late.pl train
+await test -e started
 kill -INT $job
 wait $job
 [ $? -eq 75 ] || fail "launch: it asked but once"
-start_launch
-wait_for '^memory'
+begin_launch "$mpirun" --ranks 3 "${endless[@]}"
+await says out.log '^step 1/'
 kill -KILL "$(pgrep -P "$(pgrep -P $job)" | head -n 1)"
+end_of_job $job
 wait $job
 [ $? -eq 1 ] && grep -q 'ended by signal 9' err.log || fail "launch: a rank that died: $(cat err.log)"
 

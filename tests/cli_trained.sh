@@ -152,17 +152,12 @@ expect 3 'nowhere' bash -c 'two --checkpoint=run --checkpoint=nowhere eval --dat
 # A signal to one rank ends both with what they have.
 start() {
   rm -f pid.*
-  timeout 100 "$mpirun" -n 3 ./rank.sh "$program" "$@" >out.log 2>err.log </dev/null &
-  job=$!
-  local i
-  for ((i = 0; i < 600; i++)); do
-    [ -s pid.2 ] && break
-    sleep 0.1
-  done
-  sleep 2
+  begin "$mpirun" -n 3 ./rank.sh "$program" "$@"
 }
-for ((i = 0; i < 60; i++)); do cat book.txt book.txt book.txt book.txt; done >library.txt
-start eval --checkpoint run --data library.txt
+truncate -s 1G endless.txt # takes no room
+start eval --checkpoint run --data endless.txt
+await hears pid.1 USR1
+sleep 1 # into the evaluation, as a rule
 kill -USR1 "$(cat pid.1)"
 wait $job
 [ $? -eq 75 ] || fail "an evaluation that was stopped: not exit code 75"
@@ -171,6 +166,7 @@ start generate --checkpoint run --prompt a --max-tokens 1m --prompt-file= --temp
 wait $job
 [ $? -eq 2 ] || fail "an empty --prompt-file="
 start generate --checkpoint run --prompt a --max-tokens 256k --top-k 40
+await test -s out.log
 kill -TERM "$(cat pid.2)"
 wait $job
 code=$?
@@ -179,19 +175,13 @@ code=$?
 if [ $code -eq 0 ] && [ "$(wc -c <out.log)" -gt 200000 ]; then fail "the signal came too late"; fi
 
 # Ctrl-C under launch is for the ranks to hear, too.
-MPIRUN=$mpirun "$program" launch --ranks 2 eval --checkpoint run --data library.txt >out.log 2>err.log </dev/null &
-job=$!
+begin_launch "$mpirun" --ranks 2 eval --checkpoint run --data endless.txt
 sleep 0.7
 kill -INT $job
 wait $job
 [ $? -eq 75 ] || fail "launch: an evaluation that was stopped: $(cat err.log)"
-: >out.log
-MPIRUN=$mpirun "$program" launch --ranks 2 generate --checkpoint run --prompt a --max-tokens 256k --top-k 40 >out.log 2>err.log </dev/null &
-job=$!
-for ((i = 0; i < 600; i++)); do
-  [ -s out.log ] && break
-  sleep 0.05
-done
+begin_launch "$mpirun" --ranks 2 generate --checkpoint run --prompt a --max-tokens 256k --top-k 40
+await test -s out.log
 kill -INT $job
 wait $job
 code=$?

@@ -60,7 +60,7 @@ run() {
     for ranks in "$@"; do
       expected "$page" "$ranks" | sort >said.txt
       [ -s said.txt ] || fail "$name.md does not say what $ranks ranks print"
-      timeout 60 "$mpirun" -n "$ranks" "./$name" >out.txt 2>err.txt || fail "$name, $way, $ranks ranks: exit code $?"
+      timeout 600 "$mpirun" -n "$ranks" "./$name" >out.txt 2>err.txt || fail "$name, $way, $ranks ranks: exit code $?"
       sort out.txt | diff -u --label "$name.md" --label "$name, $way, $ranks ranks" said.txt - || {
         cat err.txt
         failed=1

@@ -23,7 +23,7 @@ fail() {
 expect() {
   local code=$1 text=$2 got errors
   shift 2
-  timeout 120 "$@" >out.log 2>err.log </dev/null
+  timeout 600 "$@" >out.log 2>err.log </dev/null
   got=$?
   errors=$(grep -c 'ulysses: error:' err.log)
   if [ $got -ne "$code" ] || { [ "$code" -ne 0 ] && { [ "$errors" -ne 1 ] || ! grep -q -- "$text" err.log; }; }; then
@@ -123,7 +123,7 @@ check_in_browser() {
     const fits = document.documentElement.scrollWidth <= innerWidth;\
     document.title = "seen " + drawn.length + " of " + document.querySelectorAll("figure").length + " fits " + fits;\
     </script></body>|' "$page" >shown.html
-  timeout 120 chromium --headless --no-sandbox --disable-gpu --user-data-dir="$folder/chromium" --window-size=1000,800 \
+  timeout 600 chromium --headless --no-sandbox --disable-gpu --user-data-dir="$folder/chromium" --window-size=1000,800 \
     --dump-dom "file://$folder/shown.html" >dom.html 2>chromium.log || { echo "chromium does not run here"; return; }
   seen=$(sed -n 's|.*<title>\(seen[^<]*\)</title>.*|\1|p' dom.html)
   [ "$seen" = "seen $number of ${#figures[@]} fits true" ] || fail "$page in a browser: '$seen', expected $number plots"

@@ -10,11 +10,12 @@ ulysses=$(realpath "${1:?usage: $0 PROGRAM}")
 kills=${KILLS:-100}
 RANDOM=${SEED:-1}
 . "$(dirname "$(realpath "$0")")/common.sh"
+. "$(dirname "$(realpath "$0")")/../end_of_job.sh"
 
 meshes=(1x1 1x2 2x1 1x4 2x2 4x1 1x8 2x4)
 steps=$((15 * kills + 20))
 every=3
-killed=0 in_save=0 resumed=0 lockups=0 missed=0
+killed=0 in_save=0 resumed=0 missed=0
 
 mkdir out
 
@@ -27,24 +28,6 @@ find_newest() {
 
 # ranks_of JOB: the processes of its ranks; the job is a shell, mpirun its child, ranks the children of that.
 ranks_of() { pgrep -P "$(pgrep -P "$1" || echo 0)" || true; }
-
-# A job whose rank was killed ends by itself. Open MPI 4.1's mpirun sometimes locks up at its own end, after it
-# has told of the death and all ranks are gone: then it is helped along. A rank that lives on is a failure.
-end_of_job() {
-  local deadline=$((SECONDS + 300)) starter_pid
-  while kill -0 "$1" 2>/dev/null; do
-    if [ $SECONDS -ge $deadline ]; then
-      starter_pid=$(pgrep -P "$1" || true)
-      if [ -n "$starter_pid" ] && [ -z "$(pgrep -r R,S,D,T -P "$starter_pid" || true)" ]; then
-        kill -KILL "$starter_pid" 2>/dev/null || true
-        lockups=$((lockups + 1)) deadline=$((SECONDS + 300))
-      else
-        fail "300 seconds after a rank was killed the others still run"
-      fi
-    fi
-    sleep 0.05
-  done
-}
 
 # One run that is killed.
 run_and_kill() {

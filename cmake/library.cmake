@@ -63,7 +63,10 @@ string(STRIP "${folders} ${libraries}" ULY_PC_LIBRARIES)
 list(JOIN ULY_MODULES " " ULY_PC_MODULES)
 file(RELATIVE_PATH ULY_PC_INCLUDE ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig
   ${CMAKE_INSTALL_FULL_INCLUDEDIR})
-configure_file(${CMAKE_CURRENT_LIST_DIR}/ulysses.pc.in ulysses.pc @ONLY)
+foreach(module ulysses ulysses-shared)
+  configure_file(${CMAKE_CURRENT_LIST_DIR}/${module}.pc.in ${module}.pc @ONLY)
+  install(FILES ${CMAKE_CURRENT_BINARY_DIR}/${module}.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+endforeach()
 
 # ---- the CMake package.
 set(package ${CMAKE_INSTALL_LIBDIR}/cmake/ulysses)
@@ -77,6 +80,5 @@ install(EXPORT ulysses-targets NAMESPACE ulysses:: DESTINATION ${package})
 install(EXPORT ulysses-static-targets NAMESPACE ulysses:: DESTINATION ${package})
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/ulysses-config.cmake
   ${CMAKE_CURRENT_BINARY_DIR}/ulysses-config-version.cmake DESTINATION ${package})
-install(FILES ${CMAKE_CURRENT_BINARY_DIR}/ulysses.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 install(FILES ${PROJECT_SOURCE_DIR}/include/ulysses.h TYPE INCLUDE)
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE TYPE DOC)

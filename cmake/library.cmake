@@ -49,6 +49,9 @@ foreach(target ulysses-shared ulysses-static)
     $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 endforeach()
 
+# Where MPI is handed on, it is the one of C: in C++ mpi.h would ask for a library of its C++ bindings as well.
+set(ULY_MPI_DEFINITIONS OMPI_SKIP_MPICXX MPICH_SKIP_MPICXX)
+
 # The names of the installed package, for examples/.
 add_library(ulysses::ulysses ALIAS ulysses-shared)
 add_library(ulysses::static ALIAS ulysses-static)
@@ -57,10 +60,12 @@ add_library(ulysses::mpi ALIAS PkgConfig::MPI)
 # ---- pkg-config. Paths are relative to the file: the installed tree may be moved.
 list(TRANSFORM ULY_LINK_FOLDERS PREPEND -L OUTPUT_VARIABLE folders)
 list(TRANSFORM ULY_LIBRARIES PREPEND -l OUTPUT_VARIABLE libraries)
+list(TRANSFORM ULY_MPI_DEFINITIONS PREPEND -D OUTPUT_VARIABLE definitions)
 list(JOIN folders " " folders)
 list(JOIN libraries " " libraries)
 string(STRIP "${folders} ${libraries}" ULY_PC_LIBRARIES)
 list(JOIN ULY_MODULES " " ULY_PC_MODULES)
+list(JOIN definitions " " ULY_PC_DEFINITIONS)
 file(RELATIVE_PATH ULY_PC_INCLUDE ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig
   ${CMAKE_INSTALL_FULL_INCLUDEDIR})
 foreach(module ulysses ulysses-shared)

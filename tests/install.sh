@@ -31,10 +31,47 @@ echo '#include <ulysses.h>' >alone.c
 cp alone.c alone.cc
 warnings="-pedantic -Wall -Wextra -Werror -I$prefix/include -fsyntax-only"
 "$cc" -std=c11 $warnings alone.c || fail "the header in C11"
+
+# A program in C++ that calls MPI itself: without the C++ bindings, which some builds of MPI no longer have.
+cat >own_mpi.cc <<'END'
+#include <mpi.h>
+#include <ulysses.h>
+int main(int argc, char **argv) {
+  if (uly_init(&argc, &argv) != ULY_OK) return 1;
+  int is_there = 0;
+  MPI_Comm copy = MPI_COMM_NULL;
+  MPI_Initialized(&is_there);
+  if (MPI_Comm_dup(MPI_COMM_WORLD, &copy) != MPI_SUCCESS || MPI_Comm_free(&copy) != MPI_SUCCESS) return 1;
+  uly_finalize();
+  return is_there ? 0 : 1;
+}
+END
+mkdir cxx
+cat >cxx/CMakeLists.txt <<'END'
+cmake_minimum_required(VERSION 3.18)
+project(own_mpi LANGUAGES CXX)
+find_package(ulysses CONFIG REQUIRED COMPONENTS mpi static)
+add_executable(shared ../own_mpi.cc)
+target_link_libraries(shared ulysses::ulysses ulysses::mpi)
+add_executable(static ../own_mpi.cc)
+target_link_libraries(static ulysses::static)
+END
+for flag in $(pkg-config --cflags ulysses); do echo "$flag"; done | grep -q '^-D.*_SKIP_MPICXX' || fail "MPI with its C++ bindings"
 if command -v g++ >/dev/null; then
   g++ -std=c++17 $warnings alone.cc || fail "the header in C++17"
+  mpi=$(pkg-config --variable=mpi ulysses)
+  for way in "" --static; do
+    # shellcheck disable=SC2046,SC2086
+    if g++ $cflags $(pkg-config --cflags ulysses "$mpi") own_mpi.cc -o own_mpi $(pkg-config $way --libs ulysses "$mpi"); then
+      LD_LIBRARY_PATH=$libdir timeout 600 "$mpirun" -n 1 ./own_mpi || fail "C++ with an MPI of its own, pkg-config $way"
+    else
+      fail "C++ with an MPI of its own is not linked by pkg-config $way"
+    fi
+  done
+  "$cmake" -S cxx -B cxx -DCMAKE_CXX_COMPILER=g++ -DCMAKE_CXX_FLAGS="$cflags" -DCMAKE_PREFIX_PATH="$prefix" >log.txt &&
+    "$cmake" --build cxx >log.txt || fail "C++ with an MPI of its own is not linked by CMake: $(cat log.txt)"
 else
-  echo "no g++: the header was not tried in C++"
+  echo "no g++: C++ was not tried"
 fi
 
 # expected PAGE RANKS: the block of the page that begins with "$ mpirun -n RANKS ", without this line; or the only one.

@@ -11,11 +11,13 @@ SECONDS ?= 600
 WERROR ?= $(if $(filter true,$(CI)),1,0)
 werror := $(if $(filter 1 ON on yes true,$(WERROR)),ON,OFF)
 
+configure := CMAKE="$(CMAKE)" scripts/configure.sh release -DULY_WERROR=$(werror)
+
 .PHONY: build deps test demo bench fuzz soak install uninstall golden format clean help
 .DEFAULT_GOAL := build
 
 build: ## build build/release/ulysses (the default)
-	@$(CMAKE) --preset release -DULY_WERROR=$(werror)
+	@$(configure)
 	@$(CMAKE) --build --preset release
 
 deps: ## install what is missing (Debian and Ubuntu)
@@ -43,7 +45,7 @@ soak: ## 100 runs killed and resumed on other ranks; the same bits on every mesh
 	@tests/soak/same_bits.sh build/release/ulysses
 
 install: ## install to PREFIX (/usr/local) below DESTDIR
-	@$(CMAKE) --preset release -DULY_WERROR=$(werror) -DCMAKE_INSTALL_PREFIX=$(abspath $(PREFIX))
+	@$(configure) -DCMAKE_INSTALL_PREFIX=$(abspath $(PREFIX))
 	@$(CMAKE) --build --preset release
 	@DESTDIR="$(DESTDIR)" $(CMAKE) --install build/release
 

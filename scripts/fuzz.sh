@@ -85,7 +85,7 @@ case ${1-} in
     ;;
 esac
 
-cmake --preset fuzz -DULY_WERROR=ON >/dev/null
+scripts/configure.sh fuzz -DULY_WERROR=ON >/dev/null
 cmake --build --preset fuzz
 mkdir -p $findings build/fuzz/corpus
 

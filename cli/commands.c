@@ -13,8 +13,9 @@ const named_text exit_codes[] = {{"0", "done"},
                                  {"3", "data, a checkpoint or a file"},
                                  {"4", "a loss or a gradient that is not finite"},
                                  {"75",
-                                  "stopped by a signal (TERM, INT, USR1): saved, if --out is "
-                                  "given, and ready to go on"},
+                                  "stopped by a signal (TERM, INT, HUP, USR1), or because "
+                                  "nobody reads its output any more: saved, if --out is given, "
+                                  "and ready to go on"},
                                  {NULL, NULL}};
 
 enum command_id command_find(const char *name) {

@@ -4,7 +4,9 @@
 #include <signal.h>
 #include <stddef.h>
 
-const int signals_caught[] = {SIGTERM, SIGINT, SIGUSR1, 0};
+#include "terminal.h"
+
+const int signals_caught[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGPIPE, 0};
 
 static volatile sig_atomic_t received;
 
@@ -12,24 +14,39 @@ static void note(int number) {
   if (!received) received = number;
 }
 
-void signals_catch(void) {
-  /* Files that are being read or written are to go on. */
-  struct sigaction action = {.sa_handler = note, .sa_flags = SA_RESTART};
+/* TERM and INT mean more when they are said again. `launch` sends USR1 over and over, and a terminal that closes sends
+ * HUP twice, by itself and through the shell. */
+static void catch (int number) {
+  struct sigaction before, action = {.sa_handler = note};
+  bool is_final = number == SIGTERM || number == SIGINT;
+  if (number == SIGHUP && sigaction(number, NULL, &before) == 0 && before.sa_handler == SIG_IGN)
+    return;
   sigemptyset(&action.sa_mask);
-  for (const int *number = signals_caught; *number; number++) {
-    /* `launch` sends USR1 again and again. */
-    action.sa_flags = *number == SIGUSR1 ? SA_RESTART : SA_RESTART | (int)SA_RESETHAND;
-    sigaction(*number, &action, NULL);
-  }
+  /* Files that are being read or written are to go on. */
+  action.sa_flags = SA_RESTART | (is_final ? (int)SA_RESETHAND : 0);
+  sigaction(number, &action, NULL);
 }
 
-int signals_received(void) { return received; }
+void signals_catch(void) {
+  for (const int *number = signals_caught; *number; number++) {
+    if (*number != SIGPIPE) catch (*number);
+  }
+  /* It would come for pipes of others, too, as for metrics: a write that fails tells as much. */
+  (void)signal(SIGPIPE, SIG_IGN);
+}
+
+int signals_received(void) {
+  if (!received && terminal_is_deserted()) note(SIGPIPE);
+  return received;
+}
 
 const char *signals_name(int number) {
   switch (number) {
     case SIGTERM: return "SIGTERM";
     case SIGINT: return "SIGINT";
+    case SIGHUP: return "SIGHUP";
     case SIGUSR1: return "SIGUSR1";
+    case SIGPIPE: return "the end of the reader of its output";
   }
   return "a signal";
 }

@@ -1,22 +1,34 @@
-/* Whether somebody watches. Under mpirun, standard output says little: Open MPI gives every rank a terminal of
+/* Who gets to see what is printed. Under mpirun, standard output says little: Open MPI gives every rank a terminal of
  * its own, though its own output may go to a file; MPICH gives pipes, though it writes to a terminal. What counts
  * is the output of the starter, which is an ancestor of this process. */
 #include "terminal.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-/* Beginnings of the names of programs that start ranks and hand on what they print. */
+#include "format.h"
+
+static bool begins_with_one(const char *name, const char *const *beginnings) {
+  while (*beginnings && strncmp(name, *beginnings, strlen(*beginnings)) != 0) beginnings++;
+  return *beginnings != NULL;
+}
+
+/* Whether this is the name of a program that starts ranks and hands on what they print; and whether it is the one of
+ * them that the user has started, whose output is that of the job. */
+static bool is_front(const char *name) {
+  static const char *const names[] = {"mpirun", "mpiexec", "orterun", "srun", "prun", NULL};
+  return begins_with_one(name, names);
+}
+
 static bool is_starter(const char *name) {
-  static const char *const names[] = {"mpirun", "mpiexec", "orterun", "orted",      "prte",
-                                      "hydra",  "srun",    "prun",    "slurmstepd", "pmixrun"};
-  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-    if (strncmp(name, names[i], strlen(names[i])) == 0) return true;
-  }
-  return false;
+  static const char *const others[] = {"orted", "prte", "hydra", "slurmstepd", "pmixrun", NULL};
+  return is_front(name) || begins_with_one(name, others);
 }
 
 /* Name and parent of a process; false at the end of the chain, or where there is no /proc. */
@@ -30,14 +42,16 @@ static bool read_process(int pid, char name[64], int *parent) {
   return is_read;
 }
 
-/* The starter that is closest to the user; 0: there is none. A rank may have been wrapped in a shell or two. */
-static int find_starter(void) {
+/* The starter that is closest to the user, and its name; 0: there is none. A rank may have been wrapped in a shell or
+ * two. */
+static int find_starter(char found_name[64]) {
   enum { MAX_WRAPPERS = 4 };
   int found = 0, wrappers = 0, parent;
   char name[64];
   for (int pid = (int)getppid(); pid > 1 && read_process(pid, name, &parent); pid = parent) {
     if (is_starter(name)) {
       found = pid;
+      memcpy(found_name, name, sizeof name);
     } else if (found || ++wrappers > MAX_WRAPPERS) {
       break;
     }
@@ -46,8 +60,8 @@ static int find_starter(void) {
 }
 
 bool terminal_is_live(int *width) {
-  char path[64] = "/proc/self/fd/1", device[64];
-  int starter = find_starter();
+  char path[64] = "/proc/self/fd/1", device[64], name[64];
+  int starter = find_starter(name);
   if (starter) snprintf(path, sizeof path, "/proc/%d/fd/1", starter);
   ssize_t length = readlink(path, device, sizeof device - 1);
   if (length < 5 || strncmp(device, "/dev/", 5) != 0) return false; /* a file, a pipe */
@@ -59,4 +73,37 @@ bool terminal_is_live(int *width) {
   close(fd);
   *width = size.ws_col > 0 ? size.ws_col : 80;
   return is_live;
+}
+
+/* Whether the other end of a pipe or socket is closed. */
+static bool is_cut_off(int fd) {
+  struct stat info;
+  struct pollfd about = {.fd = fd, .events = 0};
+  if (fstat(fd, &info) != 0 || !(S_ISFIFO(info.st_mode) || S_ISSOCK(info.st_mode))) return false;
+  return poll(&about, 1, 0) == 1 && (about.revents & (POLLERR | POLLHUP));
+}
+
+/* The same of the pipe that the starter writes to, which refuses a writer more where it has no reader. */
+static bool is_starter_cut_off(int starter) {
+  char path[64];
+  struct stat info;
+  snprintf(path, sizeof path, "/proc/%d/fd/1", starter);
+  if (stat(path, &info) != 0 || !S_ISFIFO(info.st_mode)) return false;
+  int fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+  if (fd < 0) return errno == ENXIO;
+  close(fd);
+  return false;
+}
+
+bool terminal_is_deserted(void) {
+  static int front = -1; /* 0: none; -1: not looked for yet */
+  char name[64];
+  struct stat own;
+  if (!is_first_process() || fstat(STDOUT_FILENO, &own) != 0 || S_ISREG(own.st_mode)) return false;
+  if (is_cut_off(STDOUT_FILENO)) return true;
+  if (front < 0) {
+    front = find_starter(name);
+    if (front > 0 && !is_front(name)) front = 0; /* of another machine */
+  }
+  return front > 0 && is_starter_cut_off(front);
 }

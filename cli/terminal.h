@@ -1,4 +1,4 @@
-/* The terminal that a person may be looking at. */
+/* Who gets to see what is printed. */
 #ifndef ULYSSES_CLI_TERMINAL_H
 #define ULYSSES_CLI_TERMINAL_H
 
@@ -6,5 +6,9 @@
 
 /* Whether what this process writes to standard output appears on a terminal, and how many columns that has. */
 bool terminal_is_live(int *width);
+
+/* Whether standard output is a pipe or a socket whose reader has gone. What other processes of a job write goes
+ * wherever that of the first one goes, which alone is asked. */
+bool terminal_is_deserted(void);
 
 #endif

@@ -57,4 +57,81 @@ code=$?
 if [ $code -eq 0 ] || [ $code -eq 124 ]; then fail "a run that lost a rank: exit code $code"; fi
 grep -qi 'rank 1' err.log out.log || fail "nobody named the rank that died"
 
+# --- one rank that no starter watches over
+
+# alone ARGS...: a run without end, in the background, with its process id in $pid. Whatever started this test may ignore
+# signals, which it must not hand on.
+alone() {
+  local i
+  rm -f m.jsonl pid
+  env --default-signal=HUP,INT,TERM,USR1,PIPE timeout -s KILL 60 sh -c 'echo $$ >pid && exec "$@"' sh \
+    "$program" "${good[@]}" --steps 1000000 --log-every 1000000 --metrics m.jsonl "$@" >out.log 2>err.log </dev/null &
+  job=$!
+  for ((i = 0; i < 600; i++)); do
+    [ -s m.jsonl ] && break
+    sleep 0.1
+  done
+  pid=$(cat pid)
+}
+# saved CODE FOLDER WHAT: the run that has ended saved, and says by its exit code that it was stopped.
+saved() {
+  [ "$1" -eq 75 ] || fail "$3: exit code $1 and not 75: $(cat err.log)"
+  [ -n "$(ls -d "$2"/step-* 2>/dev/null)" ] || fail "$3: nothing was saved"
+}
+for signal in HUP TERM INT USR1; do
+  alone --out alone-$signal
+  kill -$signal "$pid"
+  wait $job
+  saved $? alone-$signal "one rank, $signal"
+  grep -q '^stopped on request after step [1-9]' out.log || fail "one rank, $signal: it does not say so"
+done
+# A terminal that closes tells a run twice: by itself, and through the shell.
+alone --out twice --eval-data text.txt --eval-every 1 --eval-windows 20
+kill -HUP "$pid"
+kill -HUP "$pid"
+wait $job
+saved $? twice 'one rank, HUP twice'
+# What was started by nohup does not hear of it.
+rm -f out.log
+env --ignore-signal=HUP "$program" "${good[@]}" --steps 400 --out nohup >out.log 2>err.log </dev/null &
+job=$!
+for ((i = 0; i < 600; i++)); do
+  grep -qs '^step 1/' out.log && break
+  sleep 0.1
+done
+kill -HUP $job
+wait $job
+code=$?
+[ $code -eq 0 ] || fail "nohup: exit code $code"
+[ -d nohup/step-0000000400 ] || fail "nohup: the run did not go on"
+
+# The reader of what is printed goes: `ulysses train | head`.
+unread=("${good[@]}" --steps 1000000 --log-every 1)
+env --default-signal=PIPE timeout -s KILL 60 "$program" "${unread[@]}" --out unread 2>err.log </dev/null | sed '/^step 3/q' >out.log
+saved "${PIPESTATUS[0]}" unread 'one rank, a reader that goes'
+[ -s out.log ] || fail 'one rank, a reader that goes: nothing was read'
+# One that reads nothing, and one of both streams.
+env --default-signal=PIPE timeout -s KILL 60 "$program" "${unread[@]}" --out none 2>err.log </dev/null | true
+code=${PIPESTATUS[0]}
+[ "$code" -eq 75 ] || fail "a reader that reads nothing: exit code $code and not 75"
+{
+  env --default-signal=PIPE timeout -s KILL 60 "$program" "${unread[@]}" --out both 2>&1 </dev/null
+  echo $? >code
+} | sed '/^step 3/q' >out.log
+saved "$(cat code)" both 'one rank, a reader of both streams that goes'
+# Of a text that is drawn, too, there is no more than is read.
+expect 0 '' "$program" "${good[@]}" --out drawn
+env --default-signal=PIPE timeout -s KILL 60 "$program" generate --checkpoint drawn --prompt a --max-tokens 1000000 \
+  --temperature 1 2>err.log </dev/null | head -c 5 >out.log
+code=${PIPESTATUS[0]}
+[ "$code" -eq 75 ] || fail "generate, a reader that goes: exit code $code and not 75"
+
+# --- several ranks
+
+# A rank hears of a hang-up.
+start 3 --out hung-up
+kill -HUP "$(cat pid.1)"
+wait $job
+saved $? hung-up '3 ranks, HUP to one'
+
 finish

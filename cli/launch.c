@@ -114,42 +114,68 @@ static bool has_children(pid_t pid) {
   return has || !is_known;
 }
 
+/* How far a run has been told to end. */
+typedef struct request {
+  bool is_made; /* by a signal, or since nobody reads what is printed */
+  bool is_final;
+} request;
+
+/* TERM and INT mean more when they are said again; a terminal that closes says HUP twice by itself. */
+static bool is_urgent(int number, const request *r) {
+  return r->is_made && (number == SIGTERM || number == SIGINT);
+}
+
 /* The first signal asks the ranks to save and end, which both MPIs forward as USR1; again and again, since the ranks
- * may not be there yet. A second one ends them, and so does the first where the command does not listen; but not once
- * they have ended by themselves, and mpirun takes its time to say so. */
-static int watch(pid_t child, command cmd, const sigset_t *signals) {
+ * may not be there yet. A second TERM or INT ends them, and so does the first signal where the command does not listen;
+ * but not once they have ended by themselves, and mpirun takes its time to say so. */
+static int watch(pid_t child, command cmd, const sigset_t *signals, launch_output *output) {
   const struct timespec again = {.tv_nsec = 500000000};
   const char *line = isatty(STDERR_FILENO) ? "\n" : ""; /* after the ^C */
-  bool listens = (cmd & (TRAIN | TRAINED)) != 0, was_ended = false, has_begun = false;
-  int num_asked = 0, status = 0;
+  bool listens = (cmd & (TRAIN | TRAINED)) != 0, has_begun = false;
+  request asked = {0};
+  int status = 0;
   for (;;) {
     int number = sigtimedwait(signals, NULL, &again);
     pid_t ended = waitpid(child, &status, WNOHANG);
     if (ended < 0) print_failure("how the run ended is not known");
     if (ended < 0) return uly_status_exit_code(ULY_ERR_COMM);
     if (ended > 0) break;
+    if (number < 0 && launch_output_is_deserted(output)) number = SIGPIPE;
     bool is_asked = number > 0 && number != SIGCHLD, has_ranks = has_children(child);
     has_begun |= has_ranks;
-    num_asked += is_asked;
-    if (is_asked && num_asked == 1 && listens) {
-      fprintf(stderr, "%sulysses: ends after what is under way (once more: at once)\n", line);
-    } else if (is_asked && (!listens || has_ranks || !has_begun)) {
-      was_ended = true;
+    if (is_asked && listens && !asked.is_made && number != SIGPIPE) {
+      fprintf(stderr, "%sulysses: ends after what is under way (Ctrl-C once more: at once)\n",
+              line);
+    } else if (is_asked && (!listens || is_urgent(number, &asked)) && (has_ranks || !has_begun)) {
+      asked.is_final = true;
       (void)kill(child, SIGTERM);
     }
-    if (num_asked > 0 && listens && !was_ended) (void)kill(child, SIGUSR1);
+    asked.is_made |= is_asked;
+    if (asked.is_made && listens && !asked.is_final) (void)kill(child, SIGUSR1);
   }
-  return describe_end(cmd, status, listens && num_asked > 0, was_ended);
+  launch_output_finish(output);
+  return describe_end(cmd, status, listens && asked.is_made, asked.is_final);
+}
+
+/* Those that launch waits for. What whoever started it has it ignore, as nohup does, is not among them. */
+static void block_signals(sigset_t *signals, sigset_t *before) {
+  static const int numbers[] = {SIGINT, SIGTERM, SIGUSR1, SIGCHLD};
+  struct sigaction hang_up;
+  sigemptyset(signals);
+  for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) sigaddset(signals, numbers[i]);
+  if (sigaction(SIGHUP, NULL, &hang_up) == 0 && hang_up.sa_handler != SIG_IGN) {
+    sigaddset(signals, SIGHUP);
+  }
+  sigprocmask(SIG_BLOCK, signals, before);
+  (void)signal(SIGCHLD, SIG_DFL); /* whoever ignores it does not hear how a child ended */
 }
 
 static int launch(const options *o, int argc, char *const *argv) {
-  static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGCHLD};
   sigset_t signals, before;
-  sigemptyset(&signals);
-  for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) sigaddset(&signals, numbers[i]);
-  sigprocmask(SIG_BLOCK, &signals, &before);
-  (void)signal(SIGCHLD, SIG_DFL); /* whoever ignores it does not hear how a child ended */
+  launch_output output;
+  block_signals(&signals, &before);
   set_environment(o->ranks);
+  launch_output_open(&output);
   fflush(stdout);
   pid_t child = fork();
   if (child < 0) {
@@ -158,10 +184,13 @@ static int launch(const options *o, int argc, char *const *argv) {
   }
   if (child == 0) {
     sigprocmask(SIG_SETMASK, &before, NULL);
+    launch_output_become(&output);
     become_mpirun(o, argc, argv);
     _exit(uly_status_exit_code(ULY_ERR_COMM));
   }
-  return watch(child, (command)command_table[command_find(argv[0])].bits, &signals);
+  (void)signal(SIGPIPE, SIG_IGN); /* the ranks are to be told first */
+  launch_output_start(&output);
+  return watch(child, (command)command_table[command_find(argv[0])].bits, &signals, &output);
 }
 
 /* Where the command that is to be started begins. */

@@ -134,4 +134,45 @@ kill -HUP "$(cat pid.1)"
 wait $job
 saved $? hung-up '3 ranks, HUP to one'
 
+# launch outlives the reader of its output, and so does what it has started.
+for ranks in 1 3; do
+  for streams in 1 2; do
+    out=launched-$ranks-$streams
+    {
+      if [ $streams -eq 2 ]; then exec 2>&1; else exec 2>err.log; fi
+      MPIRUN=$mpirun env --default-signal=PIPE timeout -s KILL 60 "$program" launch --ranks $ranks "${unread[@]}" --out $out </dev/null
+      echo $? >code
+    } | sed '/^step 3/q' >out.log
+    saved "$(cat code)" $out "launch, $ranks ranks, $streams streams, a reader that goes"
+  done
+done
+# A terminal that closes tells launch twice, too; only TERM and INT mean more when they are said again.
+for signal in HUP USR1; do
+  rm -f out.log
+  MPIRUN=$mpirun env --default-signal=HUP,USR1 "$program" launch --ranks 3 "${unread[@]}" --out again-$signal >out.log 2>err.log </dev/null &
+  job=$!
+  for ((i = 0; i < 600; i++)); do
+    grep -qs '^step 1/' out.log && break
+    sleep 0.1
+  done
+  kill -$signal $job
+  kill -$signal $job
+  sleep 0.1
+  kill -$signal $job 2>/dev/null
+  wait $job
+  saved $? again-$signal "launch, $signal three times"
+done
+# Under nohup it goes on.
+rm -f out.log
+MPIRUN=$mpirun env --ignore-signal=HUP "$program" launch --ranks 2 "${good[@]}" --steps 400 --out launched-nohup >out.log 2>err.log </dev/null &
+job=$!
+for ((i = 0; i < 600; i++)); do
+  grep -qs '^step 1/' out.log && break
+  sleep 0.1
+done
+kill -HUP $job
+wait $job
+code=$?
+[ $code -eq 0 ] || fail "launch under nohup: exit code $code: $(cat err.log)"
+
 finish

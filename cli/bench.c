@@ -8,6 +8,7 @@
 #include "commands.h"
 #include "format.h"
 #include "messages.h"
+#include "starter.h"
 
 typedef struct bench_kind {
   command command;
@@ -81,7 +82,7 @@ static uly_status run_all(bench *b, const bench_kind *kind, int argc, char *cons
 }
 
 int command_bench(int argc, char *const *argv) {
-  uly_status status = uly_init(NULL, NULL);
+  uly_status status = starter_init();
   if (status != ULY_OK) {
     print_failure(last_failure());
     return uly_status_exit_code(status);

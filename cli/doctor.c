@@ -10,6 +10,7 @@
 #include "commands.h"
 #include "format.h"
 #include "messages.h"
+#include "starter.h"
 
 /* 0 where the program's own file cannot be read. */
 static uint64_t hash_program(void) {
@@ -40,8 +41,18 @@ static bool check_program(doctor *d) {
   return true;
 }
 
+/* Whether those that were started together have found each other. */
+static void check_start(doctor *d) {
+  if (starter_check() != ULY_OK) {
+    doctor_find(d, VERDICT_FAIL, "start", "%s", uly_last_error());
+  } else {
+    doctor_find(d, VERDICT_OK, "start", "MPI knows of all processes that were started together");
+  }
+}
+
 /* ULY_OK: examined, whatever was found. */
 static uly_status examine(doctor *d) {
+  check_start(d);
   if (!check_program(d)) return ULY_OK;
   d->facts = calloc((size_t)d->num_ranks, sizeof *d->facts);
   uly_status status = d->facts ? ULY_OK : uly_fail(ULY_ERR_MEMORY, "no memory for facts");
@@ -79,7 +90,7 @@ static uly_status run(doctor *d, int argc, char *const *argv) {
 }
 
 int command_doctor(int argc, char *const *argv) {
-  uly_status status = uly_init(NULL, NULL);
+  uly_status status = starter_join();
   if (status != ULY_OK) {
     print_failure(last_failure());
     return uly_status_exit_code(status);

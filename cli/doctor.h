@@ -67,9 +67,8 @@ void doctor_list_ranks(const doctor *d, const bool *marks, char text[DOCTOR_TEXT
 
 /* Fills in what is known without other ranks (doctor_machine.c). */
 void doctor_look(doctor_facts *facts, const uly_mesh *world);
-/* Parts of it: the limits of control groups (doctor_limits.c), and the versions of libraries. */
+/* Parts of it: the limits of control groups (doctor_limits.c), and the version of oneDNN. */
 void doctor_look_at_limits(struct doctor_machine *machine);
-void doctor_mpi_version(char text[DOCTOR_TEXT]);    /* doctor_mpi.c */
 void doctor_onednn_version(char text[DOCTOR_TEXT]); /* doctor_onednn.c */
 
 /* Gathers the facts of all ranks. Collective. */

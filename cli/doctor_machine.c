@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "doctor.h"
+#include "starter.h"
 
 static void copy_text(char to[DOCTOR_TEXT], const char *from) {
   snprintf(to, DOCTOR_TEXT, "%s", from ? from : "unknown");
@@ -113,7 +114,7 @@ void doctor_look(doctor_facts *facts, const uly_mesh *world) {
   look_at_topology(facts);
   look_at_instructions(machine->instructions);
   look_at_huge_pages(machine->huge_pages);
-  doctor_mpi_version(machine->mpi);
+  starter_mpi_name(machine->mpi, sizeof machine->mpi);
   doctor_onednn_version(machine->onednn);
   machine->memory = find_memory("MemTotal:");
   doctor_look_at_limits(machine);

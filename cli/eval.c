@@ -7,6 +7,7 @@
 #include "format.h"
 #include "messages.h"
 #include "signals.h"
+#include "starter.h"
 #include "trained.h"
 
 static int is_told_to_stop(void *unused) {
@@ -95,7 +96,7 @@ static uly_status evaluate(trained *t, bool is_first, bool *stopped) {
 
 int command_eval(int argc, char *const *argv) {
   signals_catch(); /* starting takes a while, too */
-  uly_status status = uly_init(NULL, NULL);
+  uly_status status = starter_init();
   if (status != ULY_OK) {
     print_failure(last_failure());
     return uly_status_exit_code(status);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "options.h"
+#include "starter.h"
 
 const char *format_bytes(int64_t bytes, char buffer[FORMAT_BYTES]) {
   static const char *const units[] = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
@@ -77,16 +78,6 @@ void print_mask(const uly_train_config *config) {
   char text[FORMAT_MASK];
   format_mask(config->window, &config->sparse, config->pack, text);
   if (text[0]) printf("attention   %s\n", text);
-}
-
-bool is_first_process(void) {
-  /* Open MPI, MPICH and others with PMI, Slurm. */
-  static const char *const names[] = {"OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID"};
-  for (int i = 0; i < 3; i++) {
-    const char *rank = getenv(names[i]);
-    if (rank) return strcmp(rank, "0") == 0;
-  }
-  return true;
 }
 
 void print_message(const char *format, ...) {

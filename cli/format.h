@@ -30,10 +30,6 @@ void print_ranks(const uly_train_config *config, int dp, int sp);
 void print_step_size(const uly_train_config *config, int dp);
 void print_mask(const uly_train_config *config);
 
-/* Whether this is the first process of a job, or alone, as the environment tells: known before MPI
- * starts, and to commands that do not start it. Only the first process speaks. */
-bool is_first_process(void);
-
 /* "ulysses: TEXT" to standard error, without what would steer a terminal. */
 void print_message(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

@@ -9,6 +9,7 @@
 #include "messages.h"
 #include "prompt.h"
 #include "signals.h"
+#include "starter.h"
 #include "terminal.h"
 
 typedef struct generation {
@@ -156,7 +157,7 @@ static uly_status generate(generation *g) {
 
 int command_generate(int argc, char *const *argv) {
   signals_catch(); /* starting takes a while, too */
-  uly_status status = uly_init(NULL, NULL);
+  uly_status status = starter_init();
   if (status != ULY_OK) {
     print_failure(last_failure());
     return uly_status_exit_code(status);

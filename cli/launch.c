@@ -15,6 +15,7 @@
 
 #include "commands.h"
 #include "format.h"
+#include "starter.h"
 
 #ifndef ULY_MPIRUN
 #define ULY_MPIRUN "mpirun"
@@ -217,12 +218,26 @@ static uly_status check_inner(options *o, const char *name) {
                       suggest_phrase(&meant));
 }
 
+/* Each of several processes would start ranks of its own. */
+static uly_status check_starter(options *o) {
+  starter_claim claim;
+  if (!starter_contradicts(1, &claim)) return ULY_OK;
+  return options_fail(
+      o, ULY_ERR_CONFIG,
+      "'launch': %s=%.20s says that %s started %s%d processes of it, each of which would start the "
+      "whole job: start it once, or start the command without 'launch'; unset %s where each is to "
+      "run by itself",
+      claim.variable, claim.value, claim.starter, claim.is_least ? "at least " : "", claim.size,
+      claim.variable);
+}
+
 int command_launch(int argc, char *const *argv) {
   options o;
   int inner = find_inner(argc, argv), code;
   uly_status status = options_init(&o);
   if (status == ULY_OK) status = options_parse(&o, LAUNCH, inner, argv);
   if (status == ULY_OK) status = check_inner(&o, inner < argc ? argv[inner] : NULL);
+  if (status == ULY_OK) status = check_starter(&o);
   if (status == ULY_OK) {
     code = launch(&o, argc - inner, argv + inner);
   } else {

@@ -8,6 +8,7 @@
 #include "commands.h"
 #include "format.h"
 #include "messages.h"
+#include "starter.h"
 
 #define ROW(name, ...) [COMMAND_##name] = command_##name,
 static int (*const run_command[NUM_COMMANDS])(int argc, char *const *argv) = {COMMANDS(ROW)};
@@ -49,7 +50,7 @@ static int dispatch(int argc, char **argv) {
  * the first one speaks: the others give it time. */
 static void let_first_speak(int argc, char **argv) {
   enum command_id id = argc > 1 ? command_find(argv[1]) : NUM_COMMANDS;
-  bool is_agreed = id < NUM_COMMANDS && command_table[id].uses_mpi;
+  bool is_agreed = id < NUM_COMMANDS && command_table[id].uses_mpi && starter_is_joined();
   if (!is_agreed && !is_first_process()) sleep(2);
 }
 

@@ -1,6 +1,7 @@
 /* ulysses report: one or several runs as a page with plots. One process, without MPI. */
 #include "report.h"
 #include "messages.h"
+#include "starter.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "format.h"
+#include "starter.h"
 
 static bool begins_with_one(const char *name, const char *const *beginnings) {
   while (*beginnings && strncmp(name, *beginnings, strlen(*beginnings)) != 0) beginnings++;

@@ -8,6 +8,7 @@
 #include "format.h"
 #include "messages.h"
 #include "signals.h"
+#include "starter.h"
 #include "train_run.h"
 
 bool any_rank(uly_mesh *mesh, bool here) {
@@ -221,7 +222,7 @@ static uly_status train(train_run *run) {
 
 int command_train(int argc, char *const *argv) {
   signals_catch(); /* starting takes a while, too */
-  uly_status status = uly_init(NULL, NULL);
+  uly_status status = starter_init();
   if (status != ULY_OK) {
     print_failure(last_failure());
     return uly_status_exit_code(status);

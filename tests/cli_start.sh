@@ -1,0 +1,63 @@
+#!/bin/bash
+# How processes are started: by the mpirun of this MPI, by that of another one, by launch.
+#   cli_start.sh ULYSSES MPIRUN
+program=$1
+mpirun=$2
+# shellcheck source=tests/cli_common.sh
+. "$(dirname "$(realpath "$0")")/cli_common.sh"
+patience 0
+
+# --- processes that MPI knows nothing of: each would do the whole job
+
+expect 0 '' "$program" "${good[@]}" --out run
+commands=("${good[*]} --out never" 'eval --checkpoint run --data text.txt' 'generate --checkpoint run --prompt a --max-tokens 9'
+  'bench attention --seq-len 64 --head-dim 16 --repeats 1')
+
+# refused VARIABLE=VALUE STARTER...: every command that uses MPI; doctor says so, too.
+refused() {
+  local claim=$1 command
+  shift
+  for command in "${commands[@]}"; do
+    # shellcheck disable=SC2086
+    expect 2 "$claim says that .*, but MPI (.*) says that this one is alone: .*unset ${claim%%=*}" "$@" "$program" $command
+    if grep -av '^$' out.log; then fail "$*: $command: it did something"; fi
+  done
+  [ ! -e never ] || fail "$*: it trained"
+  expect 2 "'launch': $claim says that " "$@" "$program" launch --ranks 2 "${good[@]}" --out never
+  timeout 60 "$@" "$program" doctor >out.log 2>err.log </dev/null
+  [ $? -eq 1 ] || fail "$*: doctor: another exit code than 1: $(cat out.log err.log)"
+  [ "$(grep -c "^FAIL  start  *$claim says that .*, but MPI (.*) says" out.log)" -eq 1 ] || fail "$*: doctor: $(cat out.log)"
+}
+refused PMI_SIZE=2 env PMI_SIZE=2 PMI_RANK=0
+refused SLURM_STEP_NUM_TASKS=3 env SLURM_STEP_NUM_TASKS=3 SLURM_NTASKS=3 SLURM_PROCID=0
+
+# The real ones, as far as they are here.
+foreign=mpiexec.mpich claim=PMI_SIZE=2
+"$program" doctor | grep -q '^MPI  *Open MPI' || foreign=mpirun.openmpi claim=OMPI_COMM_WORLD_SIZE=2
+if command -v $foreign >/dev/null; then
+  refused $claim $foreign -n 2
+  # On purpose: two runs, of which each speaks.
+  expect 0 '' $foreign -n 2 env -u "${claim%%=*}" -u PMIX_RANK "$program" "${good[@]}"
+  [ "$(grep -c '^step 2/2' out.log)" -eq 2 ] || fail "two runs on purpose: $(cat out.log)"
+  # One process is one, whoever has started it.
+  expect 0 '' $foreign -n 1 "$program" "${good[@]}"
+else
+  echo "NOT TRIED: $foreign, which is not here"
+fi
+
+# --- no alarm: MPI and the environment agree, or nothing was started with it
+
+for ranks in 1 3; do
+  expect 0 '' "$mpirun" -n $ranks "$program" "${good[@]}"
+  expect 0 '' "$mpirun" -n $ranks "$program" doctor
+  grep -q '^ok  *start  ' out.log || fail "doctor: $(cat out.log)"
+  expect 0 '' env SLURM_JOB_ID=7 SLURM_NTASKS=4 SLURM_PROCID=0 MPIRUN="$mpirun" "$program" launch --ranks $ranks "${good[@]}"
+  grep -q "^ranks       $ranks: " out.log || fail "launch in a batch script: $(cat out.log)"
+done
+expect 0 '' env SLURM_JOB_ID=7 SLURM_NTASKS=4 SLURM_PROCID=0 "$program" "${good[@]}"
+expect 0 '' env SLURM_JOB_ID=7 SLURM_NTASKS=4 SLURM_STEP_NUM_TASKS=1 SLURM_PROCID=0 "$program" "${good[@]}"
+# Commands without MPI are answered once, whatever has started them.
+expect 0 '' "$mpirun" -n 3 "$program" plan --model tiny.json
+[ "$(grep -c '^ranks ' out.log)" -eq 1 ] || fail "plan, 3 times: $(cat out.log)"
+
+finish

@@ -44,16 +44,20 @@ static void set_environment(int ranks) {
   }
 }
 
+static const char *find_mpirun(void) {
+  const char *given = getenv("MPIRUN");
+  return given && *given ? given : ULY_MPIRUN;
+}
+
 /* In the child. Returns where mpirun cannot be started. */
 static void become_mpirun(const options *o, int argc, char *const *argv) {
-  const char *mpirun = getenv("MPIRUN");
+  const char *mpirun = find_mpirun();
   char self[PATH_MAX], ranks[16];
   ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
   char **all = length > 0 ? calloc((size_t)argc + MAX_OWN, sizeof *all) : NULL;
   if (!all) return;
   self[length] = '\0';
   snprintf(ranks, sizeof ranks, "%d", o->ranks);
-  if (!mpirun || !*mpirun) mpirun = ULY_MPIRUN;
   int n = 0;
   all[n++] = (char *)(uintptr_t)mpirun;
   if (launch_is_open_mpi())
@@ -76,25 +80,48 @@ static void become_mpirun(const options *o, int argc, char *const *argv) {
   free(all);
 }
 
+/* Whether the code is one of the table. */
+static bool is_own_code(int code) {
+  char text[16];
+  snprintf(text, sizeof text, "%d", code);
+  const named_text *known = exit_codes;
+  while (known->name && strcmp(known->name, text) != 0) known++;
+  return known->name != NULL;
+}
+
+/* The signal that an exit code of mpirun stands for; 0: none. Shells and Open MPI add 128 to it, MPICH hands it on as it
+ * is. Codes of either's own failures are larger than any signal that ends a process. */
+static int find_signal(int code) {
+  enum { LAST = 31 }; /* behind it lie those of real-time programs */
+  if (is_own_code(code)) return 0;
+  int number = code > 128 ? code - 128 : launch_is_open_mpi() ? 0 : code;
+  return number <= LAST ? number : 0;
+}
+
 /* What a person or a script can make of the end of mpirun: codes of the table only. */
 static int describe_end(command cmd, int status, bool was_asked, bool was_ended) {
   const char *hint = cmd == TRAIN ? "; --resume auto goes on from the newest checkpoint" : "";
   int code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-  if (was_asked && !was_ended && code == 128 + SIGUSR1) { /* ranks that did not listen yet */
+  int number = find_signal(code);
+  char message[1024] = "";
+  if (was_asked && !was_ended && number == SIGUSR1) { /* ranks that did not listen yet */
     fputs("ulysses: stopped before the first step\n", stderr);
     return EXIT_STOPPED;
   }
   if (was_ended) {
-    char message[256];
     snprintf(message, sizeof message, "ended at once, as asked%s", hint);
-    print_failure(message);
-  } else if (code >= 128) {
-    char message[256];
-    snprintf(message, sizeof message, "a rank or mpirun was ended by signal %d%s%s", code - 128,
-             code == 128 + SIGKILL ? " (perhaps for want of memory)" : "", hint);
-    print_failure(message);
+  } else if (number > 0) {
+    snprintf(message, sizeof message, "a rank or mpirun was ended by signal %d%s%s", number,
+             number == SIGKILL ? " (perhaps for want of memory)" : "", hint);
+  } else if (!is_own_code(code)) {
+    snprintf(
+        message, sizeof message,
+        "%.200s failed with exit code %d: it could not start the ranks, or has lost them; '%.200s "
+        "-n 2 ulysses doctor' may tell more%s",
+        find_mpirun(), code, find_mpirun(), hint);
   }
-  return was_ended || code >= 128 ? uly_status_exit_code(ULY_ERR_COMM) : code;
+  if (message[0]) print_failure(message);
+  return message[0] ? uly_status_exit_code(ULY_ERR_COMM) : code;
 }
 
 /* Whether the process still has children, as far as /proc tells: each of its threads may have some. */

@@ -1,7 +1,5 @@
 /* ulysses report: one or several runs as a page with plots. One process, without MPI. */
 #include "report.h"
-#include "messages.h"
-#include "starter.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -10,7 +8,9 @@
 
 #include "commands.h"
 #include "format.h"
+#include "messages.h"
 #include "options.h"
+#include "starter.h"
 
 typedef struct report {
   options options;

@@ -60,4 +60,41 @@ expect 0 '' env SLURM_JOB_ID=7 SLURM_NTASKS=4 SLURM_STEP_NUM_TASKS=1 SLURM_PROCI
 expect 0 '' "$mpirun" -n 3 "$program" plan --model tiny.json
 [ "$(grep -c '^ranks ' out.log)" -eq 1 ] || fail "plan, 3 times: $(cat out.log)"
 
+# --- how launch reports the end of mpirun
+
+# ends CODE TEXT SCRIPT: launch ends with this code, and says this (nothing: no word), where a starter does that.
+ends() {
+  local code
+  printf '#!/bin/sh\n%s\n' "$3" >starter.sh
+  chmod +x starter.sh
+  MPIRUN=./starter.sh timeout 60 "$program" launch "${good[@]}" >out.log 2>err.log </dev/null
+  code=$?
+  if [ $code -ne "$1" ] || ! grep -aqx "${2:+ulysses: error: }$2.*" <(cat err.log; echo); then
+    fail "launch: $3: exit code $code (expected $1, '$2'): $(cat err.log)"
+  fi
+  [ "$(wc -l <err.log)" -eq $((${#2} > 0)) ] || fail "launch: $3: $(cat err.log)"
+}
+# Failures of Open MPI itself, and what no rank ends with.
+for code in 70 127 192 200 213 243 255; do
+  ends 1 "./starter.sh failed with exit code $code: .*; --resume auto" "exit $code"
+done
+for code in 0 1 2 3 4 75; do ends $code '' "exit $code"; done
+for number in 6 9 11 15; do
+  ends 1 "a rank or mpirun was ended by signal ${number}[; ]" "exit $((128 + number))"
+  ends 1 "a rank or mpirun was ended by signal ${number}[; ]" "kill -$number \$\$"
+done
+# A rank that dies, as this MPI reports it.
+MPIRUN=$mpirun "$program" launch --ranks 2 "${good[@]}" --steps 1000000 >out.log 2>err.log </dev/null &
+job=$!
+for ((i = 0; i < 600; i++)); do
+  grep -qs '^step 1/' out.log && break
+  sleep 0.1
+done
+parent=$(pgrep -P $job)
+rank=$(pgrep -P "$(pgrep -P "$parent" | head -n 1)" || pgrep -P "$parent")
+kill -KILL "$(head -n 1 <<<"$rank")"
+wait $job
+code=$?
+[ $code -eq 1 ] && grep -q 'ended by signal 9' err.log || fail "launch: a rank that died: exit code $code: $(cat err.log)"
+
 finish

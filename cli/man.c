@@ -11,7 +11,7 @@ static const named_text environment[] = {
     {"ULYSSES_CHECK",
      "With the value collectives, the ranks compare what they are about to call before every "
      "collective, and a difference is an error that names the first rank and both calls."},
-    {"ULYSSES_DEBUG", "If set, each failure prints a trace of where it passed."},
+    {"ULYSSES_DEBUG", "If set and not empty, each failure prints a trace of where it passed."},
     {"TMPDIR", "Folder for the made-up data of a benchmark. Default: /tmp."},
     {NULL, NULL}};
 

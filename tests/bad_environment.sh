@@ -81,6 +81,7 @@ tolerated LC_ALL=xx_YY
 tolerated LC_ALL=C.UTF-8
 tolerated LANG=tr_TR.UTF-8 LC_ALL=
 tolerated TERM=bogus COLUMNS=-1
+tolerated ULYSSES_ISA= ULYSSES_CHECK= ULYSSES_DEBUG=
 for threads in abc -3 0 99999999999 2,1 ''; do tolerated "OMP_NUM_THREADS=$threads"; done
 tolerated OMP_PROC_BIND=bogus OMP_WAIT_POLICY=bogus OMP_SCHEDULE=bogus
 tolerated ONEDNN_MAX_CPU_ISA=bogus
@@ -91,6 +92,11 @@ for ranks in 1 3; do
   expect 2 'ULYSSES_CHECK' env ULYSSES_CHECK=bogus "$mpirun" -n $ranks "$program" "${good[@]}"
   num_rows=$((num_rows + 2))
 done
+
+# Set to nothing is not set.
+expect 3 'missing.txt' env ULYSSES_DEBUG= "$program" "${good[@]}" --data missing.txt
+[ "$(wc -l <err.log)" -eq 1 ] || fail "ULYSSES_DEBUG= traces: $(cat err.log)"
+num_rows=$((num_rows + 1))
 
 # --- few descriptors: more files than may be open are data all the same; MPI cannot start with hardly any, and says so
 

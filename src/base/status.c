@@ -3,8 +3,9 @@
 #include "status.h"
 
 #include <stdarg.h>
-#include <stdlib.h>
 #include <string.h>
+
+#include "base/environment.h"
 
 static _Thread_local char last_error[2048] = "no error";
 
@@ -42,7 +43,7 @@ int uly_status_exit_code(uly_status status) {
   return 1;
 }
 
-static int debug(void) { return getenv("ULYSSES_DEBUG") != NULL; }
+static int debug(void) { return uly__environment("ULYSSES_DEBUG") != NULL; }
 
 uly_status uly_fail(uly_status status, const char *format, ...) {
   va_list args;

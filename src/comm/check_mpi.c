@@ -6,6 +6,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "base/environment.h"
 #include "base/log.h"
 #include "comm/comm_mpi.h"
 
@@ -30,8 +31,8 @@ struct uly__check {
 static const char end_of_group[] = "end of the group";
 
 uly_status uly__check_wanted(const uly__comm *comm, bool *wanted) {
-  const char *value = getenv("ULYSSES_CHECK");
-  int answer = !value || !*value ? 0 : strcmp(value, "collectives") == 0 ? 1 : -1;
+  const char *value = uly__environment("ULYSSES_CHECK");
+  int answer = !value ? 0 : strcmp(value, "collectives") == 0 ? 1 : -1;
   MPI_TRY(MPI_Bcast(&answer, 1, MPI_INT, 0, comm->mpi));
   if (answer < 0)
     ULY_FAIL(ULY_ERR_CONFIG, "ULYSSES_CHECK in the environment may only be \"collectives\"");

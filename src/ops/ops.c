@@ -2,7 +2,8 @@
 #include "ops/ops.h"
 
 #include <math.h>
-#include <stdlib.h>
+
+#include "base/environment.h"
 
 #if defined(__x86_64__)
 static bool cpu_has_avx2(void) {
@@ -64,7 +65,7 @@ const uly__ops *uly__ops_get(void) {
   static uly__ops table;
   static bool filled = false;
   if (filled) return &table;
-  const char *wish = getenv("ULYSSES_ISA");
+  const char *wish = uly__environment("ULYSSES_ISA");
   filled = wish && uly__ops_named(wish, &table);
   filled = filled || uly__ops_named("avx512bf16", &table) || uly__ops_named("avx512", &table) ||
            uly__ops_named("avx2", &table) || uly__ops_named("base", &table);
@@ -72,7 +73,7 @@ const uly__ops *uly__ops_get(void) {
 }
 
 uly_status uly__ops_check_wish(void) {
-  const char *wish = getenv("ULYSSES_ISA");
+  const char *wish = uly__environment("ULYSSES_ISA");
   if (wish && strcmp(wish, uly__ops_get()->name) != 0)
     ULY_FAIL(ULY_ERR_CONFIG,
              "ULYSSES_ISA=%s: this CPU has no such instruction set; leave it unset, or use "

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -73,6 +74,11 @@ bool terminal_is_live(int *width) {
   close(fd);
   *width = size.ws_col > 0 ? size.ws_col : 80;
   return is_live;
+}
+
+bool terminal_moves(void) {
+  const char *term = getenv("TERM");
+  return term && *term && strcmp(term, "dumb") != 0;
 }
 
 /* Whether the other end of a pipe or socket is closed. */

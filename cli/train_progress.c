@@ -14,8 +14,9 @@ enum { LINE = 512 };
 
 uly_status progress_open(train_run *run) {
   progress *p = &run->progress;
-  p->is_live = run->is_first && run->options.progress != PROGRESS_PLAIN &&
-               (terminal_is_live(&p->width) || run->options.progress == PROGRESS_LIVE);
+  p->is_live =
+      run->is_first && run->options.progress != PROGRESS_PLAIN &&
+      ((terminal_is_live(&p->width) && terminal_moves()) || run->options.progress == PROGRESS_LIVE);
   if (p->width == 0) p->width = 80;
   if (!run->options.measure_peak) return ULY_OK;
   return measure_peak(&run->options, run->mesh, &p->peak_flops);
@@ -152,17 +153,18 @@ static line describe_plain(const train_run *run, const uly_step_report *r) {
   return l;
 }
 
+/* With spaces: a terminal may know no escape codes. */
 static void clear_line(progress *p) {
-  if (p->has_line) fputs("\r\033[K", stdout);
-  p->has_line = false;
+  if (p->length > 0) printf("\r%*s\r", p->length, "");
+  p->length = 0;
 }
 
 static void show_live(train_run *run, const line *l) {
   progress *p = &run->progress;
   clear_line(p);
-  printf("%.*s", p->width - 1, l->text);
+  p->length = l->used < p->width ? l->used : p->width - 1;
+  printf("%.*s", p->length, l->text);
   fflush(stdout);
-  p->has_line = true;
   p->shown = clock_seconds();
 }
 
@@ -210,6 +212,6 @@ void progress_warn(train_run *run, const char *format, ...) {
 }
 
 void progress_close(train_run *run) {
-  if (run->progress.has_line) putchar('\n');
-  run->progress.has_line = false;
+  if (run->progress.length > 0) putchar('\n');
+  run->progress.length = 0;
 }

@@ -12,7 +12,7 @@
 /* Where the run stands in time, and what is on the screen (train_progress.c). */
 typedef struct progress {
   bool is_live;       /* one line of a terminal is written over and over */
-  bool has_line;      /* it is there now */
+  int length;         /* of it, where it is there */
   int width;          /* of the terminal */
   double shown;       /* when it was last written */
   double began;       /* when the first step of this process had ended */

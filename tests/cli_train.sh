@@ -28,11 +28,11 @@ for ranks in 1 3; do
 
   # A live line, written over and over; what else is said has lines of its own.
   expect 0 '' "${run[@]}" "${good[@]}" --steps 7 --progress live --eval-data text.txt --measure-peak
-  grep -q $'\r\e\[K' out.log || fail "$ranks ranks: no live line"
-  tr '\r' '\n' <out.log | grep '^\(.\[K\)\?\(step \)\?[0-9]*/7 .*loss' >live.log
+  grep -q $'\r  *\r' out.log || fail "$ranks ranks: no live line"
+  tr '\r' '\n' <out.log | grep '^\(step \)\?[0-9]*/7 .*loss' >live.log
   [ $ranks -eq 1 ] || grep -q '^1/7 loss' live.log || fail "$ranks ranks: no line for 80 columns: $(cat -v live.log)"
   [ "$(grep -cvE '% (of )?peak .*[0-9] [KM]iB' live.log)" -eq 0 ] || fail "$ranks ranks: a line for 80 columns is cut off: $(cat -v live.log)"
-  tr '\r' '\n' <out.log | grep -q '^.\[Kstep 7/7 ' || fail "$ranks ranks: no last line: $(cat -v out.log)"
+  tr '\r' '\n' <out.log | grep -q '^step 7/7 ' || fail "$ranks ranks: no last line: $(cat -v out.log)"
   grep -q 'step 7  eval_loss' out.log || fail "$ranks ranks: no evaluation"
 
   # A run that begins anew is refused the folder of another one, whose checkpoints it would replace; a file that it
@@ -95,6 +95,27 @@ start() {
   begin "$mpirun" -n 3 ./rank.sh "$program" "${good[@]}" --steps 1000000000 --log-every 1000000000 "$@"
   await says out.log '^step 1/'
 }
+
+# A terminal that knows no escape codes gets none, whether the live line is asked for or not.
+for term in dumb ''; do
+  for flags in '' '--progress live' '--progress live --log-every 1'; do
+    expect 0 '' env TERM=$term script -qec "'$program' ${good[*]} $flags" typescript
+    if grep -q $'\e' typescript; then fail "escape codes for TERM='$term' $flags: $(cat -v typescript)"; fi
+    grep -q '^step 2/2' typescript || tr '\r' '\n' <typescript | grep -q '^step 2/2' || fail "no step for TERM='$term' $flags"
+  done
+done
+# Elsewhere the live line is there, and is gone before the next one.
+expect 0 '' env TERM=xterm script -qec "'$program' ${good[*]} --steps 9" typescript
+tr '\r' '\n' <typescript | grep -q '^step [1-8]/9  loss' || fail "no live line: $(cat -v typescript)"
+# shellcheck disable=SC2016 # for perl
+perl -e '
+  undef $/; my $screen = <STDIN>; $screen =~ s/\r\n/\n/g;
+  for my $line (split /\n/, $screen) {
+    my $shown = "";
+    for my $part (split /\r/, $line) { substr($shown, 0, length $part) = $part; }
+    print $shown =~ s/ *$//r, "\n";
+  }' <typescript >screen.log
+[ "$(grep -c '^step 9/9  loss [0-9.]* *grad_norm .*sent 0 B  0 s left$' screen.log)" -eq 1 ] || fail "the live line left something behind: $(cat screen.log)"
 
 # A second run is refused the folder of one that is at work; after its end, however it ended, it is free.
 start --out busy --save-every 1

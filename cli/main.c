@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -62,9 +63,14 @@ static void hold_descriptors(void) {
   }
 }
 
+/* hwloc, which MPI asks about the machine, has plugins that look for graphics cards: they connect to X displays, which
+ * looks up host names, and start drivers. Nothing here needs them. Whoever sets the variable knows better. */
+static void keep_hwloc_simple(void) { (void)setenv("HWLOC_COMPONENTS", "-gl,-opencl", 0); }
+
 int main(int argc, char **argv) {
   hold_descriptors();
   messages_begin();
+  keep_hwloc_simple();
   (void)signal(SIGXFSZ, SIG_IGN); /* a file beyond `ulimit -f` is to be an error like a full disk */
   /* A line at a time, also into a file or the pipe of mpirun, so that progress can be followed. */
   setvbuf(stdout, NULL, _IOLBF, BUFSIZ);

@@ -60,6 +60,22 @@ expect 0 '' env SLURM_JOB_ID=7 SLURM_NTASKS=4 SLURM_STEP_NUM_TASKS=1 SLURM_PROCI
 expect 0 '' "$mpirun" -n 3 "$program" plan --model tiny.json
 [ "$(grep -c '^ranks ' out.log)" -eq 1 ] || fail "plan, 3 times: $(cat out.log)"
 
+# --- hwloc inside MPI, and inside mpirun where launch starts it, does not look for displays
+
+# components TEXT COMMAND...: what hwloc says of itself each time that it begins to look
+components() {
+  local text=$1
+  shift
+  expect 0 '' env HWLOC_COMPONENTS_VERBOSE=1 "$@"
+  cat out.log err.log >both.log
+  grep -aq 'hwloc: Final list of enabled discovery components' both.log || fail "$*: no word of hwloc"
+  [ "$(grep -ac 'hwloc: Final list' both.log)" -eq "$(grep -ac "hwloc: $text" both.log)" ] || fail "$*: $(grep -a "Final list" both.log)"
+}
+components 'Blacklisting component `gl`' env -u HWLOC_COMPONENTS "$program" "${good[@]}"
+components 'Blacklisting component `gl`' env -u HWLOC_COMPONENTS "$program" doctor
+components 'Blacklisting component `gl`' env -u HWLOC_COMPONENTS MPIRUN="$mpirun" "$program" launch --ranks 2 "${good[@]}"
+components 'Blacklisting component `pci`' env HWLOC_COMPONENTS=-pci "$program" "${good[@]}"
+
 # --- how launch reports the end of mpirun
 
 # ends CODE TEXT SCRIPT: launch ends with this code, and says this (nothing: no word), where a starter does that.

@@ -27,8 +27,11 @@ typedef struct doctor_facts {
     int64_t cpu_quota;            /* of the control group, in thousandths of a hardware thread */
     int64_t has_infiniband;
   } machine;
+  char name[DOCTOR_TEXT]; /* that is hardest to find, of those that MPI asks for */
+  int64_t name_ms;        /* that it takes to find it or to give up */
   int64_t available, tmp_free, shm_free;
-  int tmp_error; /* errno of an attempt to write a file there; 0: none */
+  int name_error; /* of getaddrinfo; 0: it is found */
+  int tmp_error;  /* errno of an attempt to write a file there; 0: none */
   char kernels[DOCTOR_TEXT];
   char allowed[DOCTOR_TEXT]; /* hardware threads that the process may run on: "0-3,8" */
   cpu_set_t allowed_set;
@@ -67,15 +70,17 @@ void doctor_list_ranks(const doctor *d, const bool *marks, char text[DOCTOR_TEXT
 
 /* Fills in what is known without other ranks (doctor_machine.c). */
 void doctor_look(doctor_facts *facts, const uly_mesh *world);
-/* Parts of it: the limits of control groups (doctor_limits.c), and the version of oneDNN. */
+/* Parts of it: the limits of control groups (doctor_limits.c), the version of oneDNN, and names. */
 void doctor_look_at_limits(struct doctor_machine *machine);
 void doctor_onednn_version(char text[DOCTOR_TEXT]); /* doctor_onednn.c */
+void doctor_look_at_names(doctor_facts *facts);     /* doctor_names.c */
 
 /* Gathers the facts of all ranks. Collective. */
 void doctor_gather(doctor *d);
 
-/* Findings about threads, cores, memory, disks and kernels, from the facts alone (doctor_checks.c). */
+/* Findings about threads, cores, memory, disks, names and kernels, from the facts alone (doctor_checks.c). */
 void doctor_check_facts(doctor *d);
+void doctor_check_names(doctor *d); /* doctor_names.c */
 
 /* Findings about a small and a large exchange, and a small attention (doctor_exchange.c). Collective. */
 void doctor_check_exchange(doctor *d);

@@ -236,4 +236,5 @@ void doctor_check_facts(doctor *d) {
   check_huge_pages(d);
   check_disks(d);
   check_network(d);
+  doctor_check_names(d);
 }

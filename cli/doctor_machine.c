@@ -111,6 +111,7 @@ void doctor_look(doctor_facts *facts, const uly_mesh *world) {
   struct doctor_machine *machine = &facts->machine;
   struct rlimit locked;
   if (gethostname(facts->host, sizeof facts->host - 1) != 0) copy_text(facts->host, NULL);
+  doctor_look_at_names(facts);
   look_at_topology(facts);
   look_at_instructions(machine->instructions);
   look_at_huge_pages(machine->huge_pages);

@@ -1,11 +1,29 @@
 /* What ulysses doctor makes of facts that it cannot find on the machine of the tests: many hosts, ranks that are bound,
  * limits. */
+#include <netdb.h>
+
 #include "../cli/doctor.h"
 #include "testing.h"
 
 enum { NUM_RANKS = 8 };
 
 static doctor_facts facts[NUM_RANKS];
+
+/* Names of this host, instead of those of the machine that runs the test. */
+static const char *missing; /* NULL: all are there */
+int __wrap_getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
+                       struct addrinfo **found);
+void __wrap_freeaddrinfo(struct addrinfo *found);
+
+int __wrap_getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
+                       struct addrinfo **found) {
+  (void)service;
+  (void)hints;
+  *found = NULL;
+  return missing && strcmp(name, missing) == 0 ? EAI_AGAIN : 0;
+}
+
+void __wrap_freeaddrinfo(struct addrinfo *found) { (void)found; }
 static doctor d;
 
 /* num ranks on hosts of `per_host` ranks; hardware threads of a host; all good. */
@@ -26,7 +44,7 @@ static void make(int num, int per_host, int hardware_threads) {
 }
 
 /* Binds a rank to hardware threads [begin, end). */
-static void bind(int rank, int begin, int end) {
+static void bind_rank(int rank, int begin, int end) {
   CPU_ZERO(&facts[rank].allowed_set);
   for (int i = begin; i < end; i++) CPU_SET(i, &facts[rank].allowed_set);
 }
@@ -63,25 +81,47 @@ static void test_good(void **state) {
   assert_null(find("network"));
 }
 
+static void test_names(void **state) {
+  (void)state;
+  make(8, 4, 4);
+  for (int rank = 0; rank < 8; rank++) doctor_look_at_names(&facts[rank]);
+  EXPECT("names", VERDICT_OK, "found at once");
+  for (int i = 0; i < 2; i++) {
+    make(8, 4, 4);
+    missing = i == 0 ? "node1" : "localhost";
+    for (int rank = 0; rank < 8; rank++) doctor_look_at_names(&facts[rank]);
+    missing = NULL;
+    EXPECT("names", VERDICT_WARN,
+           i == 0 ? "node1: the name 'node1' is not found (Temporary failure in name resolution)"
+                  : "node0: the name 'localhost' is not found (");
+    EXPECT("names", VERDICT_WARN, i == 0 ? "'127.0.1.1 node1'" : "'127.0.0.1 localhost'");
+  }
+  /* Found, but by a server that takes its time. */
+  make(8, 4, 4);
+  facts[5].name_ms = 10200;
+  snprintf(facts[5].name, sizeof facts[5].name, "node1");
+  EXPECT("names", VERDICT_WARN, "node1: the name 'node1' is found after 10.2 s: ");
+}
+
 static void test_threads(void **state) {
   (void)state;
   /* All of a host's ranks on one core, as after a careless mpirun. */
   make(8, 4, 16);
   for (int rank = 4; rank < 8; rank++) {
-    bind(rank, 0, 1);
+    bind_rank(rank, 0, 1);
     facts[rank].threads = 4;
   }
   EXPECT("threads", VERDICT_WARN, "node1: 16 threads of ranks 4-7 share 1 hardware thread: ");
   EXPECT("threads", VERDICT_WARN, "--bind-to none");
   /* One rank has too few; the others have room. */
   make(4, 4, 8);
-  for (int rank = 0; rank < 4; rank++) bind(rank, 2 * rank, 2 * rank + 2);
+  for (int rank = 0; rank < 4; rank++) bind_rank(rank, 2 * rank, 2 * rank + 2);
   facts[2].threads = 3;
   EXPECT("threads", VERDICT_WARN, "node0: 3 threads of rank 2 share 2 hardware threads");
   /* Each has enough, but two share theirs. */
   make(4, 4, 8);
   for (int rank = 0; rank < 4; rank++) {
-    bind(rank, 2 * (rank / 2), 2 * (rank / 2) + 2);
+    bind_rank(rank, 2 * (rank / 2), 2 * (rank / 2) + 2);
     facts[rank].threads = rank < 2 ? 2 : 1;
   }
   EXPECT("threads", VERDICT_WARN, "4 threads of ranks 0-1 share 2 hardware threads");
@@ -100,7 +140,7 @@ static void test_threads(void **state) {
   EXPECT("threads", VERDICT_WARN, "node1: 8 threads of ranks 1, 3, 5, 7 share 4");
   /* Bound to few of many. */
   make(2, 2, 64);
-  for (int rank = 0; rank < 2; rank++) bind(rank, rank, rank + 1);
+  for (int rank = 0; rank < 2; rank++) bind_rank(rank, rank, rank + 1);
   EXPECT("threads", VERDICT_WARN, "node0: 2 of 64 hardware threads are used");
   /* A quota. */
   make(2, 2, 64);
@@ -162,8 +202,11 @@ static void test_lists(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_good),        cmocka_unit_test(test_threads),
-      cmocka_unit_test(test_differences), cmocka_unit_test(test_memory_and_disks),
+      cmocka_unit_test(test_good),
+      cmocka_unit_test(test_names),
+      cmocka_unit_test(test_threads),
+      cmocka_unit_test(test_differences),
+      cmocka_unit_test(test_memory_and_disks),
       cmocka_unit_test(test_lists),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

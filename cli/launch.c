@@ -237,6 +237,13 @@ static uly_status check_inner(options *o, const char *name) {
   if (strcmp(name, "launch") == 0) {
     return options_fail(o, ULY_ERR_CONFIG, "'launch': starts other commands, not itself");
   }
+  if (name[0] == '-') {
+    return options_fail(
+        o, ULY_ERR_CONFIG,
+        "'%.200s': expected --ranks N or a command, as in 'ulysses launch --ranks 2 "
+        "train'",
+        name);
+  }
   if (command_find(name) < NUM_COMMANDS) return ULY_OK;
   suggestion meant = suggest(name);
   command_offer(&meant);

@@ -1,6 +1,7 @@
 /* The command line: forms of flags, lists of values, --set, arguments, and what must go together. */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "commands.h"
 
@@ -58,6 +59,31 @@ static suggestion suggest_flag(command cmd, const char *flag) {
   return meant;
 }
 
+/* "'train', 'bench step'": the commands that know the option. */
+static void list_commands(enum option_id id, char text[OPTION_BUFFER]) {
+  char name[OPTION_BUFFER];
+  int used = snprintf(text, OPTION_BUFFER, "%s", "");
+  for (unsigned left = option_table[id].commands; left; left &= left - 1) {
+    used += snprintf(text + used, OPTION_BUFFER - (size_t)used, "%s'%s'", used > 0 ? ", " : "",
+                     command_name((command)(left & (0 - left)), name));
+    if (used >= OPTION_BUFFER) return;
+  }
+}
+
+/* A flag that other commands know: says which, and where it stands beside `launch`. */
+static uly_status fail_foreign(options *o, command cmd, const flag_use *use) {
+  char name[OPTION_BUFFER], others[OPTION_BUFFER];
+  const char *where = "";
+  list_commands(use->id, others);
+  if (cmd == LAUNCH) where = ": write it behind the command that is started";
+  if (option_table[use->id].commands == LAUNCH) {
+    where = ": write it before the command, as in 'ulysses launch --ranks 2 train'";
+  }
+  return options_fail(o, ULY_ERR_CONFIG,
+                      "%s: not an option of '%s', but of %s%s; 'ulysses help %s' lists its own",
+                      use->flag, command_name(cmd, name), others, where, command_of(cmd)->name);
+}
+
 /* Which flag arg is. */
 static uly_status read_flag(options *o, command cmd, const char *arg, flag_use *use) {
   size_t length = strcspn(arg + 2, "=");
@@ -73,6 +99,7 @@ static uly_status read_flag(options *o, command cmd, const char *arg, flag_use *
     use->value = "false";
   }
   if (use->id < NUM_OPTIONS && (option_table[use->id].commands & cmd)) return ULY_OK;
+  if (use->id < NUM_OPTIONS) return fail_foreign(o, cmd, use);
   suggestion meant = suggest_flag(cmd, use->flag);
   char name[OPTION_BUFFER];
   return options_fail(o, ULY_ERR_CONFIG,
@@ -143,11 +170,28 @@ static uly_status set_key(options *o, command cmd) {
   return set_value(o, cmd, &use);
 }
 
-static uly_status take_argument(options *o, const command_info *info, char *arg) {
-  if (arg[0] == '-' || info->max_args == 0) {
-    return options_fail(o, ULY_ERR_CONFIG, "'%.200s': expected an option, as in --seq-len 4096",
-                        arg);
+/* An argument of a command that takes none, or no more: a file is likely to be data, a folder a checkpoint, where the
+ * command knows these. */
+static uly_status fail_argument(options *o, const command_info *info, const char *arg) {
+  char hint[OPTION_BUFFER + 200] = "";
+  struct stat about;
+  bool is_there = stat(arg, &about) == 0;
+  if (is_there && S_ISDIR(about.st_mode) &&
+      (option_table[OPTION_checkpoint].commands & info->bits)) {
+    snprintf(hint, sizeof hint, "; did you mean --checkpoint %.200s?", arg);
+  } else if (is_there && (option_table[OPTION_data].commands & info->bits)) {
+    snprintf(hint, sizeof hint,
+             o->config.data ? "; --data takes one file, or a folder of files"
+                            : "; did you mean --data %.200s?",
+             arg);
   }
+  return options_fail(o, ULY_ERR_CONFIG, "'%.200s': expected an option, as in 'ulysses %s%s%s'%s",
+                      arg, info->name, info->usage ? " " : "", info->usage ? info->usage : "",
+                      hint);
+}
+
+static uly_status take_argument(options *o, const command_info *info, char *arg) {
+  if (arg[0] == '-' || info->max_args == 0) return fail_argument(o, info, arg);
   if (o->num_args == info->max_args) {
     return options_fail(o, ULY_ERR_CONFIG,
                         "'%.200s': too much: expected 'ulysses %s %s'; 'ulysses help %s' says more",

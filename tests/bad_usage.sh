@@ -43,6 +43,15 @@ row 2 "'extra': expected an option" doctor extra
 row 2 "'extra': expected an option" "${eval[@]}" extra
 row 2 "'extra': expected an option" "${generate[@]}" extra
 row 2 "'qqq.*': expected an option" "${good[@]}" "$long"
+row 2 "'text.txt': expected an option, .*--data PATH.*did you mean --data text.txt?" train text.txt
+row 2 "'text.txt': expected an option, .*did you mean --data text.txt?" eval --checkpoint run text.txt
+row 2 "'text.txt': expected an option, .*; --data takes one file, or a folder" "${good[@]}" text.txt
+row 2 "'run': expected an option, .*--checkpoint DIR.*did you mean --checkpoint run?" eval run --data text.txt
+row 2 "'run': expected an option, .*did you mean --checkpoint run?" generate run
+row 2 "'Once': expected an option, as in 'ulysses generate .*--prompt TEXT \[OPTIONS\]'$" generate --checkpoint run Once
+row 2 "'run': expected an option, as in 'ulysses doctor \[--json\]'$" doctor run
+row 2 "'-x': expected an option, as in 'ulysses prepare .*FILE" prepare -x
+row 2 "'more': expected an option, as in 'ulysses man'$" man more
 row 2 "'bogus': expected 'ulysses bench" bench bogus
 row 2 "'check': expected 'ulysses checkpoint verify|show" checkpoint check run
 row 2 "'more': too much" checkpoint show run more
@@ -62,11 +71,18 @@ row 2 "--data: not an option of 'generate'" "${generate[@]}" --data text.txt
 row 2 "--dp: not an option of 'generate'" "${generate[@]}" --dp 1
 row 2 "--steps: not an option of 'plan'" "${plan[@]}" --steps 3
 row 2 "--data: not an option of 'bench step'" bench step --data text.txt
-row 2 "--mask: not an option of 'bench exchange'" bench exchange --mask full
+row 2 "--mask: not an option of 'bench exchange', but of 'bench attention'" bench exchange --mask full
 row 2 "--held-out: not an option of 'report'" report text.txt --held-out 0.1
 row 2 "--model: not an option of 'prepare'" prepare text.txt --out data --model tiny.json
 row 2 "--out: not an option of 'checkpoint'" checkpoint show run --out x
-row 2 "--threads: not an option of 'doctor'" doctor --threads 1
+row 2 "--threads: not an option of 'doctor', but of 'train', .*'eval'" doctor --threads 1
+row 2 "--checkpoint: not an option of 'train', but of 'eval', 'generate'; " "${good[@]}" --checkpoint run
+row 2 "--ranks: not an option of 'train', but of 'launch': write it before the command, as in 'ulysses launch --ranks 2" "${good[@]}" --ranks 2
+expect 2 "--ranks: not an option of 'train', but of 'launch': write it before" "$program" launch train --ranks 2
+expect 2 "--seq-len: not an option of 'launch', but of 'train', .*: write it behind the command" "$program" launch --seq-len 64 train
+expect 2 "--no-pack: not an option of 'launch', but of 'train', .*: write it behind the command" "$program" launch --no-pack train
+expect 2 "'-n': expected --ranks N or a command, as in 'ulysses launch --ranks 2" "$program" launch -n 2 train
+expect 2 "--seq-lem: not an option of 'launch'; 'ulysses help launch' lists" "$program" launch --seq-lem 64 train
 
 # --- values of a wrong type, or out of their range
 

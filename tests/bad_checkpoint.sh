@@ -71,6 +71,31 @@ for command in verify show; do
   row 3 "'text.txt'" checkpoint $command text.txt
 done
 
+# A folder of Hugging Face's, and files of one.
+mkdir hf
+cp tiny.json hf/config.json
+cp $whole/model.safetensors hf
+echo '{}' >hf/tokenizer.json
+hf="'hf' is no checkpoint: there is no 'hf/trainer.json'.*Hugging Face.*hf/config.json"
+row 3 "$hf" "${resume[@]}" hf
+row 3 "$hf" "${eval[@]}" hf
+row 3 "$hf" "${generate[@]}" hf
+row 3 "$hf" checkpoint verify hf
+row 3 "$hf" checkpoint show hf
+# Whatever model it holds.
+mkdir other
+echo '{"model_type": "mamba"}' >other/config.json
+row 3 "'other' is no checkpoint: there is no 'other/trainer.json'" "${generate[@]}" other
+for file in hf/model.safetensors hf/config.json $whole/model.safetensors; do
+  row 3 "'$file' is a file: checkpoints are folders" "${resume[@]}" $file
+  row 3 "'$file' is a file: checkpoints are folders" "${eval[@]}" $file
+  row 3 "'$file' is a file: checkpoints are folders" "${generate[@]}" $file
+  row 3 "'$file' is a file: checkpoints are folders" checkpoint verify $file
+done
+# What is not there has no permissions.
+damaged model.safetensors rm @
+row 3 "$bad/model.safetensors': No such file or directory: check the path$" "${resume[@]}" "$bad"
+
 # --- files that are missing, are folders, pipes or links to themselves
 
 for file in config.json trainer.json model.safetensors optimizer.safetensors; do

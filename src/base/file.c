@@ -82,8 +82,8 @@ uly_status uly__file_open_input(const char *path, const char *what, int *fd, int
   /* O_NONBLOCK: opening a FIFO must not wait for a writer. */
   *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (*fd < 0)
-    ULY_FAIL(ULY_ERR_IO, "cannot open %s '%s': %s: check the path and its permissions", what, path,
-             strerror(errno));
+    ULY_FAIL(ULY_ERR_IO, "cannot open %s '%s': %s: check %s", what, path, strerror(errno),
+             errno == EACCES || errno == EPERM ? "its permissions" : "the path");
   uly_status status = check_regular(*fd, path, what, size);
   if (status == ULY_OK) return ULY_OK;
   close(*fd);

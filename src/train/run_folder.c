@@ -129,6 +129,9 @@ uly_status uly_checkpoint_latest(const char *out_dir, char *path, size_t capacit
   if (capacity == 0) ULY_FAIL(ULY_ERR_CONFIG, "no room for the path of a checkpoint");
   path[0] = '\0';
   DIR *folder = opendir(out_dir);
+  if (!folder && errno == ENOTDIR)
+    ULY_FAIL(ULY_ERR_DATA, "'%s' is a file: checkpoints are folders, and lie in that of a run",
+             out_dir);
   if (!folder) return errno == ENOENT ? ULY_OK : uly__file_failed("open the folder", out_dir);
   uly_status status = find_latest(out_dir, folder, &latest);
   closedir(folder);

@@ -89,7 +89,7 @@ static bool is_cut_off(int fd) {
   return poll(&about, 1, 0) == 1 && (about.revents & (POLLERR | POLLHUP));
 }
 
-/* The same of the pipe that the starter writes to, which refuses a writer more where it has no reader. */
+/* The same of the pipe that the starter writes to. One with a name refuses another writer where it has no reader. */
 static bool is_starter_cut_off(int starter) {
   char path[64];
   struct stat info;
@@ -97,8 +97,9 @@ static bool is_starter_cut_off(int starter) {
   if (stat(path, &info) != 0 || !S_ISFIFO(info.st_mode)) return false;
   int fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
   if (fd < 0) return errno == ENXIO;
+  bool is_alone = is_cut_off(fd);
   close(fd);
-  return false;
+  return is_alone;
 }
 
 bool terminal_is_deserted(void) {

@@ -128,6 +128,20 @@ code=${PIPESTATUS[0]}
 
 # --- several ranks
 
+# The reader of what mpirun hands on: a rank looks past its own pipe, before mpirun ends of it.
+cat >mpirun <<'SH'
+#!/bin/bash
+"$@" | cat >rank.log
+exit "${PIPESTATUS[0]}"
+SH
+chmod +x mpirun
+timeout -s KILL 60 ./mpirun "$program" "${unread[@]}" --out handed-on 2>err.log </dev/null |
+  until grep -qs '^step 3/' rank.log; do sleep 0.1; done
+saved "${PIPESTATUS[0]}" handed-on "the reader of mpirun's output goes"
+timeout -s KILL 60 ./mpirun "$program" "${good[@]}" --steps 50 --out read-on 2>err.log </dev/null | cat
+code=${PIPESTATUS[0]}
+[ "$code" -eq 0 ] || fail "a reader of mpirun's output that stays: exit code $code"
+
 # A rank hears of a hang-up.
 start 3 --out hung-up
 kill -HUP "$(cat pid.1)"

@@ -120,7 +120,14 @@ static int describe_end(command cmd, int status, bool was_asked, bool was_ended)
         "-n 2 ulysses doctor' may tell more%s",
         find_mpirun(), code, find_mpirun(), hint);
   }
-  if (message[0]) print_failure(message);
+  if (message[0]) {
+    print_failure(message);
+  } else if (code ==
+             uly_status_exit_code(ULY_ERR_COMM)) { /* of a rank, or of a mpirun told to be quiet */
+    print_message(
+        "%s ended with exit code %d; where nothing above says why, '%s -n 2 ulysses doctor' does",
+        find_mpirun(), code, find_mpirun());
+  }
   return message[0] ? uly_status_exit_code(ULY_ERR_COMM) : code;
 }
 

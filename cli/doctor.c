@@ -41,7 +41,7 @@ static bool check_program(doctor *d) {
   return true;
 }
 
-/* Whether those that were started together have found each other. */
+/* Finds out whether those that were started together have found each other. */
 static void check_start(doctor *d) {
   if (starter_check() != ULY_OK) {
     doctor_find(d, VERDICT_FAIL, "start", "%s", uly_last_error());

@@ -78,7 +78,8 @@ void doctor_look_at_names(doctor_facts *facts);     /* doctor_names.c */
 /* Gathers the facts of all ranks. Collective. */
 void doctor_gather(doctor *d);
 
-/* Findings about threads, cores, memory, disks, names and kernels, from the facts alone (doctor_checks.c). */
+/* Adds findings about threads, cores, memory, disks, names and kernels, from the facts alone
+ * (doctor_checks.c). */
 void doctor_check_facts(doctor *d);
 void doctor_check_names(doctor *d); /* doctor_names.c */
 

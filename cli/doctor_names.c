@@ -1,5 +1,5 @@
-/* Whether the names that MPI asks for when it starts are found: that of the host, and localhost. Where they are not, a
- * start waits for name servers that do not answer. */
+/* Whether the names that MPI asks for when it starts are found: that of the host, and localhost.
+ * Where they are not, a start waits for name servers that do not answer. */
 #include <netdb.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -7,7 +7,7 @@
 #include "clock.h"
 #include "doctor.h"
 
-/* How long it takes to find the name, and why it is not found (0: it is). */
+/* Returns the milliseconds that it takes to find the name, and why it is not found (0: it is). */
 static int64_t find_name(const char *name, int *error) {
   struct addrinfo wanted = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM}, *found = NULL;
   double begin = clock_seconds();

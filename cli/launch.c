@@ -1,6 +1,7 @@
-/* ulysses launch: starts ranks of a command on this machine with the mpirun of the MPI that it was built with, set up
- * as this program likes it, and stands between the terminal and the ranks: Ctrl-C, which mpirun would follow up with
- * KILL, reaches them as USR1, after which they save and end. */
+/* ulysses launch: starts ranks of a command on this machine with the mpirun of the MPI that it
+ * was built with, set up as this program likes it, and stands between the terminal and the
+ * ranks: Ctrl-C, which mpirun would follow up with KILL, reaches them as USR1, after which they
+ * save and end. */
 #include "launch.h"
 
 #include <dirent.h>
@@ -27,8 +28,9 @@ enum { MAX_OWN = 16 };
 /* Unless the user has said something else. */
 static void set(const char *name, const char *value) { (void)setenv(name, value, 0); }
 
-/* For Open MPI: ranks are not bound to single cores, since they have several threads; more ranks than cores are
- * allowed, and then give way to each other while they wait; so is root, as in containers. */
+/* For Open MPI: ranks are not bound to single cores, since they have several threads; more ranks
+ * than cores are allowed, and then give way to each other while they wait; so is root, as in
+ * containers. */
 static void set_environment(int ranks) {
   long cores = sysconf(_SC_NPROCESSORS_ONLN);
   if (!launch_is_open_mpi()) return;
@@ -80,7 +82,7 @@ static void become_mpirun(const options *o, int argc, char *const *argv) {
   free(all);
 }
 
-/* Whether the code is one of the table. */
+/* Returns whether the code is one of the table. */
 static bool is_own_code(int code) {
   char text[16];
   snprintf(text, sizeof text, "%d", code);
@@ -89,8 +91,9 @@ static bool is_own_code(int code) {
   return known->name != NULL;
 }
 
-/* The signal that an exit code of mpirun stands for; 0: none. Shells and Open MPI add 128 to it, MPICH hands it on as it
- * is. Codes of either's own failures are larger than any signal that ends a process. */
+/* Returns the signal that an exit code of mpirun stands for; 0: none. Shells and Open MPI add
+ * 128 to it, MPICH hands it on as it is. Codes of either's own failures are larger than any
+ * signal that ends a process. */
 static int find_signal(int code) {
   enum { LAST = 31 }; /* behind it lie those of real-time programs */
   if (is_own_code(code)) return 0;
@@ -131,7 +134,8 @@ static int describe_end(command cmd, int status, bool was_asked, bool was_ended)
   return message[0] ? uly_status_exit_code(ULY_ERR_COMM) : code;
 }
 
-/* Whether the process still has children, as far as /proc tells: each of its threads may have some. */
+/* Whether the process still has children, as far as /proc tells: each of its threads may have
+ * some. */
 static bool has_children(pid_t pid) {
   char path[300];
   snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
@@ -155,14 +159,16 @@ typedef struct request {
   bool is_final;
 } request;
 
-/* TERM and INT mean more when they are said again; a terminal that closes says HUP twice by itself. */
+/* Returns whether the signal is to end the ranks at once: TERM and INT mean more when they are said
+ * again, but a terminal that closes says HUP twice by itself. */
 static bool is_urgent(int number, const request *r) {
   return r->is_made && (number == SIGTERM || number == SIGINT);
 }
 
-/* The first signal asks the ranks to save and end, which both MPIs forward as USR1; again and again, since the ranks
- * may not be there yet. A second TERM or INT ends them, and so does the first signal where the command does not listen;
- * but not once they have ended by themselves, and mpirun takes its time to say so. */
+/* The first signal asks the ranks to save and end, which both MPIs forward as USR1; again and
+ * again, since the ranks may not be there yet. A second TERM or INT ends them, and so does the
+ * first signal where the command does not listen; but not once they have ended by themselves,
+ * and mpirun takes its time to say so. */
 static int watch(pid_t child, command cmd, const sigset_t *signals, launch_output *output) {
   const struct timespec again = {.tv_nsec = 500000000};
   const char *line = isatty(STDERR_FILENO) ? "\n" : ""; /* after the ^C */
@@ -192,7 +198,8 @@ static int watch(pid_t child, command cmd, const sigset_t *signals, launch_outpu
   return describe_end(cmd, status, listens && asked.is_made, asked.is_final);
 }
 
-/* Those that launch waits for. What whoever started it has it ignore, as nohup does, is not among them. */
+/* Blocks the signals that launch waits for. HUP is not among them where it is ignored, as under
+ * nohup. */
 static void block_signals(sigset_t *signals, sigset_t *before) {
   static const int numbers[] = {SIGINT, SIGTERM, SIGUSR1, SIGCHLD};
   struct sigaction hang_up;
@@ -259,7 +266,7 @@ static uly_status check_inner(options *o, const char *name) {
                       suggest_phrase(&meant));
 }
 
-/* Each of several processes would start ranks of its own. */
+/* Refuses to be one of several processes, each of which would start ranks of its own. */
 static uly_status check_starter(options *o) {
   starter_claim claim;
   if (!starter_contradicts(1, &claim)) return ULY_OK;

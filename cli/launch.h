@@ -6,11 +6,12 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-/* Whether the program was built with Open MPI; otherwise with MPICH, or one of its kin (launch_mpi.c). */
+/* Returns whether the program was built with Open MPI; otherwise with MPICH, or one of its kin
+ * (launch_mpi.c). */
 bool launch_is_open_mpi(void);
 
-/* What mpirun prints, where standard output is a pipe: launch stands between the two, since mpirun does not survive the
- * reader of its output (launch_output.c). */
+/* What mpirun prints, where standard output is a pipe: launch stands between the two, since
+ * mpirun does not survive the reader of its output (launch_output.c). */
 typedef struct launch_output {
   int read_end, write_end; /* -1: mpirun writes directly */
   pthread_t thread;
@@ -24,7 +25,7 @@ void launch_output_open(launch_output *output);
 void launch_output_become(const launch_output *output);
 /* In the parent: begins to hand on. */
 void launch_output_start(launch_output *output);
-/* Whether the reader of standard output has gone. */
+/* Returns whether the reader of standard output has gone. */
 bool launch_output_is_deserted(launch_output *output);
 /* Hands on what is left of a mpirun that has ended. */
 void launch_output_finish(launch_output *output);

@@ -1,6 +1,7 @@
-/* Hands on what mpirun prints. Where the reader of its output goes, Open MPI's mpirun crashes and MPICH's ends, and both
- * end the ranks before these have saved. So the pipe to the reader ends here. A thread of its own hands on, since a
- * reader may take its time while signals are to be heard. */
+/* Hands on what mpirun prints. Where the reader of its output goes, Open MPI's mpirun crashes
+ * and MPICH's ends, and both end the ranks before these have saved. So the pipe to the reader
+ * ends here. A thread of its own hands on, since a reader may take its time while signals are to
+ * be heard. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -25,7 +26,7 @@ void launch_output_become(const launch_output *output) {
   if (output->write_end >= 0) (void)dup2(output->write_end, STDOUT_FILENO);
 }
 
-/* Whether all of the bytes could be written. */
+/* Returns whether all of the bytes could be written. */
 static bool write_all(const char *bytes, size_t count) {
   for (size_t done = 0; done < count;) {
     ssize_t written = write(STDOUT_FILENO, bytes + done, count - done);

@@ -63,8 +63,9 @@ static void hold_descriptors(void) {
   }
 }
 
-/* hwloc, which MPI asks about the machine, has plugins that look for graphics cards: they connect to X displays, which
- * looks up host names, and start drivers. Nothing here needs them. Whoever sets the variable knows better. */
+/* Keeps plugins out of hwloc, which MPI asks about the machine: they look for graphics cards, for
+ * which they connect to X displays, look up host names and start drivers. Nothing here needs them.
+ * Whoever sets the variable knows better. */
 static void keep_hwloc_simple(void) { (void)setenv("HWLOC_COMPONENTS", "-gl,-opencl", 0); }
 
 int main(int argc, char **argv) {

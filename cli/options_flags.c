@@ -59,7 +59,7 @@ static suggestion suggest_flag(command cmd, const char *flag) {
   return meant;
 }
 
-/* "'train', 'bench step'": the commands that know the option. */
+/* Lists the commands that know the option: "'train', 'bench step'". */
 static void list_commands(enum option_id id, char text[OPTION_BUFFER]) {
   char name[OPTION_BUFFER];
   int used = snprintf(text, OPTION_BUFFER, "%s", "");
@@ -70,7 +70,7 @@ static void list_commands(enum option_id id, char text[OPTION_BUFFER]) {
   }
 }
 
-/* A flag that other commands know: says which, and where it stands beside `launch`. */
+/* Refuses a flag that other commands know: says which, and where it stands beside `launch`. */
 static uly_status fail_foreign(options *o, command cmd, const flag_use *use) {
   char name[OPTION_BUFFER], others[OPTION_BUFFER];
   const char *where = "";
@@ -170,8 +170,8 @@ static uly_status set_key(options *o, command cmd) {
   return set_value(o, cmd, &use);
 }
 
-/* An argument of a command that takes none, or no more: a file is likely to be data, a folder a checkpoint, where the
- * command knows these. */
+/* Refuses an argument of a command that takes none, or no more. A file is likely to be data, and a
+ * folder a checkpoint, where the command knows these. */
 static uly_status fail_argument(options *o, const command_info *info, const char *arg) {
   char hint[OPTION_BUFFER + 200] = "";
   struct stat about;

@@ -14,8 +14,8 @@ static void note(int number) {
   if (!received) received = number;
 }
 
-/* TERM and INT mean more when they are said again. `launch` sends USR1 over and over, and a terminal that closes sends
- * HUP twice, by itself and through the shell. */
+/* TERM and INT mean more when they are said again. `launch` sends USR1 over and over, and a
+ * terminal that closes sends HUP twice, by itself and through the shell. */
 static void catch (int number) {
   struct sigaction before, action = {.sa_handler = note};
   bool is_final = number == SIGTERM || number == SIGINT;

@@ -1,4 +1,5 @@
-/* What asks a run to save and stop: the signals TERM, INT, HUP and USR1, and an output that nobody reads any more. */
+/* What asks a run to save and stop: the signals TERM, INT, HUP and USR1, and an output that
+ * nobody reads any more. */
 #ifndef ULYSSES_CLI_SIGNALS_H
 #define ULYSSES_CLI_SIGNALS_H
 
@@ -6,8 +7,8 @@
  * it at once. HUP stays ignored where it is, as by nohup. */
 void signals_catch(void);
 
-/* Number of the first that came; 0: none. SIGPIPE stands for a reader of standard output that has gone, and is found
- * whether or not anything is written. */
+/* Number of the first that came; 0: none. SIGPIPE stands for a reader of standard output that
+ * has gone, and is found whether or not anything is written. */
 int signals_received(void);
 
 /* Those that are received, ended by 0, and the name of one: "SIGTERM". */

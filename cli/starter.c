@@ -1,5 +1,6 @@
-/* Who started this process. A program that is started by the mpirun of another MPI than its own knows nothing of the
- * others: each process is a job of its own, and does all the work. Only the environment tells. */
+/* Who started this process. A program that is started by the mpirun of another MPI than its own
+ * knows nothing of the others: each process is a job of its own, and does all the work. Only the
+ * environment tells. */
 #include "starter.h"
 
 #include <stdlib.h>
@@ -9,8 +10,9 @@
 #define ULY_MPIRUN "mpirun"
 #endif
 
-/* What a kind of starter sets. The size may be missing: then there are more processes than the rank says. Slurm's
- * variables of an allocation (SLURM_NTASKS) are no use: they are there in a batch script, too, which runs once. */
+/* What a kind of starter sets. The size may be missing: then there are more processes than the
+ * rank says. Slurm's variables of an allocation (SLURM_NTASKS) are no use: they are there in a
+ * batch script, too, which runs once. */
 typedef struct kind {
   const char *size, *rank, *starter, *advice;
 } kind;
@@ -30,7 +32,7 @@ enum { NUM_MPIS = sizeof mpis / sizeof mpis[0], MAX_SIZE = 1 << 30 };
 
 static int joined_size = 1; /* of MPI's world */
 
-/* A number of the environment that is at least `least`; -1: there is none. */
+/* Returns a number of the environment that is at least `least`; -1: there is none. */
 static int read_number(const char *name, int least) {
   const char *text = name ? getenv(name) : NULL;
   if (!text || *text < '0' || *text > '9') return -1;
@@ -54,8 +56,8 @@ static bool read_claim(const kind *k, starter_claim *claim) {
   return true;
 }
 
-/* A starter that says what MPI says is the one that counts: variables of others are left from further out, as where a
- * script that mpirun has started starts mpirun. */
+/* A starter that says what MPI says is the one that counts: variables of others are left from
+ * further out, as where a script that mpirun has started starts mpirun. */
 bool starter_contradicts(int mpi_size, starter_claim *claim) {
   starter_claim one;
   *claim = (starter_claim){.variable = NULL};

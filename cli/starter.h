@@ -18,20 +18,22 @@ typedef struct starter_claim {
   int rank;
 } starter_claim;
 
-/* Whether MPI does not know of the processes that the environment speaks of. mpi_size: ranks of MPI's world. */
+/* Returns whether MPI does not know of the processes that the environment speaks of. mpi_size:
+ * ranks of MPI's world. */
 bool starter_contradicts(int mpi_size, starter_claim *claim);
 
-/* Whether this is the first process of a job, or alone, as the environment tells: known before MPI
- * starts, and to commands that do not start it. Only the first process speaks. */
+/* Returns whether this is the first process of a job, or alone, as the environment tells: known
+ * before MPI starts, and to commands that do not start it. Only the first process speaks. */
 bool is_first_process(void);
 
-/* Starts MPI. ULY_ERR_CONFIG where the environment contradicts it: each process would do the whole job. */
+/* Starts MPI. ULY_ERR_CONFIG where the environment contradicts it: each process would do the
+ * whole job. */
 uly_status starter_init(void);
 /* The two parts of that. */
 uly_status starter_join(void);
 uly_status starter_check(void);
 
-/* Whether the processes of the job are, or may be, ranks that end together. */
+/* Returns whether the processes of the job are, or may be, ranks that end together. */
 bool starter_is_joined(void);
 
 /* "Open MPI v4.1.4": the library, which need not run (starter_mpi.c). */

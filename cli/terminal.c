@@ -1,6 +1,7 @@
-/* Who gets to see what is printed. Under mpirun, standard output says little: Open MPI gives every rank a terminal of
- * its own, though its own output may go to a file; MPICH gives pipes, though it writes to a terminal. What counts
- * is the output of the starter, which is an ancestor of this process. */
+/* Who gets to see what is printed. Under mpirun, standard output says little: Open MPI gives
+ * every rank a terminal of its own, though its own output may go to a file; MPICH gives pipes,
+ * though it writes to a terminal. What counts is the output of the starter, which is an ancestor
+ * of this process. */
 #include "terminal.h"
 
 #include <errno.h>
@@ -20,8 +21,8 @@ static bool begins_with_one(const char *name, const char *const *beginnings) {
   return *beginnings != NULL;
 }
 
-/* Whether this is the name of a program that starts ranks and hands on what they print; and whether it is the one of
- * them that the user has started, whose output is that of the job. */
+/* Returns whether this is the name of a program that starts ranks and hands on what they print; and
+ * whether it is the one of them that the user has started, whose output is that of the job. */
 static bool is_front(const char *name) {
   static const char *const names[] = {"mpirun", "mpiexec", "orterun", "srun", "prun", NULL};
   return begins_with_one(name, names);
@@ -43,8 +44,8 @@ static bool read_process(int pid, char name[64], int *parent) {
   return is_read;
 }
 
-/* The starter that is closest to the user, and its name; 0: there is none. A rank may have been wrapped in a shell or
- * two. */
+/* Returns the starter that is closest to the user, and its name; 0: there is none. A rank may
+ * have been wrapped in a shell or two. */
 static int find_starter(char found_name[64]) {
   enum { MAX_WRAPPERS = 4 };
   int found = 0, wrappers = 0, parent;
@@ -81,7 +82,7 @@ bool terminal_moves(void) {
   return term && *term && strcmp(term, "dumb") != 0;
 }
 
-/* Whether the other end of a pipe or socket is closed. */
+/* Returns whether the other end of a pipe or socket is closed. */
 static bool is_cut_off(int fd) {
   struct stat info;
   struct pollfd about = {.fd = fd, .events = 0};
@@ -89,7 +90,8 @@ static bool is_cut_off(int fd) {
   return poll(&about, 1, 0) == 1 && (about.revents & (POLLERR | POLLHUP));
 }
 
-/* The same of the pipe that the starter writes to. One with a name refuses another writer where it has no reader. */
+/* Returns whether the pipe that the starter writes to has lost its reader. One with a name refuses
+ * another writer then. */
 static bool is_starter_cut_off(int starter) {
   char path[64];
   struct stat info;

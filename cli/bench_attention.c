@@ -43,7 +43,7 @@ static uly_status create_plan(const bench *b, attention_case *c) {
     status = uly_mesh_agree(b->world, status);
     if (status != ULY_OK) return status;
   }
-  mask.window = o->config.window;
+  mask.window = o->config.window > 0 ? o->config.window : 0; /* no model says one */
   mask.blocks = blocks;
   uly_status status = uly_attention_create(b->world, &desc, &c->plan);
   uly_block_layout_destroy(blocks);

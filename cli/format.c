@@ -76,7 +76,9 @@ const char *format_mask(int64_t window, const uly_sparse *sparse, int pack,
 
 void print_mask(const uly_train_config *config) {
   char text[FORMAT_MASK];
-  format_mask(config->window, &config->sparse, config->pack, text);
+  int64_t window;
+  if (uly_train_config_find_window(config, &window) != ULY_OK) return;
+  format_mask(window, &config->sparse, config->pack, text);
   if (text[0]) printf("attention   %s\n", text);
 }
 

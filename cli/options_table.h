@@ -67,9 +67,10 @@
     "of the initial weights and the data order, of what is held out, of what generate draws")
 
 #define OPTIONS_attention(X)                                                                      \
-  X(attention, window, VALUE_INTEGER(0, MAX_TOKENS), config.window,                               \
+  X(attention, window, VALUE_INTEGER_OR("auto", 0, MAX_TOKENS), config.window,                    \
     ANY_RUN | TRAINED | BENCH_ATTENTION,                                                          \
-    "a token attends to the last so many tokens, itself among them; 0: to all before it")         \
+    "a token attends to the last so many tokens, itself among them; 0: to all before it; auto: "  \
+    "what the model's config.json says (sliding_window of a mistral)")                            \
   X(attention, sparse, VALUE_CHOICE("none", "longformer", "strided", "fixed", "bigbird"),         \
     config.sparse.pattern, ANY_RUN | TRAINED | BENCH_ATTENTION,                                   \
     "attend to some blocks of tokens only: longformer: nearby and global ones; bigbird: random "  \

@@ -293,7 +293,8 @@ typedef struct uly_train_config {
                         a sequence cuts goes on in the next as one of its own                     */
   int64_t doc_end;   /* pack: the token that ends each document; -1: what the files say. Text says
                         256, the end of each file; a shard, the fourth number of its header less 1 */
-  int64_t window;    /* a token attends to the last so many, itself among them; 0: to all before  */
+  int64_t window;    /* a token attends to the last so many, itself among them; 0: to all before;
+                        -1: as the model's config.json says (a mistral's sliding_window)          */
   uly_sparse sparse; /* and to some blocks of these only; the seed is that of the run             */
   int64_t steps;     /* steps of the whole run: the schedule ends here                            */
   int64_t batch;     /* sequences per step, over all data-parallel groups, a multiple of them;
@@ -335,6 +336,10 @@ typedef struct uly_train_config {
 } uly_train_config;
 
 void uly_train_config_default(uly_train_config *config, size_t size);
+
+/* Sets *window to the window that a run of config attends with: config->window, or, where that is
+ * -1, what the model's config.json says; 0: none. ULY_ERR_CONFIG where the model cannot be read. */
+uly_status uly_train_config_find_window(const uly_train_config *config, int64_t *window);
 
 /* Names of the model presets, NULL-terminated, and a line about each. */
 const char *const *uly_model_presets(void);

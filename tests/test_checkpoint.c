@@ -212,7 +212,9 @@ static void test_damage(void **state) {
       "sed -i 's/\"sequences_done\": 0/\"sequences_done\": 1125899906842624/; "
       "s/\"seq_len\": 70/\"seq_len\": 1125899906842624/' trainer.json",
       ULY_ERR_DATA, "cannot have been trained on");
-  refuses("sed -i 's/\"version\": 3/\"version\": 4/' trainer.json", ULY_ERR_DATA, "version");
+  refuses("sed -i 's/\"version\": 4/\"version\": 5/' trainer.json", ULY_ERR_DATA, "version 5");
+  refuses("sed -i 's/\"version\": 4/\"version\": 2/' trainer.json", ULY_ERR_DATA, "version 2");
+  refuses("sed -i 's/LlamaFor/LlambFor/' config.json", ULY_ERR_DATA, "config.json");
   refuses("sed -i 's/\"seed\": 1/\"seed\": 2/' trainer.json", ULY_ERR_DATA, "own checksum");
   refuses("sed -i 's/\"step\": 0/\"step\": 5/' trainer.json", ULY_ERR_DATA, "own checksum");
   refuses("sed -i 's/\"hidden_size\": 128/\"hidden_size\": 256/' config.json", ULY_ERR_DATA,
@@ -350,6 +352,46 @@ static void test_changed_config(void **state) {
   config.model = command; /* as somebody would do who believes the changed file */
   trainer = make(mesh, &config);
   assert_fails(uly_trainer_load(trainer, path), ULY_ERR_DATA, "checksum");
+  uly_trainer_destroy(trainer);
+  clean();
+}
+
+/* A trainer whose model comes from a checkpoint's file has its window; and checkpoints go back and forth
+ * between runs that name the model in either way. */
+static void test_window_of_model(void **state) {
+  (void)state;
+  uly_train_config config = base_config(ULY_F32);
+  config.window = 33;
+  uly_trainer *trainer = make(mesh, &config);
+  steps(trainer, 2);
+  assert_ok(uly_trainer_save(trainer, out_dir));
+  double loss = steps(trainer, 1);
+  uly_trainer_destroy(trainer);
+  char path[512], model[600];
+  latest(path);
+  snprintf(model, sizeof model, "%s/config.json", path);
+  config.model = model;
+  config.window = -1;
+  int64_t window;
+  assert_ok(uly_train_config_find_window(&config, &window));
+  assert_int_equal(window, 33);
+  trainer = make(mesh, &config);
+  assert_ok(uly_trainer_load(trainer, path));
+  assert_true(steps(trainer, 1) == loss);
+  assert_ok(uly_trainer_save(trainer, out_dir));
+  uly_trainer_destroy(trainer);
+  config.window = 0; /* goes before the file's */
+  trainer = make(mesh, &config);
+  assert_ok(uly_trainer_load(trainer, path));
+  assert_true(steps(trainer, 1) != loss);
+  uly_trainer_destroy(trainer);
+  config = base_config(ULY_F32);
+  assert_ok(uly_train_config_find_window(&config, &window)); /* of a preset: none */
+  assert_int_equal(window, 0);
+  config.window = 33;
+  latest(path);
+  trainer = make(mesh, &config);
+  assert_ok(uly_trainer_load(trainer, path));
   uly_trainer_destroy(trainer);
   clean();
 }
@@ -565,6 +607,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_info),
       cmocka_unit_test(test_attention),
       cmocka_unit_test(test_changed_config),
+      cmocka_unit_test(test_window_of_model),
       cmocka_unit_test(test_other_seed),
       cmocka_unit_test(test_failed_save),
       cmocka_unit_test(test_save_beside_training),

@@ -1,5 +1,5 @@
 /* The whole model against PyTorch in float64: loss, logits, every gradient, and ten training steps, for
- * a Llama (grouped-query), a Qwen2 (biases, tied) and a GPT-2, under every recompute policy and
+ * a Llama (grouped-query), a Qwen2 (biases, tied), a GPT-2 and a Mistral (whose file has a window), under every recompute policy and
  * ZeRO stage, and on every number of ranks. The golden files come from tools/make_golden.py. */
 #include <jansson.h>
 #include <math.h>
@@ -204,6 +204,11 @@ static void test_gpt2(void **state) {
   check_f32("golden_gpt2");
 }
 
+static void test_mistral(void **state) {
+  (void)state;
+  check_f32("golden_mistral");
+}
+
 /* bf16 keeps 8 bits: rounding of weights and activations, no more. */
 static void test_bf16(void **state) {
   (void)state;
@@ -213,10 +218,8 @@ static void test_bf16(void **state) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_llama),
-      cmocka_unit_test(test_qwen),
-      cmocka_unit_test(test_gpt2),
-      cmocka_unit_test(test_bf16),
+      cmocka_unit_test(test_llama),   cmocka_unit_test(test_qwen), cmocka_unit_test(test_gpt2),
+      cmocka_unit_test(test_mistral), cmocka_unit_test(test_bf16),
   };
   if (uly_init(&argc, &argv) != ULY_OK || uly_mesh_create(NULL, &mesh) != ULY_OK) return 1;
   int failed = cmocka_run_group_tests(tests, NULL, NULL);

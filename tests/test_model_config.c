@@ -1,5 +1,6 @@
 /* Model configurations: presets, Hugging Face files, what is refused; the parameter table; initial
  * values and data order as functions of global indices; learning rates. */
+#include <jansson.h>
 #include <math.h>
 #include <unistd.h>
 
@@ -58,6 +59,143 @@ static void test_reading(void **state) {
   assert_true(c.ffn == 192 && c.tied && c.qkv_bias && !c.rope && !c.gated);
 }
 
+#define SIZES                                                        \
+  ",\"hidden_size\":64,\"intermediate_size\":96,\"vocab_size\":100," \
+  "\"num_hidden_layers\":2,\"num_attention_heads\":8,\"max_position_embeddings\":64"
+#define BIASES ",\"attention_bias\":true,\"mlp_bias\":true"
+
+/* Transformers' Qwen2 and Mistral have the biases that they have, whatever the file says. */
+static void test_biases(void **state) {
+  (void)state;
+  uly__model_config c;
+  assert_ok(load_text("{\"model_type\":\"llama\"" SIZES BIASES "}", &c));
+  assert_true(c.qkv_bias && c.o_bias && c.mlp_bias);
+  assert_ok(load_text("{\"model_type\":\"qwen2\"" SIZES BIASES "}", &c));
+  assert_true(c.qkv_bias && !c.o_bias && !c.mlp_bias);
+  assert_ok(load_text("{\"model_type\":\"mistral\"" SIZES BIASES "}", &c));
+  assert_false(c.qkv_bias || c.o_bias || c.mlp_bias);
+  assert_ok(load_text("{\"model_type\":\"ulysses_qwen2\"" SIZES BIASES "}", &c));
+  assert_true(c.qkv_bias && c.o_bias && c.mlp_bias);
+}
+
+/* A window is what transformers makes of sliding_window: nothing, but in a Mistral. */
+static void test_windows(void **state) {
+  (void)state;
+  static const struct {
+    const char *type, *keys;
+    int64_t window;
+  } good[] = {
+      {"mistral", ",\"sliding_window\":9", 9},
+      {"mistral", ",\"sliding_window\":null", 0},
+      {"mistral", "", 4096},
+      {"llama", ",\"sliding_window\":9", 0},
+      {"qwen2", ",\"sliding_window\":9,\"use_sliding_window\":false", 0},
+      {"ulysses_llama", ",\"sliding_window\":9", 9},
+      {"ulysses_qwen2", ",\"sliding_window\":9", 9},
+      {"ulysses_qwen2", "", 0},
+  };
+  static const struct {
+    const char *type, *keys, *message;
+  } bad[] = {
+      {"mistral", ",\"sliding_window\":0", "sliding_window"},
+      {"mistral", ",\"sliding_window\":2.5", "sliding_window"},
+      {"qwen2", ",\"sliding_window\":9,\"use_sliding_window\":true", "use_sliding_window"},
+      {"ulysses_llama", ",\"sparse\":\"star\"", "star"},
+      {"ulysses_llama", ",\"sparse\":3", "no text"},
+      {"ulysses_bert", "", "ulysses_bert"},
+      {"ulysses_", "", "supported are"},
+  };
+  uly__model_config c;
+  char text[1024];
+  for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+    snprintf(text, sizeof text, "{\"model_type\":\"%s\"" SIZES "%s}", good[i].type, good[i].keys);
+    assert_ok(load_text(text, &c));
+    if (c.window != good[i].window) fail_msg("%s: a window of %lld", text, (long long)c.window);
+  }
+  for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+    snprintf(text, sizeof text, "{\"model_type\":\"%s\"" SIZES "%s}", bad[i].type, bad[i].keys);
+    assert_fails(load_text(text, &c), ULY_ERR_CONFIG, bad[i].message);
+  }
+}
+
+/* Transformers reads what is written where it computes the same, and refuses the rest (tried with
+ * versions 4.45 to 5.24). Read again here it is the same model, which attends alike. */
+static void test_written_types(void **state) {
+  (void)state;
+  static const struct {
+    const char *model; /* a preset, or the keys of a file */
+    int64_t window;
+    uly_sparse_pattern sparse;
+    const char *type, *class_name;
+  } rows[] = {
+      {"llama-1m", 0, ULY_SPARSE_NONE, "llama", "LlamaForCausalLM"},
+      {"llama-1m", 9, ULY_SPARSE_NONE, "mistral", "MistralForCausalLM"},
+      {"llama-1m", 0, ULY_SPARSE_FIXED, "ulysses_llama", "UlyssesForCausalLM"},
+      {"llama-1m", 9, ULY_SPARSE_BIGBIRD, "ulysses_llama", "UlyssesForCausalLM"},
+      {"\"llama\"" SIZES BIASES, 0, ULY_SPARSE_NONE, "llama", "LlamaForCausalLM"},
+      {"\"llama\"" SIZES BIASES, 9, ULY_SPARSE_NONE, "ulysses_llama", "UlyssesForCausalLM"},
+      {"\"mistral\"" SIZES, 0, ULY_SPARSE_NONE, "llama", "LlamaForCausalLM"},
+      {"\"mistral\"" SIZES, 9, ULY_SPARSE_NONE, "mistral", "MistralForCausalLM"},
+      {"\"qwen2\"" SIZES BIASES, 0, ULY_SPARSE_NONE, "qwen2", "Qwen2ForCausalLM"},
+      {"\"qwen2\"" SIZES, 9, ULY_SPARSE_NONE, "ulysses_qwen2", "UlyssesForCausalLM"},
+      {"\"ulysses_qwen2\"" SIZES BIASES, 0, ULY_SPARSE_NONE, "ulysses_qwen2", "UlyssesForCausalLM"},
+      {"\"ulysses_qwen2\"" SIZES, 0, ULY_SPARSE_NONE, "qwen2", "Qwen2ForCausalLM"},
+      {"gpt2-3m", 0, ULY_SPARSE_NONE, "ulysses_gpt2", "UlyssesForCausalLM"},
+      {"gpt2-3m", 9, ULY_SPARSE_LONGFORMER, "ulysses_gpt2", "UlyssesForCausalLM"},
+  };
+  for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    uly__model_config config, again;
+    char text[1024];
+    snprintf(text, sizeof text, "{\"model_type\":%s}", rows[i].model);
+    assert_ok(*rows[i].model == '"' ? load_text(text, &config)
+                                    : uly__model_config_load(rows[i].model, &config));
+    config.window = rows[i].window;
+    config.sparse = rows[i].sparse;
+    char *written = uly__model_config_json(&config);
+    json_t *json = json_loads(written, 0, NULL);
+    const char *type = json_string_value(json_object_get(json, "model_type"));
+    const json_t *classes = json_object_get(json, "architectures");
+    if (strcmp(type, rows[i].type) != 0) fail_msg("row %zu: written as %s", i, type);
+    assert_int_equal(json_array_size(classes), 1);
+    assert_string_equal(json_string_value(json_array_get(classes, 0)), rows[i].class_name);
+    const json_t *rope = json_object_get(json, "rope_parameters");
+    assert_true(config.rope == (rope != NULL));
+    if (rope) {
+      assert_true(json_real_value(json_object_get(json, "rope_theta")) == config.rope_theta);
+      assert_true(json_real_value(json_object_get(rope, "rope_theta")) == config.rope_theta);
+      assert_string_equal(json_string_value(json_object_get(rope, "rope_type")), "default");
+    }
+    assert_true(json_integer_value(json_object_get(json, "sliding_window")) == rows[i].window);
+    assert_ok(load_text(written, &again));
+    bool is_same = false;
+    assert_ok(uly__model_config_is_same(&config, &again, &is_same));
+    assert_true(is_same && again.window == config.window && again.sparse == config.sparse);
+    json_decref(json);
+    free(written);
+  }
+}
+
+/* Positions make another model only where they have a table. */
+static void test_same(void **state) {
+  (void)state;
+  uly__model_config a, b;
+  bool is_same;
+  assert_ok(uly__model_config_load("llama-1m", &a));
+  b = a;
+  b.max_positions = 7;
+  b.window = 3;
+  assert_ok(uly__model_config_is_same(&a, &b, &is_same));
+  assert_true(is_same);
+  b.rope_theta = 7;
+  assert_ok(uly__model_config_is_same(&a, &b, &is_same));
+  assert_false(is_same);
+  assert_ok(uly__model_config_load("gpt2-3m", &a));
+  b = a;
+  b.max_positions = 7;
+  assert_ok(uly__model_config_is_same(&a, &b, &is_same));
+  assert_false(is_same);
+}
+
 static void test_refusals(void **state) {
   (void)state;
   static const struct {
@@ -65,7 +203,7 @@ static void test_refusals(void **state) {
   } bad[] = {
       {"", "line 1"},
       {"[]", "model_type"},
-      {"{\"model_type\":\"bert\"}", "llama, qwen2 and gpt2"},
+      {"{\"model_type\":\"bert\"}", "llama, mistral, qwen2 and gpt2"},
       {"{\"model_type\":\"llama\"}", "must all be given"},
       {"{" LLAMA ",\"hidden_size\":64}", "duplicate"},
       {"{" LLAMA ",\"head_dim\":7}", "even"},
@@ -206,6 +344,8 @@ static void test_learning_rates(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_presets),        cmocka_unit_test(test_reading),
+      cmocka_unit_test(test_biases),         cmocka_unit_test(test_windows),
+      cmocka_unit_test(test_written_types),  cmocka_unit_test(test_same),
       cmocka_unit_test(test_refusals),       cmocka_unit_test(test_parameter_table),
       cmocka_unit_test(test_initial_values), cmocka_unit_test(test_data_order),
       cmocka_unit_test(test_learning_rates),

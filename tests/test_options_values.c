@@ -184,7 +184,7 @@ static void test_number_errors(void **state) {
   EXPECT_USAGE_ERROR(TRAIN, ("--zero=4"), "--zero '4'", "an integer from 0 to 3");
   EXPECT_USAGE_ERROR(TRAIN, ("--zero=-1"), "--zero '-1'", "an integer from 0 to 3");
   EXPECT_USAGE_ERROR(TRAIN, ("--batch=32769"), "--batch '32769'", "from 0 to 32768");
-  EXPECT_USAGE_ERROR(TRAIN, ("--window=-1"), "--window '-1'", "from 0 to 4294967296");
+  EXPECT_USAGE_ERROR(TRAIN, ("--window=-1"), "--window '-1'", "from 0 to 4294967296, or auto");
   EXPECT_USAGE_ERROR(PLAN, ("--window=4294967297"), "--window '4294967297'", "from 0 to");
   EXPECT_USAGE_ERROR(TRAIN, ("--sparse=all"), "--sparse 'all'",
                      "one of none, longformer, strided, fixed, bigbird");

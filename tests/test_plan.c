@@ -291,8 +291,8 @@ static void test_refusals(void **state) {
   config.eps = 1e-60; /* would be 0 in f32 */
   assert_fails(uly_plan(offline, &config, &plan), ULY_ERR_CONFIG, "eps");
   config.eps = 1e-8;
-  config.window = -1;
-  assert_fails(uly_plan(offline, &config, &plan), ULY_ERR_CONFIG, "config.window is -1");
+  config.window = -2;
+  assert_fails(uly_plan(offline, &config, &plan), ULY_ERR_CONFIG, "config.window is -2");
   config.window = 0;
   config.sparse.pattern = (uly_sparse_pattern)9;
   assert_fails(uly_plan(offline, &config, &plan), ULY_ERR_CONFIG, "pattern is 9");

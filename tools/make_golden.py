@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Make the golden reference files under tests/data/golden_{llama,qwen,gpt2}/.
+"""Make the golden reference files under tests/data/golden_{llama,qwen,gpt2,mistral}/.
 
-A tiny Llama, a tiny Qwen2 and a tiny GPT-2, written plainly with PyTorch operations in float64 and differentiated by autograd.
+A tiny Llama, a tiny Qwen2, a tiny GPT-2 and a tiny Mistral, written plainly with PyTorch operations in float64 and differentiated by autograd.
 It shares no code with the library, so that agreement between the two means something. Needs python3-torch and python3-numpy
 (Debian 12: torch 1.13); building and testing the library does not need this script, only the files it made.
 
-    tools/make_golden.py [OUTPUT_DIRECTORY]        default: tests/data beside this script's folder
+    tools/make_golden.py [OUTPUT_DIRECTORY [SET...]]        default: tests/data beside this script's folder, all sets
 
 Each folder holds
     config.json          the model, in Hugging Face's keys
@@ -52,6 +52,11 @@ SETS = {  # folder: (seed, N, config)
     "golden_gpt2": (1003, 37, {
         "model_type": "gpt2", "n_embd": 32, "n_layer": 2, "n_head": 8, "n_positions": 64, "n_inner": None,
         "layer_norm_epsilon": 1e-5, "activation_function": "gelu_new", "tie_word_embeddings": True, "vocab_size": 50}),
+    # a query sees the last 9 keys, its own among them
+    "golden_mistral": (1004, 45, {
+        "model_type": "mistral", "hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 6,
+        "num_key_value_heads": 2, "head_dim": 4, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": False,
+        "vocab_size": 47, "max_position_embeddings": 128, "sliding_window": 9}),
 }
 
 
@@ -73,6 +78,7 @@ class Shape:
             self.Hkv, self.d, self.f = c["num_key_value_heads"], c["head_dim"], c["intermediate_size"]
             self.theta = c["rope_theta"]
         self.qkv_bias = c["model_type"] in ("qwen2", "gpt2")
+        self.window = c.get("sliding_window")
 
 
 def parameter_shapes(s):
@@ -148,13 +154,15 @@ def rope(x, theta):
     return x * cos + rotated * sin
 
 
-def attention(q, k, v):
-    """q [N, Hq, d], k and v [N, Hkv, d] -> [N, Hq, d]. Causal; query head i reads key/value head i / (Hq/Hkv)."""
+def attention(q, k, v, window=None):
+    """q [N, Hq, d], k and v [N, Hkv, d] -> [N, Hq, d]. Causal; query head i reads key/value head i / (Hq/Hkv). Query i sees key j
+    where i - j < window."""
     N, Hq, d = q.shape
     k, v = (x.repeat_interleave(Hq // x.shape[1], dim=1) for x in (k, v))                          # [N, Hq, d]
     scores = torch.einsum("ihd,jhd->hij", q, k) / math.sqrt(d)                                     # [Hq, N, N]
     future = torch.ones(N, N, dtype=torch.bool).triu(1)
-    weights = torch.exp(scores - scores.detach().amax(-1, keepdim=True)).masked_fill(future, 0.0)
+    past = torch.ones(N, N, dtype=torch.bool).tril(-(window or N))
+    weights = torch.exp(scores - scores.detach().amax(-1, keepdim=True)).masked_fill(future | past, 0.0)
     weights = weights / weights.sum(-1, keepdim=True)
     return torch.einsum("hij,jhd->ihd", weights, v)
 
@@ -183,7 +191,7 @@ def forward(s, params, inputs):
         v = linear(p + "self_attn.v_proj", y).view(N, s.Hkv, s.d)
         if not s.gpt2:
             q, k = rope(q, s.theta), rope(k, s.theta)
-        x = x + linear(p + "self_attn.o_proj", attention(q, k, v).reshape(N, s.Hq * s.d))
+        x = x + linear(p + "self_attn.o_proj", attention(q, k, v, s.window).reshape(N, s.Hq * s.d))
         y = norm(p + "post_attention_layernorm", x)
         up = linear(p + "mlp.up_proj", y)                                                          # [N, f]
         if s.gpt2:
@@ -263,11 +271,13 @@ def check_pieces():
     assert torch.allclose(rope(x[:, None], 500.0)[:, 0], torch.cat([y.real, y.imag], -1), rtol=1e-12, atol=1e-13)
     # attention, one query at a time: 4 query heads on 2 key/value heads
     q, k, v = (torch.randn((9, n, 6), generator=gen, dtype=torch.float64) for n in (4, 2, 2))
-    out = attention(q, k, v)
-    for i in range(9):
-        for head in range(4):
-            p = torch.softmax(k[:i + 1, head // 2] @ q[i, head] / math.sqrt(6), 0)
-            assert torch.allclose(out[i, head], p @ v[:i + 1, head // 2], rtol=1e-12, atol=1e-13)
+    for window in (None, 1, 4):
+        out = attention(q, k, v, window)
+        for i in range(9):
+            seen = slice(0 if window is None else max(0, i - window + 1), i + 1)
+            for head in range(4):
+                p = torch.softmax(k[seen, head // 2] @ q[i, head] / math.sqrt(6), 0)
+                assert torch.allclose(out[i, head], p @ v[seen, head // 2], rtol=1e-12, atol=1e-13)
 
 
 def check_causal(s, params, logits, tokens):
@@ -276,7 +286,9 @@ def check_causal(s, params, logits, tokens):
     changed[at] = (changed[at] + 1) % s.V
     with torch.no_grad():
         difference = (forward(s, params, changed) - logits).abs().amax(-1)                         # [N]
-    assert difference[:at].max() < 1e-13 and difference[at:].min() > 1e-6
+    end = len(logits) if s.window is None else at + s.L * (s.window - 1) + 1                       # of those that it reaches
+    assert difference[:at].max() < 1e-13 and difference[at:end].min() > 1e-6
+    assert end >= len(logits) or difference[end:].max() < 1e-13
 
 
 def check_grads(s, params, grads, tokens):
@@ -367,7 +379,8 @@ def main():
     torch.set_num_threads(1)                       # a fixed order of summation
     torch.use_deterministic_algorithms(True)
     check_pieces()
-    for name, (seed, N, config) in SETS.items():
+    for name in sys.argv[2:] or SETS:
+        seed, N, config = SETS[name]
         make(os.path.normpath(os.path.join(root, name)), seed, N, config)
 
 

@@ -1,5 +1,18 @@
 /* What a model is: the Llama family and GPT-2 are two settings of one block. Keys follow Hugging
- * Face's config.json. */
+ * Face's config.json.
+ *
+ * Transformers reads a config.json that this program writes where it computes the same from the
+ * weights beside it. Elsewhere model_type is "ulysses_" and the family, which transformers refuses:
+ *
+ *   llama, qwen2    full attention
+ *   mistral         a Llama without biases that has a window, sliding_window: a query sees the keys
+ *                   of a distance below it, as with our window
+ *   ulysses_llama   a Llama with biases and a window, or with sparse blocks
+ *   ulysses_qwen2   a Qwen2 with a window (transformers 4.45 to 4.48 read use_sliding_window and
+ *                   attend to all), with sparse blocks, or with biases that Qwen2 has not
+ *   ulysses_gpt2    any GPT-2: our tensors have the names and the layout of a Llama's
+ *
+ * Keys of our own are "sparse", the pattern of sparse blocks, and sliding_window in any family. */
 #ifndef ULY_CONFIG_H
 #define ULY_CONFIG_H
 
@@ -8,10 +21,10 @@
 #include "ops/ops.h"
 
 typedef struct uly__model_config {
-  char model_type[16]; /* "llama", "qwen2" or "gpt2": which keys config.json is written with */
-  int64_t hidden;      /* h */
-  int64_t ffn;         /* f: width of the MLP */
-  int64_t vocab;       /* V */
+  char family[16]; /* "llama", "qwen2" or "gpt2" */
+  int64_t hidden;  /* h */
+  int64_t ffn;     /* f: width of the MLP */
+  int64_t vocab;   /* V */
   int64_t max_positions;
   int num_layers, num_q_heads, num_kv_heads, head_dim;
   uly__norm norm; /* RMSNorm or LayerNorm; LayerNorm has biases */
@@ -22,13 +35,33 @@ typedef struct uly__model_config {
   bool qkv_bias, o_bias, mlp_bias;
   bool tied; /* the head is the embedding */
   double init_std;
+  /* How the model attends: the tokens that one sees, itself among them (0: all before it), and the
+   * pattern of sparse blocks, whose sizes the run knows. */
+  int64_t window;
+  uly_sparse_pattern sparse;
 } uly__model_config;
 
 /* name_or_path: a preset, or the path of a config.json. */
 uly_status uly__model_config_load(const char *name_or_path, uly__model_config *config);
+/* Reads the text of a config.json; path is for messages. */
+uly_status uly__model_config_read(const char *text, int64_t length, const char *path,
+                                  uly__model_config *config);
 
-/* The config.json of a configuration, malloc'ed; the same configuration gives the same text. NULL
- * without memory. */
+/* Returns what "llama", "qwen2" or "gpt2" fixes before any number is known. */
+uly__model_config uly__model_config_family(const char *name);
+
+/* What model_type begins with where it is our own. */
+#define ULY_OWN_MODEL_TYPE "ulysses_"
+
+/* Writes the config.json of a configuration, malloc'ed; the same configuration gives the same text.
+ * NULL without memory. */
 char *uly__model_config_json(const uly__model_config *config);
+/* Writes what weights are of, malloc'ed: all but window and sparse blocks. Checkpoints of version 3
+ * hold the checksum of this text. NULL without memory. */
+char *uly__model_config_weights(const uly__model_config *config);
+/* Says whether weights of one are weights of the other. RoPE needs no table: how many positions a
+ * model was meant for makes no difference there. */
+uly_status uly__model_config_is_same(const uly__model_config *a, const uly__model_config *b,
+                                     bool *is_same);
 
 #endif

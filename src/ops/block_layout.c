@@ -9,6 +9,9 @@
 
 #include "base/rng.h"
 #include "base/sized.h"
+#include "ops/mask.h"
+
+const char *const uly__sparse_names[] = {"none", "longformer", "strided", "fixed", "bigbird", NULL};
 
 /* What all rows list together: more is no sparse layout. */
 static const int64_t max_listed = INT32_MAX;

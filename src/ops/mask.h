@@ -10,6 +10,9 @@
 
 #include "ulysses.h"
 
+/* The words for patterns of blocks, in the order of uly_sparse_pattern; the last is NULL. */
+extern const char *const uly__sparse_names[];
+
 typedef enum uly__tile { ULY_TILE_SKIP, ULY_TILE_PARTIAL, ULY_TILE_FULL } uly__tile;
 
 /* Checked; owns copies of all that the descriptor points to, and the layouts' lists by key block

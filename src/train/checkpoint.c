@@ -143,8 +143,10 @@ static uly_status complete(const uly__save *save) {
                              .sparse = uly__trainer_sparse(config),
                              .pack = config->pack != 0,
                              .dtype = config->dtype};
-  ULY_TRY(uly__checkpoint_hash_model(&trainer->model->config, &run.model_hash));
-  ULY_TRY(create_text(paths->config, uly__model_config_json(&trainer->model->config)));
+  char *model = uly__model_config_json(&trainer->model->config);
+  ULY_TRY(uly__check_memory(model, "a model's description"));
+  ULY_TRY(uly__checkpoint_hash_config(model, (int64_t)strlen(model), &run.model_hash));
+  ULY_TRY(create_text(paths->config, model));
   ULY_TRY(create_text(paths->trainer,
                       uly__checkpoint_write_json(&trainer->model->params, &run, save->hashes)));
   ULY_TRY(uly__folder_sync(paths->temporary));

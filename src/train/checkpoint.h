@@ -2,7 +2,7 @@
  *
  *   model.safetensors       master weights, f32, in the order of the parameter table
  *   optimizer.safetensors   AdamW's moments: all m.<name>, then all v.<name>, f32
- *   config.json             the model, in Hugging Face's keys
+ *   config.json             the model, in Hugging Face's keys (model/config.h says as what)
  *   trainer.json            step, place in the data, seed, how the model attends; checksums: of every tensor,
  *                           of the model, of itself
  *
@@ -65,6 +65,7 @@ uly_status uly__checkpoint_model(const char *dir, uly__model_config *config);
 
 /* Where training stood. */
 typedef struct uly__checkpoint_run {
+  int64_t version; /* of the format, when read */
   int64_t step, sequences, seq_len;
   uint64_t seed, data_hash, model_hash;
   /* How the model attends, and in which type: as in uly_checkpoint_info. */
@@ -74,8 +75,9 @@ typedef struct uly__checkpoint_run {
   uly_dtype dtype;
 } uly__checkpoint_run;
 
-/* Of what config.json says, however it is laid out. */
-uly_status uly__checkpoint_hash_model(const uly__model_config *config, uint64_t *hash);
+/* Returns the checksum of what the text of a config.json says, however it is laid out: model_hash of
+ * a run. In version 3 that was the checksum of uly__model_config_weights. */
+uly_status uly__checkpoint_hash_config(const char *text, int64_t length, uint64_t *hash);
 
 /* trainer.json as text, malloc'ed; hashes: [ULY_NUM_STATES][params->num]. NULL: no memory. */
 char *uly__checkpoint_write_json(const uly__params *params, const uly__checkpoint_run *run,
@@ -85,7 +87,8 @@ uly_status uly__checkpoint_read_json(const char *dir, const uly__params *params,
                                      uly__checkpoint_run *run, uint64_t *hashes,
                                      uint64_t *file_hash);
 
-/* That config.json is the one that the checkpoint was saved with, and that the rest fits it. */
+/* Checks that config.json, which was read as config, is the one that the checkpoint was saved with,
+ * and that the rest fits it. */
 uly_status uly__checkpoint_check_model(const char *dir, const uly__model_config *config,
                                        const uly__checkpoint_run *run);
 

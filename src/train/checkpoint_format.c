@@ -11,17 +11,17 @@
 #include "base/file.h"
 #include "base/printable.h"
 #include "data/folder.h"
+#include "ops/mask.h"
 #include "train/checkpoint.h"
 
 const char uly__model_file[] = "model.safetensors", uly__optimizer_file[] = "optimizer.safetensors",
            uly__config_file[] = "config.json", uly__trainer_file[] = "trainer.json";
 const char *const uly__state_prefix[ULY_NUM_STATES] = {"", "m.", "v."};
 
-enum { VERSION = 3, MAX_JSON_BYTES = 100000000 };
+/* What is written; and the oldest that is read. */
+enum { VERSION = 4, OLDEST_VERSION = 3, MAX_JSON_BYTES = 100000000 };
 
-/* Of uly_sparse_pattern and uly_dtype, in their order. */
-static const char *const pattern_names[] = {"none",  "longformer", "strided",
-                                            "fixed", "bigbird",    NULL};
+/* Of uly_dtype, in its order. */
 static const char *const dtype_names[] = {"f32", "bf16", NULL};
 
 /* The checksum of trainer.json's other entries. */
@@ -103,20 +103,53 @@ void uly__checkpoint_hash_part(const uly__params *params, int unit, int64_t begi
   }
 }
 
-uly_status uly__checkpoint_hash_model(const uly__model_config *config, uint64_t *hash) {
-  char *text = uly__model_config_json(config);
-  if (!text) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a model's description");
-  *hash = XXH3_64bits(text, strlen(text));
-  free(text);
-  return ULY_OK;
-}
-
 /* Of what the object says, however it is laid out; 0: no memory. */
 static uint64_t hash_of_json(const json_t *json) {
   char *text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
   uint64_t hash = text ? XXH3_64bits(text, strlen(text)) : 0;
   free(text);
   return hash;
+}
+
+uly_status uly__checkpoint_hash_config(const char *text, int64_t length, uint64_t *hash) {
+  json_t *json = json_loadb(text, (size_t)length, JSON_REJECT_DUPLICATES, NULL);
+  if (!json) ULY_FAIL(ULY_ERR_DATA, "a model configuration that is no JSON");
+  *hash = hash_of_json(json);
+  json_decref(json);
+  return ULY_OK;
+}
+
+/* Version 3 named the text that describes the weights. */
+static uly_status hash_weights(const uly__model_config *config, uint64_t *hash) {
+  char *text = uly__model_config_weights(config);
+  if (!text) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a model's description");
+  *hash = XXH3_64bits(text, strlen(text));
+  free(text);
+  return ULY_OK;
+}
+
+static uly_status hash_file(const char *dir, uint64_t *hash) {
+  char path[PATH_MAX];
+  char *text;
+  int64_t length;
+  ULY_TRY(uly__path_join(path, sizeof path, dir, uly__config_file));
+  ULY_TRY(uly__file_load(path, "model configuration", MAX_JSON_BYTES, &text, &length));
+  uly_status status = uly__checkpoint_hash_config(text, length, hash);
+  free(text);
+  return status;
+}
+
+uly_status uly__checkpoint_check_model(const char *dir, const uly__model_config *config,
+                                       const uly__checkpoint_run *run) {
+  uint64_t hash;
+  ULY_TRY(run->version == OLDEST_VERSION ? hash_weights(config, &hash) : hash_file(dir, &hash));
+  if (hash != run->model_hash)
+    ULY_FAIL(ULY_ERR_DATA, "'%s/%s' does not match its checksum: it was changed after the save",
+             dir, uly__config_file);
+  if (run->doc_end >= config->vocab)
+    ULY_FAIL(ULY_ERR_DATA, "'%s/%s': \"doc_end\" is %lld, but the vocabulary has %lld tokens", dir,
+             uly__trainer_file, (long long)run->doc_end, (long long)config->vocab);
+  return ULY_OK;
 }
 
 static json_t *hash_json(uint64_t hash) {
@@ -134,8 +167,8 @@ static json_t *attention_json(const uly__checkpoint_run *run) {
   if (sparse->pattern != ULY_SPARSE_NONE)
     json_object_set_new(
         json, "sparse",
-        json_pack("{s:s, s:I, s:I, s:I, s:I}", "pattern", pattern_names[sparse->pattern], "block",
-                  (json_int_t)sparse->block, "local", (json_int_t)sparse->local, "global",
+        json_pack("{s:s, s:I, s:I, s:I, s:I}", "pattern", uly__sparse_names[sparse->pattern],
+                  "block", (json_int_t)sparse->block, "local", (json_int_t)sparse->local, "global",
                   (json_int_t)sparse->global, "random", (json_int_t)sparse->random));
   return json;
 }
@@ -210,7 +243,7 @@ static uly_status read_word(const json_t *json, const char *key, const char *pat
 static uly_status read_sparse(const json_t *json, const char *path, uly__checkpoint_run *run) {
   uly_sparse *sparse = &run->sparse;
   int pattern;
-  ULY_TRY(read_word(json, "pattern", path, pattern_names, &pattern));
+  ULY_TRY(read_word(json, "pattern", path, uly__sparse_names, &pattern));
   ULY_TRY(read_size(json, "block", path, &sparse->block));
   ULY_TRY(read_size(json, "local", path, &sparse->local));
   ULY_TRY(read_size(json, "global", path, &sparse->global));
@@ -240,13 +273,13 @@ static uly_status read_attention(const json_t *json, const char *path, uly__chec
 }
 
 static uly_status read_run(const json_t *json, const char *path, uly__checkpoint_run *run) {
-  int64_t version, seed;
-  ULY_TRY(read_count(json, "version", path, &version));
-  if (version != VERSION)
+  int64_t seed;
+  ULY_TRY(read_count(json, "version", path, &run->version));
+  if (run->version < OLDEST_VERSION || run->version > VERSION)
     ULY_FAIL(ULY_ERR_DATA,
-             "'%s' has version %lld: this program reads version %d; use the one that wrote it, or "
-             "another checkpoint",
-             path, (long long)version, VERSION);
+             "'%s' has version %lld: this program reads versions %d to %d; use the one that wrote "
+             "it, or another checkpoint",
+             path, (long long)run->version, OLDEST_VERSION, VERSION);
   ULY_TRY(read_count(json, "step", path, &run->step));
   ULY_TRY(read_count(json, "sequences_done", path, &run->sequences));
   ULY_TRY(read_count(json, "seq_len", path, &run->seq_len));

@@ -26,7 +26,7 @@ static uly_model_info describe_model(const uly__model_config *config) {
       .has_o_bias = config->o_bias,
       .has_mlp_bias = config->mlp_bias,
   };
-  memcpy(info.type, config->model_type, sizeof info.type);
+  memcpy(info.type, config->family, sizeof info.type);
   return info;
 }
 
@@ -47,19 +47,6 @@ void uly__checkpoint_describe(const uly__model_config *config, const uly__params
       .dtype = run->dtype,
       .model = describe_model(config),
   };
-}
-
-uly_status uly__checkpoint_check_model(const char *dir, const uly__model_config *config,
-                                       const uly__checkpoint_run *run) {
-  uint64_t hash;
-  ULY_TRY(uly__checkpoint_hash_model(config, &hash));
-  if (hash != run->model_hash)
-    ULY_FAIL(ULY_ERR_DATA, "'%s/%s' does not match its checksum: it was changed after the save",
-             dir, uly__config_file);
-  if (run->doc_end >= config->vocab)
-    ULY_FAIL(ULY_ERR_DATA, "'%s/%s': \"doc_end\" is %lld, but the vocabulary has %lld tokens", dir,
-             uly__trainer_file, (long long)run->doc_end, (long long)config->vocab);
-  return ULY_OK;
 }
 
 static uly_status read_run(const char *dir, const uly__params *params, uly__checkpoint_run *run) {

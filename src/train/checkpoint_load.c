@@ -132,17 +132,17 @@ static uly_status compare_hashes(const source *from) {
 
 /* -------------------------------------------------------------------------- into a run */
 
-static uly_status check_model(const uly_trainer *trainer, const char *dir) {
-  uly__model_config saved;
-  ULY_TRY(uly__checkpoint_model(dir, &saved));
-  char *a = uly__model_config_json(&saved), *b = uly__model_config_json(&trainer->model->config);
-  bool same = a && b && strcmp(a, b) == 0;
-  free(a);
-  free(b);
-  if (!same)
+/* The positions that the model was trained for are those of the longer sequences. */
+static uly_status check_model(uly_trainer *trainer, const char *dir, uly__model_config *saved) {
+  uly__model_config *config = &trainer->model->config;
+  bool is_same;
+  ULY_TRY(uly__checkpoint_model(dir, saved));
+  ULY_TRY(uly__model_config_is_same(saved, config, &is_same));
+  if (!is_same)
     ULY_FAIL(ULY_ERR_DATA,
              "'%s' is a checkpoint of another model: continue it with config.model = '%s/%s'", dir,
              dir, uly__config_file);
+  if (config->max_positions < saved->max_positions) config->max_positions = saved->max_positions;
   return ULY_OK;
 }
 
@@ -250,8 +250,9 @@ static uly_status take_place(uly_trainer *trainer, const uly__checkpoint_run *ru
 
 /* All but the tensors. */
 static uly_status begin(uly_trainer *trainer, const char *dir, source *from) {
-  ULY_TRY(check_model(trainer, dir));
-  ULY_TRY(open_source(from, dir, &trainer->model->config));
+  uly__model_config saved;
+  ULY_TRY(check_model(trainer, dir, &saved));
+  ULY_TRY(open_source(from, dir, &saved));
   return take_place(trainer, &from->run, dir);
 }
 

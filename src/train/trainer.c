@@ -7,8 +7,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "data/folder.h"
 #include "device/device.h"
+#include "ops/mask.h"
 
 uly_train_config uly__train_config_default(void) {
   return (uly_train_config){
@@ -16,6 +18,7 @@ uly_train_config uly__train_config_default(void) {
       .model = "llama-4m",
       .seq_len = 4096,
       .doc_end = -1,
+      .window = -1,
       .sparse = {.block = 64, .global = 1, .random = 3},
       .steps = 100,
       .eval_windows = 8,
@@ -45,8 +48,10 @@ static uly_status check(const uly_train_config *c) {
     ULY_FAIL(ULY_ERR_CONFIG,
              "config.doc_end is %lld, but it must be a token, or -1 for what the files say",
              (long long)c->doc_end);
-  if (c->window < 0)
-    ULY_FAIL(ULY_ERR_CONFIG, "config.window is %lld, but it must not be negative (0: none)",
+  if (c->window < -1)
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "config.window is %lld, but it must be a number of tokens, 0 for no window, or -1 for "
+             "what the model's configuration says",
              (long long)c->window);
   if (c->batch < 0 || c->batch > 1 << 20)
     ULY_FAIL(ULY_ERR_CONFIG, "config.batch is %lld, but it must be from 0 to 2^20",
@@ -102,6 +107,17 @@ uly_sparse uly__trainer_sparse(const uly_train_config *config) {
   return sparse;
 }
 
+/* Lays what the run says about the model over what the model's file says. */
+static void settle_model(uly_trainer *trainer, uly__model_config *model) {
+  uly_train_config *config = &trainer->config;
+  trainer->model_window = model->window;
+  trainer->model_sparse = model->sparse;
+  if (config->window < 0) config->window = model->window;
+  model->window = config->window;
+  model->sparse = config->sparse.pattern;
+  if (model->rope && model->max_positions < config->seq_len) model->max_positions = config->seq_len;
+}
+
 static uly_status plan(uly_trainer *trainer, const uly_train_config *config,
                        uly__decode_run decode) {
   uly__model_config model_config;
@@ -121,12 +137,13 @@ static uly_status plan(uly_trainer *trainer, const uly_train_config *config,
              (long long)config->batch, dp);
   trainer->passes = config->batch && !config->forward_only ? config->batch / dp : 1;
   ULY_TRY(uly__model_config_load(config->model, &model_config));
+  settle_model(trainer, &model_config);
   if (config->pack && config->doc_end >= model_config.vocab)
     ULY_FAIL(ULY_ERR_CONFIG,
              "config.doc_end is %lld, but the vocabulary of the model has only %lld tokens",
              (long long)config->doc_end, (long long)model_config.vocab);
   uly__model_run run = {.seq_len = config->seq_len,
-                        .window = config->window,
+                        .window = trainer->config.window,
                         .sparse = uly__trainer_sparse(config),
                         .dtype = config->dtype,
                         .grad_dtype = config->grad_dtype,
@@ -144,6 +161,16 @@ static uly_status plan(uly_trainer *trainer, const uly_train_config *config,
   for (int i = 0; i < ULY_NUM_ARENAS; i++)
     uly__arena_init(&trainer->arenas[i], uly_arena_name((uly_arena)i));
   uly__trainer_carve(trainer); /* measures */
+  return ULY_OK;
+}
+
+uly_status uly_train_config_find_window(const uly_train_config *config, int64_t *window) {
+  uly__model_config model;
+  *window = config->window;
+  if (config->window >= 0) return ULY_OK;
+  if (!config->model) ULY_FAIL(ULY_ERR_CONFIG, "no model given: set config.model");
+  ULY_TRY(uly__model_config_load(config->model, &model));
+  *window = model.window;
   return ULY_OK;
 }
 
@@ -312,6 +339,18 @@ static uly_status check_same(const uly_trainer *trainer) {
   return status;
 }
 
+/* Says what training does otherwise than the model's file asks. */
+static void warn_of_model(const uly_trainer *trainer) {
+  const uly_train_config *config = &trainer->config;
+  if (trainer->mesh->rank != 0 || config->forward_only) return;
+  if (trainer->model_window > 0 && trainer->model_window != config->window)
+    uly__warn("'%s' has a window of %lld tokens: config.window, %lld (0: none), is used instead",
+              config->model, (long long)trainer->model_window, (long long)config->window);
+  if (trainer->model_sparse != ULY_SPARSE_NONE && trainer->model_sparse != config->sparse.pattern)
+    uly__warn("'%s' has sparse blocks (%s): config.sparse, %s, is used instead", config->model,
+              uly__sparse_names[trainer->model_sparse], uly__sparse_names[config->sparse.pattern]);
+}
+
 uly_status uly__trainer_make(uly_mesh *mesh, const uly_train_config *config, uly__decode_run decode,
                              uly_trainer **out) {
   *out = NULL;
@@ -325,6 +364,7 @@ uly_status uly__trainer_make(uly_mesh *mesh, const uly_train_config *config, uly
   if (status == ULY_OK && trainer) status = check_same(trainer);
   if (status == ULY_OK && trainer)
     status = uly__agree(mesh->world, uly__weights_from_master(trainer));
+  if (status == ULY_OK && trainer) warn_of_model(trainer);
   if (status != ULY_OK)
     uly_trainer_destroy(trainer);
   else
@@ -341,6 +381,7 @@ uly_status uly__trainer_check(uly_mesh *mesh, const uly_train_config *config,
   if (status == ULY_OK && trainer) status = check_same(trainer);
   if (status == ULY_OK && trainer && checkpoint)
     status = uly__checkpoint_check(trainer, checkpoint);
+  if (status == ULY_OK && trainer) warn_of_model(trainer);
   if (status == ULY_OK && trainer)
     *report = (uly_start_report){.num_params = trainer->model->params.count,
                                  .num_windows = trainer->num_windows,

@@ -24,6 +24,9 @@ struct uly_trainer {
   uly__decode_run decode;
   int64_t passes; /* sequences of a step that go through each rank: batch / dp */
   uly__model *model;
+  /* How the file that config.model names attends; the run does as model->config says. */
+  int64_t model_window;
+  uly_sparse_pattern model_sparse;
   uly__arena arenas[ULY_NUM_ARENAS];
   uly__states states;
   int32_t *windows; /* [passes, T + 1]: my tokens of the step's sequences, and one more each */

@@ -28,17 +28,18 @@ static void check_written(const uly__model_config *config) {
   char *text_again = uly__model_config_json(&again);
   FUZZ_CHECK(text_again && strcmp(text, text_again) == 0, "%s\nreads as\n%s", text, text_again);
   /* All of it, not only what is written. */
-  FUZZ_CHECK(again.hidden == config->hidden && again.ffn == config->ffn &&
-                 again.vocab == config->vocab && again.max_positions == config->max_positions &&
-                 again.num_layers == config->num_layers &&
-                 again.num_q_heads == config->num_q_heads &&
-                 again.num_kv_heads == config->num_kv_heads && again.head_dim == config->head_dim &&
-                 again.norm == config->norm && again.norm_eps == config->norm_eps &&
-                 again.rope == config->rope && again.rope_theta == config->rope_theta &&
-                 again.gated == config->gated && again.qkv_bias == config->qkv_bias &&
-                 again.o_bias == config->o_bias && again.mlp_bias == config->mlp_bias &&
-                 again.tied == config->tied && again.init_std == config->init_std,
-             "%s\nis another model", text);
+  FUZZ_CHECK(
+      again.hidden == config->hidden && again.ffn == config->ffn && again.vocab == config->vocab &&
+          again.max_positions == config->max_positions && again.num_layers == config->num_layers &&
+          again.num_q_heads == config->num_q_heads && again.num_kv_heads == config->num_kv_heads &&
+          again.head_dim == config->head_dim && again.norm == config->norm &&
+          again.norm_eps == config->norm_eps && again.rope == config->rope &&
+          again.rope_theta == config->rope_theta && again.gated == config->gated &&
+          again.qkv_bias == config->qkv_bias && again.o_bias == config->o_bias &&
+          again.mlp_bias == config->mlp_bias && again.tied == config->tied &&
+          again.init_std == config->init_std && again.window == config->window &&
+          again.sparse == config->sparse && strcmp(again.family, config->family) == 0,
+      "%s\nis another model", text);
   free(text_again);
   free(text);
 }

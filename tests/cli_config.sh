@@ -105,6 +105,19 @@ grep -q '^attention   the last 4096 tokens$' out.log || fail "a mistral without 
 expect 0 '' "${make[@]}" qwen2.json --resume qwen2 --steps 3 --seq-len 32 --out shorter
 says shorter '"max_position_embeddings":64'
 
+# --- dropout
+
+with '"attention_dropout": 0.1' dropout.json
+sed 's/{/{"resid_pdrop": 0.1, "attn_pdrop": 0.0, /' gpt2.json >gpt2-dropout.json
+expect 0 '' "$mpirun" -n 3 "${make[@]}" dropout.json --out dropout
+warns 1 "'dropout.json' asks for dropout (\"attention_dropout\" is not 0)"
+expect 0 '' "${make[@]}" dropout.json --dry-run
+warns 1 'asks for dropout'
+expect 0 '' "${make[@]}" gpt2-dropout.json
+warns 1 'asks for dropout ("resid_pdrop"'
+expect 0 '' "$program" eval --checkpoint dropout --data book.txt
+warns 0 ''
+
 # --- checkpoints that an older version wrote: the loss is the one that it printed
 
 for row in 'llama 4.2363' 'gpt2 4.0893' 'qwen2 4.2243'; do

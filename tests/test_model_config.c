@@ -59,6 +59,49 @@ static void test_reading(void **state) {
   assert_true(c.ffn == 192 && c.tied && c.qkv_bias && !c.rope && !c.gated);
 }
 
+/* rope_theta as transformers 5 finds it: in rope_scaling, in rope_parameters, or beside them. */
+static void test_rope(void **state) {
+  (void)state;
+  static const struct {
+    const char *keys;
+    double theta;
+  } good[] = {
+      {"", 1e4},
+      {",\"rope_theta\":7e3", 7e3},
+      {",\"rope_parameters\":{\"rope_theta\":5e5}", 5e5},
+      {",\"rope_parameters\":{\"rope_theta\":5e5,\"type\":\"default\"}", 5e5},
+      {",\"rope_parameters\":{\"rope_theta\":5e5,\"partial_rotary_factor\":1.0}", 5e5},
+      {",\"rope_theta\":7e3,\"rope_parameters\":{\"rope_theta\":5e5}", 5e5},
+      {",\"rope_theta\":7e3,\"rope_parameters\":{\"rope_type\":\"default\"}", 7e3},
+      {",\"rope_theta\":7e3,\"rope_parameters\":{},\"rope_scaling\":{}", 7e3},
+      {",\"rope_scaling\":{\"rope_theta\":6e3},\"rope_parameters\":{\"rope_theta\":5e5}", 6e3},
+      {",\"rope_scaling\":{},\"rope_parameters\":{\"rope_theta\":5e5}", 5e5},
+  };
+  static const struct {
+    const char *keys, *message;
+  } bad[] = {
+      {",\"rope_parameters\":{\"rope_theta\":5e5,\"factor\":2}", "\"factor\" and no \"rope_type\""},
+      {",\"rope_scaling\":{\"factor\":2}", "\"factor\" and no \"rope_type\""},
+      {",\"rope_parameters\":{\"rope_theta\":5e5,\"rope_type\":\"llama3\"}", "llama3"},
+      {",\"rope_scaling\":{\"type\":\"linear\",\"factor\":2}", "linear"},
+      {",\"rope_parameters\":{\"full_attention\":{\"rope_theta\":5e5}}", "full_attention"},
+      {",\"rope_parameters\":{\"partial_rotary_factor\":0.5}", "0.5"},
+      {",\"rope_parameters\":{\"rope_type\":7}", "no text"},
+      {",\"rope_parameters\":[]", "object"},
+  };
+  uly__model_config c;
+  char text[1024];
+  for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+    snprintf(text, sizeof text, "{" LLAMA "%s}", good[i].keys);
+    assert_ok(load_text(text, &c));
+    if (c.rope_theta != good[i].theta) fail_msg("%s: a base of %g", text, c.rope_theta);
+  }
+  for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+    snprintf(text, sizeof text, "{" LLAMA "%s}", bad[i].keys);
+    assert_fails(load_text(text, &c), ULY_ERR_CONFIG, bad[i].message);
+  }
+}
+
 #define SIZES                                                        \
   ",\"hidden_size\":64,\"intermediate_size\":96,\"vocab_size\":100," \
   "\"num_hidden_layers\":2,\"num_attention_heads\":8,\"max_position_embeddings\":64"
@@ -76,6 +119,29 @@ static void test_biases(void **state) {
   assert_false(c.qkv_bias || c.o_bias || c.mlp_bias);
   assert_ok(load_text("{\"model_type\":\"ulysses_qwen2\"" SIZES BIASES "}", &c));
   assert_true(c.qkv_bias && c.o_bias && c.mlp_bias);
+}
+
+static void test_dropout(void **state) {
+  (void)state;
+  uly__model_config c;
+  assert_ok(load_text("{" LLAMA ",\"attention_dropout\":0.0}", &c));
+  assert_null(c.dropout);
+  assert_ok(load_text("{" LLAMA ",\"attention_dropout\":0.1}", &c));
+  assert_string_equal(c.dropout, "attention_dropout");
+  static const char *const keys[] = {"attn_pdrop", "embd_pdrop", "resid_pdrop"};
+  for (int i = 0; i < 3; i++) {
+    char text[256];
+    snprintf(text, sizeof text,
+             "{\"model_type\":\"gpt2\",\"n_embd\":48,\"n_layer\":1,\"n_head\":4,"
+             "\"n_positions\":16,\"vocab_size\":10,\"%s\":0.1}",
+             keys[i]);
+    assert_ok(load_text(text, &c));
+    assert_string_equal(c.dropout, keys[i]);
+  }
+  assert_fails(load_text("{" LLAMA ",\"attention_dropout\":\"no\"}", &c), ULY_ERR_CONFIG,
+               "attention_dropout");
+  assert_fails(load_text("{" LLAMA ",\"attention_dropout\":-1}", &c), ULY_ERR_CONFIG,
+               "from 0 to 1");
 }
 
 /* A window is what transformers makes of sliding_window: nothing, but in a Mistral. */
@@ -344,7 +410,8 @@ static void test_learning_rates(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_presets),        cmocka_unit_test(test_reading),
-      cmocka_unit_test(test_biases),         cmocka_unit_test(test_windows),
+      cmocka_unit_test(test_rope),           cmocka_unit_test(test_biases),
+      cmocka_unit_test(test_dropout),        cmocka_unit_test(test_windows),
       cmocka_unit_test(test_written_types),  cmocka_unit_test(test_same),
       cmocka_unit_test(test_refusals),       cmocka_unit_test(test_parameter_table),
       cmocka_unit_test(test_initial_values), cmocka_unit_test(test_data_order),

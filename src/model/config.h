@@ -39,6 +39,8 @@ typedef struct uly__model_config {
    * pattern of sparse blocks, whose sizes the run knows. */
   int64_t window;
   uly_sparse_pattern sparse;
+  /* The key of a dropout that the file asks for, and that nothing uses; NULL: none. */
+  const char *dropout;
 } uly__model_config;
 
 /* name_or_path: a preset, or the path of a config.json. */

@@ -111,23 +111,53 @@ static uly_status refuse_partial_rotation(const reader *r, const json_t *from) {
   return ULY_OK;
 }
 
-static uly_status refuse_rope_scaling(const reader *r, const json_t *rope) {
+/* Checks that the object describes the default RoPE. One that names no type does so, unless it has
+ * numbers of another. */
+static uly_status check_rope(const reader *r, const char *key) {
+  const json_t *rope = json_object_get(r->json, key);
   if (!rope || json_is_null(rope)) return ULY_OK;
-  const char *type = json_string_value(json_object_get(rope, "rope_type"));
-  if (!type) type = json_string_value(json_object_get(rope, "type"));
-  if (!type || strcmp(type, "default") != 0)
-    ULY_FAIL(ULY_ERR_CONFIG, "'%s': scaled RoPE (\"%s\") is not supported: only \"default\" is",
-             r->path, printable(type, "unnamed").text);
-  return ULY_OK;
+  if (!json_is_object(rope))
+    ULY_FAIL(ULY_ERR_CONFIG, "'%s': \"%s\" must be an object, or null", r->path, key);
+  const json_t *type = json_object_get(rope, "rope_type");
+  if (!type) type = json_object_get(rope, "type");
+  if (type && (!json_is_string(type) || strcmp(json_string_value(type), "default") != 0))
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "'%s': \"%s\" is of type \"%s\": scaled RoPE is not supported, only \"default\" is",
+             r->path, key, printable(json_string_value(type), "no text").text);
+  const char *name;
+  json_t *value;
+  json_object_foreach((json_t *)(uintptr_t)rope, name, value) {
+    if (type || strcmp(name, "rope_theta") == 0 || strcmp(name, "partial_rotary_factor") == 0)
+      continue;
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "'%s': \"%s\" has \"%s\" and no \"rope_type\": scaled RoPE is not supported, only "
+             "\"default\" is",
+             r->path, key, printable(name, "").text);
+  }
+  return refuse_partial_rotation(r, rope);
 }
 
+/* Reads RoPE's base as transformers does: the older object, unless it is empty, counts instead of
+ * the newer, and what stands in an object before what stands beside it. */
 static uly_status read_rope(const reader *r, uly__model_config *c) {
-  const json_t *rope_parameters = json_object_get(r->json, "rope_parameters");
+  const json_t *scaling = json_object_get(r->json, "rope_scaling");
+  const char *key = json_object_size(scaling) > 0 ? "rope_scaling" : "rope_parameters";
+  ULY_TRY(check_rope(r, "rope_scaling"));
+  ULY_TRY(check_rope(r, "rope_parameters"));
+  ULY_TRY(refuse_partial_rotation(r, r->json));
   ULY_TRY(read_real(r, r->json, "rope_theta", &c->rope_theta));
-  ULY_TRY(read_real(r, rope_parameters, "rope_theta", &c->rope_theta));
-  ULY_TRY(refuse_rope_scaling(r, json_object_get(r->json, "rope_scaling")));
-  ULY_TRY(refuse_rope_scaling(r, rope_parameters));
-  return refuse_partial_rotation(r, r->json);
+  return read_real(r, json_object_get(r->json, key), "rope_theta", &c->rope_theta);
+}
+
+/* Notes a dropout: it is not used, which is said where training starts. */
+static uly_status read_dropout(const reader *r, const char *key, uly__model_config *c) {
+  const json_t *item = json_object_get(r->json, key);
+  if (!item || json_is_null(item)) return ULY_OK;
+  double rate = json_number_value(item);
+  if (!json_is_number(item) || !(rate >= 0 && rate <= 1))
+    ULY_FAIL(ULY_ERR_CONFIG, "'%s': \"%s\" must be a number from 0 to 1", r->path, key);
+  if (rate > 0) c->dropout = key;
+  return ULY_OK;
 }
 
 /* Says whether the keys of biases count: Qwen2 and Mistral have those that they have. Types of our
@@ -162,6 +192,7 @@ static uly_status read_llama(const reader *r, uly__model_config *c) {
   ULY_TRY(read_real(r, r->json, "rms_norm_eps", &eps));
   ULY_TRY(read_rope(r, c));
   ULY_TRY(read_biases(r, c));
+  ULY_TRY(read_dropout(r, "attention_dropout", c));
   ULY_TRY(refuse_layer_types(r));
   ULY_TRY(require_text(r, "hidden_act", "silu", "swish"));
   c->norm_eps = (float)eps;
@@ -181,6 +212,9 @@ static uly_status read_gpt2(const reader *r, uly__model_config *c) {
   ULY_TRY(require_text(r, "activation_function", "gelu_new", "gelu_pytorch_tanh"));
   ULY_TRY(require_bool(r, "scale_attn_weights", true));
   ULY_TRY(require_bool(r, "scale_attn_by_inverse_layer_idx", false));
+  ULY_TRY(read_dropout(r, "resid_pdrop", c));
+  ULY_TRY(read_dropout(r, "embd_pdrop", c));
+  ULY_TRY(read_dropout(r, "attn_pdrop", c));
   c->norm_eps = (float)eps;
   return ULY_OK;
 }

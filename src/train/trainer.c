@@ -342,7 +342,11 @@ static uly_status check_same(const uly_trainer *trainer) {
 /* Says what training does otherwise than the model's file asks. */
 static void warn_of_model(const uly_trainer *trainer) {
   const uly_train_config *config = &trainer->config;
+  const char *dropout = trainer->model->config.dropout;
   if (trainer->mesh->rank != 0 || config->forward_only) return;
+  if (dropout)
+    uly__warn("'%s' asks for dropout (\"%s\" is not 0): it is not used, the run trains without",
+              config->model, dropout);
   if (trainer->model_window > 0 && trainer->model_window != config->window)
     uly__warn("'%s' has a window of %lld tokens: config.window, %lld (0: none), is used instead",
               config->model, (long long)trainer->model_window, (long long)config->window);

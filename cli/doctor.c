@@ -44,7 +44,7 @@ static bool check_program(doctor *d) {
 /* Finds out whether those that were started together have found each other. */
 static void check_start(doctor *d) {
   if (starter_check() != ULY_OK) {
-    doctor_find(d, VERDICT_FAIL, "start", "%s", uly_last_error());
+    doctor_find(d, VERDICT_FAIL, "start", "%s", last_failure());
   } else {
     doctor_find(d, VERDICT_OK, "start", "MPI knows of all processes that were started together");
   }

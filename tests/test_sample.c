@@ -66,19 +66,27 @@ static void check_frequencies(uly_sampling s) {
 
 static void test_frequencies(void **state) {
   (void)state;
-  check_frequencies((uly_sampling){.temperature = 1, .top_p = 1, .seed = 1});
-  check_frequencies((uly_sampling){.temperature = 0.5, .top_p = 1, .seed = 2});
-  check_frequencies((uly_sampling){.temperature = 3, .top_p = 1, .seed = 3});
-  check_frequencies((uly_sampling){.temperature = 1, .top_k = 5, .top_p = 1, .seed = 4});
-  check_frequencies((uly_sampling){.temperature = 1, .top_k = 100, .top_p = 0.7, .seed = 5});
-  check_frequencies((uly_sampling){.temperature = 1.5, .top_k = 8, .top_p = 0.6, .seed = 6});
-  check_frequencies((uly_sampling){.temperature = 1, .top_p = 1e-9, .seed = 7});
-  check_frequencies((uly_sampling){.temperature = 1, .top_k = 1, .top_p = 1, .seed = 8});
+  check_frequencies(
+      (uly_sampling){.size = sizeof(uly_sampling), .temperature = 1, .top_p = 1, .seed = 1});
+  check_frequencies(
+      (uly_sampling){.size = sizeof(uly_sampling), .temperature = 0.5, .top_p = 1, .seed = 2});
+  check_frequencies(
+      (uly_sampling){.size = sizeof(uly_sampling), .temperature = 3, .top_p = 1, .seed = 3});
+  check_frequencies((uly_sampling){
+      .size = sizeof(uly_sampling), .temperature = 1, .top_k = 5, .top_p = 1, .seed = 4});
+  check_frequencies((uly_sampling){
+      .size = sizeof(uly_sampling), .temperature = 1, .top_k = 100, .top_p = 0.7, .seed = 5});
+  check_frequencies((uly_sampling){
+      .size = sizeof(uly_sampling), .temperature = 1.5, .top_k = 8, .top_p = 0.6, .seed = 6});
+  check_frequencies(
+      (uly_sampling){.size = sizeof(uly_sampling), .temperature = 1, .top_p = 1e-9, .seed = 7});
+  check_frequencies((uly_sampling){
+      .size = sizeof(uly_sampling), .temperature = 1, .top_k = 1, .top_p = 1, .seed = 8});
 }
 
 static void test_greedy(void **state) {
   (void)state;
-  uly_sampling s = {.temperature = 0, .top_p = 1};
+  uly_sampling s = {.size = sizeof s, .temperature = 0, .top_p = 1};
   int32_t token;
   double log_probability, sum = 0;
   assert_ok(uly_sample(logits, V, &s, 0, &token, &log_probability));
@@ -98,7 +106,7 @@ static void test_greedy(void **state) {
 
 static void test_repeats(void **state) {
   (void)state;
-  uly_sampling s = {.temperature = 1, .top_p = 1, .seed = 9}, other = s;
+  uly_sampling s = {.size = sizeof s, .temperature = 1, .top_p = 1, .seed = 9}, other = s;
   other.seed++;
   int same = 0, differ = 0;
   for (int64_t i = 0; i < 200; i++) {
@@ -116,7 +124,7 @@ static void test_repeats(void **state) {
 static void test_refusals(void **state) {
   (void)state;
   int32_t token;
-  uly_sampling good = {.temperature = 1, .top_p = 1}, s = good;
+  uly_sampling good = {.size = sizeof good, .temperature = 1, .top_p = 1}, s = good;
   s.temperature = -1;
   assert_fails(uly_sample(logits, V, &s, 0, &token, NULL), ULY_ERR_CONFIG,
                "sampling.temperature is -1");

@@ -351,8 +351,9 @@ static void warn_of_model(const uly_trainer *trainer) {
     uly__warn("'%s' has a window of %lld tokens: config.window, %lld (0: none), is used instead",
               config->model, (long long)trainer->model_window, (long long)config->window);
   if (trainer->model_sparse != ULY_SPARSE_NONE && trainer->model_sparse != config->sparse.pattern)
-    uly__warn("'%s' has sparse blocks (%s): config.sparse, %s, is used instead", config->model,
-              uly__sparse_names[trainer->model_sparse], uly__sparse_names[config->sparse.pattern]);
+    uly__warn("'%s' has sparse blocks (%s): config.sparse.pattern, %s, is used instead",
+              config->model, uly__sparse_names[trainer->model_sparse],
+              uly__sparse_names[config->sparse.pattern]);
 }
 
 uly_status uly__trainer_make(uly_mesh *mesh, const uly_train_config *config, uly__decode_run decode,

@@ -95,7 +95,7 @@ done
 says override-0 '"model_type":"llama"'
 says override-12 '"model_type":"mistral"' '"sliding_window":12'
 expect 0 '' "${make[@]}" sparse/step-0000000002/config.json
-warns 1 'has sparse blocks (strided): config.sparse, none,'
+warns 1 'has sparse blocks (strided): --sparse, none,'
 sed 's/llama/mistral/' tiny.json >mistral.json
 expect 0 '' "$program" plan --model mistral.json --seq-len 64
 grep -q '^attention   the last 4096 tokens$' out.log || fail "a mistral without a word about its window: $(cat out.log)"

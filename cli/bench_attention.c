@@ -11,18 +11,18 @@ typedef struct attention_case {
   uly_attention *plan;
   void *qkv, *d_qkv; /* [N, w] */
   void *o, *d_o;     /* [N, v] */
-  float *lse;        /* [query heads, N] */
+  void *softmax;     /* [query heads, N] */
   void *workspace;
 } attention_case;
 
 static uly_status forward(void *context) {
   const attention_case *c = context;
-  return uly_attention_local_forward(c->plan, 0, c->qkv, c->o, c->lse);
+  return uly_attention_local_forward(c->plan, 0, c->qkv, c->o, c->softmax);
 }
 
 static uly_status backward(void *context) {
   const attention_case *c = context;
-  return uly_attention_local_backward(c->plan, 0, c->qkv, c->o, c->lse, c->d_o, c->d_qkv,
+  return uly_attention_local_backward(c->plan, 0, c->qkv, c->o, c->softmax, c->d_o, c->d_qkv,
                                       c->workspace);
 }
 
@@ -62,9 +62,9 @@ static uly_status create(const bench *b, attention_case *c) {
   c->d_qkv = bench_random(bytes.qkv_heads, dtype, seed + 2);
   c->o = bench_random(bytes.o_heads, dtype, seed + 3);
   c->d_o = bench_random(bytes.o_heads, dtype, seed + 4);
-  c->lse = bench_random(bytes.lse, ULY_F32, seed + 5);
+  c->softmax = bench_random(bytes.softmax, ULY_F32, seed + 5);
   c->workspace = bench_random(bytes.workspace, ULY_F32, seed + 6);
-  bool ok = c->qkv && c->d_qkv && c->o && c->d_o && c->lse && c->workspace;
+  bool ok = c->qkv && c->d_qkv && c->o && c->d_o && c->softmax && c->workspace;
   return uly_mesh_agree(b->world, ok ? ULY_OK : ULY_ERR_MEMORY);
 }
 
@@ -73,7 +73,7 @@ static void destroy(attention_case *c) {
   free(c->d_qkv);
   free(c->o);
   free(c->d_o);
-  free(c->lse);
+  free(c->softmax);
   free(c->workspace);
   uly_attention_destroy(c->plan);
 }

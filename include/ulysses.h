@@ -894,7 +894,7 @@ uly_status uly_attention_backward_layer(uly_attention *plan, const uly_attention
  *   }
  *   uly_attention_share_kv(plan, qkv_tokens);
  *   uly_attention_qkv_to_heads(plan, ULY_TRAFFIC_ATTENTION_FORWARD, qkv_tokens, qkv_heads);
- *   uly_attention_local_forward(plan, 0, qkv_heads, o_heads, lse);
+ *   uly_attention_local_forward(plan, 0, qkv_heads, o_heads, softmax);
  *   uly_attention_o_to_tokens(plan, ULY_TRAFFIC_ATTENTION_FORWARD, o_heads, o_tokens);
  *
  * Heads are dealt to G groups (desc.head_groups; G = P unless you ask for more), and groups to ranks:
@@ -927,11 +927,12 @@ int uly_attention_num_blocks(const uly_attention *plan);
 uly_status uly_attention_get_block(const uly_attention *plan, int index,
                                    uly_attention_block *block);
 
-/* Bytes of the buffers above, of lse, and of the workspace that the local kernels
- * need for backward. Buffers may have any alignment; 64 bytes is fastest. */
+/* Bytes of the buffers above, of what forward tells backward about the softmax (two f32 for each query and
+ * head; with a callback one, its lse), and of the workspace that the local kernels need for backward. Buffers
+ * may have any alignment of 4 bytes; 64 is fastest. */
 typedef struct uly_attention_bytes {
   size_t size;
-  int64_t qkv_tokens, qkv_heads, o_tokens, o_heads, lse, workspace;
+  int64_t qkv_tokens, qkv_heads, o_tokens, o_heads, softmax, workspace;
 } uly_attention_bytes;
 
 uly_status uly_attention_get_bytes(const uly_attention *plan, uly_attention_bytes *bytes);
@@ -955,9 +956,9 @@ uly_status uly_attention_o_to_tokens(uly_attention *plan, uly_traffic kind, cons
 /* Attention between the exchanges, on this rank's heads, with one of the plan's masks. workspace may be
  * NULL where its bytes are 0. Not collective. */
 uly_status uly_attention_local_forward(uly_attention *plan, int mask, const void *qkv_heads,
-                                       void *o_heads, float *lse);
+                                       void *o_heads, void *softmax);
 uly_status uly_attention_local_backward(uly_attention *plan, int mask, const void *qkv_heads,
-                                        const void *o_heads, const float *lse,
+                                        const void *o_heads, const void *softmax,
                                         const void *d_o_heads, void *d_qkv_heads, void *workspace);
 
 /* --- Advanced: block-sparse layouts.

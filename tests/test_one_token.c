@@ -89,6 +89,37 @@ static void naive(const uly__attend_one *a, const uly_mask *mask, int head, doub
   free(scores);
 }
 
+/* Overwrites the keys and values that no head sees, and a row of the cache beyond the query: no bit of o may change. */
+static void check_poisoned(const uly__ops *ops, const char *name, const uly__attend_one *clean,
+                           const uly_mask *mask, float poison) {
+  uly__attend_one a = *clean;
+  int d = a.head_dim;
+  int64_t size = uly__dtype_bytes(a.dtype);
+  size_t cache = (size_t)(a.num_kv_heads * a.capacity * d * size);
+  size_t bytes = (size_t)(a.num_q_heads * d * size);
+  void *k = memcpy(malloc(cache), a.k, cache), *v = memcpy(malloc(cache), a.v, cache);
+  void *o = calloc(1, bytes);
+  for (int kv = 0; kv < a.num_kv_heads; kv++)
+    for (int64_t key = 0; key < a.capacity; key++) {
+      bool is_seen = false;
+      for (int head = 0; head < a.num_q_heads && key <= a.query; head++)
+        if ((head + a.group_offset) / a.group_size == kv)
+          is_seen |= mask_lets_see(mask, a.first_q_head + head, a.query, key);
+      for (int i = 0; i < d && !is_seen; i++) {
+        uly__store(k, a.dtype, (kv * a.capacity + key) * d + i, poison);
+        uly__store(v, a.dtype, (kv * a.capacity + key) * d + i, poison);
+      }
+    }
+  a.k = k;
+  a.v = v;
+  a.o = o;
+  ops->attend_one(&a);
+  if (memcmp(o, clean->o, bytes) != 0)
+    fail_msg("%s: d %d, query %lld: %g in hidden keys changes the output", name, d,
+             (long long)a.query, (double)poison);
+  free(k), free(v), free(o);
+}
+
 static void check_attend(const uly__ops *ops, const char *name, uly_dtype dtype, int d,
                          int64_t capacity, int parts) {
   enum {
@@ -113,14 +144,16 @@ static void check_attend(const uly__ops *ops, const char *name, uly_dtype dtype,
                        .group_offset = 1,
                        .dtype = dtype,
                        .mask = index,
-                       .scale = 3.0f,
                        .capacity = capacity,
                        .q = q,
                        .k = k,
                        .v = v,
                        .o = o,
                        .workspace = workspace};
+  static const float scales[] = {3.0f, -2.0f, 0.0f, 1e-30f, 3.0f};
+  static const float poisons[] = {NAN, INFINITY, 1e30f, -INFINITY, NAN};
   for (int turn = 0; turn < 5; turn++) {
+    a.scale = scales[turn];
     a.query = turn == 0 ? capacity - 1 : pick(0, (int)capacity - 1);
     omp_set_num_threads(1 + turn % 3);
     ops->attend_one(&a);
@@ -134,6 +167,7 @@ static void check_attend(const uly__ops *ops, const char *name, uly_dtype dtype,
                    found, out[i]);
       }
     }
+    check_poisoned(ops, name, &a, &mask, poisons[turn]);
     /* A head alone, as on another rank. */
     for (int head = 0; head < Q; head++) {
       uly__attend_one one = a;
@@ -166,7 +200,7 @@ static void test_attend(void **state) {
                      turn % 2 ? pick(1, 300) : pick(600, 1400), parts[(turn + i + dtype) % 6]);
 }
 
-/* Scores of a thousand, and values that are no numbers. */
+/* Scores of a thousand and of 1e9, and values that are no numbers. */
 static void test_extremes(void **state) {
   (void)state;
   enum { D = 16, KEYS = 600 };
@@ -180,6 +214,17 @@ static void test_extremes(void **state) {
                          index,    1e4f, KEYS, q, k, v, o, workspace};
     tables[i].attend_one(&a);
     for (int j = 0; j < D; j++) assert_true(isfinite(o[j]));
+    /* The one with the largest score takes it all. */
+    int64_t first = 0;
+    double largest = -1;
+    for (int64_t key = 0; key < KEYS; key++) {
+      double score = 0;
+      for (int j = 0; j < D; j++) score += (double)q[j] * (double)k[key * D + j];
+      if (-score > largest) largest = -score, first = key;
+    }
+    a.scale = -1e9f;
+    tables[i].attend_one(&a);
+    for (int j = 0; j < D; j++) assert_float_equal(o[j], v[first * D + j], 1e-6f);
     float before = k[5 * D];
     k[5 * D] = NAN;
     tables[i].attend_one(&a);

@@ -374,12 +374,12 @@ static void free_case(uly__attention_args *a) {
 }
 
 static void run_attention(const uly__ops *ops, uly__attention_args a, void *o, char *d_qkv,
-                          float *lse) {
+                          uly__softmax_row *softmax) {
   int64_t bytes = uly__dtype_bytes(a.dtype);
   uly__attention_workspace unused;
   void *workspace = malloc((size_t)uly__attention_carve(&a, NULL, &unused));
   a.o = o;
-  a.lse = lse;
+  a.softmax = softmax;
   ops->attention_forward(&a);
   a.d_q = d_qkv;
   a.d_k = d_qkv + 5 * a.head_dim * bytes;
@@ -393,13 +393,14 @@ static void compare_attention(const uly__ops *ops, const char *name, uly__attent
   int64_t N = a.num_tokens, n_qkv = N * a.qkv_stride, n_o = N * a.o_stride;
   void *o1 = values(n_o, dtype, 3), *o2 = values(n_o, dtype, 3);
   char *d1 = values(n_qkv, dtype, 4), *d2 = values(n_qkv, dtype, 4);
-  float *lse1 = calloc((size_t)N * 5, 4), *lse2 = calloc((size_t)N * 5, 4);
-  run_attention(ops, a, o1, d1, lse1);
-  run_attention(&reference, a, o2, d2, lse2);
+  uly__softmax_row *softmax1 = calloc((size_t)N * 5, sizeof *softmax1);
+  uly__softmax_row *softmax2 = calloc((size_t)N * 5, sizeof *softmax2);
+  run_attention(ops, a, o1, d1, softmax1);
+  run_attention(&reference, a, o2, d2, softmax2);
   same("attention o", name, o1, o2, n_o, dtype); /* the padding too: untouched */
-  same("attention lse", name, lse1, lse2, N * 5, ULY_F32);
+  same("attention softmax", name, softmax1, softmax2, N * 10, ULY_F32);
   same("attention d_qkv", name, d1, d2, n_qkv, dtype);
-  free(o1), free(o2), free(d1), free(d2), free(lse1), free(lse2);
+  free(o1), free(o2), free(d1), free(d2), free(softmax1), free(softmax2);
   free_case(&a);
 }
 
@@ -463,19 +464,19 @@ static void test_attention_polls(void **state) {
       omp_set_num_threads(1);
       void *o = values(N * a.o_stride, ULY_BF16, 3);
       char *d_qkv = values(N * a.qkv_stride, ULY_BF16, 4);
-      float *lse = calloc((size_t)N * 5, sizeof *lse);
+      uly__softmax_row *softmax = calloc((size_t)N * 5, sizeof *softmax);
       a.o = o;
-      a.lse = lse;
+      a.softmax = softmax;
       tables[i].attention_forward(&a);
       int forward = count, blocks = N / 64;
       int tiles = 5 * (window ? 2 * blocks - 1 : blocks * (blocks + 1) / 2);
-      run_attention(&tables[i], a, o, d_qkv, lse);
+      run_attention(&tables[i], a, o, d_qkv, softmax);
       int backward = count - 2 * forward;
       if (forward < tiles / 32 || backward < tiles / 32 || count > 3 * tiles)
         fail_msg("%s, window %d: %d polls of forward, %d of backward, for %d tiles", names[i],
                  (int)window, forward, backward, tiles);
       omp_set_num_threads(3);
-      free(o), free(d_qkv), free(lse);
+      free(o), free(d_qkv), free(softmax);
       free_case(&a);
     }
 }
@@ -486,10 +487,11 @@ static void test_large_scores(void **state) {
   for (int i = 0; i < num_tables; i++) {
     uly__attention_args a = attention_case(ULY_F32, 100, 16, ULY_MASK_CAUSAL, 0, 0);
     a.scale = 1e4f;
-    float o[100 * 81], lse[500];
+    float o[100 * 81];
+    uly__softmax_row softmax[500];
     char *d_qkv = calloc(100 * (size_t)a.qkv_stride, 4);
     memset(o, 0, sizeof o);
-    run_attention(&tables[i], a, o, d_qkv, lse);
+    run_attention(&tables[i], a, o, d_qkv, softmax);
     for (int j = 0; j < 100 * 81; j++) assert_true(isfinite(o[j]));
     for (int64_t j = 0; j < 100 * a.qkv_stride; j++) assert_true(isfinite(((float *)d_qkv)[j]));
     free(d_qkv);

@@ -181,7 +181,7 @@ static void attend(uly__model *model, int layer, uly_traffic kind) {
     if (!is_last) send_qkv(model, record, kind, round + 1);
     uly__model_note(model, uly__attention_round_forward(attention, 0, round,
                                                         past(record->qkv_heads, at.qkv_heads),
-                                                        o_heads, record->lse));
+                                                        o_heads, record->softmax));
     if (round > 0) wait_for(model, ULY_O_TO_TOKENS, round - 1);
     start(model, ULY_O_TO_TOKENS, kind, round, o_heads, past(record->o_tokens, at.o_tokens));
   }
@@ -257,7 +257,7 @@ static void attend_backward(uly__model *model, int layer) {
     if (round + 1 < num) send_d_o(model, round + 1);
     uly__model_note(model, uly__attention_round_backward(
                                attention, 0, round, past(record->qkv_heads, at.qkv_heads),
-                               past(record->o_heads, at.o_heads), record->lse,
+                               past(record->o_heads, at.o_heads), record->softmax,
                                work->d_o_heads[round % 2], d_qkv_heads, work->attention));
     if (round > 0) wait_for(model, ULY_QKV_TO_TOKENS, round - 1);
     start(model, ULY_QKV_TO_TOKENS, ULY_TRAFFIC_ATTENTION_BACKWARD, round, d_qkv_heads,

@@ -35,7 +35,7 @@ static uly__attention_record carve_record(uly__attention_sizes bytes, uly__arena
   record.qkv_heads = uly__arena_carve(arena, bytes.qkv_heads);
   record.o_heads = uly__arena_carve(arena, bytes.o_heads);
   record.o_tokens = uly__arena_carve(arena, bytes.o_tokens);
-  record.lse = uly__arena_carve(arena, bytes.lse);
+  record.softmax = uly__arena_carve(arena, bytes.softmax);
   return record;
 }
 

@@ -1,7 +1,7 @@
 /* What is kept between forward and backward, by recompute policy.
  *
  *   full            every block's input x
- *   keep-attention  also what attention made: qkv_heads, o_heads, o_tokens, lse
+ *   keep-attention  also what attention made: qkv_heads, o_heads, o_tokens, softmax
  *   none            also x_mid (after attention's residual), gate and up
  *
  * A run that makes no backward pass keeps nothing: each block's output takes the place of its input.
@@ -26,7 +26,7 @@ typedef struct uly__attention_record {
   void *qkv_heads; /* [N, (hq + 2 hkv) d] */
   void *o_heads;   /* [N, hq d] */
   void *o_tokens;  /* P blocks [T, hq_p d] */
-  float *lse;      /* [hq, N] */
+  void *softmax;   /* [hq, N] of uly__softmax_row */
 } uly__attention_record;
 
 typedef struct uly__stash_layer {

@@ -2,12 +2,22 @@
 #ifndef ULY_ATTENTION_ARGS_H
 #define ULY_ATTENTION_ARGS_H
 
+#include <float.h>
+#include <math.h>
+
 #include "ops/mask.h"
+
+/* Softmax of a row: the probability of a key is 2^((score - largest) to_log2 - log2_sum), where the score is q.k in
+ * f32, or -q.k for a negative scale, and to_log2 = |scale| / ln 2. A log-sum-exp in one f32 would not do: at 1e5 it
+ * has two digits behind the point, and so would the logarithm of a probability. */
+typedef struct uly__softmax_row {
+  float largest;  /* score that the query sees */
+  float log2_sum; /* of 2^((score - largest) to_log2) */
+} uly__softmax_row;
 
 /* Query head i (0 <= i < num_q_heads) is head first_q_head + i of all Hq, which masks with a layout for
  * each head are about; it uses key/value head (i + group_offset) / group_size. Rows are `stride` elements
- * apart; heads of a token are adjacent. lse is the natural logarithm of each row's sum of
- * exp(scale * q.k). N tokens, d = head_dim. */
+ * apart; heads of a token are adjacent. N tokens, d = head_dim. */
 typedef struct uly__attention_args {
   int64_t num_tokens;
   int num_q_heads, num_kv_heads, head_dim;
@@ -22,7 +32,7 @@ typedef struct uly__attention_args {
   /* [N, heads, d], rows o_stride apart: forward writes it, backward reads it. */
   void *o;
   /* [num_q_heads, N]: forward writes it, backward reads it. */
-  float *lse;
+  uly__softmax_row *softmax;
   /* Backward reads d_o, which is like o, and writes the others, which are like q, k, v. */
   const void *d_o;
   void *d_q, *d_k, *d_v;
@@ -31,5 +41,16 @@ typedef struct uly__attention_args {
   void (*poll)(void *context);
   void *poll_context;
 } uly__attention_args;
+
+/* Returns to_log2. Above 0 also where the scale is 0: then -infinity times it is what it was. */
+static inline float uly__attention_to_log2(float scale) {
+  return fminf(fmaxf(fabsf(scale) * 1.44269504f, FLT_MIN), FLT_MAX);
+}
+
+/* Returns the natural logarithm of a row's sum of exp(scale * q.k). */
+static inline float uly__softmax_lse(uly__softmax_row softmax, float scale) {
+  double to_log2 = (double)uly__attention_to_log2(scale);
+  return (float)(M_LN2 * (to_log2 * (double)softmax.largest + (double)softmax.log2_sum));
+}
 
 #endif

@@ -27,25 +27,34 @@ static double dot(const uly__attention_args *a, const void *x, int64_t at_x, con
   return sum;
 }
 
-static double score(const uly__attention_args *a, int head, int64_t query, int64_t key) {
-  return a->scale * dot(a, a->q, at(a, query, a->qkv_stride, head), a->k,
-                        at(a, key, a->qkv_stride, kv_head(a, head)));
+/* As uly__softmax_row has it. */
+static float score(const uly__attention_args *a, int head, int64_t query, int64_t key) {
+  double q_k = dot(a, a->q, at(a, query, a->qkv_stride, head), a->k,
+                   at(a, key, a->qkv_stride, kv_head(a, head)));
+  return (float)(a->scale < 0 ? -q_k : q_k);
+}
+
+/* 2^((score - largest) to_log2) */
+static double power(const uly__attention_args *a, float score, float largest) {
+  return exp2(((double)score - (double)largest) * (double)uly__attention_to_log2(a->scale));
 }
 
 static double probability(const uly__attention_args *a, int head, int64_t query, int64_t key) {
-  return exp(score(a, head, query, key) - (double)a->lse[head * a->num_tokens + query]);
+  uly__softmax_row softmax = a->softmax[head * a->num_tokens + query];
+  return power(a, score(a, head, query, key), softmax.largest) * exp2(-(double)softmax.log2_sum);
 }
 
 void uly__attention_ref_forward(const uly__attention_args *a) {
 #pragma omp parallel for collapse(2) schedule(dynamic)
   for (int head = 0; head < a->num_q_heads; head++)
     for (int64_t query = 0; query < a->num_tokens; query++) {
-      double largest = -INFINITY, sum = 0, out[ULY_MAX_HEAD_DIM] = {0};
+      double sum = 0, out[ULY_MAX_HEAD_DIM] = {0};
+      float largest = -INFINITY;
       for (int64_t key = 0; key < a->num_tokens; key++) {
         if (!sees(a, head, query, key)) continue;
-        double s = score(a, head, query, key);
-        double larger = s > largest ? s : largest;
-        double shrink = exp(largest - larger), p = exp(s - larger);
+        float s = score(a, head, query, key), larger = s > largest ? s : largest;
+        if (s == -INFINITY) continue; /* its probability is 0 */
+        double shrink = power(a, largest, larger), p = power(a, s, larger);
         int64_t at_v = at(a, key, a->qkv_stride, kv_head(a, head));
         for (int i = 0; i < a->head_dim; i++)
           out[i] = out[i] * shrink + p * (double)uly__load(a->v, a->dtype, at_v + i);
@@ -54,7 +63,7 @@ void uly__attention_ref_forward(const uly__attention_args *a) {
       }
       for (int i = 0; i < a->head_dim; i++)
         uly__store(a->o, a->dtype, at(a, query, a->o_stride, head) + i, (float)(out[i] / sum));
-      a->lse[head * a->num_tokens + query] = (float)(largest + log(sum));
+      a->softmax[head * a->num_tokens + query] = (uly__softmax_row){largest, (float)log2(sum)};
     }
 }
 

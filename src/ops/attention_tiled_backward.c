@@ -9,7 +9,7 @@
 
 #include "ops/attention_tiled.h"
 #include "ops/mask.h"
-#include "ops/tile_groups.h"
+#include "ops/tile_hidden.h"
 
 /* What the threads of a backward pass share: query heads that use one key/value head. */
 typedef struct pass {
@@ -42,39 +42,35 @@ static void end_turn(const pass *p, int64_t group, int64_t turn) {
   atomic_store_explicit(&p->work.progress[group], turn + 1, memory_order_release);
 }
 
-/* scores[queries][keys]. */
-static void hide_keys(const uly__attention_args *a, int head, int64_t query, int64_t num_queries,
-                      int64_t key, float *scores) {
-  float hidden = hidden_score(a);
-  for (int64_t r = 0; r < num_queries; r++) {
-    uint64_t bits = uly__mask_bits(a->mask, a->first_q_head + head, query + r, key);
-    for (int lane = 0; lane < LANES; lane++)
-      if (!(bits >> lane & 1)) scores[r * LANES + lane] = hidden;
-  }
-}
-
 /* What a tile's scores and their gradients become. */
 typedef struct tile_gradient {
   word p[LANES * LANES];        /* probabilities, pairs of queries */
   word d_scores[LANES * LANES]; /* pairs of queries */
 } tile_gradient;
 
-/* scores, d_p: [queries][LANES], d_p the gradient of the probabilities; d_rows: that of the scores, as rows. */
-static void score_gradient(const pass *p, int head, int64_t query, int64_t num_queries,
-                           const float *scores, const float *d_p, tile_gradient *out,
-                           word *d_rows) {
+/* scores, d_p: [queries][LANES], d_p the gradient of the probabilities; d_rows: that of the scores, as rows. hides:
+ * keys count only where their bit is set in seen[query]. */
+ULY_INLINE void score_gradient(const pass *p, int head, int64_t query, int64_t num_queries,
+                               const float *scores, const float *d_p, bool hides,
+                               const uint64_t *seen, tile_gradient *out, word *d_rows) {
   const uly__attention_args *a = p->a;
   int64_t at = head * a->num_tokens + query;
-  float to_log2 = a->scale * log2_e;
+  float to_log2 = uly__attention_to_log2(a->scale);
   for (int64_t r = 0; r < num_queries; r += 2)
     for (int lane = 0; lane < LANES; lane += 2 * WIDTH) {
       vec probability[2][2] = {{{0}}}, d_score[2][2] = {{{0}}};
       for (int i = 0; i < 2 && r + i < num_queries; i++) {
-        float lse = a->lse[at + r + i] * log2_e, delta = p->work.delta[at + r + i];
+        uly__softmax_row softmax = a->softmax[at + r + i];
+        float delta = p->work.delta[at + r + i];
         for (int j = 0; j < 2; j++) {
           int64_t from = (r + i) * LANES + lane + j * WIDTH;
-          probability[i][j] = exp2_vec(load_vec(scores + from) * to_log2 - lse);
+          vec power = (load_vec(scores + from) - softmax.largest) * to_log2 - softmax.log2_sum;
+          probability[i][j] = exp2_vec(min_vec((vec){0}, power));
           d_score[i][j] = probability[i][j] * (load_vec(d_p + from) - delta);
+          if (!hides) continue;
+          uint64_t bits = seen[r + i] >> (lane + j * WIDTH);
+          probability[i][j] = only_lanes(probability[i][j], bits);
+          d_score[i][j] = only_lanes(d_score[i][j], bits);
         }
       }
       store_pairs(out->p, r, lane, probability);
@@ -86,9 +82,10 @@ static void score_gradient(const pass *p, int head, int64_t query, int64_t num_q
 /* A block of keys, and its gradients so far. */
 typedef struct key_block {
   int64_t begin, count;
-  word *k, *v;      /* [w][LANES] */
-  word *k_pairs;    /* [LANES / PER_WORD][padded(d)] */
-  float *d_k, *d_v; /* [d][LANES] */
+  word *k, *v;        /* [w][LANES]; k: of the sign of the scale */
+  word *k_pairs;      /* [LANES / PER_WORD][padded(d)] */
+  float *d_k, *d_v;   /* [d][LANES] */
+  summed_rows summed; /* k_pairs, in whose place its finite elements are */
 } key_block;
 
 typedef struct key_group {
@@ -102,9 +99,28 @@ typedef struct key_group {
 /* Queries of one block and the gradients of their outputs, as operands. */
 typedef struct query_tile {
   int64_t query, count;
-  const word *q, *d_o, *q_pairs, *d_o_pairs;
-  int64_t q_ld, d_o_ld, q_pairs_ld, d_o_pairs_ld;
+  const word *q, *d_o;
+  int64_t q_ld, d_o_ld;
+  summed_rows q_pairs, d_o_pairs; /* finite: NULL until a tile hides */
 } query_tile;
+
+/* C[i][lane] += the sum over queries of weights times rows. seen: NULL where all is seen. */
+ULY_INLINE void add_product(const uly__attention_args *a, const summed_rows *x, const word *weights,
+                            const uint64_t *seen, float *c) {
+  const word *rows = seen ? x->finite : x->pairs;
+  int64_t ld = seen ? x->finite_ld : x->ld;
+  product((operands){rows, 1, ld, weights, LANES, c, LANES}, false, a->head_dim,
+          num_words(x->rows.count), LANES);
+  if (seen && x->leaves_out)
+    add_left_out(a, (hidden_product){.x = x,
+                                     .weights = weights,
+                                     .weight = weight_in_pairs,
+                                     .c = c,
+                                     .c_i = LANES,
+                                     .c_lane = 1,
+                                     .seen = seen,
+                                     .rows_are_queries = true});
+}
 
 /* Adds to dK and dV; d_rows: what dQ is made of. hides: some pairs, or lanes beyond the last key, do not count. */
 static void backward_tile(const pass *p, const key_block *keys, int head, const query_tile *queries,
@@ -112,19 +128,41 @@ static void backward_tile(const pass *p, const key_block *keys, int head, const 
   const uly__attention_args *a = p->a;
   _Alignas(64) float scores[LANES * LANES], d_p[LANES * LANES];
   _Alignas(64) tile_gradient tile;
+  uint64_t bits[LANES], *seen = hides ? bits : NULL;
   int d = a->head_dim;
   int64_t rows = queries->count;
   product((operands){queries->q, queries->q_ld, 1, keys->k, LANES, scores, LANES}, true, rows,
           num_words(d), LANES);
   product((operands){queries->d_o, queries->d_o_ld, 1, keys->v, LANES, d_p, LANES}, true, rows,
           num_words(d), LANES);
-  if (hides) hide_keys(a, head, queries->query, rows, keys->begin, scores);
-  score_gradient(p, head, queries->query, rows, scores, d_p, &tile, d_rows);
-  product((operands){queries->d_o_pairs, 1, queries->d_o_pairs_ld, tile.p, LANES, keys->d_v, LANES},
-          false, d, num_words(rows), LANES);
-  product(
-      (operands){queries->q_pairs, 1, queries->q_pairs_ld, tile.d_scores, LANES, keys->d_k, LANES},
-      false, d, num_words(rows), LANES);
+  if (hides) {
+    load_seen(a, head, queries->query, rows, keys->begin, bits);
+    score_gradient(p, head, queries->query, rows, scores, d_p, true, bits, &tile, d_rows);
+  } else {
+    score_gradient(p, head, queries->query, rows, scores, d_p, false, NULL, &tile, d_rows);
+  }
+  add_product(a, &queries->d_o_pairs, tile.p, seen, keys->d_v);
+  add_product(a, &queries->q_pairs, tile.d_scores, seen, keys->d_k);
+}
+
+/* Returns the weight of a key for a query, of rows [queries][LANES / PER_WORD]. */
+static float weight_in_rows(const word *weights, int64_t key, int64_t query) {
+  return element(weights[(query * LANES + key) / PER_WORD], key % PER_WORD);
+}
+
+/* Adds to the rows of dQ what is not finite in the keys that their queries see. */
+static void add_left_out_keys(const pass *p, const key_block *keys, int head,
+                              const query_tile *queries, const word *d_rows, float *d_q) {
+  const uly__attention_args *a = p->a;
+  uint64_t seen[LANES];
+  load_seen(a, head, queries->query, queries->count, keys->begin, seen);
+  add_left_out(a, (hidden_product){.x = &keys->summed,
+                                   .weights = d_rows,
+                                   .weight = weight_in_rows,
+                                   .c = d_q,
+                                   .c_i = 1,
+                                   .c_lane = padded(a->head_dim),
+                                   .seen = seen});
 }
 
 /* Adds to dQ what the group's tiles, of which some are seen, have left in d_rows; when it is the group's turn. */
@@ -136,9 +174,10 @@ static void add_to_d_q(const pass *p, const key_group *group, int head, const qu
   wait_for_turn(p, group->index, turn);
   for (int i = 0; i < group->num; i++) {
     const key_block *keys = &group->blocks[i];
-    if (seen[i])
-      product((operands){d_rows[i], LANES / PER_WORD, 1, keys->k_pairs, width, d_q, width}, false,
-              queries->count, num_words(keys->count), width);
+    if (!seen[i]) continue;
+    product((operands){d_rows[i], LANES / PER_WORD, 1, keys->k_pairs, width, d_q, width}, false,
+            queries->count, num_words(keys->count), width);
+    if (keys->summed.leaves_out) add_left_out_keys(p, keys, head, queries, d_rows[i], d_q);
   }
   end_turn(p, group->index, turn);
 }
@@ -146,27 +185,32 @@ static void add_to_d_q(const pass *p, const key_group *group, int head, const qu
 /* Queries of one block against the group of keys. */
 static void backward_queries(const pass *p, const key_group *group, int head, int64_t query) {
   const uly__attention_args *a = p->a;
-  _Alignas(64) word buffers[4][LANES * MAX_D], d_rows[MAX_GROUP][LANES * LANES];
+  _Alignas(64) word buffers[6][LANES * MAX_D], d_rows[MAX_GROUP][LANES * LANES];
   bool seen[MAX_GROUP] = {false}, any = false;
   int d = a->head_dim;
   head_rows q = block_rows(a, a->q, a->qkv_stride, head, query);
   head_rows d_o = block_rows(a, a->d_o, a->o_stride, head, query);
-  query_tile queries = {.query = query, .count = q.count};
+  query_tile queries = {
+      .query = query, .count = q.count, .q_pairs = {.rows = q}, .d_o_pairs = {.rows = d_o}};
   prefetch_block(a, a->q, a->qkv_stride, head, query + LANES);
   prefetch_block(a, a->d_o, a->o_stride, head, query + LANES);
   queries.q = row_words(q, d, a->dtype, buffers[0], &queries.q_ld);
   queries.d_o = row_words(d_o, d, a->dtype, buffers[1], &queries.d_o_ld);
-  queries.q_pairs = pair_words(q, d, a->dtype, buffers[2], &queries.q_pairs_ld);
-  queries.d_o_pairs = pair_words(d_o, d, a->dtype, buffers[3], &queries.d_o_pairs_ld);
+  queries.q_pairs.pairs = pair_words(q, d, a->dtype, buffers[2], &queries.q_pairs.ld);
+  queries.d_o_pairs.pairs = pair_words(d_o, d, a->dtype, buffers[3], &queries.d_o_pairs.ld);
   for (int i = 0; i < group->num; i++) {
     const key_block *keys = &group->blocks[i];
     uly__tile tile = uly__mask_tile(a->mask, a->first_q_head + head, query, query + q.count,
                                     keys->begin, keys->begin + keys->count);
+    bool hides = tile == ULY_TILE_PARTIAL || keys->count < LANES;
     seen[i] = tile != ULY_TILE_SKIP;
     any |= seen[i];
-    if (seen[i])
-      backward_tile(p, keys, head, &queries, tile == ULY_TILE_PARTIAL || keys->count < LANES,
-                    d_rows[i]);
+    if (!seen[i]) continue;
+    if (hides && !queries.q_pairs.finite) {
+      find_finite(&queries.q_pairs, d, buffers[4]);
+      find_finite(&queries.d_o_pairs, d, buffers[5]);
+    }
+    backward_tile(p, keys, head, &queries, hides, d_rows[i]);
   }
   if (any) add_to_d_q(p, group, head, &queries, seen, d_rows);
 }
@@ -193,8 +237,11 @@ static void load_keys(const pass *p, int64_t begin, key_block *keys) {
   keys->begin = begin;
   keys->count = k.count;
   pack_lanes(k, d, a->dtype, buffer, keys->k);
+  if (a->scale < 0) negate(num_words(d), keys->k);
   pack_lanes(v, d, a->dtype, buffer, keys->v);
   pack_pairs(k, d, a->dtype, keys->k_pairs);
+  keys->summed = (summed_rows){.rows = k, .pairs = keys->k_pairs, .ld = padded(d)};
+  find_finite(&keys->summed, d, keys->k_pairs);
   size_t bytes = (size_t)(d * LANES) * sizeof(float);
   const float *kept = p->is_first ? NULL : p->work.d_kv + begin * 2 * d;
   if (kept) {

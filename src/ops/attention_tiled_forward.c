@@ -1,49 +1,47 @@
 /* Forward of tiled attention: online softmax (FlashAttention-2, 2307.08691). Lanes are queries, so softmax runs
- * down columns, and nothing ever crosses lanes. tile_groups.h has what both directions share. */
+ * down columns, and nothing ever crosses lanes. tile_groups.h and tile_hidden.h have what both
+ * directions share. */
 #include "ops/attention_tiled.h"
 #include "ops/mask.h"
-#include "ops/tile_groups.h"
+#include "ops/tile_hidden.h"
 
-static const float ln_2 = 0.69314718f;
-
-/* scores[keys][queries]. */
+/* scores[keys][queries]: what is hidden has no score, and so a probability of exactly 0. */
 static void hide_keys_of_queries(const uly__attention_args *a, int head, int64_t query,
                                  int64_t num_queries, int64_t key, int64_t num_keys,
                                  float *scores) {
-  uint64_t bits[LANES] = {0};
-  float hidden = hidden_score(a);
-  for (int64_t lane = 0; lane < num_queries; lane++)
-    bits[lane] = uly__mask_bits(a->mask, a->first_q_head + head, query + lane, key);
+  uint64_t seen[LANES];
+  load_seen(a, head, query, num_queries, key, seen);
   for (int64_t r = 0; r < num_keys; r++)
     for (int lane = 0; lane < LANES; lane++)
-      if (!(bits[lane] >> r & 1)) scores[r * LANES + lane] = hidden;
+      if (!(seen[lane] >> r & 1)) scores[r * LANES + lane] = -INFINITY;
 }
 
 /* One step of online softmax: scores [keys][LANES] become probabilities relative to the new maximum, as pairs of
- * keys. shrink: what earlier sums are multiplied by; returns whether that is 1 for all. */
+ * keys. The maximum is -infinity before a query has seen a score above that; NaN passes it by, and goes into the sum.
+ * shrink: what earlier sums are multiplied by; returns whether that is 1 for all. */
 static bool softmax_step(int64_t num_keys, float to_log2, const float *scores, word *pairs,
                          float *largest, float *sum, float *shrink) {
   ivec changed = {0};
   for (int lane = 0; lane < LANES; lane += 2 * WIDTH) {
-    vec larger[2], total[2];
+    vec base[2], total[2];
     for (int j = 0; j < 2; j++) {
       int at = lane + j * WIDTH;
-      vec old = load_vec(largest + at);
-      larger[j] = old;
+      vec old = load_vec(largest + at), larger = old;
       for (int64_t r = 0; r < num_keys; r++)
-        larger[j] = max_vec(larger[j], load_vec(scores + r * LANES + at) * to_log2);
-      changed |= larger[j] != old;
-      vec factor = exp2_vec(old - larger[j]);
+        larger = max_vec(load_vec(scores + r * LANES + at), larger);
+      changed |= larger != old;
+      base[j] = (vec)((ivec)larger & (larger != -INFINITY)); /* -infinity - 0 has no NaN */
+      vec factor = exp2_vec((old - base[j]) * to_log2);
       total[j] = load_vec(sum + at) * factor;
       *vec_at(shrink + at) = factor;
-      *vec_at(largest + at) = larger[j];
+      *vec_at(largest + at) = larger;
     }
     for (int64_t r = 0; r < num_keys; r += 2) {
       vec p[2][2] = {{{0}}};
       for (int i = 0; i < 2 && r + i < num_keys; i++)
         for (int j = 0; j < 2; j++) {
           vec score = load_vec(scores + (r + i) * LANES + lane + j * WIDTH);
-          p[i][j] = exp2_vec(score * to_log2 - larger[j]);
+          p[i][j] = exp2_vec((score - base[j]) * to_log2);
           total[j] += p[i][j];
         }
       store_pairs(pairs, r, lane, p);
@@ -66,10 +64,12 @@ typedef struct query_block {
 /* Keys and values of one block, as operands. */
 typedef struct key_tile {
   int64_t key, count;
-  const word *k, *v;
-  int64_t k_ld, v_ld;
+  const word *k;
+  int64_t k_ld;
+  summed_rows v; /* v.finite: NULL until a tile hides */
 } key_tile;
 
+/* hides: some pairs do not see each other; then v.finite is there. */
 static void forward_tile(const uly__attention_args *a, int head, query_block *queries,
                          const key_tile *keys, bool hides) {
   _Alignas(64) float scores[LANES * LANES], shrink[LANES];
@@ -79,13 +79,25 @@ static void forward_tile(const uly__attention_args *a, int head, query_block *qu
           num_words(d), LANES);
   if (hides)
     hide_keys_of_queries(a, head, queries->begin, queries->count, keys->key, keys->count, scores);
-  bool same = softmax_step(keys->count, a->scale * log2_e, scores, p, queries->largest,
-                           queries->sum, shrink);
+  bool same = softmax_step(keys->count, uly__attention_to_log2(a->scale), scores, p,
+                           queries->largest, queries->sum, shrink);
   for (int i = 0; i < d && !same; i++)
     for (int lane = 0; lane < LANES; lane += WIDTH)
       *vec_at(queries->out + i * LANES + lane) *= load_vec(shrink + lane);
-  product((operands){keys->v, 1, keys->v_ld, p, LANES, queries->out, LANES}, false, d,
-          num_words(keys->count), LANES);
+  const summed_rows *v = &keys->v;
+  product((operands){hides ? v->finite : v->pairs, 1, hides ? v->finite_ld : v->ld, p, LANES,
+                     queries->out, LANES},
+          false, d, num_words(keys->count), LANES);
+  if (!hides || !v->leaves_out) return;
+  uint64_t seen[LANES];
+  load_seen(a, head, queries->begin, queries->count, keys->key, seen);
+  add_left_out(a, (hidden_product){.x = v,
+                                   .weights = p,
+                                   .weight = weight_in_pairs,
+                                   .c = queries->out,
+                                   .c_i = LANES,
+                                   .c_lane = 1,
+                                   .seen = seen});
 }
 
 static void load_queries(const uly__attention_args *a, int head, int64_t begin,
@@ -96,18 +108,20 @@ static void load_queries(const uly__attention_args *a, int head, int64_t begin,
   queries->begin = begin;
   queries->count = rows.count;
   pack_lanes(rows, d, a->dtype, buffer, queries->q);
+  if (a->scale < 0) negate(num_words(d), queries->q);
   memset(queries->out, 0, (size_t)d * LANES * sizeof *queries->out);
   for (int lane = 0; lane < LANES; lane++) {
-    queries->largest[lane] = hidden_score(a) * a->scale * log2_e;
+    queries->largest[lane] = -INFINITY;
     queries->sum[lane] = 0;
   }
 }
 
+/* A query without any score above -infinity has a sum of 0, and its output is 0 / 0: NaN. */
 static void store_outputs(const uly__attention_args *a, int head, query_block *queries) {
   float *sum = queries->sum;
+  uly__softmax_row *softmax = a->softmax + head * a->num_tokens + queries->begin;
   for (int64_t lane = 0; lane < queries->count; lane++) {
-    a->lse[head * a->num_tokens + queries->begin + lane] =
-        ln_2 * queries->largest[lane] + logf(sum[lane]);
+    softmax[lane] = (uly__softmax_row){queries->largest[lane], log2f(sum[lane])};
     sum[lane] = 1.0f / sum[lane];
   }
   store_lanes(a, block_rows(a, a->o, a->o_stride, head, queries->begin), sum, queries->out);
@@ -118,7 +132,7 @@ static void forward_group(const uly__attention_args *a, int head, int64_t query,
                           int64_t *tiles) {
   _Alignas(64) float out[GROUP_WIDTH * LANES];
   _Alignas(64) word q[GROUP_WIDTH * LANES / PER_WORD], k_buffer[LANES * MAX_D],
-      v_buffer[LANES * MAX_D];
+      v_buffer[LANES * MAX_D], finite[LANES * MAX_D];
   query_block blocks[MAX_GROUP];
   int d = a->head_dim, kv = kv_head(a, head), mask_head = a->first_q_head + head, num = 0;
   int64_t N = a->num_tokens, words = num_words(d);
@@ -137,11 +151,14 @@ static void forward_group(const uly__attention_args *a, int head, int64_t query,
     prefetch_block(a, a->k, a->qkv_stride, kv, key + LANES);
     prefetch_block(a, a->v, a->qkv_stride, kv, key + LANES);
     keys.k = row_words(k, d, a->dtype, k_buffer, &keys.k_ld);
-    keys.v = pair_words(v, d, a->dtype, v_buffer, &keys.v_ld);
+    keys.v.rows = v;
+    keys.v.pairs = pair_words(v, d, a->dtype, v_buffer, &keys.v.ld);
     for (int i = 0; i < num; i++) {
       uly__tile tile = uly__mask_tile(a->mask, mask_head, blocks[i].begin,
                                       blocks[i].begin + blocks[i].count, key, key + keys.count);
-      if (tile != ULY_TILE_SKIP) forward_tile(a, head, &blocks[i], &keys, tile == ULY_TILE_PARTIAL);
+      bool hides = tile == ULY_TILE_PARTIAL;
+      if (hides && !keys.v.finite) find_finite(&keys.v, d, finite);
+      if (tile != ULY_TILE_SKIP) forward_tile(a, head, &blocks[i], &keys, hides);
     }
     *tiles += num;
     poll(a, tiles);

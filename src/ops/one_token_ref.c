@@ -37,6 +37,7 @@ void uly__attend_one_ref(const uly__attend_one *a) {
     for (int64_t key = 0; key <= a->query; key++) {
       if (!uly__mask_sees(a->mask, a->first_q_head + head, a->query, key)) continue;
       double s = score(a, head, key), larger = s > largest ? s : largest;
+      if (s == -INFINITY) continue; /* its probability is 0 */
       double shrink = exp(largest - larger), p = exp(s - larger);
       for (int i = 0; i < a->head_dim; i++)
         out[i] = out[i] * shrink + p * (double)uly__load(a->v, a->dtype, at(a, head, key) + i);

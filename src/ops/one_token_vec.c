@@ -99,13 +99,16 @@ static void matvec(int64_t rows, int64_t cols, int64_t ld, uly_dtype dtype, cons
 
 enum { CHUNK = ULY_ATTEND_CHUNK, TILE = ULY_ATTENTION_TILE };
 
-static const float log2_e = 1.44269504f, hidden_score = -1e30f;
-
-/* What came of some of the keys of a head. */
+/* What came of some of the keys of a head. Scores are q.k, or -q.k where the scale is negative. */
 typedef struct partial {
-  float *out; /* [d]: sum of exp2(score - largest) v */
-  float largest, sum;
+  float *out;         /* [d]: sum of exp2((score - largest) to_log2) v */
+  float largest, sum; /* -infinity and 0 before anything counts */
 } partial;
+
+/* Returns what a sum relative to the score `from` has to be multiplied by to be relative to `to`. */
+static float rebase(const uly__attend_one *a, float from, float to) {
+  return from == to ? 1.0f : exp2f((from - to) * uly__attention_to_log2(a->scale));
+}
 
 /* Its place in the workspace. */
 static float *place(const uly__attend_one *a, int head, int64_t chunk) {
@@ -113,16 +116,17 @@ static float *place(const uly__attend_one *a, int head, int64_t chunk) {
          (head * uly__attend_num_chunks(a->capacity) + chunk) * uly__attend_width(a->head_dim);
 }
 
-/* scores[i] = q k_i, in powers of 2. */
+/* scores[i] = q k_i, with the sign of the scale. */
 ULY_INLINE void score_keys(const uly__attend_one *a, uly_dtype dtype, const float *q, const void *k,
                            int64_t count, float *scores) {
   int d = a->head_dim;
+  float sign = a->scale < 0 ? -1.0f : 1.0f;
   for (int64_t key = 0; key < count; key++) {
     vec sum = {0};
     int i = 0;
     for (; i + WIDTH <= d; i += WIDTH) sum += load_vec(q + i) * widen(k, dtype, key * d + i);
     if (i < d) sum += load_vec(q + i) * widen_end(k, dtype, key * d + i, d - i);
-    scores[key] = sum_lanes(sum) * (a->scale * log2_e);
+    scores[key] = sum_lanes(sum) * sign;
   }
 }
 
@@ -140,40 +144,56 @@ ULY_INLINE void add_values(int vectors, uly_dtype dtype, const float *p, const v
   for (int j = 0; j < vectors; j++) *vec_at(out + i + j * WIDTH) = sum[j];
 }
 
+/* Returns the first stretch of keys that are seen, from `begin` on, as *begin and its end; end <= begin: none. */
+static int next_stretch(uint64_t seen, int *begin) {
+  uint64_t left = *begin < 64 ? seen >> *begin : 0;
+  if (left == 0) return *begin;
+  *begin += __builtin_ctzll(left);
+  uint64_t hidden = ~(seen >> *begin);
+  return hidden ? *begin + __builtin_ctzll(hidden) : 64;
+}
+
+/* out += sum over the keys of p v. */
+ULY_INLINE void add_all_values(uly_dtype dtype, const float *p, const void *v, int64_t count, int d,
+                               float *out) {
+  int i = 0;
+  for (; i + 4 * WIDTH <= d; i += 4 * WIDTH) add_values(4, dtype, p, v, count, d, i, out);
+  for (; i < d; i += WIDTH) add_values(1, dtype, p, v, count, d, i, out);
+}
+
+/* Neither keys nor values that are hidden are read. */
 ULY_INLINE void attend_tile(const uly__attend_one *a, uly_dtype dtype, int head, int64_t key,
                             const float *q, partial *to) {
   int64_t kv = (head + a->group_offset) / a->group_size, d = a->head_dim;
-  int64_t at = (kv * a->capacity + key) * d, count = min64(TILE, a->query + 1 - key);
+  int64_t at = (kv * a->capacity + key) * d;
   uint64_t seen = uly__mask_bits(a->mask, a->first_q_head + head, a->query, key);
-  float p[TILE], largest = to->largest;
-  score_keys(a, dtype, q, uly__at(a->k, dtype, at), count, p);
-  for (int64_t i = 0; i < TILE; i++) {
-    bool is_seen = i < count && (seen >> i & 1);
-    p[i] = is_seen ? p[i] : hidden_score;
+  float p[TILE], largest = to->largest, to_log2 = uly__attention_to_log2(a->scale);
+  for (int i = 0; i < TILE; i++) p[i] = -INFINITY;
+  for (int begin = 0, end; (end = next_stretch(seen, &begin)) > begin; begin = end)
+    score_keys(a, dtype, q, uly__at(a->k, dtype, at + begin * d), end - begin, p + begin);
+  for (int i = 0; i < TILE; i++)
     largest = p[i] > largest || p[i] != p[i] ? p[i] : largest; /* a NaN stays */
-  }
-  float shrink = exp2f(to->largest - largest);
+  float base = largest == -INFINITY ? 0 : largest;             /* -infinity - 0 has no NaN */
+  float shrink = rebase(a, to->largest, base);
   vec sum = {0};
   for (int i = 0; i < TILE; i += WIDTH) {
     vec *x = vec_at(p + i);
-    ivec shown = ~(*x <= hidden_score); /* a NaN too */
-    *x = (vec)((ivec)exp2_vec(*x - largest) & shown);
+    *x = exp2_vec((*x - base) * to_log2);
     sum += *x;
   }
   to->largest = largest;
   to->sum = to->sum * shrink + sum_lanes(sum);
   for (int i = 0; i < d; i++) to->out[i] *= shrink;
-  const void *v = uly__at(a->v, dtype, at);
-  int i = 0;
-  for (; i + 4 * WIDTH <= d; i += 4 * WIDTH) add_values(4, dtype, p, v, count, (int)d, i, to->out);
-  for (; i < d; i += WIDTH) add_values(1, dtype, p, v, count, (int)d, i, to->out);
+  for (int begin = 0, end; (end = next_stretch(seen, &begin)) > begin; begin = end)
+    add_all_values(dtype, p + begin, uly__at(a->v, dtype, at + begin * d), end - begin, (int)d,
+                   to->out);
 }
 
 ULY_INLINE void attend_chunk(const uly__attend_one *a, uly_dtype dtype, int head, int64_t chunk) {
   float q[ULY_MAX_HEAD_DIM + WIDTH] = {0}, out[ULY_MAX_HEAD_DIM + WIDTH] = {0};
   int d = a->head_dim, mask_head = a->first_q_head + head;
   int64_t begin = chunk * CHUNK, end = min64(begin + CHUNK, a->query + 1), query = a->query;
-  partial to = {.out = out, .largest = hidden_score};
+  partial to = {.out = out, .largest = -INFINITY};
   for (int i = 0; i < d; i++) q[i] = uly__load(a->q, dtype, (int64_t)head * d + i);
   int64_t key = uly__mask_next_keys(a->mask, mask_head, query, query + 1, begin, TILE);
   while (key < end) {
@@ -188,13 +208,13 @@ ULY_INLINE void attend_chunk(const uly__attend_one *a, uly_dtype dtype, int head
 
 /* Chunk after chunk. */
 static void join_chunks(const uly__attend_one *a, int head, int64_t first, int64_t last) {
-  float out[ULY_MAX_HEAD_DIM] = {0}, largest = hidden_score, sum = 0;
+  float out[ULY_MAX_HEAD_DIM] = {0}, largest = -INFINITY, sum = 0;
   int d = a->head_dim;
   for (int64_t chunk = first; chunk <= last; chunk++) {
     const float *part = place(a, head, chunk);
-    if (part[1] == 0) continue; /* nothing of it is seen */
+    if (part[1] == 0) continue; /* nothing of it counts */
     float larger = largest > part[0] ? largest : part[0];
-    float keep = exp2f(largest - larger), add = exp2f(part[0] - larger);
+    float keep = rebase(a, largest, larger), add = rebase(a, part[0], larger);
     for (int i = 0; i < d; i++) out[i] = out[i] * keep + part[2 + i] * add;
     sum = sum * keep + part[1] * add;
     largest = larger;

@@ -5,16 +5,13 @@
  * takes a group of blocks of lanes: what it reads of the other side comes from memory, and is packed, once for all of
  * them.
  *
- * Exponentials are powers of 2: scores are multiplied by scale / ln 2. */
+ * Exponentials are powers of 2. */
 #ifndef ULY_TILE_GROUPS_H
 #define ULY_TILE_GROUPS_H
 
-#include <math.h>
 #include <omp.h>
 
 #include "ops/tile_words.h"
-
-static const float log2_e = 1.44269504f;
 
 ULY_INLINE int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 
@@ -66,11 +63,6 @@ __attribute__((noinline)) static void store_lanes(const uly__attention_args *a, 
     for (int i = 0; i < a->head_dim; i++)
       uly__store(row, a->dtype, i, factor[lane] * lanes[i * LANES + lane]);
   }
-}
-
-/* Score of a pair that the mask hides, so low that its exponential is nothing, and finite when multiplied. */
-static float hidden_score(const uly__attention_args *a) {
-  return (a->scale < 0 ? 1e30f : -1e30f) / fmaxf(1.0f, fabsf(a->scale));
 }
 
 /* Tiles between two polls: about a tenth of a millisecond. */

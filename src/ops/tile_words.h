@@ -90,6 +90,8 @@ ULY_INLINE void store_pairs(word *words, int64_t r, int lane, vec x[2][2]) {
   interleave(even, odd, words + r / 2 * LANES + lane);
 }
 
+ULY_INLINE word negative(word pair) { return pair ^ 0x80008000u; }
+
 /* Scores as rows of A, [count][LANES / 2]. */
 ULY_INLINE void store_rows(word *words, int64_t r, int lane, vec x[2][2]) {
   for (int i = 0; i < 2; i++)
@@ -133,6 +135,8 @@ static const word *pair_words(head_rows rows, int d, uly_dtype dtype, word *buff
   return row_words(rows, d, dtype, buffer, ld);
 }
 
+ULY_INLINE word negative(word x) { return -x; }
+
 ULY_INLINE void store_pairs(word *words, int64_t r, int lane, vec x[2][2]) {
   for (int i = 0; i < 2; i++)
     for (int j = 0; j < 2; j++) *vec_at(words + (r + i) * LANES + lane + j * WIDTH) = x[i][j];
@@ -155,6 +159,11 @@ static void pack_lanes(head_rows rows, int d, uly_dtype dtype, word *buffer, wor
     for (int64_t lane = 0; lane < rows.count; lane++) words[i * LANES + lane] = x[lane * ld + i];
     for (int64_t lane = rows.count; lane < LANES; lane++) words[i * LANES + lane] = 0;
   }
+}
+
+/* Changes the sign of packed lanes. */
+static void negate(int num, word *words) {
+  for (int i = 0; i < num * LANES; i++) words[i] = negative(words[i]);
 }
 
 /* --------------------------------------------------------------------------- products */

@@ -185,7 +185,7 @@ uly_status uly_attention_get_bytes(const uly_attention *plan, uly_attention_byte
                                .qkv_heads = sizes.qkv_heads,
                                .o_tokens = sizes.o_tokens,
                                .o_heads = sizes.o_heads,
-                               .lse = sizes.lse,
+                               .softmax = sizes.softmax,
                                .workspace = sizes.workspace};
   uly__sized_write(bytes, &known, sizeof known);
   return ULY_OK;
@@ -269,26 +269,26 @@ uly_status uly_attention_o_to_tokens(uly_attention *plan, uly_traffic kind, cons
 }
 
 uly_status uly_attention_local_forward(uly_attention *plan, int mask, const void *qkv_heads,
-                                       void *o_heads, float *lse) {
+                                       void *o_heads, void *softmax) {
   ULY_NOT_NULL(plan);
   ULY_TRY(check_mask(plan, mask));
   ULY_NOT_NULL(qkv_heads);
   ULY_NOT_NULL(o_heads);
-  ULY_NOT_NULL(lse);
-  return uly__attention_forward(plan, mask, qkv_heads, o_heads, lse);
+  ULY_NOT_NULL(softmax);
+  return uly__attention_forward(plan, mask, qkv_heads, o_heads, softmax);
 }
 
 uly_status uly_attention_local_backward(uly_attention *plan, int mask, const void *qkv_heads,
-                                        const void *o_heads, const float *lse,
+                                        const void *o_heads, const void *softmax,
                                         const void *d_o_heads, void *d_qkv_heads, void *workspace) {
   ULY_NOT_NULL(plan);
   ULY_TRY(check_mask(plan, mask));
   ULY_NOT_NULL(qkv_heads);
   ULY_NOT_NULL(o_heads);
-  ULY_NOT_NULL(lse);
+  ULY_NOT_NULL(softmax);
   ULY_NOT_NULL(d_o_heads);
   ULY_NOT_NULL(d_qkv_heads);
   if (uly__attention_sizes_of(plan).workspace > 0) ULY_NOT_NULL(workspace);
-  return uly__attention_backward(plan, mask, qkv_heads, o_heads, lse, d_o_heads, d_qkv_heads,
+  return uly__attention_backward(plan, mask, qkv_heads, o_heads, softmax, d_o_heads, d_qkv_heads,
                                  workspace);
 }

@@ -129,7 +129,17 @@ static const uly__head_block *own_block(const uly_attention *plan, int round) {
   return &u->blocks[uly__ulysses_group(u, u->rank, round)];
 }
 
-/* Rows of lse before those of a round. */
+/* Of what forward keeps of the softmax. */
+static int64_t row_bytes(const uly_attention *plan) {
+  return plan->desc.callback.forward ? sizeof(float) : sizeof(uly__softmax_row);
+}
+
+float uly__attention_lse(const uly_attention *plan, const void *softmax, int64_t row) {
+  if (plan->desc.callback.forward) return ((const float *)softmax)[row];
+  return uly__softmax_lse(((const uly__softmax_row *)softmax)[row], plan->desc.scale);
+}
+
+/* Rows of softmax before those of a round. */
 static int64_t rows_before(const uly_attention *plan, int round) {
   return own_block(plan, round)->q_begin - own_block(plan, 0)->q_begin;
 }
@@ -157,9 +167,9 @@ static uly__attention_args shape(const uly_attention *plan, int mask, int round)
   };
 }
 
-/* The pointers are to the round's own part of each buffer; lse: of all rounds. */
+/* The pointers are to the round's own part of each buffer; softmax: of all rounds. */
 static uly__attention_args local(const uly_attention *plan, int mask, int round,
-                                 const void *qkv_heads, void *o_heads, float *lse) {
+                                 const void *qkv_heads, void *o_heads, void *softmax) {
   uly__attention_args args = shape(plan, mask, round);
   int64_t q_width = (int64_t)args.num_q_heads * args.head_dim;
   int64_t kv_width = (int64_t)args.num_kv_heads * args.head_dim;
@@ -167,7 +177,8 @@ static uly__attention_args local(const uly_attention *plan, int mask, int round,
   args.k = uly__at(args.q, args.dtype, q_width);
   args.v = uly__at(args.k, args.dtype, kv_width);
   args.o = o_heads;
-  args.lse = lse + rows_before(plan, round) * args.num_tokens;
+  args.softmax =
+      (void *)((char *)softmax + rows_before(plan, round) * args.num_tokens * row_bytes(plan));
   return args;
 }
 
@@ -191,7 +202,7 @@ static uly_local_attention for_callback(const uly__attention_args *args) {
       .k = args->k,
       .v = args->v,
       .o = args->o,
-      .lse = args->lse,
+      .lse = (float *)(void *)args->softmax,
       .d_o = args->d_o,
       .d_q = args->d_q,
       .d_k = args->d_k,
@@ -231,7 +242,7 @@ uly__attention_sizes uly__attention_sizes_of(const uly_attention *plan) {
       .qkv_heads = N * qkv_heads * bytes,
       .o_tokens = T * o_row * bytes,
       .o_heads = N * o_heads * bytes,
-      .lse = N * q_heads * (int64_t)sizeof(float),
+      .softmax = N * q_heads * row_bytes(plan),
       .workspace = plan->desc.callback.forward ? 0 : workspace_bytes(plan),
   };
 }
@@ -341,9 +352,9 @@ static uly_status call_users(uly_status (*kernel)(void *, const uly_local_attent
 }
 
 uly_status uly__attention_round_forward(const uly_attention *plan, int mask, int round,
-                                        const void *qkv_heads, void *o_heads, float *lse) {
+                                        const void *qkv_heads, void *o_heads, void *softmax) {
   const uly_attention_callback *callback = &plan->desc.callback;
-  uly__attention_args args = local(plan, mask, round, qkv_heads, o_heads, lse);
+  uly__attention_args args = local(plan, mask, round, qkv_heads, o_heads, softmax);
   double begin = uly__now();
   if (callback->forward) return call_users(callback->forward, callback->user, &args);
   plan->ops->attention_forward(&args);
@@ -353,11 +364,11 @@ uly_status uly__attention_round_forward(const uly_attention *plan, int mask, int
 
 uly_status uly__attention_round_backward(const uly_attention *plan, int mask, int round,
                                          const void *qkv_heads, const void *o_heads,
-                                         const float *lse, const void *d_o_heads, void *d_qkv_heads,
-                                         void *workspace) {
+                                         const void *softmax, const void *d_o_heads,
+                                         void *d_qkv_heads, void *workspace) {
   const uly_attention_callback *callback = &plan->desc.callback;
   uly__attention_args args =
-      local(plan, mask, round, qkv_heads, (void *)(uintptr_t)o_heads, (float *)(uintptr_t)lse);
+      local(plan, mask, round, qkv_heads, (void *)(uintptr_t)o_heads, (void *)(uintptr_t)softmax);
   ptrdiff_t to_k = (const char *)args.k - (const char *)args.q;
   ptrdiff_t to_v = (const char *)args.v - (const char *)args.q;
   args.d_o = d_o_heads;
@@ -393,22 +404,22 @@ uly_status uly__attention_exchange(uly_attention *plan, uly__exchange_step step,
 }
 
 uly_status uly__attention_forward(const uly_attention *plan, int mask, const void *qkv_heads,
-                                  void *o_heads, float *lse) {
+                                  void *o_heads, void *softmax) {
   for (int round = 0; round < plan->ulysses.num_rounds; round++) {
     uly__round at = uly__attention_round(plan, round);
     ULY_TRY(uly__attention_round_forward(plan, mask, round, past(qkv_heads, at.qkv_heads),
-                                         past(o_heads, at.o_heads), lse));
+                                         past(o_heads, at.o_heads), softmax));
   }
   return ULY_OK;
 }
 
 uly_status uly__attention_backward(const uly_attention *plan, int mask, const void *qkv_heads,
-                                   const void *o_heads, const float *lse, const void *d_o_heads,
+                                   const void *o_heads, const void *softmax, const void *d_o_heads,
                                    void *d_qkv_heads, void *workspace) {
   for (int round = 0; round < plan->ulysses.num_rounds; round++) {
     uly__round at = uly__attention_round(plan, round);
     ULY_TRY(uly__attention_round_backward(
-        plan, mask, round, past(qkv_heads, at.qkv_heads), past(o_heads, at.o_heads), lse,
+        plan, mask, round, past(qkv_heads, at.qkv_heads), past(o_heads, at.o_heads), softmax,
         past(d_o_heads, at.o_heads), past(d_qkv_heads, at.qkv_heads), workspace));
   }
   return ULY_OK;

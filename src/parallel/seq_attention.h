@@ -11,9 +11,10 @@
 /* More than any model has kinds of layers. */
 enum { ULY_MAX_MASKS = 1024 };
 
-/* Bytes of the buffers of ulysses.h's explicit calls. */
+/* Bytes of the buffers of ulysses.h's explicit calls. softmax: [query heads, N] of uly__softmax_row; or of float, the
+ * log-sum-exp, which is what a user's kernel keeps. */
 typedef struct uly__attention_sizes {
-  int64_t qkv_tokens, qkv_heads, o_tokens, o_heads, lse, workspace;
+  int64_t qkv_tokens, qkv_heads, o_tokens, o_heads, softmax, workspace;
 } uly__attention_sizes;
 
 typedef struct uly__simple_buffers uly__simple_buffers;
@@ -103,14 +104,17 @@ uly_status uly__attention_wait(uly_attention *plan, uly__exchange_step step, int
 /* Drives what is under way. Not collective. */
 uly_status uly__attention_poll(uly_attention *plan);
 
-/* Local attention on one round: the pointers are to its own part of each buffer, but lse is of all
+/* Local attention on one round: the pointers are to its own part of each buffer, but softmax is of all
  * rounds. Not collective. */
 uly_status uly__attention_round_forward(const uly_attention *plan, int mask, int round,
-                                        const void *qkv_heads, void *o_heads, float *lse);
+                                        const void *qkv_heads, void *o_heads, void *softmax);
 uly_status uly__attention_round_backward(const uly_attention *plan, int mask, int round,
                                          const void *qkv_heads, const void *o_heads,
-                                         const float *lse, const void *d_o_heads, void *d_qkv_heads,
-                                         void *workspace);
+                                         const void *softmax, const void *d_o_heads,
+                                         void *d_qkv_heads, void *workspace);
+
+/* Returns the natural logarithm of the sum of exp(scale * q.k) of a row of all rounds' softmax. */
+float uly__attention_lse(const uly_attention *plan, const void *softmax, int64_t row);
 
 /* --- All rounds, one after the other, and nothing beside. */
 
@@ -119,9 +123,9 @@ uly_status uly__attention_exchange(uly_attention *plan, uly__exchange_step step,
                                    const void *tokens, const void *heads);
 
 uly_status uly__attention_forward(const uly_attention *plan, int mask, const void *qkv_heads,
-                                  void *o_heads, float *lse);
+                                  void *o_heads, void *softmax);
 uly_status uly__attention_backward(const uly_attention *plan, int mask, const void *qkv_heads,
-                                   const void *o_heads, const float *lse, const void *d_o_heads,
+                                   const void *o_heads, const void *softmax, const void *d_o_heads,
                                    void *d_qkv_heads, void *workspace);
 
 /* Bytes that this rank sends to attend forward (Q, K, V to heads, outputs back) and backward (the

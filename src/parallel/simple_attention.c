@@ -14,15 +14,14 @@ struct uly_attention_saved {
   int mask;
   uint64_t documents; /* hash of those that forward saw */
   int64_t bytes;      /* of qkv_heads, behind which the others lie */
-  void *qkv_heads, *o_heads;
-  float *lse;
+  void *qkv_heads, *o_heads, *softmax;
 };
 
 /* What all layers share. Where nothing is kept for backward, forward uses the gradients' buffers. */
 struct uly__simple_buffers {
   int64_t bytes; /* of qkv_tokens, behind which the others lie */
   void *qkv_tokens, *o_tokens, *d_qkv_heads, *d_o_heads, *workspace;
-  float *lse;              /* where nothing is kept */
+  void *softmax;           /* where nothing is kept */
   float *lse_out, *lse_in; /* [N, heads of this rank] and [T, Hq], on their way */
   /* [P] each: what of them travels, and where it lies. */
   int64_t *out_counts, *out_offsets, *in_counts, *in_offsets;
@@ -67,11 +66,11 @@ static uly_status make_saved(const uly_attention *plan, uly_attention_saved **ou
   *out = saved;
   char *at;
   saved->plan = plan->id;
-  saved->bytes = round_up(b.qkv_heads) + round_up(b.o_heads) + round_up(b.lse);
+  saved->bytes = round_up(b.qkv_heads) + round_up(b.o_heads) + round_up(b.softmax);
   ULY_TRY(allocate(saved->bytes, "what attention keeps for backward", &at));
   saved->qkv_heads = cut(&at, b.qkv_heads);
   saved->o_heads = cut(&at, b.o_heads);
-  saved->lse = cut(&at, b.lse);
+  saved->softmax = cut(&at, b.softmax);
   return ULY_OK;
 }
 
@@ -96,14 +95,16 @@ static uly_status count_lse(const uly_attention *plan, uly__simple_buffers *s) {
 
 static uly_status make_buffers(uly_attention *plan) {
   uly__attention_sizes b = uly__attention_sizes_of(plan);
-  int64_t out = b.lse, in = plan->run.count * plan->desc.num_q_heads * (int64_t)sizeof(float);
+  int64_t out =
+      q_heads_of(plan, plan->ulysses.rank) * plan->desc.num_tokens * (int64_t)sizeof(float);
+  int64_t in = plan->run.count * plan->desc.num_q_heads * (int64_t)sizeof(float);
   uly__simple_buffers *s = calloc(1, sizeof *s);
   if (!s) ULY_FAIL(ULY_ERR_MEMORY, "no memory for the buffers of an attention plan");
   plan->simple = s;
   ULY_TRY(count_lse(plan, s));
   char *at;
   s->bytes = round_up(b.qkv_tokens) + round_up(b.o_tokens) + round_up(b.qkv_heads) +
-             round_up(b.o_heads) + round_up(b.workspace) + round_up(b.lse) + round_up(out) +
+             round_up(b.o_heads) + round_up(b.workspace) + round_up(b.softmax) + round_up(out) +
              round_up(in);
   ULY_TRY(allocate(s->bytes, "the buffers of an attention plan", &at));
   s->qkv_tokens = cut(&at, b.qkv_tokens);
@@ -111,7 +112,7 @@ static uly_status make_buffers(uly_attention *plan) {
   s->d_qkv_heads = cut(&at, b.qkv_heads);
   s->d_o_heads = cut(&at, b.o_heads);
   s->workspace = cut(&at, b.workspace);
-  s->lse = cut(&at, b.lse);
+  s->softmax = cut(&at, b.softmax);
   s->lse_out = cut(&at, out);
   s->lse_in = cut(&at, in);
   return ULY_OK;
@@ -215,18 +216,19 @@ static void copy_o(const uly_attention *plan, void *o, int into_blocks) {
 static void *writable(const void *x) { return (void *)(uintptr_t)x; }
 
 /* From [heads of mine, N] here and on the other ranks to [T, Hq] of my tokens. */
-static uly_status send_lse(uly_attention *plan, const float *lse, float *out) {
+static uly_status send_lse(uly_attention *plan, const void *softmax, float *out) {
   const uly__ulysses *u = &plan->ulysses;
   uly__simple_buffers *s = plan->simple;
   int64_t N = u->num_tokens, T = plan->run.count, Hq = u->num_q_heads;
   int64_t mine = q_heads_of(plan, u->rank);
   for (int p = 0; p < u->size; p++) {
     uly__part slice = u->slices[p];
+    float *to = s->lse_out + s->out_offsets[p];
     for (int64_t head = 0; head < mine; head++)
-      memcpy(s->lse_out + s->out_offsets[p] + head * slice.count, lse + head * N + slice.begin,
-             (size_t)slice.count * sizeof *lse);
+      for (int64_t t = slice.begin; t < slice.begin + slice.count; t++)
+        *to++ = uly__attention_lse(plan, softmax, head * N + t);
   }
-  ULY_TRY(uly__all_to_all(plan->mesh->to_tokens, ULY_TRAFFIC_ATTENTION_FORWARD, sizeof *lse,
+  ULY_TRY(uly__all_to_all(plan->mesh->to_tokens, ULY_TRAFFIC_ATTENTION_FORWARD, sizeof *out,
                           s->lse_out, (uly__blocks){s->out_counts, s->out_offsets}, s->lse_in,
                           (uly__blocks){s->in_counts, s->in_offsets}));
   for (int64_t head = 0; head < Hq; head++)
@@ -268,18 +270,17 @@ static uly_status agree(const uly_attention *plan, uly_status status, const uly_
 
 static uly_status run_forward(uly_attention *plan, int mask, const void *q, const void *k,
                               const void *v, void *o, float *lse, void *qkv_heads, void *o_heads,
-                              float *lse_heads) {
+                              void *softmax) {
   uly__simple_buffers *s = plan->simple;
   copy_qkv(plan, writable(q), writable(k), writable(v), 1);
   uly__attention_share_kv(plan, s->qkv_tokens);
   ULY_TRY(uly__attention_exchange(plan, ULY_QKV_TO_HEADS, ULY_TRAFFIC_ATTENTION_FORWARD,
                                   s->qkv_tokens, qkv_heads));
-  ULY_TRY(
-      agree_on_callback(plan, uly__attention_forward(plan, mask, qkv_heads, o_heads, lse_heads)));
+  ULY_TRY(agree_on_callback(plan, uly__attention_forward(plan, mask, qkv_heads, o_heads, softmax)));
   ULY_TRY(uly__attention_exchange(plan, ULY_O_TO_TOKENS, ULY_TRAFFIC_ATTENTION_FORWARD, s->o_tokens,
                                   o_heads));
   copy_o(plan, o, 0);
-  return lse ? send_lse(plan, lse_heads, lse) : ULY_OK;
+  return lse ? send_lse(plan, softmax, lse) : ULY_OK;
 }
 
 uly_status uly_attention_forward_layer(uly_attention *plan, int mask, const void *q, const void *k,
@@ -293,11 +294,13 @@ uly_status uly_attention_forward_layer(uly_attention *plan, int mask, const void
                                {"wish for lse", lse != NULL}};
   ULY_TRY(agree(plan, check_forward(plan, mask, q, k, v, o, saved), values, 3));
   s->num_forwards++;
-  if (!saved) return run_forward(plan, mask, q, k, v, o, lse, s->d_qkv_heads, s->d_o_heads, s->lse);
+  if (!saved)
+    return run_forward(plan, mask, q, k, v, o, lse, s->d_qkv_heads, s->d_o_heads, s->softmax);
   saved->forward = 0; /* until it has succeeded */
   saved->mask = mask;
   saved->documents = plan->documents.hash;
-  ULY_TRY(run_forward(plan, mask, q, k, v, o, lse, saved->qkv_heads, saved->o_heads, saved->lse));
+  ULY_TRY(
+      run_forward(plan, mask, q, k, v, o, lse, saved->qkv_heads, saved->o_heads, saved->softmax));
   saved->forward = s->num_forwards;
   return ULY_OK;
 }
@@ -331,8 +334,8 @@ uly_status uly_attention_backward_layer(uly_attention *plan, const uly_attention
   ULY_TRY(uly__attention_exchange(plan, ULY_O_TO_HEADS, ULY_TRAFFIC_ATTENTION_BACKWARD, s->o_tokens,
                                   s->d_o_heads));
   ULY_TRY(agree_on_callback(
-      plan, uly__attention_backward(plan, saved->mask, saved->qkv_heads, saved->o_heads, saved->lse,
-                                    s->d_o_heads, s->d_qkv_heads, s->workspace)));
+      plan, uly__attention_backward(plan, saved->mask, saved->qkv_heads, saved->o_heads,
+                                    saved->softmax, s->d_o_heads, s->d_qkv_heads, s->workspace)));
   ULY_TRY(uly__attention_exchange(plan, ULY_QKV_TO_TOKENS, ULY_TRAFFIC_ATTENTION_BACKWARD,
                                   s->qkv_tokens, s->d_qkv_heads));
   uly__attention_sum_kv(plan, s->qkv_tokens);

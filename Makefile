@@ -39,10 +39,11 @@ fuzz: ## look for files that the readers do not survive (SECONDS=600 for each re
 	@scripts/install-deps.sh --ci
 	@scripts/fuzz.sh "$(SECONDS)"
 
-soak: ## 100 runs killed and resumed on other ranks; the same bits on every mesh (about 15 minutes)
+soak: ## 100 runs killed and resumed on other ranks; the same bits on every mesh; 6,000 cases of attention (20 minutes)
 	@$(MAKE) --no-print-directory build
 	@tests/soak/kills.sh build/release/ulysses
 	@tests/soak/same_bits.sh build/release/ulysses
+	@tests/soak/attention_cases.sh build/release
 
 install: ## install to PREFIX (/usr/local) below DESTDIR
 	@$(configure) -DCMAKE_INSTALL_PREFIX=$(abspath $(PREFIX))

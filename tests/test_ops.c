@@ -12,6 +12,7 @@
 static uly__ops reference;
 static uly__ops tables[4];
 static const char *names[4];
+static void (*widen[4])(uly__ops *table); /* products of bf16 by those of f32 */
 static int num_tables;
 
 /* Deterministic values in (-1, 1), rounded to the dtype; freed by the caller. */
@@ -48,6 +49,14 @@ static void for_tables(void (*check)(const uly__ops *, const char *, uly_dtype))
     for (int dtype = 0; dtype < 2; dtype++) check(&tables[i], names[i], (uly_dtype)dtype);
 }
 
+/* On so many threads, with a workspace of as many. */
+static void multiply(const uly__ops *ops, int threads, uly__matmul x) {
+  x.workspace = malloc((size_t)ops->matmul_bytes(x.dtype, threads));
+  x.workspace_threads = threads;
+  assert_ok(ops->matmul(&x));
+  free(x.workspace);
+}
+
 static void check_matmul(const uly__ops *ops, const char *name, uly_dtype dtype) {
   int64_t sizes[][3] = {{1, 1, 1},      {3, 5, 7},     {70, 33, 65},
                         {257, 520, 19}, {300, 10, 40}, {0, 4, 4}};
@@ -69,9 +78,9 @@ static void check_matmul(const uly__ops *ops, const char *name, uly_dtype dtype)
       void *b = values(x.ldb * (x.trans_b ? n : k), dtype, 2);
       void *c = values(x.ldc * m, x.c_dtype, 3), *expected = copy(c, x.ldc * m, x.c_dtype);
       x.a = a, x.b = b, x.c = c;
-      assert_ok(ops->matmul(&x));
+      multiply(ops, 2, x);
       x.c = expected;
-      assert_ok(reference.matmul(&x));
+      multiply(&reference, 1, x);
       same("matmul", name, c, expected, x.ldc * m, x.c_dtype); /* the padding too: untouched */
       free(a), free(b), free(c), free(expected);
     }
@@ -82,14 +91,118 @@ static void test_matmul(void **state) {
   /* The reference itself: [[1, 2], [3, 4]] [[5, 6], [7, 8]] */
   float a[] = {1, 2, 3, 4}, b[] = {5, 6, 7, 8}, c[4];
   uly__matmul x = {.m = 2, .n = 2, .k = 2, .a = a, .b = b, .c = c, .lda = 2, .ldb = 2, .ldc = 2};
-  assert_ok(reference.matmul(&x));
+  multiply(&reference, 1, x);
   float expected[] = {19, 22, 43, 50};
   assert_memory_equal(c, expected, sizeof c);
   x.trans_a = true;
-  assert_ok(reference.matmul(&x));
+  multiply(&reference, 1, x);
   float transposed[] = {26, 30, 38, 44};
   assert_memory_equal(c, transposed, sizeof c);
   for_tables(check_matmul);
+}
+
+/* Small integers, whose sums are exact in f32 and not in bf16. */
+static void *integers(int64_t count, uly_dtype dtype, uint32_t seed) {
+  void *x = malloc((size_t)(count * uly__dtype_bytes(dtype)) + 1);
+  for (int64_t i = 0; i < count; i++) {
+    seed = seed * 1664525u + 1013904223u;
+    uly__store(x, dtype, i, (float)(seed >> 28) - 7.0f);
+  }
+  return x;
+}
+
+/* Where all sums are exact, only a second rounding, or an element that is missing, can make other bits. */
+static void check_exact(int64_t m, int64_t n, int64_t k, int flags) {
+  int64_t pad = flags == 0 ? 0 : 3;
+  uly__matmul x = {.m = m,
+                   .n = n,
+                   .k = k,
+                   .trans_a = flags & 1,
+                   .trans_b = flags & 2,
+                   .accumulate = flags & 4,
+                   .dtype = ULY_BF16,
+                   .c_dtype = flags & 8 ? ULY_F32 : ULY_BF16};
+  x.lda = (x.trans_a ? m : k) + pad;
+  x.ldb = (x.trans_b ? k : n) + pad;
+  x.ldc = n + pad;
+  void *a = integers(x.lda * (x.trans_a ? k : m), ULY_BF16, 1);
+  void *b = integers(x.ldb * (x.trans_b ? n : k), ULY_BF16, 2);
+  void *before = integers(x.ldc * m, x.c_dtype, 3);
+  void *expected = copy(before, x.ldc * m, x.c_dtype);
+  size_t bytes = (size_t)(x.ldc * m * uly__dtype_bytes(x.c_dtype));
+  x.a = a, x.b = b, x.c = expected;
+  multiply(&reference, 1, x);
+  for (int i = 0; i < num_tables; i++) {
+    uly__ops widened = tables[i];
+    widen[i](&widened);
+    x.c = copy(before, x.ldc * m, x.c_dtype);
+    multiply(&widened, 2, x);
+    if (memcmp(x.c, expected, bytes) != 0)
+      fail_msg("%s, [%d, %d, %d], flags %d: other bits than exact sums rounded once", names[i],
+               (int)m, (int)n, (int)k, flags);
+    free(x.c);
+  }
+  free(a), free(b), free(before), free(expected);
+}
+
+static void test_exact_products(void **state) {
+  (void)state;
+  for (int flags = 0; flags < 16; flags++) {
+    check_exact(3, 5, 700, flags);
+    check_exact(270, 530, 40, flags);
+    check_exact(260, 20, 256, flags);
+  }
+  check_exact(257, 513, 513, 0);
+}
+
+/* Whatever this CPU multiplies bf16 by, the other way is tried too: products of bf16, and of widened tiles. */
+static void test_products_of_bf16(void **state) {
+  (void)state;
+  for (int i = 0; i < num_tables; i++) {
+    uly__ops by_bf16 = tables[i], widened = tables[i];
+    by_bf16.matmul = uly__matmul_onednn;
+    by_bf16.matmul_bytes = uly__matmul_ref_bytes;
+    widen[i](&widened);
+    assert_true(widened.matmul_bytes(ULY_BF16, 1) > 0);
+    assert_int_equal(widened.matmul_bytes(ULY_BF16, 3), 3 * widened.matmul_bytes(ULY_BF16, 1));
+    assert_int_equal(widened.matmul_bytes(ULY_F32, 3), 0);
+    check_matmul(&widened, names[i], ULY_BF16);
+    check_matmul(&by_bf16, names[i], ULY_BF16);
+  }
+}
+
+/* Bits do not depend on the number of threads, nor on a workspace for fewer than may run. */
+static void test_products_on_threads(void **state) {
+  (void)state;
+  enum { M = 515, N = 1030, K = 600 };
+  void *a = values(M * K, ULY_BF16, 1), *b = values(K * N, ULY_BF16, 2);
+  for (int i = 0; i < num_tables; i++) {
+    uly__ops widened = tables[i];
+    widen[i](&widened);
+    uint16_t *first = NULL;
+    for (int threads = 1; threads < 6; threads++) {
+      uint16_t *c = calloc(M * N, sizeof *c);
+      multiply(&widened, threads,
+               (uly__matmul){.m = M,
+                             .n = N,
+                             .k = K,
+                             .a = a,
+                             .b = b,
+                             .c = c,
+                             .lda = K,
+                             .ldb = N,
+                             .ldc = N,
+                             .dtype = ULY_BF16,
+                             .c_dtype = ULY_BF16});
+      if (first) assert_memory_equal(c, first, M * N * sizeof *c);
+      if (first)
+        free(c);
+      else
+        first = c;
+    }
+    free(first);
+  }
+  free(a), free(b);
 }
 
 static void check_norm(const uly__ops *ops, const char *name, uly_dtype dtype) {
@@ -514,6 +627,9 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_bf16),
       cmocka_unit_test(test_matmul),
+      cmocka_unit_test(test_exact_products),
+      cmocka_unit_test(test_products_of_bf16),
+      cmocka_unit_test(test_products_on_threads),
       cmocka_unit_test(test_norm),
       cmocka_unit_test(test_rows),
       cmocka_unit_test(test_activations),
@@ -525,10 +641,23 @@ int main(void) {
       cmocka_unit_test(test_attention_polls),
       cmocka_unit_test(test_large_scores),
   };
-  static const char *const all[] = {"base", "avx2", "avx512", "avx512bf16"};
+  static const struct {
+    const char *name;
+    void (*widen)(uly__ops *table);
+  } all[] = {
+    {"base", uly__matmul_widened_base},
+#if defined(__x86_64__)
+    {"avx2", uly__matmul_widened_avx2},
+    {"avx512", uly__matmul_widened_avx512},
+    {"avx512bf16", uly__matmul_widened_avx512}
+#endif
+  };
   omp_set_num_threads(3);
   if (!uly__ops_named("reference", &reference)) return 1;
-  for (int i = 0; i < 4; i++)
-    if (uly__ops_named(all[i], &tables[num_tables])) names[num_tables++] = all[i];
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+    if (!uly__ops_named(all[i].name, &tables[num_tables])) continue;
+    names[num_tables] = all[i].name;
+    widen[num_tables++] = all[i].widen;
+  }
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

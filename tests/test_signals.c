@@ -50,11 +50,14 @@ static void fill(float *x, int count) {
 /* Multiplies, in every transposition, over and over until many signals have come; on a slow machine for two seconds,
  * and longer only until there are enough to test anything. With rows further apart than they are long oneDNN takes the
  * kernels in question. */
-static void check(int threads, uly_dtype dtype) {
+static void check(int threads, uly_dtype dtype, uly_status (*matmul)(const uly__matmul *)) {
   float *a = malloc(M * K * 4), *b = malloc(N * K * 4), *c = malloc(M * LDC * 4);
   float *undisturbed = calloc(M * LDC, 4);
   fill(a, M * K);
   fill(b, N * K);
+  uly__ops widened;
+  uly__matmul_widened_base(&widened);
+  void *workspace = malloc((size_t)widened.matmul_bytes(dtype, threads));
   omp_set_num_threads(threads);
 #pragma omp parallel
   find_stack();
@@ -66,14 +69,16 @@ static void check(int threads, uly_dtype dtype) {
     x.ldb = x.trans_b ? K : N;
     x.dtype = dtype;
     x.c_dtype = ULY_F32;
-    assert_ok(uly__matmul_onednn(&x));
+    x.workspace = workspace;
+    x.workspace_threads = threads;
+    assert_ok(matmul(&x));
     x.c = c;
     received = 0;
     double end = now() + 2;
     send_signals(50);
     while (received < WANTED && (received < LEAST || now() < end)) {
       memset(c, 0, M * LDC * 4);
-      assert_ok(uly__matmul_onednn(&x));
+      assert_ok(matmul(&x));
       assert_memory_equal(c, undisturbed, M * LDC * 4);
     }
     send_signals(0);
@@ -83,15 +88,19 @@ static void check(int threads, uly_dtype dtype) {
   free(b);
   free(c);
   free(undisturbed);
+  free(workspace);
 }
 
 static void test_products(void **state) {
   (void)state;
   struct sigaction action = {.sa_handler = count, .sa_flags = SA_RESTART};
   assert_int_equal(sigaction(SIGALRM, &action, NULL), 0);
-  check(1, ULY_F32);
-  check(2, ULY_F32);
-  check(2, ULY_BF16);
+  uly__ops widened;
+  uly__matmul_widened_base(&widened);
+  check(1, ULY_F32, uly__matmul_onednn);
+  check(2, ULY_F32, uly__matmul_onednn);
+  check(2, ULY_BF16, uly__matmul_onednn);
+  check(2, ULY_BF16, widened.matmul);
 }
 
 int main(void) {

@@ -1,6 +1,12 @@
 /* Linear layers as matrix products. */
 #include "model/linear.h"
 
+static void multiply(uly__model *model, uly__matmul product) {
+  product.workspace = model->work.matmul;
+  product.workspace_threads = model->threads;
+  uly__model_note(model, model->ops->matmul(&product));
+}
+
 static uly__matmul forward(const uly__model *model, uly__linear linear, int64_t rows, const void *x,
                            int64_t ldx) {
   return (uly__matmul){.m = rows,
@@ -30,7 +36,7 @@ static void store_in(uly__model *model, uly__matmul product, void *c, int64_t ld
   product.c = c;
   product.ldc = ldc;
   product.c_dtype = model->dtype;
-  uly__model_note(model, model->ops->matmul(&product));
+  multiply(model, product);
 }
 
 static void add_to(uly__model *model, uly__matmul product, float *sum, bool first) {
@@ -38,7 +44,7 @@ static void add_to(uly__model *model, uly__matmul product, float *sum, bool firs
   product.ldc = product.n;
   product.c_dtype = ULY_F32;
   product.accumulate = !first;
-  uly__model_note(model, model->ops->matmul(&product));
+  multiply(model, product);
 }
 
 void uly__linear_forward(uly__model *model, uly__linear linear, int64_t rows, const void *x,
@@ -76,5 +82,5 @@ void uly__linear_backward_weight(uly__model *model, uly__linear linear, int64_t 
                          .accumulate = true,
                          .dtype = model->dtype,
                          .c_dtype = ULY_F32};
-  if (rows > 0) uly__model_note(model, model->ops->matmul(&product));
+  if (rows > 0) multiply(model, product);
 }

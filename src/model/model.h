@@ -20,6 +20,7 @@ typedef struct uly__workspace {
   void *d_o_heads[2];    /* [N, hq d] of a round; rounds take turns */
   void *d_qkv_heads[2];  /* [N, (hq + 2 hkv) d] of a round */
   void *attention;       /* workspace of local attention's backward */
+  void *matmul;          /* workspace of matrix products */
   void *n, *mid;         /* [rows of a tile, h] */
   float *sum;            /* [rows, h] */
   void *gate, *up, *act; /* [rows, f] */
@@ -50,6 +51,7 @@ typedef struct uly__model_run {
   uly_sparse sparse;
   uly_dtype dtype, grad_dtype;
   uly_recompute recompute;
+  int threads;
   bool forward_only; /* no backward pass: nothing of one is carved */
   bool stash_on_disk;
   int stage;      /* of ZeRO */
@@ -71,6 +73,7 @@ typedef struct uly__model {
   uly_attention *attention;
   double pairs; /* that see each other in the sequence, of all query heads */
   uly_dtype dtype;
+  int threads;
   bool forward_only, makes_passes; /* passes over whole sequences */
   int64_t num_tokens, token_begin; /* T and its place in the stream */
   uly__tiles tiles, head_tiles;

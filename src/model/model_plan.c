@@ -200,6 +200,7 @@ uly_status uly__model_create(const uly__model_config *config, uly_mesh *mesh,
   if (!model) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a model");
   model->config = *config;
   model->dtype = run->dtype;
+  model->threads = run->threads;
   model->forward_only = run->forward_only;
   model->makes_passes = run->capacity == 0 || run->prefills;
   model->ops = uly__ops_get();
@@ -228,6 +229,7 @@ static void carve_tile(uly__model *model, uly__arena *scratch) {
   int64_t bytes = uly__dtype_bytes(model->dtype);
   int64_t stream = model->tiles.rows * model->config.hidden,
           wide = model->tiles.rows * model->config.ffn;
+  work->matmul = uly__arena_carve(scratch, model->ops->matmul_bytes(model->dtype, model->threads));
   work->n = uly__arena_carve(scratch, stream * bytes);
   work->mid = uly__arena_carve(scratch, stream * bytes);
   work->sum = uly__arena_carve(scratch, stream * (int64_t)sizeof(float));

@@ -24,18 +24,22 @@ static bool cpu_has_avx512bf16(void) {
 static bool fill(const char *name, uly__ops *table) {
   uly__ops_rows_base(table);
   table->matmul = uly__matmul_ref;
+  table->matmul_bytes = uly__matmul_ref_bytes;
   table->attention_forward = uly__attention_ref_forward;
   table->attention_backward = uly__attention_ref_backward;
   table->matvec = uly__matvec_ref;
   table->attend_one = uly__attend_one_ref;
   if (strcmp(name, "reference") == 0) return true;
 
+  bool widens = !uly__products_multiply_bf16();
   table->matmul = uly__matmul_onednn;
+  if (widens) uly__matmul_widened_base(table);
   uly__attention_tiled_base(table);
   uly__one_token_base(table);
   if (strcmp(name, "base") == 0) return true;
 #if defined(__x86_64__)
   if (strcmp(name, "avx2") == 0 && cpu_has_avx2()) {
+    if (widens) uly__matmul_widened_avx2(table);
     uly__ops_rows_avx2(table);
     uly__attention_tiled_avx2(table);
     uly__one_token_avx2(table);
@@ -43,6 +47,7 @@ static bool fill(const char *name, uly__ops *table) {
   }
   bool wants_bf16 = strcmp(name, "avx512bf16") == 0;
   if ((wants_bf16 && cpu_has_avx512bf16()) || (strcmp(name, "avx512") == 0 && cpu_has_avx512())) {
+    if (widens) uly__matmul_widened_avx512(table);
     uly__ops_rows_avx512(table);
     uly__attention_tiled_avx512(table);
     uly__one_token_avx512(table);

@@ -29,6 +29,9 @@ typedef struct uly__matmul {
   bool trans_a, trans_b, accumulate;
   uly_dtype dtype;   /* of a and b */
   uly_dtype c_dtype; /* f32, or the dtype of a and b */
+  /* Of matmul_bytes for as many threads, on a boundary of 4 bytes: no more of them take part. NULL where it is none. */
+  void *workspace;
+  int workspace_threads;
 } uly__matmul;
 
 typedef enum uly__norm { ULY_NORM_RMS, ULY_NORM_LAYER } uly__norm;
@@ -80,6 +83,8 @@ static inline int64_t uly__attend_width(int head_dim) { return (head_dim + 2 + 1
 typedef struct uly__ops {
   const char *name; /* of the instruction set */
   uly_status (*matmul)(const uly__matmul *args);
+  /* Bytes of workspace that any product of this type takes on so many threads. */
+  int64_t (*matmul_bytes)(uly_dtype dtype, int threads);
 
   /* x[rows, cols] += bias[cols]; x has rows ld apart. */
   void (*add_bias)(int64_t rows, int64_t cols, int64_t ld, uly_dtype dtype, void *x,
@@ -186,7 +191,13 @@ void uly__rope_table(int64_t rows, const int64_t *positions, int head_dim, doubl
 
 /* What fills the slots. */
 uly_status uly__matmul_ref(const uly__matmul *args);
-uly_status uly__matmul_onednn(const uly__matmul *args);
+int64_t uly__matmul_ref_bytes(uly_dtype dtype, int threads);
+uly_status uly__matmul_onednn(const uly__matmul *args); /* without a workspace, too */
+/* Whether oneDNN multiplies bf16 by instructions of the CPU; otherwise it is slow at it, or cannot. */
+bool uly__products_multiply_bf16(void);
+void uly__matmul_widened_base(uly__ops *table); /* bf16 alone, by products of f32 */
+void uly__matmul_widened_avx2(uly__ops *table);
+void uly__matmul_widened_avx512(uly__ops *table);
 void uly__attention_ref_forward(const uly__attention_args *args);
 void uly__attention_ref_backward(const uly__attention_args *args, void *workspace);
 void uly__matvec_ref(int64_t rows, int64_t cols, int64_t ld, uly_dtype dtype, const void *w,

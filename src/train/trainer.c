@@ -118,6 +118,10 @@ static void settle_model(uly_trainer *trainer, uly__model_config *model) {
   if (model->rope && model->max_positions < config->seq_len) model->max_positions = config->seq_len;
 }
 
+static int num_threads(const uly_mesh *mesh, const uly_train_config *config) {
+  return config->threads > 0 ? config->threads : uly_mesh_threads(mesh);
+}
+
 static uly_status plan(uly_trainer *trainer, const uly_train_config *config,
                        uly__decode_run decode) {
   uly__model_config model_config;
@@ -148,6 +152,7 @@ static uly_status plan(uly_trainer *trainer, const uly_train_config *config,
                         .dtype = config->dtype,
                         .grad_dtype = config->grad_dtype,
                         .recompute = config->recompute,
+                        .threads = num_threads(trainer->mesh, config),
                         .forward_only = config->forward_only != 0,
                         .stash_on_disk = config->stash != NULL,
                         .stage = config->zero_stage,
@@ -359,7 +364,7 @@ static void warn_of_model(const uly_trainer *trainer) {
 uly_status uly__trainer_make(uly_mesh *mesh, const uly_train_config *config, uly__decode_run decode,
                              uly_trainer **out) {
   *out = NULL;
-  omp_set_num_threads(uly__device_threads(config->threads, uly__comm_node_size(mesh->world)));
+  omp_set_num_threads(num_threads(mesh, config));
   uly_trainer *trainer = NULL;
   uly_status status = uly__trainer_plan(mesh, config, decode, &trainer);
   if (status == ULY_OK) status = open_input(trainer);

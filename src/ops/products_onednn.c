@@ -1,0 +1,207 @@
+/* Single-threaded products through oneDNN (C API, 2.x): see products_onednn.h.
+ *
+ * Primitives (generated code for one shape) are made once and kept; each thread has memory handles of its own and a
+ * scratchpad. */
+#include "ops/products_onednn.h"
+
+#include <dnnl.h>
+#include <omp.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+enum { NUM_SLOTS = 1024, NUM_ARGS = 4 };
+
+struct uly__product {
+  uly__product_shape key;
+  dnnl_primitive_t kernel; /* NULL: oneDNN cannot do this shape */
+  int64_t scratch_bytes;
+  dnnl_memory_t *memory; /* [threads][NUM_ARGS]: a, b, c, scratchpad */
+  bool used;
+};
+
+static dnnl_engine_t engine;
+static uly__product *table; /* open addressing, NUM_SLOTS */
+static int num_products;
+static int num_threads;
+static dnnl_stream_t *streams; /* one for each thread */
+static void **scratch;         /* one for each thread, scratch_capacity bytes */
+static int64_t scratch_capacity;
+
+#define DNN_TRY(call)                                                                       \
+  do {                                                                                      \
+    dnnl_status_t dnn_status_ = (call);                                                     \
+    if (dnn_status_ != dnnl_success)                                                        \
+      ULY_FAIL(ULY_ERR_INTERNAL, "oneDNN: %s returned status %d", #call, (int)dnn_status_); \
+  } while (0)
+
+static void clear_table(void) {
+  for (int i = 0; i < NUM_SLOTS; i++) {
+    uly__product *p = &table[i];
+    if (!p->used || !p->kernel) continue;
+    for (int j = 0; j < num_threads * NUM_ARGS; j++)
+      if (p->memory[j]) dnnl_memory_destroy(p->memory[j]);
+    free(p->memory);
+    dnnl_primitive_destroy(p->kernel);
+  }
+  memset(table, 0, NUM_SLOTS * sizeof *table);
+  num_products = 0;
+}
+
+/* What is held for each thread is made anew when there are more than ever before. */
+uly_status uly__products_prepare(int num) {
+  int threads = omp_get_max_threads();
+  if (!engine) DNN_TRY(dnnl_engine_create(&engine, dnnl_cpu, 0));
+  if (!table && !(table = calloc(NUM_SLOTS, sizeof *table)))
+    ULY_FAIL(ULY_ERR_MEMORY, "no memory for the table of matrix products");
+  if (threads > num_threads || num_products + num > NUM_SLOTS / 2) clear_table();
+  if (threads <= num_threads) return ULY_OK;
+  dnnl_stream_t *more_streams = realloc(streams, (size_t)threads * sizeof *streams);
+  if (more_streams) streams = more_streams;
+  void **more_scratch = realloc(scratch, (size_t)threads * sizeof *scratch);
+  if (more_scratch) scratch = more_scratch;
+  if (!more_streams || !more_scratch)
+    ULY_FAIL(ULY_ERR_MEMORY, "no memory for the streams of %d threads", threads);
+  for (; num_threads < threads; num_threads++) {
+    scratch[num_threads] = NULL;
+    DNN_TRY(dnnl_stream_create(&streams[num_threads], engine, dnnl_stream_default_flags));
+  }
+  scratch_capacity = 0;
+  return ULY_OK;
+}
+
+static dnnl_data_type_t data_type(int dtype) { return dtype == ULY_BF16 ? dnnl_bf16 : dnnl_f32; }
+
+static uly_status matrix(dnnl_memory_desc_t *desc, int64_t rows, int64_t cols, int64_t ld,
+                         int trans, int dtype) {
+  dnnl_dims_t dims = {rows, cols};
+  dnnl_dims_t strides = {trans ? 1 : ld, trans ? ld : 1};
+  DNN_TRY(dnnl_memory_desc_init_by_strides(desc, 2, dims, data_type(dtype), strides));
+  return ULY_OK;
+}
+
+static uly_status grow_scratch(int64_t bytes) {
+  if (bytes <= scratch_capacity) return ULY_OK;
+  scratch_capacity = 0;
+  for (int t = 0; t < num_threads; t++) {
+    free(scratch[t]);
+    scratch[t] = aligned_alloc(64, (size_t)((bytes + 63) / 64 * 64));
+    if (!scratch[t])
+      ULY_FAIL(ULY_ERR_MEMORY, "cannot allocate %lld bytes of scratch for a matrix product",
+               (long long)bytes);
+  }
+  scratch_capacity = bytes;
+  return ULY_OK;
+}
+
+static uly_status make_kernel(uly__product *p) {
+  const uly__product_shape *s = &p->key;
+  dnnl_memory_desc_t desc[NUM_ARGS];
+  ULY_TRY(matrix(&desc[0], s->m, s->k, s->lda, s->trans_a, s->dtype));
+  ULY_TRY(matrix(&desc[1], s->k, s->n, s->ldb, s->trans_b, s->dtype));
+  ULY_TRY(matrix(&desc[2], s->m, s->n, s->ldc, 0, s->c_dtype));
+  dnnl_matmul_desc_t op;
+  DNN_TRY(dnnl_matmul_desc_init(&op, &desc[0], &desc[1], NULL, &desc[2]));
+  dnnl_primitive_attr_t attr;
+  DNN_TRY(dnnl_primitive_attr_create(&attr));
+  DNN_TRY(dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user));
+  dnnl_post_ops_t post = NULL;
+  if (s->accumulate) {
+    DNN_TRY(dnnl_post_ops_create(&post));
+    DNN_TRY(dnnl_post_ops_append_sum(post, 1.0f));
+    DNN_TRY(dnnl_primitive_attr_set_post_ops(attr, post));
+  }
+  dnnl_primitive_desc_t desc_made = NULL;
+  int threads = omp_get_max_threads();
+  omp_set_num_threads(1); /* the blocking that oneDNN chooses is that of one thread */
+  dnnl_status_t status = dnnl_primitive_desc_create(&desc_made, &op, attr, engine, NULL);
+  if (status == dnnl_success) status = dnnl_primitive_create(&p->kernel, desc_made);
+  omp_set_num_threads(threads);
+  if (post) dnnl_post_ops_destroy(post);
+  dnnl_primitive_attr_destroy(attr);
+  if (status == dnnl_unimplemented) return ULY_OK;
+  DNN_TRY(status);
+
+  desc[3] = *dnnl_primitive_desc_query_md(desc_made, dnnl_query_scratchpad_md, 0);
+  p->scratch_bytes = (int64_t)dnnl_memory_desc_get_size(&desc[3]);
+  dnnl_primitive_desc_destroy(desc_made);
+  p->memory = calloc((size_t)num_threads * NUM_ARGS, sizeof *p->memory);
+  if (!p->memory) ULY_FAIL(ULY_ERR_MEMORY, "no memory for the handles of a matrix product");
+  for (int t = 0; t < num_threads; t++)
+    for (int i = 0; i < NUM_ARGS; i++)
+      DNN_TRY(dnnl_memory_create(&p->memory[t * NUM_ARGS + i], &desc[i], engine, DNNL_MEMORY_NONE));
+  return grow_scratch(p->scratch_bytes);
+}
+
+/* FNV-1a over the key's words. */
+static uint64_t hash(const uly__product_shape *key) {
+  const unsigned char *bytes = (const unsigned char *)key;
+  uint64_t h = 14695981039346656037u;
+  for (size_t i = 0; i < sizeof *key; i++) h = (h ^ bytes[i]) * 1099511628211u;
+  return h;
+}
+
+/* The slot of a shape, made where it is new. */
+static uly_status find_slot(const uly__product_shape *key, uly__product **out) {
+  uint64_t slot = hash(key) % NUM_SLOTS;
+  while (table[slot].used && memcmp(&table[slot].key, key, sizeof *key) != 0)
+    slot = (slot + 1) % NUM_SLOTS;
+  uly__product *p = &table[slot];
+  *out = p;
+  if (p->used) return ULY_OK;
+  p->key = *key;
+  p->used = true;
+  uly_status status = make_kernel(p);
+  p->used = status == ULY_OK; /* a slot without handles is never found */
+  num_products += p->used;
+  return status;
+}
+
+uly_status uly__products_find(uly__product_shape shape, const uly__product **out) {
+  uly__product_shape key; /* without gaps, so that its bytes can be compared */
+  memset(&key, 0, sizeof key);
+  key.m = shape.m, key.n = shape.n, key.k = shape.k;
+  key.lda = shape.lda, key.ldb = shape.ldb, key.ldc = shape.ldc;
+  key.trans_a = shape.trans_a, key.trans_b = shape.trans_b, key.accumulate = shape.accumulate;
+  key.dtype = shape.dtype, key.c_dtype = shape.c_dtype;
+  uly__product *p;
+  ULY_TRY(find_slot(&key, &p));
+  *out = p->kernel ? p : NULL;
+  return ULY_OK;
+}
+
+uly_status uly__products_check(int result) {
+  DNN_TRY((dnnl_status_t)result);
+  return ULY_OK;
+}
+
+int uly__product_run(const uly__product *p, const void *a, const void *b, void *c) {
+  int thread = omp_get_thread_num();
+  dnnl_memory_t *memory = &p->memory[thread * NUM_ARGS];
+  dnnl_memory_set_data_handle(memory[0], (void *)(uintptr_t)a);
+  dnnl_memory_set_data_handle(memory[1], (void *)(uintptr_t)b);
+  dnnl_memory_set_data_handle(memory[2], c);
+  dnnl_memory_set_data_handle(memory[3], scratch[thread]);
+  dnnl_exec_arg_t exec[NUM_ARGS] = {{DNNL_ARG_SRC, memory[0]},
+                                    {DNNL_ARG_WEIGHTS, memory[1]},
+                                    {DNNL_ARG_DST, memory[2]},
+                                    {DNNL_ARG_SCRATCHPAD, memory[3]}};
+  return dnnl_primitive_execute(p->kernel, streams[thread], NUM_ARGS, exec);
+}
+
+/* oneDNN's older f32 kernels keep a pointer to their workspace in the stack pointer for a while (oneDNN issue 4845,
+ * mended in 2026). A signal that is handled then writes its frame into the heap. So signals wait until the thread's
+ * products are done. */
+void uly__products_hold_signals(sigset_t *before) {
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, before);
+}
+
+void uly__products_release_signals(const sigset_t *before) {
+  pthread_sigmask(SIG_SETMASK, before, NULL);
+}
+
+bool uly__products_multiply_bf16(void) {
+  int needed = dnnl_cpu_isa_avx512_core_bf16;
+  return ((int)dnnl_get_effective_cpu_isa() & needed) == needed;
+}

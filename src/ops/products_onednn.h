@@ -1,0 +1,34 @@
+/* Products of matrices by oneDNN, each of one thread, for ops that cut their product into tiles and share these out.
+ * oneDNN's own threading is never used. */
+#ifndef ULY_PRODUCTS_ONEDNN_H
+#define ULY_PRODUCTS_ONEDNN_H
+
+#include <signal.h>
+
+#include "ops/ops.h"
+
+/* As in uly__matmul. */
+typedef struct uly__product_shape {
+  int64_t m, n, k, lda, ldb, ldc;
+  bool trans_a, trans_b, accumulate;
+  uly_dtype dtype, c_dtype;
+} uly__product_shape;
+
+typedef struct uly__product uly__product;
+
+/* Makes room for `num` more shapes, and for as many threads as may run. To be called before an op finds its products:
+ * those that were found earlier may be gone. */
+uly_status uly__products_prepare(int num);
+
+/* The product of this shape, made the first time; NULL where oneDNN cannot do it on this CPU. */
+uly_status uly__products_find(uly__product_shape shape, const uly__product **out);
+
+/* Multiplies on the calling thread of a parallel region. What it returns is for uly__products_check. */
+int uly__product_run(const uly__product *product, const void *a, const void *b, void *c);
+uly_status uly__products_check(int result);
+
+/* Between these two a thread of a parallel region may run products. */
+void uly__products_hold_signals(sigset_t *before);
+void uly__products_release_signals(const sigset_t *before);
+
+#endif

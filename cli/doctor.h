@@ -29,7 +29,8 @@ typedef struct doctor_facts {
   } machine;
   char name[DOCTOR_TEXT]; /* that is hardest to find, of those that MPI asks for */
   int64_t name_ms;        /* that it takes to find it or to give up */
-  int64_t available, tmp_free, shm_free;
+  uly_machine system;
+  int64_t tmp_free, shm_free;
   int name_error; /* of getaddrinfo; 0: it is found */
   int tmp_error;  /* errno of an attempt to write a file there; 0: none */
   char kernels[DOCTOR_TEXT];
@@ -70,8 +71,7 @@ void doctor_list_ranks(const doctor *d, const bool *marks, char text[DOCTOR_TEXT
 
 /* Fills in what is known without other ranks (doctor_machine.c). */
 void doctor_look(doctor_facts *facts, const uly_mesh *world);
-/* Parts of it: the limits of control groups (doctor_limits.c), the version of oneDNN, and names. */
-void doctor_look_at_limits(struct doctor_machine *machine);
+/* Parts of it: the version of oneDNN, and names. */
 void doctor_onednn_version(char text[DOCTOR_TEXT]); /* doctor_onednn.c */
 void doctor_look_at_names(doctor_facts *facts);     /* doctor_names.c */
 

@@ -152,18 +152,13 @@ static void check_threads(doctor *d, bool *marks) {
 
 /* ----------------------------------------------------------------- memory and disks */
 
-static int64_t available_on(const doctor *d, int host) {
-  int64_t available = d->facts[host].available, limit = d->facts[host].machine.memory_limit;
-  return limit >= 0 && limit < available ? limit : available;
-}
-
 static void check_memory(doctor *d) {
   char human[FORMAT_BYTES];
   int64_t least = -1;
   int where = 0;
   for (int host = doctor_next_host(d, -1); host < d->num_ranks; host = doctor_next_host(d, host)) {
-    int64_t share = available_on(d, host) / count_ranks(d, host);
-    if (available_on(d, host) < 0 || (least >= 0 && share >= least)) continue;
+    int64_t share = d->facts[host].system.available / count_ranks(d, host);
+    if (d->facts[host].system.available < 0 || (least >= 0 && share >= least)) continue;
     least = share;
     where = host;
   }

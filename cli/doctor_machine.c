@@ -77,19 +77,6 @@ static void look_at_huge_pages(char text[DOCTOR_TEXT]) {
   copy_text(text, end ? begin + 1 : NULL);
 }
 
-/* Bytes of a line of /proc/meminfo; -1: it has none of the name. */
-static int64_t find_memory(const char *name) {
-  char line[DOCTOR_TEXT];
-  long long kilobytes = -1;
-  size_t length = strlen(name);
-  FILE *file = fopen("/proc/meminfo", "r");
-  while (file && kilobytes < 0 && fgets(line, sizeof line, file)) {
-    if (strncmp(line, name, length) == 0) kilobytes = strtoll(line + length, NULL, 10);
-  }
-  if (file) fclose(file);
-  return kilobytes < 0 ? -1 : kilobytes * 1024;
-}
-
 static int64_t find_free(const char *path) {
   struct statvfs info;
   return statvfs(path, &info) == 0 ? (int64_t)info.f_bavail * (int64_t)info.f_frsize : -1;
@@ -117,8 +104,11 @@ void doctor_look(doctor_facts *facts, const uly_mesh *world) {
   look_at_huge_pages(machine->huge_pages);
   starter_mpi_name(machine->mpi, sizeof machine->mpi);
   doctor_onednn_version(machine->onednn);
-  machine->memory = find_memory("MemTotal:");
-  doctor_look_at_limits(machine);
+  facts->system.size = sizeof facts->system;
+  uly_machine_look(world, &facts->system);
+  machine->memory = facts->system.memory;
+  machine->memory_limit = facts->system.memory_limit;
+  machine->cpu_quota = facts->system.cpu_quota;
   bool is_limited = getrlimit(RLIMIT_MEMLOCK, &locked) == 0 && locked.rlim_cur != RLIM_INFINITY;
   machine->locked_limit = is_limited ? (int64_t)locked.rlim_cur : -1;
   machine->has_infiniband = access("/sys/class/infiniband", F_OK) == 0;
@@ -127,9 +117,8 @@ void doctor_look(doctor_facts *facts, const uly_mesh *world) {
   facts->tmp_error = try_to_write(machine->tmp);
   facts->tmp_free = find_free(machine->tmp);
   facts->shm_free = find_free("/dev/shm");
-  facts->available = find_memory("MemAvailable:"); /* without swapping */
   copy_text(facts->kernels, uly_kernels_name());
-  facts->threads = uly_mesh_threads(world);
+  facts->threads = facts->system.threads;
   CPU_ZERO(&facts->allowed_set);
   (void)sched_getaffinity(0, sizeof facts->allowed_set, &facts->allowed_set);
 }

@@ -44,7 +44,7 @@ static void print_space(const char *path, int64_t bytes) {
 static void print_machine(const doctor_facts *facts) {
   const struct doctor_machine *machine = &facts->machine;
   char total[FORMAT_BYTES], available[FORMAT_BYTES];
-  bool is_known = machine->memory >= 0 && facts->available >= 0;
+  bool is_known = machine->memory >= 0 && facts->system.available >= 0;
   printf("  CPU                 %s", machine->cpu);
   print_count("; ", machine->packages, "package");
   print_count(", ", machine->numa_nodes, "NUMA node");
@@ -53,7 +53,7 @@ static void print_machine(const doctor_facts *facts) {
   printf("\n  instructions        %s\n", machine->instructions);
   if (is_known) {
     printf("  memory              %s, %s available; transparent huge pages: %s\n",
-           format_bytes(machine->memory, total), format_bytes(facts->available, available),
+           format_bytes(machine->memory, total), format_bytes(facts->system.available, available),
            machine->huge_pages);
   }
   print_limits(machine);
@@ -146,7 +146,7 @@ static json_t *make_rank(const doctor *d, int rank) {
   set_count(json, "cores", machine->cores);
   set_count(json, "hardware_threads", machine->hardware_threads);
   set_count(json, "memory", machine->memory);
-  set_count(json, "available", facts->available);
+  set_count(json, "available", facts->system.available);
   set_count(json, "memory_limit", machine->memory_limit);
   json_object_set_new(
       json, "cpu_quota",

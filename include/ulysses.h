@@ -209,6 +209,28 @@ int uly_mesh_threads(const uly_mesh *mesh);
  * environment says. */
 const char *uly_kernels_name(void);
 
+/* What a process finds on its machine. -1: the system does not tell, or sets no limit. */
+typedef struct uly_machine {
+  size_t size;    /* sizeof(uly_machine), set by the caller */
+  int64_t memory; /* bytes of the machine */
+  int64_t
+      available; /* bytes that may still be taken of it, and within the limits of control groups */
+  int64_t memory_limit;  /* bytes that the control groups allow, of either version */
+  int64_t cpu_quota;     /* thousandths of a hardware thread that they allow */
+  int hardware_threads;  /* of the machine */
+  int allowed_threads;   /* of these: that this process may run on */
+  int ranks;             /* of the mesh on this machine */
+  int threads;           /* of this rank: uly_mesh_threads */
+  int multiplies_bf16;   /* 0: products of bf16 are computed as products of f32 */
+  int hides_amx;         /* 1: the CPU has AMX, but the system does not let programs use it */
+  char best_kernels[16]; /* uly_kernels_name without ULYSSES_ISA */
+  char products[32];     /* instruction set of oneDNN's matrix products, as it calls it */
+  char unused[16];       /* a better one that the CPU has and oneDNN does not use, or "" */
+} uly_machine;
+
+/* Fills in as much as `size` has room for. Not collective. */
+uly_status uly_machine_look(const uly_mesh *mesh, uly_machine *machine);
+
 /* Turns "some rank failed" into "all ranks know": returns ULY_OK on all ranks if
  * all passed ULY_OK; otherwise all ranks return the status, and have the message,
  * of the lowest failing rank. Collective. */

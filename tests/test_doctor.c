@@ -37,7 +37,7 @@ static void make(int num, int per_host, int hardware_threads) {
     f->machine.hardware_threads = hardware_threads;
     f->machine.memory = (int64_t)64 << 30;
     f->machine.memory_limit = f->machine.locked_limit = f->machine.cpu_quota = -1;
-    f->available = f->tmp_free = f->shm_free = (int64_t)32 << 30;
+    f->system.available = f->tmp_free = f->shm_free = (int64_t)32 << 30;
     f->threads = 1;
     for (int i = 0; i < hardware_threads; i++) CPU_SET(i, &f->allowed_set);
   }
@@ -162,7 +162,7 @@ static void test_differences(void **state) {
 static void test_memory_and_disks(void **state) {
   (void)state;
   make(8, 4, 4);
-  for (int rank = 4; rank < 8; rank++) facts[rank].machine.memory_limit = 512 << 20;
+  for (int rank = 4; rank < 8; rank++) facts[rank].system.available = 512 << 20;
   EXPECT("memory", VERDICT_WARN, "128.0 MiB for each rank of node1, the host with least: ");
   make(8, 4, 4);
   facts[4].tmp_error = 13;

@@ -15,7 +15,7 @@ uly_status uly__check_memory(const void *memory, const char *what);
 int64_t uly__device_resident_bytes(void);
 
 /* Bytes that processes may still take on this machine: what the kernel calls available, or what is left to the
- * control group (version 2) of this process, if that is less. 0 where the system does not tell. */
+ * control groups of this process, if that is less (limits.h). 0 where the system does not tell. */
 int64_t uly__device_available_bytes(void);
 
 /* OpenMP threads to use: requested; or what OMP_NUM_THREADS says; or the cores this process may run on

@@ -3,13 +3,12 @@
 #include "device/device.h"
 
 #include <sched.h>
-#include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
+
+#include "device/limits.h"
 
 void *uly__device_alloc(int64_t bytes) {
   if (bytes <= 0) return NULL;
@@ -37,60 +36,9 @@ int64_t uly__device_resident_bytes(void) {
   return getrusage(RUSAGE_SELF, &usage) == 0 ? (int64_t)usage.ru_maxrss * 1024 : 0;
 }
 
-/* The number behind a word at the beginning of a line; -1: there is no such file, line or number. */
-static int64_t read_number(const char *path, const char *word) {
-  FILE *file = fopen(path, "r");
-  char line[256];
-  int64_t number = -1;
-  while (file && number < 0 && fgets(line, sizeof line, file)) {
-    size_t length = strlen(word);
-    const char *at = line + length + strspn(line + length, " ");
-    if (strncmp(line, word, length) == 0 && *at >= '0' && *at <= '9')
-      number = strtoll(at, NULL, 10);
-  }
-  if (file) fclose(file);
-  return number;
-}
-
-/* What is left to the control group at `path` below /sys/fs/cgroup; INT64_MAX where it has no limit. Pages of files
- * that nobody uses are given back when memory is wanted. */
-static int64_t left_to_group(const char *path) {
-  char file[512];
-  snprintf(file, sizeof file, "/sys/fs/cgroup%.400s/memory.max", path);
-  int64_t limit = read_number(file, "");
-  snprintf(file, sizeof file, "/sys/fs/cgroup%.400s/memory.current", path);
-  int64_t used = read_number(file, "");
-  snprintf(file, sizeof file, "/sys/fs/cgroup%.400s/memory.stat", path);
-  int64_t unused_files = read_number(file, "inactive_file ");
-  if (limit < 0 || used < 0) return INT64_MAX;
-  used -= unused_files > 0 ? unused_files : 0;
-  return limit > used ? limit - used : 1;
-}
-
-/* Of this process's group and those above it, the least. */
-static int64_t left_to_groups(void) {
-  char line[400];
-  int64_t least = INT64_MAX;
-  FILE *file = fopen("/proc/self/cgroup", "r");
-  bool is_read = file && fgets(line, sizeof line, file) && strncmp(line, "0::", 3) == 0;
-  if (file) fclose(file);
-  if (!is_read) return least;
-  char *path = line + 3;
-  path[strcspn(path, "\n")] = '\0';
-  for (;;) {
-    int64_t left = left_to_group(strcmp(path, "/") == 0 ? "" : path);
-    if (left < least) least = left;
-    char *slash = strrchr(path, '/');
-    if (!slash) return least;
-    *slash = '\0';
-  }
-}
-
 int64_t uly__device_available_bytes(void) {
-  int64_t kib = read_number("/proc/meminfo", "MemAvailable:"), left = left_to_groups();
-  int64_t free_bytes = kib > 0 ? kib * 1024 : INT64_MAX;
-  if (left < free_bytes) free_bytes = left;
-  return free_bytes == INT64_MAX ? 0 : free_bytes;
+  int64_t available = uly__limits_read("").available;
+  return available < 0 ? 0 : available > 0 ? available : 1;
 }
 
 /* mpirun binds ranks to cores: then the cores that this process may run on are its own, and

@@ -5,21 +5,7 @@
 
 #include "base/environment.h"
 
-#if defined(__x86_64__)
-static bool cpu_has_avx2(void) {
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-}
-
-static bool cpu_has_avx512(void) {
-  return cpu_has_avx2() && __builtin_cpu_supports("avx512f") &&
-         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512vl");
-}
-
-static bool cpu_has_avx512bf16(void) {
-  return cpu_has_avx512() && __builtin_cpu_supports("avx512bf16");
-}
-#endif
+#include "ops/cpu.h"
 
 static bool fill(const char *name, uly__ops *table) {
   uly__ops_rows_base(table);
@@ -38,7 +24,7 @@ static bool fill(const char *name, uly__ops *table) {
   uly__one_token_base(table);
   if (strcmp(name, "base") == 0) return true;
 #if defined(__x86_64__)
-  if (strcmp(name, "avx2") == 0 && cpu_has_avx2()) {
+  if (strcmp(name, "avx2") == 0 && uly__cpu_has(ULY_CPU_AVX2)) {
     if (widens) uly__matmul_widened_avx2(table);
     uly__ops_rows_avx2(table);
     uly__attention_tiled_avx2(table);
@@ -46,7 +32,8 @@ static bool fill(const char *name, uly__ops *table) {
     return true;
   }
   bool wants_bf16 = strcmp(name, "avx512bf16") == 0;
-  if ((wants_bf16 && cpu_has_avx512bf16()) || (strcmp(name, "avx512") == 0 && cpu_has_avx512())) {
+  if ((wants_bf16 && uly__cpu_has(ULY_CPU_AVX512_BF16)) ||
+      (strcmp(name, "avx512") == 0 && uly__cpu_has(ULY_CPU_AVX512))) {
     if (widens) uly__matmul_widened_avx512(table);
     uly__ops_rows_avx512(table);
     uly__attention_tiled_avx512(table);
@@ -66,14 +53,24 @@ bool uly__ops_named(const char *name, uly__ops *table) {
   return true;
 }
 
+static void fill_best(uly__ops *table) {
+  (void)(uly__ops_named("avx512bf16", table) || uly__ops_named("avx512", table) ||
+         uly__ops_named("avx2", table) || uly__ops_named("base", table));
+}
+
+const char *uly__ops_best_name(void) {
+  uly__ops table;
+  fill_best(&table);
+  return table.name;
+}
+
 const uly__ops *uly__ops_get(void) {
   static uly__ops table;
   static bool filled = false;
   if (filled) return &table;
   const char *wish = uly__environment("ULYSSES_ISA");
-  filled = wish && uly__ops_named(wish, &table);
-  filled = filled || uly__ops_named("avx512bf16", &table) || uly__ops_named("avx512", &table) ||
-           uly__ops_named("avx2", &table) || uly__ops_named("base", &table);
+  if (!wish || !uly__ops_named(wish, &table)) fill_best(&table);
+  filled = true;
   return &table;
 }
 

@@ -179,6 +179,9 @@ int64_t uly__attention_carve(const uly__attention_args *args, void *memory,
  * chooses a slower one. */
 const uly__ops *uly__ops_get(void);
 
+/* The name of the fastest one, whatever ULYSSES_ISA says. */
+const char *uly__ops_best_name(void);
+
 /* ULY_ERR_CONFIG where ULYSSES_ISA names none that this CPU runs. */
 uly_status uly__ops_check_wish(void);
 
@@ -195,6 +198,10 @@ int64_t uly__matmul_ref_bytes(uly_dtype dtype, int threads);
 uly_status uly__matmul_onednn(const uly__matmul *args); /* without a workspace, too */
 /* Whether oneDNN multiplies bf16 by instructions of the CPU; otherwise it is slow at it, or cannot. */
 bool uly__products_multiply_bf16(void);
+/* The instruction set that oneDNN uses, by its name; and the best one that the CPU has and oneDNN makes no use of, as
+ * people call it, or "". */
+const char *uly__products_isa(void);
+const char *uly__products_unused(void);
 void uly__matmul_widened_base(uly__ops *table); /* bf16 alone, by products of f32 */
 void uly__matmul_widened_avx2(uly__ops *table);
 void uly__matmul_widened_avx512(uly__ops *table);

@@ -5,9 +5,12 @@
 #include "ops/products_onednn.h"
 
 #include <dnnl.h>
+#include <dnnl_debug.h>
 #include <omp.h>
 #include <pthread.h>
 #include <stdlib.h>
+
+#include "ops/cpu.h"
 
 enum { NUM_SLOTS = 1024, NUM_ARGS = 4 };
 
@@ -201,7 +204,28 @@ void uly__products_release_signals(const sigset_t *before) {
   pthread_sigmask(SIG_SETMASK, before, NULL);
 }
 
-bool uly__products_multiply_bf16(void) {
-  int needed = dnnl_cpu_isa_avx512_core_bf16;
+static bool uses(dnnl_cpu_isa_t isa) {
+  int needed = (int)isa;
   return ((int)dnnl_get_effective_cpu_isa() & needed) == needed;
+}
+
+bool uly__products_multiply_bf16(void) { return uses(dnnl_cpu_isa_avx512_core_bf16); }
+
+const char *uly__products_isa(void) {
+  const char *name = dnnl_cpu_isa2str(dnnl_get_effective_cpu_isa());
+  return strncmp(name, "cpu_isa_", 8) == 0 ? name + 8 : name;
+}
+
+const char *uly__products_unused(void) {
+  static const struct {
+    uly__cpu_set set;
+    dnnl_cpu_isa_t isa;
+    const char *name;
+  } sets[] = {{ULY_CPU_AMX, dnnl_cpu_isa_avx512_core_amx, "AMX"},
+              {ULY_CPU_AVX512_BF16, dnnl_cpu_isa_avx512_core_bf16, "AVX512-BF16"},
+              {ULY_CPU_AVX512, dnnl_cpu_isa_avx512_core, "AVX512"},
+              {ULY_CPU_AVX2, dnnl_cpu_isa_avx2, "AVX2"}};
+  for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
+    if (uly__cpu_has(sets[i].set) && !uses(sets[i].isa)) return sets[i].name;
+  return "";
 }

@@ -99,7 +99,7 @@ uly_status bench_attention(bench *b) {
   bench_use_threads(b);
   bench_choose_heads(b);
   uly_status status = create(b, &c);
-  if (status == ULY_OK) status = gemm_create(b, b->options.config.dtype, &product);
+  if (status == ULY_OK) status = gemm_create_for_run(b, b->options.config.dtype, &product);
   /* Forward first: backward needs its outputs. */
   if (status == ULY_OK) status = measure(b, &c, product, true);
   if (status == ULY_OK) status = measure(b, &c, product, false);

@@ -126,7 +126,7 @@ uly_status bench_step(bench *b) {
     if (o->config.batch == 0) o->config.batch = o->mesh.dp;
     status = create_trainer(b, &c);
   }
-  if (status == ULY_OK) status = gemm_create(b, o->config.dtype, &product);
+  if (status == ULY_OK) status = gemm_create_for_run(b, o->config.dtype, &product);
   if (status == ULY_OK && o->trace) status = uly_trainer_trace(c.trainer);
   if (status == ULY_OK) status = measure(b, &c, product);
   if (status == ULY_OK && o->trace) status = uly_trainer_trace_write(c.trainer, o->trace);

@@ -13,6 +13,9 @@ typedef struct gemm gemm;
 /* *out is NULL on all ranks where the CPU of one has no products of this type: that is no failure.
  * Collective. */
 uly_status gemm_create(const bench *b, uly_dtype dtype, gemm **out);
+/* The product that bounds a run which stores this type: of f32, as its kernels compute it, where the CPU does not multiply
+ * bf16. Collective. */
+uly_status gemm_create_for_run(const bench *b, uly_dtype dtype, gemm **out);
 void gemm_destroy(gemm *product);
 
 /* The work of one product, each rank one of its own. */

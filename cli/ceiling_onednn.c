@@ -67,6 +67,12 @@ uly_status gemm_create(const bench *b, uly_dtype dtype, gemm **out) {
   return status;
 }
 
+uly_status gemm_create_for_run(const bench *b, uly_dtype dtype, gemm **out) {
+  uly_machine machine = {.size = sizeof machine};
+  uly_machine_look(b->world, &machine);
+  return gemm_create(b, machine.multiplies_bf16 ? dtype : ULY_F32, out);
+}
+
 void gemm_destroy(gemm *product) {
   if (!product) return;
   for (int i = 0; i < NUM_MATRICES; i++) {

@@ -4,6 +4,7 @@
 
 #include "doctor.h"
 #include "format.h"
+#include "slow.h"
 
 enum { MIB = 1 << 20 };
 /* Below these, per rank of a host, something is likely to fail. */
@@ -52,13 +53,26 @@ static void check_kernels(doctor *d) {
   size_t offset = offsetof(doctor_facts, kernels);
   int other = find_other(d, offset);
   if (other == d->num_ranks) {
-    doctor_find(d, VERDICT_OK, "kernels", "%s on all ranks", d->facts->kernels);
+    doctor_find(d, VERDICT_OK, "kernels", "%s on all ranks; oneDNN multiplies with %s",
+                d->facts->kernels, d->facts->system.products);
     return;
   }
   doctor_find(d, VERDICT_WARN, "kernels",
               "%s on rank 0, %s on rank %d (%s): the faster ranks wait for the slower ones, and "
               "--reproducible refuses them; ULYSSES_ISA chooses the same for all",
               d->facts->kernels, text_at(d, other, offset), other, d->facts[other].host);
+}
+
+/* Of each kind, but that of threads, which the facts of all ranks tell better: the first rank that has it. */
+static void check_slow(doctor *d) {
+  char text[SLOW_TEXT];
+  for (slow_kind kind = 0; kind < NUM_SLOW; kind++) {
+    int rank = 0;
+    if (kind == SLOW_THREADS) continue;
+    while (rank < d->num_ranks && !slow_find(&d->facts[rank].system, ULY_BF16, kind, text)) rank++;
+    if (rank == d->num_ranks) continue;
+    doctor_find(d, VERDICT_WARN, slow_name(kind), "%s: %s", d->facts[rank].host, text);
+  }
 }
 
 /* ------------------------------------------------------------------------ threads */
@@ -224,6 +238,7 @@ static void check_network(doctor *d) {
 void doctor_check_facts(doctor *d) {
   check_libraries(d);
   check_kernels(d);
+  check_slow(d);
   bool *marks = calloc((size_t)d->num_ranks, sizeof *marks);
   if (marks) check_threads(d, marks);
   free(marks);

@@ -211,6 +211,7 @@ static uly_status train(train_run *run) {
   if (status == ULY_OK) status = metrics_open(run);
   if (status == ULY_OK) status = saves_config(run);
   if (status == ULY_OK) progress_header(run);
+  if (status == ULY_OK) slow_warn(run);
   if (status == ULY_OK) status = do_steps(run);
   if (status == ULY_OK) status = metrics_close(run);
   if (status == ULY_OK) status = write_trace(run);

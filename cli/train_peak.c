@@ -9,7 +9,7 @@ uly_status measure_peak(const options *o, uly_mesh *mesh, double *flops) {
   bench_use_threads(&b);
   gemm *product = NULL;
   *flops = 0;
-  uly_status status = gemm_create(&b, o->config.dtype, &product);
+  uly_status status = gemm_create_for_run(&b, o->config.dtype, &product);
   if (status == ULY_OK && product) {
     bench_result result;
     bench_work work = gemm_work(product);

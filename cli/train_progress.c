@@ -34,6 +34,7 @@ void progress_header(const train_run *run) {
          (long long)uly_trainer_num_windows(run->trainer));
   print_step_size(config, dp);
   print_mask(config);
+  slow_print(run);
   if (run->progress.peak_flops > 0) {
     printf("peak        %.1f GFLOP/s of matrix products, all ranks together\n",
            run->progress.peak_flops / 1e9);

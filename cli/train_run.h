@@ -87,6 +87,13 @@ void progress_say(train_run *run, const char *format, ...) __attribute__((format
 void progress_warn(train_run *run, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void progress_close(train_run *run);
 
+/* --- What computes (train_slow.c). */
+
+/* A line of the header. */
+void slow_print(const train_run *run);
+/* Warns of what makes the run slow, on any rank. Collective. */
+void slow_warn(train_run *run);
+
 /* --- Paths (train_places.c). Collective; ULY_ERR_CONFIG where one that is written is one that is read. */
 
 uly_status places_check(train_run *run);

@@ -223,6 +223,7 @@ typedef struct uly_machine {
   int threads;           /* of this rank: uly_mesh_threads */
   int multiplies_bf16;   /* 0: products of bf16 are computed as products of f32 */
   int hides_amx;         /* 1: the CPU has AMX, but the system does not let programs use it */
+  char kernels[16];      /* uly_kernels_name */
   char best_kernels[16]; /* uly_kernels_name without ULYSSES_ISA */
   char products[32];     /* instruction set of oneDNN's matrix products, as it calls it */
   char unused[16];       /* a better one that the CPU has and oneDNN does not use, or "" */

@@ -38,8 +38,8 @@ for ranks in 1 2; do
 done
 expect 0 '' "$mpirun" -n 2 "$program" bench exchange --seq-len 64,65 --q-heads 5 --kv-heads 1 --repeats 2
 lines 4 sent_bytes seq_len
-# Where the CPU has no bf16, there is no ceiling, but a figure.
+# Where the CPU has no bf16, the ceiling is that of f32, in which the kernels multiply.
 expect 0 '' env ONEDNN_MAX_CPU_ISA=AVX2 "$program" bench attention --seq-len 64 --dtype bf16 --repeats 1
-[ "$(grep -c '"achieved": [0-9.e-]*, "ceiling": null, "ratio": null' out.log)" -eq 2 ] || fail "a ceiling without bf16"
+[ "$(grep -c '"achieved": [0-9.e-]*, "ceiling": [0-9.e+]*, "ratio": [0-9]' out.log)" -eq 2 ] || fail "a ceiling without bf16"
 
 finish

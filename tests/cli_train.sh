@@ -10,6 +10,17 @@ patience 0
 
 lines_of() { grep -c "$1" "$2"; }
 
+# What computes stands in the header; what makes that slow is said once, and is no error.
+expect 0 '' env ULYSSES_ISA=base ONEDNN_MAX_CPU_ISA=SSE41 "$program" "${good[@]}" --steps 1 --threads 2 --dtype bf16
+grep -q '^kernels  *base on 2 threads of each rank; oneDNN multiplies with sse41$' out.log || fail "kernels: $(cat out.log)"
+expect 0 '' "$program" "${good[@]}" --steps 1 --threads 999
+[ "$(grep -c '^ulysses: warning: 999 threads share [0-9]* hardware thread' err.log)" -eq 1 ] || fail "threads: $(cat err.log)"
+# A rank that is slower than the first one.
+expect 0 '' "$mpirun" -n 1 env -u ULYSSES_ISA "$program" "${good[@]}" --steps 1 --threads 1 : \
+  -n 1 env ULYSSES_ISA=base "$program" "${good[@]}" --steps 1 --threads 1
+[ "$(uname -m)" != x86_64 ] || grep -q '^ulysses: warning: ULYSSES_ISA makes another rank slow' err.log ||
+  fail "a slow rank: $(cat err.log)"
+
 for ranks in 1 3; do
   run=("$mpirun" -n "$ranks" "$program")
 

@@ -3,6 +3,8 @@
 #include <netdb.h>
 
 #include "../cli/doctor.h"
+
+#include "../cli/slow.h"
 #include "testing.h"
 
 enum { NUM_RANKS = 8 };
@@ -37,6 +39,16 @@ static void make(int num, int per_host, int hardware_threads) {
     f->machine.hardware_threads = hardware_threads;
     f->machine.memory = (int64_t)64 << 30;
     f->machine.memory_limit = f->machine.locked_limit = f->machine.cpu_quota = -1;
+    f->system = (uly_machine){.size = sizeof f->system,
+                              .cpu_quota = -1,
+                              .hardware_threads = hardware_threads,
+                              .allowed_threads = hardware_threads,
+                              .ranks = per_host,
+                              .threads = 1,
+                              .multiplies_bf16 = 1,
+                              .kernels = "avx2",
+                              .best_kernels = "avx2",
+                              .products = "avx2"};
     f->system.available = f->tmp_free = f->shm_free = (int64_t)32 << 30;
     f->threads = 1;
     for (int i = 0; i < hardware_threads; i++) CPU_SET(i, &f->allowed_set);
@@ -159,6 +171,80 @@ static void test_differences(void **state) {
   EXPECT("libraries", VERDICT_WARN, "'another' on rank 6 (node1)");
 }
 
+/* The facts of a machine, and the words that its sentence must have. */
+static void check_slow(const uly_machine *m, uly_dtype dtype, slow_kind kind, const char *words) {
+  char text[SLOW_TEXT] = "";
+  for (slow_kind other = 0; other < NUM_SLOW; other++) {
+    bool is_found = slow_find(m, dtype, other, text);
+    if (is_found != (words && other == kind)) fail_msg("%s: %s", slow_name(other), text);
+    if (is_found && !strstr(text, words)) fail_msg("not '%s': %s", words, text);
+  }
+}
+
+static void test_slow(void **state) {
+  (void)state;
+  make(1, 1, 8);
+  const uly_machine good = facts->system;
+  uly_machine m = good;
+  check_slow(&m, ULY_BF16, NUM_SLOW, NULL);
+  m.multiplies_bf16 = 0;
+  check_slow(&m, ULY_BF16, SLOW_BF16, "no faster than --dtype f32");
+  check_slow(&m, ULY_F32, NUM_SLOW, NULL);
+  /* It has them, and oneDNN does not use them. */
+  snprintf(m.unused, sizeof m.unused, "AVX512-BF16");
+  check_slow(&m, ULY_BF16, SLOW_ONEDNN, "though this CPU has AVX512-BF16, so products of bf16");
+  check_slow(&m, ULY_F32, NUM_SLOW, NULL);
+  m = good;
+  snprintf(m.unused, sizeof m.unused, "AVX512");
+  check_slow(&m, ULY_F32, SLOW_ONEDNN, "with avx2, though this CPU has AVX512, so products take");
+  m = good;
+  m.hides_amx = 1;
+  check_slow(&m, ULY_BF16, SLOW_AMX, "Linux 5.16");
+  check_slow(&m, ULY_F32, NUM_SLOW, NULL);
+  m = good;
+  snprintf(m.best_kernels, sizeof m.best_kernels, "avx512");
+  check_slow(&m, ULY_F32, SLOW_KERNELS, "kernels avx2, though this CPU runs avx512");
+}
+
+static void test_slow_threads(void **state) {
+  (void)state;
+  make(1, 1, 8);
+  uly_machine m = facts->system;
+  m.threads = 8;
+  check_slow(&m, ULY_F32, NUM_SLOW, NULL);
+  m.threads = 9;
+  check_slow(&m, ULY_F32, SLOW_THREADS, "9 threads share 8 hardware threads");
+  check_slow(&m, ULY_F32, SLOW_THREADS, "--threads 8 or OMP_NUM_THREADS=8");
+  m.threads = 3;
+  m.ranks = 3;
+  check_slow(&m, ULY_F32, SLOW_THREADS, "9 threads share 8 hardware threads");
+  check_slow(&m, ULY_F32, SLOW_THREADS, "--threads 2 ");
+  m.threads = 1;
+  m.ranks = 9;
+  check_slow(&m, ULY_F32, SLOW_THREADS, "fewer ranks and --threads 1");
+  /* Bound to one of them. */
+  m.threads = 2;
+  m.ranks = 1;
+  m.allowed_threads = 1;
+  check_slow(&m, ULY_F32, SLOW_THREADS, "2 threads share 1 hardware thread, ");
+  check_slow(&m, ULY_F32, SLOW_THREADS, "--bind-to none");
+  /* A quota of two and a half. */
+  m.allowed_threads = 8;
+  m.cpu_quota = 2500;
+  check_slow(&m, ULY_F32, NUM_SLOW, NULL);
+  m.threads = 3;
+  check_slow(&m, ULY_F32, SLOW_THREADS, "3 threads share 2 hardware threads");
+}
+
+/* Doctor says it once, of the first host that has it. */
+static void test_slow_hosts(void **state) {
+  (void)state;
+  make(8, 4, 4);
+  assert_null(find("bf16"));
+  for (int rank = 4; rank < 8; rank++) facts[rank].system.multiplies_bf16 = 0;
+  EXPECT("bf16", VERDICT_WARN, "node1: this CPU has no instructions for bf16");
+}
+
 static void test_memory_and_disks(void **state) {
   (void)state;
   make(8, 4, 4);
@@ -208,6 +294,9 @@ int main(void) {
       cmocka_unit_test(test_differences),
       cmocka_unit_test(test_memory_and_disks),
       cmocka_unit_test(test_lists),
+      cmocka_unit_test(test_slow),
+      cmocka_unit_test(test_slow_threads),
+      cmocka_unit_test(test_slow_hosts),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

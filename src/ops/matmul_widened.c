@@ -126,6 +126,12 @@ static int multiply_tile(const uly__matmul *x, const tile_products *products, in
   return failed;
 }
 
+/* As many as may run and have a workspace. */
+static int num_threads(const uly__matmul *x) {
+  int most = omp_get_max_threads();
+  return x->workspace_threads < most ? x->workspace_threads : most;
+}
+
 static uly_status matmul(const uly__matmul *x) {
   if (x->dtype == ULY_F32) return uly__matmul_onednn(x);
   if (x->m == 0 || x->n == 0) return ULY_OK;
@@ -136,9 +142,8 @@ static uly_status matmul(const uly__matmul *x) {
   bool can;
   ULY_TRY(find_products(x, rows, cols, num_tiles(x->k, TILE_K), &products, &can));
   if (!can) return uly__matmul_ref(x);
-  int failed = 0, most = omp_get_max_threads();
-  int threads = x->workspace_threads < most ? x->workspace_threads : most;
-#pragma omp parallel num_threads(threads)
+  int failed = 0;
+#pragma omp parallel num_threads(num_threads(x))
   {
     sigset_t before;
     workspace *own = (workspace *)x->workspace + omp_get_thread_num();

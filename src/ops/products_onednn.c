@@ -14,8 +14,14 @@
 
 enum { NUM_SLOTS = 1024, NUM_ARGS = 4 };
 
+/* A shape without gaps, so that its bytes can be compared. */
+typedef struct shape_key {
+  int64_t m, n, k, lda, ldb, ldc;
+  int trans_a, trans_b, accumulate, dtype, c_dtype, pad;
+} shape_key;
+
 struct uly__product {
-  uly__product_shape key;
+  shape_key key;
   dnnl_primitive_t kernel; /* NULL: oneDNN cannot do this shape */
   int64_t scratch_bytes;
   dnnl_memory_t *memory; /* [threads][NUM_ARGS]: a, b, c, scratchpad */
@@ -97,7 +103,7 @@ static uly_status grow_scratch(int64_t bytes) {
 }
 
 static uly_status make_kernel(uly__product *p) {
-  const uly__product_shape *s = &p->key;
+  const shape_key *s = &p->key;
   dnnl_memory_desc_t desc[NUM_ARGS];
   ULY_TRY(matrix(&desc[0], s->m, s->k, s->lda, s->trans_a, s->dtype));
   ULY_TRY(matrix(&desc[1], s->k, s->n, s->ldb, s->trans_b, s->dtype));
@@ -136,7 +142,7 @@ static uly_status make_kernel(uly__product *p) {
 }
 
 /* FNV-1a over the key's words. */
-static uint64_t hash(const uly__product_shape *key) {
+static uint64_t hash(const shape_key *key) {
   const unsigned char *bytes = (const unsigned char *)key;
   uint64_t h = 14695981039346656037u;
   for (size_t i = 0; i < sizeof *key; i++) h = (h ^ bytes[i]) * 1099511628211u;
@@ -144,7 +150,7 @@ static uint64_t hash(const uly__product_shape *key) {
 }
 
 /* The slot of a shape, made where it is new. */
-static uly_status find_slot(const uly__product_shape *key, uly__product **out) {
+static uly_status find_slot(const shape_key *key, uly__product **out) {
   uint64_t slot = hash(key) % NUM_SLOTS;
   while (table[slot].used && memcmp(&table[slot].key, key, sizeof *key) != 0)
     slot = (slot + 1) % NUM_SLOTS;
@@ -160,12 +166,12 @@ static uly_status find_slot(const uly__product_shape *key, uly__product **out) {
 }
 
 uly_status uly__products_find(uly__product_shape shape, const uly__product **out) {
-  uly__product_shape key; /* without gaps, so that its bytes can be compared */
+  shape_key key;
   memset(&key, 0, sizeof key);
   key.m = shape.m, key.n = shape.n, key.k = shape.k;
   key.lda = shape.lda, key.ldb = shape.ldb, key.ldc = shape.ldc;
   key.trans_a = shape.trans_a, key.trans_b = shape.trans_b, key.accumulate = shape.accumulate;
-  key.dtype = shape.dtype, key.c_dtype = shape.c_dtype;
+  key.dtype = (int)shape.dtype, key.c_dtype = (int)shape.c_dtype;
   uly__product *p;
   ULY_TRY(find_slot(&key, &p));
   *out = p->kernel ? p : NULL;

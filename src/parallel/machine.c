@@ -40,6 +40,7 @@ uly_status uly_machine_look(const uly_mesh *mesh, uly_machine *machine) {
   found.threads = uly_mesh_threads(mesh);
   found.multiplies_bf16 = uly__products_multiply_bf16();
   found.hides_amx = uly__cpu_hides_amx();
+  snprintf(found.kernels, sizeof found.kernels, "%s", uly_kernels_name());
   snprintf(found.best_kernels, sizeof found.best_kernels, "%s", uly__ops_best_name());
   snprintf(found.products, sizeof found.products, "%s", uly__products_isa());
   snprintf(found.unused, sizeof found.unused, "%s", uly__products_unused());

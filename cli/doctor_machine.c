@@ -105,7 +105,7 @@ void doctor_look(doctor_facts *facts, const uly_mesh *world) {
   starter_mpi_name(machine->mpi, sizeof machine->mpi);
   doctor_onednn_version(machine->onednn);
   facts->system.size = sizeof facts->system;
-  uly_machine_look(world, &facts->system);
+  (void)uly_machine_look(world, &facts->system);
   machine->memory = facts->system.memory;
   machine->memory_limit = facts->system.memory_limit;
   machine->cpu_quota = facts->system.cpu_quota;

@@ -120,15 +120,15 @@ static void test_machine(void **state) {
   (void)state;
   uly_mesh *mesh;
   uly_machine machine;
-  assert_ok(uly_mesh_create_offline((uly_mesh_desc){.sp = 1}, 0, &mesh));
+  assert_ok(uly_mesh_create_offline(NULL, 0, &mesh));
   memset(&machine, 0x55, sizeof machine);
   machine.size = offsetof(uly_machine, memory_limit);
-  uly_machine_look(mesh, &machine);
+  assert_ok(uly_machine_look(mesh, &machine));
   assert_true(machine.memory > 0 && machine.available > 0 && machine.available <= machine.memory);
   assert_int_equal(machine.size, offsetof(uly_machine, memory_limit));
   assert_int_equal(machine.memory_limit, 0x5555555555555555);
   machine.size = sizeof machine;
-  uly_machine_look(mesh, &machine);
+  assert_ok(uly_machine_look(mesh, &machine));
   assert_true(machine.allowed_threads > 0 && machine.allowed_threads <= machine.hardware_threads);
   assert_int_equal(machine.threads, uly_mesh_threads(mesh));
   uly_mesh_destroy(mesh);

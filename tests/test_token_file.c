@@ -7,6 +7,17 @@
 #include "data/token_file.h"
 #include "testing.h"
 
+/* The linker gives calls of pread to this (-Wl,--wrap): a file that is cut between the look at its size and the read. */
+static const char *cut_path; /* NULL: none is */
+static off_t cut_size;
+ssize_t __real_pread(int fd, void *bytes, size_t count, off_t offset);
+ssize_t __wrap_pread(int fd, void *bytes, size_t count, off_t offset);
+ssize_t __wrap_pread(int fd, void *bytes, size_t count, off_t offset) {
+  if (cut_path) assert_int_equal(truncate(cut_path, cut_size), 0);
+  cut_path = NULL;
+  return __real_pread(fd, bytes, count, offset);
+}
+
 static const char *put_text(const char *name, const char *text) {
   return scratch_put(name, text, strlen(text));
 }
@@ -251,6 +262,25 @@ static void changed_meanwhile(void **state) {
   assert_int_equal(unlink(path), 0);
   assert_int_equal(uly__tokens_read(tokens, 0, 4096, 257, out), ULY_ERR_IO);
   assert_message("changing.txt", "No such file");
+  uly__tokens_close(tokens);
+}
+
+/* After a short read the size is looked at again, whether the cut came before the first part of a read or later. */
+static void cut_while_read(void **state) {
+  (void)state;
+  char text[5000];
+  int32_t out[4096];
+  memset(text, 'x', sizeof text);
+  const char *path = scratch_put("cut.txt", text, sizeof text);
+  uly__tokens *tokens = open_tokens(path);
+  for (off_t size = 0; size < 4096; size += 1000) {
+    scratch_put("cut.txt", text, sizeof text);
+    cut_path = path;
+    cut_size = size;
+    assert_int_equal(uly__tokens_read(tokens, 0, 4096, 257, out), ULY_ERR_DATA);
+    assert_null(cut_path);
+    assert_message("cut.txt", "was changed while it is in use: it had 5000 bytes, and has");
+  }
   uly__tokens_close(tokens);
 }
 
@@ -550,6 +580,7 @@ int main(void) {
       TEST(beyond_4_gib),
       TEST(ranges_are_checked),
       TEST(changed_meanwhile),
+      TEST(cut_while_read),
       TEST(vocabulary_is_checked),
       TEST(damaged_shards),
       TEST(mixed_kinds),

@@ -1,6 +1,7 @@
 /* See source_file.h. */
 #include "data/source_file.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -21,13 +22,30 @@ static uly_status fail_changed(const uly__source_file *file, int64_t size) {
       file->what, file->path, (long long)file->size, (long long)size);
 }
 
+uly_status uly__source_begin(const uly__source_file *file, int *fd) {
+  int64_t size = 0;
+  ULY_TRY(uly__file_open_input(file->path, file->what, fd, &size));
+  if (size == file->size) return ULY_OK;
+  close(*fd);
+  *fd = -1;
+  return fail_changed(file, size);
+}
+
+uly_status uly__source_read_part(const uly__source_file *file, int fd, int64_t begin, int64_t count,
+                                 void *out) {
+  uly_status status = uly__file_read(fd, file->path, begin, out, count);
+  if (status == ULY_OK) return ULY_OK;
+  /* The file may have been cut after the look at its size: then that is what went wrong. */
+  struct stat info;
+  if (fstat(fd, &info) == 0 && info.st_size != file->size) return fail_changed(file, info.st_size);
+  return status;
+}
+
 uly_status uly__source_read(const uly__source_file *file, int64_t begin, int64_t count, void *out) {
   int fd;
-  int64_t size = 0;
   if (count == 0) return ULY_OK;
-  uly_status status = uly__file_open_input(file->path, file->what, &fd, &size);
-  if (status == ULY_OK && size != file->size) status = fail_changed(file, size);
-  if (status == ULY_OK) status = uly__file_read(fd, file->path, begin, out, count);
-  if (fd >= 0) close(fd);
+  ULY_TRY(uly__source_begin(file, &fd));
+  uly_status status = uly__source_read_part(file, fd, begin, count, out);
+  close(fd);
   return status;
 }

@@ -171,6 +171,8 @@
     "keep those of every so many steps too; 0: no others; needs --keep-last")                      \
   X(output, resume, VALUE_TEXT("DIR|auto"), resume, TRAIN,                                         \
     "continue from a checkpoint; auto: the newest in --out, or from the start if there is none")   \
+  X(output, new_data, VALUE_BOOLEAN, config.new_data, TRAIN,                                       \
+    "--resume: go on with other data than the checkpoint was trained on, from their beginning")    \
   X(output, metrics, VALUE_TEXT("FILE"), metrics, TRAIN,                                           \
     "one line of JSON per step; appended to when the run is resumed; if not given, metrics.jsonl " \
     "in --out")                                                                                    \

@@ -356,6 +356,8 @@ typedef struct uly_train_config {
   const char *offload; /* folder on local disk for the optimizer states; NULL: memory             */
   const char *stash;   /* folder on local disk for what is kept between forward and backward, but
                           for two blocks; NULL: memory. Folders may differ from rank to rank      */
+  int new_data; /* nonzero: uly_trainer_load may go on with other data than the checkpoint was
+                   trained on, from their beginning; 0: it refuses them                           */
 } uly_train_config;
 
 void uly_train_config_default(uly_train_config *config, size_t size);
@@ -534,7 +536,10 @@ uly_status uly_checkpoint_remove_remains(const char *out_dir);
 
 /* Continues from the checkpoint folder `dir`, whatever ranks, mesh and stage it was made with: bit by bit
  * on the same ranks, or with `reproducible` on any; to rounding otherwise. Rank 0 warns
- * (uly_warning_set_handler) where the run goes on with other data, or attends otherwise. After a failure the trainer holds parts of the
+ * (uly_warning_set_handler) where the run goes on with other data (config.new_data; else they are refused,
+ * ULY_ERR_CONFIG), or attends otherwise. Data are the same where their contents are, in the same order of files:
+ * names do not matter, and of a file of more than 4 MiB 64 pieces of 64 KiB are compared, spread over it. After
+ * a failure the trainer holds parts of the
  * checkpoint, and refuses steps and saves until a load succeeds. With forward_only the weights are
  * read, and nothing else: the file of the optimizer may be missing. Collective. */
 uly_status uly_trainer_load(uly_trainer *trainer, const char *dir);

@@ -234,7 +234,7 @@ value trainer.json 'without a token' '"attention": {}' '"attention": {"sparse": 
 value trainer.json 'own checksum' '"attention": {}' '"attention": {"window": 9}'
 value trainer.json '' '"seq_len": 64' '"seq_len": 0'
 value trainer.json '' '"sequences_done": 2' '"sequences_done": 9223372036854775807'
-value trainer.json '' '"data_hash": "' '"data_hash": "x'
+value trainer.json '' '"data_content": "' '"data_content": "x'
 value trainer.json '' '"xxh3": {' '"xxh3": [], "y": {'
 value config.json 'hidden_size' '"hidden_size": 32' '"hidden_size": -32'
 damaged config.json sed -i 's/"num_hidden_layers": 1/"num_hidden_layers": 60000/' @

@@ -1,5 +1,6 @@
 /* Checkpoints: resuming goes on bit by bit; the bytes do not depend on the number of ranks; what is
  * damaged, half-written or of another model is refused on every rank. */
+#include <jansson.h>
 #include <mpi.h>
 
 #include <errno.h>
@@ -7,6 +8,9 @@
 #include <stdatomic.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 #include "data/folder.h"
 #include "testing.h"
@@ -412,6 +416,81 @@ static void test_other_seed(void **state) {
   clean();
 }
 
+/* ------------------------------------------------------------------------ other data */
+
+/* Loads the checkpoint into a run on other data. */
+static void load_with(const char *path, const char *data, int new_data, uly_status status,
+                      int64_t windows_done) {
+  uly_train_config config = base_config(ULY_F32);
+  uly_start_report report;
+  config.data = data;
+  config.new_data = new_data;
+  uly_trainer *trainer = make(mesh, &config);
+  if (status == ULY_OK) {
+    assert_ok(uly_trainer_load(trainer, path));
+    assert_int_equal(trainer->windows_done, windows_done);
+  } else {
+    assert_fails(uly_trainer_load(trainer, path), status, "config.new_data");
+    assert_fails(uly_trainer_check(mesh, &config, path, &report), status, path);
+  }
+  uly_trainer_destroy(trainer);
+}
+
+/* As older versions wrote it: data are known by names and sizes. name: without its folder. */
+static void make_old(const char *path, const char *name, int64_t size) {
+  char file[600], digits[17], bytes[256];
+  size_t length = strlen(name) + 1;
+  snprintf(file, sizeof file, "%s/trainer.json", path);
+  memcpy(bytes, name, length);
+  memcpy(bytes + length, &size, sizeof size);
+  json_t *json = json_load_file(file, 0, NULL);
+  assert_int_equal(json_object_del(json, "data_content"), 0);
+  assert_int_equal(json_object_del(json, "xxh3_of_this"), 0);
+  snprintf(digits, sizeof digits, "%016llx",
+           (unsigned long long)XXH3_64bits(bytes, length + sizeof size));
+  json_object_set_new(json, "data_hash", json_string(digits));
+  char *text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
+  snprintf(digits, sizeof digits, "%016llx", (unsigned long long)XXH3_64bits(text, strlen(text)));
+  json_object_set_new(json, "xxh3_of_this", json_string(digits));
+  assert_int_equal(json_dump_file(json, file, JSON_INDENT(2)), 0);
+  free(text);
+  json_decref(json);
+}
+
+/* The same content goes on under any name; other content of the same size is refused, or begun anew if that is wanted.
+ * Older checkpoints know the data by their names and sizes, and go on as before. */
+static void test_data(void **state) {
+  (void)state;
+  char same[256], other[256], path[512], text[2000];
+  uly_train_config config = base_config(ULY_F32);
+  FILE *file = fopen(text_path, "rb");
+  assert_int_equal(fread(text, 1, sizeof text, file), sizeof text);
+  fclose(file);
+  write_scratch_file(same, "renamed.txt", text, sizeof text);
+  text[1234]++;
+  write_scratch_file(other, "other.txt", text, sizeof text);
+  uly_trainer *trainer = make(mesh, &config);
+  steps(trainer, 2);
+  assert_ok(uly_trainer_save(trainer, out_dir));
+  int64_t done = trainer->windows_done;
+  assert_true(done > 0);
+  uly_trainer_destroy(trainer);
+  latest(path);
+  load_with(path, text_path, 0, ULY_OK, done);
+  load_with(path, same, 0, ULY_OK, done);
+  load_with(path, same, 1, ULY_OK, done);
+  load_with(path, other, 0, ULY_ERR_CONFIG, 0);
+  load_with(path, other, 1, ULY_OK, 0);
+  barrier();
+  if (rank == 0) make_old(path, strrchr(text_path, '/') + 1, sizeof text);
+  barrier();
+  load_with(path, text_path, 0, ULY_OK, done);
+  load_with(path, same, 0, ULY_ERR_CONFIG, 0);
+  remove_scratch_file(same);
+  remove_scratch_file(other);
+  clean();
+}
+
 /* A save that fails leaves the last one good; what is half-written is not picked up. */
 static void test_failed_save(void **state) {
   (void)state;
@@ -609,6 +688,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_changed_config),
       cmocka_unit_test(test_window_of_model),
       cmocka_unit_test(test_other_seed),
+      cmocka_unit_test(test_data),
       cmocka_unit_test(test_failed_save),
       cmocka_unit_test(test_save_beside_training),
       cmocka_unit_test(test_failed_save_beside_training),

@@ -1,6 +1,7 @@
 /* Token files: values against hand-made streams, across file boundaries, for both kinds; and
  * every way in which a file can be wrong, each with its status and a message that names it. */
 #include <fcntl.h>
+#include <stdbool.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -545,26 +546,59 @@ static uint64_t hash_of(const char *path) {
   return hash;
 }
 
+/* Contents in the order of the files count, and where one ends and the next begins; names do not. */
 static void hash(void **state) {
   (void)state;
   make_folder("one");
   make_folder("two");
   put_text("one/a", "12");
   put_text("one/b", "345");
-  put_text("two/b", "xyz");
-  put_text("two/a", "uv");
+  put_text("two/x", "12");
+  put_text("two/y", "345");
   uint64_t first = hash_of(scratch_path("one"));
   assert_int_equal(hash_of(scratch_path("one")), first);
-  assert_int_equal(hash_of(scratch_path("two")), first); /* names and sizes only */
-  put_text("two/a", "uvw");
-  assert_int_not_equal(hash_of(scratch_path("two")), first);
-  put_text("two/a", "uv");
   assert_int_equal(hash_of(scratch_path("two")), first);
-  assert_int_equal(rename(scratch_path("two/a"), scratch_path("two/A")), 0);
+  assert_int_equal(rename(scratch_path("two/x"), scratch_path("two/z")), 0); /* another order */
   assert_int_not_equal(hash_of(scratch_path("two")), first);
+  put_text("one/a", "13");
+  assert_int_not_equal(hash_of(scratch_path("one")), first);
+  put_text("one/a", "123");
+  put_text("one/b", "45");
+  assert_int_not_equal(hash_of(scratch_path("one")), first);
+  put_text("one/a", "12");
+  put_text("one/b", "345");
+  assert_int_equal(hash_of(scratch_path("one")), first);
   put_text("one/c", "");
   assert_int_not_equal(hash_of(scratch_path("one")), first);
-  assert_int_equal(hash_of(scratch_path("one/a")), hash_of(put_text("a", "zz")));
+  assert_int_equal(hash_of(scratch_path("one/a")), hash_of(put_text("other", "12")));
+}
+
+/* Each byte of a file of at most 4 MiB counts; of a longer one the first, the last, and each stretch of a few hundredths
+ * of it, whatever its length. */
+static void hash_of_long_files(void **state) {
+  (void)state;
+  static char text[(8 << 20) + 12345];
+  memset(text, 'x', sizeof text);
+  const size_t sizes[] = {65536, 65537, 4 << 20, (4 << 20) + 1, sizeof text};
+  for (int i = 0; i < 5; i++) {
+    size_t size = sizes[i];
+    bool is_whole = size <= 4 << 20;
+    uint64_t first = hash_of(scratch_put("long", text, size));
+    const size_t places[] = {0, 1, size / 2, size - 2, size - 1, 65535};
+    for (int j = 0; j < 6; j++) {
+      if (!is_whole && places[j] == size / 2) continue;
+      text[places[j]] = 'y';
+      assert_int_not_equal(hash_of(scratch_put("long", text, size)), first);
+      text[places[j]] = 'x';
+    }
+    for (int part = 0; part < 50; part++) {
+      memset(text + size / 50 * (size_t)part, 'y', size / 50);
+      assert_int_not_equal(hash_of(scratch_put("long", text, size)), first);
+      memset(text + size / 50 * (size_t)part, 'x', size / 50);
+    }
+    assert_int_equal(hash_of(scratch_put("long", text, size)), first);
+    assert_int_not_equal(hash_of(scratch_put("long", text, size - 1)), first);
+  }
 }
 
 int main(void) {
@@ -590,6 +624,7 @@ int main(void) {
       TEST(ends_of_documents),
       TEST(documents),
       TEST(hash),
+      TEST(hash_of_long_files),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

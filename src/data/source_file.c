@@ -1,8 +1,12 @@
 /* See source_file.h. */
 #include "data/source_file.h"
 
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 #include "base/file.h"
 
@@ -46,6 +50,40 @@ uly_status uly__source_read(const uly__source_file *file, int64_t begin, int64_t
   if (count == 0) return ULY_OK;
   ULY_TRY(uly__source_begin(file, &fd));
   uly_status status = uly__source_read_part(file, fd, begin, count, out);
+  close(fd);
+  return status;
+}
+
+/* Pieces of a hash: of a long file NUM of them are read, which together are what is read of a short one. */
+enum { PIECE = 1 << 16, NUM_PIECES = ULY_HASHED_WHOLE / PIECE };
+
+static int64_t place_piece(int64_t size, int64_t i) {
+  if (size <= ULY_HASHED_WHOLE) return i * PIECE;
+  int64_t last = size - PIECE, step = last / (NUM_PIECES - 1), rest = last % (NUM_PIECES - 1);
+  return i * step + i * rest / (NUM_PIECES - 1);
+}
+
+static uly_status hash_pieces(const uly__source_file *file, int fd, char *piece, uint64_t *hash) {
+  XXH3_state_t state;
+  XXH3_64bits_reset(&state);
+  XXH3_64bits_update(&state, &file->size, sizeof file->size);
+  for (int64_t i = 0; i < NUM_PIECES && place_piece(file->size, i) < file->size; i++) {
+    int64_t begin = place_piece(file->size, i), left = file->size - begin;
+    int64_t count = left < PIECE ? left : PIECE;
+    ULY_TRY(uly__source_read_part(file, fd, begin, count, piece));
+    XXH3_64bits_update(&state, piece, (size_t)count);
+  }
+  *hash = XXH3_64bits_digest(&state);
+  return ULY_OK;
+}
+
+uly_status uly__source_hash(const uly__source_file *file, uint64_t *hash) {
+  int fd;
+  ULY_TRY(uly__source_begin(file, &fd));
+  char *piece = malloc(PIECE);
+  uly_status status = piece ? hash_pieces(file, fd, piece, hash)
+                            : uly_fail(ULY_ERR_MEMORY, "no memory to read '%s'", file->path);
+  free(piece);
   close(fd);
   return status;
 }

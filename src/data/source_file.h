@@ -23,4 +23,9 @@ uly_status uly__source_begin(const uly__source_file *file, int *fd);
 uly_status uly__source_read_part(const uly__source_file *file, int fd, int64_t begin, int64_t count,
                                  void *out);
 
+/* Sets *hash to an XXH3 of the size and the content: of all bytes where there are at most ULY_HASHED_WHOLE, else of 64
+ * pieces of 64 KiB, the first at the beginning, the last at the end, the others at equal distances between. */
+enum { ULY_HASHED_WHOLE = 4 << 20 };
+uly_status uly__source_hash(const uly__source_file *file, uint64_t *hash);
+
 #endif

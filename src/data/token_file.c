@@ -9,14 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #include "data/shard_header.h"
 #include "data/source_file.h"
-
-typedef enum token_kind { KIND_TEXT = 0, KIND_U16, KIND_U32 } token_kind;
 
 typedef struct token_file {
   char *path;
@@ -26,18 +25,18 @@ typedef struct token_file {
 } token_file;
 
 struct uly__tokens {
-  token_kind kind; /* of all files */
+  uly__token_kind kind; /* of all files */
   int num_files;
   token_file *files; /* [num_files] */
   int64_t count;
-  uint64_t hash;
+  uint64_t hash, name_hash;
 };
 
-static const char *kind_name(token_kind kind) {
+static const char *kind_name(uly__token_kind kind) {
   switch (kind) {
-    case KIND_TEXT: return "text";
-    case KIND_U16: return "a shard of uint16 tokens";
-    case KIND_U32: return "a shard of uint32 tokens";
+    case ULY_TOKENS_TEXT: return "text";
+    case ULY_TOKENS_U16: return "a shard of uint16 tokens";
+    case ULY_TOKENS_U32: return "a shard of uint32 tokens";
   }
   return "unknown";
 }
@@ -49,7 +48,7 @@ static const char *base_name(const char *path) {
 
 /* ---- Opening */
 
-static uly_status check_shard(token_file *file, token_kind kind) {
+static uly_status check_shard(token_file *file, uly__token_kind kind) {
   if (file->source.size < ULY_SHARD_HEADER_BYTES)
     ULY_FAIL(ULY_ERR_DATA,
              "token file '%s' is truncated: a shard begins with %d bytes of header, and the file "
@@ -57,13 +56,13 @@ static uly_status check_shard(token_file *file, token_kind kind) {
              file->path, (int)ULY_SHARD_HEADER_BYTES, (long long)file->source.size);
   int32_t header[ULY_SHARD_END + 1];
   ULY_TRY(uly__source_read(&file->source, 0, sizeof header, header));
-  int version = kind == KIND_U16 ? ULY_SHARD_VERSION_U16 : ULY_SHARD_VERSION_U32;
+  int version = kind == ULY_TOKENS_U16 ? ULY_SHARD_VERSION_U16 : ULY_SHARD_VERSION_U32;
   if (header[ULY_SHARD_VERSION] != version)
     ULY_FAIL(ULY_ERR_DATA,
              "token file '%s' has version %d in its header; shards with magic %d have version %d "
              "here: make it again with llm.c's data scripts",
              file->path, (int)header[ULY_SHARD_VERSION], (int)header[ULY_SHARD_MAGIC], version);
-  int64_t promised = header[ULY_SHARD_COUNT], width = kind == KIND_U16 ? 2 : 4;
+  int64_t promised = header[ULY_SHARD_COUNT], width = kind == ULY_TOKENS_U16 ? 2 : 4;
   if (promised < 0)
     ULY_FAIL(ULY_ERR_DATA,
              "token file '%s' has a damaged header: its token count is %lld: make it again, with "
@@ -81,7 +80,7 @@ static uly_status check_shard(token_file *file, token_kind kind) {
              file->path);
   file->count = promised;
   file->end = (int64_t)header[ULY_SHARD_END] - 1;
-  if (file->end < -1 || (kind == KIND_U16 && file->end > UINT16_MAX))
+  if (file->end < -1 || (kind == ULY_TOKENS_U16 && file->end > UINT16_MAX))
     ULY_FAIL(ULY_ERR_DATA,
              "token file '%s' has a damaged header: token %lld is said to end documents, which is "
              "none of %s: make it again",
@@ -96,9 +95,9 @@ static uly_status open_file(uly__tokens *tokens, int i) {
 
   int32_t magic = 0;
   if (file->source.size >= 4) ULY_TRY(uly__source_read(&file->source, 0, 4, &magic));
-  token_kind kind = magic == ULY_SHARD_MAGIC_U16   ? KIND_U16
-                    : magic == ULY_SHARD_MAGIC_U32 ? KIND_U32
-                                                   : KIND_TEXT;
+  uly__token_kind kind = magic == ULY_SHARD_MAGIC_U16   ? ULY_TOKENS_U16
+                         : magic == ULY_SHARD_MAGIC_U32 ? ULY_TOKENS_U32
+                                                        : ULY_TOKENS_TEXT;
   if (i == 0) tokens->kind = kind;
   if (kind != tokens->kind)
     ULY_FAIL(ULY_ERR_DATA,
@@ -107,7 +106,7 @@ static uly_status open_file(uly__tokens *tokens, int i) {
              file->path, kind_name(kind), tokens->files[0].path, kind_name(tokens->kind));
 
   file->end = ULY_TEXT_END_OF_DOCUMENT;
-  if (kind != KIND_TEXT)
+  if (kind != ULY_TOKENS_TEXT)
     ULY_TRY(check_shard(file, kind));
   else if (__builtin_add_overflow(file->source.size, 1, &file->count))
     ULY_FAIL(ULY_ERR_DATA, "token file '%s' is too large", file->path);
@@ -123,7 +122,19 @@ static uly_status open_file(uly__tokens *tokens, int i) {
   return ULY_OK;
 }
 
-static uint64_t hash_files(const uly__tokens *tokens) {
+static uly_status hash_content(uly__tokens *tokens) {
+  XXH3_state_t state;
+  XXH3_64bits_reset(&state);
+  for (int i = 0; i < tokens->num_files; i++) {
+    uint64_t hash;
+    ULY_TRY(uly__source_hash(&tokens->files[i].source, &hash));
+    XXH3_64bits_update(&state, &hash, sizeof hash);
+  }
+  tokens->hash = XXH3_64bits_digest(&state);
+  return ULY_OK;
+}
+
+static uint64_t hash_names(const uly__tokens *tokens) {
   XXH3_state_t state;
   XXH3_64bits_reset(&state);
   for (int i = 0; i < tokens->num_files; i++) {
@@ -212,11 +223,11 @@ static uly_status open_all(uly__tokens *tokens, const char *path) {
     ULY_TRY(add_path(tokens, &capacity, NULL, path));
 
   for (int i = 0; i < tokens->num_files; i++) ULY_TRY(open_file(tokens, i));
-  if (tokens->kind == KIND_TEXT && tokens->count == tokens->num_files)
+  if (tokens->kind == ULY_TOKENS_TEXT && tokens->count == tokens->num_files)
     ULY_FAIL(ULY_ERR_DATA, "token file '%s' is empty%s: give a file with text in it", path,
              S_ISDIR(info.st_mode) ? ", as all files of this folder are" : "");
-  tokens->hash = hash_files(tokens);
-  return ULY_OK;
+  tokens->name_hash = hash_names(tokens);
+  return hash_content(tokens);
 }
 
 uly_status uly__tokens_open(const char *path, uly__tokens **out) {
@@ -241,9 +252,15 @@ void uly__tokens_close(uly__tokens *tokens) {
   free(tokens);
 }
 
+uly__token_kind uly__tokens_kind(const uly__tokens *tokens) { return tokens->kind; }
+
+int uly__tokens_num_files(const uly__tokens *tokens) { return tokens->num_files; }
+
 int64_t uly__tokens_count(const uly__tokens *tokens) { return tokens->count; }
 
 uint64_t uly__tokens_hash(const uly__tokens *tokens) { return tokens->hash; }
+
+uint64_t uly__tokens_name_hash(const uly__tokens *tokens) { return tokens->name_hash; }
 
 int64_t uly__tokens_end(const uly__tokens *tokens) { return tokens->files[0].end; }
 
@@ -278,33 +295,43 @@ static uint32_t widen_u32(const uint32_t *restrict in, int64_t count, int32_t *r
 
 /* Copies bytes or numbers of one file, from a place in it, and takes the largest. A piece at a time: out may be long,
  * and what is read is narrower than what is written. */
-static uly_status copy_numbers(token_kind kind, const token_file *file, int64_t begin,
-                               int64_t count, int32_t *out, uint32_t *largest) {
+static uly_status copy_pieces(uly__token_kind kind, const uly__source_file *source, int fd,
+                              int64_t begin, int64_t count, int32_t *out, uint32_t *largest) {
   enum { PIECE = 32768 };
   union {
     uint8_t u8[PIECE];
     uint16_t u16[PIECE];
     uint32_t u32[PIECE];
   } piece;
-  int64_t width = kind == KIND_TEXT ? 1 : kind == KIND_U16 ? 2 : 4;
-  int64_t place = (kind == KIND_TEXT ? 0 : ULY_SHARD_HEADER_BYTES) + begin * width;
+  int64_t width = kind == ULY_TOKENS_TEXT ? 1 : kind == ULY_TOKENS_U16 ? 2 : 4;
+  int64_t place = (kind == ULY_TOKENS_TEXT ? 0 : ULY_SHARD_HEADER_BYTES) + begin * width;
   for (int64_t at = 0; at < count; at += PIECE) {
     int64_t part = count - at < PIECE ? count - at : PIECE;
-    ULY_TRY(uly__source_read(&file->source, place + at * width, part * width, &piece));
-    uint32_t found = kind == KIND_TEXT  ? widen_u8(piece.u8, part, out + at)
-                     : kind == KIND_U16 ? widen_u16(piece.u16, part, out + at)
-                                        : widen_u32(piece.u32, part, out + at);
+    ULY_TRY(uly__source_read_part(source, fd, place + at * width, part * width, &piece));
+    uint32_t found = kind == ULY_TOKENS_TEXT  ? widen_u8(piece.u8, part, out + at)
+                     : kind == ULY_TOKENS_U16 ? widen_u16(piece.u16, part, out + at)
+                                              : widen_u32(piece.u32, part, out + at);
     if (found > *largest) *largest = found;
   }
   return ULY_OK;
 }
 
+static uly_status copy_numbers(uly__token_kind kind, const uly__source_file *source, int64_t begin,
+                               int64_t count, int32_t *out, uint32_t *largest) {
+  int fd;
+  if (count == 0) return ULY_OK;
+  ULY_TRY(uly__source_begin(source, &fd));
+  uly_status status = copy_pieces(kind, source, fd, begin, count, out, largest);
+  close(fd);
+  return status;
+}
+
 /* Copies tokens [begin, begin + count) of one file; *largest of them. */
-static uly_status copy_tokens(token_kind kind, const token_file *file, int64_t begin, int64_t count,
-                              int32_t *out, uint32_t *largest) {
-  bool has_end = kind == KIND_TEXT && begin + count == file->count;
+static uly_status copy_tokens(uly__token_kind kind, const token_file *file, int64_t begin,
+                              int64_t count, int32_t *out, uint32_t *largest) {
+  bool has_end = kind == ULY_TOKENS_TEXT && begin + count == file->count;
   *largest = 0;
-  ULY_TRY(copy_numbers(kind, file, begin, count - has_end, out, largest));
+  ULY_TRY(copy_numbers(kind, &file->source, begin, count - has_end, out, largest));
   if (!has_end) return ULY_OK;
   out[count - 1] = ULY_TEXT_END_OF_DOCUMENT;
   *largest = ULY_TEXT_END_OF_DOCUMENT;
@@ -312,12 +339,12 @@ static uly_status copy_tokens(token_kind kind, const token_file *file, int64_t b
 }
 
 /* out[count] holds a file's tokens from `begin` on, one of them at or above limit. */
-static uly_status fail_vocab(token_kind kind, const token_file *file, int64_t begin, int64_t count,
-                             const int32_t *out, int64_t limit) {
+static uly_status fail_vocab(uly__token_kind kind, const token_file *file, int64_t begin,
+                             int64_t count, const int32_t *out, int64_t limit) {
   int64_t i = 0;
   while (i < count - 1 && (int64_t)(uint32_t)out[i] < limit) i++;
   long long token = (long long)(uint32_t)out[i];
-  if (kind == KIND_TEXT)
+  if (kind == ULY_TOKENS_TEXT)
     ULY_FAIL(ULY_ERR_DATA,
              "token file '%s': token %lld is %lld%s, not below the vocabulary size %lld: text "
              "needs a model with a vocabulary of at least %d tokens",

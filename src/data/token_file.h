@@ -21,10 +21,20 @@
 
 typedef struct uly__tokens uly__tokens;
 
+/* What the files are: bytes of text, or shards of tokens of this width. */
+typedef enum uly__token_kind {
+  ULY_TOKENS_TEXT = 0,
+  ULY_TOKENS_U16,
+  ULY_TOKENS_U32
+} uly__token_kind;
+
 /* Checks every header and size. ULY_ERR_DATA / ULY_ERR_IO name the file. On
  * failure *out is NULL. */
 uly_status uly__tokens_open(const char *path, uly__tokens **out);
 void uly__tokens_close(uly__tokens *tokens);
+
+uly__token_kind uly__tokens_kind(const uly__tokens *tokens);
+int uly__tokens_num_files(const uly__tokens *tokens);
 
 /* Tokens of the whole stream. */
 int64_t uly__tokens_count(const uly__tokens *tokens);
@@ -44,8 +54,10 @@ uly_status uly__tokens_read(const uly__tokens *tokens, int64_t begin, int64_t co
 uly_status uly__tokens_documents(const uly__tokens *tokens, int64_t begin, int64_t count,
                                  int64_t end, int64_t *doc_start, int64_t *num_docs);
 
-/* XXH3 over the names (without folders) and sizes of the files: tells on resume that
- * the data changed. */
+/* Returns a hash of the files' contents in their order (uly__source_hash), whatever their names are: it tells on resume
+ * whether the data are the same. */
 uint64_t uly__tokens_hash(const uly__tokens *tokens);
+/* Returns the hash that older checkpoints know the data by: an XXH3 over the names (without folders) and the sizes. */
+uint64_t uly__tokens_name_hash(const uly__tokens *tokens);
 
 #endif

@@ -24,6 +24,9 @@ enum { VERSION = 4, OLDEST_VERSION = 3, MAX_JSON_BYTES = 100000000 };
 /* Of uly_dtype, in its order. */
 static const char *const dtype_names[] = {"f32", "bf16", NULL};
 
+/* What the data are known by; older checkpoints have the hash of their names and sizes instead. */
+static const char content_key[] = "data_content", names_key[] = "data_hash";
+
 /* The checksum of trainer.json's other entries. */
 static const char self_key[] = "xxh3_of_this";
 
@@ -183,7 +186,8 @@ char *uly__checkpoint_write_json(const uly__params *params, const uly__checkpoin
   json_object_set_new(json, "seed", json_integer((json_int_t)run->seed));
   json_object_set_new(json, "dtype", json_string(dtype_names[run->dtype]));
   json_object_set_new(json, "attention", attention_json(run));
-  json_object_set_new(json, "data_hash", hash_json(run->data_hash));
+  json_object_set_new(json, run->is_hash_of_names ? names_key : content_key,
+                      hash_json(run->data_hash));
   json_object_set_new(json, "model_hash", hash_json(run->model_hash));
   for (int which = 0; which < ULY_NUM_STATES; which++)
     for (int i = 0; i < params->num; i++) {
@@ -284,7 +288,8 @@ static uly_status read_run(const json_t *json, const char *path, uly__checkpoint
   ULY_TRY(read_count(json, "sequences_done", path, &run->sequences));
   ULY_TRY(read_count(json, "seq_len", path, &run->seq_len));
   ULY_TRY(read_integer(json, "seed", path, &seed));
-  ULY_TRY(read_hash(json, "data_hash", path, &run->data_hash));
+  run->is_hash_of_names = !json_object_get(json, content_key);
+  ULY_TRY(read_hash(json, run->is_hash_of_names ? names_key : content_key, path, &run->data_hash));
   ULY_TRY(read_hash(json, "model_hash", path, &run->model_hash));
   run->seed = (uint64_t)seed;
   int dtype;

@@ -203,6 +203,19 @@ static void warn_if_it_attends_otherwise(const uly_trainer *trainer, const char 
         dir, (long long)run->doc_end, (long long)end);
 }
 
+/* What a run has seen of its data says nothing about others. */
+static uly_status check_data(const uly_trainer *trainer, const uly__checkpoint_run *run,
+                             const char *dir, bool *same) {
+  uint64_t hash = run->is_hash_of_names ? uly__tokens_name_hash(trainer->data)
+                                        : uly__tokens_hash(trainer->data);
+  *same = hash == run->data_hash;
+  if (*same || trainer->config.new_data) return ULY_OK;
+  ULY_FAIL(ULY_ERR_CONFIG,
+           "'%s' are not the data that '%s' was trained on: their %s differ. Give those, or set "
+           "config.new_data to go on with these from their beginning",
+           trainer->config.data, dir, run->is_hash_of_names ? "names or sizes" : "contents");
+}
+
 /* Step, seed and place in the data. A run that does not train takes no place; its seed matters where blocks are
  * drawn with it. */
 static uly_status take_place(uly_trainer *trainer, const uly__checkpoint_run *run,
@@ -237,12 +250,11 @@ static uly_status take_place(uly_trainer *trainer, const uly__checkpoint_run *ru
           "on after about as many tokens, in another order",
           (long long)run->seq_len, (long long)trainer->config.seq_len);
   }
-  if (run->data_hash != uly__tokens_hash(trainer->data)) {
-    sequences = 0;
-    if (warns)
-      uly__warn(
-          "config.data is not what the checkpoint was trained on: it is read from its beginning");
-  }
+  bool same;
+  ULY_TRY(check_data(trainer, run, dir, &same));
+  if (!same) sequences = 0;
+  if (!same && warns)
+    uly__warn("config.data is not what '%s' was trained on: it is read from its beginning", dir);
   trainer->steps_done = run->step;
   trainer->windows_done = sequences;
   return ULY_OK;

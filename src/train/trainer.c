@@ -306,7 +306,7 @@ static uly_status check_same(const uly_trainer *trainer) {
   const uly__tokens *files = trainer->data, *held_out = trainer->eval_data;
   uint64_t data[2] = {files ? uly__tokens_hash(files) : 0,
                       held_out ? uly__tokens_hash(held_out) : 0};
-  ULY_TRY(uly_mesh_same(mesh, data, sizeof data, "set of data files (names and sizes)"));
+  ULY_TRY(uly_mesh_same(mesh, data, sizeof data, "set of data files (their contents)"));
   const uly_sparse sparse = uly__trainer_sparse(c);
   int64_t counts[] = {c->window,
                       sparse.pattern,
@@ -331,7 +331,8 @@ static uly_status check_same(const uly_trainer *trainer) {
                       c->pack != 0,
                       files ? uly__batch_end(trainer, files) : -1,
                       held_out ? uly__batch_end(trainer, held_out) : -1,
-                      c->forward_only};
+                      c->forward_only,
+                      c->new_data != 0};
   ULY_TRY(uly_mesh_same(mesh, counts, sizeof counts, "configuration"));
   double reals[] = {c->lr, c->min_lr_ratio, c->beta1, c->beta2, c->eps, c->weight_decay, c->clip};
   ULY_TRY(uly_mesh_same(mesh, reals, sizeof reals, "configuration"));

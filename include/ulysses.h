@@ -358,6 +358,8 @@ typedef struct uly_train_config {
                           for two blocks; NULL: memory. Folders may differ from rank to rank      */
   int new_data; /* nonzero: uly_trainer_load may go on with other data than the checkpoint was
                    trained on, from their beginning; 0: it refuses them                           */
+  const char *scan_file; /* file in which uly_trainer_remember_scan leaves what the look at the
+                            data has found, and where the next start finds it; NULL: none          */
 } uly_train_config;
 
 void uly_train_config_default(uly_train_config *config, size_t size);
@@ -424,6 +426,7 @@ typedef struct uly_step_report {
   int64_t resident_bytes;              /* peak resident set of the largest process, as the
                                            operating system counts it; 0 where unknown           */
   int is_skipped;                      /* nonzero: by uly_trainer_skip, nothing was updated     */
+  int64_t passed_over;                 /* sequences without a label that this step passed over  */
 } uly_step_report;
 
 /* What one rank did in a step. */
@@ -440,19 +443,48 @@ typedef struct uly_rank_report {
 /* --- The run. */
 
 /* A training run. Creates the weights from the seed, plans, allocates and opens
- * the data. Collective. With forward_only, steps and saves are refused (ULY_ERR_CONFIG). */
+ * the data. The ranks look at all tokens once, each at a part of them: ULY_ERR_DATA names the first token that is not
+ * below the vocabulary, and refuses data in which no token has a label. Sequences without a label, as there may be with
+ * pack, are passed over in training and evaluation. Collective. With forward_only, steps and saves are refused
+ * (ULY_ERR_CONFIG). */
 typedef struct uly_trainer uly_trainer;
 uly_status uly_trainer_create(uly_mesh *mesh, const uly_train_config *config, uly_trainer **out);
 void uly_trainer_destroy(uly_trainer *trainer);
+
+/* What data were read as, and what is in them. */
+typedef enum uly_data_kind {
+  ULY_DATA_TEXT = 0, /* bytes                    */
+  ULY_DATA_U16,      /* shards of uint16 tokens  */
+  ULY_DATA_U32       /* shards of uint32 tokens  */
+} uly_data_kind;
+
+typedef struct uly_data_info {
+  uly_data_kind kind;
+  int64_t files, tokens;
+  int64_t documents;     /* -1: the files do not say where they end, or not all was looked at */
+  int64_t sequences;     /* of seq_len tokens                                                  */
+  int64_t without_label; /* of these, as far as they are used: they are passed over            */
+  int64_t reserved[4];
+} uly_data_info;
+
+/* Of the training data and of the held-out data of a run; NULL without. They live as long as the trainer. */
+const uly_data_info *uly_trainer_data_info(const uly_trainer *trainer);
+const uly_data_info *uly_trainer_eval_data_info(const uly_trainer *trainer);
 
 /* What a training run would begin with. */
 typedef struct uly_start_report {
   size_t size;
   int64_t num_params;
   int64_t num_windows,
-      num_eval_windows; /* sequences of seq_len tokens to train on, and to evaluate */
-  int64_t steps_done;   /* of the checkpoint; 0 without */
+      num_eval_windows;          /* sequences of seq_len tokens to train on, and to evaluate */
+  int64_t steps_done;            /* of the checkpoint; 0 without */
+  uly_data_info data, eval_data; /* eval_data: all 0 without */
 } uly_start_report;
+
+/* Writes what the look at the data has found to config.scan_file, so that the next start on the same data need not look
+ * again: data are the same as for uly_trainer_load. A scan of held-out data of which only eval_windows sequences are read
+ * is not kept. Nothing is lost where it fails. Not collective: one rank calls it, rank 0's file is read. */
+uly_status uly_trainer_remember_scan(const uly_trainer *trainer);
 
 /* Makes the checks of uly_trainer_create, and of uly_trainer_load unless checkpoint is NULL, without allocating an
  * arena or writing a file: settings, model and mesh, data and their length, the plan against memory_limit or the free
@@ -465,9 +497,11 @@ uly_status uly_trainer_check(uly_mesh *mesh, const uly_train_config *config, con
 /* Steps done so far; after uly_trainer_load, those of the checkpoint. */
 int64_t uly_trainer_steps_done(const uly_trainer *trainer);
 
-/* Trainable parameters, and windows of seq_len tokens in the training data. */
+/* Trainable parameters; windows of seq_len tokens in the training data; and those of the held-out data that an evaluation
+ * goes through. */
 int64_t uly_trainer_num_params(const uly_trainer *trainer);
 int64_t uly_trainer_num_windows(const uly_trainer *trainer);
+int64_t uly_trainer_num_eval_windows(const uly_trainer *trainer);
 
 /* One optimizer step. Collective. ULY_ERR_NONFINITE, ULY_ERR_DATA and a failure to read
  * data, or to write or read the stash on disk, leave the weights as they were. After a failure in the
@@ -498,8 +532,8 @@ typedef struct uly_eval_bin {
 #define ULY_MAX_EVAL_BINS 40
 typedef struct uly_eval_report {
   size_t size;
-  double loss;    /* mean over all tokens, nats per token; 0 where there are none */
-  int64_t tokens; /* evaluated                                                    */
+  double loss;    /* mean over all tokens, nats per token                         */
+  int64_t tokens; /* evaluated, at least 1                                        */
   int is_stopped; /* nonzero: before all sequences were evaluated                 */
   int num_bins;
   uly_eval_bin bins[ULY_MAX_EVAL_BINS]; /* [0, 16), [16, 32), [32, 64), ... up to seq_len */
@@ -507,7 +541,8 @@ typedef struct uly_eval_report {
 
 /* Mean loss over the held-out data (at most eval_windows sequences). stops (NULL: never) is asked on
  * every rank before each round of sequences but the first; where any rank's returns nonzero, the
- * evaluation ends with what it has. Collective. ULY_ERR_CONFIG without eval_data. */
+ * evaluation ends with what it has. Sequences without a label are passed over; ULY_ERR_DATA where no token that was read
+ * has one. Collective. ULY_ERR_CONFIG without eval_data. */
 uly_status uly_trainer_evaluate(uly_trainer *trainer, int (*stops)(void *user), void *user,
                                 uly_eval_report *report);
 

@@ -11,8 +11,9 @@
 #include "testing.h"
 #include "trainer_access.h"
 
-/* Tokens of the streams: END ends documents; VOCAB is that of the models. */
-enum { END = 7, VOCAB = 1200, N = 101, NUM_WINDOWS = 6, COUNT = NUM_WINDOWS * N + 1 };
+/* Tokens of the streams: END ends documents; VOCAB is that of the models; window BLANK has no label. */
+enum { END = 7, VOCAB = 1200, N = 101, BLANK = 4, NUM_WINDOWS = 7, COUNT = NUM_WINDOWS * N + 1 };
+enum { NUM_LABELLED = NUM_WINDOWS - 1 };
 
 static int size;
 static char config_path[2][256], data_path[256];
@@ -60,7 +61,8 @@ static void make_stream(void) {
     for (int p = 1; p < parts; p++)
       stream[N + uly__split(N, 1, parts, p).begin - (parts == 3 ? 0 : 1)] = END;
   stream[4 * N - 1] = END;
-  for (int64_t at = 4 * N; at < 5 * N; at++) stream[at] = END;
+  for (int64_t at = BLANK * N; at < (BLANK + 1) * N; at++) stream[at] = END;
+  stream[6 * N + 60] = END;
 }
 
 /* An llm.c shard of the stream; header: its fourth number. */
@@ -172,7 +174,8 @@ static apart train_apart(const setting *s) {
   for (int64_t begin = 0; begin < COUNT - 1; begin = document_end(begin))
     sums.labels += num_labels(begin, document_end(begin));
   for (int64_t begin = 0; begin < COUNT - 1; begin = document_end(begin))
-    train_document(mesh, *s, begin, document_end(begin), sums.labels, &sums);
+    if (begin / N != BLANK)
+      train_document(mesh, *s, begin, document_end(begin), sums.labels, &sums);
   uly_mesh_destroy(mesh);
   return sums;
 }
@@ -211,7 +214,7 @@ static void compare_evaluation(uly_trainer *trainer, const apart *sums) {
   }
 }
 
-/* The first step goes through every window once, in some order. */
+/* The first step goes through every window with a label once, in some order. */
 static void compare_step(const setting *s, const apart *sums) {
   uly_mesh *mesh;
   assert_ok(uly_mesh_create(MESH(.dp = s->dp), &mesh));
@@ -223,7 +226,7 @@ static void compare_step(const setting *s, const apart *sums) {
   if (!(fabs(report.loss * (double)sums->labels - sums->loss) <= 1e-6 * sums->loss))
     fail_msg("model %d, dp %d of %d ranks, stage %d: loss %.9g, apart %.9g", s->which, s->dp, size,
              s->stage, report.loss, sums->loss / (double)sums->labels);
-  double flops = uly__model_flops(trainer->model, NUM_WINDOWS, sums->pairs);
+  double flops = uly__model_flops(trainer->model, NUM_LABELLED, sums->pairs);
   assert_true(fabs(report.flops - flops) <= 1e-12 * flops);
   compare_gradients(trainer, sums, s);
   uly_trainer_destroy(trainer);
@@ -232,7 +235,7 @@ static void compare_step(const setting *s, const apart *sums) {
 
 /* Policies and stages in turn, so that together the models see them all. */
 static void check_model(int which, int64_t window) {
-  setting s = {.which = which, .window = window, .seq_len = N, .batch = NUM_WINDOWS, .pack = 1};
+  setting s = {.which = which, .window = window, .seq_len = N, .batch = NUM_LABELLED, .pack = 1};
   apart sums = train_apart(&s);
   assert_true(sums.labels > 0 && sums.loss > 0);
   int turn = 0;
@@ -315,7 +318,7 @@ static void test_layouts(void **state) {
                                 .dp = 1,
                                 .stage = i % 4,
                                 .seq_len = N,
-                                .batch = NUM_WINDOWS,
+                                .batch = NUM_LABELLED,
                                 .window = i % 2 ? 23 : 0,
                                 .pattern = (uly_sparse_pattern)i,
                                 .pack = 1},
@@ -375,23 +378,91 @@ static void test_labels_and_positions(void **state) {
   uly_mesh_destroy(mesh);
 }
 
-/* A step whose sequences have no label at all is refused. One rank meets it; more than one, never. */
+/* A window without a label is passed over and counted, once in each epoch, whatever is a step: every step has a loss, and
+ * the place in the data is that of the next window. */
 static void test_no_labels(void **state) {
   (void)state;
   uly_mesh *mesh;
-  assert_ok(uly_mesh_create(NULL, &mesh));
-  setting s = {.seq_len = N, .batch = size, .pack = 1};
-  uly_trainer *trainer = make(mesh, &s);
-  uly_step_report report = {.size = sizeof report};
-  int refused = 0;
-  for (int step = 0; step < NUM_WINDOWS; step++) {
-    uly_status status = uly_trainer_step(trainer, &report);
-    if (status != ULY_OK) assert_fails(status, ULY_ERR_DATA, "a label");
-    if (status == ULY_OK) assert_true(isfinite(report.loss) && isfinite(report.grad_norm));
-    refused += status != ULY_OK;
+  assert_ok(uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh));
+  for (int64_t batch = 1; batch <= 4; batch++) {
+    setting s = {.seq_len = N, .batch = batch, .pack = 1};
+    uly_trainer *trainer = make(mesh, &s);
+    uly_step_report report;
+    int64_t passed_over = 0, place = 0;
+    for (int step = 0; step < 2 * NUM_WINDOWS; step++) {
+      assert_ok(uly_trainer_step(trainer, &report));
+      assert_true(isfinite(report.loss) && report.loss > 0 && report.grad_norm > 0);
+      int64_t found = 0;
+      for (int64_t chosen = 0; chosen < batch; place++) {
+        bool is_blank = uly__batch_window(1, NUM_WINDOWS, place) == BLANK;
+        found += is_blank;
+        chosen += !is_blank;
+      }
+      assert_int_equal(report.passed_over, found);
+      assert_int_equal(trainer->windows_done, place);
+      passed_over += found;
+    }
+    assert_in_range(passed_over, 2 * batch - 1, 2 * batch + 2);
+    const uly_data_info *info = uly_trainer_data_info(trainer);
+    assert_int_equal(info->kind, ULY_DATA_U16);
+    assert_int_equal(info->tokens, COUNT);
+    assert_int_equal(info->sequences, NUM_WINDOWS);
+    assert_int_equal(info->without_label, 1);
+    int64_t documents = 1;
+    for (int64_t at = 0; at + 1 < COUNT; at++) documents += stream[at] == END;
+    assert_int_equal(info->documents, documents);
+    uly_trainer_destroy(trainer);
   }
-  assert_int_equal(size == 1, refused > 0);
-  uly_trainer_destroy(trainer);
+  uly_mesh_destroy(mesh);
+}
+
+/* An evaluation passes over them too: of so many sequences, those that have labels. */
+static void test_evaluation_without_labels(void **state) {
+  (void)state;
+  uly_mesh *mesh;
+  assert_ok(uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh));
+  for (int64_t num = 3; num <= NUM_LABELLED; num++) {
+    setting s = {.seq_len = N, .pack = 1};
+    uly_train_config config = make_config(&s);
+    uly_eval_report report;
+    uly_trainer *trainer;
+    config.eval_windows = num;
+    assert_ok(uly_trainer_create(mesh, &config, &trainer));
+    assert_ok(uly_trainer_evaluate(trainer, NULL, NULL, &report));
+    int64_t labels = 0, left = num;
+    for (int64_t window = 0; left > 0; window++) {
+      for (int64_t at = window * N; at < (window + 1) * N; at++) labels += stream[at] != END;
+      left -= window != BLANK;
+    }
+    assert_int_equal(report.tokens, labels);
+    uly_trainer_destroy(trainer);
+  }
+  uly_mesh_destroy(mesh);
+}
+
+/* Data in which no token has a label are refused before anything begins, to train on and to evaluate on alike. */
+static void test_no_label_at_all(void **state) {
+  (void)state;
+  uly_mesh *mesh;
+  uly_trainer *trainer;
+  uly_start_report start;
+  char path[256];
+  static char bytes[1024 + 2 * (3 * N + 1)];
+  int32_t header[4] = {20240520, 1, 3 * N + 1, 1 + END};
+  memcpy(bytes, header, sizeof header);
+  for (int i = 0; i < 3 * N + 1; i++) bytes[1024 + 2 * i] = END;
+  write_scratch_file(path, "pack-blank.bin", bytes, sizeof bytes);
+  assert_ok(uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh));
+  for (int which = 0; which < 3; which++) {
+    setting s = {.seq_len = N, .pack = 1};
+    uly_train_config config = make_config(&s);
+    if (which == 0) config.data = path;
+    if (which > 0) config.eval_data = path;
+    if (which == 2) config.data = NULL, config.forward_only = 1;
+    assert_fails(uly_trainer_create(mesh, &config, &trainer), ULY_ERR_DATA, "has a label");
+    assert_fails(uly_trainer_check(mesh, &config, NULL, &start), ULY_ERR_DATA, "pack-blank.bin");
+  }
+  remove_scratch_file(path);
   uly_mesh_destroy(mesh);
 }
 
@@ -434,7 +505,7 @@ static void test_files(void **state) {
   uly_step_report told = {.size = sizeof told}, said = {.size = sizeof said};
   assert_ok(uly_mesh_create(NULL, &mesh));
   char path[256];
-  setting s = {.seq_len = N, .batch = NUM_WINDOWS, .pack = 1};
+  setting s = {.seq_len = N, .batch = NUM_LABELLED, .pack = 1};
   trainer = make(mesh, &s);
   assert_ok(uly_trainer_step(trainer, &said));
   uly_trainer_destroy(trainer);
@@ -484,6 +555,8 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_layouts),
       cmocka_unit_test(test_reproducible),
       cmocka_unit_test(test_no_labels),
+      cmocka_unit_test(test_evaluation_without_labels),
+      cmocka_unit_test(test_no_label_at_all),
       cmocka_unit_test(test_plan),
       cmocka_unit_test(test_files),
   };

@@ -6,7 +6,7 @@
 #include "testing.h"
 
 static uly_mesh *mesh;
-static char text_path[256], short_path[256], folder[256];
+static char text_path[256], short_path[256], shard_path[256], folder[256];
 static int num_commits;
 
 /* The linker gives calls of uly__arena_commit to this (-Wl,--wrap). */
@@ -27,6 +27,18 @@ static uly_train_config make_config(void) {
 }
 
 static bool is_last_rank(void) { return uly_mesh_rank(mesh) == uly_mesh_size(mesh) - 1; }
+
+/* Tokens of a shard, all of them x but one that no vocabulary of bytes has. */
+enum { NUM_TOKENS = 70000, BEYOND = 54321 };
+
+static void write_shard(void) {
+  static char bytes[1024 + 2 * NUM_TOKENS];
+  int32_t header[3] = {20240520, 1, NUM_TOKENS};
+  memcpy(bytes, header, sizeof header);
+  for (int i = 0; i < NUM_TOKENS; i++) bytes[1024 + 2 * i] = 'x';
+  bytes[1024 + 2 * BEYOND + 1] = 9;
+  write_scratch_file(shard_path, "check.bin", bytes, sizeof bytes);
+}
 
 /* The same status and message on all ranks. */
 static void expect_refusal(const uly_train_config *config, const char *checkpoint,
@@ -81,6 +93,70 @@ static void test_refusals(void **state) {
   }
 }
 
+/* Where in the data they lie, and whoever looks at that part; a start finds it before it takes memory. */
+static void test_beyond_vocabulary(void **state) {
+  (void)state;
+  uly_trainer *trainer;
+  num_commits = 0;
+  for (int is_held_out = 0; is_held_out < 2; is_held_out++) {
+    uly_train_config config = make_config();
+    config.eval_windows = NUM_TOKENS;
+    if (is_held_out)
+      config.eval_data = shard_path;
+    else
+      config.data = shard_path;
+    expect_refusal(&config, NULL, ULY_ERR_DATA, "check.bin': token 54321 is 2424, not below");
+    assert_fails(uly_trainer_create(mesh, &config, &trainer), ULY_ERR_DATA, "token 54321 is 2424");
+    assert_int_equal(num_commits, 0);
+  }
+  /* Of held-out data what is evaluated counts. */
+  uly_train_config config = make_config();
+  uly_start_report report;
+  config.eval_data = shard_path;
+  config.eval_windows = BEYOND / 64;
+  assert_ok(uly_trainer_check(mesh, &config, NULL, &report));
+  assert_int_equal(report.num_eval_windows, BEYOND / 64);
+  config.eval_windows++;
+  expect_refusal(&config, NULL, ULY_ERR_DATA, "token 54321 is 2424");
+}
+
+/* What one start has found, the next one need not look for: it takes what is in the file, if it is about the same. */
+static void test_memory_of_scans(void **state) {
+  (void)state;
+  uly_train_config config = make_config();
+  uly_start_report report;
+  uly_trainer *trainer;
+  char path[300];
+  snprintf(path, sizeof path, "%.240s.scan", text_path);
+  config.pack = 1;
+  config.scan_file = path;
+  assert_ok(uly_trainer_create(mesh, &config, &trainer));
+  assert_int_equal(uly_trainer_data_info(trainer)->documents, 1);
+  if (uly_mesh_rank(mesh) == 0) assert_ok(uly_trainer_remember_scan(trainer));
+  uly_trainer_destroy(trainer);
+  assert_ok(uly_mesh_agree(mesh, ULY_OK));
+  if (uly_mesh_rank(mesh) == 0) { /* what is found there is believed: window 2 has no label */
+    char text[400];
+    FILE *file = fopen(path, "r+");
+    assert_non_null(file);
+    size_t length = fread(text, 1, sizeof text - 1, file);
+    text[length] = '\0';
+    char *list = strstr(text, "\"without_label\":[");
+    assert_non_null(list);
+    assert_int_equal(fseek(file, list - text, SEEK_SET), 0);
+    fputs("\"without_label\":[2]}]}", file);
+    fclose(file);
+  }
+  assert_ok(uly_mesh_agree(mesh, ULY_OK));
+  assert_ok(uly_trainer_check(mesh, &config, NULL, &report));
+  assert_int_equal(report.data.without_label, 1);
+  assert_int_equal(report.data.sequences, 9000 / 64);
+  config.seq_len = 60;
+  assert_ok(uly_trainer_check(mesh, &config, NULL, &report));
+  assert_int_equal(report.data.without_label, 0);
+  remove_scratch_file(path);
+}
+
 static void test_with_checkpoint(void **state) {
   (void)state;
   uly_train_config config = make_config();
@@ -125,8 +201,8 @@ static void remove_checkpoint(void) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_without_checkpoint),
-      cmocka_unit_test(test_refusals),
+      cmocka_unit_test(test_without_checkpoint), cmocka_unit_test(test_refusals),
+      cmocka_unit_test(test_beyond_vocabulary),  cmocka_unit_test(test_memory_of_scans),
       cmocka_unit_test(test_with_checkpoint),
   };
   if (uly_init(&argc, &argv) != ULY_OK || uly_mesh_create(NULL, &mesh) != ULY_OK) return 1;
@@ -134,11 +210,13 @@ int main(int argc, char **argv) {
   memset(text, 'x', sizeof text);
   write_scratch_file(text_path, "check.txt", text, sizeof text);
   write_scratch_file(short_path, "short.txt", text, 20);
+  write_shard();
   snprintf(folder, sizeof folder, "%.240s.saved", text_path);
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
   if (failed) uly_abort(1);
   remove_scratch_file(text_path);
   remove_scratch_file(short_path);
+  remove_scratch_file(shard_path);
   if (uly_world_rank() == 0) remove_checkpoint();
   uly_mesh_destroy(mesh);
   uly_finalize();

@@ -12,6 +12,19 @@ int64_t uly__batch_window(uint64_t seed, int64_t num_windows, int64_t i) {
                           i % num_windows);
 }
 
+void uly__batch_choose(uly_trainer *trainer) {
+  int dp = trainer->mesh->dp, mine = trainer->mesh->dp_index;
+  int64_t place = trainer->windows_done, count = trainer->passes * dp;
+  for (int64_t chosen = 0; chosen < count; place++) {
+    int64_t window = uly__batch_window(trainer->config.seed, trainer->num_windows, place);
+    if (uly__scan_is_blank(&trainer->scan, window)) continue;
+    if (chosen % dp == mine) trainer->order[chosen / dp] = window;
+    chosen++;
+  }
+  trainer->windows_next = place;
+  trainer->num_passed_over = place - trainer->windows_done - count;
+}
+
 uly_status uly__batch_read(const uly_trainer *trainer, const uly__tokens *data, int64_t index,
                            int32_t *out) {
   const uly__model *model = trainer->model;

@@ -18,7 +18,8 @@ static uly_status evaluate_round(uly_trainer *trainer, int64_t first, eval_sums 
   int32_t *window = trainer->windows;
   int64_t i = first + mesh->dp_index;
   bool counts = i < trainer->num_eval_windows;
-  int64_t index = counts ? i : 0, end = uly__batch_end(trainer, trainer->eval_data);
+  int64_t index = uly__scan_find(&trainer->eval_scan, counts ? i : 0);
+  int64_t end = uly__batch_end(trainer, trainer->eval_data);
   ULY_TRY(uly__agree(mesh->world, uly__batch_read(trainer, trainer->eval_data, index, window)));
   uly__exact_sum losses[ULY_MAX_EVAL_BINS];
   memset(losses, 0, sizeof losses);
@@ -53,7 +54,12 @@ static uly_status add_up(uly_trainer *trainer, eval_sums *sums, uly_eval_report 
     report->bins[i] = (uly_eval_bin){.begin = begin, .end = end, .tokens = tokens, .loss = loss};
     report->tokens += tokens;
   }
-  if (report->tokens > 0) report->loss = uly__exact_value(&total) / (double)report->tokens;
+  if (report->tokens == 0)
+    ULY_FAIL(ULY_ERR_DATA,
+             "no token of '%s' has a label, where the start of the run found some in every "
+             "sequence: the data were changed since",
+             trainer->config.eval_data);
+  report->loss = uly__exact_value(&total) / (double)report->tokens;
   return ULY_OK;
 }
 

@@ -67,6 +67,7 @@ uly_status uly__report_write(FILE *file, const uly_step_report *r, const uly_eva
   json_object_set_new(json, "resident_bytes", json_integer(r->resident_bytes));
   if (peak_flops > 0) json_object_set_new(json, "peak_flops", json_real(peak_flops));
   if (r->is_skipped) json_object_set_new(json, "skipped", json_true());
+  if (r->passed_over > 0) json_object_set_new(json, "passed_over", json_integer(r->passed_over));
   if (eval) json_object_set_new(json, "eval_by_position", positions_json(eval));
   int failed = json_dumpf(json, file, JSON_COMPACT | JSON_PRESERVE_ORDER) != 0;
   json_decref(json);

@@ -131,7 +131,7 @@ uly_status uly__trainer_skip(uly_trainer *trainer, uly_step_report *report) {
     ULY_FAIL(ULY_ERR_CONFIG, "there is no step to skip: the latest one was finite");
   trainer->is_nonfinite = false;
   trainer->steps_done++;
-  trainer->windows_done += trainer->passes * trainer->mesh->dp;
+  trainer->windows_done = trainer->windows_next;
   report->is_skipped = 1;
   return ULY_OK;
 }
@@ -139,7 +139,7 @@ uly_status uly__trainer_skip(uly_trainer *trainer, uly_step_report *report) {
 uly_status uly__trainer_rollback(uly_trainer *trainer, const char *dir) {
   if (!trainer->is_nonfinite)
     ULY_FAIL(ULY_ERR_CONFIG, "there is no step to go back from: the latest one was finite");
-  int64_t done = trainer->windows_done + trainer->passes * trainer->mesh->dp;
+  int64_t done = trainer->windows_next;
   ULY_TRY(uly__trainer_load(trainer, dir));
   if (trainer->windows_done < done) trainer->windows_done = done;
   return ULY_OK;

@@ -71,6 +71,10 @@ int64_t uly_trainer_num_windows(const uly_trainer *trainer) {
   return trainer ? trainer->num_windows : 0;
 }
 
+int64_t uly_trainer_num_eval_windows(const uly_trainer *trainer) {
+  return trainer ? trainer->num_eval_windows : 0;
+}
+
 uly_status uly_trainer_rank_report(const uly_trainer *trainer, uly_rank_report *report) {
   ULY_NOT_NULL(trainer);
   ULY_TRY(uly__sized_check(report, "uly_rank_report"));

@@ -42,18 +42,11 @@ void uly__step_traffic(const uly_trainer *trainer, int64_t bytes[ULY_NUM_TRAFFIC
   bytes[ULY_TRAFFIC_CONTROL] = uly__traffic_all_gather(size, control);
 }
 
-/* Window of this rank's sequence a of the step. */
-static int64_t window_index(const uly_trainer *trainer, int64_t a) {
-  const uly_mesh *mesh = trainer->mesh;
-  int64_t i = trainer->windows_done + a * mesh->dp + mesh->dp_index;
-  return uly__batch_window(trainer->config.seed, trainer->num_windows, i);
-}
-
 static uly_status read_windows(const uly_trainer *trainer) {
   int64_t stride = trainer->model->num_tokens + 1;
   for (int64_t a = 0; a < trainer->passes; a++)
-    ULY_TRY(uly__batch_read(trainer, trainer->data, window_index(trainer, a),
-                            trainer->windows + a * stride));
+    ULY_TRY(
+        uly__batch_read(trainer, trainer->data, trainer->order[a], trainer->windows + a * stride));
   return ULY_OK;
 }
 
@@ -68,8 +61,7 @@ static int64_t count_labels(const uly_trainer *trainer) {
 void uly__train_pass(uly_trainer *trainer, int64_t pass, int64_t num_labels, uly__exact_sum *loss) {
   uly__model *model = trainer->model;
   const int32_t *window = trainer->windows + pass * (model->num_tokens + 1);
-  const int32_t *labels =
-      uly__batch_prepare(trainer, trainer->data, window_index(trainer, pass), window);
+  const int32_t *labels = uly__batch_prepare(trainer, trainer->data, trainer->order[pass], window);
   uly__model_train(model, window, labels, (float)(1.0 / (double)num_labels), loss);
 }
 
@@ -172,12 +164,15 @@ uly_status uly__trainer_step(uly_trainer *trainer, uly_step_report *report) {
   memset(report, 0, sizeof *report);
 
   ULY_TRY(uly__check_whole(trainer));
+  uly__batch_choose(trainer);
+  report->passed_over = trainer->num_passed_over;
   ULY_TRY(uly__agree(mesh->world, read_windows(trainer)));
   int64_t num_labels = count_labels(trainer);
   ULY_TRY(uly__sum_i64(mesh->world, ULY_TRAFFIC_CONTROL, &num_labels, 1));
   if (num_labels == 0)
     ULY_FAIL(ULY_ERR_DATA,
-             "no token of step %lld has a label: with config.pack, each is a document of its own",
+             "no token of step %lld has a label, where the start of the run found some in every "
+             "sequence: the data were changed since",
              (long long)trainer->steps_done + 1);
 
   uly__exact_sum loss = {0};
@@ -211,6 +206,6 @@ uly_status uly__trainer_step(uly_trainer *trainer, uly_step_report *report) {
   trainer->is_mixed = status != ULY_OK;
   ULY_TRY(status);
   trainer->steps_done++;
-  trainer->windows_done += num_sequences;
+  trainer->windows_done = trainer->windows_next;
   return gather_reports(trainer, uly__now() - start, &before, pairs, report);
 }

@@ -133,6 +133,7 @@ static uly_status plan(uly_trainer *trainer, const uly_train_config *config,
   trainer->config.eval_data = copy_text(config->eval_data);
   trainer->config.offload = copy_text(config->offload);
   trainer->config.stash = copy_text(config->stash);
+  trainer->config.scan_file = copy_text(config->scan_file);
   ULY_TRY(check(config));
   if (!config->forward_only && config->batch % dp != 0)
     ULY_FAIL(ULY_ERR_CONFIG,
@@ -186,6 +187,7 @@ uly_status uly__trainer_plan(uly_mesh *mesh, const uly_train_config *config, uly
   if (!trainer) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a trainer");
   trainer->mesh = uly__mesh_use(mesh);
   trainer->states.fd = -1;
+  trainer->scan.largest = trainer->eval_scan.largest = -1;
   uly_status status = plan(trainer, config, decode);
   if (status != ULY_OK)
     uly_trainer_destroy(trainer);
@@ -202,6 +204,9 @@ void uly__trainer_carve(uly_trainer *trainer) {
   if (!model->makes_passes) return;
   uly__arena *activations = &trainer->arenas[ULY_ARENA_ACTIVATIONS];
   trainer->windows = uly__arena_carve(activations, windows * (int64_t)sizeof(int32_t));
+  if (!trainer->config.forward_only)
+    trainer->order =
+        uly__arena_carve(activations, trainer->passes * (int64_t)sizeof *trainer->order);
   if (!trainer->config.pack || trainer->decode.capacity > 0) return; /* or cut by the generator */
   int64_t starts = trainer->config.seq_len * (int64_t)sizeof *trainer->doc_start;
   trainer->doc_start = uly__arena_carve(activations, starts);
@@ -281,11 +286,8 @@ static uly_status open_input(uly_trainer *trainer) {
              "config.data is missing: give a file, or a folder of files, to train on");
   if (config->data)
     ULY_TRY(open_data(trainer, config->data, &trainer->data, &trainer->num_windows));
-  if (config->eval_data) {
+  if (config->eval_data)
     ULY_TRY(open_data(trainer, config->eval_data, &trainer->eval_data, &trainer->num_eval_windows));
-    if (trainer->num_eval_windows > config->eval_windows)
-      trainer->num_eval_windows = config->eval_windows;
-  }
   return uly__check_fit(trainer, uly__comm_node_size(trainer->mesh->world));
 }
 
@@ -362,17 +364,24 @@ static void warn_of_model(const uly_trainer *trainer) {
               uly__sparse_names[config->sparse.pattern]);
 }
 
+/* All that a start checks before it takes memory. All ranks have seen how much is free before any of them takes some. */
+static uly_status check_start(uly_mesh *mesh, const uly_train_config *config,
+                              uly__decode_run decode, uly_trainer **trainer) {
+  uly_status status = uly__trainer_plan(mesh, config, decode, trainer);
+  if (status == ULY_OK) status = open_input(*trainer);
+  status = uly__agree(mesh->world, status);
+  if (status == ULY_OK && *trainer) status = check_same(*trainer);
+  if (status == ULY_OK && *trainer) status = uly__survey_data(*trainer);
+  return status;
+}
+
 uly_status uly__trainer_make(uly_mesh *mesh, const uly_train_config *config, uly__decode_run decode,
                              uly_trainer **out) {
   *out = NULL;
   omp_set_num_threads(num_threads(mesh, config));
   uly_trainer *trainer = NULL;
-  uly_status status = uly__trainer_plan(mesh, config, decode, &trainer);
-  if (status == ULY_OK) status = open_input(trainer);
-  /* All ranks have seen how much memory is free before any of them takes some. */
-  status = uly__agree(mesh->world, status);
+  uly_status status = check_start(mesh, config, decode, &trainer);
   if (status == ULY_OK && trainer) status = uly__agree(mesh->world, start(trainer));
-  if (status == ULY_OK && trainer) status = check_same(trainer);
   if (status == ULY_OK && trainer)
     status = uly__agree(mesh->world, uly__weights_from_master(trainer));
   if (status == ULY_OK && trainer) warn_of_model(trainer);
@@ -386,10 +395,7 @@ uly_status uly__trainer_make(uly_mesh *mesh, const uly_train_config *config, uly
 uly_status uly__trainer_check(uly_mesh *mesh, const uly_train_config *config,
                               const char *checkpoint, uly_start_report *report) {
   uly_trainer *trainer = NULL;
-  uly_status status = uly__trainer_plan(mesh, config, (uly__decode_run){0}, &trainer);
-  if (status == ULY_OK) status = open_input(trainer);
-  status = uly__agree(mesh->world, status);
-  if (status == ULY_OK && trainer) status = check_same(trainer);
+  uly_status status = check_start(mesh, config, (uly__decode_run){0}, &trainer);
   if (status == ULY_OK && trainer && checkpoint)
     status = uly__checkpoint_check(trainer, checkpoint);
   if (status == ULY_OK && trainer) warn_of_model(trainer);
@@ -397,6 +403,8 @@ uly_status uly__trainer_check(uly_mesh *mesh, const uly_train_config *config,
     *report = (uly_start_report){.num_params = trainer->model->params.count,
                                  .num_windows = trainer->num_windows,
                                  .num_eval_windows = trainer->num_eval_windows,
+                                 .data = trainer->data_info,
+                                 .eval_data = trainer->eval_info,
                                  .steps_done = trainer->steps_done};
   uly_trainer_destroy(trainer);
   return status;
@@ -415,6 +423,9 @@ void uly_trainer_destroy(uly_trainer *trainer) {
   free((char *)(uintptr_t)trainer->config.eval_data);
   free((char *)(uintptr_t)trainer->config.offload);
   free((char *)(uintptr_t)trainer->config.stash);
+  free((char *)(uintptr_t)trainer->config.scan_file);
+  uly__scan_free(&trainer->scan);
+  uly__scan_free(&trainer->eval_scan);
   uly__mesh_leave(trainer->mesh);
   free(trainer);
 }

@@ -4,6 +4,7 @@
 
 #include "comm/mesh.h"
 #include "data/token_file.h"
+#include "data/token_scan.h"
 #include "model/model.h"
 #include "train/states.h"
 
@@ -34,14 +35,22 @@ struct uly_trainer {
   int64_t *doc_start; /* [N] */
   int32_t *labels;    /* [T] */
   uly__tokens *data, *eval_data;
-  int64_t num_windows, num_eval_windows; /* sequences of N tokens in each */
+  /* Sequences of N tokens in the training data; and those of the held-out data that an evaluation reads, which have
+   * labels. */
+  int64_t num_windows, num_eval_windows;
+  /* What the look at the data before the start has found (survey.c). */
+  uly__scan scan, eval_scan;
+  uly_data_info data_info, eval_info;
   int64_t steps_done;
   uly_rank_report rank_report; /* of this rank's latest step */
   bool is_nonfinite;           /* the latest step's loss or gradient was: nothing was updated */
   bool is_mixed;               /* an update or a load failed: the states may belong to no step */
-  int64_t windows_done; /* sequences trained on so far, over all dp groups: the place in the data */
-  uly__save *save;      /* NULL: none under way */
-  uly_status saved;     /* of the latest save, until somebody asks */
+  /* The place in the data: sequences so far, over all dp groups, those passed over among them; after the step at work;
+   * and how many of its are passed over. */
+  int64_t windows_done, windows_next, num_passed_over;
+  int64_t *order;   /* [passes] windows of my sequences of the step at work */
+  uly__save *save;  /* NULL: none under way */
+  uly_status saved; /* of the latest save, until somebody asks */
   char save_failure[1024];
   double trace_begin; /* of the clock of spans */
 };
@@ -67,6 +76,9 @@ uly_status uly__check_fit(const uly_trainer *trainer, int ranks_on_node);
 
 /* Index of sequence number i of the run: a new permutation of all windows in every epoch. */
 int64_t uly__batch_window(uint64_t seed, int64_t num_windows, int64_t i);
+/* Looks for the step's sequences in the order of the run, and passes over those without a label: sets order, windows_next
+ * and num_passed_over. */
+void uly__batch_choose(uly_trainer *trainer);
 /* This rank's T + 1 tokens of window `index`: token_begin onwards, and the label of the last. */
 uly_status uly__batch_read(const uly_trainer *trainer, const uly__tokens *data, int64_t index,
                            int32_t *out);
@@ -78,6 +90,13 @@ int32_t uly__batch_label(int64_t end, const int32_t *window, int64_t t);
  * packed. Returns the labels, [T]. */
 const int32_t *uly__batch_prepare(const uly_trainer *trainer, const uly__tokens *data,
                                   int64_t index, const int32_t *window);
+
+/* --- a look at all the data (survey.c) */
+
+/* Finds tokens that are not below the vocabulary (ULY_ERR_DATA names the first), windows without a label, and data that
+ * have no others (ULY_ERR_DATA); sets scan, eval_scan, data_info and eval_info, and limits num_eval_windows. The ranks have
+ * the same configuration and files. Collective. */
+uly_status uly__survey_data(uly_trainer *trainer);
 
 /* --- optimizer (optim.c) */
 

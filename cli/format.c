@@ -82,6 +82,32 @@ void print_mask(const uly_train_config *config) {
   if (text[0]) printf("attention   %s\n", text);
 }
 
+static void print_kind(const uly_data_info *info) {
+  const char *tokens = info->kind == ULY_DATA_U16 ? "uint16 tokens" : "uint32 tokens";
+  if (info->kind == ULY_DATA_TEXT && info->files == 1) {
+    printf("text");
+  } else if (info->kind == ULY_DATA_TEXT) {
+    printf("text in %lld files", (long long)info->files);
+  } else {
+    printf("%lld shard%s of %s", (long long)info->files, info->files == 1 ? "" : "s", tokens);
+  }
+}
+
+void print_data(const char *what, const char *path, const uly_data_info *info,
+                int64_t num_sequences) {
+  printf("%-12s%s: ", what, path);
+  print_kind(info);
+  printf(", %lld tokens", (long long)info->tokens);
+  if (info->documents >= 0) {
+    printf(" in %lld document%s", (long long)info->documents, info->documents == 1 ? "" : "s");
+  }
+  printf(", %lld sequences", (long long)num_sequences);
+  if (info->without_label > 0) {
+    printf(" (%lld without a label are passed over)", (long long)info->without_label);
+  }
+  putchar('\n');
+}
+
 void print_message(const char *format, ...) {
   char text[4096];
   va_list args;

@@ -157,6 +157,12 @@ static uly_status evaluate(train_run *run, int64_t step, uly_eval_report *report
   return ULY_OK;
 }
 
+/* What a run has done is not lost because of its data, or of the disk that they are read from. */
+static uly_status end_step(train_run *run, uly_status status) {
+  if (status == ULY_ERR_DATA || status == ULY_ERR_IO) saves_rescue(run);
+  return status;
+}
+
 /* One step, and what follows it. */
 static uly_status do_step(train_run *run) {
   const options *o = &run->options;
@@ -164,13 +170,13 @@ static uly_status do_step(train_run *run) {
   uly_eval_report eval = {.size = sizeof eval};
   bool goes_back;
   uly_status status = compute_step(run, &report, &goes_back);
-  if (status != ULY_OK || goes_back) return status;
+  if (status != ULY_OK || goes_back) return end_step(run, status);
   bool is_last = report.step == o->config.steps;
   progress_step(run, &report, is_last);
   rank_log_step(run, &report);
   bool evaluates = o->config.eval_data && is_due(report.step, o->eval_every, is_last);
   if (evaluates) status = evaluate(run, report.step, &eval);
-  if (status != ULY_OK) return status;
+  if (status != ULY_OK) return end_step(run, status);
   metrics_write(run, &report, evaluates && !eval.is_stopped ? &eval : NULL);
   const char *signal = NULL;
   bool stops = !is_last && find_signal(run, &signal);
@@ -197,15 +203,29 @@ static uly_status do_steps(train_run *run) {
   return ULY_OK;
 }
 
+/* Where starts of the run leave what the look at the data has found, and find it. */
+static uly_status name_scan_file(train_run *run) {
+  options *o = &run->options;
+  if (!o->out) return ULY_OK;
+  int length = snprintf(run->scan_file, sizeof run->scan_file, "%s/scan.json", o->out);
+  if (length < 0 || length >= PATH_MAX) {
+    return uly_fail(ULY_ERR_CONFIG, "--out: too long for a path");
+  }
+  o->config.scan_file = run->scan_file;
+  return ULY_OK;
+}
+
 static uly_status train(train_run *run) {
   const options *o = &run->options;
   uly_status status = uly_mesh_create(&o->mesh, &run->mesh);
   if (status == ULY_OK) status = places_check(run);
+  if (status == ULY_OK) status = name_scan_file(run);
   if (status == ULY_OK && o->dry_run) return dry_run(run);
   if (status == ULY_OK) status = rank_log_open(run);
   if (status == ULY_OK) status = progress_open(run);
   if (status == ULY_OK) status = uly_trainer_create(run->mesh, &o->config, &run->trainer);
   if (status == ULY_OK) status = saves_prepare(run);
+  if (status == ULY_OK) saves_remember(run);
   if (status == ULY_OK) status = start_trace(run);
   if (status == ULY_OK) status = saves_resume(run);
   if (status == ULY_OK) status = metrics_open(run);

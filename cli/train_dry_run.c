@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "format.h"
 #include "plan.h"
 #include "train_run.h"
 
@@ -83,10 +84,10 @@ static uly_status check_places(const train_run *run) {
 static uly_status print(train_run *run, const uly_start_report *start) {
   const options *o = &run->options;
   printf("ulysses     " ULY_VERSION_STRING ", dry run\n");
-  printf("data        %s, %lld sequences\n", o->config.data, (long long)start->num_windows);
+  print_data("data", o->config.data, &start->data,
+             start->data.sequences - start->data.without_label);
   if (o->config.eval_data) {
-    printf("eval data   %s, %lld sequences\n", o->config.eval_data,
-           (long long)start->num_eval_windows);
+    print_data("eval data", o->config.eval_data, &start->eval_data, start->num_eval_windows);
   }
   if (run->checkpoint[0]) {
     printf("resumes     %s, %lld steps done\n", run->checkpoint, (long long)start->steps_done);

@@ -30,8 +30,13 @@ void progress_header(const train_run *run) {
   printf("model       %s, %lld parameters\n", config->model,
          (long long)uly_trainer_num_params(run->trainer));
   print_ranks(config, dp, uly_mesh_sp(run->mesh));
-  printf("data        %s, %lld sequences\n", config->data,
-         (long long)uly_trainer_num_windows(run->trainer));
+  const uly_data_info *data = uly_trainer_data_info(run->trainer);
+  const uly_data_info *eval_data = uly_trainer_eval_data_info(run->trainer);
+  print_data("data", config->data, data, data->sequences - data->without_label);
+  if (eval_data) {
+    print_data("eval data", config->eval_data, eval_data,
+               uly_trainer_num_eval_windows(run->trainer));
+  }
   print_step_size(config, dp);
   print_mask(config);
   slow_print(run);

@@ -26,6 +26,8 @@ typedef struct train_run {
   uly_mesh *mesh;
   uly_trainer *trainer;
   char checkpoint[PATH_MAX]; /* resumed from; empty: from the start */
+  char scan_file[PATH_MAX];  /* in --out */
+  int64_t saved_step; /* of the newest checkpoint that it was resumed from or has saved; 0: none */
   progress progress;
   char metrics_path[PATH_MAX];
   FILE *metrics;          /* rank 0 only; NULL once it cannot be written */
@@ -54,6 +56,10 @@ uly_status saves_config(train_run *run);
 uly_status saves_start(train_run *run, int64_t step, bool is_end);
 /* Ends the save that is under way, if any, and tells how it went. */
 void saves_finish(train_run *run, bool goes_on);
+/* Saves what was done before a run ends for reasons of its data; the reason stays the latest error. */
+void saves_rescue(train_run *run);
+/* Leaves in --out what the look at the data has found, for the next start. */
+void saves_remember(train_run *run);
 /* Goes back from a step that was not finite to the newest checkpoint. */
 uly_status saves_rollback(train_run *run);
 

@@ -78,6 +78,14 @@ uly_status saves_prepare(train_run *run) {
   return uly_mesh_agree(run->mesh, run->is_first ? prepare(&run->options) : ULY_OK);
 }
 
+void saves_remember(train_run *run) {
+  if (!run->options.out || !run->is_first || uly_trainer_remember_scan(run->trainer) == ULY_OK) {
+    return;
+  }
+  progress_warn(run, "warning: what the look at the data has found is not kept: %s",
+                uly_last_error());
+}
+
 uly_status saves_check(train_run *run) {
   const options *o = &run->options;
   if (!o->out) return ULY_OK;
@@ -158,8 +166,10 @@ uly_status saves_resume(train_run *run) {
   uly_status status = saves_find(run);
   if (status != ULY_OK || !run->checkpoint[0]) return status;
   status = uly_trainer_load(run->trainer, run->checkpoint);
-  if (status == ULY_OK) warn_of_later(run);
-  return status;
+  if (status != ULY_OK) return status;
+  run->saved_step = uly_trainer_steps_done(run->trainer);
+  warn_of_later(run);
+  return ULY_OK;
 }
 
 uly_status saves_rollback(train_run *run) {
@@ -190,6 +200,7 @@ static uly_status prune(const options *o, int64_t step) {
 /* What it makes superfluous is removed: now that it is whole. */
 static void after_save(train_run *run, int64_t step) {
   const options *o = &run->options;
+  run->saved_step = step;
   progress_say(run, "step %lld  saved in %s", (long long)step, o->out);
   rank_log_say(run, "step %lld  saved", (long long)step);
   if (!run->is_first || o->keep_last == 0 || prune(o, step) == ULY_OK) return;
@@ -229,4 +240,19 @@ uly_status saves_start(train_run *run, int64_t step, bool is_end) {
     report_not_saved(run, step, true);
   }
   return ULY_OK;
+}
+
+void saves_rescue(train_run *run) {
+  int64_t step = uly_trainer_steps_done(run->trainer);
+  char why[2048];
+  snprintf(why, sizeof why, "%s", uly_last_error());
+  if (run->options.out && step > run->saved_step) {
+    uly_status status = uly_trainer_save(run->trainer, run->options.out);
+    if (status == ULY_OK) {
+      after_save(run, step);
+    } else {
+      progress_warn(run, "warning: step %lld is not saved: %s", (long long)step, uly_last_error());
+    }
+  }
+  uly_fail(ULY_ERR_DATA, "%s", why);
 }

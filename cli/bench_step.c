@@ -23,22 +23,34 @@ typedef struct step_case {
 
 /* --------------------------------------------------------------------- the data */
 
-/* Letters and blanks: bytes are tokens. The same on all ranks. */
-static bool write_text(int fd, int64_t count) {
-  char text[4096];
-  uint32_t state = 1;
+static bool write_all(int fd, const void *bytes, size_t count) {
+  const char *at = bytes;
   while (count > 0) {
-    size_t length = count < (int64_t)sizeof text ? (size_t)count : sizeof text;
-    for (size_t i = 0; i < length; i++) {
-      state = state * 1664525 + 1013904223;
-      text[i] = "abcdefghijklmnopqrstuvwxyz \n    "[state >> 27];
-    }
-    ssize_t written = write(fd, text, length);
+    ssize_t written = write(fd, at, count);
     if (written < 0 && errno == EINTR) continue;
     if (written <= 0) return false;
-    count -= written;
+    at += written;
+    count -= (size_t)written;
   }
   return true;
+}
+
+/* A token shard, which models of any vocabulary read: letters and blanks, the same on all ranks. */
+static bool write_shard(int fd, int64_t count) {
+  const int32_t header[256] = {20240520, 1, (int32_t)count};
+  uint16_t tokens[4096];
+  uint32_t state = 1;
+  bool ok = write_all(fd, header, sizeof header);
+  while (ok && count > 0) {
+    int64_t part = count < 4096 ? count : 4096;
+    for (int64_t i = 0; i < part; i++) {
+      state = state * 1664525 + 1013904223;
+      tokens[i] = (uint16_t) "abcdefghijklmnopqrstuvwxyz \n    "[state >> 27];
+    }
+    ok = write_all(fd, tokens, (size_t)part * sizeof *tokens);
+    count -= part;
+  }
+  return ok;
 }
 
 /* Writes the file unless another rank of this machine has made it. */
@@ -46,7 +58,7 @@ static uly_status make_data(const char *path, int64_t count, bool *is_mine) {
   int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   if (fd < 0 && errno == EEXIST) return ULY_OK;
   *is_mine = fd >= 0;
-  bool ok = fd >= 0 && write_text(fd, count);
+  bool ok = fd >= 0 && write_shard(fd, count);
   int error = errno;
   if (fd >= 0 && close(fd) != 0 && ok) {
     ok = false;
@@ -65,8 +77,13 @@ static uly_status create_trainer(bench *b, step_case *c) {
   struct timespec time = {0};
   if (b->is_first) clock_gettime(CLOCK_REALTIME, &time);
   long long name = (long long)bench_sum(1e6 * (double)time.tv_sec + 1e-3 * (double)time.tv_nsec);
-  snprintf(c->data, sizeof c->data, "%.3000s/ulysses-bench-%lld.txt",
+  snprintf(c->data, sizeof c->data, "%.3000s/ulysses-bench-%lld.bin",
            folder && *folder ? folder : "/tmp", name);
+  if (config.seq_len >= INT32_MAX) {
+    return uly_fail(ULY_ERR_CONFIG,
+                    "config.seq_len %lld: a step of fewer than 2^31 tokens is measured",
+                    (long long)config.seq_len);
+  }
   uly_status status =
       uly_mesh_agree(b->world, make_data(c->data, config.seq_len + 1, &c->owns_data));
   config.data = c->data;

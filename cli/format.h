@@ -30,8 +30,8 @@ void print_ranks(const uly_train_config *config, int dp, int sp);
 void print_step_size(const uly_train_config *config, int dp);
 void print_mask(const uly_train_config *config);
 
-/* A line about data: what ("data", "eval data"), what they were read as, what is in them, and how many sequences of them a
- * run or an evaluation goes through. */
+/* A line about data: what ("data", "eval data"), what they were read as, what is in them, and how
+ * many sequences of them a run or an evaluation goes through. */
 void print_data(const char *what, const char *path, const uly_data_info *info,
                 int64_t num_sequences);
 

@@ -63,6 +63,9 @@
     "does not cross from one to the next")                                                        \
   X(run, doc_end, VALUE_INTEGER_OR("auto", 0, MAX_TOKEN), config.doc_end, TRAIN | PLAN | TRAINED, \
     "--pack: the token that ends each document; auto: what the files say")                        \
+  X(run, any_bytes, VALUE_BOOLEAN, config.any_bytes, TRAIN | EVAL | PREPARE,                      \
+    "read files as bytes whatever is in them; else those that are evidently no plain text are "   \
+    "refused: archives, compressed files, UTF-16, numbers without the header of a shard")         \
   X(run, seed, VALUE_INTEGER(0, UINT64_MAX), config.seed, TRAIN | PREPARE | TRAINED,              \
     "of the initial weights and the data order, of what is held out, of what generate draws")
 
@@ -206,14 +209,16 @@
   X(use, forward_only, VALUE_BOOLEAN, config.forward_only, PLAN,                        \
     "plan an evaluation (ulysses eval) instead of training")
 
-#define OPTIONS_text(X)                                                                 \
-  X(text, documents, VALUE_CHOICE("file", "line", "jsonl"), prepare.documents, PREPARE, \
-    "what a document is: a file; a line; or a text in each line of JSON")               \
-  X(text, text_key, VALUE_TEXT("KEY"), prepare.text_key, PREPARE,                       \
-    "jsonl: the key of the text in each line's object")                                 \
-  X(text, held_out, VALUE_REAL_BELOW(0, 1), prepare.held_out, PREPARE,                  \
-    "share of the documents that is held out for evaluation, drawn by --seed")          \
-  X(text, shard_tokens, VALUE_INTEGER(1, INT32_MAX), prepare.shard_tokens, PREPARE,     \
+#define OPTIONS_text(X)                                                                  \
+  X(text, documents, VALUE_CHOICE("file", "line", "jsonl"), prepare.documents, PREPARE,  \
+    "what a document is: a file; a line; or a text in each line of JSON")                \
+  X(text, text_key, VALUE_TEXT("KEY"), prepare.text_key, PREPARE,                        \
+    "jsonl: the key of the text in each line's object")                                  \
+  X(text, skip_bad, VALUE_BOOLEAN, prepare.skip_bad, PREPARE,                            \
+    "jsonl: leave out lines that hold no text, and count them, instead of ending there") \
+  X(text, held_out, VALUE_REAL_BELOW(0, 1), prepare.held_out, PREPARE,                   \
+    "share of the documents that is held out for evaluation, drawn by --seed")           \
+  X(text, shard_tokens, VALUE_INTEGER(1, INT32_MAX), prepare.shard_tokens, PREPARE,      \
     "tokens of a shard; a document may continue in the next one")
 
 #define OPTIONS_measure(X)                                                                         \

@@ -19,9 +19,15 @@ static uly_status prepare(options *o) {
   o->prepare.num_inputs = o->num_args;
   o->prepare.out = o->out;
   o->prepare.seed = o->config.seed;
+  o->prepare.any_bytes = o->config.any_bytes;
   uly_status status = uly_prepare(&o->prepare, &report);
   if (status != ULY_OK) return status;
   printf("read        %lld file%s\n", (long long)report.files, report.files == 1 ? "" : "s");
+  if (report.skipped > 0) {
+    printf("left out    %lld line%s: %s%s\n", (long long)report.skipped,
+           report.skipped == 1 ? "" : "s", report.skipped == 1 ? "" : "first ",
+           report.first_skipped);
+  }
   print_part("train", &report.train, o->out);
   print_part("eval", &report.eval, o->out);
   return ULY_OK;

@@ -56,7 +56,8 @@ uly_status saves_config(train_run *run);
 uly_status saves_start(train_run *run, int64_t step, bool is_end);
 /* Ends the save that is under way, if any, and tells how it went. */
 void saves_finish(train_run *run, bool goes_on);
-/* Saves what was done before a run ends for reasons of its data; the reason stays the latest error. */
+/* Saves what was done before a run ends for reasons of its data; the reason stays the latest error.
+ * */
 void saves_rescue(train_run *run);
 /* Leaves in --out what the look at the data has found, for the next start. */
 void saves_remember(train_run *run);

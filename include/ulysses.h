@@ -356,10 +356,16 @@ typedef struct uly_train_config {
   const char *offload; /* folder on local disk for the optimizer states; NULL: memory             */
   const char *stash;   /* folder on local disk for what is kept between forward and backward, but
                           for two blocks; NULL: memory. Folders may differ from rank to rank      */
-  int new_data; /* nonzero: uly_trainer_load may go on with other data than the checkpoint was
-                   trained on, from their beginning; 0: it refuses them                           */
-  const char *scan_file; /* file in which uly_trainer_remember_scan leaves what the look at the
-                            data has found, and where the next start finds it; NULL: none          */
+  /* Nonzero: uly_trainer_load may go on with other data than the checkpoint was trained on, from
+   * their beginning; 0: it refuses them. */
+  int new_data;
+  /* Nonzero: files without the header of a shard are read as bytes whatever is in them; 0: those
+   * that are evidently no plain text are refused (ULY_ERR_DATA): archives, compressed files, UTF-16,
+   * a byte-order mark, bare numbers. */
+  int any_bytes;
+  /* File in which uly_trainer_remember_scan leaves what the look at the data has found, and where
+   * the next start finds it; NULL: none. */
+  const char *scan_file;
 } uly_train_config;
 
 void uly_train_config_default(uly_train_config *config, size_t size);
@@ -426,7 +432,7 @@ typedef struct uly_step_report {
   int64_t resident_bytes;              /* peak resident set of the largest process, as the
                                            operating system counts it; 0 where unknown           */
   int is_skipped;                      /* nonzero: by uly_trainer_skip, nothing was updated     */
-  int64_t passed_over;                 /* sequences without a label that this step passed over  */
+  int64_t passed_over;                 /* sequences without a label                             */
 } uly_step_report;
 
 /* What one rank did in a step. */
@@ -443,10 +449,10 @@ typedef struct uly_rank_report {
 /* --- The run. */
 
 /* A training run. Creates the weights from the seed, plans, allocates and opens
- * the data. The ranks look at all tokens once, each at a part of them: ULY_ERR_DATA names the first token that is not
- * below the vocabulary, and refuses data in which no token has a label. Sequences without a label, as there may be with
- * pack, are passed over in training and evaluation. Collective. With forward_only, steps and saves are refused
- * (ULY_ERR_CONFIG). */
+ * the data. The ranks look at all tokens once, each at a part of them: ULY_ERR_DATA names the first
+ * token that is not below the vocabulary, and refuses data in which no token has a label. Sequences
+ * without a label, as there may be with pack, are passed over in training and evaluation.
+ * Collective. With forward_only, steps and saves are refused (ULY_ERR_CONFIG). */
 typedef struct uly_trainer uly_trainer;
 uly_status uly_trainer_create(uly_mesh *mesh, const uly_train_config *config, uly_trainer **out);
 void uly_trainer_destroy(uly_trainer *trainer);
@@ -461,13 +467,15 @@ typedef enum uly_data_kind {
 typedef struct uly_data_info {
   uly_data_kind kind;
   int64_t files, tokens;
-  int64_t documents;     /* -1: the files do not say where they end, or not all was looked at */
-  int64_t sequences;     /* of seq_len tokens                                                  */
-  int64_t without_label; /* of these, as far as they are used: they are passed over            */
+  /* -1: the files do not say where they end, or not all was looked at. */
+  int64_t documents;
+  /* Of seq_len tokens; of these, as far as they are used, those that are passed over. */
+  int64_t sequences, without_label;
   int64_t reserved[4];
 } uly_data_info;
 
-/* Of the training data and of the held-out data of a run; NULL without. They live as long as the trainer. */
+/* Of the training data and of the held-out data of a run; NULL without. They live as long as the
+ * trainer. */
 const uly_data_info *uly_trainer_data_info(const uly_trainer *trainer);
 const uly_data_info *uly_trainer_eval_data_info(const uly_trainer *trainer);
 
@@ -481,9 +489,10 @@ typedef struct uly_start_report {
   uly_data_info data, eval_data; /* eval_data: all 0 without */
 } uly_start_report;
 
-/* Writes what the look at the data has found to config.scan_file, so that the next start on the same data need not look
- * again: data are the same as for uly_trainer_load. A scan of held-out data of which only eval_windows sequences are read
- * is not kept. Nothing is lost where it fails. Not collective: one rank calls it, rank 0's file is read. */
+/* Writes what the look at the data has found to config.scan_file, so that the next start on the
+ * same data need not look again: data are the same as for uly_trainer_load. A scan of held-out data
+ * of which only eval_windows sequences are read is not kept. Nothing is lost where it fails. Not
+ * collective: one rank calls it, rank 0's file is read. */
 uly_status uly_trainer_remember_scan(const uly_trainer *trainer);
 
 /* Makes the checks of uly_trainer_create, and of uly_trainer_load unless checkpoint is NULL, without allocating an
@@ -497,8 +506,8 @@ uly_status uly_trainer_check(uly_mesh *mesh, const uly_train_config *config, con
 /* Steps done so far; after uly_trainer_load, those of the checkpoint. */
 int64_t uly_trainer_steps_done(const uly_trainer *trainer);
 
-/* Trainable parameters; windows of seq_len tokens in the training data; and those of the held-out data that an evaluation
- * goes through. */
+/* Trainable parameters; windows of seq_len tokens in the training data; and those of the held-out
+ * data that an evaluation goes through. */
 int64_t uly_trainer_num_params(const uly_trainer *trainer);
 int64_t uly_trainer_num_windows(const uly_trainer *trainer);
 int64_t uly_trainer_num_eval_windows(const uly_trainer *trainer);
@@ -541,8 +550,8 @@ typedef struct uly_eval_report {
 
 /* Mean loss over the held-out data (at most eval_windows sequences). stops (NULL: never) is asked on
  * every rank before each round of sequences but the first; where any rank's returns nonzero, the
- * evaluation ends with what it has. Sequences without a label are passed over; ULY_ERR_DATA where no token that was read
- * has one. Collective. ULY_ERR_CONFIG without eval_data. */
+ * evaluation ends with what it has. Sequences without a label are passed over; ULY_ERR_DATA where
+ * no token that was read has one. Collective. ULY_ERR_CONFIG without eval_data. */
 uly_status uly_trainer_evaluate(uly_trainer *trainer, int (*stops)(void *user), void *user,
                                 uly_eval_report *report);
 
@@ -571,12 +580,12 @@ uly_status uly_checkpoint_remove_remains(const char *out_dir);
 
 /* Continues from the checkpoint folder `dir`, whatever ranks, mesh and stage it was made with: bit by bit
  * on the same ranks, or with `reproducible` on any; to rounding otherwise. Rank 0 warns
- * (uly_warning_set_handler) where the run goes on with other data (config.new_data; else they are refused,
- * ULY_ERR_CONFIG), or attends otherwise. Data are the same where their contents are, in the same order of files:
- * names do not matter, and of a file of more than 4 MiB 64 pieces of 64 KiB are compared, spread over it. After
- * a failure the trainer holds parts of the
- * checkpoint, and refuses steps and saves until a load succeeds. With forward_only the weights are
- * read, and nothing else: the file of the optimizer may be missing. Collective. */
+ * (uly_warning_set_handler) where the run goes on with other data (config.new_data; else they are
+ * refused, ULY_ERR_CONFIG), or attends otherwise. Data are the same where their contents are, in the
+ * same order of files: names do not matter, and of a file of more than 4 MiB 64 pieces of 64 KiB are
+ * compared, spread over it. After a failure the trainer holds parts of the checkpoint, and refuses
+ * steps and saves until a load succeeds. With forward_only the weights are read, and nothing else:
+ * the file of the optimizer may be missing. Collective. */
 uly_status uly_trainer_load(uly_trainer *trainer, const char *dir);
 
 /* Writes the path of the newest checkpoint in out_dir (that of the highest step) to path (capacity bytes), or an
@@ -691,6 +700,12 @@ typedef struct uly_prepare_config {
                            document is held out depends on its place among all and the seed */
   uint64_t seed;
   int64_t shard_tokens; /* of each shard but the last, at most 2^31 - 1                  */
+  /* Nonzero: files that are evidently no plain text are read all the same, and a byte-order mark of
+   * UTF-8 is not left out. */
+  int any_bytes;
+  /* Nonzero: lines of JSON Lines that hold no text are left out and counted; 0: the first of them is
+   * a failure. */
+  int skip_bad;
 } uly_prepare_config;
 
 void uly_prepare_config_default(uly_prepare_config *config, size_t size);
@@ -704,13 +719,17 @@ typedef struct uly_prepare_report {
   size_t size;
   int64_t files; /* that were read */
   uly_prepare_part train, eval;
+  /* Lines that were left out (skip_bad), and what was wrong with the first of them. */
+  int64_t skipped;
+  char first_skipped[256];
 } uly_prepare_report;
 
 /* Turns text into llm.c's token shards, out/train/000000.bin and so on, and out/eval/ for what is held out. Each byte is
  * a token, and token 256 ends each document, as the header of the shards says. Documents without a byte are left out; a
  * document may continue in the next shard. Memory does not grow with the text. The folders get their names when all is
- * written and synced; one that is there already is refused (ULY_ERR_CONFIG). ULY_ERR_DATA names the file and line of
- * what is no JSON, no object, or has no text. Not collective. */
+ * written and synced; one that is there already is refused (ULY_ERR_CONFIG). ULY_ERR_DATA names the
+ * file that is no text, and the file and line of what is no JSON, no object, or has no text. Not
+ * collective. */
 uly_status uly_prepare(const uly_prepare_config *config, uly_prepare_report *report);
 
 /* ---------------------------------------------------------------- 5. Planning

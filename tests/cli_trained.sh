@@ -15,7 +15,8 @@ sed 's/257/300/' tiny.json >words.json
 make=("$program" train --data book.txt --seq-len 128 --steps 30 --lr 1e-2 --warmup 2 --no-measure-peak)
 expect 0 '' "${make[@]}" --model tiny.json --window 40 --out run
 expect 0 '' "${make[@]}" --model gpt.json --out gpt --steps 2
-expect 0 '' "${make[@]}" --model words.json --out words --steps 2
+expect 0 '' "$program" prepare book.txt --out book
+expect 0 '' "${make[@]/#book.txt/book\/train}" --model words.json --out words --steps 2
 newest=run/step-0000000030
 
 # same FILE COMMAND...: the output of the command is that in the file, which is made by the first call.
@@ -54,7 +55,7 @@ PERL
 expect 0 '' "$program" eval --checkpoint run --data book.txt --window 3 --seq-len 64
 grep -q '^attention   the last 3 tokens$' out.log || fail "a flag does not override the run's window"
 [ "$(number loss)" != "$(grep '^loss' eval.log | grep -o '[0-9.]*' | head -n 1)" ] || fail "a window that changes nothing"
-expect 0 '' "$program" eval --checkpoint words --data book.txt --seq-len 64
+expect 0 '' "$program" eval --checkpoint words --data book/train --seq-len 64
 grep -q 'per byte' out.log && fail "bits per byte of tokens that are no bytes"
 
 # Each checkpoint attends as it was trained, whatever the run that made it went on with.
@@ -90,7 +91,7 @@ done
 rm -r run/step-0000000031
 # A token that is not of the vocabulary ends no document.
 sed 's/257/256/' tiny.json >bytes.json
-expect 2 'token 256 ends the documents of .*vocabulary' "${make[@]}" --model bytes.json --out bytes --pack
+expect 2 'token 256 ends the documents of .*vocabulary' "${make[@]/#book.txt/book\/train}" --model bytes.json --out bytes --pack
 # A document ends with the token that the model was trained with: that of blanks, which text is full of.
 expect 0 '' "${make[@]}" --model tiny.json --out words-of-text --pack --doc-end 32
 expect 0 '' "$program" generate --checkpoint words-of-text --prompt 'line' --max-tokens 1000 --seed 3

@@ -457,8 +457,9 @@ static void make_old(const char *path, const char *name, int64_t size) {
   json_decref(json);
 }
 
-/* The same content goes on under any name; other content of the same size is refused, or begun anew if that is wanted.
- * Older checkpoints know the data by their names and sizes, and go on as before. */
+/* The same content goes on under any name; other content of the same size is refused, or begun anew
+ * if that is wanted. Older checkpoints know the data by their names and sizes, and go on as before.
+ * */
 static void test_data(void **state) {
   (void)state;
   char same[256], other[256], path[512], text[2000];

@@ -11,7 +11,8 @@
 #include "testing.h"
 #include "trainer_access.h"
 
-/* Tokens of the streams: END ends documents; VOCAB is that of the models; window BLANK has no label. */
+/* Tokens of the streams: END ends documents; VOCAB is that of the models; window BLANK has no
+ * label. */
 enum { END = 7, VOCAB = 1200, N = 101, BLANK = 4, NUM_WINDOWS = 7, COUNT = NUM_WINDOWS * N + 1 };
 enum { NUM_LABELLED = NUM_WINDOWS - 1 };
 
@@ -378,8 +379,8 @@ static void test_labels_and_positions(void **state) {
   uly_mesh_destroy(mesh);
 }
 
-/* A window without a label is passed over and counted, once in each epoch, whatever is a step: every step has a loss, and
- * the place in the data is that of the next window. */
+/* A window without a label is passed over and counted, once in each epoch, whatever is a step:
+ * every step has a loss, and the place in the data is that of the next window. */
 static void test_no_labels(void **state) {
   (void)state;
   uly_mesh *mesh;
@@ -440,7 +441,8 @@ static void test_evaluation_without_labels(void **state) {
   uly_mesh_destroy(mesh);
 }
 
-/* Data in which no token has a label are refused before anything begins, to train on and to evaluate on alike. */
+/* Data in which no token has a label are refused before anything begins, to train on and to
+ * evaluate on alike. */
 static void test_no_label_at_all(void **state) {
   (void)state;
   uly_mesh *mesh;

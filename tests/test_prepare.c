@@ -167,6 +167,7 @@ static uly_status prepare(uly_documents documents, int64_t shard_tokens) {
   config.out = path_of("out");
   config.documents = documents;
   config.shard_tokens = shard_tokens;
+  config.any_bytes = documents == ULY_DOCUMENTS_FILE; /* files of all bytes */
   return uly_prepare(&config, &report);
 }
 
@@ -363,9 +364,64 @@ static void test_bad_jsonl(void **state) {
   /* A line without end; a file with holes takes no disk. */
   clean();
   write_text("in/a", "{\"text\": \"a\"}\n");
+  file = fopen(path_of("in/a"), "a");
+  assert_non_null(file);
+  for (int i = 0; i < 1 << 16; i++) fputc('x', file);
+  assert_int_equal(fclose(file), 0);
   assert_int_equal(truncate(path_of("in/a"), ULY_MAX_JSON_LINE + 100), 0);
   assert_fails(prepare(ULY_DOCUMENTS_JSONL, 1000), ULY_ERR_DATA, "line 2: longer than 64 MiB");
   check_nothing_left();
+}
+
+/* Every kind of bad line is left out and counted, wherever it is, and the first is told of; the
+ * texts of the others are there, and are held out as if the bad ones had never been. */
+static void test_skip_bad(void **state) {
+  (void)state;
+  static const char *const bad[] = {
+      "nope",
+      "{\"text\": \"\\ud800\"}",
+      "{\"text\": \"a\", \"text\": \"b\"}",
+      "[1]",
+      "{}",
+      "{\"text\": \"\xff\"}",
+      "{\"text\": 3}",
+      "{\"text\": \"a\"",
+  };
+  enum { NUM = sizeof bad / sizeof *bad };
+  clean();
+  num_expected = 0;
+  FILE *file = fopen(path_of("in/a"), "w");
+  assert_non_null(file);
+  for (int i = 0; i < NUM; i++) {
+    fprintf(file, "{\"text\": \"good %d\"}\n%s\n", i, bad[i]);
+    char text[16];
+    snprintf(text, sizeof text, "good %d", i);
+    expect_document(text);
+  }
+  /* One that is too long, over many pieces, and one behind it; and one without end. */
+  for (int i = 0; i < ULY_MAX_JSON_LINE + (1 << 20); i++) fputc('x', file);
+  fputs("\n{\"text\": \"behind\"}\n{\"text\": \"cut", file);
+  expect_document("behind");
+  assert_int_equal(fclose(file), 0);
+  const char *inputs[] = {path_of("in/a")};
+  uly_prepare_config config = uly_prepare_config_default();
+  config.inputs = inputs;
+  config.num_inputs = 1;
+  config.out = path_of("out");
+  config.documents = ULY_DOCUMENTS_JSONL;
+  assert_fails(uly_prepare(&config, &report), ULY_ERR_DATA, "prepare.skip_bad");
+  check_nothing_left();
+  config.skip_bad = 1;
+  assert_ok(uly_prepare(&config, &report));
+  assert_int_equal(report.skipped, NUM + 2);
+  assert_non_null(strstr(report.first_skipped, "in/a', line 2, column"));
+  check_part("out/train", config.shard_tokens, &report.train);
+  /* Failures of another kind are none of a line. */
+  clean();
+  write_text("in/a", "PK\3\4");
+  config.inputs = (const char *const[]){path_of("in/a")};
+  config.out = path_of("out");
+  assert_fails(uly_prepare(&config, &report), ULY_ERR_DATA, "a zip archive");
 }
 
 static void test_text_key(void **state) {
@@ -563,14 +619,14 @@ int main(void) {
   snprintf(folder, sizeof folder, "%.200s/ulysses-prepare-%ld", base ? base : "/tmp",
            (long)getpid());
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_files),           cmocka_unit_test(test_tree),
-      cmocka_unit_test(test_inputs),          cmocka_unit_test(test_lines),
-      cmocka_unit_test(test_long_lines),      cmocka_unit_test(test_jsonl),
-      cmocka_unit_test(test_long_jsonl),      cmocka_unit_test(test_bad_jsonl),
-      cmocka_unit_test(test_text_key),        cmocka_unit_test(test_held_out),
-      cmocka_unit_test(test_held_out_of_few), cmocka_unit_test(test_refusals),
-      cmocka_unit_test(test_existing),        cmocka_unit_test(test_two_at_once),
-      cmocka_unit_test(test_full_disk),
+      cmocka_unit_test(test_files),       cmocka_unit_test(test_tree),
+      cmocka_unit_test(test_inputs),      cmocka_unit_test(test_lines),
+      cmocka_unit_test(test_long_lines),  cmocka_unit_test(test_jsonl),
+      cmocka_unit_test(test_long_jsonl),  cmocka_unit_test(test_bad_jsonl),
+      cmocka_unit_test(test_skip_bad),    cmocka_unit_test(test_text_key),
+      cmocka_unit_test(test_held_out),    cmocka_unit_test(test_held_out_of_few),
+      cmocka_unit_test(test_refusals),    cmocka_unit_test(test_existing),
+      cmocka_unit_test(test_two_at_once), cmocka_unit_test(test_full_disk),
   };
   int failures = cmocka_run_group_tests(tests, NULL, NULL);
   shell("rm -rf '%s'", folder);

@@ -1,5 +1,5 @@
-/* A look at all tokens: what it finds is what a walk over the tokens finds, in one part or in many, for every length of the
- * windows; and a file remembers it, or is worth nothing. */
+/* A look at all tokens: what it finds is what a walk over the tokens finds, in one part or in many,
+ * for every length of the windows; and a file remembers it, or is worth nothing. */
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,7 +15,8 @@ static uint64_t draw(uint64_t *seed) {
   return *seed >> 33;
 }
 
-/* Runs of END of many lengths, some of them over the border of two files; the largest token is in the middle. */
+/* Runs of END of many lengths, some of them over the border of two files; the largest token is in
+ * the middle. */
 static uly__tokens *make_tokens(void) {
   uly__tokens *tokens;
   uint64_t seed = 3;

@@ -93,7 +93,8 @@ static void test_refusals(void **state) {
   }
 }
 
-/* Where in the data they lie, and whoever looks at that part; a start finds it before it takes memory. */
+/* Where in the data they lie, and whoever looks at that part; a start finds it before it takes
+ * memory. */
 static void test_beyond_vocabulary(void **state) {
   (void)state;
   uly_trainer *trainer;
@@ -120,7 +121,8 @@ static void test_beyond_vocabulary(void **state) {
   expect_refusal(&config, NULL, ULY_ERR_DATA, "token 54321 is 2424");
 }
 
-/* What one start has found, the next one need not look for: it takes what is in the file, if it is about the same. */
+/* What one start has found, the next one need not look for: it takes what is in the file, if it is
+ * about the same. */
 static void test_memory_of_scans(void **state) {
   (void)state;
   uly_train_config config = make_config();

@@ -8,7 +8,8 @@
 #include "data/token_file.h"
 #include "testing.h"
 
-/* The linker gives calls of pread to this (-Wl,--wrap): a file that is cut between the look at its size and the read. */
+/* The linker gives calls of pread to this (-Wl,--wrap): a file that is cut between the look at its
+ * size and the read. */
 static const char *cut_path; /* NULL: none is */
 static off_t cut_size;
 ssize_t __real_pread(int fd, void *bytes, size_t count, off_t offset);
@@ -266,7 +267,8 @@ static void changed_meanwhile(void **state) {
   uly__tokens_close(tokens);
 }
 
-/* After a short read the size is looked at again, whether the cut came before the first part of a read or later. */
+/* After a short read the size is looked at again, whether the cut came before the first part of a
+ * read or later. */
 static void cut_while_read(void **state) {
   (void)state;
   char text[5000];
@@ -546,7 +548,8 @@ static uint64_t hash_of(const char *path) {
   return hash;
 }
 
-/* Contents in the order of the files count, and where one ends and the next begins; names do not. */
+/* Contents in the order of the files count, and where one ends and the next begins; names do not.
+ * */
 static void hash(void **state) {
   (void)state;
   make_folder("one");
@@ -573,8 +576,8 @@ static void hash(void **state) {
   assert_int_equal(hash_of(scratch_path("one/a")), hash_of(put_text("other", "12")));
 }
 
-/* Each byte of a file of at most 4 MiB counts; of a longer one the first, the last, and each stretch of a few hundredths
- * of it, whatever its length. */
+/* Each byte of a file of at most 4 MiB counts; of a longer one the first, the last, and each
+ * stretch of a few hundredths of it, whatever its length. */
 static void hash_of_long_files(void **state) {
   (void)state;
   static char text[(8 << 20) + 12345];

@@ -12,16 +12,19 @@
 
 #include "base/file.h"
 #include "base/printable.h"
+#include "data/plain_text.h"
 #include "data/shard_header.h"
 
 enum { PIECE = 1 << 18 };
 
 typedef struct reader {
-  const char *path, *text_key;
+  const char *path;
+  const uly__document_format *format;
   const uly__document_sink *sink;
   bool has_begun;  /* the document: some of its bytes have been handed on */
   bool has_return; /* lines: a \r was read that is text unless \n follows */
   int64_t line;    /* JSON Lines: its number, from 1 */
+  bool skips;      /* JSON Lines: what is left of this one */
   char *begun;     /* JSON Lines: the part of the line that earlier pieces held */
   size_t num_begun, capacity;
 } reader;
@@ -83,51 +86,69 @@ static const char *kind_of(const json_t *json) {
   return "null";
 }
 
-static uly_status take_json(reader *r, const json_t *json) {
+/* What is wrong with a line is told, or ends the reading. */
+static uly_status leave_out(const reader *r) {
+  char why[1024];
+  snprintf(why, sizeof why, "%s", uly_last_error());
+  if (!r->sink->skip) ULY_FAIL(ULY_ERR_DATA, "%s (prepare.skip_bad leaves such lines out)", why);
+  r->sink->skip(r->sink->context, why);
+  return ULY_OK;
+}
+
+static uly_status find_text(const reader *r, const json_t *json, const json_t **text) {
+  const char *key = r->format->text_key;
   if (!json_is_object(json))
     ULY_FAIL(ULY_ERR_DATA, "'%s', line %lld: %s, where each line is to be an object", r->path,
              (long long)r->line, kind_of(json));
-  const json_t *text = json_object_get(json, r->text_key);
-  if (!text)
-    ULY_FAIL(
-        ULY_ERR_DATA,
-        "'%s', line %lld: there is no \"%s\" in this object: prepare.text_key says under which key "
-        "the text is",
-        r->path, (long long)r->line, uly__make_printable(r->text_key).text);
-  if (!json_is_string(text))
+  *text = json_object_get(json, key);
+  if (!*text)
+    ULY_FAIL(ULY_ERR_DATA,
+             "'%s', line %lld: there is no \"%s\" in this object: prepare.text_key says under which key "
+             "the text is",
+             r->path, (long long)r->line, uly__make_printable(key).text);
+  if (!json_is_string(*text))
     ULY_FAIL(ULY_ERR_DATA, "'%s', line %lld: \"%s\" is %s, where a string is to be", r->path,
-             (long long)r->line, uly__make_printable(r->text_key).text, kind_of(text));
-  ULY_TRY(add(r, json_string_value(text), json_string_length(text)));
-  return end(r);
+             (long long)r->line, uly__make_printable(key).text, kind_of(*text));
+  return ULY_OK;
+}
+
+static uly_status parse(const reader *r, const char *bytes, size_t count, json_t **out) {
+  json_error_t error;
+  /* Integers as reals: those of more than 64 bits are no reason to refuse the text beside them. */
+  *out = json_loadb(
+      bytes, count,
+      JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL, &error);
+  if (!*out)
+    ULY_FAIL(ULY_ERR_DATA, "'%s', line %lld, column %d: no JSON: %s", r->path, (long long)r->line,
+             error.column, uly__make_printable(error.text).text);
+  return ULY_OK;
 }
 
 static uly_status take_json_text(reader *r, const char *bytes, size_t count) {
-  static const char byte_order_mark[] = "\xef\xbb\xbf";
+  json_t *json = NULL;
+  const json_t *text = NULL;
   r->line++;
-  if (r->line == 1 && count >= 3 && memcmp(bytes, byte_order_mark, 3) == 0) {
-    bytes += 3;
-    count -= 3;
-  }
   if (is_blank(bytes, count)) return ULY_OK;
-  json_error_t error;
-  /* Integers as reals: those of more than 64 bits are no reason to refuse the text beside them. */
-  json_t *json = json_loadb(
-      bytes, count,
-      JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL, &error);
-  if (!json)
-    ULY_FAIL(ULY_ERR_DATA, "'%s', line %lld, column %d: no JSON: %s", r->path, (long long)r->line,
-             error.column, uly__make_printable(error.text).text);
-  uly_status status = take_json(r, json);
+  bool is_good = parse(r, bytes, count, &json) == ULY_OK && find_text(r, json, &text) == ULY_OK;
+  uly_status status =
+      is_good ? add(r, json_string_value(text), json_string_length(text)) : leave_out(r);
   json_decref(json);
-  return status;
+  return status == ULY_OK && is_good ? end(r) : status;
+}
+
+/* What is left of a line that is too long goes with it. */
+static uly_status skip_line(reader *r) {
+  (void)uly_fail(ULY_ERR_DATA,
+                 "'%s', line %lld: longer than %d MiB: split it, or put texts of this size into "
+                 "files of their own (prepare.documents = ULY_DOCUMENTS_FILE)",
+                 r->path, (long long)r->line + 1, ULY_MAX_JSON_LINE >> 20);
+  r->num_begun = 0;
+  r->skips = true;
+  return leave_out(r);
 }
 
 static uly_status keep_begun(reader *r, const char *bytes, size_t count) {
-  if (count > ULY_MAX_JSON_LINE - r->num_begun)
-    ULY_FAIL(ULY_ERR_DATA,
-             "'%s', line %lld: longer than %d MiB: split it, or put texts of this size into files "
-             "of their own (prepare.documents = ULY_DOCUMENTS_FILE)",
-             r->path, (long long)r->line + 1, ULY_MAX_JSON_LINE >> 20);
+  if (count > ULY_MAX_JSON_LINE - r->num_begun) return skip_line(r);
   if (r->num_begun + count > r->capacity) {
     size_t capacity = 2 * (r->num_begun + count);
     char *grown = realloc(r->begun, capacity);
@@ -140,10 +161,18 @@ static uly_status keep_begun(reader *r, const char *bytes, size_t count) {
   return ULY_OK;
 }
 
+static uly_status end_skipped(reader *r) {
+  r->skips = false;
+  r->line++;
+  return ULY_OK;
+}
+
 static uly_status take_json_line(reader *r, const char *bytes, size_t count, bool ends) {
+  if (r->skips) return ends ? end_skipped(r) : ULY_OK;
   if (!ends) return keep_begun(r, bytes, count);
   if (r->num_begun == 0) return take_json_text(r, bytes, count);
   ULY_TRY(keep_begun(r, bytes, count));
+  if (r->skips) return end_skipped(r);
   count = r->num_begun;
   r->num_begun = 0;
   return take_json_text(r, r->begun, count);
@@ -205,11 +234,22 @@ static uly_status refuse_shard(const reader *r, const char *bytes, size_t count)
   return ULY_OK;
 }
 
+/* What the file's first bytes tell. *mark: those of them that are no text. */
+static uly_status look_at_beginning(const reader *r, const char *bytes, size_t count,
+                                    size_t *mark) {
+  const unsigned char *first = (const unsigned char *)bytes;
+  *mark = 0;
+  ULY_TRY(refuse_shard(r, bytes, count));
+  if (r->format->any_bytes) return ULY_OK;
+  *mark = uly__utf8_mark(first, count);
+  return uly__check_plain_text(r->path, first + *mark, count - *mark, "prepare.any_bytes");
+}
+
 static uly_status read_all(reader *r, const cutter *how, int fd, char *piece) {
-  size_t got;
+  size_t got, mark;
   ULY_TRY(read_piece(r, fd, piece, PIECE, &got));
-  ULY_TRY(refuse_shard(r, piece, got));
-  ULY_TRY(take_piece(r, how, piece, got));
+  ULY_TRY(look_at_beginning(r, piece, got, &mark));
+  ULY_TRY(take_piece(r, how, piece + mark, got - mark));
   while (got == PIECE) { /* else the end was met: a terminal would have to be told twice */
     ULY_TRY(read_piece(r, fd, piece, PIECE, &got));
     ULY_TRY(take_piece(r, how, piece, got));
@@ -217,9 +257,9 @@ static uly_status read_all(reader *r, const cutter *how, int fd, char *piece) {
   return how->end(r);
 }
 
-uly_status uly__documents_read(const char *path, uly_documents kind, const char *text_key,
+uly_status uly__documents_read(const char *path, const uly__document_format *format,
                                const uly__document_sink *sink) {
-  reader r = {.path = path, .text_key = text_key, .sink = sink};
+  reader r = {.path = path, .format = format, .sink = sink};
   int fd = open(path, O_RDONLY | O_CLOEXEC);
   if (fd < 0) return uly__file_failed("open", path);
   struct stat about;
@@ -228,7 +268,7 @@ uly_status uly__documents_read(const char *path, uly_documents kind, const char 
     ULY_FAIL(ULY_ERR_DATA, "'%s' is a device, not a file of text", path);
   }
   char *piece = malloc(PIECE);
-  uly_status status = piece ? read_all(&r, &cutters[kind], fd, piece)
+  uly_status status = piece ? read_all(&r, &cutters[format->kind], fd, piece)
                             : uly_fail(ULY_ERR_MEMORY, "no memory to read '%s'", path);
   close(fd);
   free(piece);

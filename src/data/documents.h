@@ -3,6 +3,8 @@
 #ifndef ULY_DOCUMENTS_H
 #define ULY_DOCUMENTS_H
 
+#include <stdbool.h>
+
 #include "base/status.h"
 
 enum { ULY_MAX_JSON_LINE = 64 << 20 };
@@ -13,12 +15,23 @@ typedef struct uly__document_sink {
   /* The next bytes of a document, at least one. Documents without bytes are left out. */
   uly_status (*add)(void *context, const char *bytes, int64_t count);
   uly_status (*end)(void *context);
+  /* Told of a line of JSON Lines that holds no text, and why; it is left out. NULL: it is a
+   * failure. */
+  void (*skip)(void *context, const char *why);
 } uly__document_sink;
 
-/* Documents of a file, see uly_documents. A line ends with \n or \r\n, or with the file. text_key: of JSON Lines, whose
- * blank lines are left out; what is wrong with one of them is ULY_ERR_DATA, with its number. So is a token shard, which
- * is no text. */
-uly_status uly__documents_read(const char *path, uly_documents kind, const char *text_key,
+/* How a file is read. */
+typedef struct uly__document_format {
+  uly_documents kind;
+  const char *text_key; /* of JSON Lines */
+  bool any_bytes;       /* whatever is in it */
+} uly__document_format;
+
+/* Reads the documents of a file, see uly_documents. A line ends with \n or \r\n, or with the file.
+ * Blank lines of JSON Lines are left out; what is wrong with another one is ULY_ERR_DATA, with its
+ * number. So is a token shard, which is no text, and, unless any_bytes is set, what is evidently
+ * none (plain_text.h); a byte-order mark of UTF-8 is left out then. */
+uly_status uly__documents_read(const char *path, const uly__document_format *format,
                                const uly__document_sink *sink);
 
 #endif

@@ -28,6 +28,7 @@ typedef struct output {
 
 typedef struct preparation {
   const uly_prepare_config *config;
+  uly_prepare_report *report;
   output train, eval;
   output *current; /* of the document that is being written; NULL: none is */
   int64_t num_documents, num_files;
@@ -79,10 +80,19 @@ static uly_status end(void *context) {
 
 /* ------------------------------------------------------------------------- inputs */
 
+static void skip(void *context, const char *why) {
+  preparation *p = context;
+  uly_prepare_report *report = p->report;
+  if (report->skipped++ == 0)
+    snprintf(report->first_skipped, sizeof report->first_skipped, "%s", why);
+}
+
 static uly_status read_file(preparation *p, const char *path) {
-  const uly__document_sink sink = {p, add, end};
+  const uly__document_sink sink = {p, add, end, p->config->skip_bad ? skip : NULL};
+  const uly__document_format format = {p->config->documents, p->config->text_key,
+                                       p->config->any_bytes != 0};
   p->num_files++;
-  return uly__documents_read(path, p->config->documents, p->config->text_key, &sink);
+  return uly__documents_read(path, &format, &sink);
 }
 
 /* One entry of a folder, or the input itself. */
@@ -250,6 +260,7 @@ static uly_status prepare(const uly_prepare_config *config, uly_prepare_report *
   preparation *p = calloc(1, sizeof *p);
   if (!p) ULY_FAIL(ULY_ERR_MEMORY, "no memory to prepare '%s'", config->out);
   p->config = config;
+  p->report = report;
   p->stream = uly__rng_stream("held-out documents");
   int fd = -1;
   bool was_there = access(config->out, F_OK) == 0;

@@ -1,7 +1,7 @@
 /* A file that remembers what scans have found, in JSON:
  *
- *   {"version": 1, "scans": [{"content": "<16 digits>", "doc_end": 256, "seq_len": 4096, "largest": 255,
- *                             "documents_ended": 12, "without_label": [3, 17]}]}
+ *   {"version": 1, "scans": [{"content": "<16 digits>", "doc_end": 256, "seq_len": 4096, "largest":
+ * 255,                             "documents_ended": 12, "without_label": [3, 17]}]}
  *
  * It saves time and decides nothing: whatever is wrong with it, the data are looked at again. */
 #include <inttypes.h>

@@ -54,7 +54,8 @@ uly_status uly__source_read(const uly__source_file *file, int64_t begin, int64_t
   return status;
 }
 
-/* Pieces of a hash: of a long file NUM of them are read, which together are what is read of a short one. */
+/* Pieces of a hash: of a long file NUM of them are read, which together are what is read of a short
+ * one. */
 enum { PIECE = 1 << 16, NUM_PIECES = ULY_HASHED_WHOLE / PIECE };
 
 static int64_t place_piece(int64_t size, int64_t i) {

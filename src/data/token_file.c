@@ -14,6 +14,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "data/plain_text.h"
 #include "data/shard_header.h"
 #include "data/source_file.h"
 
@@ -263,6 +264,29 @@ uint64_t uly__tokens_hash(const uly__tokens *tokens) { return tokens->hash; }
 uint64_t uly__tokens_name_hash(const uly__tokens *tokens) { return tokens->name_hash; }
 
 int64_t uly__tokens_end(const uly__tokens *tokens) { return tokens->files[0].end; }
+
+static uly_status check_text(const token_file *file, unsigned char *sample, const char *option) {
+  int64_t count = file->source.size < ULY_TEXT_SAMPLE ? file->source.size : ULY_TEXT_SAMPLE;
+  ULY_TRY(uly__source_read(&file->source, 0, count, sample));
+  if (uly__utf8_mark(sample, (size_t)count) > 0)
+    ULY_FAIL(ULY_ERR_DATA,
+             "'%s' begins with a byte-order mark, which says that it is UTF-8 and is no text: "
+             "remove its three bytes (tail -c +4), or let 'ulysses prepare' do so. %s takes them "
+             "as they are",
+             file->path, option);
+  return uly__check_plain_text(file->path, sample, (size_t)count, option);
+}
+
+uly_status uly__tokens_check_text(const uly__tokens *tokens, const char *option) {
+  if (tokens->kind != ULY_TOKENS_TEXT) return ULY_OK;
+  unsigned char *sample = malloc(ULY_TEXT_SAMPLE);
+  if (!sample) ULY_FAIL(ULY_ERR_MEMORY, "no memory to look at '%s'", tokens->files[0].path);
+  uly_status status = ULY_OK;
+  for (int i = 0; i < tokens->num_files && status == ULY_OK; i++)
+    status = check_text(&tokens->files[i], sample, option);
+  free(sample);
+  return status;
+}
 
 /* ---- Reading: widen and take the maximum in one pass that vectorizes */
 

@@ -36,6 +36,11 @@ void uly__tokens_close(uly__tokens *tokens);
 uly__token_kind uly__tokens_kind(const uly__tokens *tokens);
 int uly__tokens_num_files(const uly__tokens *tokens);
 
+/* Fails with ULY_ERR_DATA where a file of text is evidently none (plain_text.h), or begins with a
+ * mark of UTF-8, which are three more tokens. option: the member that has bytes taken as they are.
+ * */
+uly_status uly__tokens_check_text(const uly__tokens *tokens, const char *option);
+
 /* Tokens of the whole stream. */
 int64_t uly__tokens_count(const uly__tokens *tokens);
 
@@ -54,10 +59,11 @@ uly_status uly__tokens_read(const uly__tokens *tokens, int64_t begin, int64_t co
 uly_status uly__tokens_documents(const uly__tokens *tokens, int64_t begin, int64_t count,
                                  int64_t end, int64_t *doc_start, int64_t *num_docs);
 
-/* Returns a hash of the files' contents in their order (uly__source_hash), whatever their names are: it tells on resume
- * whether the data are the same. */
+/* Returns a hash of the files' contents in their order (uly__source_hash), whatever their names
+ * are: it tells on resume whether the data are the same. */
 uint64_t uly__tokens_hash(const uly__tokens *tokens);
-/* Returns the hash that older checkpoints know the data by: an XXH3 over the names (without folders) and the sizes. */
+/* Returns the hash that older checkpoints know the data by: an XXH3 over the names (without
+ * folders) and the sizes. */
 uint64_t uly__tokens_name_hash(const uly__tokens *tokens);
 
 #endif

@@ -1,5 +1,5 @@
-/* A look at all tokens of a part of a stream, as fast as the disk gives them: what a run must know before it begins, so
- * that nothing surfaces in its middle. */
+/* A look at all tokens of a part of a stream, as fast as the disk gives them: what a run must know
+ * before it begins, so that nothing surfaces in its middle. */
 #ifndef ULY_TOKEN_SCAN_H
 #define ULY_TOKEN_SCAN_H
 
@@ -19,13 +19,14 @@ typedef struct uly__scan_request {
 typedef struct uly__scan {
   int64_t largest;  /* token; -1: there was none */
   int64_t num_ends; /* tokens that end documents */
-  /* Windows of which every token ends a document: none of them has a label. Ascending; of the whole stream. */
+  /* Windows of which every token ends a document: none of them has a label. Ascending; of the whole
+   * stream. */
   int64_t num_blank, capacity;
   int64_t *blank; /* [num_blank], on the heap */
 } uly__scan;
 
-/* Adds what is in tokens [begin, begin + count) to what was found; begin is that of a window. ULY_ERR_DATA names the first
- * token that is not below the vocabulary. */
+/* Adds what is in tokens [begin, begin + count) to what was found; begin is that of a window.
+ * ULY_ERR_DATA names the first token that is not below the vocabulary. */
 uly_status uly__scan_tokens(const uly__tokens *tokens, int64_t begin, int64_t count,
                             const uly__scan_request *request, uly__scan *scan);
 /* Adds a window. */
@@ -37,9 +38,11 @@ bool uly__scan_is_blank(const uly__scan *scan, int64_t window);
 /* Returns the window that comes after `before` others which are not blank. */
 int64_t uly__scan_find(const uly__scan *scan, int64_t before);
 
-/* --- A file that remembers scans (scan_memory.c). One that is missing, damaged, or of other data holds nothing. */
+/* --- A file that remembers scans (scan_memory.c). One that is missing, damaged, or of other data
+ * holds nothing. */
 
-/* What a scan of a whole stream depends on, but for the vocabulary: largest tells whether that holds the tokens. */
+/* What a scan of a whole stream depends on, but for the vocabulary: largest tells whether that
+ * holds the tokens. */
 typedef struct uly__scan_key {
   uint64_t hash; /* uly__tokens_hash */
   int64_t end, window;

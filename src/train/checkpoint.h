@@ -68,7 +68,8 @@ typedef struct uly__checkpoint_run {
   int64_t version; /* of the format, when read */
   int64_t step, sequences, seq_len;
   uint64_t seed, model_hash;
-  /* What the data are known by: a hash of their content; in older checkpoints of their names and sizes. */
+  /* What the data are known by: a hash of their content; in older checkpoints of their names and
+   * sizes. */
   uint64_t data_hash;
   bool is_hash_of_names;
   /* How the model attends, and in which type: as in uly_checkpoint_info. */

@@ -1,6 +1,7 @@
-/* A look at all the data before a run begins, so that nothing that is wrong with them surfaces in its middle: tokens beyond
- * the vocabulary, and windows without a label, which are passed over. The ranks share the windows out, and all get the
- * same. What was found may be remembered in a file (token_scan.h). */
+/* A look at all the data before a run begins, so that nothing that is wrong with them surfaces in
+ * its middle: tokens beyond the vocabulary, and windows without a label, which are passed over. The
+ * ranks share the windows out, and all get the same. What was found may be remembered in a file
+ * (token_scan.h). */
 #include <stdlib.h>
 #include <string.h>
 
@@ -72,8 +73,8 @@ static uly_status share(const look *l, const uly__scan *mine) {
 
 /* ---------------------------------------------------------------------------- one source */
 
-/* Looks at windows [first, first + count), each rank at its part of them; the last one at the token behind them too, which
- * is a label, or at all that is left of the stream. */
+/* Looks at windows [first, first + count), each rank at its part of them; the last one at the token
+ * behind them too, which is a label, or at all that is left of the stream. */
 static uly_status look_at(const look *l, int64_t first, int64_t count) {
   int64_t N = l->trainer->config.seq_len, num_tokens = uly__tokens_count(l->tokens);
   int size = uly__comm_size(world_of(l)), rank = uly__comm_rank(world_of(l));

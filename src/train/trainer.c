@@ -214,10 +214,25 @@ void uly__trainer_carve(uly_trainer *trainer) {
       uly__arena_carve(activations, model->num_tokens * (int64_t)sizeof *trainer->labels);
 }
 
+/* Whether the data are what the model reads. */
+static uly_status check_kind(const uly_trainer *trainer, const char *path,
+                             const uly__tokens *tokens) {
+  int64_t vocab = trainer->model->config.vocab;
+  if (!trainer->config.any_bytes) ULY_TRY(uly__tokens_check_text(tokens, "config.any_bytes"));
+  if (uly__tokens_kind(tokens) == ULY_TOKENS_TEXT && vocab != ULY_TEXT_VOCAB)
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "'%s' is text, whose tokens are bytes, but the vocabulary of the model has %lld "
+             "tokens, which are not those of bytes (%d): give token shards made with the model's "
+             "tokenizer, or a model of bytes (config.model)",
+             path, (long long)vocab, ULY_TEXT_VOCAB);
+  return ULY_OK;
+}
+
 static uly_status open_data(const uly_trainer *trainer, const char *path, uly__tokens **tokens,
                             int64_t *num_windows) {
   int64_t N = trainer->config.seq_len;
   ULY_TRY(uly__tokens_open(path, tokens));
+  ULY_TRY(check_kind(trainer, path, *tokens));
   *num_windows = (uly__tokens_count(*tokens) - 1) / N;
   if (*num_windows < 1)
     ULY_FAIL(ULY_ERR_DATA,
@@ -364,7 +379,8 @@ static void warn_of_model(const uly_trainer *trainer) {
               uly__sparse_names[config->sparse.pattern]);
 }
 
-/* All that a start checks before it takes memory. All ranks have seen how much is free before any of them takes some. */
+/* All that a start checks before it takes memory. All ranks have seen how much is free before any
+ * of them takes some. */
 static uly_status check_start(uly_mesh *mesh, const uly_train_config *config,
                               uly__decode_run decode, uly_trainer **trainer) {
   uly_status status = uly__trainer_plan(mesh, config, decode, trainer);

@@ -35,8 +35,8 @@ struct uly_trainer {
   int64_t *doc_start; /* [N] */
   int32_t *labels;    /* [T] */
   uly__tokens *data, *eval_data;
-  /* Sequences of N tokens in the training data; and those of the held-out data that an evaluation reads, which have
-   * labels. */
+  /* Sequences of N tokens in the training data; and those of the held-out data that an evaluation
+   * reads, which have labels. */
   int64_t num_windows, num_eval_windows;
   /* What the look at the data before the start has found (survey.c). */
   uly__scan scan, eval_scan;
@@ -45,8 +45,8 @@ struct uly_trainer {
   uly_rank_report rank_report; /* of this rank's latest step */
   bool is_nonfinite;           /* the latest step's loss or gradient was: nothing was updated */
   bool is_mixed;               /* an update or a load failed: the states may belong to no step */
-  /* The place in the data: sequences so far, over all dp groups, those passed over among them; after the step at work;
-   * and how many of its are passed over. */
+  /* The place in the data: sequences so far, over all dp groups, those passed over among them;
+   * after the step at work; and how many of its are passed over. */
   int64_t windows_done, windows_next, num_passed_over;
   int64_t *order;   /* [passes] windows of my sequences of the step at work */
   uly__save *save;  /* NULL: none under way */
@@ -76,8 +76,8 @@ uly_status uly__check_fit(const uly_trainer *trainer, int ranks_on_node);
 
 /* Index of sequence number i of the run: a new permutation of all windows in every epoch. */
 int64_t uly__batch_window(uint64_t seed, int64_t num_windows, int64_t i);
-/* Looks for the step's sequences in the order of the run, and passes over those without a label: sets order, windows_next
- * and num_passed_over. */
+/* Looks for the step's sequences in the order of the run, and passes over those without a label:
+ * sets order, windows_next and num_passed_over. */
 void uly__batch_choose(uly_trainer *trainer);
 /* This rank's T + 1 tokens of window `index`: token_begin onwards, and the label of the last. */
 uly_status uly__batch_read(const uly_trainer *trainer, const uly__tokens *data, int64_t index,
@@ -93,9 +93,10 @@ const int32_t *uly__batch_prepare(const uly_trainer *trainer, const uly__tokens 
 
 /* --- a look at all the data (survey.c) */
 
-/* Finds tokens that are not below the vocabulary (ULY_ERR_DATA names the first), windows without a label, and data that
- * have no others (ULY_ERR_DATA); sets scan, eval_scan, data_info and eval_info, and limits num_eval_windows. The ranks have
- * the same configuration and files. Collective. */
+/* Finds tokens that are not below the vocabulary (ULY_ERR_DATA names the first), windows without a
+ * label, and data that have no others (ULY_ERR_DATA); sets scan, eval_scan, data_info and
+ * eval_info, and limits num_eval_windows. The ranks have the same configuration and files.
+ * Collective. */
 uly_status uly__survey_data(uly_trainer *trainer);
 
 /* --- optimizer (optim.c) */

@@ -10,7 +10,7 @@
 /* What the reader hands on, one document after the other. */
 typedef struct collected {
   unsigned char *bytes;
-  size_t num_bytes, num_documents;
+  size_t num_bytes, num_documents, num_skipped;
   size_t *ends; /* [num_documents] */
   size_t capacity;
 } collected;
@@ -45,9 +45,17 @@ static void free_collected(collected *c) {
   free(c->ends);
 }
 
+/* Any bytes, so that all inputs get so far. */
 static uly_status read_documents(const char *path, uly_documents kind, collected *c) {
-  const uly__document_sink sink = {c, add, end};
-  return uly__documents_read(path, kind, "text", &sink);
+  const uly__document_sink sink = {.context = c, .add = add, .end = end};
+  const uly__document_format format = {kind, "text", .any_bytes = true};
+  return uly__documents_read(path, &format, &sink);
+}
+
+static void skip(void *context, const char *why) {
+  collected *c = context;
+  FUZZ_CHECK(strlen(why) > 0, "a line is left out without a reason");
+  c->num_skipped++;
 }
 
 static void check_file(const char *path, const uint8_t *data, size_t size) {
@@ -98,12 +106,37 @@ static void check_utf8(const unsigned char *bytes, size_t count) {
   }
 }
 
+/* Where bad lines are left out, nothing else can be wrong; what comes before the first of them is
+ * the same. */
+static void check_skipping(const char *path, size_t size, const collected *c, uly_status status) {
+  collected all = make_collected(size);
+  const uly__document_sink sink = {&all, add, end, skip};
+  const uly__document_format format = {ULY_DOCUMENTS_JSONL, "text", .any_bytes = true};
+  FUZZ_CHECK(uly__documents_read(path, &format, &sink) == ULY_OK, "%s", uly_last_error());
+  FUZZ_CHECK((status == ULY_OK) == (all.num_skipped == 0), "%zu lines left out", all.num_skipped);
+  FUZZ_CHECK(all.num_documents >= c->num_documents, "%zu documents", all.num_documents);
+  FUZZ_CHECK(memcmp(all.bytes, c->bytes, c->num_bytes) == 0, "other bytes");
+  free_collected(&all);
+}
+
+/* As a program reads it: it may be no text at all. */
+static void check_text(const char *path, size_t size) {
+  collected c = make_collected(size);
+  const uly__document_sink sink = {.context = &c, .add = add, .end = end};
+  const uly__document_format format = {.kind = ULY_DOCUMENTS_FILE};
+  uly_status status = uly__documents_read(path, &format, &sink);
+  if (status != ULY_OK) fuzz_check_refusal(status, uly_last_error());
+  FUZZ_CHECK(c.num_bytes == 0 || status == ULY_OK, "refused after a part of it");
+  free_collected(&c);
+}
+
 static void check_jsonl(const char *path, size_t size) {
   collected c = make_collected(size);
   uly_status status = read_documents(path, ULY_DOCUMENTS_JSONL, &c);
   if (status != ULY_OK) fuzz_check_refusal(status, uly_last_error());
   for (size_t i = 0, begin = 0; i < c.num_documents; begin = c.ends[i++])
     check_utf8(c.bytes + begin, c.ends[i] - begin);
+  check_skipping(path, size, &c, status);
   free_collected(&c);
 }
 
@@ -132,5 +165,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   check_file(path, data, size);
   check_lines(path, data, size);
   check_jsonl(path, size);
+  check_text(path, size);
   return 0;
 }

@@ -205,8 +205,25 @@ static uly_status take_argument(options *o, const command_info *info, char *arg)
   return ULY_OK;
 }
 
+/* Somebody who gives two paths of data wants both to be read; the second one would replace the
+ * first. */
+static uly_status check_data_once(options *o, const flag_use *use, const char *given[2]) {
+  if (use->id != OPTION_data && use->id != OPTION_eval_data) return ULY_OK;
+  const char **first = &given[use->id == OPTION_eval_data];
+  if (*first) {
+    return options_fail(
+        o, ULY_ERR_CONFIG,
+        "%s '%.200s': given before, as '%.200s': one path is read; put the files of "
+        "both into one folder and give that",
+        use->flag, use->value, *first);
+  }
+  *first = use->value;
+  return ULY_OK;
+}
+
 /* Goes through all flags, and sets either --config or all the others; arguments are taken with the others. */
 static uly_status parse_flags(options *o, command cmd, int argc, char *const *argv, bool config) {
+  const char *data[2] = {NULL, NULL}; /* given so far: of --data, and of --eval-data */
   for (int i = 0; i < argc; i++) {
     flag_use use = {0};
     uly_status status = ULY_OK;
@@ -217,6 +234,7 @@ static uly_status parse_flags(options *o, command cmd, int argc, char *const *ar
     }
     status = read_flag(o, cmd, argv[i], &use);
     if (status == ULY_OK) status = read_value(o, argc, argv, &i, &use);
+    if (status == ULY_OK) status = check_data_once(o, &use, data);
     if (status != ULY_OK) return status;
     if ((use.id == OPTION_config) != config) continue;
     status = set_value(o, cmd, &use);

@@ -26,7 +26,7 @@ shard() {
   head -c "$5" /dev/zero | tr '\0' "${6:-\0}"
 }
 
-train=("${good[@]}" --data)
+train=("${bare[@]}" --data)
 expect 0 '' "$program" "${good[@]}" --out run
 eval=(eval --checkpoint run --data)
 generate=(generate --checkpoint run --prompt-file)
@@ -42,15 +42,15 @@ mkdir bare parent parent/child dangling looping piped
 ln -s nowhere dangling/link
 ln -s loop looping/loop
 mkfifo piped/pipe
-for flag in --data --eval-data; do
-  row 3 "'missing': No such file" "${train[@]}" text.txt $flag missing
-  row 3 "'broken': No such file" "${train[@]}" text.txt $flag broken
-  row 3 "'loop': Too many levels of symbolic links" "${train[@]}" text.txt $flag loop
-  row 3 "'text.txt/': Not a directory" "${train[@]}" text.txt $flag text.txt/
-  row 3 "'empty' is empty" "${train[@]}" text.txt $flag empty
-  row 3 "'pipe' is not a regular file" "${train[@]}" text.txt $flag pipe
-  row 3 "'/dev/zero' is not a regular file" "${train[@]}" text.txt $flag /dev/zero
-  row 3 "'bare' has no regular files" "${train[@]}" text.txt $flag bare
+for flag in --data "--data text.txt --eval-data"; do
+  row 3 "'missing': No such file" "${bare[@]}" $flag missing
+  row 3 "'broken': No such file" "${bare[@]}" $flag broken
+  row 3 "'loop': Too many levels of symbolic links" "${bare[@]}" $flag loop
+  row 3 "'text.txt/': Not a directory" "${bare[@]}" $flag text.txt/
+  row 3 "'empty' is empty" "${bare[@]}" $flag empty
+  row 3 "'pipe' is not a regular file" "${bare[@]}" $flag pipe
+  row 3 "'/dev/zero' is not a regular file" "${bare[@]}" $flag /dev/zero
+  row 3 "'bare' has no regular files" "${bare[@]}" $flag bare
 done
 row 3 "'parent' has no regular files" "${train[@]}" parent
 row 3 "'link' in the folder 'dangling': No such file" "${train[@]}" dangling
@@ -137,6 +137,34 @@ bytes version32 'has version 1 in its header' < <(shard 20240801 1 256 0 1024)
 bytes end16 'damaged header: token 65536 is said to end documents' < <(shard "${u16[@]}" 256 65537 512)
 bytes end32 'damaged header: token -2 is said to end documents' < <(shard "${u32[@]}" 256 -1 1024)
 
+# --- what is no text
+
+seq 1 400 >numbers
+iconv -f UTF-8 -t UTF-16LE numbers >utf16
+gzip <numbers >packed
+for ((i = 0; i < 300; i++)); do
+  # shellcheck disable=SC2059
+  printf "$(printf '\\x%02x\\x%02x' $((i * 7919 % 256)) $((i * 31 % 197)))"
+done >bare16
+{ printf '\xef\xbb\xbf' && cat numbers; } >marked
+row 3 "'utf16' is text in UTF-16, not plain text: write it as UTF-8 first (iconv -f UTF-16LE.*any.bytes takes" "${train[@]}" utf16
+row 3 "'packed' is compressed by gzip, not plain text: decompress it first" "${train[@]}" text.txt --eval-data packed
+row 3 "'packed' is compressed by gzip" "${train[@]}" packed --dry-run
+row 3 "'bare16' holds numbers.*header of a token shard" "${train[@]}" bare16
+row 3 "'bare16' holds numbers" "${eval[@]}" bare16
+row 3 "'marked' begins with a byte-order mark" "${train[@]}" marked
+row 3 "'utf16' is text in UTF-16.*any.bytes takes" prepare utf16 --out prepared-@
+row 3 "'packed' is compressed by gzip" prepare --documents jsonl --skip-bad packed --out prepared-@
+row 0 '' "${train[@]}" bare16 --any-bytes
+row 0 '' "${eval[@]}" packed --any-bytes
+expect 0 '' "$program" prepare marked --out without-mark
+grep -q " $(($(wc -c <numbers) + 1)) tokens" out.log || fail "a byte-order mark is not left out: $(cat out.log)"
+expect 0 '' "$program" prepare marked --out with-mark --any-bytes
+grep -q " $(($(wc -c <numbers) + 4)) tokens" out.log || fail "a byte-order mark is left out: $(cat out.log)"
+# Text in any code of 8 bits is text, with a stray control character too.
+{ seq 1 400 && printf '\x00\xe4\xf6\xfc' && iconv -f UTF-8 -t ISO-8859-1 <<<'Übergrößenträger äöü ÄÖÜ ß'; } >latin1
+row 0 '' "${train[@]}" latin1
+
 # --- folders of more than one kind
 
 mkdir kinds widths ends holed hollow
@@ -154,7 +182,9 @@ row 3 "'hollow' is empty, as all files of this folder are" "${train[@]}" hollow
 # --- tokens beyond the vocabulary, 257
 
 sed 's/257/100/' tiny.json >small.json
-row 3 "'text.txt': token [0-9]* is 120, not below the vocabulary size 100" "${train[@]}" text.txt --model small.json
+row 2 "'text.txt' is text, whose tokens are bytes, but the vocabulary of the model has 100 tokens" "${train[@]}" text.txt --model small.json
+row 2 "'text.txt' is text" "${train[@]}" good16 --eval-data text.txt --model small.json
+row 2 "'text.txt' is text" "${train[@]}" text.txt --model gpt2-124m --dry-run
 bytes beyond16 'token [0-9]* is 257, not below the vocabulary size 257' < <(shard "${u16[@]}" 256 0 512 '\1')
 bytes beyond32 'token [0-9]* is 16843009, not below' < <(shard "${u32[@]}" 256 0 1024 '\1')
 bytes below32 'token [0-9]* is 4294967295, not below' < <(shard "${u32[@]}" 256 0 1024 '\377')
@@ -180,7 +210,7 @@ lines 'line 1, column [0-9]*: .*duplicate' '{"text": "a", "text": "b"}\n'
 lines 'line 1, column [0-9]*: .*unable to decode byte 0xff' '{"text": "\0377"}\n'
 lines 'line 1, column [0-9]*: ' '{"text": NaN}\n'
 lines 'line 1, column [0-9]*: .*depth' "$(head -c 5000 /dev/zero | tr '\0' '[')\n"
-head -c 66M /dev/zero >wide.jsonl
+head -c 66M /dev/zero | tr '\0' 'x' >wide.jsonl
 row 3 'line 1: longer than 64 MiB' prepare --documents jsonl wide.jsonl --out prepared-@
 rows_end
 [ -z "$(find prepared-* -type f)" ] || fail "shards of a failure were left: $(find prepared-*)"
@@ -229,7 +259,8 @@ rows_end
 
 # --- data that change while a run goes on
 
-# in_use NAME CHANGE TEXT ARGUMENTS...: a run without end on a copy of NAME, used, which CHANGE is done to once the run is under way
+# in_use NAME CHANGE TEXT ARGUMENTS...: a run without end on a copy of NAME, used (as data says), which CHANGE is done to
+# once the run is under way
 in_use() {
   local ranks name=$1 change=$2 text=$3
   shift 3
@@ -238,7 +269,7 @@ in_use() {
     num_rows=$((num_rows + 1))
     rm -rf used metrics.jsonl
     cp -r "$name" used
-    judge used 3 "$text" "$mpirun" -n $ranks "$program" "${train[@]}" used --steps 1000000000 --log-every 1000000000 \
+    judge used 3 "$text" "$mpirun" -n $ranks "$program" "${bare[@]}" "${data[@]}" --steps 1000000000 --log-every 1000000000 \
       --metrics metrics.jsonl "$@" &
     job=$!
     await test -s metrics.jsonl
@@ -246,6 +277,7 @@ in_use() {
     wait $job || failed=1
   done
 }
+data=(--data used)
 in_use text.txt 'truncate -s 100 used' "'used' was changed while it is in use: it had 3000 bytes, and has 100 now"
 in_use text.txt 'truncate -s 0 used' "'used' was changed while it is in use: .* has 0 now"
 in_use text.txt 'rm used' "'used': No such file"
@@ -256,6 +288,7 @@ in_use holed/a.bin 'truncate -s 1024 used' "'used' was changed" --zero 3
 mkdir two && cp text.txt two/a && cp text.txt two/b
 in_use two 'truncate -s 9 used/*' "'used/[ab]' was changed while it is in use"
 in_use two 'rm -r used' "'used/[ab]': No such file"
-in_use text.txt 'truncate -s 100 used' "'used' was changed" --data text.txt --eval-data used --eval-every 1
+data=(--data text.txt --eval-data used)
+in_use text.txt 'truncate -s 100 used' "'used' was changed" --eval-every 1
 
 finish

@@ -103,7 +103,7 @@ num_rows=$((num_rows + 1))
 mkdir many
 for ((i = 0; i < 300; i++)); do cp text.txt many/$i; done
 for ranks in 1 3; do
-  (ulimit -n 128 && expect 0 '' "$mpirun" -n $ranks "$program" "${good[@]}" --data many --steps 9 && exit $failed) || failed=1
+  (ulimit -n 128 && expect 0 '' "$mpirun" -n $ranks "$program" "${bare[@]}" --data many --steps 9 && exit $failed) || failed=1
   (ulimit -n 12 && timeout $limit "$mpirun" -n $ranks "$program" "${good[@]}") >out.log 2>err.log </dev/null
   code=$?
   if [ $code -eq 0 ] || [ $code -eq 124 ] || [ ! -s err.log ]; then fail "12 descriptors: exit code $code: $(cat err.log)"; fi
@@ -120,7 +120,7 @@ expect 2 "--ranks 'many'" "$program" launch --ranks many "${good[@]}"
 expect 1 "'nowhere' cannot be started" env MPIRUN=nowhere "$program" launch "${good[@]}"
 for ranks in 1 3; do
   expect 2 'no-such-flag' "$program" launch --ranks $ranks "${good[@]}" --no-such-flag
-  expect 3 'missing.txt' "$program" launch --ranks $ranks "${good[@]}" --data missing.txt
+  expect 3 'missing.txt' "$program" launch --ranks $ranks "${bare[@]}" --data missing.txt
 done
 num_rows=$((num_rows + 8))
 

@@ -10,7 +10,8 @@ patience 0
 
 expect 0 '' "$program" "${good[@]}" --out run
 sed 's/257/300/' tiny.json >words.json
-expect 0 '' "$program" "${good[@]}" --out words --model words.json
+expect 0 '' "$program" prepare text.txt --out shards
+expect 0 '' "$program" "${bare[@]}" --data shards/train --out words --model words.json
 eval=(eval --checkpoint run --data text.txt)
 generate=(generate --checkpoint run --prompt a)
 plan=(plan --model tiny.json --seq-len 64)
@@ -113,7 +114,10 @@ row 2 "--memory-limit '99999999999GiB': expected bytes" "${good[@]}" --memory-li
 row 2 "--stash 'folder': .*'disk:' and a path" "${good[@]}" --stash folder
 row 2 "--stash 'disk:': .*'disk:' and a path" "${good[@]}" --stash disk:
 row 2 "--offload-optimizer 'folder': .*'disk:' and a path" "${good[@]}" --offload-optimizer folder
-row 2 "--data '': expected PATH, not empty" "${good[@]}" --data ''
+row 2 "--data 'text.txt': given before, as 'other.txt': one path is read" "${bare[@]}" --data other.txt --data text.txt
+row 2 "--eval-data 'text.txt': given before, as 'text.txt'" "${good[@]}" --eval-data text.txt --eval-data=text.txt
+row 2 "--data 'b': given before, as 'text.txt'" "${eval[@]}" --data b
+row 2 "--data '': expected PATH, not empty" "${bare[@]}" --data ''
 row 2 "--model '': expected NAME|FILE, not empty" "${good[@]}" --model ''
 row 2 "--seq-len '0'" "${plan[@]}" --seq-len 0
 row 2 "--seq-len 'many'" "${eval[@]}" --seq-len many
@@ -143,23 +147,23 @@ row 2 '--out is missing' prepare text.txt
 # --- texts: too long for a path, not UTF-8, or made to steer the terminal
 
 for flag in data eval-data model out metrics trace rank-logs resume config set; do
-  row 2 "--$flag 'qqq.*': has 100000 bytes: at most 4095" "${good[@]}" --$flag "$long"
+  row 2 "--$flag 'qqq.*': has 100000 bytes: at most 4095" "${bare[@]}" --$flag "$long"
 done
 row 2 "--stash 'disk:qqq.*': has 100005 bytes" "${good[@]}" --stash "disk:$long"
 row 2 "--checkpoint 'qqq.*': has 100000 bytes" generate --prompt a --checkpoint "$long"
 row 2 "--prompt-file 'qqq.*': has 100000 bytes" generate --checkpoint run --prompt-file "$long"
 row 0 '' "${generate[@]}" --prompt "${long::7000}" --max-tokens 1
 row 0 '' "${generate[@]}" --prompt $'\xff\e' --max-tokens 1
-row 3 'File name too long' "${good[@]}" --data "${long::300}"
+row 3 'File name too long' "${bare[@]}" --data "${long::300}"
 row 3 'File name too long' "${good[@]}" --out "${long::300}"
 row 3 'File name too long' "${good[@]}" --metrics "${long::300}"
 row 3 'File name too long' checkpoint verify "${long::300}"
 row 2 "'qqq.*': has 100000 bytes: too long for a path" checkpoint verify "$long"
 row 2 "'qqq.*': has 100000 bytes: too long for a path" report "$long"
 row 2 "'qqq.*': has 100000 bytes: too long for a path" prepare "$long" --out data
-row 2 "--data .*is not UTF-8" "${good[@]}" --data $'\xff.txt'
+row 2 "--data .*is not UTF-8" "${bare[@]}" --data $'\xff.txt'
 row 2 "--out .*is not UTF-8" "${good[@]}" --out $'run\xe9'
-row 3 "'x?\[31m?x': No such file" "${good[@]}" --data $'x\e[31m\nx'
+row 3 "'x?\[31m?x': No such file" "${bare[@]}" --data $'x\e[31m\nx'
 row 3 "'x?\[31m?x'" checkpoint show $'x\e[31m\nx'
 row 3 "'x?\[31m?x'" report $'x\e[31m\nx'
 row 3 "'x?\[31m?x'" prepare $'x\e[31m\nx' --out data-@
@@ -278,13 +282,13 @@ row 2 '--leaves is 3' "${good[@]}" --reproducible --leaves 3
 
 truncate -s 4G zeros.txt # takes no room
 row 2 'needs [0-9]* bytes .* and may take 65536 (--memory-limit)' "${good[@]}" --memory-limit 64KiB
-row 2 'and may take 3145728 .* It would fit with --seq-len [0-9]*$' "${good[@]}" --data zeros.txt --seq-len 64k --memory-limit 3MiB
-row 2 'needs [0-9]* bytes .* (its share of what is free on this machine.* It would fit' "${good[@]}" --data zeros.txt --model llama-4m --seq-len 64m
-row 2 'needs [0-9]* bytes .* (its share of what is free on this machine.* It would fit' "${good[@]}" --data zeros.txt --model llama-4m --seq-len 64m --dry-run
-row 2 'more than an MPI exchange can count: use more ranks' "${good[@]}" --data zeros.txt --seq-len 4096m
+row 2 'and may take 3145728 .* It would fit with --seq-len [0-9]*$' "${bare[@]}" --any-bytes --data zeros.txt --seq-len 64k --memory-limit 3MiB
+row 2 'needs [0-9]* bytes .* (its share of what is free on this machine.* It would fit' "${bare[@]}" --any-bytes --data zeros.txt --model llama-4m --seq-len 64m
+row 2 'needs [0-9]* bytes .* (its share of what is free on this machine.* It would fit' "${bare[@]}" --any-bytes --data zeros.txt --model llama-4m --seq-len 64m --dry-run
+row 2 'more than an MPI exchange can count: use more ranks' "${bare[@]}" --any-bytes --data zeros.txt --seq-len 4096m
 row 2 'needs [0-9]* bytes' "${plan[@]}" --memory-limit 64KiB
 row 2 'needs [0-9]* bytes' "${eval[@]}" --memory-limit 64KiB
-row 2 'needs [0-9]* bytes .* (its share of what is free' "${eval[@]}" --data zeros.txt --seq-len 128m
+row 2 'needs [0-9]* bytes .* (its share of what is free' eval --checkpoint run --any-bytes --data zeros.txt --seq-len 128m
 row 2 'needs [0-9]* bytes' "${generate[@]}" --memory-limit 64KiB
 row 2 'needs [0-9]* bytes' "${generate[@]}" --max-tokens 4096m
 

@@ -41,7 +41,9 @@ if [ "$(id -u)" -eq 0 ]; then
   fi
 fi
 
-good=(train --model tiny.json --data text.txt --seq-len 64 --steps 2 --no-measure-peak)
+# A short run, without data and with some.
+bare=(train --model tiny.json --seq-len 64 --steps 2 --no-measure-peak)
+good=("${bare[@]}" --data text.txt)
 
 # judge NAME CODE TEXT COMMAND...: the exit code, and (unless it is 0) one line of error with this text; no warning of
 # a sanitizer, no signal. Output goes to NAME.log, errors to NAME.err.

@@ -50,6 +50,12 @@ expect 2 "data/train' is there already" "${prepare[@]}" books --out data
 expect 3 "bad.jsonl', line 2: there is no \"text\"" "${prepare[@]}" --documents jsonl bad.jsonl --out bad
 [ ! -e bad ] || fail "shards of a failure were left"
 expect 3 "line 1, column" "${prepare[@]}" --documents jsonl books --out bad
+printf '{"text": "one"}\n{"text": "\\ud800"}\n{"text": "a", "text": "b"}\n{"text": "two"}\n' >broken.jsonl
+expect 3 "broken.jsonl', line 2, column .*skip.bad leaves such lines out" "${prepare[@]}" --documents jsonl broken.jsonl --out bad
+[ ! -e bad ] || fail "shards of a failure were left"
+expect 0 '' "${prepare[@]}" --documents jsonl --skip-bad broken.jsonl bad.jsonl --out skipped
+has "^left out  *3 lines: first 'broken.jsonl', line 2, column"
+has '^train  *3 documents, 12 tokens'
 expect 3 "missing.txt': No such file" "${prepare[@]}" missing.txt --out bad
 expect 3 'no text in 1 files' "${prepare[@]}" empty.txt --out bad
 expect 3 "text.txt" "${prepare[@]}" books --out text.txt/data
@@ -61,7 +67,7 @@ expect 2 'leaves no document' "${prepare[@]}" text.txt --out bad --held-out 0.5
 expect 2 'shard-tokens' "${prepare[@]}" books --out bad --shard-tokens 3g
 expect 2 'no-such-flag' "${prepare[@]}" books --out bad --no-such-flag
 # What was prepared can be trained on.
-expect 0 '' "$mpirun" -n 2 "$program" "${good[@]}" --data lines/train --eval-data lines/eval --seq-len 16 --out run
+expect 0 '' "$mpirun" -n 2 "$program" "${bare[@]}" --data lines/train --eval-data lines/eval --seq-len 16 --out run
 
 # --- checkpoint
 

@@ -129,6 +129,10 @@ static void test_flag_errors(void **state) {
   EXPECT_USAGE_ERROR(TRAIN, ("--"), "'--'", "expected an option");
   EXPECT_USAGE_ERROR(TRAIN, ("--seq-len"), "--seq-len", "missing", "an integer from 1 to");
   EXPECT_USAGE_ERROR(TRAIN, ("--data", "--steps", "3"), "--data", "missing", "PATH");
+  EXPECT_USAGE_ERROR(TRAIN, ("--data=a", "--eval-data=b", "--data", "c"), "--data 'c'",
+                     "given before, as 'a'");
+  EXPECT_USAGE_ERROR(TRAIN, ("--data=a", "--eval-data=b", "--eval-data=b"), "--eval-data 'b'",
+                     "into one folder");
   EXPECT_USAGE_ERROR(TRAIN, ("--data="), "--data ''", "PATH, not empty");
   EXPECT_USAGE_ERROR(TRAIN, ("--print-config=yes"), "--print-config 'yes'", "no value");
   EXPECT_USAGE_ERROR(TRAIN, ("--accumulate=2"), "--accumulate", "not an option");

@@ -120,7 +120,7 @@ if mount -t tmpfs -o size=720k tmpfs small 2>/dev/null; then
     whole small/run 3
     rm -r small/run
     truncate -s 1M zeros
-    expect 3 'No space left' "$mpirun" -n $ranks "$program" prepare zeros --out small/data
+    expect 3 'No space left' "$mpirun" -n $ranks "$program" prepare --any-bytes zeros --out small/data
     [ -z "$(find small -type f)" ] || fail "shards of a failure were left: $(find small)"
     head -c 700K /dev/zero >small/filling
     for option in --offload-optimizer --stash; do

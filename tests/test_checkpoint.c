@@ -422,7 +422,7 @@ static void test_other_seed(void **state) {
 static void load_with(const char *path, const char *data, int new_data, uly_status status,
                       int64_t windows_done) {
   uly_train_config config = base_config(ULY_F32);
-  uly_start_report report;
+  uly_start_report report = {.size = sizeof report};
   config.data = data;
   config.new_data = new_data;
   uly_trainer *trainer = make(mesh, &config);

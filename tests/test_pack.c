@@ -384,11 +384,11 @@ static void test_labels_and_positions(void **state) {
 static void test_no_labels(void **state) {
   (void)state;
   uly_mesh *mesh;
-  assert_ok(uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh));
+  assert_ok(uly_mesh_create(NULL, &mesh));
   for (int64_t batch = 1; batch <= 4; batch++) {
     setting s = {.seq_len = N, .batch = batch, .pack = 1};
     uly_trainer *trainer = make(mesh, &s);
-    uly_step_report report;
+    uly_step_report report = {.size = sizeof report};
     int64_t passed_over = 0, place = 0;
     for (int step = 0; step < 2 * NUM_WINDOWS; step++) {
       assert_ok(uly_trainer_step(trainer, &report));
@@ -421,11 +421,11 @@ static void test_no_labels(void **state) {
 static void test_evaluation_without_labels(void **state) {
   (void)state;
   uly_mesh *mesh;
-  assert_ok(uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh));
+  assert_ok(uly_mesh_create(NULL, &mesh));
   for (int64_t num = 3; num <= NUM_LABELLED; num++) {
     setting s = {.seq_len = N, .pack = 1};
     uly_train_config config = make_config(&s);
-    uly_eval_report report;
+    uly_eval_report report = {.size = sizeof report};
     uly_trainer *trainer;
     config.eval_windows = num;
     assert_ok(uly_trainer_create(mesh, &config, &trainer));
@@ -447,14 +447,14 @@ static void test_no_label_at_all(void **state) {
   (void)state;
   uly_mesh *mesh;
   uly_trainer *trainer;
-  uly_start_report start;
+  uly_start_report start = {.size = sizeof start};
   char path[256];
   static char bytes[1024 + 2 * (3 * N + 1)];
   int32_t header[4] = {20240520, 1, 3 * N + 1, 1 + END};
   memcpy(bytes, header, sizeof header);
   for (int i = 0; i < 3 * N + 1; i++) bytes[1024 + 2 * i] = END;
   write_scratch_file(path, "pack-blank.bin", bytes, sizeof bytes);
-  assert_ok(uly_mesh_create(NULL, (uly_mesh_desc){0}, &mesh));
+  assert_ok(uly_mesh_create(NULL, &mesh));
   for (int which = 0; which < 3; which++) {
     setting s = {.seq_len = N, .pack = 1};
     uly_train_config config = make_config(&s);

@@ -404,7 +404,7 @@ static void test_skip_bad(void **state) {
   expect_document("behind");
   assert_int_equal(fclose(file), 0);
   const char *inputs[] = {path_of("in/a")};
-  uly_prepare_config config = uly_prepare_config_default();
+  uly_prepare_config config = default_preparation();
   config.inputs = inputs;
   config.num_inputs = 1;
   config.out = path_of("out");

@@ -112,7 +112,7 @@ static void test_beyond_vocabulary(void **state) {
   }
   /* Of held-out data what is evaluated counts. */
   uly_train_config config = make_config();
-  uly_start_report report;
+  uly_start_report report = {.size = sizeof report};
   config.eval_data = shard_path;
   config.eval_windows = BEYOND / 64;
   assert_ok(uly_trainer_check(mesh, &config, NULL, &report));
@@ -126,7 +126,7 @@ static void test_beyond_vocabulary(void **state) {
 static void test_memory_of_scans(void **state) {
   (void)state;
   uly_train_config config = make_config();
-  uly_start_report report;
+  uly_start_report report = {.size = sizeof report};
   uly_trainer *trainer;
   char path[300];
   snprintf(path, sizeof path, "%.240s.scan", text_path);

@@ -102,10 +102,11 @@ static uly_status find_text(const reader *r, const json_t *json, const json_t **
              (long long)r->line, kind_of(json));
   *text = json_object_get(json, key);
   if (!*text)
-    ULY_FAIL(ULY_ERR_DATA,
-             "'%s', line %lld: there is no \"%s\" in this object: prepare.text_key says under which key "
-             "the text is",
-             r->path, (long long)r->line, uly__make_printable(key).text);
+    ULY_FAIL(
+        ULY_ERR_DATA,
+        "'%s', line %lld: there is no \"%s\" in this object: prepare.text_key says under which key "
+        "the text is",
+        r->path, (long long)r->line, uly__make_printable(key).text);
   if (!json_is_string(*text))
     ULY_FAIL(ULY_ERR_DATA, "'%s', line %lld: \"%s\" is %s, where a string is to be", r->path,
              (long long)r->line, uly__make_printable(key).text, kind_of(*text));

@@ -62,8 +62,11 @@ int main(int argc, char **argv) {
   check(uly_mesh_create(NULL, &mesh)); /* all ranks share one sequence */
   int rank = uly_mesh_rank(mesh), num_ranks = uly_mesh_sp(mesh);
 
-  uly_attention_desc desc = {
-      .num_tokens = NUM_TOKENS, .num_q_heads = NUM_HEADS, .num_kv_heads = NUM_HEADS, .head_dim = 1};
+  uly_attention_desc desc = {.size = sizeof desc,
+                             .num_tokens = NUM_TOKENS,
+                             .num_q_heads = NUM_HEADS,
+                             .num_kv_heads = NUM_HEADS,
+                             .head_dim = 1};
   check(uly_attention_create(mesh, &desc, &plan));
   uly_attention_bytes bytes = {.size = sizeof bytes};
   check(uly_attention_get_bytes(plan, &bytes));

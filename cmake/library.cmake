@@ -68,6 +68,8 @@ list(JOIN ULY_MODULES " " ULY_PC_MODULES)
 list(JOIN definitions " " ULY_PC_DEFINITIONS)
 file(RELATIVE_PATH ULY_PC_INCLUDE ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig
   ${CMAKE_INSTALL_FULL_INCLUDEDIR})
+file(RELATIVE_PATH ULY_PC_DATA ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig
+  ${CMAKE_INSTALL_FULL_DATADIR}/ulysses)
 foreach(module ulysses ulysses-shared)
   configure_file(${CMAKE_CURRENT_LIST_DIR}/${module}.pc.in ${module}.pc @ONLY)
   install(FILES ${CMAKE_CURRENT_BINARY_DIR}/${module}.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
@@ -87,3 +89,10 @@ install(FILES ${CMAKE_CURRENT_BINARY_DIR}/ulysses-config.cmake
   ${CMAKE_CURRENT_BINARY_DIR}/ulysses-config-version.cmake DESTINATION ${package})
 install(FILES ${PROJECT_SOURCE_DIR}/include/ulysses.h TYPE INCLUDE)
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE TYPE DOC)
+
+# ---- bindings: one file each. Python's looks for the library from where it lies; Fortran's is compiled by the user,
+# since each compiler has module files of its own.
+install(FILES ${PROJECT_SOURCE_DIR}/bindings/python/ulysses.py
+  DESTINATION ${CMAKE_INSTALL_DATADIR}/ulysses/python)
+install(FILES ${PROJECT_SOURCE_DIR}/bindings/fortran/ulysses.f90
+  DESTINATION ${CMAKE_INSTALL_DATADIR}/ulysses/fortran)

@@ -3,7 +3,8 @@
 # without a question. Elsewhere it lists what to install.
 #
 #   scripts/install-deps.sh [--ci] [--reference] [--check | --list]
-#     --ci         also what .ci/run and bench/two_hosts.sh need: MPICH, clang, clang-tidy, clang-format, ...
+#     --ci         also what .ci/run and bench/two_hosts.sh need: MPICH, clang, clang-tidy, clang-format, ...;
+#                  NumPy, mpi4py and gfortran, without which the tests of the bindings are skipped
 #     --reference  also what tools/make_golden.py needs: PyTorch and NumPy
 #     --check      prints the missing packages, one a line, and installs nothing
 #     --list       prints all packages, one a line, and installs nothing
@@ -20,7 +21,7 @@ packages="$packages gnuplot-nox"
 packages="$packages libcmocka-dev perl perl-doc"
 
 ci_packages="libmpich-dev mpich clang clang-tidy clang-format libclang-rt-dev libomp-dev git
-  debootstrap iproute2"
+  debootstrap iproute2 python3-numpy python3-mpi4py gfortran"
 reference_packages="python3-torch python3-numpy"
 
 check=no list=no

@@ -1,6 +1,7 @@
 #!/bin/bash
 # The library as a stranger links it: installs into a temporary folder, moves that elsewhere, and builds the examples
 # there in a clean folder, in each way that there is. They must print what their pages say.
+# PYTHON and MPIFORT in the environment are used where they are there, and have what is needed.
 #   install.sh CMAKE BUILD MPIRUN CC [CFLAGS]
 set -euo pipefail
 cmake=$1 build=$2 mpirun=$3 cc=$4 cflags=${5:-}
@@ -90,20 +91,26 @@ run() {
   cd "$where"
   for page in "$folder"/examples/[0-9]*.md; do
     name=$(basename "$page" .md)
+    [ -e "$folder/examples/$name.c" ] || continue
     case $way in
       static) ! readelf -d "./$name" | grep -q 'NEEDED.*libulysses' || fail "$name: linked to the shared library" ;;
       *) readelf -d "./$name" | grep -q 'NEEDED.*libulysses.so.[0-9]' || fail "$name: no shared library" ;;
     esac
-    for ranks in "$@"; do
-      expected "$page" "$ranks" | sort >said.txt
-      [ -s said.txt ] || fail "$name.md does not say what $ranks ranks print"
-      timeout 600 "$mpirun" -n "$ranks" "./$name" >out.txt 2>err.txt || fail "$name, $way, $ranks ranks: exit code $?"
-      sort out.txt | diff -u --label "$name.md" --label "$name, $way, $ranks ranks" said.txt - || {
-        cat err.txt
-        failed=1
-      }
-    done
+    for ranks in "$@"; do compare "$name" "$way" "$ranks" "./$name"; done
   done
+}
+
+# compare NAME WAY RANKS COMMAND...: prints what its page says.
+compare() {
+  local name=$1 way=$2 ranks=$3
+  shift 3
+  expected "$folder/examples/$name.md" "$ranks" | sort >said.txt
+  [ -s said.txt ] || fail "$name.md does not say what $ranks ranks print"
+  timeout 600 "$mpirun" -n "$ranks" "$@" >out.txt 2>err.txt || fail "$name, $way, $ranks ranks: exit code $?"
+  sort out.txt | diff -u --label "$name.md" --label "$name, $way, $ranks ranks" said.txt - || {
+    cat err.txt
+    failed=1
+  }
 }
 
 # copy WAY: a clean folder of the installed examples, and the only way to them.
@@ -127,4 +134,28 @@ for way in ulysses static; do
 done
 run "$folder/packages/ulysses" ulysses 3
 run "$folder/packages/static" static 2
+
+# The bindings. Python's finds the library by itself; what a library with sanitizers needs, Python does not have.
+cd "$folder/shared"
+if [ -n "$cflags" ]; then
+  echo "a library with sanitizers: the bindings were not tried"
+  exit $failed
+fi
+if "${PYTHON:-false}" -c 'import numpy' 2>err.txt; then
+  export PYTHONDONTWRITEBYTECODE=1
+  for ranks in 1 2 3; do
+    PYTHONPATH=$(pkg-config --variable=pythondir ulysses) compare 04_attention_python python "$ranks" \
+      "$PYTHON" 04_attention_python.py
+  done
+else
+  echo "no python3 with numpy: the Python module was not tried"
+fi
+if "${MPIFORT:-false}" --version >/dev/null 2>&1; then
+  make -s 05_attention_fortran MPIFORT="$MPIFORT" FFLAGS="-Wall -Wextra -Werror"
+  for ranks in 1 2 3; do
+    LD_LIBRARY_PATH=$libdir compare 05_attention_fortran fortran "$ranks" ./05_attention_fortran
+  done
+else
+  echo "no Fortran compiler: the Fortran module was not tried"
+fi
 exit $failed

@@ -24,3 +24,5 @@ foreach(part numpy mpi4py torch)
       ${CMAKE_CURRENT_SOURCE_DIR}/bindings_values.py ${part})
   endforeach()
 endforeach()
+uly_binding_test(bindings_transformers 600 ${CMAKE_CURRENT_SOURCE_DIR}/bindings_transformers.sh
+  ${ULY_PYTHON} ${ULY_MPIRUN})

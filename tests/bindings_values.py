@@ -168,6 +168,12 @@ def check_bf16(mesh):
     for x, y, what in zip(got, expected[:1] + expected[2:], ("o", "d_q", "d_k", "d_v")):
         check(x.dtype == np.uint16, what, x.dtype)
         close(from_bf16(x), plan.cut(y), 2e-2, f"bfloat16 {what}")
+    try:
+        from ml_dtypes import bfloat16
+    except ImportError:
+        return
+    again = plan.forward(*[plan.cut(x).view(bfloat16) for x in bits[:3]])
+    check(again.dtype == bfloat16 and (again.view(np.uint16) == o).all(), "the type of ml_dtypes")
 
 
 def check_errors(mesh):
@@ -217,6 +223,28 @@ def check_errors(mesh):
            **shape)
 
 
+def check_rank_without_tokens(mesh):
+    """A rank that holds no token is heard too when it passes something unusable."""
+    plan = ulysses.Attention(mesh, num_tokens=1, num_q_heads=HQ, head_dim=D)
+    q = np.zeros((plan.num_local_tokens, HQ, D), np.float32)
+    wrong = 0 if mesh.size == 1 else [r for r in range(mesh.size) if r != holder(mesh)][0]
+    kind = TypeError if mesh.rank == wrong else ulysses.ConfigError
+    raises(kind, "", plan.forward, q.astype(float) if mesh.rank == wrong else q, q, q)
+    with ulysses.Saved(plan) as saved:
+        plan.forward(q, q, q, saved=saved)
+        raises(kind, "", plan.backward, saved, q.astype(float) if mesh.rank == wrong else q)
+
+
+def holder(mesh):
+    """Returns the rank that holds the only token of a stream."""
+    for rank in range(mesh.size):
+        with ulysses.Mesh.offline(rank, sp=mesh.size) as offline:
+            plan = ulysses.Attention(offline, num_tokens=1, num_q_heads=HQ, head_dim=D)
+            if plan.num_local_tokens:
+                return rank
+    raise AssertionError("nobody holds the token")
+
+
 def check_lifetimes(comm):
     """Objects that are dropped in any order, at other times on each rank."""
     mesh = ulysses.Mesh(comm)
@@ -255,6 +283,7 @@ def part_numpy():
     check_values(mesh)
     check_bf16(mesh)
     check_errors(mesh)
+    check_rank_without_tokens(mesh)
     check_lifetimes(None)
     mesh.close()
 

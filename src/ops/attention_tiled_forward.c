@@ -17,8 +17,8 @@ static void hide_keys_of_queries(const uly__attention_args *a, int head, int64_t
 }
 
 /* One step of online softmax: scores [keys][LANES] become probabilities relative to the new maximum, as pairs of
- * keys. The maximum is -infinity before a query has seen a score above that; NaN passes it by, and goes into the sum.
- * shrink: what earlier sums are multiplied by; returns whether that is 1 for all. */
+ * keys. The maximum is -infinity before a query has seen a score above that. NaN goes into the sum and stays there,
+ * whatever it does to the maximum. shrink: what earlier sums are multiplied by; returns whether that is 1 for all. */
 static bool softmax_step(int64_t num_keys, float to_log2, const float *scores, word *pairs,
                          float *largest, float *sum, float *shrink) {
   ivec changed = {0};
@@ -28,7 +28,7 @@ static bool softmax_step(int64_t num_keys, float to_log2, const float *scores, w
       int at = lane + j * WIDTH;
       vec old = load_vec(largest + at), larger = old;
       for (int64_t r = 0; r < num_keys; r++)
-        larger = max_vec(load_vec(scores + r * LANES + at), larger);
+        larger = max_vec(larger, load_vec(scores + r * LANES + at));
       changed |= larger != old;
       base[j] = (vec)((ivec)larger & (larger != -INFINITY)); /* -infinity - 0 has no NaN */
       vec factor = exp2_vec((old - base[j]) * to_log2);

@@ -163,6 +163,7 @@ static void pack_lanes(head_rows rows, int d, uly_dtype dtype, word *buffer, wor
 
 /* Changes the sign of packed lanes. */
 static void negate(int num, word *words) {
+  /* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): all of them are packed */
   for (int i = 0; i < num * LANES; i++) words[i] = negative(words[i]);
 }
 

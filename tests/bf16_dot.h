@@ -1,6 +1,6 @@
-/* The two instructions of AVX512-BF16 that attention uses, in terms of AVX512F, so that machines without them run its
- * kernels too. Included before all else where those are compiled for tests. What they do to denormal numbers, which
- * the instructions take for 0, differs. */
+/* The two instructions of AVX512-BF16 that attention uses, in terms of AVX512F, so that machines
+ * without them run its kernels too. Included before all else where those are compiled for tests.
+ * What they do to denormal numbers, which the instructions take for 0, differs. */
 #ifndef ULY_BF16_DOT_H
 #define ULY_BF16_DOT_H
 

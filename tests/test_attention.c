@@ -1,7 +1,8 @@
 /* The attention plan against naive attention in f64 that every rank computes for itself, without
- * communication, from tensors that are functions of global indices. 100 random cases for each number of
- * ranks: N, Hq, Hkv, head_dim, dtype, mask, tile, head groups, scale; forward and backward. With CASES=n in the
- * environment it is n cases, which go through all head dimensions, and SEED=n makes others. */
+ * communication, from tensors that are functions of global indices. 100 random cases for each
+ * number of ranks: N, Hq, Hkv, head_dim, dtype, mask, tile, head groups, scale; forward and
+ * backward. With CASES=n in the environment it is n cases, which go through all head dimensions,
+ * and SEED=n makes others. */
 #include <mpi.h>
 
 #include <math.h>
@@ -57,8 +58,8 @@ static void *slice(const tensor *t, uly_dtype dtype, int64_t begin, int64_t coun
   return x;
 }
 
-/* Relative to the largest, or to floor: a gradient may be zero but for rounding, as that of q where each query sees
- * one key. */
+/* Relative to the largest, or to floor: a gradient may be zero but for rounding, as that of q where
+ * each query sees one key. */
 static double relative_error(const tensor *t, uly_dtype dtype, int64_t begin, int64_t count,
                              const void *x, double floor) {
   double error = 0, largest = floor;

@@ -1,6 +1,6 @@
-/* Attention's kernels, of every table that this CPU runs, at every head dimension: against f64, and with poison (NaN,
- * infinity, 1e30) in what a mask hides, which must not change a bit. TURNS=10 in the environment draws ten times as
- * many cases. */
+/* Attention's kernels, of every table that this CPU runs, at every head dimension: against f64, and
+ * with poison (NaN, infinity, 1e30) in what a mask hides, which must not change a bit. TURNS=10 in
+ * the environment draws ten times as many cases. */
 #include <math.h>
 #include <omp.h>
 
@@ -227,8 +227,8 @@ static void *copy(const void *x, int64_t count, uly_dtype dtype) {
   return memcpy(malloc(bytes), x, bytes);
 }
 
-/* Marks what follows from d_kv, o and d_q as they are: the queries that see such a key, the keys that such queries
- * see. */
+/* Marks what follows from d_kv, o and d_q as they are: the queries that see such a key, the keys
+ * that such queries see. */
 static void spread(const problem *x, poisoned *p) {
   for (int64_t i = 0; i < x->N * Q_HEADS; i++)
     for (int64_t key = 0; key < x->N; key++)
@@ -343,8 +343,8 @@ static void test_all_head_dims(void **state) {
   assert_true(num_unreached > 10000);
 }
 
-/* Two documents, values of 1000 in the first and of 1 in the second: tiles of queries meet keys that are hidden from
- * some of them first. Means of equal values are these values. */
+/* Two documents, values of 1000 in the first and of 1 in the second: tiles of queries meet keys
+ * that are hidden from some of them first. Means of equal values are these values. */
 static void test_documents_apart(void **state) {
   (void)state;
   enum { N = 132, SECOND = 70 };
@@ -371,7 +371,8 @@ static void test_documents_apart(void **state) {
   }
 }
 
-/* Scores of 1e5 to 1e27 that differ by little, and exactly: all elements are integers, and sums below 2^24. */
+/* Scores of 1e5 to 1e27 that differ by little, and exactly: all elements are integers, and sums
+ * below 2^24. */
 static void test_large_scores(void **state) {
   (void)state;
   enum { N = 150, D = 24 };

@@ -89,7 +89,8 @@ static void naive(const uly__attend_one *a, const uly_mask *mask, int head, doub
   free(scores);
 }
 
-/* Overwrites the keys and values that no head sees, and a row of the cache beyond the query: no bit of o may change. */
+/* Overwrites the keys and values that no head sees, and a row of the cache beyond the query: no bit
+ * of o may change. */
 static void check_poisoned(const uly__ops *ops, const char *name, const uly__attend_one *clean,
                            const uly_mask *mask, float poison) {
   uly__attend_one a = *clean;

@@ -7,9 +7,10 @@
 
 #include "ops/mask.h"
 
-/* Softmax of a row: the probability of a key is 2^((score - largest) to_log2 - log2_sum), where the score is q.k in
- * f32, or -q.k for a negative scale, and to_log2 = |scale| / ln 2. A log-sum-exp in one f32 would not do: at 1e5 it
- * has two digits behind the point, and so would the logarithm of a probability. */
+/* Softmax of a row: the probability of a key is 2^((score - largest) to_log2 - log2_sum), where the
+ * score is q.k in f32, or -q.k for a negative scale, and to_log2 = |scale| / ln 2. A log-sum-exp in
+ * one f32 would not do: at 1e5 it has two digits behind the point, and so would the logarithm of a
+ * probability. */
 typedef struct uly__softmax_row {
   float largest;  /* score that the query sees */
   float log2_sum; /* of 2^((score - largest) to_log2) */

@@ -48,8 +48,8 @@ typedef struct tile_gradient {
   word d_scores[LANES * LANES]; /* pairs of queries */
 } tile_gradient;
 
-/* scores, d_p: [queries][LANES], d_p the gradient of the probabilities; d_rows: that of the scores, as rows. hides:
- * keys count only where their bit is set in seen[query]. */
+/* scores, d_p: [queries][LANES], d_p the gradient of the probabilities; d_rows: that of the scores,
+ * as rows. hides: keys count only where their bit is set in seen[query]. */
 ULY_INLINE void score_gradient(const pass *p, int head, int64_t query, int64_t num_queries,
                                const float *scores, const float *d_p, bool hides,
                                const uint64_t *seen, tile_gradient *out, word *d_rows) {

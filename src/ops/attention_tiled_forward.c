@@ -16,9 +16,10 @@ static void hide_keys_of_queries(const uly__attention_args *a, int head, int64_t
       if (!(seen[lane] >> r & 1)) scores[r * LANES + lane] = -INFINITY;
 }
 
-/* One step of online softmax: scores [keys][LANES] become probabilities relative to the new maximum, as pairs of
- * keys. The maximum is -infinity before a query has seen a score above that. NaN goes into the sum and stays there,
- * whatever it does to the maximum. shrink: what earlier sums are multiplied by; returns whether that is 1 for all. */
+/* One step of online softmax: scores [keys][LANES] become probabilities relative to the new
+ * maximum, as pairs of keys. The maximum is -infinity before a query has seen a score above that.
+ * NaN goes into the sum and stays there, whatever it does to the maximum. shrink: what earlier sums
+ * are multiplied by; returns whether that is 1 for all. */
 static bool softmax_step(int64_t num_keys, float to_log2, const float *scores, word *pairs,
                          float *largest, float *sum, float *shrink) {
   ivec changed = {0};

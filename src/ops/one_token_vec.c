@@ -105,7 +105,7 @@ typedef struct partial {
   float largest, sum; /* -infinity and 0 before anything counts */
 } partial;
 
-/* Returns what a sum relative to the score `from` has to be multiplied by to be relative to `to`. */
+/* Returns what makes a sum that is relative to the score `from` relative to `to`. */
 static float rebase(const uly__attend_one *a, float from, float to) {
   return from == to ? 1.0f : exp2f((from - to) * uly__attention_to_log2(a->scale));
 }
@@ -144,7 +144,8 @@ ULY_INLINE void add_values(int vectors, uly_dtype dtype, const float *p, const v
   for (int j = 0; j < vectors; j++) *vec_at(out + i + j * WIDTH) = sum[j];
 }
 
-/* Returns the first stretch of keys that are seen, from `begin` on, as *begin and its end; end <= begin: none. */
+/* Moves *begin to the next key that is seen, and returns the end of its stretch; where there is no
+ * such key, returns *begin. */
 static int next_stretch(uint64_t seen, int *begin) {
   uint64_t left = *begin < 64 ? seen >> *begin : 0;
   if (left == 0) return *begin;

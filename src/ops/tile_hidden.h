@@ -1,9 +1,10 @@
 /* What a mask hides within a tile.
  *
- * The probability of a hidden pair is 0 because 0 is written there: no sentinel goes through the arithmetic of
- * scores. In the products that sum over such zeros, 0 times an infinity or NaN would still not be 0. So a tile that
- * hides some pairs multiplies rows from which all that is not finite was taken out, and then adds it, pair by pair,
- * where it is seen. Looking for it costs less than a hundredth of a tile, and full tiles do not look.
+ * The probability of a hidden pair is 0 because 0 is written there: no sentinel goes through the
+ * arithmetic of scores. In the products that sum over such zeros, 0 times an infinity or NaN would
+ * still not be 0. So a tile that hides some pairs multiplies rows from which all that is not finite
+ * was taken out, and then adds it, pair by pair, where it is seen. Looking for it costs less than a
+ * hundredth of a tile, and full tiles do not look.
  *
  * Legend: as in tile_words.h; a row is summed over, a lane is not. */
 #ifndef ULY_TILE_HIDDEN_H
@@ -89,7 +90,7 @@ ULY_INLINE float element(word x, int64_t half) {
 
 #endif
 
-/* Fills in `finite`, with the help of a buffer of LANES x MAX_D words, which may be where pairs is. */
+/* Fills in `finite`. The buffer has LANES x MAX_D words, and may be where pairs is. */
 static void find_finite(summed_rows *x, int d, word *buffer) {
   x->finite = x->pairs;
   x->finite_ld = x->ld;

@@ -65,9 +65,9 @@ ULY_INLINE vec min_vec(vec a, vec b) {
 #endif
 }
 
-/* Returns 2^x for x up to 127; exactly 0 below -126.5, which includes -infinity, and exactly 1 at 0; NaN stays NaN.
- * Minimax polynomials on [-1/2, 1/2]: to 1e-7; or to 3e-6 beside products of bf16, whose rounding (4e-3) hides it,
- * where each operation counts. */
+/* Returns 2^x for x up to 127; exactly 0 below -126.5, which includes -infinity, and exactly 1 at
+ * 0; NaN stays NaN. Minimax polynomials on [-1/2, 1/2]: to 1e-7; or to 3e-6 beside products of
+ * bf16, whose rounding (4e-3) hides it, where each operation counts. */
 ULY_INLINE vec exp2_vec(vec x) {
   const float to_integer = 12582912.0f; /* 1.5 * 2^23: the lowest bits of a sum are an integer */
   vec clamped = max_vec((vec){0} - 127.0f, x), shifted = clamped + to_integer;

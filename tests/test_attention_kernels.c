@@ -440,7 +440,7 @@ int main(void) {
   };
   static const char *const all[] = {"reference", "base", "avx2", "avx512", "avx512bf16"};
   const char *turns = getenv("TURNS");
-  if (turns) num_turns = atoi(turns);
+  if (turns) num_turns = (int)strtol(turns, NULL, 10);
   for (int i = 0; i < 5; i++)
     if (uly__ops_named(all[i], &tables[num_tables])) names[num_tables++] = all[i];
 #ifdef ULY_TEST_BF16_DOT

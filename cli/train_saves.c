@@ -83,7 +83,7 @@ void saves_remember(train_run *run) {
     return;
   }
   progress_warn(run, "warning: what the look at the data has found is not kept: %s",
-                uly_last_error());
+                last_failure());
 }
 
 uly_status saves_check(train_run *run) {
@@ -245,13 +245,13 @@ uly_status saves_start(train_run *run, int64_t step, bool is_end) {
 void saves_rescue(train_run *run) {
   int64_t step = uly_trainer_steps_done(run->trainer);
   char why[2048];
-  snprintf(why, sizeof why, "%s", uly_last_error());
+  snprintf(why, sizeof why, "%s", last_failure());
   if (run->options.out && step > run->saved_step) {
     uly_status status = uly_trainer_save(run->trainer, run->options.out);
     if (status == ULY_OK) {
       after_save(run, step);
     } else {
-      progress_warn(run, "warning: step %lld is not saved: %s", (long long)step, uly_last_error());
+      progress_warn(run, "warning: step %lld is not saved: %s", (long long)step, last_failure());
     }
   }
   uly_fail(ULY_ERR_DATA, "%s", why);

@@ -128,12 +128,12 @@ for row in 'llama 4.2363' 'gpt2 4.0893' 'qwen2 4.2243'; do
   expect 0 '' "$program" checkpoint verify "$older/$name"
   expect 0 '' "$program" generate --checkpoint "$older/$name" --prompt line --max-tokens 4
 done
-expect 0 '' "${make[@]}" "$older/llama/config.json" --window 9 --resume "$older/llama" --steps 21 --out newer
+expect 0 '' "${make[@]}" "$older/llama/config.json" --window 9 --resume "$older/llama" --steps 21 --new-data --out newer
 warns 0 'window'
 says newer '"model_type":"mistral"' '"sliding_window":9'
-expect 0 '' "${make[@]}" "$older/gpt2/config.json" --resume "$older/gpt2" --steps 21 --out newer-gpt2
+expect 0 '' "${make[@]}" "$older/gpt2/config.json" --resume "$older/gpt2" --steps 21 --new-data --out newer-gpt2
 says newer-gpt2 '"model_type":"ulysses_gpt2"'
-expect 0 '' "${make[@]}" "$older/qwen2/config.json" --resume "$older/qwen2" --steps 21 --out newer-qwen2
+expect 0 '' "${make[@]}" "$older/qwen2/config.json" --resume "$older/qwen2" --steps 21 --new-data --out newer-qwen2
 says newer-qwen2 '"model_type":"ulysses_qwen2"' '"attention_bias":true'
 
 finish

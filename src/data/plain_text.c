@@ -11,8 +11,8 @@ static const char decompress[] = "decompress it first";
 static const char unpack[] = "unpack it first";
 static const char convert[] = "write it as UTF-8 first (iconv -f %s -t UTF-8)";
 static const char to_lines[] =
-    "write its texts as JSON Lines, and make shards of them with 'ulysses prepare --documents "
-    "jsonl'";
+    "write its texts as JSON Lines, and prepare shards of them (prepare.documents = "
+    "ULY_DOCUMENTS_JSONL)";
 static const char to_shards[] =
     "write its tokens as token shards, whose header the guide describes under Data";
 

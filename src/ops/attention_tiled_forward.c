@@ -118,14 +118,18 @@ static void load_queries(const uly__attention_args *a, int head, int64_t begin,
 }
 
 /* A query without any score above -infinity has a sum of 0, and its output is 0 / 0: NaN. */
+/* Outputs are divided, not multiplied by 1 / sum: the mean of equal values is that value. */
 static void store_outputs(const uly__attention_args *a, int head, query_block *queries) {
-  float *sum = queries->sum;
+  float one[LANES];
   uly__softmax_row *softmax = a->softmax + head * a->num_tokens + queries->begin;
   for (int64_t lane = 0; lane < queries->count; lane++) {
-    softmax[lane] = (uly__softmax_row){queries->largest[lane], log2f(sum[lane])};
-    sum[lane] = 1.0f / sum[lane];
+    softmax[lane] = (uly__softmax_row){queries->largest[lane], log2f(queries->sum[lane])};
+    one[lane] = 1.0f;
   }
-  store_lanes(a, block_rows(a, a->o, a->o_stride, head, queries->begin), sum, queries->out);
+  for (int i = 0; i < a->head_dim; i++)
+    for (int lane = 0; lane < LANES; lane += WIDTH)
+      *vec_at(queries->out + i * LANES + lane) /= load_vec(queries->sum + lane);
+  store_lanes(a, block_rows(a, a->o, a->o_stride, head, queries->begin), one, queries->out);
 }
 
 /* The first of at most `size` blocks begins at `query`. */

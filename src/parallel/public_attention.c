@@ -126,7 +126,7 @@ uly_status uly_attention_create(uly_mesh *mesh, const uly_attention_desc *desc,
   ULY_TRY(uly__mesh_check(mesh));
   uly_attention *plan = NULL;
   uly_status status = uly_mesh_agree(mesh, make(mesh, desc, &plan));
-  if (status == ULY_OK && mesh->world) status = compare(plan);
+  if (status == ULY_OK && plan && mesh->world) status = compare(plan);
   if (status != ULY_OK)
     uly_attention_destroy(plan);
   else

@@ -305,18 +305,20 @@ uly_status uly_attention_forward_layer(uly_attention *plan, int mask, const void
   return ULY_OK;
 }
 
+static uly_status fail_without_forward(void) {
+  ULY_FAIL(ULY_ERR_CONFIG,
+           "there is no forward for this backward: none has run, it failed, or, with the calls for "
+           "one layer, a backward has used up what it kept (several layers need a "
+           "uly_attention_saved each)");
+}
+
 static uly_status check_backward(const uly_attention *plan, const uly_attention_saved *saved,
                                  const void *d_o, const void *d_q, const void *d_k,
                                  const void *d_v) {
   ULY_NOT_NULL(saved);
   if (saved->plan != plan->id)
     ULY_FAIL(ULY_ERR_CONFIG, "the saved state is of another plan: each plan makes its own");
-  if (!plan->simple || saved->forward == 0)
-    ULY_FAIL(
-        ULY_ERR_CONFIG,
-        "there is no forward for this backward: none has run, it failed, or, with the calls for "
-        "one layer, a backward has used up what it kept (several layers need a "
-        "uly_attention_saved each)");
+  if (saved->forward == 0) return fail_without_forward();
   if (saved->documents != plan->documents.hash)
     ULY_FAIL(ULY_ERR_CONFIG,
              "the documents were changed between forward and backward: set those of forward again");
@@ -327,6 +329,7 @@ static uly_status check_backward(const uly_attention *plan, const uly_attention_
 uly_status uly_attention_backward_layer(uly_attention *plan, const uly_attention_saved *saved,
                                         const void *d_o, void *d_q, void *d_k, void *d_v) {
   ULY_TRY(check_plan(plan));
+  if (!plan->simple) return fail_without_forward(); /* on all ranks: see prepare */
   const uly__named values[] = {{"saved state", saved ? (uint64_t)saved->forward : 0}};
   ULY_TRY(agree(plan, check_backward(plan, saved, d_o, d_q, d_k, d_v), values, 1));
   uly__simple_buffers *s = plan->simple;

@@ -156,7 +156,7 @@ static int count_entries(const char *name) {
   return num;
 }
 
-static uly_prepare_report report;
+static uly_prepare_report report = {.size = sizeof report};
 
 /* Prepares folder/in to folder/out. */
 static uly_status prepare(uly_documents documents, int64_t shard_tokens) {

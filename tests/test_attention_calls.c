@@ -173,8 +173,9 @@ static void test_states_are_checked(void **state) {
                "no forward for this backward");
   assert_ok(uly_attention_saved_create(plan, &saved));
   refuse(plan, x, saved, "no forward for this backward");
-  refuse(plan, x, NULL, "NULL");
   forward(plan, 0, x, saved);
+  refuse(plan, x, NULL, "'saved' is NULL");
+  forward(other, 0, x, NULL);
   refuse(other, x, saved, "of another plan");
   assert_fails(uly_attention_forward_layer(other, 0, x->q, x->k, x->v, x->o, NULL, saved),
                ULY_ERR_CONFIG, "of another plan");

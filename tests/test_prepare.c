@@ -394,7 +394,7 @@ static void test_skip_bad(void **state) {
   assert_non_null(file);
   for (int i = 0; i < NUM; i++) {
     fprintf(file, "{\"text\": \"good %d\"}\n%s\n", i, bad[i]);
-    char text[16];
+    char text[32];
     snprintf(text, sizeof text, "good %d", i);
     expect_document(text);
   }

@@ -78,17 +78,18 @@ components 'Blacklisting component `pci`' env HWLOC_COMPONENTS=-pci "$program" "
 
 # --- how launch reports the end of mpirun
 
+# Logs of its own: daemons of the mpirun before may still write to the last ones.
 # ends CODE TEXT SCRIPT: launch ends with this code, and says this (nothing: no word), where a starter does that.
 ends() {
   local code
   printf '#!/bin/sh\n%s\n' "$3" >starter.sh
   chmod +x starter.sh
-  MPIRUN=./starter.sh timeout 60 "$program" launch "${good[@]}" >out.log 2>err.log </dev/null
+  MPIRUN=./starter.sh timeout 60 "$program" launch "${good[@]}" >ends.out 2>ends.err </dev/null
   code=$?
-  if [ $code -ne "$1" ] || ! grep -aqx "${2:+ulysses: error: }$2.*" <(cat err.log; echo); then
-    fail "launch: $3: exit code $code (expected $1, '$2'): $(cat err.log)"
+  if [ $code -ne "$1" ] || ! grep -aqx "${2:+ulysses: error: }$2.*" <(cat ends.err; echo); then
+    fail "launch: $3: exit code $code (expected $1, '$2'): $(cat ends.err)"
   fi
-  [ "$(wc -l <err.log)" -eq $((${#2} > 0)) ] || fail "launch: $3: $(cat err.log)"
+  [ "$(wc -l <ends.err)" -eq $((${#2} > 0)) ] || fail "launch: $3: $(cat ends.err)"
 }
 # Failures of Open MPI itself, and what no rank ends with.
 for code in 70 127 192 200 213 243 255; do

@@ -156,7 +156,7 @@ start() {
   begin "$mpirun" -n 3 ./rank.sh "$program" "$@"
 }
 truncate -s 1G endless.txt # takes no room
-start eval --checkpoint run --data endless.txt
+start eval --checkpoint run --data endless.txt --any-bytes
 await hears pid.1 USR1
 sleep 1 # into the evaluation, as a rule
 kill -USR1 "$(cat pid.1)"
@@ -176,7 +176,7 @@ code=$?
 if [ $code -eq 0 ] && [ "$(wc -c <out.log)" -gt 200000 ]; then fail "the signal came too late"; fi
 
 # Ctrl-C under launch is for the ranks to hear, too.
-begin_launch "$mpirun" --ranks 2 eval --checkpoint run --data endless.txt
+begin_launch "$mpirun" --ranks 2 eval --checkpoint run --data endless.txt --any-bytes
 sleep 0.7
 kill -INT $job
 wait $job

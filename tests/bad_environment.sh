@@ -94,7 +94,7 @@ for ranks in 1 3; do
 done
 
 # Set to nothing is not set.
-expect 3 'missing.txt' env ULYSSES_DEBUG= "$program" "${good[@]}" --data missing.txt
+expect 3 'missing.txt' env ULYSSES_DEBUG= "$program" "${bare[@]}" --data missing.txt
 [ "$(wc -l <err.log)" -eq 1 ] || fail "ULYSSES_DEBUG= traces: $(cat err.log)"
 num_rows=$((num_rows + 1))
 

@@ -55,8 +55,9 @@ def kind_in_c(declaration):
 def signatures_in_c():
     """Returns {name: (result, [arguments])}; variable arguments are left out."""
     found = {}
+    plain = re.sub(r"\(\*(\w+)\)\([^()]*\)", r"*\1", text)  # pointers to functions
     for result, star, name, arguments in re.findall(
-            r"\n((?:const )?\w+)(?: (\*)| )(uly_\w+)\(([^()]*)\)(?=;|\n)", text):
+            r"\n((?:const )?\w+)(?: (\*)| )(uly_\w+)\(([^()]*)\)(?=;|\n)", plain):
         parts = [part.strip() for part in " ".join(arguments.split()).split(",")]
         found[name] = ("address" if star else kind_in_c(result),
                        [kind_in_c(part) for part in parts if part not in ("void", "...")])
@@ -171,7 +172,8 @@ if fortran:
         compare(f"Fortran: missing of {name}", set(), missing)
     IN_FORTRAN = {"integer(c_int)": "int", "integer(c_int64_t)": "int64_t",
                   "integer(c_size_t)": "uint64_t", "real(c_double)": "double",
-                  "real(c_float)": "float", "type(c_ptr)": "address"}
+                  "real(c_float)": "float", "type(c_ptr)": "address",
+                  "type(c_funptr)": "address"}
     interfaces = re.findall(
         r"(function|subroutine) (uly_\w+)\(([^)]*)\)\s*bind\(c\)(?: result\((\w+)\))?(.*?)end \1",
         source, re.S)

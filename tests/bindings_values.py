@@ -217,7 +217,7 @@ def check_errors(mesh):
     plan.close()
     plan.close()
     raises(ValueError, "the plan is closed", plan.forward, q, k, v)
-    raises(ulysses.ConfigError, "not a multiple of 4 key/value heads", ulysses.Attention, mesh,
+    raises(ulysses.ConfigError, "must be a multiple of desc.num_kv_heads, which is 4", ulysses.Attention, mesh,
            num_tokens=n, num_q_heads=6, num_kv_heads=4, head_dim=D)
     raises(ValueError, "one of full, causal", ulysses.Attention, mesh, masks=ulysses.Mask("casual"),
            **shape)

@@ -76,6 +76,24 @@ module ulysses
     integer(c_int64_t) :: reserved(4) = 0
   end type
 
+  type, bind(c) :: uly_machine
+    integer(c_size_t) :: size = 0
+    integer(c_int64_t) :: memory = 0
+    integer(c_int64_t) :: available = 0
+    integer(c_int64_t) :: memory_limit = 0
+    integer(c_int64_t) :: cpu_quota = 0
+    integer(c_int) :: hardware_threads = 0
+    integer(c_int) :: allowed_threads = 0
+    integer(c_int) :: ranks = 0
+    integer(c_int) :: threads = 0
+    integer(c_int) :: multiplies_bf16 = 0
+    integer(c_int) :: hides_amx = 0
+    character(kind=c_char) :: kernels(16) = c_null_char
+    character(kind=c_char) :: best_kernels(16) = c_null_char
+    character(kind=c_char) :: products(32) = c_null_char
+    character(kind=c_char) :: unused(16) = c_null_char
+  end type
+
   type, bind(c) :: uly_block_layout
     integer(c_size_t) :: size = 0
     integer(c_int64_t) :: block = 0
@@ -144,7 +162,7 @@ module ulysses
     integer(c_int64_t) :: qkv_heads = 0
     integer(c_int64_t) :: o_tokens = 0
     integer(c_int64_t) :: o_heads = 0
-    integer(c_int64_t) :: lse = 0
+    integer(c_int64_t) :: softmax = 0
     integer(c_int64_t) :: workspace = 0
   end type
 
@@ -205,6 +223,14 @@ module ulysses
       integer(c_int), value :: status
       integer(c_int) :: code
     end function
+
+    ! handler: of a procedure that takes a type(c_ptr), value :: user and the text as another
+    ! type(c_ptr), value.
+    subroutine uly_warning_set_handler(handler, user) bind(c)
+      import :: c_funptr, c_ptr
+      type(c_funptr), value :: handler
+      type(c_ptr), value :: user
+    end subroutine
 
     ! ------------------------------------------------------------------- start and mesh
 
@@ -295,6 +321,13 @@ module ulysses
       import :: c_int, c_ptr
       type(c_ptr), value :: mesh
       integer(c_int) :: num
+    end function
+
+    function uly_machine_look(mesh, machine) bind(c) result(status)
+      import :: c_int, c_ptr, uly_machine
+      type(c_ptr), value :: mesh
+      type(uly_machine), intent(inout) :: machine
+      integer(c_int) :: status
     end function
 
     function uly_mesh_threads(mesh) bind(c) result(num)
@@ -488,23 +521,22 @@ module ulysses
       integer(c_int) :: status
     end function
 
-    function uly_attention_local_forward(plan, mask, qkv_heads, o_heads, lse) bind(c) result(status)
-      import :: c_int, c_float, c_ptr
+    function uly_attention_local_forward(plan, mask, qkv_heads, o_heads, softmax) bind(c) &
+        result(status)
+      import :: c_int, c_ptr
       type(c_ptr), value :: plan
       integer(c_int), value :: mask
       type(*), dimension(*), intent(in) :: qkv_heads
-      type(*), dimension(*), intent(inout) :: o_heads
-      real(c_float), dimension(*), intent(inout) :: lse
+      type(*), dimension(*), intent(inout) :: o_heads, softmax
       integer(c_int) :: status
     end function
 
-    function uly_attention_local_backward(plan, mask, qkv_heads, o_heads, lse, d_o_heads, &
+    function uly_attention_local_backward(plan, mask, qkv_heads, o_heads, softmax, d_o_heads, &
         d_qkv_heads, workspace) bind(c) result(status)
-      import :: c_int, c_float, c_ptr
+      import :: c_int, c_ptr
       type(c_ptr), value :: plan
       integer(c_int), value :: mask
-      type(*), dimension(*), intent(in) :: qkv_heads, o_heads
-      real(c_float), dimension(*), intent(in) :: lse
+      type(*), dimension(*), intent(in) :: qkv_heads, o_heads, softmax
       type(*), dimension(*), intent(in) :: d_o_heads
       type(*), dimension(*), intent(inout) :: d_qkv_heads, workspace
       integer(c_int) :: status

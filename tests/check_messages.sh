@@ -15,10 +15,10 @@ export LC_ALL=C
 declare -A struct_of=([config]=uly_train_config [mesh]=uly_mesh_desc [prepare]=uly_prepare_config
   [desc]=uly_attention_desc [sampling]=uly_sampling [sparse]=uly_sparse [mask]=uly_mask)
 
-# texts FILE: its string literals, one a line, those that lie side by side as one. The compiler takes the comments out;
+# texts FILE: its string literals, one a line, those that lie side by side as one. gcc takes the comments out (clang cannot);
 # an escaped quote becomes byte 1, so that what is left of quotes are the ends of literals.
 texts() {
-  "${CC:-cc}" -fpreprocessed -dD -E -P "$1" | grep -vE '^ *# *include' |
+  gcc -fpreprocessed -dD -E -P "$1" | grep -vE '^ *# *include' |
     sed "s/\\\\\\\\/\x02/g; s/\\\\\"/\x01/g; s/'\"'/\x01/g" | tr '\n' ' ' |
     sed -E 's/" *"//g' | grep -oE '"[^"]*"' || true
 }
@@ -54,7 +54,7 @@ check() {
       esac
     done
   done
-  if ! "${CC:-cc}" -fsyntax-only -Iinclude -x c - 2>&1 <<<'#include "ulysses.h"'$'\n'"$declarations"; then
+  if ! gcc -fsyntax-only -Iinclude -x c - 2>&1 <<<'#include "ulysses.h"'$'\n'"$declarations"; then
     breach "a text names what is no member"
   fi
   for file in cli/*.c; do

@@ -33,7 +33,8 @@ refused SLURM_STEP_NUM_TASKS=3 env SLURM_STEP_NUM_TASKS=3 SLURM_NTASKS=3 SLURM_P
 
 # The real ones, as far as they are here.
 foreign=mpiexec.mpich claim=PMI_SIZE=2
-"$program" doctor | grep -q '^MPI  *Open MPI' || foreign=mpirun.openmpi claim=OMPI_COMM_WORLD_SIZE=2
+"$program" doctor >doctor.log # not through a pipe, whose end would end it
+grep -q '^MPI  *Open MPI' doctor.log || foreign=mpirun.openmpi claim=OMPI_COMM_WORLD_SIZE=2
 if command -v $foreign >/dev/null; then
   refused $claim $foreign -n 2
   # On purpose: two runs, of which each speaks.

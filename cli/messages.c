@@ -29,7 +29,7 @@ static void put_text(translation *t, const char *text) { put(t, text, strlen(tex
 /* Bytes of letters beyond ASCII among them. */
 static bool is_word(char c) { return isalnum((unsigned char)c) || c == '_' || (c & 0x80); }
 
-/* What joins words to a path, or to the name of a file. */
+/* Characters that join words to a path, or to the name of a file. */
 static bool joins(char c) { return c && strchr("/\\-.~@", c); }
 
 /* Returns the bytes of the word that begins here, dots within it counted: "config.seq_len" of "config.seq_len." */
@@ -60,7 +60,7 @@ static size_t value_length(const char *at) {
 
 /* ------------------------------------------------------------------------- members and values */
 
-/* Whether a row stores into this struct of the library: "prepare" of "prepare.held_out". */
+/* Returns whether a row stores into this struct of the library: "prepare" of "prepare.held_out". */
 static bool is_struct(const char *name, size_t length) {
   enum option_id id = 0;
   while (id < NUM_OPTIONS && (strncmp(option_table[id].member, name, length) != 0 ||
@@ -70,7 +70,7 @@ static bool is_struct(const char *name, size_t length) {
   return id < NUM_OPTIONS;
 }
 
-/* Whether the name is the member, or the end of it: sparse.block of config.sparse.block. */
+/* Returns whether the name is the member, or its end: sparse.block of config.sparse.block. */
 static bool is_end_of(const char *name, const char *member) {
   size_t length = strlen(name), whole = strlen(member);
   if (length > whole || strcmp(member + whole - length, name) != 0) return false;

@@ -11,7 +11,7 @@ void signals_catch(void);
  * has gone, and is found whether or not anything is written. */
 int signals_received(void);
 
-/* Those that are received, ended by 0, and the name of one: "SIGTERM". */
+/* Lists the signals that are received, ended by 0, and names one: "SIGTERM". */
 extern const int signals_caught[];
 const char *signals_name(int number);
 

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What oneDNN leaves unused only multiplies bf16. */
+/* The instructions that oneDNN leaves unused only multiply bf16. */
 static bool is_for_bf16(const uly_machine *m) {
   return strcmp(m->unused, "AMX") == 0 || strcmp(m->unused, "AVX512-BF16") == 0;
 }

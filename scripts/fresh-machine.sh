@@ -41,7 +41,7 @@ inside() {
   for variable in http_proxy https_proxy no_proxy; do
     [ -z "${!variable:-}" ] || settings+=("$variable=${!variable}")
   done
-  env -i "${settings[@]}" chroot "$1" /bin/sh -ec 'cd /root/ulysses; shift; "$@"' sh "$@"
+  env -i "${settings[@]}" chroot "$1" /bin/sh -ec 'cd "$HOME/ulysses"; shift; "$@"' sh "$@"
 }
 
 if [ "${1:-}" = --in-name-spaces ]; then

@@ -1,7 +1,7 @@
 /* Meshes: communicators that are none, axes that are not built, use after the end of a mesh and of MPI. */
 #include <mpi.h>
 
-#include "comm/comm_mpi.h"
+#include "comm/group_mpi.h"
 #include "comm/mesh.h"
 #include "testing.h"
 
@@ -33,11 +33,10 @@ static void test_errors_are_fatal(void **state) {
   uly_mesh *mesh;
   MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
   assert_ok(uly_mesh_create_mpi(MPI_COMM_WORLD, NULL, &mesh));
-  const uly__comm *groups[] = {mesh->world,     mesh->sequence, mesh->to_heads,
-                               mesh->to_tokens, mesh->gather,   mesh->reduce};
-  for (int i = 0; i < 6; i++) {
+  const unsigned sets[] = {ULY_AXES_ALL, ULY_AXES_ZERO, ULY_AXES_SP};
+  for (int i = 0; i < 3; i++) {
     MPI_Errhandler handler;
-    MPI_Comm_get_errhandler(groups[i]->mpi, &handler);
+    MPI_Comm_get_errhandler(uly__mesh_group(mesh, sets[i])->mpi, &handler);
     assert_true(handler == MPI_ERRORS_ARE_FATAL);
   }
   uly_mesh_destroy(mesh);

@@ -4,7 +4,7 @@
 
 #include "base/exact_sum.h"
 #include "base/split.h"
-#include "base/tree.h"
+#include "ops/tree_sum.h"
 #include "testing.h"
 
 enum { COUNT = 2500 };

@@ -8,7 +8,7 @@
 
 #include "base/environment.h"
 #include "base/log.h"
-#include "comm/comm_mpi.h"
+#include "comm/group_mpi.h"
 
 /* What a rank is about to call. Unused bytes are 0: records are compared as bytes. */
 typedef struct record {
@@ -19,9 +19,8 @@ typedef struct record {
 } record;
 
 struct uly__check {
-  MPI_Comm mpi; /* for comparisons alone: they do not mix with what the groups have under way */
+  MPI_Comm mpi; /* for comparisons alone: they do not mix with what the group has under way */
   int size, rank;
-  int num_groups; /* that share it */
   uint64_t history;
   record *records; /* [size] */
   bool broken;
@@ -30,10 +29,10 @@ struct uly__check {
 
 static const char end_of_group[] = "end of the group";
 
-uly_status uly__check_wanted(const uly__comm *comm, bool *wanted) {
+uly_status uly__check_wanted(const uly__group *group, bool *wanted) {
   const char *value = uly__environment("ULYSSES_CHECK");
   int answer = !value ? 0 : strcmp(value, "collectives") == 0 ? 1 : -1;
-  MPI_TRY(MPI_Bcast(&answer, 1, MPI_INT, 0, comm->mpi));
+  MPI_TRY(MPI_Bcast(&answer, 1, MPI_INT, 0, group->mpi));
   if (answer < 0)
     ULY_FAIL(ULY_ERR_CONFIG, "ULYSSES_CHECK in the environment may only be \"collectives\"");
   *wanted = answer > 0;
@@ -45,39 +44,33 @@ static void free_check(uly__check *check) {
   free(check);
 }
 
-uly_status uly__check_create(uly__comm *comm) {
-  if (comm->size == 1) return ULY_OK;
+uly_status uly__check_create(uly__group *group) {
+  if (group->size == 1) return ULY_OK;
   uly__check *check = calloc(1, sizeof *check);
   if (!check) ULY_FAIL(ULY_ERR_MEMORY, "no memory for the check of a group");
-  check->records = calloc((size_t)comm->size, sizeof *check->records);
+  check->records = calloc((size_t)group->size, sizeof *check->records);
   if (!check->records) {
     free_check(check);
-    ULY_FAIL(ULY_ERR_MEMORY, "no memory for the check of %d ranks", comm->size);
+    ULY_FAIL(ULY_ERR_MEMORY, "no memory for the check of %d ranks", group->size);
   }
-  check->size = comm->size;
-  check->rank = comm->rank;
-  check->num_groups = 1;
-  int code = MPI_Comm_dup(comm->mpi, &check->mpi);
+  check->size = group->size;
+  check->rank = group->rank;
+  int code = MPI_Comm_dup(group->mpi, &check->mpi);
   if (code == MPI_SUCCESS) {
-    comm->check = check;
+    group->check = check;
     return ULY_OK;
   }
   free_check(check);
   return uly__mpi_failed(code, "MPI_Comm_dup", __FILE__, __LINE__);
 }
 
-void uly__check_share(uly__comm *comm, const uly__comm *with) {
-  comm->check = with->check;
-  if (comm->check) comm->check->num_groups++;
-}
-
-static record describe(uly__comm *comm, const char *text) {
+static record describe(uly__group *group, const char *text) {
   record mine;
   memset(&mine, 0, sizeof mine);
-  mine.number = ++comm->num_calls;
-  memcpy(mine.group, comm->name, sizeof mine.group);
+  mine.number = ++group->num_calls;
+  memcpy(mine.group, group->name, sizeof mine.group);
   snprintf(mine.text, sizeof mine.text, "%s", text);
-  uint64_t *history = &comm->check->history;
+  uint64_t *history = &group->check->history;
   *history = XXH3_64bits_withSeed(mine.group, sizeof mine.group, *history);
   *history = XXH3_64bits_withSeed(text, strlen(text), *history);
   mine.history = *history;
@@ -101,9 +94,9 @@ static void note_difference(uly__check *check, int p) {
 }
 
 /* All ranks see the same records, so all come to the same end: none waits for one that has left. */
-static uly_status compare(uly__comm *comm, const char *text) {
-  uly__check *check = comm->check;
-  record mine = describe(comm, text);
+static uly_status compare(uly__group *group, const char *text) {
+  uly__check *check = group->check;
+  record mine = describe(group, text);
   MPI_TRY(MPI_Allgather(&mine, (int)sizeof mine, MPI_BYTE, check->records, (int)sizeof mine,
                         MPI_BYTE, check->mpi));
   for (int p = 1; p < check->size && !check->broken; p++)
@@ -111,14 +104,14 @@ static uly_status compare(uly__comm *comm, const char *text) {
   return ULY_OK;
 }
 
-uly_status uly__check_call(uly__comm *comm, const char *format, ...) {
+uly_status uly__check_call(uly__group *group, const char *format, ...) {
   char text[512];
   va_list args;
   va_start(args, format);
   vsnprintf(text, sizeof text, format, args);
   va_end(args);
-  if (!comm->check->broken) ULY_TRY(compare(comm, text));
-  if (comm->check->broken) ULY_FAIL(ULY_ERR_INTERNAL, "%s", comm->check->message);
+  if (!group->check->broken) ULY_TRY(compare(group, text));
+  if (group->check->broken) ULY_FAIL(ULY_ERR_INTERNAL, "%s", group->check->message);
   return ULY_OK;
 }
 
@@ -129,16 +122,17 @@ static bool is_lowest_to_end(const uly__check *check) {
   return p == check->rank;
 }
 
-bool uly__check_end(uly__comm *comm) {
-  uly__check *check = comm->check;
+bool uly__check_end(uly__group *group) {
+  uly__check *check = group->check;
   if (!check) return true;
-  if (!check->broken && compare(comm, end_of_group) == ULY_OK && check->broken &&
+  if (!check->broken && compare(group, end_of_group) == ULY_OK && check->broken &&
       is_lowest_to_end(check))
     uly__warn("%s", check->message);
-  if (check->num_groups == 1) MPI_Comm_free(&check->mpi);
+  MPI_Comm_free(&check->mpi);
   return !check->broken;
 }
 
-void uly__check_leave(uly__comm *comm) {
-  if (comm->check && --comm->check->num_groups == 0) free_check(comm->check);
+void uly__check_free(uly__group *group) {
+  if (group->check) free_check(group->check);
+  group->check = NULL;
 }

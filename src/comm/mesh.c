@@ -1,6 +1,7 @@
-/* Meshes: checked once, up front. */
+/* Meshes: they are checked once, when they are made. */
 #include "comm/mesh.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -38,39 +39,129 @@ static uly_status check_axes(uly_mesh_desc *desc) {
   return ULY_OK;
 }
 
+/* ----------------------------------------------------------------------------- axes */
+
+static int *extent_of(uly_mesh *mesh, unsigned axis) {
+  int number = 0;
+  while (axis >> number != 1) number++;
+  return &mesh->extent[number];
+}
+
+int uly__mesh_extent(const uly_mesh *mesh, unsigned axes) {
+  int extent = 1;
+  for (int axis = 0; axis < ULY_NUM_AXES; axis++)
+    if (axes >> axis & 1) extent *= mesh->extent[axis];
+  return extent;
+}
+
+int uly__mesh_index_of(const uly_mesh *mesh, int rank, unsigned axes) {
+  int index = 0, stride = 1;
+  for (int axis = 0; axis < ULY_NUM_AXES; axis++) {
+    int place = rank % mesh->extent[axis];
+    rank /= mesh->extent[axis];
+    if (!(axes >> axis & 1)) continue;
+    index += place * stride;
+    stride *= mesh->extent[axis];
+  }
+  return index;
+}
+
+int uly__mesh_index(const uly_mesh *mesh, unsigned axes) {
+  return uly__mesh_index_of(mesh, mesh->rank, axes);
+}
+
+static void set_extents(uly_mesh *mesh, int dp, int sp) {
+  for (int axis = 0; axis < ULY_NUM_AXES; axis++) mesh->extent[axis] = 1;
+  *extent_of(mesh, ULY_AXIS_ULYSSES) = sp;
+  *extent_of(mesh, ULY_AXIS_DP) = dp;
+}
+
 static uly_status resolve(const uly_mesh_desc *from, int size, uly_mesh *mesh) {
   uly_mesh_desc desc;
   ULY_TRY(read_desc(from, &desc));
   ULY_TRY(check_axes(&desc));
-  mesh->dp = desc.dp ? desc.dp : desc.sp ? (size % desc.sp ? 1 : size / desc.sp) : 1;
-  mesh->sp = desc.sp ? desc.sp : mesh->dp < size ? size / mesh->dp : 1;
-  if ((int64_t)mesh->dp * mesh->sp != size)
+  int dp = desc.dp ? desc.dp : desc.sp ? (size % desc.sp ? 1 : size / desc.sp) : 1;
+  int sp = desc.sp ? desc.sp : dp < size ? size / dp : 1;
+  if ((int64_t)dp * sp != size)
     ULY_FAIL(ULY_ERR_CONFIG,
              "a mesh of dp %d x sp %d needs %lld ranks, but there are %d: start that many "
              "(mpirun -n %lld), or change mesh.dp or mesh.sp",
-             mesh->dp, mesh->sp, (long long)mesh->dp * mesh->sp, size,
-             (long long)mesh->dp * mesh->sp);
+             dp, sp, (long long)dp * sp, size, (long long)dp * sp);
+  set_extents(mesh, dp, sp);
   return ULY_OK;
 }
 
-static void place(uly_mesh *mesh, int rank) {
-  mesh->rank = rank;
-  mesh->dp_index = rank / mesh->sp;
-  mesh->sp_index = rank % mesh->sp;
+/* --------------------------------------------------------------------------- groups */
+
+/* The sets of axes whose ranks communicate, and what messages call their groups. */
+static const struct {
+  unsigned axes;
+  const char *name;
+} sets[] = {{ULY_AXES_ALL, "world"}, {ULY_AXES_ZERO, "ZeRO"}, {ULY_AXES_SP, "sequence"}};
+
+enum { NUM_SETS = sizeof sets / sizeof sets[0] };
+
+/* Returns the axes of a set that have more than one rank. */
+static unsigned axes_that_count(const uly_mesh *mesh, unsigned axes) {
+  for (int axis = 0; axis < ULY_NUM_AXES; axis++)
+    if (mesh->extent[axis] == 1) axes &= ~(1u << axis);
+  return axes;
 }
 
-/* The groups of a mesh whose ranks are those of mesh->world. */
+/* Returns the group that has been made of the same ranks, if any. */
+static uly__group *find_same(const uly_mesh *mesh, unsigned axes) {
+  for (int i = 0; i < NUM_SETS; i++)
+    if (mesh->groups[sets[i].axes] &&
+        axes_that_count(mesh, sets[i].axes) == axes_that_count(mesh, axes))
+      return mesh->groups[sets[i].axes];
+  return NULL;
+}
+
+static uly_status make_group(uly_mesh *mesh, unsigned axes, const char *name, uly__group **out) {
+  if (mesh->is_offline)
+    return uly__group_create_offline(uly__mesh_extent(mesh, axes), uly__mesh_index(mesh, axes),
+                                     name, out);
+  int others = uly__mesh_index(mesh, ULY_AXES_ALL & ~axes);
+  return uly__group_split(uly__mesh_world(mesh), others, name, out);
+}
+
+/* Makes the groups of a mesh whose extents, rank and, unless it is offline, world are known. */
+static uly_status make_groups(uly_mesh *mesh) {
+  for (int i = 0; i < NUM_SETS; i++) {
+    uly__group **group = &mesh->groups[sets[i].axes];
+    if (!*group) *group = find_same(mesh, sets[i].axes);
+    if (!*group) ULY_TRY(make_group(mesh, sets[i].axes, sets[i].name, group));
+  }
+  return ULY_OK;
+}
+
+static void destroy_groups(uly_mesh *mesh) {
+  for (int i = NUM_SETS - 1; i >= 0; i--) {
+    uly__group *group = mesh->groups[sets[i].axes];
+    bool is_shared = false; /* with a set that comes before this one */
+    for (int j = 0; j < i; j++) is_shared |= mesh->groups[sets[j].axes] == group;
+    if (!is_shared) uly__group_destroy(group);
+    mesh->groups[sets[i].axes] = NULL;
+  }
+}
+
+uly__group *uly__mesh_group(const uly_mesh *mesh, unsigned axes) {
+  assert(mesh->groups[axes]); /* it is in sets */
+  return mesh->groups[axes];
+}
+
+uly__group *uly__mesh_world(const uly_mesh *mesh) { return uly__mesh_group(mesh, ULY_AXES_ALL); }
+
+/* ------------------------------------------------------------------------- creation */
+
+/* The rest of a mesh that has its world. */
 static uly_status connect(uly_mesh *mesh, const uly_mesh_desc *desc) {
+  uly__group *world = uly__mesh_world(mesh);
+  mesh->rank = uly__group_rank(world);
   /* Ranks may have been started with different meshes: none goes on into the split alone. */
-  ULY_TRY(uly__agree(mesh->world, resolve(desc, uly__comm_size(mesh->world), mesh)));
-  int shape[2] = {mesh->dp, mesh->sp};
-  ULY_TRY(uly_mesh_same(mesh, shape, sizeof shape, "mesh"));
-  place(mesh, uly__comm_rank(mesh->world));
-  ULY_TRY(uly__comm_split(mesh->world, mesh->dp_index, "sequence", &mesh->sequence));
-  ULY_TRY(uly__comm_dup(mesh->sequence, "to_heads", &mesh->to_heads));
-  ULY_TRY(uly__comm_dup(mesh->sequence, "to_tokens", &mesh->to_tokens));
-  ULY_TRY(uly__comm_dup(mesh->world, "gather", &mesh->gather));
-  return uly__comm_dup(mesh->world, "reduce", &mesh->reduce);
+  ULY_TRY(uly__agree(world, resolve(desc, uly__group_size(world), mesh)));
+  ULY_TRY(uly_mesh_same(mesh, mesh->extent, sizeof mesh->extent, "mesh"));
+  return make_groups(mesh);
 }
 
 static uly_status allocate(uly_mesh **out) {
@@ -80,20 +171,24 @@ static uly_status allocate(uly_mesh **out) {
   return ULY_OK;
 }
 
+static uly_status or_destroy(uly_status status, uly_mesh **out) {
+  if (status == ULY_OK) return ULY_OK;
+  uly_mesh_destroy(*out);
+  *out = NULL;
+  return status;
+}
+
 /* Of all processes, or of those of a communicator that Fortran knows as *comm. */
 static uly_status create(const int *comm, const uly_mesh_desc *desc, uly_mesh **out) {
   ULY_NOT_NULL(out);
   *out = NULL;
-  uly_mesh *mesh;
-  ULY_TRY(allocate(&mesh));
-  uly_status status = comm ? uly__comm_create_fortran(*comm, &mesh->traffic, "world", &mesh->world)
-                           : uly__comm_create(&mesh->traffic, "world", &mesh->world);
+  ULY_TRY(allocate(out));
+  uly_mesh *mesh = *out;
+  uly__group **world = &mesh->groups[ULY_AXES_ALL];
+  uly_status status = comm ? uly__group_create_fortran(*comm, &mesh->traffic, "world", world)
+                           : uly__group_create(&mesh->traffic, "world", world);
   if (status == ULY_OK) status = connect(mesh, desc);
-  if (status != ULY_OK)
-    uly_mesh_destroy(mesh);
-  else
-    *out = mesh;
-  return status;
+  return or_destroy(status, out);
 }
 
 uly_status uly_mesh_create(const uly_mesh_desc *desc, uly_mesh **out) {
@@ -114,10 +209,10 @@ uly_status uly_mesh_create_offline(const uly_mesh_desc *desc, int rank, uly_mesh
   if ((int64_t)dp * sp > INT32_MAX || rank < 0 || rank >= dp * sp)
     ULY_FAIL(ULY_ERR_CONFIG, "rank %d of a mesh of dp %d x sp %d does not exist", rank, dp, sp);
   ULY_TRY(allocate(out));
-  (*out)->dp = dp;
-  (*out)->sp = sp;
-  place(*out, rank);
-  return ULY_OK;
+  (*out)->is_offline = true;
+  (*out)->rank = rank;
+  set_extents(*out, dp, sp);
+  return or_destroy(make_groups(*out), out);
 }
 
 uly_mesh *uly__mesh_use(uly_mesh *mesh) {
@@ -131,14 +226,7 @@ void uly__mesh_leave(uly_mesh *mesh) {
 
 void uly_mesh_destroy(uly_mesh *mesh) {
   if (!mesh || mesh->is_destroyed) return;
-  uly__comm_destroy(mesh->reduce);
-  uly__comm_destroy(mesh->gather);
-  uly__comm_destroy(mesh->to_tokens);
-  uly__comm_destroy(mesh->to_heads);
-  uly__comm_destroy(mesh->sequence);
-  uly__comm_destroy(mesh->world);
-  mesh->reduce = mesh->gather = mesh->to_tokens = mesh->to_heads = NULL;
-  mesh->sequence = mesh->world = NULL;
+  destroy_groups(mesh);
   mesh->is_destroyed = true;
   uly__mesh_leave(mesh);
 }
@@ -152,26 +240,26 @@ uly_status uly__mesh_check(const uly_mesh *mesh) {
 
 uly_status uly__mesh_check_online(const uly_mesh *mesh) {
   ULY_TRY(uly__mesh_check(mesh));
-  if (!mesh->world)
+  if (mesh->is_offline)
     ULY_FAIL(ULY_ERR_CONFIG,
              "an offline mesh only plans: make the mesh with uly_mesh_create to compute with it");
   return ULY_OK;
 }
 
 int uly_mesh_rank(const uly_mesh *mesh) { return mesh ? mesh->rank : 0; }
-int uly_mesh_size(const uly_mesh *mesh) { return mesh ? mesh->dp * mesh->sp : 0; }
-int uly_mesh_dp(const uly_mesh *mesh) { return mesh ? mesh->dp : 0; }
-int uly_mesh_sp(const uly_mesh *mesh) { return mesh ? mesh->sp : 0; }
+int uly_mesh_size(const uly_mesh *mesh) { return mesh ? uly__mesh_extent(mesh, ULY_AXES_ALL) : 0; }
+int uly_mesh_dp(const uly_mesh *mesh) { return mesh ? uly__mesh_extent(mesh, ULY_AXIS_DP) : 0; }
+int uly_mesh_sp(const uly_mesh *mesh) { return mesh ? uly__mesh_extent(mesh, ULY_AXES_SP) : 0; }
 
 uly_status uly_mesh_agree(uly_mesh *mesh, uly_status status) {
   ULY_TRY(uly__mesh_check(mesh));
-  return mesh->world ? uly__agree(mesh->world, status) : status;
+  return mesh->is_offline ? status : uly__agree(uly__mesh_world(mesh), status);
 }
 
 uly_status uly_mesh_same(uly_mesh *mesh, const void *bytes, size_t count, const char *what) {
   ULY_TRY(uly__mesh_check(mesh));
   ULY_NOT_NULL(what);
   if (count > 0) ULY_NOT_NULL(bytes);
-  if (!mesh->world) return ULY_OK;
-  return uly__same(mesh->world, XXH3_64bits(bytes, count), what);
+  if (mesh->is_offline) return ULY_OK;
+  return uly__same(uly__mesh_world(mesh), XXH3_64bits(bytes, count), what);
 }

@@ -1,23 +1,47 @@
-/* The mesh: rank <-> axes, and the groups that communicate. */
+/* The mesh: which place a rank has on each axis, and the groups that communicate.
+ *
+ * Ranks are numbered along the axes, from the innermost (ranks of one machine) to the outermost. A set
+ * of axes names a group: the ranks that differ from each other only in these. */
 #ifndef ULY_MESH_H
 #define ULY_MESH_H
 
-#include "comm/comm.h"
+#include "comm/group.h"
+
+/* Axes from the innermost to the outermost, and sets of them. */
+enum {
+  ULY_AXIS_TP = 1 << 0,      /* tensor parallelism */
+  ULY_AXIS_ULYSSES = 1 << 1, /* heads of one sequence */
+  ULY_AXIS_RING = 1 << 2,    /* blocks of keys of one sequence */
+  ULY_AXIS_DP = 1 << 3,      /* sequences */
+  ULY_AXIS_PP = 1 << 4,      /* layers */
+  ULY_NUM_AXES = 5,
+
+  /* The ranks that share a sequence. */
+  ULY_AXES_SP = ULY_AXIS_ULYSSES | ULY_AXIS_RING,
+  /* The ranks among which ZeRO shares parameters out. */
+  ULY_AXES_ZERO = ULY_AXES_SP | ULY_AXIS_DP,
+  ULY_AXES_ALL = (1 << ULY_NUM_AXES) - 1
+};
 
 struct uly_mesh {
-  int dp, sp; /* extents of the axes */
-  int rank;   /* dp_index * sp + sp_index */
-  int dp_index, sp_index;
-  /* Groups; NULL in an offline mesh. */
-  uly__comm *world;                /* all ranks of the mesh */
-  uly__comm *sequence;             /* the sp ranks that share my sequence */
-  uly__comm *to_heads, *to_tokens; /* the same, for exchanges of each direction beside the rest */
-  uly__comm *gather, *reduce; /* all ranks: for weights and gradients that travel beside the rest */
-  uly__traffic traffic;       /* what this rank has sent, over all groups */
+  int extent[ULY_NUM_AXES]; /* by the number of the axis's bit */
+  int rank;
+  uly__group *groups[ULY_AXES_ALL + 1]; /* by axes; sets of the same ranks share one */
+  uly__traffic traffic;                 /* what this rank has sent, over all groups */
   /* Whoever made the mesh, until it is destroyed, and all objects that were made with it. */
   int num_users;
-  bool is_destroyed;
+  bool is_offline, is_destroyed;
 };
+
+/* Returns how many ranks a group of these axes has, and the place in it of this rank; or of another. */
+int uly__mesh_extent(const uly_mesh *mesh, unsigned axes);
+int uly__mesh_index(const uly_mesh *mesh, unsigned axes);
+int uly__mesh_index_of(const uly_mesh *mesh, int rank, unsigned axes);
+
+/* Returns the group of the ranks that differ from this one only in these axes: SP, ZERO or ALL. */
+uly__group *uly__mesh_group(const uly_mesh *mesh, unsigned axes);
+/* Returns the group of all ranks of the mesh. */
+uly__group *uly__mesh_world(const uly_mesh *mesh);
 
 /* Keeps the struct until uly__mesh_leave, also when the mesh is destroyed before. */
 uly_mesh *uly__mesh_use(uly_mesh *mesh);

@@ -101,9 +101,8 @@ static void gather(uly__model *model, const uly__shared_vector *vector, uly_dtyp
                    void *out) {
   uly__decoder *d = model->decoder;
   int64_t bytes = uly__dtype_bytes(dtype), stride = vector->largest * bytes;
-  uly__model_note(model,
-                  uly__all_gather(model->attention->mesh->sequence, ULY_TRAFFIC_ATTENTION_FORWARD,
-                                  d->mine, stride, d->of_all));
+  uly__model_note(model, uly__all_gather(model->attention->group, ULY_TRAFFIC_ATTENTION_FORWARD,
+                                         d->mine, stride, d->of_all));
   for (int p = 0; p < d->num_parts; p++)
     memcpy(uly__at(out, dtype, vector->parts[p].begin), (const char *)d->of_all + p * stride,
            (size_t)(vector->parts[p].count * bytes));
@@ -237,8 +236,8 @@ void uly__model_prefill(uly__model *model, const int32_t *tokens) {
            uly__at(model->stash.layers[model->config.num_layers].x, model->dtype,
                    (model->num_tokens - 1) * h),
            (size_t)bytes);
-  uly__model_note(model, uly__all_gather(model->attention->mesh->sequence,
-                                         ULY_TRAFFIC_ATTENTION_FORWARD, d->mine, bytes, d->of_all));
+  uly__model_note(model, uly__all_gather(model->attention->group, ULY_TRAFFIC_ATTENTION_FORWARD,
+                                         d->mine, bytes, d->of_all));
   memcpy(d->x, (const char *)d->of_all + (u->size - 1) * bytes, (size_t)bytes);
   finish(model);
 }

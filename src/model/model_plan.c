@@ -41,21 +41,22 @@ static uly_status check(const uly__model_config *c, const uly_mesh *mesh,
              "%lld tokens in %d layers of width %lld are more than any memory holds: use shorter "
              "sequences or a smaller model",
              (long long)longest, c->num_layers, (long long)c->hidden);
-  if (run->rounds > 0 && (int64_t)run->rounds * mesh->sp > c->num_q_heads)
+  int sp = uly_mesh_sp(mesh);
+  if (run->rounds > 0 && (int64_t)run->rounds * sp > c->num_q_heads)
     ULY_FAIL(ULY_ERR_CONFIG,
              "config.rounds is %d, but %d query heads give each rank of mesh.sp = %d at most %d: "
              "use no more rounds than that",
-             run->rounds, c->num_q_heads, mesh->sp, c->num_q_heads / mesh->sp);
+             run->rounds, c->num_q_heads, sp, c->num_q_heads / sp);
   if (run->leaves == 0) return ULY_OK;
   if (run->leaves & (run->leaves - 1))
     ULY_FAIL(ULY_ERR_CONFIG, "config.leaves is %d, but it must be a power of two", run->leaves);
-  if (run->leaves % mesh->sp != 0)
+  if (run->leaves % sp != 0)
     ULY_FAIL(
         ULY_ERR_CONFIG,
         "config.reproducible cuts a sequence into config.leaves = %d parts, which the ranks of "
         "mesh.sp = %d cannot share: use a power of two of at most %d ranks, or more leaves (which "
         "give other bits)",
-        run->leaves, mesh->sp, run->leaves);
+        run->leaves, sp, run->leaves);
   if (run->seq_len < run->leaves)
     ULY_FAIL(ULY_ERR_CONFIG,
              "a sequence of %lld tokens cannot be cut into the parts of config.leaves = %d: use "
@@ -77,26 +78,27 @@ static int choose_rounds(const uly__model_config *c, int sp) {
 /* In a reproducible run as many as leaves, if there are heads enough. */
 static int head_groups(const uly__model_config *c, const uly_mesh *mesh,
                        const uly__model_run *run) {
-  if (!run->leaves) return mesh->sp * (run->rounds ? run->rounds : choose_rounds(c, mesh->sp));
+  int sp = uly_mesh_sp(mesh);
+  if (!run->leaves) return sp * (run->rounds ? run->rounds : choose_rounds(c, sp));
   int groups = run->leaves;
   while (groups > c->num_q_heads) groups /= 2;
   return groups;
 }
 
 static int num_segments(const uly_mesh *mesh, const uly__model_run *run) {
-  return run->leaves ? run->leaves / mesh->sp : 1;
+  return run->leaves ? run->leaves / uly_mesh_sp(mesh) : 1;
 }
 
 /* Tiles of at most `rows` tokens of this rank's segments, one after the other. */
 static uly_status cut_tiles(const uly__model *model, const uly_mesh *mesh,
                             const uly__model_run *run, int64_t rows, uly__tiles *out) {
-  int num = num_segments(mesh, run);
+  int num = num_segments(mesh, run), sp = uly_mesh_sp(mesh);
+  int first = uly__mesh_index(mesh, ULY_AXES_SP) * num;
   int64_t room = model->num_tokens / rows + num;
   out->list = calloc((size_t)room, sizeof *out->list);
   if (!out->list) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a list of %lld tiles", (long long)room);
   for (int s = 0; s < num; s++) {
-    uly__part part = uly__split(run->seq_len, granule(run->seq_len), (int64_t)mesh->sp * num,
-                                (int64_t)mesh->sp_index * num + s);
+    uly__part part = uly__split(run->seq_len, granule(run->seq_len), (int64_t)sp * num, first + s);
     int64_t begin = part.begin - model->token_begin, end = begin + part.count;
     for (int64_t t = begin; t < end; t += rows)
       out->list[out->num++] = (uly__tile_range){.begin = t,
@@ -159,7 +161,7 @@ static uly_status plan_attention(uly__model *model, uly_mesh *mesh, const uly__m
                              .head_groups = head_groups(c, mesh, run)};
   uly_status status = uly__attention_plan(mesh, &desc, &model->attention);
   uly_block_layout_destroy(blocks);
-  if (status == ULY_OK && mesh->world) {
+  if (status == ULY_OK && !mesh->is_offline) {
     model->attention->poll = poll;
     model->attention->poll_context = model;
   }

@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include "base/sized.h"
-#include "comm/comm.h"
 #include "comm/mesh.h"
 #include "device/device.h"
 #include "device/limits.h"
@@ -14,7 +13,7 @@
 const char *uly_kernels_name(void) { return uly__ops_get()->name; }
 
 static int ranks_on_node(const uly_mesh *mesh) {
-  return mesh->world ? uly__comm_node_size(mesh->world) : 1;
+  return uly__group_node_size(uly__mesh_world(mesh));
 }
 
 int uly_mesh_threads(const uly_mesh *mesh) {

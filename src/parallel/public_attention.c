@@ -116,7 +116,7 @@ static uly_status compare(const uly_attention *plan) {
       {"desc.masks", hash_masks(plan)},
       {"list of documents in desc.masks", plan->documents.hash},
   };
-  return uly__same_values(plan->mesh->world, values, sizeof values / sizeof *values);
+  return uly__same_values(uly__mesh_world(plan->mesh), values, sizeof values / sizeof *values);
 }
 
 uly_status uly_attention_create(uly_mesh *mesh, const uly_attention_desc *desc,
@@ -126,7 +126,7 @@ uly_status uly_attention_create(uly_mesh *mesh, const uly_attention_desc *desc,
   ULY_TRY(uly__mesh_check(mesh));
   uly_attention *plan = NULL;
   uly_status status = uly_mesh_agree(mesh, make(mesh, desc, &plan));
-  if (status == ULY_OK && plan && mesh->world) status = compare(plan);
+  if (status == ULY_OK && plan && !mesh->is_offline) status = compare(plan);
   if (status != ULY_OK)
     uly_attention_destroy(plan);
   else

@@ -58,8 +58,9 @@ static uly_status fill(uly_attention *plan, const uly_attention_desc *desc) {
   plan->desc.masks = NULL;
   if (desc->scale == 0.0f) plan->desc.scale = (float)(1.0 / sqrt((double)desc->head_dim));
   plan->ops = uly__ops_get();
-  const uly_mesh *mesh = plan->mesh;
-  ULY_TRY(uly__ulysses_create(mesh->sp, mesh->sp_index, desc, &plan->ulysses));
+  plan->group = uly__mesh_group(plan->mesh, ULY_AXES_SP);
+  ULY_TRY(uly__ulysses_create(uly__group_size(plan->group), uly__group_rank(plan->group), desc,
+                              &plan->ulysses));
   uly__part slice = plan->ulysses.slices[plan->ulysses.rank];
   plan->run = (uly_token_run){slice.begin, slice.count};
   return make_masks(plan, desc);
@@ -263,7 +264,6 @@ int64_t uly__attention_sent_backward(const uly_attention *plan) {
 
 /* Which tensor goes which way. */
 typedef struct route {
-  uly__comm *comm; /* of the direction */
   uly__blocks from, to;
   int64_t unit_bytes;
 } route;
@@ -275,8 +275,7 @@ static route find_route(const uly_attention *plan, uly__exchange_step step, int 
   const uly__exchange *exchange = is_qkv ? &u->qkv : &u->o;
   uly__blocks tokens = uly__ulysses_blocks(u, &exchange->tokens, round);
   uly__blocks heads = uly__ulysses_blocks(u, &exchange->heads, round);
-  return (route){.comm = is_to_heads ? plan->mesh->to_heads : plan->mesh->to_tokens,
-                 .from = is_to_heads ? tokens : heads,
+  return (route){.from = is_to_heads ? tokens : heads,
                  .to = is_to_heads ? heads : tokens,
                  .unit_bytes = u->head_dim * uly__dtype_bytes(plan->desc.dtype)};
 }
@@ -288,9 +287,9 @@ static int direction(uly__exchange_step step) {
 
 /* Records what has arrived. */
 static void note_arrivals(uly_attention *plan) {
-  const uly__comm *comms[2] = {plan->mesh->to_heads, plan->mesh->to_tokens};
   for (int way = 0; way < 2; way++) {
-    if (!plan->travel[way].under_way || uly__comm_pending(comms[way])) continue;
+    if (!plan->travel[way].under_way || uly__request_is_pending(&plan->travel[way].request))
+      continue;
     plan->travel[way].under_way = false;
     uly__span_end(way == 0 ? "to heads" : "to tokens", plan->travel[way].round,
                   way == 0 ? ULY_LANE_TO_HEADS : ULY_LANE_TO_TOKENS, plan->travel[way].began);
@@ -304,20 +303,20 @@ uly_status uly__attention_start(uly_attention *plan, uly__exchange_step step, ul
   plan->travel[way].under_way = true;
   plan->travel[way].round = round;
   plan->travel[way].began = uly__now();
-  return uly__all_to_all_start(r.comm, kind, r.unit_bytes, from, r.from, to, r.to);
+  return uly__all_to_all_start(plan->group, kind, r.unit_bytes, from, r.from, to, r.to,
+                               &plan->travel[way].request);
 }
 
 uly_status uly__attention_wait(uly_attention *plan, uly__exchange_step step, int round) {
   double begin = uly__now();
-  ULY_TRY(uly__comm_wait(find_route(plan, step, round).comm));
+  ULY_TRY(uly__request_wait(&plan->travel[direction(step)].request));
   note_arrivals(plan);
   uly__span_end("wait for exchange", round, ULY_LANE_COMPUTE, begin);
   return ULY_OK;
 }
 
 uly_status uly__attention_poll(uly_attention *plan) {
-  ULY_TRY(uly__comm_poll(plan->mesh->to_heads));
-  ULY_TRY(uly__comm_poll(plan->mesh->to_tokens));
+  for (int way = 0; way < 2; way++) ULY_TRY(uly__request_poll(&plan->travel[way].request));
   note_arrivals(plan);
   return ULY_OK;
 }
@@ -396,7 +395,7 @@ uly_status uly__attention_exchange(uly_attention *plan, uly__exchange_step step,
     uly__round at = uly__attention_round(plan, round);
     void *token_side = past(tokens, is_qkv ? at.qkv_tokens : at.o_tokens);
     void *head_side = past(heads, is_qkv ? at.qkv_heads : at.o_heads);
-    ULY_TRY(uly__all_to_all(r.comm, kind, r.unit_bytes, is_to_heads ? token_side : head_side,
+    ULY_TRY(uly__all_to_all(plan->group, kind, r.unit_bytes, is_to_heads ? token_side : head_side,
                             r.from, is_to_heads ? head_side : token_side, r.to));
   }
   uly__span_end("exchange", -1, ULY_LANE_COMPUTE, begin);

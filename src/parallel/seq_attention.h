@@ -35,8 +35,10 @@ struct uly_attention {
   uly_token_run run; /* tokens of this rank */
   uly__ulysses ulysses;
   const uly__ops *ops;
-  /* What is on its way in each direction, for the trace. */
+  uly__group *group; /* the ranks that share the sequence */
+  /* What is on its way in each direction; the rest is for the trace. */
   struct {
+    uly__request request;
     bool under_way;
     int round;
     double began;

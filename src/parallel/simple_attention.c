@@ -145,7 +145,7 @@ uly_status uly_attention_saved_create(uly_attention *plan, uly_attention_saved *
   *out = NULL;
   ULY_TRY(check_plan(plan));
   uly_attention_saved *saved = NULL;
-  uly_status status = uly__agree(plan->mesh->sequence, make_saved(plan, &saved));
+  uly_status status = uly__agree(plan->group, make_saved(plan, &saved));
   if (status != ULY_OK)
     uly_attention_saved_destroy(saved);
   else
@@ -156,7 +156,7 @@ uly_status uly_attention_saved_create(uly_attention *plan, uly_attention_saved *
 /* The buffers, before the first forward; on all ranks or on none, so that a further try is agreed on again. */
 static uly_status prepare(uly_attention *plan) {
   if (plan->simple) return ULY_OK;
-  uly_status status = uly__agree(plan->mesh->sequence, make_buffers(plan));
+  uly_status status = uly__agree(plan->group, make_buffers(plan));
   if (status != ULY_OK) uly__attention_free_simple(plan);
   return status;
 }
@@ -228,8 +228,8 @@ static uly_status send_lse(uly_attention *plan, const void *softmax, float *out)
       for (int64_t t = slice.begin; t < slice.begin + slice.count; t++)
         *to++ = uly__attention_lse(plan, softmax, head * N + t);
   }
-  ULY_TRY(uly__all_to_all(plan->mesh->to_tokens, ULY_TRAFFIC_ATTENTION_FORWARD, sizeof *out,
-                          s->lse_out, (uly__blocks){s->out_counts, s->out_offsets}, s->lse_in,
+  ULY_TRY(uly__all_to_all(plan->group, ULY_TRAFFIC_ATTENTION_FORWARD, sizeof *out, s->lse_out,
+                          (uly__blocks){s->out_counts, s->out_offsets}, s->lse_in,
                           (uly__blocks){s->in_counts, s->in_offsets}));
   for (int64_t head = 0; head < Hq; head++)
     for (int64_t t = 0; t < T; t++) out[t * Hq + head] = s->lse_in[head * T + t];
@@ -240,7 +240,7 @@ static uly_status send_lse(uly_attention *plan, const void *softmax, float *out)
 
 /* A user's kernel may fail on one rank: then no rank goes on to the next exchange. */
 static uly_status agree_on_callback(const uly_attention *plan, uly_status status) {
-  return plan->desc.callback.forward ? uly__agree(plan->mesh->sequence, status) : status;
+  return plan->desc.callback.forward ? uly__agree(plan->group, status) : status;
 }
 
 static uly_status check_tensors(const uly_attention *plan, const void *const tensors[],
@@ -264,8 +264,8 @@ static uly_status check_forward(const uly_attention *plan, int mask, const void 
 /* The arguments were checked on this rank; those that must be equal are compared with the other ranks'. */
 static uly_status agree(const uly_attention *plan, uly_status status, const uly__named *values,
                         int num) {
-  ULY_TRY(uly__agree(plan->mesh->sequence, status));
-  return uly__same_values(plan->mesh->sequence, values, num);
+  ULY_TRY(uly__agree(plan->group, status));
+  return uly__same_values(plan->group, values, num);
 }
 
 static uly_status run_forward(uly_attention *plan, int mask, const void *q, const void *k,

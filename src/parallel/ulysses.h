@@ -13,7 +13,7 @@
 #define ULY_ULYSSES_H
 
 #include "base/split.h"
-#include "comm/comm.h"
+#include "comm/group.h"
 
 /* Counts of the all-to-all of each round, and offsets from where the round begins, in units of a head's
  * row (head_dim elements). */

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "base/spans.h"
-#include "base/tree.h"
+#include "ops/tree_sum.h"
 
 enum { BLOCK_SLOTS = 2, OUTER = 2, OUTER_TIED = 3, REDUCE_CHUNK_BYTES = 4 << 20 };
 
@@ -50,7 +50,7 @@ static int64_t largest_unit(const uly__zero *z) {
 }
 
 static uly_status check(const uly_mesh *mesh, const uly__zero_desc *d) {
-  int size = mesh->dp * mesh->sp;
+  int size = uly__mesh_extent(mesh, ULY_AXES_ZERO);
   if (d->stage < 0 || d->stage > 3)
     ULY_FAIL(ULY_ERR_CONFIG, "config.zero_stage is %d, but it must be from 0 to 3", d->stage);
   if (d->forward_only && d->stage != 0 && d->stage != 3)
@@ -66,7 +66,7 @@ static uly_status check(const uly_mesh *mesh, const uly__zero_desc *d) {
     ULY_FAIL(ULY_ERR_CONFIG,
              "config.reproducible joins ranks in pairs, so it needs a power of two of them, not "
              "mesh.dp = %d times mesh.sp = %d: start 1, 2, 4, 8, ... ranks, or leave it out",
-             mesh->dp, mesh->sp);
+             uly__mesh_extent(mesh, ULY_AXIS_DP), uly__mesh_extent(mesh, ULY_AXES_SP));
   if (d->grad_dtype != ULY_F32)
     ULY_FAIL(ULY_ERR_CONFIG,
              "config.reproducible sums gradients in f32: use config.grad_dtype = ULY_F32");
@@ -101,7 +101,7 @@ static uly_status prepare(uly_mesh *mesh, const uly__zero_desc *desc, uly__zero 
   lay_out(z, desc->counts);
   z->fold_levels = calloc((size_t)z->num_fold_levels + 1, sizeof *z->fold_levels);
   if (!z->fold_levels) ULY_FAIL(ULY_ERR_MEMORY, "no memory for the levels of a sum");
-  return ULY_OK;
+  return uly__reduce_create(z->group, &z->reduce);
 }
 
 uly_status uly__zero_create(uly_mesh *mesh, const uly__zero_desc *desc, uly__zero **out) {
@@ -110,10 +110,9 @@ uly_status uly__zero_create(uly_mesh *mesh, const uly__zero_desc *desc, uly__zer
   if (!z) ULY_FAIL(ULY_ERR_MEMORY, "no memory for the plan of model states");
   z->desc = *desc;
   z->desc.counts = NULL;
-  z->size = mesh->dp * mesh->sp;
-  z->rank = mesh->rank;
-  z->gather = mesh->gather;
-  z->reduce = mesh->reduce;
+  z->group = uly__mesh_group(mesh, ULY_AXES_ZERO);
+  z->size = uly__group_size(z->group);
+  z->rank = uly__group_rank(z->group);
   z->reducing = z->gathering = z->travelling = -1;
   uly_status status = prepare(mesh, desc, z);
   if (status != ULY_OK)
@@ -125,6 +124,7 @@ uly_status uly__zero_create(uly_mesh *mesh, const uly__zero_desc *desc, uly__zer
 
 void uly__zero_destroy(uly__zero *zero) {
   if (!zero) return;
+  uly__reduce_destroy(&zero->reduce);
   free(zero->units);
   free(zero->fold_levels);
   free(zero);
@@ -204,30 +204,40 @@ void uly__zero_forget_weights(uly__zero *zero) {
 
 /* Records what has arrived. */
 static void note_arrivals(uly__zero *z) {
-  if (z->gathering >= 0 && !uly__comm_pending(z->gather)) {
+  if (z->gathering >= 0 && !uly__request_is_pending(&z->gather)) {
     uly__span_end(z->desc.stage == 0 ? "gather sums of unit" : "gather unit", z->gathering,
                   ULY_LANE_GATHER, z->gather_began);
     z->gathering = -1;
   }
-  if (z->travelling >= 0 && !uly__comm_pending(z->reduce)) {
+  if (z->travelling >= 0 && !uly__reduce_is_pending(&z->reduce)) {
     uly__span_end("reduce unit", z->travelling, ULY_LANE_REDUCE, z->travel_began);
     z->travelling = -1;
   }
 }
 
-/* What is on its way on this group has arrived. */
-static uly_status wait_for(uly__zero *z, uly__comm *comm, const char *what, int unit) {
-  bool waits = uly__comm_pending(comm);
+/* Waits for the unit whose weights, or sums of gradients, are on their way. */
+static uly_status wait_for_gather(uly__zero *z, const char *what) {
+  bool waits = uly__request_is_pending(&z->gather);
+  int unit = z->gathering;
   double begin = uly__now();
-  ULY_TRY(uly__comm_wait(comm));
+  ULY_TRY(uly__request_wait(&z->gather));
   note_arrivals(z);
   if (waits) uly__span_end(what, unit, ULY_LANE_COMPUTE, begin);
   return ULY_OK;
 }
 
-static uly_status wait_for_gather(uly__zero *z) {
-  if (z->gathering >= 0) ULY_TRY(wait_for(z, z->gather, "wait for unit", z->gathering));
-  ULY_TRY(uly__comm_wait(z->gather));
+/* Waits for the unit whose gradients are on their way. */
+static uly_status wait_for_reduction(uly__zero *z) {
+  bool waits = uly__reduce_is_pending(&z->reduce);
+  double begin = uly__now();
+  ULY_TRY(uly__reduce_wait(&z->reduce));
+  note_arrivals(z);
+  if (waits) uly__span_end("wait for gradients of unit", z->reducing, ULY_LANE_COMPUTE, begin);
+  return ULY_OK;
+}
+
+static uly_status wait_for_weights(uly__zero *z) {
+  ULY_TRY(wait_for_gather(z, "wait for unit"));
   for (int s = 0; s < ULY_ZERO_SLOTS; s++) z->slots[s].ready = z->slots[s].unit >= 0;
   return ULY_OK;
 }
@@ -237,7 +247,7 @@ uly_status uly__zero_prefetch(uly__zero *zero, int unit) {
   const uly__zero_unit *u = &zero->units[unit];
   uly__zero_slot *slot = &zero->slots[u->slot];
   if (slot->unit == unit) return ULY_OK;
-  ULY_TRY(wait_for_gather(zero));
+  ULY_TRY(wait_for_weights(zero));
   int64_t bytes = u->shard * uly__dtype_bytes(zero->desc.dtype);
   slot->unit = unit;
   slot->ready = false;
@@ -245,14 +255,15 @@ uly_status uly__zero_prefetch(uly__zero *zero, int unit) {
          (size_t)bytes);
   zero->gathering = unit;
   zero->gather_began = uly__now();
-  return uly__all_gather_start(zero->gather, ULY_TRAFFIC_PARAMETERS, slot->data, bytes);
+  return uly__all_gather_start(zero->group, ULY_TRAFFIC_PARAMETERS, slot->data, bytes,
+                               &zero->gather);
 }
 
 uly_status uly__zero_acquire(uly__zero *zero, int unit) {
   if (holds_weights(zero)) return ULY_OK;
   uly__zero_unit *u = &zero->units[unit];
   ULY_TRY(uly__zero_prefetch(zero, unit));
-  if (!zero->slots[u->slot].ready) ULY_TRY(wait_for_gather(zero));
+  if (!zero->slots[u->slot].ready) ULY_TRY(wait_for_weights(zero));
   u->weights = zero->slots[u->slot].data;
   return ULY_OK;
 }
@@ -264,8 +275,9 @@ void uly__zero_release(uly__zero *zero, int unit) {
 uly_status uly__zero_gather_weights(uly__zero *zero, int unit) {
   const uly__zero_unit *u = &zero->units[unit];
   int64_t bytes = u->shard * uly__dtype_bytes(zero->desc.dtype);
-  ULY_TRY(uly__all_gather_start(zero->gather, ULY_TRAFFIC_PARAMETERS, u->weights, bytes));
-  return uly__comm_wait(zero->gather);
+  ULY_TRY(
+      uly__all_gather_start(zero->group, ULY_TRAFFIC_PARAMETERS, u->weights, bytes, &zero->gather));
+  return uly__request_wait(&zero->gather);
 }
 
 /* -------------------------------------------------------------------------- gradients */
@@ -324,8 +336,8 @@ static void take_in(uly__zero *z, int unit, float *x) {
 static uly_status start_reduction(uly__zero *z, int unit, const void *data, float *out) {
   z->reducing = z->travelling = unit;
   z->travel_began = uly__now();
-  return uly__reduce_scatter_start(z->reduce, ULY_TRAFFIC_GRADIENTS, z->desc.grad_dtype, data,
-                                   z->units[unit].shard, out, z->workspace, z->workspace_bytes);
+  return uly__reduce_start(&z->reduce, ULY_TRAFFIC_GRADIENTS, z->desc.grad_dtype, data,
+                           z->units[unit].shard, out, z->workspace, z->workspace_bytes);
 }
 
 static int64_t grad_shard_bytes(const uly__zero *z, int unit) {
@@ -335,18 +347,18 @@ static int64_t grad_shard_bytes(const uly__zero *z, int unit) {
 /* Stage 0: my sum goes to all ranks, while the next unit's is reduced. */
 static uly_status send_sum(uly__zero *z, int unit) {
   if (unit < 0 || z->desc.stage > 0 || keeps_shards(z)) return ULY_OK;
-  ULY_TRY(wait_for(z, z->gather, "wait for sums of unit", z->gathering));
+  ULY_TRY(wait_for_gather(z, "wait for sums of unit"));
   z->gathering = unit;
   z->gather_began = uly__now();
-  return uly__all_gather_start(z->gather, ULY_TRAFFIC_GRADIENTS, z->units[unit].sums,
-                               grad_shard_bytes(z, unit));
+  return uly__all_gather_start(z->group, ULY_TRAFFIC_GRADIENTS, z->units[unit].sums,
+                               grad_shard_bytes(z, unit), &z->gather);
 }
 
 /* What is on its way has arrived, and is taken in. */
 static uly_status finish_reduction(uly__zero *z) {
   int unit = z->reducing;
   if (unit < 0) return ULY_OK;
-  ULY_TRY(wait_for(z, z->reduce, "wait for gradients of unit", unit));
+  ULY_TRY(wait_for_reduction(z));
   z->reducing = -1;
   if (keeps_shards(z)) {
     take_in(z, unit, z->reduced);
@@ -411,8 +423,8 @@ uly_status uly__zero_end_grads(uly__zero *zero, int unit) {
 }
 
 uly_status uly__zero_poll(uly__zero *zero) {
-  if (zero->gathering >= 0) ULY_TRY(uly__comm_poll(zero->gather));
-  if (zero->travelling >= 0) ULY_TRY(uly__comm_poll(zero->reduce));
+  ULY_TRY(uly__request_poll(&zero->gather));
+  ULY_TRY(uly__reduce_poll(&zero->reduce));
   note_arrivals(zero);
   return ULY_OK;
 }
@@ -421,8 +433,7 @@ uly_status uly__zero_reduce(uly__zero *zero) {
   int last = zero->reducing;
   ULY_TRY(finish_reduction(zero));
   ULY_TRY(send_sum(zero, last));
-  return zero->size > 1 ? wait_for(zero, zero->gather, "wait for sums of unit", zero->gathering)
-                        : ULY_OK;
+  return wait_for_gather(zero, "wait for sums of unit");
 }
 
 void *uly__zero_grad_shard(const uly__zero *zero, int unit) {
@@ -437,8 +448,8 @@ uly_status uly__zero_gather_grads(uly__zero *zero, int unit, void **grads) {
   if (zero->size == 1 || !keeps_shards(zero)) return ULY_OK;
   *grads = zero->live[u->slot];
   memcpy((char *)*grads + zero->rank * bytes, u->sums, (size_t)bytes);
-  ULY_TRY(uly__all_gather_start(zero->gather, ULY_TRAFFIC_GRADIENTS, *grads, bytes));
-  return uly__comm_wait(zero->gather);
+  ULY_TRY(uly__all_gather_start(zero->group, ULY_TRAFFIC_GRADIENTS, *grads, bytes, &zero->gather));
+  return uly__request_wait(&zero->gather);
 }
 
 /* ------------------------------------------------------------------------------ bytes */

@@ -29,6 +29,7 @@
 
 #include "comm/mesh.h"
 #include "device/arena.h"
+#include "parallel/reduce.h"
 
 /* Shards are whole pieces of this many elements: what is computed piece by piece (checksums, the gradient
  * norm) does not depend on the number of ranks. */
@@ -82,7 +83,9 @@ typedef struct uly__zero {
   int reducing;    /* unit; -1: none */
   void *workspace; /* of reductions */
   int64_t workspace_bytes;
-  uly__comm *gather, *reduce; /* NULL in an offline mesh */
+  uly__group *group;
+  uly__request gather; /* of a unit's weights, or of sums of its gradients */
+  uly__reduce reduce;  /* of a unit's gradients */
   /* Unit that is on its way; -1: none. */
   int gathering, travelling;
   double gather_began, travel_began;

@@ -13,7 +13,7 @@ int64_t uly__batch_window(uint64_t seed, int64_t num_windows, int64_t i) {
 }
 
 void uly__batch_choose(uly_trainer *trainer) {
-  int dp = trainer->mesh->dp, mine = trainer->mesh->dp_index;
+  int dp = uly_mesh_dp(trainer->mesh), mine = uly__mesh_index(trainer->mesh, ULY_AXIS_DP);
   int64_t place = trainer->windows_done, count = trainer->passes * dp;
   for (int64_t chosen = 0; chosen < count; place++) {
     int64_t window = uly__batch_window(trainer->config.seed, trainer->num_windows, place);

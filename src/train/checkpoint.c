@@ -210,7 +210,7 @@ static void join(uly__save *save) {
 }
 
 uly_status uly__trainer_save_start(uly_trainer *trainer, const char *out_dir) {
-  uly__comm *world = trainer->mesh->world;
+  uly__group *world = uly__mesh_world(trainer->mesh);
   uly__save *save = NULL;
   uly__save_end(trainer);
   ULY_TRY(uly__check_whole(trainer));
@@ -233,14 +233,14 @@ static uly_status sum_hashes(uly__save *save) {
   int64_t num = ULY_NUM_STATES * (int64_t)save->trainer->model->params.num;
   int64_t *values = (int64_t *)save->hashes;
   for (int64_t at = 0; at < num; at += ULY_MAX_SUM)
-    ULY_TRY(uly__sum_i64(save->trainer->mesh->world, ULY_TRAFFIC_CONTROL, values + at,
+    ULY_TRY(uly__sum_i64(uly__mesh_world(save->trainer->mesh), ULY_TRAFFIC_CONTROL, values + at,
                          (int)(num - at < ULY_MAX_SUM ? num - at : ULY_MAX_SUM)));
   return ULY_OK;
 }
 
 void uly__save_end(uly_trainer *trainer) {
   uly__save *save = trainer->save;
-  uly__comm *world = trainer->mesh->world;
+  uly__group *world = uly__mesh_world(trainer->mesh);
   if (!save) return;
   double begin = uly__now();
   join(save);

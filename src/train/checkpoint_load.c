@@ -281,7 +281,8 @@ static uly_status load(uly_trainer *trainer, const char *dir, source *from) {
 static uly_status check_hashes(uly_trainer *trainer, source *from) {
   int64_t num = from->num_states * (int64_t)from->params->num;
   for (int64_t at = 0; at < num; at += ULY_MAX_SUM)
-    ULY_TRY(uly__sum_i64(trainer->mesh->world, ULY_TRAFFIC_CONTROL, (int64_t *)from->found + at,
+    ULY_TRY(uly__sum_i64(uly__mesh_world(trainer->mesh), ULY_TRAFFIC_CONTROL,
+                         (int64_t *)from->found + at,
                          (int)(num - at < ULY_MAX_SUM ? num - at : ULY_MAX_SUM)));
   return compare_hashes(from);
 }
@@ -293,14 +294,14 @@ static uly_status check_same(uly_trainer *trainer, const source *from) {
 
 uly_status uly__checkpoint_check(uly_trainer *trainer, const char *dir) {
   source from = {.params = &trainer->model->params, .num_states = trainer->states.num};
-  uly_status status = uly__agree(trainer->mesh->world, begin(trainer, dir, &from));
+  uly_status status = uly__agree(uly__mesh_world(trainer->mesh), begin(trainer, dir, &from));
   if (status == ULY_OK) status = check_same(trainer, &from);
   close_source(&from);
   return status;
 }
 
 uly_status uly__trainer_load(uly_trainer *trainer, const char *dir) {
-  uly__comm *world = trainer->mesh->world;
+  uly__group *world = uly__mesh_world(trainer->mesh);
   source from = {.params = &trainer->model->params, .num_states = trainer->states.num};
   uly__save_end(trainer);
   uly_status status = uly__agree(world, load(trainer, dir, &from));

@@ -16,11 +16,12 @@ static uly_status evaluate_round(uly_trainer *trainer, int64_t first, eval_sums 
   const uly_mesh *mesh = trainer->mesh;
   uly__model *model = trainer->model;
   int32_t *window = trainer->windows;
-  int64_t i = first + mesh->dp_index;
+  int64_t i = first + uly__mesh_index(mesh, ULY_AXIS_DP);
   bool counts = i < trainer->num_eval_windows;
   int64_t index = uly__scan_find(&trainer->eval_scan, counts ? i : 0);
   int64_t end = uly__batch_end(trainer, trainer->eval_data);
-  ULY_TRY(uly__agree(mesh->world, uly__batch_read(trainer, trainer->eval_data, index, window)));
+  ULY_TRY(uly__agree(uly__mesh_world(mesh),
+                     uly__batch_read(trainer, trainer->eval_data, index, window)));
   uly__exact_sum losses[ULY_MAX_EVAL_BINS];
   memset(losses, 0, sizeof losses);
   uly__model_eval(model, window, uly__batch_prepare(trainer, trainer->eval_data, index, window),
@@ -43,7 +44,7 @@ static uly_status add_up(uly_trainer *trainer, eval_sums *sums, uly_eval_report 
   uly_mesh *mesh = trainer->mesh;
   uly__exact_sum total = {0};
   report->num_bins = uly__position_bin(trainer->config.seq_len - 1) + 1;
-  ULY_TRY(uly__sum_i64(mesh->world, ULY_TRAFFIC_CONTROL, sums->labels, report->num_bins));
+  ULY_TRY(uly__sum_i64(uly__mesh_world(mesh), ULY_TRAFFIC_CONTROL, sums->labels, report->num_bins));
   for (int i = 0; i < report->num_bins; i++) {
     ULY_TRY(uly__sum_exactly(mesh, &sums->losses[i]));
     uly__exact_merge(&total, &sums->losses[i]);
@@ -77,13 +78,14 @@ uly_status uly__trainer_evaluate(uly_trainer *trainer, int (*stops)(void *user),
         "a run that does not train (config.forward_only) has no weights: load a checkpoint first");
   trainer->model->failure = ULY_OK;
   uly__zero_forget_weights(trainer->model->zero);
-  for (int64_t first = 0; first < trainer->num_eval_windows; first += mesh->dp) {
+  for (int64_t first = 0; first < trainer->num_eval_windows; first += uly_mesh_dp(mesh)) {
     int64_t num_stopping = first > 0 && stops && stops(user);
-    if (first > 0) ULY_TRY(uly__sum_i64(mesh->world, ULY_TRAFFIC_CONTROL, &num_stopping, 1));
+    if (first > 0)
+      ULY_TRY(uly__sum_i64(uly__mesh_world(mesh), ULY_TRAFFIC_CONTROL, &num_stopping, 1));
     report->is_stopped = num_stopping > 0;
     if (report->is_stopped) break;
     ULY_TRY(evaluate_round(trainer, first, &sums));
   }
-  ULY_TRY(uly__agree(mesh->world, trainer->model->failure));
+  ULY_TRY(uly__agree(uly__mesh_world(mesh), trainer->model->failure));
   return add_up(trainer, &sums, report);
 }

@@ -103,9 +103,9 @@ static void add_many_changes(const uly_mesh *mesh, const uly_train_config *confi
 
 static void add_more_ranks(const uly_mesh *mesh, const uly_train_config *config,
                            uly__decode_run decode, int64_t limit, word_list *list) {
-  for (int64_t sp = 2 * (int64_t)mesh->sp; sp <= 4096; sp *= 2) {
+  for (int64_t sp = 2 * (int64_t)uly_mesh_sp(mesh); sp <= 4096; sp *= 2) {
     uly_mesh *larger = NULL;
-    uly_mesh_desc desc = {.size = sizeof desc, .dp = mesh->dp, .sp = (int)sp};
+    uly_mesh_desc desc = {.size = sizeof desc, .dp = uly_mesh_dp(mesh), .sp = (int)sp};
     if (uly_mesh_create_offline(&desc, mesh->rank, &larger) != ULY_OK) return;
     int64_t bytes = plan_bytes(larger, config, decode);
     uly_mesh_destroy(larger);

@@ -25,10 +25,10 @@ enum { LEAST_AT_ONCE = 64, LEAVES = 8 };
 static uly_status check(const uly_mesh *mesh, const uly_train_config *config, const char *dir,
                         const int32_t *tokens, int64_t count, int64_t max_new, int64_t *vocab) {
   uly__model_config model;
-  if (mesh->dp != 1)
+  if (uly_mesh_dp(mesh) != 1)
     ULY_FAIL(ULY_ERR_CONFIG,
              "mesh.dp is %d, but one group of ranks generates one sequence: use mesh.dp = 1",
-             mesh->dp);
+             uly_mesh_dp(mesh));
   if (count < 1 || max_new < 0 || count > (int64_t)1 << 40 || max_new > (int64_t)1 << 40)
     ULY_FAIL(ULY_ERR_CONFIG,
              "a prompt of %lld tokens and %lld more are asked for, but the prompt needs at least "
@@ -77,7 +77,7 @@ static uly_train_config settle(const uly_mesh *mesh, const uly_train_config *fro
   config.memory_limit = from->memory_limit;
   config.forward_only = 1;
   config.leaves = LEAVES;
-  config.reproducible = count >= LEAST_AT_ONCE && LEAVES % mesh->sp == 0;
+  config.reproducible = count >= LEAST_AT_ONCE && LEAVES % uly_mesh_sp(mesh) == 0;
   return config;
 }
 
@@ -106,7 +106,7 @@ static uly_status read_prompt(uly_trainer *trainer, const int32_t *tokens, int64
   } else {
     for (int64_t i = 0; i < count; i++) uly__model_decode(model, tokens[i]);
   }
-  return uly__agree(trainer->mesh->world, model->failure);
+  return uly__agree(uly__mesh_world(trainer->mesh), model->failure);
 }
 
 static uly_status make(uly_mesh *mesh, const uly_train_config *config, const char *dir,
@@ -114,9 +114,11 @@ static uly_status make(uly_mesh *mesh, const uly_train_config *config, const cha
                        uly_generator *generator) {
   char model[PATH_MAX];
   double begin = uly__now();
-  ULY_TRY(uly__agree(mesh->world, uly__path_join(model, sizeof model, dir, uly__config_file)));
+  ULY_TRY(uly__agree(uly__mesh_world(mesh),
+                     uly__path_join(model, sizeof model, dir, uly__config_file)));
   int64_t vocab = 0;
-  ULY_TRY(uly__agree(mesh->world, check(mesh, config, dir, tokens, count, max_new, &vocab)));
+  ULY_TRY(
+      uly__agree(uly__mesh_world(mesh), check(mesh, config, dir, tokens, count, max_new, &vocab)));
   ULY_TRY(check_same(mesh, config, tokens, count, max_new));
   generator->end = find_end(config, vocab);
   generator->num_tokens = count;
@@ -140,7 +142,8 @@ uly_status uly__generator_create(uly_mesh *mesh, const uly_train_config *config,
                                  const int32_t *tokens, int64_t count, int64_t max_new,
                                  uly_generator **out) {
   uly_generator *generator = calloc(1, sizeof *generator);
-  uly_status status = uly__agree(mesh->world, uly__check_memory(generator, "a generator"));
+  uly_status status =
+      uly__agree(uly__mesh_world(mesh), uly__check_memory(generator, "a generator"));
   if (status == ULY_OK && generator)
     status = make(mesh, config, dir, tokens, count, max_new, generator);
   if (status != ULY_OK)
@@ -178,7 +181,7 @@ static uly_status check_token(const uly_generator *generator, int32_t token) {
 
 uly_status uly__generator_next(uly_generator *generator, int32_t token) {
   uly__model *model = generator->trainer->model;
-  uly__comm *world = generator->trainer->mesh->world;
+  uly__group *world = uly__mesh_world(generator->trainer->mesh);
   ULY_TRY(uly__agree(world, check_token(generator, token)));
   ULY_TRY(uly__same(world, (uint64_t)token, "token"));
   if (generator->latest == generator->end) model->decoder->cache.num_tokens = 0;

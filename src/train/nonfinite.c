@@ -79,8 +79,8 @@ static void look_at_sums(const uly_trainer *trainer, uly__watch *watch) {
 
 /* The earliest finding of all ranks; order INT64_MAX where there is none. */
 static uly_status agree_on_first(uly_trainer *trainer, uly__watch *watch) {
-  uly__comm *world = trainer->mesh->world;
-  int size = uly__comm_size(world);
+  uly__group *world = uly__mesh_world(trainer->mesh);
+  int size = uly__group_size(world);
   uly__watch *all = calloc((size_t)size, sizeof *all);
   uly_status status = uly__agree(world, uly__check_memory(all, "a search for numbers"));
   if (status == ULY_OK && all)
@@ -107,7 +107,7 @@ static uly_status look_at_passes(uly_trainer *trainer, int64_t num_labels, uly__
   bool is_complete = watch->order == INT64_MAX;
   uly__model_note(model, uly__zero_reduce(model->zero));
   if (is_complete) look_at_sums(trainer, watch);
-  ULY_TRY(uly__agree(trainer->mesh->world, model->failure));
+  ULY_TRY(uly__agree(uly__mesh_world(trainer->mesh), model->failure));
   return is_complete ? agree_on_first(trainer, watch) : ULY_OK;
 }
 
@@ -116,7 +116,7 @@ uly_status uly__find_nonfinite(uly_trainer *trainer, int64_t num_labels, char *w
   uly__watch watch;
   memset(&watch, 0, sizeof watch);
   uly__watch_begin(&watch);
-  ULY_TRY(uly__agree(trainer->mesh->world, look_at_weights(trainer, &watch)));
+  ULY_TRY(uly__agree(uly__mesh_world(trainer->mesh), look_at_weights(trainer, &watch)));
   ULY_TRY(agree_on_first(trainer, &watch));
   if (watch.order == INT64_MAX) ULY_TRY(look_at_passes(trainer, num_labels, &watch));
   snprintf(what, capacity, "%s",

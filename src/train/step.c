@@ -24,7 +24,7 @@ static int64_t sum(const int64_t *values, int count) {
 void uly__step_traffic(const uly_trainer *trainer, int64_t bytes[ULY_NUM_TRAFFIC]) {
   const uly__model *model = trainer->model;
   const uly_mesh *mesh = trainer->mesh;
-  int size = mesh->dp * mesh->sp;
+  int size = uly_mesh_size(mesh);
   int64_t passes = trainer->passes * model->config.num_layers;
   int64_t forward = passes * uly__attention_sent_forward(model->attention);
   int64_t value = sizeof(int64_t);
@@ -67,7 +67,7 @@ void uly__train_pass(uly_trainer *trainer, int64_t pass, int64_t num_labels, uly
 
 uly_status uly__sum_exactly(uly_mesh *mesh, uly__exact_sum *sum) {
   uly__exact_carry(sum);
-  return uly__sum_i64(mesh->world, ULY_TRAFFIC_CONTROL, sum->digits, ULY_EXACT_WORDS);
+  return uly__sum_i64(uly__mesh_world(mesh), ULY_TRAFFIC_CONTROL, sum->digits, ULY_EXACT_WORDS);
 }
 
 /* Squared norm of the gradient: every rank adds up its shards. */
@@ -87,7 +87,7 @@ static uly_status sum_squares(uly_trainer *trainer, double *squares) {
 static uly_status gather_reports(uly_trainer *trainer, double seconds, const uly__traffic *before,
                                  double pairs, uly_step_report *report) {
   uly_mesh *mesh = trainer->mesh;
-  int size = mesh->dp * mesh->sp;
+  int size = uly_mesh_size(mesh);
   uly_rank_report mine = {.seconds = seconds,
                           .wait_seconds = mesh->traffic.wait_seconds - before->wait_seconds,
                           .pairs = pairs,
@@ -98,12 +98,13 @@ static uly_status gather_reports(uly_trainer *trainer, double seconds, const uly
   for (int i = 0; i < ULY_NUM_ARENAS; i++) mine.arena_bytes[i] = trainer->arenas[i].peak;
   trainer->rank_report = mine;
   uly_rank_report all[size];
-  ULY_TRY(uly__all_gather(mesh->world, ULY_TRAFFIC_CONTROL, &mine, sizeof mine, all));
+  ULY_TRY(uly__all_gather(uly__mesh_world(mesh), ULY_TRAFFIC_CONTROL, &mine, sizeof mine, all));
   int busiest = 0, largest = 0;
   double all_pairs = 0;
   for (int p = 0; p < size; p++) {
     report->wait_seconds += all[p].wait_seconds / size;
-    if (p % mesh->sp == 0) all_pairs += all[p].pairs; /* ranks of a group have the same sequences */
+    /* The ranks that differ in other axes than dp have the same sequences. */
+    if (uly__mesh_index_of(mesh, p, ULY_AXES_ALL & ~ULY_AXIS_DP) == 0) all_pairs += all[p].pairs;
     if (all[p].seconds > report->seconds) report->seconds = all[p].seconds;
     if (all[p].resident_bytes > report->resident_bytes)
       report->resident_bytes = all[p].resident_bytes;
@@ -116,7 +117,7 @@ static uly_status gather_reports(uly_trainer *trainer, double seconds, const uly
   memcpy(report->arena_bytes, all[largest].arena_bytes, sizeof report->arena_bytes);
   report->num_ranks = size;
   report->peak_bytes = sum(report->arena_bytes, ULY_NUM_ARENAS);
-  report->flops = uly__model_flops(trainer->model, trainer->passes * mesh->dp, all_pairs);
+  report->flops = uly__model_flops(trainer->model, trainer->passes * uly_mesh_dp(mesh), all_pairs);
   return ULY_OK;
 }
 
@@ -156,7 +157,7 @@ uly_status uly__trainer_step(uly_trainer *trainer, uly_step_report *report) {
   uly_mesh *mesh = trainer->mesh;
   uly__model *model = trainer->model;
   const uly_train_config *config = &trainer->config;
-  int64_t num_sequences = trainer->passes * mesh->dp;
+  int64_t num_sequences = trainer->passes * uly_mesh_dp(mesh);
   uly__traffic before = mesh->traffic;
   double start = uly__now();
   model->failure = ULY_OK;
@@ -166,9 +167,9 @@ uly_status uly__trainer_step(uly_trainer *trainer, uly_step_report *report) {
   ULY_TRY(uly__check_whole(trainer));
   uly__batch_choose(trainer);
   report->passed_over = trainer->num_passed_over;
-  ULY_TRY(uly__agree(mesh->world, read_windows(trainer)));
+  ULY_TRY(uly__agree(uly__mesh_world(mesh), read_windows(trainer)));
   int64_t num_labels = count_labels(trainer);
-  ULY_TRY(uly__sum_i64(mesh->world, ULY_TRAFFIC_CONTROL, &num_labels, 1));
+  ULY_TRY(uly__sum_i64(uly__mesh_world(mesh), ULY_TRAFFIC_CONTROL, &num_labels, 1));
   if (num_labels == 0)
     ULY_FAIL(ULY_ERR_DATA,
              "no token of step %lld has a label, where the start of the run found some in every "
@@ -183,7 +184,7 @@ uly_status uly__trainer_step(uly_trainer *trainer, uly_step_report *report) {
     pairs += model->pairs;
   }
   uly__model_note(model, uly__zero_reduce(model->zero));
-  ULY_TRY(uly__agree(mesh->world, model->failure));
+  ULY_TRY(uly__agree(uly__mesh_world(mesh), model->failure));
   ULY_TRY(uly__sum_exactly(mesh, &loss));
   ULY_TRY(sum_squares(trainer, &squares));
 
@@ -202,7 +203,7 @@ uly_status uly__trainer_step(uly_trainer *trainer, uly_step_report *report) {
   uly_status status =
       uly__optimizer_step(trainer, report->lr, clips ? config->clip / report->grad_norm : 1.0);
   uly__span_end("update", report->step, ULY_LANE_COMPUTE, update);
-  status = uly__agree(mesh->world, status);
+  status = uly__agree(uly__mesh_world(mesh), status);
   trainer->is_mixed = status != ULY_OK;
   ULY_TRY(status);
   trainer->steps_done++;

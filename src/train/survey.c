@@ -21,7 +21,7 @@ typedef struct look {
 /* Entries of a list of windows that travel at a time. */
 enum { CHUNK = 4096 };
 
-static uly__comm *world_of(const look *l) { return l->trainer->mesh->world; }
+static uly__group *world_of(const look *l) { return uly__mesh_world(l->trainer->mesh); }
 
 /* ------------------------------------------------------------------ all ranks together */
 
@@ -34,11 +34,11 @@ typedef struct summary {
 static uly_status take_lists(const look *l, const summary *all, const uly__scan *mine,
                              int64_t *chunks) {
   uly_status status = ULY_OK; /* the others go on */
-  for (int owner = 0; owner < uly__comm_size(world_of(l)); owner++)
+  for (int owner = 0; owner < uly__group_size(world_of(l)); owner++)
     for (int64_t at = 0; at < all[owner].num_blank; at += CHUNK) {
       int64_t left = all[owner].num_blank - at, count = left < CHUNK ? left : CHUNK;
       int64_t send[CHUNK] = {0};
-      if (owner == uly__comm_rank(world_of(l)))
+      if (owner == uly__group_rank(world_of(l)))
         memcpy(send, mine->blank + at, (size_t)count * sizeof *send);
       ULY_TRY(uly__all_gather(world_of(l), ULY_TRAFFIC_CONTROL, send, sizeof send, chunks));
       for (int64_t i = 0; i < count && status == ULY_OK; i++)
@@ -50,7 +50,7 @@ static uly_status take_lists(const look *l, const summary *all, const uly__scan 
 static uly_status merge(const look *l, const uly__scan *mine, summary *all, int64_t *chunks) {
   summary own = {mine->largest, mine->num_ends, mine->num_blank};
   ULY_TRY(uly__all_gather(world_of(l), ULY_TRAFFIC_CONTROL, &own, sizeof own, all));
-  for (int p = 0; p < uly__comm_size(world_of(l)); p++) {
+  for (int p = 0; p < uly__group_size(world_of(l)); p++) {
     if (all[p].largest > l->scan->largest) l->scan->largest = all[p].largest;
     l->scan->num_ends += all[p].num_ends;
   }
@@ -59,7 +59,7 @@ static uly_status merge(const look *l, const uly__scan *mine, summary *all, int6
 
 /* Adds what each rank has found in its part to what all know. */
 static uly_status share(const look *l, const uly__scan *mine) {
-  size_t size = (size_t)uly__comm_size(world_of(l));
+  size_t size = (size_t)uly__group_size(world_of(l));
   summary *all = calloc(size, sizeof *all);
   int64_t *chunks = calloc(size * CHUNK, sizeof *chunks);
   uly_status status =
@@ -77,7 +77,7 @@ static uly_status share(const look *l, const uly__scan *mine) {
  * behind them too, which is a label, or at all that is left of the stream. */
 static uly_status look_at(const look *l, int64_t first, int64_t count) {
   int64_t N = l->trainer->config.seq_len, num_tokens = uly__tokens_count(l->tokens);
-  int size = uly__comm_size(world_of(l)), rank = uly__comm_rank(world_of(l));
+  int size = uly__group_size(world_of(l)), rank = uly__group_rank(world_of(l));
   uly__part part = uly__split(count, 1, size, rank);
   int64_t begin = (first + part.begin) * N, end = begin + part.count * N;
   if (rank == size - 1) end = first + count == l->num_windows ? num_tokens : end + 1;

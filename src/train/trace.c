@@ -8,7 +8,7 @@
 
 uly_status uly__trainer_trace(uly_trainer *trainer) {
   /* Clocks of machines differ: all take the end of an agreement as their zero. */
-  ULY_TRY(uly__agree(trainer->mesh->world, ULY_OK));
+  ULY_TRY(uly__agree(uly__mesh_world(trainer->mesh), ULY_OK));
   uly__spans_start();
   trainer->trace_begin = uly__now();
   return ULY_OK;
@@ -70,7 +70,7 @@ static uly_status write_own(const uly_trainer *trainer, const char *path) {
 uly_status uly__trainer_trace_write(uly_trainer *trainer, const char *path) {
   uly_status status = ULY_OK;
   for (int turn = 0; turn < uly_mesh_size(trainer->mesh) && status == ULY_OK; turn++)
-    status = uly__agree(trainer->mesh->world,
+    status = uly__agree(uly__mesh_world(trainer->mesh),
                         turn == trainer->mesh->rank ? write_own(trainer, path) : ULY_OK);
   return status;
 }

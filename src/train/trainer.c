@@ -125,7 +125,7 @@ static int num_threads(const uly_mesh *mesh, const uly_train_config *config) {
 static uly_status plan(uly_trainer *trainer, const uly_train_config *config,
                        uly__decode_run decode) {
   uly__model_config model_config;
-  int dp = trainer->mesh->dp;
+  int dp = uly_mesh_dp(trainer->mesh);
   trainer->config = *config;
   trainer->decode = decode;
   trainer->config.model = copy_text(config->model);
@@ -303,7 +303,7 @@ static uly_status open_input(uly_trainer *trainer) {
     ULY_TRY(open_data(trainer, config->data, &trainer->data, &trainer->num_windows));
   if (config->eval_data)
     ULY_TRY(open_data(trainer, config->eval_data, &trainer->eval_data, &trainer->num_eval_windows));
-  return uly__check_fit(trainer, uly__comm_node_size(trainer->mesh->world));
+  return uly__check_fit(trainer, uly__group_node_size(uly__mesh_world(trainer->mesh)));
 }
 
 /* The rest: memory, files and weights. */
@@ -356,7 +356,8 @@ static uly_status check_same(const uly_trainer *trainer) {
   char *model = uly__model_config_json(&trainer->model->config);
   const char *isa = trainer->model->ops->name;
   if (c->reproducible) ULY_TRY(uly_mesh_same(mesh, isa, strlen(isa) + 1, "instruction set"));
-  uly_status status = uly__agree(mesh->world, uly__check_memory(model, "a model's description"));
+  uly_status status =
+      uly__agree(uly__mesh_world(mesh), uly__check_memory(model, "a model's description"));
   if (status == ULY_OK && model) status = uly_mesh_same(mesh, model, strlen(model), "model");
   free(model);
   return status;
@@ -385,7 +386,7 @@ static uly_status check_start(uly_mesh *mesh, const uly_train_config *config,
                               uly__decode_run decode, uly_trainer **trainer) {
   uly_status status = uly__trainer_plan(mesh, config, decode, trainer);
   if (status == ULY_OK) status = open_input(*trainer);
-  status = uly__agree(mesh->world, status);
+  status = uly__agree(uly__mesh_world(mesh), status);
   if (status == ULY_OK && *trainer) status = check_same(*trainer);
   if (status == ULY_OK && *trainer) status = uly__survey_data(*trainer);
   return status;
@@ -397,9 +398,9 @@ uly_status uly__trainer_make(uly_mesh *mesh, const uly_train_config *config, uly
   omp_set_num_threads(num_threads(mesh, config));
   uly_trainer *trainer = NULL;
   uly_status status = check_start(mesh, config, decode, &trainer);
-  if (status == ULY_OK && trainer) status = uly__agree(mesh->world, start(trainer));
+  if (status == ULY_OK && trainer) status = uly__agree(uly__mesh_world(mesh), start(trainer));
   if (status == ULY_OK && trainer)
-    status = uly__agree(mesh->world, uly__weights_from_master(trainer));
+    status = uly__agree(uly__mesh_world(mesh), uly__weights_from_master(trainer));
   if (status == ULY_OK && trainer) warn_of_model(trainer);
   if (status != ULY_OK)
     uly_trainer_destroy(trainer);
@@ -457,7 +458,7 @@ uly_status uly__run_plan(const uly_mesh *mesh, const uly_train_config *config,
   for (int i = 0; i < ULY_NUM_ARENAS; i++) report->arena_bytes[i] = trainer->arenas[i].peak;
   report->stash_bytes = uly__stash_file_bytes(&trainer->model->stash);
   uly__step_traffic(trainer, report->sent_bytes);
-  int64_t num_sequences = trainer->passes * trainer->mesh->dp;
+  int64_t num_sequences = trainer->passes * uly_mesh_dp(trainer->mesh);
   report->flops = uly__model_flops(trainer->model, num_sequences,
                                    trainer->model->pairs * (double)num_sequences);
   uly_status status = uly__check_limit(trainer);

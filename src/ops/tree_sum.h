@@ -3,8 +3,8 @@
  * The tree of n parts joins the tree of the first 2^k parts, 2^k being the largest power of two below n,
  * with the tree of the others. So any aligned run of 2^j parts is a subtree: whether one rank adds such a
  * run, or several ranks add their halves and then the sums, the result has the same bits. */
-#ifndef ULY_TREE_H
-#define ULY_TREE_H
+#ifndef ULY_TREE_SUM_H
+#define ULY_TREE_SUM_H
 
 #include "base/dtype.h"
 

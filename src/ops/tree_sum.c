@@ -1,6 +1,6 @@
 /* Work goes in pieces that stay in cache; threads share out the pieces, and no sum depends on where they
  * are cut. */
-#include "base/tree.h"
+#include "ops/tree_sum.h"
 
 enum { PIECE = 1024 };
 

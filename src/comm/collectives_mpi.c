@@ -1,0 +1,101 @@
+/* Collectives that wait, and agreement. */
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/spans.h"
+#include "comm/group_mpi.h"
+
+uly_status uly__all_to_all(uly__group *group, uly_traffic kind, int64_t unit_bytes,
+                           const void *send, uly__blocks send_blocks, void *recv,
+                           uly__blocks recv_blocks) {
+  BEGIN_COLLECTIVE(group, "all_to_all (%s, units of %lld bytes)", uly_traffic_name(kind),
+                   (long long)unit_bytes);
+  uly__exchange_counts c;
+  MPI_Datatype unit;
+  ULY_TRY(uly__unit_type_of(group, unit_bytes, &unit));
+  ULY_TRY(uly__take_blocks(group, kind, unit_bytes, &send_blocks, &recv_blocks, group->counts, &c));
+  uly__copy_own(group, unit_bytes, send, &send_blocks, recv, &recv_blocks);
+  if (group->size == 1) return ULY_OK;
+  double begin = uly__now();
+  MPI_TRY(MPI_Alltoallv(send, c.send, c.send_offsets, unit, recv, c.recv, c.recv_offsets, unit,
+                        group->mpi));
+  group->traffic->wait_seconds += uly__now() - begin;
+  return ULY_OK;
+}
+
+static uly_status gather(uly__group *group, uly_traffic kind, const void *send, int64_t bytes,
+                         void *recv) {
+  if (bytes > INT_MAX) ULY_FAIL(ULY_ERR_INTERNAL, "gathering %lld bytes", (long long)bytes);
+  double begin = uly__now();
+  MPI_TRY(MPI_Allgather(send, (int)bytes, MPI_BYTE, recv, (int)bytes, MPI_BYTE, group->mpi));
+  group->traffic->wait_seconds += uly__now() - begin;
+  group->traffic->bytes[kind] += uly__traffic_all_gather(group->size, bytes);
+  return ULY_OK;
+}
+
+uly_status uly__all_gather(uly__group *group, uly_traffic kind, const void *send, int64_t bytes,
+                           void *recv) {
+  BEGIN_COLLECTIVE(group, "all_gather (%s, %lld bytes)", uly_traffic_name(kind), (long long)bytes);
+  return gather(group, kind, send, bytes, recv);
+}
+
+uly_status uly__sum_i64(uly__group *group, uly_traffic kind, int64_t *values, int count) {
+  BEGIN_COLLECTIVE(group, "sum_i64 (%s, %d values)", uly_traffic_name(kind), count);
+  if (count < 0 || count > ULY_MAX_SUM) ULY_FAIL(ULY_ERR_INTERNAL, "a sum of %d values", count);
+  const uint64_t *all = group->gathered;
+  ULY_TRY(gather(group, kind, values, count * (int64_t)sizeof *values, group->gathered));
+  for (int i = 0; i < count; i++) {
+    uint64_t sum = 0; /* unsigned: wraps */
+    for (int p = 0; p < group->size; p++) sum += all[(size_t)p * (size_t)count + (size_t)i];
+    values[i] = (int64_t)sum;
+  }
+  return ULY_OK;
+}
+
+uly_status uly__agree(uly__group *group, uly_status status) {
+  BEGIN_COLLECTIVE(group, "agree");
+  if (group->size == 1) return status;
+  double mine = (double)status; /* a small integer: exact */
+  double *all = group->gathered;
+  ULY_TRY(gather(group, ULY_TRAFFIC_CONTROL, &mine, sizeof mine, all));
+  int failed = -1, num_failed = 0;
+  for (int p = group->size - 1; p >= 0; p--)
+    if (all[p] != 0) failed = p, num_failed++;
+  if (failed < 0) return ULY_OK;
+  uly_status agreed = (uly_status)all[failed];
+  char message[2048];
+  /* A failure of all ranks (a wrong setting, or one agreed on before) needs no rank's name. */
+  if (num_failed < group->size)
+    snprintf(message, sizeof message, "rank %d: %s", failed, uly_last_error());
+  else
+    snprintf(message, sizeof message, "%s", uly_last_error());
+  MPI_TRY(MPI_Bcast(message, (int)sizeof message, MPI_CHAR, failed, group->mpi));
+  uly__set_last_error(message);
+  return agreed;
+}
+
+uly_status uly__same(uly__group *group, uint64_t value, const char *what) {
+  BEGIN_COLLECTIVE(group, "same (%s)", what);
+  uint64_t *all = group->gathered;
+  ULY_TRY(gather(group, ULY_TRAFFIC_CONTROL, &value, sizeof value, all));
+  for (int p = 1; p < group->size; p++)
+    if (all[p] != all[0])
+      ULY_FAIL(ULY_ERR_CONFIG, "rank %d has another %s than rank 0: all ranks must have the same",
+               p, what);
+  return ULY_OK;
+}
+
+uly_status uly__same_values(uly__group *group, const uly__named *values, int num) {
+  BEGIN_COLLECTIVE(group, "same_values (%d of them)", num);
+  if (num < 0 || num > ULY_MAX_SUM) ULY_FAIL(ULY_ERR_INTERNAL, "a comparison of %d values", num);
+  uint64_t mine[ULY_MAX_SUM], *all = group->gathered;
+  for (int i = 0; i < num; i++) mine[i] = values[i].value;
+  ULY_TRY(gather(group, ULY_TRAFFIC_CONTROL, mine, num * (int64_t)sizeof *mine, all));
+  for (int i = 0; i < num; i++)
+    for (int p = 1; p < group->size; p++)
+      if (all[(size_t)p * (size_t)num + (size_t)i] != all[i])
+        ULY_FAIL(ULY_ERR_CONFIG, "rank %d has another %s than rank 0: all ranks must pass the same",
+                 p, values[i].name);
+  return ULY_OK;
+}

@@ -1,0 +1,63 @@
+/* The process under MPI: its start and end, and what becomes of MPI's failures. */
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "comm/group_mpi.h"
+
+static int mpi_started_here;
+
+bool uly__mpi_is_running(void) {
+  int started = 0, ended = 0;
+  MPI_Initialized(&started);
+  if (started) MPI_Finalized(&ended);
+  return started && !ended;
+}
+
+uly_status uly__mpi_failed(int code, const char *call, const char *file, int line) {
+  char text[MPI_MAX_ERROR_STRING];
+  int length = 0;
+  MPI_Error_string(code, text, &length);
+  (void)uly__fail(ULY_ERR_COMM, file, line, "line %d: MPI: %s: %.*s", line, call, length, text);
+  if (uly_world_size() > 1) {
+    uly__warn("%s; the job ends, since other ranks may be waiting", uly_last_error());
+    uly_abort(uly_status_exit_code(ULY_ERR_COMM));
+  }
+  return ULY_ERR_COMM;
+}
+
+uly_status uly_init(int *argc, char ***argv) {
+  int started = 0, ended = 0, provided = 0;
+  MPI_TRY(MPI_Initialized(&started));
+  MPI_TRY(MPI_Finalized(&ended));
+  if (ended)
+    ULY_FAIL(ULY_ERR_CONFIG, "MPI has ended, and cannot be started twice: call uly_finalize last");
+  if (started) return ULY_OK;
+  MPI_TRY(MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided));
+  mpi_started_here = 1;
+  if (provided < MPI_THREAD_FUNNELED)
+    ULY_FAIL(ULY_ERR_COMM,
+             "this MPI cannot be used by a program with threads "
+             "(MPI_THREAD_FUNNELED): install a build that can");
+  return ULY_OK;
+}
+
+void uly_finalize(void) {
+  if (mpi_started_here && uly__mpi_is_running()) MPI_Finalize();
+}
+
+void uly_abort(int exit_code) {
+  if (uly__mpi_is_running()) MPI_Abort(MPI_COMM_WORLD, exit_code);
+  exit(exit_code);
+}
+
+int uly_world_size(void) {
+  int size = 1;
+  if (uly__mpi_is_running()) MPI_Comm_size(MPI_COMM_WORLD, &size);
+  return size;
+}
+
+int uly_world_rank(void) {
+  int rank = 0;
+  if (uly__mpi_is_running()) MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  return rank;
+}

@@ -285,8 +285,8 @@ static void test_ignored_labels(void **state) {
     uly__model_train(model, tokens, labels, 1.0f / VALID, &losses[i]);
     assert_ok(uly__zero_reduce(model->zero));
     assert_ok(model->failure);
-    assert_ok(uly__sum_i64(uly__mesh_world(trainers[i]->mesh), ULY_TRAFFIC_CONTROL, losses[i].digits,
-                           ULY_EXACT_WORDS));
+    assert_ok(uly__sum_i64(uly__mesh_world(trainers[i]->mesh), ULY_TRAFFIC_CONTROL,
+                           losses[i].digits, ULY_EXACT_WORDS));
   }
   double many_loss = uly__exact_value(&losses[0]), one_loss = uly__exact_value(&losses[1]);
   assert_true(isfinite(many_loss) && fabs(many_loss - one_loss) <= 1e-6 * one_loss);

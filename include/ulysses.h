@@ -1,16 +1,15 @@
 /*
  * ulysses.h - train transformers on very long sequences, spread over MPI ranks.
  *
- * The idea (DeepSpeed-Ulysses, arXiv 2309.14509). Every rank holds a slice of
- * the *sequence*. All parts of a transformer but attention treat tokens one by
- * one, so they need no communication. Just before attention one all-to-all
- * turns "all heads of my tokens" into "all tokens of my heads"; attention runs
- * locally and unchanged; a second all-to-all turns the result back. What a rank
- * sends stays constant when sequence length and rank count grow together.
+ * The idea (DeepSpeed-Ulysses, arXiv 2309.14509): every rank holds a slice of the *sequence*. All
+ * parts of a transformer except attention treat tokens one by one, so they need no communication.
+ * Just before attention, an all-to-all turns "all heads of my tokens" into "all tokens of my
+ * heads"; attention runs locally and unchanged; a second all-to-all turns the result back. What a
+ * rank sends stays constant when sequence length and rank count grow together.
  *
- * How to read this header: simple things first. Each section begins with an
- * example (without the checks that section 1 shows); examples/ has whole programs,
- * with a page about each.
+ * This header goes from the simple to the explicit. Each section begins with an example (without
+ * the checks that section 1 shows); examples/ has whole programs, each with a page that explains
+ * it.
  *
  *   1. Status        what every call returns, and where the message is
  *   2. Start, mesh   MPI, and which rank does what
@@ -23,34 +22,32 @@
  *        Explicit      the zero-copy buffers, and each exchange by itself
  *        Advanced      block-sparse layouts; your own kernel between the exchanges
  *
- * Shapes are row-major. N: tokens of the whole stream; T: tokens of this rank's
- * slice; P: sequence-parallel ranks; Hq, Hkv: query and key/value heads; d:
- * elements of a head. A micro-batch is one stream of tokens: there is no batch
- * dimension.
+ * Shapes are row-major. N is the number of tokens of the whole stream, T that of this rank's slice,
+ * P the number of sequence-parallel ranks; Hq and Hkv are the numbers of query and key/value heads,
+ * and d is the number of elements of a head. A micro-batch is one stream of tokens: there is no
+ * batch dimension.
  *
- * Collective calls are marked so: every rank of the mesh must make them, in the
- * same order. When one rank fails inside a collective call, all ranks return the
- * same status and message; nobody hangs.
+ * Every rank of the mesh must make the calls that are marked "Collective", in the same order. When
+ * one rank fails inside a collective call, all ranks return the same status and message; no rank
+ * hangs.
  *
- * Objects are opaque, created by *_create and freed by *_destroy, which accepts
- * NULL. Pointers passed in are borrowed for the call unless said otherwise, and may
- * not be NULL unless said otherwise: a function that returns a status refuses NULL
- * with ULY_ERR_CONFIG, and one that returns a number returns 0. No object may be
- * used by two threads at once.
+ * Objects are opaque. They are created by *_create and freed by *_destroy, which accepts NULL.
+ * Unless a comment says otherwise, pointers are borrowed for the call and must not be NULL: a
+ * function that returns a status refuses NULL with ULY_ERR_CONFIG, and one that returns a number
+ * returns 0. Two threads must not use an object at the same time.
  *
- * Structs begin with their size, so that a program keeps working with a library whose
- * structs have grown. Before it passes one, a program sets `size`:
+ * Structs begin with their size, so that a program keeps working with a library whose structs have
+ * grown. A program sets `size` before it passes a struct:
  *
- *   uly_step_report report = {.size = sizeof report};   // the library fills the rest
+ *   uly_step_report report = {.size = sizeof report};    // the library fills the rest
  *   uly_mesh_desc desc = {.size = sizeof desc, .sp = 4}; // 0 stands for the default
- *   uly_train_config config;                             // where it does not, *_default
+ *   uly_train_config config;                             // where 0 does not, *_default
  *   uly_train_config_default(&config, sizeof config);    // sets every member
  *
- * A library that is newer than the program takes defaults for the members that the program
- * does not know, and leaves them out of what it fills in. A library that is older refuses
- * members that it does not know, unless they are 0, and fills them with 0. Structs that are
- * members of others have no size: they never change, and may have room in `reserved`, which
- * must be 0. */
+ * A library that is newer than the program uses the defaults of the members that the program does
+ * not know, and does not fill them in. A library that is older refuses members that it does not
+ * know, unless they are 0, and fills them with 0. Structs that are members of other structs have no
+ * size: they never change, but may have room in `reserved`, which must be 0. */
 #ifndef ULYSSES_H
 #define ULYSSES_H
 
@@ -69,7 +66,8 @@ extern "C" {
 
 /* ------------------------------------------------------------------ 1. Status
  *
- * What can fail returns a status. The message says what was wrong, where, and what to do:
+ * Every function that can fail returns a status. The message of uly_last_error() says what was
+ * wrong, where, and what to do:
  *
  *   uly_status status = uly_trainer_step(trainer, &report);
  *   if (status != ULY_OK) {
@@ -89,36 +87,36 @@ typedef enum uly_status {
   ULY_ERR_INTERNAL   /* a defect of this library                               */
 } uly_status;
 
-/* Message of the last failure on the calling thread: what was wrong, where, and
- * what to do. It names settings by their members, config.seq_len or desc.head_dim.
- * Never NULL; valid until the next failing call on this thread. */
+/* Returns the message of the last failure on the calling thread: what was wrong, where, and what to
+ * do. It names settings by their members, such as config.seq_len or desc.head_dim. Never NULL;
+ * valid until the next failing call on this thread. */
 const char *uly_last_error(void);
 
-/* Records a message and returns status: for programs, and for callbacks that fail. */
+/* Records a message and returns `status`. Callbacks that fail call it; programs may call it too. */
 uly_status uly_fail(uly_status status, const char *format, ...)
 #if defined(__GNUC__)
     __attribute__((format(printf, 2, 3)))
 #endif
     ;
 
-/* Sets where the warnings of the library go: handler is called with each message, which has no end
- * of line, on the thread whose call gave rise to it. With NULL, as at the start, warnings are written
- * to standard error, behind "ulysses: warning: ". */
+/* Sets where the library's warnings go: `handler` is called with each message (which has no newline
+ * at its end), on the thread whose call caused it. NULL, as at the start, writes warnings to
+ * standard error after "ulysses: warning: ". */
 void uly_warning_set_handler(void (*handler)(void *user, const char *message), void *user);
 
-/* "config", "data", ...: a short name, never NULL. */
+/* Returns a short name of a status, such as "config" or "data"; never NULL. */
 const char *uly_status_name(uly_status status);
 
-/* Exit code that programs use for a status: 0 done, 1 machine (memory, MPI,
- * internal), 2 configuration, 3 data, checkpoint or file, 4 non-finite. */
+/* Returns the exit code that a program should use for a status: 0 done, 1 machine (memory, MPI,
+ * internal), 2 configuration, 3 data, checkpoint or file, 4 not finite. */
 int uly_status_exit_code(uly_status status);
 
-/* What numbers are stored as. Sums are f32 or wider. */
+/* The type in which numbers are stored. Sums are f32 or wider. */
 typedef enum uly_dtype { ULY_F32 = 0, ULY_BF16 = 1 } uly_dtype;
 
 /* ------------------------------------------------------------ 2. Start and mesh
  *
- * Every program begins so, on every rank:
+ * Every program begins and ends like this, on every rank:
  *
  *   uly_mesh *mesh;
  *   uly_init(&argc, &argv);
@@ -131,68 +129,70 @@ typedef enum uly_dtype { ULY_F32 = 0, ULY_BF16 = 1 } uly_dtype;
  * before this header, and hands over a communicator: uly_mesh_create_mpi(comm, ...).
  */
 
-/* Starts MPI (unless the program did) for calls from the main thread. Collective
- * over all processes. argc and argv may be NULL. ULY_ERR_CONFIG after MPI has ended,
- * since MPI cannot be started twice. */
+/* Starts MPI, unless the program did, for calls from the main thread. argc and argv may be NULL.
+ * Returns ULY_ERR_CONFIG after MPI has ended, since MPI cannot be started twice. Collective over
+ * all processes. */
 uly_status uly_init(int *argc, char ***argv);
 
 /* Ends MPI if uly_init started it. Collective over all processes. */
 void uly_finalize(void);
 
-/* Ends the whole job at once, on all ranks, with this exit code. For errors that
- * only one rank knows of. Does not return. */
+/* Ends the whole job at once, on all ranks, with this exit code. Use it for errors that only one
+ * rank knows of. Does not return. */
 void uly_abort(int exit_code);
 
-/* Number of processes of the job and the index of this one. 1 and 0 before
- * uly_init. */
+/* Return the number of processes of the job and the index of this one; 1 and 0 before uly_init. */
 int uly_world_size(void);
 int uly_world_rank(void);
 
-/* A mesh says what each rank does. Axes from the innermost: `sp` ranks share one
- * sequence (sequence parallelism), `dp` groups work on different sequences (data
+/* A mesh says what each rank does. Its axes, from the innermost: the `sp` ranks of a group share
+ * one sequence (sequence parallelism), and `dp` groups work on different sequences (data
  * parallelism). rank = dp_index * sp + sp_index. */
 typedef struct uly_mesh uly_mesh;
 
 /* Extents of the axes; 0 is the default of each. */
 typedef struct uly_mesh_desc {
   size_t size;
-  /* Groups of data parallelism. 0: as many as sp allows, or 1 where sp is 0 too. */
+  /* Groups of data parallelism. 0: as many as sp allows, or 1 if sp is 0 too. */
   int dp;
-  /* Ranks that share a sequence: ulysses x ring. 0: all ranks that dp leaves. */
+  /* Ranks that share a sequence: ulysses * ring. 0: all ranks that dp leaves. */
   int sp;
   /* Ranks among which heads are exchanged. 0: sp / ring. */
   int ulysses;
-  /* Not built yet: ring attention, tensor parallelism and pipeline stages. More than 1 is refused. */
+  /* Ring attention, tensor parallelism and pipeline stages do not exist yet: more than 1 is
+   * refused. */
   int ring, tp, pp;
 } uly_mesh_desc;
 
 void uly_mesh_desc_default(uly_mesh_desc *desc, size_t size);
 
-/* A mesh of all processes of the job. desc NULL: the default. Collective over them. Fails with
- * ULY_ERR_CONFIG, on all ranks, unless dp * sp is the number of ranks and all ranks pass the same. */
+/* Creates a mesh of all processes of the job; desc NULL: the default mesh. Fails with
+ * ULY_ERR_CONFIG on all ranks unless dp * sp is the number of ranks and all ranks pass the same
+ * desc. Collective over all processes. */
 uly_status uly_mesh_create(const uly_mesh_desc *desc, uly_mesh **out);
 
-/* A mesh of the ranks of a communicator, given as the integer by which Fortran knows it
- * (MPI_Comm_c2f, comm%MPI_VAL, comm.py2f()). The communicator is duplicated. An error that MPI finds
- * later ends the job, whatever error handler the communicator has: other ranks would wait
- * for ever. ULY_ERR_CONFIG for MPI_COMM_NULL and for intercommunicators. Collective over the
- * communicator. */
+/* Creates a mesh of the ranks of a communicator, given as the integer by which Fortran knows it
+ * (MPI_Comm_c2f, comm%MPI_VAL, comm.py2f()). The communicator is duplicated. An error that MPI
+ * finds later ends the job, whatever error handler the communicator has, since other ranks would
+ * wait forever. Returns ULY_ERR_CONFIG for MPI_COMM_NULL and for intercommunicators. Collective
+ * over the communicator. */
 uly_status uly_mesh_create_fortran(int comm, const uly_mesh_desc *desc, uly_mesh **out);
 
 #ifdef MPI_VERSION
-/* The same, for programs that include <mpi.h> before this header. */
+/* Does the same for programs that include <mpi.h> before this header. */
 static inline uly_status uly_mesh_create_mpi(MPI_Comm comm, const uly_mesh_desc *desc,
                                              uly_mesh **out) {
   return uly_mesh_create_fortran((int)MPI_Comm_c2f(comm), desc, out);
 }
 #endif
 
-/* A mesh to plan with: rank `rank` of dp * sp ranks that need not exist. It
- * cannot communicate. desc NULL: one rank. Not collective. */
+/* Creates a mesh to plan with, as rank `rank` of dp * sp ranks that need not exist. It cannot
+ * communicate. desc NULL: one rank. Not collective. */
 uly_status uly_mesh_create_offline(const uly_mesh_desc *desc, int rank, uly_mesh **out);
 
-/* Frees the communicators. Attention plans, trainers and generators that were made with the mesh
- * can only be destroyed from then on: their other functions return ULY_ERR_CONFIG. Collective. */
+/* Frees the mesh and its communicators. From then on, attention plans, trainers and generators that
+ * were made with it can only be destroyed: their other functions return ULY_ERR_CONFIG.
+ * Collective. */
 void uly_mesh_destroy(uly_mesh *mesh);
 
 int uly_mesh_rank(const uly_mesh *mesh);
@@ -200,45 +200,55 @@ int uly_mesh_size(const uly_mesh *mesh); /* dp * sp */
 int uly_mesh_dp(const uly_mesh *mesh);
 int uly_mesh_sp(const uly_mesh *mesh);
 
-/* OpenMP threads that a training run uses on this rank unless its configuration says a number: OMP_NUM_THREADS, or
- * the cores of the machine divided by its ranks, at most those that the process may run on. */
+/* Returns the number of OpenMP threads that a training run uses on this rank unless its
+ * configuration gives one: OMP_NUM_THREADS, or the cores of the machine divided by its ranks, but
+ * at most the number that the process may run on. */
 int uly_mesh_threads(const uly_mesh *mesh);
 
-/* The kernels that this process computes with, after the instruction set that they were compiled for:
- * "reference", "base", "avx2", "avx512" or "avx512bf16"; the fastest that the CPU runs, or what ULYSSES_ISA in the
- * environment says. */
+/* Returns the name of the instruction set for which the kernels of this process were compiled:
+ * "reference", "base", "avx2", "avx512" or "avx512bf16". It is the fastest that the CPU runs,
+ * unless ULYSSES_ISA in the environment names another. */
 const char *uly_kernels_name(void);
 
-/* What a process finds on its machine. -1: the system does not tell, or sets no limit. */
+/* What a process finds out about its machine. -1: the system does not tell, or sets no limit. */
 typedef struct uly_machine {
-  size_t size;    /* sizeof(uly_machine), set by the caller */
+  size_t size;    /* sizeof(uly_machine) */
   int64_t memory; /* bytes of the machine */
-  int64_t
-      available; /* bytes that may still be taken of it, and within the limits of control groups */
-  int64_t memory_limit;  /* bytes that the control groups allow, of either version */
-  int64_t cpu_quota;     /* thousandths of a hardware thread that they allow */
-  int hardware_threads;  /* of the machine */
-  int allowed_threads;   /* of these: that this process may run on */
-  int ranks;             /* of the mesh on this machine */
-  int threads;           /* of this rank: uly_mesh_threads */
-  int multiplies_bf16;   /* 0: products of bf16 are computed as products of f32 */
-  int hides_amx;         /* 1: the CPU has AMX, but the system does not let programs use it */
-  char kernels[16];      /* uly_kernels_name */
-  char best_kernels[16]; /* uly_kernels_name without ULYSSES_ISA */
-  char products[32];     /* instruction set of oneDNN's matrix products, as it calls it */
-  char unused[16];       /* a better one that the CPU has and oneDNN does not use, or "" */
+  /* Bytes that may still be allocated, also within the limits of control groups. */
+  int64_t available;
+  /* Bytes that the control groups (of either version) allow. */
+  int64_t memory_limit;
+  /* Thousandths of a hardware thread that the control groups allow. */
+  int64_t cpu_quota;
+  /* Hardware threads of the machine, and those of them that this process may run on. */
+  int hardware_threads;
+  int allowed_threads;
+  int ranks;   /* of the mesh, on this machine */
+  int threads; /* uly_mesh_threads */
+  /* 0: products of bf16 are computed as products of f32. */
+  int multiplies_bf16;
+  /* 1: the CPU has AMX, but the system does not let programs use it. */
+  int hides_amx;
+  /* As from uly_kernels_name, and as that would be without ULYSSES_ISA. */
+  char kernels[16];
+  char best_kernels[16];
+  /* The instruction set of oneDNN's matrix products, as oneDNN calls it. */
+  char products[32];
+  /* A better instruction set that the CPU has and oneDNN does not use, or "". */
+  char unused[16];
 } uly_machine;
 
-/* Fills in as much as `size` has room for. Not collective. */
+/* Describes the machine of this process in the members that `size` covers. Not collective. */
 uly_status uly_machine_look(const uly_mesh *mesh, uly_machine *machine);
 
-/* Turns "some rank failed" into "all ranks know": returns ULY_OK on all ranks if
- * all passed ULY_OK; otherwise all ranks return the status, and have the message,
- * of the lowest failing rank. Collective. */
+/* Turns "some rank failed" into "all ranks know": returns ULY_OK on all ranks if all passed ULY_OK;
+ * otherwise, all ranks return the status and have the message of the lowest failing rank.
+ * Collective. */
 uly_status uly_mesh_agree(uly_mesh *mesh, uly_status status);
 
-/* ULY_OK on all ranks if all passed the same bytes; otherwise ULY_ERR_CONFIG on all, with a message that
- * names `what` and the first rank whose bytes are not those of rank 0. Collective. */
+/* Returns ULY_OK on all ranks if all passed the same bytes; otherwise ULY_ERR_CONFIG on all, with a
+ * message that names `what` and the first rank whose bytes differ from those of rank 0.
+ * Collective. */
 uly_status uly_mesh_same(uly_mesh *mesh, const void *bytes, size_t count, const char *what);
 
 /* ---------------------------------------------------------------- 3. Training
@@ -252,10 +262,10 @@ uly_status uly_mesh_same(uly_mesh *mesh, const void *bytes, size_t count, const 
  *     if (uly_trainer_step(trainer, &report) != ULY_OK) break;
  *   uly_trainer_save(trainer, "run");
  *
- * First what a run is made of, then what it reports, then the run itself.
+ * First comes what defines a run, then what it reports, then the run itself.
  */
 
-/* --- What a run is made of. */
+/* --- What defines a run. */
 
 typedef enum uly_recompute {
   ULY_RECOMPUTE_NONE = 0,       /* keep what every GEMM and attention produced       */
@@ -270,14 +280,14 @@ typedef enum uly_schedule {
   ULY_SCHEDULE_CONSTANT    /* warm-up, then lr                                      */
 } uly_schedule;
 
-/* Block-sparse attention: the sequence is cut into blocks, and the queries of block i see the keys
- * of these blocks j only (causal: of those of them with j <= i):
+/* Block-sparse attention: the sequence is cut into blocks, and the queries of block i see only the
+ * keys of these blocks j (with a causal mask, only those of them with j <= i):
  *
- *   longformer  |i - j| < local; j < global; and all j where i < global
+ *   longformer  |i - j| < local; j < global; and all j if i < global
  *   bigbird     the same, and `random` others, drawn anew for each row of each layout
- *   strided     |i - j| < local; and every local-th block from i on, back and forth
+ *   strided     |i - j| < local; and every local-th block from i on, in both directions
  *   fixed       the blocks of i's stretch (stretches are `local` blocks long), and the last
- *               `global` of every stretch
+ *               `global` blocks of every stretch
  *
  * Draws are functions of the seed, the layout and the row alone. */
 typedef enum uly_sparse_pattern {
@@ -290,91 +300,113 @@ typedef enum uly_sparse_pattern {
 
 typedef struct uly_sparse {
   uly_sparse_pattern pattern;
-  int64_t block;  /* tokens of a block, at least 1 */
-  int64_t local;  /* 0: 4 (longformer, bigbird), or the square root of the number of blocks */
+  int64_t block; /* tokens per block, at least 1 */
+  /* 0: 4 for longformer and bigbird, the square root of the number of blocks for the others. */
+  int64_t local;
   int64_t global; /* longformer, bigbird, fixed */
   int64_t random; /* bigbird */
   uint64_t seed;  /* bigbird */
   int64_t reserved[4];
 } uly_sparse;
 
-/* The number of `local` blocks that a sequence of so many tokens has where `local` is 0. With another length of
- * the sequence it may be another: who evaluates a model at lengths that it was not trained with sets it first. */
+/* Returns the `local` that a sequence of num_tokens tokens has if sparse->local is 0. It may differ
+ * from one length to another: to evaluate a model at lengths that it was not trained with, set it
+ * first. */
 int64_t uly_sparse_local(const uly_sparse *sparse, int64_t num_tokens);
 
-/* Everything that defines a run but the mesh. Fill it with
- * uly_train_config_default() and change what you need. Strings are copied. */
+/* Everything that defines a run except the mesh. Fill it with uly_train_config_default() and change
+ * what you need. Strings are copied. */
 typedef struct uly_train_config {
   size_t size;
-  const char *model; /* a preset (uly_model_presets) or the path of a Hugging Face config.json */
-  const char *data;  /* file, or folder of files: plain text (bytes) or llm.c token shards     */
-  const char
-      *eval_data;    /* the same, held out; NULL: no evaluation                                   */
-  int64_t seq_len;   /* N: tokens of one sequence                                                 */
-  int pack;          /* nonzero: a sequence holds several documents: attention and positions stay
-                        within a document, and the last token of each has no label. A document that
-                        a sequence cuts goes on in the next as one of its own                     */
-  int64_t doc_end;   /* pack: the token that ends each document; -1: what the files say. Text says
-                        256, the end of each file; a shard, the fourth number of its header less 1 */
-  int64_t window;    /* a token attends to the last so many, itself among them; 0: to all before;
-                        -1: as the model's config.json says (a mistral's sliding_window)          */
-  uly_sparse sparse; /* and to some blocks of these only; the seed is that of the run             */
-  int64_t steps;     /* steps of the whole run: the schedule ends here                            */
-  int64_t batch;     /* sequences per step, over all data-parallel groups, a multiple of them;
-                        0: one for each                                                           */
-  int64_t eval_windows; /* sequences that an evaluation reads at most                             */
-  uint64_t seed;        /* of the weights and the data order                                      */
-  uly_dtype dtype;      /* storage of weights and activations; sums, master weights and optimizer
-                            states are f32 always                                                  */
+  /* A preset (uly_model_presets) or the path of a Hugging Face config.json. */
+  const char *model;
+  /* A file or a folder of files: plain text, whose bytes are the tokens, or llm.c token shards. */
+  const char *data;
+  /* Held-out data of the same kinds; NULL: no evaluation. */
+  const char *eval_data;
+  int64_t seq_len; /* N: tokens per sequence */
+  /* Nonzero: a sequence holds several documents. Attention and positions stay within a document,
+   * and the last token of each document has no label. A document that is cut by the end of a
+   * sequence continues in the next one as a document of its own. */
+  int pack;
+  /* With pack, the token that ends each document; -1: what the files say. Text says 256, which
+   * stands at the end of each file; a shard says the fourth number of its header less 1. */
+  int64_t doc_end;
+  /* A token attends to the last `window` tokens, itself among them. 0: to all tokens before it; -1:
+   * as the model's config.json says (the sliding_window of a Mistral). */
+  int64_t window;
+  /* Attention sees only some blocks of the tokens that `window` leaves. sparse.seed is ignored:
+   * draws use the seed of the run. */
+  uly_sparse sparse;
+  /* Steps of the whole run: the schedule ends here. */
+  int64_t steps;
+  /* Sequences per step, over all data-parallel groups: a multiple of their number. 0: one for
+   * each. */
+  int64_t batch;
+  /* Most sequences that an evaluation reads. */
+  int64_t eval_windows;
+  uint64_t seed; /* of weights and data order */
+  /* Storage of weights and activations. Sums, master weights and optimizer states are always
+   * f32. */
+  uly_dtype dtype;
   uly_recompute recompute;
   uly_schedule schedule;
-  double lr;           /* peak learning rate                                                   */
-  double min_lr_ratio; /* final learning rate / lr                                             */
-  int64_t warmup;      /* steps of linear warm-up                                              */
+  double lr;           /* peak learning rate */
+  double min_lr_ratio; /* final learning rate / lr */
+  int64_t warmup;      /* steps of linear warm-up */
   double beta1, beta2, eps;
-  double weight_decay; /* decoupled (AdamW), on matrices only                                  */
-  double clip;         /* largest global gradient norm; 0: no clipping                         */
-  int threads; /* OpenMP threads per rank; 0: OMP_NUM_THREADS, or the cores of the node / its ranks */
-  int forward_only; /* nonzero: a run that evaluates and never trains. It holds weights and what forward
-                       needs, no gradients and no optimizer states; the weights come from
-                       uly_trainer_load. data is not needed, zero_stage is 0 or 3, recompute and batch
-                       are not used, offload and stash are refused                                */
-  int zero_stage;       /* what each of all W ranks holds of the model states (arXiv 1910.02054):
-                           0 all; 1 its share of the optimizer states; 2 of the gradients too; 3 of
-                           the parameters too                                                     */
-  uly_dtype grad_dtype; /* storage and reduction of gradients; bf16: rounded after each sequence
-                           of a step, so many small ones get lost                                 */
-  int reproducible;     /* nonzero: the bits of losses, weights and checkpoints do not depend on the
-                           number of ranks, their mesh, or the stage; needs powers of two         */
-  int leaves;           /* reproducible: parts of a sequence that are summed one by one, and the
-                           most ranks that can share one; a power of two. Other leaves, other bits */
-  int rounds; /* parts of a rank's heads that are exchanged one after the other, each while
-                           attention works on the one before; 0: chosen from the model. Not in
-                           reproducible runs, where leaves say how heads are grouped              */
-  int64_t
-      memory_limit;    /* bytes that the arenas of a rank may take together; 0: no limit          */
-  const char *offload; /* folder on local disk for the optimizer states; NULL: memory             */
-  const char *stash;   /* folder on local disk for what is kept between forward and backward, but
-                          for two blocks; NULL: memory. Folders may differ from rank to rank      */
-  /* Nonzero: uly_trainer_load may go on with other data than the checkpoint was trained on, from
-   * their beginning; 0: it refuses them. */
+  double weight_decay; /* decoupled (AdamW), matrices only */
+  /* Largest global gradient norm; 0: no clipping. */
+  double clip;
+  /* OpenMP threads per rank; 0: OMP_NUM_THREADS, or the cores of the node divided by its ranks. */
+  int threads;
+  /* Nonzero: the run evaluates and never trains. It holds weights and what forward needs, but no
+   * gradients and no optimizer states; the weights come from uly_trainer_load. data is not needed,
+   * zero_stage is 0 or 3, recompute and batch are ignored, offload and stash are refused. */
+  int forward_only;
+  /* What each of the W ranks holds of the model states (ZeRO, arXiv 1910.02054). 0: everything; 1:
+   * its share of the optimizer states; 2: and of the gradients; 3: and of the parameters. */
+  int zero_stage;
+  /* Storage and reduction of gradients. bf16: they are rounded after each sequence of a step, so
+   * that many small ones get lost. */
+  uly_dtype grad_dtype;
+  /* Nonzero: the bits of losses, weights and checkpoints do not depend on the number of ranks,
+   * their mesh, or the stage. Needs powers of two. */
+  int reproducible;
+  /* With reproducible, the parts of a sequence that are summed one by one, and the most ranks that
+   * can share a sequence; a power of two. Another number gives other bits. */
+  int leaves;
+  /* Parts of a rank's heads that are exchanged one after the other, each while attention works on
+   * the part before it; 0: chosen from the model. Ignored in reproducible runs, where `leaves` says
+   * how heads are grouped. */
+  int rounds;
+  /* Bytes that the arenas of a rank may take together; 0: no limit. */
+  int64_t memory_limit;
+  /* Folder on local disk for the optimizer states; NULL: they stay in memory. */
+  const char *offload;
+  /* Folder on local disk for what is kept between forward and backward, except that of two blocks;
+   * NULL: it stays in memory. Folders may differ from rank to rank. */
+  const char *stash;
+  /* Nonzero: uly_trainer_load may go on with data other than those that the checkpoint was trained
+   * on, from their beginning; 0: it refuses them. */
   int new_data;
-  /* Nonzero: files without the header of a shard are read as bytes whatever is in them; 0: those
-   * that are evidently no plain text are refused (ULY_ERR_DATA): archives, compressed files, UTF-16,
-   * a byte-order mark, bare numbers. */
+  /* Nonzero: files without the header of a shard are read as bytes, whatever is in them. 0: files
+   * that are evidently not plain text are refused (ULY_ERR_DATA): archives, compressed files,
+   * UTF-16, files with a byte-order mark, bare numbers. */
   int any_bytes;
-  /* File in which uly_trainer_remember_scan leaves what the look at the data has found, and where
-   * the next start finds it; NULL: none. */
+  /* File in which uly_trainer_remember_scan keeps what the scan of the data has found, for the next
+   * start to read; NULL: none. */
   const char *scan_file;
 } uly_train_config;
 
 void uly_train_config_default(uly_train_config *config, size_t size);
 
-/* Sets *window to the window that a run of config attends with: config->window, or, where that is
- * -1, what the model's config.json says; 0: none. ULY_ERR_CONFIG where the model cannot be read. */
+/* Sets *window to the window that a run of `config` attends with: config->window, or, if that is
+ * -1, what the model's config.json says; 0: none. Returns ULY_ERR_CONFIG if the model cannot be
+ * read. */
 uly_status uly_train_config_find_window(const uly_train_config *config, int64_t *window);
 
-/* Names of the model presets, NULL-terminated, and a line about each. */
+/* Return the names of the model presets, ending with NULL, and a line that describes one. */
 const char *const *uly_model_presets(void);
 const char *uly_model_preset_about(const char *name);
 
@@ -391,10 +423,10 @@ typedef enum uly_traffic {
   ULY_NUM_TRAFFIC
 } uly_traffic;
 
-/* Room in a report for kinds to come. */
+/* Room in a report for kinds that may be added. */
 enum { ULY_MAX_TRAFFIC = 32 };
 
-/* "attention_forward", ... */
+/* Returns a name such as "attention_forward". */
 const char *uly_traffic_name(uly_traffic kind);
 
 /* Memory is held in five arenas, each allocated once. */
@@ -407,75 +439,85 @@ typedef enum uly_arena {
   ULY_NUM_ARENAS
 } uly_arena;
 
-/* Room in a report for arenas to come. */
+/* Room in a report for arenas that may be added. */
 enum { ULY_MAX_ARENAS = 8 };
 
 const char *uly_arena_name(uly_arena arena);
 
-/* What one step did; equal on all ranks. */
+/* What one step did. All ranks get the same report. */
 typedef struct uly_step_report {
   size_t size;
-  int64_t step;                        /* 1 for the first                                       */
-  double loss;                         /* mean over the step's tokens, nats per token           */
-  double grad_norm;                    /* global, before clipping                               */
-  double lr;                           /* learning rate of this step                            */
-  int64_t tokens;                      /* trained on in this step, over all ranks               */
-  int num_ranks;                       /* of the mesh                                           */
-  double seconds;                      /* wall time of the slowest rank                         */
-  double wait_seconds;                 /* of these, waiting for other ranks: mean over the ranks */
-  double flops;                        /* of the model, forward and backward, over all ranks;
-                                           recomputation is not counted, and only pairs that the
-                                           mask lets through                                      */
-  int64_t sent_bytes[ULY_MAX_TRAFFIC]; /* of the rank that sent most                            */
-  int64_t arena_bytes[ULY_MAX_ARENAS]; /* high-water marks of the rank with the largest sum     */
-  int64_t peak_bytes;                  /* that sum                                              */
-  int64_t resident_bytes;              /* peak resident set of the largest process, as the
-                                           operating system counts it; 0 where unknown           */
-  int is_skipped;                      /* nonzero: by uly_trainer_skip, nothing was updated     */
-  int64_t passed_over;                 /* sequences without a label                             */
+  int64_t step; /* 1 for the first */
+  /* Mean over the step's tokens, in nats per token. */
+  double loss;
+  double grad_norm; /* global, before clipping */
+  double lr;        /* learning rate of this step */
+  /* Tokens that this step trained on, over all ranks. */
+  int64_t tokens;
+  int num_ranks;
+  double seconds; /* wall time of slowest rank */
+  /* Of these, the seconds that ranks waited for each other: the mean over the ranks. */
+  double wait_seconds;
+  /* FLOPs of the model, forward and backward, over all ranks. Recomputation is not counted, and of
+   * attention only the pairs that the mask lets through. */
+  double flops;
+  /* Bytes that the rank that sent most has sent. */
+  int64_t sent_bytes[ULY_MAX_TRAFFIC];
+  /* High-water marks of the rank whose sum of them is largest, and that sum. */
+  int64_t arena_bytes[ULY_MAX_ARENAS];
+  int64_t peak_bytes;
+  /* Peak resident set of the largest process, as the operating system counts it; 0 if unknown. */
+  int64_t resident_bytes;
+  /* Nonzero: uly_trainer_skip has skipped the step, and nothing was updated. */
+  int is_skipped;
+  /* Sequences that were passed over because no token of theirs has a label. */
+  int64_t passed_over;
 } uly_step_report;
 
 /* What one rank did in a step. */
 typedef struct uly_rank_report {
   size_t size;
-  double seconds, wait_seconds;        /* of the step; of these, waiting for other ranks */
-  double pairs;                        /* of a query and a key that it sees, over all query heads,
-                                          in the sequences of the rank's group              */
-  int64_t sent_bytes[ULY_MAX_TRAFFIC]; /* as in uly_step_report                          */
+  /* Seconds of the step, and those of them in which this rank waited for others. */
+  double seconds, wait_seconds;
+  /* Pairs of a query and a key that it sees, over all query heads, in the sequences of the rank's
+   * group. */
+  double pairs;
+  int64_t sent_bytes[ULY_MAX_TRAFFIC]; /* as in uly_step_report */
   int64_t arena_bytes[ULY_MAX_ARENAS];
   int64_t resident_bytes;
 } uly_rank_report;
 
 /* --- The run. */
 
-/* A training run. Creates the weights from the seed, plans, allocates and opens
- * the data. The ranks look at all tokens once, each at a part of them: ULY_ERR_DATA names the first
- * token that is not below the vocabulary, and refuses data in which no token has a label. Sequences
- * without a label, as there may be with pack, are passed over in training and evaluation.
- * Collective. With forward_only, steps and saves are refused (ULY_ERR_CONFIG). */
+/* Creates a training run: makes the weights from the seed, plans, allocates and opens the data. The
+ * ranks scan all tokens once, each a part of them. ULY_ERR_DATA names the first token that is not
+ * below the vocabulary size, and refuses data in which no token has a label. Sequences without a
+ * label, which pack may produce, are passed over in training and evaluation. With forward_only,
+ * steps and saves are refused (ULY_ERR_CONFIG). Collective. */
 typedef struct uly_trainer uly_trainer;
 uly_status uly_trainer_create(uly_mesh *mesh, const uly_train_config *config, uly_trainer **out);
 void uly_trainer_destroy(uly_trainer *trainer);
 
-/* What data were read as, and what is in them. */
+/* What the data were read as. */
 typedef enum uly_data_kind {
   ULY_DATA_TEXT = 0, /* bytes                    */
   ULY_DATA_U16,      /* shards of uint16 tokens  */
   ULY_DATA_U32       /* shards of uint32 tokens  */
 } uly_data_kind;
 
+/* What the data consist of. */
 typedef struct uly_data_info {
   uly_data_kind kind;
   int64_t files, tokens;
-  /* -1: the files do not say where they end, or not all was looked at. */
+  /* -1: the files do not say where documents end, or not all of the data were scanned. */
   int64_t documents;
-  /* Of seq_len tokens; of these, as far as they are used, those that are passed over. */
+  /* Sequences of seq_len tokens; and, among those that are used, the ones that are passed over. */
   int64_t sequences, without_label;
   int64_t reserved[4];
 } uly_data_info;
 
-/* Of the training data and of the held-out data of a run; NULL without. They live as long as the
- * trainer. */
+/* Return what the training data and the held-out data of a run consist of; NULL if the run has
+ * none. The result lives as long as the trainer. */
 const uly_data_info *uly_trainer_data_info(const uly_trainer *trainer);
 const uly_data_info *uly_trainer_eval_data_info(const uly_trainer *trainer);
 
@@ -483,121 +525,133 @@ const uly_data_info *uly_trainer_eval_data_info(const uly_trainer *trainer);
 typedef struct uly_start_report {
   size_t size;
   int64_t num_params;
-  int64_t num_windows,
-      num_eval_windows;          /* sequences of seq_len tokens to train on, and to evaluate */
-  int64_t steps_done;            /* of the checkpoint; 0 without */
-  uly_data_info data, eval_data; /* eval_data: all 0 without */
+  /* Sequences of seq_len tokens to train on, and to evaluate. */
+  int64_t num_windows, num_eval_windows;
+  /* Steps of the checkpoint; 0 without one. */
+  int64_t steps_done;
+  /* eval_data is all 0 without held-out data. */
+  uly_data_info data, eval_data;
 } uly_start_report;
 
-/* Writes what the look at the data has found to config.scan_file, so that the next start on the
- * same data need not look again: data are the same as for uly_trainer_load. A scan of held-out data
- * of which only eval_windows sequences are read is not kept. Nothing is lost where it fails. Not
- * collective: one rank calls it, rank 0's file is read. */
+/* Writes what the scan of the data has found to config.scan_file, so that the next start on the
+ * same data need not scan them again. Data are the same if uly_trainer_load takes them for the
+ * same. A scan of held-out data of which only eval_windows sequences are read is not kept. A
+ * failure loses nothing. Not collective: one rank calls it, and the file of rank 0 is read. */
 uly_status uly_trainer_remember_scan(const uly_trainer *trainer);
 
-/* Makes the checks of uly_trainer_create, and of uly_trainer_load unless checkpoint is NULL, without allocating an
- * arena or writing a file: settings, model and mesh, data and their length, the plan against memory_limit or the free
- * memory (but not the folders of offload and stash), whether ranks were started alike; of the checkpoint its formats,
- * shapes and model, not the checksums of its tensors. Collective; report is the same on all ranks, and filled on
- * success only. */
+/* Makes the checks of uly_trainer_create, and those of uly_trainer_load unless `checkpoint` is
+ * NULL, without allocating an arena or writing a file. It checks settings, model and mesh, the data
+ * and their length, the plan against memory_limit or the free memory (but not the folders of
+ * offload and stash), and whether the ranks were started alike; of the checkpoint it checks the
+ * formats, shapes and model, but not the checksums of tensors. The report is the same on all ranks,
+ * and is filled in only on success. Collective. */
 uly_status uly_trainer_check(uly_mesh *mesh, const uly_train_config *config, const char *checkpoint,
                              uly_start_report *report);
 
-/* Steps done so far; after uly_trainer_load, those of the checkpoint. */
+/* Returns the number of steps done so far; after uly_trainer_load, that of the checkpoint. */
 int64_t uly_trainer_steps_done(const uly_trainer *trainer);
 
-/* Trainable parameters; windows of seq_len tokens in the training data; and those of the held-out
- * data that an evaluation goes through. */
+/* Return the numbers of trainable parameters, of windows of seq_len tokens in the training data,
+ * and of those windows of the held-out data that an evaluation goes through. */
 int64_t uly_trainer_num_params(const uly_trainer *trainer);
 int64_t uly_trainer_num_windows(const uly_trainer *trainer);
 int64_t uly_trainer_num_eval_windows(const uly_trainer *trainer);
 
-/* One optimizer step. Collective. ULY_ERR_NONFINITE, ULY_ERR_DATA and a failure to read
- * data, or to write or read the stash on disk, leave the weights as they were. After a failure in the
- * update itself (optimizer states on disk) they are a mixture: steps and saves are refused until a
- * checkpoint is loaded. Where a loss or gradient is not finite, the message says which tensor of which
- * block was so first (the step is repeated to find out), and the report is filled in as after a success. */
+/* Makes one optimizer step. ULY_ERR_NONFINITE, ULY_ERR_DATA and a failure to read data, or to write
+ * or read the stash on disk, leave the weights as they were. After a failure in the update itself
+ * (optimizer states on disk) the weights are a mixture: steps and saves are refused until a
+ * checkpoint is loaded. If a loss or gradient is not finite, the message says which tensor of which
+ * block was the first that was not (the step is repeated to find out), and the report is filled in
+ * as after a success. Collective. */
 uly_status uly_trainer_step(uly_trainer *trainer, uly_step_report *report);
 
 /* Reports the latest step of this rank alone; all 0 before the first. Not collective. */
 uly_status uly_trainer_rank_report(const uly_trainer *trainer, uly_rank_report *report);
 
-/* Two ways to go on after a step that returned ULY_ERR_NONFINITE. uly_trainer_skip counts it as done, without
- * an update; it marks the report, which is of that step. uly_trainer_rollback loads an earlier checkpoint, as
- * uly_trainer_load does, but goes on with the data that follow those of the failed step. ULY_ERR_CONFIG after
- * any other step. Collective. */
+/* Go on after a step that returned ULY_ERR_NONFINITE, in two ways. uly_trainer_skip counts the step
+ * as done, without an update, and marks its report. uly_trainer_rollback loads an earlier
+ * checkpoint, as uly_trainer_load does, but goes on with the data that follow those of the failed
+ * step. After any other step they return ULY_ERR_CONFIG. Collective. */
 uly_status uly_trainer_skip(uly_trainer *trainer, uly_step_report *report);
 uly_status uly_trainer_rollback(uly_trainer *trainer, const char *dir);
 
-/* Loss of the tokens at positions [begin, end) of their sequence, or of their document where documents
+/* Loss of the tokens at positions [begin, end) of their sequence, or of their document if documents
  * are packed. A model that makes use of a long context has lower losses at later positions. */
 typedef struct uly_eval_bin {
   int64_t begin, end;
-  int64_t tokens; /* that were evaluated there, over all sequences */
-  double loss;    /* their mean, nats per token; 0 where there are none */
+  /* Tokens that were evaluated there, over all sequences. */
+  int64_t tokens;
+  /* Their mean loss, in nats per token; 0 if there are none. */
+  double loss;
 } uly_eval_bin;
 
-/* What an evaluation found; equal on all ranks. */
+/* What an evaluation found. All ranks get the same report. */
 #define ULY_MAX_EVAL_BINS 40
 typedef struct uly_eval_report {
   size_t size;
-  double loss;    /* mean over all tokens, nats per token                         */
-  int64_t tokens; /* evaluated, at least 1                                        */
-  int is_stopped; /* nonzero: before all sequences were evaluated                 */
+  /* Mean over all tokens, in nats per token. */
+  double loss;
+  int64_t tokens; /* evaluated; at least 1 */
+  /* Nonzero: it was stopped before all sequences were evaluated. */
+  int is_stopped;
   int num_bins;
-  uly_eval_bin bins[ULY_MAX_EVAL_BINS]; /* [0, 16), [16, 32), [32, 64), ... up to seq_len */
+  /* [0, 16), [16, 32), [32, 64), ... up to seq_len */
+  uly_eval_bin bins[ULY_MAX_EVAL_BINS];
 } uly_eval_report;
 
-/* Mean loss over the held-out data (at most eval_windows sequences). stops (NULL: never) is asked on
- * every rank before each round of sequences but the first; where any rank's returns nonzero, the
- * evaluation ends with what it has. Sequences without a label are passed over; ULY_ERR_DATA where
- * no token that was read has one. Collective. ULY_ERR_CONFIG without eval_data. */
+/* Computes the mean loss over the held-out data (at most eval_windows sequences). `stops` (NULL:
+ * never) is asked on every rank before each round of sequences except the first; if it returns
+ * nonzero on any rank, the evaluation ends with what it has. Sequences without a label are passed
+ * over. Returns ULY_ERR_DATA if no token that was read has a label, and ULY_ERR_CONFIG without
+ * eval_data. Collective. */
 uly_status uly_trainer_evaluate(uly_trainer *trainer, int (*stops)(void *user), void *user,
                                 uly_eval_report *report);
 
 /* --- Checkpoints. */
 
-/* Writes a checkpoint folder `out_dir`/step-<10 digits>: beside, synced, then
- * renamed, so that a half-written one never bears the name. Each rank writes its
- * share; the bytes do not depend on the number of ranks. Collective. */
+/* Writes a checkpoint folder `out_dir`/step-<10 digits>. It is written under another name, synced,
+ * then renamed, so that a half-written checkpoint never bears the name. Each rank writes its share;
+ * the bytes do not depend on the number of ranks. Collective. */
 uly_status uly_trainer_save(uly_trainer *trainer, const char *out_dir);
 
-/* The same while training goes on: starts the save and returns. The next step computes while the
- * files are written, and ends the save before it changes the weights, so no copy is needed. A save
- * that fails leaves the checkpoints before it as they were, and the run able to go on.
- * uly_trainer_save_finish waits for the save that is under way, if any, and returns the status of the
- * latest one, once (ULY_OK where there is nothing to tell). Collective. */
+/* Save a checkpoint while training goes on. uly_trainer_save_start starts the save and returns. The
+ * next step computes while the files are written, and ends the save before it changes the weights,
+ * so no copy is needed. A save that fails leaves earlier checkpoints as they were, and the run can
+ * go on. uly_trainer_save_finish waits for a save that is under way, and returns the status of the
+ * latest save once (ULY_OK if there is nothing to tell). Collective. */
 uly_status uly_trainer_save_start(uly_trainer *trainer, const char *out_dir);
 uly_status uly_trainer_save_finish(uly_trainer *trainer);
 
-/* Makes out_dir fit for checkpoints before a run needs it: creates it and tries to write there. Not collective: call
- * it on one rank, then agree. */
+/* Creates out_dir and tries to write there, before a run needs it for checkpoints. Not collective:
+ * call it on one rank, then agree. */
 uly_status uly_checkpoint_prepare(const char *out_dir);
 
-/* Removes from out_dir what saves and prunes that were cut off have left. Never while another run saves there, whose
- * save would be taken for such remains. Not collective. */
+/* Removes from out_dir what interrupted saves and prunes have left. Never call it while another run
+ * saves there: its save would be taken for such remains. Not collective. */
 uly_status uly_checkpoint_remove_remains(const char *out_dir);
 
-/* Continues from the checkpoint folder `dir`, whatever ranks, mesh and stage it was made with: bit by bit
- * on the same ranks, or with `reproducible` on any; to rounding otherwise. Rank 0 warns
- * (uly_warning_set_handler) where the run goes on with other data (config.new_data; else they are
- * refused, ULY_ERR_CONFIG), or attends otherwise. Data are the same where their contents are, in the
- * same order of files: names do not matter, and of a file of more than 4 MiB 64 pieces of 64 KiB are
- * compared, spread over it. After a failure the trainer holds parts of the checkpoint, and refuses
- * steps and saves until a load succeeds. With forward_only the weights are read, and nothing else:
- * the file of the optimizer may be missing. Collective. */
+/* Continues from the checkpoint folder `dir`, whatever ranks, mesh and stage it was made with: bit
+ * by bit on the same ranks, or with `reproducible` on any ranks; otherwise up to rounding. Rank 0
+ * warns (uly_warning_set_handler) if the run goes on with other data (config.new_data; without it
+ * they are refused, ULY_ERR_CONFIG), or attends in another way. Data are the same if their contents
+ * are, in the same order of files. Names do not matter, and of a file of more than 4 MiB, 64 pieces
+ * of 64 KiB that are spread over it are compared. After a failure the trainer holds parts of the
+ * checkpoint, and refuses steps and saves until a load succeeds. With forward_only, only the
+ * weights are read, and the file of the optimizer may be missing. Collective. */
 uly_status uly_trainer_load(uly_trainer *trainer, const char *dir);
 
-/* Writes the path of the newest checkpoint in out_dir (that of the highest step) to path (capacity bytes), or an
- * empty string where there is none. One that has lost files counts, and does not load: no run falls back unseen.
- * Not collective. */
+/* Writes to `path` (of `capacity` bytes) the path of the newest checkpoint in out_dir, that of the
+ * highest step, or an empty string if there is none. A checkpoint that has lost files counts too,
+ * and fails to load, so that no run falls back to an older one unnoticed. Not collective. */
 uly_status uly_checkpoint_latest(const char *out_dir, char *path, size_t capacity);
 
-/* Removes checkpoints from out_dir, but the keep_last newest (those of the highest steps) and those whose step is a
- * multiple of keep_every (0: none is kept for that). keep_last 0 keeps all. A checkpoint loses its name first, so
- * that one that is cut off is never taken for whole; uly_checkpoint_remove_remains clears what is left then. What is
- * no checkpoint is left alone. A failure names the first checkpoint that stayed; the others are removed all the
- * same. Call it after a save has finished, never while one is under way. Not collective: one rank calls it. */
+/* Removes checkpoints from out_dir, except the keep_last newest (those of the highest steps) and
+ * those whose step is a multiple of keep_every (0: none is kept for that reason). keep_last 0 keeps
+ * all. A checkpoint loses its name first, so that a half-removed one is never taken for whole;
+ * uly_checkpoint_remove_remains then clears what is left. Anything that is not a checkpoint is left
+ * alone. A failure names the first checkpoint that could not be removed; the others are removed all
+ * the same. Call it after a save has finished, never while one is under way. Not collective: one
+ * rank calls it. */
 uly_status uly_checkpoint_prune(const char *out_dir, int64_t keep_last, int64_t keep_every);
 
 /* A model, as the config.json of a checkpoint describes it. */
@@ -609,7 +663,7 @@ typedef struct uly_model_info {
   double norm_eps;
   double rope_theta; /* 0: learned positions                                  */
   int is_gated;      /* nonzero: SwiGLU; 0: GELU                              */
-  int is_tied;       /* the head is the embedding                             */
+  int is_tied;       /* nonzero: the head is the embedding                    */
   int has_qkv_bias, has_o_bias, has_mlp_bias;
   int64_t reserved[16];
 } uly_model_info;
@@ -620,8 +674,8 @@ typedef struct uly_checkpoint_info {
   int64_t step, num_params, num_tensors, bytes;
   int64_t seq_len, sequences_done;
   uint64_t seed;
-  /* How the model attends: the members of uly_train_config of these names, which a model is used with as it was
-   * trained. sparse.local and sparse.seed are what they came to. */
+  /* How the model attends: the members of uly_train_config with these names. Use the model as it
+   * was trained. sparse.local and sparse.seed have the values that the run used. */
   int64_t window, doc_end;
   uly_sparse sparse;
   int pack;
@@ -629,43 +683,47 @@ typedef struct uly_checkpoint_info {
   uly_model_info model;
 } uly_checkpoint_info;
 
-/* Reads what a checkpoint folder says about itself, not its tensors. Not collective, and no trainer is
- * needed; nor for the functions below. */
+/* Reads what a checkpoint folder says about itself, but not its tensors. Not collective. Neither
+ * this function nor the ones below need a trainer. */
 uly_status uly_checkpoint_read(const char *dir, uly_checkpoint_info *info);
 
-/* Sets of config what info says about how the model attends: seq_len, pack, doc_end, window, sparse, dtype, seed. */
+/* Sets those members of config that say how the model attends, as in info: seq_len, pack, doc_end,
+ * window, sparse, dtype and seed. */
 uly_status uly_checkpoint_apply(const uly_checkpoint_info *info, uly_train_config *config);
 
-/* Reads a checkpoint folder whole and checks it: formats, shapes, and the checksum of every tensor. */
+/* Reads a whole checkpoint folder and checks it: formats, shapes, and the checksum of every
+ * tensor. */
 uly_status uly_checkpoint_verify(const char *dir, uly_checkpoint_info *info);
 
 /* A tensor in a file of a checkpoint. */
 typedef struct uly_tensor_info {
   size_t size;
-  const char *file, *name; /* "model.safetensors", "model.norm.weight"; valid during the visit */
+  /* Such as "model.safetensors" and "model.norm.weight"; valid during the visit. */
+  const char *file, *name;
   uly_dtype dtype;
   int num_dims; /* 0: a scalar */
   int64_t dims[4];
   int64_t bytes;
 } uly_tensor_info;
 
-/* Visits the tensors of a checkpoint, in the order in which they lie in its files. */
+/* Calls `visit` for each tensor of a checkpoint, in the order in which they lie in its files. */
 uly_status uly_checkpoint_list(const char *dir,
                                void (*visit)(void *user, const uly_tensor_info *tensor),
                                void *user);
 
 /* --- Traces and metrics. */
 
-/* Records what this rank does and when (blocks, exchanges, gathers, reductions, optimizer, saves, the stash on disk)
- * from now on; and writes what was recorded on all ranks to one file in the Trace Event format, which Perfetto and
+/* Record what the ranks do and when (blocks, exchanges, gathers, reductions, optimizer, saves, the
+ * stash on disk). uly_trainer_trace begins to record on this rank; uly_trainer_trace_write writes
+ * what all ranks have recorded to one file in the Trace Event format, which Perfetto and
  * chrome://tracing show. Collective. */
 uly_status uly_trainer_trace(uly_trainer *trainer);
 uly_status uly_trainer_trace_write(uly_trainer *trainer, const char *path);
 
-/* Writes one line of JSON about a step to file: step, loss, grad_norm, lr, tokens,
- * ranks, step_s, tokens_per_s, wait_s, flops, sent_bytes, peak_bytes, arena_bytes,
- * resident_bytes; of an evaluation, unless it is NULL, eval_loss and eval_by_position: a list of
- * [begin, end, tokens, loss]; and peak_flops, what the machine could do in FLOP/s, unless it is 0. */
+/* Writes one line of JSON about a step to `file`: step, loss, grad_norm, lr, tokens, ranks, step_s,
+ * tokens_per_s, wait_s, flops, sent_bytes, peak_bytes, arena_bytes and resident_bytes. If eval is
+ * not NULL, it adds eval_loss and eval_by_position, a list of [begin, end, tokens, loss]. If
+ * peak_flops is not 0, it adds that: the FLOP/s that the machine could reach. */
 uly_status uly_report_write(FILE *file, const uly_step_report *report, const uly_eval_report *eval,
                             double peak_flops);
 
@@ -678,33 +736,37 @@ uly_status uly_report_write(FILE *file, const uly_step_report *report, const uly
  *   uly_prepare(&prepare, &report);
  */
 
-/* What is a document. */
+/* What counts as a document. */
 typedef enum uly_documents {
-  ULY_DOCUMENTS_FILE = 0, /* each file                                                       */
-  ULY_DOCUMENTS_LINE,     /* each line, without its end (\n or \r\n)                        */
+  ULY_DOCUMENTS_FILE = 0, /* each file                                                         */
+  ULY_DOCUMENTS_LINE,     /* each line, without its end (\n or \r\n)                           */
   ULY_DOCUMENTS_JSONL     /* the text in each line of JSON Lines: a member of an object, whose
-                             escapes are resolved                                            */
+                             escapes are resolved                                              */
 } uly_documents;
 
 /* Fill it with uly_prepare_config_default() and change what you need. */
 typedef struct uly_prepare_config {
   size_t size;
-  /* [num_inputs] files, and folders: their files and subfolders in the order of names, byte by byte,
-   * but for names that begin with '.' */
+  /* [num_inputs] files and folders. The files and subfolders of a folder are taken in the order of
+   * their names, byte by byte, without those whose names begin with '.'. */
   const char *const *inputs;
   int num_inputs;
-  const char *out; /* folder for the shards, made if it does not exist              */
+  /* Folder for the shards; created if it does not exist. */
+  const char *out;
   uly_documents documents;
-  const char *text_key; /* of JSON Lines                                                 */
-  double held_out;      /* share of the documents for evaluation, from 0 to below 1: whether a
-                           document is held out depends on its place among all and the seed */
+  /* With JSON Lines, the member of each object that holds the text. */
+  const char *text_key;
+  /* Share of the documents that is held out for evaluation, from 0 to below 1. Whether a document
+   * is held out depends on its place among all documents and on the seed. */
+  double held_out;
   uint64_t seed;
-  int64_t shard_tokens; /* of each shard but the last, at most 2^31 - 1                  */
-  /* Nonzero: files that are evidently no plain text are read all the same, and a byte-order mark of
-   * UTF-8 is not left out. */
+  /* Tokens of each shard except the last, at most 2^31 - 1. */
+  int64_t shard_tokens;
+  /* Nonzero: files that are evidently not plain text are read all the same, and a byte-order mark
+   * of UTF-8 is kept. */
   int any_bytes;
-  /* Nonzero: lines of JSON Lines that hold no text are left out and counted; 0: the first of them is
-   * a failure. */
+  /* Nonzero: lines of JSON Lines that hold no text are left out and counted; 0: the first of them
+   * is a failure. */
   int skip_bad;
 } uly_prepare_config;
 
@@ -717,19 +779,19 @@ typedef struct uly_prepare_part {
 
 typedef struct uly_prepare_report {
   size_t size;
-  int64_t files; /* that were read */
+  int64_t files; /* files that were read */
   uly_prepare_part train, eval;
   /* Lines that were left out (skip_bad), and what was wrong with the first of them. */
   int64_t skipped;
   char first_skipped[256];
 } uly_prepare_report;
 
-/* Turns text into llm.c's token shards, out/train/000000.bin and so on, and out/eval/ for what is held out. Each byte is
- * a token, and token 256 ends each document, as the header of the shards says. Documents without a byte are left out; a
- * document may continue in the next shard. Memory does not grow with the text. The folders get their names when all is
- * written and synced; one that is there already is refused (ULY_ERR_CONFIG). ULY_ERR_DATA names the
- * file that is no text, and the file and line of what is no JSON, no object, or has no text. Not
- * collective. */
+/* Turns text into llm.c's token shards: out/train/000000.bin and so on, and out/eval/ for what is
+ * held out. Each byte is a token, and token 256 ends each document, as the header of the shards
+ * says. Empty documents are left out; a document may continue in the next shard. Memory does not
+ * grow with the text. The folders get their names when everything is written and synced; one that
+ * exists already is refused (ULY_ERR_CONFIG). ULY_ERR_DATA names a file that is not text, or the
+ * file and line of something that is not JSON, is not an object, or has no text. Not collective. */
 uly_status uly_prepare(const uly_prepare_config *config, uly_prepare_report *report);
 
 /* ---------------------------------------------------------------- 5. Planning
@@ -739,21 +801,22 @@ uly_status uly_prepare(const uly_prepare_config *config, uly_prepare_report *rep
  *   uly_plan(mesh, &config, &report);
  */
 
-/* What one rank of a run holds and sends: the same numbers, from the same code,
- * that the run itself allocates and counts. Of a run with forward_only, `step` is the evaluation of
- * one sequence by each group. */
+/* What one rank of a run holds and sends. The numbers come from the code with which the run itself
+ * allocates and counts. With forward_only, the `step` is the evaluation of one sequence by each
+ * group. */
 typedef struct uly_plan_report {
   size_t size;
   int64_t num_params;
-  int64_t tokens; /* T: tokens of the rank's slice                     */
+  int64_t tokens; /* T: tokens of the rank's slice */
   int64_t arena_bytes[ULY_MAX_ARENAS];
-  int64_t stash_bytes;                 /* of the file on local disk; 0 without stash          */
-  int64_t sent_bytes[ULY_MAX_TRAFFIC]; /* per step                                          */
-  double flops;                        /* per step, over all ranks, as in uly_step_report; of
-                                          one document to a sequence                        */
+  /* Bytes of the file on local disk; 0 without stash. */
+  int64_t stash_bytes;
+  int64_t sent_bytes[ULY_MAX_TRAFFIC]; /* per step */
+  /* FLOPs per step, over all ranks, as in uly_step_report; for one document per sequence. */
+  double flops;
 } uly_plan_report;
 
-/* mesh may be an offline one. Data files are not opened. Not collective. */
+/* Plans a run without opening its data files. The mesh may be an offline one. Not collective. */
 uly_status uly_plan(const uly_mesh *mesh, const uly_train_config *config, uly_plan_report *report);
 
 /* -------------------------------------------------------------- 6. Generation
@@ -767,64 +830,78 @@ uly_status uly_plan(const uly_mesh *mesh, const uly_train_config *config, uly_pl
  *   }
  */
 
-/* A trained model that continues a sequence. Each rank holds all weights (or, with zero_stage 3, its share:
- * slow, since every token gathers them all), and the keys and values of all tokens so far for the heads that it
- * attends with. A prompt of 64 tokens or more goes through all at once, cut over the ranks as in training, so it
- * may be longer than one rank's memory; a shorter one token by token.
+/* A trained model that continues a sequence. Each rank holds all weights, and the keys and values
+ * of all tokens so far for the heads that it attends with. With zero_stage 3 it holds only its
+ * share of the weights, which is slow, since every token gathers them all. A prompt of 64 tokens or
+ * more goes through the model at once, cut over the ranks as in training, so that it may be longer
+ * than one rank's memory; a shorter prompt goes through token by token.
  *
- * Logits have the same bits on 1, 2, 4 or 8 ranks, with any number of threads; on other numbers of ranks they are
- * the same but for rounding. */
+ * Logits have the same bits on 1, 2, 4 or 8 ranks, with any number of threads; on other numbers of
+ * ranks they are the same up to rounding. */
 typedef struct uly_generator uly_generator;
 
-/* Plans, allocates, loads the weights of the checkpoint folder `dir`, and computes the logits of the token after the
- * prompt. All ranks pass the same. mesh: one group (dp 1) of at most Hq ranks. Of config are used: window, sparse
- * (strided and fixed: `local` must not be 0, see uly_sparse_local), seed (of drawn blocks), dtype, threads,
- * zero_stage, memory_limit, pack and doc_end; the rest is ignored. With pack, a document ends with the token doc_end
- * (-1: 256, where the vocabulary is of bytes), and what follows sees nothing of it (blocks of sparse then begin with
- * the document). tokens: [count], at least one, copied; max_new: tokens that may be added. ULY_ERR_CONFIG names what
- * cannot work: a token beyond the vocabulary, more tokens than a model with learned positions has, a memory_limit
- * that is too low. Collective. */
+/* Plans, allocates, loads the weights of the checkpoint folder `dir`, and computes the logits of
+ * the token after the prompt. All ranks pass the same arguments. The mesh has one group (dp 1) of
+ * at most Hq ranks.
+ *
+ * These members of config are used, and all others are ignored: window, sparse (for strided and
+ * fixed, `local` must not be 0: see uly_sparse_local), seed (for drawn blocks), dtype, threads,
+ * zero_stage, memory_limit, pack and doc_end. With pack, a document ends with the token doc_end
+ * (-1: 256, if the vocabulary is that of bytes), and tokens after it see nothing of it (blocks of
+ * `sparse` then begin with the document).
+ *
+ * tokens: [count], at least one, copied. max_new: how many tokens may be added. ULY_ERR_CONFIG
+ * names what cannot work: a token beyond the vocabulary, more tokens than a model with learned
+ * positions has, a memory_limit that is too low. Collective. */
 uly_status uly_generator_create(uly_mesh *mesh, const uly_train_config *config, const char *dir,
                                 const int32_t *tokens, int64_t count, int64_t max_new,
                                 uly_generator **out);
 void uly_generator_destroy(uly_generator *generator);
 
-/* Logits of the token that comes next, [vocab], the same on all ranks; valid until the next call of
- * uly_generator_next. */
+/* Returns the logits of the next token, [vocab], the same on all ranks; valid until the next call
+ * of uly_generator_next. */
 const float *uly_generator_logits(const uly_generator *generator);
 
-/* Adds a token, the same on all ranks, and computes the logits of the one after. After a failure the generator is
- * of no use. ULY_ERR_CONFIG where max_new tokens have been added. Collective. */
+/* Adds a token, the same on all ranks, and computes the logits of the token after it. Returns
+ * ULY_ERR_CONFIG if max_new tokens have been added already. After a failure the generator cannot be
+ * used any more. Collective. */
 uly_status uly_generator_next(uly_generator *generator, int32_t token);
 
-/* Of this rank. */
+/* What a generator holds on this rank, and how long it took. */
 typedef struct uly_generator_report {
   size_t size;
-  int64_t vocab, num_tokens; /* num_tokens: prompt and added ones                           */
+  /* num_tokens: those of the prompt and those that were added. */
+  int64_t vocab, num_tokens;
   int64_t num_params;
   double load_seconds, prompt_seconds;
-  int64_t arena_bytes[ULY_MAX_ARENAS]; /* keys and values are among the activations         */
+  /* Keys and values are among the activations. */
+  int64_t arena_bytes[ULY_MAX_ARENAS];
 } uly_generator_report;
 
+/* Reports what this rank holds and how long it took. Not collective. */
 uly_status uly_generator_get_report(const uly_generator *generator, uly_generator_report *report);
 
 /* How a token is drawn from logits. */
 typedef struct uly_sampling {
   size_t size;
-  double temperature; /* logits are divided by it; 0: always the likeliest token              */
-  int64_t top_k;      /* only the so many likeliest tokens; 0: all                            */
-  double top_p;       /* of these, only the likeliest, as few as have this probability
-                         together; 1: all                                                     */
+  /* Logits are divided by it; 0: always the most likely token. */
+  double temperature;
+  /* Only the top_k most likely tokens are drawn from; 0: all. */
+  int64_t top_k;
+  /* Of these, only the nucleus: the fewest most likely tokens whose probabilities add up to top_p;
+   * 1: all. */
+  double top_p;
   uint64_t seed;
 } uly_sampling;
 
 void uly_sampling_default(uly_sampling *sampling, size_t size); /* temperature 1, all tokens */
 
-/* Draws a token; equal logits rank by their number, the lower first. The draw is a function of (seed, index)
- * alone: pass the token's place in the sequence as index. *log_probability (may be NULL): natural logarithm of the
- * probability that the model gives it, without regard to sampling. ULY_ERR_CONFIG for settings that mean nothing,
- * ULY_ERR_NONFINITE for logits that are not finite; ULY_ERR_MEMORY perhaps on one rank alone: agree before the next
- * token (uly_mesh_agree). Not collective. */
+/* Draws a token. Tokens with equal logits are ordered by their number, the lower first. The draw is
+ * a function of (seed, index) alone: pass the token's place in the sequence as index.
+ * *log_probability (NULL: not wanted) receives the natural logarithm of the probability that the
+ * model gives the token, without regard to sampling. Returns ULY_ERR_CONFIG for settings that mean
+ * nothing and ULY_ERR_NONFINITE for logits that are not finite. ULY_ERR_MEMORY may come on one rank
+ * alone: agree (uly_mesh_agree) before the next token. Not collective. */
 uly_status uly_sample(const float *logits, int64_t vocab, const uly_sampling *sampling,
                       int64_t index, int32_t *token, double *log_probability);
 
@@ -832,7 +909,8 @@ uly_status uly_sample(const float *logits, int64_t vocab, const uly_sampling *sa
  *
  *   uly_mask mask = {.size = sizeof mask, .kind = ULY_MASK_CAUSAL};
  *   uly_attention_desc desc = {.size = sizeof desc, .num_tokens = 65536, .num_q_heads = 32,
- *                              .num_kv_heads = 8, .head_dim = 128, .dtype = ULY_BF16, .masks = &mask};
+ *                              .num_kv_heads = 8, .head_dim = 128, .dtype = ULY_BF16,
+ *                              .masks = &mask};
  *   uly_attention_create(mesh, &desc, &plan);
  *   runs = uly_attention_tokens(plan, &num_runs); // my part of the stream
  *   uly_attention_forward(plan, q, k, v, o);
@@ -843,60 +921,63 @@ typedef struct uly_block_layout uly_block_layout;       /* see Advanced: block-s
 typedef struct uly_local_attention uly_local_attention; /* see Advanced: your own kernel      */
 
 typedef enum uly_mask_kind {
-  ULY_MASK_FULL = 0, /* every token sees every token           */
+  ULY_MASK_FULL = 0, /* every token sees every token            */
   ULY_MASK_CAUSAL    /* a token sees itself and those before it */
 } uly_mask_kind;
 
-/* Which keys a query sees: those that all of this lets through. Positions are those of the whole
- * stream, never of a slice. Every query must see some key. What a query does not see does not reach
- * its output, nor the gradients, even where it is infinite or not a number. */
+/* Which keys a query sees: those that all members let through. Positions are those of the whole
+ * stream, never of a slice. Every query must see at least one key. What a query does not see
+ * reaches neither its output nor the gradients, even if it is infinite or not a number. */
 typedef struct uly_mask {
   size_t size;
   uly_mask_kind kind;
-  /* W: keys at a distance below W; with a causal mask the last W, itself among them. 0: any distance. */
+  /* W: keys at a distance below W are seen; with a causal mask, the last W, the query's own among
+   * them. 0: any distance. */
   int64_t window;
-  /* [num_docs] first tokens of the documents that the stream consists of, ascending, the first 0: a token
-   * sees its own document only. NULL and 0: the stream is one document. */
+  /* [num_docs] first tokens of the documents that the stream consists of, ascending, the first of
+   * them 0: a token sees only its own document. NULL and 0: the stream is one document. */
   const int64_t *doc_start;
   int64_t num_docs;
   /* NULL: no layout. */
   const uly_block_layout *blocks;
 } uly_mask;
 
-/* Your own local attention instead of the library's. Both functions are called by every rank, once
- * for each of its head groups; the pointers in args are valid during the call only. They say what went
- * wrong with uly_fail. */
+/* Your own local attention instead of the library's. Every rank calls both functions once for each
+ * of its head groups. The pointers in args are valid only during the call. A function that fails
+ * says what went wrong with uly_fail. */
 typedef struct uly_attention_callback {
   uly_status (*forward)(void *user, const uly_local_attention *args);
   uly_status (*backward)(void *user, const uly_local_attention *args);
   void *user;
 } uly_attention_callback;
 
-/* num_tokens, the heads and head_dim must be given; zero is a choice for each of the others. */
+/* Describes attention. num_tokens, the heads and head_dim must be given; 0 is a valid choice for
+ * each of the other members. */
 typedef struct uly_attention_desc {
   size_t size;
-  /* N, of the whole stream. */
+  /* N, tokens of the whole stream. */
   int64_t num_tokens;
   /* Hq, at least P. */
   int num_q_heads;
-  /* Hkv, a divisor of Hq. Fewer than P are replicated on the wire, and their gradients summed. */
+  /* Hkv, a divisor of Hq. If there are fewer than P, they are replicated when they are sent, and
+   * their gradients are summed. */
   int num_kv_heads;
   /* d */
   int head_dim;
   uly_dtype dtype;
-  /* [num_masks] what forward may choose from: for a model, its kinds of layers. All have the same
-   * documents. NULL: one mask that hides nothing. num_masks 0: one, where masks is given. Copied, with
-   * all that it points to. */
+  /* [num_masks] masks that forward may choose from: for a model, one for each kind of layer. All
+   * have the same documents. NULL: one mask that hides nothing. num_masks 0: one, if masks is
+   * given. Copied, with everything that they point to. */
   const uly_mask *masks;
   int num_masks;
-  /* Of q.k before the softmax; 0: 1 / sqrt(d). */
+  /* q.k is multiplied by it before the softmax; 0: 1 / sqrt(d). */
   float scale;
-  /* Slices are whole tiles but for the end of the stream; 0: 1. */
+  /* Slices consist of whole tiles, except at the end of the stream; 0: 1. */
   int64_t token_tile;
   /* Most documents that uly_attention_set_documents may give; 0: as many as the masks have. */
   int64_t max_docs;
-  /* G: heads are computed, and cut over the ranks, in G groups; a multiple of P, at most Hq; 0: P. What a
-   * group computes has the same bits whatever P is. */
+  /* G: heads are computed, and dealt to the ranks, in G groups; a multiple of P, at most Hq. 0: P.
+   * What a group computes has the same bits whatever P is. */
   int head_groups;
   /* forward NULL: the library's own kernels. */
   uly_attention_callback callback;
@@ -904,11 +985,12 @@ typedef struct uly_attention_desc {
 
 void uly_attention_desc_default(uly_attention_desc *desc, size_t size);
 
-/* A plan of attention over the mesh's sp axis. Everything (slices, heads, counts, offsets) is computed
- * and checked here. The plan may serve any number of layers. Fails on all ranks with ULY_ERR_CONFIG,
- * naming the member, where the ranks do not pass the same; and where P > Hq, naming the rank counts
- * that work. With an offline mesh the plan tells who holds what and how many bytes, and computes
- * nothing. Collective over the mesh. */
+/* Creates a plan of attention over the mesh's sp axis. Slices, heads, counts and offsets are all
+ * computed and checked here. The plan may serve any number of layers. Fails on all ranks with
+ * ULY_ERR_CONFIG if they do not pass the same description, naming the member that differs; and if
+ * there are more ranks than query heads, naming the rank counts that work. With an offline mesh the
+ * plan tells which rank holds what, and how many bytes, and computes nothing. Collective over the
+ * mesh. */
 typedef struct uly_attention uly_attention;
 uly_status uly_attention_create(uly_mesh *mesh, const uly_attention_desc *desc,
                                 uly_attention **out);
@@ -919,49 +1001,52 @@ typedef struct uly_token_run {
   int64_t begin, count;
 } uly_token_run;
 
-/* Returns the tokens that this rank holds, as runs in the order in which its rows lie: one run today, more
- * with schemes to come. T is the sum of their counts. *num_runs may be NULL. The list belongs to the plan. */
+/* Returns the tokens that this rank holds, as runs in the order of its rows. Today there is one
+ * run; other ways to cut the stream may have more. T is the sum of their counts. num_runs may be
+ * NULL. The list belongs to the plan. */
 const uly_token_run *uly_attention_tokens(const uly_attention *plan, int *num_runs);
 
-/* Puts other documents in place of those of all masks, for what follows: as uly_mask describes them; NULL
- * and 0: the stream is one document. The list is copied into room that desc.max_docs made. Every rank
- * gives the same. ULY_ERR_CONFIG names what is wrong with the list, and the plan goes on with the documents
- * that it had. Not collective; allocates nothing. */
+/* Replaces the documents of all masks for the calls that follow; the list is as in uly_mask. NULL
+ * and 0: the stream is one document. The list is copied into the room that desc.max_docs made.
+ * Every rank gives the same. ULY_ERR_CONFIG names what is wrong with the list, and the plan then
+ * keeps the documents that it had. Not collective; allocates nothing. */
 uly_status uly_attention_set_documents(uly_attention *plan, const int64_t *doc_start,
                                        int64_t num_docs);
 
-/* Pairs of a query and a key that it sees under a mask, over all Hq query heads; with the documents as
- * they are. */
+/* Returns the number of pairs of a query and a key that it sees under a mask, over all Hq query
+ * heads, with the present documents. */
 double uly_attention_pairs(const uly_attention *plan, int mask);
 
 /* --- Simple: plain tensors in, plain tensors out.
  *
- * q, o: [T, Hq, d]; k, v: [T, Hkv, d]; of the plan's dtype, contiguous; NULL only where T is 0. Positions
- * (RoPE) are applied before, by the owner of the token. The calls are collective over the sp ranks, which
- * agree on what they are about to do: where one rank cannot, all return its failure.
+ * q, o: [T, Hq, d]; k, v: [T, Hkv, d]; all of the plan's dtype and contiguous, and NULL only if T
+ * is 0. Positions (RoPE) are applied before, by the owner of the token. The calls are collective
+ * over the sp ranks. These first agree on what they are about to do: if one rank cannot do it, all
+ * return its failure.
  *
- * With one layer: forward, with the first mask, keeps what backward needs in the plan. Backward belongs to
- * the latest forward, and uses up what it kept. */
+ * For one layer: forward uses the first mask and keeps in the plan what backward needs. Backward
+ * belongs to the latest forward, and uses up what that kept. */
 uly_status uly_attention_forward(uly_attention *plan, const void *q, const void *k, const void *v,
                                  void *o);
 uly_status uly_attention_backward(uly_attention *plan, const void *d_o, void *d_q, void *d_k,
                                   void *d_v);
 
-/* With several layers: what forward keeps for backward is an object of its own, one for each layer. Its
- * memory is allocated here. Collective over the sp ranks. */
+/* For several layers: what forward keeps for backward is an object of its own, one for each layer.
+ * uly_attention_saved_create allocates its memory. Collective over the sp ranks. */
 typedef struct uly_attention_saved uly_attention_saved;
 uly_status uly_attention_saved_create(uly_attention *plan, uly_attention_saved **out);
 void uly_attention_saved_destroy(uly_attention_saved *saved);
 
-/* Forward with any of the plan's masks. lse receives the natural logarithm of each row's sum of
- * exp(scale * q.k), f32, [T, Hq]; NULL: it is not wanted. saved NULL: nothing is kept. */
+/* Makes the forward pass with any of the plan's masks. lse receives the natural logarithm of each
+ * row's sum of exp(scale * q.k), f32, [T, Hq]; NULL: it is not wanted. saved NULL: nothing is
+ * kept. */
 uly_status uly_attention_forward_layer(uly_attention *plan, int mask, const void *q, const void *k,
                                        const void *v, void *o, float *lse,
                                        uly_attention_saved *saved);
 
-/* Backward of the latest forward that filled `saved`, which stays as it is: backward may be repeated.
- * ULY_ERR_CONFIG where no forward has filled it, where that forward failed, where it is of another plan,
- * and where the documents were changed since. */
+/* Makes the backward pass of the latest forward that filled `saved`, which stays as it is: backward
+ * may be repeated. Returns ULY_ERR_CONFIG if no forward has filled it, if that forward failed, if
+ * it belongs to another plan, or if the documents have changed since. */
 uly_status uly_attention_backward_layer(uly_attention *plan, const uly_attention_saved *saved,
                                         const void *d_o, void *d_q, void *d_k, void *d_v);
 
@@ -979,39 +1064,45 @@ uly_status uly_attention_backward_layer(uly_attention *plan, const uly_attention
  *   uly_attention_local_forward(plan, 0, qkv_heads, o_heads, softmax);
  *   uly_attention_o_to_tokens(plan, ULY_TRAFFIC_ATTENTION_FORWARD, o_heads, o_tokens);
  *
- * Heads are dealt to G groups (desc.head_groups; G = P unless you ask for more), and groups to ranks:
- * R = G / P each, from rank 0 on. They are exchanged in R rounds, one group of each rank in each. Token
- * side, round after round, in each round P parts; part p belongs to the group of rank p:
+ * Heads are dealt to G groups (desc.head_groups; G = P unless you ask for more), and groups to
+ * ranks, R = G / P to each, from rank 0 on. They are exchanged in R rounds, one group of each rank
+ * per round. The buffers of the token side hold one round after the other, and in each round P
+ * parts; part p belongs to the group of rank p:
  *   qkv_tokens  part p: [T, w_p]    a row: the group's query, key and value heads
  *   o_tokens    part p: [T, v_p]    a row: its query heads
- * Head side, round after round, all tokens of my group's heads:
+ * Those of the head side hold one round after the other, and in each round all tokens of my group's
+ * heads:
  *   qkv_heads   [N, w]              w, v: w_p and v_p of this rank
  *   o_heads     [N, v]
- * No copy and no transpose lies between them and the network: what arrives is the
- * input of attention, and what attention writes is what leaves. */
+ * No copy and no transpose lies between these buffers and the network: what arrives is the input of
+ * attention, and what attention writes is what is sent. */
 typedef struct uly_attention_block {
   size_t size;
-  int q_begin, q_count;     /* query heads of the group                                     */
-  int kv_begin, kv_count;   /* key/value heads that these need                              */
-  int kv_shared;            /* how many of the first of these are the last ones of the group
-                             before too: 0 or 1. Write such a head to one block only, then
-                             call uly_attention_share_kv                                  */
-  int64_t qkv_offset;       /* of the group's first row in qkv_tokens, in elements          */
-  int64_t o_offset;         /* of the group's first row in o_tokens, in elements            */
-  int64_t qkv_stride;       /* from a row to the next, in elements, on both sides: w_p      */
-  int64_t o_stride;         /* the same of outputs: v_p                                     */
-  int64_t qkv_heads_offset; /* of the group's first row in qkv_heads, on the rank that owns it */
-  int64_t o_heads_offset;   /* the same in o_heads                                        */
+  /* Query heads of the group, and key/value heads that these need. */
+  int q_begin, q_count;
+  int kv_begin, kv_count;
+  /* 0 or 1: how many of the first of these key/value heads are also the last ones of the group
+   * before. Write such a head to one block only, then call uly_attention_share_kv. */
+  int kv_shared;
+  /* Where the group's first row begins in qkv_tokens and in o_tokens, in elements. */
+  int64_t qkv_offset;
+  int64_t o_offset;
+  /* From a row to the next, in elements, on both sides: w_p for Q, K and V, and v_p for O. */
+  int64_t qkv_stride;
+  int64_t o_stride;
+  /* Where the group's first row begins in qkv_heads and in o_heads, on the rank that owns it. */
+  int64_t qkv_heads_offset;
+  int64_t o_heads_offset;
 } uly_attention_block;
 
-/* G, and what group `index` (0 .. G-1) holds and where. */
+/* Return G, and what group `index` (0 .. G-1) holds and where. */
 int uly_attention_num_blocks(const uly_attention *plan);
 uly_status uly_attention_get_block(const uly_attention *plan, int index,
                                    uly_attention_block *block);
 
-/* Bytes of the buffers above, of what forward tells backward about the softmax (two f32 for each query and
- * head; with a callback one, its lse), and of the workspace that the local kernels need for backward. Buffers
- * may have any alignment of 4 bytes; 64 is fastest. */
+/* Bytes of the buffers above, of what forward tells backward about the softmax (two f32 for each
+ * query and head; with a callback one, its lse), and of the workspace that the local kernels need
+ * for backward. Buffers must be aligned to 4 bytes; 64 are fastest. */
 typedef struct uly_attention_bytes {
   size_t size;
   int64_t qkv_tokens, qkv_heads, o_tokens, o_heads, softmax, workspace;
@@ -1019,13 +1110,13 @@ typedef struct uly_attention_bytes {
 
 uly_status uly_attention_get_bytes(const uly_attention *plan, uly_attention_bytes *bytes);
 
-/* Copies key/value heads that several ranks need from the first block that holds
- * them to the others; and, backward, sums their gradients in f32 into the first. */
+/* Copy key/value heads that several ranks need from the first block that holds them to the others;
+ * and, in backward, sum their gradients in f32 into the first. */
 uly_status uly_attention_share_kv(const uly_attention *plan, void *qkv_tokens);
 uly_status uly_attention_sum_kv(const uly_attention *plan, void *d_qkv_tokens);
 
-/* The exchanges: token side -> head side, and back. `kind` names the traffic that
- * they count as. Collective over the sp ranks. */
+/* Exchange buffers: token side -> head side, and back. `kind` names the traffic that the bytes
+ * count as. Collective over the sp ranks. */
 uly_status uly_attention_qkv_to_heads(uly_attention *plan, uly_traffic kind, const void *qkv_tokens,
                                       void *qkv_heads);
 uly_status uly_attention_qkv_to_tokens(uly_attention *plan, uly_traffic kind, const void *qkv_heads,
@@ -1035,8 +1126,8 @@ uly_status uly_attention_o_to_heads(uly_attention *plan, uly_traffic kind, const
 uly_status uly_attention_o_to_tokens(uly_attention *plan, uly_traffic kind, const void *o_heads,
                                      void *o_tokens);
 
-/* Attention between the exchanges, on this rank's heads, with one of the plan's masks. workspace may be
- * NULL where its bytes are 0. Not collective. */
+/* Compute attention between the exchanges, on this rank's heads, with one of the plan's masks.
+ * workspace may be NULL if it needs 0 bytes. Not collective. */
 uly_status uly_attention_local_forward(uly_attention *plan, int mask, const void *qkv_heads,
                                        void *o_heads, void *softmax);
 uly_status uly_attention_local_backward(uly_attention *plan, int mask, const void *qkv_heads,
@@ -1052,20 +1143,22 @@ uly_status uly_attention_local_backward(uly_attention *plan, int mask, const voi
 
 /* A block-sparse layout: the stream is cut into blocks of B tokens (the last may be shorter), and
  * each block of queries, a row, lists the blocks of keys that it sees. One layout serves all query
- * heads, or each has its own. uly_block_layout_create makes well-known ones. */
+ * heads, or each has its own. uly_block_layout_create makes well-known layouts. */
 struct uly_block_layout {
   size_t size;
-  int64_t block;            /* B, at least 1                                                  */
-  int64_t num_blocks;       /* M = ceil(N / B): rows of a layout                              */
-  int num_layouts;          /* 1: for all query heads; Hq: one for each, one after the other  */
-  const int64_t *row_begin; /* [num_layouts * M + 1]: row r of layout h lists the entries of
-                               cols from row_begin[h * M + r] up to row_begin[h * M + r + 1]   */
-  const int32_t *cols;      /* key blocks, ascending within a row                             */
+  int64_t block;      /* B, at least 1 */
+  int64_t num_blocks; /* M = ceil(N / B): rows per layout */
+  /* 1: one for all query heads; Hq: one for each, one after the other. */
+  int num_layouts;
+  /* [num_layouts * M + 1]: row r of layout h lists the entries of cols from row_begin[h * M + r] up
+   * to row_begin[h * M + r + 1]. */
+  const int64_t *row_begin;
+  const int32_t *cols; /* key blocks, ascending per row */
 };
 
-/* The layout of a pattern. num_layouts: 1, or Hq where each query head should draw its own random
- * blocks. ULY_ERR_CONFIG for counts that are negative, blocks below 1, and lists of more than 2^31
- * blocks. Not collective. */
+/* Creates the layout of a pattern. num_layouts: 1, or Hq if each query head should draw its own
+ * random blocks. Returns ULY_ERR_CONFIG for negative counts, blocks below 1, and lists of more than
+ * 2^31 blocks. Not collective. */
 uly_status uly_block_layout_create(const uly_sparse *sparse, uly_mask_kind kind, int64_t num_tokens,
                                    int num_layouts, uly_block_layout **out);
 void uly_block_layout_destroy(uly_block_layout *layout);
@@ -1076,15 +1169,15 @@ void uly_block_layout_destroy(uly_block_layout *layout);
  *   uly_status my_backward(void *user, const uly_local_attention *args);
  *   desc.callback = (uly_attention_callback){my_forward, my_backward, user};
  *
- * Ranks and exchanges are no concern of these functions. examples/02_attention_mpi.c has a pair of them.
+ * These functions need not know about ranks and exchanges. examples/02_attention_mpi.c has a pair
+ * of them.
  */
 
-/* What local attention works on: all N tokens of the stream, and the heads that
- * this rank owns. Query head i (0 <= i < num_q_heads) is head first_q_head + i of
- * all Hq, which masks with a layout for each head are about; it uses key/value
- * head (i + group_offset) / group_size. Rows are `stride` elements apart; heads
- * of a token are adjacent. lse is the natural logarithm of each row's sum of
- * exp(scale * q.k), f32, [num_q_heads, N]. */
+/* What local attention works on: all N tokens of the stream, and the heads that this rank owns.
+ * Query head i (0 <= i < num_q_heads) is head first_q_head + i of all Hq, the number by which a
+ * mask with a layout for each head knows it; it uses key/value head (i + group_offset) /
+ * group_size. Rows are qkv_stride or o_stride elements apart; the heads of a token are adjacent.
+ * lse is the natural logarithm of each row's sum of exp(scale * q.k), f32, [num_q_heads, N]. */
 struct uly_local_attention {
   size_t size;
   int64_t num_tokens;
@@ -1095,13 +1188,14 @@ struct uly_local_attention {
   const uly_mask *mask; /* the one that forward named */
   float scale;
   int64_t qkv_stride, o_stride;
-  const void *q, *k, *v;       /* [N, heads, d], rows qkv_stride apart                */
-  void *o;                     /* [N, heads, d], rows o_stride apart: forward writes  */
-  float *lse;                  /* [num_q_heads, N]: forward writes, backward may read */
-  const void *d_o;             /* backward reads: like o                              */
-  void *d_q, *d_k, *d_v;       /* backward writes: like q, k, v                       */
-  void (*poll)(void *context); /* drives what is under way beside: to be called now and then by the
-                                  thread that called, or never; NULL: nothing is                 */
+  const void *q, *k, *v; /* [N, heads, d], rows qkv_stride apart                */
+  void *o;               /* [N, heads, d], rows o_stride apart: forward writes  */
+  float *lse;            /* [num_q_heads, N]: forward writes, backward may read */
+  const void *d_o;       /* backward reads: like o                              */
+  void *d_q, *d_k, *d_v; /* backward writes: like q, k, v                       */
+  /* Drives communication that is under way beside the call. The thread that called may call it now
+   * and then, or never. NULL: nothing is under way. */
+  void (*poll)(void *context);
   void *poll_context;
 };
 

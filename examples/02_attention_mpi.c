@@ -1,8 +1,8 @@
-/* The attention plan in a program that has its own MPI, and its own attention.
+/* Uses the attention plan in a program that has its own MPI and its own attention.
  *
- * The program starts MPI and hands the library a communicator. What runs between the two exchanges is a callback: plain
- * softmax attention that knows nothing of ranks. Its outputs and gradients are compared with those of the library's
- * kernels. 02_attention_mpi.md explains it. */
+ * The program starts MPI and hands the library a communicator. Between the two exchanges runs a
+ * callback: plain softmax attention that knows nothing of ranks. Its outputs and gradients are
+ * compared with those of the library's kernels. 02_attention_mpi.md explains it. */
 #include <math.h>
 #include <mpi.h>
 #include <stdlib.h>
@@ -10,7 +10,7 @@
 
 enum { N = 500, HQ = 6, HKV = 2, D = 16, SIZE = N * HQ * D };
 
-/* Failures of collective calls are told to all ranks alike. */
+/* Ends the program after a failure. All ranks get the same failure from a collective call. */
 static void check(uly_status status) {
   if (status == ULY_OK) return;
   fprintf(stderr, "%s\n", uly_last_error());
@@ -27,12 +27,13 @@ static void add(float *x, float factor, const float *y) {
   for (int i = 0; i < D; i++) x[i] += factor * y[i];
 }
 
-/* Row `token` of a head, in rows that are `stride` elements apart. */
+/* Returns row `token` of a head, in rows that are `stride` elements apart. */
 static float *row(const void *x, int64_t stride, int64_t token, int head) {
   return (float *)x + token * stride + head * D;
 }
 
-/* O = softmax(scale Q K^T) V, causal, on all tokens of my heads; and the logarithm of each sum. */
+/* Computes O = softmax(scale Q K^T) V, causal, on all tokens of my heads, and the logarithm of each
+ * sum. */
 static uly_status my_forward(void *user, const uly_local_attention *a) {
   float p[N];
   for (int h = 0; h < a->num_q_heads; h++)
@@ -49,7 +50,8 @@ static uly_status my_forward(void *user, const uly_local_attention *a) {
   return ULY_OK;
 }
 
-/* dS = P o (dO V^T - rows' sums of dO o O); dQ = scale dS K, dK = scale dS^T Q, dV = P^T dO. */
+/* Computes dS = P o (dO V^T - row sums of dO o O), and with it dQ = scale dS K, dK = scale dS^T Q
+ * and dV = P^T dO. */
 static uly_status my_backward(void *user, const uly_local_attention *a) {
   int64_t stride = a->qkv_stride;
   for (int64_t i = 0; i < a->num_tokens; i++) {
@@ -75,7 +77,7 @@ static uly_status my_backward(void *user, const uly_local_attention *a) {
   return ULY_OK;
 }
 
-/* The largest difference on any rank, told to all. */
+/* Returns the largest difference on any rank, on all ranks. */
 static float difference(const float *x, const float *y, int64_t count, MPI_Comm comm) {
   float most = 0;
   for (int64_t i = 0; i < count; i++) most = fmaxf(most, fabsf(x[i] - y[i]));
@@ -83,7 +85,7 @@ static float difference(const float *x, const float *y, int64_t count, MPI_Comm 
   return most;
 }
 
-/* Some numbers for my tokens, from `first` on: a function of token, head and element. */
+/* Fills x with numbers for my tokens, from `first` on: a function of token, head and element. */
 static void fill(float *x, int64_t first, int64_t count, int heads, double frequency) {
   for (int64_t i = 0; i < count * heads * D; i++)
     x[i] = (float)sin(frequency * (double)(first * heads * D + i));
@@ -93,7 +95,7 @@ static float q[SIZE], k[SIZE], v[SIZE], d_o[SIZE]; /* [T, heads, D], T of N toke
 static float o[2][SIZE], d_q[2][SIZE], d_k[2][SIZE], d_v[2][SIZE];
 
 int main(int argc, char **argv) {
-  MPI_Comm comm; /* any communicator: say, that of the ranks which hold this sequence */
+  MPI_Comm comm; /* here, that of the ranks which share this sequence; it may be any */
   MPI_Init(&argc, &argv);
   MPI_Comm_split(MPI_COMM_WORLD, 0, 0, &comm);
 
@@ -129,9 +131,11 @@ int main(int argc, char **argv) {
                                difference(d_v[0], d_v[1], count * HKV * D, comm)));
   if (uly_mesh_rank(mesh) == 0) {
     printf("%d tokens, %d query heads, %d key/value heads of %d elements\n", N, HQ, HKV, D);
-    printf("calls of my functions on a rank: %d\n", calls);
-    printf("outputs as by the library's kernels, to 1e-5: %s\n", forward < 1e-5f ? "yes" : "no");
-    printf("gradients as by the library's kernels, to 1e-5: %s\n", backward < 1e-5f ? "yes" : "no");
+    printf("calls of my functions per rank: %d\n", calls);
+    printf("outputs agree with the library's kernels to 1e-5: %s\n",
+           forward < 1e-5f ? "yes" : "no");
+    printf("gradients agree with the library's kernels to 1e-5: %s\n",
+           backward < 1e-5f ? "yes" : "no");
   }
   uly_attention_destroy(plan[0]);
   uly_attention_destroy(plan[1]);

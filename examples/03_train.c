@@ -1,7 +1,8 @@
-/* Training through the C API: configure, create, step, evaluate, save, and go on from what was saved.
+/* Trains through the C API: configures, creates, steps, evaluates, saves, and continues from what
+ * was saved.
  *
- * A small model learns a made-up text, in a few seconds. 03_train.md explains it. Everything is written to the folder
- * 03_train.out. */
+ * A small model learns a made-up text in a few seconds. Everything is written to the folder
+ * 03_train.out. 03_train.md explains it. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +19,7 @@ static void check(uly_status status) {
   uly_abort(uly_status_exit_code(status));
 }
 
-/* Sentences of a few words each, drawn by a small generator. */
+/* Writes sentences of a few words each, which a small generator draws. */
 static uly_status write_text(const char *path, int num_sentences, unsigned state) {
   static const char *const words[] = {"the sea", "a ship", "the wind",
                                       "sings",   "sleeps", "returns"};
@@ -39,7 +40,7 @@ static uly_status prepare(void) {
   return status == ULY_OK ? write_text(OUT "/held_out.txt", 100, 2) : status;
 }
 
-/* Steps up to `last`; returns the loss of the latest. */
+/* Makes the steps up to `last`, and returns the loss of the latest. */
 static double train(uly_trainer *trainer, int64_t last) {
   uly_step_report report = {.size = sizeof report};
   while (uly_trainer_steps_done(trainer) < last) check(uly_trainer_step(trainer, &report));
@@ -62,7 +63,7 @@ int main(int argc, char **argv) {
   check(uly_mesh_create(NULL, &mesh));
   int rank = uly_mesh_rank(mesh);
 
-  /* What one rank does alone, all agree on. */
+  /* One rank writes the text; all ranks agree on whether it could. */
   check(uly_mesh_agree(mesh, rank == 0 ? prepare() : ULY_OK));
 
   uly_train_config config;
@@ -90,7 +91,7 @@ int main(int argc, char **argv) {
   double at_save = evaluate(trainer), at_end = train(trainer, STEPS);
   uly_trainer_destroy(trainer);
 
-  /* As another program would, later; it could have other ranks. */
+  /* Resume, as another program would do later. It could have another number of ranks. */
   char newest[1000];
   check(uly_mesh_agree(mesh, uly_checkpoint_latest(OUT, newest, sizeof newest)));
   check(uly_trainer_create(mesh, &config, &trainer));

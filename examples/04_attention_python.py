@@ -1,6 +1,6 @@
-"""The attention plan from Python, with NumPy: two layers with masks of their own, and documents.
+"""Uses the attention plan with NumPy, for two layers with masks of their own, and documents.
 
-What the ranks compute together is compared with plain attention, which sees the whole stream.
+The results of the ranks are compared with plain attention, which sees the whole stream.
 04_attention_python.md explains it."""
 
 import numpy as np
@@ -11,7 +11,7 @@ DOCUMENTS = [0, 120, 210]  # first tokens
 
 
 def numbers(heads, frequency):
-    """Some numbers for all tokens: each rank makes the same."""
+    """Returns numbers for all tokens, the same on each rank."""
     return np.sin(frequency * np.arange(N * heads * D)).astype(np.float32).reshape(N, heads, D)
 
 
@@ -37,17 +37,17 @@ with ulysses.Mesh() as mesh:  # all ranks share one sequence
                              masks=[near, far], documents=DOCUMENTS)
     say(f"{N} tokens in {len(DOCUMENTS)} documents, {HQ} query heads, {HKV} key/value heads")
 
-    # My tokens of the stream. A model would have computed only these.
+    # Take my tokens of the stream. A model would compute only these.
     whole = numbers(HQ, 1.0), numbers(HKV, 1.3), numbers(HKV, 1.1)
     q, k, v = (plan.cut(x) for x in whole)
     for mask, window in enumerate((20, N)):
         o = plan.forward(q, k, v, mask=mask)
         difference = np.abs(o - plan.cut(plain_attention(*whole, window))).max(initial=0)
         mesh.agree(None if difference < 1e-5 else ArithmeticError(f"they differ by {difference}"))
-        say(f"mask {mask}: {plan.pairs(mask):.0f} pairs of a query and a key that it sees")
-        say("  outputs are those of plain attention, to 1e-5")
+        say(f"mask {mask}: {plan.pairs(mask):.0f} pairs of a query and a visible key")
+        say("  outputs agree with plain attention to 1e-5")
 
-    # Two layers, each with a state of its own, and gradients of the sum of what comes out.
+    # Two layers, each with a state of its own, and the gradients of the sum of their output.
     first, second = ulysses.Saved(plan), ulysses.Saved(plan)
     x = plan.forward(q, k, v, mask=0, saved=first)
     y = plan.forward(x, k, v, mask=1, saved=second)
@@ -56,7 +56,7 @@ with ulysses.Mesh() as mesh:  # all ranks share one sequence
     d_k, d_v = d_k + d_k2, d_v + d_v2
     say("gradients for each token:", d_q.shape[1:], d_k.shape[1:], d_v.shape[1:])
 
-    # What is wrong is told in a sentence, on all ranks.
+    # All ranks get a message that says what is wrong.
     try:
         plan.forward(q, k, v, mask=2)
     except ulysses.ConfigError as error:

@@ -1,6 +1,6 @@
-! The attention plan in a Fortran program that has its own MPI: outputs and gradients of the
-! distributed attention, compared with plain attention in double precision, which sees the whole
-! stream. 05_attention_fortran.md explains it.
+! Uses the attention plan in a Fortran program that has its own MPI, and compares outputs and
+! gradients of the distributed attention with plain attention in double precision, which sees the
+! whole stream. 05_attention_fortran.md explains it.
 program attention_fortran
   use mpi_f08
   use ulysses
@@ -19,7 +19,7 @@ program attention_fortran
   integer(c_int64_t) :: first, last
 
   call MPI_Init()
-  call MPI_Comm_dup(MPI_COMM_WORLD, comm) ! any communicator of the program's
+  call MPI_Comm_dup(MPI_COMM_WORLD, comm) ! any communicator of the program
   call check(uly_mesh_create_fortran(comm%MPI_VAL, mesh=mesh))
 
   mask%size = c_sizeof(mask(1))
@@ -34,7 +34,8 @@ program attention_fortran
   desc%masks = c_loc(mask)
   call check(uly_attention_create(mesh, desc, plan))
 
-  ! Some numbers, the same on all ranks, and my tokens of them. A model computes only these.
+  ! Numbers for the whole stream, the same on all ranks, of which I take those of my tokens. A model
+  ! computes only these.
   call fill(whole_q, 1.0)
   call fill(whole_k, 1.3)
   call fill(whole_v, 1.1)
@@ -61,7 +62,7 @@ program attention_fortran
   call compare('gradients of keys', d_k, plain_d_k(:, :, first:last))
   call compare('gradients of values', d_v, plain_d_v(:, :, first:last))
 
-  ! What is wrong is told in a sentence, on all ranks.
+  ! All ranks get a message that says what is wrong.
   desc%num_kv_heads = 4
   status = uly_attention_create(mesh, desc, refused)
   if (status /= ULY_OK .and. rank == 0) print '(2a)', 'refused: ', uly_error_message()
@@ -72,7 +73,7 @@ program attention_fortran
 
 contains
 
-  ! Failures of collective calls are told to all ranks alike.
+  ! Ends the program after a failure. All ranks get the same failure from a collective call.
   subroutine check(status)
     integer(c_int), intent(in) :: status
     if (status == ULY_OK) return
@@ -87,8 +88,8 @@ contains
     x = reshape([(sin(frequency * real(i)), i = 0, size(x) - 1)], shape(x))
   end subroutine
 
-  ! O = softmax(Q K^T / sqrt(d)) V, causal, within a document; dV = P^T dO,
-  ! dS = P o (dO V^T - rows' sums of dO o O), dQ = dS K / sqrt(d), dK = dS^T Q / sqrt(d).
+  ! Computes O = softmax(Q K^T / sqrt(d)) V, causal, within a document; dV = P^T dO,
+  ! dS = P o (dO V^T - row sums of dO o O), dQ = dS K / sqrt(d), dK = dS^T Q / sqrt(d).
   subroutine plain_attention()
     real(real64) :: p(n), d_s, scale, q_i(d), d_o_i(d)
     integer :: head, kv, i, j, begin
@@ -118,7 +119,7 @@ contains
     end do
   end subroutine
 
-  ! Says whether all ranks have the same as plain attention.
+  ! Prints whether the results on all ranks agree with plain attention.
   subroutine compare(what, x, plain)
     character(*), intent(in) :: what
     real(c_float), intent(in) :: x(:, :, :)
@@ -126,6 +127,7 @@ contains
     real(real64) :: difference, most
     difference = maxval(abs(x - plain))
     call MPI_Allreduce(difference, most, 1, MPI_DOUBLE_PRECISION, MPI_MAX, comm)
-    if (rank == 0) print '(3a)', what, ' as plain ones, to 1e-5: ', merge('yes', 'no ', most < 1e-5)
+    if (rank == 0) print '(3a)', what, ' agree with plain attention to 1e-5: ', &
+      merge('yes', 'no ', most < 1e-5)
   end subroutine
 end program

@@ -1,4 +1,4 @@
-"""A Llama of Hugging Face's transformers whose attention is spread over MPI ranks.
+"""Runs a Llama of Hugging Face's transformers whose attention is spread over MPI ranks.
 
 Each rank runs the model on its tokens of one sequence; only attention knows that there are others.
 Loss and gradients are compared with those of the plain model on the whole sequence.
@@ -18,10 +18,10 @@ comm = MPI.COMM_WORLD
 
 
 def use_ulysses(model, plan):
-    """Puts the plan in place of the attention of all layers."""
+    """Makes all layers of the model use the plan for their attention."""
 
     def forward(module, query, key, value, attention_mask, scaling, **rest):
-        """transformers calls it: query is [1, Hq, T, d], key and value are [1, Hkv, T, d]."""
+        """Is called by transformers: query is [1, Hq, T, d], key and value are [1, Hkv, T, d]."""
         q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
         return ulysses.attention(q, k, v, plan).unsqueeze(0), None
 
@@ -30,7 +30,7 @@ def use_ulysses(model, plan):
 
 
 def loss_of(model, tokens, labels, positions, num_labels):
-    """Returns the part that these tokens have in the mean loss over all labels."""
+    """Returns what these tokens contribute to the mean loss over all labels."""
     logits = model(input_ids=tokens[None], position_ids=positions[None], use_cache=False).logits[0]
     total = F.cross_entropy(logits.float(), labels, ignore_index=NO_LABEL, reduction="sum")
     return total / num_labels
@@ -54,11 +54,11 @@ labels = torch.cat([tokens[1:], torch.tensor([NO_LABEL])])
 positions = torch.arange(N)
 num_labels = int((labels != NO_LABEL).sum())
 
-# transformers: the whole sequence, on each rank for itself.
+# With transformers alone: each rank computes the whole sequence.
 plain_loss = loss_of(plain, tokens, labels, positions, num_labels)
 plain_loss.backward()
 
-# The same with my tokens alone.
+# With the plan: each rank computes its own tokens.
 mesh = ulysses.Mesh(comm)
 plan = ulysses.Attention(mesh, num_tokens=N, num_q_heads=config.num_attention_heads,
                          num_kv_heads=config.num_key_value_heads, head_dim=config.head_dim,
@@ -77,8 +77,8 @@ difference = max(((x - y).abs().max() / y.abs().max()).item()
                  for x, y in zip(gradients_of(mine).values(), gradients_of(plain).values()))
 if comm.rank == 0:
     print(f"{sum(p.numel() for p in mine.parameters())} parameters, {N} tokens in one sequence")
-    print("loss as that of transformers, to 1e-5:", "yes" if loss_difference < 1e-5 else "no")
-    print("gradients as those of transformers, to 1e-5:", "yes" if difference < 1e-5 else "no")
+    print("loss agrees with transformers to 1e-5:", "yes" if loss_difference < 1e-5 else "no")
+    print("gradients agree with transformers to 1e-5:", "yes" if difference < 1e-5 else "no")
     if "--differences" in sys.argv:
         print(f"{comm.size} ranks: loss {loss_difference:.1e}, gradients {difference:.1e}")
 plan.close()

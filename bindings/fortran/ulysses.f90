@@ -1,4 +1,4 @@
-! Attention over a sequence that is spread over MPI ranks, from Fortran: sections 1, 2 and 7 of
+! Declares attention over a sequence that is spread over MPI ranks: sections 1, 2 and 7 of
 ! ulysses.h, which explains each function. Compile this file with your own compiler, and link
 ! libulysses:
 !
@@ -20,12 +20,12 @@
 !   status = uly_attention_create(mesh, desc, plan)
 !   status = uly_attention_forward(plan, q, k, v, o)
 !
-! Dimensions run the other way round than in C: q and o are (d, Hq, T), k and v are (d, Hkv, T).
+! Dimensions are in the opposite order of C's: q and o are (d, Hq, T), k and v are (d, Hkv, T).
 ! Tensors are arrays of any rank, whose elements are real(c_float), or the 16 bits of a bfloat16 as
 ! integer(c_int16_t). Tokens and heads are counted from 0, as in C. Objects (meshes, plans, saved
 ! states) are type(c_ptr).
 !
-! uly_fail, whose arguments vary, is missing: a callback fails by what it returns.
+! uly_fail is missing, because its arguments vary: a callback fails by returning a status.
 module ulysses
   use, intrinsic :: iso_c_binding
   implicit none
@@ -112,7 +112,7 @@ module ulysses
     type(c_ptr) :: blocks = c_null_ptr    ! of a uly_block_layout
   end type
 
-  ! Procedures with the interface uly_local_attention_procedure.
+  ! Its procedures have the interface uly_local_attention_procedure.
   type, bind(c) :: uly_attention_callback
     type(c_funptr) :: forward = c_null_funptr
     type(c_funptr) :: backward = c_null_funptr
@@ -206,7 +206,7 @@ module ulysses
 
     ! --------------------------------------------------------------------------- status
 
-    ! Use uly_error_message, which is below.
+    ! Programs use uly_error_message, which is below.
     function uly_last_error() bind(c) result(text)
       import :: c_ptr
       type(c_ptr) :: text
@@ -224,8 +224,7 @@ module ulysses
       integer(c_int) :: code
     end function
 
-    ! handler: of a procedure that takes a type(c_ptr), value :: user and the text as another
-    ! type(c_ptr), value.
+    ! handler: the address of a procedure that takes user and the text, each as type(c_ptr), value.
     subroutine uly_warning_set_handler(handler, user) bind(c)
       import :: c_funptr, c_ptr
       type(c_funptr), value :: handler
@@ -277,7 +276,7 @@ module ulysses
       integer(c_int) :: status
     end function
 
-    ! comm: comm%MPI_VAL of mpi_f08, or the integer of mpif.h and mpi.
+    ! comm: comm%MPI_VAL with mpi_f08, the integer itself with mpi and mpif.h.
     function uly_mesh_create_fortran(comm, desc, mesh) bind(c) result(status)
       import :: c_int, c_ptr, uly_mesh_desc
       integer(c_int), value :: comm
@@ -343,7 +342,7 @@ module ulysses
       integer(c_int) :: agreed
     end function
 
-    ! what: a text that ends with c_null_char.
+    ! what: text that ends with c_null_char.
     function uly_mesh_same(mesh, bytes, count, what) bind(c) result(status)
       import :: c_int, c_ptr, c_size_t, c_char
       type(c_ptr), value :: mesh
@@ -374,7 +373,7 @@ module ulysses
       type(c_ptr), value :: plan
     end subroutine
 
-    ! call c_f_pointer(uly_attention_tokens(plan, num_runs), runs, [num_runs])
+    ! Usage: call c_f_pointer(uly_attention_tokens(plan, num_runs), runs, [num_runs])
     function uly_attention_tokens(plan, num_runs) bind(c) result(runs)
       import :: c_int, c_ptr
       type(c_ptr), value :: plan
@@ -425,7 +424,7 @@ module ulysses
       type(c_ptr), value :: saved
     end subroutine
 
-    ! lse: (Hq, T). saved: c_null_ptr where nothing is to be kept.
+    ! lse: (Hq, T). saved: c_null_ptr if nothing is to be kept.
     function uly_attention_forward_layer(plan, mask, q, k, v, o, lse, saved) bind(c) result(status)
       import :: c_int, c_float, c_ptr
       type(c_ptr), value :: plan
@@ -454,7 +453,7 @@ module ulysses
       integer(c_int) :: num
     end function
 
-    ! Set block%size before.
+    ! Set block%size before the call.
     function uly_attention_get_block(plan, index, block) bind(c) result(status)
       import :: c_int, c_ptr, uly_attention_block
       type(c_ptr), value :: plan
@@ -463,7 +462,7 @@ module ulysses
       integer(c_int) :: status
     end function
 
-    ! Set bytes%size before.
+    ! Set bytes%size before the call.
     function uly_attention_get_bytes(plan, bytes) bind(c) result(status)
       import :: c_int, c_ptr, uly_attention_bytes
       type(c_ptr), value :: plan
@@ -551,7 +550,7 @@ module ulysses
       integer(c_int64_t) :: local
     end function
 
-    ! layout: the address of a uly_block_layout, as a mask wants it.
+    ! layout: the address of a uly_block_layout, which a mask points to.
     function uly_block_layout_create(sparse, kind, num_tokens, num_layouts, layout) &
         bind(c) result(status)
       import :: c_int, c_int64_t, c_ptr, uly_sparse
@@ -577,7 +576,7 @@ contains
     text = uly_text(uly_last_error())
   end function
 
-  ! Returns a text of the library: uly_text(uly_status_name(status)).
+  ! Returns a text of the library, as in uly_text(uly_status_name(status)).
   function uly_text(address) result(text)
     type(c_ptr), intent(in) :: address
     character(len=:), allocatable :: text

@@ -1,4 +1,4 @@
-"""Attention over a sequence that is spread over MPI ranks, from Python: libulysses through ctypes.
+"""Computes attention over a sequence that is spread over MPI ranks: libulysses through ctypes.
 
     import ulysses
 
@@ -10,20 +10,20 @@
     o = plan.forward(q, k, v)                  # NumPy or torch, without
 
 Tensors are NumPy arrays or torch tensors on the CPU, contiguous, of the plan's dtype: q and o are
-[T, Hq, d], k and v are [T, Hkv, d], T being the tokens of this rank. bfloat16 is torch's, that of
-ml_dtypes, or its bits as uint16.
+[T, Hq, d], k and v are [T, Hkv, d], where T is the number of tokens of this rank. bfloat16 is the
+type of torch or of ml_dtypes, or its bits as uint16.
 
 What ulysses.h marks as collective is collective here: every rank of the mesh makes the call, in the
 same order. These are Mesh(), Mesh.close(), Mesh.agree(), Attention(), Saved(), Attention.forward(),
 Attention.backward(), attention() and its backward. A call that fails raises an Error on all ranks.
-Where the argument of one rank cannot be used, that rank raises TypeError or ValueError, and the
-others an Error.
+If an argument of one rank cannot be used, that rank raises TypeError or ValueError, and the others
+raise an Error.
 
-The garbage collector frees plans and saved states whenever it likes, since that needs no other
-rank. It never frees the communicators of a mesh: Mesh.close() does, or else the end of MPI.
+The garbage collector frees plans and saved states at any time, since that needs no other rank. It
+never frees the communicators of a mesh: Mesh.close() does, or else the end of MPI.
 
-The library is the one that ULYSSES_LIBRARY names in the environment, or that of the folder tree
-in which this file was installed, or the one that the system finds (LD_LIBRARY_PATH).
+The library is the one that ULYSSES_LIBRARY names in the environment, or the one beside which this
+file was installed, or the one that the system finds (LD_LIBRARY_PATH).
 """
 
 import atexit
@@ -89,10 +89,10 @@ class uly_token_run(ctypes.Structure):
     _fields_ = [("begin", c_int64), ("count", c_int64)]
 
 
-# Name: (what it returns, what it takes). c_void_p stands for objects and tensors.
+# Name: (type of the result, types of the arguments). c_void_p stands for objects and tensors.
 FUNCTIONS = {
     "uly_last_error": (c_char_p, []),
-    "uly_fail": (c_int, [c_int, c_char_p]),  # and what the format wants
+    "uly_fail": (c_int, [c_int, c_char_p]),  # and those of the format
     "uly_status_name": (c_char_p, [c_int]),
     "uly_init": (c_int, [c_void_p, c_void_p]),
     "uly_finalize": (None, []),
@@ -124,7 +124,7 @@ SONAME = "libulysses.so.1"
 
 
 def _find_library():
-    """Returns what to load: a path, or a name for the system to look up."""
+    """Returns the library to load: a path, or a name for the system to look up."""
     named = os.environ.get("ULYSSES_LIBRARY")
     if named:
         return named
@@ -139,7 +139,7 @@ def _find_library():
 
 @functools.lru_cache(maxsize=None)
 def _library():
-    """Loads the library, once."""
+    """Returns the library, which the first call loads."""
     name = _find_library()
     try:
         lib = ctypes.CDLL(name)
@@ -157,7 +157,7 @@ def _library():
 
 
 class Error(RuntimeError):
-    """What the library refuses or fails at. `status` is the name of the status, as "config"."""
+    """The library has refused or failed. `status` is the name of the status, as "config"."""
 
     status = "internal"
 
@@ -174,7 +174,7 @@ _ERRORS = {STATUS["ULY_ERR_CONFIG"]: ConfigError, STATUS["ULY_ERR_MEMORY"]: Memo
 
 
 def _check(status):
-    """Raises the library's message where a call has failed."""
+    """Raises an Error with the library's message if a call has failed."""
     if status == STATUS["ULY_OK"]:
         return
     lib = _library()
@@ -196,7 +196,7 @@ def _enum(values, prefix, name, what):
 
 
 def _finalize():
-    """Ends MPI if this module has started it. A rank that ends by an exception ends the job,
+    """Ends MPI if this module has started it. A rank that ends with an exception ends the job,
     since the others would wait for it."""
     if hasattr(sys, "last_type") and _library().uly_world_size() > 1:
         abort(1)
@@ -205,7 +205,7 @@ def _finalize():
 
 @functools.lru_cache(maxsize=None)
 def _start():
-    """Starts MPI, unless mpi4py or the program has."""
+    """Starts MPI, unless mpi4py or the program has done so."""
     initialized = c_int(0)
     _library().MPI_Initialized(byref(initialized))
     _check(_library().uly_init(None, None))
@@ -214,7 +214,7 @@ def _start():
 
 
 def _check_mpi(mpi):
-    """Refuses an mpi4py that runs on another MPI than the library: handles would mean nothing."""
+    """Refuses an mpi4py that uses another MPI than the library: handles would be meaningless."""
     text = ctypes.create_string_buffer(8192)
     _library().MPI_Get_library_version(text, byref(c_int(0)))
     versions = [text.value.decode(errors="replace"), mpi.Get_library_version()]
@@ -225,7 +225,7 @@ def _check_mpi(mpi):
 
 
 def abort(exit_code=1):
-    """Ends the whole job at once: for errors that only one rank knows of. Does not return."""
+    """Ends the whole job at once, for errors that only one rank knows of. Does not return."""
     sys.stdout.flush()
     sys.stderr.flush()
     _library().uly_abort(exit_code)
@@ -265,7 +265,7 @@ class Mesh:
         return self._handle
 
     def close(self):
-        """Frees the communicators. From then on its plans can only be closed. Collective."""
+        """Frees the communicators. Plans of the mesh can only be closed afterwards. Collective."""
         handle, self._handle = self._handle, None
         if handle:
             _library().uly_mesh_destroy(handle)
@@ -284,8 +284,8 @@ class Mesh:
     threads = property(lambda self: _library().uly_mesh_threads(self._open()))
 
     def agree(self, error=None):
-        """Turns "some rank failed" into "all ranks know": every rank passes None or the exception
-        that it has met, which is raised there, and an Error elsewhere. Collective."""
+        """Turns "some rank failed" into "all ranks know". Every rank passes None or the exception
+        that it has met; this is raised there, and an Error on the other ranks. Collective."""
         lib, status = _library(), STATUS["ULY_OK"]
         if error is not None:
             text = f"rank {self.rank}: {type(error).__name__}: {error}"
@@ -300,7 +300,7 @@ class Mesh:
 
 
 def _int64s(values):
-    """Returns numbers of any integer type as the library reads them; of None or none, None."""
+    """Returns integers as the library reads them; None if there are none."""
     values = [] if values is None else list(map(int, values))
     return (c_int64 * len(values))(*values) if values else None
 
@@ -325,8 +325,8 @@ class BlockLayout:
     @classmethod
     def pattern(cls, name, num_tokens, block, *, kind="causal", local=0, num_global=0, random=0,
                 seed=0, num_layouts=1):
-        """Returns the layout "longformer", "bigbird", "strided" or "fixed", as uly_sparse in
-        ulysses.h explains them. num_layouts: 1, or the number of query heads."""
+        """Returns the layout "longformer", "bigbird", "strided" or "fixed", which uly_sparse in
+        ulysses.h explains. num_layouts: 1, or the number of query heads."""
         sparse = uly_sparse(pattern=_enum(SPARSE, "ULY_SPARSE_", name, "the pattern"), block=block,
                             local=local, random=random, seed=seed, **{"global": num_global})
         made, lib = POINTER(uly_block_layout)(), _library()
@@ -340,7 +340,7 @@ class BlockLayout:
 
     @property
     def rows(self):
-        """The lists of blocks: rows[head][row], with one head where all have the same."""
+        """The lists of blocks: rows[head][row], with one head if all heads have the same."""
         s = self._struct
         return [[s.cols[s.row_begin[r]:s.row_begin[r + 1]]
                  for r in range(h * s.num_blocks, (h + 1) * s.num_blocks)]
@@ -348,8 +348,8 @@ class BlockLayout:
 
 
 class Mask:
-    """Which keys a query sees: "full" or "causal", at a distance below `window` (0: any), and of
-    these only those in the blocks of a BlockLayout."""
+    """Says which keys a query sees: all ("full") or those up to itself ("causal"), at a distance
+    below `window` (0: any), and only in the blocks of a BlockLayout."""
 
     def __init__(self, kind="causal", *, window=0, blocks=None):
         self.kind, self.window, self.blocks = kind, window, blocks
@@ -370,14 +370,14 @@ _Tensor = namedtuple("_Tensor", "address dtype shape is_contiguous is_writable")
 
 
 def _look_at(x, name):
-    """Returns what the library must know of an array or a tensor."""
+    """Returns what the library must know about an array or a tensor."""
     torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
     if torch and isinstance(x, torch.Tensor):
         if x.device.type != "cpu":
             raise ValueError(f"{name} is on the device {x.device}: tensors must be on the CPU")
         if x.requires_grad and torch.is_grad_enabled():
-            raise ValueError(f"{name} wants a gradient: call ulysses.attention(), or compute under "
-                             "torch.no_grad()")
+            raise ValueError(f"{name} requires a gradient: call ulysses.attention(), or compute "
+                             "under torch.no_grad()")
         is_plain = x.layout == torch.strided and not x.is_neg()
         return _Tensor(x.data_ptr() if is_plain else None, str(x.dtype)[len("torch."):],
                        tuple(x.shape), is_plain and x.is_contiguous(), True)
@@ -388,7 +388,7 @@ def _look_at(x, name):
 
 
 def _address(x, name, dtype, shape, is_output=False):
-    """Returns where the elements of a tensor lie, which must have this shape and type."""
+    """Returns the address of the elements of a tensor, which must have this shape and type."""
     tensor = _look_at(x, name)
     if tensor.dtype not in ((dtype,) if dtype == "float32" else (dtype, "uint16")):
         raise TypeError(f"{name} is of {tensor.dtype}, but the plan is of {dtype}")
@@ -402,7 +402,7 @@ def _address(x, name, dtype, shape, is_output=False):
 
 
 def _empty_like(x, shape, dtype=None):
-    """Returns a new tensor of the kind of x: array or torch tensor. dtype: x's, or "float32"."""
+    """Returns a new array or torch tensor, as x is one. dtype None: that of x."""
     torch = sys.modules.get("torch")
     if torch and isinstance(x, torch.Tensor):
         return torch.empty(shape, dtype=getattr(torch, dtype) if dtype else x.dtype)
@@ -415,7 +415,7 @@ def _empty_like(x, shape, dtype=None):
 
 @contextlib.contextmanager
 def _or_tell(call, *arguments):
-    """Where what is inside raises, makes a call that must fail, so that the other ranks hear."""
+    """If its body raises, makes a call that must fail, so that the other ranks learn of it."""
     try:
         yield
     except Exception:
@@ -453,7 +453,7 @@ class Attention(_Owned):
     """A plan of attention over the ranks of a mesh that share a sequence. One plan serves any
     number of layers. Collective.
 
-    masks: a Mask, or a list of which forward names one; None: all tokens see all.
+    masks: a Mask, or a list of which forward names one; None: all tokens see all tokens.
     documents: first tokens of the documents that the stream consists of, ascending, the first 0.
     The other arguments are those of uly_attention_desc in ulysses.h."""
 
@@ -486,10 +486,10 @@ class Attention(_Owned):
         self._kv_shape = (self.num_local_tokens, num_kv_heads, head_dim)
 
     def cut(self, x):
-        """Returns the rows of x, whose first dimension is the stream, that this rank holds. Where
-        they are one run, they are a view."""
+        """Returns the rows of x, whose first dimension is the stream, that this rank holds: a view
+        if they are one run."""
         if len(x) != self.num_tokens:
-            raise ValueError(f"{len(x)} rows are not those of {self.num_tokens} tokens")
+            raise ValueError(f"the plan has {self.num_tokens} tokens, but x has {len(x)} rows")
         parts = [x[run.begin:run.begin + run.count] for run in self.runs]
         if len(parts) == 1:
             return parts[0]
@@ -497,8 +497,8 @@ class Attention(_Owned):
         return module.concatenate(parts)
 
     def set_documents(self, documents):
-        """Puts other documents in place of those of all masks; None: the stream is one document.
-        Every rank gives the same. Not collective."""
+        """Replaces the documents of all masks; None: the stream is one document. Every rank gives
+        the same. Not collective."""
         starts = _int64s(documents)
         _check(_library().uly_attention_set_documents(self._open(), starts, len(starts or ())))
 
@@ -507,8 +507,8 @@ class Attention(_Owned):
         return _library().uly_attention_pairs(self._open(), mask)
 
     def forward(self, q, k, v, *, mask=0, lse=False, saved=None, out=None):
-        """Returns o; with lse, (o, lse): lse [T, Hq] is the natural logarithm of each row's sum of
-        exp(scale * q.k), float32. saved: where to keep what backward needs. Collective."""
+        """Returns o, or with lse (o, lse): lse [T, Hq] is the natural logarithm of each row's sum
+        of exp(scale * q.k), float32. `saved` keeps what backward needs. Collective."""
         forward, handle = _library().uly_attention_forward_layer, self._open()
         with _or_tell(forward, handle, mask if self.num_local_tokens else -1, *[None] * 6):
             kept = saved._open() if saved else None
@@ -537,7 +537,7 @@ class Attention(_Owned):
 
 
 class Saved(_Owned):
-    """What a forward keeps for its backward: one for each layer. To make it is collective."""
+    """What a forward keeps for its backward, for one layer. Making one is collective."""
 
     def __init__(self, plan):
         lib, handle = _library(), c_void_p()
@@ -547,20 +547,20 @@ class Saved(_Owned):
 
 # ------------------------------------------------------------------------------------- torch
 
-# Saved states of graphs that are alive. A graph holds a tensor with the number of its state; its
-# memory owns the state. So states live exactly as long as torch's own saved tensors, also under
-# retain_graph and torch.utils.checkpoint. (They are not used again: whether a rank had one to
-# spare would depend on its garbage collector, and making one is collective.)
+# Saved states of graphs that are alive. A graph holds a tensor with the number of its state, and
+# the memory of this tensor owns the state. So states live exactly as long as torch's own saved
+# tensors, also under retain_graph and torch.utils.checkpoint. (They are not used again: whether a
+# rank has a spare one would depend on its garbage collector, and making one is collective.)
 _states = weakref.WeakValueDictionary()
 
 
 class _Token(c_int64):
-    """The memory of such a tensor."""
+    """The memory of a tensor that holds the number of a state."""
 
 
 @functools.lru_cache(maxsize=None)
 def _function():
-    """Makes the torch.autograd.Function; torch is imported here for the first time."""
+    """Returns the torch.autograd.Function of attention, which the first call makes with torch."""
     import torch
 
     class Function(torch.autograd.Function):
@@ -582,17 +582,17 @@ def _function():
             state = _states.get(token.item())
             if state is None:
                 raise RuntimeError("what attention kept for backward is gone: hooks that copy "
-                                   "saved tensors, as save_on_cpu, cannot be used with it")
+                                   "saved tensors, such as save_on_cpu, cannot be used with it")
             return (*ctx.plan.backward(state, d_o.contiguous()), None, None)
 
     return Function
 
 
 def attention(q, k, v, plan, mask=0):
-    """Returns o, with gradients: attention over the ranks of the plan, for torch tensors, which are
-    copied where they are not contiguous. Collective, and so is its backward: all ranks of a
-    sequence make the calls in the same order, and all or none want gradients. What backward needs
-    is kept as long as torch keeps saved tensors."""
+    """Returns o, with gradients: attention over the ranks of the plan. Takes torch tensors, and
+    copies those that are not contiguous. Collective, and so is its backward: all ranks of a
+    sequence make the calls in the same order, and all or none of them ask for gradients. What
+    backward needs is kept as long as torch keeps saved tensors."""
     import torch
     q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
     if torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v)):

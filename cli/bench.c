@@ -1,5 +1,5 @@
-/* ulysses bench: finds the benchmark, and runs it for each combination of what lists among its options
- * name. */
+/* ulysses bench: finds the benchmark, and runs it for each combination of the lists among its
+ * options. */
 #include "bench.h"
 
 #include <stdlib.h>
@@ -20,7 +20,7 @@ static const bench_kind kinds[] = {{BENCH_ATTENTION, bench_attention},
                                    {BENCH_EXCHANGE, bench_exchange},
                                    {BENCH_CEILING, bench_ceiling}};
 
-/* Reads the options of one combination; options_free is due after a failure too. */
+/* Reads the options of one combination. The caller calls options_free after a failure, too. */
 static uly_status read_options(bench *b, int64_t combination, int argc, char *const *argv) {
   uly_status status = options_init(&b->options);
   b->options.combination = combination;
@@ -28,7 +28,7 @@ static uly_status read_options(bench *b, int64_t combination, int argc, char *co
   return status == ULY_OK ? ULY_OK : uly_fail(status, "%s", b->options.error);
 }
 
-/* Reads all combinations once, so that a mistake is told before anything is measured. */
+/* Reads all combinations once, so that a mistake is reported before anything is measured. */
 static uly_status check_options(bench *b, int argc, char *const *argv, int64_t *num_combinations) {
   uly_status status = ULY_OK;
   *num_combinations = 1;
@@ -40,7 +40,7 @@ static uly_status check_options(bench *b, int argc, char *const *argv, int64_t *
   return uly_mesh_agree(b->world, status);
 }
 
-/* Ranks with other arguments would make other calls. */
+/* Refuses ranks whose arguments differ, since they would make other calls. */
 static uly_status compare_arguments(const bench *b, int argc, char *const *argv) {
   char *text = NULL;
   size_t length = 0;
@@ -54,7 +54,8 @@ static uly_status compare_arguments(const bench *b, int argc, char *const *argv)
   return status;
 }
 
-/* Ranks that end alone could be faster than the message of rank 0. */
+/* Finds the benchmark. Ranks agree on a failure, since one that ended alone could be faster than
+ * the message of rank 0. */
 static uly_status choose_kind(bench *b, int argc, char *const *argv, const bench_kind **kind) {
   const command_info *info = &command_table[COMMAND_bench];
   char *first[] = {argc > 0 ? argv[0] : NULL};

@@ -1,7 +1,7 @@
 /* ulysses bench attention: attention on the heads of each rank, between the exchanges, against the
- * matrix products of the same storage type with as many threads. Each pair of a query and a key that sees
- * it counts once: forward counts two products (Q K^T, P V), backward five (arXiv 2307.08691, section 3.1),
- * whatever the kernel repeats. */
+ * matrix products of the same storage type with as many threads. Each pair of a query and a key
+ * that sees it counts once: forward counts two products (Q K^T, P V), backward five (arXiv
+ * 2307.08691, section 3.1), whatever the kernel repeats. */
 #include <stdlib.h>
 
 #include "bench.h"
@@ -43,7 +43,7 @@ static uly_status create_plan(const bench *b, attention_case *c) {
     status = uly_mesh_agree(b->world, status);
     if (status != ULY_OK) return status;
   }
-  mask.window = o->config.window > 0 ? o->config.window : 0; /* no model says one */
+  mask.window = o->config.window > 0 ? o->config.window : 0; /* the model sets no window */
   mask.blocks = blocks;
   uly_status status = uly_attention_create(b->world, &desc, &c->plan);
   uly_block_layout_destroy(blocks);
@@ -100,7 +100,7 @@ uly_status bench_attention(bench *b) {
   bench_choose_heads(b);
   uly_status status = create(b, &c);
   if (status == ULY_OK) status = gemm_create_for_run(b, b->options.config.dtype, &product);
-  /* Forward first: backward needs its outputs. */
+  /* Forward runs first, since backward needs its outputs. */
   if (status == ULY_OK) status = measure(b, &c, product, true);
   if (status == ULY_OK) status = measure(b, &c, product, false);
   gemm_destroy(product);

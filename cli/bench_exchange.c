@@ -1,6 +1,6 @@
-/* ulysses bench exchange: the all-to-all of Q, K and V, and that of O, against a bare MPI_Alltoall of the
- * same bytes. Rates are of the bytes that one rank sends to the others; where ranks have unlike shares
- * (tokens or heads that they do not divide), of the largest share, for both. */
+/* ulysses bench exchange: the all-to-all of Q, K and V, and that of O, against a bare MPI_Alltoall
+ * of the same bytes. Rates are of the bytes that one rank sends to the others; where ranks have
+ * unlike shares (tokens or heads that they do not divide), of the largest share, for both. */
 #include <stdlib.h>
 
 #include "bench.h"
@@ -8,7 +8,7 @@
 
 typedef struct exchange_case {
   uly_attention *plan;
-  void *from, *to; /* token side and head side, or the other way round */
+  void *from, *to; /* token side and head side, either way */
 } exchange_case;
 
 static uly_status exchange_qkv(void *context) {
@@ -21,7 +21,7 @@ static uly_status exchange_o(void *context) {
   return uly_attention_o_to_tokens(c->plan, ULY_TRAFFIC_ATTENTION_FORWARD, c->from, c->to);
 }
 
-/* `bytes`: of the larger side on this rank. */
+/* Measures one exchange. `bytes` are those of the larger side on this rank. */
 static uly_status measure(const bench *b, uly_attention *plan, bool is_qkv, int64_t bytes) {
   bench_result result;
   int64_t ranks = uly_world_size();

@@ -1,5 +1,5 @@
-/* Times figures and ceilings in turn: the machine may be shared, and what slows the one down slows down
- * its neighbour in time too. */
+/* Times figures and ceilings in turn, since the machine may be shared: what slows one of them down
+ * also slows down its neighbour in time. */
 #include <math.h>
 #include <omp.h>
 #include <stdlib.h>
@@ -11,7 +11,7 @@
 #include "bench_mpi.h"
 #include "clock.h"
 
-/* Runs once; the rate is the same on all ranks. */
+/* Runs the work once, and returns a rate that is the same on all ranks. */
 static uly_status take_time(const bench *b, const bench_work *work, double *rate) {
   bench_barrier();
   double start = clock_seconds();
@@ -64,7 +64,8 @@ uly_status bench_compare(const bench *b, const bench_work *figure, const bench_w
   return ULY_OK;
 }
 
-/* As in the help of --threads. A rank that is bound to cores uses no others. */
+/* Returns the default that the help of --threads describes. A rank that is bound to cores uses no
+ * others. */
 static int default_threads(int ranks_of_node) {
   const char *wish = getenv("OMP_NUM_THREADS");
   long wished = wish ? strtol(wish, NULL, 10) : 0;
@@ -87,7 +88,7 @@ void bench_choose_heads(bench *b) {
   if (o->desc.num_kv_heads == 0) o->desc.num_kv_heads = o->desc.num_q_heads;
 }
 
-/* splitmix64 */
+/* Returns the next bits of splitmix64. */
 static uint64_t next_bits(uint64_t *state) {
   uint64_t z = *state += 0x9e3779b97f4a7c15;
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
@@ -95,7 +96,8 @@ static uint64_t next_bits(uint64_t *state) {
   return z ^ (z >> 31);
 }
 
-/* A sum of four uniform numbers, less its mean, over its standard deviation: close to normal. */
+/* Returns the sum of four uniform numbers, less its mean, over its standard deviation: close to
+ * normal. */
 static float next_value(uint64_t *state) {
   uint64_t bits = next_bits(state);
   float sum = 0;
@@ -104,7 +106,7 @@ static float next_value(uint64_t *state) {
 }
 
 void *bench_random(int64_t bytes, uly_dtype dtype, uint64_t seed) {
-  /* On large pages where they fit, as the arenas of a trainer are. */
+  /* Buffers are on large pages if they fit, as the arenas of a trainer are. */
   enum { LINE = 64, LARGE_PAGE = 2 << 20 };
   size_t boundary = bytes < LARGE_PAGE ? LINE : LARGE_PAGE;
   size_t room = ((size_t)bytes / boundary + 1) * boundary;

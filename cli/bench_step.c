@@ -1,6 +1,6 @@
-/* ulysses bench step: whole training steps on made-up data, against the matrix products of the same storage
- * type, which all ranks compute at the same time with as many threads. FLOPs are those of the model: what
- * recomputation repeats is not counted, causal pairs count once. */
+/* ulysses bench step: whole training steps on made-up data, against the matrix products of the same
+ * storage type, which all ranks compute at the same time with as many threads. FLOPs are those of
+ * the model: what recomputation repeats is not counted, causal pairs count once. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -17,8 +17,8 @@ typedef struct step_case {
   uly_mesh *mesh;
   uly_trainer *trainer;
   uly_step_report report; /* of the latest step */
-  char data[PATH_MAX];    /* what is trained on */
-  bool owns_data;         /* this rank has made it */
+  char data[PATH_MAX];    /* path of the data */
+  bool owns_data;         /* this rank has written it */
 } step_case;
 
 /* --------------------------------------------------------------------- the data */
@@ -35,7 +35,8 @@ static bool write_all(int fd, const void *bytes, size_t count) {
   return true;
 }
 
-/* A token shard, which models of any vocabulary read: letters and blanks, the same on all ranks. */
+/* Writes a token shard that models of any vocabulary can read: letters and blanks, the same on all
+ * ranks. */
 static bool write_shard(int fd, int64_t count) {
   const int32_t header[256] = {20240520, 1, (int32_t)count};
   uint16_t tokens[4096];
@@ -53,7 +54,7 @@ static bool write_shard(int fd, int64_t count) {
   return ok;
 }
 
-/* Writes the file unless another rank of this machine has made it. */
+/* Writes the file unless another rank of this machine has done so. */
 static uly_status make_data(const char *path, int64_t count, bool *is_mine) {
   int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   if (fd < 0 && errno == EEXIST) return ULY_OK;
@@ -69,11 +70,12 @@ static uly_status make_data(const char *path, int64_t count, bool *is_mine) {
                   strerror(error));
 }
 
-/* A trainer on one sequence of data, which lies in a temporary file of each machine. */
+/* Creates a trainer on one sequence of data, which each machine keeps in a temporary file. */
 static uly_status create_trainer(bench *b, step_case *c) {
   uly_train_config config = b->options.config;
   const char *folder = getenv("TMPDIR");
-  /* All ranks need the same name, on different machines too: the time in microseconds of one of them. */
+  /* All ranks, also those on other machines, need the same name: the time of one of them in
+   * microseconds. */
   struct timespec time = {0};
   if (b->is_first) clock_gettime(CLOCK_REALTIME, &time);
   long long name = (long long)bench_sum(1e6 * (double)time.tv_sec + 1e-3 * (double)time.tv_nsec);

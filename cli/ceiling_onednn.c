@@ -1,5 +1,5 @@
-/* The ceiling of matrix products: oneDNN's matmul (C API, 2.x) of square matrices, which fit the caches of
- * no core and are large enough for its best blocking. */
+/* The ceiling of matrix products: oneDNN's matmul (C API, 2.x) of square matrices that fit into no
+ * core's caches and are large enough for its best blocking. */
 #include <dnnl.h>
 #include <pthread.h>
 #include <signal.h>
@@ -34,7 +34,7 @@ static uly_status make_memory(gemm *product, const dnnl_memory_desc_t *desc, uly
   return ULY_OK;
 }
 
-/* matmul stays NULL where oneDNN cannot do it on this CPU. */
+/* Makes the product; matmul stays NULL if oneDNN cannot compute it on this CPU. */
 static uly_status make(gemm *product, uly_dtype dtype) {
   dnnl_dims_t dims = {GEMM_SIZE, GEMM_SIZE}, strides = {GEMM_SIZE, 1};
   dnnl_data_type_t type = dtype == ULY_BF16 ? dnnl_bf16 : dnnl_f32;
@@ -84,8 +84,8 @@ void gemm_destroy(gemm *product) {
   free(product);
 }
 
-/* In all threads that the product will use: oneDNN's f32 kernels do not survive a signal that is handled while they
- * run (its issue 4845). The library sees to its own products. */
+/* Masks signals in all threads that the product will use: oneDNN's f32 kernels crash if a signal is
+ * handled while they run (its issue 4845). The library protects its own products. */
 static void mask_signals(int how) {
   sigset_t caught;
   sigemptyset(&caught);

@@ -1,4 +1,4 @@
-/* What is in a checkpoint, as text and as JSON. */
+/* Prints what is in a checkpoint, as text and as JSON. */
 #include "checkpoints.h"
 
 #include <jansson.h>
@@ -50,7 +50,7 @@ static void print_model(const uly_model_info *model) {
          has_biases ? "" : " none");
 }
 
-/* Tensors of one line: of the same file, name but for the block, and shape. */
+/* Tensors that share a line: they have the same file, shape, and name except for the block. */
 typedef struct tensor_row {
   char file[64], name[192];
   uly_dtype dtype;
@@ -64,7 +64,8 @@ typedef struct tensor_table {
   bool all, has_failed;
 } tensor_table;
 
-/* "model.layers.*.mlp.up_proj.weight": the first number between dots is that of the block. */
+/* Replaces the block's number, the first number between dots:
+ * "model.layers.*.mlp.up_proj.weight". */
 static void hide_block(char name[192]) {
   for (char *dot = strchr(name, '.'); dot; dot = strchr(dot + 1, '.')) {
     size_t digits = strspn(dot + 1, "0123456789");
@@ -80,7 +81,8 @@ static bool is_same(const tensor_row *a, const tensor_row *b) {
          a->num_dims == b->num_dims && memcmp(a->dims, b->dims, sizeof a->dims) == 0;
 }
 
-/* The row that the tensor adds to. Those of a block lie together, so it is one of the last. */
+/* Returns the row that the tensor belongs to. The tensors of a block lie together, so it is one of
+ * the last rows. */
 static tensor_row *find_row(const tensor_table *table, const tensor_row *row) {
   enum { LOOKED_AT = 64 };
   size_t first = table->num > LOOKED_AT ? table->num - LOOKED_AT : 0;
@@ -116,7 +118,7 @@ static void add_tensor(void *user, const uly_tensor_info *tensor) {
 
 enum { SHAPE = 96 };
 
-/* "[257, 128]" */
+/* Writes a shape, such as "[257, 128]". */
 static const char *format_shape(const tensor_row *row, char text[SHAPE]) {
   size_t used = (size_t)snprintf(text, SHAPE, "[");
   for (int i = 0; i < row->num_dims; i++) {
@@ -183,7 +185,7 @@ static json_t *make_model(const uly_model_info *model) {
       model->has_mlp_bias);
 }
 
-/* All keys, whether they mask anything or not. */
+/* Returns all settings of attention, whether or not they mask anything. */
 static json_t *make_attention(const uly_checkpoint_info *info) {
   const uly_sparse *sparse = &info->sparse;
   return json_pack("{s:I, s:b, s:I, s:s, s:I, s:I, s:I, s:I}", "window", (json_int_t)info->window,
@@ -209,9 +211,9 @@ uly_status checkpoint_print_json(const checkpoint_place *place, const uly_checkp
   uly_status status = ULY_OK;
   char seed[32];
   json_t *json = json_object(), *path = json_string(place->path), *tensors = json_array();
-  /* Seeds beyond 2^63 are no integers in JSON. */
+  /* Seeds beyond 2^63 are not integers in JSON. */
   snprintf(seed, sizeof seed, "%llu", (unsigned long long)info->seed);
-  json_object_set_new(json, "path", path ? path : json_null()); /* a path that is no UTF-8 */
+  json_object_set_new(json, "path", path ? path : json_null()); /* a path may not be UTF-8 */
   json_object_set_new(json, "step", json_integer(info->step));
   json_object_set_new(json, "sequences_done", json_integer(info->sequences_done));
   json_object_set_new(json, "seq_len", json_integer(info->seq_len));

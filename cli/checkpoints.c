@@ -1,4 +1,5 @@
-/* ulysses checkpoint verify|show: looks after checkpoints. One process, without MPI. */
+/* ulysses checkpoint verify|show: checks checkpoints, or prints what is in them. One process,
+ * without MPI. */
 #include <limits.h>
 #include <string.h>
 
@@ -7,7 +8,7 @@
 #include "format.h"
 #include "messages.h"
 
-/* The folder that a run saves to stands for its newest checkpoint. */
+/* Finds the checkpoint. A run's folder stands for its newest checkpoint. */
 static uly_status find_checkpoint(const char *dir, checkpoint_place *place) {
   *place = (checkpoint_place){.newest_of = ""};
   uly_status status = uly_checkpoint_latest(dir, place->path, sizeof place->path);

@@ -4,7 +4,7 @@
 
 #include <time.h>
 
-/* Seconds of a clock that never goes back. */
+/* Returns seconds of a clock that never goes back. */
 static inline double clock_seconds(void) {
   struct timespec time;
   clock_gettime(CLOCK_MONOTONIC, &time);

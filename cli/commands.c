@@ -49,7 +49,7 @@ void command_offer(suggestion *s) {
   for (enum command_id id = 0; id < NUM_COMMANDS; id++) suggest_offer(s, command_table[id].name);
 }
 
-/* The first argument, where it must be one of some words. */
+/* Checks the first argument if it must be one of some words. */
 static uly_status check_word(options *o, const command_info *info) {
   if (!info->words || o->num_args == 0) return ULY_OK;
   suggestion meant = suggest(o->args[0]);

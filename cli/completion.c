@@ -1,5 +1,6 @@
-/* `ulysses completion bash`: a script that completes commands, flags and values, from the tables. Bash hands it the
- * words of the command line, split at = and : too, so that --flag=value and disk:DIR are three words each. */
+/* `ulysses completion bash`: prints a script that completes commands, flags and values, made from
+ * the tables. Bash splits the command line at = and : too, so that --flag=value and disk:DIR are
+ * three words each. */
 #include <ctype.h>
 #include <string.h>
 
@@ -7,7 +8,8 @@
 
 /* ------------------------------------------------------------------------- what a value may be */
 
-/* Words between | of a metavar: those in small letters stand for themselves, NAME for the presets. */
+/* Prints the words between | of a metavar: a word in lower case stands for itself, NAME for the
+ * presets. */
 static void put_words_of_text(FILE *file, enum option_id id) {
   const char *at = option_table[id].metavar;
   const char *separator = "";
@@ -38,7 +40,7 @@ static void put_keys(FILE *file) {
   }
 }
 
-/* The flags whose value only the user knows. */
+/* Prints the flags whose value only the user knows. */
 static void put_numbers(FILE *file) {
   const char *separator = "    ";
   for (enum option_id id = 0; id < NUM_OPTIONS; id++) {
@@ -52,7 +54,7 @@ static void put_numbers(FILE *file) {
   fputs(") takes_value=1 ;;\n", file);
 }
 
-/* The others: their words, files or folders. */
+/* Prints how the value of any other flag is completed: by its words, by files or by folders. */
 static void put_value(FILE *file, enum option_id id) {
   const option_info *info = &option_table[id];
   char flag[OPTION_BUFFER];

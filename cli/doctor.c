@@ -1,4 +1,5 @@
-/* ulysses doctor: what the machines, MPI, threads and CPU features are, and whether a small exchange works. */
+/* ulysses doctor: describes the machines, MPI, threads and CPU features, and says whether a small
+ * exchange works. */
 #include "doctor.h"
 
 #include <omp.h>
@@ -12,7 +13,7 @@
 #include "messages.h"
 #include "starter.h"
 
-/* 0 where the program's own file cannot be read. */
+/* Returns a hash of the program's own file, or 0 if it cannot be read. */
 static uint64_t hash_program(void) {
   FILE *file = fopen("/proc/self/exe", "rb");
   if (!file) return 0;
@@ -26,7 +27,8 @@ static uint64_t hash_program(void) {
   return XXH3_64bits_digest(&state);
 }
 
-/* Another program may know other facts: then nothing more is exchanged. */
+/* Returns whether all ranks run the same program. Another program may know other facts: then
+ * nothing more is exchanged. */
 static bool check_program(doctor *d) {
   struct program {
     char version[32];
@@ -50,7 +52,7 @@ static void check_start(doctor *d) {
   }
 }
 
-/* ULY_OK: examined, whatever was found. */
+/* Examines everything. Returns ULY_OK whatever was found. */
 static uly_status examine(doctor *d) {
   check_start(d);
   if (!check_program(d)) return ULY_OK;

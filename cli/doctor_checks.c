@@ -1,4 +1,4 @@
-/* What the facts of all ranks say about a run on them. All ranks come to the same findings. */
+/* Derives findings about a run from the facts of all ranks. All ranks reach the same findings. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,13 +11,14 @@ enum { MIB = 1 << 20 };
 static const int64_t least_memory = 256 * (int64_t)MIB, least_shm = 8 * MIB, least_tmp = 64 * MIB;
 
 static int count_ranks(const doctor *d, int host) {
-  int num = 1; /* itself */
+  int num = 1; /* the rank itself */
   for (int rank = 0; rank < d->num_ranks; rank++)
     num += rank != host && doctor_same_host(d, host, rank);
   return num;
 }
 
-/* The first rank whose text at this place in its facts is not that of rank 0; num_ranks: there is none. */
+/* Returns the first rank whose text at this place in its facts differs from that of rank 0;
+ * num_ranks: there is none. */
 static int find_other(const doctor *d, size_t offset) {
   int rank = 1;
   while (rank < d->num_ranks &&
@@ -63,7 +64,8 @@ static void check_kernels(doctor *d) {
               d->facts->kernels, text_at(d, other, offset), other, d->facts[other].host);
 }
 
-/* Of each kind, but that of threads, which the facts of all ranks tell better: the first rank that has it. */
+/* Reports the first rank that each kind slows down. Threads are left out, since the facts of all
+ * ranks tell more about them. */
 static void check_slow(doctor *d) {
   char text[SLOW_TEXT];
   for (slow_kind kind = 0; kind < NUM_SLOW; kind++) {
@@ -77,7 +79,7 @@ static void check_slow(doctor *d) {
 
 /* ------------------------------------------------------------------------ threads */
 
-/* Threads of a host's ranks that may run on hardware threads of `set` only. */
+/* Counts the threads of a host's ranks that may run on hardware threads of `set` only. */
 static int count_threads(const doctor *d, int host, const cpu_set_t *set, bool *marks) {
   int num = 0;
   for (int rank = 0; rank < d->num_ranks; rank++) {
@@ -99,8 +101,8 @@ static cpu_set_t find_union(const doctor *d, int host) {
   return all;
 }
 
-/* The smallest set of hardware threads that has to carry more threads than it has: the sets of single ranks, and
- * that of all. */
+/* Finds the smallest set of hardware threads that has to carry more threads than it has, among the
+ * sets of single ranks and the set of all of them. */
 static bool find_crowd(const doctor *d, int host, cpu_set_t *crowded, bool *marks) {
   bool is_found = false;
   for (int rank = -1; rank < d->num_ranks; rank++) {
@@ -150,7 +152,7 @@ static bool check_threads_of_host(doctor *d, int host, bool *marks) {
   return true;
 }
 
-/* One finding: of the first host that has one, as others are likely to be like it. */
+/* Makes one finding, about the first host that has one, since others are likely to be like it. */
 static void check_threads(doctor *d, bool *marks) {
   int num_threads = 0, num_hosts = 0;
   for (int host = doctor_next_host(d, -1); host < d->num_ranks; host = doctor_next_host(d, host)) {

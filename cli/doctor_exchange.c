@@ -1,8 +1,9 @@
-/* Whether ranks can exchange data, and how fast: the exchanges of distributed attention, with values that tell token
- * and feature, each compared with what belongs there; and a small attention against its formula.
+/* Whether ranks can exchange data, and how fast: the exchanges of distributed attention, with
+ * values that tell token and feature, each compared with what belongs there; and a small attention
+ * against its formula.
  *
- * N tokens, P ranks, 2 query heads and 1 key/value head for each rank, of d elements: a token has F = 4 P d features,
- * those of Q, K and V one after the other. */
+ * N tokens, P ranks, 2 query heads and 1 key/value head for each rank, of d elements: a token has F
+ * = 4 P d features, those of Q, K and V one after the other. */
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
@@ -75,13 +76,13 @@ static uly_status open_trial(trial *t, doctor *d, int64_t num_tokens, int head_d
 
 /* --------------------------------------------------------------- index-encoded values */
 
-/* Another word for each feature of each token, of 2^32 of them. */
+/* Returns one of 2^32 words, another for each feature of each token. */
 static uint32_t encode(const trial *t, int64_t token, int64_t feature) {
   int64_t num_features = (int64_t)(t->num_q_heads + 2 * t->num_kv_heads) * t->head_dim;
   return (uint32_t)(token * num_features + feature) * 2654435761u + 1u;
 }
 
-/* Feature of column i of a row of a group's Q, K and V. */
+/* Returns the feature of column i of a row of a group's Q, K and V. */
 static int64_t feature_of(const trial *t, const uly_attention_block *block, int64_t i) {
   int64_t d = t->head_dim, q = block->q_count * d, kv = block->kv_count * d;
   if (i < q) return block->q_begin * d + i;
@@ -98,7 +99,7 @@ static uly_status wrong_value(const char *what, int64_t token, int64_t feature, 
       what, (long long)feature, (long long)token, (unsigned)found, (unsigned)expected);
 }
 
-/* Rows [num][stride] of tokens from `begin` on: writes them, or compares. */
+/* Writes or compares the rows [num][stride] of tokens from `begin` on. */
 static uly_status walk(const trial *t, const uly_attention_block *block, bool is_output,
                        uint32_t *rows, int64_t begin, int64_t num, bool writes) {
   int64_t width = is_output ? block->q_count * (int64_t)t->head_dim
@@ -119,7 +120,7 @@ static uly_status walk(const trial *t, const uly_attention_block *block, bool is
   return ULY_OK;
 }
 
-/* The token side: parts for all groups. */
+/* Writes or compares the token side: the parts of all groups. */
 static uly_status walk_tokens(const trial *t, bool is_output, bool writes) {
   uint32_t *rows = is_output ? t->o_tokens : t->qkv_tokens;
   for (int p = 0; p < t->d->num_ranks; p++) {
@@ -133,7 +134,7 @@ static uly_status walk_tokens(const trial *t, bool is_output, bool writes) {
   return ULY_OK;
 }
 
-/* The head side: all tokens, for the group of this rank. */
+/* Writes or compares the head side: all tokens, for the group of this rank. */
 static uly_status walk_heads(const trial *t, bool is_output, bool writes) {
   uly_attention_block block = {.size = sizeof block};
   uly_status status = uly_attention_get_block(t->plan, uly_mesh_rank(t->d->world), &block);
@@ -143,7 +144,7 @@ static uly_status walk_heads(const trial *t, bool is_output, bool writes) {
   return walk(t, &block, is_output, rows, 0, t->num_tokens, writes);
 }
 
-/* There and back: Q, K and V to the owners of heads, outputs to those of tokens. */
+/* Exchanges there and back: Q, K and V to the owners of heads, outputs to those of tokens. */
 static uly_status exchange_values(trial *t) {
   uly_status status = ULY_OK;
   (void)walk_tokens(t, false, true);
@@ -163,7 +164,7 @@ static int by_size(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-/* Median time of an exchange of Q, K and V: of the slowest rank. */
+/* Takes the median time of an exchange of Q, K and V, on the slowest rank. */
 static uly_status take_time(const trial *t, int repeats, double *seconds) {
   double times[SMALL_REPEATS > LARGE_REPEATS ? SMALL_REPEATS : LARGE_REPEATS];
   for (int i = 0; i < repeats; i++) {
@@ -198,7 +199,7 @@ static void format_time(double seconds, char text[FORMAT_BYTES]) {
   }
 }
 
-/* "12 B to 3 other ranks in 4 us", or that there are none. */
+/* Reports "12 B to 3 other ranks in 4 us", or that there are no other ranks. */
 static void find_exchange(doctor *d, const char *what, int64_t bytes, double seconds) {
   char size[FORMAT_BYTES], rate[FORMAT_BYTES], time[FORMAT_BYTES];
   if (d->num_ranks == 1) {
@@ -227,7 +228,7 @@ static bool check_large(doctor *d) {
   double seconds = 0;
   int64_t bytes = 0, row = 4 * (int64_t)d->num_ranks * HEAD_DIM * 4;
   int64_t tokens = LARGE_BYTES / row;
-  /* One token less than would be dealt evenly. */
+  /* One token fewer than would be dealt evenly. */
   int64_t num_tokens = (tokens > 0 ? tokens : 1) * d->num_ranks - (d->num_ranks > 1 && tokens > 1);
   if (exchange(d, num_tokens, HEAD_DIM, LARGE_REPEATS, &seconds, &bytes) != ULY_OK) {
     doctor_find(d, VERDICT_FAIL, "large exchange", "%s", last_failure());
@@ -241,7 +242,7 @@ static bool check_large(doctor *d) {
 
 enum { WHICH_Q, WHICH_K, WHICH_V };
 
-/* From -1 to 1: a function of its place in the whole tensor. */
+/* Returns a number from -1 to 1: a function of its place in the whole tensor. */
 static float value_of(int which, int64_t token, int64_t head, int64_t element) {
   uint64_t place = ((uint64_t)token * 65537 + (uint64_t)head) * 1021 + (uint64_t)element;
   return (float)((place * 2654435761u + (uint64_t)which * 40503) % 2001) / 1000.0f - 1.0f;
@@ -253,11 +254,11 @@ static void fill(float *rows, int which, const trial *t, int64_t num_heads) {
       for (int64_t e = 0; e < t->head_dim; e++) *rows++ = value_of(which, t->begin + i, h, e);
 }
 
-/* Output of one query head at one token, by the formula, in f64. */
+/* Computes the output of one query head at one token by the formula, in f64. */
 static void attend(const trial *t, int64_t token, int64_t head, double *out) {
   int64_t kv_head = head / 2, d = t->head_dim;
   double sum = 0, largest = -DBL_MAX;
-  for (int pass = 0; pass < 2; pass++) { /* first the largest score */
+  for (int pass = 0; pass < 2; pass++) { /* the first finds the largest score */
     for (int64_t e = 0; e < d; e++) out[e] = 0;
     for (int64_t key = 0; key <= token; key++) {
       double score = 0;
@@ -277,7 +278,7 @@ static void attend(const trial *t, int64_t token, int64_t head, double *out) {
   for (int64_t e = 0; e < d; e++) out[e] /= sum;
 }
 
-/* Largest difference of this rank's outputs from the formula. */
+/* Returns the largest difference of this rank's outputs from the formula. */
 static double find_error(const trial *t, const float *o) {
   double error = 0, expected[SMALL_DIM];
   for (int64_t i = 0; i < t->count; i++) {
@@ -285,7 +286,7 @@ static double find_error(const trial *t, const float *o) {
       attend(t, t->begin + i, h, expected);
       for (int64_t e = 0; e < t->head_dim; e++) {
         double difference = fabs((double)*o++ - expected[e]);
-        if (!(difference <= error)) error = difference; /* not a number stays */
+        if (!(difference <= error)) error = difference; /* keeps NaN */
       }
     }
   }
@@ -338,7 +339,8 @@ static void check_attention(doctor *d) {
   close_trial(&t);
 }
 
-/* What fails once fails again: one finding is enough. */
+/* Checks the exchanges, and then attention. What has failed once fails again, so one finding is
+ * enough. */
 void doctor_check_exchange(doctor *d) {
   if (check_small(d) && check_large(d)) check_attention(d);
 }

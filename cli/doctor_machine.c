@@ -1,4 +1,4 @@
-/* What a rank finds out about its machine and itself. Topology is hwloc's business. */
+/* Finds out what a rank can tell about its machine and itself. hwloc tells the topology. */
 #include <errno.h>
 #include <hwloc.h>
 #include <stdlib.h>
@@ -40,7 +40,7 @@ static void look_at_topology(doctor_facts *facts) {
   hwloc_topology_destroy(topology);
 }
 
-/* Those that the kernels are compiled for. */
+/* Lists the instruction sets that the kernels are compiled for. */
 static void look_at_instructions(char text[DOCTOR_TEXT]) {
 #if defined(__x86_64__)
   static const char *const separators[] = {"", " "};
@@ -66,7 +66,7 @@ static void look_at_instructions(char text[DOCTOR_TEXT]) {
 #endif
 }
 
-/* The word in brackets: "always [madvise] never". */
+/* Returns the word in brackets of "always [madvise] never". */
 static void look_at_huge_pages(char text[DOCTOR_TEXT]) {
   char line[DOCTOR_TEXT] = "";
   FILE *file = fopen("/sys/kernel/mm/transparent_hugepage/enabled", "r");

@@ -1,4 +1,4 @@
-/* What ulysses doctor needs of MPI itself. */
+/* What ulysses doctor asks MPI itself. */
 #include <mpi.h>
 
 #include "doctor.h"

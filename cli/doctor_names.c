@@ -1,5 +1,5 @@
-/* Whether the names that MPI asks for when it starts are found: that of the host, and localhost.
- * Where they are not, a start waits for name servers that do not answer. */
+/* Finds out whether the names that MPI asks for at its start can be resolved: that of the host, and
+ * localhost. If not, a start waits for name servers that do not answer. */
 #include <netdb.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -7,7 +7,8 @@
 #include "clock.h"
 #include "doctor.h"
 
-/* Returns the milliseconds that it takes to find the name, and why it is not found (0: it is). */
+/* Returns the milliseconds that it takes to look up the name, and why it is not found (0: it
+ * is). */
 static int64_t find_name(const char *name, int *error) {
   struct addrinfo wanted = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM}, *found = NULL;
   double begin = clock_seconds();
@@ -16,7 +17,7 @@ static int64_t find_name(const char *name, int *error) {
   return (int64_t)(1000 * (clock_seconds() - begin));
 }
 
-/* Keeps the name that is not found, and of several the one that takes longest. */
+/* Keeps the name that is not found; of several, the one that takes longest. */
 void doctor_look_at_names(doctor_facts *facts) {
   const char *const names[] = {facts->host, "localhost"};
   for (int i = 0; i < 2; i++) {

@@ -1,4 +1,4 @@
-/* Which oneDNN the program runs with. */
+/* Tells which oneDNN the program runs with. */
 #include <dnnl.h>
 
 #include "doctor.h"

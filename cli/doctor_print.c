@@ -1,4 +1,5 @@
-/* What ulysses doctor prints: the machines, once for each kind; the ranks; the findings. Or all of it as JSON. */
+/* Prints what ulysses doctor found: the machines, once for each kind; the ranks; the findings. Or
+ * all of it as JSON. */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +15,7 @@ static bool same_machine(const doctor *d, int a, int b) {
 
 static const char *plural(int count) { return count == 1 ? "" : "s"; }
 
-/* "1 package": before it a comma, unless it comes first. */
+/* Prints "1 package", after a comma unless it comes first. */
 static void print_count(const char *before, int count, const char *what) {
   printf("%s%d %s%s", before, count, what, plural(count));
 }
@@ -35,7 +36,7 @@ static void print_limits(const struct doctor_machine *machine) {
   }
 }
 
-/* Space that is left; where the system does not tell, nothing is printed. */
+/* Prints the space that is left; nothing if the system does not tell. */
 static void print_space(const char *path, int64_t bytes) {
   char human[FORMAT_BYTES];
   if (bytes >= 0) printf("  %-19s %s free\n", path, format_bytes(bytes, human));
@@ -61,7 +62,7 @@ static void print_machine(const doctor_facts *facts) {
   print_space("/dev/shm", facts->shm_free);
 }
 
-/* Whether two ranks of a host are printed in one line. */
+/* Returns whether two ranks of a host are printed in one line. */
 static bool is_alike(const doctor *d, int a, int b) {
   const doctor_facts *x = &d->facts[a], *y = &d->facts[b];
   return doctor_same_host(d, a, b) && x->threads == y->threads &&
@@ -84,7 +85,7 @@ static void print_ranks_of_host(const doctor *d, int host, bool *marks) {
   }
 }
 
-/* The hosts of one kind: their machine once, from the first one, then the ranks of each. */
+/* Prints the hosts of one kind: their machine once, from the first one, then the ranks of each. */
 static void print_hosts(const doctor *d, int kind, bool *marks) {
   bool is_first = true;
   for (int host = kind; host < d->num_ranks; host = doctor_next_host(d, host)) {
@@ -121,7 +122,7 @@ void doctor_print(const doctor *d) {
 
 static void set_text(json_t *object, const char *key, const char *text) {
   json_t *string = json_string(text);
-  json_object_set_new(object, key, string ? string : json_null()); /* a name that is no UTF-8 */
+  json_object_set_new(object, key, string ? string : json_null()); /* a name may not be UTF-8 */
 }
 
 static void set_count(json_t *object, const char *key, int64_t count) {

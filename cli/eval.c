@@ -1,5 +1,5 @@
 /* ulysses eval: the loss of a trained model on a file, also by position in the sequence. All ranks
- * walk through this file together; rank 0 prints. */
+ * run this file together; rank 0 prints. */
 #include <jansson.h>
 #include <math.h>
 

@@ -114,8 +114,9 @@ void print_message(const char *format, ...) {
   va_start(args, format);
   vsnprintf(text, sizeof text, format, args);
   va_end(args);
-  options_make_printable(text); /* names of files are whatever somebody made them */
-  fflush(stdout);               /* so that it comes last where both go to one place */
+  options_make_printable(text); /* file names may hold anything */
+  /* The message comes last if both streams go to one place. */
+  fflush(stdout);
   fprintf(stderr, "ulysses: %s\n", text);
 }
 

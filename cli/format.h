@@ -10,35 +10,36 @@
 
 enum { FORMAT_BYTES = 32, FORMAT_MASK = 160 };
 
-/* "512 B", "11.8 MiB", ... */
+/* Writes bytes as "512 B" or "11.8 MiB". */
 const char *format_bytes(int64_t bytes, char buffer[FORMAT_BYTES]);
 
-/* What a token attends to, "the last 40 tokens, within documents"; empty: all before it. */
+/* Describes what a token attends to, such as "the last 40 tokens, within documents"; empty: all
+ * tokens before it. */
 const char *format_mask(int64_t window, const uly_sparse *sparse, int pack, char text[FORMAT_MASK]);
 
 int64_t sum_bytes(const int64_t *bytes, int count);
 
-/* Lines "  name   bytes   human" to standard output, then their sum. */
+/* Prints lines "  name   bytes   human" to standard output, then their sum. */
 void print_arena_bytes(const int64_t *bytes);
 void print_traffic_bytes(const int64_t *bytes);
-/* One such line. */
+/* Prints one such line. */
 void print_stash_bytes(int64_t bytes);
 
-/* Lines about a run: its ranks and what they share; the size of a step; and what a token attends to,
- * unless that is all before it. */
+/* Print lines about a run: its ranks and what they share; the size of a step; and what a token
+ * attends to, unless that is all tokens before it. */
 void print_ranks(const uly_train_config *config, int dp, int sp);
 void print_step_size(const uly_train_config *config, int dp);
 void print_mask(const uly_train_config *config);
 
-/* A line about data: what ("data", "eval data"), what they were read as, what is in them, and how
- * many sequences of them a run or an evaluation goes through. */
+/* Prints a line about data: what they are ("data", "eval data"), what they were read as, what is in
+ * them, and how many of their sequences a run or an evaluation goes through. */
 void print_data(const char *what, const char *path, const uly_data_info *info,
                 int64_t num_sequences);
 
-/* "ulysses: TEXT" to standard error, without what would steer a terminal. */
+/* Prints "ulysses: TEXT" to standard error, without characters that would control a terminal. */
 void print_message(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* "ulysses: error: MESSAGE" to standard error, from the first process. */
+/* Prints "ulysses: error: MESSAGE" to standard error, from the first process. */
 void print_failure(const char *message);
 
 #endif

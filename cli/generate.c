@@ -1,5 +1,5 @@
-/* ulysses generate: a trained model goes on from a prompt, and what it says is printed as it comes. All ranks walk
- * through this file together, and draw the same tokens; rank 0 prints. */
+/* ulysses generate: a trained model continues a prompt, and its output is printed as it comes. All
+ * ranks run this file together, and draw the same tokens; rank 0 prints. */
 #include <jansson.h>
 #include <stdlib.h>
 
@@ -19,7 +19,7 @@ typedef struct generation {
   uly_mesh *mesh;
   uly_generator *generator;
   int64_t num_generated;
-  int32_t *tokens;           /* [max_tokens] of --json */
+  int32_t *tokens;           /* [max_tokens], for --json */
   double *log_probabilities; /* the same */
   bool is_ended;             /* by the end of a document */
   bool stopped;              /* by a signal */
@@ -28,7 +28,7 @@ typedef struct generation {
 
 /* ----------------------------------------------------------------------------- output */
 
-/* Bytes as they are, or numbers; so that somebody who reads can follow. */
+/* Prints a token as its byte or its number, and flushes it so that a reader can follow. */
 static void print_token(const generation *g, int32_t token) {
   if (!g->is_first || g->trained.options.json) return;
   if (g->trained.vocab == BYTE_VOCAB) {
@@ -57,7 +57,8 @@ static uly_status print_json(const generation *g) {
   return failed ? uly_fail(ULY_ERR_IO, "standard output cannot be written") : ULY_OK;
 }
 
-/* Text has no more than was generated, unless it would stand before a shell's prompt. */
+/* Ends the output. Text has no more bytes than were generated, except for a line end before a
+ * shell's prompt. */
 static uly_status end_output(const generation *g) {
   if (!g->is_first) return ULY_OK;
   if (g->trained.options.json) return print_json(g);
@@ -72,14 +73,15 @@ static void print_speed(const generation *g) {
   double rate = g->seconds > 0 ? (double)(g->num_generated - 1) / g->seconds : 0;
   if (!g->is_first) return;
   fflush(stdout);
-  /* The text ends where it ends, with no end of line of ours. */
+  /* The text ends without a line end of ours. */
   fprintf(stderr, "\nprompt      %lld tokens in %.3f s\ngenerated   %lld tokens, %.1f tokens/s\n",
           (long long)g->prompt.count, report.prompt_seconds, (long long)g->num_generated, rate);
 }
 
 /* ------------------------------------------------------------------------- generation */
 
-/* Of a vocabulary of bytes, and of documents that the model was trained on. */
+/* Returns whether the token ends a document: the vocabulary must be that of bytes, and the model
+ * must have been trained on documents. */
 static bool ends_document(const generation *g, int32_t token) {
   const uly_train_config *config = &g->trained.options.config;
   if (config->pack && config->doc_end >= 0) return token == config->doc_end;
@@ -104,7 +106,8 @@ static uly_status draw(generation *g, int32_t *token) {
   return ULY_OK;
 }
 
-/* Whether a signal came to any rank; the same on all, as is the status of the draw, which may fail on one alone. */
+/* Makes all ranks agree on the status of a draw, which may fail on one rank alone, and on whether a
+ * signal came to any of them. */
 static uly_status agree_on_draw(generation *g, uly_status drawn) {
   uly_status status = uly_mesh_agree(g->mesh, drawn);
   bool goes_on = !g->is_ended && g->num_generated < g->trained.options.max_tokens;
@@ -144,7 +147,7 @@ static uly_status generate(generation *g) {
   status = prompt_read(&g->trained, &g->prompt);
   if (status == ULY_OK) status = make_room(g);
   status = uly_mesh_agree(g->mesh, status);
-  /* The last token that is drawn is not followed by any. */
+  /* The last token that is drawn needs no logits after it. */
   if (status == ULY_OK) {
     status = uly_generator_create(g->mesh, &o->config, g->trained.checkpoint, g->prompt.tokens,
                                   g->prompt.count, o->max_tokens - 1, &g->generator);

@@ -23,7 +23,7 @@ void help_print_usage(FILE *file) {
   }
 }
 
-/* "--flag VALUE" */
+/* Writes "--flag VALUE". */
 static void describe_flag(enum option_id id, char *buffer, size_t size) {
   char flag[OPTION_BUFFER], value[OPTION_BUFFER];
   option_flag(id, flag);
@@ -31,7 +31,8 @@ static void describe_flag(enum option_id id, char *buffer, size_t size) {
   snprintf(buffer, size, "%s%s%s", flag, takes_value ? " " : "", takes_value ? value : "");
 }
 
-/* Puts the benchmarks that know the option, unless all do, before its text: "attention, step: ...". */
+/* Puts the benchmarks that know the option before its text, as in "attention, step: ...", unless
+ * all know it. */
 static int describe_words(const command_info *info, enum option_id id, char *buffer, size_t size) {
   unsigned known = option_table[id].commands & info->bits;
   int used = 0;
@@ -62,7 +63,8 @@ static void print_option(FILE *file, const command_info *info, enum option_id id
   wrap_entry(file, left, text, WRAP_OPTIONS);
 }
 
-/* The options of a section that the command knows; how many there are. file NULL: only counts. */
+/* Prints the options of a section that the command knows, and returns how many there are. file
+ * NULL: only counts. */
 static int print_section(FILE *file, const command_info *info, section_id section,
                          const options *defaults) {
   int count = 0;
@@ -109,7 +111,7 @@ static void print_notes(FILE *file, const command_info *info) {
   }
 }
 
-/* "run, optimizer, call": those that the command has options of. */
+/* Lists the topics of a command, as in "run, optimizer, call": those that it has options of. */
 static void list_topics(const command_info *info, char names[OPTION_BUFFER]) {
   int used = snprintf(names, OPTION_BUFFER, command_has_options(info) ? "" : "none");
   for (section_id id = 0; id < NUM_SECTIONS; id++) {

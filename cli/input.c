@@ -32,7 +32,7 @@ static uly_status check(int fd, const char *option, const char *path, int64_t mo
   return ULY_OK;
 }
 
-/* As much as there is: the file may be changed meanwhile. */
+/* Reads as much as there is, since the file may change meanwhile. */
 static uly_status read_all(int fd, const char *option, const char *path, char *bytes,
                            size_t *count) {
   size_t size = *count, used = 0;
@@ -51,7 +51,7 @@ static uly_status read_all(int fd, const char *option, const char *path, char *b
 uly_status input_load(const char *option, const char *path, int64_t most, char **bytes,
                       size_t *count) {
   *bytes = NULL;
-  /* O_NONBLOCK: opening a FIFO must not wait for a writer. */
+  /* With O_NONBLOCK, opening a FIFO does not wait for a writer. */
   int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) return fail(ULY_ERR_IO, option, path, "cannot be opened: ", strerror(errno));
   uly_status status = check(fd, option, path, most, count);

@@ -1,7 +1,6 @@
-/* ulysses launch: starts ranks of a command on this machine with the mpirun of the MPI that it
- * was built with, set up as this program likes it, and stands between the terminal and the
- * ranks: Ctrl-C, which mpirun would follow up with KILL, reaches them as USR1, after which they
- * save and end. */
+/* ulysses launch: starts ranks of a command on this machine with the mpirun of the MPI that the
+ * program was built with, and stands between the terminal and the ranks. mpirun would follow Ctrl-C
+ * up with KILL; launch sends the ranks USR1 instead, after which they save and end. */
 #include "launch.h"
 
 #include <dirent.h>
@@ -22,15 +21,15 @@
 #define ULY_MPIRUN "mpirun"
 #endif
 
-/* Arguments of mpirun itself, before the command's. */
+/* Arguments of mpirun itself, before those of the command. */
 enum { MAX_OWN = 16 };
 
-/* Unless the user has said something else. */
+/* Sets a variable unless the user has set it. */
 static void set(const char *name, const char *value) { (void)setenv(name, value, 0); }
 
-/* For Open MPI: ranks are not bound to single cores, since they have several threads; more ranks
- * than cores are allowed, and then give way to each other while they wait; so is root, as in
- * containers. */
+/* Sets variables of Open MPI: ranks are not bound to single cores, since they have several threads;
+ * more ranks than cores are allowed, and then yield to each other while they wait; root is allowed,
+ * as in containers. */
 static void set_environment(int ranks) {
   long cores = sysconf(_SC_NPROCESSORS_ONLN);
   if (!launch_is_open_mpi()) return;
@@ -51,7 +50,7 @@ static const char *find_mpirun(void) {
   return given && *given ? given : ULY_MPIRUN;
 }
 
-/* In the child. Returns where mpirun cannot be started. */
+/* Becomes mpirun, in the child. Returns if mpirun cannot be started. */
 static void become_mpirun(const options *o, int argc, char *const *argv) {
   const char *mpirun = find_mpirun();
   char self[PATH_MAX], ranks[16];
@@ -62,15 +61,18 @@ static void become_mpirun(const options *o, int argc, char *const *argv) {
   snprintf(ranks, sizeof ranks, "%d", o->ranks);
   int n = 0;
   all[n++] = (char *)(uintptr_t)mpirun;
-  if (launch_is_open_mpi())
-    all[n++] = (char *)(uintptr_t) "-q"; /* not a page about each exit code */
+  /* With -q, Open MPI does not print a page about each exit code. */
+  if (launch_is_open_mpi()) all[n++] = (char *)(uintptr_t) "-q";
   all[n++] = (char *)(uintptr_t) "-n";
   all[n++] = ranks;
   all[n++] = self;
   memcpy(all + n, argv, (size_t)argc * sizeof *all);
-  (void)setpgid(0, 0);                    /* what the terminal sends comes to the parent alone */
-  (void)prctl(PR_SET_PDEATHSIG, SIGTERM); /* no run goes on behind the back of its launcher */
-  (void)signal(SIGUSR1, SIG_IGN);         /* until mpirun is there to forward it */
+  /* Signals of the terminal go to the parent alone. */
+  (void)setpgid(0, 0);
+  /* No run continues without its launcher. */
+  (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
+  /* Ignored until mpirun is there to forward it. */
+  (void)signal(SIGUSR1, SIG_IGN);
   execvp(mpirun, all);
   int error = errno;
   char message[512];
@@ -91,23 +93,24 @@ static bool is_own_code(int code) {
   return known->name != NULL;
 }
 
-/* Returns the signal that an exit code of mpirun stands for; 0: none. Shells and Open MPI add
- * 128 to it, MPICH hands it on as it is. Codes of either's own failures are larger than any
- * signal that ends a process. */
+/* Returns the signal that an exit code of mpirun stands for; 0: none. Shells and Open MPI add 128
+ * to it, MPICH passes it on as it is. Codes of their own failures are larger than any signal that
+ * ends a process. */
 static int find_signal(int code) {
-  enum { LAST = 31 }; /* behind it lie those of real-time programs */
+  enum { LAST = 31 }; /* real-time signals are higher */
   if (is_own_code(code)) return 0;
   int number = code > 128 ? code - 128 : launch_is_open_mpi() ? 0 : code;
   return number <= LAST ? number : 0;
 }
 
-/* What a person or a script can make of the end of mpirun: codes of the table only. */
+/* Returns the exit code that stands for the end of mpirun, one of the table, and prints a message
+ * about it. */
 static int describe_end(command cmd, int status, bool was_asked, bool was_ended) {
   const char *hint = cmd == TRAIN ? "; --resume auto goes on from the newest checkpoint" : "";
   int code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
   int number = find_signal(code);
   char message[1024] = "";
-  if (was_asked && !was_ended && number == SIGUSR1) { /* ranks that did not listen yet */
+  if (was_asked && !was_ended && number == SIGUSR1) { /* before the ranks handled signals */
     fputs("ulysses: stopped before the first step\n", stderr);
     return EXIT_STOPPED;
   }
@@ -125,8 +128,7 @@ static int describe_end(command cmd, int status, bool was_asked, bool was_ended)
   }
   if (message[0]) {
     print_failure(message);
-  } else if (code ==
-             uly_status_exit_code(ULY_ERR_COMM)) { /* of a rank, or of a mpirun told to be quiet */
+  } else if (code == uly_status_exit_code(ULY_ERR_COMM)) { /* of a rank, or a quiet mpirun */
     print_message(
         "%s ended with exit code %d; where nothing above says why, '%s -n 2 ulysses doctor' does",
         find_mpirun(), code, find_mpirun());
@@ -134,8 +136,8 @@ static int describe_end(command cmd, int status, bool was_asked, bool was_ended)
   return message[0] ? uly_status_exit_code(ULY_ERR_COMM) : code;
 }
 
-/* Whether the process still has children, as far as /proc tells: each of its threads may have
- * some. */
+/* Returns whether the process still has children, as far as /proc tells: each of its threads may
+ * have some. */
 static bool has_children(pid_t pid) {
   char path[300];
   snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
@@ -153,22 +155,22 @@ static bool has_children(pid_t pid) {
   return has || !is_known;
 }
 
-/* How far a run has been told to end. */
+/* How far a run has been asked to end. */
 typedef struct request {
-  bool is_made; /* by a signal, or since nobody reads what is printed */
+  bool is_made; /* by a signal or lost reader */
   bool is_final;
 } request;
 
-/* Returns whether the signal is to end the ranks at once: TERM and INT mean more when they are said
- * again, but a terminal that closes says HUP twice by itself. */
+/* Returns whether the signal is to end the ranks at once: a second TERM or INT does, but a closing
+ * terminal sends HUP twice by itself. */
 static bool is_urgent(int number, const request *r) {
   return r->is_made && (number == SIGTERM || number == SIGINT);
 }
 
-/* The first signal asks the ranks to save and end, which both MPIs forward as USR1; again and
- * again, since the ranks may not be there yet. A second TERM or INT ends them, and so does the
- * first signal where the command does not listen; but not once they have ended by themselves,
- * and mpirun takes its time to say so. */
+/* Waits for the end of mpirun. The first signal asks the ranks to save and end: launch sends USR1,
+ * which both MPIs forward, again and again, since the ranks may not be there yet. A second TERM or
+ * INT ends them, and so does the first signal if the command does not handle it; but not once they
+ * have ended by themselves and mpirun takes its time to report it. */
 static int watch(pid_t child, command cmd, const sigset_t *signals, launch_output *output) {
   const struct timespec again = {.tv_nsec = 500000000};
   const char *line = isatty(STDERR_FILENO) ? "\n" : ""; /* after the ^C */
@@ -198,7 +200,7 @@ static int watch(pid_t child, command cmd, const sigset_t *signals, launch_outpu
   return describe_end(cmd, status, listens && asked.is_made, asked.is_final);
 }
 
-/* Blocks the signals that launch waits for. HUP is not among them where it is ignored, as under
+/* Blocks the signals that launch waits for. HUP is not among them if it is ignored, as under
  * nohup. */
 static void block_signals(sigset_t *signals, sigset_t *before) {
   static const int numbers[] = {SIGINT, SIGTERM, SIGUSR1, SIGCHLD};
@@ -209,7 +211,8 @@ static void block_signals(sigset_t *signals, sigset_t *before) {
     sigaddset(signals, SIGHUP);
   }
   sigprocmask(SIG_BLOCK, signals, before);
-  (void)signal(SIGCHLD, SIG_DFL); /* whoever ignores it does not hear how a child ended */
+  /* Where it is ignored, nobody hears how a child ended. */
+  (void)signal(SIGCHLD, SIG_DFL);
 }
 
 static int launch(const options *o, int argc, char *const *argv) {
@@ -230,12 +233,13 @@ static int launch(const options *o, int argc, char *const *argv) {
     become_mpirun(o, argc, argv);
     _exit(uly_status_exit_code(ULY_ERR_COMM));
   }
-  (void)signal(SIGPIPE, SIG_IGN); /* the ranks are to be told first */
+  /* The ranks must be told first. */
+  (void)signal(SIGPIPE, SIG_IGN);
   launch_output_start(&output);
   return watch(child, (command)command_table[command_find(argv[0])].bits, &signals, &output);
 }
 
-/* Where the command that is to be started begins. */
+/* Returns where the command begins that is to be started. */
 static int find_inner(int argc, char *const *argv) {
   int i = 0;
   while (i < argc && strncmp(argv[i], "--", 2) == 0) i += strcmp(argv[i], "--ranks") == 0 ? 2 : 1;
@@ -266,7 +270,7 @@ static uly_status check_inner(options *o, const char *name) {
                       suggest_phrase(&meant));
 }
 
-/* Refuses to be one of several processes, each of which would start ranks of its own. */
+/* Refuses to be one of several processes, each of which would start its own ranks. */
 static uly_status check_starter(options *o) {
   starter_claim claim;
   if (!starter_contradicts(1, &claim)) return ULY_OK;

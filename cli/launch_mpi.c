@@ -1,4 +1,4 @@
-/* The kind of MPI, which only its header tells. */
+/* Tells the kind of MPI, which only its header shows. */
 #include <mpi.h>
 
 #include "launch.h"

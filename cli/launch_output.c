@@ -1,7 +1,7 @@
-/* Hands on what mpirun prints. Where the reader of its output goes, Open MPI's mpirun crashes
- * and MPICH's ends, and both end the ranks before these have saved. So the pipe to the reader
- * ends here. A thread of its own hands on, since a reader may take its time while signals are to
- * be heard. */
+/* Passes on what mpirun prints. If the reader of its output ends, Open MPI's mpirun crashes and
+ * MPICH's ends, and both end the ranks before these have saved. So the pipe to the reader ends
+ * here. A thread of its own passes on the output, since a reader may be slow while signals must be
+ * handled. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -36,7 +36,8 @@ static bool write_all(const char *bytes, size_t count) {
   return true;
 }
 
-/* Until the pipe has no writer, or mpirun, which may leave other writers behind, has ended. */
+/* Passes on output until the pipe has no writer, or until mpirun, which may leave other writers
+ * behind, has ended. */
 static void *hand_on(void *user) {
   enum { POLL_MS = 100 };
   launch_output *output = user;
@@ -61,7 +62,7 @@ void launch_output_start(launch_output *output) {
   close(output->write_end);
   output->write_end = -1;
   if (pthread_create(&output->thread, NULL, hand_on, output) == 0) return;
-  close(output->read_end); /* and mpirun has nobody to write to */
+  close(output->read_end); /* mpirun's output has no reader */
   output->read_end = -1;
 }
 

@@ -36,46 +36,49 @@ static int dispatch(int argc, char **argv) {
     return 0;
   }
   enum command_id id = command_find(name);
-  if (id == NUM_COMMANDS) return help(name, NULL); /* which refuses the name */
-  /* Before the command runs: on the login node of a cluster MPI may not start. */
+  if (id == NUM_COMMANDS) return help(name, NULL); /* it refuses the name */
+  /* This comes before the command runs: MPI may not start on the login node of a cluster. */
   for (int arg = 2; arg < argc; arg++) {
     if (id == COMMAND_launch && command_find(argv[arg]) < NUM_COMMANDS)
-      break; /* it is that one's */
+      break; /* later flags belong to it */
     bool is_value = strcmp(argv[arg], "-h") == 0 && option_takes_next(argv[arg - 1]);
     if (is_help(argv[arg]) && !is_value) return help(name, argv[arg + 1]); /* NULL after the last */
   }
   return run_command[id](argc - 2, argv + 2);
 }
 
-/* mpirun ends all processes once one has failed. Those of a command without MPI fail each by itself, and only
- * the first one speaks: the others give it time. */
+/* mpirun ends all processes once one has failed. Processes of a command without MPI fail
+ * independently, and only the first one prints a message: the others give it time. */
 static void let_first_speak(int argc, char **argv) {
   enum command_id id = argc > 1 ? command_find(argv[1]) : NUM_COMMANDS;
   bool is_agreed = id < NUM_COMMANDS && command_table[id].uses_mpi && starter_is_joined();
   if (!is_agreed && !is_first_process()) sleep(2);
 }
 
-/* Of descriptors 0 to 2, those that whoever started the program has closed would become files of the run, which all
- * that is printed would then be written into. What takes their place can be neither read nor written. */
+/* Opens descriptors 0 to 2 if the program was started without them. Otherwise files of the run
+ * would get these numbers, and everything that is printed would be written into them. The
+ * replacements can be neither read nor written. */
 static void hold_descriptors(void) {
   for (int fd = 0; fd <= 2; fd++) {
     if (fcntl(fd, F_GETFD) < 0) (void)open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
   }
 }
 
-/* Keeps plugins out of hwloc, which MPI asks about the machine: they look for graphics cards, for
- * which they connect to X displays, look up host names and start drivers. Nothing here needs them.
- * Whoever sets the variable knows better. */
+/* Keeps plugins out of hwloc, which MPI uses to examine the machine: they look for graphics cards,
+ * for which they connect to X displays, look up host names and start drivers. Nothing here needs
+ * them. The user may set the variable to another value. */
 static void keep_hwloc_simple(void) { (void)setenv("HWLOC_COMPONENTS", "-gl,-opencl", 0); }
 
 int main(int argc, char **argv) {
   hold_descriptors();
   messages_begin();
   keep_hwloc_simple();
-  (void)signal(SIGXFSZ, SIG_IGN); /* a file beyond `ulimit -f` is to be an error like a full disk */
-  /* A line at a time, also into a file or the pipe of mpirun, so that progress can be followed. */
+  /* A file beyond `ulimit -f` is an error, like a full disk. */
+  (void)signal(SIGXFSZ, SIG_IGN);
+  /* Output is flushed after each line, also into a file or the pipe of mpirun, so that progress can
+   * be followed. */
   setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
-  /* `mpirun ulysses plan` is answered once. */
+  /* `mpirun ulysses plan` prints its answer once. */
   if (!is_first_process() && !freopen("/dev/null", "w", stdout)) return 1;
   int code = dispatch(argc, argv);
   if ((fflush(stdout) != 0 || ferror(stdout)) && code == 0) {

@@ -22,7 +22,8 @@ static const named_text files[] = {
      "trainer.json. A folder of this name is complete."},
     {NULL, NULL}};
 
-/* Text as roff prints it: a backslash, a dash that is no hyphen, and a first character that would be a request. */
+/* Prints text as roff needs it: it escapes a backslash, a dash that is not a hyphen, and a first
+ * character that would begin a request. */
 static void put(FILE *file, const char *text, int length) {
   for (int i = 0; i < length; i++) {
     if (i == 0 && (text[i] == '.' || text[i] == '\'')) fputs("\\&", file);
@@ -47,14 +48,15 @@ static void put_line(FILE *file, const char *text) {
   fputc('\n', file);
 }
 
-/* A request with one argument: .SH NAME */
+/* Prints a request with one argument, such as .SH NAME. */
 static void put_request(FILE *file, const char *request, const char *text) {
   fprintf(file, ".%s \"", request);
   put_text(file, text);
   fputs("\"\n", file);
 }
 
-/* A tagged paragraph, with the tag in bold and the text behind it in another font or none. */
+/* Prints a tagged paragraph, with the tag in bold and the value after it in another font or in
+ * none. */
 static void put_tag(FILE *file, const char *tag, const char *value) {
   fputs(".TP\n\\fB", file);
   put_text(file, tag);
@@ -74,7 +76,7 @@ static void put_list(FILE *file, const named_text *list) {
   }
 }
 
-/* Lines as they stand. */
+/* Prints lines as they are. */
 static void put_example(FILE *file, const char *lines) {
   fputs(".IP\n.nf\n", file);
   for (; *lines; lines += strcspn(lines, "\n") + 1) {
@@ -106,7 +108,7 @@ static void put_command(FILE *file, const command_info *info) {
   put_example(file, info->examples);
 }
 
-/* "train, plan, bench step" */
+/* Prints the commands that know an option: "train, plan, bench step". */
 static void put_commands_of(FILE *file, enum option_id id) {
   const char *separator = "";
   for (unsigned bit = 1, known = option_table[id].commands; known; known &= ~bit, bit <<= 1) {

@@ -1,4 +1,5 @@
-/* Messages of the library in the words of the program: members become flags, by the rows of the option table. */
+/* Puts messages of the library in the words of the program: members become flags, by the rows of
+ * the option table. */
 #include "messages.h"
 
 #include <ctype.h>
@@ -10,10 +11,10 @@
 typedef struct translation {
   char *text; /* [MESSAGE_BUFFER] */
   size_t used;
-  enum option_id latest; /* that was named; NUM_OPTIONS: none */
+  enum option_id latest; /* named last; NUM_OPTIONS: none */
 } translation;
 
-/* Appends as much as there is room for. */
+/* Appends as much of the bytes as there is room for. */
 static void put(translation *t, const char *from, size_t length) {
   size_t room = MESSAGE_BUFFER - 1 - t->used;
   if (length > room) length = room;
@@ -26,13 +27,14 @@ static void put_text(translation *t, const char *text) { put(t, text, strlen(tex
 
 /* ------------------------------------------------------------------------- words and quotes */
 
-/* Bytes of letters beyond ASCII among them. */
+/* Returns whether the byte belongs to a word; bytes of letters beyond ASCII do. */
 static bool is_word(char c) { return isalnum((unsigned char)c) || c == '_' || (c & 0x80); }
 
-/* Characters that join words to a path, or to the name of a file. */
+/* Returns whether the character joins words to a path, or to the name of a file. */
 static bool joins(char c) { return c && strchr("/\\-.~@", c); }
 
-/* Returns the bytes of the word that begins here, dots within it counted: "config.seq_len" of "config.seq_len." */
+/* Returns the number of bytes of the word that begins here, including dots within it: that of
+ * "config.seq_len" for "config.seq_len." */
 static size_t word_length(const char *at) {
   size_t length = 0;
   while (is_word(at[length]) || (length > 0 && at[length] == '.' && is_word(at[length + 1]))) {
@@ -41,8 +43,9 @@ static size_t word_length(const char *at) {
   return length;
 }
 
-/* Returns the bytes of the quotation that begins here, its quotes counted; 0: none does. An apostrophe stands behind
- * a letter, and within a quotation before one. A quotation that was cut off goes on to the end. */
+/* Returns the number of bytes of the quotation that begins here, including its quotes; 0: none
+ * does. An apostrophe stands after a letter or, within a quotation, before one. A quotation that
+ * was cut off extends to the end. */
 static size_t quotation_length(const char *at, char before) {
   if (*at != '"' && (*at != '\'' || is_word(before))) return 0;
   size_t length = 1;
@@ -50,7 +53,8 @@ static size_t quotation_length(const char *at, char before) {
   return at[length] ? length + 1 : length;
 }
 
-/* Returns the bytes of the value that begins here: a quotation, or all up to a blank or the end of a clause. */
+/* Returns the number of bytes of the value that begins here: a quotation, or everything up to a
+ * blank or the end of a clause. */
 static size_t value_length(const char *at) {
   size_t length = quotation_length(at, ' ');
   if (length > 0) return length;
@@ -60,7 +64,8 @@ static size_t value_length(const char *at) {
 
 /* ------------------------------------------------------------------------- members and values */
 
-/* Returns whether a row stores into this struct of the library: "prepare" of "prepare.held_out". */
+/* Returns whether a row stores into this struct of the library: "prepare" for
+ * "prepare.held_out". */
 static bool is_struct(const char *name, size_t length) {
   enum option_id id = 0;
   while (id < NUM_OPTIONS && (strncmp(option_table[id].member, name, length) != 0 ||
@@ -70,15 +75,16 @@ static bool is_struct(const char *name, size_t length) {
   return id < NUM_OPTIONS;
 }
 
-/* Returns whether the name is the member, or its end: sparse.block of config.sparse.block. */
+/* Returns whether the name is the member or its end: sparse.block for config.sparse.block. */
 static bool is_end_of(const char *name, const char *member) {
   size_t length = strlen(name), whole = strlen(member);
   if (length > whole || strcmp(member + whole - length, name) != 0) return false;
   return length == whole || member[whole - length - 1] == '.';
 }
 
-/* Returns the option whose row names the member. A struct that is named after a command has members that the command
- * fills in from options that other commands have too. NUM_OPTIONS: the name is none of a member. */
+/* Returns the option whose row names the member; NUM_OPTIONS: the name is not that of a member. If
+ * a struct is named after a command, the command fills in some of its members from options that
+ * other commands have too. */
 static enum option_id find_member(const char *word, size_t length) {
   char name[OPTION_BUFFER];
   if (length >= sizeof name) return NUM_OPTIONS;
@@ -100,7 +106,8 @@ static enum option_id find_member(const char *word, size_t length) {
   return id;
 }
 
-/* Whether the constant ends in the word, as ULY_RECOMPUTE_KEEP_ATTENTION does in keep-attention. */
+/* Returns whether the constant ends in the word, as ULY_RECOMPUTE_KEEP_ATTENTION does in
+ * keep-attention. */
 static bool is_constant_of(const char *constant, size_t length, const char *word) {
   size_t count = strlen(word);
   if (count >= length || constant[length - count - 1] != '_') return false;
@@ -111,7 +118,8 @@ static bool is_constant_of(const char *constant, size_t length, const char *word
   return true;
 }
 
-/* Appends a word of the message: for a constant of the library what the option calls it. */
+/* Appends a word of the message; for a constant of the library, the word that the option has for
+ * it. */
 static void put_word(translation *t, enum option_id id, const char *word, size_t length) {
   bool is_constant = length > 4 && strncmp(word, "ULY_", 4) == 0;
   if (is_constant && id < NUM_OPTIONS && option_table[id].kind == KIND_CHOICE) {
@@ -125,7 +133,7 @@ static void put_word(translation *t, enum option_id id, const char *word, size_t
   put(t, word, length);
 }
 
-/* Appends the flag, and the value if one follows; returns what comes after. */
+/* Appends the flag, and the value if one follows. Returns what comes after. */
 static const char *put_option(translation *t, enum option_id id, const char *after) {
   const option_info *info = &option_table[id];
   char flag[OPTION_BUFFER];
@@ -173,7 +181,7 @@ void message_translate(const char *message, char text[MESSAGE_BUFFER]) {
   }
 }
 
-/* ------------------------------------------------------------------------- failures and warnings */
+/* ----------------------------------------------------------------------- failures and warnings */
 
 const char *last_failure(void) {
   static _Thread_local char text[MESSAGE_BUFFER];

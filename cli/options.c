@@ -9,8 +9,8 @@
 
 #include "suggest.h"
 
-/* Values come from files too, and must not write to the terminal: '?' for ASCII's control characters and
- * for those from U+0080 to U+009F, which terminals obey as well. */
+/* Replaces what would control a terminal, since values also come from files: '?' stands for ASCII's
+ * control characters and for those from U+0080 to U+009F, which terminals obey as well. */
 void options_make_printable(char *text) {
   for (unsigned char *at = (unsigned char *)text; *at; at++) {
     bool wide = at[0] == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0;
@@ -30,7 +30,8 @@ uly_status options_fail(options *o, uly_status status, const char *fmt, ...) {
 
 static void *slot_of(options *o, enum option_id id) { return (char *)o + option_table[id].offset; }
 
-/* Bytes of a text before what is stored of it: the slot points behind its prefix. */
+/* Returns the number of bytes of a text before the part that is stored: the slot points behind its
+ * prefix. */
 static size_t prefix_length(enum option_id id) {
   const char *prefix = option_table[id].prefix;
   return prefix ? strlen(prefix) : 0;
@@ -65,7 +66,8 @@ uly_status options_init(options *o) {
   uly_train_config_default(&o->config, sizeof o->config);
   uly_prepare_config_default(&o->prepare, sizeof o->prepare);
   uly_sampling_default(&o->sampling, sizeof o->sampling);
-  /* The defaults of the library are constants, none of which has a prefix; from here on all texts are ours to free. */
+  /* The defaults of the library are constants, and none has a prefix; from here on all texts are
+   * allocated. */
   const char *defaults[NUM_OPTIONS] = {0};
   for (enum option_id id = 0; id < NUM_OPTIONS; id++) {
     if (option_table[id].kind != KIND_TEXT) continue;
@@ -90,7 +92,7 @@ void options_free(options *o) {
   o->num_args = 0;
 }
 
-/* What may stand behind a number. */
+/* A unit that may follow a number. */
 typedef struct unit {
   const char *suffix;
   uint64_t factor;
@@ -102,7 +104,7 @@ static const unit units_of_integers[] = {{"", 1},    {"k", KIB}, {"K", KIB},
 /* In ascending order. */
 static const unit units_of_bytes[] = {{"", 1}, {"KiB", KIB}, {"MiB", MIB}, {"GiB", GIB}, {NULL, 0}};
 
-/* Digits and perhaps a unit. strtoull alone takes blanks and signs. */
+/* Parses digits and perhaps a unit. strtoull alone accepts blanks and signs. */
 static bool parse_integer(const char *text, const unit *units, uint64_t *out) {
   if (*text < '0' || *text > '9') return false;
   char *end;
@@ -113,7 +115,7 @@ static bool parse_integer(const char *text, const unit *units, uint64_t *out) {
   return units->suffix && !__builtin_mul_overflow(number, units->factor, out);
 }
 
-/* With the largest unit that divides it. */
+/* Prints bytes with the largest unit that divides them. */
 static void print_bytes(uint64_t bytes, char buffer[OPTION_BUFFER]) {
   const unit *best = units_of_bytes;
   for (const unit *at = best; bytes > 0 && at->suffix; at++) {
@@ -123,7 +125,7 @@ static void print_bytes(uint64_t bytes, char buffer[OPTION_BUFFER]) {
            best->suffix);
 }
 
-/* A decimal number. strtod alone takes blanks, hexadecimal, infinities and NaN. */
+/* Parses a decimal number. strtod alone accepts blanks, hexadecimal, infinities and NaN. */
 static bool parse_real(const char *text, double *out) {
   if (!*text || text[strspn(text, "0123456789+-.eE")]) return false;
   char *end;
@@ -180,13 +182,13 @@ static bool set_boolean(options *o, enum option_id id, const char *value) {
   return true;
 }
 
-/* Not empty, also behind the prefix. */
+/* Returns whether the text is not empty, also after the prefix. */
 static bool is_text_allowed(enum option_id id, const char *value) {
   size_t length = prefix_length(id);
   return (length == 0 || strncmp(value, option_table[id].prefix, length) == 0) && value[length];
 }
 
-/* A configuration is YAML, which is UTF-8. */
+/* Returns whether a text is UTF-8, as YAML, the format of configurations, is. */
 static bool is_utf8(const char *text) {
   json_t *json = json_string(text);
   json_decref(json);
@@ -258,7 +260,7 @@ const char *options_get(const options *o, enum option_id id, char buffer[OPTION_
       return buffer;
     case KIND_BYTES: print_bytes(*(const uint64_t *)slot, buffer); return buffer;
     case KIND_REAL:
-      /* The fewest digits that read back as the same number: 17 always do. */
+      /* Prints the fewest digits that read back as the same number: 17 always do. */
       for (int digits = 1; digits <= 17; digits++) {
         snprintf(buffer, OPTION_BUFFER, "%.*g", digits, *(const double *)slot);
         if (strtod(buffer, NULL) == *(const double *)slot) break;

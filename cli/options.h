@@ -1,4 +1,4 @@
-/* The options of the commands: parsed from flags and a YAML file, checked, printed. */
+/* The options of the commands are parsed from flags and a YAML file, checked, and printed. */
 #ifndef ULYSSES_CLI_OPTIONS_H
 #define ULYSSES_CLI_OPTIONS_H
 
@@ -11,7 +11,7 @@
 #include "options_table.h"
 #include "ulysses.h"
 
-/* A benchmark is a command of its own here: `ulysses bench attention`. */
+/* In this enum a benchmark is a command of its own: `ulysses bench attention`. */
 typedef enum command {
   TRAIN = 1,
   PLAN = 2,
@@ -34,7 +34,7 @@ typedef enum command {
   ANY_RUN = TRAIN | PLAN | BENCH_STEP
 } command;
 
-/* What to do about a step whose loss or gradient is not finite; how progress is shown. */
+/* What to do about a step whose loss or gradient is not finite, and how progress is shown. */
 typedef enum nonfinite_policy {
   NONFINITE_STOP = 0,
   NONFINITE_SKIP,
@@ -42,7 +42,7 @@ typedef enum nonfinite_policy {
 } nonfinite_policy;
 typedef enum progress_kind { PROGRESS_AUTO = 0, PROGRESS_LIVE, PROGRESS_PLAIN } progress_kind;
 
-/* Strings are owned; NULL where not given. */
+/* Strings are owned; NULL: not given. */
 typedef struct options {
   uly_train_config config;
   uly_mesh_desc mesh;
@@ -53,24 +53,27 @@ typedef struct options {
   progress_kind progress;
   int measure_peak;
   const char *config_file;
-  const char *set; /* the last --set: what it sets stands in its own member */
+  /* The last --set. What it sets is stored in its own member. */
+  const char *set;
   bool print_config, dry_run, json;
-  uly_prepare_config prepare; /* its inputs, out and seed are given with the call */
+  /* Its inputs, out and seed are given with the call. */
+  uly_prepare_config prepare;
   bool tensors;
-  int ranks; /* that launch starts */
+  int ranks; /* started by launch */
   const char *checkpoint, *prompt, *prompt_file, *prompt_tokens;
   int64_t max_tokens;
   uly_sampling sampling;   /* its seed is that of config */
-  uly_attention_desc desc; /* of benchmarks: the heads */
-  uly_mask mask;           /* and the mask */
+  uly_attention_desc desc; /* heads of benchmarks */
+  uly_mask mask;           /* their mask */
   int64_t array_bytes, repeats;
-  /* A benchmark takes a list, "a,b,c", for each number and choice. Before options_parse: which of all
-   * combinations of their elements to take; after it: how many there are. */
+  /* A benchmark takes a list, "a,b,c", for each number and choice. Before options_parse,
+   * `combination` says which of all combinations of their elements to take; after it,
+   * `num_combinations` says how many there are. */
   int64_t combination, num_combinations;
-  char **
-      args; /* [num_args]: what stands among the flags, of commands that take arguments; borrowed texts */
+  /* [num_args]: the arguments among the flags, of commands that take arguments; borrowed texts. */
+  char **args;
   int num_args;
-  char error[1024]; /* message of the last failure of a function below */
+  char error[1024]; /* of the last failure below */
 } options;
 
 /* --- The table, for the functions that read it. */
@@ -80,12 +83,15 @@ typedef enum option_kind {
   KIND_INTEGER,
   KIND_BYTES,
   KIND_REAL,
-  KIND_CHOICE,  /* stored as the index of the word, which is the value of the library's enum */
-  KIND_BOOLEAN, /* an int; --flag: true, --no-flag: false; in a file true or false */
-  KIND_SWITCH   /* a bool; takes no value */
+  /* Stored as the index of the word, which is the value of the library's enum. */
+  KIND_CHOICE,
+  /* An int. --flag: true, --no-flag: false; in a file true or false. */
+  KIND_BOOLEAN,
+  KIND_SWITCH /* a bool; takes no value */
 } option_kind;
 
-/* SECTION_run, ...: indices of section_table; those of a configuration file come first. */
+/* Defines SECTION_run and so on, the indices of section_table; those of a configuration file come
+ * first. */
 #define SECTION_ID(section, title) SECTION_##section,
 typedef enum section_id {
   SECTIONS_OF_FILE(SECTION_ID) NUM_FILE_SECTIONS,
@@ -103,17 +109,22 @@ extern const section_info section_table[NUM_SECTIONS];
 typedef struct option_info {
   section_id section;
   const char *key;
-  const char *member; /* "config.seq_len" */
+  const char *member; /* such as "config.seq_len" */
   option_kind kind;
-  const char *metavar; /* KIND_TEXT: what stands for the value in --help */
-  /* KIND_TEXT: what the value must begin with, and what is stored does not; NULL: nothing */
+  /* KIND_TEXT: the word for the value in --help. */
+  const char *metavar;
+  /* KIND_TEXT: what the value must begin with, which is not stored; NULL: nothing. */
   const char *prefix;
-  uint64_t min, max;          /* KIND_INTEGER and KIND_BYTES: both allowed; KIND_TEXT: most bytes */
-  const char *unset;          /* KIND_INTEGER, of 8 bytes: the word for -1; NULL: none */
-  double real_min, real_max;  /* KIND_REAL; DBL_MAX: no upper limit */
-  bool excludes_max;          /* KIND_REAL: the limit itself is not allowed */
+  /* KIND_INTEGER and KIND_BYTES: both are allowed; KIND_TEXT: max is the most bytes. */
+  uint64_t min, max;
+  /* KIND_INTEGER of 8 bytes: the word for -1; NULL: none. */
+  const char *unset;
+  double real_min, real_max; /* KIND_REAL; DBL_MAX: no upper limit */
+  /* KIND_REAL: the upper limit itself is not allowed. */
+  bool excludes_max;
   const char *const *choices; /* KIND_CHOICE: NULL-terminated */
-  size_t offset, size;        /* in struct options; integers are 4 or 8 bytes */
+  /* The place in struct options; integers have 4 or 8 bytes. */
+  size_t offset, size;
   unsigned commands;
   const char *help;
 } option_info;
@@ -131,7 +142,7 @@ typedef struct option_info {
 #define VALUE_BOOLEAN .kind = KIND_BOOLEAN
 #define VALUE_SWITCH .kind = KIND_SWITCH
 
-/* OPTION_seq_len, ...: indices of option_table; those of a run come first. */
+/* Defines OPTION_seq_len and so on, the indices of option_table; those of a run come first. */
 #define OPTION_ID(section, key, value, member, commands, help) OPTION_##key,
 enum option_id {
   OPTIONS_OF_RUN(OPTION_ID) NUM_RUN_OPTIONS,
@@ -142,56 +153,62 @@ enum option_id {
 
 extern const option_info option_table[NUM_OPTIONS];
 
-enum { OPTION_BUFFER = 256 }; /* holds any flag, number or phrase about a value */
+/* Holds any flag, number or phrase about a value. */
+enum { OPTION_BUFFER = 256 };
 
-/* "--seq-len" */
+/* Writes the flag, such as "--seq-len". */
 void option_flag(enum option_id id, char buffer[OPTION_BUFFER]);
 
-/* KIND_INTEGER and KIND_REAL: "from 1 to 4096", "from 0 to below 1", "above 0". */
+/* Describes the range of KIND_INTEGER and KIND_REAL: "from 1 to 4096", "from 0 to below 1", "above
+ * 0". */
 void option_range(enum option_id id, char buffer[OPTION_BUFFER]);
 
-/* "an integer from 1 to 4096", "one of f32, bf16", ... */
+/* Describes what is allowed: "an integer from 1 to 4096", "one of f32, bf16". */
 void option_allowed(enum option_id id, char buffer[OPTION_BUFFER]);
 
-/* "FILE", "N", "BYTES", "X", "f32|bf16": what stands for the value. False: there is none to give. */
+/* Writes what stands for the value: "FILE", "N", "BYTES", "X", "f32|bf16". Returns false if the
+ * option takes no value. */
 bool option_placeholder(enum option_id id, char buffer[OPTION_BUFFER]);
 
-/* "Optimization (optimizer)", or "Memory" where the key is the same word. */
+/* Returns a title such as "Optimization (optimizer)", or "Memory" if the key is the same word. */
 const char *section_title(section_id id, char buffer[OPTION_BUFFER]);
 
-/* Whether this is a flag, of any command, whose value is the next argument. */
+/* Returns whether this is a flag, of any command, whose value is the next argument. */
 bool option_takes_next(const char *arg);
 
-/* "optimizer.lr" */
+/* Writes the path of a key, such as "optimizer.lr". */
 void option_path(enum option_id id, char buffer[OPTION_BUFFER]);
 
-/* Of a configuration file; NUM_FILE_SECTIONS, NUM_RUN_OPTIONS: there is none of the name. */
+/* Find a section or an option of a configuration file; NUM_FILE_SECTIONS, NUM_RUN_OPTIONS: there is
+ * none of the name. */
 section_id section_find(const char *name);
 enum option_id option_find(section_id section, const char *key);
 
 /* --- Values. */
 
-/* Fills in the defaults. Frees nothing: for a fresh struct. */
+/* Fills in the defaults of a fresh struct. Frees nothing. */
 uly_status options_init(options *o);
 void options_free(options *o);
 
-/* Reads flags and arguments (options_flags.c: argv without the program and the command) over the --config file
- * among them over the defaults, and checks what must go together. ULY_ERR_CONFIG: o->error names the flag or key,
- * the value and what is allowed. */
+/* Reads flags and arguments (options_flags.c; argv without the program and the command). They
+ * override the --config file among them, which overrides the defaults. Checks options that depend
+ * on each other. ULY_ERR_CONFIG: o->error names the flag or key, the value and what is allowed. */
 uly_status options_parse(options *o, command cmd, int argc, char *const *argv);
 
-/* Interprets one value; label names the flag or key in the message. value is NULL for a switch, and
- * may be for a boolean. */
+/* Interprets one value. `label` names the flag or key in the message. value is NULL for a switch,
+ * and may be NULL for a boolean. */
 uly_status options_set(options *o, enum option_id id, const char *label, const char *value);
 
-/* The value as options_set reads it: in buffer, or the text itself. NULL: text not given. */
+/* Returns the value as options_set reads it: in buffer, or the text itself. NULL: the text is not
+ * given. */
 const char *options_get(const options *o, enum option_id id, char buffer[OPTION_BUFFER]);
 
 /* Records o->error and returns status. */
 uly_status options_fail(options *o, uly_status status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Puts '?' for what would steer a terminal: control characters of ASCII and of U+0080 to U+009F. */
+/* Replaces characters that would control a terminal by '?': control characters of ASCII and of
+ * U+0080 to U+009F. */
 void options_make_printable(char *text);
 
 /* --- Configuration files (options_yaml.c): sections of keys. */
@@ -201,16 +218,17 @@ uly_status options_read_yaml(options *o, const char *path);
 /* Prints the options of the command so that options_read_yaml reads them back. */
 uly_status options_write_yaml(options *o, command cmd, FILE *file);
 
-/* (options_keys.c) Says that there is no key of this name in the section, and where there is one or what was meant.
- * where: "--set", or file and line; key NULL: the section is wrong. */
+/* Says that the section has no key of this name, and where there is one or what was meant
+ * (options_keys.c). `where` is "--set", or file and line; key NULL: the section is wrong. */
 uly_status options_fail_key(options *o, const char *where, const char *section, const char *key);
 
 /* --- The resolved configuration (options_save.c). */
 
-/* Writes it as a file that --config reads: beside, synced, then renamed. ULY_ERR_IO. */
+/* Writes the configuration as a file that --config reads: under another name, synced, then renamed.
+ * ULY_ERR_IO. */
 uly_status options_save(options *o, command cmd, const char *path);
 
-/* Prints it for people, a paragraph for each section. */
+/* Prints the configuration for people, with a paragraph for each section. */
 void options_print(FILE *file, const options *o, command cmd);
 
 #endif

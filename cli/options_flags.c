@@ -1,4 +1,5 @@
-/* The command line: forms of flags, lists of values, --set, arguments, and what must go together. */
+/* Parses the command line: forms of flags, lists of values, --set, arguments, and options that
+ * depend on each other. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -7,7 +8,7 @@
 
 enum { MAX_COMBINATIONS = 1000 };
 
-/* Index of the flag --name (length bytes), or NUM_OPTIONS. */
+/* Returns the index of the flag --name (length bytes), or NUM_OPTIONS. */
 static enum option_id find_flag(const char *name, size_t length) {
   enum option_id id = 0;
   for (; id < NUM_OPTIONS; id++) {
@@ -18,7 +19,7 @@ static enum option_id find_flag(const char *name, size_t length) {
   return id;
 }
 
-/* Rather than stand for itself. */
+/* Returns whether the flag must have a value. */
 static bool needs_value(enum option_id id) {
   return option_table[id].kind != KIND_SWITCH && option_table[id].kind != KIND_BOOLEAN;
 }
@@ -29,22 +30,22 @@ bool option_takes_next(const char *arg) {
   return id < NUM_OPTIONS && needs_value(id);
 }
 
-/* The same for --no-name, of a boolean. */
+/* Returns the index of the boolean flag that --no-name negates, or NUM_OPTIONS. */
 static enum option_id find_negation(const char *name, size_t length) {
   if (length < 3 || strncmp(name, "no-", 3) != 0) return NUM_OPTIONS;
   enum option_id id = find_flag(name + 3, length - 3);
   return id < NUM_OPTIONS && option_table[id].kind == KIND_BOOLEAN ? id : NUM_OPTIONS;
 }
 
-/* One flag and its value as they stand among the arguments. */
+/* One flag and its value, as they are among the arguments. */
 typedef struct flag_use {
   enum option_id id;
   char flag[OPTION_BUFFER];    /* as it was written, for messages */
   const char *value;           /* NULL: none */
-  char element[OPTION_BUFFER]; /* of a list: what value points to then */
+  char element[OPTION_BUFFER]; /* of a list: value points here */
 } flag_use;
 
-/* The flag of the command that is nearest to "--name". */
+/* Suggests the flag of the command that is nearest to "--name". */
 static suggestion suggest_flag(command cmd, const char *flag) {
   suggestion meant = suggest(flag);
   for (enum option_id id = 0; id < NUM_OPTIONS; id++) {
@@ -59,7 +60,7 @@ static suggestion suggest_flag(command cmd, const char *flag) {
   return meant;
 }
 
-/* Lists the commands that know the option: "'train', 'bench step'". */
+/* Lists the commands that know the option, as in "'train', 'bench step'". */
 static void list_commands(enum option_id id, char text[OPTION_BUFFER]) {
   char name[OPTION_BUFFER];
   int used = snprintf(text, OPTION_BUFFER, "%s", "");
@@ -70,7 +71,8 @@ static void list_commands(enum option_id id, char text[OPTION_BUFFER]) {
   }
 }
 
-/* Refuses a flag that other commands know: says which, and where it stands beside `launch`. */
+/* Refuses a flag that only other commands know: says which, and where the flag stands beside
+ * `launch`. */
 static uly_status fail_foreign(options *o, command cmd, const flag_use *use) {
   char name[OPTION_BUFFER], others[OPTION_BUFFER];
   const char *where = "";
@@ -84,7 +86,7 @@ static uly_status fail_foreign(options *o, command cmd, const flag_use *use) {
                       use->flag, command_name(cmd, name), others, where, command_of(cmd)->name);
 }
 
-/* Which flag arg is. */
+/* Finds out which flag arg is. */
 static uly_status read_flag(options *o, command cmd, const char *arg, flag_use *use) {
   size_t length = strcspn(arg + 2, "=");
   snprintf(use->flag, sizeof use->flag, "--%.*s", length < 200 ? (int)length : 200, arg + 2);
@@ -121,8 +123,8 @@ static uly_status read_value(options *o, int argc, char *const *argv, int *i, fl
   return ULY_OK;
 }
 
-/* Puts the element of a list that belongs to the combination in the place of the list. The lists are the
- * digits of the combination's number, the first one the lowest. */
+/* Puts the element of a list that belongs to the combination in the place of the list. The lists
+ * are the digits of the combination's number, the first one the lowest. */
 static uly_status pick_element(options *o, flag_use *use) {
   int64_t num_elements = 1;
   for (const char *c = use->value; *c; c++) num_elements += *c == ',';
@@ -135,7 +137,7 @@ static uly_status pick_element(options *o, flag_use *use) {
   for (; index > 0; index--) element += strcspn(element, ",") + 1;
   o->num_combinations *= num_elements;
   size_t length = strcspn(element, ",");
-  if (length < sizeof use->element) { /* if not, the whole list is refused */
+  if (length < sizeof use->element) { /* otherwise, the list is refused */
     memcpy(use->element, element, length);
     use->value = use->element;
   }
@@ -148,7 +150,7 @@ static uly_status set_value(options *o, command cmd, flag_use *use) {
   return status == ULY_OK ? options_set(o, use->id, use->flag, use->value) : status;
 }
 
-/* --set SECTION.KEY=VALUE, in o->set: as if it stood in the configuration file, but here. */
+/* Takes --set SECTION.KEY=VALUE, which is in o->set, as if it stood in the configuration file. */
 static uly_status set_key(options *o, command cmd) {
   char section[OPTION_BUFFER] = "", key[OPTION_BUFFER] = "", where[] = "--set";
   size_t length = strcspn(o->set, "="), before = strcspn(o->set, ".=");
@@ -205,8 +207,8 @@ static uly_status take_argument(options *o, const command_info *info, char *arg)
   return ULY_OK;
 }
 
-/* Somebody who gives two paths of data wants both to be read; the second one would replace the
- * first. */
+/* Refuses a second path of data: somebody who gives two wants both to be read, but the second would
+ * replace the first. */
 static uly_status check_data_once(options *o, const flag_use *use, const char *given[2]) {
   if (use->id != OPTION_data && use->id != OPTION_eval_data) return ULY_OK;
   const char **first = &given[use->id == OPTION_eval_data];
@@ -221,9 +223,10 @@ static uly_status check_data_once(options *o, const flag_use *use, const char *g
   return ULY_OK;
 }
 
-/* Goes through all flags, and sets either --config or all the others; arguments are taken with the others. */
+/* Goes through all flags, and sets either --config or all others; arguments are taken with the
+ * others. */
 static uly_status parse_flags(options *o, command cmd, int argc, char *const *argv, bool config) {
-  const char *data[2] = {NULL, NULL}; /* given so far: of --data, and of --eval-data */
+  const char *data[2] = {NULL, NULL}; /* for --data and --eval-data */
   for (int i = 0; i < argc; i++) {
     flag_use use = {0};
     uly_status status = ULY_OK;
@@ -244,7 +247,7 @@ static uly_status parse_flags(options *o, command cmd, int argc, char *const *ar
   return ULY_OK;
 }
 
-/* What must go together in a training run. */
+/* Checks options of a training run that depend on each other. */
 static uly_status check_train(options *o) {
   if (!o->config.data) {
     return options_fail(o, ULY_ERR_CONFIG, "--data: missing: expected files to train on");
@@ -281,7 +284,7 @@ uly_status options_parse(options *o, command cmd, int argc, char *const *argv) {
   o->num_combinations = 1;
   o->args = calloc((size_t)argc + 1, sizeof *o->args);
   if (!o->args) return options_fail(o, ULY_ERR_MEMORY, "no memory for the arguments");
-  /* The file first, wherever --config stands, so that flags override it. */
+  /* The file is read first, wherever --config stands, so that flags override it. */
   uly_status status = parse_flags(o, cmd, argc, argv, true);
   if (status == ULY_OK && o->config_file) status = options_read_yaml(o, o->config_file);
   if (status == ULY_OK) status = parse_flags(o, cmd, argc, argv, false);
@@ -290,7 +293,7 @@ uly_status options_parse(options *o, command cmd, int argc, char *const *argv) {
     status = options_fail(o, ULY_ERR_CONFIG,
                           "--trace '%.200s': one file takes one run: give no lists", o->trace);
   }
-  /* What is printed may be half a configuration, to be completed later. */
+  /* A configuration that is printed may be incomplete, to be completed later. */
   if (status == ULY_OK && cmd == TRAIN && !o->print_config) status = check_train(o);
   return status;
 }

@@ -1,4 +1,5 @@
-/* Names in a configuration file, "section.key": found, and refused with what was meant. */
+/* Finds names in a configuration file, "section.key", and refuses unknown ones with the name that
+ * was meant. */
 #include <string.h>
 #include <strings.h>
 
@@ -32,14 +33,15 @@ enum option_id option_find(section_id section, const char *key) {
   return id;
 }
 
-/* An option of that key, in whatever section. */
+/* Returns an option with that key, in any section. */
 static enum option_id find_key(const char *key) {
   enum option_id id = 0;
   while (id < NUM_RUN_OPTIONS && strcmp(option_table[id].key, key) != 0) id++;
   return id;
 }
 
-/* "; did you mean optimizer.lr?": of the keys of a section, or of all for NUM_FILE_SECTIONS. */
+/* Suggests a key, as in "; did you mean optimizer.lr?", among those of a section, or among all for
+ * NUM_FILE_SECTIONS. */
 static void suggest_key(section_id section, const char *key, char phrase[OPTION_BUFFER]) {
   suggestion meant = suggest(key);
   char path[OPTION_BUFFER];
@@ -54,7 +56,7 @@ static void suggest_key(section_id section, const char *key, char phrase[OPTION_
   snprintf(phrase, OPTION_BUFFER, "; did you mean %.200s?", path);
 }
 
-/* The same of the sections, and where none is near of all keys. */
+/* Suggests a section or, if none is near, a key of any section. */
 static void suggest_section(const char *name, char phrase[OPTION_BUFFER]) {
   suggestion meant = suggest(name);
   for (section_id id = 0; id < NUM_FILE_SECTIONS; id++)

@@ -22,7 +22,7 @@ static uly_status write_file(options *o, command cmd, const char *path) {
   return options_fail(o, ULY_ERR_IO, "'%.400s': cannot be written: %s", path, strerror(errno));
 }
 
-/* A name lasts once its folder is synced. */
+/* Syncs the folder, without which a new name may be lost. */
 static bool sync_folder(const char *folder) {
   int fd = open(folder, O_RDONLY | O_DIRECTORY);
   bool ok = fd >= 0 && fsync(fd) == 0;
@@ -47,7 +47,7 @@ uly_status options_save(options *o, command cmd, const char *path) {
   return status;
 }
 
-/* "key value, key value" of the section; NULL: no memory. The texts are to be freed. */
+/* Returns "key value, key value" of the section; NULL: no memory. The texts must be freed. */
 static char *join_section(const options *o, command cmd, section_id section) {
   char *text = NULL;
   size_t size = 0;

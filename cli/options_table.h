@@ -1,30 +1,31 @@
-/* Every option, once. The table yields the command-line flags, the keys of a configuration file, their checks, the
- * text of --help, the man page and the completion of bash.
+/* Every option, once. From this table come the command-line flags, the keys of a configuration
+ * file, their checks, the text of --help, the man page and the completion for bash.
  *
  *   X(section, key, value, member, commands, help)
  *
  * section   the topic of --help, and the section of a configuration file that holds the key
- * key       in that section; the flag is the same with dashes: seq_len, --seq-len. Flags have no section, so a key
- *           is unique among all sections
+ * key       the key in that section; the flag is the same with dashes: seq_len, --seq-len. Flags
+ *           have no section, so a key is unique among all sections
  * value     what is allowed: one of the VALUE_ macros of options.h
- * member    of struct options, where it is stored. Defaults are what options_init stores there: for config.* those of
- *           uly_train_config_default(). Messages of the library name the setting by it, as in config.seq_len, and
- *           messages.c puts the flag in its place
- * commands  that know the flag: bits of enum command; ANY_RUN are those that describe a training run, TRAINED those
- *           that use what it trained. A configuration file may hold the keys of all commands, so that `plan` reads the
- *           file of a training run
+ * member    the member of struct options that stores the value. Defaults are what options_init
+ *           stores there: for config.* those of uly_train_config_default(). Messages of the library
+ *           name the setting by its member, as in config.seq_len, and messages.c puts the flag in
+ *           its place
+ * commands  the commands that know the flag: bits of enum command; ANY_RUN are those that describe
+ *           a training run, TRAINED those that use what it trained. A configuration file may hold
+ *           the keys of all commands, so that `plan` reads the file of a training run
  *
- * A section is a row of SECTIONS_OF_FILE or SECTIONS_OF_CALL below, a macro OPTIONS_<section> with its rows, and a
- * line in OPTIONS_OF_RUN or OPTIONS_OF_CALL. */
+ * A section is a row of SECTIONS_OF_FILE or SECTIONS_OF_CALL below, a macro OPTIONS_<section> with
+ * its rows, and a line in OPTIONS_OF_RUN or OPTIONS_OF_CALL. */
 #ifndef ULYSSES_CLI_OPTIONS_TABLE_H
 #define ULYSSES_CLI_OPTIONS_TABLE_H
 
-/* Counts that nothing but time limits. */
+/* A limit for counts that only time limits. */
 #define MANY 1000000000000
 #define MAX_STEPS 9999999999 /* names of checkpoints have ten digits */
 
-/* Limits whose products fit the integers that they are counted in: tokens of a step an int64_t,
- * ranks an int. */
+/* Limits whose products fit into the integers that count them: an int64_t for tokens of a step, an
+ * int for ranks. */
 #define MAX_TOKENS 4294967296
 #define MAX_SEQUENCES 32768
 #define MAX_RANKS 32768
@@ -33,8 +34,8 @@
 /* Tokens are an int32_t. */
 #define MAX_TOKEN 2147483647
 
-/* S(section, title): the sections of a configuration file, and those that only flags have: they say how this call
- * behaves, or what it measures, and are not part of a run's configuration. */
+/* S(section, title): the sections of a configuration file, and those that only flags have. The
+ * latter say how a call behaves, or what it measures, and are not part of a run's configuration. */
 #define SECTIONS_OF_FILE(S)    \
   S(run, "Model and data")     \
   S(attention, "Attention")    \

@@ -1,7 +1,8 @@
-/* Options from and to YAML: sections, each a mapping of keys. libcyaml reads them by a schema that the table makes: all
- * sections are optional, and their fields are optional text, so that it refuses unknown keys; what the text means is
- * decided by options_set, as for flags. It does not tell the line of a mistake: that is looked up in the tree of nodes
- * that libyaml makes of the file. */
+/* Options from and to YAML: sections, each a mapping of keys. libcyaml reads them by a schema that
+ * the table makes: all sections are optional, and their fields are optional text, so that it
+ * refuses unknown keys; what the text means is decided by options_set, as for flags. It does not
+ * tell the line of a mistake: that is looked up in the tree of nodes that libyaml makes of the
+ * file. */
 #include <cyaml/cyaml.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -14,7 +15,7 @@
 
 enum { MAX_BYTES = 1 << 20 };
 
-/* The file, whole. */
+/* The whole text of the file. */
 typedef struct yaml_text {
   const char *path;
   char *bytes;
@@ -22,12 +23,13 @@ typedef struct yaml_text {
 } yaml_text;
 
 typedef struct yaml_section {
-  char *text
-      [NUM_RUN_OPTIONS]; /* NULL where the file has no such key, and for keys of other sections */
+  /* NULL if the file has no such key, and for keys of other sections. */
+  char *text[NUM_RUN_OPTIONS];
 } yaml_section;
 
 typedef struct yaml_file {
-  yaml_section *sections[NUM_FILE_SECTIONS]; /* NULL where the file has none, or an empty one */
+  /* NULL if the file has no such section, or an empty one. */
+  yaml_section *sections[NUM_FILE_SECTIONS];
 } yaml_file;
 
 #define FIELD(section, key, value, member, commands, help)                             \
@@ -48,8 +50,8 @@ static const cyaml_schema_field_t fields[] = {SECTIONS_OF_FILE(FIELD) CYAML_FIEL
 static const cyaml_schema_value_t schema = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, yaml_file, fields)};
 
-/* What libcyaml says of an error: first what is wrong, then a backtrace. Of that only the line
- * about a field has the right place; the one about the mapping has where the mapping begins. */
+/* What libcyaml says about an error: first what is wrong, then a backtrace. Only the line about a
+ * field has the right place; the line about the mapping has the place where the mapping begins. */
 typedef struct yaml_log {
   char what[256];
   char where[256];
@@ -76,14 +78,15 @@ static cyaml_config_t make_config(yaml_log *log) {
       .log_fn = keep_log, .log_ctx = log, .mem_fn = cyaml_mem, .log_level = CYAML_LOG_ERROR};
 }
 
-/* ------------------------------------------------------------------------- where something stands */
+/* ----------------------------------------------------------------------- where something stands */
 
 typedef struct place {
   int line;                    /* from 1; 0: not found */
   char section[OPTION_BUFFER]; /* as the file has it */
   char key[OPTION_BUFFER];
-  bool is_section;             /* there is no key: the section itself is meant */
-  char problem[OPTION_BUFFER]; /* not empty: why the file is no YAML from that line on, or odd */
+  bool is_section; /* the section itself is meant */
+  /* Not empty: why the file is not YAML from that line on, or is unusual YAML. */
+  char problem[OPTION_BUFFER];
 } place;
 
 static bool take_scalar(yaml_document_t *tree, int index, char text[OPTION_BUFFER]) {
@@ -97,14 +100,15 @@ static int line_of(yaml_document_t *tree, int index) {
   return (int)yaml_document_get_node(tree, index)->start_mark.line + 1;
 }
 
-/* A list or a mapping as a key. */
+/* Returns whether there is a key that is a list or a mapping. */
 static bool found_odd_key(yaml_document_t *tree, int index, place *found) {
   found->line = line_of(tree, index);
   snprintf(found->problem, sizeof found->problem, "a key must be a word");
   return true;
 }
 
-/* In a section: the place of the option; or for NUM_RUN_OPTIONS that of the first key that is none. */
+/* Searches a section for the place of the option or, with NUM_RUN_OPTIONS, of the first key that is
+ * not one. */
 static bool search_section(yaml_document_t *tree, int index, section_id section,
                            enum option_id option, place *found) {
   const yaml_node_t *node = yaml_document_get_node(tree, index);
@@ -119,7 +123,7 @@ static bool search_section(yaml_document_t *tree, int index, section_id section,
   return false;
 }
 
-/* The same in all sections, with the first section that is none. */
+/* Searches all sections in the same way, and finds the first section that is not one. */
 static bool search_tree(yaml_document_t *tree, enum option_id option, place *found) {
   const yaml_node_t *root = yaml_document_get_root_node(tree);
   if (!root || root->type != YAML_MAPPING_NODE) return false;
@@ -137,7 +141,7 @@ static bool search_tree(yaml_document_t *tree, enum option_id option, place *fou
   return false;
 }
 
-/* found->line is 0 where the file has no such place. */
+/* Finds the place of an option; found->line is 0 if the file has no such place. */
 static void find_place(const yaml_text *text, enum option_id option, place *found) {
   yaml_parser_t parser;
   yaml_document_t tree;
@@ -171,7 +175,7 @@ static uly_status fail_load(options *o, const yaml_text *text, cyaml_err_t error
                       log->what[0] ? log->what : cyaml_strerror(error), log->where);
 }
 
-/* Says the file and the line before the message. */
+/* Puts the file and the line before the message. */
 static uly_status fail_value(options *o, uly_status status, const yaml_text *text,
                              enum option_id id) {
   char why[sizeof o->error];

@@ -1,11 +1,11 @@
-/* ulysses plan: what a training run holds and sends, computed by the code that runs it. */
+/* ulysses plan: what a training run holds and sends, computed by the code that the run uses. */
 #include "plan.h"
 #include "messages.h"
 
 #include "commands.h"
 #include "format.h"
 
-/* The ranks that need most; the numbers of the run are the same on all ranks. */
+/* The ranks that need most. The numbers of the run are the same on all ranks. */
 typedef struct plan_result {
   int num_ranks, dp, sp;
   int largest, busiest;   /* ranks */
@@ -25,7 +25,7 @@ static uly_status plan_rank(const options *o, const uly_mesh_desc *ranks, int ra
 static uly_status make_plan(const options *o, int dp, int sp, plan_result *result) {
   uly_mesh_desc ranks = {.size = sizeof ranks, .dp = dp, .sp = sp};
   *result = (plan_result){.num_ranks = dp * sp, .dp = dp, .sp = sp};
-  /* Each data-parallel group is like the first: with many ranks that one is enough. */
+  /* Each data-parallel group is like the first, so with many ranks one group is enough. */
   int num_planned = result->num_ranks <= 256 ? result->num_ranks : sp;
   int64_t most_held = -1, most_sent = -1;
   for (int rank = 0; rank < num_planned; rank++) {

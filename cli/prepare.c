@@ -38,7 +38,7 @@ int command_prepare(int argc, char *const *argv) {
   uly_status status = options_init(&o);
   if (status == ULY_OK) status = options_parse(&o, PREPARE, argc, argv);
   if (status != ULY_OK) uly_fail(status, "%s", o.error);
-  /* Where mpirun has started several, one of them does it. */
+  /* If mpirun has started several processes, only one of them prepares. */
   if (status == ULY_OK && is_first_process()) status = prepare(&o);
   if (status != ULY_OK) print_failure(last_failure());
   options_free(&o);

@@ -1,4 +1,4 @@
-/* Reads the prompt: text, whose bytes are the tokens, or numbers of tokens. */
+/* Reads the prompt: text, whose bytes are the tokens, or token numbers. */
 #include "prompt.h"
 
 #include <errno.h>

@@ -9,7 +9,8 @@ typedef struct prompt {
   int64_t count;   /* at least 1 */
 } prompt;
 
-/* From the one of --prompt, --prompt-file and --prompt-tokens that is given. Not collective. */
+/* Reads the prompt from the one of --prompt, --prompt-file and --prompt-tokens that is given. Not
+ * collective. */
 uly_status prompt_read(const trained *t, prompt *out);
 
 #endif

@@ -31,7 +31,7 @@ static uly_status read_arguments(report *r, int argc, char *const *argv) {
   return ULY_OK;
 }
 
-/* Runs of one name go by their paths. */
+/* Makes the names of runs unique: runs with the same name are named by their paths. */
 static uly_status make_names_unique(report *r) {
   bool is_shared[REPORT_MAX_RUNS] = {false};
   for (int i = 0; i < r->num_runs; i++)
@@ -56,7 +56,7 @@ static uly_status read_runs(report *r) {
   return make_names_unique(r);
 }
 
-/* A slip of the keyboard must not cost the metrics. */
+/* Refuses to overwrite the files of a run, so that a typing error does not cost its metrics. */
 static uly_status protect_runs(const report *r, const char *out) {
   struct stat page, metrics;
   if (stat(out, &page) != 0) return ULY_OK;
@@ -95,7 +95,7 @@ static uly_status write_page(const report *r) {
 }
 
 int command_report(int argc, char *const *argv) {
-  if (!is_first_process()) return 0; /* under mpirun: one page */
+  if (!is_first_process()) return 0; /* one page, also under mpirun */
   report r = {.num_runs = 0};
   uly_status status = read_arguments(&r, argc, argv);
   if (status == ULY_OK) status = read_runs(&r);

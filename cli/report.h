@@ -24,9 +24,10 @@
 enum {
   REPORT_MAX_RUNS = 24,
   REPORT_MAX_LINE = 1 << 20, /* bytes of a line of metrics */
-  REPORT_MAX_ROWS = 1024,    /* of a table: more than a plot has columns of pixels */
-  REPORT_MAX_EVALS = 32,     /* evaluations by position that are kept of a run */
-  REPORT_MAX_BINS = 64       /* of one evaluation */
+  /* Rows of a table: more than a plot has columns of pixels. */
+  REPORT_MAX_ROWS = 1024,
+  REPORT_MAX_EVALS = 32, /* evaluations kept of a run */
+  REPORT_MAX_BINS = 64   /* of one evaluation */
 };
 
 /* --- Tables: values of steps, thinned (report_table.c). */
@@ -49,25 +50,25 @@ typedef struct report_value {
   double mean, min, max;
 } report_value;
 
-/* Steps bucket << shift up to (bucket + 1) << shift of the table. */
+/* The steps from bucket << shift to below (bucket + 1) << shift of the table. */
 typedef struct report_row {
   int64_t bucket;
   report_value columns[NUM_REPORT_COLUMNS];
 } report_row;
 
-/* rows[num_rows], a row for each bucket that has a step: in descending order while it grows, in ascending
- * order after report_table_finish. */
+/* rows[num_rows], one for each bucket that has a step: in descending order while the table grows,
+ * in ascending order after report_table_finish. */
 typedef struct report_table {
   int shift, num_rows;
   report_row rows[REPORT_MAX_ROWS];
 } report_table;
 
-/* Steps come in descending order; several values of one step may come. */
+/* Adds a value of a step. Steps come in descending order; a step may have several values. */
 void report_table_add(report_table *table, int64_t step, report_column column, double value);
 void report_table_finish(report_table *table);
 
-/* Writes to smooth[num_rows] the mean of a column over neighbouring rows; where the row has no value it
- * is not written. */
+/* Writes to smooth[num_rows] the mean of a column over neighbouring rows; rows without a value are
+ * left unwritten. */
 void report_table_smooth(const report_table *table, report_column column, double *smooth);
 
 /* --- Runs (report_read.c, report_metrics.c). */
@@ -91,42 +92,45 @@ typedef struct report_setting {
 typedef struct report_config {
   int num;
   report_setting *settings;
-  char problem[512]; /* why they are not all; empty: they are */
+  char problem[512]; /* why some are missing; or empty */
 } report_config;
 
-/* Names of the library's enums have their place in arrays; whatever else a file names is summed
- * behind them. */
+/* Names of the library's enums have their place in arrays; all other names are summed in the last
+ * place. */
 enum { REPORT_NUM_ARENAS = ULY_NUM_ARENAS + 1, REPORT_NUM_TRAFFIC = ULY_NUM_TRAFFIC + 1 };
 const char *report_arena_name(int i);
 const char *report_traffic_name(int i);
 
 typedef struct report_run {
   char *path; /* of the metrics */
-  char *name; /* for the reader of the page: unique among the runs of a report */
+  char *name; /* unique within a report */
   report_table table;
 
   int64_t first_step, last_step, num_steps;
-  int64_t num_repeated;   /* lines that a later line of the same or an earlier step replaces */
-  int64_t num_skipped;    /* steps whose update was skipped */
-  int64_t num_not_finite; /* steps whose loss is null, or not a number that training can have */
-  bool is_cut;            /* the last line is not whole */
+  /* Lines that a later line of the same or an earlier step replaces. */
+  int64_t num_repeated;
+  int64_t num_skipped; /* steps that were skipped */
+  /* Steps whose loss is null, or a number that training cannot have. */
+  int64_t num_not_finite;
+  bool is_cut; /* the last line is not whole */
 
-  int64_t num_ranks;                  /* of the last step that says it; 0: none does */
-  bool has_other_ranks;               /* some step ran on another number */
+  int64_t num_ranks;                  /* of the last step with it */
+  bool has_other_ranks;               /* some step had another number */
   double tokens, seconds;             /* of all steps */
-  double timed_tokens, timed_seconds; /* of those that have both */
+  double timed_tokens, timed_seconds; /* of steps that have both */
   int64_t final_step, best_eval_step; /* 0: there is none */
   double final_loss, best_eval_loss;
 
-  /* Of the step that held most. */
+  /* Arenas of the step that held most. */
   bool has_arenas;
   int64_t arena_bytes[REPORT_NUM_ARENAS];
-  int64_t resident_bytes; /* largest of any step; 0: not said */
+  int64_t resident_bytes; /* largest of any step; 0: unknown */
 
-  int64_t num_sent;                      /* steps that say what was sent */
+  int64_t num_sent;                      /* steps with sent bytes */
   double sent_bytes[REPORT_NUM_TRAFFIC]; /* mean over these */
 
-  /* evals[num_evals], from the last to the first, each eval_stride-th; and the first one. */
+  /* evals[num_evals], from the last to the first: each eval_stride-th of them, and the first
+   * one. */
   int num_evals;
   int64_t eval_stride, num_evals_seen;
   report_eval evals[REPORT_MAX_EVALS];
@@ -137,46 +141,49 @@ typedef struct report_run {
   int64_t newest_checkpoint;
 } report_run;
 
-/* Sum of a run's arenas, and of what it sent. */
+/* Return the sum of a run's arenas, and the sum of what it sent. */
 double report_arenas_total(const report_run *run);
 double report_sent_total(const report_run *run);
 
-/* Reads the metrics at run->path into a run that is zero but for it. */
+/* Reads the metrics at run->path into a run that is otherwise zero. */
 uly_status report_metrics_read(report_run *run);
 
-/* First, middle and last evaluation by position: evals[3], NULL where there are fewer. */
+/* Picks the first, middle and last evaluation by position: evals[3], NULL if there are fewer. */
 void report_pick_evals(const report_run *run, const report_eval *evals[3]);
 
-/* path: a run's folder, or a file of metrics. Messages name file and line. ULY_ERR_IO: cannot be read; ULY_ERR_DATA:
- * not metrics, or damaged before the last line. The run must be zeroed, and freed also after a failure. */
+/* Reads a run. path: a run's folder, or a file of metrics. Messages name file and line. ULY_ERR_IO:
+ * it cannot be read; ULY_ERR_DATA: it is not metrics, or is damaged before the last line. The run
+ * must be zeroed, and freed also after a failure. */
 uly_status report_run_read(const char *path, report_run *run);
 void report_run_free(report_run *run);
 
-/* --- config.yaml (report_config.c). Any mapping of YAML, whose keys are joined by dots. What cannot be
- * read is config->problem. A file that is not there has no settings and no problem. */
+/* --- config.yaml (report_config.c). Reads any mapping of YAML, whose keys are joined by dots.
+ * config->problem says what cannot be read. A file that does not exist has no settings and no
+ * problem. */
 void report_config_read(const char *path, report_config *config);
 void report_config_free(report_config *config);
-/* The value of a key, in whatever section; NULL: none. */
+/* Returns the value of a key, in any section; NULL: none. */
 const char *report_config_get(const report_config *config, const char *key);
 
-/* --- Lines (report_lines.c). The size of the file is that at the time it was opened. */
+/* --- Lines (report_lines.c). The size of the file is the one that it had when it was opened. */
 
 typedef struct report_lines {
   int fd;
   const char *path;
-  off_t at;     /* of buffer[0] in the file */
-  char *buffer; /* what is still to be handed out ends with buffer[used - 1] */
+  off_t at; /* of buffer[0] in the file */
+  /* Lines that are not yet returned end with buffer[used - 1]. */
+  char *buffer;
   size_t used;
-  off_t offset;      /* of the line that was handed out last */
+  off_t offset;      /* of the line returned last */
   bool is_last_open; /* the last line does not end with a newline */
 } report_lines;
 
 uly_status report_lines_open(const char *path, report_lines *lines);
 void report_lines_close(report_lines *lines);
-/* The line before the one handed out last: text[length], without its newline, valid until the next call. text is
- * NULL where there is none. */
+/* Returns the line before the one that was returned last: text[length], without its newline, valid
+ * until the next call. text is NULL if there is none. */
 uly_status report_lines_previous(report_lines *lines, const char **text, size_t *length);
-/* The number of the line handed out last, 1 for the first of the file. */
+/* Returns the number of the line that was returned last, 1 for the first of the file. */
 int64_t report_lines_number(report_lines *lines);
 
 /* --- Plots (report_plots.c). */
@@ -191,14 +198,14 @@ typedef enum report_legend { LEGEND_RUNS, LEGEND_ARENAS, LEGEND_TRAFFIC } report
 typedef struct report_plot report_plot;
 struct report_plot {
   const char *id, *title, *about; /* about: how to read it */
-  const char *needs;              /* of the metrics of a run, as HTML */
+  const char *needs;              /* needed metrics, as HTML */
   report_legend legend;
   bool (*has)(const report_plot *plot, const report_run *run);
-  /* The script, but for the style. At least one run has what it needs. */
+  /* Writes the script, without the style. At least one run has what it needs. */
   void (*write_script)(const report_plot *plot, const report_set *set, FILE *script);
-  /* One sentence about these runs, as HTML (report_findings.c). */
+  /* Writes one sentence about these runs, as HTML (report_findings.c). */
   void (*write_finding)(const report_plot *plot, const report_set *set, FILE *html);
-  /* Of a plot against the step only. */
+  /* The remaining members are those of a plot against the step. */
   report_column column;
   const char *unit; /* of the vertical axis */
   double scale;     /* from the column to the unit */
@@ -208,17 +215,19 @@ struct report_plot {
 extern const report_plot report_plots[];
 extern const int report_num_plots;
 
-/* Draws the plot: svg is an <svg> element whose ids begin with that of the plot; to be freed. */
+/* Draws the plot. svg is an <svg> element whose ids begin with that of the plot; the caller frees
+ * it. */
 uly_status report_plot_draw(const report_plot *plot, const report_set *set, char **svg);
 
-/* Line i's color, 0xrrggbb. Lines beyond the colors begin again with another dash: 0, 1, ... */
+/* Returns line i's color, 0xrrggbb. Lines beyond the number of colors use them again with another
+ * dash: 0, 1, ... */
 unsigned report_color(int i);
 int report_dash(int i);
 
-/* Sets the picture's height; widths are the same. */
+/* Sets the height of the picture; all pictures have the same width. */
 void report_put_size(int height, FILE *script);
 
-/* Sets the vertical axis: the values, with some room beyond them. */
+/* Sets the vertical axis to the range of the values, with some room beyond them. */
 void report_put_y_range(double low, double high, bool from_zero, FILE *script);
 
 /* Parts of write_script: report_curves.c (against the step), report_bars.c (a bar for each run),
@@ -235,8 +244,8 @@ void report_find_memory(const report_plot *plot, const report_set *set, FILE *ht
 void report_find_traffic(const report_plot *plot, const report_set *set, FILE *html);
 void report_find_positions(const report_plot *plot, const report_set *set, FILE *html);
 
-/* --- gnuplot (report_gnuplot.c). Runs script[length]; prefix is put before every id. ULY_ERR_INTERNAL:
- * there is no gnuplot, or it failed. */
+/* --- gnuplot (report_gnuplot.c). Runs script[length], and puts prefix before every id.
+ * ULY_ERR_INTERNAL: there is no gnuplot, or it failed. */
 uly_status report_gnuplot(const char *prefix, const char *script, size_t length, char **svg);
 
 /* --- The page (report_page.c). */
@@ -245,21 +254,21 @@ uly_status report_page_write(const report_set *set, FILE *html);
 
 /* --- Text (report_text.c). */
 
-/* Copies text[length] so that it is whole UTF-8 without control characters: '?' for what is not. A text that
- * does not fit ends in "...". size >= 8. */
+/* Copies text[length] as whole UTF-8 without control characters, with '?' in place of anything
+ * else. A text that does not fit ends in "...". size >= 8. */
 void report_clean(const char *text, size_t length, char *out, size_t size);
-/* uly_fail, with a message fit for a terminal. */
+/* Calls uly_fail with a message that is safe for a terminal. */
 uly_status report_fail(uly_status status, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-/* Between tags, or in an attribute's double quotes. */
+/* Writes text between tags, or in an attribute's double quotes. */
 void report_put_html(FILE *html, const char *text);
-/* A string constant of gnuplot, short enough for an axis. */
+/* Writes a string constant of gnuplot, short enough for an axis. */
 void report_put_gnuplot(FILE *script, const char *text);
-/* "12,345,678" */
+/* Writes "12,345,678". */
 void report_put_count(FILE *file, double count);
-/* "1 h 02 min", "3.4 s" */
+/* Writes "1 h 02 min" or "3.4 s". */
 void report_put_duration(FILE *file, double seconds);
-/* "1.5 MiB" */
+/* Writes "1.5 MiB". */
 void report_put_bytes(FILE *file, double bytes);
 
 #endif

@@ -24,7 +24,7 @@ static double bar_total(const bars *b, int run) {
   return total;
 }
 
-/* A power of 1024 that makes the largest a small number. */
+/* Returns a power of 1024 that makes the largest value a small number. */
 static double choose_unit(double largest, const char **name) {
   static const char *const names[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
   double factor = 1;
@@ -34,7 +34,8 @@ static double choose_unit(double largest, const char **name) {
   return factor;
 }
 
-/* Behind its bar, and the mark where it is further; of the longest in the margin. */
+/* Writes the label after its bar, or after the mark if that is further; that of the longest bar in
+ * the margin. */
 static void put_label(const bars *b, int run, double factor, FILE *script) {
   double total = bar_total(b, run), at = total > b->marks[run] ? total : b->marks[run];
   fprintf(script, "%.6g %d \"", at / factor, run);

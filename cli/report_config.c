@@ -1,5 +1,5 @@
-/* config.yaml as keys and values: any mapping of YAML, read as the events of libyaml, so that the file of another version
- * of the program can be shown too. */
+/* Reads config.yaml as keys and values. It takes any mapping of YAML, read as the events of
+ * libyaml, so that the file of another version of the program can be shown too. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,14 +10,15 @@
 
 enum { MAX_BYTES = 1 << 20, MAX_SETTINGS = 1000, MAX_DEPTH = 8, MAX_TEXT = 1000 };
 
-/* Where in the file an event stands. */
+/* The place of an event in the file. */
 typedef struct place {
   report_config *config;
   int depth;
   struct {
     bool is_list;
-    bool has_key;   /* a mapping: the key came, its value did not */
-    size_t length;  /* of the key that the level itself has, in key */
+    bool has_key; /* a mapping between key and value */
+    /* Bytes of key that name the level itself. */
+    size_t length;
     int num_values; /* a list */
   } levels[MAX_DEPTH];
   char key[MAX_DEPTH * 64]; /* joined by dots */
@@ -44,13 +45,13 @@ static void add_setting(place *p, const char *value) {
   snprintf(config->problem, sizeof config->problem, "no memory");
 }
 
-/* Makes key that of a value which comes below the current level. */
+/* Makes key that of a value that comes below the current level. */
 static void begin_value(place *p, const char *name) {
   size_t length = p->depth > 0 ? p->levels[p->depth - 1].length : 0;
   snprintf(p->key + length, sizeof p->key - length, "%s%.60s", length ? "." : "", name);
 }
 
-/* A value of any kind comes. Whether it can be named. */
+/* Takes the place of the next value, of any kind. Returns whether it has a name. */
 static bool take_place(place *p) {
   if (p->depth == 0) return true;
   bool is_named = p->levels[p->depth - 1].is_list || p->levels[p->depth - 1].has_key;
@@ -90,7 +91,7 @@ static void open_level(place *p, bool is_list) {
   p->depth++;
 }
 
-/* Returns whether the file goes on. */
+/* Returns whether the file continues. */
 static bool take_event(place *p, const yaml_event_t *event) {
   switch (event->type) {
     case YAML_SCALAR_EVENT: take_text(p, (const char *)event->data.scalar.value); break;

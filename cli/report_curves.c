@@ -1,4 +1,4 @@
-/* Plots against the step: a curve for each run, over the faint values that it is the mean of. */
+/* Plots against the step: a curve for each run, over the faint values that it averages. */
 #include <math.h>
 
 #include "report.h"
@@ -21,7 +21,7 @@ static void widen_by_column(range *y, const report_run *run, report_column colum
   }
 }
 
-/* The same in all plots of a page. */
+/* Returns the range of steps, the same in all plots of a page. */
 static range steps_of_all(const report_set *set) {
   range x = {INFINITY, -INFINITY};
   for (int i = 0; i < set->num_runs; i++) {
@@ -29,12 +29,12 @@ static range steps_of_all(const report_set *set) {
     widen(&x, (double)set->runs[i]->last_step);
   }
   if (x.low <= 0.05 * x.high) x.low = 0;
-  double least = fmax(1, 1e-6 * x.high); /* for gnuplot, less is nothing */
+  double least = fmax(1, 1e-6 * x.high); /* gnuplot treats less as nothing */
   if (x.high - x.low < least) x = (range){x.low - least, x.high + least};
   return x;
 }
 
-/* What a large number on an axis is divided by, so that its tics stay short. */
+/* What the numbers on an axis are divided by, so that its tics stay short. */
 typedef struct axis_unit {
   double factor;
   const char *name;
@@ -47,7 +47,8 @@ static axis_unit choose_unit(double largest) {
   return (axis_unit){1, ""};
 }
 
-/* gnuplot's own tics are whole powers of 10: too few for what differs by less. */
+/* Writes tics of a logarithmic axis. gnuplot's own are whole powers of 10, which are too few if the
+ * values differ by less. */
 static void put_log_tics(range y, FILE *script) {
   static const double fine[] = {1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8}, coarse[] = {1, 2, 5};
   double ratio = y.high / y.low;
@@ -66,7 +67,7 @@ static void put_log_tics(range y, FILE *script) {
   fputs(")\n", script);
 }
 
-/* A logarithmic axis where values differ much, room beyond the values otherwise. */
+/* Sets a logarithmic axis if values differ much, and otherwise room beyond the values. */
 static void put_y_range(const report_plot *plot, range y, FILE *script) {
   if (plot->may_be_log && y.low > 0 && y.high / y.low > 3) {
     range wide = {y.low / 1.05, y.high * 1.05};
@@ -77,7 +78,7 @@ static void put_y_range(const report_plot *plot, range y, FILE *script) {
   report_put_y_range(y.low, y.high, plot->from_zero, script);
 }
 
-/* A block of data: step, mean, min, max, smooth. Returns the number of its rows. */
+/* Writes a block of data: step, mean, min, max, smooth. Returns the number of its rows. */
 static int put_data(const char *name, int i, const report_run *run, report_column column,
                     double step_scale, double scale, FILE *script) {
   double smooth[REPORT_MAX_ROWS];
@@ -95,7 +96,7 @@ static int put_data(const char *name, int i, const report_run *run, report_colum
   return num;
 }
 
-/* Continues the plot command with a column of a block. One point is no line. */
+/* Continues the plot command with a column of a block. A single point is not a line. */
 static void put_curve(const char *name, int i, int num, const char *columns, const char *alpha,
                       double width, FILE *script) {
   fprintf(script, ", $%s%d using %s with %s linewidth %g dashtype %d linecolor rgb '#%s%06x'", name,
@@ -126,7 +127,7 @@ void report_write_curves(const report_plot *plot, const report_set *set, FILE *s
     if (with_eval)
       num_evals[i] = put_data("eval", i, set->runs[i], COLUMN_EVAL_LOSS, step_scale, scale, script);
   }
-  /* All that is faint below all that is bold. NaN: something to continue from. */
+  /* Everything faint is below everything bold. NaN is something to continue from. */
   fputs("plot NaN", script);
   for (int i = 0; i < set->num_runs; i++) {
     if (num[i] == 0) continue;

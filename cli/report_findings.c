@@ -1,4 +1,4 @@
-/* What each plot shows, in one sentence. */
+/* Says what each plot shows, in one sentence. */
 #include <math.h>
 
 #include "report.h"
@@ -9,7 +9,7 @@ static void put_name(FILE *html, const report_run *run) {
   fputs("</b>", html);
 }
 
-/* All steps of a run as one value. */
+/* Returns all steps of a run as one value. */
 static report_value summarize(const report_run *run, report_column column) {
   report_value all = {0};
   for (int i = 0; i < run->table.num_rows; i++) {
@@ -52,13 +52,13 @@ void report_find_loss(const report_plot *plot, const report_set *set, FILE *html
   fputs(".", html);
 }
 
-/* Of the throughput all tokens over all time, as the table of runs has it. */
+/* Returns the mean of a run; for throughput, all tokens over all time, as in the table of runs. */
 static double mean_of(const report_plot *plot, const report_run *run, report_value all) {
   bool is_speed = plot->column == COLUMN_TOKENS_PER_S && run->timed_seconds > 0;
   return is_speed ? run->timed_tokens / run->timed_seconds : all.mean * plot->scale;
 }
 
-/* Each run's mean over its steps; of many, the highest and the lowest. */
+/* Writes each run's mean over its steps; of many runs, the highest and the lowest. */
 void report_find_mean(const report_plot *plot, const report_set *set, FILE *html) {
   int low = -1, high = -1;
   double means[REPORT_MAX_RUNS];
@@ -144,7 +144,7 @@ static void put_bin(FILE *html, const report_bin *bin) {
   report_put_count(html, (double)bin->end - 1);
 }
 
-/* The run that looks back furthest. */
+/* Names the run that uses the longest context. */
 void report_find_positions(const report_plot *plot, const report_set *set, FILE *html) {
   const report_run *best = NULL;
   const report_eval *evals[3], *last = NULL;

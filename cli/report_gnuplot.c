@@ -1,4 +1,5 @@
-/* Runs gnuplot on a script, and makes the SVG that it writes fit to stand beside others within a page. */
+/* Runs gnuplot on a script, and makes the SVG that it writes fit to stand beside others in a
+ * page. */
 #include <errno.h>
 #include <spawn.h>
 #include <stdlib.h>
@@ -10,7 +11,7 @@
 
 extern char **environ;
 
-/* Files without a name, so that no pipe can fill up while nobody reads it. */
+/* Files without a name: unlike pipes they cannot fill up while nobody reads. */
 typedef struct streams {
   FILE *script, *svg, *errors;
 } streams;
@@ -27,9 +28,10 @@ static void streams_close(streams *s) {
   if (s->errors) fclose(s->errors);
 }
 
-/* As a program with fixed arguments: no shell is between, and all that depends on the runs is in the script. */
+/* Starts gnuplot as a program with fixed arguments: there is no shell between, and everything that
+ * depends on the runs is in the script. */
 static uly_status spawn(const streams *s, pid_t *child) {
-  /* -d: without the settings of the user. */
+  /* -d ignores the settings of the user. */
   char *const args[] = {"gnuplot", "-d", "-", NULL};
   posix_spawn_file_actions_t actions;
   int error = posix_spawn_file_actions_init(&actions);
@@ -61,7 +63,7 @@ static char *read_back(FILE *file) {
   return NULL;
 }
 
-/* Its message, which it prints below a copy of the line in question. */
+/* Fails with gnuplot's message, which it prints below a copy of the line in question. */
 static uly_status failed(const char *prefix, char *errors) {
   const char *message = "it gave no reason";
   for (char *line = strtok(errors, "\n"); line; line = strtok(NULL, "\n"))
@@ -69,7 +71,8 @@ static uly_status failed(const char *prefix, char *errors) {
   return report_fail(ULY_ERR_INTERNAL, "gnuplot could not draw the plot '%s': %s", prefix, message);
 }
 
-/* Whether the text at c begins the value of an id, or of a reference to one: the bytes before the id. */
+/* If the text at c begins the value of an id or a reference to one, returns the number of bytes
+ * before the id; otherwise 0. */
 static size_t reference_bytes(const char *c) {
   static const char *const before[] = {" id=\"", " id='", "href=\"#", "href='#", "url(#"};
   for (size_t i = 0; i < sizeof before / sizeof before[0]; i++) {
@@ -79,8 +82,8 @@ static size_t reference_bytes(const char *c) {
   return 0;
 }
 
-/* Copies what begins with text[0] and is as long as length, with prefix- before all ids: they must differ within the
- * page. Only within tags: text between them is left as it is. */
+/* Copies text[length] with "prefix-" before all ids, since they must differ within the page. Text
+ * between tags is left as it is. */
 static void copy_unique(const char *text, size_t length, const char *prefix, FILE *out) {
   bool is_in_tag = false;
   for (size_t i = 0; i < length;) {
@@ -97,8 +100,8 @@ static void copy_unique(const char *text, size_t length, const char *prefix, FIL
   }
 }
 
-/* The <svg> element of gnuplot's document, without the title that a browser would show under the mouse; the page's
- * heading is its name. */
+/* Returns the <svg> element of gnuplot's document, without the title that a browser would show
+ * under the mouse; the page's heading names it. */
 static char *make_element(const char *document, const char *prefix) {
   static const char tag[] = "<svg", title_end[] = "</desc>";
   const char *svg = strstr(document, tag);

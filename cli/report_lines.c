@@ -1,5 +1,6 @@
-/* The lines of a file, from the last to the first, in memory that does not depend on its length. This order, because
- * in metrics a later line replaces earlier ones: read this way, what is replaced is known when it comes. */
+/* Reads the lines of a file from the last to the first, in memory that does not depend on its
+ * length. In metrics a later line replaces earlier ones: read in this order, what is replaced is
+ * known when it comes. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -17,7 +18,7 @@ static uly_status cannot_read(const char *path, int error) {
 
 uly_status report_lines_open(const char *path, report_lines *lines) {
   *lines = (report_lines){.path = path};
-  /* Without O_NONBLOCK a pipe would wait for somebody to write. */
+  /* Without O_NONBLOCK, opening a pipe would wait for a writer. */
   lines->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (lines->fd < 0) return cannot_read(path, errno);
   struct stat info;
@@ -51,7 +52,7 @@ static uly_status read_at(int fd, const char *path, char *to, size_t count, off_
   return ULY_OK;
 }
 
-/* Puts what comes before in the file before what is in the buffer. */
+/* Puts the bytes that come before in the file in front of those in the buffer. */
 static uly_status fill(report_lines *lines) {
   size_t count = lines->at < CHUNK ? (size_t)lines->at : CHUNK;
   memmove(lines->buffer + count, lines->buffer, lines->used);
@@ -62,7 +63,8 @@ static uly_status fill(report_lines *lines) {
 
 uly_status report_lines_previous(report_lines *lines, const char **text, size_t *length) {
   *text = NULL;
-  bool is_last = !lines->used && lines->at > 0; /* the buffer is never empty between lines */
+  /* The buffer is never empty between lines. */
+  bool is_last = !lines->used && lines->at > 0;
   if (is_last) {
     uly_status status = fill(lines);
     if (status != ULY_OK) return status;

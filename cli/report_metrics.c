@@ -1,6 +1,6 @@
-/* A run's metrics, lines of JSON. They are read from the last line to the first: a line whose step is not below
- * those that were read before belongs to a part of the run that was done again after a resume, and is
- * left out. */
+/* Reads a run's metrics, lines of JSON, from the last line to the first. A line whose step is not
+ * below those that were read before belongs to a part of the run that was done again after a
+ * resume, and is left out. */
 #include <jansson.h>
 #include <math.h>
 #include <string.h>
@@ -10,7 +10,8 @@
 
 /* Steps and sums stay exact in a double. */
 #define MAX_COUNT ((int64_t)1 << 53)
-/* No quantity of a training run is larger, or smaller but for 0; gnuplot could not draw what is. */
+/* A quantity of a training run is not larger than this, and not smaller than its inverse unless it
+ * is 0; gnuplot could not draw others. */
 #define MAX_NUMBER 1e30
 #define MIN_NUMBER 1e-30
 
@@ -36,13 +37,13 @@ double report_sent_total(const report_run *run) {
 
 /* ------------------------------------------------------------------ values of a line */
 
-/* What a line holds; a member that the line does not name is absent. */
+/* A number in a line; a member that the line does not name is absent. */
 typedef struct number {
   bool is_there;
   double value;
 } number;
 
-/* null is what becomes of a number that is not finite. */
+/* Reads a number; null stands for one that is not finite. */
 static uly_status read_number(const json_t *line, const char *key, number *out) {
   const json_t *json = json_object_get(line, key);
   *out = (number){0};
@@ -61,7 +62,7 @@ static uly_status check_count(const json_t *json, const char *key) {
   return report_fail(ULY_ERR_DATA, "'%s': expected a whole number from 0 to 2^53", key);
 }
 
-/* 0 where it is absent. */
+/* Reads a count; 0 if it is absent. */
 static uly_status read_count(const json_t *line, const char *key, int64_t *out) {
   const json_t *json = json_object_get(line, key);
   *out = 0;
@@ -71,7 +72,8 @@ static uly_status read_count(const json_t *line, const char *key, int64_t *out) 
   return status;
 }
 
-/* {name: bytes}: bytes[num + 1], the last for names that are none of name_of(0 .. num - 1). */
+/* Reads {name: bytes} into bytes[num + 1], the last for names that are not among name_of(0 .. num -
+ * 1). */
 static uly_status read_bytes(const json_t *line, const char *key, const char *(*name_of)(int),
                              int num, int64_t *bytes, bool *is_there) {
   json_t *json = json_object_get(line, key);
@@ -88,13 +90,14 @@ static uly_status read_bytes(const json_t *line, const char *key, const char *(*
     if (status != ULY_OK) return status;
     int i = 0;
     while (i < num && strcmp(name, name_of(i)) != 0) i++;
-    bytes[i] += json_integer_value(value); /* a line has too few names for an overflow */
+    /* A line has too few names for an overflow. */
+    bytes[i] += json_integer_value(value);
   }
   *is_there = true;
   return ULY_OK;
 }
 
-/* One [begin, end, tokens, loss]; a bin without a finite loss is left out. */
+/* Reads one [begin, end, tokens, loss]; a bin without a finite loss is left out. */
 static uly_status read_bin(const json_t *json, report_eval *eval) {
   int64_t last_end = eval->num_bins > 0 ? eval->bins[eval->num_bins - 1].end : 0;
   int64_t counts[3] = {0};
@@ -189,7 +192,7 @@ static uly_status add_traffic(report_run *run, const json_t *line) {
   return ULY_OK;
 }
 
-/* Quotients of what a file says may be anything, too. */
+/* Adds a quotient, which may be any number, since files may hold anything. */
 static void add_share(report_run *run, int64_t step, report_column column, double share) {
   if (fabs(share) < MIN_NUMBER) share = 0;
   if (fabs(share) <= MAX_NUMBER) report_table_add(&run->table, step, column, share);

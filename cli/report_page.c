@@ -1,4 +1,4 @@
-/* The page of a report: one HTML file that needs nothing else. What comes from files goes through
+/* Writes the page of a report: one HTML file that needs no other. Text from files goes through
  * report_put_html. */
 #include <math.h>
 #include <stdlib.h>
@@ -6,7 +6,7 @@
 
 #include "report.h"
 
-/* Nothing is loaded and nothing runs, whatever a file has slipped in. */
+/* The page loads nothing and runs nothing, whatever a file may hold. */
 static const char head[] =
     "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
     "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src "
@@ -128,7 +128,7 @@ static void put_run(FILE *html, const report_run *run, int i) {
   fputs("</td></tr>\n", html);
 }
 
-/* count: 1 takes the text for one, 0 the same without a number. */
+/* Writes a note. count 1 takes the text for one, 0 the same without a number. */
 static void put_note(FILE *html, const report_run *run, double count, const char *one,
                      const char *many) {
   fputs("<li>", html);
@@ -142,7 +142,7 @@ static void put_note(FILE *html, const report_run *run, double count, const char
   fputs("</li>\n", html);
 }
 
-/* What a reader must know of the files. */
+/* Writes what a reader must know about the files. */
 static void put_notes(FILE *html, const report_run *run) {
   if (run->is_cut)
     put_note(html, run, 0, "the last line of the metrics is not whole, and is left out", NULL);
@@ -215,7 +215,7 @@ static void put_legend(FILE *html, const report_plot *plot, const report_set *se
   fputs("</ul>\n", html);
 }
 
-/* Names the runs that the plot has nothing of; returns how many it has. */
+/* Names the runs for which the plot has no data; returns how many it has data for. */
 static int put_lacking(FILE *html, const report_plot *plot, const report_set *set) {
   int num_there = 0;
   for (int i = 0; i < set->num_runs; i++) num_there += plot->has(plot, set->runs[i]);
@@ -255,14 +255,14 @@ static uly_status put_figure(FILE *html, const report_plot *plot, const report_s
 
 /* ------------------------------------------------------------------ the configuration */
 
-/* The value of a key of exactly this name; NULL: none. */
+/* Returns the value of a key of exactly this name; NULL: none. */
 static const char *find_setting(const report_config *config, const char *key) {
   for (int i = 0; i < config->num; i++)
     if (strcmp(config->settings[i].key, key) == 0) return config->settings[i].value;
   return NULL;
 }
 
-/* One key, of runs that have a configuration. */
+/* Writes one key, for runs that have a configuration. */
 static void put_setting(FILE *html, const report_set *set, const char *key) {
   const char *first = find_setting(&set->runs[0]->config, key);
   bool differs = false;
@@ -283,7 +283,7 @@ static void put_setting(FILE *html, const report_set *set, const char *key) {
   fputs("</tr>\n", html);
 }
 
-/* Each key once: where the first run that has it lists it. */
+/* Writes each key once, where the first run that has it lists it. */
 static void put_settings(FILE *html, const report_set *set) {
   for (int i = 0; i < set->num_runs; i++) {
     const report_config *config = &set->runs[i]->config;

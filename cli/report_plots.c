@@ -1,5 +1,6 @@
-/* The plots of a report, and what they have in common. gnuplot is told everything in its script: it reads no
- * file, and no text from outside but the names of runs beside bars, as constants (report_put_gnuplot). */
+/* The plots of a report, and what they share. gnuplot gets everything in its script: it reads no
+ * file, and no text from outside except the names of runs beside bars, as constants
+ * (report_put_gnuplot). */
 #include <math.h>
 #include <stdlib.h>
 
@@ -124,7 +125,7 @@ const report_plot report_plots[] = {
 
 const int report_num_plots = sizeof report_plots / sizeof report_plots[0];
 
-/* Told apart on white and on black, also by those who see no red or no green. */
+/* Colors that can be told apart on white and on black, also without seeing red or green. */
 static const unsigned colors[] = {0x3778c8, 0xd95f1e, 0x2a9a6e, 0xa65fc0,
                                   0xc7930a, 0x1799b5, 0xcf4a76, 0x848b95};
 enum { NUM_COLORS = sizeof colors / sizeof colors[0] };
@@ -139,12 +140,12 @@ void report_put_size(int height, FILE *script) {
 
 void report_put_y_range(double low, double high, bool from_zero, FILE *script) {
   double largest = fmax(fabs(low), fabs(high));
-  double room = fmax((high - low) * 0.05, 1e-6 * largest); /* for gnuplot, less is nothing */
+  double room = fmax((high - low) * 0.05, 1e-6 * largest); /* gnuplot treats less as nothing */
   if (high == low) room = high == 0 ? 1 : largest * 0.05;
   fprintf(script, "set yrange [%.9g:%.9g]\n", from_zero && low >= 0 ? 0 : low - room, high + room);
 }
 
-/* Text takes its color from the page (report_page.c), whatever is said here. */
+/* Writes the style. Text takes its color from the page (report_page.c), not from here. */
 static void put_style(FILE *script) {
   report_put_size(360, script);
   fputs(

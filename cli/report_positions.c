@@ -1,16 +1,16 @@
-/* The plot of evaluations by position: loss against the place in the sequence, on a logarithmic axis,
- * of each run's first, middle and last evaluation in shades. */
+/* The plot of evaluations by position: loss against the place in the sequence, on a logarithmic
+ * axis, of each run's first, middle and last evaluation in shades. */
 #include <math.h>
 
 #include "report.h"
 
-/* Where a bin is drawn: in its middle, as the axis sees it. */
+/* Returns where a bin is drawn: in its middle, on the logarithmic axis. */
 static double middle(const report_bin *bin) {
   double begin = bin->begin > 0 ? (double)bin->begin : (double)bin->end / 4;
   return sqrt(begin * (double)bin->end);
 }
 
-/* 16 ... 512, 1k, 2k, ... 1M: powers of two that 1024 may divide. */
+/* Writes a tic: 16 ... 512, 1k, 2k, ... 1M, the powers of two, divided by 1024 if possible. */
 static void put_tic(double position, FILE *script) {
   const char *unit = "";
   double shown = position;
@@ -21,7 +21,7 @@ static void put_tic(double position, FILE *script) {
   fprintf(script, "'%.0f%.1s' %.0f", shown, unit, position);
 }
 
-/* Tics at powers of two, at most 16. */
+/* Writes tics at powers of two, at most 16. */
 static void put_x_axis(double low, double high, FILE *script) {
   int first = (int)floor(log2(low)), last = (int)ceil(log2(high));
   int stride = (last - first) / 16 + 1;

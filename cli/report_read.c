@@ -1,4 +1,4 @@
-/* A run as its files tell it: its metrics, and what lies beside them in its folder. */
+/* Reads a run from its files: its metrics, and what else is in its folder. */
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
@@ -28,7 +28,7 @@ static void count_checkpoints(const char *folder, report_run *run) {
   closedir(entries);
 }
 
-/* The last part of a path, whatever way it is written ("." and "run/" too). */
+/* Returns the last part of a path, whatever way it is written ("." and "run/" too). */
 static char *last_part(const char *path) {
   char real[PATH_MAX];
   if (!realpath(path, real)) snprintf(real, sizeof real, "%s", path);
@@ -36,8 +36,8 @@ static char *last_part(const char *path) {
   return strdup(slash && slash[1] ? slash + 1 : real);
 }
 
-/* A run's folder, of which path may name the metrics: what else lies in it is the run's. Beside any other
- * file there may be anything. */
+/* Finds the folder of a run. If path names the metrics in it, the other files there belong to the
+ * run; beside any other file there may be anything. */
 static uly_status find_folder(const char *path, char folder[PATH_MAX], char metrics[PATH_MAX]) {
   static const char name[] = "metrics.jsonl";
   struct stat info;

@@ -1,8 +1,9 @@
-/* Any number of steps in a bounded number of rows: a row for every 2^shift steps, with what each column held over them. When
- * there are too many rows, the shift grows and neighbours are merged. */
+/* Puts any number of steps into a bounded number of rows: a row for every 2^shift steps, with what
+ * each column held over them. When there are too many rows, the shift grows and neighbours are
+ * merged. */
 #include "report.h"
 
-/* Not (a * n + b * m) / (n + m), which overflows. */
+/* Returns a weighted mean without (a * n + b * m) / (n + m), which overflows. */
 static double mix(double a, int64_t n, double b, int64_t m) {
   double part = (double)m / (double)(n + m);
   return a * (1 - part) + b * part;
@@ -40,7 +41,7 @@ static void coarsen(report_table *table) {
 void report_table_add(report_table *table, int64_t step, report_column column, double value) {
   int last = table->num_rows - 1;
   if (last < 0 || table->rows[last].bucket != step >> table->shift) {
-    /* To half, so that this happens rarely: steps may lie far apart. */
+    /* The rows are halved, so that this happens rarely: steps may be far apart. */
     if (table->num_rows == REPORT_MAX_ROWS)
       while (table->num_rows > REPORT_MAX_ROWS / 2) coarsen(table);
     last = table->num_rows - 1;
@@ -62,8 +63,9 @@ void report_table_finish(report_table *table) {
   }
 }
 
-/* Over a window that is the same to both sides, so that a slope stays where it is. It shrinks towards the
- * start, where losses fall fast; the end is flat, and its single steps are no trend. */
+/* Averages over a window that extends equally to both sides, so that a slope stays where it is. The
+ * window shrinks towards the start, where losses fall fast; near the end, which is flat, single
+ * steps are not a trend. */
 void report_table_smooth(const report_table *table, report_column column, double *smooth) {
   int num = table->num_rows;
   for (int i = 0; i < num; i++) {

@@ -1,5 +1,5 @@
-/* Text that comes from outside (names of files, what is in them), as it may go into messages, HTML and scripts
- * of gnuplot; and numbers for readers. */
+/* Writes text that comes from outside (names of files, what is in them) so that it may go into
+ * messages, HTML and scripts of gnuplot; and numbers for readers. */
 #include <math.h>
 #include <stdarg.h>
 #include <string.h>
@@ -7,8 +7,8 @@
 #include "format.h"
 #include "report.h"
 
-/* Bytes of the character at text, which has length bytes; 0 where it is not UTF-8, or a control
- * character (of ASCII, or U+0080 to U+009F). */
+/* Returns the number of bytes of the character at text, which has length bytes; 0 if it is not
+ * UTF-8, or is a control character (of ASCII, or U+0080 to U+009F). */
 static size_t character_bytes(const unsigned char *text, size_t length) {
   unsigned char first = text[0];
   if (first < 0x80) return first >= 0x20 && first != 0x7f;
@@ -24,7 +24,7 @@ static size_t character_bytes(const unsigned char *text, size_t length) {
 }
 
 void report_clean(const char *text, size_t length, char *out, size_t size) {
-  size_t used = 0, whole = 0; /* whole: where "..." can still be put */
+  size_t used = 0, whole = 0; /* whole: where "..." still fits */
   for (size_t i = 0; i < length;) {
     size_t count = character_bytes((const unsigned char *)text + i, length - i);
     size_t copied = count ? count : 1;
@@ -69,7 +69,7 @@ void report_put_html(FILE *html, const char *text) {
   }
 }
 
-/* In single quotes nothing is special but the quote, which is doubled. */
+/* In single quotes, only the quote is special; it is doubled. */
 void report_put_gnuplot(FILE *script, const char *text) {
   char clean[28];
   report_clean(text, strlen(text), clean, sizeof clean);

@@ -1,4 +1,4 @@
-/* Signals are only noted here; the run looks for them between two steps. */
+/* Signals are only recorded here; the run checks for them between two steps. */
 #include "signals.h"
 
 #include <signal.h>
@@ -14,15 +14,15 @@ static void note(int number) {
   if (!received) received = number;
 }
 
-/* TERM and INT mean more when they are said again. `launch` sends USR1 over and over, and a
- * terminal that closes sends HUP twice, by itself and through the shell. */
+/* Records a signal. A second TERM or INT ends the process. `launch` sends USR1 repeatedly, and a
+ * closing terminal sends HUP twice, by itself and through the shell. */
 static void catch (int number) {
   struct sigaction before, action = {.sa_handler = note};
   bool is_final = number == SIGTERM || number == SIGINT;
   if (number == SIGHUP && sigaction(number, NULL, &before) == 0 && before.sa_handler == SIG_IGN)
     return;
   sigemptyset(&action.sa_mask);
-  /* Files that are being read or written are to go on. */
+  /* Reading and writing of files continues after a signal. */
   action.sa_flags = SA_RESTART | (is_final ? (int)SA_RESETHAND : 0);
   sigaction(number, &action, NULL);
 }
@@ -31,7 +31,8 @@ void signals_catch(void) {
   for (const int *number = signals_caught; *number; number++) {
     if (*number != SIGPIPE) catch (*number);
   }
-  /* It would come for pipes of others, too, as for metrics: a write that fails tells as much. */
+  /* SIGPIPE would also come for other pipes, such as those of metrics; a failed write tells as
+   * much. */
   (void)signal(SIGPIPE, SIG_IGN);
 }
 

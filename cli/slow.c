@@ -1,10 +1,10 @@
-/* A sentence for each kind, from facts about the machine alone. */
+/* Writes a sentence for each kind, from facts about the machine alone. */
 #include "slow.h"
 
 #include <stdio.h>
 #include <string.h>
 
-/* The instructions that oneDNN leaves unused only multiply bf16. */
+/* Returns whether the instructions that oneDNN leaves unused only multiply bf16. */
 static bool is_for_bf16(const uly_machine *m) {
   return strcmp(m->unused, "AMX") == 0 || strcmp(m->unused, "AVX512-BF16") == 0;
 }
@@ -48,7 +48,7 @@ static bool find_kernels(const uly_machine *m, uly_dtype dtype, char text[SLOW_T
   return true;
 }
 
-/* The hardware threads that the ranks of this machine have for their threads, as far as one rank can tell. */
+/* Finds more threads than hardware threads on this machine, as far as one rank can tell. */
 static bool find_threads(const uly_machine *m, uly_dtype dtype, char text[SLOW_TEXT]) {
   (void)dtype;
   int64_t together = (int64_t)m->threads * m->ranks;

@@ -17,11 +17,11 @@ typedef enum slow_kind {
 
 enum { SLOW_TEXT = 512 };
 
-/* Whether there is something of this kind that runs of this type meet; then text says what, how much it costs, and what
- * to do. */
+/* Returns whether something of this kind slows down runs of this type. If so, text says what it is,
+ * how much it costs, and what to do. */
 bool slow_find(const uly_machine *machine, uly_dtype dtype, slow_kind kind, char text[SLOW_TEXT]);
 
-/* "bf16", "AMX", ... */
+/* Returns the name of a kind, such as "bf16" or "AMX". */
 const char *slow_name(slow_kind kind);
 
 #endif

@@ -1,6 +1,6 @@
-/* Who started this process. A program that is started by the mpirun of another MPI than its own
- * knows nothing of the others: each process is a job of its own, and does all the work. Only the
- * environment tells. */
+/* Finds out who started this process. A program that is started by the mpirun of another MPI than
+ * its own knows nothing of the other processes: each is a job of its own, and does all the work.
+ * Only the environment tells. */
 #include "starter.h"
 
 #include <stdlib.h>
@@ -10,9 +10,9 @@
 #define ULY_MPIRUN "mpirun"
 #endif
 
-/* What a kind of starter sets. The size may be missing: then there are more processes than the
- * rank says. Slurm's variables of an allocation (SLURM_NTASKS) are no use: they are there in a
- * batch script, too, which runs once. */
+/* The variables that a kind of starter sets. The size may be missing: then there are more processes
+ * than the rank says. Slurm's variables of an allocation (SLURM_NTASKS) are of no use, since a
+ * batch script, which runs once, has them too. */
 typedef struct kind {
   const char *size, *rank, *starter, *advice;
 } kind;
@@ -24,13 +24,13 @@ static const kind mpis[] = {
     {NULL, "PMIX_RANK", "a starter with PMIx", NULL},
 };
 
-/* It starts whatever there is, and mpirun among it. */
+/* srun may start any program, including mpirun. */
 static const kind slurm = {"SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "srun",
                            "srun --mpi=TYPE, for a TYPE of 'srun --mpi=list' that this MPI knows"};
 
 enum { NUM_MPIS = sizeof mpis / sizeof mpis[0], MAX_SIZE = 1 << 30 };
 
-static int joined_size = 1; /* of MPI's world */
+static int joined_size = 1; /* ranks of MPI's world */
 
 /* Returns a number of the environment that is at least `least`; -1: there is none. */
 static int read_number(const char *name, int least) {
@@ -56,8 +56,8 @@ static bool read_claim(const kind *k, starter_claim *claim) {
   return true;
 }
 
-/* A starter that says what MPI says is the one that counts: variables of others are left from
- * further out, as where a script that mpirun has started starts mpirun. */
+/* Compares the starters with MPI. A starter that agrees with MPI is the one that counts: others
+ * left their variables from further out, as when a script that mpirun has started starts mpirun. */
 bool starter_contradicts(int mpi_size, starter_claim *claim) {
   starter_claim one;
   *claim = (starter_claim){.variable = NULL};

@@ -1,10 +1,10 @@
-/* The name of the MPI that the program runs with. */
+/* Tells the name of the MPI that the program runs with. */
 #include <mpi.h>
 #include <string.h>
 
 #include "starter.h"
 
-/* The first line, or what is before the first comma: the rest says how it was built. */
+/* Takes the first line, or what is before the first comma: the rest says how it was built. */
 void starter_mpi_name(char *text, size_t size) {
   char version[MPI_MAX_LIBRARY_VERSION_STRING] = "";
   int length = 0;

@@ -1,5 +1,5 @@
-/* The nearest word, by the Damerau-Levenshtein distance (optimal string alignment): the number of letters that were
- * left out, added or changed, or swapped with their neighbour. */
+/* Finds the nearest word, by the Damerau-Levenshtein distance (optimal string alignment): the
+ * number of letters that were left out, added or changed, or swapped with their neighbour. */
 #include "suggest.h"
 
 #include <ctype.h>
@@ -10,10 +10,12 @@ static int fold(char c) { return c == '_' ? '-' : tolower((unsigned char)c); }
 
 static int min(int a, int b) { return a < b ? a : b; }
 
-/* Of two words shorter than SUGGEST_WORD; a capital letter and _ for - cost nothing. */
+/* Returns the distance of two words shorter than SUGGEST_WORD; a capital letter, and _ for -, cost
+ * nothing. */
 static int distance_of(const char *a, const char *b) {
   int length = (int)strlen(b);
-  int rows[3][SUGGEST_WORD + 1]; /* of the last two letters of a, and this one */
+  /* Rows of the last two letters of a, and of this one. */
+  int rows[3][SUGGEST_WORD + 1];
   int *before = rows[0], *last = rows[1], *now = rows[2];
   for (int j = 0; j <= length; j++) before[j] = last[j] = j;
   for (int i = 1; a[i - 1]; i++) {
@@ -37,7 +39,7 @@ suggestion suggest(const char *typed) { return (suggestion){.typed = typed}; }
 
 void suggest_offer(suggestion *s, const char *word) {
   if (!s->typed || strlen(s->typed) >= SUGGEST_WORD || strlen(word) >= SUGGEST_WORD) return;
-  /* A third of the letters may be wrong, but not all, and not more than three. */
+  /* A third of the letters may be wrong, but not all of them, and not more than three. */
   int length = (int)strlen(word), limit = length < 6 ? 1 : min(length / 3, 3);
   int distance = distance_of(s->typed, word);
   if (distance > limit || distance >= length) return;

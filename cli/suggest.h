@@ -11,13 +11,13 @@ typedef struct suggestion {
   char phrase[SUGGEST_WORD + 32];
 } suggestion;
 
-/* typed may be NULL, and is borrowed. */
+/* Begins a search. typed may be NULL, and is borrowed. */
 suggestion suggest(const char *typed);
 
-/* Offers a word: the nearest is kept, and of those that are equally near the first. */
+/* Offers a word: the nearest is kept, and the first of those that are equally near. */
 void suggest_offer(suggestion *s, const char *word);
 
-/* The end of a message: "; did you mean WORD?", or nothing where no word was near. */
+/* Returns the end of a message: "; did you mean WORD?", or nothing if no word was near. */
 const char *suggest_phrase(suggestion *s);
 
 #endif

@@ -1,7 +1,7 @@
-/* Who gets to see what is printed. Under mpirun, standard output says little: Open MPI gives
+/* Finds out where the output appears. Under mpirun, standard output says little: Open MPI gives
  * every rank a terminal of its own, though its own output may go to a file; MPICH gives pipes,
- * though it writes to a terminal. What counts is the output of the starter, which is an ancestor
- * of this process. */
+ * though it writes to a terminal. What counts is the output of the starter, which is an ancestor of
+ * this process. */
 #include "terminal.h"
 
 #include <errno.h>
@@ -21,8 +21,8 @@ static bool begins_with_one(const char *name, const char *const *beginnings) {
   return *beginnings != NULL;
 }
 
-/* Returns whether this is the name of a program that starts ranks and hands on what they print; and
- * whether it is the one of them that the user has started, whose output is that of the job. */
+/* Returns whether this is the name of a program that starts ranks and passes on what they print,
+ * and is the one that the user has started: its output is that of the job. */
 static bool is_front(const char *name) {
   static const char *const names[] = {"mpirun", "mpiexec", "orterun", "srun", "prun", NULL};
   return begins_with_one(name, names);
@@ -33,7 +33,8 @@ static bool is_starter(const char *name) {
   return is_front(name) || begins_with_one(name, others);
 }
 
-/* Name and parent of a process; false at the end of the chain, or where there is no /proc. */
+/* Reads name and parent of a process. Returns false at the end of the chain, or if there is no
+ * /proc. */
 static bool read_process(int pid, char name[64], int *parent) {
   char path[64];
   snprintf(path, sizeof path, "/proc/%d/stat", pid);
@@ -66,7 +67,7 @@ bool terminal_is_live(int *width) {
   int starter = find_starter(name);
   if (starter) snprintf(path, sizeof path, "/proc/%d/fd/1", starter);
   ssize_t length = readlink(path, device, sizeof device - 1);
-  if (length < 5 || strncmp(device, "/dev/", 5) != 0) return false; /* a file, a pipe */
+  if (length < 5 || strncmp(device, "/dev/", 5) != 0) return false; /* a file or a pipe */
   device[length] = '\0';
   int fd = open(device, O_WRONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
   if (fd < 0) return false;
@@ -90,8 +91,8 @@ static bool is_cut_off(int fd) {
   return poll(&about, 1, 0) == 1 && (about.revents & (POLLERR | POLLHUP));
 }
 
-/* Returns whether the pipe that the starter writes to has lost its reader. One with a name refuses
- * another writer then. */
+/* Returns whether the pipe that the starter writes to has lost its reader. A pipe with a name then
+ * refuses another writer. */
 static bool is_starter_cut_off(int starter) {
   char path[64];
   struct stat info;
@@ -105,14 +106,14 @@ static bool is_starter_cut_off(int starter) {
 }
 
 bool terminal_is_deserted(void) {
-  static int front = -1; /* 0: none; -1: not looked for yet */
+  static int front = -1; /* 0: none; -1: not looked for */
   char name[64];
   struct stat own;
   if (!is_first_process() || fstat(STDOUT_FILENO, &own) != 0 || S_ISREG(own.st_mode)) return false;
   if (is_cut_off(STDOUT_FILENO)) return true;
   if (front < 0) {
     front = find_starter(name);
-    if (front > 0 && !is_front(name)) front = 0; /* of another machine */
+    if (front > 0 && !is_front(name)) front = 0; /* it is on another machine */
   }
   return front > 0 && is_starter_cut_off(front);
 }

@@ -1,4 +1,4 @@
-/* Who gets to see what is printed. */
+/* Where the output appears. */
 #ifndef ULYSSES_CLI_TERMINAL_H
 #define ULYSSES_CLI_TERMINAL_H
 
@@ -8,12 +8,12 @@
  * columns that has. */
 bool terminal_is_live(int *width);
 
-/* Returns whether the environment speaks of a terminal that can write over a line: TERM is set,
- * and not to "dumb". */
+/* Returns whether the environment describes a terminal that can write over a line: TERM is set, and
+ * is not "dumb". */
 bool terminal_moves(void);
 
-/* Returns whether standard output is a pipe or a socket whose reader has gone. What other
- * processes of a job write goes wherever that of the first one goes, which alone is asked. */
+/* Returns whether standard output is a pipe or a socket whose reader has ended. The output of other
+ * processes of a job goes where that of the first one goes, so only the first one is asked. */
 bool terminal_is_deserted(void);
 
 #endif

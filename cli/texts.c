@@ -1,4 +1,4 @@
-/* ulysses help, man, completion: the commands that print what the tables of commands and options say. */
+/* ulysses help, man, completion: the commands that print the tables of commands and options. */
 #include "commands.h"
 #include "format.h"
 #include "messages.h"
@@ -18,12 +18,12 @@ static uly_status print_man(const options *o) {
 }
 
 static uly_status print_completion(const options *o) {
-  (void)o; /* bash is the only word that is let through */
+  (void)o; /* only bash is accepted */
   completion_print_bash(stdout);
   return ULY_OK;
 }
 
-/* A failure of print has its message in last_failure. */
+/* Runs a command that prints; the message of a failure is in last_failure. */
 static int run(command cmd, int argc, char *const *argv, uly_status (*print)(const options *o)) {
   options o;
   uly_status status = options_init(&o);

@@ -1,5 +1,5 @@
-/* ulysses train: a training run from the command line: its order. What is printed, saved and logged lies in the
- * files train_*.c. */
+/* ulysses train: the order of a training run from the command line. The files train_*.c print, save
+ * and log. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +15,8 @@ bool any_rank(uly_mesh *mesh, bool here) {
   return uly_mesh_agree(mesh, here ? ULY_ERR_CONFIG : ULY_OK) != ULY_OK;
 }
 
-/* Settings of the program itself must be the same on all ranks too: when to evaluate and to save. */
+/* Compares settings of the program itself, which must be the same on all ranks too: when to
+ * evaluate and to save. */
 static uly_status compare_options(options *o, uly_mesh *world) {
   char *text = NULL;
   size_t length = 0;
@@ -34,8 +35,8 @@ static uly_status compare_options(options *o, uly_mesh *world) {
   return status;
 }
 
-/* Flags are the same on all ranks, but a configuration file may be missing on one machine: then the
- * others must not go on. */
+/* Reads the options. Flags are the same on all ranks, but a configuration file may be missing on
+ * one machine: then the others must not continue. */
 static uly_status read_options(train_run *run, int argc, char *const *argv) {
   options *o = &run->options;
   uly_mesh *world = NULL;
@@ -53,7 +54,8 @@ static uly_status read_options(train_run *run, int argc, char *const *argv) {
   return status;
 }
 
-/* A trace is written at the end of the run: that it can be is seen before the first step, too. */
+/* Starts the trace, which is written at the end of the run, and checks before the first step that
+ * it can be written. */
 static uly_status start_trace(train_run *run) {
   const char *path = run->options.trace;
   if (!path) return ULY_OK;
@@ -76,7 +78,7 @@ static uly_status write_trace(train_run *run) {
 
 /* ------------------------------------------------------------------------- steps */
 
-/* Whether a signal came to any rank, and the name of one; the same on all ranks. */
+/* Returns whether a signal came to any rank, and the name of one; the same on all ranks. */
 static bool find_signal(train_run *run, const char **name) {
   int received = signals_received();
   if (!any_rank(run->mesh, received != 0)) return false;
@@ -93,12 +95,14 @@ static void report_stop(train_run *run, const char *signal) {
   rank_log_say(run, "stopped by %s", signal);
 }
 
-/* Whether something that is done each `every` steps and at the end is due; 0: only at the end. */
+/* Returns whether something is due that is done each `every` steps and at the end; 0: only at the
+ * end. */
 static bool is_due(int64_t step, int64_t every, bool is_last) {
   return is_last || (every > 0 && step % every == 0);
 }
 
-/* Stops, skips the step or goes back, as the run is told to. *goes_back: there is nothing of this step to report. */
+/* Stops, skips the step or goes back, as the run is told to. *goes_back: there is nothing to report
+ * about this step. */
 static uly_status after_nonfinite(train_run *run, uly_step_report *report, bool *goes_back) {
   const options *o = &run->options;
   char why[2048];
@@ -123,7 +127,7 @@ static uly_status after_nonfinite(train_run *run, uly_step_report *report, bool 
   return uly_trainer_skip(run->trainer, report);
 }
 
-/* The step itself; it ends the save that was under way. */
+/* Makes the step itself, which ends the save that was under way. */
 static uly_status compute_step(train_run *run, uly_step_report *report, bool *goes_back) {
   uly_status status = uly_trainer_step(run->trainer, report);
   *goes_back = false;
@@ -133,7 +137,7 @@ static uly_status compute_step(train_run *run, uly_step_report *report, bool *go
     return ULY_OK;
   }
   if (status == ULY_ERR_NONFINITE) return after_nonfinite(run, report, goes_back);
-  /* What was being saved is the state to go on from. */
+  /* The state that was being saved is the one to continue from. */
   char message[2048];
   snprintf(message, sizeof message, "%s", last_failure());
   if (status != ULY_ERR_COMM) saves_finish(run, false);
@@ -145,7 +149,8 @@ static int is_told_to_stop(void *unused) {
   return signals_received();
 }
 
-/* A signal ends it early: what it has found is then not the loss that other evaluations report. */
+/* Evaluates. A signal ends it early, and its result is then not comparable with other
+ * evaluations. */
 static uly_status evaluate(train_run *run, int64_t step, uly_eval_report *report) {
   uly_status status = uly_trainer_evaluate(run->trainer, is_told_to_stop, NULL, report);
   if (status != ULY_OK) return status;
@@ -157,13 +162,13 @@ static uly_status evaluate(train_run *run, int64_t step, uly_eval_report *report
   return ULY_OK;
 }
 
-/* What a run has done is not lost because of its data, or of the disk that they are read from. */
+/* Saves what a run has done if the data, or the disk that they are on, end it. */
 static uly_status end_step(train_run *run, uly_status status) {
   if (status == ULY_ERR_DATA || status == ULY_ERR_IO) saves_rescue(run);
   return status;
 }
 
-/* One step, and what follows it. */
+/* Makes one step, and what follows it. */
 static uly_status do_step(train_run *run) {
   const options *o = &run->options;
   uly_step_report report = {.size = sizeof report};
@@ -193,7 +198,7 @@ static uly_status do_steps(train_run *run) {
     progress_say(run, "nothing to do: --steps %lld are done", (long long)num_steps);
     return ULY_OK;
   }
-  /* One that came while the run was made ready: there is nothing new to save. */
+  /* If a signal came while the run was being prepared, there is nothing new to save. */
   const char *signal;
   if (find_signal(run, &signal)) report_stop(run, signal);
   while (!run->stopped && uly_trainer_steps_done(run->trainer) < num_steps) {
@@ -203,7 +208,7 @@ static uly_status do_steps(train_run *run) {
   return ULY_OK;
 }
 
-/* Where starts of the run leave what the look at the data has found, and find it. */
+/* Names the file in which starts of the run keep the scan of the data, and find it. */
 static uly_status name_scan_file(train_run *run) {
   options *o = &run->options;
   if (!o->out) return ULY_OK;

@@ -1,5 +1,5 @@
-/* ulysses train --dry-run: all that a start checks, but nothing is allocated or written. All ranks walk through this file
- * together; rank 0 prints. */
+/* ulysses train --dry-run: makes all checks of a start, but allocates and writes nothing. All ranks
+ * run this file together; rank 0 prints. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,7 +10,7 @@
 #include "plan.h"
 #include "train_run.h"
 
-/* Puts the folder that holds it in the place of a path: "/" of "/a", "." of "a". */
+/* Replaces a path by the folder that holds it: "/a" by "/", "a" by ".". */
 static void go_up(char path[PATH_MAX]) {
   char *slash = strrchr(path, '/');
   if (slash) {
@@ -23,7 +23,7 @@ static void go_up(char path[PATH_MAX]) {
 /* What a path is to become. */
 typedef enum place { A_FILE, A_FOLDER, A_FOLDER_WITH_PARENTS } place;
 
-/* Whether it is there or can be made, and can be written; else errno tells. */
+/* Returns whether it exists or can be made, and can be written; if not, errno tells why. */
 static bool is_writable(char path[PATH_MAX], place what) {
   struct stat about;
   bool is_above = false;
@@ -50,7 +50,7 @@ static uly_status check_place(const char *flag, const char *path, place what) {
   return uly_fail(ULY_ERR_IO, "%s '%.200s': cannot be written: %s", flag, path, strerror(errno));
 }
 
-/* Whether the folder, which is to be made, will hold the file. */
+/* Returns whether the folder, which will be made, will hold the file. */
 static bool will_be_in(const char *path, const char *folder) {
   size_t length = folder && access(folder, F_OK) != 0 ? strlen(folder) : 0;
   if (length == 0) return false;
@@ -59,7 +59,7 @@ static bool will_be_in(const char *path, const char *folder) {
          !strchr(path + length + 1, '/');
 }
 
-/* What rank 0 writes, and what each rank does. */
+/* Checks the places that rank 0 writes to, and those that each rank writes to. */
 static uly_status check_places(const train_run *run) {
   const options *o = &run->options;
   const struct {

@@ -1,4 +1,5 @@
-/* A log of each rank, on request: what it alone did, for runs in which one of many machines is slow or fails. */
+/* Writes a log of each rank, on request: what that rank did, for runs in which one of many machines
+ * is slow or fails. */
 #include <errno.h>
 #include <stdarg.h>
 #include <string.h>

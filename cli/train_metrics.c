@@ -1,4 +1,4 @@
-/* The metrics of a run: a file with a line of JSON for each step. Rank 0 writes it. */
+/* Writes the metrics of a run: a file with a line of JSON for each step, on rank 0. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +8,7 @@
 #include "messages.h"
 #include "train_run.h"
 
-/* --metrics, or beside the checkpoints; empty: none. */
+/* Names the file: --metrics, or one beside the checkpoints; empty: none. */
 static uly_status name_file(train_run *run) {
   const options *o = &run->options;
   char *path = run->metrics_path;
@@ -21,15 +21,15 @@ static uly_status name_file(train_run *run) {
   return length < PATH_MAX ? ULY_OK : uly_fail(ULY_ERR_CONFIG, "--metrics: too long for a path");
 }
 
-/* Drops the lines of steps that the resumed run will do again, and one that was cut off. */
+/* Drops the lines of steps that the resumed run will do again, and a line that was cut off. */
 static uly_status trim(FILE *file, const char *path, int64_t steps_done) {
-  static const char key[] = "{\"step\":"; /* how uly_report_write begins a line */
+  static const char key[] = "{\"step\":"; /* uly_report_write begins so */
   char *line = NULL;
   size_t capacity = 0;
   long keep = 0;
   rewind(file);
   while (getline(&line, &capacity, file) > 0) {
-    if (!strchr(line, '\n')) break; /* cut off when the run was */
+    if (!strchr(line, '\n')) break; /* cut off with the run */
     bool is_step = strncmp(line, key, strlen(key)) == 0;
     if (is_step && strtoll(line + strlen(key), NULL, 10) > steps_done) break;
     keep = ftell(file);
@@ -70,7 +70,7 @@ static uly_status open_file(train_run *run) {
     return uly_fail(ULY_ERR_IO, "--metrics '%s': cannot be opened: %s", path, strerror(errno));
   }
   setvbuf(run->metrics, NULL, _IOLBF, BUFSIZ);
-  /* A device or a pipe cannot be trimmed, and has nothing to trim. */
+  /* A device or a pipe cannot be trimmed, and holds nothing to trim. */
   if (!goes_on || ftell(run->metrics) < 0) return ULY_OK;
   return trim(run->metrics, path, uly_trainer_steps_done(run->trainer));
 }
@@ -81,7 +81,7 @@ uly_status metrics_open(train_run *run) {
   return uly_mesh_agree(run->mesh, status);
 }
 
-/* A full disk under the metrics does not end the run. */
+/* Writes a line. A full disk under the metrics does not end the run. */
 void metrics_write(train_run *run, const uly_step_report *report, const uly_eval_report *eval) {
   if (!run->metrics) return;
   if (uly_report_write(run->metrics, report, eval, run->progress.peak_flops) == ULY_OK) return;

@@ -1,4 +1,5 @@
-/* What the machine's matrix products reach, against which a run tells its share. Takes a fraction of a second. */
+/* Measures what the machine's matrix products reach, of which a run prints its share. This takes a
+ * fraction of a second. */
 #include "bench.h"
 #include "ceiling.h"
 #include "train_run.h"

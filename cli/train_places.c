@@ -1,4 +1,4 @@
-/* What a run writes must not be what it reads, or what the next one would read as data. */
+/* Checks that a run does not write what it reads, or what the next one would read as data. */
 #include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -15,7 +15,7 @@ static bool is_same(const char *a, const char *b) {
          one.st_ino == other.st_ino;
 }
 
-/* Whether the path is, or would be, an entry of the folder. */
+/* Returns whether the path is, or would be, an entry of the folder. */
 static bool is_in(const char *path, const char *folder) {
   char above[PATH_MAX];
   struct stat about;
@@ -26,7 +26,8 @@ static bool is_in(const char *path, const char *folder) {
   return is_same(above, folder);
 }
 
-/* What would be overwritten; files only, since of a folder nothing else is read. */
+/* Refuses to overwrite a file that is read. Folders do not matter, since only files are
+ * overwritten. */
 static uly_status check_file(named_path written, named_path read) {
   if (!written.path || !read.path || !is_same(written.path, read.path)) return ULY_OK;
   return uly_fail(ULY_ERR_CONFIG,
@@ -34,7 +35,8 @@ static uly_status check_file(named_path written, named_path read) {
                   written.path, read.flag);
 }
 
-/* Data may be a folder, whose every file is read, but none of a folder in it. */
+/* Refuses to write among the data. Data may be a folder: its files are read, but not those of
+ * folders in it. */
 static uly_status check_data(named_path written, bool is_folder, named_path data) {
   if (!written.path || !data.path) return ULY_OK;
   if (!(is_folder ? is_same : is_in)(written.path, data.path)) return ULY_OK;

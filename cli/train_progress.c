@@ -1,4 +1,5 @@
-/* What a run prints: a header, then on a terminal one line that is written over and over, elsewhere plain lines. */
+/* Prints the progress of a run: a header, then one line that is written over and over on a
+ * terminal, and plain lines elsewhere. */
 #include <stdarg.h>
 #include <string.h>
 
@@ -7,7 +8,7 @@
 #include "terminal.h"
 #include "train_run.h"
 
-/* Seconds between two states of the live line, at least. */
+/* Least number of seconds between two states of the live line. */
 #define REFRESH 0.1
 
 enum { LINE = 512 };
@@ -68,7 +69,7 @@ static void add(line *l, const char *format, ...) {
   if (length > 0) l->used += length < room ? length : room - 1;
 }
 
-/* "3 d 04 h", "2 h 05 min", "40 min", "12 s" */
+/* Appends "3 d 04 h", "2 h 05 min", "40 min" or "12 s". */
 static void add_duration(line *l, double seconds) {
   long long s = (long long)(seconds + 0.5);
   if (s >= 86400) {
@@ -82,7 +83,8 @@ static void add_duration(line *l, double seconds) {
   }
 }
 
-/* From the mean of the steps of this process but the first, with evaluations and saves; -1: not known yet. */
+/* Returns the time left, from the mean of the steps of this process except the first, with
+ * evaluations and saves; -1: not known yet. */
 static double find_time_left(const train_run *run, int64_t step) {
   const progress *p = &run->progress;
   if (step <= p->began_step) return -1;
@@ -98,7 +100,8 @@ static void add_time_left(const train_run *run, line *l, int64_t step) {
   add(l, " left");
 }
 
-/* Of the machine's peak; of the time spent waiting for other ranks. Negative: there is none to tell. */
+/* Return the share of the machine's peak, and that of the time spent waiting for other ranks;
+ * negative: not known. */
 static double find_peak_share(const train_run *run, const uly_step_report *r) {
   double peak = run->progress.peak_flops;
   return peak > 0 && r->seconds > 0 ? 100 * r->flops / r->seconds / peak : -1;
@@ -129,7 +132,7 @@ static line describe_live(const train_run *run, const uly_step_report *r) {
   return l;
 }
 
-/* The same for 80 columns; what is too long even so is cut off at its end. */
+/* Describes the same in 80 columns; what is still too long is cut off at its end. */
 static line describe_narrow(const train_run *run, const uly_step_report *r) {
   char memory[FORMAT_BYTES];
   double peak = find_peak_share(run, r), wait = find_wait_share(run, r);
@@ -159,7 +162,7 @@ static line describe_plain(const train_run *run, const uly_step_report *r) {
   return l;
 }
 
-/* With spaces: a terminal may know no escape codes. */
+/* Clears the line with spaces: a terminal may know no escape codes. */
 static void clear_line(progress *p) {
   if (p->length > 0) printf("\r%*s\r", p->length, "");
   p->length = 0;

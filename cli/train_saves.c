@@ -1,4 +1,5 @@
-/* The checkpoints of a run: its folder, saves beside the steps, going on from them and going back to them. */
+/* Handles the checkpoints of a run: its folder, saves during the steps, continuing from them and
+ * going back to them. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -27,8 +28,8 @@ static uly_status fail_to_open(const char *out, const char *path) {
   return uly_fail(ULY_ERR_IO, "--out '%s': '%s' cannot be opened: %s", out, path, strerror(errno));
 }
 
-/* Two runs that save into one folder would remove each other's files. The lock ends with the process, however it
- * ends, so the descriptor is never closed. */
+/* Locks the folder, since two runs that save into one would remove each other's files. The lock
+ * ends with the process, however that ends, so the descriptor is never closed. */
 static uly_status lock_folder(const char *out) {
   char path[PATH_MAX];
   struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
@@ -42,7 +43,7 @@ static uly_status lock_folder(const char *out) {
   return is_taken ? fail_taken(out) : ULY_OK; /* or a file system without locks */
 }
 
-/* Whether lock_folder could; takes and makes nothing. */
+/* Returns whether lock_folder would succeed; takes and makes nothing. */
 static uly_status check_lock(const char *out) {
   char path[PATH_MAX];
   struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
@@ -65,7 +66,7 @@ static uly_status check_earlier(const options *o) {
                   o->out, newest);
 }
 
-/* By rank 0. */
+/* Prepares the folder, on rank 0. */
 static uly_status prepare(const options *o) {
   uly_status status = uly_checkpoint_prepare(o->out);
   if (status == ULY_OK) status = lock_folder(o->out);
@@ -97,7 +98,7 @@ uly_status saves_check(train_run *run) {
 uly_status saves_config(train_run *run) {
   options *o = &run->options;
   char path[PATH_MAX];
-  /* A run that has nothing to do leaves the configuration of the one that did it. */
+  /* A run that has nothing to do keeps the configuration of the run that did it. */
   if (!o->out || uly_trainer_steps_done(run->trainer) >= o->config.steps) return ULY_OK;
   uly_status status = ULY_OK;
   if (run->is_first) {
@@ -111,8 +112,8 @@ uly_status saves_config(train_run *run) {
 
 /* ------------------------------------------------------------------ going on and back */
 
-/* The newest checkpoint in --out; an empty path where there is none. Each rank looks for itself, and a folder that is
- * not shared looks different from each. */
+/* Finds the newest checkpoint in --out; an empty path if there is none. Each rank looks by itself,
+ * since a folder that is not shared looks different from each. */
 static uly_status find_newest(train_run *run, const char *option, char path[PATH_MAX]) {
   const char *out = run->options.out;
   uly_status status = uly_mesh_agree(run->mesh, uly_checkpoint_latest(out, path, PATH_MAX));
@@ -129,7 +130,8 @@ uly_status saves_find(train_run *run) {
   const char *resume = run->options.resume;
   if (!resume) return ULY_OK;
   if (strcmp(resume, "auto") == 0) return find_newest(run, "--resume auto", run->checkpoint);
-  /* A run's folder stands for the newest checkpoint in it; what is not there is told when it is read. */
+  /* A run's folder stands for the newest checkpoint in it. A missing one is reported when it is
+   * read. */
   uly_status status = ULY_OK;
   if (access(resume, F_OK) == 0) {
     status = uly_checkpoint_latest(resume, run->checkpoint, sizeof run->checkpoint);
@@ -141,13 +143,14 @@ uly_status saves_find(train_run *run) {
   return uly_fail(ULY_ERR_CONFIG, "--resume '%.200s...': too long for a path", resume);
 }
 
-/* The step that a checkpoint is named after. */
+/* Returns the step that a checkpoint is named after. */
 static int64_t step_of(const char *checkpoint) {
   const char *digits = strrchr(checkpoint, '-');
   return digits ? strtoll(digits + 1, NULL, 10) : -1;
 }
 
-/* From here on --resume auto would take those of the other branch. */
+/* Warns that --resume auto would from now on take later checkpoints, of another branch of the
+ * run. */
 static void warn_of_later(train_run *run) {
   char newest[PATH_MAX];
   if (!run->is_first || !run->options.out ||
@@ -189,7 +192,8 @@ uly_status saves_rollback(train_run *run) {
 
 /* ------------------------------------------------------------------------- saves */
 
-/* Beside checkpoints of another run that went further, those of this one are the old ones, and would go as they come. */
+/* Removes old checkpoints. Beside checkpoints of another run that went further, those of this one
+ * are the old ones, and would be removed as they come. */
 static uly_status prune(const options *o, int64_t step) {
   char newest[PATH_MAX];
   uly_status status = uly_checkpoint_latest(o->out, newest, sizeof newest);
@@ -197,7 +201,7 @@ static uly_status prune(const options *o, int64_t step) {
   return uly_checkpoint_prune(o->out, o->keep_last, o->keep_every);
 }
 
-/* What it makes superfluous is removed: now that it is whole. */
+/* Removes what a complete save makes superfluous. */
 static void after_save(train_run *run, int64_t step) {
   const options *o = &run->options;
   run->saved_step = step;
@@ -208,7 +212,8 @@ static void after_save(train_run *run, int64_t step) {
                 last_failure());
 }
 
-/* A checkpoint that cannot be written (a full disk) does not end the run: the next may succeed. */
+/* Reports a checkpoint that cannot be written (a full disk). This does not end the run: the next
+ * save may succeed. */
 static void report_not_saved(train_run *run, int64_t step, bool goes_on) {
   progress_warn(run, "error: step %lld: checkpoint not saved: %s%s", (long long)step,
                 last_failure(), goes_on ? "; training goes on" : "");
@@ -226,7 +231,7 @@ void saves_finish(train_run *run, bool goes_on) {
   }
 }
 
-/* At the end a failure cannot be left to a later save. */
+/* At the end, a failure cannot be left to a later save. */
 uly_status saves_start(train_run *run, int64_t step, bool is_end) {
   const char *out = run->options.out;
   if (is_end) {

@@ -1,4 +1,4 @@
-/* What a run computes with, and what makes that slow, before its first step. */
+/* Prints what a run computes with, and what makes that slow, before its first step. */
 #include "slow.h"
 #include "train_run.h"
 

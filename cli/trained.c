@@ -8,7 +8,7 @@
 
 #include "signals.h"
 
-/* Text on the heap; NULL without memory. */
+/* Returns the joined text on the heap; NULL if there is no memory. */
 static char *join(const char *folder, const char *name) {
   size_t length = strlen(folder) + strlen(name) + 2;
   char *path = malloc(length);
@@ -16,10 +16,11 @@ static char *join(const char *folder, const char *name) {
   return path;
 }
 
-/* The checkpoint that --checkpoint means; it is the caller's. */
+/* Finds the checkpoint that --checkpoint means; the caller owns it. */
 static uly_status find_checkpoint(const char *given, char **checkpoint) {
   char latest[PATH_MAX] = "";
-  if (access(given, F_OK) == 0) { /* what is not there is told when it is read */
+  /* A missing checkpoint is reported when it is read. */
+  if (access(given, F_OK) == 0) {
     uly_status status = uly_checkpoint_latest(given, latest, sizeof latest);
     if (status != ULY_OK) return status;
   }
@@ -27,7 +28,7 @@ static uly_status find_checkpoint(const char *given, char **checkpoint) {
   return *checkpoint ? ULY_OK : uly_fail(ULY_ERR_MEMORY, "no memory for a path");
 }
 
-/* Flags, for where to look. */
+/* Parses the flags that say where to look. */
 static uly_status parse(options *o, command cmd, int argc, char *const *argv) {
   uly_status status = options_parse(o, cmd, argc, argv);
   if (status != ULY_OK) return uly_fail(status, "%s", o->error);
@@ -36,7 +37,8 @@ static uly_status parse(options *o, command cmd, int argc, char *const *argv) {
                   "--checkpoint: missing: expected a checkpoint, or the folder of a run");
 }
 
-/* Under the flags lies what the checkpoint says; blocks of another pattern say nothing about those of this one. */
+/* Uses what the checkpoint says as the defaults of flags. If a flag gives another pattern of
+ * blocks, the members of the checkpoint's pattern do not apply. */
 static uly_status lay_under(trained *t, command cmd, int argc, char *const *argv,
                             uly_sparse_pattern given, const uly_checkpoint_info *info) {
   options *o = &t->options;
@@ -46,7 +48,8 @@ static uly_status lay_under(trained *t, command cmd, int argc, char *const *argv
   uly_checkpoint_apply(info, &o->config);
   if (given != ULY_SPARSE_NONE && given != info->sparse.pattern) o->config.sparse = defaults;
   if (status == ULY_OK) status = parse(o, cmd, argc, argv);
-  if (cmd == GENERATE) { /* --seed is that of the draws: what the run drew does not change */
+  /* --seed is that of the draws; the run's draws stay as they were. */
+  if (cmd == GENERATE) {
     o->sampling.seed = o->config.seed;
     o->config.seed = info->seed;
   }
@@ -73,7 +76,7 @@ static uly_status find(trained *t, command cmd, int argc, char *const *argv) {
   return status;
 }
 
-/* All options that the command knows, and the checkpoint. */
+/* Compares all options that the command knows, and the checkpoint. */
 static uly_status compare(trained *t, command cmd, uly_mesh *world) {
   char *text = NULL, buffer[OPTION_BUFFER];
   size_t length = 0;

@@ -1,11 +1,12 @@
-/* Text in lines of at most 79 columns. */
+/* Breaks text into lines of at most 79 columns. */
 #include "wrap.h"
 
 #include <string.h>
 
 static void print_spaces(FILE *file, int count) { fprintf(file, "%*s", count, ""); }
 
-/* Prints the words of text, which begins at the column, with line breaks between them; those in text are kept. */
+/* Prints the words of text, which begins at the column, with line breaks between them; line breaks
+ * in the text are kept. */
 static void print_words(FILE *file, const char *text, int column) {
   int at = column;
   while (*text) {

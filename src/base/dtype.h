@@ -16,7 +16,7 @@ static inline float uly__bf16_to_f32(uint16_t x) {
   return y;
 }
 
-/* Round to nearest, ties to even; NaN stays NaN. Without branches: loops vectorize. */
+/* Rounds to nearest, ties to even; NaN stays NaN. It has no branches, so that loops vectorize. */
 static inline uint16_t uly__f32_to_bf16(float x) {
   uint32_t bits;
   memcpy(&bits, &x, sizeof bits);
@@ -25,7 +25,7 @@ static inline uint16_t uly__f32_to_bf16(float x) {
   return (uint16_t)((bits & 0x7fffffffu) > 0x7f800000u ? quiet : rounded);
 }
 
-/* Element i of an array of either type. */
+/* Returns element i of an array of either type. */
 static inline float uly__load(const void *x, uly_dtype dtype, int64_t i) {
   return dtype == ULY_BF16 ? uly__bf16_to_f32(((const uint16_t *)x)[i]) : ((const float *)x)[i];
 }
@@ -37,7 +37,7 @@ static inline void uly__store(void *x, uly_dtype dtype, int64_t i, float value) 
     ((float *)x)[i] = value;
 }
 
-/* Address of element i. */
+/* Returns the address of element i. */
 static inline void *uly__at(const void *x, uly_dtype dtype, int64_t i) {
   return (char *)(uintptr_t)x + i * uly__dtype_bytes(dtype);
 }

@@ -1,17 +1,18 @@
-/* Texts of files in messages: whoever made the file must not write to the user's terminal. */
+/* Text of files in messages: whoever made the file must not control the user's terminal. */
 #ifndef ULY_PRINTABLE_H
 #define ULY_PRINTABLE_H
 
 #include <stdbool.h>
 
-/* A text, cut where it is long, with '?' for control characters. */
+/* A text, shortened if it is long, with '?' for control characters. */
 typedef struct uly__printable {
   char text[97];
 } uly__printable;
 
 uly__printable uly__make_printable(const char *s);
 
-/* ASCII's control characters, and those from U+0080 to U+009F in UTF-8, which terminals obey too. */
+/* Returns whether a text has control characters: ASCII's, or those from U+0080 to U+009F in UTF-8,
+ * which terminals obey too. */
 bool uly__has_control_characters(const char *s);
 
 #endif

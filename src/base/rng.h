@@ -5,17 +5,17 @@
 
 #include <stdint.h>
 
-/* A stream for a named tensor. */
+/* Returns the stream of a named tensor. */
 uint64_t uly__rng_stream(const char *name);
 
-/* out[j] = std * normal value begin + j of the stream, j < count. */
+/* Sets out[j] = std * normal value begin + j of the stream, for j < count. */
 void uly__rng_normal(uint64_t seed, uint64_t stream, int64_t begin, int64_t count, float std,
                      float *out);
 
-/* Value `index` of the stream, uniform from 0 to below 1, of 53 bits. */
+/* Returns value `index` of the stream, uniform from 0 to below 1, with 53 bits. */
 double uly__rng_uniform(uint64_t seed, uint64_t stream, int64_t index);
 
-/* Image of index under a random permutation of 0..count-1; 0 <= index < count. */
+/* Returns the image of index under a random permutation of 0..count-1; 0 <= index < count. */
 int64_t uly__rng_permute(uint64_t seed, uint64_t stream, int64_t count, int64_t index);
 
 #endif

@@ -1,4 +1,4 @@
-/* All split arithmetic: who owns which part of a range. */
+/* All split arithmetic: which part of a range an owner has. */
 #ifndef ULY_SPLIT_H
 #define ULY_SPLIT_H
 
@@ -8,9 +8,9 @@ typedef struct uly__part {
   int64_t begin, count;
 } uly__part;
 
-/* Part `index` of `total` items cut into `parts` contiguous parts of whole units (the last unit of the
- * range may be short). Parts differ by at most one unit. Cuts nest: where `parts` divides more, every cut
- * into `parts` is also one into more. */
+/* Returns part `index` of `total` items that are cut into `parts` contiguous parts of whole units
+ * (the last unit of the range may be short). Parts differ by at most one unit. Cuts nest: if
+ * `parts` divides a larger number, every cut into `parts` is also one into that number. */
 static inline uly__part uly__split(int64_t total, int64_t unit, int64_t parts, int64_t index) {
   int64_t units = (total + unit - 1) / unit;
   int64_t first = (int64_t)((__int128)units * index / parts);

@@ -1,4 +1,4 @@
-/* Errors: every fallible function returns uly_status and leaves a message. */
+/* Errors: every function that can fail returns uly_status and leaves a message. */
 #ifndef ULY_STATUS_H
 #define ULY_STATUS_H
 
@@ -8,10 +8,10 @@
 uly_status uly__fail(uly_status code, const char *file, int line, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* Appends "in expr (file:line)" to the debug trace of the failure under way. */
+/* Appends "in expr (file:line)" to the debug trace of the current failure. */
 void uly__trace(uly_status code, const char *file, int line, const char *expr);
 
-/* Replaces the message of this thread: how a rank takes over another's failure. */
+/* Replaces the message of this thread, with which a rank takes over another's failure. */
 void uly__set_last_error(const char *message);
 
 /* Leaves the function with the status of expr unless that is ULY_OK. */
@@ -24,8 +24,8 @@ void uly__set_last_error(const char *message);
     }                                                         \
   } while (0)
 
-/* Leaves the function with a new failure. Returns the code itself, so that compilers and analyzers see
- * that it is not ULY_OK. */
+/* Leaves the function with a new failure. Returns the code itself, so that compilers and analyzers
+ * see that it is not ULY_OK. */
 #define ULY_FAIL(code, ...)                                   \
   do {                                                        \
     (void)uly__fail((code), __FILE__, __LINE__, __VA_ARGS__); \

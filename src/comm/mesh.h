@@ -47,7 +47,7 @@ uly__group *uly__mesh_world(const uly_mesh *mesh);
 uly_mesh *uly__mesh_use(uly_mesh *mesh);
 void uly__mesh_leave(uly_mesh *mesh);
 
-/* Returns ULY_ERR_CONFIG where the mesh is NULL or was destroyed; and, the second, where it is offline. */
+/* Return ULY_ERR_CONFIG if the mesh is NULL or was destroyed; the second also if it is offline. */
 uly_status uly__mesh_check(const uly_mesh *mesh);
 uly_status uly__mesh_check_online(const uly_mesh *mesh);
 

@@ -1,5 +1,5 @@
-/* Bytes that a rank sends to other ranks, by kind, and how long it waits for them; and what each collective
- * will send, so that a plan uses the same arithmetic as the run. */
+/* Bytes that a rank sends to other ranks, by kind, and how long it waits for them; and what each
+ * collective will send, so that a plan uses the same arithmetic as the run. */
 #ifndef ULY_TRAFFIC_H
 #define ULY_TRAFFIC_H
 
@@ -7,15 +7,17 @@
 
 typedef struct uly__traffic {
   int64_t bytes[ULY_NUM_TRAFFIC];
-  double wait_seconds; /* in calls that return when others have done their part */
+  /* In calls that return when others have done their part. */
+  double wait_seconds;
 } uly__traffic;
 
-/* Of uly__all_to_all: all blocks but the own one. counts in units of unit_bytes. */
+/* Returns the bytes of uly__all_to_all: all blocks but the own one. Counts are in units of
+ * unit_bytes. */
 int64_t uly__traffic_all_to_all(int size, int rank, const int64_t *counts, int64_t unit_bytes);
-/* Of uly__all_gather, uly__all_gather_start (part_bytes), uly__sum_i64 (8 bytes a value), uly__agree and
- * uly__same (8 bytes). */
+/* Returns the bytes of uly__all_gather, uly__all_gather_start (part_bytes), uly__sum_i64 (8 bytes
+ * per value), uly__agree and uly__same (8 bytes). */
 int64_t uly__traffic_all_gather(int size, int64_t bytes);
-/* Of uly__reduce_scatter_start. */
+/* Returns the bytes of uly__reduce_scatter_start. */
 int64_t uly__traffic_reduce_scatter(int size, uly_dtype dtype, int64_t part);
 
 #endif

@@ -1,5 +1,6 @@
-/* Reads a file of text document after document. Files are streams: pipes will do, and no more than a piece of a file
- * is in memory, but for the lines of JSON Lines, which are at most ULY_MAX_JSON_LINE bytes long. */
+/* Reads a file of text document by document. Files are streams: pipes are accepted, and only a
+ * piece of a file is in memory, except for the lines of JSON Lines, which are at most
+ * ULY_MAX_JSON_LINE bytes long. */
 #ifndef ULY_DOCUMENTS_H
 #define ULY_DOCUMENTS_H
 
@@ -9,28 +10,28 @@
 
 enum { ULY_MAX_JSON_LINE = 64 << 20 };
 
-/* Who takes the documents. A failure of either ends the reading. */
+/* What takes the documents. A failure of either function ends the reading. */
 typedef struct uly__document_sink {
   void *context;
-  /* The next bytes of a document, at least one. Documents without bytes are left out. */
+  /* Takes the next bytes of a document, at least one. Documents without bytes are left out. */
   uly_status (*add)(void *context, const char *bytes, int64_t count);
   uly_status (*end)(void *context);
-  /* Told of a line of JSON Lines that holds no text, and why; it is left out. NULL: it is a
-   * failure. */
+  /* Is told of a line of JSON Lines that holds no text, and why; the line is left out. NULL: it is
+   * a failure. */
   void (*skip)(void *context, const char *why);
 } uly__document_sink;
 
 /* How a file is read. */
 typedef struct uly__document_format {
   uly_documents kind;
-  const char *text_key; /* of JSON Lines */
-  bool any_bytes;       /* whatever is in it */
+  const char *text_key; /* for JSON Lines */
+  bool any_bytes;       /* accept any bytes */
 } uly__document_format;
 
-/* Reads the documents of a file, see uly_documents. A line ends with \n or \r\n, or with the file.
- * Blank lines of JSON Lines are left out; what is wrong with another one is ULY_ERR_DATA, with its
- * number. So is a token shard, which is no text, and, unless any_bytes is set, what is evidently
- * none (plain_text.h); a byte-order mark of UTF-8 is left out then. */
+/* Reads the documents of a file; see uly_documents. A line ends with \n or \r\n, or with the file.
+ * Blank lines of JSON Lines are left out; an error in another line is ULY_ERR_DATA, with the line's
+ * number. So is a token shard, which is not text, and, unless any_bytes is set, anything else that
+ * evidently is not (plain_text.h); a byte-order mark of UTF-8 is then left out. */
 uly_status uly__documents_read(const char *path, const uly__document_format *format,
                                const uly__document_sink *sink);
 

@@ -1,17 +1,19 @@
-/* Folders that must survive a crash: every operation checked, entries synced. Their files: base/file.h. */
+/* Folders that must survive a crash: every operation is checked, and entries are synced. For their
+ * files, see base/file.h. */
 #ifndef ULY_FOLDER_H
 #define ULY_FOLDER_H
 
 #include "base/status.h"
 
-/* "folder/name" into path[capacity]; too long is an error. */
+/* Writes "folder/name" into path[capacity]; a path that is too long is an error. */
 uly_status uly__path_join(char *path, size_t capacity, const char *folder, const char *name);
 
-/* Creates a folder and its parents; one that is there is fine. */
+/* Creates a folder and its parents. One that exists is accepted. */
 uly_status uly__folder_make(const char *path);
-/* Removes a folder with the plain files in it; one that is not there is fine, a link to one is not. */
+/* Removes a folder with the plain files in it. One that does not exist is accepted, a link to one
+ * is not. */
 uly_status uly__folder_remove(const char *path);
-/* ULY_ERR_IO where there is a folder in it, at which uly__folder_remove would stop halfway. */
+/* Returns ULY_ERR_IO if there is a folder in it, at which uly__folder_remove would stop halfway. */
 uly_status uly__folder_check_plain(const char *path);
 /* Syncs a folder's entries to the disk. */
 uly_status uly__folder_sync(const char *path);

@@ -1,5 +1,5 @@
-/* Whether a file that is to be read as text is text: bytes are tokens whatever they are, so that a
- * file of something else would be trained on without a word. */
+/* Finds out whether a file that is to be read as text is text. Any bytes can be tokens, so without
+ * this a run would train on a file of another kind without a warning. */
 #ifndef ULY_PLAIN_TEXT_H
 #define ULY_PLAIN_TEXT_H
 
@@ -7,17 +7,17 @@
 
 #include "base/status.h"
 
-/* So many of a file's first bytes are looked at. */
+/* The number of a file's first bytes that are examined. */
 enum { ULY_TEXT_SAMPLE = 1 << 16 };
 
-/* Fails with ULY_ERR_DATA where the first bytes of a file (all of them, or ULY_TEXT_SAMPLE) are
- * evidently something else: they begin as a well-known format does, or as text in another encoding
+/* Fails with ULY_ERR_DATA if the first bytes of a file (all of them, or ULY_TEXT_SAMPLE) are
+ * evidently something else: they begin as a well-known format does, or as text in an encoding other
  * than UTF-8, or hold more control characters than any text. The message says what the file is and
- * what to do; option: the member that has its bytes taken as they are. */
+ * what to do. option: the member that makes its bytes be taken as they are. */
 uly_status uly__check_plain_text(const char *path, const unsigned char *bytes, size_t count,
                                  const char *option);
 
-/* Returns how many bytes a mark of UTF-8 takes at a file's beginning: 3 or 0. */
+/* Returns how many bytes a byte-order mark of UTF-8 takes at the beginning of a file: 3 or 0. */
 size_t uly__utf8_mark(const unsigned char *bytes, size_t count);
 
 #endif

@@ -1,4 +1,5 @@
-/* The header of a token shard, llm.c's (dev/data/data_common.py): 256 int32, then the tokens, little-endian. */
+/* The header of a token shard, llm.c's (dev/data/data_common.py): 256 int32, then the tokens,
+ * little-endian. */
 #ifndef ULY_SHARD_HEADER_H
 #define ULY_SHARD_HEADER_H
 
@@ -15,7 +16,8 @@ enum {
   ULY_SHARD_VERSION_U32 = 7
 };
 
-/* What the ints mean. ULY_SHARD_END is this library's: 1 + the token that ends each document, 0 in files of llm.c. */
+/* What the ints mean. ULY_SHARD_END is defined by this library: 1 + the token that ends each
+ * document, 0 in files of llm.c. */
 enum { ULY_SHARD_MAGIC, ULY_SHARD_VERSION, ULY_SHARD_COUNT, ULY_SHARD_END };
 
 #endif

@@ -10,7 +10,8 @@
  * Kinds may not be mixed in one folder, nor shards of both widths: those come from different
  * tokenizers; nor shards that say different things about the end of documents. An empty text file
  * in a folder is one end-of-document token; text without a single byte in all, and a shard without
- * tokens, are errors. A file whose size changes later gives an error. Knows no ranks: it is handed (offset, count). */
+ * tokens, are errors. A file whose size changes later gives an error. Knows no ranks: it is handed
+ * (offset, count). */
 #ifndef ULY_TOKEN_FILE_H
 #define ULY_TOKEN_FILE_H
 
@@ -28,7 +29,7 @@ typedef enum uly__token_kind {
   ULY_TOKENS_U32
 } uly__token_kind;
 
-/* Checks every header and size. ULY_ERR_DATA / ULY_ERR_IO name the file. On
+/* Opens the files, and checks every header and size. ULY_ERR_DATA / ULY_ERR_IO name the file. On
  * failure *out is NULL. */
 uly_status uly__tokens_open(const char *path, uly__tokens **out);
 void uly__tokens_close(uly__tokens *tokens);
@@ -36,26 +37,27 @@ void uly__tokens_close(uly__tokens *tokens);
 uly__token_kind uly__tokens_kind(const uly__tokens *tokens);
 int uly__tokens_num_files(const uly__tokens *tokens);
 
-/* Fails with ULY_ERR_DATA where a file of text is evidently none (plain_text.h), or begins with a
- * mark of UTF-8, which are three more tokens. option: the member that has bytes taken as they are.
- * */
+/* Fails with ULY_ERR_DATA if a text file evidently is not text (plain_text.h), or begins with a
+ * byte-order mark of UTF-8, which would be three more tokens. option: the member that makes bytes
+ * be taken as they are. */
 uly_status uly__tokens_check_text(const uly__tokens *tokens, const char *option);
 
-/* Tokens of the whole stream. */
+/* Returns the number of tokens of the whole stream. */
 int64_t uly__tokens_count(const uly__tokens *tokens);
 
-/* The token that ends each document; -1 where shards do not say it. */
+/* Returns the token that ends each document; -1 if shards do not say it. */
 int64_t uly__tokens_end(const uly__tokens *tokens);
 
-/* Copies tokens [begin, begin + count) of the stream to out[count], widened to
- * int32. ULY_ERR_DATA, naming file and place, if a token is not below vocab_size;
- * ULY_ERR_INTERNAL if the range does not lie within the stream. Several threads may read at
- * once. After a failure out's contents mean nothing. */
+/* Copies tokens [begin, begin + count) of the stream to out[count], widened to int32. ULY_ERR_DATA,
+ * naming file and place, if a token is not below vocab_size; ULY_ERR_INTERNAL if the range does not
+ * lie within the stream. Several threads may read at once. After a failure the contents of out are
+ * undefined. */
 uly_status uly__tokens_read(const uly__tokens *tokens, int64_t begin, int64_t count,
                             int64_t vocab_size, int32_t *out);
 
-/* Where documents begin in tokens [begin, begin + count), count at least 1, counted from begin: at 0, and after
- * each token `end` but the last of these tokens. doc_start: [count], of which *num_docs are set. Errors as above. */
+/* Finds where documents begin in tokens [begin, begin + count), count at least 1, counted from
+ * begin: at 0, and after each token `end` except at the last of these tokens. doc_start: [count],
+ * of which *num_docs are set. Errors are those of uly__tokens_read. */
 uly_status uly__tokens_documents(const uly__tokens *tokens, int64_t begin, int64_t count,
                                  int64_t end, int64_t *doc_start, int64_t *num_docs);
 

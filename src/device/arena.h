@@ -2,7 +2,8 @@
  *
  * The code that lays out buffers runs twice over the same lines: while the arena has no memory,
  * carving returns NULL and only counts; after commit, the same calls return addresses. So a plan
- * and a run cannot disagree. mark/release lets buffers that are never alive together share a place. */
+ * and a run cannot disagree. mark/release lets buffers that are never alive together share a
+ * place. */
 #ifndef ULY_ARENA_H
 #define ULY_ARENA_H
 
@@ -18,16 +19,16 @@ typedef struct uly__arena {
 
 void uly__arena_init(uly__arena *arena, const char *name);
 
-/* The next bytes, on a 64-byte boundary. NULL while measuring. Carving more than was measured is a
- * defect of the caller (assert). */
+/* Returns the next bytes, on a 64-byte boundary; NULL while measuring. Carving more than was
+ * measured is a defect of the caller (assert). */
 void *uly__arena_carve(uly__arena *arena, int64_t bytes);
 
-/* Position to return to with uly__arena_release. */
+/* Returns a position to return to with uly__arena_release. */
 int64_t uly__arena_mark(const uly__arena *arena);
 void uly__arena_release(uly__arena *arena, int64_t mark);
 
-/* Allocates the peak that was measured and forgets the carvings. ULY_ERR_MEMORY names the arena and
- * the bytes. */
+/* Allocates the peak that was measured and forgets what was carved. ULY_ERR_MEMORY names the arena
+ * and the bytes. */
 uly_status uly__arena_commit(uly__arena *arena);
 void uly__arena_destroy(uly__arena *arena);
 

@@ -1,5 +1,5 @@
-/* Keys and values of all tokens so far, of the heads that this rank attends with: what decoding reads instead of
- * computing it again. A key/value head that two ranks use is cached on both. */
+/* Keys and values of all tokens so far, for the heads that this rank attends with: decoding reads
+ * them instead of computing them again. A key/value head that two ranks use is cached on both. */
 #ifndef ULY_CACHE_H
 #define ULY_CACHE_H
 
@@ -8,7 +8,7 @@
 #include "parallel/seq_attention.h"
 
 typedef struct uly__cache {
-  int64_t capacity, num_tokens;             /* that there is room for, and that are there */
+  int64_t capacity, num_tokens;             /* room, and tokens in it */
   int q_begin, q_count, kv_begin, kv_count; /* this rank's heads */
   int num_layers, head_dim, group_size;
   uly_dtype dtype;
@@ -16,26 +16,28 @@ typedef struct uly__cache {
   char *keys, *values; /* [L][kv_count][capacity][d] */
 } uly__cache;
 
-/* The heads are those that the plan gives this rank; mask: of the model, for `capacity` tokens. */
+/* Creates the cache, for the heads that the plan gives this rank. mask: that of the model, for
+ * `capacity` tokens. */
 uly_status uly__cache_create(const uly_attention *plan, const uly_mask *mask, int num_layers,
                              int64_t capacity, uly__cache *out);
 void uly__cache_destroy(uly__cache *cache);
 void uly__cache_carve(uly__cache *cache, uly__arena *activations);
 
-/* Where a block keeps them: [kv_count][capacity][d]. */
+/* Return where a block keeps its keys and values: [kv_count][capacity][d]. */
 void *uly__cache_keys(const uly__cache *cache, int layer);
 void *uly__cache_values(const uly__cache *cache, int layer);
 
-/* Takes all N tokens of a block from what its forward pass left on the head side; qkv_heads: of all rounds. */
+/* Takes all N tokens of a block from what its forward pass left on the head side; qkv_heads holds
+ * all rounds. */
 void uly__cache_fill(uly__cache *cache, const uly_attention *plan, int layer,
                      const void *qkv_heads);
-/* Adds one token of a block; k, v: [kv_count, d]. It counts as there when num_tokens says so. */
+/* Adds one token of a block; k, v: [kv_count, d]. The token counts once num_tokens includes it. */
 void uly__cache_add(uly__cache *cache, int layer, const void *k, const void *v);
 
-/* Attention of the token that was added last; q, o: [q_count, d]. */
+/* Describes the attention of the token that was added last; q, o: [q_count, d]. */
 uly__attend_one uly__cache_attend(const uly__cache *cache, int layer, float scale, const void *q,
                                   void *o, float *workspace);
-/* Floats of its workspace. */
+/* Returns the floats of its workspace. */
 int64_t uly__cache_workspace(const uly__cache *cache);
 
 #endif

@@ -35,34 +35,34 @@ typedef struct uly__model_config {
   bool qkv_bias, o_bias, mlp_bias;
   bool tied; /* the head is the embedding */
   double init_std;
-  /* How the model attends: the tokens that one sees, itself among them (0: all before it), and the
-   * pattern of sparse blocks, whose sizes the run knows. */
+  /* How the model attends: the number of tokens that one sees, including itself (0: all before it),
+   * and the pattern of sparse blocks, whose sizes the run knows. */
   int64_t window;
   uly_sparse_pattern sparse;
-  /* The key of a dropout that the file asks for, and that nothing uses; NULL: none. */
+  /* The key of a dropout that the file asks for and that is not used; NULL: none. */
   const char *dropout;
 } uly__model_config;
 
-/* name_or_path: a preset, or the path of a config.json. */
+/* Loads a configuration. name_or_path: a preset, or the path of a config.json. */
 uly_status uly__model_config_load(const char *name_or_path, uly__model_config *config);
 /* Reads the text of a config.json; path is for messages. */
 uly_status uly__model_config_read(const char *text, int64_t length, const char *path,
                                   uly__model_config *config);
 
-/* Returns what "llama", "qwen2" or "gpt2" fixes before any number is known. */
+/* Returns what "llama", "qwen2" or "gpt2" determines before any number is known. */
 uly__model_config uly__model_config_family(const char *name);
 
-/* What model_type begins with where it is our own. */
+/* The beginning of a model_type of our own. */
 #define ULY_OWN_MODEL_TYPE "ulysses_"
 
 /* Writes the config.json of a configuration, malloc'ed; the same configuration gives the same text.
- * NULL without memory. */
+ * NULL: no memory. */
 char *uly__model_config_json(const uly__model_config *config);
-/* Writes what weights are of, malloc'ed: all but window and sparse blocks. Checkpoints of version 3
- * hold the checksum of this text. NULL without memory. */
+/* Writes what the weights depend on, malloc'ed: everything but window and sparse blocks.
+ * Checkpoints of version 3 hold the checksum of this text. NULL: no memory. */
 char *uly__model_config_weights(const uly__model_config *config);
-/* Says whether weights of one are weights of the other. RoPE needs no table: how many positions a
- * model was meant for makes no difference there. */
+/* Checks whether weights of one are weights of the other. RoPE needs no table, so with it the
+ * number of positions that a model was made for makes no difference. */
 uly_status uly__model_config_is_same(const uly__model_config *a, const uly__model_config *b,
                                      bool *is_same);
 

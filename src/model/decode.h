@@ -1,8 +1,9 @@
 /* One token at a time, after a prompt: its logits, from a cache of the keys and values before it.
  *
- * Every product is cut by its outputs: a rank computes some of them, and all ranks gather all. Queries, keys and
- * values need no gathering, since a rank attends with its own heads. So each number is computed by one rank, from
- * the same inputs, in the same order: the logits have the same bits on any number of ranks.
+ * Every product is cut by its outputs: a rank computes some of them, and all ranks gather all.
+ * Queries, keys and values need no gathering, since a rank attends with its own heads. So each
+ * number is computed by one rank, from the same inputs, in the same order: the logits have the same
+ * bits on any number of ranks.
  *
  * Legend: h, f, V, d as in model.h; P ranks. */
 #ifndef ULY_DECODE_H
@@ -11,7 +12,7 @@
 #include "model/cache.h"
 #include "model/model.h"
 
-/* A vector that ranks compute together: which part is whose. */
+/* A vector that ranks compute together: which part each rank has. */
 typedef struct uly__shared_vector {
   uly__part *parts; /* [P] */
   int64_t largest;  /* of their counts */
@@ -22,31 +23,33 @@ struct uly__decoder {
   int num_parts;                                   /* P */
   uly__shared_vector heads, hidden, inner, logits; /* of Hq d, h, f and V elements */
   /* Workspace. Storage type: */
-  void *x, *mid, *n;   /* [h] */
-  void *q, *k, *v;     /* of my heads */
-  void *o;             /* [Hq d] */
-  void *gate, *up;     /* of my part of f */
-  void *act;           /* [f] */
-  float *wide;         /* [most inputs of a product]: widened */
-  float *sum;          /* [h] */
-  float *angles;       /* [d]: of RoPE; NULL: learned positions */
-  float *attention;    /* workspace */
-  void *mine, *of_all; /* [largest part], [P][largest part]: a gathering's, of any type */
-  float *all_logits;   /* [V] */
+  void *x, *mid, *n; /* [h] */
+  void *q, *k, *v;   /* of my heads */
+  void *o;           /* [Hq d] */
+  void *gate, *up;   /* of my part of f */
+  void *act;         /* [f] */
+  float *wide;       /* [most inputs of a product]: widened */
+  float *sum;        /* [h] */
+  float *angles;     /* [d]: of RoPE; NULL: learned positions */
+  float *attention;  /* workspace */
+  /* [largest part], [P][largest part]: for a gather, of any type. */
+  void *mine, *of_all;
+  float *all_logits; /* [V] */
 };
 
-/* mask: of the model, for `capacity` tokens. */
+/* Creates the decoder. mask: that of the model, for `capacity` tokens. */
 uly_status uly__decoder_create(const uly__model *model, const uly_mask *mask, int64_t capacity,
                                uly__decoder **out);
 void uly__decoder_destroy(uly__decoder *decoder);
 void uly__decoder_carve(uly__model *model, uly__arena *activations, uly__arena *scratch);
 
-/* Both leave the logits of the token after in decoder->all_logits, on all ranks. Failures are noted in the model.
- * Collective over the ranks of the sequence.
+/* Both functions leave the logits of the next token in decoder->all_logits, on all ranks. Failures
+ * are noted in the model. Collective over the ranks of the sequence.
  *
- * The prompt, all at once, in place of N calls of uly__model_decode; tokens: [T], my slice. */
+ * Decodes the whole prompt at once, in place of N calls of uly__model_decode; tokens: [T], my
+ * slice. */
 void uly__model_prefill(uly__model *model, const int32_t *tokens);
-/* The token at position cache.num_tokens, which must be below the capacity. */
+/* Decodes the token at position cache.num_tokens, which must be below the capacity. */
 void uly__model_decode(uly__model *model, int32_t token);
 
 #endif

@@ -1,29 +1,30 @@
-/* Linear layers on weights [out, in] of a unit: three matrix products. Rows of x and y are ldx
- * and ldy apart; the weights' rows ldw. Failures are noted in the model. */
+/* Linear layers with weights [out, in] of a unit: three matrix products. Rows of x and y are ldx
+ * and ldy apart, those of the weights ldw. Failures are noted in the model. */
 #ifndef ULY_LINEAR_H
 #define ULY_LINEAR_H
 
 #include "model/model.h"
 
 typedef struct uly__linear {
-  int64_t in, out;     /* features */
-  int unit;            /* that the weights belong to */
-  int64_t weight, ldw; /* offset of the first weight in the unit, and distance of rows */
+  int64_t in, out; /* features */
+  int unit;        /* that the weights belong to */
+  /* Offset of the first weight in the unit, and distance of rows. */
+  int64_t weight, ldw;
 } uly__linear;
 
-/* y[rows, out] = x[rows, in] W^T, of the model's dtype. */
+/* Computes y[rows, out] = x[rows, in] W^T, of the model's dtype. */
 void uly__linear_forward(uly__model *model, uly__linear linear, int64_t rows, const void *x,
                          int64_t ldx, void *y, int64_t ldy);
-/* The same in f32, added to sum[rows, out] unless `first`. */
+/* Computes the same in f32, added to sum[rows, out] unless `first`. */
 void uly__linear_forward_sum(uly__model *model, uly__linear linear, int64_t rows, const void *x,
                              int64_t ldx, float *sum, bool first);
-/* d_x[rows, in] = d_y[rows, out] W, of the model's dtype. */
+/* Computes d_x[rows, in] = d_y[rows, out] W, of the model's dtype. */
 void uly__linear_backward(uly__model *model, uly__linear linear, int64_t rows, const void *d_y,
                           int64_t ldy, void *d_x, int64_t ldx);
-/* The same in f32, added to sum[rows, in] unless `first`. */
+/* Computes the same in f32, added to sum[rows, in] unless `first`. */
 void uly__linear_backward_sum(uly__model *model, uly__linear linear, int64_t rows, const void *d_y,
                               int64_t ldy, float *sum, bool first);
-/* Gradient of W += d_y^T x. */
+/* Adds d_y^T x to the gradient of W. */
 void uly__linear_backward_weight(uly__model *model, uly__linear linear, int64_t rows,
                                  const void *d_y, int64_t ldy, const void *x, int64_t ldx);
 

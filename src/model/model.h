@@ -1,5 +1,5 @@
-/* A decoder-only transformer on one slice of a stream: embedding, blocks, head with loss; forward and
- * backward. Reads as single-device code: only the three exchanges in block.c know of ranks.
+/* A decoder-only transformer on one slice of a stream: embedding, blocks, head with loss; forward
+ * and backward. Reads as single-device code: only the three exchanges in block.c know of ranks.
  *
  * Legend: T tokens of this rank, h width, f MLP width, V vocabulary, d head dimension, L blocks. */
 #ifndef ULY_MODEL_H
@@ -15,7 +15,8 @@
 /* Scratch of one block's pass, and of one token tile. Buffers that are never alive together share
  * their place. */
 typedef struct uly__workspace {
-  void *qkv_tokens;      /* P blocks [T, (hq_p + 2 hkv_p) d]; in backward their gradients */
+  /* P blocks [T, (hq_p + 2 hkv_p) d]; in backward, their gradients. */
+  void *qkv_tokens;
   void *d_o_tokens;      /* P blocks [T, hq_p d] */
   void *d_o_heads[2];    /* [N, hq d] of a round; rounds take turns */
   void *d_qkv_heads[2];  /* [N, (hq + 2 hkv) d] of a round */
@@ -30,16 +31,17 @@ typedef struct uly__workspace {
   double *row_loss;      /* [rows] */
 } uly__workspace;
 
-/* Rows that one matrix product takes. Tiles begin anew at every segment (leaf of the reproducible sums),
- * so they are the same whatever the ranks. */
+/* Rows that one matrix product takes. Tiles begin anew at every segment (leaf of the reproducible
+ * sums), so they are the same on any ranks. */
 typedef struct uly__tile_range {
   int64_t begin, rows; /* in this rank's slice */
-  int ends_segment;    /* number of the segment that the tile is the last of; -1: none */
+  /* Number of the segment that ends with the tile; -1: none. */
+  int ends_segment;
 } uly__tile_range;
 
 typedef struct uly__tiles {
   uly__tile_range *list;
-  int64_t num, rows; /* rows: at most */
+  int64_t num, rows; /* rows: the most per tile */
 } uly__tiles;
 
 typedef struct uly__decoder uly__decoder; /* decode.h */
@@ -52,14 +54,14 @@ typedef struct uly__model_run {
   uly_dtype dtype, grad_dtype;
   uly_recompute recompute;
   int threads;
-  bool forward_only; /* no backward pass: nothing of one is carved */
+  bool forward_only; /* nothing of a backward pass */
   bool stash_on_disk;
   int stage;      /* of ZeRO */
   int leaves;     /* of reproducible sums; 0: not reproducible */
   int rounds;     /* of the exchanges; 0: choose */
-  int64_t passes; /* sequences of a step that go through a rank */
-  /* Forward only: tokens that are cached for decoding, one after the other; 0: none. Then seq_len is that of the
-   * prompt, which goes through all at once where `prefills`. */
+  int64_t passes; /* per step, through a rank */
+  /* Forward only: tokens that are cached for decoding, one after the other; 0: none. seq_len is
+   * then that of the prompt, which goes through at once if `prefills` is set. */
   int64_t capacity;
   bool prefills;
 } uly__model_run;
@@ -71,26 +73,26 @@ typedef struct uly__model {
   uly__params params;
   const uly__ops *ops;
   uly_attention *attention;
-  double pairs; /* that see each other in the sequence, of all query heads */
+  double pairs; /* visible, over all query heads */
   uly_dtype dtype;
   int threads;
   bool forward_only, makes_passes; /* passes over whole sequences */
   int64_t num_tokens, token_begin; /* T and its place in the stream */
   uly__tiles tiles, head_tiles;
   uly__zero *zero;    /* weights and gradients */
-  int64_t *positions; /* [T]: of my tokens within their documents */
+  int64_t *positions; /* [T]: within their documents */
   float *rope;        /* [T, d]: cosines, sines; NULL with learned positions */
   void *d_x;          /* [T, h]: gradient of the residual stream; NULL: forward only */
   uly__stash stash;
   uly__workspace work;
   uly__decoder *decoder; /* NULL: none */
-  /* First failure of a local operation. Collectives go on (on garbage), so that no rank waits for
-   * another; the step agrees on the failure at its end. */
+  /* First failure of a local operation. Collectives continue (on garbage), so that no rank waits
+   * for another; the step agrees on the failure at its end. */
   uly_status failure;
-  uly__watch *watch; /* NULL: nothing is looked at */
+  uly__watch *watch; /* NULL: nothing is checked */
 } uly__model;
 
-/* Plans: checks that model and mesh fit, allocates no tensors. */
+/* Plans: checks that model and mesh fit; allocates no tensors. */
 uly_status uly__model_create(const uly__model_config *config, uly_mesh *mesh,
                              const uly__model_run *run, uly__model **out);
 void uly__model_destroy(uly__model *model);
@@ -99,49 +101,51 @@ void uly__model_destroy(uly__model *model);
  * sets the positions, those of one document. */
 void uly__model_carve(uly__model *model, uly__arena *arenas);
 
-/* The documents of the sequence that comes next; before the first call it is one document. The list is not copied:
- * it must stay as it is while the sequence is worked on. Sets positions, mask and pairs. */
+/* Sets the documents of the next sequence; before the first call it is one document. The list is
+ * not copied: it must stay as it is while the sequence is processed. Sets positions, mask and
+ * pairs. */
 uly_status uly__model_set_documents(uly__model *model, const int64_t *doc_start, int64_t num_docs);
 
-/* tokens, labels: [T]; negative labels are ignored. Adds to the gradients that of scale * (sum of losses
- * over all ranks), and this rank's losses to loss. */
+/* Trains on a sequence. tokens, labels: [T]; negative labels are ignored. Adds to the gradients
+ * that of scale * (sum of losses over all ranks), and this rank's losses to loss. */
 void uly__model_train(uly__model *model, const int32_t *tokens, const int32_t *labels, float scale,
                       uly__exact_sum *loss);
-/* The losses alone, by position: losses[ULY_MAX_EVAL_BINS]. */
+/* Computes the losses alone, by position: losses[ULY_MAX_EVAL_BINS]. */
 void uly__model_eval(uly__model *model, const int32_t *tokens, const int32_t *labels,
                      uly__exact_sum *losses);
 
-/* Bins of positions: [0, 16), [16, 32), [32, 64), ... */
+/* Returns the bin of a position: [0, 16), [16, 32), [32, 64), ... */
 int uly__position_bin(int64_t position);
 void uly__bin_positions(int bin, int64_t *begin, int64_t *end);
-/* Bin of this rank's token t. */
+/* Returns the bin of this rank's token t. */
 int uly__model_bin(const uly__model *model, int64_t t);
 
-/* Forward and backward of so many sequences of N tokens, over all ranks: 6 FLOPs for each weight of a matrix
- * and token, 12 d for each pair that sees each other in a head: `pairs` in all sequences together.
- * Forward alone: a third. */
+/* Returns the FLOPs of forward and backward of num_sequences sequences of N tokens, over all ranks:
+ * 6 FLOPs for each weight of a matrix and token, and 12 d for each of `pairs`, the visible pairs of
+ * all heads and sequences. Forward alone takes a third. */
 double uly__model_flops(const uly__model *model, int64_t num_sequences, double pairs);
 
 /* --- Within the room. */
 
-/* From the embedding to the output of the last block; for a backward pass to come, or not. */
+/* Computes from the embedding to the output of the last block; `keeps` says whether a backward pass
+ * follows. */
 void uly__model_forward(uly__model *model, const int32_t *tokens, bool keeps);
 
-/* Block `layer`: from its stashed input x to y [T, h]. */
+/* Computes block `layer`, from its stashed input x to y [T, h]. */
 void uly__block_forward(uly__model *model, int layer, void *y);
-/* model->d_x: gradient of the block's output in, of its input out. */
+/* Turns model->d_x from the gradient of the block's output into that of its input. */
 void uly__block_backward(uly__model *model, int layer);
 
-/* Final norm, head and loss over tiles. With scale != 0 also backward, into model->d_x; otherwise loss is
- * an array of bins. */
+/* Computes final norm, head and loss over tiles. With scale != 0 it also computes backward, into
+ * model->d_x; otherwise loss is an array of bins. */
 void uly__head(uly__model *model, const int32_t *labels, float scale, uly__exact_sum *loss);
 
-/* Address of a unit's weight `at`, while the unit is acquired; NULL for at < 0. */
+/* Returns the address of a unit's weight `at`, while the unit is acquired; NULL for at < 0. */
 static inline void *uly__weight(const uly__model *model, int unit, int64_t at) {
   return at < 0 ? NULL : uly__at(model->zero->units[unit].weights, model->dtype, at);
 }
 
-/* Address of its gradient, between begin and end of the unit's gradients. */
+/* Returns the address of its gradient, between begin and end of the unit's gradients. */
 static inline float *uly__grad(const uly__model *model, int unit, int64_t at) {
   return at < 0 ? NULL : model->zero->units[unit].grads + at;
 }
@@ -151,13 +155,13 @@ static inline void uly__model_note(uly__model *model, uly_status status) {
   if (model->failure == ULY_OK) model->failure = status;
 }
 
-/* Every unit is acquired before it is used; meanwhile the one after it, unless that is -1, is on its way. */
+/* Acquires a unit before it is used, and starts to gather the one after it, unless that is -1. */
 static inline void uly__model_acquire(uly__model *model, int unit, int next) {
   uly__model_note(model, uly__zero_acquire(model->zero, unit));
   if (next >= 0) uly__model_note(model, uly__zero_prefetch(model->zero, next));
 }
 
-/* The norm with these weights. */
+/* Returns the norm with these weights. */
 static inline uly__norm_args uly__model_norm(const uly__model *model, int unit, int64_t weight,
                                              int64_t bias) {
   const uly__model_config *c = &model->config;
@@ -165,7 +169,7 @@ static inline uly__norm_args uly__model_norm(const uly__model *model, int unit, 
                           uly__weight(model, unit, bias)};
 }
 
-/* Drives what travels beside the computation: to be called between tiles. */
+/* Drives communication during the computation; called between tiles. */
 static inline void uly__model_poll(uly__model *model) {
   uly__model_note(model, uly__attention_poll(model->attention));
   uly__model_note(model, uly__zero_poll(model->zero));

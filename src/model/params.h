@@ -1,10 +1,10 @@
 /* The parameter table: every tensor's name, shape and place in one flat range.
  *
- * The range is laid out as the checkpoint is: embedding, block 0, ..., block L-1, final norm, head. It
- * falls into units, which are gathered and reduced as one: unit 0 is the embedding with its positions, unit
- * 1 + i block i, unit L + 1 the rest. A unit's parameters are one flat range and all blocks have the same
- * layout, so a shard is an offset and a length in memory, in the optimizer and in the file. Linear
- * weights are [out, in]. */
+ * The range is laid out as the checkpoint is: embedding, block 0, ..., block L-1, final norm, head.
+ * It falls into units, which are gathered and reduced as one: unit 0 is the embedding with its
+ * positions, unit 1 + i block i, unit L + 1 the rest. A unit's parameters are one flat range and
+ * all blocks have the same layout, so a shard is an offset and a length in memory, in the optimizer
+ * and in the file. Linear weights are [out, in]. */
 #ifndef ULY_PARAMS_H
 #define ULY_PARAMS_H
 
@@ -17,13 +17,13 @@ typedef struct uly__param {
   int unit;
   int64_t offset, count; /* elements; offset in the unit */
   int64_t dims[2];
-  int num_dims; /* 2: matrices, which weight decay acts on */
+  int num_dims; /* 2: matrices, with weight decay */
   uly__init init;
   float init_std;
 } uly__param;
 
-/* Offsets of a block's tensors in its unit; -1: the model has none. What is before wo belongs to the
- * attention's input, wo and what follows to what comes after attention. */
+/* Offsets of a block's tensors in its unit; -1: the model has none. Tensors before wo belong to the
+ * input of attention; wo and those after it to what follows attention. */
 typedef struct uly__block_layout {
   int64_t norm1, norm1_bias;
   int64_t wq, bq, wk, bk, wv, bv, wo, bo;
@@ -39,17 +39,18 @@ typedef struct uly__unit {
 typedef struct uly__params {
   uly__param *list;
   int num;
-  uly__unit *units; /* [num_units]: L + 2 */
+  uly__unit *units; /* [num_units], L + 2 of them */
   int num_units;
   int64_t count;            /* parameters in all */
   int64_t embed, positions; /* offsets in unit 0; positions -1 with RoPE */
   uly__block_layout block;
   int64_t norm, norm_bias; /* offsets in the last unit */
-  int64_t head;            /* offset in head_unit: the last, or 0 when tied to the embedding */
+  /* Offset in head_unit: the last unit, or unit 0 when tied to the embedding. */
+  int64_t head;
   int head_unit;
 } uly__params;
 
-/* Units of the embedding, of a block, and of the final norm. */
+/* Return the units of the embedding, of a block, and of the final norm. */
 enum { ULY_UNIT_EMBED = 0 };
 static inline int uly__unit_of_block(int layer) { return layer + 1; }
 static inline int uly__last_unit(const uly__params *params) { return params->num_units - 1; }
@@ -57,7 +58,8 @@ static inline int uly__last_unit(const uly__params *params) { return params->num
 uly_status uly__params_create(const uly__model_config *config, uly__params *out);
 void uly__params_destroy(uly__params *params);
 
-/* Initial values of elements [begin, begin + count) of a unit, as functions of (seed, name, index). */
+/* Sets the initial values of elements [begin, begin + count) of a unit, as functions of (seed,
+ * name, index). */
 void uly__params_init(const uly__params *params, int unit, uint64_t seed, int64_t begin,
                       int64_t count, float *out);
 

@@ -4,15 +4,17 @@
  *   keep-attention  also what attention made: qkv_heads, o_heads, o_tokens, softmax
  *   none            also x_mid (after attention's residual), gate and up
  *
- * A run that makes no backward pass keeps nothing: each block's output takes the place of its input.
+ * A run that makes no backward pass keeps nothing: each block's output takes the place of its
+ * input.
  *
- * What is not kept has one place that all blocks share, and is computed again in backward. So forward
- * and backward use the same pointers under every policy.
+ * What is not kept has one place that all blocks share, and is computed again in backward. So
+ * forward and backward use the same pointers under every policy.
  *
- * On disk, the blocks take turns in a ring of places: three for x (that of the block at work, of its output, and one
- * that travels), two for all else. While block i computes, i - 1 is written to a scratch file in forward, and read in
- * backward. The last two blocks of forward are there when backward begins: they are neither written nor read. In
- * memory alone, the ring is as large as the model. */
+ * On disk, the blocks take turns in a ring of places: three for x (that of the block at work, of
+ * its output, and one that travels), two for all else. While block i computes, i - 1 is written to
+ * a scratch file in forward, and read in backward. The last two blocks of forward are there when
+ * backward begins: they are neither written nor read. In memory alone, the ring is as large as the
+ * model. */
 #ifndef ULY_STASH_H
 #define ULY_STASH_H
 
@@ -34,39 +36,41 @@ typedef struct uly__stash_layer {
   uly__attention_record attention;
   void *x_mid;      /* [T, h]; NULL unless kept */
   void *gate, *up;  /* [T, f]; NULL unless kept */
-  int64_t transfer; /* number of the request to the disk that is under way; 0: none */
+  int64_t transfer; /* request under way; 0: none */
 } uly__stash_layer;
 
 typedef struct uly__stash {
-  uly__stash_layer *layers; /* [L + 1]: of the last only x, the output of the last block */
-  int num_layers;           /* L */
+  /* [L + 1]: the last holds only x, the output of the last block. */
+  uly__stash_layer *layers;
+  int num_layers; /* L */
   bool keeps_x, keeps_attention, keeps_mlp, on_disk;
-  int64_t x_bytes, rest_bytes; /* of x, and of all else that a block keeps */
+  int64_t x_bytes, rest_bytes; /* of x, and of the rest */
   uly__disk *disk;             /* NULL until it is opened */
 } uly__stash;
 
-/* forward_only: there is no backward pass, whatever recompute says. */
+/* Creates the stash. forward_only: there is no backward pass, whatever recompute says. */
 uly_status uly__stash_create(int num_layers, uly_recompute recompute, bool forward_only,
                              bool on_disk, uly__stash *out);
 void uly__stash_destroy(uly__stash *stash);
 
-/* Carves what is kept from `activations`, and the place shared by what is not from `scratch`. */
+/* Carves what is kept from `activations`, and the shared place of everything else from
+ * `scratch`. */
 void uly__stash_carve(uly__stash *stash, const uly__model_config *config, uly_dtype dtype,
                       int64_t num_tokens, uly__attention_sizes attention, uly__arena *activations,
                       uly__arena *scratch);
 
-/* Bytes of the scratch file, once carved; 0 where nothing is on disk. */
+/* Returns the bytes of the scratch file, once carved; 0 if nothing is on disk. */
 int64_t uly__stash_file_bytes(const uly__stash *stash);
-/* On disk: makes the file, with room for all of it. */
+/* Makes the file, with room for all of it, if there is one. */
 uly_status uly__stash_open(uly__stash *stash, const char *path);
 
-/* Forward: waits until the places of block `layer` and of its output are free. */
+/* Waits in forward until the places of block `layer` and of its output are free. */
 uly_status uly__stash_reserve(uly__stash *stash, int layer);
-/* Block `layer` is complete: backward will want it. */
+/* Keeps block `layer`, which is complete, for backward. */
 void uly__stash_keep(uly__stash *stash, int layer);
-/* Backward: waits until what block `layer` keeps is there. */
+/* Waits in backward until what block `layer` keeps is there. */
 uly_status uly__stash_acquire(uly__stash *stash, int layer);
-/* It is used no more: what comes next takes its place. */
+/* Releases block `layer`: what comes next takes its place. */
 void uly__stash_release(uly__stash *stash, int layer);
 
 #endif

@@ -1,6 +1,7 @@
-/* Where numbers stop being finite: while a model has a watch, a pass looks at what it computes, tensor by
- * tensor in the order of the computation, and the watch keeps the first that is not finite on this rank. For a
- * step that is repeated to find out; otherwise a pass has no watch, and nothing is looked at. */
+/* Finds where numbers stop being finite. While a model has a watch, a pass checks what it computes,
+ * tensor by tensor in the order of the computation, and the watch keeps the first that is not
+ * finite on this rank. It is for a step that is repeated to find out; otherwise a pass has no
+ * watch, and nothing is checked. */
 #ifndef ULY_WATCH_H
 #define ULY_WATCH_H
 
@@ -20,29 +21,30 @@ typedef enum uly__watched {
 } uly__watched;
 
 struct uly__watch {
-  int64_t order; /* of the finding, in the pass; INT64_MAX: none */
+  int64_t order; /* place in the pass; INT64_MAX: none */
   char what[192];
 };
 
 void uly__watch_begin(uly__watch *watch);
 
-/* Rows ld apart; the first is that of this rank's token t. */
+/* Rows that are ld apart; the first is that of this rank's token t. */
 typedef struct uly__watched_rows {
   const void *x;
   uly_dtype dtype;
   int64_t rows, cols, ld, t;
 } uly__watched_rows;
 
-/* A tensor of block `layer`. */
+/* Checks a tensor of block `layer`. */
 void uly__watch_block(uly__model *model, uly__watched tensor, int layer, uly__watched_rows rows);
-/* One of Q, K and V or their gradients (is_qkv), or of attention's outputs, in the blocks of all groups. */
+/* Checks one of Q, K and V or their gradients (is_qkv), or of attention's outputs, in the blocks of
+ * all groups. */
 void uly__watch_heads(uly__model *model, uly__watched tensor, int layer, bool is_qkv,
                       const void *x);
-/* Embeddings, logits, and the gradient that enters the last block. */
+/* Check embeddings, logits, and the gradient that enters the last block. */
 void uly__watch_embedding(uly__model *model);
 void uly__watch_logits(uly__model *model, const float *logits, int64_t rows, int64_t t);
 void uly__watch_d_stream(uly__model *model, uly__watched_rows rows);
-/* The gradients of a unit's tensors, once complete on this rank. */
+/* Checks the gradients of a unit's tensors, once they are complete on this rank. */
 void uly__watch_grads(uly__model *model, int unit);
 
 #endif

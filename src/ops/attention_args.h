@@ -9,16 +9,17 @@
 
 /* Softmax of a row: the probability of a key is 2^((score - largest) to_log2 - log2_sum), where the
  * score is q.k in f32, or -q.k for a negative scale, and to_log2 = |scale| / ln 2. A log-sum-exp in
- * one f32 would not do: at 1e5 it has two digits behind the point, and so would the logarithm of a
+ * one f32 would not suffice: at 1e5 it has two decimal places, and so would the logarithm of a
  * probability. */
 typedef struct uly__softmax_row {
-  float largest;  /* score that the query sees */
+  float largest;  /* that the query sees */
   float log2_sum; /* of 2^((score - largest) to_log2) */
 } uly__softmax_row;
 
-/* Query head i (0 <= i < num_q_heads) is head first_q_head + i of all Hq, which masks with a layout for
- * each head are about; it uses key/value head (i + group_offset) / group_size. Rows are `stride` elements
- * apart; heads of a token are adjacent. N tokens, d = head_dim. */
+/* Query head i (0 <= i < num_q_heads) is head first_q_head + i of all Hq, the number by which masks
+ * with a layout for each head know it; it uses key/value head (i + group_offset) / group_size. Rows
+ * are qkv_stride or o_stride elements apart; the heads of a token are adjacent. N tokens, d =
+ * head_dim. */
 typedef struct uly__attention_args {
   int64_t num_tokens;
   int num_q_heads, num_kv_heads, head_dim;
@@ -37,13 +38,14 @@ typedef struct uly__attention_args {
   /* Backward reads d_o, which is like o, and writes the others, which are like q, k, v. */
   const void *d_o;
   void *d_q, *d_k, *d_v;
-  /* Drives what is under way beside. The thread that called for attention calls it now and then. NULL where
-   * nothing is under way. */
+  /* Drives communication that is under way. The thread that called for attention calls it now and
+   * then. NULL: nothing is under way. */
   void (*poll)(void *context);
   void *poll_context;
 } uly__attention_args;
 
-/* Returns to_log2. Above 0 also where the scale is 0: then -infinity times it is what it was. */
+/* Returns to_log2. It is above 0 even if the scale is 0: -infinity times it then stays
+ * -infinity. */
 static inline float uly__attention_to_log2(float scale) {
   return fminf(fmaxf(fabsf(scale) * 1.44269504f, FLT_MIN), FLT_MAX);
 }

@@ -1,11 +1,12 @@
-/* Tiled attention with online softmax (FlashAttention-2, 2307.08691), compiled once for each instruction set
- * (ULY_ISA): what attention_tiled.c puts into the kernel table, and attention_tiled_{forward,backward}.c define. */
+/* Tiled attention with online softmax (FlashAttention-2, 2307.08691), compiled once for each
+ * instruction set (ULY_ISA): what attention_tiled.c puts into the kernel table, and
+ * attention_tiled_{forward,backward}.c define. */
 #ifndef ULY_ATTENTION_TILED_H
 #define ULY_ATTENTION_TILED_H
 
 #include "ops/ops.h"
 
-/* uly__x_avx2, ...: the name of a function for this instruction set. */
+/* Makes the name of a function for this instruction set: uly__x_avx2 and so on. */
 #define ULY_PASTE_(name, isa) name##_##isa
 #define ULY_PASTE(name, isa) ULY_PASTE_(name, isa)
 #define ULY_FOR_ISA(name) ULY_PASTE(name, ULY_ISA)

@@ -14,7 +14,8 @@ typedef enum uly__cpu_set {
 
 bool uly__cpu_has(uly__cpu_set set);
 
-/* Whether the CPU has AMX, and the system does not let programs use it: Linux does from 5.16 on. */
+/* Returns whether the CPU has AMX, but the system does not let programs use it; Linux does from
+ * 5.16 on. */
 bool uly__cpu_hides_amx(void);
 
 #endif

@@ -15,43 +15,44 @@ extern const char *const uly__sparse_names[];
 
 typedef enum uly__tile { ULY_TILE_SKIP, ULY_TILE_PARTIAL, ULY_TILE_FULL } uly__tile;
 
-/* Checked; owns copies of all that the descriptor points to, and the layouts' lists by key block
- * too. Its size is that of the descriptor's lists, whatever N is. */
+/* A checked mask, with copies of everything that the descriptor points to, and also the layouts'
+ * lists by key block. Its size is that of the descriptor's lists, whatever N is. */
 typedef struct uly__mask uly__mask;
 
-/* ULY_ERR_CONFIG, with what is wrong and where: lists that are not in order, and layouts under
- * which a query would see no key. */
+/* Creates a mask. ULY_ERR_CONFIG says what is wrong and where: lists that are not in order, and
+ * layouts under which a query would see no key. */
 uly_status uly__mask_create(const uly_mask *mask, int64_t num_tokens, int num_q_heads,
                             uly__mask **out);
 void uly__mask_destroy(uly__mask *mask);
 
-/* Puts other documents into the mask; 0 and NULL: one. The list is not copied: it must stay as it is while
- * the mask uses it. ULY_ERR_CONFIG as above, and then the mask is as it was. */
+/* Replaces the documents of the mask; 0 and NULL: one. The list is not copied: it must stay as it
+ * is while the mask uses it. ULY_ERR_CONFIG as above, and then the mask is as it was. */
 uly_status uly__mask_set_documents(uly__mask *mask, const int64_t *doc_start, int64_t num_docs);
 
-/* The descriptor, whose pointers are to the copies, but for documents that were set. */
+/* Returns the descriptor, whose pointers are to the copies, except for documents that were set. */
 const uly_mask *uly__mask_desc(const uly__mask *mask);
 
 bool uly__mask_sees(const uly__mask *mask, int head, int64_t query, int64_t key);
 
-/* Whether none, some or all of the pairs of a tile see each other. */
+/* Returns whether none, some or all of the pairs of a tile see each other. */
 uly__tile uly__mask_tile(const uly__mask *mask, int head, int64_t q_begin, int64_t q_end,
                          int64_t k_begin, int64_t k_end);
 
-/* Tiles of keys begin at multiples of `tile`. Where the first tile at or after `key` (a multiple
- * too) begins of which a query of [q_begin, q_end) sees some key; num_tokens or more when there is
- * none. Steps over what is hidden at once, however long it is. */
+/* Tiles of keys begin at multiples of `tile`. Returns where the first tile begins, at or after
+ * `key` (also a multiple), of which a query of [q_begin, q_end) sees some key; num_tokens or more
+ * if there is none. Steps over hidden keys at once, however many there are. */
 int64_t uly__mask_next_keys(const uly__mask *mask, int head, int64_t q_begin, int64_t q_end,
                             int64_t key, int64_t tile);
 
-/* The same of tiles of queries of which some see a key of [k_begin, k_end). */
+/* Returns the same for tiles of queries, some of which see a key of [k_begin, k_end). */
 int64_t uly__mask_next_queries(const uly__mask *mask, int head, int64_t k_begin, int64_t k_end,
                                int64_t query, int64_t tile);
 
-/* Bit i: the query sees key + i. Bits of keys beyond the stream are 0. */
+/* Returns a word whose bit i says whether the query sees key + i. Bits of keys beyond the stream
+ * are 0. */
 uint64_t uly__mask_bits(const uly__mask *mask, int head, int64_t query, int64_t key);
 
-/* Pairs that see each other, over all query heads. */
+/* Returns the number of pairs that see each other, over all query heads. */
 double uly__mask_pairs(const uly__mask *mask, int num_q_heads);
 
 #endif

@@ -29,7 +29,8 @@ typedef struct uly__matmul {
   bool trans_a, trans_b, accumulate;
   uly_dtype dtype;   /* of a and b */
   uly_dtype c_dtype; /* f32, or the dtype of a and b */
-  /* Of matmul_bytes for as many threads, on a boundary of 4 bytes: no more of them take part. NULL where it is none. */
+  /* At least matmul_bytes for the number of threads, on a boundary of 4 bytes; only so many threads
+   * take part. NULL if it is 0. */
   void *workspace;
   int workspace_threads;
 } uly__matmul;
@@ -46,16 +47,16 @@ typedef struct uly__norm_args {
 /* One AdamW update (Loshchilov and Hutter 2019) of n parameters. */
 typedef struct uly__adamw {
   double lr, beta1, beta2, eps, weight_decay;
-  double grad_scale;    /* gradients are multiplied by this first: clipping */
+  double grad_scale;    /* multiplies gradients first: clipping */
   int64_t step;         /* 1 for the first: bias correction */
   float *param, *m, *v; /* [n] */
   const void *grad;     /* [n] of grad_dtype */
   uly_dtype grad_dtype;
-  uint16_t *copy_bf16; /* [n], receives the rounded parameters; or NULL */
+  uint16_t *copy_bf16; /* [n]: receives rounded parameters; or NULL */
 } uly__adamw;
 
-/* Attention of one query, the latest token of a stream, over what is cached. Heads as in uly__attention_args. The
- * mask is causal, and of as many tokens as the cache has room for. */
+/* Attention of one query, the latest token of a stream, over what is cached. Heads are as in
+ * uly__attention_args. The mask is causal, for as many tokens as the cache has room for. */
 typedef struct uly__attend_one {
   int64_t query; /* its position */
   int num_q_heads, num_kv_heads, head_dim;
@@ -63,11 +64,12 @@ typedef struct uly__attend_one {
   uly_dtype dtype;
   const uly__mask *mask;
   float scale;
-  int64_t capacity;  /* tokens that there is room for */
-  const void *q;     /* [num_q_heads, d] */
-  const void *k, *v; /* [num_kv_heads][capacity][d]: up to the query's own */
-  void *o;           /* [num_q_heads, d] */
-  float *workspace;  /* [num_q_heads][chunks of the capacity][width] */
+  int64_t capacity; /* tokens in the cache */
+  const void *q;    /* [num_q_heads, d] */
+  /* [num_kv_heads][capacity][d], filled up to the query's own token. */
+  const void *k, *v;
+  void *o;          /* [num_q_heads, d] */
+  float *workspace; /* [num_q_heads][chunks of the capacity][width] */
 } uly__attend_one;
 
 /* Keys that are summed as one. */
@@ -77,13 +79,13 @@ static inline int64_t uly__attend_num_chunks(int64_t capacity) {
   return (capacity + ULY_ATTEND_CHUNK - 1) / ULY_ATTEND_CHUNK;
 }
 
-/* Floats of a chunk's sums: whole cache lines. */
+/* Returns the floats of a chunk's sums: whole cache lines. */
 static inline int64_t uly__attend_width(int head_dim) { return (head_dim + 2 + 15) / 16 * 16; }
 
 typedef struct uly__ops {
   const char *name; /* of the instruction set */
   uly_status (*matmul)(const uly__matmul *args);
-  /* Bytes of workspace that any product of this type takes on so many threads. */
+  /* Returns the bytes of workspace that any product of this type takes on so many threads. */
   int64_t (*matmul_bytes)(uly_dtype dtype, int threads);
 
   /* x[rows, cols] += bias[cols]; x has rows ld apart. */
@@ -115,8 +117,8 @@ typedef struct uly__ops {
   void (*swiglu_forward)(int64_t n, uly_dtype dtype, const void *gate, const void *up, void *act);
   void (*swiglu_backward)(int64_t n, uly_dtype dtype, const void *gate, const void *up,
                           const void *d_act, void *d_gate, void *d_up);
-  /* x[rows, cols] += bias[cols] unless NULL; act = gelu(x), tanh form. In backward, of n elements, d_x may be
-   * d_act. */
+  /* x[rows, cols] += bias[cols] unless NULL; act = gelu(x), tanh form. In backward, of n elements,
+   * d_x may be d_act. */
   void (*gelu_forward)(int64_t rows, int64_t cols, uly_dtype dtype, void *x, const void *bias,
                        void *act);
   void (*gelu_backward)(int64_t n, uly_dtype dtype, const void *x, const void *d_act, void *d_x);
@@ -137,17 +139,20 @@ typedef struct uly__ops {
   void (*cross_entropy)(int64_t rows, int64_t vocab, const float *logits, const int32_t *labels,
                         float scale, double *row_loss, uly_dtype dtype, void *d_logits);
 
-  /* sum += x[i]^2: f64 within pieces of ULY_SQUARES_PIECE elements, whose sums are added exactly. */
+  /* sum += x[i]^2: f64 within pieces of ULY_SQUARES_PIECE elements, whose sums are added
+   * exactly. */
   void (*add_squares)(int64_t n, uly_dtype dtype, const void *x, uly__exact_sum *sum);
   void (*adamw)(int64_t n, const uly__adamw *args);
   void (*to_bf16)(int64_t n, const float *x, uint16_t *y);
 
-  /* Attention on whole sequences; see uly__attention_args. workspace: see uly__attention_carve. */
+  /* Attention on whole sequences; see uly__attention_args. For workspace, see
+   * uly__attention_carve. */
   void (*attention_forward)(const uly__attention_args *args);
   void (*attention_backward)(const uly__attention_args *args, void *workspace);
 
-  /* One token at a time. y[rows] = w x; w: [rows, cols] of dtype, rows ld apart; x, y: f32. The bits of an
-   * element of y, and those of a head's attention, do not depend on which others are computed with it. */
+  /* One token at a time. y[rows] = w x; w: [rows, cols] of dtype, rows ld apart; x, y: f32. The
+   * bits of an element of y, and those of a head's attention, do not depend on which others are
+   * computed with it. */
   void (*matvec)(int64_t rows, int64_t cols, int64_t ld, uly_dtype dtype, const void *w,
                  const float *x, float *y);
   void (*attend_one)(const uly__attend_one *args);
@@ -161,45 +166,48 @@ enum { ULY_SQUARES_PIECE = 256 };
 /* Queries and keys of a tile of attention. */
 enum { ULY_ATTENTION_TILE = 64 };
 
-/* Where attention's backward keeps its sums, f32. The query heads that share a key/value head are taken together
- * where there are two, otherwise one by one: whatever needs less. Blocks have ULY_ATTENTION_TILE tokens. */
+/* Where attention's backward keeps its sums, f32. The query heads that share a key/value head are
+ * processed together if there are two, otherwise one by one: whatever needs less memory. Blocks
+ * have ULY_ATTENTION_TILE tokens. */
 typedef struct uly__attention_workspace {
   int num_together; /* query heads in a pass: 1 or 2 */
   float *delta;     /* [num_q_heads][num_tokens]: sums of dO o O over a row */
   float *d_q;       /* [num_together][blocks x tile][d rounded up to 32] */
-  float *d_kv;      /* [blocks][2][d][tile]: over the passes of a key/value head; NULL: one pass */
+  /* [blocks][2][d][tile]: over the passes of a key/value head; NULL: there is one pass. */
+  float *d_kv;
   _Atomic int64_t *progress; /* [blocks] */
 } uly__attention_workspace;
 
-/* Cuts up memory (any alignment), or only counts where it is NULL; returns the bytes. */
+/* Carves memory (of any alignment), or only counts if it is NULL; returns the bytes. */
 int64_t uly__attention_carve(const uly__attention_args *args, void *memory,
                              uly__attention_workspace *out);
 
-/* The fastest table for this CPU. ULYSSES_ISA=reference|base|avx2|avx512|avx512bf16 in the environment
- * chooses a slower one. */
+/* Returns the fastest table for this CPU. ULYSSES_ISA=reference|base|avx2|avx512|avx512bf16 in the
+ * environment chooses a slower one. */
 const uly__ops *uly__ops_get(void);
 
-/* The name of the fastest one, whatever ULYSSES_ISA says. */
+/* Returns the name of the fastest one, whatever ULYSSES_ISA says. */
 const char *uly__ops_best_name(void);
 
-/* ULY_ERR_CONFIG where ULYSSES_ISA names none that this CPU runs. */
+/* Returns ULY_ERR_CONFIG if ULYSSES_ISA names none that this CPU runs. */
 uly_status uly__ops_check_wish(void);
 
-/* The table of that name; false where there is none or this CPU cannot run it. */
+/* Finds the table of that name; returns false if there is none or this CPU cannot run it. */
 bool uly__ops_named(const char *name, uly__ops *table);
 
-/* Angles of RoPE for rows at these positions: cosines then sines, f32 [rows, d]. */
+/* Computes the angles of RoPE for rows at these positions: cosines, then sines, f32 [rows, d]. */
 void uly__rope_table(int64_t rows, const int64_t *positions, int head_dim, double theta,
                      float *table);
 
-/* What fills the slots. */
+/* The functions that fill the slots. */
 uly_status uly__matmul_ref(const uly__matmul *args);
 int64_t uly__matmul_ref_bytes(uly_dtype dtype, int threads);
 uly_status uly__matmul_onednn(const uly__matmul *args); /* without a workspace, too */
-/* Whether oneDNN multiplies bf16 by instructions of the CPU; otherwise it is slow at it, or cannot. */
+/* Returns whether oneDNN multiplies bf16 with instructions of the CPU; otherwise it is slow, or
+ * cannot do it. */
 bool uly__products_multiply_bf16(void);
-/* The instruction set that oneDNN uses, by its name; and the best one that the CPU has and oneDNN makes no use of, as
- * people call it, or "". */
+/* Return the instruction set that oneDNN uses, by its name; and the best one that the CPU has and
+ * oneDNN does not use, by its common name, or "". */
 const char *uly__products_isa(void);
 const char *uly__products_unused(void);
 void uly__matmul_widened_base(uly__ops *table); /* bf16 alone, by products of f32 */
@@ -219,6 +227,6 @@ void uly__one_token_avx512(uly__ops *table);
 void uly__attention_tiled_base(uly__ops *table);
 void uly__attention_tiled_avx2(uly__ops *table);
 void uly__attention_tiled_avx512(uly__ops *table);
-void uly__attention_tiled_avx512bf16(uly__ops *table); /* bf16 alone; the rest stays as it is */
+void uly__attention_tiled_avx512bf16(uly__ops *table); /* bf16 alone; f32 stays */
 
 #endif

@@ -1,5 +1,5 @@
-/* Products of matrices by oneDNN, each of one thread, for ops that cut their product into tiles and share these out.
- * oneDNN's own threading is never used. */
+/* Matrix products by oneDNN, each on one thread, for ops that cut their product into tiles and
+ * divide these among threads. oneDNN's own threading is never used. */
 #ifndef ULY_PRODUCTS_ONEDNN_H
 #define ULY_PRODUCTS_ONEDNN_H
 
@@ -16,18 +16,19 @@ typedef struct uly__product_shape {
 
 typedef struct uly__product uly__product;
 
-/* Makes room for `num` more shapes, and for as many threads as may run. To be called before an op finds its products:
- * those that were found earlier may be gone. */
+/* Makes room for `num` more shapes, and for as many threads as may run. Call it before an op finds
+ * its products: those that were found earlier may be gone. */
 uly_status uly__products_prepare(int num);
 
-/* The product of this shape, made the first time; NULL where oneDNN cannot do it on this CPU. */
+/* Finds the product of this shape, which is made the first time; NULL if oneDNN cannot compute it
+ * on this CPU. */
 uly_status uly__products_find(uly__product_shape shape, const uly__product **out);
 
-/* Multiplies on the calling thread of a parallel region. What it returns is for uly__products_check. */
+/* Multiplies on the calling thread of a parallel region. uly__products_check takes its result. */
 int uly__product_run(const uly__product *product, const void *a, const void *b, void *c);
 uly_status uly__products_check(int result);
 
-/* Between these two a thread of a parallel region may run products. */
+/* Between these two calls, a thread of a parallel region may run products. */
 void uly__products_hold_signals(sigset_t *before);
 void uly__products_release_signals(const sigset_t *before);
 

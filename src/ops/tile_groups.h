@@ -1,9 +1,9 @@
 /* The tokens of attention as tiles take them: blocks of LANES, groups of blocks, rows of a head.
  *
- * A tile is LANES x LANES pairs of tokens. One side, the *lanes*, lies across vector registers: queries in
- * forward, keys in backward. The lanes' rows are transposed once; the other side is read in its own layout. A thread
- * takes a group of blocks of lanes: what it reads of the other side comes from memory, and is packed, once for all of
- * them.
+ * A tile is LANES x LANES pairs of tokens. One side, the *lanes*, lies across vector registers:
+ * queries in forward, keys in backward. The lanes' rows are transposed once; the other side is read
+ * in its own layout. A thread takes a group of blocks of lanes: what it reads of the other side
+ * comes from memory, and is packed, once for all of them.
  *
  * Exponentials are powers of 2. */
 #ifndef ULY_TILE_GROUPS_H
@@ -19,13 +19,14 @@ static int64_t num_blocks(const uly__attention_args *a) {
   return (a->num_tokens + LANES - 1) / LANES;
 }
 
-/* Blocks of a group, and their widths in all: with what a thread holds of them they fit its second cache. */
+/* Blocks of a group, and their total width: together with what a thread holds of them, they fit
+ * into its second-level cache. */
 enum { MAX_GROUP = 4, GROUP_WIDTH = 512 };
 
-/* Groups that a thread should get at least, so that all end at about the same time. */
+/* Groups that a thread should get at least, so that all threads end at about the same time. */
 enum { GROUPS_OF_A_THREAD = 8 };
 
-/* As large as leaves each thread so many of the groups of `blocks`. */
+/* Returns the largest size of a group that leaves each thread enough groups of `blocks`. */
 static int64_t group_size(const uly__attention_args *a, int64_t blocks, int64_t for_a_thread) {
   int64_t size = MAX_GROUP, enough = for_a_thread * omp_get_max_threads();
   while (size > 1 && (size * padded(a->head_dim) > GROUP_WIDTH || blocks / size < enough))
@@ -39,14 +40,14 @@ static int kv_head(const uly__attention_args *a, int q_head) {
   return (q_head + a->group_offset) / a->group_size;
 }
 
-/* Tokens `begin` and after, of one block. */
+/* Returns tokens `begin` and after, of one block. */
 static head_rows block_rows(const uly__attention_args *a, const void *x, int64_t stride, int head,
                             int64_t begin) {
   return (head_rows){uly__at(x, a->dtype, begin * stride + (int64_t)head * a->head_dim), stride,
                      min64(LANES, a->num_tokens - begin)};
 }
 
-/* The block that begins there, if any, will be wanted soon. */
+/* Prefetches the block that begins there, if any, since it will be needed soon. */
 static void prefetch_block(const uly__attention_args *a, const void *x, int64_t stride, int head,
                            int64_t begin) {
   int64_t element = uly__dtype_bytes(a->dtype);
@@ -54,8 +55,8 @@ static void prefetch_block(const uly__attention_args *a, const void *x, int64_t 
     prefetch_rows(block_rows(a, x, stride, head, begin), a->head_dim * element, stride * element);
 }
 
-/* x[lane][d] = factor[lane] * lanes[d][LANES], in the storage type. Not inlined: within forward, which calls it once, it
- * took registers from the loops over tiles (4% of forward in bf16). */
+/* Writes x[lane][d] = factor[lane] * lanes[d][LANES], in the storage type. Not inlined: in forward,
+ * which calls it once, it took registers from the loops over tiles (4% of forward in bf16). */
 __attribute__((noinline)) static void store_lanes(const uly__attention_args *a, head_rows to,
                                                   const float *factor, const float *lanes) {
   for (int64_t lane = 0; lane < to.count; lane++) {
@@ -68,7 +69,8 @@ __attribute__((noinline)) static void store_lanes(const uly__attention_args *a, 
 /* Tiles between two polls: about a tenth of a millisecond. */
 enum { POLL_TILES = 16 };
 
-/* By the thread that called for attention; *tiles: those that a thread has done since it last polled. */
+/* Polls on the thread that called for attention; *tiles are those that a thread has done since it
+ * last polled. */
 static void poll(const uly__attention_args *a, int64_t *tiles) {
   if (*tiles < POLL_TILES || !a->poll || omp_get_thread_num() != 0) return;
   a->poll(a->poll_context);

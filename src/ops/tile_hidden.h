@@ -21,7 +21,7 @@ ULY_INLINE vec only_lanes(vec x, uint64_t bits) {
   return (vec)((ivec)x & chosen);
 }
 
-/* Writes which of 64 keys each query sees, as bits; nothing is seen by queries beyond the last. */
+/* Writes as bits which of 64 keys each query sees; queries beyond the last see nothing. */
 static void load_seen(const uly__attention_args *a, int head, int64_t query, int64_t num_queries,
                       int64_t key, uint64_t *seen) {
   for (int64_t i = 0; i < num_queries; i++)
@@ -33,14 +33,15 @@ static void load_seen(const uly__attention_args *a, int head, int64_t query, int
 typedef struct summed_rows {
   head_rows rows;
   const word *pairs;  /* [count / PER_WORD] rows */
-  const word *finite; /* without what is not finite */
+  const word *finite; /* infinities and NaN are 0 */
   int64_t ld, finite_ld;
   bool leaves_out; /* finite differs from pairs */
 } summed_rows;
 
 #ifdef ULY_BF16_DOT
 
-/* Pairs of rows lie one after the other, with zeros beyond their ends. */
+/* Returns whether all rows are finite. Pairs of rows lie one after the other, with zeros beyond
+ * their ends. */
 static bool all_finite(const summed_rows *x, int d) {
   const __m512i magnitude = _mm512_set1_epi16(0x7fff);
   __m512i largest = _mm512_setzero_si512();
@@ -64,7 +65,7 @@ ULY_INLINE float element(word pair, int64_t half) {
 #else
 
 static bool all_finite(const summed_rows *x, int d) {
-  vec sum[2] = {{0}}; /* NaN as soon as anything is not finite */
+  vec sum[2] = {{0}}; /* NaN if anything is not finite */
   float rest = 0;
   for (int64_t r = 0; r < x->rows.count; r++) {
     const word *row = x->pairs + r * x->ld;
@@ -102,7 +103,7 @@ static void find_finite(summed_rows *x, int d, word *buffer) {
     for (int i = 0; i < d; i++) buffer[r * x->finite_ld + i] = only_finite(x->pairs[r * x->ld + i]);
 }
 
-/* Returns the weight of a row in a lane, of pairs of rows [count / PER_WORD][LANES]. */
+/* Returns the weight of a row in a lane, from pairs of rows [count / PER_WORD][LANES]. */
 static float weight_in_pairs(const word *weights, int64_t row, int64_t lane) {
   return element(weights[row / PER_WORD * LANES + lane], row % PER_WORD);
 }
@@ -114,11 +115,11 @@ typedef struct hidden_product {
   float (*weight)(const word *weights, int64_t row, int64_t lane);
   float *c;
   int64_t c_i, c_lane;  /* distances in c */
-  const uint64_t *seen; /* of each query, bits of keys */
+  const uint64_t *seen; /* [query] bits of visible keys */
   bool rows_are_queries;
 } hidden_product;
 
-/* Adds what the rows have beyond what is finite, where it is seen. */
+/* Adds the values of the rows that are not finite, where they are seen. */
 __attribute__((noinline, cold)) static void add_left_out(const uly__attention_args *a,
                                                          hidden_product p) {
   head_rows rows = p.x->rows;

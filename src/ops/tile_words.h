@@ -2,12 +2,13 @@
  *
  * Every product of attention has one form,
  *     C[m][lanes] += sum_k A(m, k) B[k][lanes],
- * over *words* of 32 bits: one f32; or, where the CPU multiplies bf16 (ULY_BF16_DOT), two bf16 that are neighbours
- * in k, so that k counts pairs. B lies across vector registers. A is read word by word and broadcast, so it
- * may have any strides: rows of Q, K, V and dO are read where they are. C is f32.
+ * over *words* of 32 bits: one f32; or, where the CPU multiplies bf16 (ULY_BF16_DOT), two bf16 that
+ * are neighbours in k, so that k counts pairs. B lies across vector registers. A is read word by
+ * word and broadcast, so it may have any strides: rows of Q, K, V and dO are read where they are. C
+ * is f32.
  *
- * What is a pair along the other direction has to be packed first: pack_pairs takes neighbouring rows, pack_lanes
- * transposes. In f32 most of this is nothing at all.
+ * What is a pair along the other direction has to be packed first: pack_pairs takes neighbouring
+ * rows, pack_lanes transposes. In f32 most of this is nothing at all.
  *
  * Legend: d elements, w = d / PER_WORD words of a head; ld is a distance of rows in words. */
 #ifndef ULY_TILE_WORDS_H
@@ -20,20 +21,20 @@ enum { LANES = ULY_ATTENTION_TILE, MAX_D = ULY_MAX_HEAD_DIM };
 
 /* ------------------------------------------------------------------------------ words */
 
-/* `count` rows of a head; x: their first element; stride: of elements. */
+/* `count` rows of a head; x is their first element, stride the distance of rows in elements. */
 typedef struct head_rows {
   const void *x;
   int64_t stride, count;
 } head_rows;
 
-/* Asks for rows that will be wanted soon: hardware does not foresee them. */
+/* Prefetches rows that will be needed soon: the hardware does not foresee them. */
 ULY_INLINE void prefetch_rows(head_rows rows, int64_t row_bytes, int64_t stride_bytes) {
   for (int64_t r = 0; r < rows.count; r++)
     for (int64_t i = 0; i < row_bytes; i += 64)
       __builtin_prefetch((const char *)rows.x + r * stride_bytes + i, 0, 2);
 }
 
-/* d rounded up to whole blocks of a product's lanes. */
+/* Returns d rounded up to whole blocks of a product's lanes. */
 ULY_INLINE int padded(int d) { return (d + 31) / 32 * 32; }
 
 #ifdef ULY_BF16_DOT
@@ -63,7 +64,8 @@ ULY_INLINE void interleave(__m512i even, __m512i odd, word *words) {
   _mm512_storeu_si512(words + 16, _mm512_permutex2var_epi16(even, high, odd));
 }
 
-/* words[count / 2][padded(d)]: word i of row r is element i of rows 2r and 2r + 1; 0 beyond the ends. */
+/* Packs words[count / 2][padded(d)]: word i of row r is element i of rows 2r and 2r + 1; 0 beyond
+ * the ends. */
 static void pack_pairs(head_rows rows, int d, uly_dtype dtype, word *words) {
   (void)dtype;
   for (int64_t r = 0; r < rows.count; r += 2)
@@ -76,14 +78,15 @@ static void pack_pairs(head_rows rows, int d, uly_dtype dtype, word *words) {
     }
 }
 
-/* Pairs of rows, to be summed over as A. */
+/* Returns pairs of rows, to be summed over as A. */
 static const word *pair_words(head_rows rows, int d, uly_dtype dtype, word *buffer, int64_t *ld) {
   pack_pairs(rows, d, dtype, buffer);
   *ld = padded(d);
   return buffer;
 }
 
-/* The same of scores, from registers: x is rows r and r + 1, lanes `lane` on, of words[count / 2][LANES]. */
+/* Stores pairs of scores from registers: x is rows r and r + 1, lanes `lane` on, of words[count /
+ * 2][LANES]. */
 ULY_INLINE void store_pairs(word *words, int64_t r, int lane, vec x[2][2]) {
   __m512i even = (__m512i)_mm512_cvtne2ps_pbh((__m512)x[0][1], (__m512)x[0][0]);
   __m512i odd = (__m512i)_mm512_cvtne2ps_pbh((__m512)x[1][1], (__m512)x[1][0]);
@@ -92,7 +95,7 @@ ULY_INLINE void store_pairs(word *words, int64_t r, int lane, vec x[2][2]) {
 
 ULY_INLINE word negative(word pair) { return pair ^ 0x80008000u; }
 
-/* Scores as rows of A, [count][LANES / 2]. */
+/* Stores scores as rows of A, [count][LANES / 2]. */
 ULY_INLINE void store_rows(word *words, int64_t r, int lane, vec x[2][2]) {
   for (int i = 0; i < 2; i++)
     _mm512_storeu_si512(words + ((r + i) * LANES + lane) / 2,
@@ -120,7 +123,7 @@ static const word *row_words(head_rows rows, int d, uly_dtype dtype, word *buffe
   return buffer;
 }
 
-/* inline: forward has no use for it. */
+/* It is inline because forward does not use it. */
 static inline void pack_pairs(head_rows rows, int d, uly_dtype dtype, word *words) {
   int64_t ld = padded(d);
   memset(words, 0, (size_t)(rows.count * ld) * sizeof *words);
@@ -148,10 +151,10 @@ ULY_INLINE void store_rows(word *words, int64_t r, int lane, vec x[2][2]) {
 
 #endif
 
-/* Words of a sum over `count` neighbours. */
+/* Returns the number of words in a sum over `count` neighbours. */
 ULY_INLINE int num_words(int64_t count) { return (int)((count + PER_WORD - 1) / PER_WORD); }
 
-/* words[w][LANES] = rows transposed; lanes beyond the last row are zero. */
+/* Packs words[w][LANES] = rows transposed; lanes beyond the last row are zero. */
 static void pack_lanes(head_rows rows, int d, uly_dtype dtype, word *buffer, word *words) {
   int64_t ld;
   const word *x = row_words(rows, d, dtype, buffer, &ld);
@@ -179,7 +182,8 @@ typedef struct operands {
   int64_t c_m;
 } operands;
 
-/* Rows m .. m + rows - 1, lanes .. lanes + 2 WIDTH - 1. fresh: C = A B, instead of C += A B. */
+/* Computes rows m .. m + rows - 1, lanes .. lanes + 2 WIDTH - 1. fresh: C = A B, instead of C += A
+ * B. */
 ULY_INLINE void product_block(int rows, operands x, bool fresh, int k_count) {
   vec sum[ROWS][2];
 #pragma GCC unroll 8
@@ -200,7 +204,7 @@ ULY_INLINE void product_block(int rows, operands x, bool fresh, int k_count) {
     for (int j = 0; j < 2; j++) *vec_at(x.c + m * x.c_m + j * WIDTH) = sum[m][j];
 }
 
-/* num_lanes: a multiple of 2 WIDTH. */
+/* Computes a product. num_lanes: a multiple of 2 WIDTH. */
 ULY_INLINE void product(operands x, bool fresh, int64_t m_count, int k_count, int num_lanes) {
   for (int64_t m = 0; m < m_count; m += m + ROWS <= m_count ? ROWS : 1)
     for (int lane = 0; lane < num_lanes; lane += 2 * WIDTH) {

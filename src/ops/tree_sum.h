@@ -8,19 +8,20 @@
 
 #include "base/dtype.h"
 
-/* out[count] = sum of num_parts arrays of dtype, `stride` elements apart. out may be one of f32 parts. */
+/* Sets out[count] to the sum of num_parts arrays of dtype, `stride` elements apart. out may be one
+ * of f32 parts. */
 void uly__tree_sum(uly_dtype dtype, const void *parts, int64_t num_parts, int64_t stride,
                    int64_t count, float *out);
 
-/* The same tree for parts that come one after another, as a binary counter counts: levels[k] holds the
- * sum of 2^k parts where bit k of the number of parts pushed so far is set. */
+/* Sums over the same tree parts that come one after another, like a binary counter: levels[k] holds
+ * the sum of 2^k parts if bit k of the number of parts pushed so far is set. */
 
-/* Adds part number `index` (0 first). */
+/* Adds part number `index` (the first is 0). */
 void uly__tree_push(float *const *levels, int64_t index, const float *x, int64_t count);
-/* x, the last part, number `index`, becomes the sum of all index + 1 parts. */
+/* Turns x, the last part, number `index`, into the sum of all index + 1 parts. */
 void uly__tree_finish(float *const *levels, int64_t index, float *x, int64_t count);
 
-/* Levels that num_parts parts need: none for one part. */
+/* Returns the number of levels that num_parts parts need: none for one part. */
 static inline int uly__tree_levels(int64_t num_parts) {
   int levels = 0;
   for (int64_t pushed = num_parts - 1; pushed > 0; pushed >>= 1) levels++;

@@ -5,8 +5,8 @@
 #include <stdint.h>
 #include <string.h>
 
-/* e^x to about 2 units in the last place; 0 below -87.3, clamped above 88.3; NaN stays NaN. Cody-Waite reduction
- * x = n ln 2 + r, then the Taylor polynomial of degree 7 on |r| <= ln(2)/2. */
+/* Returns e^x to about 2 units in the last place; 0 below -87.3, clamped above 88.3; NaN stays NaN.
+ * Cody-Waite reduction x = n ln 2 + r, then the Taylor polynomial of degree 7 on |r| <= ln(2)/2. */
 static inline float uly__exp(float x) {
   float clamped = x < 88.3f ? x : 88.3f;
   clamped = clamped > -87.3f ? clamped : -87.3f;
@@ -31,7 +31,8 @@ static inline float uly__exp(float x) {
 
 static inline float uly__sigmoid(float x) { return 1.0f / (1.0f + uly__exp(-x)); }
 
-/* tanh(x) = 2 sigmoid(2x) - 1: absolute error of a unit of 1, which is what GELU needs. */
+/* Returns tanh(x) = 2 sigmoid(2x) - 1, with an absolute error relative to 1, which is what GELU
+ * needs. */
 static inline float uly__tanh(float x) { return 2.0f * uly__sigmoid(2.0f * x) - 1.0f; }
 
 #endif

@@ -1,5 +1,5 @@
-/* Vectors of floats as wide as the instruction set that a file is compiled for (ULY_ISA), and what is done with
- * them lane by lane. */
+/* Vectors of floats as wide as the instruction set that a file is compiled for (ULY_ISA), and
+ * operations on their lanes. */
 #ifndef ULY_VECTORS_H
 #define ULY_VECTORS_H
 
@@ -26,7 +26,8 @@ typedef uint32_t uvec __attribute__((vector_size(WIDTH * 4), aligned(4), may_ali
 ULY_INLINE vec *vec_at(float *x) { return (vec *)(void *)x; }
 ULY_INLINE vec load_vec(const float *x) { return *(const vec *)(const void *)x; }
 
-/* WIDTH bf16, any alignment. Compilers make more of this than it is, so it is spelled out. */
+/* Widens WIDTH bf16, of any alignment. It is spelled out because compilers make it more complicated
+ * than it is. */
 ULY_INLINE vec widen_bf16(const uint16_t *x) {
 #if defined(__AVX512F__)
   __m512i bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)x));
@@ -41,7 +42,7 @@ ULY_INLINE vec widen_bf16(const uint16_t *x) {
 #endif
 }
 
-/* The second where either is NaN, as x86 has it. */
+/* Returns the larger one; the second if either is NaN, as x86 does. */
 ULY_INLINE vec max_vec(vec a, vec b) {
 #if defined(__AVX512F__)
   return (vec)_mm512_max_ps((__m512)a, (__m512)b);
@@ -53,7 +54,7 @@ ULY_INLINE vec max_vec(vec a, vec b) {
 #endif
 }
 
-/* The same of the smaller one. */
+/* Returns the smaller one; the second if either is NaN. */
 ULY_INLINE vec min_vec(vec a, vec b) {
 #if defined(__AVX512F__)
   return (vec)_mm512_min_ps((__m512)a, (__m512)b);
@@ -67,7 +68,7 @@ ULY_INLINE vec min_vec(vec a, vec b) {
 
 /* Returns 2^x for x up to 127; exactly 0 below -126.5, which includes -infinity, and exactly 1 at
  * 0; NaN stays NaN. Minimax polynomials on [-1/2, 1/2]: to 1e-7; or to 3e-6 beside products of
- * bf16, whose rounding (4e-3) hides it, where each operation counts. */
+ * bf16, whose rounding (4e-3) hides the difference, and where each operation counts. */
 ULY_INLINE vec exp2_vec(vec x) {
   const float to_integer = 12582912.0f; /* 1.5 * 2^23: the lowest bits of a sum are an integer */
   vec clamped = max_vec((vec){0} - 127.0f, x), shifted = clamped + to_integer;
@@ -83,8 +84,7 @@ ULY_INLINE vec exp2_vec(vec x) {
   p = p * f + 0.693147004f;
 #endif
   p = p * f + 1.0f;
-  return p *
-         (vec)(((uvec)shifted << 23) + 0x3f800000u); /* the bits of 2^-127 would be those of 0 */
+  return p * (vec)(((uvec)shifted << 23) + 0x3f800000u); /* 2^-127 would have zero bits */
 }
 
 #endif

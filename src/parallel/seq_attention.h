@@ -1,5 +1,5 @@
-/* The attention plan behind uly_attention: one object for attention over a sequence that is cut over
- * ranks. Declared here for the rooms above; the functions are in ulysses.h. */
+/* The attention plan behind uly_attention: one object for attention over a sequence that is cut
+ * over ranks. Declared here for the rooms above; the functions are in ulysses.h. */
 #ifndef ULY_SEQ_ATTENTION_H
 #define ULY_SEQ_ATTENTION_H
 
@@ -8,11 +8,11 @@
 #include "ops/ops.h"
 #include "parallel/ulysses.h"
 
-/* More than any model has kinds of layers. */
+/* More than the kinds of layers of any model. */
 enum { ULY_MAX_MASKS = 1024 };
 
-/* Bytes of the buffers of ulysses.h's explicit calls. softmax: [query heads, N] of uly__softmax_row; or of float, the
- * log-sum-exp, which is what a user's kernel keeps. */
+/* Bytes of the buffers of ulysses.h's explicit calls. softmax: [query heads, N] of
+ * uly__softmax_row; or of float, the log-sum-exp, which a user's kernel keeps. */
 typedef struct uly__attention_sizes {
   int64_t qkv_tokens, qkv_heads, o_tokens, o_heads, softmax, workspace;
 } uly__attention_sizes;
@@ -20,7 +20,7 @@ typedef struct uly__attention_sizes {
 typedef struct uly__simple_buffers uly__simple_buffers;
 
 struct uly_attention {
-  int64_t id; /* no other plan of the process has it */
+  int64_t id; /* unique in the process */
   uly_mesh *mesh;
   uly_attention_desc desc; /* its masks are NULL: see `masks` */
   int num_masks;
@@ -29,7 +29,7 @@ struct uly_attention {
   struct {
     int64_t *room; /* [2][max] */
     int64_t max;
-    int used;      /* which of the two */
+    int used;      /* which of the two lists */
     uint64_t hash; /* of the documents in use */
   } documents;
   uly_token_run run; /* tokens of this rank */
@@ -43,21 +43,23 @@ struct uly_attention {
     int round;
     double began;
   } travel[2];
-  /* Called by the kernels now and then; NULL: nothing is under way beside them. */
+  /* The kernels call it now and then; NULL: nothing is under way during their work. */
   void (*poll)(void *context);
   void *poll_context;
-  uly__simple_buffers *simple; /* of the simple functions; NULL before the first call */
+  /* Buffers of the simple functions; NULL before the first call. */
+  uly__simple_buffers *simple;
 };
 
-/* Like uly_attention_create without agreement among the ranks. The structs of desc have the sizes that this
- * library knows. */
+/* Like uly_attention_create without agreement among the ranks. The structs of desc have the sizes
+ * that this library knows. */
 uly_status uly__attention_plan(uly_mesh *mesh, const uly_attention_desc *desc, uly_attention **out);
 
-/* Like uly_attention_set_documents, but the list is not copied: it must stay as it is while it is in use. */
+/* Like uly_attention_set_documents, but the list is not copied: it must stay as it is while it is
+ * in use. */
 uly_status uly__attention_use_documents(uly_attention *plan, const int64_t *doc_start,
                                         int64_t num_docs);
 
-/* Notes the documents that are in use, for comparisons. (public_attention.c) */
+/* Records the documents that are in use, for comparisons. (public_attention.c) */
 void uly__attention_hash_documents(uly_attention *plan);
 
 double uly__attention_pairs(const uly_attention *plan, int mask);
@@ -66,16 +68,16 @@ int uly__attention_num_groups(const uly_attention *plan);
 uly__head_block uly__attention_block(const uly_attention *plan, int group);
 uly__attention_sizes uly__attention_sizes_of(const uly_attention *plan);
 
-/* Copies key/value heads that several groups need from the first block that holds them to the others; and
- * sums their gradients in f32 into the first. (shared_kv.c) */
+/* Copy key/value heads that several groups need from the first block that holds them to the others;
+ * and sum their gradients in f32 into the first. (shared_kv.c) */
 void uly__attention_share_kv(const uly_attention *plan, void *qkv_tokens);
 void uly__attention_sum_kv(const uly_attention *plan, void *d_qkv_tokens);
 
 /* Frees the buffers of the simple functions, if any. (simple_attention.c) */
 void uly__attention_free_simple(uly_attention *plan);
 
-/* --- Round by round, beside the computation: one exchange of each direction may be under way. Collective over the
- * sp ranks, in the same order on all. */
+/* --- Exchanges round by round, which overlap with computation: one of each direction may be under
+ * way. Collective over the sp ranks, in the same order on all. */
 
 typedef enum uly__exchange_step {
   ULY_QKV_TO_HEADS = 0, /* forward */
@@ -86,8 +88,8 @@ typedef enum uly__exchange_step {
 
 int uly__attention_num_rounds(const uly_attention *plan);
 
-/* Whether some key/value head is in two groups: then no round may be sent before all are projected, and
- * uly__attention_share_kv has been called. */
+/* Returns whether some key/value head is in two groups: then no round may be sent before all are
+ * projected and uly__attention_share_kv has been called. */
 bool uly__attention_shares_kv(const uly_attention *plan);
 
 /* Where a round begins in the buffers of all rounds, and its size on the head side, in bytes. */
@@ -98,7 +100,7 @@ typedef struct uly__round {
 
 uly__round uly__attention_round(const uly_attention *plan, int round);
 
-/* from, to: of this round. */
+/* Starts an exchange; from and to are those of this round. */
 uly_status uly__attention_start(uly_attention *plan, uly__exchange_step step, uly_traffic kind,
                                 int round, const void *from, void *to);
 /* Waits for the exchange of this step's direction. */
@@ -106,8 +108,8 @@ uly_status uly__attention_wait(uly_attention *plan, uly__exchange_step step, int
 /* Drives what is under way. Not collective. */
 uly_status uly__attention_poll(uly_attention *plan);
 
-/* Local attention on one round: the pointers are to its own part of each buffer, but softmax is of all
- * rounds. Not collective. */
+/* Compute local attention on one round: the pointers are to its own part of each buffer, except
+ * that softmax is that of all rounds. Not collective. */
 uly_status uly__attention_round_forward(const uly_attention *plan, int mask, int round,
                                         const void *qkv_heads, void *o_heads, void *softmax);
 uly_status uly__attention_round_backward(const uly_attention *plan, int mask, int round,
@@ -115,12 +117,14 @@ uly_status uly__attention_round_backward(const uly_attention *plan, int mask, in
                                          const void *softmax, const void *d_o_heads,
                                          void *d_qkv_heads, void *workspace);
 
-/* Returns the natural logarithm of the sum of exp(scale * q.k) of a row of all rounds' softmax. */
+/* Returns the natural logarithm of the sum of exp(scale * q.k) of a row, from the softmax of all
+ * rounds. */
 float uly__attention_lse(const uly_attention *plan, const void *softmax, int64_t row);
 
-/* --- All rounds, one after the other, and nothing beside. */
+/* --- All rounds, one after the other, without overlap. */
 
-/* tokens, heads: the buffers of the two sides. Collective over the sp ranks. */
+/* Exchanges all rounds. tokens, heads: the buffers of the two sides. Collective over the sp
+ * ranks. */
 uly_status uly__attention_exchange(uly_attention *plan, uly__exchange_step step, uly_traffic kind,
                                    const void *tokens, const void *heads);
 
@@ -130,9 +134,9 @@ uly_status uly__attention_backward(const uly_attention *plan, int mask, const vo
                                    const void *o_heads, const void *softmax, const void *d_o_heads,
                                    void *d_qkv_heads, void *workspace);
 
-/* Bytes that this rank sends to attend forward (Q, K, V to heads, outputs back) and backward (the
- * gradient of the outputs to heads, those of Q, K, V back). Where the ranks do not divide tokens or heads
- * the two differ on a rank, though not in sum. */
+/* Return the bytes that this rank sends to attend forward (Q, K, V to heads, outputs back) and
+ * backward (the gradient of the outputs to heads, those of Q, K, V back). If the ranks do not
+ * divide tokens or heads, the two differ on a rank, but not in sum. */
 int64_t uly__attention_sent_forward(const uly_attention *plan);
 int64_t uly__attention_sent_backward(const uly_attention *plan);
 

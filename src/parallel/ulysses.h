@@ -1,22 +1,22 @@
 /* The exchange of DeepSpeed-Ulysses: sequence slices <-> heads, as a table computed once.
  *
- * The heads of a rank are exchanged in rounds, one group of heads in each, so that the exchange of one group can run
- * while another one computes.
+ * The heads of a rank are exchanged in rounds, one group of heads in each, so that the exchange of
+ * one group can run while another one computes.
  *
- * Legend: N tokens, T_s tokens of rank s, R rounds; w_p for a round is (hq_g + 2 hkv_g) d for Q, K and V together,
- * hq_g d for outputs, where g is the round's group of rank p.
+ * Legend: N tokens, T_s tokens of rank s, R rounds; w_p for a round is (hq_g + 2 hkv_g) d for Q, K
+ * and V together, hq_g d for outputs, where g is the round's group of rank p.
  *   token side of rank s: R rounds of P blocks [T_s, w_p]; block p goes to rank p
- *   head side of rank p:  R rounds of P blocks [T_s, w_p]; those of a round together [N, w_p], since slices are
- *                         contiguous
- * So what is sent is where the projection wrote it, and what arrives is where attention reads it. */
+ *   head side of rank p:  R rounds of P blocks [T_s, w_p]; those of a round together are
+ *                         [N, w_p], since slices are contiguous
+ * So data are sent from where the projection wrote them, and arrive where attention reads them. */
 #ifndef ULY_ULYSSES_H
 #define ULY_ULYSSES_H
 
 #include "base/split.h"
 #include "comm/group.h"
 
-/* Counts of the all-to-all of each round, and offsets from where the round begins, in units of a head's
- * row (head_dim elements). */
+/* Counts of the all-to-all of each round, and offsets from the beginning of the round, in units of
+ * a head's row (head_dim elements). */
 typedef struct uly__exchange_side {
   int64_t *counts, *offsets; /* [R][P] */
 } uly__exchange_side;
@@ -50,14 +50,14 @@ uly_status uly__ulysses_create(int size, int rank, const uly_attention_desc *des
                                uly__ulysses *out);
 void uly__ulysses_destroy(uly__ulysses *ulysses);
 
-/* The group of rank p in a round. */
+/* Returns the group of rank p in a round. */
 int uly__ulysses_group(const uly__ulysses *ulysses, int p, int round);
 
-/* One round's counts and offsets. */
+/* Returns one round's counts and offsets. */
 uly__blocks uly__ulysses_blocks(const uly__ulysses *ulysses, const uly__exchange_side *side,
                                 int round);
 
-/* Bytes that this rank sends in all rounds of one direction. */
+/* Returns the bytes that this rank sends in all rounds of one direction. */
 int64_t uly__ulysses_sent(const uly__ulysses *ulysses, const uly__exchange_side *from,
                           int64_t element_bytes);
 

@@ -1,8 +1,8 @@
-/* ZeRO (arXiv 1910.02054): which of the W ranks of dp x sp holds what of parameters, gradients and optimizer
- * states, and when it moves.
+/* ZeRO (arXiv 1910.02054): which of the W ranks of dp x sp holds what of parameters, gradients and
+ * optimizer states, and when it moves.
  *
- * The parameters fall into units (embedding, each block, final norm with head). A unit is padded to W equal
- * shards; shard r belongs to rank r. What a rank holds of
+ * The parameters fall into units (embedding, each block, final norm with head). A unit is padded to
+ * W equal shards; shard r belongs to rank r. What a rank holds of
  *
  *                       parameters   gradients   optimizer states
  *   stage 0             all          all         all
@@ -10,16 +10,16 @@
  *   stage 2             all          its shards  its shards
  *   stage 3             its shards   its shards  its shards
  *
- * The model says what it is about to use: acquire, prefetch and release for weights, begin, fold and end for
- * gradients. In stage 3 a unit is gathered into a slot while the unit before it computes, and stays there
- * until the slot is needed. A unit's gradient is reduced while the next unit's is computed: from stage 2 on in
- * every pass; below, gradients are added up on each rank and reduced in the last pass of a step. Stage 0 then
- * sends the sums to all ranks, also meanwhile.
+ * The model says what it is about to use: acquire, prefetch and release for weights, begin, fold
+ * and end for gradients. In stage 3 a unit is gathered into a slot while the unit before it
+ * computes, and stays there until the slot is needed. A unit's gradient is reduced while the next
+ * unit's is computed: from stage 2 on in every pass; below, gradients are added up on each rank and
+ * reduced in the last pass of a step. Stage 0 then sends the sums to all ranks, at the same time.
  *
- * Reproducible sums: whatever the ranks, gradients are summed over one binary tree of leaves. A leaf is a part
- * of a sequence (`segments` of them lie in this rank's slice); leaves are joined within the rank, then across
- * the ranks in the order of ranks (sp, then dp), then over the passes of a step. So every stage then reduces
- * after each pass, as stage 2 does.
+ * Reproducible sums: whatever the ranks, gradients are summed over one binary tree of leaves. A
+ * leaf is a part of a sequence (`segments` of them lie in this rank's slice); leaves are joined
+ * within the rank, then across the ranks in the order of ranks (sp, then dp), then over the passes
+ * of a step. So every stage then reduces after each pass, as stage 2 does.
  *
  * Legend: W ranks; unit u has count elements and shards of `shard` elements, W * shard >= count. */
 #ifndef ULY_ZERO_H
@@ -31,39 +31,43 @@
 #include "device/arena.h"
 #include "parallel/reduce.h"
 
-/* Shards are whole pieces of this many elements: what is computed piece by piece (checksums, the gradient
- * norm) does not depend on the number of ranks. */
+/* Shards are whole pieces of this many elements, so that what is computed piece by piece
+ * (checksums, the gradient norm) does not depend on the number of ranks. */
 enum { ULY_SHARD_PIECE = 256 };
 
 typedef struct uly__zero_desc {
   int stage;
   uly_dtype dtype, grad_dtype; /* of weights; of gradients kept and sent */
   bool reproducible;
-  int segments;   /* leaves in this rank's slice; 1 unless reproducible */
-  int64_t passes; /* sequences of a step that go through this rank, one after the other */
+  int segments; /* leaves in this rank's slice; 1 unless reproducible */
+  /* Sequences of a step that go through this rank, one after the other. */
+  int64_t passes;
   int num_units;
   const int64_t *counts; /* [num_units] elements of each */
-  bool tied;             /* unit 0 is used, and its gradient made, at both ends of the model */
-  bool forward_only;     /* no gradients are made; stage 0 or 3 */
+  /* Unit 0 is used, and its gradient made, at both ends of the model. */
+  bool tied;
+  bool forward_only; /* no gradients are made; stage 0 or 3 */
 } uly__zero_desc;
 
 typedef struct uly__zero_unit {
   int64_t count, shard;
-  int64_t full_begin, shard_begin; /* in the padded range of all units; in the range of my shards */
-  void *weights;                   /* [W * shard] of dtype; NULL while not here */
-  float *grads;                    /* [W * shard] while backward adds to it; NULL otherwise */
-  char *sums;                      /* gradients that are kept, of grad_dtype */
-  int slot;                        /* where stage 3 gathers it, and its gradient is made */
-  int64_t num_reduced;             /* contributions in this step so far */
+  /* In the padded range of all units, and in the range of my shards. */
+  int64_t full_begin, shard_begin;
+  void *weights; /* [W * shard] of dtype; NULL while not here */
+  float *grads;  /* [W * shard] while backward adds to it; NULL otherwise */
+  char *sums;    /* gradients that are kept, of grad_dtype */
+  /* Where stage 3 gathers it, and where its gradient is made. */
+  int slot;
+  int64_t num_reduced; /* contributions so far this step */
 } uly__zero_unit;
 
-/* Places of what is alive at a time: two that blocks take in turn, one for the embedding and the last unit,
- * and one more for the last unit where the embedding is needed beside it. */
+/* Places of units that are in use: two that the blocks take in turn, one for the embedding and the
+ * last unit, and one more for the last unit if the embedding is needed at the same time. */
 enum { ULY_ZERO_SLOTS = 4 };
 
 typedef struct uly__zero_slot {
   void *data; /* [largest of its units] of dtype */
-  int unit;   /* held, or on its way; -1: none */
+  int unit;   /* held or coming; -1: none */
   bool ready;
 } uly__zero_slot;
 
@@ -71,15 +75,17 @@ typedef struct uly__zero {
   uly__zero_desc desc; /* counts is not kept */
   int size, rank;      /* W, and my place */
   uly__zero_unit *units;
-  int num_levels;                  /* of the tree over a step's passes */
-  int64_t full_count, shard_count; /* elements of all units: padded, and of my shards */
+  int num_levels; /* of the tree over a step's passes */
+  /* Elements of all units, padded; and of my shards. */
+  int64_t full_count, shard_count;
   /* Weights: all of them (stages 0 to 2), or my shards. Gradients: all, or sums of my shards. */
   char *weights, *grads;
   uly__zero_slot slots[ULY_ZERO_SLOTS];
-  float *live[ULY_ZERO_SLOTS]; /* gradients being made, in the same places */
-  float **fold_levels;         /* sums over the leaves of this slice */
+  /* Gradients that are being made, in the same places. */
+  float *live[ULY_ZERO_SLOTS];
+  float **fold_levels; /* over the leaves of this slice */
   int num_fold_levels;
-  float *reduced;  /* [largest shard]: a reduction's result */
+  float *reduced;  /* [largest shard]: result of a reduction */
   int reducing;    /* unit; -1: none */
   void *workspace; /* of reductions */
   int64_t workspace_bytes;
@@ -95,17 +101,17 @@ typedef struct uly__zero {
 uly_status uly__zero_create(uly_mesh *mesh, const uly__zero_desc *desc, uly__zero **out);
 void uly__zero_destroy(uly__zero *zero);
 
-/* Carves weights and gradients, and from scratch what is alive at a time; arenas: [ULY_NUM_ARENAS]. */
+/* Carves weights and gradients, and the places in use from scratch; arenas: [ULY_NUM_ARENAS]. */
 void uly__zero_carve(uly__zero *zero, uly__arena *arenas);
 
-/* My shard of a unit's weights, wherever they are held. */
+/* Returns my shard of a unit's weights, wherever they are held. */
 void *uly__zero_weight_shard(const uly__zero *zero, int unit);
 
-/* --- In a pass. Collective where weights or gradients move; nothing waits longer than it must. */
+/* --- In a pass. Collective if weights or gradients are sent; nothing waits longer than it must. */
 
-/* What was gathered is out of date. */
+/* Forgets gathered weights, which are out of date. */
 void uly__zero_forget_weights(uly__zero *zero);
-/* That, and all gradients are 0. */
+/* Forgets gathered weights, and sets all gradients to 0. */
 void uly__zero_begin_step(uly__zero *zero);
 /* Starts to gather a unit's weights, so that acquire need not wait. */
 uly_status uly__zero_prefetch(uly__zero *zero, int unit);
@@ -115,26 +121,28 @@ void uly__zero_release(uly__zero *zero, int unit);
 
 /* Makes units[unit].grads point to zeros (or to what earlier passes left), to add gradients to. */
 uly_status uly__zero_begin_grads(uly__zero *zero, int unit);
-/* Elements [begin, begin + count) have their sums over leaf `segment` (0 first) of this slice. */
+/* Folds elements [begin, begin + count), whose sums over leaf `segment` (0 first) of this slice are
+ * complete. */
 void uly__zero_fold(uly__zero *zero, int unit, int segment, int64_t begin, int64_t count);
-/* The unit's gradient of this pass is complete on this rank. */
+/* Ends the unit's gradient of this pass, which is complete on this rank. */
 uly_status uly__zero_end_grads(uly__zero *zero, int unit);
 /* Drives what is under way. */
 uly_status uly__zero_poll(uly__zero *zero);
 
 /* --- After the passes of a step. Collective. */
 
-/* Ends what is under way: from now on uly__zero_grad_shard is the sum over the step and all ranks. */
+/* Ends what is under way: uly__zero_grad_shard is from now on the sum over the step and all
+ * ranks. */
 uly_status uly__zero_reduce(uly__zero *zero);
-/* My shard of a unit's gradient, of grad_dtype: [shard], zeros beyond count. */
+/* Returns my shard of a unit's gradient, of grad_dtype: [shard], zeros beyond count. */
 void *uly__zero_grad_shard(const uly__zero *zero, int unit);
-/* Stage 0: the whole gradient of a unit, of grad_dtype; *grads is valid until the next call. Reproducible sums are
- * gathered only now. */
+/* Returns the whole gradient of a unit in stage 0, of grad_dtype; *grads is valid until the next
+ * call. Reproducible sums are gathered only now. */
 uly_status uly__zero_gather_grads(uly__zero *zero, int unit, void **grads);
-/* Stages 1 and 2: weight shards have been updated; gathers those of a unit. */
+/* Gathers the weights of a unit in stages 1 and 2, after weight shards have been updated. */
 uly_status uly__zero_gather_weights(uly__zero *zero, int unit);
 
-/* Bytes that this rank sends in a step, for gradients and for weights. */
+/* Return the bytes that this rank sends in a step, for gradients and for weights. */
 int64_t uly__zero_sent_grads(const uly__zero *zero);
 int64_t uly__zero_sent_weights(const uly__zero *zero);
 

@@ -1,5 +1,6 @@
-/* The calls of ulysses.h on runs, generators and checkpoints, as this room has them: structs have the sizes that the
- * library knows, and what a program passes has been checked (public_train.c). The contracts are those of ulysses.h. */
+/* The calls of ulysses.h on runs, generators and checkpoints, as this room has them: structs have
+ * the sizes that the library knows, and the arguments of the program have been checked
+ * (public_train.c). The contracts are those of ulysses.h. */
 #ifndef ULY_CALLS_H
 #define ULY_CALLS_H
 

@@ -3,16 +3,17 @@
  *   model.safetensors       master weights, f32, in the order of the parameter table
  *   optimizer.safetensors   AdamW's moments: all m.<name>, then all v.<name>, f32
  *   config.json             the model, in Hugging Face's keys (model/config.h says as what)
- *   trainer.json            step, place in the data, seed, how the model attends; checksums: of every tensor,
- *                           of the model, of itself
+ *   trainer.json            step, place in the data, seed, how the model attends; checksums of
+ *                           every tensor, of the model, and of itself
  *
- * The flat parameter range is the files' data section, so each rank writes its shards at their places, and
- * the bytes do not depend on the number of ranks, the mesh or the stage. A save is written to a hidden folder
- * beside, synced, and renamed; a folder with the final name is complete.
+ * The flat parameter range is the files' data section, so each rank writes its shards at their
+ * places, and the bytes do not depend on the number of ranks, the mesh or the stage. A save is
+ * written to a hidden folder, synced, and renamed; a folder with the final name is complete.
  *
- * A tensor's checksum is the sum (modulo 2^64) of the XXH3 of its pieces, each seeded with the index in the tensor
- * of the piece's first element. Pieces are cut every ULY_SHARD_PIECE elements of the unit that the tensor
- * belongs to, so every piece lies in one rank's shard, and any ranks get the same sum. */
+ * A tensor's checksum is the sum (modulo 2^64) of the XXH3 of its pieces, each seeded with the
+ * index in the tensor of the piece's first element. Pieces are cut every ULY_SHARD_PIECE elements
+ * of the unit that the tensor belongs to, so every piece lies in one rank's shard, and any ranks
+ * get the same sum. */
 #ifndef ULY_CHECKPOINT_H
 #define ULY_CHECKPOINT_H
 
@@ -21,14 +22,14 @@
 
 extern const char uly__model_file[], uly__optimizer_file[], uly__config_file[], uly__trainer_file[];
 
-/* Names in the folder of a run (run_folder.c): of a checkpoint, and of one that is not yet, or no longer, whole.
- * And the step of a checkpoint's name, -1 for any other name. */
+/* Names in the folder of a run (run_folder.c): that of a checkpoint, and that of one that is not
+ * yet, or no longer, complete; and the step in a checkpoint's name, -1 for any other name. */
 enum { ULY_CHECKPOINT_NAME = 64 };
 void uly__checkpoint_name(int64_t step, char name[ULY_CHECKPOINT_NAME]);
 void uly__checkpoint_hidden_name(int64_t step, char name[ULY_CHECKPOINT_NAME]);
 int64_t uly__checkpoint_step(const char *name);
-/* What an entry of a folder is that bears such a name: a folder, no link to one, with the file that a save writes last;
- * one with other files of a checkpoint only; or somebody else's, as an empty folder is. */
+/* What an entry with such a name is: a folder, not a link to one, with the file that a save writes
+ * last; one with only other files of a checkpoint; or somebody else's, as an empty folder is. */
 typedef enum uly__checkpoint_kind {
   ULY_CHECKPOINT_NONE = 0,
   ULY_CHECKPOINT_DAMAGED,
@@ -37,30 +38,33 @@ typedef enum uly__checkpoint_kind {
 uly_status uly__checkpoint_look(int folder, const char *out_dir, const char *name,
                                 uly__checkpoint_kind *kind);
 
-/* File that holds a state: 0 the model's, 1 the optimizer's; and the prefix of its tensors' names. */
+/* Returns the file that holds a state: 0 the model's, 1 the optimizer's; and the prefix of its
+ * tensors' names. */
 static inline int uly__state_file(int which) { return which == ULY_STATE_MASTER ? 0 : 1; }
 extern const char *const uly__state_prefix[ULY_NUM_STATES];
 
 enum { ULY_TENSOR_NAME = 128 };
 void uly__state_name(int which, const uly__param *param, char name[ULY_TENSOR_NAME]);
 
-/* Builds the header of file 0 or 1; *header is malloc'ed. *data_bytes: of the data section. */
+/* Builds the header of file 0 or 1; *header is malloc'ed. *data_bytes is the size of the data
+ * section. */
 uly_status uly__checkpoint_header(const uly__params *params, int file, char **header,
                                   int64_t *header_bytes, int64_t *data_bytes);
-/* ULY_ERR_DATA unless the file (0 or 1, at path) has that header: every byte of it is known. */
+/* Returns ULY_ERR_DATA unless the file (0 or 1, at path) has that header: every byte of it is
+ * known. */
 uly_status uly__checkpoint_check_header(const uly__safetensors *states, const char *path,
                                         const uly__params *params, int file);
-/* Byte in the data section of its file where a unit's element lies. */
+/* Returns the byte in the data section of its file where a unit's element lies. */
 int64_t uly__checkpoint_place(const uly__params *params, int which, int unit, int64_t element);
 
-/* Checksum of a whole tensor, f32; data may be unaligned. */
+/* Returns the checksum of a whole tensor, f32; data may be unaligned. */
 uint64_t uly__checkpoint_hash_tensor(const uly__param *param, const void *data);
-/* Adds the checksums of elements [begin, begin + count) of a unit to hashes [params->num]. begin is a
- * multiple of ULY_SHARD_PIECE, and so is count but at the unit's end. */
+/* Adds the checksums of elements [begin, begin + count) of a unit to hashes [params->num]. begin is
+ * a multiple of ULY_SHARD_PIECE, and so is count except at the unit's end. */
 void uly__checkpoint_hash_part(const uly__params *params, int unit, int64_t begin, int64_t count,
                                const float *data, uint64_t *hashes);
 
-/* The model in a checkpoint folder; ULY_ERR_DATA where there is none. */
+/* Reads the model in a checkpoint folder; ULY_ERR_DATA if there is none. */
 uly_status uly__checkpoint_model(const char *dir, uly__model_config *config);
 
 /* Where training stood. */
@@ -68,7 +72,7 @@ typedef struct uly__checkpoint_run {
   int64_t version; /* of the format, when read */
   int64_t step, sequences, seq_len;
   uint64_t seed, model_hash;
-  /* What the data are known by: a hash of their content; in older checkpoints of their names and
+  /* Identifies the data: a hash of their content; in older checkpoints, of their names and
    * sizes. */
   uint64_t data_hash;
   bool is_hash_of_names;
@@ -79,14 +83,15 @@ typedef struct uly__checkpoint_run {
   uly_dtype dtype;
 } uly__checkpoint_run;
 
-/* Returns the checksum of what the text of a config.json says, however it is laid out: model_hash of
- * a run. In version 3 that was the checksum of uly__model_config_weights. */
+/* Returns the checksum of what the text of a config.json says, however it is laid out: model_hash
+ * of a run. In version 3 that was the checksum of uly__model_config_weights. */
 uly_status uly__checkpoint_hash_config(const char *text, int64_t length, uint64_t *hash);
 
-/* trainer.json as text, malloc'ed; hashes: [ULY_NUM_STATES][params->num]. NULL: no memory. */
+/* Writes trainer.json as text, malloc'ed; hashes: [ULY_NUM_STATES][params->num]. NULL: no
+ * memory. */
 char *uly__checkpoint_write_json(const uly__params *params, const uly__checkpoint_run *run,
                                  const uint64_t *hashes);
-/* Reads and checks it; *file_hash is the same for files that say the same. */
+/* Reads and checks trainer.json; *file_hash is the same for files that say the same. */
 uly_status uly__checkpoint_read_json(const char *dir, const uly__params *params,
                                      uly__checkpoint_run *run, uint64_t *hashes,
                                      uint64_t *file_hash);
@@ -96,7 +101,7 @@ uly_status uly__checkpoint_read_json(const char *dir, const uly__params *params,
 uly_status uly__checkpoint_check_model(const char *dir, const uly__model_config *config,
                                        const uly__checkpoint_run *run);
 
-/* What the public header says about a checkpoint. */
+/* Fills in what the public header says about a checkpoint. */
 void uly__checkpoint_describe(const uly__model_config *config, const uly__params *params,
                               const uly__checkpoint_run *run, uly_checkpoint_info *info);
 

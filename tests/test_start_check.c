@@ -188,6 +188,31 @@ static void test_with_checkpoint(void **state) {
   expect_refusal(&config, checkpoint, ULY_ERR_DATA, "optimizer.safetensors");
 }
 
+/* A NULL, or a struct without its size, on one rank: the others hear of it instead of waiting for that rank. */
+static void test_arguments_of_one_rank(void **state) {
+  (void)state;
+  uly_train_config config = make_config();
+  uly_trainer *trainer;
+  uly_step_report step = {.size = is_last_rank() ? 0 : sizeof step};
+  uly_eval_report eval = {.size = is_last_rank() ? 0 : sizeof eval};
+  const char *path = is_last_rank() ? NULL : "/no/such/folder";
+  config.eval_data = text_path;
+  assert_ok(uly_trainer_create(mesh, &config, &trainer));
+  assert_fails(uly_trainer_step(trainer, &step), ULY_ERR_CONFIG, "a uly_step_report is 0");
+  assert_fails(uly_trainer_skip(trainer, &step), ULY_ERR_CONFIG, "a uly_step_report is 0");
+  assert_fails(uly_trainer_evaluate(trainer, NULL, NULL, &eval), ULY_ERR_CONFIG,
+               "a uly_eval_report is 0");
+  assert_fails(uly_trainer_save(trainer, path), ULY_ERR_CONFIG, "'out_dir' is NULL");
+  assert_fails(uly_trainer_save_start(trainer, path), ULY_ERR_CONFIG, "'out_dir' is NULL");
+  assert_fails(uly_trainer_load(trainer, path), ULY_ERR_CONFIG, "'dir' is NULL");
+  assert_fails(uly_trainer_rollback(trainer, path), ULY_ERR_CONFIG, "'dir' is NULL");
+  assert_fails(uly_trainer_trace_write(trainer, path), ULY_ERR_CONFIG, "'path' is NULL");
+  assert_int_equal(uly_trainer_steps_done(trainer), 0);
+  step.size = sizeof step;
+  assert_ok(uly_trainer_step(trainer, &step));
+  uly_trainer_destroy(trainer);
+}
+
 static void remove_checkpoint(void) {
   static const char *const names[] = {"model.safetensors", "optimizer.safetensors", "config.json",
                                       "trainer.json"};
@@ -205,7 +230,7 @@ int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_without_checkpoint), cmocka_unit_test(test_refusals),
       cmocka_unit_test(test_beyond_vocabulary),  cmocka_unit_test(test_memory_of_scans),
-      cmocka_unit_test(test_with_checkpoint),
+      cmocka_unit_test(test_with_checkpoint),    cmocka_unit_test(test_arguments_of_one_rank),
   };
   if (uly_init(&argc, &argv) != ULY_OK || uly_mesh_create(NULL, &mesh) != ULY_OK) return 1;
   char text[9000];

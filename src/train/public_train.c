@@ -23,9 +23,21 @@ static uly_status check_trainer(const uly_trainer *trainer) {
   return uly__mesh_check_online(trainer->mesh);
 }
 
+/* What may differ from rank to rank (a struct of another size, a NULL) is agreed on: no rank goes on alone. */
+
+static uly_status agree_on_report(const uly_trainer *trainer, const void *report,
+                                  const char *name) {
+  return uly_mesh_agree(trainer->mesh, uly__sized_check(report, name));
+}
+
+static uly_status agree_on_path(const uly_trainer *trainer, const char *path, const char *name) {
+  uly_status status = ULY_OK;
+  if (!path) status = uly_fail(ULY_ERR_CONFIG, "the argument '%s' is NULL", name);
+  return uly_mesh_agree(trainer->mesh, status);
+}
+
 /* ---------------------------------------------------------------------------- runs */
 
-/* What differs from rank to rank (a struct of another size, a NULL) is agreed on: no rank goes on alone. */
 uly_status uly_trainer_create(uly_mesh *mesh, const uly_train_config *config, uly_trainer **out) {
   uly_train_config known;
   ULY_NOT_NULL(out);
@@ -85,7 +97,7 @@ uly_status uly_trainer_rank_report(const uly_trainer *trainer, uly_rank_report *
 uly_status uly_trainer_step(uly_trainer *trainer, uly_step_report *report) {
   uly_step_report found = {0};
   ULY_TRY(check_trainer(trainer));
-  ULY_TRY(uly__sized_check(report, "uly_step_report"));
+  ULY_TRY(agree_on_report(trainer, report, "uly_step_report"));
   uly_status status = uly__trainer_step(trainer, &found);
   uly__sized_write(report, &found, sizeof found);
   return status;
@@ -94,7 +106,8 @@ uly_status uly_trainer_step(uly_trainer *trainer, uly_step_report *report) {
 uly_status uly_trainer_skip(uly_trainer *trainer, uly_step_report *report) {
   uly_step_report known = {0};
   ULY_TRY(check_trainer(trainer));
-  ULY_TRY(uly__sized_read(report, "uly_step_report", &known, sizeof known));
+  ULY_TRY(uly_mesh_agree(trainer->mesh,
+                         uly__sized_read(report, "uly_step_report", &known, sizeof known)));
   ULY_TRY(uly__trainer_skip(trainer, &known));
   uly__sized_write(report, &known, sizeof known);
   return ULY_OK;
@@ -102,7 +115,7 @@ uly_status uly_trainer_skip(uly_trainer *trainer, uly_step_report *report) {
 
 uly_status uly_trainer_rollback(uly_trainer *trainer, const char *dir) {
   ULY_TRY(check_trainer(trainer));
-  ULY_NOT_NULL(dir);
+  ULY_TRY(agree_on_path(trainer, dir, "dir"));
   return uly__trainer_rollback(trainer, dir);
 }
 
@@ -110,7 +123,7 @@ uly_status uly_trainer_evaluate(uly_trainer *trainer, int (*stops)(void *user), 
                                 uly_eval_report *report) {
   uly_eval_report found = {0};
   ULY_TRY(check_trainer(trainer));
-  ULY_TRY(uly__sized_check(report, "uly_eval_report"));
+  ULY_TRY(agree_on_report(trainer, report, "uly_eval_report"));
   uly_status status = uly__trainer_evaluate(trainer, stops, user, &found);
   uly__sized_write(report, &found, sizeof found);
   return status;
@@ -118,13 +131,13 @@ uly_status uly_trainer_evaluate(uly_trainer *trainer, int (*stops)(void *user), 
 
 uly_status uly_trainer_save(uly_trainer *trainer, const char *out_dir) {
   ULY_TRY(check_trainer(trainer));
-  ULY_NOT_NULL(out_dir);
+  ULY_TRY(agree_on_path(trainer, out_dir, "out_dir"));
   return uly__trainer_save(trainer, out_dir);
 }
 
 uly_status uly_trainer_save_start(uly_trainer *trainer, const char *out_dir) {
   ULY_TRY(check_trainer(trainer));
-  ULY_NOT_NULL(out_dir);
+  ULY_TRY(agree_on_path(trainer, out_dir, "out_dir"));
   return uly__trainer_save_start(trainer, out_dir);
 }
 
@@ -135,7 +148,7 @@ uly_status uly_trainer_save_finish(uly_trainer *trainer) {
 
 uly_status uly_trainer_load(uly_trainer *trainer, const char *dir) {
   ULY_TRY(check_trainer(trainer));
-  ULY_NOT_NULL(dir);
+  ULY_TRY(agree_on_path(trainer, dir, "dir"));
   return uly__trainer_load(trainer, dir);
 }
 
@@ -146,7 +159,7 @@ uly_status uly_trainer_trace(uly_trainer *trainer) {
 
 uly_status uly_trainer_trace_write(uly_trainer *trainer, const char *path) {
   ULY_TRY(check_trainer(trainer));
-  ULY_NOT_NULL(path);
+  ULY_TRY(agree_on_path(trainer, path, "path"));
   return uly__trainer_trace_write(trainer, path);
 }
 

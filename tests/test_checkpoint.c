@@ -392,7 +392,16 @@ static void test_window_of_model(void **state) {
   config = base_config(ULY_F32);
   assert_ok(uly_train_config_find_window(&config, &window)); /* of a preset: none */
   assert_int_equal(window, 0);
+  window = 77;
+  assert_fails(uly_train_config_find_window(NULL, &window), ULY_ERR_CONFIG, "is NULL");
+  assert_fails(uly_train_config_find_window(&config, NULL), ULY_ERR_CONFIG, "is NULL");
+  config.size = 0;
+  assert_fails(uly_train_config_find_window(&config, &window), ULY_ERR_CONFIG, "is 0");
+  config.size = offsetof(uly_train_config, window); /* a program that knows no window */
   config.window = 33;
+  assert_ok(uly_train_config_find_window(&config, &window));
+  assert_int_equal(window, 0);
+  config.size = sizeof config;
   latest(path);
   trainer = make(mesh, &config);
   assert_ok(uly_trainer_load(trainer, path));

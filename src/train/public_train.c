@@ -18,6 +18,21 @@ static uly_status read_config(const uly_train_config *from, uly_train_config *co
   return uly__sized_read(from, "uly_train_config", config, sizeof *config);
 }
 
+uly_status uly_train_config_find_window(const uly_train_config *config, int64_t *window) {
+  uly_train_config known;
+  uly__model_config model;
+  ULY_TRY(read_config(config, &known));
+  ULY_NOT_NULL(window);
+  if (known.window < 0) {
+    if (!known.model)
+      ULY_FAIL(ULY_ERR_CONFIG, "config.model is missing: the window is that of a model");
+    ULY_TRY(uly__model_config_load(known.model, &model));
+    known.window = model.window;
+  }
+  *window = known.window;
+  return ULY_OK;
+}
+
 static uly_status check_trainer(const uly_trainer *trainer) {
   ULY_NOT_NULL(trainer);
   return uly__mesh_check_online(trainer->mesh);

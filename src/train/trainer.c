@@ -170,16 +170,6 @@ static uly_status plan(uly_trainer *trainer, const uly_train_config *config,
   return ULY_OK;
 }
 
-uly_status uly_train_config_find_window(const uly_train_config *config, int64_t *window) {
-  uly__model_config model;
-  *window = config->window;
-  if (config->window >= 0) return ULY_OK;
-  if (!config->model) ULY_FAIL(ULY_ERR_CONFIG, "no model given: set config.model");
-  ULY_TRY(uly__model_config_load(config->model, &model));
-  *window = model.window;
-  return ULY_OK;
-}
-
 uly_status uly__trainer_plan(uly_mesh *mesh, const uly_train_config *config, uly__decode_run decode,
                              uly_trainer **out) {
   *out = NULL;

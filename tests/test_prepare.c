@@ -548,6 +548,10 @@ static void test_refusals(void **state) {
   assert_fails(uly_prepare(&config, &report), ULY_ERR_IO, "No such file");
   config.num_inputs = 0;
   assert_fails(uly_prepare(&config, &report), ULY_ERR_CONFIG, "no files");
+  config.inputs = (const char *const[]){inputs[0], NULL};
+  config.num_inputs = 2;
+  assert_fails(uly_prepare(&config, &report), ULY_ERR_CONFIG,
+               "input 1 of those to prepare is NULL");
   config.inputs = inputs;
   config.num_inputs = 1;
   config.held_out = 1;

@@ -44,6 +44,9 @@ void uly_prepare_config_default(uly_prepare_config *config, size_t size) {
 
 static uly_status check(const uly_prepare_config *c) {
   if (c->num_inputs < 1 || !c->inputs) ULY_FAIL(ULY_ERR_CONFIG, "there are no files to prepare");
+  for (int i = 0; i < c->num_inputs; i++)
+    if (!c->inputs[i])
+      ULY_FAIL(ULY_ERR_CONFIG, "input %d of those to prepare is NULL: give a path", i);
   if (!c->out) ULY_FAIL(ULY_ERR_CONFIG, "prepare.out is missing: give a folder for the shards");
   if ((unsigned)c->documents > ULY_DOCUMENTS_JSONL)
     ULY_FAIL(ULY_ERR_CONFIG, "prepare.documents is %d, which is no kind of documents",

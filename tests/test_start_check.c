@@ -84,6 +84,11 @@ static void test_refusals(void **state) {
   config.memory_limit = is_last_rank() ? 1000 : 0;
   expect_refusal(&config, NULL, ULY_ERR_CONFIG, "needs");
   config = make_config();
+  config.threads = 1 << 30;
+  expect_refusal(&config, NULL, ULY_ERR_CONFIG, "config.threads is 1073741824");
+  config.threads = -1;
+  expect_refusal(&config, NULL, ULY_ERR_CONFIG, "config.threads is -1");
+  config = make_config();
   config.model = "no-such-model";
   expect_refusal(&config, NULL, ULY_ERR_CONFIG, "no-such-model");
   if (uly_mesh_size(mesh) > 1) {

@@ -68,6 +68,8 @@ static uly_status check(const uly_train_config *c) {
              (long long)c->steps, (long long)c->warmup);
   if (c->rounds < 0 || c->rounds > 1 << 16)
     ULY_FAIL(ULY_ERR_CONFIG, "config.rounds is %d, but it must be from 0 to 2^16", c->rounds);
+  if (c->threads < 0 || c->threads > 4096)
+    ULY_FAIL(ULY_ERR_CONFIG, "config.threads is %d, but it must be from 0 to 4096", c->threads);
   if (c->leaves < 1 || c->leaves > 1 << 16 || c->memory_limit < 0)
     ULY_FAIL(ULY_ERR_CONFIG,
              "config.leaves is %d and config.memory_limit %lld, but the first must be from 1 to "

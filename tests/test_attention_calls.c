@@ -190,6 +190,15 @@ static void test_states_are_checked(void **state) {
   assert_ok(uly_attention_backward(plan, x->d_o, x->d_q, x->d_k, x->d_v));
   assert_fails(uly_attention_backward(plan, x->d_o, x->d_q, x->d_k, x->d_v), ULY_ERR_CONFIG,
                "no forward for this backward");
+  /* A forward that is refused, on one rank or on all, keeps nothing of the one before. */
+  assert_ok(uly_attention_forward(plan, x->q, x->k, x->v, x->o));
+  assert_fails(uly_attention_forward(plan, x->q, rank == 0 ? NULL : x->k, x->v, x->o),
+               ULY_ERR_CONFIG, "k is NULL");
+  assert_fails(uly_attention_backward(plan, x->d_o, x->d_q, x->d_k, x->d_v), ULY_ERR_CONFIG,
+               "no forward for this backward");
+  assert_fails(uly_attention_forward_layer(plan, 1, x->q, x->k, x->v, x->o, NULL, saved),
+               ULY_ERR_CONFIG, "mask");
+  refuse(plan, x, saved, "no forward for this backward");
   uly_attention_saved_destroy(saved);
   uly_attention_destroy(plan);
   uly_attention_destroy(other);

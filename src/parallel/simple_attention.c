@@ -292,11 +292,11 @@ uly_status uly_attention_forward_layer(uly_attention *plan, int mask, const void
   const uly__named values[] = {{"mask", (uint64_t)mask},
                                {"list of documents", plan->documents.hash},
                                {"wish for lse", lse != NULL}};
+  if (saved && saved->plan == plan->id) saved->forward = 0; /* until it has succeeded */
   ULY_TRY(agree(plan, check_forward(plan, mask, q, k, v, o, saved), values, 3));
   s->num_forwards++;
   if (!saved)
     return run_forward(plan, mask, q, k, v, o, lse, s->d_qkv_heads, s->d_o_heads, s->softmax);
-  saved->forward = 0; /* until it has succeeded */
   saved->mask = mask;
   saved->documents = plan->documents.hash;
   ULY_TRY(

@@ -342,6 +342,9 @@ static void test_layout_refusals(void **state) {
   (void)state;
   uly_sparse good = {.pattern = ULY_SPARSE_LONGFORMER, .block = 4}, s = good;
   refuse_sparse((uly_sparse){.block = 4}, 9, "sparse.pattern is 0");
+  s.reserved[3] = -1;
+  refuse_sparse(s, 9, "sparse.reserved[3] is -1");
+  s = good;
   s.block = 0;
   refuse_sparse(s, 9, "sparse.block is 0");
   s = good, s.local = -1;

@@ -121,6 +121,11 @@ static uly_status check(const uly_sparse *d, uly_mask_kind kind, int64_t num_tok
   if (d->pattern < ULY_SPARSE_LONGFORMER || d->pattern > ULY_SPARSE_BIGBIRD)
     ULY_FAIL(ULY_ERR_CONFIG, "sparse.pattern is %d, which is no pattern of blocks",
              (int)d->pattern);
+  for (size_t i = 0; i < sizeof d->reserved / sizeof *d->reserved; i++)
+    if (d->reserved[i])
+      ULY_FAIL(ULY_ERR_CONFIG,
+               "sparse.reserved[%zu] is %lld, but it must be 0: this library knows no member there",
+               i, (long long)d->reserved[i]);
   if (kind != ULY_MASK_FULL && kind != ULY_MASK_CAUSAL)
     ULY_FAIL(ULY_ERR_CONFIG,
              "the kind of the mask is %d, but it must be ULY_MASK_FULL or ULY_MASK_CAUSAL",

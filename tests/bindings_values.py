@@ -189,8 +189,8 @@ def check_errors(mesh):
     fixed = np.empty_like(q)
     fixed.flags.writeable = False
     raises(ValueError, "out cannot be written to", plan.forward, q, k, v, out=fixed)
-    error = raises(ulysses.ConfigError, "mask 1 of a plan that has 1", plan.forward, q, k, v,
-                   mask=1)
+    error = raises(ulysses.ConfigError, "mask 1 is asked for, but the plan has 1, counted from 0",
+                   plan.forward, q, k, v, mask=1)
     check(error.status == "config" and isinstance(error, ValueError), error.status)
     saved = ulysses.Saved(plan)
     raises(ulysses.ConfigError, "there is no forward for this backward", plan.backward, saved, d_o)

@@ -277,7 +277,7 @@ static void test_several_masks(void **state) {
   }
   layer *x = make_layer(plan, 5);
   assert_fails(uly_attention_forward_layer(plan, 3, x->q, x->k, x->v, x->o, NULL, NULL),
-               ULY_ERR_CONFIG, "mask 3 of a plan that has 3");
+               ULY_ERR_CONFIG, "mask 3 is asked for, but the plan has 3, counted from 0");
   assert_true(uly_attention_pairs(plan, -1) == 0);
   free(x);
   uly_attention_destroy(plan);

@@ -66,9 +66,9 @@ static void test_setter(void **state) {
   assert_fails(uly_attention_set_documents(one, wrong, 3), ULY_ERR_CONFIG, "document 2 starts");
   assert_fails(uly_attention_set_documents(one, late, 2), ULY_ERR_CONFIG, "start at 0");
   assert_fails(uly_attention_set_documents(one, all, TOKENS + 1), ULY_ERR_CONFIG, "within the 37");
-  assert_fails(uly_attention_set_documents(one, docs, -1), ULY_ERR_CONFIG, "-1 documents");
-  assert_fails(uly_attention_set_documents(one, docs, 0), ULY_ERR_CONFIG, "0 documents");
-  assert_fails(uly_attention_set_documents(one, NULL, 6), ULY_ERR_CONFIG, "6 documents");
+  assert_fails(uly_attention_set_documents(one, docs, -1), ULY_ERR_CONFIG, "num_docs is -1");
+  assert_fails(uly_attention_set_documents(one, docs, 0), ULY_ERR_CONFIG, "num_docs is 0");
+  assert_fails(uly_attention_set_documents(one, NULL, 6), ULY_ERR_CONFIG, "num_docs is 6");
   assert_attends(one, &made[1]);
   assert_true(uly_attention_pairs(one, 0) == pairs[1]);
   assert_ok(uly_attention_set_documents(one, all, TOKENS));

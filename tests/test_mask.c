@@ -206,9 +206,9 @@ static void test_refusals(void **state) {
   int64_t late[] = {1, 5}, twice[] = {0, 5, 5}, outside[] = {0, 10};
   refuse_mask((uly_mask){.kind = (uly_mask_kind)9}, "mask.kind is 9");
   refuse_mask((uly_mask){.window = -1}, "mask.window is -1");
-  refuse_mask((uly_mask){.doc_start = late}, "0 documents with doc_start");
-  refuse_mask((uly_mask){.num_docs = 2}, "2 documents without doc_start");
-  refuse_mask((uly_mask){.num_docs = -1}, "-1 documents");
+  refuse_mask((uly_mask){.doc_start = late}, "doc_start is given, but num_docs is 0");
+  refuse_mask((uly_mask){.num_docs = 2}, "doc_start is NULL, but num_docs is 2");
+  refuse_mask((uly_mask){.num_docs = -1}, "num_docs is -1, but");
   refuse_mask((uly_mask){.doc_start = late, .num_docs = 2}, "first document starts at token 1");
   refuse_mask((uly_mask){.doc_start = twice, .num_docs = 3}, "document 2 starts at token 5");
   refuse_mask((uly_mask){.doc_start = outside, .num_docs = 2}, "document 1 starts at token 10");

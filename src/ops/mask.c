@@ -242,9 +242,11 @@ double uly__mask_pairs(const uly__mask *m, int num_q_heads) {
 /* -------------------------------------------------------------------------- checking */
 
 static uly_status check_documents(const int64_t *doc_start, int64_t num_docs, int64_t N) {
-  if (num_docs < 0 || !doc_start != (num_docs == 0))
-    ULY_FAIL(ULY_ERR_CONFIG, "a mask of %lld documents %s doc_start: give both, or neither",
-             (long long)num_docs, doc_start ? "with" : "without");
+  if (num_docs < 0)
+    ULY_FAIL(ULY_ERR_CONFIG, "num_docs is %lld, but it must not be negative", (long long)num_docs);
+  if (!doc_start != (num_docs == 0))
+    ULY_FAIL(ULY_ERR_CONFIG, "doc_start is %s, but num_docs is %lld: give both, or neither",
+             doc_start ? "given" : "NULL", (long long)num_docs);
   if (num_docs > 0 && doc_start[0] != 0)
     ULY_FAIL(ULY_ERR_CONFIG, "the first document starts at token %lld: it must start at 0",
              (long long)doc_start[0]);

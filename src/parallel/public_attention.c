@@ -143,7 +143,8 @@ const uly_token_run *uly_attention_tokens(const uly_attention *plan, int *num_ru
 
 static uly_status check_mask(const uly_attention *plan, int mask) {
   if (mask < 0 || mask >= plan->num_masks)
-    ULY_FAIL(ULY_ERR_CONFIG, "mask %d of a plan that has %d", mask, plan->num_masks);
+    ULY_FAIL(ULY_ERR_CONFIG, "mask %d is asked for, but the plan has %d, counted from 0", mask,
+             plan->num_masks);
   return ULY_OK;
 }
 
@@ -160,7 +161,8 @@ uly_status uly_attention_get_block(const uly_attention *plan, int index,
   ULY_NOT_NULL(plan);
   ULY_TRY(uly__sized_check(block, "uly_attention_block"));
   if (index < 0 || index >= plan->ulysses.num_groups)
-    ULY_FAIL(ULY_ERR_CONFIG, "block %d of a plan that has %d", index, plan->ulysses.num_groups);
+    ULY_FAIL(ULY_ERR_CONFIG, "block %d is asked for, but the plan has %d, counted from 0", index,
+             plan->ulysses.num_groups);
   const uly__head_block *b = &plan->ulysses.blocks[index];
   uly_attention_block known = {.q_begin = b->q_begin,
                                .q_count = b->q_count,

@@ -255,7 +255,8 @@ static uly_status check_tensors(const uly_attention *plan, const void *const ten
 static uly_status check_forward(const uly_attention *plan, int mask, const void *q, const void *k,
                                 const void *v, const void *o, const uly_attention_saved *saved) {
   if (mask < 0 || mask >= plan->num_masks)
-    ULY_FAIL(ULY_ERR_CONFIG, "mask %d of a plan that has %d", mask, plan->num_masks);
+    ULY_FAIL(ULY_ERR_CONFIG, "mask %d is asked for, but the plan has %d, counted from 0", mask,
+             plan->num_masks);
   if (saved && saved->plan != plan->id)
     ULY_FAIL(ULY_ERR_CONFIG, "the saved state is of another plan: each plan makes its own");
   return check_tensors(plan, (const void *[]){q, k, v, o}, (const char *[]){"q", "k", "v", "o"}, 4);

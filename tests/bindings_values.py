@@ -176,6 +176,32 @@ def check_bf16(mesh):
     check(again.dtype == bfloat16 and (again.view(np.uint16) == o).all(), "the type of ml_dtypes")
 
 
+def check_one_rank(mesh, plan, qkv, saved, d_o):
+    """What cannot be handed to C at all, on one rank alone: the others do not wait for it."""
+    is_odd = mesh.rank == 0
+
+    def refuse(kind, text, call, *given, **named):
+        if is_odd:
+            raises(kind, text, call, *given, **named)
+        else:
+            raises(ulysses.ConfigError, "rank 0", call, *given, **named)
+
+    refuse(TypeError, "mask is 1.0", plan.forward, *qkv, mask=1.0 if is_odd else 0)
+    refuse(ValueError, "mask is 4294967296", plan.forward, *qkv, mask=2 ** 32 if is_odd else 0)
+    refuse(TypeError, "saved is of type int", plan.forward, *qkv, saved=5 if is_odd else saved)
+    plan.forward(*qkv, saved=saved)
+    refuse(TypeError, "saved is of type NoneType", plan.backward, None if is_odd else saved, d_o)
+    shape = dict(num_tokens=24, num_q_heads=HQ, head_dim=D)
+    for name, value, kind in (("masks", "causal", TypeError), ("masks", [], TypeError),
+                              ("num_tokens", 2 ** 64 + 24, ValueError),
+                              ("num_q_heads", 2 ** 32 + HQ, ValueError),
+                              ("head_groups", 2 ** 32, ValueError),
+                              ("documents", [0, 1.5], TypeError),
+                              ("masks", ulysses.Mask(window=2 ** 64), ValueError)):
+        refuse(kind, "", ulysses.Attention, mesh, **{**shape, **({name: value} if is_odd else {})})
+    raises(ValueError, "4294967299", ulysses.BlockLayout, 4, [[[0], [1], [2], [2 ** 32 + 3]]])
+
+
 def check_errors(mesh):
     n = 24
     plan = ulysses.Attention(mesh, num_tokens=n, num_q_heads=HQ, num_kv_heads=HKV, head_dim=D)
@@ -212,6 +238,7 @@ def check_errors(mesh):
     raises(KeyError if mesh.rank == 0 else ulysses.Error, "rank 0 alone", mesh.agree, problem)
     mesh.agree()
     plan.backward(saved, d_o)
+    check_one_rank(mesh, plan, (q, k, v), saved, d_o)
     saved.close()
     raises(ValueError, "the saved state is closed", plan.backward, saved, d_o)
     plan.close()

@@ -31,6 +31,7 @@ import contextlib
 import ctypes
 import functools
 import itertools
+import operator
 import os
 import pathlib
 import sys
@@ -192,6 +193,17 @@ def _enum(values, prefix, name, what):
     return number
 
 
+def _integer(value, name, bits=64):
+    """Returns an integer that the library can hold. ctypes would drop what goes beyond its bits."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} is {value!r}: it must be an integer") from None
+    if not -2 ** (bits - 1) <= number < 2 ** (bits - 1):
+        raise ValueError(f"{name} is {number}: that is more than {bits} bits can hold")
+    return number
+
+
 # ---------------------------------------------------------------------------- start and mesh
 
 
@@ -299,9 +311,9 @@ class Mesh:
 # ------------------------------------------------------------------------------------- masks
 
 
-def _int64s(values):
+def _int64s(values, name):
     """Returns integers as the library reads them; None if there are none."""
-    values = [] if values is None else list(map(int, values))
+    values = [] if values is None else [_integer(value, name) for value in values]
     return (c_int64 * len(values))(*values) if values else None
 
 
@@ -317,22 +329,25 @@ class BlockLayout:
         if any(len(layout) != num_blocks for layout in layouts):
             raise ValueError("the layouts of a BlockLayout must have the same number of rows")
         begin = list(itertools.accumulate(map(len, rows), initial=0))
-        cols = [int(col) for row in rows for col in row]
+        cols = [_integer(col, "a block of a row", 32) for row in rows for col in row]
         self._struct = uly_block_layout(
-            size=sizeof(uly_block_layout), block=block, num_blocks=num_blocks,
-            num_layouts=num_layouts, row_begin=_int64s(begin), cols=(c_int32 * len(cols))(*cols))
+            size=sizeof(uly_block_layout), block=_integer(block, "block"), num_blocks=num_blocks,
+            num_layouts=num_layouts, row_begin=_int64s(begin, "the begin of a row"),
+            cols=(c_int32 * len(cols))(*cols))
 
     @classmethod
     def pattern(cls, name, num_tokens, block, *, kind="causal", local=0, num_global=0, random=0,
                 seed=0, num_layouts=1):
-        """Returns the layout "longformer", "bigbird", "strided" or "fixed", which uly_sparse in
-        ulysses.h explains. num_layouts: 1, or the number of query heads."""
-        sparse = uly_sparse(pattern=_enum(SPARSE, "ULY_SPARSE_", name, "the pattern"), block=block,
-                            local=local, random=random, seed=seed, **{"global": num_global})
+        """Returns the layout "longformer", "bigbird", "strided" or "fixed", as uly_sparse in
+        ulysses.h explains them. num_layouts: 1, or the number of query heads."""
+        sparse = uly_sparse(pattern=_enum(SPARSE, "ULY_SPARSE_", name, "the pattern"),
+                            block=_integer(block, "block"), local=_integer(local, "local"),
+                            random=_integer(random, "random"), seed=seed,
+                            **{"global": _integer(num_global, "num_global")})
         made, lib = POINTER(uly_block_layout)(), _library()
         kind = _enum(MASK_KIND, "ULY_MASK_", kind, "the kind of a mask")
-        _check(lib.uly_block_layout_create(byref(sparse), kind, num_tokens, num_layouts,
-                                           byref(made)))
+        _check(lib.uly_block_layout_create(byref(sparse), kind, _integer(num_tokens, "num_tokens"),
+                                           _integer(num_layouts, "num_layouts", 32), byref(made)))
         layout = cls.__new__(cls)
         layout._struct = made.contents
         weakref.finalize(layout, lib.uly_block_layout_destroy, made)
@@ -357,7 +372,7 @@ class Mask:
     def _fill(self, struct, documents):
         struct.size = sizeof(uly_mask)
         struct.kind = _enum(MASK_KIND, "ULY_MASK_", self.kind, "the kind of a mask")
-        struct.window = self.window
+        struct.window = _integer(self.window, "window")
         if documents:
             struct.doc_start, struct.num_docs = documents, len(documents)
         if self.blocks is not None:
@@ -468,14 +483,19 @@ class Attention(_Owned):
                 raise ValueError(f"dtype is {dtype!r}: it must be 'float32' or 'bfloat16'")
             masks = Mask("full") if masks is None else masks
             masks = [masks] if isinstance(masks, Mask) else list(masks)
-            structs, starts = (uly_mask * len(masks))(), _int64s(documents)
+            if not masks or not all(isinstance(mask, Mask) for mask in masks):
+                raise TypeError(f"masks is {masks}: it must be a Mask, or a list of at least one")
+            structs, starts = (uly_mask * len(masks))(), _int64s(documents, "a start in documents")
             for mask, struct in zip(masks, structs):
                 mask._fill(struct, starts)
             desc = uly_attention_desc(
-                size=sizeof(uly_attention_desc), num_tokens=num_tokens, num_q_heads=num_q_heads,
-                num_kv_heads=num_kv_heads, head_dim=head_dim, dtype=codes[dtype], masks=structs,
-                num_masks=len(masks), scale=scale, token_tile=token_tile, max_docs=max_docs,
-                head_groups=head_groups)
+                size=sizeof(uly_attention_desc), num_tokens=_integer(num_tokens, "num_tokens"),
+                num_q_heads=_integer(num_q_heads, "num_q_heads", 32),
+                num_kv_heads=_integer(num_kv_heads, "num_kv_heads", 32),
+                head_dim=_integer(head_dim, "head_dim", 32), dtype=codes[dtype], masks=structs,
+                num_masks=len(masks), scale=scale, token_tile=_integer(token_tile, "token_tile"),
+                max_docs=_integer(max_docs, "max_docs"),
+                head_groups=_integer(head_groups, "head_groups", 32))
         _check(lib.uly_attention_create(mesh._open(), byref(desc), byref(handle)))
         self._own("plan", handle, lib.uly_attention_destroy)
         runs = lib.uly_attention_tokens(handle, byref(num_runs))
@@ -497,21 +517,23 @@ class Attention(_Owned):
         return module.concatenate(parts)
 
     def set_documents(self, documents):
-        """Replaces the documents of all masks; None: the stream is one document. Every rank gives
-        the same. Not collective."""
-        starts = _int64s(documents)
+        """Replaces the documents of all masks; None: the stream is one document.
+        Every rank gives the same. Not collective."""
+        starts = _int64s(documents, "a start in documents")
         _check(_library().uly_attention_set_documents(self._open(), starts, len(starts or ())))
 
     def pairs(self, mask=0):
         """Returns the number of pairs of a query and a key that it sees, over all query heads."""
-        return _library().uly_attention_pairs(self._open(), mask)
+        return _library().uly_attention_pairs(self._open(), _integer(mask, "mask", 32))
 
     def forward(self, q, k, v, *, mask=0, lse=False, saved=None, out=None):
         """Returns o, or with lse (o, lse): lse [T, Hq] is the natural logarithm of each row's sum
         of exp(scale * q.k), float32. `saved` keeps what backward needs. Collective."""
         forward, handle = _library().uly_attention_forward_layer, self._open()
+        with _or_tell(forward, handle, -1, *[None] * 6):
+            mask = _integer(mask, "mask", 32)
         with _or_tell(forward, handle, mask if self.num_local_tokens else -1, *[None] * 6):
-            kept = saved._open() if saved else None
+            kept = None if saved is None else _state_of(saved)
             addresses = [_address(q, "q", self.dtype, self._q_shape),
                          _address(k, "k", self.dtype, self._kv_shape),
                          _address(v, "v", self.dtype, self._kv_shape)]
@@ -525,9 +547,10 @@ class Attention(_Owned):
     def backward(self, saved, d_o):
         """Returns the gradients of q, k and v of the forward that filled `saved`. Collective."""
         backward, handle = _library().uly_attention_backward_layer, self._open()
-        kept = saved._handle if saved._free.alive and self.num_local_tokens else None
+        is_state = isinstance(saved, Saved) and saved._free.alive
+        kept = saved._handle if is_state and self.num_local_tokens else None
         with _or_tell(backward, handle, kept, *[None] * 4):
-            kept = saved._open()
+            kept = _state_of(saved)
             addresses = [_address(d_o, "d_o", self.dtype, self._q_shape)]
             gradients = tuple(_empty_like(d_o, shape)
                               for shape in (self._q_shape, self._kv_shape, self._kv_shape))
@@ -543,6 +566,13 @@ class Saved(_Owned):
         lib, handle = _library(), c_void_p()
         _check(lib.uly_attention_saved_create(plan._open(), byref(handle)))
         self._own("saved state", handle, lib.uly_attention_saved_destroy)
+
+
+def _state_of(saved):
+    """Returns the handle of a saved state."""
+    if not isinstance(saved, Saved):
+        raise TypeError(f"saved is of type {type(saved).__name__}: pass a Saved")
+    return saved._open()
 
 
 # ------------------------------------------------------------------------------------- torch

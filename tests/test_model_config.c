@@ -33,6 +33,7 @@ static void test_presets(void **state) {
     free(text_again);
   }
   assert_null(uly_model_preset_about("no such preset"));
+  assert_null(uly_model_preset_about(NULL));
 }
 
 #define LLAMA                                                                                \

@@ -38,7 +38,7 @@ static const preset *find_preset(const char *name) {
 }
 
 const char *uly_model_preset_about(const char *name) {
-  const preset *found = find_preset(name);
+  const preset *found = name ? find_preset(name) : NULL;
   return found ? found->about : NULL;
 }
 

@@ -20,8 +20,17 @@ typedef struct reader {
 static const int64_t MAX_POSITIONS = (int64_t)1 << 40;
 
 /* A string of the file, fit for a message. */
-static uly__printable printable(const char *text, const char *where_none) {
-  return uly__make_printable(text ? text : where_none);
+static uly__printable printable(const char *text) { return uly__make_printable(text); }
+
+/* The same in quotes; NULL, of a value that is no string: "no text", without. */
+typedef struct quoted {
+  char text[sizeof(uly__printable) + 2];
+} quoted;
+
+static quoted quote(const char *text) {
+  quoted out = {"no text"};
+  if (text) snprintf(out.text, sizeof out.text, "\"%s\"", printable(text).text);
+  return out;
 }
 
 /* key absent or null: *value stays. */
@@ -74,7 +83,7 @@ static uly_status require_text(const reader *r, const char *key, const char *sup
   if (!item || json_is_null(item)) return ULY_OK;
   if (!text || (strcmp(text, supported) != 0 && strcmp(text, also) != 0))
     ULY_FAIL(ULY_ERR_CONFIG, "'%s': \"%s\" is %s, but only \"%s\" is supported", r->path, key,
-             printable(text, "no text").text, supported);
+             quote(text).text, supported);
   return ULY_OK;
 }
 
@@ -90,13 +99,15 @@ static uly_status require_bool(const reader *r, const char *key, bool supported)
 /* Refuses layers whose attention is not full. */
 static uly_status refuse_layer_types(const reader *r) {
   size_t i;
-  json_t *type;
-  json_array_foreach(json_object_get(r->json, "layer_types"), i, type) {
+  json_t *type, *types = json_object_get(r->json, "layer_types");
+  if (types && !json_is_null(types) && !json_is_array(types))
+    ULY_FAIL(ULY_ERR_CONFIG, "'%s': \"layer_types\" must be a list, or null", r->path);
+  json_array_foreach(types, i, type) {
     const char *text = json_string_value(type);
     if (!text || strcmp(text, "full_attention") != 0)
       ULY_FAIL(ULY_ERR_CONFIG,
                "'%s': \"layer_types\" names %s, but only \"full_attention\" is supported", r->path,
-               printable(text, "no text").text);
+               quote(text).text);
   }
   return require_bool(r, "use_sliding_window", false);
 }
@@ -122,8 +133,8 @@ static uly_status check_rope(const reader *r, const char *key) {
   if (!type) type = json_object_get(rope, "type");
   if (type && (!json_is_string(type) || strcmp(json_string_value(type), "default") != 0))
     ULY_FAIL(ULY_ERR_CONFIG,
-             "'%s': \"%s\" is of type \"%s\": scaled RoPE is not supported, only \"default\" is",
-             r->path, key, printable(json_string_value(type), "no text").text);
+             "'%s': \"%s\" is of type %s: scaled RoPE is not supported, only \"default\" is",
+             r->path, key, quote(json_string_value(type)).text);
   const char *name;
   json_t *value;
   json_object_foreach((json_t *)(uintptr_t)rope, name, value) {
@@ -132,7 +143,7 @@ static uly_status check_rope(const reader *r, const char *key) {
     ULY_FAIL(ULY_ERR_CONFIG,
              "'%s': \"%s\" has \"%s\" and no \"rope_type\": scaled RoPE is not supported, only "
              "\"default\" is",
-             r->path, key, printable(name, "").text);
+             r->path, key, printable(name).text);
   }
   return refuse_partial_rotation(r, rope);
 }
@@ -261,15 +272,16 @@ static uly_status read_attention(const reader *r, uly__model_config *c) {
   if (r->type == TYPE_MISTRAL || !json_object_get(r->json, "sparse")) return ULY_OK;
   while (uly__sparse_names[i] && (!pattern || strcmp(pattern, uly__sparse_names[i]) != 0)) i++;
   if (!uly__sparse_names[i])
-    ULY_FAIL(ULY_ERR_CONFIG, "'%s': \"sparse\" is \"%s\", which is no pattern of blocks", r->path,
-             printable(pattern, "no text").text);
+    ULY_FAIL(ULY_ERR_CONFIG, "'%s': \"sparse\" is %s, which is no pattern of blocks", r->path,
+             quote(pattern).text);
   c->sparse = (uly_sparse_pattern)i;
   return ULY_OK;
 }
 
 /* Finds the family that model_type names, and what kind of name it is. */
 static uly_status read_type(reader *r, const char **family) {
-  const char *name = json_string_value(json_object_get(r->json, "model_type"));
+  const json_t *type = json_object_get(r->json, "model_type");
+  const char *name = json_string_value(type);
   size_t length = strlen(ULY_OWN_MODEL_TYPE);
   *family = name;
   if (name && strcmp(name, "mistral") == 0) {
@@ -281,9 +293,9 @@ static uly_status read_type(reader *r, const char **family) {
   }
   if (!name || (strcmp(*family, "llama") && strcmp(*family, "qwen2") && strcmp(*family, "gpt2")))
     ULY_FAIL(ULY_ERR_CONFIG,
-             "'%s': \"model_type\" is \"%s\"; supported are llama, mistral, qwen2 and gpt2, and "
+             "'%s': \"model_type\" is %s; supported are llama, mistral, qwen2 and gpt2, and "
              "what checkpoints name (ulysses_llama, ...)",
-             r->path, printable(name, "missing").text);
+             r->path, type ? quote(name).text : "missing");
   return ULY_OK;
 }
 
@@ -304,7 +316,7 @@ uly_status uly__model_config_read(const char *text, int64_t length, const char *
   json_error_t error;
   json_t *json = json_loadb(text, (size_t)length, JSON_REJECT_DUPLICATES, &error);
   if (!json)
-    ULY_FAIL(ULY_ERR_CONFIG, "'%s', line %d: %s", path, error.line, printable(error.text, "").text);
+    ULY_FAIL(ULY_ERR_CONFIG, "'%s', line %d: %s", path, error.line, printable(error.text).text);
   reader r = {.json = json, .path = path};
   uly_status status = read_config(&r, config);
   json_decref(json);

@@ -191,7 +191,7 @@ static inline uly_status uly_mesh_create_mpi(MPI_Comm comm, const uly_mesh_desc 
 uly_status uly_mesh_create_offline(const uly_mesh_desc *desc, int rank, uly_mesh **out);
 
 /* Frees the mesh and its communicators. From then on, attention plans, trainers and generators that
- * were made with it can only be destroyed: their other functions return ULY_ERR_CONFIG.
+ * were made with it can only be destroyed: their collective functions return ULY_ERR_CONFIG.
  * Collective. */
 void uly_mesh_destroy(uly_mesh *mesh);
 

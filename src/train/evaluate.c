@@ -35,8 +35,8 @@ static uly_status evaluate_round(uly_trainer *trainer, int64_t first, eval_sums 
 
 int64_t uly__eval_control(const uly_trainer *trainer) {
   int64_t num_bins = uly__position_bin(trainer->config.seq_len - 1) + 1;
-  /* Two agreements; of each bin the count of labels and the sum of losses. */
-  return (2 + num_bins * (1 + ULY_EXACT_WORDS)) * (int64_t)sizeof(int64_t);
+  /* Three agreements, on the arguments first of all; of each bin the count of labels and the sum of losses. */
+  return (3 + num_bins * (1 + ULY_EXACT_WORDS)) * (int64_t)sizeof(int64_t);
 }
 
 /* Over all ranks. */

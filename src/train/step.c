@@ -37,8 +37,9 @@ void uly__step_traffic(const uly_trainer *trainer, int64_t bytes[ULY_NUM_TRAFFIC
   bytes[ULY_TRAFFIC_ATTENTION_BACKWARD] = passes * uly__attention_sent_backward(model->attention);
   bytes[ULY_TRAFFIC_ATTENTION_RECOMPUTE] = model->stash.keeps_attention ? 0 : forward;
   bytes[ULY_TRAFFIC_GRADIENTS] = uly__zero_sent_grads(model->zero);
-  /* Three agreements, the count of labels, two exact sums, and the report. */
-  int64_t control = (4 + 2 * ULY_EXACT_WORDS) * value + (int64_t)sizeof(uly_rank_report);
+  /* Four agreements, on the arguments first of all, the count of labels, two exact sums, and the
+   * report. */
+  int64_t control = (5 + 2 * ULY_EXACT_WORDS) * value + (int64_t)sizeof(uly_rank_report);
   bytes[ULY_TRAFFIC_CONTROL] = uly__traffic_all_gather(size, control);
 }
 

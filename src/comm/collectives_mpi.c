@@ -17,6 +17,12 @@ uly_status uly__all_to_all(uly__group *group, uly_traffic kind, int64_t unit_byt
   ULY_TRY(uly__take_blocks(group, kind, unit_bytes, &send_blocks, &recv_blocks, group->counts, &c));
   uly__copy_own(group, unit_bytes, send, &send_blocks, recv, &recv_blocks);
   if (group->size == 1) return ULY_OK;
+  if (group->is_crowded) {
+    MPI_Request request;
+    MPI_TRY(MPI_Ialltoallv(send, c.send, c.send_offsets, unit, recv, c.recv, c.recv_offsets, unit,
+                           group->mpi, &request));
+    return uly__mpi_wait(group, 1, &request);
+  }
   double begin = uly__now();
   MPI_TRY(MPI_Alltoallv(send, c.send, c.send_offsets, unit, recv, c.recv, c.recv_offsets, unit,
                         group->mpi));
@@ -27,9 +33,16 @@ uly_status uly__all_to_all(uly__group *group, uly_traffic kind, int64_t unit_byt
 static uly_status gather(uly__group *group, uly_traffic kind, const void *send, int64_t bytes,
                          void *recv) {
   if (bytes > INT_MAX) ULY_FAIL(ULY_ERR_INTERNAL, "gathering %lld bytes", (long long)bytes);
-  double begin = uly__now();
-  MPI_TRY(MPI_Allgather(send, (int)bytes, MPI_BYTE, recv, (int)bytes, MPI_BYTE, group->mpi));
-  group->traffic->wait_seconds += uly__now() - begin;
+  if (group->is_crowded) {
+    MPI_Request request;
+    MPI_TRY(MPI_Iallgather(send, (int)bytes, MPI_BYTE, recv, (int)bytes, MPI_BYTE, group->mpi,
+                           &request));
+    ULY_TRY(uly__mpi_wait(group, 1, &request));
+  } else {
+    double begin = uly__now();
+    MPI_TRY(MPI_Allgather(send, (int)bytes, MPI_BYTE, recv, (int)bytes, MPI_BYTE, group->mpi));
+    group->traffic->wait_seconds += uly__now() - begin;
+  }
   group->traffic->bytes[kind] += uly__traffic_all_gather(group->size, bytes);
   return ULY_OK;
 }

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 /* Fills in a group of which its communicator, size and rank are known. */
 static uly_status fill(uly__group *group, uly__traffic *traffic, const char *name) {
@@ -22,6 +23,7 @@ static uly_status find_node_size(uly__group *group) {
   MPI_TRY(MPI_Comm_split_type(group->mpi, MPI_COMM_TYPE_SHARED, group->rank, MPI_INFO_NULL, &node));
   MPI_TRY(MPI_Comm_size(node, &group->node_size));
   MPI_TRY(MPI_Comm_free(&node));
+  group->is_crowded = group->node_size > sysconf(_SC_NPROCESSORS_ONLN);
   return ULY_OK;
 }
 

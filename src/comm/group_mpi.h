@@ -33,6 +33,7 @@ struct uly__group {
   MPI_Comm mpi; /* MPI_COMM_NULL: offline */
   char name[24];
   int rank, size, node_size;
+  bool is_crowded; /* more ranks than cores share this machine */
   uly__traffic *traffic;
   void *gathered; /* [size, ULY_MAX_SUM] values of 8 bytes: small messages of all ranks */
   int *counts;    /* [4][size]: of the call that waits */
@@ -54,6 +55,10 @@ uly_status uly__mpi_failed(int code, const char *call, const char *file, int lin
     int mpi_code_ = (call);                                                                     \
     if (mpi_code_ != MPI_SUCCESS) return uly__mpi_failed(mpi_code_, #call, __FILE__, __LINE__); \
   } while (0)
+
+/* Waits until all requests are done, and counts the time. Where the machine is crowded a rank that waits
+ * sleeps between looks, so that the others get its core; MPI would keep it busy. */
+uly_status uly__mpi_wait(const uly__group *group, int num, MPI_Request *requests);
 
 /* Finds or makes the type of unit_bytes bytes. Types are kept, since plans use few. */
 uly_status uly__unit_type_of(uly__group *group, int64_t unit_bytes, MPI_Datatype *type);

@@ -1,7 +1,10 @@
 /* The process under MPI: its start and end, and what becomes of MPI's failures. */
+#include <sched.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/log.h"
+#include "base/spans.h"
 #include "comm/group_mpi.h"
 
 static int mpi_started_here;
@@ -60,4 +63,32 @@ int uly_world_rank(void) {
   int rank = 0;
   if (uly__mpi_is_running()) MPI_Comm_rank(MPI_COMM_WORLD, &rank);
   return rank;
+}
+
+/* Looks before the first sleep; nanoseconds of the first and of the longest sleep. */
+enum { NUM_LOOKS = 20, FIRST_SLEEP = 20000, LONGEST_SLEEP = 500000 };
+
+static uly_status wait_politely(int num, MPI_Request *requests) {
+  long sleep = FIRST_SLEEP;
+  for (int looks = 0;; looks++) {
+    int done = 0;
+    MPI_TRY(MPI_Testall(num, requests, &done, MPI_STATUSES_IGNORE));
+    if (done) return ULY_OK;
+    if (looks < NUM_LOOKS) {
+      sched_yield();
+      continue;
+    }
+    (void)nanosleep(&(struct timespec){.tv_nsec = sleep}, NULL);
+    if (sleep < LONGEST_SLEEP) sleep += sleep / 4;
+  }
+}
+
+uly_status uly__mpi_wait(const uly__group *group, int num, MPI_Request *requests) {
+  double begin = uly__now();
+  if (group->is_crowded)
+    ULY_TRY(wait_politely(num, requests));
+  else
+    MPI_TRY(MPI_Waitall(num, requests, MPI_STATUSES_IGNORE));
+  group->traffic->wait_seconds += uly__now() - begin;
+  return ULY_OK;
 }

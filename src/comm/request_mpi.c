@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/spans.h"
 #include "comm/group_mpi.h"
 
 /* A request is started by one function and waited for by another; the checker looks at one at a time.
@@ -163,11 +162,7 @@ uly_status uly__request_wait(uly__request *request) {
   uly__started *s = request->started;
   if (!s) return ULY_OK;
   if (s->is_collective && s->group->check) ULY_TRY(uly__check_call(s->group, "wait"));
-  if (s->is_pending) {
-    double start = uly__now();
-    MPI_TRY(MPI_Waitall(s->num_requests, s->requests, MPI_STATUSES_IGNORE));
-    s->group->traffic->wait_seconds += uly__now() - start;
-  }
+  if (s->is_pending) ULY_TRY(uly__mpi_wait(s->group, s->num_requests, s->requests));
   s->is_pending = s->is_taken = false;
   request->started = NULL;
   return ULY_OK;

@@ -4,6 +4,7 @@
 #   - cli, bench and examples see only ulysses.h and headers of their own folder
 #   - headers of MPI, oneDNN, CUDA and NCCL only in files named *_mpi, *_onednn, *_cuda, *_nccl
 #   - src/ includes "room/file.h", "file.h" of the same room, or "ulysses.h": no other form
+#   - OpenMP, and elements of tensors, only in ops and device
 #   - the names of C files are unique in the tree
 #
 #   tests/check_layers.sh [ROOT]       checks the tree at ROOT (default: the one it lies in)
@@ -98,6 +99,15 @@ check() {
       }
     }
 
+    # Elements of tensors belong to ops and device, and so do threads.
+    function check_elements(path, line, text) {
+      if (path !~ /^src\// || path ~ /^src\/(ops|device)\// || path == "src/base/dtype.h") return
+      if (text ~ /#[ \t]*pragma[ \t]+omp/ || text ~ /[<"]omp\.h[>"]/)
+        breach(path, line, "OpenMP belongs to ops and device")
+      if (text ~ /uly__(load|store)\(/)
+        breach(path, line, "elements of tensors belong to ops and device")
+    }
+
     { paths[++num_paths] = $0; known = known " " $0 }
 
     END {
@@ -117,6 +127,7 @@ check() {
         line = 0
         while ((status = (getline text < path)) > 0) {
           line++
+          check_elements(path, line, text)
           if (text !~ /^[ \t]*#[ \t]*include[ \t]*["<]/) continue
           quoted = text ~ /include[ \t]*"/
           header = text
@@ -241,6 +252,12 @@ self_test() {
   expect cli/main.c '#include <include/ulysses.h>' 'include "ulysses.h"'
   expect src/model/model.c '#include "src/ops/ops.h"' 'no such file'
   expect src/model/model.c '#include "ops.h"' 'no such file'
+
+  expect src/train/train.c '#pragma omp parallel for' 'OpenMP belongs to'
+  expect src/base/base.c '  #  pragma  omp simd' 'OpenMP belongs to'
+  expect src/model/model.c '#include <omp.h>' 'OpenMP belongs to'
+  expect src/parallel/parallel.c 'float f(void *x) { return uly__load(x, 0, 0); }' 'elements of tensors'
+  expect src/comm/comm.h 'uly__store(x, dtype, 0, 1.0f);' 'elements of tensors'
 
   expect src/extra/extra.c '' 'not in a room'
   expect src/stray.c '' 'not in a room'

@@ -1,26 +1,44 @@
-/* Where memory lives. There is one device now, the CPU; everything above allocates through here. */
+/* Where memory lives and how work on it is ordered. There is one device now, the CPU; everything above
+ * allocates, copies and fills through here. */
 #ifndef ULY_DEVICE_H
 #define ULY_DEVICE_H
 
 #include "base/status.h"
 
-/* Returns zeroed memory on 64-byte boundaries; NULL if the system has none, or for 0 bytes. */
+/* Work that runs in the order in which it was given. On the CPU it is done when the call returns. */
+typedef struct uly__stream uly__stream;
+
+/* What a device can do. Rows are `stride` bytes apart. */
+typedef struct uly__device {
+  const char *name;
+  void *(*alloc)(int64_t bytes);
+  void (*free)(void *memory, int64_t bytes);
+  void (*copy)(void *to, const void *from, int64_t bytes);
+  void (*copy_rows)(int64_t rows, int64_t row_bytes, void *to, int64_t to_stride, const void *from,
+                    int64_t from_stride);
+  void (*clear)(void *memory, int64_t bytes);
+} uly__device;
+
+struct uly__stream {
+  const uly__device *device;
+};
+
+/* Returns the stream of the device that runs compute on. */
+uly__stream *uly__stream_get(void);
+
+/* Copies bytes; the two places do not overlap. */
+void uly__copy(uly__stream *stream, void *to, const void *from, int64_t bytes);
+/* Copies rows of row_bytes between places with different distances of rows. */
+void uly__copy_rows(uly__stream *stream, int64_t rows, int64_t row_bytes, void *to,
+                    int64_t to_stride, const void *from, int64_t from_stride);
+/* Sets bytes to 0. */
+void uly__clear(uly__stream *stream, void *memory, int64_t bytes);
+
+/* Returns zeroed memory on 64-byte boundaries; NULL if the system has none, or if bytes is 0. */
 void *uly__device_alloc(int64_t bytes);
 void uly__device_free(void *memory, int64_t bytes);
 
 /* Returns ULY_ERR_MEMORY, saying what the memory was for, if an allocation returned NULL. */
 uly_status uly__check_memory(const void *memory, const char *what);
-
-/* Returns the peak resident set of this process in bytes, 0 if the system does not tell. */
-int64_t uly__device_resident_bytes(void);
-
-/* Returns the bytes that processes may still allocate on this machine: what the kernel calls
- * available, or what is left to the control groups of this process, if that is less (limits.h). 0
- * if the system does not tell. */
-int64_t uly__device_available_bytes(void);
-
-/* Returns the number of OpenMP threads to use: requested; or what OMP_NUM_THREADS says; or the
- * cores that this process may run on divided by the ranks_on_node processes, at least 1. */
-int uly__device_threads(int requested, int ranks_on_node);
 
 #endif

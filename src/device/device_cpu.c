@@ -1,16 +1,14 @@
 /* The CPU as a device. Memory comes from anonymous mappings: zero pages cost nothing until they
  * are touched, and large pages are asked for, since the arenas are large and long-lived. */
-#include "device/device.h"
+#include "device/device_cpu.h"
 
-#include <sched.h>
-#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
-#include "device/limits.h"
+/* What a thread copies or clears at a time; less than that, one thread does alone. */
+enum { PIECE = 1 << 20 };
 
-void *uly__device_alloc(int64_t bytes) {
+static void *allocate(int64_t bytes) {
   if (bytes <= 0) return NULL;
   void *memory =
       mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -22,38 +20,37 @@ void *uly__device_alloc(int64_t bytes) {
   return memory;
 }
 
-void uly__device_free(void *memory, int64_t bytes) {
+static void release(void *memory, int64_t bytes) {
   if (memory) (void)munmap(memory, (size_t)bytes);
 }
 
-uly_status uly__check_memory(const void *memory, const char *what) {
-  if (!memory) ULY_FAIL(ULY_ERR_MEMORY, "no memory for %s", what);
-  return ULY_OK;
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+static void copy(void *to, const void *from, int64_t bytes) {
+#pragma omp parallel for schedule(static) if (bytes > PIECE)
+  for (int64_t at = 0; at < bytes; at += PIECE)
+    memcpy((char *)to + at, (const char *)from + at, (size_t)least(bytes - at, PIECE));
 }
 
-int64_t uly__device_resident_bytes(void) {
-  struct rusage usage;
-  return getrusage(RUSAGE_SELF, &usage) == 0 ? (int64_t)usage.ru_maxrss * 1024 : 0;
+static void copy_rows(int64_t rows, int64_t row_bytes, void *to, int64_t to_stride,
+                      const void *from, int64_t from_stride) {
+#pragma omp parallel for schedule(static) if (rows * row_bytes > PIECE / 16)
+  for (int64_t r = 0; r < rows; r++)
+    memcpy((char *)to + r * to_stride, (const char *)from + r * from_stride, (size_t)row_bytes);
 }
 
-int64_t uly__device_available_bytes(void) {
-  int64_t available = uly__limits_read("").available;
-  return available < 0 ? 0 : available > 0 ? available : 1;
+static void clear(void *memory, int64_t bytes) {
+#pragma omp parallel for schedule(static) if (bytes > PIECE)
+  for (int64_t at = 0; at < bytes; at += PIECE)
+    memset((char *)memory + at, 0, (size_t)least(bytes - at, PIECE));
 }
 
-/* mpirun binds ranks to cores: then the cores that this process may run on are its own, and
- * dividing them again would leave most idle. So the cores of the node are divided, and the
- * affinity mask is the upper bound. */
-int uly__device_threads(int requested, int ranks_on_node) {
-  const char *wish = getenv("OMP_NUM_THREADS");
-  long wished = wish ? strtol(wish, NULL, 10) : 0;
-  if (requested > 0) return requested;
-  if (wished > 0 && wished < 4096) return (int)wished;
-  cpu_set_t allowed;
-  int mine = 1;
-  if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) mine = CPU_COUNT(&allowed);
-  long online = sysconf(_SC_NPROCESSORS_ONLN);
-  int share = (int)(online > 0 ? online : 1) / (ranks_on_node > 0 ? ranks_on_node : 1);
-  int threads = share < mine ? share : mine;
-  return threads > 0 ? threads : 1;
+const uly__device *uly__device_cpu(void) {
+  static const uly__device device = {.name = "cpu",
+                                     .alloc = allocate,
+                                     .free = release,
+                                     .copy = copy,
+                                     .copy_rows = copy_rows,
+                                     .clear = clear};
+  return &device;
 }

@@ -15,7 +15,8 @@ uly_status uly__cache_create(const uly_attention *plan, const uly_mask *mask, in
                       .num_layers = num_layers,
                       .head_dim = u->head_dim,
                       .group_size = u->num_q_heads / u->num_kv_heads,
-                      .dtype = plan->desc.dtype};
+                      .dtype = plan->desc.dtype,
+                      .stream = plan->stream};
   return uly__mask_create(mask, capacity, u->num_q_heads, &out->mask);
 }
 
@@ -45,17 +46,15 @@ static int64_t place(const uly__cache *c, int64_t head, int64_t token) {
 
 static void take_round(const uly__cache *c, const uly__head_block *block, int64_t num_tokens,
                        const void *rows, void *keys, void *values) {
-  int64_t d = c->head_dim;
-  size_t bytes = (size_t)(d * uly__dtype_bytes(c->dtype));
-#pragma omp parallel for schedule(static)
-  for (int64_t t = 0; t < num_tokens; t++)
-    for (int i = 0; i < block->kv_count; i++) {
-      int64_t to = place(c, block->kv_begin + i - c->kv_begin, t);
-      int64_t key = t * block->qkv_stride + (block->q_count + i) * d,
-              value = key + block->kv_count * d;
-      memcpy(uly__at(keys, c->dtype, to), uly__at(rows, c->dtype, key), bytes);
-      memcpy(uly__at(values, c->dtype, to), uly__at(rows, c->dtype, value), bytes);
-    }
+  int64_t d = c->head_dim, bytes = uly__dtype_bytes(c->dtype);
+  for (int i = 0; i < block->kv_count; i++) {
+    int64_t to = place(c, block->kv_begin + i - c->kv_begin, 0);
+    int64_t key = (block->q_count + i) * d, value = key + block->kv_count * d;
+    uly__copy_rows(c->stream, num_tokens, d * bytes, uly__at(keys, c->dtype, to), d * bytes,
+                   uly__at(rows, c->dtype, key), block->qkv_stride * bytes);
+    uly__copy_rows(c->stream, num_tokens, d * bytes, uly__at(values, c->dtype, to), d * bytes,
+                   uly__at(rows, c->dtype, value), block->qkv_stride * bytes);
+  }
 }
 
 void uly__cache_fill(uly__cache *cache, const uly_attention *plan, int layer,
@@ -68,14 +67,12 @@ void uly__cache_fill(uly__cache *cache, const uly_attention *plan, int layer,
 }
 
 void uly__cache_add(uly__cache *cache, int layer, const void *k, const void *v) {
-  size_t bytes = (size_t)(cache->head_dim * uly__dtype_bytes(cache->dtype));
-  for (int64_t i = 0; i < cache->kv_count; i++) {
-    int64_t to = place(cache, i, cache->num_tokens), from = i * cache->head_dim;
-    memcpy(uly__at(uly__cache_keys(cache, layer), cache->dtype, to), uly__at(k, cache->dtype, from),
-           bytes);
-    memcpy(uly__at(uly__cache_values(cache, layer), cache->dtype, to),
-           uly__at(v, cache->dtype, from), bytes);
-  }
+  int64_t row = cache->head_dim * uly__dtype_bytes(cache->dtype), stride = cache->capacity * row;
+  int64_t at = cache->num_tokens * row;
+  uly__copy_rows(cache->stream, cache->kv_count, row, (char *)uly__cache_keys(cache, layer) + at,
+                 stride, k, row);
+  uly__copy_rows(cache->stream, cache->kv_count, row, (char *)uly__cache_values(cache, layer) + at,
+                 stride, v, row);
 }
 
 uly__attend_one uly__cache_attend(const uly__cache *cache, int layer, float scale, const void *q,

@@ -12,6 +12,7 @@ typedef struct uly__cache {
   int q_begin, q_count, kv_begin, kv_count; /* this rank's heads */
   int num_layers, head_dim, group_size;
   uly_dtype dtype;
+  uly__stream *stream;
   uly__mask *mask;     /* over `capacity` tokens */
   char *keys, *values; /* [L][kv_count][capacity][d] */
 } uly__cache;

@@ -104,14 +104,14 @@ static void gather(uly__model *model, const uly__shared_vector *vector, uly_dtyp
   uly__model_note(model, uly__all_gather(model->attention->group, ULY_TRAFFIC_ATTENTION_FORWARD,
                                          d->mine, stride, d->of_all));
   for (int p = 0; p < d->num_parts; p++)
-    memcpy(uly__at(out, dtype, vector->parts[p].begin), (const char *)d->of_all + p * stride,
-           (size_t)(vector->parts[p].count * bytes));
+    uly__copy(model->stream, uly__at(out, dtype, vector->parts[p].begin),
+              (const char *)d->of_all + p * stride, vector->parts[p].count * bytes);
 }
 
 /* A vector as products read it. */
 static const float *widened(const uly__model *model, const void *x, int64_t count) {
   if (model->dtype == ULY_F32) return x;
-  for (int64_t i = 0; i < count; i++) model->decoder->wide[i] = uly__load(x, ULY_BF16, i);
+  model->ops->to_f32(model->stream, count, x, model->decoder->wide);
   return model->decoder->wide;
 }
 
@@ -232,13 +232,13 @@ void uly__model_prefill(uly__model *model, const int32_t *tokens) {
   d->cache.num_tokens = u->num_tokens;
   /* The last row, from the rank that has it. */
   if (u->rank == u->size - 1)
-    memcpy(d->mine,
-           uly__at(model->stash.layers[model->config.num_layers].x, model->dtype,
-                   (model->num_tokens - 1) * h),
-           (size_t)bytes);
+    uly__copy(model->stream, d->mine,
+              uly__at(model->stash.layers[model->config.num_layers].x, model->dtype,
+                      (model->num_tokens - 1) * h),
+              bytes);
   uly__model_note(model, uly__all_gather(model->attention->group, ULY_TRAFFIC_ATTENTION_FORWARD,
                                          d->mine, bytes, d->of_all));
-  memcpy(d->x, (const char *)d->of_all + (u->size - 1) * bytes, (size_t)bytes);
+  uly__copy(model->stream, d->x, (const char *)d->of_all + (u->size - 1) * bytes, bytes);
   finish(model);
 }
 

@@ -46,7 +46,7 @@ void uly__head(uly__model *model, const int32_t *labels, float scale, uly__exact
     uly__linear_backward_weight(model, head, tile.rows, work->d_logits, c->vocab, work->n, h);
     uly__linear_backward_sum(model, head, tile.rows, work->d_logits, c->vocab, work->sum, true);
     void *d_x = uly__at(model->d_x, dtype, tile.begin * h);
-    memset(d_x, 0, (size_t)(tile.rows * h * uly__dtype_bytes(dtype)));
+    uly__clear(model->stream, d_x, tile.rows * h * uly__dtype_bytes(dtype));
     ops->norm_backward(&norm, tile.rows, h, dtype, x, work->sum, d_x,
                        uly__grad(model, last, params->norm),
                        uly__grad(model, last, params->norm_bias));

@@ -72,6 +72,7 @@ typedef struct uly__model {
   uly__model_config config;
   uly__params params;
   const uly__ops *ops;
+  uly__stream *stream;
   uly_attention *attention;
   double pairs; /* visible, over all query heads */
   uly_dtype dtype;

@@ -206,6 +206,7 @@ uly_status uly__model_create(const uly__model_config *config, uly_mesh *mesh,
   model->forward_only = run->forward_only;
   model->makes_passes = run->capacity == 0 || run->prefills;
   model->ops = uly__ops_get();
+  model->stream = uly__stream_get();
   uly_status status = plan(model, mesh, run);
   if (status != ULY_OK)
     uly__model_destroy(model);

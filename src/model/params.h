@@ -60,7 +60,7 @@ void uly__params_destroy(uly__params *params);
 
 /* Sets the initial values of elements [begin, begin + count) of a unit, as functions of (seed,
  * name, index). */
-void uly__params_init(const uly__params *params, int unit, uint64_t seed, int64_t begin,
-                      int64_t count, float *out);
+void uly__params_init(const uly__params *params, const uly__ops *ops, uly__stream *stream, int unit,
+                      uint64_t seed, int64_t begin, int64_t count, float *out);
 
 #endif

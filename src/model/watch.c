@@ -33,14 +33,11 @@ void uly__watch_begin(uly__watch *watch) {
   watch->what[0] = '\0';
 }
 
-/* Row of the first number that is not finite; -1: there is none. */
-static int64_t find_row(const uly__watched_rows *rows, float *value) {
-  for (int64_t r = 0; r < rows->rows; r++)
-    for (int64_t c = 0; c < rows->cols; c++) {
-      *value = uly__load(rows->x, rows->dtype, r * rows->ld + c);
-      if (!isfinite(*value)) return r;
-    }
-  return -1;
+/* Returns the row of the first number that is not finite; -1 if there is none. */
+static int64_t find_row(const uly__model *model, const uly__watched_rows *rows, float *value) {
+  int64_t at = model->ops->find_nonfinite(model->stream, rows->rows, rows->cols, rows->ld,
+                                          rows->dtype, rows->x, value);
+  return at < 0 ? -1 : at / rows->cols;
 }
 
 static const char *word(float value) { return isnan(value) ? "not a number" : "infinite"; }
@@ -51,7 +48,7 @@ static void look(uly__model *model, int64_t place, const char *what, int layer,
   uly__watch *watch = model->watch;
   float value = 0;
   if (place >= watch->order) return;
-  int64_t row = find_row(&rows, &value);
+  int64_t row = find_row(model, &rows, &value);
   if (row < 0) return;
   char where[32] = "";
   if (layer >= 0) snprintf(where, sizeof where, " of block %d", layer);
@@ -119,7 +116,7 @@ void uly__watch_grads(uly__model *model, int unit) {
     const uly__param *param = &model->params.list[i];
     uly__watched_rows all = {grads + param->offset, ULY_F32, 1, param->count, 0, 0};
     float value = 0;
-    if (find_row(&all, &value) < 0) continue;
+    if (find_row(model, &all, &value) < 0) continue;
     watch->order = place;
     snprintf(watch->what, sizeof watch->what, "the gradient of %s is %s", param->name, word(value));
     return;

@@ -17,6 +17,7 @@
 #include "base/dtype.h"
 #include "base/exact_sum.h"
 #include "base/status.h"
+#include "device/device.h"
 #include "ops/attention_args.h"
 
 /* c[m, n] = (accumulate ? c : 0) + op(a) op(b); a: [m, k], or [k, m] when trans_a; b: [k, n], or
@@ -145,6 +146,29 @@ typedef struct uly__ops {
   void (*adamw)(int64_t n, const uly__adamw *args);
   void (*to_bf16)(int64_t n, const float *x, uint16_t *y);
 
+  /* Sets x[n] to a value, or to std times normal values begin, begin + 1, ... of a stream of random
+   * numbers (base/rng.h). */
+  void (*fill)(uly__stream *stream, int64_t n, float value, float *x);
+  void (*fill_normal)(uly__stream *stream, uint64_t seed, uint64_t numbers, int64_t begin,
+                      int64_t n, float std, float *x);
+  /* y = x, widened. */
+  void (*to_f32)(uly__stream *stream, int64_t n, const uint16_t *x, float *y);
+  /* Rounds x[n] to bf16, which takes the first half of its place. */
+  void (*round_in_place)(uly__stream *stream, int64_t n, float *x);
+  /* sum = x, or sum += x, rounded to dtype. */
+  void (*keep_sum)(uly__stream *stream, int64_t n, uly_dtype dtype, const float *x, bool is_first,
+                   void *sum);
+  /* x[0] = x[0] + ... + x[num - 1], [rows, cols] with rows ld[i] apart: in f32, rounded once. */
+  void (*sum_rows)(uly__stream *stream, int64_t rows, int64_t cols, uly_dtype dtype, int num,
+                   void *const *x, const int64_t *ld);
+  /* Returns the number, counted row by row, of the first of [rows, cols] elements that is not finite,
+   * and its value; -1 if there is none. */
+  int64_t (*find_nonfinite)(uly__stream *stream, int64_t rows, int64_t cols, int64_t ld,
+                            uly_dtype dtype, const void *x, float *value);
+  /* lse[i] = the natural logarithm of a row's sum of exp(scale * q.k). */
+  void (*softmax_lse)(uly__stream *stream, int64_t n, const uly__softmax_row *rows, float scale,
+                      float *lse);
+
   /* Attention on whole sequences; see uly__attention_args. For workspace, see
    * uly__attention_carve. */
   void (*attention_forward)(const uly__attention_args *args);
@@ -218,6 +242,7 @@ void uly__attention_ref_backward(const uly__attention_args *args, void *workspac
 void uly__matvec_ref(int64_t rows, int64_t cols, int64_t ld, uly_dtype dtype, const void *w,
                      const float *x, float *y);
 void uly__attend_one_ref(const uly__attend_one *args);
+void uly__ops_elements(uly__ops *table);
 void uly__ops_rows_base(uly__ops *table);
 void uly__ops_rows_avx2(uly__ops *table);
 void uly__ops_rows_avx512(uly__ops *table);

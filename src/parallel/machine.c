@@ -7,6 +7,7 @@
 #include "comm/mesh.h"
 #include "device/device.h"
 #include "device/limits.h"
+#include "device/process.h"
 #include "ops/cpu.h"
 #include "ops/ops.h"
 

@@ -58,6 +58,7 @@ static uly_status fill(uly_attention *plan, const uly_attention_desc *desc) {
   plan->desc.masks = NULL;
   if (desc->scale == 0.0f) plan->desc.scale = (float)(1.0 / sqrt((double)desc->head_dim));
   plan->ops = uly__ops_get();
+  plan->stream = uly__stream_get();
   plan->group = uly__mesh_group(plan->mesh, ULY_AXES_SP);
   ULY_TRY(uly__ulysses_create(uly__group_size(plan->group), uly__group_rank(plan->group), desc,
                               &plan->ulysses));
@@ -135,9 +136,13 @@ static int64_t row_bytes(const uly_attention *plan) {
   return plan->desc.callback.forward ? sizeof(float) : sizeof(uly__softmax_row);
 }
 
-float uly__attention_lse(const uly_attention *plan, const void *softmax, int64_t row) {
-  if (plan->desc.callback.forward) return ((const float *)softmax)[row];
-  return uly__softmax_lse(((const uly__softmax_row *)softmax)[row], plan->desc.scale);
+void uly__attention_lse(const uly_attention *plan, const void *softmax, int64_t first,
+                        int64_t count, float *lse) {
+  if (plan->desc.callback.forward)
+    uly__copy(plan->stream, lse, (const float *)softmax + first, count * (int64_t)sizeof *lse);
+  else
+    plan->ops->softmax_lse(plan->stream, count, (const uly__softmax_row *)softmax + first,
+                           plan->desc.scale, lse);
 }
 
 /* Rows of softmax before those of a round. */

@@ -35,6 +35,7 @@ struct uly_attention {
   uly_token_run run; /* tokens of this rank */
   uly__ulysses ulysses;
   const uly__ops *ops;
+  uly__stream *stream;
   uly__group *group; /* the ranks that share the sequence */
   /* What is on its way in each direction; the rest is for the trace. */
   struct {
@@ -117,9 +118,10 @@ uly_status uly__attention_round_backward(const uly_attention *plan, int mask, in
                                          const void *softmax, const void *d_o_heads,
                                          void *d_qkv_heads, void *workspace);
 
-/* Returns the natural logarithm of the sum of exp(scale * q.k) of a row, from the softmax of all
- * rounds. */
-float uly__attention_lse(const uly_attention *plan, const void *softmax, int64_t row);
+/* Writes the natural logarithms of the sums of exp(scale * q.k) of rows [first, first + count) of all
+ * rounds' softmax. */
+void uly__attention_lse(const uly_attention *plan, const void *softmax, int64_t first,
+                        int64_t count, float *lse);
 
 /* --- All rounds, one after the other, without overlap. */
 

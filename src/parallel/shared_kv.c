@@ -20,34 +20,37 @@ static int last_holder(const uly_attention *plan, int first) {
   return last;
 }
 
+/* Address of the row of token 0 of a head. */
+static void *kv_row(const uly_attention *plan, void *x, int g, int which, int i) {
+  return uly__at(x, plan->desc.dtype, kv_at(plan, g, 0, which, i));
+}
+
 static void copy_to_holders(const uly_attention *plan, void *x, int first, int last) {
-  uly_dtype dtype = plan->desc.dtype;
-  int head = plan->ulysses.blocks[first].kv_count - 1;
-  int64_t T = plan->ulysses.slices[plan->ulysses.rank].count;
-  size_t bytes = (size_t)(plan->desc.head_dim * uly__dtype_bytes(dtype));
-#pragma omp parallel for schedule(static)
-  for (int64_t t = 0; t < T; t++)
-    for (int which = 0; which < 2; which++)
-      for (int p = first + 1; p <= last; p++)
-        memcpy(uly__at(x, dtype, kv_at(plan, p, t, which, 0)),
-               uly__at(x, dtype, kv_at(plan, first, t, which, head)), bytes);
+  const uly__head_block *blocks = plan->ulysses.blocks;
+  int64_t bytes = uly__dtype_bytes(plan->desc.dtype);
+  int head = blocks[first].kv_count - 1;
+  for (int which = 0; which < 2; which++)
+    for (int g = first + 1; g <= last; g++)
+      uly__copy_rows(plan->stream, plan->run.count, plan->desc.head_dim * bytes,
+                     kv_row(plan, x, g, which, 0), blocks[g].qkv_stride * bytes,
+                     kv_row(plan, x, first, which, head), blocks[first].qkv_stride * bytes);
 }
 
 /* In f32, rounded once. */
 static void sum_over_holders(const uly_attention *plan, void *x, int first, int last) {
-  uly_dtype dtype = plan->desc.dtype;
-  int head = plan->ulysses.blocks[first].kv_count - 1;
-  int64_t T = plan->ulysses.slices[plan->ulysses.rank].count;
-#pragma omp parallel for schedule(static)
-  for (int64_t t = 0; t < T; t++)
-    for (int which = 0; which < 2; which++)
-      for (int i = 0; i < plan->desc.head_dim; i++) {
-        int64_t at = kv_at(plan, first, t, which, head) + i;
-        float sum = uly__load(x, dtype, at);
-        for (int p = first + 1; p <= last; p++)
-          sum += uly__load(x, dtype, kv_at(plan, p, t, which, 0) + i);
-        uly__store(x, dtype, at, sum);
-      }
+  const uly__head_block *blocks = plan->ulysses.blocks;
+  int num = last - first + 1;
+  void *parts[num];
+  int64_t strides[num];
+  for (int which = 0; which < 2; which++) {
+    for (int i = 0; i < num; i++) {
+      int head = i == 0 ? blocks[first].kv_count - 1 : 0;
+      parts[i] = kv_row(plan, x, first + i, which, head);
+      strides[i] = blocks[first + i].qkv_stride;
+    }
+    plan->ops->sum_rows(plan->stream, plan->run.count, plan->desc.head_dim, plan->desc.dtype, num,
+                        parts, strides);
+  }
 }
 
 /* Calls visit(first holder, last holder) for every head that several blocks hold. */

@@ -168,12 +168,9 @@ static void copy_columns(const uly_attention *plan, const void *from, int64_t fr
                          int64_t from_stride, void *to, int64_t to_at, int64_t to_stride,
                          int64_t columns) {
   uly_dtype dtype = plan->desc.dtype;
-  int64_t T = plan->run.count;
-#pragma omp parallel for schedule(static)
-  for (int64_t t = 0; t < T; t++)
-    memcpy(uly__at(to, dtype, to_at + t * to_stride),
-           uly__at(from, dtype, from_at + t * from_stride),
-           (size_t)(columns * uly__dtype_bytes(dtype)));
+  int64_t bytes = uly__dtype_bytes(dtype);
+  uly__copy_rows(plan->stream, plan->run.count, columns * bytes, uly__at(to, dtype, to_at),
+                 to_stride * bytes, uly__at(from, dtype, from_at), from_stride * bytes);
 }
 
 /* Between plain q, k, v (or their gradients) and the blocks. Shared key/value heads live in the first
@@ -224,15 +221,15 @@ static uly_status send_lse(uly_attention *plan, const void *softmax, float *out)
   for (int p = 0; p < u->size; p++) {
     uly__part slice = u->slices[p];
     float *to = s->lse_out + s->out_offsets[p];
-    for (int64_t head = 0; head < mine; head++)
-      for (int64_t t = slice.begin; t < slice.begin + slice.count; t++)
-        *to++ = uly__attention_lse(plan, softmax, head * N + t);
+    for (int64_t head = 0; head < mine; head++, to += slice.count)
+      uly__attention_lse(plan, softmax, head * N + slice.begin, slice.count, to);
   }
   ULY_TRY(uly__all_to_all(plan->group, ULY_TRAFFIC_ATTENTION_FORWARD, sizeof *out, s->lse_out,
                           (uly__blocks){s->out_counts, s->out_offsets}, s->lse_in,
                           (uly__blocks){s->in_counts, s->in_offsets}));
+  int64_t size = sizeof *out;
   for (int64_t head = 0; head < Hq; head++)
-    for (int64_t t = 0; t < T; t++) out[t * Hq + head] = s->lse_in[head * T + t];
+    uly__copy_rows(plan->stream, T, size, out + head, Hq * size, s->lse_in + head * T, size);
   return ULY_OK;
 }
 

@@ -110,6 +110,8 @@ uly_status uly__zero_create(uly_mesh *mesh, const uly__zero_desc *desc, uly__zer
   if (!z) ULY_FAIL(ULY_ERR_MEMORY, "no memory for the plan of model states");
   z->desc = *desc;
   z->desc.counts = NULL;
+  z->ops = uly__ops_get();
+  z->stream = uly__stream_get();
   z->group = uly__mesh_group(mesh, ULY_AXES_ZERO);
   z->size = uly__group_size(z->group);
   z->rank = uly__group_rank(z->group);
@@ -251,8 +253,8 @@ uly_status uly__zero_prefetch(uly__zero *zero, int unit) {
   int64_t bytes = u->shard * uly__dtype_bytes(zero->desc.dtype);
   slot->unit = unit;
   slot->ready = false;
-  memcpy((char *)slot->data + zero->rank * bytes, uly__zero_weight_shard(zero, unit),
-         (size_t)bytes);
+  uly__copy(zero->stream, (char *)slot->data + zero->rank * bytes,
+            uly__zero_weight_shard(zero, unit), bytes);
   zero->gathering = unit;
   zero->gather_began = uly__now();
   return uly__all_gather_start(zero->group, ULY_TRAFFIC_PARAMETERS, slot->data, bytes,
@@ -288,7 +290,8 @@ void uly__zero_begin_step(uly__zero *zero) {
     zero->units[u].num_reduced = 0;
     if (adds_in_place(zero)) zero->units[u].grads = (float *)zero->units[u].sums;
   }
-  if (adds_in_place(zero)) memset(zero->grads, 0, (size_t)zero->full_count * sizeof(float));
+  if (adds_in_place(zero))
+    uly__clear(zero->stream, zero->grads, zero->full_count * (int64_t)sizeof(float));
 }
 
 void uly__zero_fold(uly__zero *zero, int unit, int segment, int64_t begin, int64_t count) {
@@ -303,16 +306,12 @@ void uly__zero_fold(uly__zero *zero, int unit, int segment, int64_t begin, int64
     uly__tree_finish(levels, segment, grads, count);
   } else {
     uly__tree_push(levels, segment, grads, count);
-    memset(grads, 0, (size_t)count * sizeof *grads);
+    uly__clear(zero->stream, grads, count * (int64_t)sizeof *grads);
   }
 }
 
-/* sums = or += x, rounded to the type that is kept. */
 static void keep(const uly__zero *z, void *sums, const float *x, int64_t count, bool first) {
-  uly_dtype dtype = z->desc.grad_dtype;
-#pragma omp parallel for schedule(static)
-  for (int64_t i = 0; i < count; i++)
-    uly__store(sums, dtype, i, first ? x[i] : uly__load(sums, dtype, i) + x[i]);
+  z->ops->keep_sum(z->stream, count, z->desc.grad_dtype, x, first, sums);
 }
 
 /* Takes in one contribution to my shard. Reproducible: each source is summed over the passes by itself, since its
@@ -376,19 +375,8 @@ uly_status uly__zero_begin_grads(uly__zero *zero, int unit) {
   if (zero->reducing >= 0 && zero->units[zero->reducing].slot == u->slot)
     ULY_TRY(finish_reduction(zero));
   u->grads = zero->live[u->slot];
-  memset(u->grads, 0, (size_t)(u->shard * zero->size) * sizeof(float));
+  uly__clear(zero->stream, u->grads, u->shard * zero->size * (int64_t)sizeof(float));
   return ULY_OK;
-}
-
-/* Rounds in place: element i of the result lies below element i of x. */
-static const void *round_in_place(float *x, int64_t count) {
-  uint16_t *rounded = (uint16_t *)(void *)x;
-  for (int64_t i = 0; i < count; i++) {
-    float value = x[i];
-    uint16_t bits = uly__f32_to_bf16(value);
-    memcpy(&rounded[i], &bits, sizeof bits);
-  }
-  return rounded;
 }
 
 /* Takes in, or sends on its way, what one pass has made. */
@@ -399,8 +387,8 @@ static uly_status end_pass(uly__zero *z, int unit, float *grads) {
     take_in(z, unit, grads);
     return ULY_OK;
   }
-  const void *data = z->desc.grad_dtype == ULY_BF16 ? round_in_place(grads, count) : grads;
-  return start_reduction(z, unit, data, z->reduced);
+  if (z->desc.grad_dtype == ULY_BF16) z->ops->round_in_place(z->stream, count, grads);
+  return start_reduction(z, unit, grads, z->reduced);
 }
 
 /* Adds it to what earlier passes made; after the last one the sum is sent on its way. */
@@ -447,7 +435,7 @@ uly_status uly__zero_gather_grads(uly__zero *zero, int unit, void **grads) {
   *grads = u->sums;
   if (zero->size == 1 || !keeps_shards(zero)) return ULY_OK;
   *grads = zero->live[u->slot];
-  memcpy((char *)*grads + zero->rank * bytes, u->sums, (size_t)bytes);
+  uly__copy(zero->stream, (char *)*grads + zero->rank * bytes, u->sums, bytes);
   ULY_TRY(uly__all_gather_start(zero->group, ULY_TRAFFIC_GRADIENTS, *grads, bytes, &zero->gather));
   return uly__request_wait(&zero->gather);
 }

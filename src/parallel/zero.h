@@ -29,6 +29,7 @@
 
 #include "comm/mesh.h"
 #include "device/arena.h"
+#include "ops/ops.h"
 #include "parallel/reduce.h"
 
 /* Shards are whole pieces of this many elements, so that what is computed piece by piece
@@ -74,6 +75,8 @@ typedef struct uly__zero_slot {
 typedef struct uly__zero {
   uly__zero_desc desc; /* counts is not kept */
   int size, rank;      /* W, and my place */
+  const uly__ops *ops;
+  uly__stream *stream;
   uly__zero_unit *units;
   int num_levels; /* of the tree over a step's passes */
   /* Elements of all units, padded; and of my shards. */

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "device/device.h"
+#include "device/process.h"
 #include "train/trainer.h"
 
 static int64_t total_bytes(const uly_trainer *trainer) {

@@ -66,14 +66,16 @@ static void look_at_sums(const uly_trainer *trainer, uly__watch *watch) {
   const uly__zero *zero = model->zero;
   for (int unit = 0; unit < zero->desc.num_units; unit++) {
     const void *shard = uly__zero_grad_shard(zero, unit);
-    for (int64_t i = 0; i < zero->units[unit].shard; i++) {
-      if (isfinite(uly__load(shard, zero->desc.grad_dtype, i))) continue;
-      watch->order = ORDER_SUM;
-      snprintf(watch->what, sizeof watch->what,
-               "the sum over ranks and sequences of the gradient of %s is not finite",
-               tensor_at(&model->params, unit, zero->rank * zero->units[unit].shard + i));
-      return;
-    }
+    int64_t count = zero->units[unit].shard;
+    float value;
+    int64_t at = model->ops->find_nonfinite(model->stream, 1, count, count, zero->desc.grad_dtype,
+                                            shard, &value);
+    if (at < 0) continue;
+    watch->order = ORDER_SUM;
+    snprintf(watch->what, sizeof watch->what,
+             "the sum over ranks and sequences of the gradient of %s is not finite",
+             tensor_at(&model->params, unit, zero->rank * count + at));
+    return;
   }
 }
 

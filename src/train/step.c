@@ -12,6 +12,7 @@
 
 #include "base/spans.h"
 #include "device/device.h"
+#include "device/process.h"
 #include "train/calls.h"
 
 static int64_t sum(const int64_t *values, int count) {

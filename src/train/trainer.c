@@ -3,13 +3,13 @@
 
 #include <limits.h>
 #include <math.h>
-#include <omp.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "data/folder.h"
 #include "device/device.h"
+#include "device/process.h"
 #include "ops/mask.h"
 
 uly_train_config uly__train_config_default(void) {
@@ -255,7 +255,8 @@ static uly_status init_weights(uly_trainer *trainer) {
       float *window;
       ULY_TRY(uly__states_map(&trainer->states, ULY_STATE_MASTER, unit, owned.begin + at, count,
                               &window));
-      uly__params_init(&model->params, unit, trainer->config.seed, owned.begin + at, count, window);
+      uly__params_init(&model->params, model->ops, model->stream, unit, trainer->config.seed,
+                       owned.begin + at, count, window);
       ULY_TRY(uly__states_unmap(&trainer->states, ULY_STATE_MASTER, unit, owned.begin + at, count));
     }
   }
@@ -387,7 +388,7 @@ static uly_status check_start(uly_mesh *mesh, const uly_train_config *config,
 uly_status uly__trainer_make(uly_mesh *mesh, const uly_train_config *config, uly__decode_run decode,
                              uly_trainer **out) {
   *out = NULL;
-  omp_set_num_threads(num_threads(mesh, config));
+  uly__device_use_threads(num_threads(mesh, config));
   uly_trainer *trainer = NULL;
   uly_status status = check_start(mesh, config, decode, &trainer);
   if (status == ULY_OK && trainer) status = uly__agree(uly__mesh_world(mesh), start(trainer));

@@ -1,0 +1,32 @@
+/* Hands calls on to the device. */
+#include "device/device.h"
+
+#include "device/device_cpu.h"
+
+uly__stream *uly__stream_get(void) {
+  static uly__stream stream;
+  stream.device = uly__device_cpu();
+  return &stream;
+}
+
+void uly__copy(uly__stream *stream, void *to, const void *from, int64_t bytes) {
+  stream->device->copy(to, from, bytes);
+}
+
+void uly__copy_rows(uly__stream *stream, int64_t rows, int64_t row_bytes, void *to,
+                    int64_t to_stride, const void *from, int64_t from_stride) {
+  stream->device->copy_rows(rows, row_bytes, to, to_stride, from, from_stride);
+}
+
+void uly__clear(uly__stream *stream, void *memory, int64_t bytes) {
+  stream->device->clear(memory, bytes);
+}
+
+void *uly__device_alloc(int64_t bytes) { return uly__device_cpu()->alloc(bytes); }
+
+void uly__device_free(void *memory, int64_t bytes) { uly__device_cpu()->free(memory, bytes); }
+
+uly_status uly__check_memory(const void *memory, const char *what) {
+  if (!memory) ULY_FAIL(ULY_ERR_MEMORY, "no memory for %s", what);
+  return ULY_OK;
+}

@@ -1,11 +1,8 @@
 /* What lies where in an exchange, as MPI is told of it. */
 #include <limits.h>
-#include <string.h>
 
 #include "comm/group_mpi.h"
-
-/* What a thread copies at a time. */
-enum { COPY_BYTES = 1 << 20 };
+#include "device/device.h"
 
 static uly_status make_type(int64_t bytes, MPI_Datatype *type) {
   if (bytes < 1 || bytes > INT_MAX)
@@ -44,20 +41,33 @@ static uly_status to_ints(const uly__group *group, const int64_t *from, int *to)
   return ULY_OK;
 }
 
+static bool is_empty(const uly__group *group, const uly__blocks *blocks) {
+  for (int p = 0; p < group->size; p++)
+    if (blocks->counts[p] > 0) return false;
+  return true;
+}
+
 uly_status uly__take_blocks(uly__group *group, uly_traffic kind, int64_t unit_bytes,
-                            const uly__blocks *send, const uly__blocks *recv, int *counts,
+                            const void **send, const uly__blocks *send_blocks, void **recv,
+                            const uly__blocks *recv_blocks, int *counts,
                             uly__exchange_counts *out) {
+  static char elsewhere;
   int size = group->size, rank = group->rank;
   *out = (uly__exchange_counts){counts, counts + size, counts + 2 * size, counts + 3 * size};
-  ULY_TRY(to_ints(group, send->counts, out->send));
-  ULY_TRY(to_ints(group, send->offsets, out->send_offsets));
-  ULY_TRY(to_ints(group, recv->counts, out->recv));
-  ULY_TRY(to_ints(group, recv->offsets, out->recv_offsets));
-  if (send->counts[rank] != recv->counts[rank])
+  ULY_TRY(to_ints(group, send_blocks->counts, out->send));
+  ULY_TRY(to_ints(group, send_blocks->offsets, out->send_offsets));
+  ULY_TRY(to_ints(group, recv_blocks->counts, out->recv));
+  ULY_TRY(to_ints(group, recv_blocks->offsets, out->recv_offsets));
+  if (send_blocks->counts[rank] != recv_blocks->counts[rank])
     ULY_FAIL(ULY_ERR_INTERNAL, "rank %d sends itself %lld units and expects %lld", rank,
-             (long long)send->counts[rank], (long long)recv->counts[rank]);
+             (long long)send_blocks->counts[rank], (long long)recv_blocks->counts[rank]);
   out->send[rank] = out->recv[rank] = 0;
-  group->traffic->bytes[kind] += uly__traffic_all_to_all(size, rank, send->counts, unit_bytes);
+  if (*send == *recv && is_empty(group, send_blocks))
+    *send = &elsewhere;
+  else if (*send == *recv)
+    *recv = &elsewhere;
+  group->traffic->bytes[kind] +=
+      uly__traffic_all_to_all(size, rank, send_blocks->counts, unit_bytes);
   return ULY_OK;
 }
 
@@ -66,7 +76,5 @@ void uly__copy_own(const uly__group *group, int64_t unit_bytes, const void *send
   int64_t bytes = send_blocks->counts[group->rank] * unit_bytes;
   const char *from = (const char *)send + send_blocks->offsets[group->rank] * unit_bytes;
   char *to = (char *)recv + recv_blocks->offsets[group->rank] * unit_bytes;
-#pragma omp parallel for schedule(static) if (bytes > COPY_BYTES)
-  for (int64_t at = 0; at < bytes; at += COPY_BYTES)
-    memcpy(to + at, from + at, (size_t)(bytes - at < COPY_BYTES ? bytes - at : COPY_BYTES));
+  uly__copy(uly__stream_get(), to, from, bytes);
 }

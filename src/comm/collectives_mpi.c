@@ -14,7 +14,8 @@ uly_status uly__all_to_all(uly__group *group, uly_traffic kind, int64_t unit_byt
   uly__exchange_counts c;
   MPI_Datatype unit;
   ULY_TRY(uly__unit_type_of(group, unit_bytes, &unit));
-  ULY_TRY(uly__take_blocks(group, kind, unit_bytes, &send_blocks, &recv_blocks, group->counts, &c));
+  ULY_TRY(uly__take_blocks(group, kind, unit_bytes, &send, &send_blocks, &recv, &recv_blocks,
+                           group->counts, &c));
   uly__copy_own(group, unit_bytes, send, &send_blocks, recv, &recv_blocks);
   if (group->size == 1) return ULY_OK;
   if (group->is_crowded) {

@@ -69,10 +69,11 @@ typedef struct uly__exchange_counts {
 } uly__exchange_counts;
 
 /* Fills counts, [4][size], for MPI, and counts the traffic. The own block is left out: it is copied by
- * uly__copy_own, which has more threads than MPI. */
+ * uly__copy_own, which has more threads than MPI. MPI takes two buffers with one address for one, so where
+ * one of them is empty it gets an address of its own. */
 uly_status uly__take_blocks(uly__group *group, uly_traffic kind, int64_t unit_bytes,
-                            const uly__blocks *send, const uly__blocks *recv, int *counts,
-                            uly__exchange_counts *out);
+                            const void **send, const uly__blocks *send_blocks, void **recv,
+                            const uly__blocks *recv_blocks, int *counts, uly__exchange_counts *out);
 void uly__copy_own(const uly__group *group, int64_t unit_bytes, const void *send,
                    const uly__blocks *send_blocks, void *recv, const uly__blocks *recv_blocks);
 

@@ -71,7 +71,8 @@ uly_status uly__all_to_all_start(uly__group *group, uly_traffic kind, int64_t un
   MPI_Datatype unit;
   ULY_TRY(take(group, "all_to_all_start", request, &s));
   ULY_TRY(uly__unit_type_of(group, unit_bytes, &unit));
-  ULY_TRY(uly__take_blocks(group, kind, unit_bytes, &send_blocks, &recv_blocks, s->counts, &c));
+  ULY_TRY(uly__take_blocks(group, kind, unit_bytes, &send, &send_blocks, &recv, &recv_blocks,
+                           s->counts, &c));
   s->num_requests = group->size > 1;
   if (group->size > 1)
     MPI_TRY(MPI_Ialltoallv(send, c.send, c.send_offsets, unit, recv, c.recv, c.recv_offsets, unit,
@@ -126,7 +127,8 @@ uly_status uly__send_recv_start(uly__group *group, uly_traffic kind, int64_t uni
   ULY_TRY(uly__check_online(group));
   ULY_TRY(take(group, "send_recv_start", request, &s));
   ULY_TRY(uly__unit_type_of(group, unit_bytes, &unit));
-  ULY_TRY(uly__take_blocks(group, kind, unit_bytes, &send_blocks, &recv_blocks, s->counts, &c));
+  ULY_TRY(uly__take_blocks(group, kind, unit_bytes, &send, &send_blocks, &recv, &recv_blocks,
+                           s->counts, &c));
   s->num_requests = 0;
   for (int i = 1; i < group->size; i++) {
     int p = (group->rank + group->size - i) % group->size;

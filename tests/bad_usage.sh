@@ -218,7 +218,7 @@ model() {
 }
 model "bad.json', line 1: .*expected near end of file" ''
 model "bad.json', line 1: " '{"model_type": "llama", '
-model "bad.json': \"model_type\" is \"missing\"" '[]'
+model "bad.json': \"model_type\" is missing; " '[]'
 model "bad.json': \"model_type\" is \"mamba?\"" '{"model_type": "mamba\\u001b"}'
 model "bad.json', line 1: " '{"model_type": "llama", "model_type": "gpt2"}'
 model "bad.json', line 1: " '{"model_type": NaN}'

@@ -10,11 +10,12 @@ uly_train_config uly__train_config_default(void);
 
 uly_status uly__trainer_check(uly_mesh *mesh, const uly_train_config *config,
                               const char *checkpoint, uly_start_report *report);
-uly_status uly__trainer_step(uly_trainer *trainer, uly_step_report *report);
+/* arguments: what was found wrong with those of this rank, agreed on where the call agrees first anyway. */
+uly_status uly__trainer_step(uly_trainer *trainer, uly_status arguments, uly_step_report *report);
 uly_status uly__trainer_skip(uly_trainer *trainer, uly_step_report *report);
 uly_status uly__trainer_rollback(uly_trainer *trainer, const char *dir);
 uly_status uly__trainer_evaluate(uly_trainer *trainer, int (*stops)(void *user), void *user,
-                                 uly_eval_report *report);
+                                 uly_status arguments, uly_eval_report *report);
 uly_status uly__trainer_save(uly_trainer *trainer, const char *out_dir);
 uly_status uly__trainer_save_start(uly_trainer *trainer, const char *out_dir);
 uly_status uly__trainer_save_finish(uly_trainer *trainer);

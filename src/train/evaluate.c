@@ -35,8 +35,8 @@ static uly_status evaluate_round(uly_trainer *trainer, int64_t first, eval_sums 
 
 int64_t uly__eval_control(const uly_trainer *trainer) {
   int64_t num_bins = uly__position_bin(trainer->config.seq_len - 1) + 1;
-  /* Three agreements, on the arguments first of all; of each bin the count of labels and the sum of losses. */
-  return (3 + num_bins * (1 + ULY_EXACT_WORDS)) * (int64_t)sizeof(int64_t);
+  /* Two agreements; of each bin the count of labels and the sum of losses. */
+  return (2 + num_bins * (1 + ULY_EXACT_WORDS)) * (int64_t)sizeof(int64_t);
 }
 
 /* Over all ranks. */
@@ -65,7 +65,7 @@ static uly_status add_up(uly_trainer *trainer, eval_sums *sums, uly_eval_report 
 }
 
 uly_status uly__trainer_evaluate(uly_trainer *trainer, int (*stops)(void *user), void *user,
-                                 uly_eval_report *report) {
+                                 uly_status arguments, uly_eval_report *report) {
   uly_mesh *mesh = trainer->mesh;
   eval_sums sums;
   memset(&sums, 0, sizeof sums);
@@ -76,7 +76,7 @@ uly_status uly__trainer_evaluate(uly_trainer *trainer, int (*stops)(void *user),
     ULY_FAIL(
         ULY_ERR_CONFIG,
         "a run that does not train (config.forward_only) has no weights: load a checkpoint first");
-  trainer->model->failure = ULY_OK;
+  trainer->model->failure = arguments; /* agreed on with the others at the end */
   uly__zero_forget_weights(trainer->model->zero);
   for (int64_t first = 0; first < trainer->num_eval_windows; first += uly_mesh_dp(mesh)) {
     int64_t num_stopping = first > 0 && stops && stops(user);

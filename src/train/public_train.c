@@ -39,12 +39,6 @@ static uly_status check_trainer(const uly_trainer *trainer) {
 }
 
 /* What may differ from rank to rank (a struct of another size, a NULL) is agreed on: no rank goes on alone. */
-
-static uly_status agree_on_report(const uly_trainer *trainer, const void *report,
-                                  const char *name) {
-  return uly_mesh_agree(trainer->mesh, uly__sized_check(report, name));
-}
-
 static uly_status agree_on_path(const uly_trainer *trainer, const char *path, const char *name) {
   uly_status status = ULY_OK;
   if (!path) status = uly_fail(ULY_ERR_CONFIG, "the argument '%s' is NULL", name);
@@ -112,9 +106,9 @@ uly_status uly_trainer_rank_report(const uly_trainer *trainer, uly_rank_report *
 uly_status uly_trainer_step(uly_trainer *trainer, uly_step_report *report) {
   uly_step_report found = {0};
   ULY_TRY(check_trainer(trainer));
-  ULY_TRY(agree_on_report(trainer, report, "uly_step_report"));
-  uly_status status = uly__trainer_step(trainer, &found);
-  uly__sized_write(report, &found, sizeof found);
+  uly_status arguments = uly__sized_check(report, "uly_step_report");
+  uly_status status = uly__trainer_step(trainer, arguments, &found);
+  if (arguments == ULY_OK) uly__sized_write(report, &found, sizeof found);
   return status;
 }
 
@@ -138,9 +132,9 @@ uly_status uly_trainer_evaluate(uly_trainer *trainer, int (*stops)(void *user), 
                                 uly_eval_report *report) {
   uly_eval_report found = {0};
   ULY_TRY(check_trainer(trainer));
-  ULY_TRY(agree_on_report(trainer, report, "uly_eval_report"));
-  uly_status status = uly__trainer_evaluate(trainer, stops, user, &found);
-  uly__sized_write(report, &found, sizeof found);
+  uly_status arguments = uly__sized_check(report, "uly_eval_report");
+  uly_status status = uly__trainer_evaluate(trainer, stops, user, arguments, &found);
+  if (arguments == ULY_OK) uly__sized_write(report, &found, sizeof found);
   return status;
 }
 

@@ -38,9 +38,8 @@ void uly__step_traffic(const uly_trainer *trainer, int64_t bytes[ULY_NUM_TRAFFIC
   bytes[ULY_TRAFFIC_ATTENTION_BACKWARD] = passes * uly__attention_sent_backward(model->attention);
   bytes[ULY_TRAFFIC_ATTENTION_RECOMPUTE] = model->stash.keeps_attention ? 0 : forward;
   bytes[ULY_TRAFFIC_GRADIENTS] = uly__zero_sent_grads(model->zero);
-  /* Four agreements, on the arguments first of all, the count of labels, two exact sums, and the
-   * report. */
-  int64_t control = (5 + 2 * ULY_EXACT_WORDS) * value + (int64_t)sizeof(uly_rank_report);
+  /* Three agreements, the count of labels, two exact sums, and the report. */
+  int64_t control = (4 + 2 * ULY_EXACT_WORDS) * value + (int64_t)sizeof(uly_rank_report);
   bytes[ULY_TRAFFIC_CONTROL] = uly__traffic_all_gather(size, control);
 }
 
@@ -155,7 +154,7 @@ static uly_status fail_nonfinite(uly_trainer *trainer, int64_t num_labels,
       (long long)report->step, report->loss, report->grad_norm, what);
 }
 
-uly_status uly__trainer_step(uly_trainer *trainer, uly_step_report *report) {
+uly_status uly__trainer_step(uly_trainer *trainer, uly_status arguments, uly_step_report *report) {
   uly_mesh *mesh = trainer->mesh;
   uly__model *model = trainer->model;
   const uly_train_config *config = &trainer->config;
@@ -169,7 +168,8 @@ uly_status uly__trainer_step(uly_trainer *trainer, uly_step_report *report) {
   ULY_TRY(uly__check_whole(trainer));
   uly__batch_choose(trainer);
   report->passed_over = trainer->num_passed_over;
-  ULY_TRY(uly__agree(uly__mesh_world(mesh), read_windows(trainer)));
+  ULY_TRY(
+      uly__agree(uly__mesh_world(mesh), arguments == ULY_OK ? read_windows(trainer) : arguments));
   int64_t num_labels = count_labels(trainer);
   ULY_TRY(uly__sum_i64(uly__mesh_world(mesh), ULY_TRAFFIC_CONTROL, &num_labels, 1));
   if (num_labels == 0)

@@ -9,7 +9,8 @@ void uly__exact_carry(uly__exact_sum *sum) {
   int64_t carry = 0;
   for (int i = 0; i < ULY_EXACT_DIGITS; i++) {
     int64_t digit = sum->digits[i] + carry;
-    /* Towards minus infinity: all digits but the highest end in 0 .. 2^32 - 1, which is unique. */
+    /* Carries are rounded towards minus infinity: all digits but the highest end in 0 .. 2^32 - 1,
+     * which is unique. */
     carry = i + 1 < ULY_EXACT_DIGITS ? digit >> DIGIT : 0;
     sum->digits[i] = digit - carry * ((int64_t)1 << DIGIT);
   }

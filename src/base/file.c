@@ -79,7 +79,7 @@ static uly_status check_regular(int fd, const char *path, const char *what, int6
 }
 
 uly_status uly__file_open_input(const char *path, const char *what, int *fd, int64_t *size) {
-  /* O_NONBLOCK: opening a FIFO must not wait for a writer. */
+  /* With O_NONBLOCK, opening a FIFO does not wait for a writer. */
   *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (*fd < 0)
     ULY_FAIL(ULY_ERR_IO, "cannot open %s '%s': %s: check %s", what, path, strerror(errno),

@@ -1,4 +1,4 @@
-/* Warnings: handed to the program, or written to standard error. */
+/* Warnings are passed to the program, or written to standard error. */
 #include "base/log.h"
 
 #include <stdarg.h>

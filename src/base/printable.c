@@ -2,13 +2,14 @@
 
 #include <string.h>
 
-/* Bytes of the control character at s, 0 where there is none. */
+/* Returns the number of bytes of the control character at s, 0 if there is none. */
 static int control_bytes(const char *s) {
   unsigned char a = (unsigned char)s[0];
   if (a == 0) return 0;
   if (a < 0x20 || a == 0x7f) return 1;
   if (a != 0xc2) return 0;
-  unsigned char b = (unsigned char)s[1]; /* perhaps the end: texts may be cut within a character */
+  /* This may be the end: texts may be cut within a character. */
+  unsigned char b = (unsigned char)s[1];
   return b >= 0x80 && b < 0xa0 ? 2 : 0;
 }
 
@@ -21,7 +22,7 @@ bool uly__has_control_characters(const char *s) {
 uly__printable uly__make_printable(const char *s) {
   uly__printable out;
   size_t length = strnlen(s, sizeof out.text);
-  bool cut = length == sizeof out.text; /* no room for the end */
+  bool cut = length == sizeof out.text; /* the end does not fit */
   if (cut) length = sizeof out.text - 4;
   memcpy(out.text, s, length);
   for (size_t i = 0; i < length; i++)

@@ -27,7 +27,7 @@ void uly__rng_normal(uint64_t seed, uint64_t stream, int64_t begin, int64_t coun
     philox4x32_ctr_t words = philox(seed, stream, (uint64_t)block);
     double normal[4];
     for (int pair = 0; pair < 4; pair += 2) {
-      /* (w + 1/2) / 2^32 lies strictly between 0 and 1: the logarithm is finite. */
+      /* (w + 1/2) / 2^32 lies strictly between 0 and 1, so the logarithm is finite. */
       double u = ((double)words.v[pair] + 0.5) * 0x1p-32;
       double angle = two_pi * ((double)words.v[pair + 1] + 0.5) * 0x1p-32;
       double radius = sqrt(-2.0 * log(u));
@@ -53,7 +53,8 @@ int64_t uly__rng_permute(uint64_t seed, uint64_t stream, int64_t count, int64_t 
   while (half_bits < 31 && ((int64_t)1 << (2 * half_bits)) < count) half_bits++;
   uint64_t mask = ((uint64_t)1 << half_bits) - 1;
   uint64_t value = (uint64_t)index;
-  do { /* a permutation of 0..4^half_bits-1; walk until it lands below count */
+  /* This is a permutation of 0..4^half_bits-1: walk until it lands below count. */
+  do {
     uint64_t left = value >> half_bits, right = value & mask;
     for (uint64_t round = 0; round < 4; round++) {
       uint64_t mixed = left ^ (philox(seed, stream, right | round << 32).v[0] & mask);

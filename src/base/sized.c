@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* No struct of the header comes near it: more is a size that nobody set. */
+/* No struct of the header comes near this size: a larger one was never set. */
 enum { LARGEST = 1 << 16 };
 
 static size_t size_of(const void *sized) {
@@ -35,7 +35,7 @@ uly_status uly__sized_read(const void *from, const char *name, void *to, size_t 
   return ULY_OK;
 }
 
-/* All but the size itself. */
+/* Fills in everything but the size itself. */
 static void fill(void *to, size_t size, const void *from, size_t known) {
   size_t begin = sizeof(size_t), common = size < known ? size : known;
   memcpy((char *)to + begin, (const char *)from + begin, common - begin);

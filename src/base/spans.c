@@ -1,4 +1,5 @@
-/* See spans.h. The list grows by doubling; when memory is short the rest is not recorded. */
+/* See spans.h. The list grows by doubling; when there is no more memory, further spans are not
+ * recorded. */
 #include "base/spans.h"
 
 #include <pthread.h>

@@ -12,8 +12,9 @@
 
 /* What a rank is about to call. Unused bytes are 0: records are compared as bytes. */
 typedef struct record {
-  uint64_t history; /* hash of this and all earlier calls, with what did not fit into text */
-  int64_t number;   /* of this call in its group; 1 first */
+  /* Hash of this and all earlier calls, with what did not fit into text. */
+  uint64_t history;
+  int64_t number; /* in its group, from 1 */
   char group[24];
   char text[104];
 } record;
@@ -77,7 +78,7 @@ static record describe(uly__group *group, const char *text) {
   return mine;
 }
 
-/* Rank p's call is not that of rank 0. */
+/* Notes that rank p's call is not that of rank 0. */
 static void note_difference(uly__check *check, int p) {
   const record *a = &check->records[0], *b = &check->records[p];
   check->broken = true;
@@ -115,7 +116,7 @@ uly_status uly__check_call(uly__group *group, const char *format, ...) {
   return ULY_OK;
 }
 
-/* Of the ranks that end the group at this call. */
+/* Returns whether this rank is the lowest of those that end the group in this call. */
 static bool is_lowest_to_end(const uly__check *check) {
   int p = 0;
   while (strcmp(check->records[p].text, end_of_group) != 0) p++;

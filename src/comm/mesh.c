@@ -17,7 +17,8 @@ static uly_status read_desc(const uly_mesh_desc *from, uly_mesh_desc *desc) {
   return from ? uly__sized_read(from, "uly_mesh_desc", desc, sizeof *desc) : ULY_OK;
 }
 
-/* Axes that are not built, and `ulysses`, which is all of sp as long as there is no ring. */
+/* Refuses axes that do not exist yet, and sets `ulysses`, which is all of sp as long as there is no
+ * ring. */
 static uly_status check_axes(uly_mesh_desc *desc) {
   const struct {
     const char *axis, *scheme;

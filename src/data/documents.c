@@ -21,11 +21,14 @@ typedef struct reader {
   const char *path;
   const uly__document_format *format;
   const uly__document_sink *sink;
-  bool has_begun;  /* the document: some of its bytes have been handed on */
-  bool has_return; /* lines: a \r was read that is text unless \n follows */
-  int64_t line;    /* JSON Lines: its number, from 1 */
-  bool skips;      /* JSON Lines: what is left of this one */
-  char *begun;     /* JSON Lines: the part of the line that earlier pieces held */
+  /* Some bytes of the document have been passed on. */
+  bool has_begun;
+  /* Lines: a \r was read that is text unless \n follows. */
+  bool has_return;
+  int64_t line; /* JSON Lines: number from 1 */
+  bool skips;   /* JSON Lines: the line's rest */
+  /* JSON Lines: the part of the line that earlier pieces held. */
+  char *begun;
   size_t num_begun, capacity;
 } reader;
 
@@ -43,7 +46,7 @@ static uly_status end(reader *r) {
 
 /* --------------------------------------------------------------------------- lines */
 
-/* The next bytes of a line; ends: and \n behind them. */
+/* Takes the next bytes of a line; `ends` says that \n follows them. */
 static uly_status take_line(reader *r, const char *bytes, size_t count, bool ends) {
   if (r->has_return && count > 0) {
     r->has_return = false;
@@ -86,7 +89,7 @@ static const char *kind_of(const json_t *json) {
   return "null";
 }
 
-/* What is wrong with a line is told, or ends the reading. */
+/* Reports what is wrong with a line, or ends the reading. */
 static uly_status leave_out(const reader *r) {
   char why[1024];
   snprintf(why, sizeof why, "%s", uly_last_error());
@@ -115,7 +118,8 @@ static uly_status find_text(const reader *r, const json_t *json, const json_t **
 
 static uly_status parse(const reader *r, const char *bytes, size_t count, json_t **out) {
   json_error_t error;
-  /* Integers as reals: those of more than 64 bits are no reason to refuse the text beside them. */
+  /* Integers are read as reals: those of more than 64 bits are no reason to refuse the text beside
+   * them. */
   *out = json_loadb(
       bytes, count,
       JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL, &error);
@@ -137,7 +141,7 @@ static uly_status take_json_text(reader *r, const char *bytes, size_t count) {
   return status == ULY_OK && is_good ? end(r) : status;
 }
 
-/* What is left of a line that is too long goes with it. */
+/* Leaves out a line that is too long, including the rest of it. */
 static uly_status skip_line(reader *r) {
   (void)uly_fail(ULY_ERR_DATA,
                  "'%s', line %lld: longer than %d MiB: split it, or put texts of this size into "
@@ -190,7 +194,8 @@ static uly_status take_file(reader *r, const char *bytes, size_t count, bool end
   return add(r, bytes, count);
 }
 
-/* How a file is cut: take gets a piece of a line, end is called after the last one. Files are not cut. */
+/* How a file is cut: take gets a piece of a line, and end is called after the last piece. Files
+ * themselves are not cut. */
 typedef struct cutter {
   bool cuts;
   uly_status (*take)(reader *r, const char *bytes, size_t count, bool ends);
@@ -213,7 +218,7 @@ static uly_status take_piece(reader *r, const cutter *how, const char *bytes, si
   return ULY_OK;
 }
 
-/* As many bytes as there are, up to count: a pipe gives fewer at a time. */
+/* Reads as many bytes as there are, up to count: a pipe gives fewer at a time. */
 static uly_status read_piece(const reader *r, int fd, char *bytes, size_t count, size_t *got) {
   for (*got = 0; *got < count;) {
     ssize_t more = read(fd, bytes + *got, count - *got);
@@ -225,7 +230,7 @@ static uly_status read_piece(const reader *r, int fd, char *bytes, size_t count,
   return ULY_OK;
 }
 
-/* Of the file's first bytes. Tokens would be taken for bytes of text. */
+/* Refuses a file that begins as a shard, whose tokens would be taken for bytes of text. */
 static uly_status refuse_shard(const reader *r, const char *bytes, size_t count) {
   int32_t magic = 0;
   if (count >= sizeof magic) memcpy(&magic, bytes, sizeof magic);
@@ -235,7 +240,7 @@ static uly_status refuse_shard(const reader *r, const char *bytes, size_t count)
   return ULY_OK;
 }
 
-/* What the file's first bytes tell. *mark: those of them that are no text. */
+/* Checks the first bytes of a file. *mark is how many of them are not text. */
 static uly_status look_at_beginning(const reader *r, const char *bytes, size_t count,
                                     size_t *mark) {
   const unsigned char *first = (const unsigned char *)bytes;
@@ -251,7 +256,8 @@ static uly_status read_all(reader *r, const cutter *how, int fd, char *piece) {
   ULY_TRY(read_piece(r, fd, piece, PIECE, &got));
   ULY_TRY(look_at_beginning(r, piece, got, &mark));
   ULY_TRY(take_piece(r, how, piece + mark, got - mark));
-  while (got == PIECE) { /* else the end was met: a terminal would have to be told twice */
+  /* A short piece is the last one: a terminal would have to be told twice. */
+  while (got == PIECE) {
     ULY_TRY(read_piece(r, fd, piece, PIECE, &got));
     ULY_TRY(take_piece(r, how, piece, got));
   }

@@ -40,7 +40,8 @@ uly_status uly__folder_make(const char *path) {
   return ULY_OK;
 }
 
-/* No link to one: what it points to is somebody else's. NULL: errno tells. */
+/* Opens a folder, but not a link to one: what it points to is somebody else's. NULL: errno tells
+ * why. */
 static DIR *open_folder(const char *path) {
   int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   DIR *folder = fd >= 0 ? fdopendir(fd) : NULL;

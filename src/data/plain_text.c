@@ -4,7 +4,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* Fewer control characters may be an accident. */
+/* Fewer control characters may be accidental. */
 enum { MIN_CONTROLS = 8 };
 
 static const char decompress[] = "decompress it first";
@@ -16,8 +16,8 @@ static const char to_lines[] =
 static const char to_shards[] =
     "write its tokens as token shards, whose header the guide describes under Data";
 
-/* Formats by the bytes that they have at a place; a longer mark comes before one that it begins
- * with. */
+/* Formats by the bytes that they have at a certain place; a longer mark comes before one that it
+ * begins with. */
 static const struct {
   int place, length;
   const char *mark, *what, *advice, *encoding;
@@ -41,7 +41,8 @@ static const struct {
     {0, 5, "%PDF-", "a PDF document", "take the text out of it first (pdftotext)", NULL},
 };
 
-/* The length of its header in 8 bytes, then the header, an object of JSON. */
+/* Returns whether the file begins with the length of a header in 8 bytes, and then the header, a
+ * JSON object. */
 static bool is_safetensors(const unsigned char *bytes, size_t count) {
   return count > 8 && memcmp(bytes + 4, "\0\0\0\0", 4) == 0 && bytes[8] == '{';
 }
@@ -54,16 +55,16 @@ static bool is_control(unsigned char byte) {
   return byte < ' ' && (byte == 0 || !strchr("\t\n\v\f\r\b\x1b", byte));
 }
 
-/* Control characters, which text has next to none of in any encoding of 8 bits, and numbers have
- * many of. */
+/* Counts control characters, which are rare in text of any 8-bit encoding, and frequent in
+ * numbers. */
 static size_t count_controls(const unsigned char *bytes, size_t count) {
   size_t num = 0;
   for (size_t i = 0; i < count; i++) num += is_control(bytes[i]);
   return num;
 }
 
-/* UTF-16 without a mark: of nine pairs in ten the second byte (or the first, for the other order)
- * is 0, and the other is a character of ASCII. */
+/* Finds UTF-16 without a byte-order mark: in nine pairs out of ten the second byte (or the first,
+ * for the other order) is 0, and the other byte is an ASCII character. */
 static const char *find_utf16(const unsigned char *bytes, size_t count) {
   size_t little = 0, big = 0, pairs = count / 2;
   for (size_t i = 0; i < pairs; i++) {

@@ -1,5 +1,5 @@
-/* Text to token shards: walks through the inputs, deals their documents to train/ and eval/, and gives both their
- * names when all is written and synced. */
+/* Turns text into token shards: goes through the inputs, deals their documents to train/ and eval/,
+ * and names both when everything is written and synced. */
 #include <errno.h>
 #include <fcntl.h>
 #include <fts.h>
@@ -19,7 +19,7 @@
 #include "data/folder.h"
 #include "data/shard_writer.h"
 
-/* Shards are written to hidden, and bear the name `final` when they are whole. */
+/* Shards are written to `hidden`, which is renamed to `final` when they are complete. */
 typedef struct output {
   char final[PATH_MAX], hidden[PATH_MAX];
   uly__shard_writer *writer;
@@ -30,7 +30,7 @@ typedef struct preparation {
   const uly_prepare_config *config;
   uly_prepare_report *report;
   output train, eval;
-  output *current; /* of the document that is being written; NULL: none is */
+  output *current; /* of the current document; or NULL */
   int64_t num_documents, num_files;
   uint64_t stream;
 } preparation;
@@ -62,7 +62,8 @@ static uly_status check(const uly_prepare_config *c) {
 
 /* ---------------------------------------------------------------------- documents */
 
-/* A function of the seed and the document's place, so that another run deals them the same. */
+/* Returns a function of the seed and the document's place, so that another run deals the documents
+ * in the same way. */
 static bool is_held_out(const preparation *p) {
   return uly__rng_uniform(p->config->seed, p->stream, p->num_documents) < p->config->held_out;
 }
@@ -98,7 +99,7 @@ static uly_status read_file(preparation *p, const char *path) {
   return uly__documents_read(path, &format, &sink);
 }
 
-/* One entry of a folder, or the input itself. */
+/* Visits one entry of a folder, or the input itself. */
 static uly_status visit(preparation *p, FTS *walk, FTSENT *entry) {
   bool is_input = entry->fts_level == FTS_ROOTLEVEL;
   if (!is_input && entry->fts_name[0] == '.') {
@@ -107,7 +108,7 @@ static uly_status visit(preparation *p, FTS *walk, FTSENT *entry) {
   }
   switch (entry->fts_info) {
     case FTS_F: return read_file(p, entry->fts_path);
-    /* A pipe that is named may be read; one that is met is no text. */
+    /* A pipe may be an input, but one in a folder is not text. */
     case FTS_DEFAULT: return is_input ? read_file(p, entry->fts_path) : ULY_OK;
     case FTS_DC:
       ULY_FAIL(ULY_ERR_IO, "'%s' is a symbolic link to a folder that it lies in: remove it",
@@ -118,11 +119,12 @@ static uly_status visit(preparation *p, FTS *walk, FTSENT *entry) {
     case FTS_DNR:
     case FTS_ERR:
     case FTS_NS: errno = entry->fts_errno; return uly__file_failed("read", entry->fts_path);
-    default: return ULY_OK; /* a folder, before and after its entries */
+    /* The default case is a folder, before and after its entries. */
+    default: return ULY_OK;
   }
 }
 
-/* strcmp compares bytes as unsigned: the order does not depend on the locale. */
+/* Compares names. strcmp compares bytes as unsigned, so the order does not depend on the locale. */
 static int compare_names(const FTSENT **a, const FTSENT **b) {
   return strcmp((*a)->fts_name, (*b)->fts_name);
 }
@@ -187,7 +189,8 @@ static uly_status check_counts(const preparation *p) {
   return ULY_OK;
 }
 
-/* Both folders hidden until both are whole: the one to train on comes last. */
+/* Writes both folders, which stay hidden until both are complete. The one to train on gets its name
+ * last. */
 static uly_status write_all(preparation *p) {
   bool has_eval = p->config->held_out > 0;
   ULY_TRY(open_output(p, &p->train));
@@ -207,7 +210,7 @@ static uly_status remove_hidden(const preparation *p) {
   return uly__folder_remove(p->eval.hidden);
 }
 
-/* What an earlier call has left goes first, and what this one leaves when it fails. */
+/* Removes what an earlier call has left, and after a failure what this one leaves. */
 static uly_status write_or_remove(preparation *p) {
   ULY_TRY(remove_hidden(p));
   uly_status status = write_all(p);
@@ -221,7 +224,8 @@ static uly_status write_or_remove(preparation *p) {
   return status;
 }
 
-/* Whether the folder is the other one, or is met on a walk through it: names with a dot before them are not. */
+/* Returns whether the folder is the other one, or would be met on a walk through it, which skips
+ * names with a dot before them. */
 static bool is_met_in(const char *folder, const struct stat *other) {
   char path[PATH_MAX];
   struct stat info;
@@ -235,7 +239,7 @@ static bool is_met_in(const char *folder, const struct stat *other) {
   }
 }
 
-/* The next call would read the shards of this one. */
+/* Refuses an output among the inputs: the next call would read the shards of this one. */
 static uly_status check_inputs(const uly_prepare_config *c) {
   for (int i = 0; i < c->num_inputs; i++) {
     struct stat input;
@@ -247,8 +251,8 @@ static uly_status check_inputs(const uly_prepare_config *c) {
   return ULY_OK;
 }
 
-/* Two calls at once would take each other's shards for remains. Where the file system has no locks, nothing is
- * locked. */
+/* Locks the folder: two calls at once would take each other's shards for remains. If the file
+ * system has no locks, nothing is locked. */
 static uly_status lock_folder(const char *path, int *fd) {
   *fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (*fd < 0) return uly__file_failed("open the folder", path);

@@ -33,7 +33,8 @@ struct uly__safetensors {
 
 static const char *dtype_name(uly_dtype dtype) { return dtype == ULY_BF16 ? "BF16" : "F32"; }
 
-/* Bytes from dtype and dims; false where they do not fit 64 bits or a dim is negative. */
+/* Counts bytes from dtype and dims; returns false if they do not fit into 64 bits or a dim is
+ * negative. */
 static bool count_bytes(const uly__tensor_info *tensor, int64_t *bytes) {
   *bytes = uly__dtype_bytes(tensor->dtype);
   for (int i = 0; i < tensor->num_dims; i++) {
@@ -74,7 +75,7 @@ static uly_status add_entry(json_t *root, const uly__tensor_info *tensor, int64_
     failed |= json_array_append_new(shape, json_integer(tensor->dims[i])) != 0;
   json_t *entry = json_pack("{s:s, s:o, s:[I, I]}", "dtype", dtype_name(tensor->dtype), "shape",
                             shape, "data_offsets", (json_int_t)place, (json_int_t)end);
-  if (json_object_set_new(root, tensor->name, entry) != 0 || failed) /* refuses NULL too */
+  if (json_object_set_new(root, tensor->name, entry) != 0 || failed) /* it refuses NULL, too */
     ULY_FAIL(ULY_ERR_INTERNAL,
              "cannot write tensor '%s' to a safetensors header: no memory, or its name is not "
              "UTF-8",
@@ -91,7 +92,7 @@ static uly_status add_entries(json_t *root, const uly__tensor_info *tensors, int
   return ULY_OK;
 }
 
-/* The length, the text and spaces, in new memory. */
+/* Puts the length, the text and spaces into new memory. */
 static uly_status frame_header(const char *text, char **bytes, int64_t *count) {
   size_t length = strlen(text);
   size_t total =
@@ -118,7 +119,7 @@ uly_status uly__safetensors_header(const uly__tensor_info *tensors, int num, cha
   *count = 0;
   json_t *root = json_pack("{s:{s:s}}", METADATA, "format", "pt");
   uly_status status = root ? add_entries(root, tensors, num) : ULY_OK;
-  /* Dumped in the order of insertion. NULL where memory is short. */
+  /* The entries are dumped in the order of their insertion. NULL: no memory. */
   char *text = status == ULY_OK ? json_dumps(root, JSON_COMPACT) : NULL;
   json_decref(root);
   ULY_TRY(status);
@@ -239,7 +240,7 @@ static uly_status read_tensor(const uly__safetensors *file, const char *name, co
 static int compare_places(const void *a, const void *b) {
   const uly__tensor_info *x = a, *y = b;
   if (x->begin != y->begin) return x->begin < y->begin ? -1 : 1;
-  if (x->bytes != y->bytes) return x->bytes < y->bytes ? -1 : 1; /* empty ones first */
+  if (x->bytes != y->bytes) return x->bytes < y->bytes ? -1 : 1; /* empty ones come first */
   return strcmp(x->name, y->name);
 }
 
@@ -248,7 +249,7 @@ static int compare_names(const void *a, const void *b) {
                 (*(const uly__tensor_info *const *)b)->name);
 }
 
-/* Sorted tensors follow one another and fill the data section. */
+/* Checks that sorted tensors follow one another and fill the data section. */
 static uly_status check_places(const uly__safetensors *file) {
   int64_t place = 0;
   for (int i = 0; i < file->num_tensors; i++) {
@@ -270,7 +271,8 @@ static uly_status check_places(const uly__safetensors *file) {
 }
 
 static uly_status read_table(uly__safetensors *file, json_t *root) {
-  size_t num = json_object_size(root); /* below INT_MAX: the header has at most 10^8 bytes */
+  /* This is below INT_MAX: the header has at most 10^8 bytes. */
+  size_t num = json_object_size(root);
   file->tensors = calloc(num + 1, sizeof *file->tensors);
   file->by_name = calloc(num + 1, sizeof *file->by_name);
   if (!file->tensors || !file->by_name)

@@ -88,7 +88,7 @@ static json_t *scan_json(const uly__scan_key *key, const uly__scan *scan) {
   return json;
 }
 
-/* Under another name first, so that no run finds half of it. */
+/* Writes under another name first, so that no run finds an incomplete file. */
 static uly_status write_text(const char *path, const char *text) {
   size_t length = strlen(path) + sizeof ".tmp";
   char *hidden = malloc(length);

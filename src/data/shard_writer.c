@@ -14,10 +14,11 @@
 enum { BUFFER_TOKENS = 1 << 16, MAX_SHARDS = 1000000 };
 
 struct uly__shard_writer {
-  char folder[PATH_MAX], path[PATH_MAX]; /* path: of the shard that is being written */
-  int fd;                                /* -1: none is */
+  char folder[PATH_MAX], path[PATH_MAX]; /* path: that of the current shard */
+  int fd;                                /* -1: no shard is open */
   int64_t shard_tokens;
-  int64_t num_tokens; /* of the shard that is being written, buffered ones too */
+  /* Tokens of the current shard, including those in the buffer. */
+  int64_t num_tokens;
   int num_buffered;
   uly_prepare_part total;
   uint16_t buffer[BUFFER_TOKENS];
@@ -39,7 +40,8 @@ uly_status uly__shard_writer_open(const char *folder, int64_t shard_tokens,
   return ULY_OK;
 }
 
-/* The header says how many tokens follow, so it is written once more at the end. */
+/* Fills in the header, which says how many tokens follow, so that it is written once more at the
+ * end. */
 static void fill_header(int64_t count, int32_t header[ULY_SHARD_HEADER_INTS]) {
   memset(header, 0, ULY_SHARD_HEADER_BYTES);
   header[ULY_SHARD_MAGIC] = ULY_SHARD_MAGIC_U16;
@@ -51,7 +53,7 @@ static void fill_header(int64_t count, int32_t header[ULY_SHARD_HEADER_INTS]) {
 static uly_status begin_shard(uly__shard_writer *writer) {
   char name[32];
   int32_t header[ULY_SHARD_HEADER_INTS];
-  /* Names are read in the order of their characters: all must be as long. */
+  /* Names are read in the order of their characters, so all must have the same length. */
   if (writer->total.shards == MAX_SHARDS)
     ULY_FAIL(ULY_ERR_CONFIG,
              "there are more than %d shards in '%s': put more tokens in each than "
@@ -88,7 +90,7 @@ static uly_status end_shard(uly__shard_writer *writer) {
   return status;
 }
 
-/* Room in the buffer for some of the tokens that come, at least one: *count, at most `wanted`. */
+/* Makes room in the buffer for some of the next tokens, at least one: *count, at most `wanted`. */
 static uly_status make_room(uly__shard_writer *writer, int64_t wanted, int64_t *count) {
   if (writer->fd >= 0 && writer->num_tokens == writer->shard_tokens) ULY_TRY(end_shard(writer));
   if (writer->fd < 0) ULY_TRY(begin_shard(writer));

@@ -39,7 +39,7 @@ uly_status uly__source_read_part(const uly__source_file *file, int fd, int64_t b
                                  void *out) {
   uly_status status = uly__file_read(fd, file->path, begin, out, count);
   if (status == ULY_OK) return ULY_OK;
-  /* The file may have been cut after the look at its size: then that is what went wrong. */
+  /* The file may have been cut after its size was checked: then that is what went wrong. */
   struct stat info;
   if (fstat(fd, &info) == 0 && info.st_size != file->size) return fail_changed(file, info.st_size);
   return status;
@@ -54,7 +54,7 @@ uly_status uly__source_read(const uly__source_file *file, int64_t begin, int64_t
   return status;
 }
 
-/* Pieces of a hash: of a long file NUM of them are read, which together are what is read of a short
+/* Pieces of a hash: NUM_PIECES of a long file are read, together as much as is read of a short
  * one. */
 enum { PIECE = 1 << 16, NUM_PIECES = ULY_HASHED_WHOLE / PIECE };
 

@@ -21,8 +21,10 @@
 typedef struct token_file {
   char *path;
   uly__source_file source;
-  int64_t begin, count; /* in the stream; text: its bytes and the end-of-document token */
-  int64_t end;          /* the token that ends each document; -1: not said */
+  /* In the stream; for text, the file's bytes and the end-of-document token. */
+  int64_t begin, count;
+  /* The token that ends each document; -1: the file does not say it. */
+  int64_t end;
 } token_file;
 
 struct uly__tokens {
@@ -147,7 +149,7 @@ static uint64_t hash_names(const uly__tokens *tokens) {
   return XXH3_64bits_digest(&state);
 }
 
-/* Appends a path, taking nothing over: folder '/' name, or name alone where folder is NULL. */
+/* Appends the path folder '/' name, or name alone if folder is NULL. Takes ownership of neither. */
 static uly_status add_path(uly__tokens *tokens, int *capacity, const char *folder,
                            const char *name) {
   if (tokens->num_files == *capacity) {
@@ -188,7 +190,8 @@ static uly_status list_entries(uly__tokens *tokens, DIR *folder, const char *pat
   return ULY_OK;
 }
 
-/* One folder, so that the order of paths is that of names. strcmp compares bytes as unsigned. */
+/* Compares paths of one folder, so that their order is that of names. strcmp compares bytes as
+ * unsigned. */
 static int compare_paths(const void *a, const void *b) {
   return strcmp(((const token_file *)a)->path, ((const token_file *)b)->path);
 }
@@ -317,8 +320,8 @@ static uint32_t widen_u32(const uint32_t *restrict in, int64_t count, int32_t *r
   return largest;
 }
 
-/* Copies bytes or numbers of one file, from a place in it, and takes the largest. A piece at a time: out may be long,
- * and what is read is narrower than what is written. */
+/* Copies bytes or numbers of one file, from a place in it, and finds the largest. It works on a
+ * piece at a time: out may be long, and what is read is narrower than what is written. */
 static uly_status copy_pieces(uly__token_kind kind, const uly__source_file *source, int fd,
                               int64_t begin, int64_t count, int32_t *out, uint32_t *largest) {
   enum { PIECE = 32768 };
@@ -350,7 +353,7 @@ static uly_status copy_numbers(uly__token_kind kind, const uly__source_file *sou
   return status;
 }
 
-/* Copies tokens [begin, begin + count) of one file; *largest of them. */
+/* Copies tokens [begin, begin + count) of one file, and sets *largest to the largest of them. */
 static uly_status copy_tokens(uly__token_kind kind, const token_file *file, int64_t begin,
                               int64_t count, int32_t *out, uint32_t *largest) {
   bool has_end = kind == ULY_TOKENS_TEXT && begin + count == file->count;
@@ -362,7 +365,8 @@ static uly_status copy_tokens(uly__token_kind kind, const token_file *file, int6
   return ULY_OK;
 }
 
-/* out[count] holds a file's tokens from `begin` on, one of them at or above limit. */
+/* Fails because out[count], which holds a file's tokens from `begin` on, has one at or above
+ * limit. */
 static uly_status fail_vocab(uly__token_kind kind, const token_file *file, int64_t begin,
                              int64_t count, const int32_t *out, int64_t limit) {
   int64_t i = 0;
@@ -381,7 +385,7 @@ static uly_status fail_vocab(uly__token_kind kind, const token_file *file, int64
            file->path, (long long)(begin + i), token, (long long)limit);
 }
 
-/* The file that holds the stream's token at `place`. */
+/* Returns the file that holds the stream's token at `place`. */
 static int find_file(const uly__tokens *tokens, int64_t place) {
   int low = 0, high = tokens->num_files; /* files[low].begin <= place < files[high].begin */
   while (high - low > 1) {
@@ -419,12 +423,13 @@ uly_status uly__tokens_documents(const uly__tokens *tokens, int64_t begin, int64
                                  int64_t end, int64_t *doc_start, int64_t *num_docs) {
   enum { PIECE = 32768 };
   int32_t piece[PIECE] = {0};
-  int64_t num = 1, last = count - 1; /* after the last token none begins */
+  /* No document begins after the last token. */
+  int64_t num = 1, last = count - 1;
   doc_start[0] = 0;
   for (int64_t at = 0; at < last; at += PIECE) {
     int64_t part = last - at < PIECE ? last - at : PIECE;
     ULY_TRY(uly__tokens_read(tokens, begin + at, part, INT64_MAX, piece));
-    for (int64_t i = 0; i < part; i++) { /* num is at most at + i + 1, below count */
+    for (int64_t i = 0; i < part; i++) { /* num <= at + i + 1 < count */
       doc_start[num] = at + i + 1;
       num += piece[i] == end;
     }

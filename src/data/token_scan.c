@@ -5,12 +5,12 @@
 
 enum { PIECE = 1 << 20 };
 
-/* A window that the piece before had the beginning of. */
+/* How far a scan is: a window may have begun in an earlier piece. */
 typedef struct progress {
   const uly__scan_request *request;
   uly__scan *scan;
-  int64_t at;               /* the place of the next token */
-  int64_t num_ends_in_here; /* in the window that it lies in, so far */
+  int64_t at;               /* place of the next token */
+  int64_t num_ends_in_here; /* so far in its window */
 } progress;
 
 uly_status uly__scan_add_blank(uly__scan *scan, int64_t window) {
@@ -44,7 +44,7 @@ static int64_t find_largest(const int32_t *tokens, int64_t count) {
   return largest;
 }
 
-/* The tokens of a piece, window by window. */
+/* Takes the tokens of a piece, window by window. */
 static uly_status take_piece(progress *p, const int32_t *tokens, int64_t count) {
   int64_t window = p->request->window;
   for (int64_t i = 0; i < count;) {

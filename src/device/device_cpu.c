@@ -14,7 +14,8 @@ static void *allocate(int64_t bytes) {
       mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return NULL;
 #ifdef MADV_HUGEPAGE
-  /* Advice only: without it everything works, slower. Small arenas would be rounded up. */
+  /* This is only advice: without it everything works, but more slowly. Small arenas would be
+   * rounded up. */
   if (bytes >= (int64_t)64 << 20) (void)madvise(memory, (size_t)bytes, MADV_HUGEPAGE);
 #endif
   return memory;

@@ -11,7 +11,7 @@
 #include "base/spans.h"
 #include "device/device.h"
 
-/* Requests at a time. */
+/* The most requests that wait at a time. */
 enum { QUEUE = 8 };
 
 typedef struct request {
@@ -24,14 +24,14 @@ struct uly__disk {
   int fd;
   char *path; /* for messages: the file has no name once it is open */
   pthread_t thread;
-  bool started; /* the thread */
+  bool started; /* the thread is running */
   pthread_mutex_t lock;
   pthread_cond_t changed;
-  /* What follows is under the lock. */
+  /* The lock protects the members from here on. */
   request queue[QUEUE]; /* request number n at (n - 1) % QUEUE */
   int64_t num_asked, num_done;
   bool closing;
-  uly_status status; /* first failure that no wait has told */
+  uly_status status; /* first failure not yet reported */
   char message[1024];
 };
 

@@ -1,5 +1,6 @@
-/* A group's limit holds for all groups within it, so the way up is looked at, as far as it can be seen: a container
- * sees its own group as the uppermost one, whatever /proc/self/cgroup calls it. */
+/* A group's limit applies to all groups within it, so all groups on the way up are examined, as far
+ * as they can be seen: a container sees its own group as the uppermost one, whatever
+ * /proc/self/cgroup calls it. */
 #include "device/limits.h"
 
 #include <limits.h>
@@ -10,11 +11,12 @@
 
 /* A controller of one of the groups, as a folder. */
 typedef struct group {
-  const char *root, *controller; /* "": version 2, where all controllers share a folder */
-  const char *path;              /* "/a/b"; "" is the uppermost */
+  /* "": version 2, in which all controllers share a folder. */
+  const char *root, *controller;
+  const char *path; /* "/a/b"; "" is the uppermost */
 } group;
 
-/* The names of what both versions have. */
+/* The names that the two versions have for the same files. */
 typedef struct memory_files {
   const char *limit, *used, *inactive;
 } memory_files;
@@ -23,10 +25,11 @@ static const memory_files version_2 = {"memory.max", "memory.current", "inactive
                           version_1 = {"memory.limit_in_bytes", "memory.usage_in_bytes",
                                        "total_inactive_file "};
 
-/* The least of both; -1 stands for none. */
+/* Returns the smaller of both; -1 stands for none. */
 static int64_t least(int64_t a, int64_t b) { return a < 0 || (b >= 0 && b < a) ? b : a; }
 
-/* The number behind a word at the beginning of a line; -1: there is no such file, line or number. */
+/* Returns the number after a word at the beginning of a line; -1: there is no such file, line or
+ * number. */
 static int64_t read_number(const char *path, const char *word) {
   FILE *file = fopen(path, "r");
   char line[256];
@@ -59,8 +62,9 @@ static int64_t read_of_group(group g, const char *name, const char *word) {
   return name_file(g, name, path) ? read_number(path, word) : -1;
 }
 
-/* Version 2 says "max" where there is no limit, version 1 a number that no machine has. Pages of files that nobody uses
- * are given back when memory is wanted. */
+/* Reads the limit of memory and its use. Version 2 says "max" if there is no limit, version 1 a
+ * number that no machine has. Pages of files that nobody uses are given back when memory is
+ * needed. */
 static void look_at_memory(group g, const memory_files *files, uly__limits *out) {
   int64_t limit = read_of_group(g, files->limit, ""), used = read_of_group(g, files->used, "");
   int64_t inactive = read_of_group(g, "memory.stat", files->inactive);
@@ -71,13 +75,14 @@ static void look_at_memory(group g, const memory_files *files, uly__limits *out)
   out->available = least(out->available, limit > used ? limit - used : 0);
 }
 
-/* A quota of time in each period, in microseconds; no number, or none above 0: no quota. */
+/* Reads a quota of time in each period, in microseconds; if it is not a number above 0, there is no
+ * quota. */
 static void look_at_quota(double quota, double period, uly__limits *out) {
   if (quota > 0 && period > 0)
     out->cpu_quota = least(out->cpu_quota, (int64_t)(1000 * quota / period));
 }
 
-/* "max 100000", or two numbers. */
+/* Reads "max 100000", or two numbers. */
 static void look_at_cpu_max(group g, uly__limits *out) {
   char path[PATH_MAX], line[128] = "", *end;
   FILE *file = name_file(g, "cpu.max", path) ? fopen(path, "r") : NULL;
@@ -87,7 +92,7 @@ static void look_at_cpu_max(group g, uly__limits *out) {
   look_at_quota(quota, strtod(end, NULL), out);
 }
 
-/* Whether a list with commas has the word. */
+/* Returns whether a list with commas has the word. */
 static bool has_word(const char *list, const char *word) {
   size_t length = strlen(word);
   for (const char *at = list; at; at = strchr(at, ',')) {
@@ -97,7 +102,7 @@ static bool has_word(const char *list, const char *word) {
   return false;
 }
 
-/* controllers "": version 2. */
+/* Reads the limits of a group. controllers "": version 2. */
 static void look_at_group(const char *root, const char *controllers, const char *path,
                           uly__limits *out) {
   group all = {root, "", path}, memory = {root, "memory", path}, cpu = {root, "cpu", path};
@@ -111,7 +116,8 @@ static void look_at_group(const char *root, const char *controllers, const char 
                   (double)read_of_group(cpu, "cpu.cfs_period_us", ""), out);
 }
 
-/* path: "/a/b", looked at with all that it lies in; it is taken apart. */
+/* Reads the limits of the group at path, such as "/a/b", and of all groups that contain it. The
+ * path is changed. */
 static void look_upwards(const char *root, const char *controllers, char *path, uly__limits *out) {
   if (strcmp(path, "/") == 0) *path = '\0';
   for (;;) {

@@ -3,14 +3,14 @@
  *   n = norm1(x);  q, k, v = n Wq^T, n Wk^T, n Wv^T, rotated;  x_mid = x + attention(q, k, v) Wo^T
  *   m = norm2(x_mid);  y = x_mid + act(m Wgate^T, m Wup^T) Wdown^T
  *
- * The zero-copy exchange: the projection for head group g writes into the send block of the rank that owns
- * g, and the output projection sums over the received blocks, O_g Wo[:, heads of g]^T. These products have the same
- * shapes whatever rank owns a group. Everything between the
- * exchanges runs over token tiles, so nothing of size T x f exists unless it is kept. */
+ * The zero-copy exchange: the projection for head group g writes into the send block of the rank
+ * that owns g, and the output projection sums over the received blocks, O_g Wo[:, heads of g]^T.
+ * These products have the same shapes whatever rank owns a group. Everything between the exchanges
+ * runs over token tiles, so nothing of size T x f exists unless it is kept. */
 #include "model/linear.h"
 #include "model/watch.h"
 
-/* Address of row t of a [T, width] buffer. */
+/* Returns the address of row t of a [T, width] buffer. */
 static void *row(const uly__model *model, const void *x, int64_t t, int64_t width) {
   return uly__at(x, model->dtype, t * width);
 }
@@ -23,7 +23,7 @@ static void norm(uly__model *model, int64_t rows, const void *x, int unit, int64
   model->ops->norm_forward(&args, rows, model->config.hidden, model->dtype, x, y);
 }
 
-/* d_x += the gradient through the norm of the tile's sum. */
+/* Adds the gradient through the norm of the tile's sum to d_x. */
 static void norm_backward(uly__model *model, int64_t rows, const void *x, int unit, int64_t weight,
                           int64_t bias, void *d_x) {
   uly__norm_args args = uly__model_norm(model, unit, weight, bias);
@@ -33,7 +33,7 @@ static void norm_backward(uly__model *model, int64_t rows, const void *x, int un
 
 /* --- Q, K and V */
 
-/* Projection of the heads of one group. */
+/* The projection of the heads of one group. */
 typedef struct projection {
   uly__linear linear;
   int64_t bias; /* offset in the unit, or -1 */
@@ -42,8 +42,8 @@ typedef struct projection {
   bool rotated;
 } projection;
 
-/* The projections into the block of group g: Q, K and V. Key/value heads that the block before holds too
- * are left to that one. */
+/* Describes the projections into the block of group g: Q, K and V. Key/value heads that the block
+ * before also holds are left to that block. */
 static void projections(const uly__model *model, int unit, int g, projection out[3]) {
   const uly__block_layout *b = &model->params.block;
   uly__head_block block = uly__attention_block(model->attention, g);
@@ -69,7 +69,7 @@ static void projections(const uly__model *model, int unit, int g, projection out
   }
 }
 
-/* Rows of a tile, of one group, into its block. */
+/* Projects rows of a tile, for one group, into its block. */
 static void project_group(uly__model *model, int unit, int g, int64_t t, int64_t rows) {
   const uly__ops *ops = model->ops;
   int d = model->config.head_dim;
@@ -90,7 +90,7 @@ static void project_group(uly__model *model, int unit, int g, int64_t t, int64_t
   }
 }
 
-/* Rounds [first, first + num): the groups that every rank owns in them. */
+/* Projects rounds [first, first + num): the groups that every rank owns in them. */
 static void project_qkv(uly__model *model, int layer, int first, int num) {
   const uly__block_layout *b = &model->params.block;
   int unit = uly__unit_of_block(layer), num_rounds = uly__attention_num_rounds(model->attention);
@@ -106,7 +106,8 @@ static void project_qkv(uly__model *model, int layer, int first, int num) {
   }
 }
 
-/* The gradients have arrived in qkv_tokens: on to the weights and, through norm1, to d_x. */
+/* Takes the gradients, which have arrived in qkv_tokens, on to the weights and, through norm1, to
+ * d_x. */
 static void project_qkv_backward(uly__model *model, int layer) {
   const uly__block_layout *b = &model->params.block;
   const uly__ops *ops = model->ops;
@@ -162,8 +163,8 @@ static void send_qkv(uly__model *model, const uly__attention_record *record, uly
         past(record->qkv_heads, at.qkv_heads));
 }
 
-/* The exchange of a round runs under the projections of the next and the attention of the one before; outputs go
- * back under the attention of the next. */
+/* Attends. The exchange of a round overlaps with the projections of the next and the attention of
+ * the one before; outputs go back during the attention of the next. */
 static void attend(uly__model *model, int layer, uly_traffic kind) {
   uly__attention_record *record = &model->stash.layers[layer].attention;
   uly_attention *attention = model->attention;
@@ -190,7 +191,7 @@ static void attend(uly__model *model, int layer, uly_traffic kind) {
   uly__watch_heads(model, ULY_WATCH_ATTENTION, layer, false, record->o_tokens);
 }
 
-/* Wo's columns for the heads of group g. */
+/* Returns Wo's columns for the heads of group g. */
 static uly__linear output_projection(const uly__model *model, int unit, int g) {
   uly__head_block block = uly__attention_block(model->attention, g);
   int64_t d = model->config.head_dim;
@@ -201,7 +202,8 @@ static uly__linear output_projection(const uly__model *model, int unit, int g) {
                        .weight = model->params.block.wo + block.q_begin * d};
 }
 
-/* x_mid = x + sum over g of O_g Wo[:, g]^T, for the tile at token t; and n = norm2(x_mid). */
+/* Computes x_mid = x + sum over g of O_g Wo[:, g]^T, for the tile at token t; and n =
+ * norm2(x_mid). */
 static void add_attention(uly__model *model, int layer, int64_t t, int64_t rows, void *mid) {
   const uly__stash_layer *kept = &model->stash.layers[layer];
   int64_t h = model->config.hidden;
@@ -219,7 +221,7 @@ static void add_attention(uly__model *model, int layer, int64_t t, int64_t rows,
                             model->work.sum, uly__weight(model, unit, b->bo), mid, model->work.n);
 }
 
-/* From d_mid [rows, h] to the gradient of O, in the send blocks, and of Wo. */
+/* Computes from d_mid [rows, h] the gradient of O, in the send blocks, and that of Wo. */
 static void add_attention_backward(uly__model *model, int layer, int64_t t, int64_t rows,
                                    const void *d_mid) {
   int64_t h = model->config.hidden, bias = model->params.block.bo;
@@ -243,7 +245,7 @@ static void send_d_o(uly__model *model, int round) {
         past(model->work.d_o_tokens, at.o_tokens), model->work.d_o_heads[round % 2]);
 }
 
-/* As attend, mirrored. */
+/* Mirrors attend. */
 static void attend_backward(uly__model *model, int layer) {
   const uly__attention_record *record = &model->stash.layers[layer].attention;
   const uly__workspace *work = &model->work;
@@ -269,7 +271,7 @@ static void attend_backward(uly__model *model, int layer) {
 
 /* --- MLP, on one tile */
 
-/* Where gate and up of the tile at token t live: in the stash or in scratch. */
+/* Where gate and up of the tile at token t are: in the stash or in scratch. */
 typedef struct mlp_tile {
   void *gate, *up;
 } mlp_tile;
@@ -296,7 +298,8 @@ static uly__linear mlp_linear(const uly__model *model, int unit, int64_t weight,
       .in = down ? f : h, .out = down ? h : f, .unit = unit, .ldw = down ? f : h, .weight = weight};
 }
 
-/* From the normalized rows in work.n to the inner activations in work.act; is_kept: gate and up are there. */
+/* Computes from the normalized rows in work.n the inner activations in work.act; is_kept: gate and
+ * up are already computed. */
 static void mlp_inner(uly__model *model, int unit, int64_t rows, mlp_tile tile, bool is_kept) {
   const uly__block_layout *b = &model->params.block;
   const uly__ops *ops = model->ops;
@@ -317,7 +320,7 @@ static void mlp_inner(uly__model *model, int unit, int64_t rows, mlp_tile tile, 
   ops->swiglu_forward(rows * f, model->dtype, tile.gate, tile.up, model->work.act);
 }
 
-/* d_y is d_x's tile: on return it has the gradient of mid added. */
+/* Computes backward. d_y is d_x's tile: on return, the gradient of mid has been added to it. */
 static void mlp_backward(uly__model *model, int unit, int64_t rows, mlp_tile tile, const void *mid,
                          void *d_y) {
   const uly__block_layout *b = &model->params.block;
@@ -353,7 +356,7 @@ static void mlp_backward(uly__model *model, int unit, int64_t rows, mlp_tile til
 
 /* --- the block */
 
-/* A tile of a tensor that is kept or shared. */
+/* Watches a tile of a tensor that is kept or shared. */
 static void watch(uly__model *model, uly__watched tensor, int layer, uly__tile_range tile,
                   const void *x, int64_t width) {
   uly__watched_rows rows = {x, model->dtype, tile.rows, width, width, tile.begin};

@@ -39,7 +39,7 @@ void *uly__cache_values(const uly__cache *cache, int layer) {
   return cache->values + layer * layer_bytes(cache);
 }
 
-/* Where a head's token is in a block's keys or values. */
+/* Returns where a head's token is in a block's keys or values. */
 static int64_t place(const uly__cache *c, int64_t head, int64_t token) {
   return (head * c->capacity + token) * c->head_dim;
 }

@@ -1,4 +1,4 @@
-/* Model configurations: presets, and files, which config_read.c and config_write.c see to. */
+/* Model configurations: presets, and files, which config_read.c and config_write.c handle. */
 #include "model/config.h"
 
 #include <stdlib.h>
@@ -67,14 +67,14 @@ static uly__model_config from_preset(const preset *p) {
   config.head_dim = p->head_dim;
   config.tied = true;
   config.norm_eps = 1e-5f;
-  /* RoPE needs no table: its limit is only what the model was meant for. */
+  /* RoPE needs no table: its limit is only what the model was made for. */
   config.max_positions = !p->gpt2 ? (int64_t)1 << 22 : p->vocab == 257 ? 16384 : 1024;
-  /* Long sequences want slow rotations: Llama 3's base. */
+  /* Long sequences need slow rotations: the base is that of Llama 3. */
   config.rope_theta = 500000.0;
   return config;
 }
 
-/* What is no preset may be meant to be one. */
+/* Loads the text of a file. A name that is not a preset may be meant to be one. */
 static uly_status load_text(const char *path, char **text, int64_t *length) {
   uly_status status = uly__file_load(path, "model configuration", MAX_BYTES, text, length);
   if (status == ULY_OK || status == ULY_ERR_MEMORY) return status;

@@ -1,4 +1,4 @@
-/* Reading Hugging Face's config.json: what transformers would compute, or a refusal. */
+/* Reads Hugging Face's config.json: takes what transformers would compute, or refuses. */
 #include <jansson.h>
 #include <stdint.h>
 #include <string.h>
@@ -7,7 +7,7 @@
 #include "model/config.h"
 #include "ops/mask.h"
 
-/* What model_type is: a name of transformers', mistral among them, or one of our own. */
+/* The kind of model_type: a name of transformers', mistral, or one of our own. */
 typedef enum type_kind { TYPE_PLAIN = 0, TYPE_MISTRAL, TYPE_OWN } type_kind;
 
 typedef struct reader {
@@ -16,7 +16,7 @@ typedef struct reader {
   type_kind type;
 } reader;
 
-/* Of those that RoPE makes, and of a window. */
+/* The most positions of RoPE, and of a window. */
 static const int64_t MAX_POSITIONS = (int64_t)1 << 40;
 
 /* A string of the file, fit for a message. */
@@ -33,7 +33,7 @@ static quoted quote(const char *text) {
   return out;
 }
 
-/* key absent or null: *value stays. */
+/* Reads an integer. If key is absent or null, *value stays as it is. */
 static uly_status read_int(const reader *r, const char *key, int64_t lowest, int64_t largest,
                            int64_t *value) {
   const json_t *item = json_object_get(r->json, key);
@@ -53,7 +53,8 @@ static uly_status read_small(const reader *r, const char *key, int64_t lowest, i
   return ULY_OK;
 }
 
-/* Within f32, in which it is computed with: what would be 0 or infinite there is refused. */
+/* Reads a real number within f32, in which it is computed with: a number that would be 0 or
+ * infinite there is refused. */
 static uly_status read_real(const reader *r, const json_t *from, const char *key, double *value) {
   const double lowest = 1e-37, largest = 1e38;
   const json_t *item = json_object_get(from, key);
@@ -75,7 +76,7 @@ static uly_status read_bool(const reader *r, const char *key, bool *value) {
   return ULY_OK;
 }
 
-/* A setting that changes the mathematics and has only one supported value. */
+/* Checks a setting that changes the mathematics and has only one supported value. */
 static uly_status require_text(const reader *r, const char *key, const char *supported,
                                const char *also) {
   const json_t *item = json_object_get(r->json, key);
@@ -122,8 +123,8 @@ static uly_status refuse_partial_rotation(const reader *r, const json_t *from) {
   return ULY_OK;
 }
 
-/* Checks that the object describes the default RoPE. One that names no type does so, unless it has
- * numbers of another. */
+/* Checks that the object describes the default RoPE. An object that names no type does so, unless
+ * it has numbers of another type. */
 static uly_status check_rope(const reader *r, const char *key) {
   const json_t *rope = json_object_get(r->json, key);
   if (!rope || json_is_null(rope)) return ULY_OK;
@@ -148,8 +149,8 @@ static uly_status check_rope(const reader *r, const char *key) {
   return refuse_partial_rotation(r, rope);
 }
 
-/* Reads RoPE's base as transformers does: the older object, unless it is empty, counts instead of
- * the newer, and what stands in an object before what stands beside it. */
+/* Reads RoPE's base as transformers does: the older object, unless it is empty, takes precedence
+ * over the newer one, and a key in an object over the same key beside it. */
 static uly_status read_rope(const reader *r, uly__model_config *c) {
   const json_t *scaling = json_object_get(r->json, "rope_scaling");
   const char *key = json_object_size(scaling) > 0 ? "rope_scaling" : "rope_parameters";
@@ -160,7 +161,7 @@ static uly_status read_rope(const reader *r, uly__model_config *c) {
   return read_real(r, json_object_get(r->json, key), "rope_theta", &c->rope_theta);
 }
 
-/* Notes a dropout: it is not used, which is said where training starts. */
+/* Notes a dropout, which is not used. Training says so at its start. */
 static uly_status read_dropout(const reader *r, const char *key, uly__model_config *c) {
   const json_t *item = json_object_get(r->json, key);
   if (!item || json_is_null(item)) return ULY_OK;
@@ -171,9 +172,9 @@ static uly_status read_dropout(const reader *r, const char *key, uly__model_conf
   return ULY_OK;
 }
 
-/* Says whether the keys of biases count: Qwen2 and Mistral have those that they have. Types of our
- * own may have others; a file that an older version of this program wrote has no such type, and is
- * known by the key that it lacks. */
+/* Returns whether the keys of biases count: Qwen2 and Mistral have the biases that they have. Types
+ * of our own may have others; a file that an older version of this program wrote has no such type,
+ * and is recognized by the key that it lacks. */
 static bool has_bias_keys(const reader *r, const uly__model_config *c) {
   bool is_old_save =
       json_object_get(r->json, "torch_dtype") && !json_object_get(r->json, "architectures");
@@ -248,7 +249,7 @@ static uly_status check(const char *path, uly__model_config *c) {
              c->head_dim, ULY_MAX_HEAD_DIM);
   if (c->rope && c->head_dim % 2)
     ULY_FAIL(ULY_ERR_CONFIG, "'%s': RoPE needs an even head dimension, not %d", path, c->head_dim);
-  /* In f64, so that nothing overflows before it is refused. */
+  /* In f64, nothing overflows before it is refused. */
   double width =
       2.0 * ((double)c->num_q_heads + c->num_kv_heads) * c->head_dim + 3.0 * (double)c->ffn;
   double around =
@@ -261,7 +262,7 @@ static uly_status check(const char *path, uly__model_config *c) {
   return ULY_OK;
 }
 
-/* Reads how the model attends. Other types than these two say nothing about it. */
+/* Reads how the model attends. Only these two types say something about it. */
 static uly_status read_attention(const reader *r, uly__model_config *c) {
   const json_t *window = json_object_get(r->json, "sliding_window");
   const char *pattern = json_string_value(json_object_get(r->json, "sparse"));

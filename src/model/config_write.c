@@ -1,4 +1,4 @@
-/* Writing config.json, so that transformers computes the same or refuses to load: see config.h. */
+/* Writes config.json so that transformers computes the same or refuses to load it: see config.h. */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,7 +73,7 @@ uly_status uly__model_config_is_same(const uly__model_config *a, const uly__mode
   return ULY_OK;
 }
 
-/* The type of transformers' that computes the same; NULL, NULL: none does. */
+/* The type of transformers that computes the same; NULL, NULL: there is none. */
 typedef struct hf_type {
   const char *name, *class_name;
 } hf_type;

@@ -1,13 +1,13 @@
-/* Decoding: a block for one token, cut by outputs over the ranks. See decode.h; the steps are those of block.c, and
- * numbers are rounded to the storage type at the same places. */
+/* Decoding: a block for one token, cut by outputs over the ranks. See decode.h; the steps are those
+ * of block.c, and numbers are rounded to the storage type at the same places. */
 #include "model/decode.h"
 
 #include <stdlib.h>
 
 #include "model/linear.h"
 
-/* Elements that a rank's part begins at multiples of: a whole vector, so that what is done with elements one by one
- * has the same bits wherever the parts begin. */
+/* Each rank's part begins at a multiple of this many elements: a whole vector, so that operations
+ * on single elements have the same bits wherever the parts begin. */
 enum { UNIT = 16 };
 
 /* ---------------------------------------------------------------------------- creation */
@@ -24,7 +24,7 @@ static void cut(const uly__decoder *d, uly__shared_vector *vector, uly__part *pa
   note_largest(d, vector);
 }
 
-/* The query heads of each rank. */
+/* Cuts the query heads of each rank. */
 static void cut_heads(uly__decoder *d, const uly__ulysses *u) {
   for (int p = 0; p < d->num_parts; p++) {
     const uly__head_block *first = &u->blocks[uly__ulysses_group(u, p, 0)];
@@ -96,7 +96,7 @@ static uly__part my_part(const uly__model *model, const uly__shared_vector *vect
   return vector->parts[model->attention->ulysses.rank];
 }
 
-/* From decoder->mine, a part on each rank, to all of them in `out`. */
+/* Gathers decoder->mine, a part on each rank, into `out` on all ranks. */
 static void gather(uly__model *model, const uly__shared_vector *vector, uly_dtype dtype,
                    void *out) {
   uly__decoder *d = model->decoder;
@@ -108,21 +108,21 @@ static void gather(uly__model *model, const uly__shared_vector *vector, uly_dtyp
               (const char *)d->of_all + p * stride, vector->parts[p].count * bytes);
 }
 
-/* A vector as products read it. */
+/* Returns a vector as products read it. */
 static const float *widened(const uly__model *model, const void *x, int64_t count) {
   if (model->dtype == ULY_F32) return x;
   model->ops->to_f32(model->stream, count, x, model->decoder->wide);
   return model->decoder->wide;
 }
 
-/* Rows [begin, begin + count) of a matrix times x: f32. */
+/* Multiplies rows [begin, begin + count) of a matrix by x, in f32. */
 static void product(const uly__model *model, int unit, int64_t weight, int64_t cols, uly__part rows,
                     const float *x, float *y) {
   model->ops->matvec(rows.count, cols, cols, model->dtype,
                      uly__weight(model, unit, weight + rows.begin * cols), x, y);
 }
 
-/* The same, rounded to the storage type, then with a bias unless that is -1. */
+/* Does the same, rounds to the storage type, then adds a bias unless that is -1. */
 static void linear(const uly__model *model, int unit, int64_t weight, int64_t bias, int64_t cols,
                    uly__part rows, const float *x, void *y) {
   float *sums = model->dtype == ULY_F32 ? y : model->decoder->mine;
@@ -141,7 +141,7 @@ static void norm(const uly__model *model, int unit, int64_t weight, int64_t bias
 
 /* ------------------------------------------------------------------------------ a block */
 
-/* From x to o of all heads. */
+/* Computes from x the outputs o of all heads. */
 static void attend(uly__model *model, int layer) {
   uly__decoder *d = model->decoder;
   const uly__block_layout *b = &model->params.block;
@@ -165,14 +165,14 @@ static void attend(uly__model *model, int layer) {
   gather(model, &d->heads, model->dtype, d->o);
 }
 
-/* sum = W x, all h of it. */
+/* Computes sum = W x, all h elements of it. */
 static void project(uly__model *model, int unit, int64_t weight, int64_t cols, const void *x) {
   uly__decoder *d = model->decoder;
   product(model, unit, weight, cols, my_part(model, &d->hidden), widened(model, x, cols), d->mine);
   gather(model, &d->hidden, ULY_F32, d->sum);
 }
 
-/* From n to the inner activations, all f of them. */
+/* Computes from n all f inner activations. */
 static void activate(uly__model *model, int unit) {
   uly__decoder *d = model->decoder;
   const uly__block_layout *b = &model->params.block;
@@ -209,7 +209,7 @@ static void decode_block(uly__model *model, int layer) {
 
 /* ------------------------------------------------------------------------------- a token */
 
-/* From x, after the last block, to the logits. */
+/* Computes the logits from x, after the last block. */
 static void finish(uly__model *model) {
   uly__decoder *d = model->decoder;
   const uly__params *params = &model->params;
@@ -230,7 +230,7 @@ void uly__model_prefill(uly__model *model, const int32_t *tokens) {
   int64_t h = model->config.hidden, bytes = h * uly__dtype_bytes(model->dtype);
   uly__model_forward(model, tokens, false);
   d->cache.num_tokens = u->num_tokens;
-  /* The last row, from the rank that has it. */
+  /* The last row comes from the rank that has it. */
   if (u->rank == u->size - 1)
     uly__copy(model->stream, d->mine,
               uly__at(model->stash.layers[model->config.num_layers].x, model->dtype,
@@ -254,7 +254,8 @@ void uly__model_decode(uly__model *model, int32_t token) {
       uly__weight(model, ULY_UNIT_EMBED, params->positions), &token, &position, d->x);
   uly__zero_release(model->zero, ULY_UNIT_EMBED);
   for (int i = 0; i < c->num_layers; i++) {
-    int unit = uly__unit_of_block(i); /* the one after the last block is the last unit */
+    /* The unit after the last block is the last unit. */
+    int unit = uly__unit_of_block(i);
     uly__model_acquire(model, unit, unit + 1);
     decode_block(model, i);
     uly__zero_release(model->zero, unit);

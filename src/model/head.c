@@ -1,5 +1,5 @@
-/* Final norm, LM head and cross-entropy, fused over token tiles: logits exist for one tile at a time,
- * and their gradient is taken in the same pass (arXiv 2506.13996 calls it tiled loss). */
+/* Final norm, LM head and cross-entropy, fused over token tiles: logits exist for one tile at a
+ * time, and their gradient is taken in the same pass (arXiv 2506.13996 calls it tiled loss). */
 #include "model/linear.h"
 #include "model/watch.h"
 

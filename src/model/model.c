@@ -27,7 +27,8 @@ void uly__model_forward(uly__model *model, const int32_t *tokens, bool keeps) {
   release(model, ULY_UNIT_EMBED);
   int L = model->config.num_layers;
   for (int i = 0; i < L; i++) {
-    int unit = uly__unit_of_block(i); /* the one after the last block is the last unit */
+    /* The unit after the last block is the last unit. */
+    int unit = uly__unit_of_block(i);
     uly__model_acquire(model, unit, unit + 1);
     uly__model_note(model, uly__stash_reserve(&model->stash, i));
     double begin = uly__now();
@@ -41,7 +42,7 @@ void uly__model_forward(uly__model *model, const int32_t *tokens, bool keeps) {
   }
 }
 
-/* Final norm, head and loss; with scale != 0 also backward. */
+/* Computes final norm, head and loss; with scale != 0 also backward. */
 static void head(uly__model *model, const int32_t *labels, float scale, uly__exact_sum *loss) {
   int last = uly__last_unit(&model->params), unit = model->params.head_unit;
   bool trains = scale != 0.0f;

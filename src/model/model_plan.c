@@ -1,19 +1,21 @@
-/* The model before it runs: what fits together, how it is cut, the layout of its memory, its FLOPs. */
+/* Plans the model before it runs: what fits together, how it is cut, the layout of its memory, its
+ * FLOPs. */
 #include "model/model.h"
 
 #include <stdlib.h>
 
 #include "model/decode.h"
 
-/* Tokens of a tile: large enough that a matrix product runs at its peak, small enough that the MLP's
+/* Tokens of a tile: enough that a matrix product runs at its peak, and few enough that the MLP's
  * tile stays in cache. */
 enum { TILE = 512, HEAD_TILE = 256, WIDE_VOCAB = 8192 };
 
-/* Query elements of a token in a round, at least; and rounds, at most. */
+/* The fewest query elements of a token in a round, and the most rounds. */
 enum { ROUND_WIDTH = 128, MAX_ROUNDS = 4 };
 
-/* Slices are whole granules, a function of N alone, so that any number of ranks cuts at multiples of
- * the same granule: at most 128 tokens, and at least 64 granules in a stream, for balance. */
+/* Returns the tokens of a granule. Slices are whole granules, a function of N alone, so that any
+ * number of ranks cuts at multiples of the same granule: at most 128 tokens, and at least 64
+ * granules in a stream, for balance. */
 static int64_t granule(int64_t seq_len) {
   int64_t tokens = 1;
   while (tokens < 128 && tokens * 2 * 64 <= seq_len) tokens *= 2;
@@ -32,7 +34,7 @@ static uly_status check(const uly__model_config *c, const uly_mesh *mesh,
              "config.seq_len is %lld, but the model has learned positions for %lld tokens: use "
              "shorter sequences, or a model with RoPE",
              (long long)run->seq_len, (long long)c->max_positions);
-  /* In f64: what a rank keeps, and more, in bytes; so that no size below overflows. */
+  /* In f64, what a rank keeps, and more, in bytes, so that no size below overflows. */
   double width = (double)c->hidden + 3.0 * (double)c->ffn +
                  4.0 * ((double)c->num_q_heads + 2.0 * c->num_kv_heads) * c->head_dim;
   int64_t longest = run->capacity > run->seq_len ? run->capacity : run->seq_len;
@@ -65,7 +67,8 @@ static uly_status check(const uly__model_config *c, const uly_mesh *mesh,
   return ULY_OK;
 }
 
-/* Rounds of whole key/value heads that are wide enough for matrix products to run at their peak. */
+/* Chooses rounds of whole key/value heads that are wide enough for matrix products to run at their
+ * peak. */
 static int choose_rounds(const uly__model_config *c, int sp) {
   if (sp == 1) return 1;
   int rounds = MAX_ROUNDS;
@@ -75,7 +78,8 @@ static int choose_rounds(const uly__model_config *c, int sp) {
   return rounds;
 }
 
-/* In a reproducible run as many as leaves, if there are heads enough. */
+/* Returns the number of head groups: in a reproducible run as many as leaves, if there are enough
+ * heads. */
 static int head_groups(const uly__model_config *c, const uly_mesh *mesh,
                        const uly__model_run *run) {
   int sp = uly_mesh_sp(mesh);
@@ -89,7 +93,7 @@ static int num_segments(const uly_mesh *mesh, const uly__model_run *run) {
   return run->leaves ? run->leaves / uly_mesh_sp(mesh) : 1;
 }
 
-/* Tiles of at most `rows` tokens of this rank's segments, one after the other. */
+/* Cuts tiles of at most `rows` tokens of this rank's segments, one after the other. */
 static uly_status cut_tiles(const uly__model *model, const uly_mesh *mesh,
                             const uly__model_run *run, int64_t rows, uly__tiles *out) {
   int num = num_segments(mesh, run), sp = uly_mesh_sp(mesh);
@@ -129,8 +133,8 @@ static uly_status plan_states(uly__model *model, uly_mesh *mesh, const uly__mode
   return status;
 }
 
-/* The mask's layout for so many tokens, NULL where the run asks for none. Where blocks are drawn, each query head
- * draws its own. */
+/* Makes the mask's layout for so many tokens; NULL if the run asks for none. If blocks are drawn,
+ * each query head draws its own. */
 static uly_status make_blocks(const uly__model *model, const uly__model_run *run,
                               int64_t num_tokens, uly_block_layout **blocks) {
   int num_layouts = run->sparse.pattern == ULY_SPARSE_BIGBIRD ? model->config.num_q_heads : 1;
@@ -139,7 +143,7 @@ static uly_status make_blocks(const uly__model *model, const uly__model_run *run
   return uly_block_layout_create(&run->sparse, ULY_MASK_CAUSAL, num_tokens, num_layouts, blocks);
 }
 
-/* Causal, within the window and the blocks. */
+/* Makes a causal mask with the window and the blocks. */
 static uly_mask make_mask(const uly__model_run *run, const uly_block_layout *blocks) {
   return (uly_mask){.kind = ULY_MASK_CAUSAL, .window = run->window, .blocks = blocks};
 }
@@ -244,7 +248,7 @@ static void carve_tile(uly__model *model, uly__arena *scratch) {
   work->d_gate = model->config.gated ? uly__arena_carve(scratch, wide * bytes) : NULL;
 }
 
-/* Bytes on the head side of the largest of rounds `first`, first + 2, ... */
+/* Returns the bytes on the head side of the largest of rounds `first`, first + 2, ... */
 static int64_t largest_round(const uly__model *model, int first, bool of_qkv) {
   int64_t most = 0;
   for (int r = first; r < uly__attention_num_rounds(model->attention); r += 2) {
@@ -255,8 +259,9 @@ static int64_t largest_round(const uly__model *model, int first, bool of_qkv) {
   return most;
 }
 
-/* With one round nothing runs beside attention, so buffers share places: d_o_tokens has been sent before
- * d_qkv_heads is written, and local attention's backward is over before gradients arrive in qkv_tokens. */
+/* Carves the buffers of a block. With one round nothing overlaps with attention, so buffers share
+ * places: d_o_tokens has been sent before d_qkv_heads is written, and local attention's backward
+ * has ended before gradients arrive in qkv_tokens. */
 static void carve_block(uly__model *model, uly__attention_sizes bytes, uly__arena *scratch) {
   uly__workspace *work = &model->work;
   if (model->forward_only) {
@@ -288,10 +293,12 @@ static void carve_head(uly__model *model, uly__arena *scratch) {
                        : uly__arena_carve(scratch, logits * uly__dtype_bytes(model->dtype));
 }
 
-/* Of my tokens, in documents that begin at doc_start[num_docs]; none: in one. */
+/* Sets the positions of my tokens, in documents that begin at doc_start[num_docs]; none: in one
+ * document. */
 static void set_positions(uly__model *model, const int64_t *doc_start, int64_t num_docs) {
   const uly__model_config *c = &model->config;
-  int64_t begin = 0, next = 0; /* of my token's document, and the index of the one after it */
+  /* The beginning of my token's document, and the index of the one after it. */
+  int64_t begin = 0, next = 0;
   for (int64_t t = 0; t < model->num_tokens; t++) {
     int64_t at = model->token_begin + t;
     while (next < num_docs && doc_start[next] <= at) begin = doc_start[next++];
@@ -301,7 +308,7 @@ static void set_positions(uly__model *model, const int64_t *doc_start, int64_t n
     uly__rope_table(model->num_tokens, model->positions, c->head_dim, c->rope_theta, model->rope);
 }
 
-/* What passes over whole sequences need. */
+/* Carves what passes over whole sequences need. */
 static void carve_passes(uly__model *model, uly__arena *arenas) {
   uly__arena *activations = &arenas[ULY_ARENA_ACTIVATIONS], *scratch = &arenas[ULY_ARENA_SCRATCH];
   const uly__model_config *c = &model->config;
@@ -312,7 +319,7 @@ static void carve_passes(uly__model *model, uly__arena *arenas) {
       c->rope ? uly__arena_carve(activations, T * c->head_dim * (int64_t)sizeof(float)) : NULL;
   model->d_x = model->forward_only ? NULL : uly__arena_carve(activations, T * c->hidden * bytes);
   carve_tile(model, scratch);
-  /* The head runs when no block does; a decoder has its own. */
+  /* The head does not run while a block does; a decoder has its own buffers. */
   int64_t mark = uly__arena_mark(scratch);
   if (!model->decoder) carve_head(model, scratch);
   uly__arena_release(scratch, mark);
@@ -333,7 +340,7 @@ void uly__model_carve(uly__model *model, uly__arena *arenas) {
   uly__zero_carve(model->zero, arenas);
   int64_t mark = uly__arena_mark(scratch);
   if (model->decoder) uly__decoder_carve(model, &arenas[ULY_ARENA_ACTIVATIONS], scratch);
-  /* A prompt has gone through before the first token is decoded. */
+  /* The prompt has been processed before the first token is decoded. */
   uly__arena_release(scratch, mark);
   if (model->makes_passes) carve_passes(model, arenas);
 }

@@ -10,7 +10,7 @@
 
 enum { TENSORS_OF_BLOCK = 18, TENSORS_AROUND = 5 };
 
-/* Tensors that follow belong to a new unit. */
+/* Begins a new unit, to which the following tensors belong. */
 static void begin_unit(uly__params *params) {
   params->units[params->num_units++] = (uly__unit){.begin = params->count, .first = params->num};
 }
@@ -92,7 +92,7 @@ uly_status uly__params_create(const uly__model_config *config, uly__params *out)
         add_matrix(out, "", "model.embed_positions.weight", config->max_positions, h, std);
   for (int layer = 0; layer < config->num_layers; layer++) {
     begin_unit(out);
-    out->block = add_block(out, config, layer); /* the same for all */
+    out->block = add_block(out, config, layer); /* the same in all blocks */
   }
   begin_unit(out);
   out->norm = add_vector(out, true, "", "model.norm.weight", h, ULY_INIT_ONE);

@@ -1,11 +1,11 @@
-/* Lays out what is kept between forward and backward, and takes it to disk and back. */
+/* Lays out what is kept between forward and backward, writes it to disk and reads it back. */
 #include "model/stash.h"
 
 #include <stdlib.h>
 
 #include "base/spans.h"
 
-/* Places on disk's ring: of all but x, and of x. */
+/* Places of the ring on disk: for everything but x, and for x. */
 enum { RING = 2, X_RING = RING + 1 };
 
 static int least(int a, int b) { return a < b ? a : b; }
@@ -39,7 +39,7 @@ static uly__attention_record carve_record(uly__attention_sizes bytes, uly__arena
   return record;
 }
 
-/* All but x; one after the other, so that they travel in one piece. */
+/* Carves everything but x, one after the other, so that it is transferred in one piece. */
 static uly__stash_layer carve_rest(const uly__stash *stash, const uly__model_config *config,
                                    int64_t stream, int64_t wide, uly__attention_sizes attention,
                                    uly__arena *arena) {
@@ -59,7 +59,7 @@ void uly__stash_carve(uly__stash *stash, const uly__model_config *config, uly_dt
   int L = stash->num_layers;
   int ring = stash->on_disk ? least(RING, L) : L;
   int x_ring = stash->on_disk ? least(X_RING, L + 1) : L + 1;
-  /* What is not kept has one place for all. */
+  /* What is not kept has one place for all blocks. */
   if (!stash->keeps_attention) ring = 1;
   if (!stash->keeps_x) x_ring = 1;
   uly__arena *arena = stash->keeps_attention ? activations : scratch;
@@ -76,7 +76,8 @@ void uly__stash_carve(uly__stash *stash, const uly__model_config *config, uly_dt
 
 /* --------------------------------------------------------------------- disk and back */
 
-/* The blocks that are in memory when backward begins need no file. */
+/* Returns how many blocks are written. Those that are in memory when backward begins need no
+ * file. */
 static int num_written(const uly__stash *stash) {
   return stash->on_disk && stash->num_layers > RING ? stash->num_layers - RING : 0;
 }
@@ -89,7 +90,7 @@ uly_status uly__stash_open(uly__stash *stash, const char *path) {
   return uly__disk_open(path, uly__stash_file_bytes(stash), &stash->disk);
 }
 
-/* Starts a block on its way, by uly__disk_write or uly__disk_read. */
+/* Starts the transfer of a block, with uly__disk_write or uly__disk_read. */
 static void start(uly__stash *stash, int i,
                   int64_t ask(uly__disk *, int64_t, int64_t, void *, int64_t)) {
   uly__stash_layer *layer = &stash->layers[i];

@@ -5,9 +5,9 @@
 
 /* Places in a pass, ascending in the order of the computation:
  *
- *   embedding | block 0, its tensors of forward | ... | block L-1 | logits, gradient of the stream |
- *   last unit's gradients | block L-1, its tensors of backward, its weights' gradients | ... | block 0 |
- *   gradients of the embedding */
+ *   embedding | block 0, its tensors of forward | ... | block L-1 | logits, gradient of the
+ *   stream | last unit's gradients | block L-1, its tensors of backward, its weights' gradients |
+ *   ... | block 0 | gradients of the embedding */
 enum { PER_BLOCK = ULY_NUM_WATCHED + 1 };
 
 static int64_t place_of(const uly__model *model, uly__watched tensor, int layer) {
@@ -42,7 +42,7 @@ static int64_t find_row(const uly__model *model, const uly__watched_rows *rows, 
 
 static const char *word(float value) { return isnan(value) ? "not a number" : "infinite"; }
 
-/* layer -1: of no block. */
+/* Looks at a tensor. layer -1: it belongs to no block. */
 static void look(uly__model *model, int64_t place, const char *what, int layer,
                  uly__watched_rows rows) {
   uly__watch *watch = model->watch;

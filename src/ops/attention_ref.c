@@ -1,6 +1,6 @@
 /* Reference attention: plain loops, one pair of tokens at a time, f64 sums, nothing of size N x N.
- * Shapes as in uly__attention_args. Source: Vaswani et al. 2017; the backward as in FlashAttention-2
- * (2307.08691), with delta = rowsum(dO o O). */
+ * Shapes as in uly__attention_args. Source: Vaswani et al. 2017; the backward as in
+ * FlashAttention-2 (2307.08691), with delta = rowsum(dO o O). */
 #include <math.h>
 
 #include "ops/mask.h"
@@ -14,7 +14,7 @@ static bool sees(const uly__attention_args *a, int head, int64_t query, int64_t 
   return uly__mask_sees(a->mask, a->first_q_head + head, query, key);
 }
 
-/* Offset of a token's head in a tensor of rows `stride` apart. */
+/* Returns the offset of a token's head in a tensor whose rows are `stride` apart. */
 static int64_t at(const uly__attention_args *a, int64_t token, int64_t stride, int head) {
   return token * stride + (int64_t)head * a->head_dim;
 }
@@ -27,14 +27,14 @@ static double dot(const uly__attention_args *a, const void *x, int64_t at_x, con
   return sum;
 }
 
-/* As uly__softmax_row has it. */
+/* Returns a score as uly__softmax_row defines it. */
 static float score(const uly__attention_args *a, int head, int64_t query, int64_t key) {
   double q_k = dot(a, a->q, at(a, query, a->qkv_stride, head), a->k,
                    at(a, key, a->qkv_stride, kv_head(a, head)));
   return (float)(a->scale < 0 ? -q_k : q_k);
 }
 
-/* 2^((score - largest) to_log2) */
+/* Returns 2^((score - largest) to_log2). */
 static double power(const uly__attention_args *a, float score, float largest) {
   return exp2(((double)score - (double)largest) * (double)uly__attention_to_log2(a->scale));
 }
@@ -67,7 +67,7 @@ void uly__attention_ref_forward(const uly__attention_args *a) {
     }
 }
 
-/* delta[head, query] = sum of dO o O over the head's elements */
+/* Sets delta[head, query] to the sum of dO o O over the head's elements. */
 static void compute_delta(const uly__attention_args *a, float *delta) {
   for (int head = 0; head < a->num_q_heads; head++)
     for (int64_t query = 0; query < a->num_tokens; query++) {
@@ -76,7 +76,7 @@ static void compute_delta(const uly__attention_args *a, float *delta) {
     }
 }
 
-/* Gradient of the score of a pair, before the factor `scale`. */
+/* Returns the gradient of the score of a pair, before the factor `scale`. */
 static double d_score(const uly__attention_args *a, int head, int64_t query, int64_t key,
                       const float *delta, double p) {
   double d_p = dot(a, a->d_o, at(a, query, a->o_stride, head), a->v,

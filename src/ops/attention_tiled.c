@@ -3,9 +3,9 @@
 
 #ifdef ULY_BF16_DOT
 
-static uly__ops others; /* what does what these kernels cannot */
+static uly__ops others; /* for what these kernels cannot do */
 
-/* Words of two need even rows. */
+/* Returns whether rows are even, as words of two elements need them. */
 static bool is_for_pairs(const uly__attention_args *a) {
   return a->dtype == ULY_BF16 && a->head_dim % 2 == 0 && a->qkv_stride % 2 == 0 &&
          a->o_stride % 2 == 0;

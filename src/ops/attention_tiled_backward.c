@@ -1,9 +1,10 @@
-/* Backward of tiled attention (FlashAttention-2, 2307.08691). Lanes are keys. tile_groups.h has what both
- * directions share.
+/* Backward of tiled attention (FlashAttention-2, 2307.08691). Lanes are keys. tile_groups.h has
+ * what both directions share.
  *
- * One pass over the tiles, five products each: a thread takes a group of blocks of keys, sums their dK and dV, and
- * adds to dQ, kept in f32 for one head at a time. At every block of queries the groups take their turns in ascending
- * order, so no sum depends on the number of threads or on the size of a group. */
+ * One pass over the tiles, five products each: a thread takes a group of blocks of keys, sums their
+ * dK and dV, and adds to dQ, kept in f32 for one head at a time. At every block of queries the
+ * groups take their turns in ascending order, so no sum depends on the number of threads or on the
+ * size of a group. */
 #include <sched.h>
 #include <stdatomic.h>
 
@@ -17,16 +18,17 @@ typedef struct pass {
   uly__attention_workspace work;
   int kv, first_head, num_heads;
   int64_t group_size;     /* blocks of keys */
-  bool is_first, is_last; /* of this key/value head's passes */
+  bool is_first, is_last; /* of the key/value head's passes */
 } pass;
 
-/* Rows of dQ of one of the pass's heads. */
+/* Returns rows of dQ of one of the pass's heads. */
 static float *d_q_rows(const pass *p, int head, int64_t query) {
   int64_t tokens = num_blocks(p->a) * LANES;
   return p->work.d_q + ((head - p->first_head) * tokens + query) * padded(p->a->head_dim);
 }
 
-/* Turns are numbered through the heads of a pass. progress[g] > t: groups of keys up to g are past turn t. */
+/* Returns a turn. Turns are numbered through the heads of a pass. progress[g] > t: groups of keys
+ * up to g are past turn t. */
 static int64_t turn_of(const pass *p, int head, int64_t query) {
   return (head - p->first_head) * num_blocks(p->a) + query / LANES;
 }
@@ -42,14 +44,15 @@ static void end_turn(const pass *p, int64_t group, int64_t turn) {
   atomic_store_explicit(&p->work.progress[group], turn + 1, memory_order_release);
 }
 
-/* What a tile's scores and their gradients become. */
+/* A tile's probabilities and the gradients of its scores. */
 typedef struct tile_gradient {
   word p[LANES * LANES];        /* probabilities, pairs of queries */
   word d_scores[LANES * LANES]; /* pairs of queries */
 } tile_gradient;
 
-/* scores, d_p: [queries][LANES], d_p the gradient of the probabilities; d_rows: that of the scores,
- * as rows. hides: keys count only where their bit is set in seen[query]. */
+/* Computes the gradient of scores. scores, d_p: [queries][LANES], d_p being the gradient of the
+ * probabilities; d_rows: that of the scores, as rows. hides: keys count only if their bit is set in
+ * seen[query]. */
 ULY_INLINE void score_gradient(const pass *p, int head, int64_t query, int64_t num_queries,
                                const float *scores, const float *d_p, bool hides,
                                const uint64_t *seen, tile_gradient *out, word *d_rows) {
@@ -82,10 +85,11 @@ ULY_INLINE void score_gradient(const pass *p, int head, int64_t query, int64_t n
 /* A block of keys, and its gradients so far. */
 typedef struct key_block {
   int64_t begin, count;
-  word *k, *v;        /* [w][LANES]; k: of the sign of the scale */
-  word *k_pairs;      /* [LANES / PER_WORD][padded(d)] */
-  float *d_k, *d_v;   /* [d][LANES] */
-  summed_rows summed; /* k_pairs, in whose place its finite elements are */
+  word *k, *v;      /* [w][LANES]; k with scale's sign */
+  word *k_pairs;    /* [LANES / PER_WORD][padded(d)] */
+  float *d_k, *d_v; /* [d][LANES] */
+  /* The rows k_pairs; its finite elements are in the same place. */
+  summed_rows summed;
 } key_block;
 
 typedef struct key_group {
@@ -104,7 +108,8 @@ typedef struct query_tile {
   summed_rows q_pairs, d_o_pairs; /* finite: NULL until a tile hides */
 } query_tile;
 
-/* C[i][lane] += the sum over queries of weights times rows. seen: NULL where all is seen. */
+/* Adds to C[i][lane] the sum over queries of weights times rows. seen: NULL if everything is
+ * seen. */
 ULY_INLINE void add_product(const uly__attention_args *a, const summed_rows *x, const word *weights,
                             const uint64_t *seen, float *c) {
   const word *rows = seen ? x->finite : x->pairs;
@@ -122,7 +127,8 @@ ULY_INLINE void add_product(const uly__attention_args *a, const summed_rows *x, 
                                      .rows_are_queries = true});
 }
 
-/* Adds to dK and dV; d_rows: what dQ is made of. hides: some pairs, or lanes beyond the last key, do not count. */
+/* Adds a tile to dK and dV; d_rows: what dQ is computed from. hides: some pairs, or lanes beyond
+ * the last key, do not count. */
 static void backward_tile(const pass *p, const key_block *keys, int head, const query_tile *queries,
                           bool hides, word *d_rows) {
   const uly__attention_args *a = p->a;
@@ -145,12 +151,12 @@ static void backward_tile(const pass *p, const key_block *keys, int head, const 
   add_product(a, &queries->q_pairs, tile.d_scores, seen, keys->d_k);
 }
 
-/* Returns the weight of a key for a query, of rows [queries][LANES / PER_WORD]. */
+/* Returns the weight of a key for a query, from rows [queries][LANES / PER_WORD]. */
 static float weight_in_rows(const word *weights, int64_t key, int64_t query) {
   return element(weights[(query * LANES + key) / PER_WORD], key % PER_WORD);
 }
 
-/* Adds to the rows of dQ what is not finite in the keys that their queries see. */
+/* Adds to the rows of dQ the values that are not finite in the keys that their queries see. */
 static void add_left_out_keys(const pass *p, const key_block *keys, int head,
                               const query_tile *queries, const word *d_rows, float *d_q) {
   const uly__attention_args *a = p->a;
@@ -165,7 +171,8 @@ static void add_left_out_keys(const pass *p, const key_block *keys, int head,
                                    .seen = seen});
 }
 
-/* Adds to dQ what the group's tiles, of which some are seen, have left in d_rows; when it is the group's turn. */
+/* Adds to dQ what the group's tiles, of which some are seen, have left in d_rows, when it is the
+ * group's turn. */
 static void add_to_d_q(const pass *p, const key_group *group, int head, const query_tile *queries,
                        const bool *seen, word d_rows[][LANES * LANES]) {
   int width = padded(p->a->head_dim);
@@ -182,7 +189,7 @@ static void add_to_d_q(const pass *p, const key_group *group, int head, const qu
   end_turn(p, group->index, turn);
 }
 
-/* Queries of one block against the group of keys. */
+/* Processes the queries of one block against the group of keys. */
 static void backward_queries(const pass *p, const key_group *group, int head, int64_t query) {
   const uly__attention_args *a = p->a;
   _Alignas(64) word buffers[6][LANES * MAX_D], d_rows[MAX_GROUP][LANES * LANES];
@@ -215,7 +222,7 @@ static void backward_queries(const pass *p, const key_group *group, int head, in
   if (any) add_to_d_q(p, group, head, &queries, seen, d_rows);
 }
 
-/* All queries that see the group of keys. */
+/* Processes all queries that see the group of keys. */
 static void backward_tiles(const pass *p, const key_group *group, int head, int64_t *tiles) {
   const uly__attention_args *a = p->a;
   for (int64_t query = 0;; query += LANES) {
@@ -288,7 +295,7 @@ static void store_keys(const pass *p, const key_block *keys) {
   store_lanes(a, block_rows(a, a->d_v, a->qkv_stride, p->kv, keys->begin), one, keys->d_v);
 }
 
-/* The part of the gradients that a group of keys makes. */
+/* Computes the part of the gradients that belongs to a group of keys. */
 static void backward_group(const pass *p, int64_t index, int64_t *tiles) {
   key_group group;
   int64_t last_turn = p->num_heads * num_blocks(p->a) - 1;
@@ -339,7 +346,7 @@ static void backward_pass(const pass *p) {
 #pragma omp parallel
   for (int64_t tiles = 0;;) {
     int64_t group;
-    /* In ascending order: whoever is waited for has begun before. */
+    /* Groups begin in ascending order, so one that is waited for has begun before. */
 #pragma omp atomic capture
     group = next++;
     if (group >= groups) break;
@@ -350,7 +357,8 @@ static void backward_pass(const pass *p) {
 
 void ULY_FOR_ISA(uly__attention_tiled_backward)(const uly__attention_args *a, void *workspace) {
   pass p = {.a = a, .group_size = group_size(a, num_blocks(a), GROUPS_OF_A_THREAD)};
-  /* Within a window only as many groups as it spans are at work at a time, since they take turns. */
+  /* Within a window only as many groups as it spans work at the same time, since they take
+   * turns. */
   int64_t window = uly__mask_desc(a->mask)->window;
   if (window > 0) p.group_size = min64(p.group_size, group_size(a, window / LANES, 2));
   uly__attention_carve(a, workspace, &p.work);

@@ -1,11 +1,11 @@
-/* Forward of tiled attention: online softmax (FlashAttention-2, 2307.08691). Lanes are queries, so softmax runs
- * down columns, and nothing ever crosses lanes. tile_groups.h and tile_hidden.h have what both
- * directions share. */
+/* Forward of tiled attention: online softmax (FlashAttention-2, 2307.08691). Lanes are queries, so
+ * softmax runs down columns, and nothing ever crosses lanes. tile_groups.h and tile_hidden.h have
+ * what both directions share. */
 #include "ops/attention_tiled.h"
 #include "ops/mask.h"
 #include "ops/tile_hidden.h"
 
-/* scores[keys][queries]: what is hidden has no score, and so a probability of exactly 0. */
+/* Hides scores[keys][queries]: a hidden key has no score, and so a probability of exactly 0. */
 static void hide_keys_of_queries(const uly__attention_args *a, int head, int64_t query,
                                  int64_t num_queries, int64_t key, int64_t num_keys,
                                  float *scores) {
@@ -31,7 +31,7 @@ static bool softmax_step(int64_t num_keys, float to_log2, const float *scores, w
       for (int64_t r = 0; r < num_keys; r++)
         larger = max_vec(larger, load_vec(scores + r * LANES + at));
       changed |= larger != old;
-      base[j] = (vec)((ivec)larger & (larger != -INFINITY)); /* -infinity - 0 has no NaN */
+      base[j] = (vec)((ivec)larger & (larger != -INFINITY)); /* -infinity - 0 is not NaN */
       vec factor = exp2_vec((old - base[j]) * to_log2);
       total[j] = load_vec(sum + at) * factor;
       *vec_at(shrink + at) = factor;
@@ -54,7 +54,7 @@ static bool softmax_step(int64_t num_keys, float to_log2, const float *scores, w
   return !any;
 }
 
-/* A block of queries, and what came of it so far. */
+/* A block of queries, and its results so far. */
 typedef struct query_block {
   int64_t begin, count;
   float largest[LANES], sum[LANES]; /* of softmax */
@@ -70,7 +70,7 @@ typedef struct key_tile {
   summed_rows v; /* v.finite: NULL until a tile hides */
 } key_tile;
 
-/* hides: some pairs do not see each other; then v.finite is there. */
+/* Processes a tile. hides: some pairs do not see each other; then v.finite is set. */
 static void forward_tile(const uly__attention_args *a, int head, query_block *queries,
                          const key_tile *keys, bool hides) {
   _Alignas(64) float scores[LANES * LANES], shrink[LANES];
@@ -117,8 +117,9 @@ static void load_queries(const uly__attention_args *a, int head, int64_t begin,
   }
 }
 
-/* A query without any score above -infinity has a sum of 0, and its output is 0 / 0: NaN. */
-/* Outputs are divided, not multiplied by 1 / sum: the mean of equal values is that value. */
+/* Stores the outputs, which are divided by the sum, not multiplied by 1 / sum, so that the mean of
+ * equal values is that value. A query without any score above -infinity has a sum of 0, and its
+ * output is 0 / 0: NaN. */
 static void store_outputs(const uly__attention_args *a, int head, query_block *queries) {
   float one[LANES];
   uly__softmax_row *softmax = a->softmax + head * a->num_tokens + queries->begin;
@@ -132,7 +133,7 @@ static void store_outputs(const uly__attention_args *a, int head, query_block *q
   store_lanes(a, block_rows(a, a->o, a->o_stride, head, queries->begin), one, queries->out);
 }
 
-/* The first of at most `size` blocks begins at `query`. */
+/* Processes a group; the first of at most `size` blocks begins at `query`. */
 static void forward_group(const uly__attention_args *a, int head, int64_t query, int64_t size,
                           int64_t *tiles) {
   _Alignas(64) float out[GROUP_WIDTH * LANES];
@@ -174,8 +175,8 @@ static void forward_group(const uly__attention_args *a, int head, int64_t query,
 void ULY_FOR_ISA(uly__attention_tiled_forward)(const uly__attention_args *a) {
   int64_t size = group_size(a, num_blocks(a) * a->num_q_heads, GROUPS_OF_A_THREAD);
   int64_t groups = num_groups(num_blocks(a), size);
-  /* Head by head, so that its keys and values stay in cache. Late blocks of queries see more keys under a causal
-   * mask: the heavy ones first. */
+  /* Heads are processed one by one, so that their keys and values stay in cache. Late blocks of
+   * queries see more keys under a causal mask, so these come first. */
 #pragma omp parallel
   {
     int64_t tiles = 0;

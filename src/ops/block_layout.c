@@ -13,13 +13,13 @@
 
 const char *const uly__sparse_names[] = {"none", "longformer", "strided", "fixed", "bigbird", NULL};
 
-/* What all rows list together: more is no sparse layout. */
+/* The most blocks that all rows may list together: a layout with more is not sparse. */
 static const int64_t max_listed = INT32_MAX;
 
-/* One row while it is written. */
+/* A row while it is being written. */
 typedef struct row {
-  int64_t index, end;              /* block row; what it lists is below `end` */
-  int64_t local_begin, local_end;  /* the blocks nearby */
+  int64_t index, end;              /* it lists blocks below `end` */
+  int64_t local_begin, local_end;  /* neighbouring blocks */
   int32_t *random;                 /* ascending */
   int64_t num_random, next_random; /* in `random` */
 } row;
@@ -32,7 +32,7 @@ static int by_block(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-/* Distinct blocks out of those that are neither local nor global: the first images under a
+/* Draws distinct blocks among those that are neither local nor global: the first images under a
  * permutation that belongs to this head and row. */
 static void draw_random(const uly_sparse *d, int head, row *r) {
   int64_t left = max64(r->local_begin - d->global, 0), right = max64(r->local_end, d->global);
@@ -60,13 +60,13 @@ static row make_row(const uly_sparse *d, uly_mask_kind kind, int64_t num_blocks,
   return r;
 }
 
-/* The first block at or after `col` that the row lists; r->end or more when there is none. */
+/* Returns the first block at or after `col` that the row lists; r->end or more if there is none. */
 static int64_t next_col(const uly_sparse *d, row *r, int64_t col) {
   int64_t nearest = r->end;
   if (col < r->local_end) nearest = min64(nearest, max64(col, r->local_begin));
   switch (d->pattern) {
     case ULY_SPARSE_STRIDED: {
-      int64_t past = (r->index - col) % d->local; /* negative where col is past the row */
+      int64_t past = (r->index - col) % d->local; /* negative if col is past index */
       return min64(nearest, col + (past < 0 ? past + d->local : past));
     }
     case ULY_SPARSE_FIXED: {
@@ -84,7 +84,7 @@ static int64_t next_col(const uly_sparse *d, row *r, int64_t col) {
   return col < d->global || r->index < d->global ? col : nearest;
 }
 
-/* The columns of all rows so far; room grows with them. */
+/* The columns of all rows so far; the room grows as needed. */
 typedef struct columns {
   int32_t *list;
   int64_t num, room;
@@ -157,7 +157,7 @@ int64_t uly_sparse_local(const uly_sparse *sparse, int64_t num_tokens) {
   return local;
 }
 
-/* All counts of blocks within the stream, and the default of `local`. */
+/* Limits all counts of blocks to the stream, and sets the default of `local`. */
 static uly_sparse settle(const uly_sparse *desc, int64_t num_tokens, int64_t num_blocks) {
   uly_sparse d = *desc;
   d.local = uly_sparse_local(desc, num_tokens);
@@ -167,7 +167,7 @@ static uly_sparse settle(const uly_sparse *desc, int64_t num_tokens, int64_t num
   return d;
 }
 
-/* Before anything is listed: no row lists more than this. */
+/* Checks the size before anything is listed: no row lists more than this. */
 static uly_status check_size(const uly_sparse *d, const uly_block_layout *l) {
   int64_t M = l->num_blocks, stretches = M / d->local + 1, most = 2 * d->local;
   if (d->pattern == ULY_SPARSE_STRIDED)
@@ -175,7 +175,7 @@ static uly_status check_size(const uly_sparse *d, const uly_block_layout *l) {
   else if (d->pattern == ULY_SPARSE_FIXED)
     most += d->global * stretches;
   else
-    most += 2 * d->global + d->random; /* the global rows list M each */
+    most += 2 * d->global + d->random; /* global rows list M each */
   double listed = (double)min64(most, M) * (double)M * l->num_layouts;
   if (listed > (double)max_listed)
     ULY_FAIL(ULY_ERR_CONFIG,

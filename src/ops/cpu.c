@@ -6,14 +6,15 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* AMX_TILE and AMX_BF16, whatever the system says. */
+/* Returns whether the CPU has AMX_TILE and AMX_BF16, whatever the system says. */
 static bool has_amx_units(void) {
   unsigned a, b, c, d;
   const unsigned needed = 1u << 24 | 1u << 22;
   return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & needed) == needed;
 }
 
-/* Linux keeps what AMX holds, its extended state 18, for programs that ask for it: arch_prctl(2). */
+/* Returns whether the system saves what AMX holds, its extended state 18. Linux does so for
+ * programs that ask for it: arch_prctl(2). */
 static bool system_keeps_amx(void) {
   enum { ARCH_GET_XCOMP_SUPP = 0x1021, TILE_DATA = 18 };
   unsigned long states = 0;

@@ -15,7 +15,7 @@
 
 /* What a query sees of the keys, or a key of the queries. */
 typedef struct view {
-  int64_t before, after; /* the farthest token that is seen */
+  int64_t before, after; /* the farthest visible token */
   int64_t *begin;        /* [num_layouts * M + 1]; NULL: no layout */
   int32_t *blocks;       /* block b of layout h sees blocks[begin[h * M + b]], ... */
 } view;
@@ -24,7 +24,8 @@ struct uly__mask {
   uly_mask desc;           /* its pointers are to the copies */
   uly_block_layout layout; /* desc.blocks */
   int64_t num_tokens;
-  int64_t *doc_start; /* the copy made at creation; desc has those that count */
+  /* The copy made at creation; desc has the documents in use. */
+  int64_t *doc_start;
   view of_query, of_key;
 };
 
@@ -58,7 +59,8 @@ static range band(const uly__mask *m, const view *side, int64_t token) {
   return r;
 }
 
-/* What the tokens of [begin, end) see together, within `limit`. May be empty: end <= begin. */
+/* Returns what the tokens of [begin, end) see together, within `limit`. It may be empty: end <=
+ * begin. */
 static range joint_band(const uly__mask *m, const view *side, int64_t begin, int64_t end,
                         range limit) {
   return (range){max64(band(m, side, begin).begin, limit.begin),
@@ -71,13 +73,14 @@ typedef struct list {
   const int32_t *first, *end;
 } list;
 
-/* What a block lists, from block `from` on. */
+/* Returns what a block lists, from block `from` on. */
 static list listed_from(const uly__mask *m, const view *side, int head, int64_t block,
                         int64_t from) {
   int64_t row = (m->layout.num_layouts == 1 ? 0 : head) * m->layout.num_blocks + block;
   const int32_t *first = side->blocks + side->begin[row];
   const int32_t *end = side->blocks + side->begin[row + 1];
-  for (int64_t num = end - first; num > 0;) { /* what is sought is one of these, or behind them */
+  /* The block that is sought is one of these, or after them. */
+  for (int64_t num = end - first; num > 0;) {
     int64_t half = num / 2;
     if (first[half] < from) {
       first += half + 1;
@@ -95,7 +98,7 @@ static int64_t count_listed(const uly__mask *m, const view *side, int head, int6
          listed_from(m, side, head, block, from).first;
 }
 
-/* Tokens of a block that lie in [begin, end). */
+/* Returns the tokens of a block that lie in [begin, end). */
 static range part_of_block(const uly__mask *m, int64_t block, int64_t begin, int64_t end) {
   int64_t first = block * m->layout.block;
   return (range){max64(begin, first), min64(end, first + m->layout.block)};
@@ -123,7 +126,7 @@ uly__tile uly__mask_tile(const uly__mask *m, int head, int64_t q_begin, int64_t 
   for (int64_t row = q_begin / B; row * B < q_end; row++) {
     range queries = part_of_block(m, row, q_begin, q_end);
     range keys = joint_band(m, side, queries.begin, queries.end, (range){k_begin, k_end});
-    if (keys.end <= keys.begin) continue; /* then the tile is not full by its band already */
+    if (keys.end <= keys.begin) continue; /* not full by the band already */
     int64_t from = keys.begin / B, to = (keys.end - 1) / B + 1;
     int64_t listed = count_listed(m, side, head, row, from, to);
     some |= listed > 0;
@@ -162,7 +165,7 @@ int64_t uly__mask_next_queries(const uly__mask *m, int head, int64_t k_begin, in
   return next_tile(m, &m->of_key, head, k_begin, k_end, query, tile);
 }
 
-/* Bits [from, to), 0 <= from < to <= 64. */
+/* Returns a word with bits [from, to) set, 0 <= from < to <= 64. */
 static uint64_t ones(int64_t from, int64_t to) {
   return (UINT64_MAX << from) & (UINT64_MAX >> (64 - to));
 }
@@ -184,19 +187,19 @@ uint64_t uly__mask_bits(const uly__mask *m, int head, int64_t query, int64_t key
 
 /* ---------------------------------------------------------------------------- pairs */
 
-/* Differences of counts up to 2^80 that must come out exactly. */
+/* Holds differences of counts up to 2^80 that must be exact. */
 __extension__ typedef __int128 int128;
 
-/* Of n queries and m keys, counted from 0 each: pairs with query - key <= most. Key k has
- * k + most + 1 such queries, but none below 0 and at most n: from key `some` on there are any, from
- * key `all` on it is all n. */
+/* Counts the pairs with query - key <= most among n queries and m keys, counted from 0 each. Key k
+ * has k + most + 1 such queries, but not below 0 and at most n: there are any from key `some` on,
+ * and all n from key `all` on. */
 static int128 pairs_up_to(int64_t n, int64_t m, int64_t most) {
   int64_t some = min64(max64(-most, 0), m), all = min64(max64(n - most - 1, 0), m);
   int128 lowest = some + most + 1, highest = all + most;
   return (all - some) * (lowest + highest) / 2 + (int128)(m - all) * n;
 }
 
-/* Pairs of two ranges of one document that the band lets through. */
+/* Counts the pairs of two ranges of one document that the band lets through. */
 static double pairs_between(const uly__mask *m, range queries, range keys) {
   int64_t n = queries.end - queries.begin, num_keys = keys.end - keys.begin;
   if (n <= 0 || num_keys <= 0) return 0;
@@ -205,8 +208,9 @@ static double pairs_between(const uly__mask *m, range queries, range keys) {
                   pairs_up_to(n, num_keys, -m->of_query.after - 1 + shift));
 }
 
-/* The same of ranges that are equal or do not overlap. A document that has tokens of both has all
- * between them: only those from the first key on matter, up to the one that holds the last key. */
+/* Counts the same for ranges that are equal or do not overlap. A document that has tokens of both
+ * has all tokens between them: only those from the first key on matter, up to the one that holds
+ * the last key. */
 static double pairs_in(const uly__mask *m, range queries, range keys) {
   if (m->desc.num_docs == 0) return pairs_between(m, queries, keys);
   double sum = 0;
@@ -296,7 +300,8 @@ static uly_status check_layout(const uly_block_layout *l, int64_t N, int num_q_h
   return ULY_OK;
 }
 
-/* A row that lists its own block lets every query see itself; the queries of others are tried. */
+/* Checks that every query sees some key. A row that lists its own block lets every query see
+ * itself; the queries of others are tried. */
 static uly_status check_all_see(const uly__mask *m) {
   int64_t M = m->layout.num_blocks;
   for (int layout = 0; layout < m->layout.num_layouts; layout++)
@@ -324,7 +329,7 @@ static uly_status copy(const void *from, int64_t count, size_t size, void *out) 
   return ULY_OK;
 }
 
-/* The lists by key block. Rows are visited in order, so every list ascends. */
+/* Makes the lists by key block. Rows are visited in order, so every list ascends. */
 static uly_status transpose(uly__mask *m) {
   int64_t M = m->layout.num_blocks, rows = m->layout.num_layouts * M;
   const view *from = &m->of_query;
@@ -332,7 +337,8 @@ static uly_status transpose(uly__mask *m) {
   to->begin = calloc((size_t)rows + 2, sizeof *to->begin);
   to->blocks = malloc((size_t)from->begin[rows] * sizeof *to->blocks + 1);
   if (!to->begin || !to->blocks) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a mask's layout");
-  /* begin is shifted by one place while the lists grow: begin[b + 1] is where b goes on. */
+  /* begin is shifted by one place while the lists grow: begin[b + 1] is where the list of b
+   * continues. */
   int64_t *next = to->begin + 1;
   for (int64_t row = 0; row < rows; row++)
     for (int64_t i = from->begin[row]; i < from->begin[row + 1]; i++)

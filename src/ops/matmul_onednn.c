@@ -1,11 +1,12 @@
-/* Matrix product through oneDNN. The product is cut into tiles whose shape depends on the product's shape alone; each
- * tile is one single-threaded call, and threads share out the tiles. So results do not depend on the number of threads.
- * What oneDNN cannot do on this CPU is done by the reference. */
+/* Matrix product through oneDNN. The product is cut into tiles whose shape depends on the product's
+ * shape alone; each tile is one single-threaded call, and threads divide the tiles among them. So
+ * results do not depend on the number of threads. The reference computes what oneDNN cannot compute
+ * on this CPU. */
 #include "ops/products_onednn.h"
 
 enum { TILE_M = 256, TILE_N = 512 };
 
-/* Tiles of one size cover a dimension: the last one is shorter. */
+/* Returns the number of tiles of one size that cover a dimension; the last one is shorter. */
 static int64_t num_tiles(int64_t total, int64_t tile) { return (total + tile - 1) / tile; }
 
 uly_status uly__matmul_onednn(const uly__matmul *args) {

@@ -1,10 +1,10 @@
-/* Matrix product of bf16 on a CPU that multiplies f32 faster: tiles are widened, which is exact, and multiplied in f32.
- * Compiled once for each instruction set (ULY_ISA).
+/* Matrix product of bf16 on a CPU that multiplies f32 faster: tiles are widened, which is exact,
+ * and multiplied in f32. Compiled once for each instruction set (ULY_ISA).
  *
- * A thread takes a tile of c through all of k, TILE_K at a time: it widens the piece of a and that of b that meet there
- * into its workspace, and oneDNN adds their product to the tile's sum, f32 too. At the end the sum is added to c, and
- * rounded once where c is bf16. Tiles and their order depend on the product's shape alone, so results do not depend
- * on the number of threads. */
+ * A thread takes a tile of c through all of k, TILE_K at a time: it widens the piece of a and that
+ * of b that meet there into its workspace, and oneDNN adds their product to the tile's sum, f32
+ * too. At the end the sum is added to c, and rounded once where c is bf16. Tiles and their order
+ * depend on the product's shape alone, so results do not depend on the number of threads. */
 #include <omp.h>
 
 #include "ops/products_onednn.h"
@@ -12,11 +12,12 @@
 #define CAT_(a, b) a##b
 #define CAT(a, b) CAT_(a, b)
 
-/* With these widening takes some hundredths of the time of a product, and a workspace fits the second cache of most
- * CPUs. GAP keeps rows apart whose distance would be a power of two. */
+/* With these sizes, widening takes some hundredths of the time of a product, and a workspace fits
+ * into the second-level cache of most CPUs. GAP separates rows whose distance would be a power of
+ * two. */
 enum { TILE_M = 256, TILE_N = 512, TILE_K = 256, GAP = 16 };
 
-/* What a thread works in; b may lie either way. */
+/* The workspace of a thread; b may be stored either way. */
 typedef struct workspace {
   float a[TILE_M * (TILE_K + GAP)]; /* [m][k] or [k][m] */
   float b[TILE_N * (TILE_K + GAP)]; /* [n][k] or [k][n] */
@@ -33,17 +34,18 @@ static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 
 static int64_t num_tiles(int64_t total, int64_t tile) { return (total + tile - 1) / tile; }
 
-/* The products of a tile: the last row, column and step along k may be shorter; the first step begins the sum. */
+/* The products of a tile: the last row, column and step along k may be shorter; the first step
+ * begins the sum. */
 typedef struct tile_products {
   const uly__product *of[2][2][2][2]; /* [last row][last column][last step][not the first step] */
 } tile_products;
 
-/* Distance of the rows of a piece. */
+/* Returns the distance of the rows of a piece. */
 static int64_t row_distance(bool trans, int64_t across, int64_t along) {
   return (trans ? along : across) + GAP;
 }
 
-/* Sets *can to whether oneDNN can do them all. */
+/* Sets *can to whether oneDNN can compute them all. */
 static uly_status find_products(const uly__matmul *x, int64_t rows, int64_t cols, int64_t steps,
                                 tile_products *out, bool *can) {
   *can = true;
@@ -77,7 +79,7 @@ static void widen(int64_t rows, int64_t cols, const uint16_t *restrict x, int64_
     for (int64_t i = 0; i < cols; i++) y[i] = uly__bf16_to_f32(x[i]);
 }
 
-/* The piece [rows, cols] of a matrix, or of its transpose, that begins at (row, col). */
+/* Widens the piece [rows, cols] of a matrix, or of its transpose, that begins at (row, col). */
 static void widen_piece(const void *matrix, int64_t ld, bool trans, int64_t row, int64_t col,
                         int64_t rows, int64_t cols, float *to, int64_t ld_to) {
   const uint16_t *x = matrix;
@@ -104,7 +106,7 @@ static void add_sum_bf16(int64_t rows, int64_t cols, const float *restrict sum, 
   }
 }
 
-/* The tile whose first element is (i, j). */
+/* Computes the tile whose first element is (i, j). */
 static int multiply_tile(const uly__matmul *x, const tile_products *products, int64_t i, int64_t j,
                          workspace *w) {
   int64_t m = min64(TILE_M, x->m - i), n = min64(TILE_N, x->n - j);
@@ -126,7 +128,7 @@ static int multiply_tile(const uly__matmul *x, const tile_products *products, in
   return failed;
 }
 
-/* As many as may run and have a workspace. */
+/* Returns the number of threads that may run and have a workspace. */
 static int num_threads(const uly__matmul *x) {
   int most = omp_get_max_threads();
   return x->workspace_threads < most ? x->workspace_threads : most;

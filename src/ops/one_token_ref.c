@@ -1,5 +1,5 @@
-/* Reference of what decoding does with one token: a product of a matrix and a vector, and attention of one query.
- * Plain loops, f64 sums. */
+/* Reference of what decoding does with one token: a product of a matrix and a vector, and attention
+ * of one query. Plain loops, f64 sums. */
 #include <math.h>
 
 #include "ops/mask.h"
@@ -16,7 +16,7 @@ void uly__matvec_ref(int64_t rows, int64_t cols, int64_t ld, uly_dtype dtype, co
   }
 }
 
-/* Element 0 of a key or a value. */
+/* Returns the offset of element 0 of a key or a value. */
 static int64_t at(const uly__attend_one *a, int q_head, int64_t token) {
   int64_t kv = (q_head + a->group_offset) / a->group_size;
   return (kv * a->capacity + token) * a->head_dim;

@@ -1,9 +1,9 @@
-/* What decoding does with one token, as fast as memory gives the weights and the cache. Compiled once for each
- * instruction set (ULY_ISA).
+/* What decoding does with one token, as fast as memory gives the weights and the cache. Compiled
+ * once for each instruction set (ULY_ISA).
  *
- * Bits: an element of a product is one row's sum, in an order that the length of the row fixes; a head's attention
- * is summed within chunks of CHUNK keys, and chunk after chunk. So neither depends on how rows and heads are dealt
- * to ranks and threads. */
+ * Bits: an element of a product is one row's sum, in an order that the length of the row fixes; a
+ * head's attention is summed within chunks of CHUNK keys, and chunk after chunk. So neither depends
+ * on how rows and heads are dealt to ranks and threads. */
 #include <math.h>
 
 #include "ops/mask.h"
@@ -13,19 +13,19 @@
 #define CAT_(a, b) a##b
 #define CAT(a, b) CAT_(a, b)
 
-/* Products below this many bytes are not worth a second thread. */
+/* Products with fewer bytes are not worth a second thread. */
 enum { SERIAL_BYTES = 1 << 15 };
 
 static inline int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 
-/* WIDTH elements from i on. */
+/* Widens WIDTH elements from i on. */
 ULY_INLINE vec widen(const void *x, uly_dtype dtype, int64_t i) {
   if (dtype == ULY_F32) return load_vec((const float *)x + i);
   return widen_bf16((const uint16_t *)x + i);
 }
 
-/* The last `count` < WIDTH elements, then zeros. */
+/* Widens the last `count` < WIDTH elements, followed by zeros. */
 ULY_INLINE vec widen_end(const void *x, uly_dtype dtype, int64_t i, int64_t count) {
   float end[WIDTH] = {0};
   for (int64_t j = 0; j < count; j++) end[j] = uly__load(x, dtype, i + j);
@@ -42,8 +42,8 @@ ULY_INLINE float sum_lanes(vec x) {
 
 /* ---------------------------------------------------------------------------- product */
 
-/* Rows that are summed side by side. The ones after them are asked for meanwhile: rows are too short for hardware
- * to foresee where several of them go on. */
+/* Rows that are summed side by side. The rows after them are prefetched meanwhile: rows are too
+ * short for the hardware to foresee where each of them continues. */
 enum { ROWS_AT_ONCE = 4, LINE = 64 };
 
 ULY_INLINE void ask_for(const void *x, int64_t bytes) {
@@ -73,7 +73,7 @@ ULY_INLINE void dot_rows(int rows, int64_t cols, int64_t ld, uly_dtype dtype, co
   for (int r = 0; r < rows; r++) y[r] = sum_lanes(sum[r][0] + sum[r][1]);
 }
 
-/* Up to ROWS_AT_ONCE rows. */
+/* Multiplies up to ROWS_AT_ONCE rows. */
 ULY_INLINE void dot_some(int64_t rows, int64_t cols, int64_t ld, uly_dtype dtype, const void *w,
                          const float *x, float *y) {
   if (rows == ROWS_AT_ONCE)
@@ -99,24 +99,25 @@ static void matvec(int64_t rows, int64_t cols, int64_t ld, uly_dtype dtype, cons
 
 enum { CHUNK = ULY_ATTEND_CHUNK, TILE = ULY_ATTENTION_TILE };
 
-/* What came of some of the keys of a head. Scores are q.k, or -q.k where the scale is negative. */
+/* The result for some of the keys of a head. Scores are q.k, or -q.k if the scale is negative. */
 typedef struct partial {
   float *out;         /* [d]: sum of exp2((score - largest) to_log2) v */
-  float largest, sum; /* -infinity and 0 before anything counts */
+  float largest, sum; /* -infinity and 0 at first */
 } partial;
 
-/* Returns what makes a sum that is relative to the score `from` relative to `to`. */
+/* Returns the factor that turns a sum that is relative to the score `from` into one relative to
+ * `to`. */
 static float rebase(const uly__attend_one *a, float from, float to) {
   return from == to ? 1.0f : exp2f((from - to) * uly__attention_to_log2(a->scale));
 }
 
-/* Its place in the workspace. */
+/* Returns the place of a partial result in the workspace. */
 static float *place(const uly__attend_one *a, int head, int64_t chunk) {
   return a->workspace +
          (head * uly__attend_num_chunks(a->capacity) + chunk) * uly__attend_width(a->head_dim);
 }
 
-/* scores[i] = q k_i, with the sign of the scale. */
+/* Computes scores[i] = q k_i, with the sign of the scale. */
 ULY_INLINE void score_keys(const uly__attend_one *a, uly_dtype dtype, const float *q, const void *k,
                            int64_t count, float *scores) {
   int d = a->head_dim;
@@ -130,7 +131,8 @@ ULY_INLINE void score_keys(const uly__attend_one *a, uly_dtype dtype, const floa
   }
 }
 
-/* out += sum over the keys of p v, `vectors` WIDTHs of elements from i on; the last may be short. */
+/* Adds to out the sum over the keys of p v, for `vectors` WIDTHs of elements from i on; the last
+ * may be short. */
 ULY_INLINE void add_values(int vectors, uly_dtype dtype, const float *p, const void *v,
                            int64_t count, int d, int i, float *out) {
   vec sum[4];
@@ -144,8 +146,8 @@ ULY_INLINE void add_values(int vectors, uly_dtype dtype, const float *p, const v
   for (int j = 0; j < vectors; j++) *vec_at(out + i + j * WIDTH) = sum[j];
 }
 
-/* Moves *begin to the next key that is seen, and returns the end of its stretch; where there is no
- * such key, returns *begin. */
+/* Moves *begin to the next visible key, and returns the end of its stretch; if there is no such
+ * key, returns *begin. */
 static int next_stretch(uint64_t seen, int *begin) {
   uint64_t left = *begin < 64 ? seen >> *begin : 0;
   if (left == 0) return *begin;
@@ -154,7 +156,7 @@ static int next_stretch(uint64_t seen, int *begin) {
   return hidden ? *begin + __builtin_ctzll(hidden) : 64;
 }
 
-/* out += sum over the keys of p v. */
+/* Adds to out the sum over the keys of p v. */
 ULY_INLINE void add_all_values(uly_dtype dtype, const float *p, const void *v, int64_t count, int d,
                                float *out) {
   int i = 0;
@@ -162,7 +164,7 @@ ULY_INLINE void add_all_values(uly_dtype dtype, const float *p, const void *v, i
   for (; i < d; i += WIDTH) add_values(1, dtype, p, v, count, d, i, out);
 }
 
-/* Neither keys nor values that are hidden are read. */
+/* Attends to a tile. Hidden keys and values are not read. */
 ULY_INLINE void attend_tile(const uly__attend_one *a, uly_dtype dtype, int head, int64_t key,
                             const float *q, partial *to) {
   int64_t kv = (head + a->group_offset) / a->group_size, d = a->head_dim;
@@ -174,7 +176,7 @@ ULY_INLINE void attend_tile(const uly__attend_one *a, uly_dtype dtype, int head,
     score_keys(a, dtype, q, uly__at(a->k, dtype, at + begin * d), end - begin, p + begin);
   for (int i = 0; i < TILE; i++)
     largest = p[i] > largest || p[i] != p[i] ? p[i] : largest; /* a NaN stays */
-  float base = largest == -INFINITY ? 0 : largest;             /* -infinity - 0 has no NaN */
+  float base = largest == -INFINITY ? 0 : largest;             /* -infinity - 0 is not NaN */
   float shrink = rebase(a, to->largest, base);
   vec sum = {0};
   for (int i = 0; i < TILE; i += WIDTH) {
@@ -207,13 +209,13 @@ ULY_INLINE void attend_chunk(const uly__attend_one *a, uly_dtype dtype, int head
   memcpy(kept + 2, out, (size_t)d * sizeof *out);
 }
 
-/* Chunk after chunk. */
+/* Joins chunk after chunk. */
 static void join_chunks(const uly__attend_one *a, int head, int64_t first, int64_t last) {
   float out[ULY_MAX_HEAD_DIM] = {0}, largest = -INFINITY, sum = 0;
   int d = a->head_dim;
   for (int64_t chunk = first; chunk <= last; chunk++) {
     const float *part = place(a, head, chunk);
-    if (part[1] == 0) continue; /* nothing of it counts */
+    if (part[1] == 0) continue; /* no key of it counts */
     float larger = largest > part[0] ? largest : part[0];
     float keep = rebase(a, largest, larger), add = rebase(a, part[0], larger);
     for (int i = 0; i < d; i++) out[i] = out[i] * keep + part[2 + i] * add;
@@ -223,7 +225,7 @@ static void join_chunks(const uly__attend_one *a, int head, int64_t first, int64
   for (int i = 0; i < d; i++) uly__store(a->o, a->dtype, (int64_t)head * d + i, out[i] / sum);
 }
 
-/* The chunk of the first key that any head sees. */
+/* Returns the chunk of the first key that any head sees. */
 static int64_t first_chunk(const uly__attend_one *a) {
   int64_t first = a->query / CHUNK;
   for (int head = 0; head < a->num_q_heads; head++)
@@ -233,7 +235,8 @@ static int64_t first_chunk(const uly__attend_one *a) {
   return first;
 }
 
-/* A thread takes a chunk through all the query heads that share its key/value head: it comes from memory once. */
+/* Attends. A thread takes a chunk through all query heads that share its key/value head, so that it
+ * is read from memory once. */
 static void attend_one(const uly__attend_one *a) {
   int64_t first = first_chunk(a), last = a->query / CHUNK;
 #pragma omp parallel for collapse(2) schedule(dynamic)

@@ -85,7 +85,7 @@ uly_status uly__ops_check_wish(void) {
   return ULY_OK;
 }
 
-/* The next `bytes`, from a multiple of 64 on. */
+/* Returns the next `bytes`, from a multiple of 64 on. */
 static void *carve(char *memory, int64_t *at, int64_t bytes) {
   void *here = memory ? memory + *at : NULL;
   *at += (bytes + 63) / 64 * 64;
@@ -99,7 +99,7 @@ int64_t uly__attention_carve(const uly__attention_args *args, void *memory,
   int uses = args->group_size < args->num_q_heads ? args->group_size : args->num_q_heads;
   bool in_passes = uses > 2;
   out->num_together = in_passes ? 1 : uses;
-  /* The first address that is a multiple of 64. */
+  /* Carving begins at the first address that is a multiple of 64. */
   char *base = memory ? (char *)memory + (64 - (uintptr_t)memory % 64) % 64 : NULL;
   out->delta = carve(base, &at, args->num_q_heads * args->num_tokens * size);
   out->d_q = carve(base, &at, out->num_together * blocks * tile * width * size);
@@ -108,7 +108,8 @@ int64_t uly__attention_carve(const uly__attention_args *args, void *memory,
   return at + 64;
 }
 
-/* Angles are reduced in f64: at positions of millions f32 would lose the phase. */
+/* Computes the table. Angles are reduced in f64: at positions of millions f32 would lose the
+ * phase. */
 void uly__rope_table(int64_t rows, const int64_t *positions, int head_dim, double theta,
                      float *table) {
   int half = head_dim / 2;

@@ -1,9 +1,10 @@
 /* Ops that treat rows of tokens one by one, in plain C. Compiled once for each instruction set
- * (ULY_ISA): the plain build is the reference and the fallback. Rows are widened to f32 in pieces of
- * PIECE elements, so that one body serves both storage types and vectorizes.
+ * (ULY_ISA): the plain build is the reference and the fallback. Rows are widened to f32 in pieces
+ * of PIECE elements, so that one body serves both storage types and vectorizes.
  *
- * Sources: RMSNorm, Zhang and Sennrich 2019; LayerNorm, Ba et al. 2016; RoPE, Su et al. 2021; SwiGLU,
- * Shazeer 2020; GELU, Hendrycks and Gimpel 2016 (tanh form); AdamW, Loshchilov and Hutter 2019. */
+ * Sources: RMSNorm, Zhang and Sennrich 2019; LayerNorm, Ba et al. 2016; RoPE, Su et al. 2021;
+ * SwiGLU, Shazeer 2020; GELU, Hendrycks and Gimpel 2016 (tanh form); AdamW, Loshchilov and Hutter
+ * 2019. */
 #include <math.h>
 
 #include "ops/ops.h"
@@ -52,8 +53,8 @@ static void add_bias(int64_t rows, int64_t cols, int64_t ld, uly_dtype dtype, vo
     }
 }
 
-/* Sums over tokens go over blocks of columns, each block through all rows in order: the order of
- * the sum does not depend on the number of threads. */
+/* Sums over tokens, by blocks of columns, each through all rows in order, so that the order of the
+ * sum does not depend on the number of threads. */
 static void bias_backward(int64_t rows, int64_t cols, int64_t ld, uly_dtype dtype, const void *d_y,
                           float *d_bias) {
 #pragma omp parallel for schedule(static)
@@ -68,7 +69,7 @@ static void bias_backward(int64_t rows, int64_t cols, int64_t ld, uly_dtype dtyp
   }
 }
 
-/* Element `at` and after: one row. */
+/* Computes the elements of one row from `at` on. */
 static void residual_row(int64_t cols, uly_dtype dtype, int64_t at, const void *x, const float *sum,
                          const void *bias, void *y) {
   for (int64_t c = 0; c < cols; c += PIECE) {
@@ -88,7 +89,7 @@ static void residual(int64_t rows, int64_t cols, uly_dtype dtype, const void *x,
   for (int64_t r = 0; r < rows; r++) residual_row(cols, dtype, r * cols, x, sum, bias, y);
 }
 
-/* Mean (0 for RMSNorm) and 1 / sqrt(variance + eps) of a row. */
+/* Computes mean (0 for RMSNorm) and 1 / sqrt(variance + eps) of a row. */
 static void row_statistics(uly__norm kind, int64_t cols, float eps, uly_dtype dtype, const void *x,
                            int64_t at, float *mean, float *rstd) {
   float a[PIECE];
@@ -134,7 +135,7 @@ static void norm_forward(const uly__norm_args *args, int64_t rows, int64_t cols,
   for (int64_t r = 0; r < rows; r++) norm_row(args, cols, dtype, r * cols, x, y);
 }
 
-/* A row is still in the nearest cache when it is normalized. */
+/* Normalizes each row while it is still in the nearest cache. */
 static void residual_norm(const uly__norm_args *args, int64_t rows, int64_t cols, uly_dtype dtype,
                           const void *x, const float *sum, const void *bias, void *y, void *n) {
 #pragma omp parallel for schedule(static)
@@ -183,7 +184,7 @@ static void norm_backward_rows(const uly__norm_args *args, int64_t rows, int64_t
   }
 }
 
-/* Rows whose statistics the column sums below hold at a time. */
+/* The number of rows whose statistics the column sums below hold at a time. */
 enum { NORM_ROWS = 128 };
 
 static void norm_backward(const uly__norm_args *args, int64_t rows, int64_t cols, uly_dtype dtype,
@@ -288,7 +289,7 @@ static void gelu_forward(int64_t rows, int64_t cols, uly_dtype dtype, void *x, c
         load(b, bias, dtype, c, count);
         for (int64_t i = 0; i < count; i++) a[i] += b[i];
         store(x, dtype, r * cols + c, a, count);
-        load(a, x, dtype, r * cols + c, count); /* rounded, as backward will find it */
+        load(a, x, dtype, r * cols + c, count); /* rounded, as backward reads it */
       }
 #pragma omp simd
       for (int64_t i = 0; i < count; i++)
@@ -347,7 +348,8 @@ static void embedding_backward(int64_t rows, int64_t cols, uly_dtype dtype, cons
   }
 }
 
-/* loss = log(sum exp(x - max)) + max - x[label]: never a softmax followed by a logarithm. */
+/* Computes loss = log(sum exp(x - max)) + max - x[label], never a softmax followed by a
+ * logarithm. */
 static void cross_entropy(int64_t rows, int64_t vocab, const float *logits, const int32_t *labels,
                           float scale, double *row_loss, uly_dtype dtype, void *d_logits) {
 #pragma omp parallel for schedule(static)
@@ -397,8 +399,8 @@ static void add_squares(int64_t n, uly_dtype dtype, const void *x, uly__exact_su
   }
 }
 
-/* Every piece runs through the same full-length loop, so that an element's bits do not depend on where a
- * shard or a thread begins. */
+/* Updates parameters. Every piece runs through the same loop of full length, so that an element's
+ * bits do not depend on where a shard or a thread begins. */
 static void adamw(int64_t n, const uly__adamw *args) {
   float beta1 = (float)args->beta1, beta2 = (float)args->beta2, eps = (float)args->eps;
   float correct1 = (float)(1.0 / (1.0 - pow(args->beta1, (double)args->step)));

@@ -1,7 +1,7 @@
 /* Single-threaded products through oneDNN (C API, 2.x): see products_onednn.h.
  *
- * Primitives (generated code for one shape) are made once and kept; each thread has memory handles of its own and a
- * scratchpad. */
+ * Primitives (generated code for one shape) are made once and kept; each thread has memory handles
+ * of its own and a scratchpad. */
 #include "ops/products_onednn.h"
 
 #include <dnnl.h>
@@ -56,7 +56,7 @@ static void clear_table(void) {
   num_products = 0;
 }
 
-/* What is held for each thread is made anew when there are more than ever before. */
+/* Makes what is held for each thread anew if there are more threads than ever before. */
 uly_status uly__products_prepare(int num) {
   int threads = omp_get_max_threads();
   if (!engine) DNN_TRY(dnnl_engine_create(&engine, dnnl_cpu, 0));
@@ -121,7 +121,8 @@ static uly_status make_kernel(uly__product *p) {
   }
   dnnl_primitive_desc_t desc_made = NULL;
   int threads = omp_get_max_threads();
-  omp_set_num_threads(1); /* the blocking that oneDNN chooses is that of one thread */
+  /* oneDNN chooses the blocking for one thread. */
+  omp_set_num_threads(1);
   dnnl_status_t status = dnnl_primitive_desc_create(&desc_made, &op, attr, engine, NULL);
   if (status == dnnl_success) status = dnnl_primitive_create(&p->kernel, desc_made);
   omp_set_num_threads(threads);
@@ -141,7 +142,7 @@ static uly_status make_kernel(uly__product *p) {
   return grow_scratch(p->scratch_bytes);
 }
 
-/* FNV-1a over the key's words. */
+/* Returns the FNV-1a hash of the key's words. */
 static uint64_t hash(const shape_key *key) {
   const unsigned char *bytes = (const unsigned char *)key;
   uint64_t h = 14695981039346656037u;
@@ -149,7 +150,7 @@ static uint64_t hash(const shape_key *key) {
   return h;
 }
 
-/* The slot of a shape, made where it is new. */
+/* Finds the slot of a shape, and makes it if it is new. */
 static uly_status find_slot(const shape_key *key, uly__product **out) {
   uint64_t slot = hash(key) % NUM_SLOTS;
   while (table[slot].used && memcmp(&table[slot].key, key, sizeof *key) != 0)
@@ -160,7 +161,8 @@ static uly_status find_slot(const shape_key *key, uly__product **out) {
   p->key = *key;
   p->used = true;
   uly_status status = make_kernel(p);
-  p->used = status == ULY_OK; /* a slot without handles is never found */
+  /* A slot without handles is never found. */
+  p->used = status == ULY_OK;
   num_products += p->used;
   return status;
 }
@@ -197,9 +199,9 @@ int uly__product_run(const uly__product *p, const void *a, const void *b, void *
   return dnnl_primitive_execute(p->kernel, streams[thread], NUM_ARGS, exec);
 }
 
-/* oneDNN's older f32 kernels keep a pointer to their workspace in the stack pointer for a while (oneDNN issue 4845,
- * mended in 2026). A signal that is handled then writes its frame into the heap. So signals wait until the thread's
- * products are done. */
+/* Blocks signals until the thread's products are done: oneDNN's older f32 kernels keep a pointer to
+ * their workspace in the stack pointer for a while (oneDNN issue 4845, fixed in 2026), and a signal
+ * that is handled then writes its frame into the heap. */
 void uly__products_hold_signals(sigset_t *before) {
   sigset_t all;
   sigfillset(&all);

@@ -8,8 +8,8 @@ static int64_t piece_length(int64_t begin, int64_t count) {
   return count - begin < PIECE ? count - begin : PIECE;
 }
 
-/* out[n] = parts first .. first + num - 1, elements begin .. begin + n. The recursion is as deep as the
- * tree. */
+/* Sets out[n] to the sum of parts first .. first + num - 1, elements begin .. begin + n. The
+ * recursion is as deep as the tree. */
 static void sum_piece(uly_dtype dtype, const void *parts, int64_t stride, int64_t first,
                       int64_t num, int64_t begin, int64_t n, float *out) {
   if (num == 1) {

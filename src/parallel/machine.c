@@ -1,4 +1,4 @@
-/* What the library makes of the machine that a process runs on. */
+/* What the library finds out about the machine that a process runs on. */
 #include <sched.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -26,7 +26,8 @@ uly_status uly_machine_look(const uly_mesh *mesh, uly_machine *machine) {
   ULY_TRY(uly__sized_check(machine, "uly_machine"));
   uly__limits limits = uly__limits_read("");
   uly_machine found;
-  memset(&found, 0, sizeof found); /* its gaps too: programs compare machines byte by byte */
+  /* This includes the gaps: programs compare machines byte by byte. */
+  memset(&found, 0, sizeof found);
   found.memory = limits.memory;
   found.available = limits.available;
   found.memory_limit = limits.memory_limit;

@@ -1,4 +1,5 @@
-/* The public calls on a plan of attention but the simple ones: what a program passes is checked here. */
+/* The public calls on a plan of attention, except the simple ones. The arguments of the program are
+ * checked here. */
 #include <stdlib.h>
 #include <string.h>
 #define XXH_INLINE_ALL
@@ -14,7 +15,7 @@ void uly_attention_desc_default(uly_attention_desc *desc, size_t size) {
   uly__sized_default(desc, size, &(uly_attention_desc){0}, sizeof(uly_attention_desc));
 }
 
-/* A caller's masks, in structs of this library's size; its layouts too. */
+/* A caller's masks and layouts, in structs of this library's size. */
 typedef struct masks {
   uly_mask *list;
   uly_block_layout *layouts;
@@ -50,7 +51,7 @@ static uly_status read_masks(uly_attention_desc *desc, masks *copies) {
   return ULY_OK;
 }
 
-/* Room for the documents that uly_attention_set_documents will copy. */
+/* Makes room for the documents that uly_attention_set_documents will copy. */
 static uly_status make_room(uly_attention *plan, int64_t wanted) {
   int64_t N = plan->desc.num_tokens, most = uly__mask_desc(plan->masks[0])->num_docs;
   if (wanted < 0 || wanted > N)
@@ -96,7 +97,8 @@ static uint64_t hash_masks(const uly_attention *plan) {
   return h;
 }
 
-/* Ranks that plan different attention would exchange different counts, or compute nonsense in silence. */
+/* Compares the plans of all ranks. Ranks that plan different attention would exchange different
+ * counts, or compute wrong results unnoticed. */
 static uly_status compare(const uly_attention *plan) {
   const uly_attention_desc *d = &plan->desc;
   uint32_t scale;
@@ -237,7 +239,8 @@ uly_status uly_attention_sum_kv(const uly_attention *plan, void *d_qkv_tokens) {
   return ULY_OK;
 }
 
-/* tokens, heads: the buffers of the two sides, from which and into which the step exchanges. */
+/* Exchanges one step. tokens, heads: the buffers of the two sides, from and to which it
+ * exchanges. */
 static uly_status exchange(uly_attention *plan, uly__exchange_step step, uly_traffic kind,
                            const void *tokens, const void *heads) {
   ULY_NOT_NULL(plan);

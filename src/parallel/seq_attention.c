@@ -1,6 +1,5 @@
-/* Attention over a sequence that is cut over ranks: the plan, its sizes, and attention round by round.
- *
- * Source: DeepSpeed-Ulysses, arXiv 2309.14509. Shapes as in ulysses.h. */
+/* Attention over a sequence that is cut over ranks: the plan, its sizes, and attention round by
+ * round. Source: DeepSpeed-Ulysses, arXiv 2309.14509. Shapes are as in ulysses.h. */
 #include "parallel/seq_attention.h"
 
 #include <math.h>
@@ -125,13 +124,13 @@ bool uly__attention_shares_kv(const uly_attention *plan) {
   return false;
 }
 
-/* This rank's group of a round. */
+/* Returns this rank's group of a round. */
 static const uly__head_block *own_block(const uly_attention *plan, int round) {
   const uly__ulysses *u = &plan->ulysses;
   return &u->blocks[uly__ulysses_group(u, u->rank, round)];
 }
 
-/* Of what forward keeps of the softmax. */
+/* Returns the bytes that forward keeps of the softmax of a row. */
 static int64_t row_bytes(const uly_attention *plan) {
   return plan->desc.callback.forward ? sizeof(float) : sizeof(uly__softmax_row);
 }
@@ -145,12 +144,12 @@ void uly__attention_lse(const uly_attention *plan, const void *softmax, int64_t 
                            plan->desc.scale, lse);
 }
 
-/* Rows of softmax before those of a round. */
+/* Returns the number of rows of softmax before those of a round. */
 static int64_t rows_before(const uly_attention *plan, int round) {
   return own_block(plan, round)->q_begin - own_block(plan, 0)->q_begin;
 }
 
-/* What a round works on, without its pointers. */
+/* Describes what a round works on, without its pointers. */
 static uly__attention_args shape(const uly_attention *plan, int mask, int round) {
   const uly_attention_desc *desc = &plan->desc;
   const uly__head_block *block = own_block(plan, round);
@@ -173,7 +172,8 @@ static uly__attention_args shape(const uly_attention *plan, int mask, int round)
   };
 }
 
-/* The pointers are to the round's own part of each buffer; softmax: of all rounds. */
+/* Describes a round with its pointers, which are to its own part of each buffer; softmax is that of
+ * all rounds. */
 static uly__attention_args local(const uly_attention *plan, int mask, int round,
                                  const void *qkv_heads, void *o_heads, void *softmax) {
   uly__attention_args args = shape(plan, mask, round);
@@ -188,7 +188,7 @@ static uly__attention_args local(const uly_attention *plan, int mask, int round,
   return args;
 }
 
-/* The same, as a user's kernel is given it. */
+/* Translates the arguments for a user's kernel. */
 static uly_local_attention for_callback(const uly__attention_args *args) {
   return (uly_local_attention){
       .size = sizeof(uly_local_attention),
@@ -218,7 +218,7 @@ static uly_local_attention for_callback(const uly__attention_args *args) {
   };
 }
 
-/* Rounds use it one after the other. */
+/* Returns the bytes of the workspace, which rounds use one after the other. */
 static int64_t workspace_bytes(const uly_attention *plan) {
   int64_t most = 0;
   for (int round = 0; round < plan->ulysses.num_rounds; round++) {
@@ -267,7 +267,7 @@ int64_t uly__attention_sent_backward(const uly_attention *plan) {
 
 /* -------------------------------------------------------------- round by round */
 
-/* Which tensor goes which way. */
+/* Which tensor a step sends, and in which direction. */
 typedef struct route {
   uly__blocks from, to;
   int64_t unit_bytes;
@@ -285,7 +285,7 @@ static route find_route(const uly_attention *plan, uly__exchange_step step, int 
                  .unit_bytes = u->head_dim * uly__dtype_bytes(plan->desc.dtype)};
 }
 
-/* 0: to heads; 1: to tokens. */
+/* Returns 0 for steps to heads, 1 for steps to tokens. */
 static int direction(uly__exchange_step step) {
   return step == ULY_QKV_TO_HEADS || step == ULY_O_TO_HEADS ? 0 : 1;
 }
@@ -339,7 +339,7 @@ uly__round uly__attention_round(const uly_attention *plan, int round) {
                       .o_heads_bytes = u->num_tokens * own->o_stride * bytes};
 }
 
-/* A user's kernel, which may fail without a message. */
+/* Calls a user's kernel, which may fail without a message. */
 static uly_status call_users(uly_status (*kernel)(void *, const uly_local_attention *), void *user,
                              const uly__attention_args *args) {
   uly_local_attention users = for_callback(args);

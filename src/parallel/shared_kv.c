@@ -1,16 +1,16 @@
-/* Key/value heads that several head groups need: copied to all of them forward, and their gradients summed
- * backward, in the buffers of the token side. */
+/* Key/value heads that several head groups need: they are copied to all of these in forward, and
+ * their gradients are summed in backward, in the buffers of the token side. */
 #include "parallel/seq_attention.h"
 
-/* Element of row t, key (which 0) or value (which 1) head i of block g. */
+/* Returns the element of row t of key (which 0) or value (which 1) head i of block g. */
 static int64_t kv_at(const uly_attention *plan, int g, int64_t t, int which, int i) {
   const uly__head_block *block = &plan->ulysses.blocks[g];
   int64_t head = block->q_count + which * block->kv_count + i;
   return block->qkv_offset + t * block->qkv_stride + head * plan->desc.head_dim;
 }
 
-/* The last block that holds the last key/value head of block `first` too: those in between hold
- * nothing else. */
+/* Returns the last block that also holds the last key/value head of block `first`: the blocks
+ * between them hold nothing else. */
 static int last_holder(const uly_attention *plan, int first) {
   const uly__head_block *blocks = plan->ulysses.blocks;
   int last = first;
@@ -36,7 +36,7 @@ static void copy_to_holders(const uly_attention *plan, void *x, int first, int l
                      kv_row(plan, x, first, which, head), blocks[first].qkv_stride * bytes);
 }
 
-/* In f32, rounded once. */
+/* Sums over the holders in f32, and rounds once. */
 static void sum_over_holders(const uly_attention *plan, void *x, int first, int last) {
   const uly__head_block *blocks = plan->ulysses.blocks;
   int num = last - first + 1;

@@ -1,5 +1,5 @@
-/* Attention on plain tensors: copies into the zero-copy buffers of a plan, which it allocates, and out of them. Shapes
- * as in ulysses.h. */
+/* Attention on plain tensors: copies them into the zero-copy buffers of a plan, which it allocates,
+ * and out of them. Shapes are as in ulysses.h. */
 #include <stdlib.h>
 
 #include "base/sized.h"
@@ -12,21 +12,24 @@ struct uly_attention_saved {
   /* Number of the forward that filled it; 0: none, or one that failed. */
   int64_t forward;
   int mask;
-  uint64_t documents; /* hash of those that forward saw */
-  int64_t bytes;      /* of qkv_heads, behind which the others lie */
+  uint64_t documents; /* of the documents in forward */
+  int64_t bytes;      /* of qkv_heads; others follow it */
   void *qkv_heads, *o_heads, *softmax;
 };
 
-/* What all layers share. Where nothing is kept for backward, forward uses the gradients' buffers. */
+/* What all layers share. If nothing is kept for backward, forward uses the buffers of the
+ * gradients. */
 struct uly__simple_buffers {
-  int64_t bytes; /* of qkv_tokens, behind which the others lie */
+  int64_t bytes; /* of qkv_tokens; others follow it */
   void *qkv_tokens, *o_tokens, *d_qkv_heads, *d_o_heads, *workspace;
-  void *softmax;           /* where nothing is kept */
-  float *lse_out, *lse_in; /* [N, heads of this rank] and [T, Hq], on their way */
-  /* [P] each: what of them travels, and where it lies. */
+  void *softmax; /* if nothing is kept */
+  /* [N, heads of this rank] and [T, Hq]: sent and received. */
+  float *lse_out, *lse_in;
+  /* [P] each: the parts of them that are sent, and where they lie. */
   int64_t *out_counts, *out_offsets, *in_counts, *in_offsets;
-  int64_t num_forwards;      /* that were tried */
-  uly_attention_saved *only; /* of the calls for one layer; NULL before the first */
+  int64_t num_forwards; /* including failed ones */
+  /* The state of the calls for one layer; NULL before the first. */
+  uly_attention_saved *only;
 };
 
 static int64_t round_up(int64_t bytes) { return (bytes + 63) / 64 * 64; }
@@ -35,7 +38,7 @@ static int64_t first_q_head(const uly_attention *plan, int rank) {
   return plan->ulysses.blocks[uly__ulysses_group(&plan->ulysses, rank, 0)].q_begin;
 }
 
-/* Query heads of a rank, in all rounds: they are contiguous. */
+/* Returns the query heads of a rank in all rounds, which are contiguous. */
 static int64_t q_heads_of(const uly_attention *plan, int rank) {
   int64_t end =
       rank + 1 < plan->ulysses.size ? first_q_head(plan, rank + 1) : plan->desc.num_q_heads;
@@ -44,7 +47,7 @@ static int64_t q_heads_of(const uly_attention *plan, int rank) {
 
 /* ---------------------------------------------------------------------- allocation */
 
-/* Cuts one piece of memory: *at moves on. */
+/* Cuts bytes from one piece of memory, and moves *at on. */
 static void *cut(char **at, int64_t bytes) {
   char *begin = *at;
   *at += round_up(bytes);
@@ -74,7 +77,7 @@ static uly_status make_saved(const uly_attention *plan, uly_attention_saved **ou
   return ULY_OK;
 }
 
-/* Of lse, [heads of the sender, tokens of the receiver] travels between two ranks. */
+/* Counts what is sent of lse: [heads of the sender, tokens of the receiver] between two ranks. */
 static uly_status count_lse(const uly_attention *plan, uly__simple_buffers *s) {
   const uly__ulysses *u = &plan->ulysses;
   int64_t *counts = calloc(4 * (size_t)u->size, sizeof *counts);
@@ -134,7 +137,7 @@ void uly__attention_free_simple(uly_attention *plan) {
   plan->simple = NULL;
 }
 
-/* A plan that computes: on all ranks, or on none. */
+/* Checks that the plan computes; it does on all ranks, or on none. */
 static uly_status check_plan(const uly_attention *plan) {
   ULY_NOT_NULL(plan);
   return uly__mesh_check_online(plan->mesh);
@@ -153,7 +156,8 @@ uly_status uly_attention_saved_create(uly_attention *plan, uly_attention_saved *
   return status;
 }
 
-/* The buffers, before the first forward; on all ranks or on none, so that a further try is agreed on again. */
+/* Makes the buffers before the first forward, on all ranks or on none, so that all agree on a
+ * further attempt. */
 static uly_status prepare(uly_attention *plan) {
   if (plan->simple) return ULY_OK;
   uly_status status = uly__agree(plan->group, make_buffers(plan));
@@ -173,8 +177,8 @@ static void copy_columns(const uly_attention *plan, const void *from, int64_t fr
                  to_stride * bytes, uly__at(from, dtype, from_at), from_stride * bytes);
 }
 
-/* Between plain q, k, v (or their gradients) and the blocks. Shared key/value heads live in the first
- * block that holds them. */
+/* Copies between plain q, k, v (or their gradients) and the blocks. Shared key/value heads are in
+ * the first block that holds them. */
 static void copy_qkv(const uly_attention *plan, void *q, void *k, void *v, int into_blocks) {
   int d = plan->desc.head_dim;
   int64_t q_row = (int64_t)plan->desc.num_q_heads * d,
@@ -212,7 +216,7 @@ static void copy_o(const uly_attention *plan, void *o, int into_blocks) {
 
 static void *writable(const void *x) { return (void *)(uintptr_t)x; }
 
-/* From [heads of mine, N] here and on the other ranks to [T, Hq] of my tokens. */
+/* Sends lse from [my heads, N] on each rank to [T, Hq] of the tokens of each rank. */
 static uly_status send_lse(uly_attention *plan, const void *softmax, float *out) {
   const uly__ulysses *u = &plan->ulysses;
   uly__simple_buffers *s = plan->simple;
@@ -235,7 +239,8 @@ static uly_status send_lse(uly_attention *plan, const void *softmax, float *out)
 
 /* --------------------------------------------------------------------------- calls */
 
-/* A user's kernel may fail on one rank: then no rank goes on to the next exchange. */
+/* Makes the ranks agree on a callback, which may fail on one rank: then no rank goes on to the next
+ * exchange. */
 static uly_status agree_on_callback(const uly_attention *plan, uly_status status) {
   return plan->desc.callback.forward ? uly__agree(plan->group, status) : status;
 }
@@ -259,7 +264,8 @@ static uly_status check_forward(const uly_attention *plan, int mask, const void 
   return check_tensors(plan, (const void *[]){q, k, v, o}, (const char *[]){"q", "k", "v", "o"}, 4);
 }
 
-/* The arguments were checked on this rank; those that must be equal are compared with the other ranks'. */
+/* Makes the ranks agree. The arguments were checked on this rank; those that must be equal are
+ * compared with those of other ranks. */
 static uly_status agree(const uly_attention *plan, uly_status status, const uly__named *values,
                         int num) {
   ULY_TRY(uly__agree(plan->group, status));
@@ -346,7 +352,7 @@ uly_status uly_attention_backward_layer(uly_attention *plan, const uly_attention
 
 /* ------------------------------------------------------------- calls for one layer */
 
-/* The state that they share, made before the first forward. */
+/* Makes the state that they share, before the first forward. */
 static uly_status prepare_only(uly_attention *plan) {
   if (plan->simple->only) return ULY_OK;
   return uly_attention_saved_create(plan, &plan->simple->only);

@@ -1,4 +1,4 @@
-/* The sequence <-> head exchange: who owns which tokens and heads, and what travels. Source:
+/* The sequence <-> head exchange: which rank owns which tokens and heads, and what is sent. Source:
  * DeepSpeed-Ulysses, arXiv 2309.14509, section 3. */
 #include "parallel/ulysses.h"
 
@@ -46,8 +46,8 @@ int uly__ulysses_group(const uly__ulysses *ulysses, int p, int round) {
   return p * ulysses->num_rounds + round;
 }
 
-/* Heads of each group: query heads in contiguous parts that differ by at most one; key/value heads that
- * these use. Neighbours may share one. */
+/* Deals the heads to the groups: query heads in contiguous parts that differ by at most one, and
+ * the key/value heads that these use. Neighbours may share one. */
 static void deal_heads(uly__ulysses *u) {
   int uses = u->num_q_heads / u->num_kv_heads;
   for (int g = 0; g < u->num_groups; g++) {
@@ -62,13 +62,13 @@ static void deal_heads(uly__ulysses *u) {
   }
 }
 
-/* Heads in a row of what is exchanged with rank p in a round. */
+/* Returns the number of heads in a row of what is exchanged with rank p in a round. */
 static int64_t row_heads(const uly__ulysses *u, int p, int round, bool with_kv) {
   const uly__head_block *block = &u->blocks[uly__ulysses_group(u, p, round)];
   return block->q_count + (with_kv ? 2 * (int64_t)block->kv_count : 0);
 }
 
-/* Round after round; in a round, on the token side, rank after rank. */
+/* Places the heads: round after round, and within a round, on the token side, rank after rank. */
 static void place_heads(uly__ulysses *u) {
   int64_t T = u->slices[u->rank].count, d = u->head_dim, N = u->num_tokens;
   int64_t qkv_offset = 0, o_offset = 0;
@@ -94,8 +94,8 @@ static void place_heads(uly__ulysses *u) {
   }
 }
 
-/* MPI counts in int, and so does every rank's part of the exchange: checked here for all ranks, so that
- * all refuse together. */
+/* Checks that all counts fit into an int, in which MPI counts. They are checked here for all ranks
+ * and their parts, so that all refuse together. */
 static uly_status check_counts(const uly__ulysses *u) {
   int64_t all_heads = 0, most_tokens = 0;
   for (int p = 0; p < u->size; p++) {
@@ -119,7 +119,7 @@ static uly_status check_counts(const uly__ulysses *u) {
   return ULY_OK;
 }
 
-/* Within each round. */
+/* Fills in the offsets within each round. */
 static void fill_offsets(const uly__ulysses *u, const uly__exchange_side *side) {
   for (int round = 0; round < u->num_rounds; round++) {
     int64_t offset = 0;

@@ -10,13 +10,14 @@ enum { BLOCK_SLOTS = 2, OUTER = 2, OUTER_TIED = 3, REDUCE_CHUNK_BYTES = 4 << 20 
 
 /* --------------------------------------------------------------------- who holds what */
 
-/* Weights stay where they are: nothing is ever gathered for a pass. */
+/* Returns whether weights stay where they are, so that nothing is gathered for a pass. */
 static bool holds_weights(const uly__zero *z) { return z->desc.stage < 3 || z->size == 1; }
 
-/* Gradients are reduced pass by pass, and shards are kept. Otherwise all are kept, and reduced in the last pass. */
+/* Returns whether gradients are reduced pass by pass and shards are kept. Otherwise whole gradients
+ * are kept, and reduced in the last pass. */
 static bool keeps_shards(const uly__zero *z) { return z->desc.stage >= 2 || z->desc.reproducible; }
 
-/* Backward adds straight to the gradients that are kept. */
+/* Returns whether backward adds straight to the gradients that are kept. */
 static bool adds_in_place(const uly__zero *z) {
   return !keeps_shards(z) && z->desc.grad_dtype == ULY_F32;
 }
@@ -25,15 +26,17 @@ static bool is_outer(const uly__zero *z, int unit) {
   return unit == 0 || unit == z->desc.num_units - 1;
 }
 
-/* Contributions to a unit's gradient in a pass: a tied embedding's come from both ends of the model. */
+/* Returns the number of contributions to a unit's gradient in a pass: those of a tied embedding
+ * come from both ends of the model. */
 static int num_sources(const uly__zero *z, int unit) { return z->desc.tied && unit == 0 ? 2 : 1; }
 
-/* Arrays of a unit's shard that are kept: the sum, and the levels of each source's tree over the passes. */
+/* Returns the number of arrays of a unit's shard that are kept: the sum, and the levels of each
+ * source's tree over the passes. */
 static int64_t num_sums(const uly__zero *z, int unit) {
   return 1 + (int64_t)num_sources(z, unit) * z->num_levels;
 }
 
-/* Elements of the largest unit that shares this slot. */
+/* Returns the elements of the largest unit that shares this slot. */
 static int64_t slot_count(const uly__zero *z, int slot) {
   int64_t count = 0;
   for (int u = 0; u < z->desc.num_units; u++)
@@ -143,7 +146,8 @@ static void carve_gathered(uly__zero *z, uly__arena *scratch) {
 
 static void carve_live(uly__zero *z, uly__arena *scratch) {
   int64_t size = sizeof(float);
-  /* One block's gradient travels while the next one's is made; where none travels, one place does. */
+  /* One block's gradient is reduced while the next one's is made; without a reduction one place
+   * suffices. */
   bool overlaps = keeps_shards(z) && z->size > 1;
   for (int s = 0; s < ULY_ZERO_SLOTS; s++)
     z->live[s] =
@@ -314,8 +318,8 @@ static void keep(const uly__zero *z, void *sums, const float *x, int64_t count, 
   z->ops->keep_sum(z->stream, count, z->desc.grad_dtype, x, first, sums);
 }
 
-/* Takes in one contribution to my shard. Reproducible: each source is summed over the passes by itself, since its
- * passes are joined across the ranks first; then the sources are added. */
+/* Takes in one contribution to my shard. In reproducible runs each source is summed over the passes
+ * by itself, since its passes are joined across the ranks first; then the sources are added. */
 static void take_in(uly__zero *z, int unit, float *x) {
   uly__zero_unit *u = &z->units[unit];
   int sources = num_sources(z, unit), source = (int)(u->num_reduced % sources);
@@ -343,7 +347,7 @@ static int64_t grad_shard_bytes(const uly__zero *z, int unit) {
   return z->units[unit].shard * uly__dtype_bytes(z->desc.grad_dtype);
 }
 
-/* Stage 0: my sum goes to all ranks, while the next unit's is reduced. */
+/* Sends my sum to all ranks in stage 0, while the next unit's is reduced. */
 static uly_status send_sum(uly__zero *z, int unit) {
   if (unit < 0 || z->desc.stage > 0 || keeps_shards(z)) return ULY_OK;
   ULY_TRY(wait_for_gather(z, "wait for sums of unit"));
@@ -353,7 +357,7 @@ static uly_status send_sum(uly__zero *z, int unit) {
                                grad_shard_bytes(z, unit), &z->gather);
 }
 
-/* What is on its way has arrived, and is taken in. */
+/* Waits for the reduction that is under way, and takes in its result. */
 static uly_status finish_reduction(uly__zero *z) {
   int unit = z->reducing;
   if (unit < 0) return ULY_OK;
@@ -371,7 +375,7 @@ static uly_status finish_reduction(uly__zero *z) {
 uly_status uly__zero_begin_grads(uly__zero *zero, int unit) {
   if (adds_in_place(zero)) return ULY_OK;
   uly__zero_unit *u = &zero->units[unit];
-  /* What is still on its way from this place has to leave it first. */
+  /* A reduction from this place must end first. */
   if (zero->reducing >= 0 && zero->units[zero->reducing].slot == u->slot)
     ULY_TRY(finish_reduction(zero));
   u->grads = zero->live[u->slot];
@@ -391,7 +395,8 @@ static uly_status end_pass(uly__zero *z, int unit, float *grads) {
   return start_reduction(z, unit, grads, z->reduced);
 }
 
-/* Adds it to what earlier passes made; after the last one the sum is sent on its way. */
+/* Adds a gradient to what earlier passes made; after the last one, starts the reduction of the
+ * sum. */
 static uly_status add_pass(uly__zero *z, int unit, const float *grads) {
   uly__zero_unit *u = &z->units[unit];
   bool is_first = u->num_reduced++ == 0;
@@ -452,8 +457,9 @@ int64_t uly__zero_sent_grads(const uly__zero *zero) {
   return (zero->size - 1) * elements * uly__dtype_bytes(zero->desc.grad_dtype);
 }
 
-/* How often a unit is gathered in the passes of a step. The last two blocks of forward are still there for
- * backward, and the first two for the next pass; the outer units stay unless they share a slot. */
+/* Returns how often a unit is gathered in the passes of a step. The last two blocks of forward are
+ * still there for backward, and the first two for the next pass; the outer units stay unless they
+ * share a slot. */
 static int64_t num_gathers(const uly__zero *z, int unit) {
   int64_t passes = z->desc.passes;
   int num_blocks = z->desc.num_units - 2, block = unit - 1;

@@ -1,7 +1,8 @@
-/* Which tokens a step trains on: a function of the seed and global indices alone. Labels and the cut
- * into slices follow from the window: the label of token t is token t + 1 of the stream, taken before
- * the cut, so the last token of a slice has its label too. Where documents are packed, the last token of each
- * has none, and every rank looks for the documents of the whole window: attention needs them on all. */
+/* Which tokens a step trains on: a function of the seed and global indices alone. Labels and the
+ * cut into slices follow from the window: the label of token t is token t + 1 of the stream, taken
+ * before the cut, so the last token of a slice has its label too. Where documents are packed, the
+ * last token of each has none, and every rank looks for the documents of the whole window:
+ * attention needs them on all. */
 #include "base/rng.h"
 #include "base/spans.h"
 #include "train/trainer.h"
@@ -48,7 +49,7 @@ static uly_status set_documents(const uly_trainer *trainer, const uly__tokens *d
   uly_status status = uly__tokens_documents(data, index * N, N, end, trainer->doc_start, &num_docs);
   if (status == ULY_OK)
     return uly__model_set_documents(trainer->model, trainer->doc_start, num_docs);
-  /* The pass goes on, on garbage: not with half a list. */
+  /* The pass continues, on garbage, but not with half a list. */
   ULY_TRY(uly__model_set_documents(trainer->model, NULL, 0));
   return status;
 }

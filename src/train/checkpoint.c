@@ -1,9 +1,10 @@
 /* Saving checkpoints, while training goes on.
  *
- * The states change only in the optimizer's update. So a save is started between two steps, a thread on each
- * rank writes its shards while the next step computes, and the save is ended before that step's update: nothing
- * is copied, and a save that takes longer than a step makes it wait. What is collective (agreement, checksums, the
- * rename by rank 0) is done at the start and at the end, by the main thread. */
+ * The states change only in the optimizer's update. So a save is started between two steps, a
+ * thread on each rank writes its shards while the next step computes, and the save is ended before
+ * that step's update: nothing is copied, and a save that takes longer than a step makes it wait.
+ * What is collective (agreement, checksums, the rename by rank 0) is done at the start and at the
+ * end, by the main thread. */
 #include "train/checkpoint.h"
 #include "train/calls.h"
 
@@ -31,10 +32,12 @@ struct uly__save {
   const uly_trainer *trainer;
   save_paths paths;
   int64_t header_bytes[2];
-  uint64_t *hashes; /* [ULY_NUM_STATES][params.num]: of this rank's shards; in the end of all */
-  float *buffer;    /* [ULY_STATE_WINDOW]; offloaded states are read here */
+  /* [ULY_NUM_STATES][params.num]: of this rank's shards; in the end, of all shards. */
+  uint64_t *hashes;
+  /* [ULY_STATE_WINDOW]: offloaded states are read into it. */
+  float *buffer;
   pthread_t thread;
-  bool started; /* the thread */
+  bool started; /* the thread is running */
   atomic_bool abandoned;
   uly_status status; /* of the thread */
   char message[1024];
@@ -56,7 +59,7 @@ static uly_status name_paths(const char *out_dir, int64_t step, save_paths *path
   return uly__path_join(paths->trainer, PATH_MAX, paths->temporary, uly__trainer_file);
 }
 
-/* Every rank computes the headers; rank 0 alone (create) touches the disk. */
+/* Starts the files. Every rank computes the headers; only rank 0 (create) writes them. */
 static uly_status start_files(uly__save *save, bool create) {
   const uly__params *params = &save->trainer->model->params;
   const save_paths *paths = &save->paths;
@@ -78,7 +81,7 @@ static uly_status start_files(uly__save *save, bool create) {
   return ULY_OK;
 }
 
-/* This rank's shard of one unit's state. */
+/* Writes this rank's shard of one unit's state. */
 static uly_status write_shard(uly__save *save, int fd, int which, int unit) {
   const uly_trainer *trainer = save->trainer;
   const uly__params *params = &trainer->model->params;
@@ -128,7 +131,7 @@ static uly_status create_text(const char *path, char *text) {
   return status;
 }
 
-/* The two small files, then the rename that makes the checkpoint exist. */
+/* Writes the two small files, then makes the rename with which the checkpoint exists. */
 static uly_status complete(const uly__save *save) {
   const uly_trainer *trainer = save->trainer;
   const save_paths *paths = &save->paths;
@@ -150,7 +153,8 @@ static uly_status complete(const uly__save *save) {
   ULY_TRY(create_text(paths->trainer,
                       uly__checkpoint_write_json(&trainer->model->params, &run, save->hashes)));
   ULY_TRY(uly__folder_sync(paths->temporary));
-  /* The name is free, or taken by a checkpoint of the same step: then the two change places at once. */
+  /* Either the name is free, or a checkpoint of the same step has it: then the two change places at
+   * once. */
   if (rename(paths->temporary, paths->final) != 0) {
     if (errno != ENOTEMPTY && errno != EEXIST)
       ULY_FAIL(ULY_ERR_IO, "cannot rename to '%s': %s", paths->final, strerror(errno));
@@ -158,7 +162,7 @@ static uly_status complete(const uly__save *save) {
     if (renameat2(AT_FDCWD, paths->temporary, AT_FDCWD, paths->final, RENAME_EXCHANGE) != 0)
       ULY_FAIL(ULY_ERR_IO, "'%s' is there, and this file system cannot replace it: %s",
                paths->final, strerror(errno));
-    /* The new one is there: what is left of the old one goes before the next run. */
+    /* The new checkpoint is there: what is left of the old one is removed before the next run. */
     if (uly__folder_remove(paths->temporary) != ULY_OK) uly__warn("%s", uly_last_error());
   }
   return uly__folder_sync(paths->out);
@@ -173,7 +177,7 @@ static void destroy(uly__save *save) {
   free(save);
 }
 
-/* Gives the disk back; the failure that led here is what counts. */
+/* Frees the disk; the failure that led here is the one to report. */
 static void discard(const uly__save *save) {
   char message[1024];
   snprintf(message, sizeof message, "%s", uly_last_error());
@@ -228,7 +232,7 @@ uly_status uly__trainer_save_start(uly_trainer *trainer, const char *out_dir) {
   return status;
 }
 
-/* Each rank has summed the pieces of its shards. */
+/* Sums the hashes of all ranks, each of which has summed the pieces of its shards. */
 static uly_status sum_hashes(uly__save *save) {
   int64_t num = ULY_NUM_STATES * (int64_t)save->trainer->model->params.num;
   int64_t *values = (int64_t *)save->hashes;

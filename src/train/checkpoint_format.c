@@ -18,16 +18,16 @@ const char uly__model_file[] = "model.safetensors", uly__optimizer_file[] = "opt
            uly__config_file[] = "config.json", uly__trainer_file[] = "trainer.json";
 const char *const uly__state_prefix[ULY_NUM_STATES] = {"", "m.", "v."};
 
-/* What is written; and the oldest that is read. */
+/* The version that is written, and the oldest that is read. */
 enum { VERSION = 4, OLDEST_VERSION = 3, MAX_JSON_BYTES = 100000000 };
 
-/* Of uly_dtype, in its order. */
+/* Names of uly_dtype, in its order. */
 static const char *const dtype_names[] = {"f32", "bf16", NULL};
 
-/* What the data are known by; older checkpoints have the hash of their names and sizes instead. */
+/* The key of the data's content; older checkpoints have the hash of names and sizes instead. */
 static const char content_key[] = "data_content", names_key[] = "data_hash";
 
-/* The checksum of trainer.json's other entries. */
+/* The key of the checksum of trainer.json's other entries. */
 static const char self_key[] = "xxh3_of_this";
 
 void uly__state_name(int which, const uly__param *param, char name[ULY_TENSOR_NAME]) {
@@ -76,7 +76,7 @@ int64_t uly__checkpoint_place(const uly__params *params, int which, int unit, in
   return (state + params->units[unit].begin + element) * (int64_t)sizeof(float);
 }
 
-/* Elements [at, end) of a tensor's unit; data is that of element `at`. */
+/* Hashes elements [at, end) of a tensor's unit; data is that of element `at`. */
 static uint64_t hash_pieces(const uly__param *param, int64_t at, int64_t end, const char *data) {
   uint64_t hash = 0;
   while (at < end) {
@@ -106,7 +106,7 @@ void uly__checkpoint_hash_part(const uly__params *params, int unit, int64_t begi
   }
 }
 
-/* Of what the object says, however it is laid out; 0: no memory. */
+/* Returns the hash of what the object says, however it is laid out; 0: no memory. */
 static uint64_t hash_of_json(const json_t *json) {
   char *text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
   uint64_t hash = text ? XXH3_64bits(text, strlen(text)) : 0;
@@ -122,7 +122,7 @@ uly_status uly__checkpoint_hash_config(const char *text, int64_t length, uint64_
   return ULY_OK;
 }
 
-/* Version 3 named the text that describes the weights. */
+/* Hashes the text that describes the weights, as version 3 did. */
 static uly_status hash_weights(const uly__model_config *config, uint64_t *hash) {
   char *text = uly__model_config_weights(config);
   if (!text) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a model's description");
@@ -161,7 +161,7 @@ static json_t *hash_json(uint64_t hash) {
   return json_string(text);
 }
 
-/* What is no mask is not there. */
+/* Returns how the model attends; masks that it does not have are left out. */
 static json_t *attention_json(const uly__checkpoint_run *run) {
   const uly_sparse *sparse = &run->sparse;
   json_t *json = json_object();
@@ -219,14 +219,14 @@ static uly_status read_count(const json_t *json, const char *key, const char *pa
   return ULY_OK;
 }
 
-/* A setting: what a run may have is checked where a run is made. */
+/* Reads a setting. What a run may have is checked where a run is made. */
 static uly_status read_size(const json_t *json, const char *key, const char *path, int64_t *value) {
   ULY_TRY(read_integer(json, key, path, value));
   if (*value < 0) ULY_FAIL(ULY_ERR_DATA, "'%s': \"%s\" is negative", path, key);
   return ULY_OK;
 }
 
-/* 16 digits, as hash_json writes them. */
+/* Reads 16 digits, as hash_json writes them. */
 static uly_status read_hash(const json_t *json, const char *key, const char *path, uint64_t *hash) {
   const char *text = json_string_value(json_object_get(json, key));
   if (!text || strlen(text) != 16 || strspn(text, "0123456789abcdef") != 16)
@@ -235,7 +235,7 @@ static uly_status read_hash(const json_t *json, const char *key, const char *pat
   return ULY_OK;
 }
 
-/* One of the words, as its index. */
+/* Reads one of the words, as its index. */
 static uly_status read_word(const json_t *json, const char *key, const char *path,
                             const char *const *words, int *value) {
   const char *text = json_string_value(json_object_get(json, key));
@@ -336,7 +336,7 @@ uly_status uly__checkpoint_read_json(const char *dir, const uly__params *params,
   json_error_t error;
   ULY_TRY(uly__path_join(path, sizeof path, dir, uly__trainer_file));
   uly_status loaded = uly__file_load(path, "checkpoint file", MAX_JSON_BYTES, &text, &length);
-  if (loaded != ULY_OK) return loaded == ULY_ERR_IO ? ULY_ERR_DATA : loaded; /* no whole one */
+  if (loaded != ULY_OK) return loaded == ULY_ERR_IO ? ULY_ERR_DATA : loaded; /* it is incomplete */
   json_t *json = json_loadb(text, (size_t)length, JSON_REJECT_DUPLICATES, &error);
   free(text);
   if (!json)

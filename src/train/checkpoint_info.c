@@ -79,7 +79,7 @@ void uly__checkpoint_apply(const uly_checkpoint_info *info, uly_train_config *co
   if (info->sparse.pattern != ULY_SPARSE_NONE)
     config->sparse = info->sparse;
   else
-    config->sparse.pattern = ULY_SPARSE_NONE; /* and defaults of the rest */
+    config->sparse.pattern = ULY_SPARSE_NONE; /* and defaults of the others */
   config->dtype = info->dtype;
   config->seed = info->seed;
 }

@@ -1,4 +1,4 @@
-/* Loading checkpoints: each rank reads what it owns, whatever ranks wrote it. */
+/* Loads checkpoints: each rank reads what it owns, whatever ranks wrote it. */
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
@@ -16,12 +16,14 @@
 /* A checkpoint that is being read. */
 typedef struct source {
   const uly__params *params;
-  int num_states; /* that are read: all, or the master weights alone */
+  /* States that are read: all, or the master weights alone. */
+  int num_states;
   char paths[2][PATH_MAX];
   uly__safetensors *files[2];
   uly__checkpoint_run run;
-  uint64_t *expected; /* [ULY_NUM_STATES][params->num]: checksums that trainer.json names */
-  uint64_t *found;    /* the same, of what was read */
+  /* [ULY_NUM_STATES][params->num]: checksums that trainer.json names. */
+  uint64_t *expected;
+  uint64_t *found; /* the checksums of what was read */
   uint64_t file_hash;
 } source;
 
@@ -31,7 +33,7 @@ static void close_source(source *from) {
   free(from->found);
 }
 
-/* Says what a folder is that has a model's configuration, but was not written by a save. */
+/* Tells a folder that has a model's configuration, but was not written by a save. */
 static uly_status check_saved(const char *dir) {
   char path[PATH_MAX];
   ULY_TRY(uly__path_join(path, sizeof path, dir, uly__trainer_file));
@@ -43,7 +45,7 @@ static uly_status check_saved(const char *dir) {
            dir, path, dir, uly__config_file);
 }
 
-/* A configuration that is wrong here is wrong data: nobody chose it. */
+/* Reads the model. A configuration that is wrong here is wrong data, since nobody chose it. */
 uly_status uly__checkpoint_model(const char *dir, uly__model_config *config) {
   char path[PATH_MAX];
   ULY_TRY(uly__path_join(path, sizeof path, dir, uly__config_file));
@@ -57,7 +59,7 @@ uly_status uly__checkpoint_model(const char *dir, uly__model_config *config) {
   ULY_FAIL(ULY_ERR_DATA, "the configuration of a checkpoint cannot be used: %s", why);
 }
 
-/* The tensor of a state, with the shape that it must have. */
+/* Finds the tensor of a state, with the shape that it must have. */
 static uly_status find_tensor(const source *from, int which, const uly__param *param,
                               const uly__tensor_info **out) {
   const uly__safetensors *file = from->files[uly__state_file(which)];
@@ -96,7 +98,7 @@ static uly_status open_source(source *from, const char *dir, const uly__model_co
   return ULY_OK;
 }
 
-/* Elements [begin, begin + count) of a unit's state. */
+/* Reads elements [begin, begin + count) of a unit's state. */
 static uly_status read_range(const source *from, int which, int unit, int64_t begin, int64_t count,
                              float *out) {
   const uly__unit *range = &from->params->units[unit];
@@ -132,7 +134,7 @@ static uly_status compare_hashes(const source *from) {
 
 /* -------------------------------------------------------------------------- into a run */
 
-/* The positions that the model was trained for are those of the longer sequences. */
+/* Checks the model. The positions that it was trained for are those of the longer sequences. */
 static uly_status check_model(uly_trainer *trainer, const char *dir, uly__model_config *saved) {
   uly__model_config *config = &trainer->model->config;
   bool is_same;
@@ -146,7 +148,7 @@ static uly_status check_model(uly_trainer *trainer, const char *dir, uly__model_
   return ULY_OK;
 }
 
-/* Checksums are of this rank's shard; the others see to theirs. */
+/* Hashes this rank's shard; the other ranks hash theirs. */
 static void hash_shard(source *from, const uly__zero *zero, int which, int unit, int64_t begin,
                        int64_t count, const float *window) {
   uly__part shard = uly__states_shard(zero, unit);
@@ -172,7 +174,7 @@ static uly_status load_unit(uly_trainer *trainer, source *from, int which, int u
   return ULY_OK;
 }
 
-/* In what the pattern makes use of. */
+/* Compares what the pattern uses. */
 static bool is_same_sparse(uly_sparse a, uly_sparse b) {
   if (a.pattern != b.pattern || a.pattern == ULY_SPARSE_NONE) return a.pattern == b.pattern;
   return a.block == b.block && a.local == b.local &&
@@ -180,7 +182,8 @@ static bool is_same_sparse(uly_sparse a, uly_sparse b) {
          (a.pattern != ULY_SPARSE_BIGBIRD || a.random == b.random);
 }
 
-/* Somebody may want that; nobody wants it unawares. */
+/* Warns if the run attends in another way than the checkpoint, which may be intended but should not
+ * go unnoticed. */
 static void warn_if_it_attends_otherwise(const uly_trainer *trainer, const char *dir,
                                          const uly__checkpoint_run *run) {
   const uly_train_config *config = &trainer->config;
@@ -203,7 +206,7 @@ static void warn_if_it_attends_otherwise(const uly_trainer *trainer, const char 
         dir, (long long)run->doc_end, (long long)end);
 }
 
-/* What a run has seen of its data says nothing about others. */
+/* Checks the data: what a run has seen of its data says nothing about others. */
 static uly_status check_data(const uly_trainer *trainer, const uly__checkpoint_run *run,
                              const char *dir, bool *same) {
   uint64_t hash = run->is_hash_of_names ? uly__tokens_name_hash(trainer->data)
@@ -216,13 +219,13 @@ static uly_status check_data(const uly_trainer *trainer, const uly__checkpoint_r
            trainer->config.data, dir, run->is_hash_of_names ? "names or sizes" : "contents");
 }
 
-/* Step, seed and place in the data. A run that does not train takes no place; its seed matters where blocks are
- * drawn with it. */
+/* Takes step, seed and place in the data. A run that does not train takes no place; its seed
+ * matters if blocks are drawn with it. */
 static uly_status take_place(uly_trainer *trainer, const uly__checkpoint_run *run,
                              const char *dir) {
   int64_t sequences = run->sequences;
   const uly_train_config *config = &trainer->config;
-  /* Going back after a step that was not finite, nothing is new. */
+  /* After a step that was not finite, going back brings no news to warn about. */
   bool warns = trainer->mesh->rank == 0 && !trainer->is_nonfinite;
   if (warns) warn_if_it_attends_otherwise(trainer, dir, run);
   if (config->forward_only && run->seed != config->seed &&
@@ -241,7 +244,7 @@ static uly_status take_place(uly_trainer *trainer, const uly__checkpoint_run *ru
         "'%s' was made with config.seed = %llu, not %llu: the order of the data would not continue",
         dir, (unsigned long long)run->seed, (unsigned long long)trainer->config.seed);
   if (run->seq_len != trainer->config.seq_len) {
-    /* Sequences of another length: go on after about as many tokens. */
+    /* Sequences have another length: continue after about as many tokens. */
     __int128 tokens = (__int128)sequences * run->seq_len;
     sequences = (int64_t)(tokens / trainer->config.seq_len);
     if (warns)
@@ -260,7 +263,7 @@ static uly_status take_place(uly_trainer *trainer, const uly__checkpoint_run *ru
   return ULY_OK;
 }
 
-/* All but the tensors. */
+/* Reads everything but the tensors. */
 static uly_status begin(uly_trainer *trainer, const char *dir, source *from) {
   uly__model_config saved;
   ULY_TRY(check_model(trainer, dir, &saved));
@@ -277,7 +280,7 @@ static uly_status load(uly_trainer *trainer, const char *dir, source *from) {
   return ULY_OK;
 }
 
-/* Every rank has summed the pieces of its shards. */
+/* Checks the hashes of all ranks, each of which has summed the pieces of its shards. */
 static uly_status check_hashes(uly_trainer *trainer, source *from) {
   int64_t num = from->num_states * (int64_t)from->params->num;
   for (int64_t at = 0; at < num; at += ULY_MAX_SUM)
@@ -287,7 +290,8 @@ static uly_status check_hashes(uly_trainer *trainer, source *from) {
   return compare_hashes(from);
 }
 
-/* Folders that are not shared between machines may hold different checkpoints. */
+/* Checks that all ranks read the same checkpoint: folders that are not shared between machines may
+ * hold different ones. */
 static uly_status check_same(uly_trainer *trainer, const source *from) {
   return uly_mesh_same(trainer->mesh, &from->file_hash, sizeof from->file_hash, "checkpoint");
 }
@@ -316,7 +320,7 @@ uly_status uly__trainer_load(uly_trainer *trainer, const char *dir) {
 
 /* ------------------------------------------------------------------------ without a run */
 
-/* Through a window, as a run loads it. */
+/* Hashes all states through a window, as a run loads them. */
 static uly_status hash_all(source *from, float *window) {
   const uly__params *params = from->params;
   for (int which = 0; which < ULY_NUM_STATES; which++)

@@ -1,17 +1,17 @@
-/* Evaluation: the mean loss over held-out data, also by position in the document (the sequence, unless documents are
- * packed). Sums are exact, so the result does not depend on the ranks. */
+/* Evaluation: the mean loss over held-out data, also by position in the document (the sequence,
+ * unless documents are packed). Sums are exact, so the result does not depend on the ranks. */
 #include <string.h>
 
 #include "train/calls.h"
 
-/* Of each bin of positions. */
+/* Sums for each bin of positions. */
 typedef struct eval_sums {
   uly__exact_sum losses[ULY_MAX_EVAL_BINS];
   int64_t labels[ULY_MAX_EVAL_BINS];
 } eval_sums;
 
-/* One sequence of each group. A group that has none left repeats the first one for nothing, since all make as
- * many passes: weights may be gathered over all ranks. */
+/* Evaluates one sequence of each group. A group that has none left repeats the first one without
+ * effect, since all make the same number of passes: weights may be gathered over all ranks. */
 static uly_status evaluate_round(uly_trainer *trainer, int64_t first, eval_sums *sums) {
   const uly_mesh *mesh = trainer->mesh;
   uly__model *model = trainer->model;
@@ -39,7 +39,7 @@ int64_t uly__eval_control(const uly_trainer *trainer) {
   return (2 + num_bins * (1 + ULY_EXACT_WORDS)) * (int64_t)sizeof(int64_t);
 }
 
-/* Over all ranks. */
+/* Adds up the sums of all ranks. */
 static uly_status add_up(uly_trainer *trainer, eval_sums *sums, uly_eval_report *report) {
   uly_mesh *mesh = trainer->mesh;
   uly__exact_sum total = {0};

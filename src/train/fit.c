@@ -1,4 +1,5 @@
-/* Whether a run fits the memory of its machine, before any of it is taken; and if not, what would. */
+/* Checks whether a run fits into the memory of its machine before any of it is allocated, and if
+ * not, finds what would fit. */
 #include <stdlib.h>
 
 #include "device/device.h"
@@ -11,7 +12,7 @@ static int64_t total_bytes(const uly_trainer *trainer) {
   return total;
 }
 
-/* Bytes of a rank under other settings; INT64_MAX where they cannot work. */
+/* Returns the bytes of a rank with other settings; INT64_MAX if they cannot work. */
 static int64_t plan_bytes(const uly_mesh *mesh, const uly_train_config *config,
                           uly__decode_run decode) {
   uly_mesh copy = *mesh;
@@ -22,7 +23,8 @@ static int64_t plan_bytes(const uly_mesh *mesh, const uly_train_config *config,
   return bytes;
 }
 
-/* What only backward has, forward alone cannot save. */
+/* Changes to full recomputation, unless the run only goes forward, which has nothing to
+ * recompute. */
 static bool use_full(uly_train_config *c) {
   bool changes = !c->forward_only && c->recompute != ULY_RECOMPUTE_FULL;
   if (changes) c->recompute = ULY_RECOMPUTE_FULL;
@@ -53,10 +55,10 @@ static bool use_bf16(uly_train_config *c) {
   return changes;
 }
 
-/* In the order in which they are to be tried: from what costs least. */
+/* The changes in the order in which they are tried, the cheapest first. */
 static const struct {
   const char *setting;
-  bool (*apply)(uly_train_config *); /* false: it is so already */
+  bool (*apply)(uly_train_config *); /* false: no change */
 } changes[] = {{"config.zero_stage = 3", use_stage_3},
                {"config.recompute = ULY_RECOMPUTE_FULL", use_full},
                {"config.stash = DIR", use_stash},
@@ -78,7 +80,7 @@ static void add(word_list *list, const char *separator, const char *word) {
   if (length < room) list->used += length;
 }
 
-/* Each change that is enough by itself. */
+/* Adds each change that is enough by itself. */
 static void add_single_changes(const uly_mesh *mesh, const uly_train_config *config,
                                uly__decode_run decode, int64_t limit, word_list *list) {
   for (int i = 0; i < NUM_CHANGES; i++) {
@@ -88,7 +90,7 @@ static void add_single_changes(const uly_mesh *mesh, const uly_train_config *con
   }
 }
 
-/* One change after the other, until it fits. */
+/* Adds one change after the other, until the run fits. */
 static void add_many_changes(const uly_mesh *mesh, const uly_train_config *config,
                              uly__decode_run decode, int64_t limit, word_list *list) {
   uly_train_config other = *config;

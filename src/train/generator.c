@@ -11,17 +11,19 @@
 
 struct uly_generator {
   uly_trainer *trainer;
-  int64_t end; /* token that ends a document, which the next one does not see; -1: none */
-  int64_t num_tokens, max_tokens; /* of all documents: the cache is of the latest */
+  /* The token that ends a document, which the next document does not see; -1: none. */
+  int64_t end;
+  /* Tokens of all documents; the cache holds those of the latest. */
+  int64_t num_tokens, max_tokens;
   int32_t latest;
   double load_seconds, prompt_seconds;
 };
 
-/* Tokens from which on a prompt goes through all at once; and the leaves that make its bits the same on as many
- * ranks. */
+/* The fewest tokens of a prompt that goes through all at once, and the leaves with which its bits
+ * are the same on as many ranks. */
 enum { LEAST_AT_ONCE = 64, LEAVES = 8 };
 
-/* What the ranks must agree about before anything is planned. */
+/* Checks what the ranks must agree about before anything is planned. */
 static uly_status check(const uly_mesh *mesh, const uly_train_config *config, const char *dir,
                         const int32_t *tokens, int64_t count, int64_t max_new, int64_t *vocab) {
   uly__model_config model;
@@ -51,7 +53,8 @@ static uly_status check(const uly_mesh *mesh, const uly_train_config *config, co
   return ULY_OK;
 }
 
-/* Ranks that have other prompts would not wait for each other. */
+/* Checks that all ranks have the same prompt, since otherwise they would not wait for each
+ * other. */
 static uly_status check_same(uly_mesh *mesh, const uly_train_config *config, const int32_t *tokens,
                              int64_t count, int64_t max_new) {
   int64_t counts[] = {count, max_new}, documents[] = {config->pack != 0, config->doc_end};
@@ -60,7 +63,8 @@ static uly_status check_same(uly_mesh *mesh, const uly_train_config *config, con
   return uly_mesh_same(mesh, tokens, (size_t)count * sizeof *tokens, "prompt");
 }
 
-/* Only what a generator uses. Sums over a prompt are reproducible where the number of ranks lets them. */
+/* Keeps only what a generator uses. Sums over a prompt are reproducible if the number of ranks
+ * allows it. */
 static uly_train_config settle(const uly_mesh *mesh, const uly_train_config *from,
                                const char *model, int64_t count, int64_t end) {
   uly_train_config config = uly__train_config_default();
@@ -81,7 +85,7 @@ static uly_train_config settle(const uly_mesh *mesh, const uly_train_config *fro
   return config;
 }
 
-/* Where the document begins that the latest token belongs to. */
+/* Returns where the document of the latest token begins. */
 static int64_t find_document(const int32_t *tokens, int64_t count, int64_t end) {
   int64_t begin = count - 1;
   if (end < 0) return 0;

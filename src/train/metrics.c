@@ -26,12 +26,12 @@ static json_t *arenas_json(const int64_t *bytes) {
   return json;
 }
 
-/* JSON knows finite numbers only. */
+/* Returns a number or null: JSON knows finite numbers only. */
 static json_t *number_json(double value) {
   return isfinite(value) ? json_real(value) : json_null();
 }
 
-/* Bins without a token are left out. */
+/* Lists the bins; those without a token are left out. */
 static json_t *positions_json(const uly_eval_report *eval) {
   json_t *json = json_array();
   for (int i = 0; i < eval->num_bins; i++) {

@@ -7,7 +7,7 @@
 #include "model/watch.h"
 #include "train/calls.h"
 
-/* Before all that a pass computes, and after it. */
+/* The order of a weight, which comes before everything that a pass computes. */
 enum { ORDER_WEIGHT = -1 };
 #define ORDER_SUM (INT64_MAX - 1)
 
@@ -17,7 +17,7 @@ static int64_t find(const float *values, int64_t count) {
   return i;
 }
 
-/* Name of the tensor that element `at` of a unit belongs to. */
+/* Returns the name of the tensor that element `at` of a unit belongs to. */
 static const char *tensor_at(const uly__params *params, int unit, int64_t at) {
   const uly__unit *range = &params->units[unit];
   int i = range->first;
@@ -38,7 +38,7 @@ static uly_status look_at_window(const uly_trainer *trainer, int unit, int64_t b
   return ULY_OK;
 }
 
-/* The first weight that is not finite, of those that this rank owns. */
+/* Looks for the first weight that is not finite among those that this rank owns. */
 static uly_status look_at_shards(const uly_trainer *trainer, float *buffer, uly__watch *watch) {
   const uly__model *model = trainer->model;
   for (int unit = 0; unit < model->params.num_units; unit++) {
@@ -51,7 +51,7 @@ static uly_status look_at_shards(const uly_trainer *trainer, float *buffer, uly_
   return ULY_OK;
 }
 
-/* Reads only: a save may be reading the same. */
+/* Looks at the weights. It only reads them, since a save may be reading them at the same time. */
 static uly_status look_at_weights(const uly_trainer *trainer, uly__watch *watch) {
   float *buffer = malloc(ULY_STATE_WINDOW * sizeof *buffer);
   uly_status status = uly__check_memory(buffer, "a search for numbers");
@@ -60,7 +60,7 @@ static uly_status look_at_weights(const uly_trainer *trainer, uly__watch *watch)
   return status;
 }
 
-/* The same of the gradients' sums over the ranks. */
+/* Looks at the gradients' sums over the ranks. */
 static void look_at_sums(const uly_trainer *trainer, uly__watch *watch) {
   const uly__model *model = trainer->model;
   const uly__zero *zero = model->zero;
@@ -79,7 +79,7 @@ static void look_at_sums(const uly_trainer *trainer, uly__watch *watch) {
   }
 }
 
-/* The earliest finding of all ranks; order INT64_MAX where there is none. */
+/* Finds the earliest finding of all ranks; order INT64_MAX: there is none. */
 static uly_status agree_on_first(uly_trainer *trainer, uly__watch *watch) {
   uly__group *world = uly__mesh_world(trainer->mesh);
   int size = uly__group_size(world);

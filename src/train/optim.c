@@ -17,7 +17,7 @@ double uly__learning_rate(const uly_train_config *config, int64_t step) {
   return peak;
 }
 
-/* Elements [begin, begin + count) of a unit, of one tensor. */
+/* Updates elements [begin, begin + count) of a unit, which belong to one tensor. */
 static uly_status update(uly_trainer *trainer, int unit, int64_t begin, int64_t count,
                          uly__adamw args) {
   uly__states *states = &trainer->states;
@@ -32,7 +32,7 @@ static uly_status update(uly_trainer *trainer, int unit, int64_t begin, int64_t 
 
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/* grads: of the unit's elements from `first` on. */
+/* Updates a unit. grads: those of its elements from `first` on. */
 static uly_status update_unit(uly_trainer *trainer, int unit, const void *grads, int64_t first,
                               uly__adamw args) {
   const uly__model *model = trainer->model;
@@ -63,7 +63,8 @@ uly_status uly__optimizer_step(uly_trainer *trainer, double lr, double grad_scal
                      .grad_scale = grad_scale,
                      .step = trainer->steps_done + 1,
                      .grad_dtype = zero->desc.grad_dtype};
-  uly_status status = ULY_OK; /* a rank whose disk fails goes on through the collectives */
+  /* A rank whose disk fails continues through the collectives. */
+  uly_status status = ULY_OK;
   for (int unit = 0; unit < zero->desc.num_units; unit++) {
     void *grads = uly__zero_grad_shard(zero, unit);
     int64_t first = zero->rank * zero->units[unit].shard;
@@ -93,7 +94,8 @@ static uly_status round_unit(uly_trainer *trainer, int unit) {
 
 uly_status uly__weights_from_master(uly_trainer *trainer) {
   uly__zero *zero = trainer->model->zero;
-  bool rounds = zero->desc.dtype == ULY_BF16 && !zero->desc.forward_only; /* there it is done */
+  bool rounds =
+      zero->desc.dtype == ULY_BF16 && !zero->desc.forward_only; /* forward-only: rounded already */
   uly_status status = ULY_OK;
   for (int unit = 0; unit < zero->desc.num_units; unit++) {
     if (status == ULY_OK && rounds) status = round_unit(trainer, unit);

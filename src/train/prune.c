@@ -1,8 +1,8 @@
 /* Removes old checkpoints from the folder of a run, and keeps the newest ones and every so-many-th.
  *
- * A checkpoint loses its name before it loses its first file, and the disk knows that before: whenever the process or
- * the machine ends, what bears a checkpoint's name is whole. What lies under a hidden name then is cleared by
- * uly_checkpoint_remove_remains, as those of a save are. */
+ * A checkpoint loses its name before it loses its first file, and the disk knows that before:
+ * whenever the process or the machine ends, what bears a checkpoint's name is whole. What lies
+ * under a hidden name then is cleared by uly_checkpoint_remove_remains, as those of a save are. */
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
@@ -45,7 +45,7 @@ static void note(uly_status status, failure *first) {
   snprintf(first->message, sizeof first->message, "%s", uly_last_error());
 }
 
-/* What cannot be looked at stays. */
+/* Lists the steps. What cannot be examined stays. */
 static uly_status list_steps(const char *out_dir, step_list *list, failure *first) {
   DIR *folder = opendir(out_dir);
   if (!folder) return errno == ENOENT ? ULY_OK : uly__file_failed("open the folder", out_dir);
@@ -79,8 +79,9 @@ static uly_status hide(const char *out_dir, int64_t step) {
   uly__checkpoint_name(step, name);
   ULY_TRY(uly__path_join(path, sizeof path, out_dir, name));
   ULY_TRY(name_hidden(out_dir, step, hidden));
-  ULY_TRY(uly__folder_check_plain(path)); /* or its removal would stop halfway */
-  ULY_TRY(uly__folder_remove(hidden));    /* the remains of a save of this step */
+  ULY_TRY(uly__folder_check_plain(path)); /* removal would stop halfway */
+  /* A save of this step may have left remains. */
+  ULY_TRY(uly__folder_remove(hidden));
   if (rename(path, hidden) != 0) return uly__file_failed("remove the checkpoint", path);
   return ULY_OK;
 }

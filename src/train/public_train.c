@@ -1,5 +1,5 @@
-/* The public calls on runs, generators and checkpoints: what a program passes is checked here, and its structs, which
- * may be older or newer than the library's, are translated. */
+/* The public calls on runs, generators and checkpoints. The arguments of the program are checked
+ * here, and its structs, which may be older or newer than those of the library, are translated. */
 #include "base/sized.h"
 #include "train/calls.h"
 
@@ -184,7 +184,7 @@ uly_status uly_report_write(FILE *file, const uly_step_report *report, const uly
 
 /* --------------------------------------------------------------------- checkpoints */
 
-/* Both ways to look at a checkpoint, and what they fill. */
+/* Looks at a checkpoint with either function, and fills in what it finds. */
 static uly_status look(const char *dir, uly_checkpoint_info *info,
                        uly_status (*reads)(const char *, uly_checkpoint_info *)) {
   uly_checkpoint_info found = {0};

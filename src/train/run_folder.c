@@ -1,6 +1,6 @@
-/* The folder that a run saves to: whole checkpoints step-<10 digits>, and hidden ones .step-<10 digits>.tmp, which are
- * being written or removed, or were left by a process that ended meanwhile. What has another name is not the
- * library's, and left alone. */
+/* The folder that a run saves to: whole checkpoints step-<10 digits>, and hidden ones .step-<10
+ * digits>.tmp, which are being written or removed, or were left by a process that ended meanwhile.
+ * What has another name is not the library's, and left alone. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +24,7 @@ void uly__checkpoint_hidden_name(int64_t step, char name[ULY_CHECKPOINT_NAME]) {
   snprintf(name, ULY_CHECKPOINT_NAME, ".step-%010" PRId64 ".tmp", step);
 }
 
-/* What lies there, if anything does (mode 0: nothing); what cannot be looked at is a failure. */
+/* Examines what is there, if anything is (mode 0: nothing); failing to examine it is a failure. */
 static uly_status look_at(int folder, const char *out_dir, const char *name, mode_t *mode) {
   struct stat info;
   *mode = 0;
@@ -53,7 +53,7 @@ uly_status uly__checkpoint_look(int folder, const char *out_dir, const char *nam
   return ULY_OK;
 }
 
-/* The number of ten digits; -1: there are others. */
+/* Returns the number of ten digits; -1: there are other characters. */
 static int64_t read_step(const char *digits) {
   int64_t step = 0;
   for (int i = 0; i < 10; i++) {
@@ -100,8 +100,8 @@ uly_status uly_checkpoint_remove_remains(const char *out_dir) {
   return status;
 }
 
-/* The highest step that a checkpoint in the folder is named after, damaged or not; -1: there is none. One that cannot be
- * looked at is a failure where it might be the highest. */
+/* Finds the highest step that a checkpoint in the folder is named after, damaged or not; -1: there
+ * is none. A checkpoint that cannot be examined is a failure if it might be the highest. */
 static uly_status find_latest(const char *out_dir, DIR *folder, int64_t *latest) {
   int64_t unknown = -1;
   uly_status status = ULY_OK;

@@ -1,5 +1,6 @@
-/* Drawing a token from logits: temperature; then the k likeliest (Fan et al. 2018, 1805.04833); then the nucleus, as
- * few of the likeliest as have probability p together (Holtzman et al. 2020, 1904.09751). In f64. */
+/* Draws a token from logits: temperature; then the k most likely tokens (top-k, Fan et al. 2018,
+ * 1805.04833); then the nucleus, the fewest of the most likely that have probability p together
+ * (Holtzman et al. 2020, 1904.09751). In f64. */
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -8,11 +9,12 @@
 #include "train/calls.h"
 
 typedef struct candidate {
-  double weight; /* of softmax with temperature, not normalized: 1 for the likeliest */
+  /* Of a softmax with temperature, not normalized: 1 for the most likely token. */
+  double weight;
   int32_t token;
 } candidate;
 
-/* The likeliest first, then the lower number. */
+/* Orders the most likely first, then the lower number. */
 static int by_weight(const void *a, const void *b) {
   const candidate *x = a, *y = b;
   if (x->weight != y->weight) return x->weight < y->weight ? 1 : -1;
@@ -49,7 +51,7 @@ static double add_up(const candidate *list, int64_t count) {
   return sum;
 }
 
-/* How many of the candidates, in their order, may be drawn. */
+/* Returns how many of the candidates, in their order, may be drawn. */
 static int64_t restrict_to(const uly_sampling *s, candidate *list, int64_t count) {
   bool takes_all = (s->top_k == 0 || s->top_k >= count) && s->top_p == 1;
   if (takes_all) return count;
@@ -70,7 +72,7 @@ static int32_t draw(const candidate *list, int64_t count, double uniform) {
     sum += list[i].weight;
     if (at < sum) return list[i].token;
   }
-  return list[count - 1].token; /* rounding */
+  return list[count - 1].token; /* reached by rounding only */
 }
 
 uly_status uly__sample(const float *logits, int64_t vocab, const uly_sampling *sampling,

@@ -1,5 +1,5 @@
-/* Where the states are: see states.h. The file holds master weights (bf16 training), then the first, then the
- * second moments, each [count]. */
+/* Where the states are: see states.h. The file holds master weights (bf16 training), then the
+ * first, then the second moments, each [count]. */
 #include "train/states.h"
 
 #include <errno.h>
@@ -11,10 +11,10 @@
 #include "base/file.h"
 #include "ops/ops.h"
 
-/* In f32 training the master weights are the weights. */
+/* Returns whether the master weights are the weights, as in f32 training. */
 static bool master_is_weights(const uly__states *s) { return s->zero->desc.dtype == ULY_F32; }
 
-/* Nothing is trained, and the weights are not master weights. */
+/* Returns whether nothing is trained and the weights are not master weights. */
 static bool is_rounded(const uly__states *s) {
   return s->zero->desc.forward_only && !master_is_weights(s);
 }
@@ -23,7 +23,7 @@ static bool is_kept_here(const uly__states *s, uly__state which) {
   return (!s->offloaded && !is_rounded(s)) || (which == ULY_STATE_MASTER && master_is_weights(s));
 }
 
-/* First element of a unit in the range of what this rank owns. */
+/* Returns the first element of a unit in the range of what this rank owns. */
 static int64_t place(const uly__zero *z, int unit) {
   return z->desc.stage == 0 ? z->units[unit].full_begin : z->units[unit].shard_begin;
 }
@@ -104,7 +104,8 @@ uly_status uly__states_map(uly__states *states, uly__state which, int unit, int6
     return ULY_OK;
   }
   *window = states->data[which];
-  if (is_rounded(states)) return ULY_OK; /* to be filled: nothing else is kept of it */
+  /* The window is to be filled: nothing else is kept of it. */
+  if (is_rounded(states)) return ULY_OK;
   return uly__file_read(states->fd, states->path, in_file(states, which, unit, begin), *window,
                         count * (int64_t)sizeof(float));
 }

@@ -4,9 +4,9 @@
  *   backward, gradients on their way to their owners meanwhile -> sum losses -> norm, clip -> AdamW
  *   on what each rank owns -> report
  *
- * The loss is the sum over tokens divided once by the count of valid labels of all ranks, so gradients
- * are summed, never averaged. Every rank does the same collectives in the same order; a failure is
- * agreed on first. */
+ * The loss is the sum over tokens divided once by the count of valid labels of all ranks, so
+ * gradients are summed, never averaged. Every rank does the same collectives in the same order; a
+ * failure is agreed on first. */
 #include <math.h>
 #include <string.h>
 
@@ -21,7 +21,8 @@ static int64_t sum(const int64_t *values, int count) {
   return total;
 }
 
-/* Collectives of a step, as they follow below; of a run that does not train, of an evaluation of one sequence. */
+/* Counts the collectives of a step, as they follow below; for a run that does not train, those of
+ * an evaluation of one sequence. */
 void uly__step_traffic(const uly_trainer *trainer, int64_t bytes[ULY_NUM_TRAFFIC]) {
   const uly__model *model = trainer->model;
   const uly_mesh *mesh = trainer->mesh;
@@ -71,7 +72,7 @@ uly_status uly__sum_exactly(uly_mesh *mesh, uly__exact_sum *sum) {
   return uly__sum_i64(uly__mesh_world(mesh), ULY_TRAFFIC_CONTROL, sum->digits, ULY_EXACT_WORDS);
 }
 
-/* Squared norm of the gradient: every rank adds up its shards. */
+/* Computes the squared norm of the gradient: every rank adds up its shards. */
 static uly_status sum_squares(uly_trainer *trainer, double *squares) {
   const uly__model *model = trainer->model;
   const uly__zero *zero = model->zero;
@@ -84,7 +85,8 @@ static uly_status sum_squares(uly_trainer *trainer, double *squares) {
   return ULY_OK;
 }
 
-/* Of all ranks: the slowest, the one that sent most, the one that holds most. pairs: of this rank's sequences. */
+/* Gathers the reports of all ranks: of the slowest, of the one that sent most, and of the one that
+ * holds most. pairs: those of this rank's sequences. */
 static uly_status gather_reports(uly_trainer *trainer, double seconds, const uly__traffic *before,
                                  double pairs, uly_step_report *report) {
   uly_mesh *mesh = trainer->mesh;
@@ -122,7 +124,8 @@ static uly_status gather_reports(uly_trainer *trainer, double seconds, const uly
   return ULY_OK;
 }
 
-/* A save's files hold the states as they are until the update. What its end sends is not the step's. */
+/* Ends a save, whose files hold the states as they are until the update. What its end sends does
+ * not count for the step. */
 static void end_save(uly_trainer *trainer, uly__traffic *before) {
   uly__traffic *sent = &trainer->mesh->traffic, step = *sent;
   uly__save_end(trainer);

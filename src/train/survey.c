@@ -1,6 +1,6 @@
-/* A look at all the data before a run begins, so that nothing that is wrong with them surfaces in
- * its middle: tokens beyond the vocabulary, and windows without a label, which are passed over. The
- * ranks share the windows out, and all get the same. What was found may be remembered in a file
+/* Scans all data before a run begins, so that no error in them comes up in the middle of it: tokens
+ * beyond the vocabulary, and windows without a label, which are passed over. The ranks divide the
+ * windows among them, and all get the same result. It may be remembered in a file
  * (token_scan.h). */
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +9,7 @@
 #include "base/split.h"
 #include "train/trainer.h"
 
-/* One source at work. */
+/* The scan of one source. */
 typedef struct look {
   const uly_trainer *trainer;
   const uly__tokens *tokens;
@@ -18,7 +18,7 @@ typedef struct look {
   uly__scan *scan; /* what all ranks have found so far */
 } look;
 
-/* Entries of a list of windows that travel at a time. */
+/* Entries of a list of windows that are sent at a time. */
 enum { CHUNK = 4096 };
 
 static uly__group *world_of(const look *l) { return uly__mesh_world(l->trainer->mesh); }
@@ -57,7 +57,7 @@ static uly_status merge(const look *l, const uly__scan *mine, summary *all, int6
   return take_lists(l, all, mine, chunks);
 }
 
-/* Adds what each rank has found in its part to what all know. */
+/* Adds what each rank has found in its part to what all ranks know. */
 static uly_status share(const look *l, const uly__scan *mine) {
   size_t size = (size_t)uly__group_size(world_of(l));
   summary *all = calloc(size, sizeof *all);
@@ -73,8 +73,8 @@ static uly_status share(const look *l, const uly__scan *mine) {
 
 /* ---------------------------------------------------------------------------- one source */
 
-/* Looks at windows [first, first + count), each rank at its part of them; the last one at the token
- * behind them too, which is a label, or at all that is left of the stream. */
+/* Scans windows [first, first + count), each rank its part of them. The last rank also scans the
+ * token after them, which is a label, or all that is left of the stream. */
 static uly_status look_at(const look *l, int64_t first, int64_t count) {
   int64_t N = l->trainer->config.seq_len, num_tokens = uly__tokens_count(l->tokens);
   int size = uly__group_size(world_of(l)), rank = uly__group_rank(world_of(l));
@@ -95,7 +95,8 @@ static uly__scan_key key_of(const look *l) {
   return (uly__scan_key){uly__tokens_hash(l->tokens), l->request.end, l->request.window};
 }
 
-/* Whether an earlier start has seen the same, as rank 0 remembers; then all know it. */
+/* Finds out whether an earlier start has scanned the same, as rank 0 remembers; then all ranks know
+ * it. */
 static uly_status recall(const look *l, bool *is_known) {
   const char *path = l->trainer->config.scan_file;
   uly__scan mine = {.largest = -1};
@@ -112,7 +113,7 @@ static uly_status recall(const look *l, bool *is_known) {
   return status;
 }
 
-/* Looks until `wanted` windows with a label are found, or all has been seen. */
+/* Scans until `wanted` windows with a label are found, or everything has been scanned. */
 static uly_status look_for(const look *l, int64_t wanted, int64_t *num_seen) {
   bool is_known = false;
   int64_t missing = wanted;
@@ -128,7 +129,7 @@ static uly_status look_for(const look *l, int64_t wanted, int64_t *num_seen) {
   return ULY_OK;
 }
 
-/* Documents of a whole stream; what follows the last end is one, too. */
+/* Counts the documents of a whole stream; what follows the last end is one, too. */
 static uly_status count_documents(const look *l, int64_t *num) {
   int32_t last;
   *num = -1;
@@ -141,7 +142,8 @@ static uly_status count_documents(const look *l, int64_t *num) {
 static uly_status survey(const look *l, const char *path, int64_t wanted, uly_data_info *info) {
   int64_t num_seen = l->num_windows;
   bool is_plain_text = uly__tokens_kind(l->tokens) == ULY_TOKENS_TEXT && !l->trainer->config.pack;
-  if (is_plain_text) /* bytes are in its vocabulary, and each file is a document */
+  /* Bytes are in its vocabulary, and each file is a document. */
+  if (is_plain_text)
     l->scan->num_ends = uly__tokens_num_files(l->tokens);
   else
     ULY_TRY(look_for(l, wanted, &num_seen));
@@ -201,7 +203,7 @@ uly_status uly_trainer_remember_scan(const uly_trainer *trainer) {
   for (int i = 0; i < 2; i++) {
     const uly__scan *scan = i == 0 ? &trainer->scan : &trainer->eval_scan;
     bool is_whole = i == 0 || trainer->config.eval_windows >= num_windows[i];
-    if (!sources[i] || scan->largest < 0 || !is_whole) continue; /* nothing was looked at */
+    if (!sources[i] || scan->largest < 0 || !is_whole) continue; /* nothing was scanned */
     look l = look_for_run(trainer, sources[i], num_windows[i], NULL);
     keys[num] = key_of(&l);
     scans[num++] = scan;

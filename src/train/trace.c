@@ -1,4 +1,5 @@
-/* The spans of all ranks as one file in the Trace Event format: one process a rank, one thread a lane. */
+/* Writes the spans of all ranks as one file in the Trace Event format, with one process for each
+ * rank and one thread for each lane. */
 #include <errno.h>
 #include <jansson.h>
 #include <string.h>
@@ -40,7 +41,7 @@ static json_t *span_event(const uly__span *span, int rank, double zero) {
                    (span->end - span->begin) * 1e6);
 }
 
-/* Microseconds; the array may stay open, but is closed by the last rank. */
+/* Writes this rank's spans, in microseconds. The array stays open until the last rank closes it. */
 static uly_status write_own(const uly_trainer *trainer, const char *path) {
   static const char *const lanes[ULY_NUM_LANES] = {"compute",
                                                    "exchange to heads",
@@ -66,7 +67,7 @@ static uly_status write_own(const uly_trainer *trainer, const char *path) {
   return ULY_OK;
 }
 
-/* One rank after the other. */
+/* Writes the trace, one rank after the other. */
 uly_status uly__trainer_trace_write(uly_trainer *trainer, const char *path) {
   uly_status status = ULY_OK;
   for (int turn = 0; turn < uly_mesh_size(trainer->mesh) && status == ULY_OK; turn++)

@@ -109,7 +109,7 @@ uly_sparse uly__trainer_sparse(const uly_train_config *config) {
   return sparse;
 }
 
-/* Lays what the run says about the model over what the model's file says. */
+/* Overrides what the model's file says with what the run says about the model. */
 static void settle_model(uly_trainer *trainer, uly__model_config *model) {
   uly_train_config *config = &trainer->config;
   trainer->model_window = model->window;
@@ -199,14 +199,15 @@ void uly__trainer_carve(uly_trainer *trainer) {
   if (!trainer->config.forward_only)
     trainer->order =
         uly__arena_carve(activations, trainer->passes * (int64_t)sizeof *trainer->order);
-  if (!trainer->config.pack || trainer->decode.capacity > 0) return; /* or cut by the generator */
+  /* Documents are not packed, or the generator cuts them. */
+  if (!trainer->config.pack || trainer->decode.capacity > 0) return;
   int64_t starts = trainer->config.seq_len * (int64_t)sizeof *trainer->doc_start;
   trainer->doc_start = uly__arena_carve(activations, starts);
   trainer->labels =
       uly__arena_carve(activations, model->num_tokens * (int64_t)sizeof *trainer->labels);
 }
 
-/* Whether the data are what the model reads. */
+/* Checks whether the data are what the model reads. */
 static uly_status check_kind(const uly_trainer *trainer, const char *path,
                              const uly__tokens *tokens) {
   int64_t vocab = trainer->model->config.vocab;
@@ -245,7 +246,7 @@ static uly_status open_data(const uly_trainer *trainer, const char *path, uly__t
   return ULY_OK;
 }
 
-/* Each rank what it owns; moments are zero already. */
+/* Initializes what each rank owns; moments are zero already. */
 static uly_status init_weights(uly_trainer *trainer) {
   const uly__model *model = trainer->model;
   for (int unit = 0; unit < model->params.num_units; unit++) {
@@ -263,7 +264,7 @@ static uly_status init_weights(uly_trainer *trainer) {
   return ULY_OK;
 }
 
-/* A file of this rank's in a folder on local disk, which is made. */
+/* Names a file of this rank in a folder on local disk, which is created. */
 static uly_status name_scratch(const uly_trainer *trainer, const char *folder, const char *what,
                                char path[PATH_MAX]) {
   char name[64];
@@ -286,7 +287,7 @@ static uly_status open_scratch(uly_trainer *trainer) {
   return ULY_OK;
 }
 
-/* What a run needs and a plan does not, as far as nothing is allocated or written for it. */
+/* Opens what a run needs and a plan does not, as far as nothing is allocated or written for it. */
 static uly_status open_input(uly_trainer *trainer) {
   const uly_train_config *config = &trainer->config;
   if (!config->data && !config->forward_only)
@@ -299,7 +300,7 @@ static uly_status open_input(uly_trainer *trainer) {
   return uly__check_fit(trainer, uly__group_node_size(uly__mesh_world(trainer->mesh)));
 }
 
-/* The rest: memory, files and weights. */
+/* Starts the rest: memory, files and weights. */
 static uly_status start(uly_trainer *trainer) {
   for (int i = 0; i < ULY_NUM_ARENAS; i++) ULY_TRY(uly__arena_commit(&trainer->arenas[i]));
   uly__trainer_carve(trainer);
@@ -308,8 +309,8 @@ static uly_status start(uly_trainer *trainer) {
   return trainer->config.forward_only ? ULY_OK : init_weights(trainer);
 }
 
-/* Ranks on different machines may see different files or be started with different settings: then they
- * would wait for each other, or train models that drift apart. */
+/* Checks that ranks have the same files and settings. On different machines these may differ: then
+ * ranks would wait for each other, or train models that drift apart. */
 static uly_status check_same(const uly_trainer *trainer) {
   const uly_train_config *c = &trainer->config;
   uly_mesh *mesh = trainer->mesh;
@@ -356,7 +357,7 @@ static uly_status check_same(const uly_trainer *trainer) {
   return status;
 }
 
-/* Says what training does otherwise than the model's file asks. */
+/* Warns about what training does differently from what the model's file asks. */
 static void warn_of_model(const uly_trainer *trainer) {
   const uly_train_config *config = &trainer->config;
   const char *dropout = trainer->model->config.dropout;
@@ -373,8 +374,8 @@ static void warn_of_model(const uly_trainer *trainer) {
               uly__sparse_names[config->sparse.pattern]);
 }
 
-/* All that a start checks before it takes memory. All ranks have seen how much is free before any
- * of them takes some. */
+/* Makes all checks of a start before it allocates memory. All ranks have seen how much is free
+ * before any of them allocates some. */
 static uly_status check_start(uly_mesh *mesh, const uly_train_config *config,
                               uly__decode_run decode, uly_trainer **trainer) {
   uly_status status = uly__trainer_plan(mesh, config, decode, trainer);
@@ -442,7 +443,8 @@ void uly_trainer_destroy(uly_trainer *trainer) {
 
 uly_status uly__run_plan(const uly_mesh *mesh, const uly_train_config *config,
                          uly_plan_report *report) {
-  uly_mesh copy = *mesh; /* a plan changes nothing, so it may be made on any mesh */
+  /* A plan changes nothing, so it may be made on any mesh. */
+  uly_mesh copy = *mesh;
   uly_trainer *trainer = NULL;
   ULY_TRY(uly__trainer_plan(&copy, config, (uly__decode_run){0}, &trainer));
   memset(report, 0, sizeof *report);

@@ -1,5 +1,6 @@
 #!/bin/bash
-# The demo's training twice, in f32 and in bf16, on the same data with the same seed: how far apart the losses end.
+# Runs the demo's training in f32 and in bf16, on the same data with the same seed, and compares the
+# final losses.
 #
 #   bench/bf16_against_f32.sh PROGRAM TEXT      STEPS=200 by default; `make demo` leaves a text in demo/text/train.txt
 set -euo pipefail

@@ -1,6 +1,7 @@
 #!/bin/bash
-# Loss curves of the demo's model at ZeRO stages 0 to 3 on 2 ranks, as a picture: docs/loss_by_stage.svg; and how far they
-# lie apart, also from a reproducible run. Needs gnuplot and the demo's text (`make demo` fetches it).
+# Draws loss curves of the demo's model at ZeRO stages 0 to 3 on 2 ranks as a picture,
+# docs/loss_by_stage.svg, and prints how far they lie apart, also from a reproducible run. Needs
+# gnuplot and the demo's text (`make demo` fetches it).
 #
 #   bench/loss_by_stage.sh PROGRAM TEXT      STEPS=60 by default
 set -euo pipefail

@@ -1,6 +1,7 @@
 #!/bin/bash
-# Memory that a token costs in a layer, by recompute policy: the formula, what `plan` says and what a step held; and how
-# memory grows with the tokens when activations lie on local disk. One rank.
+# Prints the memory that a token costs in a layer, by recompute policy: from the formula, from
+# `plan`, and as a step held it; and how memory grows with the tokens when activations are on local
+# disk. One rank.
 #
 #   bench/memory.sh PROGRAM      SEQ_LEN=8192 MODEL=llama-110m DISK=/tmp
 #

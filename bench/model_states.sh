@@ -1,7 +1,8 @@
 #!/bin/bash
-# Model-state memory of a rank by ZeRO stage on 1, 2, 4 and 8 ranks: the formulas of arXiv 1910.02054, what `ulysses plan`
-# prints, what the arenas of a run held, and the resident set of the largest process (which holds activations, the
-# layers that are alive, MPI and code too). bf16 with bf16 gradients; bytes of the rank that holds most.
+# Prints the model-state memory of a rank by ZeRO stage on 1, 2, 4 and 8 ranks: from the formulas of
+# arXiv 1910.02054, from `ulysses plan`, from the arenas of a run, and the resident set of the
+# largest process (which also holds activations, the layers in use, MPI and code). bf16 with bf16
+# gradients; bytes of the rank that holds most.
 #
 #   bench/model_states.sh PROGRAM      MODEL=llama-25m by default
 set -euo pipefail

@@ -1,9 +1,10 @@
 #!/bin/bash
-# A training step on two emulated hosts: two network namespaces joined by a cable of limited rate, one rank of one thread
-# in each, MPI over TCP between them (MPICH: its starter needs no network). How much of the exchange stays in the open:
-# the step against the longer of its two parts, computation (the same step without the limit) and exchange (all bytes
-# that a rank sends: attention's, gradients, weights; at the rate that a bare MPI_Alltoall reaches on this cable). As
-# root; needs iproute2.
+# Runs a training step on two emulated hosts: two network namespaces joined by a link of limited
+# rate, with one rank of one thread in each, and MPI over TCP between them (MPICH: its starter needs
+# no network). Measures how much of the exchange does not overlap: compares the step with the longer
+# of its two parts, computation (the same step without the limit) and exchange (all bytes that a
+# rank sends: attention's, gradients, weights; at the rate that a bare MPI_Alltoall reaches on this
+# link). Needs root and iproute2.
 #
 #   bench/two_hosts.sh PROGRAM      built for MPICH, such as build/mpich/ulysses
 #   RATE=1gbit MODEL=llama-25m SEQ_LEN=8192 ROUNDS="1 2" STAGES="0 3" REPEATS=3

@@ -15,7 +15,8 @@ endif()
 set_target_properties(ulysses-shared PROPERTIES OUTPUT_NAME ulysses EXPORT_NAME ulysses
   VERSION ${PROJECT_VERSION} SOVERSION ${ULY_SOVERSION} LINK_DEPENDS ${ULY_SYMBOLS})
 
-# ---- static: one object, in which inner names have become local, so that they cannot meet a program's.
+# ---- static: one object, in which internal names have become local, so that they cannot clash with
+# a program's.
 set(ULY_ONE_OBJECT ${CMAKE_CURRENT_BINARY_DIR}/ulysses.o)
 add_custom_command(OUTPUT ${ULY_ONE_OBJECT}
   COMMAND ${CMAKE_C_COMPILER} -r -nostdlib -o ${ULY_ONE_OBJECT} ${ULY_OBJECTS}
@@ -49,7 +50,8 @@ foreach(target ulysses-shared ulysses-static)
     $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 endforeach()
 
-# Where MPI is handed on, it is the one of C: in C++ mpi.h would ask for a library of its C++ bindings as well.
+# Where MPI is passed on, it is the C one: in C++ mpi.h would also need a library of its C++
+# bindings.
 set(ULY_MPI_DEFINITIONS OMPI_SKIP_MPICXX MPICH_SKIP_MPICXX)
 
 # The names of the installed package, for examples/.
@@ -90,8 +92,8 @@ install(FILES ${CMAKE_CURRENT_BINARY_DIR}/ulysses-config.cmake
 install(FILES ${PROJECT_SOURCE_DIR}/include/ulysses.h TYPE INCLUDE)
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE TYPE DOC)
 
-# ---- bindings: one file each. Python's looks for the library from where it lies; Fortran's is compiled by the user,
-# since each compiler has module files of its own.
+# ---- bindings: one file each. Python's looks for the library from its own place; the user compiles
+# Fortran's, since each compiler has module files of its own.
 install(FILES ${PROJECT_SOURCE_DIR}/bindings/python/ulysses.py
   DESTINATION ${CMAKE_INSTALL_DATADIR}/ulysses/python)
 install(FILES ${PROJECT_SOURCE_DIR}/bindings/fortran/ulysses.f90

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Configures build/PRESET with CMake. In a tree that was copied or moved together with its build it
-# begins anew, since CMake refuses a cache that was made elsewhere.
+# starts from scratch, since CMake refuses a cache that was made elsewhere.
 #
 #   scripts/configure.sh PRESET [ARGUMENT OF CMAKE]...     CMAKE=cmake
 set -euo pipefail

@@ -40,7 +40,7 @@ fi
 launch=("$mpirun" -n "$ranks")
 if "$mpirun" --version 2>&1 | grep -qi 'open.\?mpi\|open-rte\|openrte'; then
   launch+=(--bind-to none)
-  # Open MPI starts no more ranks than cores, and nothing as root, unless told to.
+  # Open MPI starts no more ranks than cores, and does not run as root, unless told to.
   [ "$(nproc)" -ge "$ranks" ] || launch+=(--oversubscribe)
   if [ "$(id -u)" -eq 0 ]; then
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
@@ -88,9 +88,9 @@ command=("${launch[@]}" "$program" train "${shape[@]}"
 printf 'demo: %s\n\n' "${command[*]}"
 "${command[@]}"
 
-# ---------------------------------------------------------------- what came of it
+# ---------------------------------------------------------------- results
 
-# number TEXT KEY [OBJECT]: the value of "KEY" in JSON text of one level of objects.
+# number TEXT KEY [OBJECT]: prints the value of "KEY" in JSON text with one level of objects.
 number() {
   local json=$1
   if [ $# -eq 3 ]; then
@@ -149,7 +149,7 @@ h = $h (query heads x head size), k = $k (key heads x head size), N = $seq_len, 
   direction         formula        plan       counted
 END
 
-# The formula is exact where P divides both heads and tokens.
+# The formula is exact if P divides both heads and tokens.
 exact=yes
 [ $((q_heads % ranks + kv_heads % ranks + seq_len % ranks)) -eq 0 ] || exact=no
 elements=$(((2 * h + 2 * k) * seq_len * (ranks - 1) * layers / (ranks * ranks)))

@@ -1,8 +1,8 @@
 #!/bin/bash
 # Runs the README's first commands on a machine that has nothing: a bare Debian 12 (the minbase of
-# debootstrap, with make and git) in a folder. What runs there is a clone of the last commit. The
-# script needs root and debootstrap. What it mounts and starts lives in name spaces of its own and
-# ends with it.
+# debootstrap, with make and git) in a folder, in a clone of the last commit. The script needs root
+# and debootstrap. Everything that it mounts and starts is in name spaces of its own and ends with
+# it.
 #
 #   scripts/fresh-machine.sh [COMMAND...]     "make demo" and "make test" by default
 #
@@ -16,7 +16,7 @@ fail() {
   exit 1
 }
 
-# find_mirror: the first one of apt's sources that has this suite.
+# find_mirror: prints the first of apt's sources that has this suite.
 find_mirror() {
   # $(...) is apt's own syntax.
   # shellcheck disable=SC2016
@@ -24,7 +24,7 @@ find_mirror() {
     awk -v suite=$suite '$2 == suite { print $1; exit }'
 }
 
-# make_machine ROOT MIRROR: with this machine's ways to the network.
+# make_machine ROOT MIRROR: makes the machine, with this machine's access to the network.
 make_machine() {
   debootstrap --variant=minbase --include=make,git $suite "$1" "$2"
   echo "127.0.0.1 localhost $(uname -n)" >"$1/etc/hosts"
@@ -35,7 +35,7 @@ make_machine() {
   mount --rbind /dev "$1/dev"
 }
 
-# inside ROOT COMMAND...: in the clone there, as root logs in.
+# inside ROOT COMMAND...: runs the command in the clone, as root would after logging in.
 inside() {
   local variable settings=(HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8)
   for variable in http_proxy https_proxy no_proxy; do
@@ -73,7 +73,7 @@ mirror=${MIRROR:-$(find_mirror)}
 [ -n "$mirror" ] || fail "apt's sources name no mirror of Debian 12 ($suite): set MIRROR to one"
 [ $# -gt 0 ] || set -- 'make demo' 'make test'
 
-# Mounts are gone once the name spaces are, so that the folder can be removed.
+# Mounts end with the name spaces, so that the folder can be removed.
 root=$(mktemp -d "${TMPDIR:-/tmp}/fresh-machine.XXXXXX")
 chmod 755 "$root"
 unshare --mount --pid --fork --kill-child -- "$0" --in-name-spaces "$root" "$mirror" "$@" ||

@@ -1,15 +1,15 @@
 #!/bin/bash
-# Looks for files that the readers do not survive: libFuzzer on each target of tests/fuzz/, with
-# the address, leak and undefined-behaviour sanitizers. Fails when it finds one.
+# Searches for files that crash the readers: runs libFuzzer on each target of tests/fuzz/, with the
+# address, leak and undefined-behaviour sanitizers. Fails if it finds one.
 #
 #   scripts/fuzz.sh [SECONDS [TARGET...]]          600 seconds for each target, all targets
 #   scripts/fuzz.sh --merge [TARGET...]            adds to tests/fuzz/corpus what was found since
 #
 #   JOBS=2           targets at once
 #
-# What a target learns stays in build/fuzz/corpus/TARGET, so that the next run goes on from there.
-# A finding is build/fuzz/findings/TARGET-*: mend the reader, then add the file to
-# tests/fuzz/corpus/TARGET under a short name, where the tests fuzz_corpus_* read it in each build.
+# What a target learns stays in build/fuzz/corpus/TARGET, where the next run continues. A finding is
+# build/fuzz/findings/TARGET-*: fix the reader, then add the file to tests/fuzz/corpus/TARGET under
+# a short name, where the tests fuzz_corpus_* read it in each build.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,15 +17,15 @@ programs=build/fuzz/tests/fuzz
 findings=build/fuzz/findings
 tracked=tests/fuzz/corpus
 
-# Small inputs: a reader that takes 10 seconds or 1 GB for one has a defect.
+# Inputs are small: a reader that takes 10 seconds or 1 GB for one has a defect.
 limits=(-timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=1024 -detect_leaks=1)
 
 all_targets() {
   find $programs -maxdepth 1 -name 'fuzz_*' -type f -perm -u+x | sed 's/.*fuzz_//' | sort
 }
 
-# run TARGET ARGUMENT...: with the target's limits, and with words that belong to its format. The
-# scratch files of a run that was ended go with their folder.
+# run TARGET ARGUMENT...: runs a target with its limits, and with words of its format. The scratch
+# files of a run that was ended are removed with their folder.
 run() {
   local target=$1 scratch status=0 base=/tmp arguments=("${limits[@]}")
   shift
@@ -41,10 +41,11 @@ run() {
   return $status
 }
 
-# value NAME LOG: the last number that libFuzzer printed under this name, 0 where it printed none.
+# value NAME LOG: prints the last number that libFuzzer printed under this name, or 0 if it printed
+# none.
 value() { sed -n -e '1i 0' -e "s/.*$1[: ] *\([0-9][0-9]*\).*/\1/p" "$2" | tail -n 1; }
 
-# One line about a target; where it has a finding, the whole story is in its log.
+# Prints one line about a target; if it has a finding, the details are in its log.
 fuzz_one() { # SECONDS TARGET
   local target=$2 log=build/fuzz/$2.log grown=build/fuzz/corpus/$2 status=0 start=$SECONDS found
   mkdir -p "$grown"
@@ -60,7 +61,7 @@ fuzz_one() { # SECONDS TARGET
   return $status
 }
 
-# Adds inputs only for what the tracked ones do not cover. Names are the beginnings of hashes.
+# Adds inputs only for what the tracked ones do not cover. Their names are the beginnings of hashes.
 merge_one() { # TARGET
   local target=$1 new=build/fuzz/merged/$1 file
   rm -rf "$new"

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what building, testing and the demo need, on Debian and Ubuntu: only what is missing,
-# without a question. Elsewhere it lists what to install.
+# without asking. On other systems it lists what to install.
 #
 #   scripts/install-deps.sh [--ci] [--reference] [--check | --list]
 #     --ci         also what .ci/run and bench/two_hosts.sh need: MPICH, clang, clang-tidy, clang-format, ...;
@@ -15,9 +15,9 @@ packages="gcc libc6-dev make cmake ninja-build pkg-config"
 # Libraries. The pkg-config file of libcyaml asks for libyaml; its Debian package does not depend on it.
 packages="$packages libopenmpi-dev openmpi-bin libdnnl-dev libjansson-dev
   libcyaml-dev libyaml-dev libhwloc-dev libxxhash-dev librandom123-dev"
-# What draws the plots of `ulysses report`.
+# For the plots of `ulysses report`.
 packages="$packages gnuplot-nox"
-# Tests, and text for the demo.
+# For the tests, and text for the demo.
 packages="$packages libcmocka-dev perl perl-doc"
 
 ci_packages="libmpich-dev mpich clang clang-tidy clang-format libclang-rt-dev libomp-dev git
@@ -81,7 +81,7 @@ fi
 
 apt() { $sudo env DEBIAN_FRONTEND=noninteractive apt-get -q -y "$@"; }
 
-# A simulation tells, offline, whether the package lists are there and know these names.
+# A simulation tells, offline, whether the package lists exist and know these names.
 # shellcheck disable=SC2086
 if ! apt -s install --no-install-recommends $missing >/dev/null 2>&1; then
   apt update

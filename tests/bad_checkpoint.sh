@@ -1,7 +1,8 @@
 #!/bin/bash
-# Checkpoints that are not whole, were changed, are made to harm, or belong to another model: what `train --resume`,
-# `eval`, `generate`, `checkpoint verify` and `checkpoint show` say. Each row is tried on 1 and on 3 ranks: one message, exit code 3, no rank
-# that hangs.
+# Tests what `train --resume`, `eval`, `generate`, `checkpoint verify` and `checkpoint show` say
+# about checkpoints that are incomplete, were changed, are made to harm, or belong to another model.
+# Each row is tried on 1 and on 3 ranks, and expects one message, exit code 3, and no rank that
+# hangs.
 #   bad_checkpoint.sh ULYSSES MPIRUN
 program=$1
 mpirun=$2

@@ -1,6 +1,7 @@
 #!/bin/bash
-# Disks that are full and folders that cannot be written, at the start, during a save, and at the end: the checkpoint
-# before stays good, training says so and goes on, and the exit code tells at the end. On 1 and on 3 ranks.
+# Tests disks that are full and folders that cannot be written to, at the start, during a save, and
+# at the end: the earlier checkpoint stays good, training reports the failure and continues, and the
+# exit code tells of it at the end. On 1 and on 3 ranks.
 #   bad_disk.sh ULYSSES MPIRUN
 program=$1
 mpirun=$2

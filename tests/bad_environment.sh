@@ -1,7 +1,7 @@
 #!/bin/bash
-# Surroundings that are not what they should be: standard streams that are closed, full or read by nobody, few
-# descriptors, no home, no folder for temporary files, settings of other programs that make no sense. On 1 and on 3 ranks
-# where MPI has a part in it.
+# Tests unusual environments: standard streams that are closed, full or without a reader, few
+# descriptors, no home, no folder for temporary files, settings of other programs that make no
+# sense. On 1 and on 3 ranks where MPI plays a part.
 #   bad_environment.sh ULYSSES MPIRUN
 program=$1
 mpirun=$2

@@ -1,6 +1,7 @@
 /* The two instructions of AVX512-BF16 that attention uses, in terms of AVX512F, so that machines
- * without them run its kernels too. Included before all else where those are compiled for tests.
- * What they do to denormal numbers, which the instructions take for 0, differs. */
+ * without them run its kernels too. It is included before everything else where those kernels are
+ * compiled for tests. Unlike the instructions, which take denormal numbers for 0, it computes with
+ * them. */
 #ifndef ULY_BF16_DOT_H
 #define ULY_BF16_DOT_H
 

@@ -1,5 +1,6 @@
 #!/bin/bash
-# The example with transformers prints what its page says. Exit code 77: what it needs is not installed.
+# Tests that the example with transformers prints what its page says. Exit code 77: what it needs is
+# not installed.
 #   bindings_transformers.sh PYTHON MPIRUN
 set -euo pipefail
 python=$1 mpirun=$2

@@ -1,6 +1,6 @@
 #!/bin/bash
-# How the messages of the library name settings, as a test:
-#   - no text in src/ has a flag, as --seq-len: the library knows no command line
+# Tests how the messages of the library name settings:
+#   - no text in src/ has a flag such as --seq-len: the library knows no command line
 #   - what a text calls config.X, mesh.X, prepare.X, desc.X, sampling.X, sparse.X or mask.X is a member of the public
 #     struct that belongs to the name
 #   - the program puts a flag in the place of each config.X, mesh.X and prepare.X
@@ -8,7 +8,7 @@
 #
 #   tests/check_messages.sh TRANSLATE [ROOT]       checks the tree at ROOT (default: the one it lies in)
 #   tests/check_messages.sh --self-test TRANSLATE  checks that each breach, made in a small tree, is found
-# TRANSLATE is the program made of translate.c.
+# TRANSLATE is the program that is built from translate.c.
 set -euo pipefail
 export LC_ALL=C
 

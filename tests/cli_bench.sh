@@ -1,5 +1,6 @@
 #!/bin/bash
-# Benchmarks: what they print and leave, on 1 and 2 ranks; whether they measure, never how fast.
+# Tests benchmarks: what they print and leave, on 1 and 2 ranks; whether they measure, never how
+# fast.
 #   cli_bench.sh ULYSSES MPIRUN
 program=$1
 mpirun=$2

@@ -1,6 +1,6 @@
 #!/bin/bash
-# What a model's config.json means to a run, what the config.json of a checkpoint says, and that checkpoints of older
-# versions load.
+# Tests what a model's config.json means to a run, what the config.json of a checkpoint says, and
+# that checkpoints of older versions load.
 #   cli_config.sh ULYSSES MPIRUN
 program=$1
 mpirun=$2

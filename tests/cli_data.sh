@@ -1,6 +1,6 @@
 #!/bin/bash
-# What a run makes of its data: what it says that it reads, sequences without a label, and that nothing which was done is
-# lost because of them.
+# Tests how a run treats its data: what it says that it reads, how it treats sequences without a
+# label, and that bad data lose nothing that was done.
 #   cli_data.sh ULYSSES MPIRUN
 program=$1
 mpirun=$2

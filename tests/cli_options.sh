@@ -1,6 +1,6 @@
 #!/bin/bash
-# Options of the program on 1 and 3 ranks: names that there are not, --dry-run, and the configuration that a run prints
-# and saves, which gives the same run again.
+# Tests options of the program on 1 and 3 ranks: unknown names, --dry-run, and the configuration
+# that a run prints and saves, which gives the same run again.
 #   cli_options.sh ULYSSES MPIRUN
 program=$1
 mpirun=$2

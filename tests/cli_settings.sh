@@ -1,6 +1,6 @@
 #!/bin/bash
-# Settings of a run that show in what it prints and leaves, and in its plan: packed documents, masks, activations and
-# optimizer states on disk, traces.
+# Tests settings of a run that show in what it prints and leaves, and in its plan: packed documents,
+# masks, activations and optimizer states on disk, traces.
 #   cli_settings.sh ULYSSES MPIRUN
 program=$1
 mpirun=$2

@@ -1,5 +1,5 @@
 #!/bin/bash
-# How processes are started: by the mpirun of this MPI, by that of another one, by launch.
+# Tests how processes are started: by the mpirun of this MPI, by that of another MPI, and by launch.
 #   cli_start.sh ULYSSES MPIRUN
 program=$1
 mpirun=$2

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Runs that are resumed, told to stop, or lose a rank.
+# Tests runs that are resumed, are told to stop, or lose a rank.
 #   cli_stop.sh ULYSSES MPIRUN
 program=$1
 mpirun=$2

@@ -1,6 +1,6 @@
 #!/bin/bash
-# ulysses prepare, doctor and checkpoint: what they print, their exit codes, and that nothing hangs, alone and on several
-# ranks.
+# Tests ulysses prepare, doctor and checkpoint: what they print, their exit codes, and that nothing
+# hangs, alone and on several ranks.
 #   cli_tools.sh ULYSSES MPIRUN
 program=$1
 mpirun=$2

@@ -1,6 +1,6 @@
 #!/bin/bash
-# A training run as a person sees it: lines on a terminal and elsewhere, logs of ranks, metrics beside the
-# checkpoints, steps that are not finite, one run for a folder, signals.
+# Tests a training run as a person sees it: lines on a terminal and elsewhere, logs of ranks,
+# metrics beside the checkpoints, steps that are not finite, one run per folder, signals.
 #   cli_train.sh ULYSSES MPIRUN POISON
 program=$1
 mpirun=$2

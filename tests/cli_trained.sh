@@ -1,5 +1,5 @@
 #!/bin/bash
-# What becomes of a trained model: `ulysses eval` and `ulysses generate`, on 1, 2, 3 and 4 ranks.
+# Tests the use of a trained model by `ulysses eval` and `ulysses generate`, on 1, 2, 3 and 4 ranks.
 #   cli_trained.sh ULYSSES MPIRUN
 program=$1
 mpirun=$2

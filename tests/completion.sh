@@ -1,6 +1,7 @@
 #!/bin/bash
-# The completion of bash and the man page, as the program prints them: the script is sourced and asked, as bash does,
-# with the words of a command line; groff reads the page without a warning, where it is installed.
+# Tests the completion for bash and the man page, as the program prints them: the script is sourced
+# and asked, as bash does, with the words of a command line; if groff is installed, it reads the
+# page without a warning.
 #   completion.sh ULYSSES
 set -uo pipefail
 program=$1

@@ -1,7 +1,7 @@
 #!/bin/bash
-# A tree that is copied, or moved, together with what was built in it: `make install` works there,
-# too. A small project stands for the real one; the Makefile, its scripts and the presets are those
-# of the tree.
+# Tests that `make install` also works in a tree that was copied, or moved, together with its build.
+# A small project stands for the real one; the Makefile, its scripts and the presets are those of
+# the tree.
 #   copied_tree.sh
 set -uo pipefail
 tree=$(realpath "$(dirname "$0")/..")

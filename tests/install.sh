@@ -1,7 +1,7 @@
 #!/bin/bash
-# The library as a stranger links it: installs into a temporary folder, moves that elsewhere, and builds the examples
-# there in a clean folder, in each way that there is. They must print what their pages say.
-# PYTHON and MPIFORT in the environment are used where they are there, and have what is needed.
+# Tests the library as a user links it: installs into a temporary folder, moves that elsewhere, and
+# builds the examples there in a clean folder, in each possible way. They must print what their
+# pages say. PYTHON and MPIFORT in the environment are used if they exist and have what is needed.
 #   install.sh CMAKE BUILD MPIRUN CC [CFLAGS]
 set -euo pipefail
 cmake=$1 build=$2 mpirun=$3 cc=$4 cflags=${5:-}

@@ -1,4 +1,4 @@
-/* Attention in f64 from its formula, pair by pair: what tests compare with. */
+/* Attention in f64 from its formula, pair by pair, for tests to compare with. */
 #ifndef ULY_NAIVE_ATTENTION_H
 #define ULY_NAIVE_ATTENTION_H
 

@@ -1,4 +1,4 @@
-/* What the tests of the program's options share. */
+/* Shared by the tests of the program's options. */
 #include "options_testing.h"
 
 #include <unistd.h>

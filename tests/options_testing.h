@@ -1,4 +1,4 @@
-/* What the tests of the program's options share. */
+/* Shared by the tests of the program's options. */
 #ifndef ULY_OPTIONS_TESTING_H
 #define ULY_OPTIONS_TESTING_H
 

@@ -1,5 +1,5 @@
-/* A program that other_headers.sh compiles with headers of other ages. It trains, plans and attends, and prints what it
- * finds; behind each struct lies a guard that nobody may touch. */
+/* A program that other_headers.sh compiles with headers of other ages. It trains, plans and
+ * attends, and prints the results; after each struct there is a guard that must stay as it is. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,7 @@
 #!/bin/bash
-# Programs that were compiled with an older or a newer ulysses.h than the library: structs that lack their last members,
-# or have one more. The program is tests/other_headers.c; it must print the same with each header.
+# Tests programs that were compiled with an older or a newer ulysses.h than the library: structs
+# that lack their last members, or have one more. The program is tests/other_headers.c; it must
+# print the same with each header.
 #   other_headers.sh HEADER PROGRAM.c LIBRARY CC [CFLAGS]
 set -euo pipefail
 header=$1 program=$2 library=$3 cc=$4 cflags=${5:-}

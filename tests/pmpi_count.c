@@ -1,5 +1,6 @@
-/* Every function here has the name of an MPI function, counts, and calls MPI by its second name,
- * PMPI_* (MPI 3.1, chapter 14). The executable's definition precedes the one in MPI's library. */
+/* Each function here has the name of an MPI function, counts its bytes, and calls MPI by its second
+ * name, PMPI_* (MPI 3.1, chapter 14). The executable's definition takes precedence over the one in
+ * MPI's library. */
 #include "pmpi_count.h"
 
 #include <mpi.h>

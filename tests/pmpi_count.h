@@ -1,6 +1,6 @@
-/* An MPI profiling layer for tests: counts the bytes that this process hands to MPI for *other* ranks,
- * whoever calls MPI. Link pmpi_count.c into a test (uly_test(... SOURCES pmpi_count.c)) and MPI's
- * sending functions pass through it. What is counted for a call on P ranks, in bytes:
+/* An MPI profiling layer for tests: counts the bytes that this process hands to MPI for *other*
+ * ranks, whoever calls MPI. Link pmpi_count.c into a test (uly_test(... SOURCES pmpi_count.c)) and
+ * MPI's sending functions pass through it. What is counted for a call on P ranks, in bytes:
  *
  *   send, isend, sendrecv ...     the message, unless it is for this rank or for MPI_PROC_NULL
  *   alltoall, alltoallv, -w       the blocks for the other ranks

@@ -1,5 +1,5 @@
-/* poison MODEL DATA SEQ_LEN OUT: makes a checkpoint in OUT of a model that has not been trained, whose embedding of
- * the byte 'Z' is not a number: a sequence with this byte in it has no finite loss. One process. */
+/* poison MODEL DATA SEQ_LEN OUT: makes a checkpoint in OUT of an untrained model whose embedding of
+ * the byte 'Z' is NaN: a sequence with this byte in it has no finite loss. One process. */
 #include <math.h>
 #include <stdlib.h>
 

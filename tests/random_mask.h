@@ -1,4 +1,4 @@
-/* Random masks of every kind, and what they mean: the definition of ulysses.h, with loops. */
+/* Random masks of every kind, and what they mean by the definition of ulysses.h, with loops. */
 #ifndef ULY_RANDOM_MASK_H
 #define ULY_RANDOM_MASK_H
 

@@ -1,6 +1,7 @@
 #!/bin/bash
-# `ulysses report`: the elements of its pages, from sample metrics and from a real run; names that are HTML; and what
-# bad input gets. Where chromium is installed, it shows a page too, and says how large every plot came out.
+# Tests `ulysses report`: the elements of its pages, from sample metrics and from a real run; names
+# that are HTML; and its answers to bad input. If chromium is installed, it also shows a page, and
+# says how large every plot is.
 #   report_page.sh ULYSSES MPIRUN
 set -uo pipefail
 program=$1

@@ -1,9 +1,9 @@
 #!/bin/bash
-# The names that the library shows are those of data/symbols.txt, which are those that ulysses.h declares: what
-# programs link today they can link tomorrow.
+# Tests that the names that the library shows are those of data/symbols.txt, and those that
+# ulysses.h declares, so that programs can link tomorrow what they link today.
 #
 #   symbols.sh SHARED STATIC HEADER LIST       compares
-#   symbols.sh --update SHARED LIST            writes the list anew
+#   symbols.sh --update SHARED LIST            writes the list again
 set -euo pipefail
 export LC_ALL=C
 

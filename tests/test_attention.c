@@ -1,8 +1,8 @@
-/* The attention plan against naive attention in f64 that every rank computes for itself, without
- * communication, from tensors that are functions of global indices. 100 random cases for each
- * number of ranks: N, Hq, Hkv, head_dim, dtype, mask, tile, head groups, scale; forward and
- * backward. With CASES=n in the environment it is n cases, which go through all head dimensions,
- * and SEED=n makes others. */
+/* Compares the attention plan with naive attention in f64, which every rank computes for itself,
+ * without communication, from tensors that are functions of global indices. There are 100 random
+ * cases for each number of ranks: N, Hq, Hkv, head_dim, dtype, mask, tile, head groups, scale;
+ * forward and backward. CASES=n in the environment makes n cases, which go through all head
+ * dimensions, and SEED=n makes others. */
 #include <mpi.h>
 
 #include <math.h>

@@ -1,5 +1,6 @@
-/* The public calls on a plan of attention: what ranks must pass alike, states that belong to a forward, arguments that
- * are refused, masks of several kinds, lists that are copied, and what a plan tells without ranks. */
+/* Tests the public calls on a plan of attention: what ranks must pass alike, states that belong to
+ * a forward, arguments that are refused, masks of several kinds, lists that are copied, and what a
+ * plan tells without ranks. */
 #include <math.h>
 #include <mpi.h>
 
@@ -62,7 +63,8 @@ static void assert_same(const layer *a, const layer *b) { assert_memory_equal(a,
 
 static const int64_t two_docs[] = {0, 30}, other_docs[] = {0, 31};
 
-/* Changes number `which` of what the ranks must pass alike; returns how a message names it, NULL at the end. */
+/* Changes number `which` of what the ranks must pass alike; returns how a message names it, NULL at
+ * the end. */
 static const char *change(int which, uly_attention_desc *desc, uly_mask *mask) {
   switch (which) {
     case 0: desc->num_tokens = N + 1; return "desc.num_tokens";
@@ -82,7 +84,8 @@ static const char *change(int which, uly_attention_desc *desc, uly_mask *mask) {
   }
 }
 
-/* One rank describes another attention than the others: all are told what differs, and the mesh still works. */
+/* One rank describes another attention than the others: all are told what differs, and the mesh
+ * still works. */
 static void test_descriptions_differ(void **state) {
   (void)state;
   for (int which = 0, odd = 0;; which++, odd = (odd + 1) % size) {
@@ -111,7 +114,8 @@ static void test_descriptions_differ(void **state) {
 
 /* ------------------------------------------------------------------------------- states */
 
-/* Two forwards and then two backwards on one plan: what each layer gives by itself, to the bit; and once more. */
+/* Two forwards and then two backwards on one plan: what each layer gives by itself, to the bit; and
+ * once more. */
 static void test_layers_share_a_plan(void **state) {
   (void)state;
   uly_attention *plan = make_plan(describe(&causal, 1)), *alone = make_plan(describe(&causal, 1));
@@ -318,7 +322,8 @@ static void test_lists_are_copied(void **state) {
   uly_attention_destroy(plan);
 }
 
-/* lse, [T, Hq], against a sum in float64. Every token's queries and keys are known without communication. */
+/* lse, [T, Hq], against a sum in float64. Every token's queries and keys are known without
+ * communication. */
 static void test_lse(void **state) {
   (void)state;
   uly_mask mask = causal;

@@ -1,6 +1,6 @@
-/* Attention's kernels, of every table that this CPU runs, at every head dimension: against f64, and
- * with poison (NaN, infinity, 1e30) in what a mask hides, which must not change a bit. TURNS=10 in
- * the environment draws ten times as many cases. */
+/* Compares attention's kernels, from every table that this CPU runs and at every head dimension,
+ * with f64, also with poison (NaN, infinity, 1e30) in what a mask hides, which must not change a
+ * bit. TURNS=10 in the environment draws ten times as many cases. */
 #include <math.h>
 #include <omp.h>
 

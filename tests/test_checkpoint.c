@@ -1,5 +1,6 @@
-/* Checkpoints: resuming goes on bit by bit; the bytes do not depend on the number of ranks; what is
- * damaged, half-written or of another model is refused on every rank. */
+/* Tests checkpoints: a resumed run continues bit by bit; the bytes do not depend on the number of
+ * ranks; a checkpoint that is damaged, half-written or of another model is refused on every
+ * rank. */
 #include <jansson.h>
 #include <mpi.h>
 
@@ -20,8 +21,8 @@ static uly_mesh *mesh;
 static int rank;
 static char text_path[256], out_dir[256], offload_dir[300];
 
-/* The linker gives calls of pwrite and fsync to these (-Wl,--wrap): a disk that fails when it is told to. Only
- * the thread that saves writes while a step runs. */
+/* The linker gives calls of pwrite and fsync to these (-Wl,--wrap): a disk that fails when it is
+ * told to. Only the thread that saves writes while a step runs. */
 static atomic_int writes_left = -1; /* until the next one fails; -1: none fails */
 static int write_error, sync_error; /* errno; write_error 0: short writes */
 static pthread_t main_thread;
@@ -229,7 +230,8 @@ static void test_damage(void **state) {
           "model.norm.weight");
 }
 
-/* Numbers of the preset llama-1m: 5 blocks, 4 query and 2 key/value heads of 32 elements, 128 wide. */
+/* Numbers of the preset llama-1m: 5 blocks, 4 query and 2 key/value heads of 32 elements, 128
+ * wide. */
 typedef struct tensor_sums {
   int64_t num, bytes, num_moments;
   bool has_keys;
@@ -270,7 +272,8 @@ static void test_info(void **state) {
   assert_int_equal(verified.seq_len, info.seq_len);
   assert_int_equal(verified.window, info.window);
   assert_int_equal(verified.model.hidden, info.model.hidden);
-  /* Embedding, which is the head too; of a block two norms, Q and O, K and V, and the MLP; the last norm. */
+  /* Embedding, which is the head too; of a block two norms, Q and O, K and V, and the MLP; the last
+   * norm. */
   int64_t block = 2 * 128 + 2 * 128 * 128 + 2 * 64 * 128 + 3 * 384 * 128;
   int64_t num_params = 257 * 128 + 5 * block + 128;
   assert_int_equal(info.step, 2);
@@ -302,7 +305,8 @@ static void test_info(void **state) {
   clean();
 }
 
-/* What no tensor shows, either. Blocks that follow from the length of the sequence are those that they came to. */
+/* What no tensor shows, either. Blocks that follow from the length of the sequence are those that
+ * they came to. */
 static void test_attention(void **state) {
   (void)state;
   uly_train_config config = base_config(ULY_F32);
@@ -360,8 +364,8 @@ static void test_changed_config(void **state) {
   clean();
 }
 
-/* A trainer whose model comes from a checkpoint's file has its window; and checkpoints go back and forth
- * between runs that name the model in either way. */
+/* A trainer whose model comes from a checkpoint's file has its window; and checkpoints go back and
+ * forth between runs that name the model in either way. */
 static void test_window_of_model(void **state) {
   (void)state;
   uly_train_config config = base_config(ULY_F32);
@@ -628,7 +632,8 @@ static void test_failing_disk(void **state) {
   }
 }
 
-/* An update that fails on one rank leaves states that belong to no step: they cannot be saved over good ones. */
+/* An update that fails on one rank leaves states that belong to no step: they cannot be saved over
+ * good ones. */
 static void test_failing_update(void **state) {
   (void)state;
   uly_train_config config = base_config(ULY_F32);

@@ -1,4 +1,5 @@
-/* ULYSSES_CHECK=collectives: ranks that call different things are told, all of them, and nobody hangs. */
+/* Tests ULYSSES_CHECK=collectives: when ranks make different calls, all of them are told, and no
+ * rank hangs. */
 #include <stdbool.h>
 #include <unistd.h>
 

@@ -1,5 +1,6 @@
-/* A scratch file and its thread: what is written is read back in the order of the requests, more requests than
- * the queue holds, failures are told once and by the wait, and the file goes on. */
+/* Tests a scratch file and its thread: what is written is read back in the order of the requests,
+ * also with more requests than the queue holds; the next wait reports a failure once; and the file
+ * stays usable. */
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdbool.h>

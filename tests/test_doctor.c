@@ -1,5 +1,5 @@
-/* What ulysses doctor makes of facts that it cannot find on the machine of the tests: many hosts, ranks that are bound,
- * limits. */
+/* Tests what ulysses doctor concludes from facts that the machine of the tests does not have: many
+ * hosts, ranks that are bound, limits. */
 #include <netdb.h>
 
 #include "../cli/doctor.h"

@@ -1,5 +1,6 @@
-/* Documents that are set on an attention plan: the bits of a plan that was made with them, the pairs that see each
- * other, and lists that are refused and leave the plan as it was. */
+/* Tests documents that are set on an attention plan: the bits are those of a plan that was made
+ * with them, the pairs that see each other are counted, and lists that are refused leave the plan
+ * as it was. */
 #include <math.h>
 
 #include "testing.h"
@@ -43,7 +44,8 @@ static void assert_attends(uly_attention *plan, const tensors *expected) {
   assert_memory_equal(&found, expected, sizeof found);
 }
 
-/* Documents that were set give what a plan made with them gives, and lists that are no documents are refused. */
+/* Documents that were set give what a plan made with them gives, and lists that are no documents
+ * are refused. */
 static void test_setter(void **state) {
   (void)state;
   static tensors made[2];
@@ -78,7 +80,8 @@ static void test_setter(void **state) {
   uly_mesh_destroy(mesh);
 }
 
-/* Blocks that see the block before them alone: a document that begins with such a block would see nothing. */
+/* Blocks that see the block before them alone: a document that begins with such a block would see
+ * nothing. */
 static void test_setter_with_layout(void **state) {
   (void)state;
   enum { BLOCK = 5, NUM = (TOKENS + BLOCK - 1) / BLOCK };

@@ -1,6 +1,6 @@
-/* The two exchanges, on values that say where they belong: every element encodes (token, kind, head,
- * element), and each side is compared with what the layout of ulysses.h promises, computed without
- * communication. Also the arithmetic of splits. */
+/* Tests the two exchanges on values that say where they belong: every element encodes (token, kind,
+ * head, element), and each side is compared with the layout that ulysses.h promises, computed
+ * without communication. Also tests the arithmetic of splits. */
 #include "base/split.h"
 #include "testing.h"
 

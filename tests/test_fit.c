@@ -1,4 +1,5 @@
-/* Runs that do not fit: refused before memory is taken, with settings that do fit. */
+/* Tests that runs which do not fit are refused before memory is allocated, with settings that
+ * fit. */
 #include "testing.h"
 #include "train/trainer.h"
 
@@ -25,8 +26,8 @@ static int64_t bytes_of(const uly_plan_report *report) {
   return sum;
 }
 
-/* Sets what one alternative says, "config.zero_stage = 3 and config.stash = DIR"; returns the sp ranks that it asks
- * for. */
+/* Sets what one alternative says, "config.zero_stage = 3 and config.stash = DIR"; returns the sp
+ * ranks that it asks for. */
 static int apply(char *settings, uly_train_config *config) {
   int sp = 1;
   for (char *name = strtok(settings, " "); name; name = strtok(NULL, " ")) {

@@ -1,6 +1,7 @@
-/* Runs that only evaluate: the losses are those of the run that trains, to the bit, in both storage types, with all
- * weights or a share of them on each rank; memory is what the plan says, and all of it is used; what was sent is
- * what the plan says; the optimizer's file is not needed; steps and saves are refused. */
+/* Tests runs that only evaluate: the losses are those of the run that trains, to the bit, in both
+ * storage types, with all weights or a share of them on each rank; memory is what the plan says,
+ * and all of it is used; what was sent is what the plan says; the optimizer's file is not needed;
+ * steps and saves are refused. */
 #include <unistd.h>
 
 #include "testing.h"

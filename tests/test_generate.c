@@ -1,5 +1,6 @@
-/* Generation: the logits after a prompt, and after each token that follows, are those of PyTorch and of the training
- * forward pass over the whole sequence; they have the same bits on one rank alone; and what cannot work is refused. */
+/* Tests generation: the logits after a prompt, and after each token that follows, are those of
+ * PyTorch and of the training forward pass over the whole sequence; they have the same bits on a
+ * single rank; and settings that cannot work are refused. */
 #include <mpi.h>
 
 #include <jansson.h>
@@ -164,7 +165,8 @@ static uly_train_config train(int which, uly_dtype dtype, int64_t window, uly_sp
   return config;
 }
 
-/* The same bits as on one rank, where the number of ranks is a power of two, whatever stage and threads. */
+/* The same bits as on one rank, where the number of ranks is a power of two, whatever stage and
+ * threads. */
 static void compare_alone(const char *what, uly_train_config config, const int32_t *tokens,
                           int64_t prompt) {
   uly_generator *many, *one;

@@ -1,6 +1,7 @@
-/* The whole model against PyTorch in float64: loss, logits, every gradient, and ten training steps, for
- * a Llama (grouped-query), a Qwen2 (biases, tied), a GPT-2 and a Mistral (whose file has a window), under every recompute policy and
- * ZeRO stage, and on every number of ranks. The golden files come from tools/make_golden.py. */
+/* Compares the whole model with PyTorch in float64: loss, logits, every gradient, and ten training
+ * steps, for a Llama (grouped-query), a Qwen2 (biases, tied), a GPT-2 and a Mistral (whose file has
+ * a window), with every recompute policy and ZeRO stage, and on every number of ranks. The golden
+ * files come from tools/make_golden.py. */
 #include <mpi.h>
 
 #include <jansson.h>
@@ -155,7 +156,8 @@ static void check_gradients(const golden *g, uly_trainer *trainer, double tolera
     float *gradient = expected(g, name, params->list[i].count);
     float *found = malloc((size_t)params->list[i].count * 4);
     get_gradient(trainer, i, found);
-    /* GPT-2's gradient of the key bias is zero in exact arithmetic: it is compared with the floor. */
+    /* GPT-2's gradient of the key bias is zero in exact arithmetic: it is compared with the
+     * floor. */
     double error = largest_error(found, gradient, params->list[i].count, 1e-3);
     if (!(error < tolerance)) fail_msg("%s differs by %g", name, error);
     free(gradient);

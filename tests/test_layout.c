@@ -1,6 +1,7 @@
-/* Results do not depend on the layout of ranks: the same run on this many ranks and on one (each rank
- * repeats the run alone, on MPI_COMM_SELF): every loss within 1e-6, every gradient within 1e-5. N, Hq and
- * Hkv that the ranks do not divide; dp against accumulation; every recompute policy and ZeRO stage; evaluation. */
+/* Tests that results do not depend on the layout of ranks: the same run on this number of ranks and
+ * on one (each rank repeats the run alone, on MPI_COMM_SELF) has every loss within 1e-6 and every
+ * gradient within 1e-5. The ranks do not divide N, Hq and Hkv; dp is compared with accumulation;
+ * every recompute policy and ZeRO stage, and evaluation, are included. */
 #include <mpi.h>
 
 #include <math.h>
@@ -129,7 +130,8 @@ static void test_sequence_parallel(void **state) {
       compare_runs(which, lengths[i], 1, 1, (uly_recompute)((which + i) % 3), (which + i) % 4);
 }
 
-/* Heads exchanged in rounds; with 1 of 9 heads in each, and key/value heads that several rounds share. */
+/* Heads exchanged in rounds; with 1 of 9 heads in each, and key/value heads that several rounds
+ * share. */
 static void test_rounds(void **state) {
   (void)state;
   static const int heads[3] = {9, 8, 10};
@@ -156,8 +158,8 @@ static void test_accumulation(void **state) {
   }
 }
 
-/* Kept and sent as bf16, gradients of a few sequences (of a tied embedding: twice as many) are those in f32 but for
- * a rounding of 2^-9 each time. */
+/* Kept and sent as bf16, gradients of a few sequences (of a tied embedding: twice as many) are
+ * those in f32 but for a rounding of 2^-9 each time. */
 static void test_rounded_gradients(void **state) {
   (void)state;
   uly_mesh *mesh;
@@ -187,8 +189,8 @@ static void test_rounded_gradients(void **state) {
   uly_mesh_destroy(mesh);
 }
 
-/* A block's gradient is on its way before the block below has been through backward, at every stage; after the last
- * sequence, or from stage 2 on after each. */
+/* A block's gradient is on its way before the block below has been through backward, at every
+ * stage; after the last sequence, or from stage 2 on after each. */
 static void test_gradients_travel_meanwhile(void **state) {
   (void)state;
   uly_mesh *mesh;
@@ -221,8 +223,8 @@ static double first_loss(uly_mesh *mesh) {
   return report.loss;
 }
 
-/* Windows and sparse patterns: positions are those of the stream and heads those of the model, wherever
- * they are. Each is another model, so each has another loss. */
+/* Windows and sparse patterns: positions are those of the stream and heads those of the model,
+ * wherever they are. Each is another model, so each has another loss. */
 static void test_masks(void **state) {
   (void)state;
   uly_mesh *mesh;
@@ -261,8 +263,8 @@ static void test_threads(void **state) {
   uly_mesh_destroy(mesh);
 }
 
-/* Ignored labels: the loss is divided by the count of valid ones over all ranks, and slices without any
- * give neither NaN nor gradient. */
+/* Ignored labels: the loss is divided by the count of valid ones over all ranks, and slices without
+ * any give neither NaN nor gradient. */
 static void test_ignored_labels(void **state) {
   (void)state;
   uly_mesh *many, *one;

@@ -1,5 +1,6 @@
-/* Limits of memory and time that control groups set, from folders that stand in for /proc and /sys: version 2, version 1
- * and both, groups within groups, containers, and what each writes where there is no limit. */
+/* Tests limits of memory and time that control groups set, in folders that stand in for /proc and
+ * /sys: version 2, version 1 and both, groups within groups, containers, and what each version
+ * writes if there is no limit. */
 #include "device/limits.h"
 
 #include <limits.h>

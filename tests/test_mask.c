@@ -1,5 +1,6 @@
-/* Masks as kernels read them against their definition, written out as a table of all pairs: random
- * masks of every kind and intersection, at sizes that nothing divides. And what is refused. */
+/* Compares masks as kernels read them with their definition, written out as a table of all pairs:
+ * random masks of every kind and intersection, at sizes that nothing divides. Also tests what is
+ * refused. */
 #include "ops/mask.h"
 
 #include "random_mask.h"

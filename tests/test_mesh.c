@@ -1,4 +1,5 @@
-/* Meshes: communicators that are none, axes that are not built, use after the end of a mesh and of MPI. */
+/* Tests meshes: invalid communicators, axes that do not exist yet, and use after the end of a mesh
+ * and of MPI. */
 #include <mpi.h>
 
 #include "comm/group_mpi.h"
@@ -27,7 +28,8 @@ static void test_communicators(void **state) {
   }
 }
 
-/* Whatever the program does with errors of MPI, a rank that gets one in a mesh does not leave the others waiting. */
+/* Whatever the program does with errors of MPI, a rank that gets one in a mesh does not leave the
+ * others waiting. */
 static void test_errors_are_fatal(void **state) {
   (void)state;
   uly_mesh *mesh;

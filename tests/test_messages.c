@@ -1,4 +1,4 @@
-/* Messages of the library in the words of the program, and where warnings go. */
+/* Tests messages of the library in the words of the program, and where warnings go. */
 #include "../cli/messages.h"
 
 #include <unistd.h>
@@ -50,7 +50,8 @@ static void test_values(void **state) {
   expect_text("config.seq_len = ", "--seq-len ");
 }
 
-/* Every constant that a choice stands for: its number is the place of the word, and its name is understood. */
+/* Every constant that a choice stands for: its number is the place of the word, and its name is
+ * understood. */
 static void test_constants(void **state) {
   (void)state;
 #define CONSTANT(option, constant, word) \

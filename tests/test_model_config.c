@@ -1,5 +1,5 @@
-/* Model configurations: presets, Hugging Face files, what is refused; the parameter table; initial
- * values and data order as functions of global indices; learning rates. */
+/* Tests model configurations: presets, Hugging Face files, and what is refused; the parameter
+ * table; initial values and data order as functions of global indices; learning rates. */
 #include <jansson.h>
 #include <math.h>
 #include <unistd.h>

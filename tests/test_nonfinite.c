@@ -1,5 +1,6 @@
-/* A step that is not finite: where it arose is named, by all ranks alike; skipping and going back. Numbers are made
- * to overflow at a known place by weights that are finite themselves, or not. */
+/* Tests a step that is not finite: all ranks name the same place where it arose; the run can skip
+ * the step or go back. Numbers overflow at a known place, because of weights that are finite
+ * themselves, or not. */
 #include <math.h>
 #include <unistd.h>
 
@@ -98,8 +99,8 @@ static void test_places(void **state) {
   check_places(3, ULY_RECOMPUTE_FULL, ULY_BF16, 2);
 }
 
-/* A forward pass that is finite, and a gradient that is not: the inner activations are 0, so it does not show that
- * what follows them is enormous. */
+/* A forward pass that is finite, and a gradient that is not: the inner activations are 0, so it
+ * does not show that what follows them is enormous. */
 static void test_backward(void **state) {
   (void)state;
   for (int stage = 0; stage < 4; stage++) {

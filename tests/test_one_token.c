@@ -1,5 +1,6 @@
-/* The kernels of decoding, of every table that this CPU runs, against formulas written here; and that an element's bits
- * do not depend on what is computed with it, or on the number of threads. */
+/* Compares the kernels of decoding, from every table that this CPU runs, with formulas written
+ * here; and tests that an element's bits do not depend on what is computed with it, or on the
+ * number of threads. */
 #include <math.h>
 #include <omp.h>
 

@@ -1,5 +1,5 @@
-/* Every kernel table that this CPU runs (base, avx2, avx512) against the reference table, in both storage
- * types, at odd sizes and strides; and the reference against formulas written here. */
+/* Compares every kernel table that this CPU runs (base, avx2, avx512) with the reference table, in
+ * both storage types, at odd sizes and strides; and the reference with formulas written here. */
 #include <math.h>
 #include <omp.h>
 
@@ -111,7 +111,8 @@ static void *integers(int64_t count, uly_dtype dtype, uint32_t seed) {
   return x;
 }
 
-/* Where all sums are exact, only a second rounding, or an element that is missing, can make other bits. */
+/* Where all sums are exact, only a second rounding, or an element that is missing, can make other
+ * bits. */
 static void check_exact(int64_t m, int64_t n, int64_t k, int flags) {
   int64_t pad = flags == 0 ? 0 : 3;
   uly__matmul x = {.m = m,
@@ -155,7 +156,8 @@ static void test_exact_products(void **state) {
   check_exact(257, 513, 513, 0);
 }
 
-/* Whatever this CPU multiplies bf16 by, the other way is tried too: products of bf16, and of widened tiles. */
+/* Whatever this CPU multiplies bf16 by, the other way is tried too: products of bf16, and of
+ * widened tiles. */
 static void test_products_of_bf16(void **state) {
   (void)state;
   for (int i = 0; i < num_tables; i++) {
@@ -451,8 +453,8 @@ static int pick(int lowest, int largest) {
   return lowest + (int)(random_state >> 8) % (largest - lowest + 1);
 }
 
-/* parts: those of random_mask. Rows have 3 + pad more elements than their heads need: pairs of bf16 want
- * it even. Freed by free_case. */
+/* parts: those of random_mask. Rows have 3 + pad more elements than their heads need: pairs of bf16
+ * want it even. Freed by free_case. */
 static uly__attention_args attention_case(uly_dtype dtype, int64_t N, int d, uly_mask_kind kind,
                                           int parts, int pad) {
   /* Ragged: my 5 query heads, of 9 in all, begin in the middle of a group of 3. */
@@ -569,7 +571,8 @@ static void test_attention_in_groups(void **state) {
 
 static void count_poll(void *count) { (*(int *)count)++; }
 
-/* Exchanges that run beside attention are driven by its polls: also where a window leaves few tiles in a row. */
+/* Exchanges that run beside attention are driven by its polls: also where a window leaves few tiles
+ * in a row. */
 static void test_attention_polls(void **state) {
   (void)state;
   enum { N = 2048, D = 8 };

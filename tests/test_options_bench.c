@@ -1,4 +1,4 @@
-/* Options of benchmarks: each a command of its own, which takes lists. */
+/* Tests options of benchmarks, each of which is a command of its own that takes lists. */
 #include "options_testing.h"
 
 static void test_bench(void **state) {

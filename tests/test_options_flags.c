@@ -1,5 +1,5 @@
-/* The command line: forms of flags, lists, --set, arguments, and what must go together; every class of error with its
- * status and message. */
+/* Tests the command line: forms of flags, lists, --set, arguments, and options that depend on each
+ * other; every class of error with its status and message. */
 #include "options_testing.h"
 
 static void test_flags(void **state) {

@@ -1,4 +1,5 @@
-/* Texts that the tables make: help, man page, completion; and that options do not change unseen. */
+/* Tests texts that the tables produce: help, man page, completion; and that no option changes
+ * unnoticed. */
 #include "options_testing.h"
 
 /* The help of a command; topic NULL: all. To be freed. */
@@ -74,7 +75,8 @@ static void test_topics(void **state) {
   }
 }
 
-/* The man page names all options and commands, and begins no line with what would be an unknown request. */
+/* The man page names all options and commands, and begins no line with what would be an unknown
+ * request. */
 static void test_man(void **state) {
   (void)state;
   static const char *const requests[] = {".TH", ".SH", ".SS", ".TP", ".IP",
@@ -103,7 +105,8 @@ static void test_man(void **state) {
   free(text);
 }
 
-/* What the completion knows is tried by completion.sh; here: that nothing in it ends a word of the script. */
+/* What the completion knows is tried by completion.sh; here: that nothing in it ends a word of the
+ * script. */
 static void test_completion(void **state) {
   (void)state;
   char *text = printed_by(completion_print_bash);
@@ -159,7 +162,8 @@ static void take_line(const char **text, char line[1024]) {
   *text += length + ((*text)[length] == '\n');
 }
 
-/* People write these names and values into files and scripts: tests/data/options.txt has them, and changes with them. */
+/* People write these names and values into files and scripts: tests/data/options.txt has them, and
+ * changes with them. */
 static void test_options_are_frozen(void **state) {
   (void)state;
   const char *folder = getenv("ULY_TEST_DATA"), *update = getenv("ULY_UPDATE");

@@ -1,4 +1,4 @@
-/* Values of options: defaults, and what each kind accepts, refuses and prints. */
+/* Tests values of options: defaults, and what each kind accepts, refuses and prints. */
 #include "options_testing.h"
 
 static void assert_same_text(const char *a, const char *b) {

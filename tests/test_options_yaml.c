@@ -1,5 +1,5 @@
-/* Configuration files: who overrides whom, mistakes with their place and what was meant, and files that the program
- * writes read back. */
+/* Tests configuration files: which setting overrides which, mistakes with their place and the name
+ * that was meant, and files that the program writes and reads back. */
 #include <unistd.h>
 
 #include "options_testing.h"

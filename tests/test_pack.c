@@ -1,6 +1,7 @@
-/* Packed documents. A step on sequences of several documents gives the loss and the gradients of these documents
- * trained apart, each as a sequence of its own on one rank; so does evaluation, by position in the document. Labels,
- * positions and documents against values that the tokens' own numbers give. Every mesh of this many ranks, ZeRO
+/* Tests packed documents. A step on sequences of several documents gives the loss and the gradients
+ * of these documents trained separately, each as a sequence of its own on one rank; so does
+ * evaluation, by position in the document. Labels, positions and documents are compared with values
+ * that the tokens' own numbers give. Every mesh of this number of ranks is tested, with ZeRO
  * stages, recompute policies, windows and layouts of blocks. */
 #include <mpi.h>
 
@@ -31,7 +32,8 @@ static const char *const configs[2] = {
 
 /* ------------------------------------------------------------------------ the stream */
 
-/* Every token is its own place, so that values tell where they come from, but for the ends of documents. */
+/* Every token is its own place, so that values tell where they come from, but for the ends of
+ * documents. */
 static int32_t stream[COUNT];
 
 static bool starts_document(int64_t at) {
@@ -50,9 +52,9 @@ static uint64_t draw(uint64_t *seed) {
   return *seed >> 33;
 }
 
-/* Windows: documents of random lengths, many of 1, in the first and the last; ends at the borders of slices, before
- * and after; one document that goes on in the next window; one that ends with the window; documents of 1 token
- * alone, without any label. */
+/* Windows: documents of random lengths, many of 1, in the first and the last; ends at the borders
+ * of slices, before and after; one document that goes on in the next window; one that ends with the
+ * window; documents of 1 token alone, without any label. */
 static void make_stream(void) {
   uint64_t seed = 5;
   for (int64_t at = 0; at < COUNT; at++) stream[at] = (int32_t)(at + 10);
@@ -470,7 +472,8 @@ static void test_no_label_at_all(void **state) {
 
 /* ---------------------------------------------------------------------- plan and files */
 
-/* Memory is planned to the byte: 8 bytes a token of the sequence for documents, 4 of the slice for labels. */
+/* Memory is planned to the byte: 8 bytes a token of the sequence for documents, 4 of the slice for
+ * labels. */
 static void test_plan(void **state) {
   (void)state;
   uly_mesh *mesh, *offline;

@@ -1,5 +1,5 @@
-/* What is taken for text: the first bytes of other formats, as their specifications give them, are
- * refused with what to do; text in any code of 8 bits is not. */
+/* Tests what is taken for text: the first bytes of other formats, as their specifications give
+ * them, are refused with advice; text in any 8-bit encoding is accepted. */
 #include "data/plain_text.h"
 #include "testing.h"
 

@@ -1,5 +1,6 @@
-/* Plans against runs: bytes that a profiling layer under MPI counts, against the formula and against
- * `plan`, rank by rank; memory of the arenas against `plan`, and how it grows with N and with ranks. */
+/* Compares plans with runs: bytes that a profiling layer under MPI counts, with the formula and
+ * with `plan`, rank by rank; and memory of the arenas with `plan`, and how it grows with N and with
+ * ranks. */
 #include <math.h>
 
 #include "pmpi_count.h"
@@ -10,8 +11,8 @@ static uly_mesh *mesh;
 static int size, rank;
 static char text_path[256], config_path[256];
 
-/* What MPI is told to send by the exchanges of one forward and one backward, in bytes: not by the agreement before
- * them, which gathers. */
+/* What MPI is told to send by the exchanges of one forward and one backward, in bytes: not by the
+ * agreement before them, which gathers. */
 static void count_attention(const uly_attention_desc *desc, int64_t *forward, int64_t *backward) {
   uly_attention *plan;
   assert_ok(uly_attention_create(mesh, desc, &plan));
@@ -54,7 +55,8 @@ static void test_formula(void **state) {
       assert_int_equal(forward, expected);
       assert_int_equal(backward, expected);
     }
-  /* One key/value head for all: 2 h N (P - 1) / P^2 + 2 N d (P - 1) / P, each rank holding a copy. */
+  /* One key/value head for all: 2 h N (P - 1) / P^2 + 2 N d (P - 1) / P, each rank holding a
+   * copy. */
   int64_t N = 48 * P, h = P * d, forward, backward;
   uly_attention_desc desc = {.size = sizeof desc,
                              .num_tokens = N,
@@ -77,8 +79,8 @@ static uly_train_config base_config(int64_t N, uly_dtype dtype, uly_recompute re
   return config;
 }
 
-/* Sent in one step by this rank: by kind from the library's counters, in all from the profiling layer,
- * and both from the plan made without running. Also the arenas. */
+/* Sent in one step by this rank: by kind from the library's counters, in all from the profiling
+ * layer, and both from the plan made without running. Also the arenas. */
 static void check_step(int dp, int64_t N, int64_t passes, uly_dtype dtype, uly_recompute recompute,
                        int stage, int reproducible) {
   uly_mesh *run, *offline;
@@ -165,9 +167,10 @@ static void test_memory_scaling(void **state) {
   }
 }
 
-/* Model states by stage (facts of arXiv 1910.02054, in bytes a parameter, for W ranks): in bf16 with bf16
- * gradients 16, 4 + 12/W, 2 + 14/W, 16/W; f32 gradients take 2 more of each share of gradients. In f32 the weights
- * are the master weights: 16, 8 + 8/W, 4 + 12/W, 16/W. Padding is below 1%. */
+/* Model states by stage (facts of arXiv 1910.02054, in bytes a parameter, for W ranks): in bf16
+ * with bf16 gradients 16, 4 + 12/W, 2 + 14/W, 16/W; f32 gradients take 2 more of each share of
+ * gradients. In f32 the weights are the master weights: 16, 8 + 8/W, 4 + 12/W, 16/W. Padding is
+ * below 1%. */
 static double states_per_param(int W, int stage, uly_dtype dtype, uly_dtype grads) {
   uly_mesh *offline;
   uly_plan_report plan = {.size = sizeof plan};
@@ -202,8 +205,8 @@ static void test_model_states(void **state) {
   }
 }
 
-/* Stage 3: every unit is gathered for forward and for backward and its gradient reduced once, 3 F (W-1)/W
- * elements, less what is still there from the pass before. */
+/* Stage 3: every unit is gathered for forward and for backward and its gradient reduced once, 3 F
+ * (W-1)/W elements, less what is still there from the pass before. */
 static void test_stage_3_formula(void **state) {
   (void)state;
   enum { W = 8 };
@@ -222,8 +225,8 @@ static void test_stage_3_formula(void **state) {
   uly_mesh_destroy(offline);
 }
 
-/* FLOPs of attention are those of the pairs that the mask lets through, counted here one by one; the
- * run reports what the plan says. Memory and traffic are those without a mask. */
+/* FLOPs of attention are those of the pairs that the mask lets through, counted here one by one;
+ * the run reports what the plan says. Memory and traffic are those without a mask. */
 static void check_flops(int64_t window, uly_sparse sparse) {
   enum { N = 203, HEADS = 9, DIM = 6, LAYERS = 2 };
   uly_mesh *offline;

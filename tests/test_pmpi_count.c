@@ -1,5 +1,5 @@
-/* The counting layer itself: each function with amounts that differ by rank, against what the rank
- * knows that it sent. A layer that counts nothing, or its own block, fails here. */
+/* Tests the counting layer itself: each function with amounts that differ by rank, against what the
+ * rank knows that it sent. A layer that counts nothing, or its own block, fails here. */
 #include <mpi.h>
 
 #include "pmpi_count.h"

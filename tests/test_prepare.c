@@ -1,5 +1,6 @@
-/* Text to token shards. What is expected is computed here from the same numbers that made the text, and the shards are
- * read back twice: byte by byte, by this file alone, and by the reader that trains from them. */
+/* Tests turning text into token shards. The expected result is computed here from the same numbers
+ * that made the text, and the shards are read back twice: byte by byte, by this file alone, and by
+ * the reader that trains from them. */
 #include <dirent.h>
 #include <errno.h>
 #include <stdbool.h>
@@ -89,7 +90,8 @@ static int byte_of(int64_t d, int64_t i) { return (int)((d * 131 + i * 7 + i / 2
 
 /* ------------------------------------------------------------------------ shards */
 
-/* Reads shard `index` by what facts about the format say; returns its tokens, 0 where there is no such file. */
+/* Reads shard `index` by what facts about the format say; returns its tokens, 0 where there is no
+ * such file. */
 static int64_t parse_shard(const char *part, int index, int32_t *tokens) {
   char name[64];
   snprintf(name, sizeof name, "%s/%06d.bin", part, index);
@@ -115,7 +117,8 @@ static int64_t parse_shard(const char *part, int index, int32_t *tokens) {
   return words[2];
 }
 
-/* The shards of a part hold what is expected, all but the last shard_tokens each, and the report says so. */
+/* The shards of a part hold what is expected, all but the last shard_tokens each, and the report
+ * says so. */
 static void check_part(const char *part, int64_t shard_tokens, const uly_prepare_part *report) {
   int64_t count = 0, ends = 0, got;
   int num_shards = 0;
@@ -179,7 +182,8 @@ static void check_nothing_left(void) {
 
 /* ------------------------------------------------------------------------- tests */
 
-/* Files of all sizes around the buffers' and the shards', of bytes that tell their file and place. */
+/* Files of all sizes around the buffers' and the shards', of bytes that tell their file and
+ * place. */
 static void test_files(void **state) {
   (void)state;
   static const int64_t sizes[] = {1, 2, 99, 100, 101, 0, 65535, 65536, 65537, 300000, 7};
@@ -204,7 +208,8 @@ static void test_files(void **state) {
   }
 }
 
-/* Subfolders in the order of names; hidden names are left out; links are followed; a pipe that is met is not. */
+/* Subfolders in the order of names; hidden names are left out; links are followed; a pipe that is
+ * met is not. */
 static void test_tree(void **state) {
   (void)state;
   clean();
@@ -441,8 +446,8 @@ static void test_text_key(void **state) {
   check_part("out/train", config.shard_tokens, &report.train);
 }
 
-/* Each document is in one part, in order; the same ones again; about the share; others with another seed, and the
- * same ones however the documents are laid out in files. */
+/* Each document is in one part, in order; the same ones again; about the share; others with another
+ * seed, and the same ones however the documents are laid out in files. */
 static void test_held_out(void **state) {
   (void)state;
   enum { NUM = 4000 };
@@ -582,7 +587,8 @@ static void test_existing(void **state) {
   assert_int_equal(count_entries("out/eval"), 1);
 }
 
-/* Another process at work in the same folder: it locks the folder, and its shards are hidden there. */
+/* Another process at work in the same folder: it locks the folder, and its shards are hidden
+ * there. */
 static void test_two_at_once(void **state) {
   (void)state;
   clean();

@@ -1,5 +1,6 @@
-/* Keeping checkpoints: against a plain model of which ones stay, on random sets of steps; with a process that ends
- * before every single change of the disk; with failures; and with what is no checkpoint beside them. */
+/* Tests keeping checkpoints: against a plain model of which ones stay, on random sets of steps;
+ * with a process that ends before every single change of the disk; with failures; and with other
+ * files beside them. */
 #include <dirent.h>
 #include <errno.h>
 #include <stdbool.h>
@@ -15,8 +16,8 @@ static char out_dir[256];
 static const char *const files[NUM_FILES] = {"model.safetensors", "optimizer.safetensors",
                                              "config.json", "trainer.json"};
 
-/* The linker gives these calls to the functions below (-Wl,--wrap): the process ends, or the call fails, at the
- * one that is asked for. */
+/* The linker gives these calls to the functions below (-Wl,--wrap): the process ends, or the call
+ * fails, at the one that is asked for. */
 static int changes_left = -1; /* until that call; -1: never */
 static int change_error;      /* errno; 0: the process ends */
 
@@ -192,7 +193,8 @@ static void test_killed(void **state) {
   assert_true(num_killed > 4 * (NUM_FILES + 2)); /* several checkpoints, in every state */
 }
 
-/* A disk that fails once: what stays is whole, the failure is named, and a later call removes the rest. */
+/* A disk that fails once: what stays is whole, the failure is named, and a later call removes the
+ * rest. */
 static void test_failing(void **state) {
   (void)state;
   bool there[MAX_STEP];
@@ -263,7 +265,8 @@ static void test_remains(void **state) {
   assert_int_equal(count_hidden(), 0);
 }
 
-/* Before a run: what cut-off saves left goes, and nothing else; least of all what a link points to. */
+/* Before a run: what cut-off saves left goes, and nothing else; least of all what a link points
+ * to. */
 static void test_before_a_run(void **state) {
   (void)state;
   char path[PATH_SIZE], target[PATH_SIZE], file[64];
@@ -304,7 +307,8 @@ static void assert_latest(const char *name) {
   assert_string_equal(path, expected);
 }
 
-/* A checkpoint that has lost files is the latest all the same, so that nobody goes on from an older one unawares. */
+/* A checkpoint that has lost files is the latest all the same, so that nobody goes on from an older
+ * one unawares. */
 static void test_latest(void **state) {
   (void)state;
   char path[PATH_SIZE];

@@ -1,5 +1,5 @@
-/* What a report reads: lines from the last to the first, metrics against sums made here, tables that stay small, files that
- * are damaged, config.yaml, and text that comes from outside. */
+/* Tests what a report reads: lines from the last to the first, metrics against sums made here,
+ * tables that stay small, files that are damaged, config.yaml, and text that comes from outside. */
 #include <math.h>
 #include <unistd.h>
 
@@ -36,8 +36,8 @@ static void expect_refused(const char *text, uly_status status, const char *mess
 
 /* ------------------------------------------------------------------ lines */
 
-/* Lines of many lengths, the longest of several chunks, so that every boundary is crossed; with and without a newline
- * at the end of the file. */
+/* Lines of many lengths, the longest of several chunks, so that every boundary is crossed; with and
+ * without a newline at the end of the file. */
 static void test_lines(void **state) {
   (void)state;
   enum { NUM_LINES = 3000, LONGEST = 700000 };
@@ -281,7 +281,8 @@ static void test_tables(void **state) {
   check_table(1, 1500, (int64_t)1 << 42);
 }
 
-/* A constant and a straight line stay what they are; the start is not drawn down by what follows. */
+/* A constant and a straight line stay what they are; the start is not drawn down by what
+ * follows. */
 static void test_smooth(void **state) {
   (void)state;
   static report_table table;

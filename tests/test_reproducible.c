@@ -1,6 +1,7 @@
-/* The same bits on any number of ranks: losses, gradient norms and every state after some steps equal those of
- * one rank alone (each rank repeats the run on MPI_COMM_SELF), for every mesh of this many ranks, every ZeRO
- * stage, recompute policy and storage type, 1 and 2 threads, and across a change of ranks on the way. */
+/* Tests the same bits on any number of ranks: losses, gradient norms and every state after some
+ * steps equal those of one rank alone (each rank repeats the run on MPI_COMM_SELF), for every mesh
+ * of this number of ranks, every ZeRO stage, recompute policy and storage type, 1 and 2 threads,
+ * and across a change of ranks in between. */
 #include <mpi.h>
 
 #include <omp.h>
@@ -114,8 +115,8 @@ static void compare(const setting *s, const reference *alone) {
   uly_mesh_destroy(mesh);
 }
 
-/* All meshes of this many ranks; stages, policies and thread counts in turn, so that together the models see
- * them all. */
+/* All meshes of this many ranks; stages, policies and thread counts in turn, so that together the
+ * models see them all. */
 static void check(setting s, int max_dp, int turn) {
   reference alone;
   run_alone(s, &alone);

@@ -1,5 +1,6 @@
-/* safetensors: bytes written by hand are read; what is written is, byte for byte, what was counted by hand; and every
- * way in which a file can be wrong is refused with its status and a message that names the file. */
+/* Tests safetensors: bytes written by hand are read; what is written is, byte for byte, what was
+ * counted by hand; and every way in which a file can be wrong is refused with its status and a
+ * message that names the file. */
 #include <jansson.h>
 #include <sys/stat.h>
 #include <unistd.h>

@@ -1,5 +1,5 @@
-/* Drawing tokens: what may be drawn and how often, against the definitions of temperature, top-k and top-p written
- * here with loops; the same draw for the same seed and place. */
+/* Tests drawing tokens: which may be drawn and how often, against the definitions of temperature,
+ * top-k and top-p written here with loops; and the same draw for the same seed and place. */
 #include <math.h>
 
 #include "testing.h"

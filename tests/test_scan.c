@@ -1,5 +1,5 @@
-/* A look at all tokens: what it finds is what a walk over the tokens finds, in one part or in many,
- * for every length of the windows; and a file remembers it, or is worth nothing. */
+/* Tests a scan of all tokens: it finds what a walk over the tokens finds, in one part or in many,
+ * for every length of the windows; and a file remembers it, or is ignored. */
 #include <sys/stat.h>
 #include <unistd.h>
 

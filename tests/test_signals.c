@@ -1,5 +1,6 @@
-/* Signals that come while matrix products run are handled on the stack of a thread, and nowhere else: oneDNN's f32
- * kernels have the stack pointer point into the heap for a while (its issue 4845). */
+/* Tests that signals which come while matrix products run are handled on the stack of a thread, and
+ * nowhere else: oneDNN's f32 kernels point the stack pointer into the heap for a while (its issue
+ * 4845). */
 #include <omp.h>
 #include <pthread.h>
 #include <signal.h>
@@ -47,9 +48,9 @@ static void fill(float *x, int count) {
   for (int i = 0; i < count; i++) x[i] = (float)(i * 7 % 13 - 6);
 }
 
-/* Multiplies, in every transposition, over and over until many signals have come; on a slow machine for two seconds,
- * and longer only until there are enough to test anything. With rows further apart than they are long oneDNN takes the
- * kernels in question. */
+/* Multiplies, in every transposition, over and over until many signals have come; on a slow machine
+ * for two seconds, and longer only until there are enough to test anything. With rows further apart
+ * than they are long oneDNN takes the kernels in question. */
 static void check(int threads, uly_dtype dtype, uly_status (*matmul)(const uly__matmul *)) {
   float *a = malloc(M * K * 4), *b = malloc(N * K * 4), *c = malloc(M * LDC * 4);
   float *undisturbed = calloc(M * LDC, 4);

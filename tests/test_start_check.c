@@ -1,4 +1,5 @@
-/* uly_trainer_check: what it finds is what a start would, on all ranks alike, and nothing is allocated for it. */
+/* Tests uly_trainer_check: it finds what a start would find, on all ranks alike, and allocates
+ * nothing for it. */
 #include <stdbool.h>
 #include <unistd.h>
 

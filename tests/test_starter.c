@@ -1,5 +1,5 @@
-/* What the environment says about the start of a process, against what MPI says: environments as
- * Open MPI 4.1, MPICH 4.0 and Slurm 22.05 make them. */
+/* Compares what the environment says about the start of a process with what MPI says, in
+ * environments as Open MPI 4.1, MPICH 4.0 and Slurm 22.05 make them. */
 #include <stdlib.h>
 
 #include "../cli/starter.h"

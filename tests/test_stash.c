@@ -1,7 +1,8 @@
-/* What is kept between forward and backward, on disk: the same bits as in memory, for every recompute policy, ZeRO
- * stage, storage type and number of blocks, on a disk that is slow and one that takes little at a time; memory as
- * planned, whatever the number of blocks; each block written and read once, by training alone; a disk that fails
- * on one rank fails the step on all, and the next step goes on. */
+/* Tests what is kept between forward and backward on disk: the bits are the same as in memory, for
+ * every recompute policy, ZeRO stage, storage type and number of blocks, on a disk that is slow and
+ * one that takes little at a time; memory is as planned, whatever the number of blocks; each block
+ * is written and read once, by training alone; a disk that fails on one rank fails the step on all,
+ * and the next step continues. */
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -18,8 +19,8 @@ static uly_mesh *mesh;
 static int size, rank;
 static char text_path[256], config_path[256], folder[300];
 
-/* The linker gives calls of pwrite, pread and posix_fallocate to these (-Wl,--wrap). Only the thread of the stash
- * makes the first two here. */
+/* The linker gives calls of pwrite, pread and posix_fallocate to these (-Wl,--wrap). Only the
+ * thread of the stash makes the first two here. */
 typedef struct file_calls {
   atomic_int left; /* until one fails; -1: none fails */
   atomic_llong bytes;
@@ -124,7 +125,8 @@ static void assert_same_weights(uly_trainer *a, uly_trainer *b) {
   }
 }
 
-/* The same run with what is kept in memory and on disk; an evaluation on the way, which writes nothing. */
+/* The same run with what is kept in memory and on disk; an evaluation on the way, which writes
+ * nothing. */
 static void compare(uly_train_config config) {
   uly_trainer *in_memory = make(&config);
   config.stash = folder;
@@ -205,7 +207,8 @@ static uly_plan_report memory_of(uly_train_config config) {
   return plan;
 }
 
-/* Activations in memory are those of two blocks however many there are; what memory does not hold is the file. */
+/* Activations in memory are those of two blocks however many there are; what memory does not hold
+ * is the file. */
 static void test_memory(void **state) {
   (void)state;
   static const int layers[] = {1, 2, 3, 6, 12};

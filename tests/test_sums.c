@@ -1,4 +1,4 @@
-/* Sums whose bits do not depend on who adds what: the binary tree, and the exact sum. */
+/* Tests sums whose bits do not depend on who adds what: the binary tree, and the exact sum. */
 #include <float.h>
 #include <math.h>
 

@@ -1,4 +1,4 @@
-/* Token files: values against hand-made streams, across file boundaries, for both kinds; and
+/* Tests token files: values against hand-made streams, across file boundaries, for both kinds; and
  * every way in which a file can be wrong, each with its status and a message that names it. */
 #include <fcntl.h>
 #include <stdbool.h>

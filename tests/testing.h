@@ -1,4 +1,4 @@
-/* What the tests share: cmocka with its headers, scratch folders, comparisons. */
+/* Shared by the tests: cmocka with its headers, scratch folders, comparisons. */
 #ifndef ULY_TESTING_H
 #define ULY_TESTING_H
 
@@ -52,7 +52,8 @@ static inline uly_generator_report generator_report(const uly_generator *generat
   return report;
 }
 
-/* What the library tells of a plan: a group of heads, the bytes of buffers, and the one run of tokens of this rank. */
+/* What the library tells of a plan: a group of heads, the bytes of buffers, and the one run of
+ * tokens of this rank. */
 static inline uly_attention_block get_block(const uly_attention *plan, int index) {
   uly_attention_block block = {.size = sizeof block};
   (void)uly_attention_get_block(plan, index, &block);
@@ -87,8 +88,8 @@ static inline void get_tokens(const uly_attention *plan, int64_t *begin, int64_t
       fail_msg("message without \"%s\": %s", text, uly_last_error()); \
   } while (0)
 
-/* Writes bytes to a new scratch file; path has room for 256 characters. Under MPI, collective: rank 0
- * writes, and all ranks get its name. */
+/* Writes bytes to a new scratch file; path has room for 256 characters. Under MPI, collective: rank
+ * 0 writes, and all ranks get its name. */
 void write_scratch_file(char *path, const char *name, const void *bytes, size_t count);
 
 /* Removes it, where rank 0 wrote it: others may not run ahead into the next file of that name. */

@@ -1,4 +1,5 @@
-/* Prints the messages on standard input, a line each, in the words of the program: for check_messages.sh. */
+/* Prints the messages on standard input, one per line, in the words of the program, for
+ * check_messages.sh. */
 #include <stdio.h>
 #include <string.h>
 

@@ -1,5 +1,5 @@
-/* A checkpoint folder of a small model in which one file is the input: refused, or every checksum matches. The
- * first byte of the input says which file the rest stands in for. */
+/* Reads a checkpoint folder of a small model in which one file is the input: it is refused, or
+ * every checksum matches. The first byte of the input says which file the rest stands in for. */
 #include <string.h>
 
 #include "data/safetensors.h"

@@ -1,5 +1,5 @@
-/* Documents of text: the input as one document; cut into lines, against a cut made here; and as JSON Lines, where each
- * text is valid UTF-8, or refused. */
+/* Reads documents of text: the input as one document; cut into lines, against a cut made here; and
+ * as JSON Lines, in which each text is valid UTF-8 or refused. */
 #include <stdbool.h>
 #include <string.h>
 

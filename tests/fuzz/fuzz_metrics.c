@@ -1,4 +1,5 @@
-/* Metrics of a run, as `ulysses report` reads them: refused, or arrays that a plot can be made of. */
+/* Reads metrics of a run as `ulysses report` does: they are refused, or become arrays that can be
+ * plotted. */
 #include <math.h>
 #include <string.h>
 

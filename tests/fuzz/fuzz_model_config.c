@@ -1,5 +1,5 @@
-/* A config.json of Hugging Face: refused, or a model that can be computed, and whose own config.json
- * reads the same. */
+/* Reads a config.json of Hugging Face: it is refused, or gives a model that can be computed and
+ * whose own config.json reads the same. */
 #include <math.h>
 #include <string.h>
 

@@ -1,4 +1,5 @@
-/* A configuration file of the program (YAML): refused, or options whose --print-config reads the same. */
+/* Reads a configuration file of the program (YAML): it is refused, or gives options whose
+ * --print-config reads the same. */
 #include <string.h>
 
 #include "../cli/options.h"

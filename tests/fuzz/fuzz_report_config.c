@@ -1,5 +1,5 @@
-/* config.yaml as `ulysses report` shows it: any bytes give settings, or a problem, that are text, and that are
- * HTML once they are put into a page. */
+/* Reads config.yaml as `ulysses report` does: any bytes give settings, or a problem, that are text,
+ * and that are HTML once they are put into a page. */
 #include <string.h>
 
 #include "../cli/report.h"

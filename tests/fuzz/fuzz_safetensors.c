@@ -1,5 +1,5 @@
-/* A safetensors file: refused, or a table that can be trusted: it fills the data, is found by name,
- * and the writer makes a file of it that reads the same. */
+/* Reads a safetensors file: it is refused, or gives a table that can be trusted: it fills the data,
+ * is found by name, and the writer makes a file of it that reads the same. */
 #include <string.h>
 
 #include "data/safetensors.h"

@@ -1,6 +1,6 @@
-/* Token files: one file, or, where the input holds the byte string "\n%%%%\n", a folder of the parts
- * between. Refused, or a stream that reads the same in one piece and in many, and whose tokens are
- * below the vocabulary's size. */
+/* Reads token files: one file, or, if the input holds the byte string "\n%%%%\n", a folder of the
+ * parts between. They are refused, or give a stream that reads the same in one piece and in many,
+ * and whose tokens are below the vocabulary size. */
 #include <string.h>
 
 #include "data/token_file.h"

@@ -1,4 +1,4 @@
-/* Scratch files, and what every refusal must satisfy. */
+/* Scratch files, and checks that every refusal must pass. */
 #include "fuzzing.h"
 
 #include <dirent.h>

@@ -1,6 +1,6 @@
-/* What the fuzz targets share. A target is one file fuzz_<name>.c that hands the input to a reader as a
- * file. It is linked with libFuzzer to find inputs (`make fuzz`), and with replay.c to run those
- * that were found as a test. */
+/* What the fuzz targets share. A target is one file fuzz_<name>.c that hands the input to a reader
+ * as a file. It is linked with libFuzzer to find inputs (`make fuzz`), and with replay.c to run
+ * those that were found as a test. */
 #ifndef ULY_FUZZING_H
 #define ULY_FUZZING_H
 
@@ -26,8 +26,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
     }                                                                 \
   } while (0)
 
-/* The path of a new file with these bytes, in a scratch folder of this process: `name` in it. The text
- * stays valid until the next call. */
+/* The path of a new file with these bytes, in a scratch folder of this process: `name` in it. The
+ * text stays valid until the next call. */
 const char *fuzz_file(const char *name, const void *bytes, size_t size);
 /* The scratch folder. It goes, with its files, when the process ends without a finding. */
 const char *fuzz_folder(void);

@@ -1,4 +1,5 @@
-/* Runs a fuzz target over files that are known: each file of each folder named, in the order of names.
+/* Runs a fuzz target over files that are known: each file of each folder named, in the order of
+ * names.
  *
  *   replay FOLDER|FILE...
  *

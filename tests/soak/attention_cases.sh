@@ -1,7 +1,8 @@
 #!/bin/bash
-# CASES random cases of attention against f64: every head dimension, all masks and their intersections, f32 and bf16,
-# scales from 1e-30 to 1e6, forward and backward; a quarter of them on each of 1, 2, 3 and 4 ranks. Then the kernels
-# alone, ROUNDS times every head dimension, with NaN, infinity and 1e30 in what masks hide.
+# Compares CASES random cases of attention with f64: every head dimension, all masks and their
+# intersections, f32 and bf16, scales from 1e-30 to 1e6, forward and backward; a quarter of them on
+# each of 1, 2, 3 and 4 ranks. Then tests the kernels alone, ROUNDS times at every head dimension,
+# with NaN, infinity and 1e30 in what masks hide.
 #
 #   tests/soak/attention_cases.sh BUILD      CASES=6000, ROUNDS=5 and SEED=1 by default
 set -euo pipefail

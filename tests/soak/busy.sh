@@ -1,7 +1,7 @@
 #!/bin/bash
 # Runs the whole suite RUNS times on a machine that has other work to do: beside two busy loops. A
-# test that fails sometimes waits for a time where it should wait for an event. Prints what failed
-# in each run, and fails if any did.
+# test that fails here sometimes waits for a fixed time instead of an event. Prints what failed in
+# each run, and fails if anything did.
 #
 #   tests/soak/busy.sh [CTEST ARGUMENT]...     such as -R cli; RUNS=5 and PRESET=release by default
 set -euo pipefail

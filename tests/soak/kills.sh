@@ -1,9 +1,9 @@
 #!/bin/bash
-# KILLS times: a run on a random mesh at a random stage goes on from the newest checkpoint, and a random rank of it
-# gets SIGKILL, half of the times while a checkpoint is being written. In the end the last checkpoint must
-# equal that of a run that nobody disturbed, bit for bit.
+# Repeats KILLS times: a run on a random mesh at a random stage continues from the newest
+# checkpoint, and a random rank of it gets SIGKILL, half of the times while a checkpoint is being
+# written. In the end the last checkpoint must equal that of an undisturbed run, bit for bit.
 #
-# A run that reaches its end before the signal does, as on a busy machine, is done once more.
+# A run that ends before the signal comes, as on a busy machine, is repeated.
 #
 #   tests/soak/kills.sh PROGRAM      KILLS=100 and SEED=1 by default
 ulysses=$(realpath "${1:?usage: $0 PROGRAM}")

@@ -1,6 +1,7 @@
 #!/bin/bash
-# The checkpoint after STEPS steps has the same SHA-256 on every mesh, with 1 and 2 threads, at every ZeRO stage and
-# recompute policy, and across a run that changes its ranks twice on the way.
+# Tests that the checkpoint after STEPS steps has the same SHA-256 on every mesh, with 1 and 2
+# threads, at every ZeRO stage and recompute policy, and across a run that changes its ranks twice
+# in between.
 #
 #   tests/soak/same_bits.sh PROGRAM      STEPS=50 by default
 ulysses=$(realpath "${1:?usage: $0 PROGRAM}")

@@ -1,5 +1,5 @@
-/* ulysses bench ceiling: what the machine can do. The lines have a figure and no ceiling: they are one. All
- * ranks measure at the same time, and their rates are added. */
+/* ulysses bench ceiling: what the machine can do. The lines have a figure and no ceiling, since the
+ * figure is one. All ranks measure at the same time, and their rates are added. */
 #include <omp.h>
 #include <stdlib.h>
 
@@ -7,7 +7,7 @@
 #include "bench_mpi.h"
 #include "ceiling.h"
 
-/* Nothing was measured where the CPU does not know the type. */
+/* Measures the products of a type. Nothing is measured if the CPU does not know the type. */
 static uly_status measure_gemm(bench *b, uly_dtype dtype) {
   bench_result result = {.seconds = 0};
   gemm *product = NULL;
@@ -25,7 +25,7 @@ static uly_status measure_gemm(bench *b, uly_dtype dtype) {
   return status;
 }
 
-/* With one thread, and with all. */
+/* Measures with one thread, and with all. */
 static uly_status measure_gemms(bench *b, uly_dtype dtype) {
   int all = b->options.config.threads;
   uly_status status = ULY_OK;
@@ -54,7 +54,7 @@ static uly_status measure_memory(bench *b) {
   return status;
 }
 
-/* Rates are of the bytes that one rank sends to the others. */
+/* Measures the exchange. Rates are of the bytes that one rank sends to the others. */
 static uly_status measure_alltoall(bench *b, int64_t block) {
   bench_result result;
   int64_t ranks = uly_world_size(), bytes = block * ranks;

@@ -1,4 +1,4 @@
-/* A benchmark's line of JSON. */
+/* Prints a benchmark's line of JSON. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,7 +10,7 @@
 enum { DIGITS = 6 };
 static const double billion = 1e9;
 
-/* null where nothing was measured. */
+/* Returns a number, or null if nothing was measured. */
 static json_t *number(double value) { return isfinite(value) ? json_real(value) : json_null(); }
 
 static json_t *option_json(const options *o, enum option_id id) {
@@ -31,13 +31,13 @@ static json_t *option_json(const options *o, enum option_id id) {
   return text ? json_string(text) : json_null();
 }
 
-/* Every option that the benchmark knows, as it was run. */
+/* Returns every option that the benchmark knows, as it was run. */
 static json_t *options_json(const bench *b) {
   json_t *json = json_object();
   for (enum option_id id = 0; id < NUM_OPTIONS; id++) {
     if (!(option_table[id].commands & b->kind) || option_table[id].section == SECTION_call)
       continue;
-    /* A path need not be UTF-8; then it is left out. */
+    /* A path need not be UTF-8; if it is not, it is left out. */
     json_object_set_new(json, option_table[id].key, option_json(&b->options, id));
   }
   return json;

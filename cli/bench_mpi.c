@@ -1,4 +1,5 @@
-/* What the benchmarks need of MPI. A failure of MPI ends the job through its own error handler. */
+/* What the benchmarks need from MPI. A failure of MPI ends the job through its own error
+ * handler. */
 #include "bench_mpi.h"
 
 #include <limits.h>

@@ -1,4 +1,4 @@
-/* What the benchmarks need of MPI, over all processes. Collective, all of it. */
+/* What the benchmarks need from MPI, over all processes. All of it is collective. */
 #ifndef ULYSSES_CLI_BENCH_MPI_H
 #define ULYSSES_CLI_BENCH_MPI_H
 
@@ -10,17 +10,17 @@ void bench_barrier(void);
 double bench_largest(double value);
 double bench_sum(double value);
 
-/* Processes on the machine of this one. */
+/* Returns the number of processes on the machine of this one. */
 int bench_ranks_of_node(void);
 
-/* A bare MPI_Alltoall: `block` bytes to each rank. */
+/* A bare MPI_Alltoall, with `block` bytes to each rank. */
 typedef struct bench_alltoall {
   const void *send; /* [ranks][block] */
   void *receive;    /* the same */
   int64_t block;
 } bench_alltoall;
 
-/* run of a bench_work; context: a bench_alltoall. */
+/* The run function of a bench_work whose context is a bench_alltoall. */
 uly_status bench_run_alltoall(void *context);
 
 #endif

@@ -1,5 +1,5 @@
-/* The ceiling of memory: the triad of STREAM, and plain reading. Arrays are first touched by the threads
- * that use them, so that they lie near. */
+/* The ceiling of memory: the triad of STREAM, and plain reading. Arrays are first touched by the
+ * threads that use them, so that they are close to these. */
 #include <stdlib.h>
 
 #include "ceiling.h"
@@ -42,7 +42,7 @@ static uly_status run_triad(void *context) {
   return ULY_OK;
 }
 
-static volatile double sink; /* so that the reading is not left out */
+static volatile double sink; /* keeps the reading */
 
 static uly_status run_read(void *context) {
   const memory_arrays *arrays = context;

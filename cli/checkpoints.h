@@ -9,10 +9,12 @@
 
 typedef struct checkpoint_place {
   char path[PATH_MAX];
-  const char *newest_of; /* folder whose newest checkpoint it is; empty: path was given */
+  /* The folder whose newest checkpoint it is; empty: its path was given. */
+  const char *newest_of;
 } checkpoint_place;
 
-/* As text. all: each tensor on a line of its own, otherwise the same one of all blocks on one line. */
+/* Prints a checkpoint as text. all: each tensor has a line of its own; otherwise the same tensor of
+ * all blocks shares one. */
 uly_status checkpoint_print(const checkpoint_place *place, const uly_checkpoint_info *info,
                             bool all);
 uly_status checkpoint_print_json(const checkpoint_place *place, const uly_checkpoint_info *info,

@@ -1,21 +1,22 @@
-/* Messages of the library in the words of the program. The library names a setting by its member, config.seq_len;
- * who types a command knows it as --seq-len. */
+/* Messages of the library in the words of the program. The library names a setting by its member,
+ * config.seq_len; who types a command knows it as --seq-len. */
 #ifndef ULYSSES_CLI_MESSAGES_H
 #define ULYSSES_CLI_MESSAGES_H
 
 enum { MESSAGE_BUFFER = 4096 };
 
-/* Writes the message with the flags of the option table in place of the members that its rows name. Behind a member
- * " = VALUE" becomes the value as the flag takes it:
+/* Writes the message with the flags of the option table in place of the members that its rows name.
+ * Behind a member " = VALUE" becomes the value as the flag takes it:
  *
  *   config.seq_len             --seq-len
  *   config.zero_stage = 3      --zero 3
  *   config.stash = DIR         --stash disk:DIR
  *   config.dtype = ULY_BF16    --dtype bf16
  *   config.pack = 0            --no-pack
- *   prepare.out                --out: of the options that `ulysses prepare` knows, that of this name
+ *   prepare.out                --out: the option of this name that `ulysses prepare` knows
  *
- * What stands in quotes, and what is part of a path or of a longer word, stays as it is: it is not the library's. */
+ * What stands in quotes, and what is part of a path or of a longer word, stays as it is: it is not
+ * the library's. */
 void message_translate(const char *message, char text[MESSAGE_BUFFER]);
 
 /* Returns uly_last_error() in the words of the program. It is valid until the next call. */

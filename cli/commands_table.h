@@ -1,11 +1,11 @@
-/* Every command, once. The table yields `ulysses help`, the help of each command, the man page, the completion of bash,
- * and what main.c calls.
+/* Every command, once. From this table come `ulysses help`, the help of each command, the man page,
+ * the completion for bash, and what main.c calls.
  *
  *   X(name, bits, ...)
  *
- * name      on the command line; the function command_<name> runs it
- * bits      of enum command, by which the rows of options_table.h say which commands know an option
- * ...       members of command_info (commands.h), as designated initializers */
+ * name      the name on the command line; the function command_<name> runs it bits      of enum
+ * command, with which the rows of options_table.h say which commands know an option ...
+ * members of command_info (commands.h), as designated initializers */
 #ifndef ULYSSES_CLI_COMMANDS_TABLE_H
 #define ULYSSES_CLI_COMMANDS_TABLE_H
 
@@ -41,7 +41,7 @@
         "than cores are allowed. Ctrl-C, or TERM, has the ranks save after the step that is "      \
         "under "                                                                                   \
         "way and end with exit code 75; a second one ends them at once. On several machines, "     \
-        "mpirun or srun start the program themselves.",                                            \
+        "mpirun or srun starts the program itself.",                                               \
     .examples = "ulysses launch --ranks 2 train --data book.txt --seq-len 8k --out run\n",         \
     .max_args = 0)                                                                                 \
   X(eval, EVAL, .about = "evaluate a trained model on a file, also by position", .uses_mpi = true, \
@@ -54,14 +54,13 @@
         "checkpoint was trained: window, sparse, pack, seq_len and dtype come from it unless "     \
         "flags say otherwise.",                                                                    \
     .examples = "mpirun -n 4 ulysses eval --checkpoint run --data held_out.txt\n")                 \
-  X(generate, GENERATE, .about = "let a trained model go on from a prompt", .uses_mpi = true,      \
+  X(generate, GENERATE, .about = "continue a prompt with a trained model", .uses_mpi = true,       \
     .usage = "--checkpoint DIR --prompt TEXT [OPTIONS]",                                           \
     .details =                                                                                     \
         "Draws token after token from a trained model, and prints them as they come; the speed "   \
         "goes to "                                                                                 \
-        "standard error. The text is the same on 1, 2, 4 or 8 ranks. Where the vocabulary is "     \
-        "that of "                                                                                 \
-        "bytes, text is read and printed, else numbers of tokens.",                                \
+        "standard error. The text is the same on 1, 2, 4 or 8 ranks. With a vocabulary of bytes, " \
+        "text is read and printed; otherwise, token numbers.",                                     \
     .examples = "ulysses generate --checkpoint run --prompt 'Once' --temperature 0.8\n")           \
   X(plan, PLAN, .about = "print the memory and the communication of a run", .usage = "[OPTIONS]",  \
     .details = "Prints the memory and the communication of a training run, without running it.",   \
@@ -90,9 +89,11 @@
     .usage = "RUN... [OPTIONS]",                                                                   \
     .details =                                                                                     \
         "Makes an HTML file that a browser shows without a network: loss, throughput, memory, "    \
-        "exchanged bytes and evaluation by position of all runs, and in what their "               \
-        "configurations differ. RUN is a run's folder (train --out), or its metrics (train "       \
-        "--metrics), also of a run that is under way. gnuplot draws: package gnuplot-nox.",        \
+        "exchanged bytes and evaluation by position of all runs, and the differences between "     \
+        "their "                                                                                   \
+        "configurations. RUN is a run's folder (train --out), or its metrics (train "              \
+        "--metrics), also of a run that is under way. gnuplot (package gnuplot-nox) draws the "    \
+        "plots.",                                                                                  \
     .examples = "ulysses report run-a run-b --out report.html\n", .metavar = "RUN", .min_args = 1, \
     .max_args = INT_MAX)                                                                           \
   X(doctor, DOCTOR, .about = "print what the machines are, and whether they work together",        \
@@ -100,13 +101,14 @@
     .details =                                                                                     \
         "Prints hosts, MPI, CPUs, threads, memory and disks, and what is wrong with them and "     \
         "what to do about it. Then values are exchanged in a small and in a large message and "    \
-        "compared, and a small attention is compared with its formula. Start it the way that "     \
-        "train will be started. Exit codes: 0 all is well, but for warnings, 1 something fails.",  \
+        "compared, and a small attention is compared with its formula. Start it in the way that "  \
+        "train will be started. Exit codes: 0 all is well, except for warnings; 1 something "      \
+        "fails.",                                                                                  \
     .examples = "ulysses doctor\nmpirun -n 4 ulysses doctor\n")                                    \
   X(checkpoint, CHECKPOINT, .about = "check a checkpoint, or show what is in it",                  \
     .usage = "verify|show [OPTIONS] DIR",                                                          \
     .details =                                                                                     \
-        "DIR is a checkpoint, or the folder of a run, whose newest checkpoint it is then. "        \
+        "DIR is a checkpoint, or the folder of a run for its newest checkpoint. "                  \
         "No MPI is needed.",                                                                       \
     .examples = "ulysses checkpoint show run\nulysses checkpoint verify run/step-0000000500\n",    \
     WORDS({"verify", 0,                                                                            \
@@ -114,11 +116,11 @@
            "tensor; exit codes: 0 undamaged, 3 damaged or not a checkpoint"},                      \
           {"show", 0, "print its step, its model and its tensors, without reading those"}),        \
     .metavar = "DIR", .min_args = 2, .max_args = 2)                                                \
-  X(completion, COMPLETION, .about = "print what bash needs to complete commands and options",     \
-    .usage = "bash",                                                                               \
+  X(completion, COMPLETION,                                                                        \
+    .about = "print a script with which bash completes commands and options", .usage = "bash",     \
     .details =                                                                                     \
-        "Prints a script for bash. An installed program needs nothing more than the "              \
-        "package bash-completion.",                                                                \
+        "Prints a script for bash. With an installed program, the package bash-completion "        \
+        "is enough.",                                                                              \
     .examples = "source <(ulysses completion bash)\n",                                             \
     WORDS({"bash", 0, "the script to be sourced"}), .min_args = 1, .max_args = 1)                  \
   X(man, MAN, .about = "print the manual page",                                                    \

@@ -55,7 +55,7 @@ static uly_status print_json(const trained *t, int64_t step, const uly_eval_repo
       (json_int_t)step, "data", config->eval_data, "seq_len", (json_int_t)config->seq_len, "tokens",
       (json_int_t)report->tokens, "loss", report->loss, "perplexity", exp(report->loss),
       "bits_per_byte", bits, "is_stopped", report->is_stopped, "by_position", positions);
-  if (!json) return uly_fail(ULY_ERR_DATA, "names that are no UTF-8 cannot be printed as JSON");
+  if (!json) return uly_fail(ULY_ERR_DATA, "names that are not UTF-8 cannot be printed as JSON");
   int failed = json_dumpf(json, stdout, JSON_COMPACT | JSON_PRESERVE_ORDER) != 0;
   putchar('\n');
   json_decref(json);

@@ -85,7 +85,7 @@ uly_status metrics_open(train_run *run) {
 void metrics_write(train_run *run, const uly_step_report *report, const uly_eval_report *eval) {
   if (!run->metrics) return;
   if (uly_report_write(run->metrics, report, eval, run->progress.peak_flops) == ULY_OK) return;
-  progress_warn(run, "warning: --metrics '%s': %s; training goes on without", run->metrics_path,
+  progress_warn(run, "warning: --metrics '%s': %s; training goes on without it", run->metrics_path,
                 last_failure());
   fclose(run->metrics);
   run->metrics = NULL;

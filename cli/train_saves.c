@@ -83,8 +83,7 @@ void saves_remember(train_run *run) {
   if (!run->options.out || !run->is_first || uly_trainer_remember_scan(run->trainer) == ULY_OK) {
     return;
   }
-  progress_warn(run, "warning: what the look at the data has found is not kept: %s",
-                last_failure());
+  progress_warn(run, "warning: the scan of the data could not be kept: %s", last_failure());
 }
 
 uly_status saves_check(train_run *run) {
@@ -208,7 +207,7 @@ static void after_save(train_run *run, int64_t step) {
   progress_say(run, "step %lld  saved in %s", (long long)step, o->out);
   rank_log_say(run, "step %lld  saved", (long long)step);
   if (!run->is_first || o->keep_last == 0 || prune(o, step) == ULY_OK) return;
-  progress_warn(run, "warning: an old checkpoint is not removed: %s; training goes on",
+  progress_warn(run, "warning: an old checkpoint could not be removed: %s; training goes on",
                 last_failure());
 }
 

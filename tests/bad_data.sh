@@ -134,8 +134,8 @@ bytes negative32 'has a damaged header: its token count is -2147483648' < <(shar
 bytes none16 'holds no tokens' < <(shard "${u16[@]}" 0 0 0)
 bytes version16 'has version 2 in its header' < <(shard 20240520 2 256 0 512)
 bytes version32 'has version 1 in its header' < <(shard 20240801 1 256 0 1024)
-bytes end16 'damaged header: token 65536 is said to end documents' < <(shard "${u16[@]}" 256 65537 512)
-bytes end32 'damaged header: token -2 is said to end documents' < <(shard "${u32[@]}" 256 -1 1024)
+bytes end16 'damaged header: it says that token 65536 ends documents' < <(shard "${u16[@]}" 256 65537 512)
+bytes end32 'damaged header: it says that token -2 ends documents' < <(shard "${u32[@]}" 256 -1 1024)
 
 # --- what is no text
 
@@ -202,8 +202,8 @@ lines() {
   printf '%b' "$2" >lines-$num_rows.jsonl
   row 3 "$1" prepare --documents jsonl lines-$num_rows.jsonl --out prepared-@
 }
-lines 'line 2, column [0-9]*: no JSON' '{"text": "a"}\nwords\n'
-lines 'line 1: a number, where each line is to be an object' '7\n'
+lines 'line 2, column [0-9]*: not JSON' '{"text": "a"}\nwords\n'
+lines 'line 1: is a number, but each line must be an object' '7\n'
 lines 'line 2: there is no "text"' '{"text": "a"}\n{"body": "b"}\n'
 lines 'line 1: "text" is null' '{"text": null}\n'
 lines 'line 1, column [0-9]*: .*duplicate' '{"text": "a", "text": "b"}\n'

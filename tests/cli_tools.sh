@@ -34,7 +34,7 @@ has '^eval  *[0-9]* documents, '
 expect 0 '' "$mpirun" -n 3 "${prepare[@]}" --documents jsonl good.jsonl --out web
 [ "$(grep -c '^train' out.log)" -eq 1 ] || fail "prepared more than once"
 has '^train  *2 documents, 8 tokens'
-expect 3 'is no text but a token shard' "${prepare[@]}" data/train --out again
+expect 3 'is a token shard, not text' "${prepare[@]}" data/train --out again
 [ ! -e again ] || fail "a folder of a failure was left"
 expect 3 'is a device' "${prepare[@]}" /dev/zero --out again
 mkdir -p tree/deep && cp -r books tree/deep
@@ -45,7 +45,7 @@ expect 2 "tree' lies in 'tree'" "${prepare[@]}" tree --out tree
 shard=$(find data/train -type f | head -n 1)
 mkfifo pieces
 { head -c 2 "$shard" && sleep 0.3 && tail -c +3 "$shard"; } >pieces &
-expect 3 'is no text but a token shard' "${prepare[@]}" pieces --out again
+expect 3 'is a token shard, not text' "${prepare[@]}" pieces --out again
 expect 2 "data/train' is there already" "${prepare[@]}" books --out data
 expect 3 "bad.jsonl', line 2: there is no \"text\"" "${prepare[@]}" --documents jsonl bad.jsonl --out bad
 [ ! -e bad ] || fail "shards of a failure were left"

@@ -71,7 +71,7 @@ for ranks in 1 3; do
 
   # Not finite for good: stop, or try again up to the limit. Where it arose is said.
   bad=("${run[@]}" "${good[@]}" --steps 40 --lr 1e30 --warmup 0 --clip 0)
-  expect 4 'step 2: .*First of all: .*is not a number' "${bad[@]}"
+  expect 4 'step 2: .*First found: .*is not a number' "${bad[@]}"
   expect 4 'step 5: .*4 steps in a row' "${bad[@]}" --nonfinite skip --nonfinite-limit 3
   expect 4 'There is no checkpoint' "${bad[@]}" --nonfinite rollback --out none-$ranks --save-every 5
   expect 4 'step 2: .*3 steps in a row' "${bad[@]}" --nonfinite rollback --nonfinite-limit 2 --out back-$ranks --save-every 1
@@ -161,7 +161,7 @@ if [ "$has_permissions" = yes ]; then
   expect 0 '' "${bound[@]}" "$program" "${good[@]}" --steps 4 --out kept --save-every 1
   chmod 0 kept/step-0000000001
   expect 0 '' "${bound[@]}" "$program" "${good[@]}" --steps 6 --out kept --save-every 1 --keep-last 1 --resume auto
-  grep -q "is not removed: .*kept/step-0000000001" err.log || fail "nothing about what cannot be looked at: $(cat err.log)"
+  grep -q "could not be removed: .*kept/step-0000000001" err.log || fail "nothing about what cannot be looked at: $(cat err.log)"
   [ "$(echo kept/step-*)" = 'kept/step-0000000001 kept/step-0000000006' ] || fail "kept: $(echo kept/*)"
   chmod 0 kept/step-0000000006
   expect 3 "cannot look at 'kept/step-0000000006" "${bound[@]}" "$program" "${good[@]}" --steps 7 --out kept --resume auto

@@ -482,8 +482,9 @@ static void ends_of_documents(void **state) {
   assert_int_equal(end_of(say_end(scratch_path("u16"), 65536)), 65535);
   assert_int_equal(end_of(say_end(put_u32("u32", t, 4), INT32_MAX)), INT32_MAX - 1);
   const char *path = scratch_path("u16");
-  assert_refused(say_end(path, 65537), ULY_ERR_DATA, path, "token 65536 is said to end documents");
-  assert_refused(say_end(path, -1), ULY_ERR_DATA, path, "token -2 is said to end documents");
+  assert_refused(say_end(path, 65537), ULY_ERR_DATA, path,
+                 "it says that token 65536 ends documents");
+  assert_refused(say_end(path, -1), ULY_ERR_DATA, path, "it says that token -2 ends documents");
   assert_refused(say_end(path, INT32_MIN), ULY_ERR_DATA, path, "damaged header");
   make_folder("data");
   say_end(put_u16("data/a", t, 4), 5);

@@ -101,7 +101,7 @@ static uly_status leave_out(const reader *r) {
 static uly_status find_text(const reader *r, const json_t *json, const json_t **text) {
   const char *key = r->format->text_key;
   if (!json_is_object(json))
-    ULY_FAIL(ULY_ERR_DATA, "'%s', line %lld: %s, where each line is to be an object", r->path,
+    ULY_FAIL(ULY_ERR_DATA, "'%s', line %lld: is %s, but each line must be an object", r->path,
              (long long)r->line, kind_of(json));
   *text = json_object_get(json, key);
   if (!*text)
@@ -111,7 +111,7 @@ static uly_status find_text(const reader *r, const json_t *json, const json_t **
         "the text is",
         r->path, (long long)r->line, uly__make_printable(key).text);
   if (!json_is_string(*text))
-    ULY_FAIL(ULY_ERR_DATA, "'%s', line %lld: \"%s\" is %s, where a string is to be", r->path,
+    ULY_FAIL(ULY_ERR_DATA, "'%s', line %lld: \"%s\" is %s, but it must be a string", r->path,
              (long long)r->line, uly__make_printable(key).text, kind_of(*text));
   return ULY_OK;
 }
@@ -124,7 +124,7 @@ static uly_status parse(const reader *r, const char *bytes, size_t count, json_t
       bytes, count,
       JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL, &error);
   if (!*out)
-    ULY_FAIL(ULY_ERR_DATA, "'%s', line %lld, column %d: no JSON: %s", r->path, (long long)r->line,
+    ULY_FAIL(ULY_ERR_DATA, "'%s', line %lld, column %d: not JSON: %s", r->path, (long long)r->line,
              error.column, uly__make_printable(error.text).text);
   return ULY_OK;
 }
@@ -235,8 +235,7 @@ static uly_status refuse_shard(const reader *r, const char *bytes, size_t count)
   int32_t magic = 0;
   if (count >= sizeof magic) memcpy(&magic, bytes, sizeof magic);
   if (magic == ULY_SHARD_MAGIC_U16 || magic == ULY_SHARD_MAGIC_U32)
-    ULY_FAIL(ULY_ERR_DATA, "'%s' is no text but a token shard: it is training data as it is",
-             r->path);
+    ULY_FAIL(ULY_ERR_DATA, "'%s' is a token shard, not text: train on it as it is", r->path);
   return ULY_OK;
 }
 

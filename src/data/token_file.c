@@ -84,10 +84,11 @@ static uly_status check_shard(token_file *file, uly__token_kind kind) {
   file->count = promised;
   file->end = (int64_t)header[ULY_SHARD_END] - 1;
   if (file->end < -1 || (kind == ULY_TOKENS_U16 && file->end > UINT16_MAX))
-    ULY_FAIL(ULY_ERR_DATA,
-             "token file '%s' has a damaged header: token %lld is said to end documents, which is "
-             "none of %s: make it again",
-             file->path, (long long)file->end, kind_name(kind));
+    ULY_FAIL(
+        ULY_ERR_DATA,
+        "token file '%s' has a damaged header: it says that token %lld ends documents, which is "
+        "none of %s: make it again",
+        file->path, (long long)file->end, kind_name(kind));
   return ULY_OK;
 }
 

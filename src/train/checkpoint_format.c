@@ -230,7 +230,8 @@ static uly_status read_size(const json_t *json, const char *key, const char *pat
 static uly_status read_hash(const json_t *json, const char *key, const char *path, uint64_t *hash) {
   const char *text = json_string_value(json_object_get(json, key));
   if (!text || strlen(text) != 16 || strspn(text, "0123456789abcdef") != 16)
-    ULY_FAIL(ULY_ERR_DATA, "'%s': the checksum \"%s\" is missing or has not 16 digits", path, key);
+    ULY_FAIL(ULY_ERR_DATA, "'%s': the checksum \"%s\" is missing or does not have 16 digits", path,
+             key);
   *hash = strtoull(text, NULL, 16);
   return ULY_OK;
 }
@@ -241,7 +242,7 @@ static uly_status read_word(const json_t *json, const char *key, const char *pat
   const char *text = json_string_value(json_object_get(json, key));
   for (*value = 0; text && words[*value]; ++*value)
     if (strcmp(text, words[*value]) == 0) return ULY_OK;
-  ULY_FAIL(ULY_ERR_DATA, "'%s': \"%s\" is missing or no word that a save writes", path, key);
+  ULY_FAIL(ULY_ERR_DATA, "'%s': \"%s\" is missing or is not a word that a save writes", path, key);
 }
 
 static uly_status read_sparse(const json_t *json, const char *path, uly__checkpoint_run *run) {
@@ -262,7 +263,7 @@ static uly_status read_sparse(const json_t *json, const char *path, uly__checkpo
 static uly_status read_attention(const json_t *json, const char *path, uly__checkpoint_run *run) {
   const json_t *attention = json_object_get(json, "attention");
   if (!json_is_object(attention))
-    ULY_FAIL(ULY_ERR_DATA, "'%s': \"attention\" is missing or no object", path);
+    ULY_FAIL(ULY_ERR_DATA, "'%s': \"attention\" is missing or is not an object", path);
   run->window = 0;
   run->doc_end = -1;
   run->sparse = (uly_sparse){0};

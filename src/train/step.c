@@ -152,7 +152,7 @@ static uly_status fail_nonfinite(uly_trainer *trainer, int64_t num_labels,
   trainer->is_nonfinite = true;
   ULY_FAIL(
       ULY_ERR_NONFINITE,
-      "step %lld: the loss is %g and the gradient norm %g. First of all: %s. The weights are as "
+      "step %lld: the loss is %g and the gradient norm %g. First found: %s. The weights are as "
       "they were before this step (a lower config.lr or a longer config.warmup may help)",
       (long long)report->step, report->loss, report->grad_norm, what);
 }

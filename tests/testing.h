@@ -15,20 +15,18 @@
 #include "data/safetensors.h"
 #include "ulysses.h"
 
-/* Runs tests one by one. Where one fails on several ranks the job ends: ranks on which it passed would wait in the next
+/* Runs tests. On several ranks the job ends with the first that fails: ranks on which it passed would wait in the next
  * test for those on which it did not. */
-static inline int run_each(const struct CMUnitTest *tests, size_t num, CMFixtureFunction setup,
-                           CMFixtureFunction teardown) {
-  int failed = 0;
-  for (size_t i = 0; i < num; i++) {
-    failed += _cmocka_run_group_tests(tests[i].name, &tests[i], 1, setup, teardown);
-    if (failed > 0 && uly_world_size() > 1) uly_abort(1);
-  }
-  return failed;
+static inline int run_all(const struct CMUnitTest *tests, size_t num, CMFixtureFunction setup,
+                          CMFixtureFunction teardown) {
+  if (uly_world_size() == 1) return _cmocka_run_group_tests("tests", tests, num, setup, teardown);
+  for (size_t i = 0; i < num; i++)
+    if (_cmocka_run_group_tests(tests[i].name, &tests[i], 1, setup, teardown) > 0) uly_abort(1);
+  return 0;
 }
 #undef cmocka_run_group_tests
 #define cmocka_run_group_tests(tests, setup, teardown) \
-  run_each(tests, sizeof(tests) / sizeof *(tests), setup, teardown)
+  run_all(tests, sizeof(tests) / sizeof *(tests), setup, teardown)
 
 /* A mesh, for uly_mesh_create: MESH(.dp = 2, .sp = 1). */
 #define MESH(...) (&(uly_mesh_desc){.size = sizeof(uly_mesh_desc), __VA_ARGS__})

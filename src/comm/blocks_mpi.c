@@ -47,6 +47,8 @@ static bool is_empty(const uly__group *group, const uly__blocks *blocks) {
   return true;
 }
 
+/* `out` is made of counts, and written to.
+ * NOLINTBEGIN(readability-non-const-parameter) */
 uly_status uly__take_blocks(uly__group *group, uly_traffic kind, int64_t unit_bytes,
                             const void **send, const uly__blocks *send_blocks, void **recv,
                             const uly__blocks *recv_blocks, int *counts,
@@ -70,6 +72,7 @@ uly_status uly__take_blocks(uly__group *group, uly_traffic kind, int64_t unit_by
       uly__traffic_all_to_all(size, rank, send_blocks->counts, unit_bytes);
   return ULY_OK;
 }
+/* NOLINTEND(readability-non-const-parameter) */
 
 void uly__copy_own(const uly__group *group, int64_t unit_bytes, const void *send,
                    const uly__blocks *send_blocks, void *recv, const uly__blocks *recv_blocks) {

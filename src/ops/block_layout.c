@@ -5,6 +5,7 @@
  * Sources: Longformer (Beltagy et al. 2020, 2004.05150); strided and fixed patterns of the Sparse
  * Transformer (Child et al. 2019, 1904.10509, section 4.2, both of its heads' sets in one);
  * BigBird (Zaheer et al. 2020, 2007.14062). */
+#include <assert.h>
 #include <stdlib.h>
 
 #include "base/rng.h"
@@ -169,6 +170,7 @@ static uly_sparse settle(const uly_sparse *desc, int64_t num_tokens, int64_t num
 
 /* Checks the size before anything is listed: no row lists more than this. */
 static uly_status check_size(const uly_sparse *d, const uly_block_layout *l) {
+  assert(d->local > 0); /* settled */
   int64_t M = l->num_blocks, stretches = M / d->local + 1, most = 2 * d->local;
   if (d->pattern == ULY_SPARSE_STRIDED)
     most += stretches;

@@ -13,7 +13,7 @@ static const double billion = 1e9;
 /* Returns a number, or null if nothing was measured. */
 static json_t *number(double value) { return isfinite(value) ? json_real(value) : json_null(); }
 
-static json_t *option_json(const options *o, enum option_id id) {
+static json_t *option_json(const options *o, option_id id) {
   const option_info *info = &option_table[id];
   const void *slot = (const char *)o + info->offset;
   char buffer[OPTION_BUFFER];
@@ -34,7 +34,7 @@ static json_t *option_json(const options *o, enum option_id id) {
 /* Returns every option that the benchmark knows, as it was run. */
 static json_t *options_json(const bench *b) {
   json_t *json = json_object();
-  for (enum option_id id = 0; id < NUM_OPTIONS; id++) {
+  for (option_id id = 0; id < num_options; id++) {
     if (!(option_table[id].commands & b->kind) || option_table[id].section == SECTION_call)
       continue;
     /* A path need not be UTF-8; if it is not, it is left out. */

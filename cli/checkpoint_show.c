@@ -190,7 +190,7 @@ static json_t *make_attention(const uly_checkpoint_info *info) {
   const uly_sparse *sparse = &info->sparse;
   return json_pack("{s:I, s:b, s:I, s:s, s:I, s:I, s:I, s:I}", "window", (json_int_t)info->window,
                    "pack", info->pack, "doc_end", (json_int_t)info->doc_end, "sparse",
-                   option_table[OPTION_sparse].choices[sparse->pattern], "sparse_block",
+                   option_table[option_named("sparse")].choices[sparse->pattern], "sparse_block",
                    (json_int_t)sparse->block, "sparse_local", (json_int_t)sparse->local,
                    "sparse_global", (json_int_t)sparse->global, "sparse_random",
                    (json_int_t)sparse->random);

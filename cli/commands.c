@@ -40,9 +40,9 @@ const char *command_name(command cmd, char buffer[OPTION_BUFFER]) {
 }
 
 bool command_has_options(const command_info *info) {
-  enum option_id id = 0;
-  while (id < NUM_OPTIONS && !(option_table[id].commands & info->bits)) id++;
-  return id < NUM_OPTIONS;
+  option_id id = 0;
+  while (id < num_options && !(option_table[id].commands & info->bits)) id++;
+  return id < num_options;
 }
 
 void command_offer(suggestion *s) {

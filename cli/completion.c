@@ -10,7 +10,7 @@
 
 /* Prints the words between | of a metavar: a word in lower case stands for itself, NAME for the
  * presets. */
-static void put_words_of_text(FILE *file, enum option_id id) {
+static void put_words_of_text(FILE *file, option_id id) {
   const char *at = option_table[id].metavar;
   const char *separator = "";
   if (option_table[id].prefix) {
@@ -23,7 +23,7 @@ static void put_words_of_text(FILE *file, enum option_id id) {
       fprintf(file, "%s%.*s", separator, length, at);
       separator = " ";
     }
-    if (id == OPTION_model && strncmp(at, "NAME", 4) == 0) {
+    if (id == option_named("model") && strncmp(at, "NAME", 4) == 0) {
       for (const char *const *name = uly_model_presets(); *name; name++, separator = " ") {
         fprintf(file, "%s%s", separator, *name);
       }
@@ -33,7 +33,7 @@ static void put_words_of_text(FILE *file, enum option_id id) {
 }
 
 static void put_keys(FILE *file) {
-  for (enum option_id id = 0; id < NUM_RUN_OPTIONS; id++) {
+  for (option_id id = 0; id < num_run_options; id++) {
     char path[OPTION_BUFFER];
     option_path(id, path);
     fprintf(file, "%s%s=", id ? " " : "", path);
@@ -43,7 +43,7 @@ static void put_keys(FILE *file) {
 /* Prints the flags whose value only the user knows. */
 static void put_numbers(FILE *file) {
   const char *separator = "    ";
-  for (enum option_id id = 0; id < NUM_OPTIONS; id++) {
+  for (option_id id = 0; id < num_options; id++) {
     option_kind kind = option_table[id].kind;
     char flag[OPTION_BUFFER];
     if (kind != KIND_INTEGER && kind != KIND_REAL && kind != KIND_BYTES) continue;
@@ -55,7 +55,7 @@ static void put_numbers(FILE *file) {
 }
 
 /* Prints how the value of any other flag is completed: by its words, by files or by folders. */
-static void put_value(FILE *file, enum option_id id) {
+static void put_value(FILE *file, option_id id) {
   const option_info *info = &option_table[id];
   char flag[OPTION_BUFFER];
   if (info->kind != KIND_CHOICE && info->kind != KIND_TEXT) return;
@@ -68,7 +68,7 @@ static void put_value(FILE *file, enum option_id id) {
     fputs("' ;;\n", file);
     return;
   }
-  if (id == OPTION_set) {
+  if (id == option_named("set")) {
     put_keys(file);
   } else {
     put_words_of_text(file, id);
@@ -79,14 +79,14 @@ static void put_value(FILE *file, enum option_id id) {
   } else if (strstr(info->metavar, "DIR") && !info->prefix) {
     fputs(" paths=directory", file);
   }
-  if (info->prefix || id == OPTION_set) fputs(" space=no", file);
+  if (info->prefix || id == option_named("set")) fputs(" space=no", file);
   fputs(" ;;\n", file);
 }
 
 /* ------------------------------------------------------------------------- what a command takes */
 
 static void put_flags(FILE *file, unsigned bits) {
-  for (enum option_id id = 0; id < NUM_OPTIONS; id++) {
+  for (option_id id = 0; id < num_options; id++) {
     char flag[OPTION_BUFFER];
     if (!(option_table[id].commands & bits)) continue;
     option_flag(id, flag);
@@ -173,7 +173,7 @@ void completion_print_bash(FILE *file) {
       "    :) takes_value=1 paths=directory ;;\n",
       file);
   put_numbers(file);
-  for (enum option_id id = 0; id < NUM_OPTIONS; id++) put_value(file, id);
+  for (option_id id = 0; id < num_options; id++) put_value(file, id);
   fputs(
       "  esac\n"
       "  case \"${line[1]} ${line[2]}\" in\n",

@@ -64,9 +64,9 @@ const char *format_mask(int64_t window, const uly_sparse *sparse, int pack,
   int used = snprintf(text, FORMAT_MASK, "%s", "");
   if (window > 0) used = snprintf(text, FORMAT_MASK, "the last %lld tokens", (long long)window);
   if (sparse->pattern != ULY_SPARSE_NONE) {
-    used += snprintf(text + used, FORMAT_MASK - (size_t)used, "%s%s in blocks of %lld",
-                     used > 0 ? ", " : "", option_table[OPTION_sparse].choices[sparse->pattern],
-                     (long long)sparse->block);
+    used += snprintf(
+        text + used, FORMAT_MASK - (size_t)used, "%s%s in blocks of %lld", used > 0 ? ", " : "",
+        option_table[option_named("sparse")].choices[sparse->pattern], (long long)sparse->block);
   }
   if (pack) {
     snprintf(text + used, FORMAT_MASK - (size_t)used, "%swithin documents", used > 0 ? ", " : "");

@@ -24,7 +24,7 @@ void help_print_usage(FILE *file) {
 }
 
 /* Writes "--flag VALUE". */
-static void describe_flag(enum option_id id, char *buffer, size_t size) {
+static void describe_flag(option_id id, char *buffer, size_t size) {
   char flag[OPTION_BUFFER], value[OPTION_BUFFER];
   option_flag(id, flag);
   bool takes_value = option_placeholder(id, value);
@@ -33,7 +33,7 @@ static void describe_flag(enum option_id id, char *buffer, size_t size) {
 
 /* Puts the benchmarks that know the option before its text, as in "attention, step: ...", unless
  * all know it. */
-static int describe_words(const command_info *info, enum option_id id, char *buffer, size_t size) {
+static int describe_words(const command_info *info, option_id id, char *buffer, size_t size) {
   unsigned known = option_table[id].commands & info->bits;
   int used = 0;
   for (const command_word *word = info->words; known != info->bits && word && word->name; word++) {
@@ -44,7 +44,7 @@ static int describe_words(const command_info *info, enum option_id id, char *buf
   return used;
 }
 
-static void print_option(FILE *file, const command_info *info, enum option_id id,
+static void print_option(FILE *file, const command_info *info, option_id id,
                          const options *defaults) {
   const option_info *option = &option_table[id];
   char left[2 * OPTION_BUFFER], number[OPTION_BUFFER], range[OPTION_BUFFER];
@@ -68,7 +68,7 @@ static void print_option(FILE *file, const command_info *info, enum option_id id
 static int print_section(FILE *file, const command_info *info, section_id section,
                          const options *defaults) {
   int count = 0;
-  for (enum option_id id = 0; id < NUM_OPTIONS; id++) {
+  for (option_id id = 0; id < num_options; id++) {
     if (option_table[id].section != section || !(option_table[id].commands & info->bits)) continue;
     char title[OPTION_BUFFER];
     if (count++ == 0 && file) fprintf(file, "\n%s\n", section_title(section, title));
@@ -160,7 +160,7 @@ static uly_status print_command(FILE *file, const command_info *info, const char
   if (!command_has_options(info)) return ULY_OK;
   print_topics(file, info);
   for (section_id id = 0; id < NUM_SECTIONS; id++) print_section(file, info, id, defaults);
-  if (info->bits & option_table[OPTION_model].commands) print_presets(file);
+  if (info->bits & option_table[option_named("model")].commands) print_presets(file);
   print_notes(file, info);
   return ULY_OK;
 }

@@ -109,7 +109,7 @@ static void put_command(FILE *file, const command_info *info) {
 }
 
 /* Prints the commands that know an option: "train, plan, bench step". */
-static void put_commands_of(FILE *file, enum option_id id) {
+static void put_commands_of(FILE *file, option_id id) {
   const char *separator = "";
   for (unsigned bit = 1, known = option_table[id].commands; known; known &= ~bit, bit <<= 1) {
     char name[OPTION_BUFFER];
@@ -120,7 +120,7 @@ static void put_commands_of(FILE *file, enum option_id id) {
   }
 }
 
-static void put_option(FILE *file, enum option_id id, const options *defaults) {
+static void put_option(FILE *file, option_id id, const options *defaults) {
   const option_info *info = &option_table[id];
   char flag[OPTION_BUFFER], value[OPTION_BUFFER], number[OPTION_BUFFER], range[OPTION_BUFFER];
   option_flag(id, flag);
@@ -156,7 +156,7 @@ static void put_options(FILE *file, const options *defaults) {
   for (section_id section = 0; section < NUM_SECTIONS; section++) {
     char title[OPTION_BUFFER];
     put_request(file, "SS", section_title(section, title));
-    for (enum option_id id = 0; id < NUM_OPTIONS; id++) {
+    for (option_id id = 0; id < num_options; id++) {
       if (option_table[id].section == section) put_option(file, id, defaults);
     }
   }

@@ -11,7 +11,7 @@
 typedef struct translation {
   char *text; /* [MESSAGE_BUFFER] */
   size_t used;
-  enum option_id latest; /* named last; NUM_OPTIONS: none */
+  option_id latest; /* named last; num_options: none */
 } translation;
 
 /* Appends as much of the bytes as there is room for. */
@@ -67,12 +67,12 @@ static size_t value_length(const char *at) {
 /* Returns whether a row stores into this struct of the library: "prepare" for
  * "prepare.held_out". */
 static bool is_struct(const char *name, size_t length) {
-  enum option_id id = 0;
-  while (id < NUM_OPTIONS && (strncmp(option_table[id].member, name, length) != 0 ||
+  option_id id = 0;
+  while (id < num_options && (strncmp(option_table[id].member, name, length) != 0 ||
                               option_table[id].member[length] != '.')) {
     id++;
   }
-  return id < NUM_OPTIONS;
+  return id < num_options;
 }
 
 /* Returns whether the name is the member or its end: sparse.block for config.sparse.block. */
@@ -82,24 +82,24 @@ static bool is_end_of(const char *name, const char *member) {
   return length == whole || member[whole - length - 1] == '.';
 }
 
-/* Returns the option whose row names the member; NUM_OPTIONS: the name is not that of a member. If
+/* Returns the option whose row names the member; num_options: the name is not that of a member. If
  * a struct is named after a command, the command fills in some of its members from options that
  * other commands have too. */
-static enum option_id find_member(const char *word, size_t length) {
+static option_id find_member(const char *word, size_t length) {
   char name[OPTION_BUFFER];
-  if (length >= sizeof name) return NUM_OPTIONS;
+  if (length >= sizeof name) return num_options;
   snprintf(name, sizeof name, "%.*s", (int)length, word);
   char *dot = strchr(name, '.');
-  if (!dot) return NUM_OPTIONS;
-  for (enum option_id id = 0; id < NUM_OPTIONS; id++) {
+  if (!dot) return num_options;
+  for (option_id id = 0; id < num_options; id++) {
     if (is_end_of(name, option_table[id].member)) return id;
   }
-  if (!is_struct(name, (size_t)(dot - name))) return NUM_OPTIONS;
+  if (!is_struct(name, (size_t)(dot - name))) return num_options;
   *dot = '\0';
   enum command_id owner = command_find(name);
   unsigned bits = owner < NUM_COMMANDS ? command_table[owner].bits : 0;
-  enum option_id id = 0;
-  while (id < NUM_OPTIONS &&
+  option_id id = 0;
+  while (id < num_options &&
          (strcmp(option_table[id].key, dot + 1) != 0 || !(option_table[id].commands & bits))) {
     id++;
   }
@@ -120,9 +120,9 @@ static bool is_constant_of(const char *constant, size_t length, const char *word
 
 /* Appends a word of the message; for a constant of the library, the word that the option has for
  * it. */
-static void put_word(translation *t, enum option_id id, const char *word, size_t length) {
+static void put_word(translation *t, option_id id, const char *word, size_t length) {
   bool is_constant = length > 4 && strncmp(word, "ULY_", 4) == 0;
-  if (is_constant && id < NUM_OPTIONS && option_table[id].kind == KIND_CHOICE) {
+  if (is_constant && id < num_options && option_table[id].kind == KIND_CHOICE) {
     for (const char *const *choice = option_table[id].choices; *choice; choice++) {
       if (is_constant_of(word, length, *choice)) {
         put_text(t, *choice);
@@ -134,7 +134,7 @@ static void put_word(translation *t, enum option_id id, const char *word, size_t
 }
 
 /* Appends the flag, and the value if one follows. Returns what comes after. */
-static const char *put_option(translation *t, enum option_id id, const char *after) {
+static const char *put_option(translation *t, option_id id, const char *after) {
   const option_info *info = &option_table[id];
   char flag[OPTION_BUFFER];
   option_flag(id, flag);
@@ -162,15 +162,15 @@ static const char *put_option(translation *t, enum option_id id, const char *aft
 }
 
 void message_translate(const char *message, char text[MESSAGE_BUFFER]) {
-  translation t = {.text = text, .latest = NUM_OPTIONS};
+  translation t = {.text = text, .latest = num_options};
   text[0] = '\0';
   char before = ' ';
   for (const char *at = message, *next; *at; at = next) {
     size_t quoted = quotation_length(at, before), length = word_length(at);
     next = at + (quoted ? quoted : length ? length : 1);
     bool is_path = joins(before) || (joins(*next) && is_word(next[1]));
-    enum option_id id = quoted || is_path ? NUM_OPTIONS : find_member(at, length);
-    if (id < NUM_OPTIONS) {
+    option_id id = quoted || is_path ? num_options : find_member(at, length);
+    if (id < num_options) {
       next = put_option(&t, id, next);
     } else if (quoted) {
       put(&t, at, quoted);

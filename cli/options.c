@@ -28,22 +28,22 @@ uly_status options_fail(options *o, uly_status status, const char *fmt, ...) {
   return status;
 }
 
-static void *slot_of(options *o, enum option_id id) { return (char *)o + option_table[id].offset; }
+static void *slot_of(options *o, option_id id) { return (char *)o + option_table[id].offset; }
 
 /* Returns the number of bytes of a text before the part that is stored: the slot points behind its
  * prefix. */
-static size_t prefix_length(enum option_id id) {
+static size_t prefix_length(option_id id) {
   const char *prefix = option_table[id].prefix;
   return prefix ? strlen(prefix) : 0;
 }
 
-static void free_text(options *o, enum option_id id) {
+static void free_text(options *o, option_id id) {
   const char **slot = slot_of(o, id);
   if (*slot) free((char *)(uintptr_t)*slot - prefix_length(id));
   *slot = NULL;
 }
 
-static uly_status set_text(options *o, enum option_id id, const char *text) {
+static uly_status set_text(options *o, option_id id, const char *text) {
   const char **slot = slot_of(o, id);
   char *copy = strdup(text);
   if (!copy) return options_fail(o, ULY_ERR_MEMORY, "no memory for the value of an option");
@@ -68,14 +68,14 @@ uly_status options_init(options *o) {
   uly_sampling_default(&o->sampling, sizeof o->sampling);
   /* The defaults of the library are constants, and none has a prefix; from here on all texts are
    * allocated. */
-  const char *defaults[NUM_OPTIONS] = {0};
-  for (enum option_id id = 0; id < NUM_OPTIONS; id++) {
+  const char *defaults[MAX_OPTIONS] = {0};
+  for (option_id id = 0; id < num_options; id++) {
     if (option_table[id].kind != KIND_TEXT) continue;
     const char **slot = slot_of(o, id);
     defaults[id] = *slot;
     *slot = NULL;
   }
-  for (enum option_id id = 0; id < NUM_OPTIONS; id++) {
+  for (option_id id = 0; id < num_options; id++) {
     if (!defaults[id]) continue;
     uly_status status = set_text(o, id, defaults[id]);
     if (status != ULY_OK) return status;
@@ -84,7 +84,7 @@ uly_status options_init(options *o) {
 }
 
 void options_free(options *o) {
-  for (enum option_id id = 0; id < NUM_OPTIONS; id++) {
+  for (option_id id = 0; id < num_options; id++) {
     if (option_table[id].kind == KIND_TEXT) free_text(o, id);
   }
   free((void *)o->args);
@@ -134,7 +134,7 @@ static bool parse_real(const char *text, double *out) {
   return !errno && *end == '\0';
 }
 
-static bool set_integer(options *o, enum option_id id, const char *value) {
+static bool set_integer(options *o, option_id id, const char *value) {
   const option_info *info = &option_table[id];
   if (info->unset && strcmp(value, info->unset) == 0) {
     *(int64_t *)slot_of(o, id) = -1;
@@ -153,7 +153,7 @@ static bool set_integer(options *o, enum option_id id, const char *value) {
   return true;
 }
 
-static bool set_real(options *o, enum option_id id, const char *value) {
+static bool set_real(options *o, option_id id, const char *value) {
   const option_info *info = &option_table[id];
   double number;
   if (!parse_real(value, &number) || number < info->real_min || number > info->real_max ||
@@ -164,7 +164,7 @@ static bool set_real(options *o, enum option_id id, const char *value) {
   return true;
 }
 
-static bool set_choice(options *o, enum option_id id, const char *value) {
+static bool set_choice(options *o, option_id id, const char *value) {
   const char *const *choices = option_table[id].choices;
   for (int i = 0; choices[i]; i++) {
     if (strcmp(choices[i], value) == 0) {
@@ -175,7 +175,7 @@ static bool set_choice(options *o, enum option_id id, const char *value) {
   return false;
 }
 
-static bool set_boolean(options *o, enum option_id id, const char *value) {
+static bool set_boolean(options *o, option_id id, const char *value) {
   bool is_true = !value || strcmp(value, "true") == 0;
   if (!is_true && strcmp(value, "false") != 0) return false;
   *(int *)slot_of(o, id) = is_true;
@@ -183,7 +183,7 @@ static bool set_boolean(options *o, enum option_id id, const char *value) {
 }
 
 /* Returns whether the text is not empty, also after the prefix. */
-static bool is_text_allowed(enum option_id id, const char *value) {
+static bool is_text_allowed(option_id id, const char *value) {
   size_t length = prefix_length(id);
   return (length == 0 || strncmp(value, option_table[id].prefix, length) == 0) && value[length];
 }
@@ -195,13 +195,13 @@ static bool is_utf8(const char *text) {
   return json != NULL;
 }
 
-static uly_status check_text(options *o, enum option_id id, const char *label, const char *value) {
+static uly_status check_text(options *o, option_id id, const char *label, const char *value) {
   if (strlen(value) > option_table[id].max) {
     return options_fail(o, ULY_ERR_CONFIG,
                         "%s '%.100s...': has %zu bytes: at most %llu are allowed", label, value,
                         strlen(value), (unsigned long long)option_table[id].max);
   }
-  if (id < NUM_RUN_OPTIONS && !is_utf8(value)) {
+  if (id < num_run_options && !is_utf8(value)) {
     return options_fail(o, ULY_ERR_CONFIG,
                         "%s '%.200s': is not UTF-8, as all of a run's configuration must be: use "
                         "another name, or a symbolic link that has one",
@@ -210,7 +210,7 @@ static uly_status check_text(options *o, enum option_id id, const char *label, c
   return set_text(o, id, value);
 }
 
-uly_status options_set(options *o, enum option_id id, const char *label, const char *value) {
+uly_status options_set(options *o, option_id id, const char *label, const char *value) {
   bool accepted = false;
   switch (option_table[id].kind) {
     case KIND_TEXT:
@@ -239,7 +239,7 @@ uly_status options_set(options *o, enum option_id id, const char *label, const c
                       suggest_phrase(&meant));
 }
 
-const char *options_get(const options *o, enum option_id id, char buffer[OPTION_BUFFER]) {
+const char *options_get(const options *o, option_id id, char buffer[OPTION_BUFFER]) {
   const option_info *info = &option_table[id];
   const void *slot = (const char *)o + info->offset;
   switch (info->kind) {

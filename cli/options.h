@@ -42,6 +42,9 @@ typedef enum nonfinite_policy {
 } nonfinite_policy;
 typedef enum progress_kind { PROGRESS_AUTO = 0, PROGRESS_LIVE, PROGRESS_PLAIN } progress_kind;
 
+/* No fewer than there are options. */
+enum { MAX_OPTIONS = 128 };
+
 /* Strings are owned; NULL: not given. */
 typedef struct options {
   uly_train_config config;
@@ -75,6 +78,9 @@ typedef struct options {
   int num_args;
   char error[1024]; /* of the last failure below */
 } options;
+
+/* The index of an option in option_table. */
+typedef int option_id;
 
 /* --- The table, for the functions that read it. */
 
@@ -142,33 +148,29 @@ typedef struct option_info {
 #define VALUE_BOOLEAN .kind = KIND_BOOLEAN
 #define VALUE_SWITCH .kind = KIND_SWITCH
 
-/* Defines OPTION_seq_len and so on, the indices of option_table; those of a run come first. */
-#define OPTION_ID(section, key, value, member, commands, help) OPTION_##key,
-enum option_id {
-  OPTIONS_OF_RUN(OPTION_ID) NUM_RUN_OPTIONS,
-  OPTION_LAST_OF_RUN = NUM_RUN_OPTIONS - 1,
-  OPTIONS_OF_CALL(OPTION_ID) NUM_OPTIONS
-};
-#undef OPTION_ID
+/* Every option; those of a run come first. The table is complete before main. */
+extern const option_info *const option_table;
+extern int num_run_options, num_options;
 
-extern const option_info option_table[NUM_OPTIONS];
+/* Returns the option with this key, which there must be. */
+option_id option_named(const char *key);
 
 /* Holds any flag, number or phrase about a value. */
 enum { OPTION_BUFFER = 256 };
 
 /* Writes the flag, such as "--seq-len". */
-void option_flag(enum option_id id, char buffer[OPTION_BUFFER]);
+void option_flag(option_id id, char buffer[OPTION_BUFFER]);
 
 /* Describes the range of KIND_INTEGER and KIND_REAL: "from 1 to 4096", "from 0 to below 1", "above
  * 0". */
-void option_range(enum option_id id, char buffer[OPTION_BUFFER]);
+void option_range(option_id id, char buffer[OPTION_BUFFER]);
 
 /* Describes what is allowed: "an integer from 1 to 4096", "one of f32, bf16". */
-void option_allowed(enum option_id id, char buffer[OPTION_BUFFER]);
+void option_allowed(option_id id, char buffer[OPTION_BUFFER]);
 
 /* Writes what stands for the value: "FILE", "N", "BYTES", "X", "f32|bf16". Returns false if the
  * option takes no value. */
-bool option_placeholder(enum option_id id, char buffer[OPTION_BUFFER]);
+bool option_placeholder(option_id id, char buffer[OPTION_BUFFER]);
 
 /* Returns a title such as "Optimization (optimizer)", or "Memory" if the key is the same word. */
 const char *section_title(section_id id, char buffer[OPTION_BUFFER]);
@@ -177,12 +179,12 @@ const char *section_title(section_id id, char buffer[OPTION_BUFFER]);
 bool option_takes_next(const char *arg);
 
 /* Writes the path of a key, such as "optimizer.lr". */
-void option_path(enum option_id id, char buffer[OPTION_BUFFER]);
+void option_path(option_id id, char buffer[OPTION_BUFFER]);
 
-/* Find a section or an option of a configuration file; NUM_FILE_SECTIONS, NUM_RUN_OPTIONS: there is
+/* Find a section or an option of a configuration file; NUM_FILE_SECTIONS, num_run_options: there is
  * none of the name. */
 section_id section_find(const char *name);
-enum option_id option_find(section_id section, const char *key);
+option_id option_find(section_id section, const char *key);
 
 /* --- Values. */
 
@@ -197,11 +199,11 @@ uly_status options_parse(options *o, command cmd, int argc, char *const *argv);
 
 /* Interprets one value. `label` names the flag or key in the message. value is NULL for a switch,
  * and may be NULL for a boolean. */
-uly_status options_set(options *o, enum option_id id, const char *label, const char *value);
+uly_status options_set(options *o, option_id id, const char *label, const char *value);
 
 /* Returns the value as options_set reads it: in buffer, or the text itself. NULL: the text is not
  * given. */
-const char *options_get(const options *o, enum option_id id, char buffer[OPTION_BUFFER]);
+const char *options_get(const options *o, option_id id, char buffer[OPTION_BUFFER]);
 
 /* Records o->error and returns status. */
 uly_status options_fail(options *o, uly_status status, const char *fmt, ...)

@@ -8,10 +8,10 @@
 
 enum { MAX_COMBINATIONS = 1000 };
 
-/* Returns the index of the flag --name (length bytes), or NUM_OPTIONS. */
-static enum option_id find_flag(const char *name, size_t length) {
-  enum option_id id = 0;
-  for (; id < NUM_OPTIONS; id++) {
+/* Returns the index of the flag --name (length bytes), or num_options. */
+static option_id find_flag(const char *name, size_t length) {
+  option_id id = 0;
+  for (; id < num_options; id++) {
     char flag[OPTION_BUFFER];
     option_flag(id, flag);
     if (strlen(flag + 2) == length && strncmp(flag + 2, name, length) == 0) break;
@@ -20,26 +20,25 @@ static enum option_id find_flag(const char *name, size_t length) {
 }
 
 /* Returns whether the flag must have a value. */
-static bool needs_value(enum option_id id) {
+static bool needs_value(option_id id) {
   return option_table[id].kind != KIND_SWITCH && option_table[id].kind != KIND_BOOLEAN;
 }
 
 bool option_takes_next(const char *arg) {
-  enum option_id id =
-      strncmp(arg, "--", 2) == 0 ? find_flag(arg + 2, strlen(arg + 2)) : NUM_OPTIONS;
-  return id < NUM_OPTIONS && needs_value(id);
+  option_id id = strncmp(arg, "--", 2) == 0 ? find_flag(arg + 2, strlen(arg + 2)) : num_options;
+  return id < num_options && needs_value(id);
 }
 
-/* Returns the index of the boolean flag that --no-name negates, or NUM_OPTIONS. */
-static enum option_id find_negation(const char *name, size_t length) {
-  if (length < 3 || strncmp(name, "no-", 3) != 0) return NUM_OPTIONS;
-  enum option_id id = find_flag(name + 3, length - 3);
-  return id < NUM_OPTIONS && option_table[id].kind == KIND_BOOLEAN ? id : NUM_OPTIONS;
+/* Returns the index of the boolean flag that --no-name negates, or num_options. */
+static option_id find_negation(const char *name, size_t length) {
+  if (length < 3 || strncmp(name, "no-", 3) != 0) return num_options;
+  option_id id = find_flag(name + 3, length - 3);
+  return id < num_options && option_table[id].kind == KIND_BOOLEAN ? id : num_options;
 }
 
 /* One flag and its value, as they are among the arguments. */
 typedef struct flag_use {
-  enum option_id id;
+  option_id id;
   char flag[OPTION_BUFFER];    /* as it was written, for messages */
   const char *value;           /* NULL: none */
   char element[OPTION_BUFFER]; /* of a list: value points here */
@@ -48,7 +47,7 @@ typedef struct flag_use {
 /* Suggests the flag of the command that is nearest to "--name". */
 static suggestion suggest_flag(command cmd, const char *flag) {
   suggestion meant = suggest(flag);
-  for (enum option_id id = 0; id < NUM_OPTIONS; id++) {
+  for (option_id id = 0; id < num_options; id++) {
     char known[OPTION_BUFFER], negated[OPTION_BUFFER + 4];
     if (!(option_table[id].commands & cmd)) continue;
     option_flag(id, known);
@@ -61,7 +60,7 @@ static suggestion suggest_flag(command cmd, const char *flag) {
 }
 
 /* Lists the commands that know the option, as in "'train', 'bench step'". */
-static void list_commands(enum option_id id, char text[OPTION_BUFFER]) {
+static void list_commands(option_id id, char text[OPTION_BUFFER]) {
   char name[OPTION_BUFFER];
   int used = snprintf(text, OPTION_BUFFER, "%s", "");
   for (unsigned left = option_table[id].commands; left; left &= left - 1) {
@@ -92,16 +91,16 @@ static uly_status read_flag(options *o, command cmd, const char *arg, flag_use *
   snprintf(use->flag, sizeof use->flag, "--%.*s", length < 200 ? (int)length : 200, arg + 2);
   use->value = arg[2 + length] ? arg + 2 + length + 1 : NULL;
   use->id = find_flag(arg + 2, length);
-  if (use->id == NUM_OPTIONS) {
+  if (use->id == num_options) {
     use->id = find_negation(arg + 2, length);
-    if (use->id < NUM_OPTIONS && use->value) {
+    if (use->id < num_options && use->value) {
       return options_fail(o, ULY_ERR_CONFIG, "%s '%.200s': expected no value", use->flag,
                           use->value);
     }
     use->value = "false";
   }
-  if (use->id < NUM_OPTIONS && (option_table[use->id].commands & cmd)) return ULY_OK;
-  if (use->id < NUM_OPTIONS) return fail_foreign(o, cmd, use);
+  if (use->id < num_options && (option_table[use->id].commands & cmd)) return ULY_OK;
+  if (use->id < num_options) return fail_foreign(o, cmd, use);
   suggestion meant = suggest_flag(cmd, use->flag);
   char name[OPTION_BUFFER];
   return options_fail(o, ULY_ERR_CONFIG,
@@ -166,7 +165,7 @@ static uly_status set_key(options *o, command cmd) {
     snprintf(key, sizeof key, "%.*s", (int)(length < 200 ? length : 200), o->set + before + 1);
   }
   flag_use use = {.id = option_find(section_find(section), key)};
-  if (use.id == NUM_RUN_OPTIONS) return options_fail_key(o, where, section, has_key ? key : NULL);
+  if (use.id == num_run_options) return options_fail_key(o, where, section, has_key ? key : NULL);
   snprintf(use.flag, sizeof use.flag, "--set %.60s.%.60s", section, key);
   use.value = strchr(o->set, '=') + 1;
   return set_value(o, cmd, &use);
@@ -179,9 +178,9 @@ static uly_status fail_argument(options *o, const command_info *info, const char
   struct stat about;
   bool is_there = stat(arg, &about) == 0;
   if (is_there && S_ISDIR(about.st_mode) &&
-      (option_table[OPTION_checkpoint].commands & info->bits)) {
+      (option_table[option_named("checkpoint")].commands & info->bits)) {
     snprintf(hint, sizeof hint, "; did you mean --checkpoint %.200s?", arg);
-  } else if (is_there && (option_table[OPTION_data].commands & info->bits)) {
+  } else if (is_there && (option_table[option_named("data")].commands & info->bits)) {
     snprintf(hint, sizeof hint,
              o->config.data ? "; --data takes one file, or a folder of files"
                             : "; did you mean --data %.200s?",
@@ -210,8 +209,8 @@ static uly_status take_argument(options *o, const command_info *info, char *arg)
 /* Refuses a second path of data: somebody who gives two wants both to be read, but the second would
  * replace the first. */
 static uly_status check_data_once(options *o, const flag_use *use, const char *given[2]) {
-  if (use->id != OPTION_data && use->id != OPTION_eval_data) return ULY_OK;
-  const char **first = &given[use->id == OPTION_eval_data];
+  if (use->id != option_named("data") && use->id != option_named("eval_data")) return ULY_OK;
+  const char **first = &given[use->id == option_named("eval_data")];
   if (*first) {
     return options_fail(
         o, ULY_ERR_CONFIG,
@@ -239,9 +238,9 @@ static uly_status parse_flags(options *o, command cmd, int argc, char *const *ar
     if (status == ULY_OK) status = read_value(o, argc, argv, &i, &use);
     if (status == ULY_OK) status = check_data_once(o, &use, data);
     if (status != ULY_OK) return status;
-    if ((use.id == OPTION_config) != config) continue;
+    if ((use.id == option_named("config")) != config) continue;
     status = set_value(o, cmd, &use);
-    if (status == ULY_OK && use.id == OPTION_set) status = set_key(o, cmd);
+    if (status == ULY_OK && use.id == option_named("set")) status = set_key(o, cmd);
     if (status != ULY_OK) return status;
   }
   return ULY_OK;

@@ -13,7 +13,7 @@ const char *section_title(section_id id, char buffer[OPTION_BUFFER]) {
   return buffer;
 }
 
-void option_path(enum option_id id, char buffer[OPTION_BUFFER]) {
+void option_path(option_id id, char buffer[OPTION_BUFFER]) {
   const option_info *info = &option_table[id];
   snprintf(buffer, OPTION_BUFFER, "%s.%s", section_table[info->section].key, info->key);
 }
@@ -24,9 +24,9 @@ section_id section_find(const char *name) {
   return id;
 }
 
-enum option_id option_find(section_id section, const char *key) {
-  enum option_id id = 0;
-  while (id < NUM_RUN_OPTIONS &&
+option_id option_find(section_id section, const char *key) {
+  option_id id = 0;
+  while (id < num_run_options &&
          (option_table[id].section != section || strcmp(option_table[id].key, key) != 0)) {
     id++;
   }
@@ -34,9 +34,9 @@ enum option_id option_find(section_id section, const char *key) {
 }
 
 /* Returns an option with that key, in any section. */
-static enum option_id find_key(const char *key) {
-  enum option_id id = 0;
-  while (id < NUM_RUN_OPTIONS && strcmp(option_table[id].key, key) != 0) id++;
+static option_id find_key(const char *key) {
+  option_id id = 0;
+  while (id < num_run_options && strcmp(option_table[id].key, key) != 0) id++;
   return id;
 }
 
@@ -45,7 +45,7 @@ static enum option_id find_key(const char *key) {
 static void suggest_key(section_id section, const char *key, char phrase[OPTION_BUFFER]) {
   suggestion meant = suggest(key);
   char path[OPTION_BUFFER];
-  for (enum option_id id = 0; id < NUM_RUN_OPTIONS; id++) {
+  for (option_id id = 0; id < num_run_options; id++) {
     if (section == NUM_FILE_SECTIONS || option_table[id].section == section) {
       suggest_offer(&meant, option_table[id].key);
     }
@@ -74,11 +74,11 @@ static void list_sections(char names[OPTION_BUFFER]) {
 }
 
 uly_status options_fail_key(options *o, const char *where, const char *section, const char *key) {
-  enum option_id elsewhere = find_key(key ? key : section);
+  option_id elsewhere = find_key(key ? key : section);
   section_id id = section_find(section);
   char path[OPTION_BUFFER], text[OPTION_BUFFER], names[OPTION_BUFFER];
   snprintf(path, sizeof path, "%.100s%s%.100s", section, key ? "." : "", key ? key : "");
-  if (elsewhere < NUM_RUN_OPTIONS && (key || id == NUM_FILE_SECTIONS)) {
+  if (elsewhere < num_run_options && (key || id == NUM_FILE_SECTIONS)) {
     option_path(elsewhere, text);
     return options_fail(o, ULY_ERR_CONFIG, "%.300s '%s': belongs to section '%s': write %s", where,
                         path, section_table[option_table[elsewhere].section].key, text);

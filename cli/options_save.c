@@ -54,7 +54,7 @@ static char *join_section(const options *o, command cmd, section_id section) {
   FILE *stream = open_memstream(&text, &size);
   if (!stream) return NULL;
   const char *separator = "";
-  for (enum option_id id = 0; id < NUM_RUN_OPTIONS; id++) {
+  for (option_id id = 0; id < num_run_options; id++) {
     const option_info *info = &option_table[id];
     char buffer[OPTION_BUFFER];
     const char *value = options_get(o, id, buffer);

@@ -24,7 +24,7 @@ typedef struct yaml_text {
 
 typedef struct yaml_section {
   /* NULL if the file has no such key, and for keys of other sections. */
-  char *text[NUM_RUN_OPTIONS];
+  char *text[MAX_OPTIONS];
 } yaml_section;
 
 typedef struct yaml_file {
@@ -32,23 +32,29 @@ typedef struct yaml_file {
   yaml_section *sections[NUM_FILE_SECTIONS];
 } yaml_file;
 
-#define FIELD(section, key, value, member, commands, help)                             \
-  CYAML_FIELD_STRING_PTR(#key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, yaml_section, \
-                         text[OPTION_##key], 0, CYAML_UNLIMITED),
-#define FIELDS(section, title) \
-  static const cyaml_schema_field_t section##_fields[] = {OPTIONS_##section(FIELD) CYAML_FIELD_END};
-SECTIONS_OF_FILE(FIELDS)
-#undef FIELDS
-#undef FIELD
-
-#define FIELD(section, title)                                                                 \
-  CYAML_FIELD_MAPPING_PTR(#section, CYAML_FLAG_POINTER_NULL | CYAML_FLAG_OPTIONAL, yaml_file, \
-                          sections[SECTION_##section], section##_fields),
-static const cyaml_schema_field_t fields[] = {SECTIONS_OF_FILE(FIELD) CYAML_FIELD_END};
-#undef FIELD
-
+static cyaml_schema_field_t keys[NUM_FILE_SECTIONS][MAX_OPTIONS + 1];
+static cyaml_schema_field_t fields[NUM_FILE_SECTIONS + 1];
 static const cyaml_schema_value_t schema = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, yaml_file, fields)};
+
+/* Makes the fields of the schema, from the table of options. */
+static void make_fields(void) {
+  int num_keys[NUM_FILE_SECTIONS] = {0};
+  for (option_id id = 0; id < num_run_options; id++) {
+    section_id section = option_table[id].section;
+    cyaml_schema_field_t *key = &keys[section][num_keys[section]++];
+    *key = (cyaml_schema_field_t)CYAML_FIELD_STRING_PTR(option_table[id].key,
+                                                        CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
+                                                        yaml_section, text[0], 0, CYAML_UNLIMITED);
+    key->data_offset += (uint32_t)((size_t)id * sizeof(char *));
+  }
+  for (section_id id = 0; id < NUM_FILE_SECTIONS; id++) {
+    fields[id] = (cyaml_schema_field_t)CYAML_FIELD_MAPPING_PTR(
+        section_table[id].key, CYAML_FLAG_POINTER_NULL | CYAML_FLAG_OPTIONAL, yaml_file,
+        sections[0], keys[id]);
+    fields[id].data_offset += (uint32_t)((size_t)id * sizeof(yaml_section *));
+  }
+}
 
 /* What libcyaml says about an error: first what is wrong, then a backtrace. Only the line about a
  * field has the right place; the line about the mapping has the place where the mapping begins. */
@@ -107,10 +113,10 @@ static bool found_odd_key(yaml_document_t *tree, int index, place *found) {
   return true;
 }
 
-/* Searches a section for the place of the option or, with NUM_RUN_OPTIONS, of the first key that is
+/* Searches a section for the place of the option or, with num_run_options, of the first key that is
  * not one. */
-static bool search_section(yaml_document_t *tree, int index, section_id section,
-                           enum option_id option, place *found) {
+static bool search_section(yaml_document_t *tree, int index, section_id section, option_id option,
+                           place *found) {
   const yaml_node_t *node = yaml_document_get_node(tree, index);
   if (!node || node->type != YAML_MAPPING_NODE) return false;
   const yaml_node_pair_t *pair = node->data.mapping.pairs.start;
@@ -124,7 +130,7 @@ static bool search_section(yaml_document_t *tree, int index, section_id section,
 }
 
 /* Searches all sections in the same way, and finds the first section that is not one. */
-static bool search_tree(yaml_document_t *tree, enum option_id option, place *found) {
+static bool search_tree(yaml_document_t *tree, option_id option, place *found) {
   const yaml_node_t *root = yaml_document_get_root_node(tree);
   if (!root || root->type != YAML_MAPPING_NODE) return false;
   const yaml_node_pair_t *pair = root->data.mapping.pairs.start;
@@ -132,7 +138,7 @@ static bool search_tree(yaml_document_t *tree, enum option_id option, place *fou
     if (!take_scalar(tree, pair->key, found->section)) return found_odd_key(tree, pair->key, found);
     section_id section = section_find(found->section);
     found->is_section = section == NUM_FILE_SECTIONS;
-    if (found->is_section && option == NUM_RUN_OPTIONS) {
+    if (found->is_section && option == num_run_options) {
       found->line = line_of(tree, pair->key);
       return true;
     }
@@ -142,7 +148,7 @@ static bool search_tree(yaml_document_t *tree, enum option_id option, place *fou
 }
 
 /* Finds the place of an option; found->line is 0 if the file has no such place. */
-static void find_place(const yaml_text *text, enum option_id option, place *found) {
+static void find_place(const yaml_text *text, option_id option, place *found) {
   yaml_parser_t parser;
   yaml_document_t tree;
   *found = (place){0};
@@ -165,7 +171,7 @@ static uly_status fail_load(options *o, const yaml_text *text, cyaml_err_t error
                             const yaml_log *log) {
   place found;
   char where[OPTION_BUFFER];
-  find_place(text, NUM_RUN_OPTIONS, &found);
+  find_place(text, num_run_options, &found);
   snprintf(where, sizeof where, "%.200s, line %d:", text->path, found.line);
   if (found.problem[0]) return options_fail(o, ULY_ERR_CONFIG, "%s %s", where, found.problem);
   if (error == CYAML_ERR_INVALID_KEY && found.line) {
@@ -176,8 +182,7 @@ static uly_status fail_load(options *o, const yaml_text *text, cyaml_err_t error
 }
 
 /* Puts the file and the line before the message. */
-static uly_status fail_value(options *o, uly_status status, const yaml_text *text,
-                             enum option_id id) {
+static uly_status fail_value(options *o, uly_status status, const yaml_text *text, option_id id) {
   char why[sizeof o->error];
   place found;
   snprintf(why, sizeof why, "%s", o->error);
@@ -192,11 +197,12 @@ static uly_status read_text(options *o, const yaml_text *text) {
   yaml_log log = {{0}, {0}};
   cyaml_config_t config = make_config(&log);
   yaml_file *values = NULL;
+  make_fields();
   cyaml_err_t error = cyaml_load_data((const uint8_t *)text->bytes, text->count, &config, &schema,
                                       (cyaml_data_t **)&values, NULL);
   if (error != CYAML_OK) return fail_load(o, text, error, &log);
   uly_status status = ULY_OK;
-  for (enum option_id id = 0; values && id < NUM_RUN_OPTIONS && status == ULY_OK; id++) {
+  for (option_id id = 0; values && id < num_run_options && status == ULY_OK; id++) {
     const yaml_section *section = values->sections[option_table[id].section];
     if (!section || !section->text[id]) continue;
     char name[OPTION_BUFFER], label[OPTION_BUFFER + 1];
@@ -219,10 +225,10 @@ uly_status options_read_yaml(options *o, const char *path) {
 }
 
 uly_status options_write_yaml(options *o, command cmd, FILE *file) {
-  char buffers[NUM_RUN_OPTIONS][OPTION_BUFFER];
+  char buffers[MAX_OPTIONS][OPTION_BUFFER];
   yaml_section sections[NUM_FILE_SECTIONS] = {0};
   yaml_file values = {0};
-  for (enum option_id id = 0; id < NUM_RUN_OPTIONS; id++) {
+  for (option_id id = 0; id < num_run_options; id++) {
     section_id section = option_table[id].section;
     const char *value = options_get(o, id, buffers[id]);
     if (!(option_table[id].commands & cmd) || !value) continue;
@@ -231,6 +237,7 @@ uly_status options_write_yaml(options *o, command cmd, FILE *file) {
   }
   yaml_log log = {{0}, {0}};
   cyaml_config_t config = make_config(&log);
+  make_fields();
   char *text = NULL;
   size_t length = 0;
   cyaml_err_t error = cyaml_save_data(&text, &length, &config, &schema, &values, 0);

@@ -44,7 +44,7 @@ static uly_status lay_under(trained *t, command cmd, int argc, char *const *argv
   options *o = &t->options;
   uly_status status = options_init(o);
   uly_sparse defaults = o->config.sparse;
-  o->config.eval_windows = INT64_MAX;
+  o->config.eval_windows = (int64_t)option_table[option_named("eval_windows")].max; /* all */
   uly_checkpoint_apply(info, &o->config);
   if (given != ULY_SPARSE_NONE && given != info->sparse.pattern) o->config.sparse = defaults;
   if (status == ULY_OK) status = parse(o, cmd, argc, argv);
@@ -81,7 +81,7 @@ static uly_status compare(trained *t, command cmd, uly_mesh *world) {
   char *text = NULL, buffer[OPTION_BUFFER];
   size_t length = 0;
   FILE *stream = open_memstream(&text, &length);
-  for (enum option_id id = 0; stream && id < NUM_OPTIONS; id++) {
+  for (option_id id = 0; stream && id < num_options; id++) {
     if (!(option_table[id].commands & cmd)) continue;
     const char *value = options_get(&t->options, id, buffer);
     fprintf(stream, "%s: %s\n", option_table[id].key, value ? value : "");

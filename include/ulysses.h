@@ -315,7 +315,7 @@ typedef struct uly_sparse {
 int64_t uly_sparse_local(const uly_sparse *sparse, int64_t num_tokens);
 
 /* Everything that defines a run except the mesh. Fill it with uly_train_config_default() and change
- * what you need. Strings are copied. */
+ * what you need. Strings are copied. Ranges, and what needs what, are those of uly_settings(). */
 typedef struct uly_train_config {
   size_t size;
   /* A preset (uly_model_presets) or the path of a Hugging Face config.json. */
@@ -405,6 +405,61 @@ void uly_train_config_default(uly_train_config *config, size_t size);
  * -1, what the model's config.json says; 0: none. Returns ULY_ERR_CONFIG if the model cannot be
  * read. */
 uly_status uly_train_config_find_window(const uly_train_config *config, int64_t *window);
+
+/* What a member of uly_train_config holds. */
+typedef enum uly_setting_type {
+  ULY_SETTING_TEXT = 0, /* const char *; NULL: none              */
+  ULY_SETTING_INTEGER,  /* int, int64_t or uint64_t              */
+  ULY_SETTING_BYTES,    /* int64_t: an amount of memory          */
+  ULY_SETTING_REAL,     /* double                                */
+  ULY_SETTING_CHOICE,   /* an enum: the place of a word          */
+  ULY_SETTING_BOOLEAN   /* int: 0 or not                         */
+} uly_setting_type;
+
+typedef union uly_setting_value {
+  uint64_t integer; /* of all but TEXT and REAL; UINT64_MAX: -1 */
+  double real;
+  const char *text;
+} uly_setting_value;
+
+/* What takes a setting into account. */
+typedef enum uly_setting_use {
+  ULY_USE_TRAINING = 1,
+  ULY_USE_PLANNING = 2,
+  ULY_USE_EVALUATION = 4, /* runs with forward_only */
+  ULY_USE_GENERATION = 8
+} uly_setting_use;
+
+/* A setting: a member of uly_train_config, and all that the library and the program know of it. */
+typedef struct uly_setting {
+  /* Such as "seq_len" or "sparse.block"; messages call it config.seq_len. */
+  const char *name;
+  /* A word that the settings of one topic share; NULL: programs set it, people do not. */
+  const char *topic;
+  uly_setting_type type;
+  /* Its place in uly_train_config. */
+  size_t offset, bytes;
+  /* The default, and the range (REAL: DBL_MAX stands for no limit). */
+  uly_setting_value initial, min, max;
+  int excludes_max;         /* nonzero: below max */
+  const char *unset;        /* word for -1, also allowed */
+  const char *const *words; /* CHOICE: ends with NULL */
+  const char *placeholder;  /* TEXT: such as "PATH" */
+  unsigned uses;            /* bits of uly_setting_use */
+  /* Nonzero: all ranks must pass the same; TEXT: all or none must pass one. */
+  int is_shared;
+  /* The setting that must be given (neither 0 nor NULL) for this one to have an effect; NULL: none. */
+  const char *needs;
+  /* Where a checkpoint's trainer.json records it, such as "attention.window", and its place in
+   * uly_checkpoint_info; NULL: a checkpoint does not record it. */
+  const char *record;
+  size_t info_offset;
+  const char *help; /* without a full stop */
+  int64_t reserved[8];
+} uly_setting;
+
+/* Returns all settings; *num (NULL: not wanted) is set to their number. */
+const uly_setting *uly_settings(size_t *num);
 
 /* Return the names of the model presets, ending with NULL, and a line that describes one. */
 const char *const *uly_model_presets(void);
@@ -687,8 +742,8 @@ typedef struct uly_checkpoint_info {
  * this function nor the ones below need a trainer. */
 uly_status uly_checkpoint_read(const char *dir, uly_checkpoint_info *info);
 
-/* Sets those members of config that say how the model attends, as in info: seq_len, pack, doc_end,
- * window, sparse, dtype and seed. */
+/* Sets those members of config that a checkpoint records, as in info: seq_len, pack, doc_end,
+ * window, sparse, dtype and seed. Those that have no effect get their defaults. */
 uly_status uly_checkpoint_apply(const uly_checkpoint_info *info, uly_train_config *config);
 
 /* Reads a whole checkpoint folder and checks it: formats, shapes, and the checksum of every

@@ -33,9 +33,15 @@ run() {
     token_file) arguments+=(-max_len=8192) ;; # a shard's header alone has 1024 bytes
     *) arguments+=(-max_len=4096) ;;
   esac
-  if [ -f "tests/fuzz/$target.dict" ]; then arguments+=("-dict=tests/fuzz/$target.dict"); fi
   if [ -w /dev/shm ]; then base=/dev/shm; fi
   scratch=$(mktemp -d "${TMPDIR:-$base}/fuzz-XXXXXX")
+  if [ -f "tests/fuzz/$target.dict" ]; then
+    cp "tests/fuzz/$target.dict" "$scratch/dict"
+    if [ "$target" = options_yaml ]; then # the keys of all options
+      sed -n 's/^[a-z]*\.\([a-z0-9_]*\) .*/"  \1: "/p' tests/data/options.txt >>"$scratch/dict"
+    fi
+    arguments+=("-dict=$scratch/dict")
+  fi
   TMPDIR=$scratch "$programs/fuzz_$target" "${arguments[@]}" "$@" || status=$?
   rm -rf "$scratch"
   return $status

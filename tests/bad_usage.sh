@@ -301,7 +301,7 @@ two 'rank 1' --sp 2 --sp 3
 two 'rank 1' --log-every 1 --log-every 2
 two 'rank 1' --seq-len 64 --seq-len 65
 two 'rank 1' --window 9 --window 8
-two 'rank 1' --doc-end 5 --doc-end 6
+two 'rank 1' --pack --doc-end=5 --pack --doc-end=6
 two 'rank 1' --sparse fixed --sparse strided
 two 'rank 1' --sp 0 --print-config
 two 'rank 1' --sp 0 --dry-run

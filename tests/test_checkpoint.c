@@ -215,7 +215,7 @@ static void test_damage(void **state) {
   refuses("sed -i 's/\"step\": 0/\"step\": -5/' trainer.json", ULY_ERR_DATA, "step");
   refuses(
       "sed -i 's/\"sequences_done\": 0/\"sequences_done\": 1125899906842624/; "
-      "s/\"seq_len\": 70/\"seq_len\": 1125899906842624/' trainer.json",
+      "s/\"seq_len\": 70/\"seq_len\": 4294967296/' trainer.json",
       ULY_ERR_DATA, "cannot have been trained on");
   refuses("sed -i 's/\"version\": 4/\"version\": 5/' trainer.json", ULY_ERR_DATA, "version 5");
   refuses("sed -i 's/\"version\": 4/\"version\": 2/' trainer.json", ULY_ERR_DATA, "version 2");

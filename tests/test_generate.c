@@ -138,7 +138,7 @@ static uly_train_config train(int which, uly_dtype dtype, int64_t window, uly_sp
   config.sparse = sparse;
   config.dtype = dtype;
   config.pack = packs;
-  config.doc_end = DOC_END;
+  config.doc_end = packs ? DOC_END : -1;
   config.lr = 0.01;
   config.warmup = 1;
   config.threads = 1;

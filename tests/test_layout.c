@@ -234,6 +234,7 @@ static void test_masks(void **state) {
     window = i == ULY_SPARSE_NONE || i == ULY_SPARSE_FIXED ? 23 : 0;
     sparse = (uly_sparse){
         .pattern = (uly_sparse_pattern)i, .block = 5, .local = 3, .global = 1, .random = 2};
+    if (i == ULY_SPARSE_NONE) sparse = (uly_sparse){0};
     compare_runs(i % 3, 101, 1, 1, (uly_recompute)(i % 3), i % 4);
     losses[i + 1] = first_loss(mesh);
     for (int j = 0; j <= i; j++) assert_true(fabs(losses[j] - losses[i + 1]) > 1e-7);

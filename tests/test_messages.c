@@ -55,9 +55,9 @@ static void test_values(void **state) {
 static void test_constants(void **state) {
   (void)state;
 #define CONSTANT(option, constant, word) \
-  { OPTION_##option, constant, #constant, word }
+  { #option, constant, #constant, word }
   static const struct {
-    enum option_id id;
+    const char *key;
     int value;
     const char *name, *word;
   } constants[] = {CONSTANT(dtype, ULY_F32, "f32"),
@@ -82,13 +82,14 @@ static void test_constants(void **state) {
                    CONSTANT(mask, ULY_MASK_CAUSAL, "causal")};
 #undef CONSTANT
   for (size_t i = 0; i < sizeof constants / sizeof constants[0]; i++) {
-    const option_info *info = &option_table[constants[i].id];
+    option_id id = option_named(constants[i].key);
+    const option_info *info = &option_table[id];
     char message[256], expected[256];
     assert_string_equal(info->choices[constants[i].value], constants[i].word);
     snprintf(message, sizeof message, "use %s = %s: or %s", info->member, constants[i].name,
              constants[i].name);
     char flag[OPTION_BUFFER];
-    option_flag(constants[i].id, flag);
+    option_flag(id, flag);
     snprintf(expected, sizeof expected, "use %.100s %s: or %s", flag, constants[i].word,
              constants[i].word);
     expect_text(message, expected);
@@ -126,7 +127,7 @@ static void test_left_alone(void **state) {
 static void test_all_rows(void **state) {
   (void)state;
   int num_members = 0;
-  for (enum option_id id = 0; id < NUM_OPTIONS; id++) {
+  for (option_id id = 0; id < num_options; id++) {
     const char *member = option_table[id].member;
     char flag[OPTION_BUFFER];
     if (!strchr(member, '.')) continue;

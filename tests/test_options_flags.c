@@ -71,7 +71,7 @@ static void test_flags_of_memory(void **state) {
   options_free(&o);
   /* The same, as plan knows them. */
   expect_ok(&o, PARSE(&o, PLAN, "--batch=6", "--zero=1", "--grad-dtype=f32", "--reproducible=false",
-                      "--leaves=1", "--memory-limit=7", "--offload-optimizer=disk:x",
+                      "--memory-limit=7", "--offload-optimizer=disk:x",
                       "--offload-optimizer=disk:y", "--stash", "disk:z"));
   assert_int_equal(o.config.zero_stage, 1);
   assert_int_equal(o.config.reproducible, 0);

@@ -14,7 +14,7 @@ static char *help_of(const char *name, const char *topic) {
 }
 
 /* Whether the text lists the flag: at the beginning of a line, and whole. */
-static bool lists_flag(const char *text, enum option_id id) {
+static bool lists_flag(const char *text, option_id id) {
   char flag[OPTION_BUFFER], entry[OPTION_BUFFER + 4];
   option_flag(id, flag);
   snprintf(entry, sizeof entry, "\n  %.200s", flag);
@@ -36,7 +36,7 @@ static void test_help(void **state) {
   for (enum command_id i = 0; i < NUM_COMMANDS; i++) {
     const command_info *info = &command_table[i];
     char *text = help_of(info->name, NULL);
-    for (enum option_id id = 0; id < NUM_OPTIONS; id++) {
+    for (option_id id = 0; id < num_options; id++) {
       assert_int_equal(lists_flag(text, id), (option_table[id].commands & info->bits) != 0);
     }
     assert_fits_terminal(text);
@@ -56,7 +56,7 @@ static void test_topics(void **state) {
   (void)state;
   for (section_id section = 0; section < NUM_FILE_SECTIONS; section++) {
     char *text = help_of("train", section_table[section].key);
-    for (enum option_id id = 0; id < NUM_OPTIONS; id++) {
+    for (option_id id = 0; id < num_options; id++) {
       bool is_there = option_table[id].section == section && (option_table[id].commands & TRAIN);
       assert_int_equal(lists_flag(text, id), is_there);
     }
@@ -82,7 +82,7 @@ static void test_man(void **state) {
   static const char *const requests[] = {".TH", ".SH", ".SS", ".TP", ".IP",
                                          ".PP", ".nf", ".fi", ".br", ".\\\""};
   char *text = printed_by(man_print);
-  for (enum option_id id = 0; id < NUM_OPTIONS; id++) {
+  for (option_id id = 0; id < num_options; id++) {
     char flag[OPTION_BUFFER], tag[2 * OPTION_BUFFER] = ".TP\n\\fB";
     option_flag(id, flag);
     size_t used = strlen(tag);
@@ -110,7 +110,7 @@ static void test_man(void **state) {
 static void test_completion(void **state) {
   (void)state;
   char *text = printed_by(completion_print_bash);
-  for (enum option_id id = 0; id < NUM_OPTIONS; id++) {
+  for (option_id id = 0; id < num_options; id++) {
     char flag[OPTION_BUFFER];
     option_flag(id, flag);
     if (!strstr(text, flag)) fail_msg("no %s", flag);
@@ -127,7 +127,7 @@ static void test_completion(void **state) {
 static void print_listing(FILE *file) {
   options o;
   assert_int_equal(options_init(&o), ULY_OK);
-  for (enum option_id id = 0; id < NUM_OPTIONS; id++) {
+  for (option_id id = 0; id < num_options; id++) {
     char path[OPTION_BUFFER], flag[OPTION_BUFFER], allowed[OPTION_BUFFER], buffer[OPTION_BUFFER];
     option_path(id, path);
     option_flag(id, flag);
@@ -199,12 +199,12 @@ static void test_options_are_frozen(void **state) {
 /* Rows of the table: a key is unique, is fit for a file and a flag, and some command knows it. */
 static void test_rows(void **state) {
   (void)state;
-  for (enum option_id id = 0; id < NUM_OPTIONS; id++) {
+  for (option_id id = 0; id < num_options; id++) {
     const option_info *info = &option_table[id];
     assert_int_equal(strspn(info->key, "abcdefghijklmnopqrstuvwxyz0123456789_"), strlen(info->key));
     assert_int_not_equal(info->commands, 0);
-    assert_int_equal(info->section < NUM_FILE_SECTIONS, id < NUM_RUN_OPTIONS);
-    for (enum option_id other = 0; other < id; other++) {
+    assert_int_equal(info->section < NUM_FILE_SECTIONS, id < num_run_options);
+    for (option_id other = 0; other < id; other++) {
       assert_string_not_equal(info->key, option_table[other].key);
     }
   }

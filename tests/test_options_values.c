@@ -52,7 +52,7 @@ static void test_defaults_are_allowed(void **state) {
   (void)state;
   options o;
   assert_int_equal(options_init(&o), ULY_OK);
-  for (enum option_id id = 0; id < NUM_RUN_OPTIONS; id++) {
+  for (option_id id = 0; id < num_run_options; id++) {
     char buffer[OPTION_BUFFER];
     const char *value = options_get(&o, id, buffer);
     if (!value) continue;
@@ -86,9 +86,9 @@ static void test_bytes(void **state) {
   assert_int_equal(options_init(&o), ULY_OK);
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
     char buffer[OPTION_BUFFER];
-    expect_ok(&o, options_set(&o, OPTION_memory_limit, "m", rows[i].text));
+    expect_ok(&o, options_set(&o, option_named("memory_limit"), "m", rows[i].text));
     assert_true(o.config.memory_limit == rows[i].bytes);
-    assert_string_equal(options_get(&o, OPTION_memory_limit, buffer), rows[i].printed);
+    assert_string_equal(options_get(&o, option_named("memory_limit"), buffer), rows[i].printed);
   }
   options_free(&o);
   static char *const wrong[] = {"",
@@ -145,11 +145,11 @@ static void test_word_for_unset(void **state) {
   expect_ok(&o, PARSE(&o, PLAN, "--pack", "--doc-end", "0"));
   assert_int_equal(o.config.pack, 1);
   assert_int_equal(o.config.doc_end, 0);
-  assert_string_equal(options_get(&o, OPTION_doc_end, buffer), "0");
+  assert_string_equal(options_get(&o, option_named("doc_end"), buffer), "0");
   options_free(&o);
-  expect_ok(&o, PARSE(&o, PLAN, "--doc-end=50256", "--doc-end", "auto"));
+  expect_ok(&o, PARSE(&o, PLAN, "--pack", "--doc-end=50256", "--doc-end", "auto"));
   assert_int_equal(o.config.doc_end, -1);
-  assert_string_equal(options_get(&o, OPTION_doc_end, buffer), "auto");
+  assert_string_equal(options_get(&o, option_named("doc_end"), buffer), "auto");
   options_free(&o);
   static char *const wrong[] = {"-1", "autos", "", "2147483648", "18446744073709551615"};
   for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {

@@ -162,9 +162,10 @@ static void test_print_config_round_trip(void **state) {
   fclose(file);
   write_yaml(text);
   expect_ok(&back, PARSE(&back, TRAIN, "--config", yaml_path));
-  for (enum option_id id = 0; id < NUM_RUN_OPTIONS; id++) {
+  for (option_id id = 0; id < num_run_options; id++) {
     char a[OPTION_BUFFER], b[OPTION_BUFFER];
     const char *first = options_get(&o, id, a);
+    if (!first && strncmp(option_table[id].member, "config.", 7) == 0) continue;
     if (!first) fail_msg("the test does not set %s", option_table[id].key);
     assert_string_equal(first, options_get(&back, id, b));
   }

@@ -42,8 +42,9 @@ static uly_trainer *make(uly_mesh *mesh, const setting *s) {
   config.eval_windows = 5;
   config.seq_len = s->N;
   config.window = s->window;
-  config.sparse =
-      (uly_sparse){.pattern = s->pattern, .block = 7, .local = 2, .global = 1, .random = 2};
+  if (s->pattern != ULY_SPARSE_NONE)
+    config.sparse =
+        (uly_sparse){.pattern = s->pattern, .block = 7, .local = 2, .global = 1, .random = 2};
   config.steps = 20;
   config.warmup = 2;
   config.batch = s->batch;

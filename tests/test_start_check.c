@@ -95,7 +95,7 @@ static void test_refusals(void **state) {
   if (uly_mesh_size(mesh) > 1) {
     config = make_config();
     config.lr = is_last_rank() ? 1 : 2;
-    expect_refusal(&config, NULL, ULY_ERR_CONFIG, "configuration");
+    expect_refusal(&config, NULL, ULY_ERR_CONFIG, "has another config.lr than rank 0");
   }
 }
 
@@ -107,11 +107,12 @@ static void test_beyond_vocabulary(void **state) {
   num_commits = 0;
   for (int is_held_out = 0; is_held_out < 2; is_held_out++) {
     uly_train_config config = make_config();
-    config.eval_windows = NUM_TOKENS;
-    if (is_held_out)
+    if (is_held_out) {
       config.eval_data = shard_path;
-    else
+      config.eval_windows = NUM_TOKENS;
+    } else {
       config.data = shard_path;
+    }
     expect_refusal(&config, NULL, ULY_ERR_DATA, "check.bin': token 54321 is 2424, not below");
     assert_fails(uly_trainer_create(mesh, &config, &trainer), ULY_ERR_DATA, "token 54321 is 2424");
     assert_int_equal(num_commits, 0);

@@ -138,14 +138,10 @@ static uly_status complete(const uly__save *save) {
   const uly_train_config *config = &trainer->config;
   uly__checkpoint_run run = {.step = trainer->steps_done,
                              .sequences = trainer->windows_done,
-                             .seq_len = config->seq_len,
-                             .seed = config->seed,
                              .data_hash = uly__tokens_hash(trainer->data),
-                             .window = config->window,
-                             .doc_end = uly__batch_end(trainer, trainer->data),
-                             .sparse = uly__trainer_sparse(config),
-                             .pack = config->pack != 0,
-                             .dtype = config->dtype};
+                             .config = *config};
+  run.config.doc_end = uly__batch_end(trainer, trainer->data);
+  run.config.sparse = uly__trainer_sparse(config);
   char *model = uly__model_config_json(&trainer->model->config);
   ULY_TRY(uly__check_memory(model, "a model's description"));
   ULY_TRY(uly__checkpoint_hash_config(model, (int64_t)strlen(model), &run.model_hash));

@@ -70,17 +70,15 @@ uly_status uly__checkpoint_model(const char *dir, uly__model_config *config);
 /* Where training stood. */
 typedef struct uly__checkpoint_run {
   int64_t version; /* of the format, when read */
-  int64_t step, sequences, seq_len;
-  uint64_t seed, model_hash;
+  int64_t step, sequences;
+  uint64_t model_hash;
   /* Identifies the data: a hash of their content; in older checkpoints, of their names and
    * sizes. */
   uint64_t data_hash;
   bool is_hash_of_names;
-  /* How the model attends, and in which type: as in uly_checkpoint_info. */
-  int64_t window, doc_end;
-  uly_sparse sparse;
-  bool pack;
-  uly_dtype dtype;
+  /* The settings that the table says a checkpoint records, as the run used them; when read, others
+   * have their defaults. */
+  uly_train_config config;
 } uly__checkpoint_run;
 
 /* Returns the checksum of what the text of a config.json says, however it is laid out: model_hash

@@ -11,8 +11,8 @@
 #include "base/file.h"
 #include "base/printable.h"
 #include "data/folder.h"
-#include "ops/mask.h"
 #include "train/checkpoint.h"
+#include "train/settings_json.h"
 
 const char uly__model_file[] = "model.safetensors", uly__optimizer_file[] = "optimizer.safetensors",
            uly__config_file[] = "config.json", uly__trainer_file[] = "trainer.json";
@@ -20,9 +20,6 @@ const char *const uly__state_prefix[ULY_NUM_STATES] = {"", "m.", "v."};
 
 /* The version that is written, and the oldest that is read. */
 enum { VERSION = 4, OLDEST_VERSION = 3, MAX_JSON_BYTES = 100000000 };
-
-/* Names of uly_dtype, in its order. */
-static const char *const dtype_names[] = {"f32", "bf16", NULL};
 
 /* The key of the data's content; older checkpoints have the hash of names and sizes instead. */
 static const char content_key[] = "data_content", names_key[] = "data_hash";
@@ -149,9 +146,9 @@ uly_status uly__checkpoint_check_model(const char *dir, const uly__model_config 
   if (hash != run->model_hash)
     ULY_FAIL(ULY_ERR_DATA, "'%s/%s' does not match its checksum: it was changed after the save",
              dir, uly__config_file);
-  if (run->doc_end >= config->vocab)
+  if (run->config.doc_end >= config->vocab)
     ULY_FAIL(ULY_ERR_DATA, "'%s/%s': \"doc_end\" is %lld, but the vocabulary has %lld tokens", dir,
-             uly__trainer_file, (long long)run->doc_end, (long long)config->vocab);
+             uly__trainer_file, (long long)run->config.doc_end, (long long)config->vocab);
   return ULY_OK;
 }
 
@@ -161,31 +158,13 @@ static json_t *hash_json(uint64_t hash) {
   return json_string(text);
 }
 
-/* Returns how the model attends; masks that it does not have are left out. */
-static json_t *attention_json(const uly__checkpoint_run *run) {
-  const uly_sparse *sparse = &run->sparse;
-  json_t *json = json_object();
-  if (run->window > 0) json_object_set_new(json, "window", json_integer(run->window));
-  if (run->pack) json_object_set_new(json, "doc_end", json_integer(run->doc_end));
-  if (sparse->pattern != ULY_SPARSE_NONE)
-    json_object_set_new(
-        json, "sparse",
-        json_pack("{s:s, s:I, s:I, s:I, s:I}", "pattern", uly__sparse_names[sparse->pattern],
-                  "block", (json_int_t)sparse->block, "local", (json_int_t)sparse->local, "global",
-                  (json_int_t)sparse->global, "random", (json_int_t)sparse->random));
-  return json;
-}
-
 char *uly__checkpoint_write_json(const uly__params *params, const uly__checkpoint_run *run,
                                  const uint64_t *hashes) {
   json_t *json = json_object(), *tensors = json_object();
   json_object_set_new(json, "version", json_integer(VERSION));
   json_object_set_new(json, "step", json_integer(run->step));
   json_object_set_new(json, "sequences_done", json_integer(run->sequences));
-  json_object_set_new(json, "seq_len", json_integer(run->seq_len));
-  json_object_set_new(json, "seed", json_integer((json_int_t)run->seed));
-  json_object_set_new(json, "dtype", json_string(dtype_names[run->dtype]));
-  json_object_set_new(json, "attention", attention_json(run));
+  uly__settings_write_json(json, &run->config);
   json_object_set_new(json, run->is_hash_of_names ? names_key : content_key,
                       hash_json(run->data_hash));
   json_object_set_new(json, "model_hash", hash_json(run->model_hash));
@@ -202,27 +181,14 @@ char *uly__checkpoint_write_json(const uly__params *params, const uly__checkpoin
   return text;
 }
 
-static uly_status read_integer(const json_t *json, const char *key, const char *path,
-                               int64_t *value) {
+static uly_status read_count(const json_t *json, const char *key, const char *path,
+                             int64_t *value) {
   const json_t *item = json_object_get(json, key);
   if (!json_is_integer(item))
     ULY_FAIL(ULY_ERR_DATA, "'%s': \"%s\" is missing or no integer", path, key);
   *value = json_integer_value(item);
-  return ULY_OK;
-}
-
-static uly_status read_count(const json_t *json, const char *key, const char *path,
-                             int64_t *value) {
-  ULY_TRY(read_integer(json, key, path, value));
   if (*value < 0 || *value > (int64_t)1 << 50)
     ULY_FAIL(ULY_ERR_DATA, "'%s': \"%s\" is no valid count", path, key);
-  return ULY_OK;
-}
-
-/* Reads a setting. What a run may have is checked where a run is made. */
-static uly_status read_size(const json_t *json, const char *key, const char *path, int64_t *value) {
-  ULY_TRY(read_integer(json, key, path, value));
-  if (*value < 0) ULY_FAIL(ULY_ERR_DATA, "'%s': \"%s\" is negative", path, key);
   return ULY_OK;
 }
 
@@ -236,49 +202,7 @@ static uly_status read_hash(const json_t *json, const char *key, const char *pat
   return ULY_OK;
 }
 
-/* Reads one of the words, as its index. */
-static uly_status read_word(const json_t *json, const char *key, const char *path,
-                            const char *const *words, int *value) {
-  const char *text = json_string_value(json_object_get(json, key));
-  for (*value = 0; text && words[*value]; ++*value)
-    if (strcmp(text, words[*value]) == 0) return ULY_OK;
-  ULY_FAIL(ULY_ERR_DATA, "'%s': \"%s\" is missing or is not a word that a save writes", path, key);
-}
-
-static uly_status read_sparse(const json_t *json, const char *path, uly__checkpoint_run *run) {
-  uly_sparse *sparse = &run->sparse;
-  int pattern;
-  ULY_TRY(read_word(json, "pattern", path, uly__sparse_names, &pattern));
-  ULY_TRY(read_size(json, "block", path, &sparse->block));
-  ULY_TRY(read_size(json, "local", path, &sparse->local));
-  ULY_TRY(read_size(json, "global", path, &sparse->global));
-  ULY_TRY(read_size(json, "random", path, &sparse->random));
-  if (pattern == ULY_SPARSE_NONE || sparse->block < 1)
-    ULY_FAIL(ULY_ERR_DATA, "'%s': \"sparse\" has no pattern, or blocks without a token", path);
-  sparse->pattern = (uly_sparse_pattern)pattern;
-  sparse->seed = run->seed;
-  return ULY_OK;
-}
-
-static uly_status read_attention(const json_t *json, const char *path, uly__checkpoint_run *run) {
-  const json_t *attention = json_object_get(json, "attention");
-  if (!json_is_object(attention))
-    ULY_FAIL(ULY_ERR_DATA, "'%s': \"attention\" is missing or is not an object", path);
-  run->window = 0;
-  run->doc_end = -1;
-  run->sparse = (uly_sparse){0};
-  run->pack = json_object_get(attention, "doc_end") != NULL;
-  if (run->pack) ULY_TRY(read_integer(attention, "doc_end", path, &run->doc_end));
-  if (run->doc_end < -1 || run->doc_end > INT32_MAX)
-    ULY_FAIL(ULY_ERR_DATA, "'%s': \"doc_end\" is no token", path);
-  if (json_object_get(attention, "window"))
-    ULY_TRY(read_size(attention, "window", path, &run->window));
-  const json_t *sparse = json_object_get(attention, "sparse");
-  return sparse ? read_sparse(sparse, path, run) : ULY_OK;
-}
-
 static uly_status read_run(const json_t *json, const char *path, uly__checkpoint_run *run) {
-  int64_t seed;
   ULY_TRY(read_count(json, "version", path, &run->version));
   if (run->version < OLDEST_VERSION || run->version > VERSION)
     ULY_FAIL(ULY_ERR_DATA,
@@ -287,19 +211,13 @@ static uly_status read_run(const json_t *json, const char *path, uly__checkpoint
              path, (long long)run->version, OLDEST_VERSION, VERSION);
   ULY_TRY(read_count(json, "step", path, &run->step));
   ULY_TRY(read_count(json, "sequences_done", path, &run->sequences));
-  ULY_TRY(read_count(json, "seq_len", path, &run->seq_len));
-  ULY_TRY(read_integer(json, "seed", path, &seed));
+  ULY_TRY(uly__settings_read_json(json, path, &run->config));
   run->is_hash_of_names = !json_object_get(json, content_key);
   ULY_TRY(read_hash(json, run->is_hash_of_names ? names_key : content_key, path, &run->data_hash));
   ULY_TRY(read_hash(json, "model_hash", path, &run->model_hash));
-  run->seed = (uint64_t)seed;
-  int dtype;
-  ULY_TRY(read_word(json, "dtype", path, dtype_names, &dtype));
-  run->dtype = (uly_dtype)dtype;
-  ULY_TRY(read_attention(json, path, run));
-  if (run->seq_len < 1 || (__int128)run->sequences * run->seq_len > (__int128)1 << 60)
+  if ((__int128)run->sequences * run->config.seq_len > (__int128)1 << 60)
     ULY_FAIL(ULY_ERR_DATA, "'%s': %lld sequences of %lld tokens cannot have been trained on", path,
-             (long long)run->sequences, (long long)run->seq_len);
+             (long long)run->sequences, (long long)run->config.seq_len);
   return ULY_OK;
 }
 

@@ -6,6 +6,7 @@
 #include "data/folder.h"
 #include "train/calls.h"
 #include "train/checkpoint.h"
+#include "train/settings.h"
 
 static uly_model_info describe_model(const uly__model_config *config) {
   uly_model_info info = {
@@ -37,16 +38,15 @@ void uly__checkpoint_describe(const uly__model_config *config, const uly__params
       .num_params = params->count,
       .num_tensors = ULY_NUM_STATES * (int64_t)params->num,
       .bytes = ULY_NUM_STATES * params->count * (int64_t)sizeof(float),
-      .seq_len = run->seq_len,
       .sequences_done = run->sequences,
-      .seed = run->seed,
-      .window = run->window,
-      .doc_end = run->doc_end,
-      .sparse = run->sparse,
-      .pack = run->pack,
-      .dtype = run->dtype,
       .model = describe_model(config),
   };
+  for (int i = 0; i < uly__num_settings; i++) {
+    const uly_setting *s = &uly__settings[i];
+    if (s->record)
+      memcpy((char *)info + s->info_offset, (const char *)&run->config + s->offset, s->bytes);
+  }
+  if (info->sparse.pattern != ULY_SPARSE_NONE) info->sparse.seed = info->seed;
 }
 
 static uly_status read_run(const char *dir, const uly__params *params, uly__checkpoint_run *run) {
@@ -72,16 +72,12 @@ uly_status uly__checkpoint_read(const char *dir, uly_checkpoint_info *info) {
 }
 
 void uly__checkpoint_apply(const uly_checkpoint_info *info, uly_train_config *config) {
-  config->seq_len = info->seq_len;
-  config->pack = info->pack;
-  config->doc_end = info->doc_end;
-  config->window = info->window;
-  if (info->sparse.pattern != ULY_SPARSE_NONE)
-    config->sparse = info->sparse;
-  else
-    config->sparse.pattern = ULY_SPARSE_NONE; /* and defaults of the others */
-  config->dtype = info->dtype;
-  config->seed = info->seed;
+  for (int i = 0; i < uly__num_settings; i++) {
+    const uly_setting *s = &uly__settings[i];
+    if (!s->record) continue;
+    memcpy((char *)config + s->offset, (const char *)info + s->info_offset, s->bytes);
+    if (!uly__setting_has_effect(s, config)) uly__setting_put(s, config, s->initial);
+  }
 }
 
 static void visit_file(const uly__safetensors *file, const char *name,

@@ -190,20 +190,20 @@ static void warn_if_it_attends_otherwise(const uly_trainer *trainer, const char 
   const uly__tokens *data = trainer->data ? trainer->data : trainer->eval_data;
   bool packs = config->pack != 0;
   int64_t end = data ? uly__batch_end(trainer, data) : config->doc_end;
-  if (config->window != run->window)
+  if (config->window != run->config.window)
     uly__warn("'%s' was trained with config.window = %lld, and now it is %lld (0: none)", dir,
-              (long long)run->window, (long long)config->window);
-  if (!is_same_sparse(uly__trainer_sparse(config), run->sparse))
+              (long long)run->config.window, (long long)config->window);
+  if (!is_same_sparse(uly__trainer_sparse(config), run->config.sparse))
     uly__warn("'%s' was trained with another config.sparse.pattern, or other blocks of it", dir);
-  if (packs != run->pack)
+  if (packs != run->config.pack)
     uly__warn("'%s' was trained %s, and now %s (config.pack)", dir,
-              run->pack ? "on packed documents" : "without packed documents",
-              run->pack ? "documents are not packed" : "they are");
-  if (packs && run->pack && end != run->doc_end)
+              run->config.pack ? "on packed documents" : "without packed documents",
+              run->config.pack ? "documents are not packed" : "they are");
+  if (packs && run->config.pack && end != run->config.doc_end)
     uly__warn(
         "'%s' was trained on documents that token %lld ends, and now token %lld ends them "
         "(config.doc_end; -1: none)",
-        dir, (long long)run->doc_end, (long long)end);
+        dir, (long long)run->config.doc_end, (long long)end);
 }
 
 /* Checks the data: what a run has seen of its data says nothing about others. */
@@ -228,30 +228,31 @@ static uly_status take_place(uly_trainer *trainer, const uly__checkpoint_run *ru
   /* After a step that was not finite, going back brings no news to warn about. */
   bool warns = trainer->mesh->rank == 0 && !trainer->is_nonfinite;
   if (warns) warn_if_it_attends_otherwise(trainer, dir, run);
-  if (config->forward_only && run->seed != config->seed &&
-      config->sparse.pattern == ULY_SPARSE_BIGBIRD && run->sparse.pattern == ULY_SPARSE_BIGBIRD)
+  if (config->forward_only && run->config.seed != config->seed &&
+      config->sparse.pattern == ULY_SPARSE_BIGBIRD &&
+      run->config.sparse.pattern == ULY_SPARSE_BIGBIRD)
     ULY_FAIL(ULY_ERR_CONFIG,
              "'%s' was trained with blocks drawn from config.seed = %llu, not %llu: it would "
              "attend to others",
-             dir, (unsigned long long)run->seed, (unsigned long long)config->seed);
+             dir, (unsigned long long)run->config.seed, (unsigned long long)config->seed);
   if (config->forward_only) {
     trainer->steps_done = run->step;
     return ULY_OK;
   }
-  if (run->seed != trainer->config.seed)
+  if (run->config.seed != trainer->config.seed)
     ULY_FAIL(
         ULY_ERR_CONFIG,
         "'%s' was made with config.seed = %llu, not %llu: the order of the data would not continue",
-        dir, (unsigned long long)run->seed, (unsigned long long)trainer->config.seed);
-  if (run->seq_len != trainer->config.seq_len) {
+        dir, (unsigned long long)run->config.seed, (unsigned long long)trainer->config.seed);
+  if (run->config.seq_len != trainer->config.seq_len) {
     /* Sequences have another length: continue after about as many tokens. */
-    __int128 tokens = (__int128)sequences * run->seq_len;
+    __int128 tokens = (__int128)sequences * run->config.seq_len;
     sequences = (int64_t)(tokens / trainer->config.seq_len);
     if (warns)
       uly__warn(
           "the checkpoint was trained with config.seq_len = %lld, and now it is %lld: the data go "
           "on after about as many tokens, in another order",
-          (long long)run->seq_len, (long long)trainer->config.seq_len);
+          (long long)run->config.seq_len, (long long)trainer->config.seq_len);
   }
   bool same;
   ULY_TRY(check_data(trainer, run, dir, &same));

@@ -8,6 +8,7 @@
 #include "model/decode.h"
 #include "train/calls.h"
 #include "train/checkpoint.h"
+#include "train/settings.h"
 
 struct uly_generator {
   uly_trainer *trainer;
@@ -27,6 +28,7 @@ enum { LEAST_AT_ONCE = 64, LEAVES = 8 };
 static uly_status check(const uly_mesh *mesh, const uly_train_config *config, const char *dir,
                         const int32_t *tokens, int64_t count, int64_t max_new, int64_t *vocab) {
   uly__model_config model;
+  ULY_TRY(uly__settings_check(config, ULY_USE_GENERATION));
   if (uly_mesh_dp(mesh) != 1)
     ULY_FAIL(ULY_ERR_CONFIG,
              "mesh.dp is %d, but one group of ranks generates one sequence: use mesh.dp = 1",
@@ -57,9 +59,9 @@ static uly_status check(const uly_mesh *mesh, const uly_train_config *config, co
  * other. */
 static uly_status check_same(uly_mesh *mesh, const uly_train_config *config, const int32_t *tokens,
                              int64_t count, int64_t max_new) {
-  int64_t counts[] = {count, max_new}, documents[] = {config->pack != 0, config->doc_end};
+  int64_t counts[] = {count, max_new};
   ULY_TRY(uly_mesh_same(mesh, counts, sizeof counts, "number of tokens"));
-  ULY_TRY(uly_mesh_same(mesh, documents, sizeof documents, "configuration"));
+  ULY_TRY(uly__settings_same(mesh, config, ULY_USE_GENERATION));
   return uly_mesh_same(mesh, tokens, (size_t)count * sizeof *tokens, "prompt");
 }
 
@@ -68,17 +70,10 @@ static uly_status check_same(uly_mesh *mesh, const uly_train_config *config, con
 static uly_train_config settle(const uly_mesh *mesh, const uly_train_config *from,
                                const char *model, int64_t count, int64_t end) {
   uly_train_config config = uly__train_config_default();
+  uly__settings_take(&config, from, ULY_USE_GENERATION);
   config.model = model;
   config.seq_len = count;
-  config.window = from->window;
-  config.sparse = from->sparse;
-  config.pack = from->pack;
   config.doc_end = end;
-  config.seed = from->seed;
-  config.dtype = from->dtype;
-  config.threads = from->threads;
-  config.zero_stage = from->zero_stage;
-  config.memory_limit = from->memory_limit;
   config.forward_only = 1;
   config.leaves = LEAVES;
   config.reproducible = count >= LEAST_AT_ONCE && LEAVES % uly_mesh_sp(mesh) == 0;

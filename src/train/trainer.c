@@ -2,7 +2,6 @@
 #include "train/calls.h"
 
 #include <limits.h>
-#include <math.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -11,95 +10,19 @@
 #include "device/device.h"
 #include "device/process.h"
 #include "ops/mask.h"
+#include "train/settings.h"
 
-uly_train_config uly__train_config_default(void) {
-  return (uly_train_config){
-      .size = sizeof(uly_train_config),
-      .model = "llama-4m",
-      .seq_len = 4096,
-      .doc_end = -1,
-      .window = -1,
-      .sparse = {.block = 64, .global = 1, .random = 3},
-      .steps = 100,
-      .eval_windows = 8,
-      .seed = 1,
-      .dtype = ULY_F32,
-      .recompute = ULY_RECOMPUTE_KEEP_ATTENTION,
-      .schedule = ULY_SCHEDULE_COSINE,
-      .lr = 1e-3,
-      .min_lr_ratio = 0.1,
-      .warmup = 10,
-      .beta1 = 0.9,
-      .beta2 = 0.95,
-      .eps = 1e-8,
-      .weight_decay = 0.1,
-      .clip = 1.0,
-      .leaves = 8,
-  };
-}
-
+/* Checks what rows of the table of settings do not say. */
 static uly_status check(const uly_train_config *c) {
   if (!c->model)
     ULY_FAIL(ULY_ERR_CONFIG, "config.model is missing: give a preset or the path of a config.json");
-  if (c->seq_len < 1 || c->seq_len > (int64_t)1 << 40)
-    ULY_FAIL(ULY_ERR_CONFIG, "config.seq_len is %lld, but it must be from 1 to 2^40",
-             (long long)c->seq_len);
-  if (c->doc_end < -1 || c->doc_end > INT32_MAX)
-    ULY_FAIL(ULY_ERR_CONFIG,
-             "config.doc_end is %lld, but it must be a token, or -1 for what the files say",
-             (long long)c->doc_end);
-  if (c->window < -1)
-    ULY_FAIL(ULY_ERR_CONFIG,
-             "config.window is %lld, but it must be a number of tokens, 0 for no window, or -1 for "
-             "what the model's configuration says",
-             (long long)c->window);
-  if (c->batch < 0 || c->batch > 1 << 20)
-    ULY_FAIL(ULY_ERR_CONFIG, "config.batch is %lld, but it must be from 0 to 2^20",
-             (long long)c->batch);
-  if (c->batch > 0 && c->seq_len > ((int64_t)1 << 50) / c->batch)
-    ULY_FAIL(ULY_ERR_CONFIG,
-             "config.seq_len, %lld, times config.batch, %lld, is more than 2^50: make one of them "
-             "smaller",
-             (long long)c->seq_len, (long long)c->batch);
-  if (c->steps < 0 || c->steps > ULY_MAX_STEPS || c->warmup < 0)
-    ULY_FAIL(ULY_ERR_CONFIG,
-             "config.steps is %lld and config.warmup %lld, but neither may be negative, and the "
-             "steps may have at most ten digits",
-             (long long)c->steps, (long long)c->warmup);
-  if (c->rounds < 0 || c->rounds > 1 << 16)
-    ULY_FAIL(ULY_ERR_CONFIG, "config.rounds is %d, but it must be from 0 to 2^16", c->rounds);
-  if (c->threads < 0 || c->threads > 4096)
-    ULY_FAIL(ULY_ERR_CONFIG, "config.threads is %d, but it must be from 0 to 4096", c->threads);
-  if (c->leaves < 1 || c->leaves > 1 << 16 || c->memory_limit < 0)
-    ULY_FAIL(ULY_ERR_CONFIG,
-             "config.leaves is %d and config.memory_limit %lld, but the first must be from 1 to "
-             "2^16, and the second not negative",
-             c->leaves, (long long)c->memory_limit);
-  if ((unsigned)c->recompute > ULY_RECOMPUTE_FULL || (unsigned)c->schedule > ULY_SCHEDULE_CONSTANT)
-    ULY_FAIL(ULY_ERR_CONFIG,
-             "config.recompute is %d and config.schedule %d, but one of them is not a "
-             "value of its type",
-             (int)c->recompute, (int)c->schedule);
-  if (c->dtype != ULY_F32 && c->dtype != ULY_BF16)
-    ULY_FAIL(ULY_ERR_CONFIG, "config.dtype is %d, but it must be ULY_F32 or ULY_BF16",
-             (int)c->dtype);
+  ULY_TRY(uly__settings_check(c, ~0U));
   if (c->forward_only && (c->offload || c->stash))
     ULY_FAIL(ULY_ERR_CONFIG,
              "a run that does not train (config.forward_only) keeps neither optimizer states nor "
              "what backward needs: leave out config.offload and config.stash");
-  if (c->eval_windows < 1) ULY_FAIL(ULY_ERR_CONFIG, "config.eval_windows must be at least 1");
-  if (!(c->lr >= 0) || !(c->min_lr_ratio >= 0) || !(c->weight_decay >= 0) || !(c->clip >= 0) ||
-      !(c->eps >= 1e-30) || !(c->lr <= 1e30) || !(c->beta1 >= 0 && c->beta1 < 1) ||
-      !(c->beta2 >= 0 && c->beta2 < 1) ||
-      !isfinite(c->lr + c->min_lr_ratio + c->weight_decay + c->clip + c->eps))
-    ULY_FAIL(ULY_ERR_CONFIG,
-             "config.lr, config.min_lr_ratio, config.weight_decay and config.clip must be finite "
-             "and not negative, config.lr at most 1e30, config.eps at least 1e-30 (it is an f32), "
-             "config.beta1 and config.beta2 from 0 to below 1");
   return ULY_OK;
 }
-
-static char *copy_text(const char *text) { return text ? strdup(text) : NULL; }
 
 uly_sparse uly__trainer_sparse(const uly_train_config *config) {
   uly_sparse sparse = config->sparse;
@@ -130,12 +53,7 @@ static uly_status plan(uly_trainer *trainer, const uly_train_config *config,
   int dp = uly_mesh_dp(trainer->mesh);
   trainer->config = *config;
   trainer->decode = decode;
-  trainer->config.model = copy_text(config->model);
-  trainer->config.data = copy_text(config->data);
-  trainer->config.eval_data = copy_text(config->eval_data);
-  trainer->config.offload = copy_text(config->offload);
-  trainer->config.stash = copy_text(config->stash);
-  trainer->config.scan_file = copy_text(config->scan_file);
+  ULY_TRY(uly__settings_copy_texts(&trainer->config));
   ULY_TRY(check(config));
   if (!config->forward_only && config->batch % dp != 0)
     ULY_FAIL(ULY_ERR_CONFIG,
@@ -312,44 +230,18 @@ static uly_status start(uly_trainer *trainer) {
 /* Checks that ranks have the same files and settings. On different machines these may differ: then
  * ranks would wait for each other, or train models that drift apart. */
 static uly_status check_same(const uly_trainer *trainer) {
-  const uly_train_config *c = &trainer->config;
   uly_mesh *mesh = trainer->mesh;
   const uly__tokens *files = trainer->data, *held_out = trainer->eval_data;
-  uint64_t data[2] = {files ? uly__tokens_hash(files) : 0,
-                      held_out ? uly__tokens_hash(held_out) : 0};
+  ULY_TRY(uly__settings_same(mesh, &trainer->config, ~0U));
+  uint64_t data[4] = {files ? uly__tokens_hash(files) : 0,
+                      held_out ? uly__tokens_hash(held_out) : 0,
+                      files ? (uint64_t)uly__batch_end(trainer, files) : 0,
+                      held_out ? (uint64_t)uly__batch_end(trainer, held_out) : 0};
   ULY_TRY(uly_mesh_same(mesh, data, sizeof data, "set of data files (their contents)"));
-  const uly_sparse sparse = uly__trainer_sparse(c);
-  int64_t counts[] = {c->window,
-                      sparse.pattern,
-                      sparse.block,
-                      sparse.local,
-                      sparse.global,
-                      sparse.random,
-                      c->seq_len,
-                      c->steps,
-                      c->batch,
-                      c->eval_windows,
-                      c->dtype,
-                      c->recompute,
-                      c->schedule,
-                      c->warmup,
-                      c->zero_stage,
-                      c->grad_dtype,
-                      c->reproducible,
-                      c->reproducible ? c->leaves : c->rounds,
-                      c->stash != NULL,
-                      (int64_t)c->seed,
-                      c->pack != 0,
-                      files ? uly__batch_end(trainer, files) : -1,
-                      held_out ? uly__batch_end(trainer, held_out) : -1,
-                      c->forward_only,
-                      c->new_data != 0};
-  ULY_TRY(uly_mesh_same(mesh, counts, sizeof counts, "configuration"));
-  double reals[] = {c->lr, c->min_lr_ratio, c->beta1, c->beta2, c->eps, c->weight_decay, c->clip};
-  ULY_TRY(uly_mesh_same(mesh, reals, sizeof reals, "configuration"));
   char *model = uly__model_config_json(&trainer->model->config);
   const char *isa = trainer->model->ops->name;
-  if (c->reproducible) ULY_TRY(uly_mesh_same(mesh, isa, strlen(isa) + 1, "instruction set"));
+  if (trainer->config.reproducible)
+    ULY_TRY(uly_mesh_same(mesh, isa, strlen(isa) + 1, "instruction set"));
   uly_status status =
       uly__agree(uly__mesh_world(mesh), uly__check_memory(model, "a model's description"));
   if (status == ULY_OK && model) status = uly_mesh_same(mesh, model, strlen(model), "model");
@@ -429,12 +321,7 @@ void uly_trainer_destroy(uly_trainer *trainer) {
   uly__tokens_close(trainer->data);
   uly__tokens_close(trainer->eval_data);
   for (int i = 0; i < ULY_NUM_ARENAS; i++) uly__arena_destroy(&trainer->arenas[i]);
-  free((char *)(uintptr_t)trainer->config.model);
-  free((char *)(uintptr_t)trainer->config.data);
-  free((char *)(uintptr_t)trainer->config.eval_data);
-  free((char *)(uintptr_t)trainer->config.offload);
-  free((char *)(uintptr_t)trainer->config.stash);
-  free((char *)(uintptr_t)trainer->config.scan_file);
+  uly__settings_free_texts(&trainer->config);
   uly__scan_free(&trainer->scan);
   uly__scan_free(&trainer->eval_scan);
   uly__mesh_leave(trainer->mesh);

@@ -51,12 +51,12 @@ static void make_good(void) {
   uly__checkpoint_run run = {
       .step = 3,
       .sequences = 3,
-      .seq_len = 64,
-      .seed = 1,
-      .window = 40,
-      .doc_end = 4,
-      .sparse = {ULY_SPARSE_BIGBIRD, .block = 8, .local = 2, .global = 1, .random = 1},
-      .pack = true};
+      .config = {.seq_len = 64,
+                 .seed = 1,
+                 .window = 40,
+                 .doc_end = 4,
+                 .sparse = {ULY_SPARSE_BIGBIRD, .block = 8, .local = 2, .global = 1, .random = 1},
+                 .pack = 1}};
   FUZZ_CHECK(
       uly__checkpoint_hash_config(config_text, strlen(config_text), &run.model_hash) == ULY_OK,
       "no memory");

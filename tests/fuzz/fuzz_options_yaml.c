@@ -6,7 +6,7 @@
 #include "fuzzing.h"
 
 static void check_same(const options *a, const options *b, const char *text) {
-  for (enum option_id id = 0; id < NUM_RUN_OPTIONS; id++) {
+  for (option_id id = 0; id < num_run_options; id++) {
     char buffers[2][OPTION_BUFFER];
     const char *x = options_get(a, id, buffers[0]), *y = options_get(b, id, buffers[1]);
     FUZZ_CHECK(!x == !y && (!x || strcmp(x, y) == 0), "%s: '%s' reads as '%s' from\n%s",

@@ -1,0 +1,45 @@
+/* The settings of a run: one table, in which every member of uly_train_config has a row, and what
+ * follows from it: defaults, checks, the copying of texts, and what the ranks must pass alike.
+ * Checkpoints (checkpoint_format.c, checkpoint_info.c) and the options of the program, which reads
+ * uly_settings, follow from it too. */
+#ifndef ULY_SETTINGS_H
+#define ULY_SETTINGS_H
+
+#include <stdbool.h>
+
+#include "ulysses.h"
+
+extern const uly_setting uly__settings[];
+extern const int uly__num_settings;
+
+/* Return and store the value of a setting in a configuration. */
+uly_setting_value uly__setting_get(const uly_setting *s, const uly_train_config *config);
+void uly__setting_put(const uly_setting *s, uly_train_config *config, uly_setting_value value);
+
+bool uly__setting_is_default(const uly_setting *s, const uly_train_config *config);
+
+/* Returns whether the setting that this one needs, if any, is given. */
+bool uly__setting_has_effect(const uly_setting *s, const uly_train_config *config);
+
+/* Returns whether the value lies in the range of the setting, and describes that range, as in
+ * "from 1 to 4096" or "from 0 to below 1". */
+bool uly__setting_allows(const uly_setting *s, uly_setting_value value);
+enum { ULY_RANGE_TEXT = 128 };
+void uly__setting_range(const uly_setting *s, char text[ULY_RANGE_TEXT]);
+
+/* Refuses what is out of its range among the settings of these uses (bits of uly_setting_use) that
+ * have an effect. */
+uly_status uly__settings_check(const uly_train_config *config, unsigned uses);
+
+/* Copies the settings of these uses. */
+void uly__settings_take(uly_train_config *to, const uly_train_config *from, unsigned uses);
+
+/* Replaces the texts by copies, all of which are to be freed, also after a failure. */
+uly_status uly__settings_copy_texts(uly_train_config *config);
+void uly__settings_free_texts(uly_train_config *config);
+
+/* Fails on all ranks, and names the first setting of these uses that they must pass alike and do
+ * not. Collective. */
+uly_status uly__settings_same(const uly_mesh *mesh, const uly_train_config *config, unsigned uses);
+
+#endif

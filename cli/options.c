@@ -269,3 +269,45 @@ const char *options_get(const options *o, option_id id, char buffer[OPTION_BUFFE
   }
   return NULL;
 }
+
+/* Returns whether the value is something else than 0, no text, or the first word. */
+static bool is_on(const options *o, option_id id) {
+  const char *slot = (const char *)o + option_table[id].offset;
+  size_t at = 0;
+  while (at < option_table[id].size && slot[at] == 0) at++;
+  return at < option_table[id].size;
+}
+
+static uly_status reset(options *o, option_id id) {
+  options defaults;
+  uly_status status = options_init(&defaults);
+  const char **text = slot_of(&defaults, id);
+  if (option_table[id].kind != KIND_TEXT) {
+    memcpy(slot_of(o, id), slot_of(&defaults, id), option_table[id].size);
+  } else if (status == ULY_OK && *text) {
+    status = set_text(o, id, *text - prefix_length(id));
+  } else {
+    free_text(o, id);
+  }
+  options_free(&defaults);
+  return status;
+}
+
+uly_status options_check_needs(options *o, command cmd) {
+  uly_status status = ULY_OK;
+  for (option_id id = 0; id < num_options && status == ULY_OK; id++) {
+    option_id needed = option_table[id].needs;
+    if (needed < 0 || !(option_table[id].commands & option_table[needed].commands & cmd)) continue;
+    if (is_on(o, needed)) continue;
+    bool is_overruled = o->given[needed] > o->given[id] || o->given[needed] == GIVEN_IN_LIST;
+    if (o->given[id] && !is_overruled) {
+      char flag[OPTION_BUFFER], other[OPTION_BUFFER], value[OPTION_BUFFER];
+      option_flag(id, flag);
+      option_flag(needed, other);
+      return options_fail(o, ULY_ERR_CONFIG, "%s %.200s: needs %s, without which it has no effect",
+                          flag, options_get(o, id, value), other);
+    }
+    status = reset(o, id);
+  }
+  return status;
+}

@@ -45,6 +45,14 @@ typedef enum progress_kind { PROGRESS_AUTO = 0, PROGRESS_LIVE, PROGRESS_PLAIN } 
 /* No fewer than there are options. */
 enum { MAX_OPTIONS = 128 };
 
+/* Where a value comes from, from the weakest on. */
+typedef enum option_source {
+  GIVEN_NOWHERE = 0, /* a default, or a checkpoint's own */
+  GIVEN_IN_FILE,     /* and not the default */
+  GIVEN_AS_FLAG,
+  GIVEN_IN_LIST /* one of several, in turn */
+} option_source;
+
 /* Strings are owned; NULL: not given. */
 typedef struct options {
   uly_train_config config;
@@ -76,6 +84,7 @@ typedef struct options {
   /* [num_args]: the arguments among the flags, of commands that take arguments; borrowed texts. */
   char **args;
   int num_args;
+  option_source given[MAX_OPTIONS];
   char error[1024]; /* of the last failure below */
 } options;
 
@@ -133,6 +142,8 @@ typedef struct option_info {
   size_t offset, size;
   unsigned commands;
   const char *help;
+  /* The option without which this one has no effect; -1: none. */
+  option_id needs;
 } option_info;
 
 #define VALUE_TEXT(metavar_) .kind = KIND_TEXT, .metavar = metavar_, .max = PATH_MAX - 1
@@ -196,6 +207,12 @@ void options_free(options *o);
  * override the --config file among them, which overrides the defaults. Checks options that depend
  * on each other. ULY_ERR_CONFIG: o->error names the flag or key, the value and what is allowed. */
 uly_status options_parse(options *o, command cmd, int argc, char *const *argv);
+
+/* Refuses what was given but has no effect, for want of another option that the command knows: what
+ * stands in the file counts unless a flag took that option away. What was not given, as the settings
+ * of a checkpoint, gets its default back. options_parse calls it, except for commands that look for
+ * a checkpoint first. */
+uly_status options_check_needs(options *o, command cmd);
 
 /* Interprets one value. `label` names the flag or key in the message. value is NULL for a switch,
  * and may be NULL for a boolean. */

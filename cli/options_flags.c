@@ -145,8 +145,11 @@ static uly_status pick_element(options *o, flag_use *use) {
 
 static uly_status set_value(options *o, command cmd, flag_use *use) {
   bool may_be_list = (cmd & BENCH) && option_table[use->id].kind != KIND_TEXT;
+  int64_t before = o->num_combinations;
   uly_status status = may_be_list && use->value ? pick_element(o, use) : ULY_OK;
-  return status == ULY_OK ? options_set(o, use->id, use->flag, use->value) : status;
+  if (status == ULY_OK) status = options_set(o, use->id, use->flag, use->value);
+  o->given[use->id] = o->num_combinations > before ? GIVEN_IN_LIST : GIVEN_AS_FLAG;
+  return status;
 }
 
 /* Takes --set SECTION.KEY=VALUE, which is in o->set, as if it stood in the configuration file. */
@@ -294,5 +297,8 @@ uly_status options_parse(options *o, command cmd, int argc, char *const *argv) {
   }
   /* A configuration that is printed may be incomplete, to be completed later. */
   if (status == ULY_OK && cmd == TRAIN && !o->print_config) status = check_train(o);
+  if (status == ULY_OK && !(cmd & TRAINED) && !o->print_config) {
+    status = options_check_needs(o, cmd);
+  }
   return status;
 }

@@ -120,14 +120,16 @@ static void add_settings(const option_info *place) {
   }
 }
 
-/* Puts options in the place of the settings that help texts name. */
+/* Puts options in the place of the settings that help texts name, and looks up what each needs. */
 static void connect_settings(void) {
   size_t num;
   const uly_setting *settings = uly_settings(&num);
+  for (option_id id = 0; id < num_options; id++) table[id].needs = -1;
   for (size_t i = 0; i < num; i++) {
     option_id id = find_setting(settings[i].name);
     char help[MESSAGE_BUFFER];
     if (id < 0 || !settings[i].topic) continue;
+    if (settings[i].needs) table[id].needs = find_setting(settings[i].needs);
     if (table[id].help != settings[i].help) continue;
     message_translate(settings[i].help, help);
     snprintf(words[id].help, sizeof words[id].help, "%.*s", (int)sizeof words[id].help - 1, help);

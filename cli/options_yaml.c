@@ -208,8 +208,15 @@ static uly_status read_text(options *o, const yaml_text *text) {
     char name[OPTION_BUFFER], label[OPTION_BUFFER + 1];
     option_path(id, name);
     snprintf(label, sizeof label, "%s:", name);
+    char buffer[OPTION_BUFFER], before[OPTION_BUFFER] = "";
+    const char *value = options_get(o, id, buffer);
+    if (value) snprintf(before, sizeof before, "%s", value);
     status = options_set(o, id, label, section->text[id]);
-    if (status != ULY_OK) status = fail_value(o, status, text, id);
+    if (status != ULY_OK) {
+      status = fail_value(o, status, text, id);
+    } else if (strcmp(options_get(o, id, buffer), before) != 0) {
+      o->given[id] = GIVEN_IN_FILE; /* a file may have all keys, most with their defaults */
+    }
   }
   cyaml_free(&config, &schema, values, 0);
   return status;

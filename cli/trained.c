@@ -48,6 +48,9 @@ static uly_status lay_under(trained *t, command cmd, int argc, char *const *argv
   uly_checkpoint_apply(info, &o->config);
   if (given != ULY_SPARSE_NONE && given != info->sparse.pattern) o->config.sparse = defaults;
   if (status == ULY_OK) status = parse(o, cmd, argc, argv);
+  if (status == ULY_OK && (status = options_check_needs(o, cmd)) != ULY_OK) {
+    uly_fail(status, "%s", o->error);
+  }
   /* --seed is that of the draws; the run's draws stay as they were. */
   if (cmd == GENERATE) {
     o->sampling.seed = o->config.seed;

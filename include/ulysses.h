@@ -448,7 +448,10 @@ typedef struct uly_setting {
   unsigned uses;            /* bits of uly_setting_use */
   /* Nonzero: all ranks must pass the same; TEXT: all or none must pass one. */
   int is_shared;
-  /* The setting that must be given (neither 0 nor NULL) for this one to have an effect; NULL: none. */
+  /* The setting that must be given (neither 0 nor NULL) for this one to have an effect; NULL: none.
+   * Where it is not given, this one is refused if it is set. It counts as set if it differs from its
+   * default and, unless that is -1, from the 0 of a struct that was cleared: what
+   * uly_checkpoint_apply leaves behind is not refused. */
   const char *needs;
   /* Where a checkpoint's trainer.json records it, such as "attention.window", and its place in
    * uly_checkpoint_info; NULL: a checkpoint does not record it. */

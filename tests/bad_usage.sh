@@ -262,6 +262,19 @@ row 2 "--data: missing" "${good[@]:0:3}" --out -h
 row 2 "--steps '10000000000': expected an integer" "${good[@]}" --steps 10000000000
 row 2 "--doc-end 'none': .*or auto" "${good[@]}" --pack --doc-end none
 row 2 '--doc-end is 32000' "${good[@]}" --pack --doc-end 32000
+# What has no effect without another option, given or in a file, also where a checkpoint has the rest.
+printf 'run: {doc_end: 5}\n' >ends.yaml
+row 2 '--doc-end 5: needs --pack' "${good[@]}" --doc-end 5
+row 2 '--doc-end 5: needs --pack' "${good[@]}" --config ends.yaml
+row 2 '--doc-end 5: needs --pack' "${eval[@]}" --doc-end 5
+row 2 '--doc-end 5: needs --pack' "${generate[@]}" --doc-end 5
+row 2 '--sparse-block 16: needs --sparse' "${good[@]}" --sparse-block 16
+row 2 '--sparse-local 2: needs --sparse' "${plan[@]}" --sparse-local 2
+row 2 '--sparse-global 2: needs --sparse' "${bench[@]}" --sparse-global 2
+row 2 '--sparse-random 2: needs --sparse' "${eval[@]}" --sparse-random 2
+row 2 '--leaves 4: needs --reproducible' "${plan[@]}" --leaves 4
+row 2 '--leaves 4: needs --reproducible' "${eval[@]}" --leaves 4
+row 2 '--eval-windows 2: needs --eval-data' "${good[@]}" --eval-windows 2
 row 2 '--batch is 5.*--dp 3.*multiple' "${plan[@]}" --dp 3 --batch 5
 
 # --- impossible meshes

@@ -1,5 +1,5 @@
 /* The options of the program that are settings of the library: a row of its table is known to flags,
- * help and YAML. */
+ * help, YAML, and to the refusal of what has no effect. */
 #include "options_testing.h"
 
 /* The option of a setting; -1: it has none. */
@@ -71,6 +71,7 @@ static void test_every_setting_is_an_option(void **state) {
     if (command_using(s) == TRAIN && !strstr(help, entry)) fail_msg("no help for %s", flag);
     assert_memory_equal((char *)&o + option_table[id].offset, (char *)&o.config + s->offset,
                         s->bytes);
+    assert_int_equal(option_table[id].needs, s->needs ? find_option(find_setting(s->needs)) : -1);
   }
   options_free(&o);
   free(help);
@@ -122,6 +123,8 @@ static void test_files(void **state) {
     assert_int_equal(options_init(&o), ULY_OK);
     expect_ok(&o, options_read_yaml(&o, yaml_path));
     expect_stored(&o, s, value);
+    expect_ok(&o, options_check_needs(&o, command_using(s)));
+    expect_stored(&o, s, value);
     FILE *file = tmpfile();
     assert_non_null(file);
     expect_ok(&o, options_write_yaml(&o, command_using(s), file));
@@ -136,10 +139,80 @@ static void test_files(void **state) {
   }
 }
 
+/* Given without what it needs, as a flag or in a file. */
+static void test_needs(void **state) {
+  (void)state;
+  int num_needs = 0;
+  for (option_id id = 0; id < num_options; id++) {
+    const option_info *info = &option_table[id];
+    if (info->needs < 0) continue;
+    const uly_setting *s = find_setting(info->member + 7);
+    char flag[OPTION_BUFFER], needed[OPTION_BUFFER], value[OPTION_BUFFER], text[2 * OPTION_BUFFER];
+    num_needs++;
+    option_flag(id, flag);
+    option_flag(info->needs, needed);
+    write_value(s, value);
+    EXPECT_USAGE_ERROR(TRAIN, ("--data=d", flag, value), flag, needed, "no effect");
+    snprintf(text, sizeof text, "%s.%s=%s", s->topic, info->key, value);
+    EXPECT_USAGE_ERROR(TRAIN, ("--data=d", "--set", text), flag, needed, "no effect");
+    snprintf(text, sizeof text, "%s: {%s: %s}\n", s->topic, info->key, value);
+    write_yaml(text);
+    EXPECT_USAGE_ERROR(TRAIN, ("--data=d", "--config", yaml_path), flag, needed, "no effect");
+    remove_yaml(NULL);
+  }
+  assert_true(num_needs >= 7);
+  /* The default counts, too, if somebody writes it. */
+  EXPECT_USAGE_ERROR(PLAN, ("--leaves=8"), "--leaves 8: needs --reproducible", "no effect");
+  EXPECT_USAGE_ERROR(PLAN, ("--doc-end=auto"), "--doc-end auto: needs --pack", "no effect");
+  EXPECT_USAGE_ERROR(PLAN, ("--sparse=none", "--sparse-block=9"),
+                     "--sparse-block 9: needs --sparse", "no effect");
+}
+
+/* A saved configuration has all keys; a flag may take away what some of them need. */
+static void test_files_and_flags(void **state) {
+  (void)state;
+  options o;
+  write_yaml("run: {doc_end: auto}\nattention: {sparse_block: 64}\nranks: {leaves: 8}\n");
+  expect_ok(&o, PARSE(&o, PLAN, "--config", yaml_path));
+  options_free(&o);
+  write_yaml("run: {pack: true, doc_end: 7}\nattention: {sparse: fixed, sparse_block: 16}\n");
+  expect_ok(&o, PARSE(&o, PLAN, "--config", yaml_path));
+  assert_int_equal(o.config.doc_end, 7);
+  options_free(&o);
+  expect_ok(&o, PARSE(&o, PLAN, "--config", yaml_path, "--no-pack", "--sparse=none"));
+  assert_int_equal(o.config.doc_end, -1); /* the library is not asked for what has no effect */
+  assert_int_equal(o.config.sparse.block, 64);
+  options_free(&o);
+  EXPECT_USAGE_ERROR(PLAN, ("--config", yaml_path, "--no-pack", "--doc-end=7"), "--doc-end 7",
+                     "--pack");
+  /* Half a configuration may be printed. */
+  expect_ok(&o, PARSE(&o, TRAIN, "--print-config", "--doc-end=7"));
+  assert_int_equal(o.config.doc_end, 7);
+  options_free(&o);
+}
+
+/* Of several patterns, one may have no blocks. */
+static void test_lists(void **state) {
+  (void)state;
+  for (int64_t i = 0; i < 4; i++) {
+    options o;
+    char *const args[] = {"attention", "--sparse=none,fixed", "--sparse-block=16,32"};
+    assert_int_equal(options_init(&o), ULY_OK);
+    o.combination = i;
+    expect_ok(&o, options_parse(&o, BENCH_ATTENTION, 3, args));
+    assert_int_equal(o.config.sparse.block, i % 2 == 0 ? 64 : i < 2 ? 16 : 32);
+    options_free(&o);
+  }
+  EXPECT_USAGE_ERROR(BENCH_ATTENTION, ("attention", "--sparse-block=16,32"), "--sparse-block", "--sparse");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_every_setting_is_an_option),
       cmocka_unit_test_teardown(test_files, remove_yaml),
+      cmocka_unit_test_teardown(test_needs, remove_yaml),
+      cmocka_unit_test_teardown(test_files_and_flags, remove_yaml),
+      cmocka_unit_test(test_lists),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

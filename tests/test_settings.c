@@ -161,6 +161,46 @@ static void test_ranges(void **state) {
   assert_true(num_values > 60);
 }
 
+/* What is set but has no effect is refused, and the message names both. */
+static void test_needs(void **state) {
+  (void)state;
+  static const char *const expected[][2] = {{"doc_end", "pack"},
+                                            {"sparse.block", "sparse.pattern"},
+                                            {"leaves", "reproducible"},
+                                            {"sparse.local", "sparse.pattern"},
+                                            {"sparse.global", "sparse.pattern"},
+                                            {"sparse.random", "sparse.pattern"},
+                                            {"eval_windows", "eval_data"}};
+  size_t num;
+  const uly_setting *settings = uly_settings(&num);
+  for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++) {
+    assert_non_null(find(expected[i][0])->needs);
+    assert_string_equal(find(expected[i][0])->needs, expected[i][1]);
+  }
+  for (size_t i = 0; i < num; i++) {
+    const uly_setting *s = &settings[i];
+    uly_train_config config = default_config();
+    char name[64], needed[64];
+    if (!s->needs) continue;
+    snprintf(name, sizeof name, "config.%s is set", s->name);
+    snprintf(needed, sizeof needed, "no effect without config.%s", s->needs);
+    assert_ok(uly__settings_check(&config, s->uses));
+    config = with(s, other_value(s));
+    assert_ok(uly__settings_check(&config, s->uses));
+    uly__setting_put(find(s->needs), &config, (uly_setting_value){.integer = 0});
+    refuse(&config, name, needed);
+    /* Those who do not use it do not care. */
+    assert_ok(uly__settings_check(&config, 0));
+  }
+  uly_train_config config = default_config();
+  config.doc_end = 0; /* a token */
+  refuse(&config, "config.doc_end is set", "config.pack");
+  /* A struct that was cleared means no pattern. */
+  config = default_config();
+  config.sparse = (uly_sparse){0};
+  assert_ok(uly__settings_check(&config, ~0U));
+}
+
 /* A generator looks at the settings that it uses, before it looks for its checkpoint. */
 static void test_generator(void **state) {
   (void)state;
@@ -173,9 +213,9 @@ static void test_generator(void **state) {
   config.leaves = 4;
   assert_fails(uly_generator_create(mesh, &config, "/nowhere", &token, 1, 1, &generator),
                ULY_ERR_DATA, "/nowhere");
-  config.memory_limit = -1;
+  config.doc_end = 7;
   assert_fails(uly_generator_create(mesh, &config, "/nowhere", &token, 1, 1, &generator),
-               ULY_ERR_CONFIG, "config.memory_limit is -1");
+               ULY_ERR_CONFIG, "config.doc_end is set, but has no effect without config.pack");
   uly_mesh_destroy(mesh);
 }
 
@@ -316,6 +356,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_rows),
       cmocka_unit_test(test_defaults),
       cmocka_unit_test(test_ranges),
+      cmocka_unit_test(test_needs),
       cmocka_unit_test(test_generator),
       cmocka_unit_test(test_shared),
       cmocka_unit_test(test_texts),

@@ -290,11 +290,24 @@ static uly_status check_range(const uly_setting *s, uly_setting_value value) {
            (long long)value.integer, range);
 }
 
+/* A setting that needs another counts as set unless it has its default, or the 0 of a struct that
+ * was cleared. */
+static bool is_set(const uly_setting *s, const uly_train_config *config) {
+  return !uly__setting_is_default(s, config) && (s->unset || is_given(s, config));
+}
+
 uly_status uly__settings_check(const uly_train_config *config, unsigned uses) {
   for (int i = 0; i < uly__num_settings; i++) {
     const uly_setting *s = &uly__settings[i];
     if (!(s->uses & uses)) continue;
-    if (uly__setting_has_effect(s, config)) ULY_TRY(check_range(s, uly__setting_get(s, config)));
+    if (uly__setting_has_effect(s, config)) {
+      ULY_TRY(check_range(s, uly__setting_get(s, config)));
+    } else if (is_set(s, config)) {
+      ULY_FAIL(ULY_ERR_CONFIG,
+               "config.%s is set, but has no effect without config.%s: set that too, or leave "
+               "config.%s at its default",
+               s->name, s->needs, s->name);
+    }
   }
   return ULY_OK;
 }

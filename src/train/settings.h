@@ -27,8 +27,8 @@ bool uly__setting_allows(const uly_setting *s, uly_setting_value value);
 enum { ULY_RANGE_TEXT = 128 };
 void uly__setting_range(const uly_setting *s, char text[ULY_RANGE_TEXT]);
 
-/* Refuses what is out of its range among the settings of these uses (bits of uly_setting_use) that
- * have an effect. */
+/* Refuses what is out of its range, and what is set but has no effect, among the settings of these
+ * uses (bits of uly_setting_use). */
 uly_status uly__settings_check(const uly_train_config *config, unsigned uses);
 
 /* Copies the settings of these uses. */

@@ -34,7 +34,7 @@ typedef struct setting_form {
 } setting_form;
 
 #define FORM(name_, ...) {.name = #name_, __VA_ARGS__},
-static const setting_form forms[] = {SETTING_FORMS(FORM){NULL}};
+static const setting_form forms[] = {SETTING_FORMS(FORM){.name = NULL}};
 #undef FORM
 
 /* What the table says of settings in words of its own. */

@@ -71,8 +71,9 @@
   X(eval_data, .without = EVAL)                                                                  \
   X(eval_windows,                                                                                \
     .help = "most sequences that an evaluation reads; eval: all, unless this is given")          \
-  X(new_data, .help = "--resume: go on with data other than the checkpoint's, from their "       \
-                      "beginning")
+  X(new_data, .help =                                                                            \
+                  "--resume: go on with data other than the checkpoint's, from their "           \
+                  "beginning")
 
 #define OPTIONS_run(X, S) S(run, NULL, 0)
 

@@ -203,7 +203,8 @@ static void test_lists(void **state) {
     assert_int_equal(o.config.sparse.block, i % 2 == 0 ? 64 : i < 2 ? 16 : 32);
     options_free(&o);
   }
-  EXPECT_USAGE_ERROR(BENCH_ATTENTION, ("attention", "--sparse-block=16,32"), "--sparse-block", "--sparse");
+  EXPECT_USAGE_ERROR(BENCH_ATTENTION, ("attention", "--sparse-block=16,32"), "--sparse-block",
+                     "--sparse");
 }
 
 int main(void) {

@@ -59,6 +59,8 @@ uly_status uly__mpi_failed(int code, const char *call, const char *file, int lin
 /* Waits until all requests are done, and counts the time. Where the machine is crowded a rank that waits
  * sleeps between looks, so that the others get its core; MPI would keep it busy. */
 uly_status uly__mpi_wait(const uly__group *group, int num, MPI_Request *requests);
+/* Finds out whether all requests are done; never waits. */
+uly_status uly__mpi_test(int num, MPI_Request *requests, bool *done);
 
 /* Finds or makes the type of unit_bytes bytes. Types are kept, since plans use few. */
 uly_status uly__unit_type_of(uly__group *group, int64_t unit_bytes, MPI_Datatype *type);

@@ -32,7 +32,7 @@ void uly__started_free(uly__group *group, bool leave) {
   for (int i = 0; i < ULY_MAX_STARTED; i++) {
     uly__started *s = &group->started[i];
     if (s->is_pending && leave) continue;
-    if (s->is_pending) MPI_Waitall(s->num_requests, s->requests, MPI_STATUSES_IGNORE);
+    if (s->is_pending) (void)uly__mpi_wait(group, s->num_requests, s->requests);
     free(s->requests);
     free(s->counts);
   }
@@ -153,9 +153,9 @@ bool uly__request_is_pending(const uly__request *request) {
 
 uly_status uly__request_poll(uly__request *request) {
   uly__started *s = request->started;
-  int done = 0;
+  bool done = false;
   if (!s || !s->is_pending) return ULY_OK;
-  MPI_TRY(MPI_Testall(s->num_requests, s->requests, &done, MPI_STATUSES_IGNORE));
+  ULY_TRY(uly__mpi_test(s->num_requests, s->requests, &done));
   s->is_pending = !done;
   return ULY_OK;
 }

@@ -57,6 +57,11 @@ static void test_sum_i64(void **state) {
   assert_fails(uly__sum_i64(uly__mesh_world(mesh), counted, many, -1), ULY_ERR_INTERNAL, "sum");
 }
 
+/* Returns the bytes that a rank sends in a reduce-scatter. */
+static int64_t reduction_bytes(uly_dtype dtype, int64_t part) {
+  return part * (size - 1) * uly__dtype_bytes(dtype);
+}
+
 /* Inputs of a reduction: element i of the data of rank p. */
 typedef float (*input)(int p, int64_t i);
 
@@ -150,7 +155,7 @@ static void reduce_all(uly_dtype dtype, bool in_place, input value) {
                      .workspace_bytes = workspaces[w],
                      .in_place = in_place};
       int64_t sent = mesh->traffic.bytes[counted];
-      int64_t expected = uly__traffic_reduce_scatter(size, dtype, r.part);
+      int64_t expected = reduction_bytes(dtype, r.part);
       pmpi_reset();
       start_reduction(&r, uly__mesh_world(mesh));
       if (w % 2) poll_reduction(&r);
@@ -386,6 +391,22 @@ static uly_status start_send_recv(exchange *x, int tag, uly__request *request) {
                               (uly__blocks){x->recv_counts, x->offsets}, tag, request);
 }
 
+/* Every rank is told that what it sends would be overwritten. */
+static void test_same_buffer(void **state) {
+  (void)state;
+  int64_t counts[64], offsets[64];
+  int32_t values[64];
+  for (int p = 0; p < size; p++) counts[p] = 1, offsets[p] = values[p] = p;
+  uly__blocks blocks = {counts, offsets};
+  uly_status status = uly__all_to_all(uly__mesh_world(mesh), counted, sizeof(int32_t), values,
+                                      blocks, values, blocks);
+  if (size == 1)
+    assert_ok(status);
+  else
+    assert_fails(status, ULY_ERR_CONFIG, "the buffer that it sends from");
+  for (int p = 0; p < size; p++) assert_int_equal(values[p], p);
+}
+
 /* Ranks start them in another order, and at other moments between collectives. */
 static void test_send_recv(void **state) {
   (void)state;
@@ -561,6 +582,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_interleaved),
       cmocka_unit_test(test_end_of_group),
       cmocka_unit_test(test_empty_buffers),
+      cmocka_unit_test(test_same_buffer),
       cmocka_unit_test(test_send_recv),
       cmocka_unit_test(test_room),
       cmocka_unit_test(test_started_errors),

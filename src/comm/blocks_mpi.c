@@ -47,13 +47,28 @@ static bool is_empty(const uly__group *group, const uly__blocks *blocks) {
   return true;
 }
 
+/* Gives an empty buffer that lies where the other begins an address of its own. */
+static uly_status part_buffers(const uly__group *group, const void **send,
+                               const uly__blocks *send_blocks, void **recv,
+                               const uly__blocks *recv_blocks) {
+  static char elsewhere;
+  if (group->size == 1 || *send != *recv) return ULY_OK;
+  if (is_empty(group, send_blocks))
+    *send = &elsewhere;
+  else if (is_empty(group, recv_blocks))
+    *recv = &elsewhere;
+  else
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "an exchange cannot receive into the buffer that it sends from: give it two");
+  return ULY_OK;
+}
+
 /* `out` is made of counts, and written to.
  * NOLINTBEGIN(readability-non-const-parameter) */
 uly_status uly__take_blocks(uly__group *group, uly_traffic kind, int64_t unit_bytes,
                             const void **send, const uly__blocks *send_blocks, void **recv,
                             const uly__blocks *recv_blocks, int *counts,
                             uly__exchange_counts *out) {
-  static char elsewhere;
   int size = group->size, rank = group->rank;
   *out = (uly__exchange_counts){counts, counts + size, counts + 2 * size, counts + 3 * size};
   ULY_TRY(to_ints(group, send_blocks->counts, out->send));
@@ -64,10 +79,7 @@ uly_status uly__take_blocks(uly__group *group, uly_traffic kind, int64_t unit_by
     ULY_FAIL(ULY_ERR_INTERNAL, "rank %d sends itself %lld units and expects %lld", rank,
              (long long)send_blocks->counts[rank], (long long)recv_blocks->counts[rank]);
   out->send[rank] = out->recv[rank] = 0;
-  if (*send == *recv && is_empty(group, send_blocks))
-    *send = &elsewhere;
-  else if (*send == *recv)
-    *recv = &elsewhere;
+  ULY_TRY(part_buffers(group, send, send_blocks, recv, recv_blocks));
   group->traffic->bytes[kind] +=
       uly__traffic_all_to_all(size, rank, send_blocks->counts, unit_bytes);
   return ULY_OK;
@@ -79,5 +91,5 @@ void uly__copy_own(const uly__group *group, int64_t unit_bytes, const void *send
   int64_t bytes = send_blocks->counts[group->rank] * unit_bytes;
   const char *from = (const char *)send + send_blocks->offsets[group->rank] * unit_bytes;
   char *to = (char *)recv + recv_blocks->offsets[group->rank] * unit_bytes;
-  uly__copy(uly__stream_get(), to, from, bytes);
+  if (to != from) uly__copy(uly__stream_get(), to, from, bytes);
 }

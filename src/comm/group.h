@@ -29,7 +29,8 @@ uly_status uly__group_create_fortran(int comm, uly__traffic *traffic, const char
 uly_status uly__group_split(uly__group *group, int color, const char *name, uly__group **out);
 /* Makes a group for plans alone: it knows its size and rank, and nothing can be sent in it. */
 uly_status uly__group_create_offline(int size, int rank, const char *name, uly__group **out);
-/* Waits for what is under way: its memory must still be there. NULL is ignored. */
+/* Waits for what is under way: its memory must still be there. Its requests are void afterwards. NULL
+ * is ignored. */
 void uly__group_destroy(uly__group *group);
 
 int uly__group_rank(const uly__group *group);
@@ -45,8 +46,8 @@ typedef struct uly__blocks {
 /* --- Calls that wait. */
 
 /* Sends block p of send to rank p, and receives block s of recv from rank s; the own block is copied
- * by all threads. Counts and offsets are in units of unit_bytes, so that they fit MPI's int for any
- * memory that exists. */
+ * by all threads. The two buffers are not the same. Counts and offsets are in units of unit_bytes, so
+ * that they fit MPI's int for any memory that exists. */
 uly_status uly__all_to_all(uly__group *group, uly_traffic kind, int64_t unit_bytes,
                            const void *send, uly__blocks send_blocks, void *recv,
                            uly__blocks recv_blocks);

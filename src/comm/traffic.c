@@ -1,7 +1,5 @@
-/* What the collectives of comm.h send, as formulas. */
+/* Formulas of what the collectives of group.h send. */
 #include "comm/traffic.h"
-
-#include "base/dtype.h"
 
 int64_t uly__traffic_all_to_all(int size, int rank, const int64_t *counts, int64_t unit_bytes) {
   int64_t units = 0;
@@ -11,10 +9,6 @@ int64_t uly__traffic_all_to_all(int size, int rank, const int64_t *counts, int64
 }
 
 int64_t uly__traffic_all_gather(int size, int64_t bytes) { return bytes * (size - 1); }
-
-int64_t uly__traffic_reduce_scatter(int size, uly_dtype dtype, int64_t part) {
-  return part * (size - 1) * uly__dtype_bytes(dtype);
-}
 
 const char *uly_traffic_name(uly_traffic kind) {
   static const char *names[ULY_NUM_TRAFFIC] = {"attention_forward",   "attention_backward",

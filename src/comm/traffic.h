@@ -17,7 +17,5 @@ int64_t uly__traffic_all_to_all(int size, int rank, const int64_t *counts, int64
 /* Returns the bytes of uly__all_gather, uly__all_gather_start (part_bytes), uly__sum_i64 (8 bytes
  * per value), uly__agree and uly__same (8 bytes). */
 int64_t uly__traffic_all_gather(int size, int64_t bytes);
-/* Returns the bytes of uly__reduce_scatter_start. */
-int64_t uly__traffic_reduce_scatter(int size, uly_dtype dtype, int64_t part);
 
 #endif

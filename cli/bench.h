@@ -1,6 +1,6 @@
-/* What the benchmarks share. Each measures something of the program and, in turn with it, the
- * ceiling of the machine, and prints a line of JSON. All ranks run these files together; rank 0
- * prints. */
+/* Declares what the benchmarks share. Each benchmark measures something of the program and, in turn
+ * with it, the ceiling of the machine, and prints a line of JSON. All ranks run these files
+ * together; rank 0 prints. */
 #ifndef ULYSSES_CLI_BENCH_H
 #define ULYSSES_CLI_BENCH_H
 
@@ -29,13 +29,13 @@ uly_status bench_ceiling(bench *b);
 
 /* A piece of work to time. */
 typedef struct bench_work {
-  /* Not collective, or the same calls on all ranks. */
+  /* A benchmark is not collective, or it makes the same calls on all ranks. */
   uly_status (*run)(void *context);
   void *context;
   /* FLOPs or bytes of one run: of this rank if the ranks' rates are added; otherwise of all ranks,
    * or whatever else is done when the slowest rank is done. */
   double amount;
-  /* Each rank works for itself, at the same time: their rates are added. */
+  /* The ranks work at the same time, each alone, so their rates are added. */
   bool adds_up;
 } bench_work;
 

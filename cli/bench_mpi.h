@@ -1,4 +1,5 @@
-/* What the benchmarks need from MPI, over all processes. All of it is collective. */
+/* Declares the calls of MPI that the benchmarks need. All of them are collective over all
+ * processes. */
 #ifndef ULYSSES_CLI_BENCH_MPI_H
 #define ULYSSES_CLI_BENCH_MPI_H
 

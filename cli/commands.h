@@ -43,7 +43,7 @@ typedef struct command_info {
   const char *examples; /* whole commands, one per line */
   /* The words that the first argument may be, ending with a NULL name; NULL: any word. */
   const command_word *words;
-  /* What stands for the other arguments, such as FILE; NULL: there are none. */
+  /* This word stands for the other arguments, such as FILE; NULL: there are none. */
   const char *metavar;
   /* Numbers of arguments that are not flags; INT_MAX: any number. */
   int min_args, max_args;

@@ -1,5 +1,5 @@
-/* What the files of ulysses doctor share. Each rank collects facts about its machine and itself;
- * all ranks get the facts of all ranks, and reach the same findings; rank 0 prints them. */
+/* Declares what the files of ulysses doctor share. Each rank collects facts about its machine and
+ * itself; all ranks get the facts of all ranks, and reach the same findings; rank 0 prints them. */
 #ifndef ULYSSES_CLI_DOCTOR_H
 #define ULYSSES_CLI_DOCTOR_H
 
@@ -48,7 +48,7 @@ typedef enum verdict { VERDICT_OK, VERDICT_WARN, VERDICT_FAIL } verdict;
 typedef struct finding {
   verdict verdict;
   const char *what;
-  /* What was found and, if that is not good, what to do. */
+  /* This says what was found and, if that is not good, what to do. */
   char text[1024];
 } finding;
 

@@ -1,4 +1,4 @@
-/* Whether ranks can exchange data, and how fast: the exchanges of distributed attention, with
+/* Tests whether ranks can exchange data, and how fast: the exchanges of distributed attention, with
  * values that tell token and feature, each compared with what belongs there; and a small attention
  * against its formula.
  *

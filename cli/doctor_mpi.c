@@ -1,4 +1,4 @@
-/* What ulysses doctor asks MPI itself. */
+/* Asks MPI itself, for ulysses doctor. */
 #include <mpi.h>
 
 #include "doctor.h"

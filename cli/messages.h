@@ -15,8 +15,8 @@ enum { MESSAGE_BUFFER = 4096 };
  *   config.pack = 0            --no-pack
  *   prepare.out                --out: the option of this name that `ulysses prepare` knows
  *
- * What stands in quotes, and what is part of a path or of a longer word, stays as it is: it is not
- * the library's. */
+ * Words in quotes, in a path or within a longer word stay as they are, since they are not the
+ * library's. */
 void message_translate(const char *message, char text[MESSAGE_BUFFER]);
 
 /* Returns uly_last_error() in the words of the program. It is valid until the next call. */

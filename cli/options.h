@@ -34,7 +34,8 @@ typedef enum command {
   ANY_RUN = TRAIN | PLAN | BENCH_STEP
 } command;
 
-/* What to do about a step whose loss or gradient is not finite, and how progress is shown. */
+/* These say what happens after a step whose loss or gradient is not finite, and how progress is
+ * shown. */
 typedef enum nonfinite_policy {
   NONFINITE_STOP = 0,
   NONFINITE_SKIP,

@@ -1,7 +1,7 @@
 /* Compares the attention plan with naive attention in f64, which every rank computes for itself,
  * without communication, from tensors that are functions of global indices. There are 100 random
  * cases for each number of ranks: N, Hq, Hkv, head_dim, dtype, mask, tile, head groups, scale;
- * forward and backward. CASES=n in the environment makes n cases, which go through all head
+ * forward and backward, by every scheme that is applicable. CASES=n in the environment makes n cases, which go through all head
  * dimensions, and SEED=n makes others. */
 #include <mpi.h>
 
@@ -9,6 +9,7 @@
 
 #include "base/dtype.h"
 #include "naive_attention.h"
+#include "parallel/seq_attention.h"
 #include "random_mask.h"
 #include "testing.h"
 
@@ -178,6 +179,27 @@ static int64_t number(const char *name, int64_t otherwise) {
   return text ? strtoll(text, NULL, 10) : otherwise;
 }
 
+/* One rank attends without exchanges, too, and with the same bits. */
+static void check_local_scheme(const problem *x, uly_attention *exchanging) {
+  uly_attention *plans[2] = {exchanging, NULL};
+  int64_t N = x->desc.num_tokens, Hq = x->desc.num_q_heads;
+  float *lse[2] = {calloc((size_t)(N * Hq), sizeof(float)),
+                   calloc((size_t)(N * Hq), sizeof(float))};
+  assert_ok(uly__attention_plan(mesh, &x->desc, &uly__scheme_local, &plans[1]));
+  check_plan(x, plans[1]);
+  void *q = slice(&x->q, x->desc.dtype, 0, N), *k = slice(&x->k, x->desc.dtype, 0, N);
+  void *v = slice(&x->v, x->desc.dtype, 0, N), *o[2];
+  for (int i = 0; i < 2; i++) {
+    o[i] = slice(&x->d_o, x->desc.dtype, 0, N);
+    assert_ok(uly_attention_forward_layer(plans[i], 0, q, k, v, o[i], lse[i], NULL));
+  }
+  assert_memory_equal(lse[0], lse[1], (size_t)(N * Hq) * sizeof(float));
+  assert_memory_equal(o[0], o[1], (size_t)(N * x->q.width * uly__dtype_bytes(x->desc.dtype)));
+  uly_attention_destroy(plans[1]);
+  void *all[] = {q, k, v, o[0], o[1], lse[0], lse[1]};
+  for (int i = 0; i < 7; i++) free(all[i]);
+}
+
 static void test_random_cases(void **state) {
   (void)state;
   int64_t num_cases = number("CASES", 0), seed = number("SEED", 0);
@@ -189,6 +211,10 @@ static void test_random_cases(void **state) {
     x.desc.masks = &x.mask;
     assert_ok(uly_attention_create(mesh, &x.desc, &plan));
     check_plan(&x, plan);
+    if (size == 1)
+      check_local_scheme(&x, plan);
+    else
+      assert_int_equal(uly__scheme_local.applicable(mesh, &x.desc), ULY_ERR_CONFIG);
     uly_attention_destroy(plan);
     free_problem(&x);
   }

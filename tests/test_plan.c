@@ -152,11 +152,13 @@ static int64_t planned(int64_t N, int sp, uly_recompute recompute, int64_t *acti
   return total;
 }
 
-/* The same on any number of ranks at the same N / P, twice as much at twice N. */
+/* The same on any number of ranks at the same N / P, and less on one, which needs no room for exchanges;
+ * twice as much at twice N. */
 static void test_memory_scaling(void **state) {
   (void)state;
   for (int recompute = 0; recompute < 3; recompute++) {
-    int64_t one, other, first = planned(32768, 1, (uly_recompute)recompute, &one);
+    int64_t one, other, first = planned(2 * 32768, 2, (uly_recompute)recompute, &other);
+    assert_true(planned(32768, 1, (uly_recompute)recompute, &one) < first && one < other);
     for (int sp = 2; sp <= 4; sp *= 2) { /* at 8 ranks the 4 key/value heads are replicated */
       int64_t total = planned((int64_t)32768 * sp, sp, (uly_recompute)recompute, &other);
       assert_true(total >= first / 100 * 95 && total <= first / 100 * 105);
@@ -285,8 +287,11 @@ static void test_refusals(void **state) {
   config.model = "gpt2-124m";
   config.seq_len = 1025;
   assert_fails(uly_plan(offline, &config, &plan), ULY_ERR_CONFIG, "1024");
-  config.model = "llama-1b"; /* each exchange counts in int */
+  config.model = "llama-1b"; /* each exchange counts in int; one rank exchanges nothing */
   config.seq_len = (int64_t)1 << 32;
+  assert_ok(uly_plan(offline, &config, &plan));
+  uly_mesh_destroy(offline);
+  assert_ok(uly_mesh_create_offline(MESH(.sp = 2), 0, &offline));
   assert_fails(uly_plan(offline, &config, &plan), ULY_ERR_CONFIG, "more ranks");
   config.seq_len = (int64_t)1 << 33;
   assert_fails(uly_plan(offline, &config, &plan), ULY_ERR_CONFIG,

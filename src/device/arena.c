@@ -5,7 +5,9 @@
 
 #include "device/device.h"
 
-void uly__arena_init(uly__arena *arena, const char *name) { *arena = (uly__arena){.name = name}; }
+void uly__arena_init(uly__arena *arena, const char *name, const char *advice) {
+  *arena = (uly__arena){.name = name, .advice = advice};
+}
 
 void *uly__arena_carve(uly__arena *arena, int64_t bytes) {
   int64_t begin = arena->used;
@@ -26,14 +28,12 @@ uly_status uly__arena_commit(uly__arena *arena) {
   if (arena->capacity == 0) return ULY_OK;
   arena->base = uly__device_alloc(arena->capacity);
   if (!arena->base)
-    ULY_FAIL(ULY_ERR_MEMORY,
-             "%lld bytes for %s cannot be allocated: use more ranks, a smaller model, a shorter "
-             "config.seq_len, or config.recompute = ULY_RECOMPUTE_FULL",
-             (long long)arena->capacity, arena->name);
+    ULY_FAIL(ULY_ERR_MEMORY, "%lld bytes for %s cannot be allocated: %s",
+             (long long)arena->capacity, arena->name, arena->advice);
   return ULY_OK;
 }
 
 void uly__arena_destroy(uly__arena *arena) {
   uly__device_free(arena->base, arena->capacity);
-  *arena = (uly__arena){.name = arena->name};
+  *arena = (uly__arena){.name = arena->name, .advice = arena->advice};
 }

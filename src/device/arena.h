@@ -10,14 +10,15 @@
 #include "base/status.h"
 
 typedef struct uly__arena {
-  const char *name;
+  const char *name, *advice;
   char *base;       /* NULL while measuring */
   int64_t capacity; /* bytes allocated */
   int64_t used;     /* bytes carved now */
   int64_t peak;     /* high-water mark of used */
 } uly__arena;
 
-void uly__arena_init(uly__arena *arena, const char *name);
+/* name: what the memory is for; advice: what a user can do if there is not enough. Both are literals. */
+void uly__arena_init(uly__arena *arena, const char *name, const char *advice);
 
 /* Returns the next bytes, on a 64-byte boundary; NULL while measuring. Carving more than was
  * measured is a defect of the caller (assert). */

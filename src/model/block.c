@@ -3,10 +3,10 @@
  *   n = norm1(x);  q, k, v = n Wq^T, n Wk^T, n Wv^T, rotated;  x_mid = x + attention(q, k, v) Wo^T
  *   m = norm2(x_mid);  y = x_mid + act(m Wgate^T, m Wup^T) Wdown^T
  *
- * The zero-copy exchange: the projection for head group g writes into the send block of the rank
- * that owns g, and the output projection sums over the received blocks, O_g Wo[:, heads of g]^T.
- * These products have the same shapes whatever rank owns a group. Everything between the exchanges
- * runs over token tiles, so nothing of size T x f exists unless it is kept. */
+ * Nothing is copied for attention: the projection of a block of heads writes where the scheme wants it,
+ * and the output projection sums over the blocks that it leaves, O_g Wo[:, heads of g]^T. These products
+ * have the same shapes whatever rank attends with a block. Everything around attention runs over token
+ * tiles, so nothing of size T x f exists unless it is kept. */
 #include "model/linear.h"
 #include "model/watch.h"
 
@@ -33,110 +33,81 @@ static void norm_backward(uly__model *model, int64_t rows, const void *x, int un
 
 /* --- Q, K and V */
 
-/* The projection of the heads of one group. */
-typedef struct projection {
-  uly__linear linear;
-  int64_t bias; /* offset in the unit, or -1 */
-  int64_t at;   /* first element in row 0 of qkv_tokens */
-  int heads;
-  bool rotated;
-} projection;
-
-/* Describes the projections into the block of group g: Q, K and V. Key/value heads that the block
- * before also holds are left to that block. */
-static void projections(const uly__model *model, int unit, int g, projection out[3]) {
-  const uly__block_layout *b = &model->params.block;
-  uly__head_block block = uly__attention_block(model->attention, g);
-  int64_t h = model->config.hidden, d = model->config.head_dim;
-  int kv_heads = block.kv_count - block.kv_shared, kv_first = block.kv_begin + block.kv_shared;
-  int heads[3] = {block.q_count, kv_heads, kv_heads};
-  int first[3] = {block.q_begin, kv_first, kv_first};
-  int column[3] = {0, block.q_count + block.kv_shared,
-                   block.q_count + block.kv_count + block.kv_shared};
-  int64_t weights[3] = {b->wq, b->wk, b->wv}, biases[3] = {b->bq, b->bk, b->bv};
-  for (int i = 0; i < 3; i++) {
-    out[i] = (projection){
-        .linear = {.in = h,
-                   .out = heads[i] * d,
-                   .unit = unit,
-                   .ldw = h,
-                   .weight = weights[i] + first[i] * d * h},
-        .bias = biases[i] < 0 ? -1 : biases[i] + first[i] * d,
-        .at = block.qkv_offset + column[i] * d,
-        .heads = heads[i],
-        .rotated = i < 2 && model->config.rope,
-    };
-  }
-}
-
-/* Projects rows of a tile, for one group, into its block. */
-static void project_group(uly__model *model, int unit, int g, int64_t t, int64_t rows) {
+/* Projects rows of a tile, for one block of heads, into its place. */
+static void project_block(uly__model *model, int unit, int g, int64_t t, int64_t rows, void *qkv) {
   const uly__ops *ops = model->ops;
   int d = model->config.head_dim;
-  int64_t h = model->config.hidden;
-  int64_t stride = uly__attention_block(model->attention, g).qkv_stride;
-  projection parts[3];
-  projections(model, unit, g, parts);
+  int64_t h = model->config.hidden, stride = model->attention->blocks[g].qkv_stride;
   for (int part = 0; part < 3; part++) {
-    const projection *to = &parts[part];
+    const uly__projection *to = &model->projections[g].qkv[part];
+    uly__linear linear = uly__linear_in(to->linear, unit);
     if (to->heads == 0) continue;
-    void *y = uly__at(model->work.qkv_tokens, model->dtype, to->at + t * stride);
-    uly__linear_forward(model, to->linear, rows, model->work.n, h, y, stride);
+    void *y = uly__at(qkv, model->dtype, to->at + t * stride);
+    uly__linear_forward(model, linear, rows, model->work.n, h, y, stride);
     if (to->bias >= 0)
-      ops->add_bias(rows, to->linear.out, stride, model->dtype, y,
-                    uly__weight(model, unit, to->bias));
+      ops->add_bias(rows, linear.out, stride, model->dtype, y, uly__weight(model, unit, to->bias));
     if (to->rotated)
       ops->rope(rows, to->heads, d, stride, model->dtype, model->rope + t * d, 1.0f, y);
   }
 }
 
-/* Projects rounds [first, first + num): the groups that every rank owns in them. */
-static void project_qkv(uly__model *model, int layer, int first, int num) {
+/* The layer whose heads the scheme asks for. */
+typedef struct layer_place {
+  uly__model *model;
+  int layer;
+  void *qkv;
+} layer_place;
+
+/* Projects blocks first, first + step, ... */
+static void project_qkv(void *context, int first, int step) {
+  const layer_place *at = context;
+  uly__model *model = at->model;
   const uly__block_layout *b = &model->params.block;
-  int unit = uly__unit_of_block(layer), num_rounds = uly__attention_num_rounds(model->attention);
+  int unit = uly__unit_of_block(at->layer);
   int64_t h = model->config.hidden;
   for (int64_t i = 0; i < model->tiles.num; i++) {
     int64_t t = model->tiles.list[i].begin, rows = model->tiles.list[i].rows;
-    norm(model, rows, row(model, model->stash.layers[layer].x, t, h), unit, b->norm1, b->norm1_bias,
-         model->work.n);
-    for (int g = 0; g < uly__attention_num_groups(model->attention); g++)
-      if (g % num_rounds >= first && g % num_rounds < first + num)
-        project_group(model, unit, g, t, rows);
+    norm(model, rows, row(model, model->stash.layers[at->layer].x, t, h), unit, b->norm1,
+         b->norm1_bias, model->work.n);
+    for (int g = first; g < model->attention->num_blocks; g += step)
+      project_block(model, unit, g, t, rows, at->qkv);
     uly__model_poll(model);
   }
 }
 
-/* Takes the gradients, which have arrived in qkv_tokens, on to the weights and, through norm1, to
- * d_x. */
+/* Takes the gradients of a tile of one block of heads on to the weights, and adds to work.sum. */
+static void project_block_backward(uly__model *model, int unit, int g, int64_t t, int64_t rows) {
+  const uly__ops *ops = model->ops;
+  int d = model->config.head_dim;
+  int64_t h = model->config.hidden, stride = model->attention->blocks[g].qkv_stride;
+  for (int part = 0; part < 3; part++) {
+    const uly__projection *from = &model->projections[g].qkv[part];
+    uly__linear linear = uly__linear_in(from->linear, unit);
+    if (from->heads == 0) continue;
+    void *d_y = uly__at(model->attention->work.d_qkv, model->dtype, from->at + t * stride);
+    if (from->rotated)
+      ops->rope(rows, from->heads, d, stride, model->dtype, model->rope + t * d, -1.0f, d_y);
+    if (from->bias >= 0)
+      ops->bias_backward(rows, linear.out, stride, model->dtype, d_y,
+                         uly__grad(model, unit, from->bias));
+    uly__linear_backward_weight(model, linear, rows, d_y, stride, model->work.n, h);
+    uly__linear_backward_sum(model, linear, rows, d_y, stride, model->work.sum,
+                             g == 0 && part == 0);
+  }
+}
+
+/* Takes the gradients of Q, K and V on to the weights and, through norm1, to d_x. */
 static void project_qkv_backward(uly__model *model, int layer) {
   const uly__block_layout *b = &model->params.block;
-  const uly__ops *ops = model->ops;
-  int d = model->config.head_dim, unit = uly__unit_of_block(layer);
+  int unit = uly__unit_of_block(layer);
   int64_t h = model->config.hidden;
   for (int64_t i = 0; i < model->tiles.num; i++) {
     uly__tile_range tile = model->tiles.list[i];
     int64_t t = tile.begin, rows = tile.rows;
     const void *x = row(model, model->stash.layers[layer].x, t, h);
     norm(model, rows, x, unit, b->norm1, b->norm1_bias, model->work.n);
-    bool first = true;
-    for (int g = 0; g < uly__attention_num_groups(model->attention); g++) {
-      int64_t stride = uly__attention_block(model->attention, g).qkv_stride;
-      projection parts[3];
-      projections(model, unit, g, parts);
-      for (int part = 0; part < 3; part++) {
-        const projection *from = &parts[part];
-        if (from->heads == 0) continue;
-        void *d_y = uly__at(model->work.qkv_tokens, model->dtype, from->at + t * stride);
-        if (from->rotated)
-          ops->rope(rows, from->heads, d, stride, model->dtype, model->rope + t * d, -1.0f, d_y);
-        if (from->bias >= 0)
-          ops->bias_backward(rows, from->linear.out, stride, model->dtype, d_y,
-                             uly__grad(model, unit, from->bias));
-        uly__linear_backward_weight(model, from->linear, rows, d_y, stride, model->work.n, h);
-        uly__linear_backward_sum(model, from->linear, rows, d_y, stride, model->work.sum, first);
-        first = false;
-      }
-    }
+    for (int g = 0; g < model->attention->num_blocks; g++)
+      project_block_backward(model, unit, g, t, rows);
     norm_backward(model, rows, x, unit, b->norm1, b->norm1_bias, row(model, model->d_x, t, h));
     uly__model_poll(model);
     if (tile.ends_segment >= 0) uly__zero_fold(model->zero, unit, tile.ends_segment, 0, b->wo);
@@ -145,61 +116,15 @@ static void project_qkv_backward(uly__model *model, int layer) {
 
 /* --- attention and its output projection */
 
-static void *past(const void *buffer, int64_t bytes) { return (char *)(uintptr_t)buffer + bytes; }
-
-static void start(uly__model *model, uly__exchange_step step, uly_traffic kind, int round,
-                  const void *from, void *to) {
-  uly__model_note(model, uly__attention_start(model->attention, step, kind, round, from, to));
-}
-
-static void wait_for(uly__model *model, uly__exchange_step step, int round) {
-  uly__model_note(model, uly__attention_wait(model->attention, step, round));
-}
-
-static void send_qkv(uly__model *model, const uly__attention_record *record, uly_traffic kind,
-                     int round) {
-  uly__round at = uly__attention_round(model->attention, round);
-  start(model, ULY_QKV_TO_HEADS, kind, round, past(model->work.qkv_tokens, at.qkv_tokens),
-        past(record->qkv_heads, at.qkv_heads));
-}
-
-/* Attends. The exchange of a round overlaps with the projections of the next and the attention of
- * the one before; outputs go back during the attention of the next. */
+/* Attends: the scheme asks for Q, K and V, and leaves outputs in the stash. */
 static void attend(uly__model *model, int layer, uly_traffic kind) {
-  uly__attention_record *record = &model->stash.layers[layer].attention;
   uly_attention *attention = model->attention;
-  int num = uly__attention_num_rounds(attention);
-  bool at_once = uly__attention_shares_kv(attention);
-  project_qkv(model, layer, 0, at_once ? num : 1);
-  if (at_once) uly__attention_share_kv(attention, model->work.qkv_tokens);
-  send_qkv(model, record, kind, 0);
-  for (int round = 0; round < num; round++) {
-    uly__round at = uly__attention_round(attention, round);
-    void *o_heads = past(record->o_heads, at.o_heads);
-    bool is_last = round + 1 == num;
-    if (!is_last && !at_once) project_qkv(model, layer, round + 1, 1);
-    wait_for(model, ULY_QKV_TO_HEADS, round);
-    if (!is_last) send_qkv(model, record, kind, round + 1);
-    uly__model_note(model, uly__attention_round_forward(attention, 0, round,
-                                                        past(record->qkv_heads, at.qkv_heads),
-                                                        o_heads, record->softmax));
-    if (round > 0) wait_for(model, ULY_O_TO_TOKENS, round - 1);
-    start(model, ULY_O_TO_TOKENS, kind, round, o_heads, past(record->o_tokens, at.o_tokens));
-  }
-  wait_for(model, ULY_O_TO_TOKENS, num - 1);
-  uly__watch_heads(model, ULY_WATCH_QKV, layer, true, model->work.qkv_tokens);
-  uly__watch_heads(model, ULY_WATCH_ATTENTION, layer, false, record->o_tokens);
-}
-
-/* Returns Wo's columns for the heads of group g. */
-static uly__linear output_projection(const uly__model *model, int unit, int g) {
-  uly__head_block block = uly__attention_block(model->attention, g);
-  int64_t d = model->config.head_dim;
-  return (uly__linear){.in = block.q_count * d,
-                       .out = model->config.hidden,
-                       .unit = unit,
-                       .ldw = model->config.num_q_heads * d,
-                       .weight = model->params.block.wo + block.q_begin * d};
+  const uly__seq_kept *kept = &model->stash.layers[layer].attention;
+  layer_place place = {model, layer, uly__attention_qkv(attention, kept)};
+  uly__seq_call call = {.kind = kind, .kept = kept, .project = project_qkv, .context = &place};
+  uly__model_note(model, attention->scheme->forward(attention, &call));
+  uly__watch_heads(model, ULY_WATCH_QKV, layer, true, place.qkv);
+  uly__watch_heads(model, ULY_WATCH_ATTENTION, layer, false, kept->outputs);
 }
 
 /* Computes x_mid = x + sum over g of O_g Wo[:, g]^T, for the tile at token t; and n =
@@ -208,12 +133,12 @@ static void add_attention(uly__model *model, int layer, int64_t t, int64_t rows,
   const uly__stash_layer *kept = &model->stash.layers[layer];
   int64_t h = model->config.hidden;
   int unit = uly__unit_of_block(layer);
-  for (int g = 0; g < uly__attention_num_groups(model->attention); g++) {
-    uly__head_block block = uly__attention_block(model->attention, g);
+  for (int g = 0; g < model->attention->num_blocks; g++) {
+    const uly__head_block *block = &model->attention->blocks[g];
     const void *o =
-        uly__at(kept->attention.o_tokens, model->dtype, block.o_offset + t * block.o_stride);
-    uly__linear_forward_sum(model, output_projection(model, unit, g), rows, o, block.o_stride,
-                            model->work.sum, g == 0);
+        uly__at(kept->attention.outputs, model->dtype, block->o_offset + t * block->o_stride);
+    uly__linear_forward_sum(model, uly__linear_in(model->projections[g].o, unit), rows, o,
+                            block->o_stride, model->work.sum, g == 0);
   }
   const uly__block_layout *b = &model->params.block;
   uly__norm_args norm2 = uly__model_norm(model, unit, b->norm2, b->norm2_bias);
@@ -228,45 +153,23 @@ static void add_attention_backward(uly__model *model, int layer, int64_t t, int6
   int unit = uly__unit_of_block(layer);
   if (bias >= 0)
     model->ops->bias_backward(rows, h, h, model->dtype, d_mid, uly__grad(model, unit, bias));
-  for (int g = 0; g < uly__attention_num_groups(model->attention); g++) {
-    uly__head_block block = uly__attention_block(model->attention, g);
-    uly__linear linear = output_projection(model, unit, g);
-    int64_t at = block.o_offset + t * block.o_stride;
-    const void *o = uly__at(model->stash.layers[layer].attention.o_tokens, model->dtype, at);
-    uly__linear_backward_weight(model, linear, rows, d_mid, h, o, block.o_stride);
+  for (int g = 0; g < model->attention->num_blocks; g++) {
+    const uly__head_block *block = &model->attention->blocks[g];
+    uly__linear linear = uly__linear_in(model->projections[g].o, unit);
+    int64_t at = block->o_offset + t * block->o_stride;
+    const void *o = uly__at(model->stash.layers[layer].attention.outputs, model->dtype, at);
+    uly__linear_backward_weight(model, linear, rows, d_mid, h, o, block->o_stride);
     uly__linear_backward(model, linear, rows, d_mid, h,
-                         uly__at(model->work.d_o_tokens, model->dtype, at), block.o_stride);
+                         uly__at(model->attention->work.d_o, model->dtype, at), block->o_stride);
   }
 }
 
-static void send_d_o(uly__model *model, int round) {
-  uly__round at = uly__attention_round(model->attention, round);
-  start(model, ULY_O_TO_HEADS, ULY_TRAFFIC_ATTENTION_BACKWARD, round,
-        past(model->work.d_o_tokens, at.o_tokens), model->work.d_o_heads[round % 2]);
-}
-
-/* Mirrors attend. */
 static void attend_backward(uly__model *model, int layer) {
-  const uly__attention_record *record = &model->stash.layers[layer].attention;
-  const uly__workspace *work = &model->work;
   uly_attention *attention = model->attention;
-  int num = uly__attention_num_rounds(attention);
-  send_d_o(model, 0);
-  for (int round = 0; round < num; round++) {
-    uly__round at = uly__attention_round(attention, round);
-    void *d_qkv_heads = work->d_qkv_heads[round % 2];
-    wait_for(model, ULY_O_TO_HEADS, round);
-    if (round + 1 < num) send_d_o(model, round + 1);
-    uly__model_note(model, uly__attention_round_backward(
-                               attention, 0, round, past(record->qkv_heads, at.qkv_heads),
-                               past(record->o_heads, at.o_heads), record->softmax,
-                               work->d_o_heads[round % 2], d_qkv_heads, work->attention));
-    if (round > 0) wait_for(model, ULY_QKV_TO_TOKENS, round - 1);
-    start(model, ULY_QKV_TO_TOKENS, ULY_TRAFFIC_ATTENTION_BACKWARD, round, d_qkv_heads,
-          past(work->qkv_tokens, at.qkv_tokens));
-  }
-  wait_for(model, ULY_QKV_TO_TOKENS, num - 1);
-  uly__attention_sum_kv(attention, work->qkv_tokens);
+  uly__seq_call call = {.kind = ULY_TRAFFIC_ATTENTION_BACKWARD,
+                        .kept = &model->stash.layers[layer].attention};
+  uly__model_note(model, attention->scheme->backward(attention, &call));
+  uly__watch_heads(model, ULY_WATCH_D_QKV, layer, true, attention->work.d_qkv);
 }
 
 /* --- MLP, on one tile */
@@ -415,7 +318,6 @@ void uly__block_backward(uly__model *model, int layer) {
                      model->params.units[unit].count - b->wo);
   }
   attend_backward(model, layer);
-  uly__watch_heads(model, ULY_WATCH_D_QKV, layer, true, model->work.qkv_tokens);
   project_qkv_backward(model, layer);
   watch(model, ULY_WATCH_D_INPUT, layer, (uly__tile_range){.rows = model->num_tokens}, model->d_x,
         h);

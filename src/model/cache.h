@@ -8,8 +8,8 @@
 #include "parallel/seq_attention.h"
 
 typedef struct uly__cache {
-  int64_t capacity, num_tokens;             /* room, and tokens in it */
-  int q_begin, q_count, kv_begin, kv_count; /* this rank's heads */
+  int64_t capacity, num_tokens; /* room, and tokens in it */
+  uly__head_range heads;        /* this rank's */
   int num_layers, head_dim, group_size;
   uly_dtype dtype;
   uly__stream *stream;
@@ -28,10 +28,9 @@ void uly__cache_carve(uly__cache *cache, uly__arena *activations);
 void *uly__cache_keys(const uly__cache *cache, int layer);
 void *uly__cache_values(const uly__cache *cache, int layer);
 
-/* Takes all N tokens of a block from what its forward pass left on the head side; qkv_heads holds
- * all rounds. */
+/* Takes all N tokens of a block from what its forward pass has kept. */
 void uly__cache_fill(uly__cache *cache, const uly_attention *plan, int layer,
-                     const void *qkv_heads);
+                     const uly__seq_kept *kept);
 /* Adds one token of a block; k, v: [kv_count, d]. The token counts once num_tokens includes it. */
 void uly__cache_add(uly__cache *cache, int layer, const void *k, const void *v);
 

@@ -25,12 +25,11 @@ static void cut(const uly__decoder *d, uly__shared_vector *vector, uly__part *pa
 }
 
 /* Cuts the query heads of each rank. */
-static void cut_heads(uly__decoder *d, const uly__ulysses *u) {
+static void cut_heads(uly__decoder *d, const uly_attention *attention) {
+  int64_t dim = attention->desc.head_dim;
   for (int p = 0; p < d->num_parts; p++) {
-    const uly__head_block *first = &u->blocks[uly__ulysses_group(u, p, 0)];
-    const uly__head_block *last = &u->blocks[uly__ulysses_group(u, p, u->num_rounds - 1)];
-    int64_t count = last->q_begin + last->q_count - first->q_begin;
-    d->heads.parts[p] = (uly__part){(int64_t)first->q_begin * u->head_dim, count * u->head_dim};
+    uly__head_range heads = attention->scheme->heads_of(attention, p);
+    d->heads.parts[p] = (uly__part){heads.q_begin * dim, heads.q_count * dim};
   }
   note_largest(d, &d->heads);
 }
@@ -38,20 +37,21 @@ static void cut_heads(uly__decoder *d, const uly__ulysses *u) {
 uly_status uly__decoder_create(const uly__model *model, const uly_mask *mask, int64_t capacity,
                                uly__decoder **out) {
   const uly__model_config *c = &model->config;
-  const uly__ulysses *u = &model->attention->ulysses;
+  int num_ranks = uly__group_size(model->attention->group);
   uly__decoder *d = calloc(1, sizeof *d);
-  uly__part *parts = calloc(4 * (size_t)u->size, sizeof *parts);
+  uly__part *parts = calloc(4 * (size_t)num_ranks, sizeof *parts);
   *out = d;
   if (d) d->heads.parts = parts;
   if (!d || !parts) {
     free(d ? NULL : parts);
-    ULY_FAIL(ULY_ERR_MEMORY, "no memory for decoding on %d ranks", u->size);
+    ULY_FAIL(ULY_ERR_MEMORY, "no memory for decoding on %d ranks", num_ranks);
   }
-  d->num_parts = u->size;
-  cut_heads(d, u);
-  cut(d, &d->hidden, parts + u->size, c->hidden);
-  cut(d, &d->inner, parts + (ptrdiff_t)2 * u->size, c->ffn);
-  cut(d, &d->logits, parts + (ptrdiff_t)3 * u->size, c->vocab);
+  d->num_parts = num_ranks;
+  d->part = uly__group_rank(model->attention->group);
+  cut_heads(d, model->attention);
+  cut(d, &d->hidden, parts + num_ranks, c->hidden);
+  cut(d, &d->inner, parts + (ptrdiff_t)2 * num_ranks, c->ffn);
+  cut(d, &d->logits, parts + (ptrdiff_t)3 * num_ranks, c->vocab);
   return uly__cache_create(model->attention, mask, c->num_layers, capacity, &d->cache);
 }
 
@@ -69,9 +69,9 @@ void uly__decoder_carve(uly__model *model, uly__arena *activations, uly__arena *
   const uly__model_config *c = &model->config;
   int64_t bytes = uly__dtype_bytes(model->dtype), wide = sizeof(float);
   int64_t q_row = (int64_t)c->num_q_heads * c->head_dim;
-  int64_t kv = (int64_t)d->cache.kv_count * c->head_dim,
-          q = (int64_t)d->cache.q_count * c->head_dim;
-  int64_t inner = d->inner.parts[model->attention->ulysses.rank].count;
+  int64_t kv = (int64_t)d->cache.heads.kv_count * c->head_dim,
+          q = (int64_t)d->cache.heads.q_count * c->head_dim;
+  int64_t inner = d->inner.parts[d->part].count;
   uly__cache_carve(&d->cache, activations);
   void **vectors[] = {&d->x, &d->mid, &d->n, &d->q, &d->k, &d->v, &d->o, &d->up, &d->act};
   int64_t counts[] = {c->hidden, c->hidden, c->hidden, q, kv, kv, q_row, inner, c->ffn};
@@ -93,7 +93,7 @@ void uly__decoder_carve(uly__model *model, uly__arena *activations, uly__arena *
 /* ---------------------------------------------------------------------------- vectors */
 
 static uly__part my_part(const uly__model *model, const uly__shared_vector *vector) {
-  return vector->parts[model->attention->ulysses.rank];
+  return vector->parts[model->decoder->part];
 }
 
 /* Gathers decoder->mine, a part on each rank, into `out` on all ranks. */
@@ -150,13 +150,15 @@ static void attend(uly__model *model, int layer) {
   norm(model, unit, b->norm1, b->norm1_bias, d->x, d->n);
   const float *n = widened(model, d->n, h);
   uly__part q = my_part(model, &d->heads);
-  uly__part kv = {d->cache.kv_begin * dim, d->cache.kv_count * dim};
+  uly__part kv = {d->cache.heads.kv_begin * dim, d->cache.heads.kv_count * dim};
   linear(model, unit, b->wq, b->bq, h, q, n, d->q);
   linear(model, unit, b->wk, b->bk, h, kv, n, d->k);
   linear(model, unit, b->wv, b->bv, h, kv, n, d->v);
   if (d->angles) {
-    model->ops->rope(1, d->cache.q_count, (int)dim, q.count, model->dtype, d->angles, 1.0f, d->q);
-    model->ops->rope(1, d->cache.kv_count, (int)dim, kv.count, model->dtype, d->angles, 1.0f, d->k);
+    model->ops->rope(1, d->cache.heads.q_count, (int)dim, q.count, model->dtype, d->angles, 1.0f,
+                     d->q);
+    model->ops->rope(1, d->cache.heads.kv_count, (int)dim, kv.count, model->dtype, d->angles, 1.0f,
+                     d->k);
   }
   uly__cache_add(&d->cache, layer, d->k, d->v);
   uly__attend_one one = uly__cache_attend(&d->cache, layer, model->attention->desc.scale, d->q,
@@ -226,19 +228,18 @@ static void finish(uly__model *model) {
 
 void uly__model_prefill(uly__model *model, const int32_t *tokens) {
   uly__decoder *d = model->decoder;
-  const uly__ulysses *u = &model->attention->ulysses;
   int64_t h = model->config.hidden, bytes = h * uly__dtype_bytes(model->dtype);
   uly__model_forward(model, tokens, false);
-  d->cache.num_tokens = u->num_tokens;
+  d->cache.num_tokens = model->attention->desc.num_tokens;
   /* The last row comes from the rank that has it. */
-  if (u->rank == u->size - 1)
+  if (d->part == d->num_parts - 1)
     uly__copy(model->stream, d->mine,
               uly__at(model->stash.layers[model->config.num_layers].x, model->dtype,
                       (model->num_tokens - 1) * h),
               bytes);
   uly__model_note(model, uly__all_gather(model->attention->group, ULY_TRAFFIC_ATTENTION_FORWARD,
                                          d->mine, bytes, d->of_all));
-  uly__copy(model->stream, d->x, (const char *)d->of_all + (u->size - 1) * bytes, bytes);
+  uly__copy(model->stream, d->x, (const char *)d->of_all + (d->num_parts - 1) * bytes, bytes);
   finish(model);
 }
 

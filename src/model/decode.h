@@ -9,6 +9,7 @@
 #ifndef ULY_DECODE_H
 #define ULY_DECODE_H
 
+#include "base/split.h"
 #include "model/cache.h"
 #include "model/model.h"
 
@@ -20,7 +21,7 @@ typedef struct uly__shared_vector {
 
 struct uly__decoder {
   uly__cache cache;
-  int num_parts;                                   /* P */
+  int num_parts, part;                             /* P, and which is mine */
   uly__shared_vector heads, hidden, inner, logits; /* of Hq d, h, f and V elements */
   /* Workspace. Storage type: */
   void *x, *mid, *n; /* [h] */

@@ -5,12 +5,11 @@
 
 #include "model/model.h"
 
-typedef struct uly__linear {
-  int64_t in, out; /* features */
-  int unit;        /* that the weights belong to */
-  /* Offset of the first weight in the unit, and distance of rows. */
-  int64_t weight, ldw;
-} uly__linear;
+/* Returns the layer with the same place in another unit. */
+static inline uly__linear uly__linear_in(uly__linear linear, int unit) {
+  linear.unit = unit;
+  return linear;
+}
 
 /* Computes y[rows, out] = x[rows, in] W^T, of the model's dtype. */
 void uly__linear_forward(uly__model *model, uly__linear linear, int64_t rows, const void *x,

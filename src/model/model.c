@@ -36,7 +36,7 @@ void uly__model_forward(uly__model *model, const int32_t *tokens, bool keeps) {
     uly__span_end("forward block", i, ULY_LANE_COMPUTE, begin);
     if (model->decoder)
       uly__cache_fill(&model->decoder->cache, model->attention, i,
-                      model->stash.layers[i].attention.qkv_heads);
+                      &model->stash.layers[i].attention);
     if (keeps) uly__stash_keep(&model->stash, i);
     release(model, unit);
   }

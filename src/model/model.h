@@ -1,5 +1,5 @@
 /* A decoder-only transformer on one slice of a stream: embedding, blocks, head with loss; forward
- * and backward. Reads as single-device code: only the three exchanges in block.c know of ranks.
+ * and backward. Reads as single-device code: only the schemes of attention know of ranks.
  *
  * Legend: T tokens of this rank, h width, f MLP width, V vocabulary, d head dimension, L blocks. */
 #ifndef ULY_MODEL_H
@@ -8,6 +8,7 @@
 #include "base/exact_sum.h"
 #include "device/arena.h"
 #include "model/params.h"
+#include "model/projection.h"
 #include "model/stash.h"
 #include "parallel/seq_attention.h"
 #include "parallel/zero.h"
@@ -15,12 +16,6 @@
 /* Scratch of one block's pass, and of one token tile. Buffers that are never alive together share
  * their place. */
 typedef struct uly__workspace {
-  /* P blocks [T, (hq_p + 2 hkv_p) d]; in backward, their gradients. */
-  void *qkv_tokens;
-  void *d_o_tokens;      /* P blocks [T, hq_p d] */
-  void *d_o_heads[2];    /* [N, hq d] of a round; rounds take turns */
-  void *d_qkv_heads[2];  /* [N, (hq + 2 hkv) d] of a round */
-  void *attention;       /* workspace of local attention's backward */
   void *matmul;          /* workspace of matrix products */
   void *n, *mid;         /* [rows of a tile, h] */
   float *sum;            /* [rows, h] */
@@ -74,7 +69,8 @@ typedef struct uly__model {
   const uly__ops *ops;
   uly__stream *stream;
   uly_attention *attention;
-  double pairs; /* visible, over all query heads */
+  uly__block_projections *projections; /* [blocks of heads] */
+  double pairs;                        /* visible, over all query heads */
   uly_dtype dtype;
   int threads;
   bool forward_only, makes_passes; /* passes over whole sequences */

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include "base/split.h"
 #include "model/decode.h"
 
 /* Tokens of a tile: enough that a matrix product runs at its peak, and few enough that the MLP's
@@ -163,7 +164,8 @@ static uly_status plan_attention(uly__model *model, uly_mesh *mesh, const uly__m
                              .masks = &mask,
                              .token_tile = granule(run->seq_len),
                              .head_groups = head_groups(c, mesh, run)};
-  uly_status status = uly__attention_plan(mesh, &desc, &model->attention);
+  uly_status status =
+      uly__attention_plan(mesh, &desc, uly__attention_choose(mesh, &desc), &model->attention);
   uly_block_layout_destroy(blocks);
   if (status == ULY_OK && !mesh->is_offline) {
     model->attention->poll = poll;
@@ -171,6 +173,14 @@ static uly_status plan_attention(uly__model *model, uly_mesh *mesh, const uly__m
   }
   if (status == ULY_OK) model->pairs = uly__attention_pairs(model->attention, 0);
   return status;
+}
+
+static uly_status plan_projections(uly__model *model) {
+  int num = model->attention->num_blocks;
+  model->projections = calloc((size_t)num, sizeof *model->projections);
+  if (!model->projections) ULY_FAIL(ULY_ERR_MEMORY, "no memory for the products of %d blocks", num);
+  uly__projections_plan(&model->config, &model->params.block, model->attention, model->projections);
+  return ULY_OK;
 }
 
 static uly_status plan_decoder(uly__model *model, const uly__model_run *run) {
@@ -193,6 +203,7 @@ static uly_status plan(uly__model *model, uly_mesh *mesh, const uly__model_run *
   ULY_TRY(cut_tiles(model, mesh, run, TILE, &model->tiles));
   ULY_TRY(cut_tiles(model, mesh, run, head_rows, &model->head_tiles));
   ULY_TRY(uly__params_create(c, &model->params));
+  ULY_TRY(plan_projections(model));
   ULY_TRY(plan_states(model, mesh, run));
   ULY_TRY(plan_decoder(model, run));
   return uly__stash_create(c->num_layers, run->recompute, run->forward_only, run->stash_on_disk,
@@ -223,6 +234,7 @@ void uly__model_destroy(uly__model *model) {
   if (!model) return;
   uly__decoder_destroy(model->decoder);
   uly_attention_destroy(model->attention);
+  free(model->projections);
   uly__zero_destroy(model->zero);
   uly__params_destroy(&model->params);
   free(model->tiles.list);
@@ -246,40 +258,6 @@ static void carve_tile(uly__model *model, uly__arena *scratch) {
   if (model->forward_only) return;
   work->d_up = uly__arena_carve(scratch, wide * bytes);
   work->d_gate = model->config.gated ? uly__arena_carve(scratch, wide * bytes) : NULL;
-}
-
-/* Returns the bytes on the head side of the largest of rounds `first`, first + 2, ... */
-static int64_t largest_round(const uly__model *model, int first, bool of_qkv) {
-  int64_t most = 0;
-  for (int r = first; r < uly__attention_num_rounds(model->attention); r += 2) {
-    uly__round round = uly__attention_round(model->attention, r);
-    int64_t bytes = of_qkv ? round.qkv_heads_bytes : round.o_heads_bytes;
-    if (bytes > most) most = bytes;
-  }
-  return most;
-}
-
-/* Carves the buffers of a block. With one round nothing overlaps with attention, so buffers share
- * places: d_o_tokens has been sent before d_qkv_heads is written, and local attention's backward
- * has ended before gradients arrive in qkv_tokens. */
-static void carve_block(uly__model *model, uly__attention_sizes bytes, uly__arena *scratch) {
-  uly__workspace *work = &model->work;
-  if (model->forward_only) {
-    work->qkv_tokens = uly__arena_carve(scratch, bytes.qkv_tokens);
-    return;
-  }
-  bool overlaps = uly__attention_num_rounds(model->attention) > 1;
-  for (int i = 0; i < 2; i++)
-    work->d_o_heads[i] = uly__arena_carve(scratch, largest_round(model, i, false));
-  int64_t mark = uly__arena_mark(scratch);
-  work->d_o_tokens = uly__arena_carve(scratch, bytes.o_tokens);
-  if (!overlaps) uly__arena_release(scratch, mark);
-  for (int i = 0; i < 2; i++)
-    work->d_qkv_heads[i] = uly__arena_carve(scratch, largest_round(model, i, true));
-  mark = uly__arena_mark(scratch);
-  work->attention = uly__arena_carve(scratch, bytes.workspace);
-  if (!overlaps) uly__arena_release(scratch, mark);
-  work->qkv_tokens = uly__arena_carve(scratch, bytes.qkv_tokens);
 }
 
 static void carve_head(uly__model *model, uly__arena *scratch) {
@@ -313,7 +291,6 @@ static void carve_passes(uly__model *model, uly__arena *arenas) {
   uly__arena *activations = &arenas[ULY_ARENA_ACTIVATIONS], *scratch = &arenas[ULY_ARENA_SCRATCH];
   const uly__model_config *c = &model->config;
   int64_t bytes = uly__dtype_bytes(model->dtype), T = model->num_tokens;
-  uly__attention_sizes attention = uly__attention_sizes_of(model->attention);
   model->positions = uly__arena_carve(activations, T * (int64_t)sizeof *model->positions);
   model->rope =
       c->rope ? uly__arena_carve(activations, T * c->head_dim * (int64_t)sizeof(float)) : NULL;
@@ -323,8 +300,9 @@ static void carve_passes(uly__model *model, uly__arena *arenas) {
   int64_t mark = uly__arena_mark(scratch);
   if (!model->decoder) carve_head(model, scratch);
   uly__arena_release(scratch, mark);
-  uly__stash_carve(&model->stash, c, model->dtype, T, attention, activations, scratch);
-  carve_block(model, attention, scratch);
+  uly__stash_carve(&model->stash, c, model->dtype, T, model->attention, activations, scratch);
+  model->attention->scheme->carve_work(model->attention, model->forward_only ? 0 : ULY_SEQ_BACKWARD,
+                                       scratch);
   if (model->positions) set_positions(model, NULL, 0);
 }
 

@@ -30,20 +30,13 @@ void uly__stash_destroy(uly__stash *stash) {
 
 /* ------------------------------------------------------------------------------ layout */
 
-static uly__attention_record carve_record(uly__attention_sizes bytes, uly__arena *arena) {
-  uly__attention_record record;
-  record.qkv_heads = uly__arena_carve(arena, bytes.qkv_heads);
-  record.o_heads = uly__arena_carve(arena, bytes.o_heads);
-  record.o_tokens = uly__arena_carve(arena, bytes.o_tokens);
-  record.softmax = uly__arena_carve(arena, bytes.softmax);
-  return record;
-}
-
 /* Carves everything but x, one after the other, so that it is transferred in one piece. */
 static uly__stash_layer carve_rest(const uly__stash *stash, const uly__model_config *config,
-                                   int64_t stream, int64_t wide, uly__attention_sizes attention,
+                                   int64_t stream, int64_t wide, const uly_attention *attention,
                                    uly__arena *arena) {
-  uly__stash_layer layer = {.attention = carve_record(attention, arena)};
+  uly__stash_layer layer = {.rest = uly__arena_carve(arena, 0)};
+  attention->scheme->carve_kept(attention, arena, &layer.attention);
+  uly__attention_carve_outputs(attention, arena, &layer.attention);
   if (!stash->keeps_mlp) return layer;
   layer.x_mid = uly__arena_carve(arena, stream);
   layer.gate = config->gated ? uly__arena_carve(arena, wide) : NULL;
@@ -52,7 +45,7 @@ static uly__stash_layer carve_rest(const uly__stash *stash, const uly__model_con
 }
 
 void uly__stash_carve(uly__stash *stash, const uly__model_config *config, uly_dtype dtype,
-                      int64_t num_tokens, uly__attention_sizes attention, uly__arena *activations,
+                      int64_t num_tokens, const uly_attention *attention, uly__arena *activations,
                       uly__arena *scratch) {
   int64_t stream = num_tokens * config->hidden * uly__dtype_bytes(dtype);
   int64_t wide = num_tokens * config->ffn * uly__dtype_bytes(dtype);
@@ -97,8 +90,7 @@ static void start(uly__stash *stash, int i,
   int64_t offset = i * (stash->x_bytes + stash->rest_bytes);
   layer->transfer = ask(stash->disk, i, offset, layer->x, stash->x_bytes);
   if (stash->rest_bytes > 0)
-    layer->transfer =
-        ask(stash->disk, i, offset + stash->x_bytes, layer->attention.qkv_heads, stash->rest_bytes);
+    layer->transfer = ask(stash->disk, i, offset + stash->x_bytes, layer->rest, stash->rest_bytes);
 }
 
 static uly_status finish(uly__stash *stash, int i) {

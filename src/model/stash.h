@@ -23,19 +23,12 @@
 #include "model/config.h"
 #include "parallel/seq_attention.h"
 
-/* Shapes as in ulysses.h: the explicit buffers of attention. */
-typedef struct uly__attention_record {
-  void *qkv_heads; /* [N, (hq + 2 hkv) d] */
-  void *o_heads;   /* [N, hq d] */
-  void *o_tokens;  /* P blocks [T, hq_p d] */
-  void *softmax;   /* [hq, N] of uly__softmax_row */
-} uly__attention_record;
-
 typedef struct uly__stash_layer {
   void *x; /* [T, h] */
-  uly__attention_record attention;
+  uly__seq_kept attention;
   void *x_mid;      /* [T, h]; NULL unless kept */
   void *gate, *up;  /* [T, f]; NULL unless kept */
+  void *rest;       /* where everything but x begins */
   int64_t transfer; /* request under way; 0: none */
 } uly__stash_layer;
 
@@ -56,7 +49,7 @@ void uly__stash_destroy(uly__stash *stash);
 /* Carves what is kept from `activations`, and the shared place of everything else from
  * `scratch`. */
 void uly__stash_carve(uly__stash *stash, const uly__model_config *config, uly_dtype dtype,
-                      int64_t num_tokens, uly__attention_sizes attention, uly__arena *activations,
+                      int64_t num_tokens, const uly_attention *attention, uly__arena *activations,
                       uly__arena *scratch);
 
 /* Returns the bytes of the scratch file, once carved; 0 if nothing is on disk. */

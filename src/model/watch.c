@@ -74,15 +74,15 @@ void uly__watch_block(uly__model *model, uly__watched tensor, int layer, uly__wa
 void uly__watch_heads(uly__model *model, uly__watched tensor, int layer, bool is_qkv,
                       const void *x) {
   int64_t d = model->config.head_dim;
-  for (int g = 0; model->watch && g < uly__attention_num_groups(model->attention); g++) {
-    uly__head_block block = uly__attention_block(model->attention, g);
-    int64_t heads = is_qkv ? block.q_count + 2 * (int64_t)block.kv_count : block.q_count;
+  for (int g = 0; model->watch && g < model->attention->num_blocks; g++) {
+    const uly__head_block *block = &model->attention->blocks[g];
+    int64_t heads = is_qkv ? block->q_count + 2 * (int64_t)block->kv_count : block->q_count;
     uly__watched_rows rows = {
-        .x = uly__at(x, model->dtype, is_qkv ? block.qkv_offset : block.o_offset),
+        .x = uly__at(x, model->dtype, is_qkv ? block->qkv_offset : block->o_offset),
         .dtype = model->dtype,
         .rows = model->num_tokens,
         .cols = heads * d,
-        .ld = is_qkv ? block.qkv_stride : block.o_stride};
+        .ld = is_qkv ? block->qkv_stride : block->o_stride};
     uly__watch_block(model, tensor, layer, rows);
   }
 }

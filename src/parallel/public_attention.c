@@ -1,4 +1,4 @@
-/* The public calls on a plan of attention, except the simple ones. The arguments of the program are
+/* The public calls on a plan of attention, except the simple and the explicit ones. The arguments of the program are
  * checked here. */
 #include <stdlib.h>
 #include <string.h>
@@ -6,7 +6,6 @@
 #include <xxhash.h>
 
 #include "base/sized.h"
-#include "base/spans.h"
 #include "parallel/seq_attention.h"
 
 /* ------------------------------------------------------------------------ creation */
@@ -70,7 +69,7 @@ static uly_status make(uly_mesh *mesh, const uly_attention_desc *from, uly_atten
   masks copies = {0};
   ULY_TRY(uly__sized_read(from, "uly_attention_desc", &desc, sizeof desc));
   uly_status status = read_masks(&desc, &copies);
-  if (status == ULY_OK) status = uly__attention_plan(mesh, &desc, out);
+  if (status == ULY_OK) status = uly__attention_plan(mesh, &desc, &uly__scheme_ulysses, out);
   free_masks(&copies);
   ULY_TRY(status);
   ULY_TRY(make_room(*out, desc.max_docs));
@@ -112,7 +111,7 @@ static uly_status compare(const uly_attention *plan) {
       {"desc.scale", scale},
       {"desc.token_tile", (uint64_t)d->token_tile},
       {"desc.max_docs", (uint64_t)plan->documents.max},
-      {"desc.head_groups", (uint64_t)plan->ulysses.num_groups},
+      {"desc.head_groups", (uint64_t)plan->num_blocks},
       {"desc.callback", d->callback.forward != NULL},
       {"desc.num_masks", (uint64_t)plan->num_masks},
       {"desc.masks", hash_masks(plan)},
@@ -143,56 +142,9 @@ const uly_token_run *uly_attention_tokens(const uly_attention *plan, int *num_ru
   return plan ? &plan->run : NULL;
 }
 
-static uly_status check_mask(const uly_attention *plan, int mask) {
-  if (mask < 0 || mask >= plan->num_masks)
-    ULY_FAIL(ULY_ERR_CONFIG, "mask %d is asked for, but the plan has %d, counted from 0", mask,
-             plan->num_masks);
-  return ULY_OK;
-}
-
 double uly_attention_pairs(const uly_attention *plan, int mask) {
-  return plan && check_mask(plan, mask) == ULY_OK ? uly__attention_pairs(plan, mask) : 0;
-}
-
-int uly_attention_num_blocks(const uly_attention *plan) {
-  return plan ? plan->ulysses.num_groups : 0;
-}
-
-uly_status uly_attention_get_block(const uly_attention *plan, int index,
-                                   uly_attention_block *block) {
-  ULY_NOT_NULL(plan);
-  ULY_TRY(uly__sized_check(block, "uly_attention_block"));
-  if (index < 0 || index >= plan->ulysses.num_groups)
-    ULY_FAIL(ULY_ERR_CONFIG, "block %d is asked for, but the plan has %d, counted from 0", index,
-             plan->ulysses.num_groups);
-  const uly__head_block *b = &plan->ulysses.blocks[index];
-  uly_attention_block known = {.q_begin = b->q_begin,
-                               .q_count = b->q_count,
-                               .kv_begin = b->kv_begin,
-                               .kv_count = b->kv_count,
-                               .kv_shared = b->kv_shared,
-                               .qkv_offset = b->qkv_offset,
-                               .o_offset = b->o_offset,
-                               .qkv_stride = b->qkv_stride,
-                               .o_stride = b->o_stride,
-                               .qkv_heads_offset = b->qkv_heads_offset,
-                               .o_heads_offset = b->o_heads_offset};
-  uly__sized_write(block, &known, sizeof known);
-  return ULY_OK;
-}
-
-uly_status uly_attention_get_bytes(const uly_attention *plan, uly_attention_bytes *bytes) {
-  ULY_NOT_NULL(plan);
-  ULY_TRY(uly__sized_check(bytes, "uly_attention_bytes"));
-  uly__attention_sizes sizes = uly__attention_sizes_of(plan);
-  uly_attention_bytes known = {.qkv_tokens = sizes.qkv_tokens,
-                               .qkv_heads = sizes.qkv_heads,
-                               .o_tokens = sizes.o_tokens,
-                               .o_heads = sizes.o_heads,
-                               .softmax = sizes.softmax,
-                               .workspace = sizes.workspace};
-  uly__sized_write(bytes, &known, sizeof known);
-  return ULY_OK;
+  return plan && uly__attention_check_mask(plan, mask) == ULY_OK ? uly__attention_pairs(plan, mask)
+                                                                 : 0;
 }
 
 /* ----------------------------------------------------------------------- documents */
@@ -221,79 +173,4 @@ uly_status uly_attention_set_documents(uly_attention *plan, const int64_t *doc_s
   plan->documents.used = next;
   uly__attention_hash_documents(plan);
   return ULY_OK;
-}
-
-/* ------------------------------------------------------------------ explicit calls */
-
-uly_status uly_attention_share_kv(const uly_attention *plan, void *qkv_tokens) {
-  ULY_NOT_NULL(plan);
-  if (plan->run.count > 0) ULY_NOT_NULL(qkv_tokens);
-  uly__attention_share_kv(plan, qkv_tokens);
-  return ULY_OK;
-}
-
-uly_status uly_attention_sum_kv(const uly_attention *plan, void *d_qkv_tokens) {
-  ULY_NOT_NULL(plan);
-  if (plan->run.count > 0) ULY_NOT_NULL(d_qkv_tokens);
-  uly__attention_sum_kv(plan, d_qkv_tokens);
-  return ULY_OK;
-}
-
-/* Exchanges one step. tokens, heads: the buffers of the two sides, from and to which it
- * exchanges. */
-static uly_status exchange(uly_attention *plan, uly__exchange_step step, uly_traffic kind,
-                           const void *tokens, const void *heads) {
-  ULY_NOT_NULL(plan);
-  ULY_TRY(uly__mesh_check_online(plan->mesh));
-  if ((unsigned)kind >= ULY_NUM_TRAFFIC)
-    ULY_FAIL(ULY_ERR_CONFIG, "traffic of kind %d: there are %d kinds (uly_traffic)", (int)kind,
-             (int)ULY_NUM_TRAFFIC);
-  if (plan->run.count > 0) ULY_NOT_NULL(tokens);
-  ULY_NOT_NULL(heads);
-  return uly__attention_exchange(plan, step, kind, tokens, heads);
-}
-
-uly_status uly_attention_qkv_to_heads(uly_attention *plan, uly_traffic kind, const void *qkv_tokens,
-                                      void *qkv_heads) {
-  return exchange(plan, ULY_QKV_TO_HEADS, kind, qkv_tokens, qkv_heads);
-}
-
-uly_status uly_attention_qkv_to_tokens(uly_attention *plan, uly_traffic kind, const void *qkv_heads,
-                                       void *qkv_tokens) {
-  return exchange(plan, ULY_QKV_TO_TOKENS, kind, qkv_tokens, qkv_heads);
-}
-
-uly_status uly_attention_o_to_heads(uly_attention *plan, uly_traffic kind, const void *o_tokens,
-                                    void *o_heads) {
-  return exchange(plan, ULY_O_TO_HEADS, kind, o_tokens, o_heads);
-}
-
-uly_status uly_attention_o_to_tokens(uly_attention *plan, uly_traffic kind, const void *o_heads,
-                                     void *o_tokens) {
-  return exchange(plan, ULY_O_TO_TOKENS, kind, o_tokens, o_heads);
-}
-
-uly_status uly_attention_local_forward(uly_attention *plan, int mask, const void *qkv_heads,
-                                       void *o_heads, void *softmax) {
-  ULY_NOT_NULL(plan);
-  ULY_TRY(check_mask(plan, mask));
-  ULY_NOT_NULL(qkv_heads);
-  ULY_NOT_NULL(o_heads);
-  ULY_NOT_NULL(softmax);
-  return uly__attention_forward(plan, mask, qkv_heads, o_heads, softmax);
-}
-
-uly_status uly_attention_local_backward(uly_attention *plan, int mask, const void *qkv_heads,
-                                        const void *o_heads, const void *softmax,
-                                        const void *d_o_heads, void *d_qkv_heads, void *workspace) {
-  ULY_NOT_NULL(plan);
-  ULY_TRY(check_mask(plan, mask));
-  ULY_NOT_NULL(qkv_heads);
-  ULY_NOT_NULL(o_heads);
-  ULY_NOT_NULL(softmax);
-  ULY_NOT_NULL(d_o_heads);
-  ULY_NOT_NULL(d_qkv_heads);
-  if (uly__attention_sizes_of(plan).workspace > 0) ULY_NOT_NULL(workspace);
-  return uly__attention_backward(plan, mask, qkv_heads, o_heads, softmax, d_o_heads, d_qkv_heads,
-                                 workspace);
 }

@@ -1,10 +1,17 @@
 /* Key/value heads that several head groups need: they are copied to all of these in forward, and
  * their gradients are summed in backward, in the buffers of the token side. */
+#include "device/device.h"
 #include "parallel/seq_attention.h"
+
+bool uly__attention_shares_kv(const uly_attention *plan) {
+  for (int g = 0; g < plan->num_blocks; g++)
+    if (plan->blocks[g].kv_shared) return true;
+  return false;
+}
 
 /* Returns the element of row t of key (which 0) or value (which 1) head i of block g. */
 static int64_t kv_at(const uly_attention *plan, int g, int64_t t, int which, int i) {
-  const uly__head_block *block = &plan->ulysses.blocks[g];
+  const uly__head_block *block = &plan->blocks[g];
   int64_t head = block->q_count + which * block->kv_count + i;
   return block->qkv_offset + t * block->qkv_stride + head * plan->desc.head_dim;
 }
@@ -12,9 +19,9 @@ static int64_t kv_at(const uly_attention *plan, int g, int64_t t, int which, int
 /* Returns the last block that also holds the last key/value head of block `first`: the blocks
  * between them hold nothing else. */
 static int last_holder(const uly_attention *plan, int first) {
-  const uly__head_block *blocks = plan->ulysses.blocks;
+  const uly__head_block *blocks = plan->blocks;
   int last = first;
-  while (last + 1 < plan->ulysses.num_groups && blocks[last + 1].kv_shared &&
+  while (last + 1 < plan->num_blocks && blocks[last + 1].kv_shared &&
          (last == first || blocks[last].kv_count == 1))
     last++;
   return last;
@@ -26,7 +33,7 @@ static void *kv_row(const uly_attention *plan, void *x, int g, int which, int i)
 }
 
 static void copy_to_holders(const uly_attention *plan, void *x, int first, int last) {
-  const uly__head_block *blocks = plan->ulysses.blocks;
+  const uly__head_block *blocks = plan->blocks;
   int64_t bytes = uly__dtype_bytes(plan->desc.dtype);
   int head = blocks[first].kv_count - 1;
   for (int which = 0; which < 2; which++)
@@ -38,7 +45,7 @@ static void copy_to_holders(const uly_attention *plan, void *x, int first, int l
 
 /* Sums over the holders in f32, and rounds once. */
 static void sum_over_holders(const uly_attention *plan, void *x, int first, int last) {
-  const uly__head_block *blocks = plan->ulysses.blocks;
+  const uly__head_block *blocks = plan->blocks;
   int num = last - first + 1;
   void *parts[num];
   int64_t strides[num];
@@ -56,7 +63,7 @@ static void sum_over_holders(const uly_attention *plan, void *x, int first, int 
 /* Calls visit(first holder, last holder) for every head that several blocks hold. */
 static void for_shared_heads(const uly_attention *plan, void *x,
                              void (*visit)(const uly_attention *, void *, int, int)) {
-  for (int first = 0; first < plan->ulysses.num_groups;) {
+  for (int first = 0; first < plan->num_blocks;) {
     int last = last_holder(plan, first);
     if (last > first) visit(plan, x, first, last);
     first = last > first ? last : first + 1;

@@ -1,129 +1,66 @@
-/* Attention on plain tensors: copies them into the zero-copy buffers of a plan, which it allocates,
- * and out of them. Shapes are as in ulysses.h. */
+/* Attention on plain tensors: copies them into the blocks of a plan, whose buffers it allocates, and
+ * out of them. Shapes are as in ulysses.h. */
 #include <stdlib.h>
 
 #include "base/sized.h"
 #include "device/device.h"
 #include "parallel/seq_attention.h"
 
-/* What forward keeps for backward, on the head side. */
+/* What forward keeps for backward. */
 struct uly_attention_saved {
   int64_t plan; /* its id */
   /* Number of the forward that filled it; 0: none, or one that failed. */
   int64_t forward;
   int mask;
   uint64_t documents; /* of the documents in forward */
-  int64_t bytes;      /* of qkv_heads; others follow it */
-  void *qkv_heads, *o_heads, *softmax;
+  uly__arena arena;
+  uly__seq_kept kept;
 };
 
-/* What all layers share. If nothing is kept for backward, forward uses the buffers of the
- * gradients. */
+/* What all layers share. */
 struct uly__simple_buffers {
-  int64_t bytes; /* of qkv_tokens; others follow it */
-  void *qkv_tokens, *o_tokens, *d_qkv_heads, *d_o_heads, *workspace;
-  void *softmax; /* if nothing is kept */
-  /* [N, heads of this rank] and [T, Hq]: sent and received. */
-  float *lse_out, *lse_in;
-  /* [P] each: the parts of them that are sent, and where they lie. */
-  int64_t *out_counts, *out_offsets, *in_counts, *in_offsets;
+  uly__arena arena;
+  void *outputs;        /* NULL: they are in kept->o */
   int64_t num_forwards; /* including failed ones */
-  /* The state of the calls for one layer; NULL before the first. */
-  uly_attention_saved *only;
+  /* The states of the calls for one layer, and of those that keep nothing; NULL before the first. */
+  uly_attention_saved *only, *unsaved;
 };
-
-static int64_t round_up(int64_t bytes) { return (bytes + 63) / 64 * 64; }
-
-static int64_t first_q_head(const uly_attention *plan, int rank) {
-  return plan->ulysses.blocks[uly__ulysses_group(&plan->ulysses, rank, 0)].q_begin;
-}
-
-/* Returns the query heads of a rank in all rounds, which are contiguous. */
-static int64_t q_heads_of(const uly_attention *plan, int rank) {
-  int64_t end =
-      rank + 1 < plan->ulysses.size ? first_q_head(plan, rank + 1) : plan->desc.num_q_heads;
-  return end - first_q_head(plan, rank);
-}
 
 /* ---------------------------------------------------------------------- allocation */
 
-/* Cuts bytes from one piece of memory, and moves *at on. */
-static void *cut(char **at, int64_t bytes) {
-  char *begin = *at;
-  *at += round_up(bytes);
-  return begin;
-}
-
-static uly_status allocate(int64_t bytes, const char *what, char **out) {
-  *out = uly__device_alloc(bytes);
-  if (!*out)
-    ULY_FAIL(ULY_ERR_MEMORY, "cannot allocate %lld bytes for %s: use more ranks or fewer tokens",
-             (long long)bytes, what);
-  return ULY_OK;
-}
+static const char advice[] = "use more ranks or fewer tokens";
 
 static uly_status make_saved(const uly_attention *plan, uly_attention_saved **out) {
-  uly__attention_sizes b = uly__attention_sizes_of(plan);
   uly_attention_saved *saved = calloc(1, sizeof *saved);
   if (!saved) ULY_FAIL(ULY_ERR_MEMORY, "no memory for the saved state of attention");
   *out = saved;
-  char *at;
   saved->plan = plan->id;
-  saved->bytes = round_up(b.qkv_heads) + round_up(b.o_heads) + round_up(b.softmax);
-  ULY_TRY(allocate(saved->bytes, "what attention keeps for backward", &at));
-  saved->qkv_heads = cut(&at, b.qkv_heads);
-  saved->o_heads = cut(&at, b.o_heads);
-  saved->softmax = cut(&at, b.softmax);
+  uly__arena_init(&saved->arena, "what attention keeps for backward", advice);
+  plan->scheme->carve_kept(plan, &saved->arena, &saved->kept);
+  ULY_TRY(uly__arena_commit(&saved->arena));
+  plan->scheme->carve_kept(plan, &saved->arena, &saved->kept);
   return ULY_OK;
 }
 
-/* Counts what is sent of lse: [heads of the sender, tokens of the receiver] between two ranks. */
-static uly_status count_lse(const uly_attention *plan, uly__simple_buffers *s) {
-  const uly__ulysses *u = &plan->ulysses;
-  int64_t *counts = calloc(4 * (size_t)u->size, sizeof *counts);
-  if (!counts) ULY_FAIL(ULY_ERR_MEMORY, "no memory for an exchange among %d ranks", u->size);
-  s->out_counts = counts;
-  s->out_offsets = counts + u->size;
-  s->in_counts = s->out_offsets + u->size;
-  s->in_offsets = s->in_counts + u->size;
-  for (int p = 0; p < u->size; p++) {
-    int64_t mine = q_heads_of(plan, u->rank);
-    s->out_counts[p] = mine * u->slices[p].count;
-    s->out_offsets[p] = mine * u->slices[p].begin;
-    s->in_counts[p] = q_heads_of(plan, p) * plan->run.count;
-    s->in_offsets[p] = first_q_head(plan, p) * plan->run.count;
-  }
-  return ULY_OK;
+static void carve(uly_attention *plan) {
+  uly__arena *arena = &plan->simple->arena;
+  plan->simple->outputs = uly__arena_carve(arena, plan->scheme->outputs_bytes(plan));
+  plan->scheme->carve_work(plan, ULY_SEQ_BACKWARD | ULY_SEQ_LSE, arena);
 }
 
 static uly_status make_buffers(uly_attention *plan) {
-  uly__attention_sizes b = uly__attention_sizes_of(plan);
-  int64_t out =
-      q_heads_of(plan, plan->ulysses.rank) * plan->desc.num_tokens * (int64_t)sizeof(float);
-  int64_t in = plan->run.count * plan->desc.num_q_heads * (int64_t)sizeof(float);
-  uly__simple_buffers *s = calloc(1, sizeof *s);
-  if (!s) ULY_FAIL(ULY_ERR_MEMORY, "no memory for the buffers of an attention plan");
-  plan->simple = s;
-  ULY_TRY(count_lse(plan, s));
-  char *at;
-  s->bytes = round_up(b.qkv_tokens) + round_up(b.o_tokens) + round_up(b.qkv_heads) +
-             round_up(b.o_heads) + round_up(b.workspace) + round_up(b.softmax) + round_up(out) +
-             round_up(in);
-  ULY_TRY(allocate(s->bytes, "the buffers of an attention plan", &at));
-  s->qkv_tokens = cut(&at, b.qkv_tokens);
-  s->o_tokens = cut(&at, b.o_tokens);
-  s->d_qkv_heads = cut(&at, b.qkv_heads);
-  s->d_o_heads = cut(&at, b.o_heads);
-  s->workspace = cut(&at, b.workspace);
-  s->softmax = cut(&at, b.softmax);
-  s->lse_out = cut(&at, out);
-  s->lse_in = cut(&at, in);
+  plan->simple = calloc(1, sizeof *plan->simple);
+  if (!plan->simple) ULY_FAIL(ULY_ERR_MEMORY, "no memory for the buffers of an attention plan");
+  uly__arena_init(&plan->simple->arena, "the buffers of an attention plan", advice);
+  carve(plan);
+  ULY_TRY(uly__arena_commit(&plan->simple->arena));
+  carve(plan);
   return ULY_OK;
 }
 
 void uly_attention_saved_destroy(uly_attention_saved *saved) {
   if (!saved) return;
-  if (saved->qkv_heads) uly__device_free(saved->qkv_heads, saved->bytes);
+  uly__arena_destroy(&saved->arena);
   free(saved);
 }
 
@@ -131,8 +68,8 @@ void uly__attention_free_simple(uly_attention *plan) {
   uly__simple_buffers *s = plan->simple;
   if (!s) return;
   uly_attention_saved_destroy(s->only);
-  if (s->qkv_tokens) uly__device_free(s->qkv_tokens, s->bytes);
-  free(s->out_counts); /* the one allocation behind all four */
+  uly_attention_saved_destroy(s->unsaved);
+  uly__arena_destroy(&s->arena);
   free(s);
   plan->simple = NULL;
 }
@@ -177,36 +114,44 @@ static void copy_columns(const uly_attention *plan, const void *from, int64_t fr
                  to_stride * bytes, uly__at(from, dtype, from_at), from_stride * bytes);
 }
 
-/* Copies between plain q, k, v (or their gradients) and the blocks. Shared key/value heads are in
- * the first block that holds them. */
-static void copy_qkv(const uly_attention *plan, void *q, void *k, void *v, int into_blocks) {
-  int d = plan->desc.head_dim;
-  int64_t q_row = (int64_t)plan->desc.num_q_heads * d,
-          kv_row = (int64_t)plan->desc.num_kv_heads * d;
-  void *plain[3] = {q, k, v}, *blocks = plan->simple->qkv_tokens;
-  for (int g = 0; g < plan->ulysses.num_groups; g++) {
-    const uly__head_block *b = &plan->ulysses.blocks[g];
-    int64_t own_kv = b->kv_count - b->kv_shared;
-    int64_t heads[3] = {b->q_count, own_kv, own_kv};
-    int64_t first[3] = {b->q_begin, b->kv_begin + b->kv_shared, b->kv_begin + b->kv_shared};
+/* Plain q, k, v, or their gradients. */
+typedef struct plain {
+  const uly_attention *plan;
+  void *tensors[3];
+  void *blocks; /* the plan's place for them */
+} plain;
+
+/* Copies between plain tensors and blocks first, first + step, ... Shared key/value heads are in the
+ * first block that holds them. */
+static void copy_qkv(const plain *x, int first, int step, bool into_blocks) {
+  const uly_attention_desc *desc = &x->plan->desc;
+  int64_t d = desc->head_dim,
+          rows[3] = {desc->num_q_heads * d, desc->num_kv_heads * d, desc->num_kv_heads * d};
+  for (int g = first; g < x->plan->num_blocks; g += step) {
+    const uly__head_block *b = &x->plan->blocks[g];
+    int64_t own_kv = b->kv_count - b->kv_shared, kv_first = b->kv_begin + b->kv_shared;
+    int64_t heads[3] = {b->q_count, own_kv, own_kv}, begin[3] = {b->q_begin, kv_first, kv_first};
     int64_t column[3] = {0, b->q_count + b->kv_shared, b->q_count + b->kv_count + b->kv_shared};
     for (int i = 0; i < 3; i++) {
-      int64_t row = i == 0 ? q_row : kv_row, at = b->qkv_offset + column[i] * d;
+      int64_t at = b->qkv_offset + column[i] * d, width = heads[i] * d;
       if (into_blocks)
-        copy_columns(plan, plain[i], first[i] * d, row, blocks, at, b->qkv_stride, heads[i] * d);
+        copy_columns(x->plan, x->tensors[i], begin[i] * d, rows[i], x->blocks, at, b->qkv_stride,
+                     width);
       else
-        copy_columns(plan, blocks, at, b->qkv_stride, plain[i], first[i] * d, row, heads[i] * d);
+        copy_columns(x->plan, x->blocks, at, b->qkv_stride, x->tensors[i], begin[i] * d, rows[i],
+                     width);
     }
   }
 }
 
-static void copy_o(const uly_attention *plan, void *o, int into_blocks) {
-  int d = plan->desc.head_dim;
-  int64_t row = (int64_t)plan->desc.num_q_heads * d;
-  void *blocks = plan->simple->o_tokens;
-  for (int g = 0; g < plan->ulysses.num_groups; g++) {
-    const uly__head_block *b = &plan->ulysses.blocks[g];
-    int64_t at = (int64_t)b->q_begin * d, width = (int64_t)b->q_count * d;
+/* The scheme wants these blocks. */
+static void project(void *context, int first, int step) { copy_qkv(context, first, step, true); }
+
+static void copy_o(const uly_attention *plan, void *blocks, void *o, bool into_blocks) {
+  int64_t d = plan->desc.head_dim, row = plan->desc.num_q_heads * d;
+  for (int g = 0; g < plan->num_blocks; g++) {
+    const uly__head_block *b = &plan->blocks[g];
+    int64_t at = b->q_begin * d, width = b->q_count * d;
     if (into_blocks)
       copy_columns(plan, o, at, row, blocks, b->o_offset, b->o_stride, width);
     else
@@ -216,31 +161,10 @@ static void copy_o(const uly_attention *plan, void *o, int into_blocks) {
 
 static void *writable(const void *x) { return (void *)(uintptr_t)x; }
 
-/* Sends lse from [my heads, N] on each rank to [T, Hq] of the tokens of each rank. */
-static uly_status send_lse(uly_attention *plan, const void *softmax, float *out) {
-  const uly__ulysses *u = &plan->ulysses;
-  uly__simple_buffers *s = plan->simple;
-  int64_t N = u->num_tokens, T = plan->run.count, Hq = u->num_q_heads;
-  int64_t mine = q_heads_of(plan, u->rank);
-  for (int p = 0; p < u->size; p++) {
-    uly__part slice = u->slices[p];
-    float *to = s->lse_out + s->out_offsets[p];
-    for (int64_t head = 0; head < mine; head++, to += slice.count)
-      uly__attention_lse(plan, softmax, head * N + slice.begin, slice.count, to);
-  }
-  ULY_TRY(uly__all_to_all(plan->group, ULY_TRAFFIC_ATTENTION_FORWARD, sizeof *out, s->lse_out,
-                          (uly__blocks){s->out_counts, s->out_offsets}, s->lse_in,
-                          (uly__blocks){s->in_counts, s->in_offsets}));
-  int64_t size = sizeof *out;
-  for (int64_t head = 0; head < Hq; head++)
-    uly__copy_rows(plan->stream, T, size, out + head, Hq * size, s->lse_in + head * T, size);
-  return ULY_OK;
-}
-
 /* --------------------------------------------------------------------------- calls */
 
-/* Makes the ranks agree on a callback, which may fail on one rank: then no rank goes on to the next
- * exchange. */
+/* Makes the ranks agree on a callback, which may fail on one rank: then no rank uses what
+ * it received. */
 static uly_status agree_on_callback(const uly_attention *plan, uly_status status) {
   return plan->desc.callback.forward ? uly__agree(plan->group, status) : status;
 }
@@ -256,9 +180,7 @@ static uly_status check_tensors(const uly_attention *plan, const void *const ten
 
 static uly_status check_forward(const uly_attention *plan, int mask, const void *q, const void *k,
                                 const void *v, const void *o, const uly_attention_saved *saved) {
-  if (mask < 0 || mask >= plan->num_masks)
-    ULY_FAIL(ULY_ERR_CONFIG, "mask %d is asked for, but the plan has %d, counted from 0", mask,
-             plan->num_masks);
+  ULY_TRY(uly__attention_check_mask(plan, mask));
   if (saved && saved->plan != plan->id)
     ULY_FAIL(ULY_ERR_CONFIG, "the saved state is of another plan: each plan makes its own");
   return check_tensors(plan, (const void *[]){q, k, v, o}, (const char *[]){"q", "k", "v", "o"}, 4);
@@ -272,19 +194,29 @@ static uly_status agree(const uly_attention *plan, uly_status status, const uly_
   return uly__same_values(plan->group, values, num);
 }
 
-static uly_status run_forward(uly_attention *plan, int mask, const void *q, const void *k,
-                              const void *v, void *o, float *lse, void *qkv_heads, void *o_heads,
-                              void *softmax) {
-  uly__simple_buffers *s = plan->simple;
-  copy_qkv(plan, writable(q), writable(k), writable(v), 1);
-  uly__attention_share_kv(plan, s->qkv_tokens);
-  ULY_TRY(uly__attention_exchange(plan, ULY_QKV_TO_HEADS, ULY_TRAFFIC_ATTENTION_FORWARD,
-                                  s->qkv_tokens, qkv_heads));
-  ULY_TRY(agree_on_callback(plan, uly__attention_forward(plan, mask, qkv_heads, o_heads, softmax)));
-  ULY_TRY(uly__attention_exchange(plan, ULY_O_TO_TOKENS, ULY_TRAFFIC_ATTENTION_FORWARD, s->o_tokens,
-                                  o_heads));
-  copy_o(plan, o, 0);
-  return lse ? send_lse(plan, softmax, lse) : ULY_OK;
+/* Makes the state that is filled if the caller wants none, before the first such call. */
+static uly_status make_unsaved(uly_attention *plan) {
+  if (plan->simple->unsaved) return ULY_OK;
+  uly_status status = make_saved(plan, &plan->simple->unsaved);
+  if (status == ULY_OK) return ULY_OK;
+  uly_attention_saved_destroy(plan->simple->unsaved);
+  plan->simple->unsaved = NULL;
+  return status;
+}
+
+static uly_status run_forward(uly_attention *plan, const void *q, const void *k, const void *v,
+                              void *o, float *lse, const uly_attention_saved *saved) {
+  uly__seq_kept kept = saved->kept;
+  kept.outputs = plan->scheme->outputs_bytes(plan) > 0 ? plan->simple->outputs : kept.o;
+  plain x = {plan, {writable(q), writable(k), writable(v)}, uly__attention_qkv(plan, &kept)};
+  uly__seq_call call = {.mask = saved->mask,
+                        .kind = ULY_TRAFFIC_ATTENTION_FORWARD,
+                        .kept = &kept,
+                        .project = project,
+                        .context = &x};
+  ULY_TRY(agree_on_callback(plan, plan->scheme->forward(plan, &call)));
+  copy_o(plan, kept.outputs, o, false);
+  return lse ? plan->scheme->lse(plan, &kept, lse) : ULY_OK;
 }
 
 uly_status uly_attention_forward_layer(uly_attention *plan, int mask, const void *q, const void *k,
@@ -292,20 +224,19 @@ uly_status uly_attention_forward_layer(uly_attention *plan, int mask, const void
                                        uly_attention_saved *saved) {
   ULY_TRY(check_plan(plan));
   ULY_TRY(prepare(plan));
-  uly__simple_buffers *s = plan->simple;
   const uly__named values[] = {{"mask", (uint64_t)mask},
                                {"list of documents", plan->documents.hash},
                                {"wish for lse", lse != NULL}};
   if (saved && saved->plan == plan->id) saved->forward = 0; /* until it has succeeded */
-  ULY_TRY(agree(plan, check_forward(plan, mask, q, k, v, o, saved), values, 3));
-  s->num_forwards++;
-  if (!saved)
-    return run_forward(plan, mask, q, k, v, o, lse, s->d_qkv_heads, s->d_o_heads, s->softmax);
-  saved->mask = mask;
-  saved->documents = plan->documents.hash;
-  ULY_TRY(
-      run_forward(plan, mask, q, k, v, o, lse, saved->qkv_heads, saved->o_heads, saved->softmax));
-  saved->forward = s->num_forwards;
+  uly_status status = check_forward(plan, mask, q, k, v, o, saved);
+  if (status == ULY_OK && !saved) status = make_unsaved(plan);
+  ULY_TRY(agree(plan, status, values, 3));
+  uly_attention_saved *filled = saved ? saved : plan->simple->unsaved;
+  filled->mask = mask;
+  filled->documents = plan->documents.hash;
+  int64_t number = ++plan->simple->num_forwards;
+  ULY_TRY(run_forward(plan, q, k, v, o, lse, filled));
+  filled->forward = number;
   return ULY_OK;
 }
 
@@ -336,17 +267,11 @@ uly_status uly_attention_backward_layer(uly_attention *plan, const uly_attention
   if (!plan->simple) return fail_without_forward(); /* on all ranks: see prepare */
   const uly__named values[] = {{"saved state", saved ? (uint64_t)saved->forward : 0}};
   ULY_TRY(agree(plan, check_backward(plan, saved, d_o, d_q, d_k, d_v), values, 1));
-  uly__simple_buffers *s = plan->simple;
-  copy_o(plan, writable(d_o), 1);
-  ULY_TRY(uly__attention_exchange(plan, ULY_O_TO_HEADS, ULY_TRAFFIC_ATTENTION_BACKWARD, s->o_tokens,
-                                  s->d_o_heads));
-  ULY_TRY(agree_on_callback(
-      plan, uly__attention_backward(plan, saved->mask, saved->qkv_heads, saved->o_heads,
-                                    saved->softmax, s->d_o_heads, s->d_qkv_heads, s->workspace)));
-  ULY_TRY(uly__attention_exchange(plan, ULY_QKV_TO_TOKENS, ULY_TRAFFIC_ATTENTION_BACKWARD,
-                                  s->qkv_tokens, s->d_qkv_heads));
-  uly__attention_sum_kv(plan, s->qkv_tokens);
-  copy_qkv(plan, d_q, d_k, d_v, 0);
+  uly__seq_call call = {
+      .mask = saved->mask, .kind = ULY_TRAFFIC_ATTENTION_BACKWARD, .kept = &saved->kept};
+  copy_o(plan, plan->work.d_o, writable(d_o), true);
+  ULY_TRY(agree_on_callback(plan, plan->scheme->backward(plan, &call)));
+  copy_qkv(&(plain){plan, {d_q, d_k, d_v}, plan->work.d_qkv}, 0, 1, false);
   return ULY_OK;
 }
 

@@ -5,29 +5,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-static uly_status check(int size, const uly_attention_desc *d) {
-  if (d->num_tokens < 1)
-    ULY_FAIL(ULY_ERR_CONFIG, "desc.num_tokens is %lld, but a stream needs at least one token",
-             (long long)d->num_tokens);
-  if (d->num_tokens > (int64_t)1 << 40)
-    ULY_FAIL(ULY_ERR_CONFIG, "desc.num_tokens is %lld, but a stream may have at most 2^40 tokens",
-             (long long)d->num_tokens);
-  if (d->token_tile < 0 || d->token_tile > (int64_t)1 << 40)
-    ULY_FAIL(ULY_ERR_CONFIG, "desc.token_tile is %lld, but it must be from 0 to 2^40",
-             (long long)d->token_tile);
-  if (d->num_q_heads < 1 || d->num_kv_heads < 1 || d->head_dim < 1)
-    ULY_FAIL(ULY_ERR_CONFIG,
-             "desc.num_q_heads is %d, desc.num_kv_heads %d and desc.head_dim %d, but all must be "
-             "at least 1",
-             d->num_q_heads, d->num_kv_heads, d->head_dim);
-  if (d->num_q_heads > 1 << 20 || d->head_dim > 1 << 20)
-    ULY_FAIL(ULY_ERR_CONFIG,
-             "desc.num_q_heads is %d and desc.head_dim %d, but neither may be above 2^20",
-             d->num_q_heads, d->head_dim);
-  if (d->num_q_heads % d->num_kv_heads != 0)
-    ULY_FAIL(ULY_ERR_CONFIG,
-             "desc.num_q_heads is %d, but it must be a multiple of desc.num_kv_heads, which is %d",
-             d->num_q_heads, d->num_kv_heads);
+uly_status uly__ulysses_applicable(int size, const uly_attention_desc *d) {
   if (size > d->num_q_heads)
     ULY_FAIL(ULY_ERR_CONFIG,
              "%d sequence-parallel ranks cannot share %d query heads: Ulysses gives each rank at "
@@ -46,20 +24,10 @@ int uly__ulysses_group(const uly__ulysses *ulysses, int p, int round) {
   return p * ulysses->num_rounds + round;
 }
 
-/* Deals the heads to the groups: query heads in contiguous parts that differ by at most one, and
- * the key/value heads that these use. Neighbours may share one. */
-static void deal_heads(uly__ulysses *u) {
-  int uses = u->num_q_heads / u->num_kv_heads;
-  for (int g = 0; g < u->num_groups; g++) {
-    uly__part q = uly__split(u->num_q_heads, 1, u->num_groups, g);
-    uly__head_block *block = &u->blocks[g];
-    block->q_begin = (int)q.begin;
-    block->q_count = (int)q.count;
-    block->kv_begin = block->q_begin / uses;
-    block->kv_count = (block->q_begin + block->q_count - 1) / uses - block->kv_begin + 1;
-    const uly__head_block *before = block - 1;
-    block->kv_shared = g > 0 && block->kv_begin < before->kv_begin + before->kv_count;
-  }
+uly__head_range uly__ulysses_heads(const uly__ulysses *ulysses, int p) {
+  return uly__head_blocks_range(
+      &ulysses->blocks[uly__ulysses_group(ulysses, p, 0)],
+      &ulysses->blocks[uly__ulysses_group(ulysses, p, ulysses->num_rounds - 1)]);
 }
 
 /* Returns the number of heads in a row of what is exchanged with rank p in a round. */
@@ -68,28 +36,15 @@ static int64_t row_heads(const uly__ulysses *u, int p, int round, bool with_kv) 
   return block->q_count + (with_kv ? 2 * (int64_t)block->kv_count : 0);
 }
 
-/* Places the heads: round after round, and within a round, on the token side, rank after rank. */
-static void place_heads(uly__ulysses *u) {
-  int64_t T = u->slices[u->rank].count, d = u->head_dim, N = u->num_tokens;
-  int64_t qkv_offset = 0, o_offset = 0;
-  for (int round = 0; round < u->num_rounds; round++)
-    for (int p = 0; p < u->size; p++) {
-      uly__head_block *block = &u->blocks[uly__ulysses_group(u, p, round)];
-      block->qkv_stride = row_heads(u, p, round, true) * d;
-      block->o_stride = row_heads(u, p, round, false) * d;
-      block->qkv_offset = qkv_offset;
-      block->o_offset = o_offset;
-      qkv_offset += T * block->qkv_stride;
-      o_offset += T * block->o_stride;
-    }
+/* Places the groups on the head sides of their ranks, round after round. */
+static void place_on_head_side(uly__ulysses *u) {
   for (int p = 0; p < u->size; p++) {
-    int64_t qkv_heads = 0, o_heads = 0;
+    uly__head_place at = {0};
     for (int round = 0; round < u->num_rounds; round++) {
-      uly__head_block *block = &u->blocks[uly__ulysses_group(u, p, round)];
-      block->qkv_heads_offset = qkv_heads;
-      block->o_heads_offset = o_heads;
-      qkv_heads += N * block->qkv_stride;
-      o_heads += N * block->o_stride;
+      int g = uly__ulysses_group(u, p, round);
+      u->places[g] = at;
+      at.qkv_offset += u->num_tokens * u->blocks[g].qkv_stride;
+      at.o_offset += u->num_tokens * u->blocks[g].o_stride;
     }
   }
 }
@@ -150,14 +105,15 @@ uly_status uly__ulysses_create(int size, int rank, const uly_attention_desc *des
                         .num_kv_heads = desc->num_kv_heads,
                         .head_dim = desc->head_dim,
                         .num_tokens = desc->num_tokens};
-  ULY_TRY(check(size, desc));
+  ULY_TRY(uly__ulysses_applicable(size, desc));
   out->num_rounds = out->num_groups / size;
   size_t P = (size_t)out->num_groups; /* ranks x rounds */
   int64_t *counts = calloc(8 * P, sizeof *counts);
   out->slices = calloc((size_t)size, sizeof *out->slices);
   out->blocks = calloc((size_t)out->num_groups, sizeof *out->blocks);
+  out->places = calloc((size_t)out->num_groups, sizeof *out->places);
   out->qkv.tokens = (uly__exchange_side){counts, counts + P};
-  if (!counts || !out->slices || !out->blocks) {
+  if (!counts || !out->slices || !out->blocks || !out->places) {
     uly__ulysses_destroy(out);
     ULY_FAIL(ULY_ERR_MEMORY, "no memory for an exchange among %d ranks", size);
   }
@@ -166,8 +122,10 @@ uly_status uly__ulysses_create(int size, int rank, const uly_attention_desc *des
   out->o.heads = (uly__exchange_side){counts + 6 * P, counts + 7 * P};
   for (int p = 0; p < size; p++)
     out->slices[p] = uly__split(desc->num_tokens, desc->token_tile ? desc->token_tile : 1, size, p);
-  deal_heads(out);
-  place_heads(out);
+  uly__head_blocks_deal(out->num_q_heads, out->num_kv_heads, out->head_dim, out->num_groups,
+                        out->blocks);
+  uly__head_blocks_place(out->num_groups, out->num_rounds, out->slices[rank].count, out->blocks);
+  place_on_head_side(out);
   uly_status status = check_counts(out);
   if (status != ULY_OK) {
     uly__ulysses_destroy(out);
@@ -181,6 +139,7 @@ uly_status uly__ulysses_create(int size, int rank, const uly_attention_desc *des
 void uly__ulysses_destroy(uly__ulysses *ulysses) {
   free(ulysses->slices);
   free(ulysses->blocks);
+  free(ulysses->places);
   free(ulysses->qkv.tokens.counts); /* the one allocation behind all eight arrays */
   *ulysses = (uly__ulysses){0};
 }

@@ -14,6 +14,7 @@
 
 #include "base/split.h"
 #include "comm/group.h"
+#include "parallel/head_blocks.h"
 
 /* Counts of the all-to-all of each round, and offsets from the beginning of the round, in units of
  * a head's row (head_dim elements). */
@@ -25,14 +26,10 @@ typedef struct uly__exchange {
   uly__exchange_side tokens, heads; /* of this rank's buffers on the token side and the head side */
 } uly__exchange;
 
-/* What a head group holds, and where: the members of uly_attention_block. */
-typedef struct uly__head_block {
-  int q_begin, q_count;
-  int kv_begin, kv_count, kv_shared;
+/* Where a group begins on the head side of the rank that owns it, in elements. */
+typedef struct uly__head_place {
   int64_t qkv_offset, o_offset;
-  int64_t qkv_stride, o_stride;
-  int64_t qkv_heads_offset, o_heads_offset;
-} uly__head_block;
+} uly__head_place;
 
 typedef struct uly__ulysses {
   int size, rank; /* P and my index */
@@ -41,9 +38,13 @@ typedef struct uly__ulysses {
   int num_q_heads, num_kv_heads, head_dim;
   int64_t num_tokens;      /* N */
   uly__part *slices;       /* [P] tokens of each rank */
-  uly__head_block *blocks; /* [G] heads of each group, and where they lie */
+  uly__head_block *blocks; /* [G] heads of each group, and where they lie on the token side */
+  uly__head_place *places; /* [G] */
   uly__exchange qkv, o;
 } uly__ulysses;
+
+/* Returns ULY_ERR_CONFIG, saying why, unless so many ranks can share the heads. */
+uly_status uly__ulysses_applicable(int size, const uly_attention_desc *desc);
 
 /* Cuts tokens and heads and computes both exchanges. ULY_ERR_CONFIG names what cannot work. */
 uly_status uly__ulysses_create(int size, int rank, const uly_attention_desc *desc,
@@ -52,6 +53,9 @@ void uly__ulysses_destroy(uly__ulysses *ulysses);
 
 /* Returns the group of rank p in a round. */
 int uly__ulysses_group(const uly__ulysses *ulysses, int p, int round);
+
+/* Returns the heads that rank p attends with, in all rounds. */
+uly__head_range uly__ulysses_heads(const uly__ulysses *ulysses, int p);
 
 /* Returns one round's counts and offsets. */
 uly__blocks uly__ulysses_blocks(const uly__ulysses *ulysses, const uly__exchange_side *side,

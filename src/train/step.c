@@ -28,7 +28,8 @@ void uly__step_traffic(const uly_trainer *trainer, int64_t bytes[ULY_NUM_TRAFFIC
   const uly_mesh *mesh = trainer->mesh;
   int size = uly_mesh_size(mesh);
   int64_t passes = trainer->passes * model->config.num_layers;
-  int64_t forward = passes * uly__attention_sent_forward(model->attention);
+  const uly_attention *attention = model->attention;
+  int64_t forward = passes * attention->scheme->sent_forward(attention);
   int64_t value = sizeof(int64_t);
   bytes[ULY_TRAFFIC_ATTENTION_FORWARD] = forward;
   bytes[ULY_TRAFFIC_PARAMETERS] = uly__zero_sent_weights(model->zero);
@@ -36,7 +37,7 @@ void uly__step_traffic(const uly_trainer *trainer, int64_t bytes[ULY_NUM_TRAFFIC
     bytes[ULY_TRAFFIC_CONTROL] = uly__traffic_all_gather(size, uly__eval_control(trainer));
     return;
   }
-  bytes[ULY_TRAFFIC_ATTENTION_BACKWARD] = passes * uly__attention_sent_backward(model->attention);
+  bytes[ULY_TRAFFIC_ATTENTION_BACKWARD] = passes * attention->scheme->sent_backward(attention);
   bytes[ULY_TRAFFIC_ATTENTION_RECOMPUTE] = model->stash.keeps_attention ? 0 : forward;
   bytes[ULY_TRAFFIC_GRADIENTS] = uly__zero_sent_grads(model->zero);
   /* Three agreements, the count of labels, two exact sums, and the report. */

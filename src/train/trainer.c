@@ -85,7 +85,9 @@ static uly_status plan(uly_trainer *trainer, const uly_train_config *config,
   ULY_TRY(uly__model_create(&model_config, trainer->mesh, &run, &trainer->model));
   uly__states_init(&trainer->states, trainer->model->zero, config->offload != NULL);
   for (int i = 0; i < ULY_NUM_ARENAS; i++)
-    uly__arena_init(&trainer->arenas[i], uly_arena_name((uly_arena)i));
+    uly__arena_init(&trainer->arenas[i], uly_arena_name((uly_arena)i),
+                    "use more ranks, a smaller model, a shorter config.seq_len, or "
+                    "config.recompute = ULY_RECOMPUTE_FULL");
   uly__trainer_carve(trainer); /* measures */
   return ULY_OK;
 }

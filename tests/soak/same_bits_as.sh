@@ -1,7 +1,7 @@
 #!/bin/bash
 # Compares two versions of the program: after 10 steps of each of many configurations model.safetensors
-# and optimizer.safetensors have the same SHA-256, and evaluation, generation and plans print the same
-# numbers.
+# and optimizer.safetensors have the same SHA-256, evaluation and generation print the same numbers, and
+# plans need no more memory.
 #
 #   tests/soak/same_bits_as.sh COMMIT [PROGRAM]    PROGRAM=build/release/ulysses; COMMIT is built below
 #                                                  build/versions, or is the path of a built program
@@ -97,6 +97,21 @@ compare_output() {
   num=$((num + 1))
 }
 
+# compare_plan ARGUMENT...: both versions send the same, and this one needs no more memory.
+compare_plan() {
+  local program memory=()
+  for program in "$before" "$ulysses"; do
+    "$program" plan "$@" --json >plan 2>log || { cat log; fail "$program failed: plan $*"; }
+    memory+=("$(sed 's/.*"peak_bytes": \([0-9]*\).*/\1/' plan)")
+    sed 's/"arena_bytes".*"sent_bytes"/"sent_bytes"/' plan >output
+    [ "$program" = "$before" ] && mv output output-before
+  done
+  cmp -s output-before output || fail "another plan: $*: $(diff output-before output | head -n 4)"
+  [ "${memory[1]}" -le "${memory[0]}" ] || fail "more memory: $*: ${memory[*]} bytes"
+  printf 'same plan, %s bytes before, %s now  %s\n' "${memory[@]}" "$*"
+  num=$((num + 1))
+}
+
 for ranks in 1 2 3; do
   compare_output $ranks eval --checkpoint trained --data text.txt
   compare_output $ranks eval --checkpoint trained --data book/train --pack --zero 3 --dtype bf16
@@ -106,7 +121,7 @@ done
 for mesh in '1 1' '2 1' '1 4' '2 4'; do
   read -r dp sp <<<"$mesh"
   for stage in 0 1 2 3; do
-    compare_output 1 plan --model llama-25m --seq-len 8k --batch 4 --dp "$dp" --sp "$sp" --zero $stage
+    compare_plan --model llama-25m --seq-len 8k --batch 4 --dp "$dp" --sp "$sp" --zero $stage
   done
 done
 echo "the same in $num comparisons"

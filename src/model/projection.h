@@ -1,0 +1,35 @@
+/* The products around attention, for each block of heads: Q, K and V into it, and Wo out of it. They are
+ * the same in every layer but for the unit of their weights, and are made once, with the plan. */
+#ifndef ULY_PROJECTION_H
+#define ULY_PROJECTION_H
+
+#include "model/params.h"
+#include "parallel/seq_attention.h"
+
+/* A product with weights [out, in]. */
+typedef struct uly__linear {
+  int64_t in, out; /* features */
+  int unit;        /* that the weights belong to */
+  /* Offset of the first weight in the unit, and distance of rows. */
+  int64_t weight, ldw;
+} uly__linear;
+
+/* The projection of a block's queries, keys or values. */
+typedef struct uly__projection {
+  uly__linear linear;
+  int64_t bias; /* offset in the unit, or -1 */
+  int64_t at;   /* its element of row 0 */
+  int heads;    /* 0: the block before has them */
+  bool rotated; /* by RoPE */
+} uly__projection;
+
+typedef struct uly__block_projections {
+  uly__projection qkv[3];
+  uly__linear o; /* Wo's columns for the block */
+} uly__block_projections;
+
+/* Fills in those of a plan's blocks, out[num_blocks]; units are 0. */
+void uly__projections_plan(const uly__model_config *config, const uly__block_layout *layout,
+                           const uly_attention *attention, uly__block_projections *out);
+
+#endif

@@ -1,0 +1,136 @@
+/* The explicit calls of ulysses.h: the buffers of the Ulysses scheme, its exchanges and its local
+ * attention one by one, for programs that have their own projections. The arguments of the program are
+ * checked here. */
+#include "base/sized.h"
+#include "parallel/ulysses_rounds.h"
+
+/* --------------------------------------------------------------------------- buffers */
+
+int uly_attention_num_blocks(const uly_attention *plan) { return plan ? plan->num_blocks : 0; }
+
+uly_status uly_attention_get_block(const uly_attention *plan, int index,
+                                   uly_attention_block *block) {
+  ULY_NOT_NULL(plan);
+  ULY_TRY(uly__sized_check(block, "uly_attention_block"));
+  if (index < 0 || index >= plan->num_blocks)
+    ULY_FAIL(ULY_ERR_CONFIG, "block %d is asked for, but the plan has %d, counted from 0", index,
+             plan->num_blocks);
+  const uly__head_block *b = &plan->blocks[index];
+  const uly__head_place *place = &uly__ulysses_of(plan)->table.places[index];
+  uly_attention_block known = {.q_begin = b->q_begin,
+                               .q_count = b->q_count,
+                               .kv_begin = b->kv_begin,
+                               .kv_count = b->kv_count,
+                               .kv_shared = b->kv_shared,
+                               .qkv_offset = b->qkv_offset,
+                               .o_offset = b->o_offset,
+                               .qkv_stride = b->qkv_stride,
+                               .o_stride = b->o_stride,
+                               .qkv_heads_offset = place->qkv_offset,
+                               .o_heads_offset = place->o_offset};
+  uly__sized_write(block, &known, sizeof known);
+  return ULY_OK;
+}
+
+uly_status uly_attention_get_bytes(const uly_attention *plan, uly_attention_bytes *bytes) {
+  ULY_NOT_NULL(plan);
+  ULY_TRY(uly__sized_check(bytes, "uly_attention_bytes"));
+  uly__ulysses_sizes sizes = uly__ulysses_sizes_of(plan);
+  uly_attention_bytes known = {.qkv_tokens = sizes.qkv_tokens,
+                               .qkv_heads = sizes.qkv_heads,
+                               .o_tokens = sizes.o_tokens,
+                               .o_heads = sizes.o_heads,
+                               .softmax = sizes.softmax,
+                               .workspace = sizes.workspace};
+  uly__sized_write(bytes, &known, sizeof known);
+  return ULY_OK;
+}
+
+/* ------------------------------------------------------------------------- exchanges */
+
+uly_status uly_attention_share_kv(const uly_attention *plan, void *qkv_tokens) {
+  ULY_NOT_NULL(plan);
+  if (plan->run.count > 0) ULY_NOT_NULL(qkv_tokens);
+  uly__attention_share_kv(plan, qkv_tokens);
+  return ULY_OK;
+}
+
+uly_status uly_attention_sum_kv(const uly_attention *plan, void *d_qkv_tokens) {
+  ULY_NOT_NULL(plan);
+  if (plan->run.count > 0) ULY_NOT_NULL(d_qkv_tokens);
+  uly__attention_sum_kv(plan, d_qkv_tokens);
+  return ULY_OK;
+}
+
+/* Exchanges one step. tokens, heads: the buffers of the two sides, from and to which it
+ * exchanges. */
+static uly_status exchange(uly_attention *plan, uly__exchange_step step, uly_traffic kind,
+                           const void *tokens, const void *heads) {
+  ULY_NOT_NULL(plan);
+  ULY_TRY(uly__mesh_check_online(plan->mesh));
+  if ((unsigned)kind >= ULY_NUM_TRAFFIC)
+    ULY_FAIL(ULY_ERR_CONFIG, "traffic of kind %d: there are %d kinds (uly_traffic)", (int)kind,
+             (int)ULY_NUM_TRAFFIC);
+  if (plan->run.count > 0) ULY_NOT_NULL(tokens);
+  ULY_NOT_NULL(heads);
+  return uly__ulysses_exchange(plan, step, kind, tokens, heads);
+}
+
+uly_status uly_attention_qkv_to_heads(uly_attention *plan, uly_traffic kind, const void *qkv_tokens,
+                                      void *qkv_heads) {
+  return exchange(plan, ULY_QKV_TO_HEADS, kind, qkv_tokens, qkv_heads);
+}
+
+uly_status uly_attention_qkv_to_tokens(uly_attention *plan, uly_traffic kind, const void *qkv_heads,
+                                       void *qkv_tokens) {
+  return exchange(plan, ULY_QKV_TO_TOKENS, kind, qkv_tokens, qkv_heads);
+}
+
+uly_status uly_attention_o_to_heads(uly_attention *plan, uly_traffic kind, const void *o_tokens,
+                                    void *o_heads) {
+  return exchange(plan, ULY_O_TO_HEADS, kind, o_tokens, o_heads);
+}
+
+uly_status uly_attention_o_to_tokens(uly_attention *plan, uly_traffic kind, const void *o_heads,
+                                     void *o_tokens) {
+  return exchange(plan, ULY_O_TO_TOKENS, kind, o_tokens, o_heads);
+}
+
+/* -------------------------------------------------------------------- local attention */
+
+static void *past(const void *buffer, int64_t bytes) { return (char *)(uintptr_t)buffer + bytes; }
+
+uly_status uly_attention_local_forward(uly_attention *plan, int mask, const void *qkv_heads,
+                                       void *o_heads, void *softmax) {
+  ULY_NOT_NULL(plan);
+  ULY_TRY(uly__attention_check_mask(plan, mask));
+  ULY_NOT_NULL(qkv_heads);
+  ULY_NOT_NULL(o_heads);
+  ULY_NOT_NULL(softmax);
+  for (int round = 0; round < uly__ulysses_of(plan)->table.num_rounds; round++) {
+    uly__round at = uly__ulysses_round(plan, round);
+    ULY_TRY(uly__ulysses_round_forward(plan, mask, round, past(qkv_heads, at.qkv_heads),
+                                       past(o_heads, at.o_heads), softmax));
+  }
+  return ULY_OK;
+}
+
+uly_status uly_attention_local_backward(uly_attention *plan, int mask, const void *qkv_heads,
+                                        const void *o_heads, const void *softmax,
+                                        const void *d_o_heads, void *d_qkv_heads, void *workspace) {
+  ULY_NOT_NULL(plan);
+  ULY_TRY(uly__attention_check_mask(plan, mask));
+  ULY_NOT_NULL(qkv_heads);
+  ULY_NOT_NULL(o_heads);
+  ULY_NOT_NULL(softmax);
+  ULY_NOT_NULL(d_o_heads);
+  ULY_NOT_NULL(d_qkv_heads);
+  if (uly__ulysses_sizes_of(plan).workspace > 0) ULY_NOT_NULL(workspace);
+  for (int round = 0; round < uly__ulysses_of(plan)->table.num_rounds; round++) {
+    uly__round at = uly__ulysses_round(plan, round);
+    ULY_TRY(uly__ulysses_round_backward(
+        plan, mask, round, past(qkv_heads, at.qkv_heads), past(o_heads, at.o_heads), softmax,
+        past(d_o_heads, at.o_heads), past(d_qkv_heads, at.qkv_heads), workspace));
+  }
+  return ULY_OK;
+}

@@ -1,0 +1,162 @@
+/* The whole sequence on one rank: attention reads Q, K and V where they were projected, and its outputs
+ * are where the next product reads them. Nothing is exchanged or copied. */
+#include <stdlib.h>
+
+#include "device/device.h"
+#include "parallel/local_attention.h"
+
+typedef struct local_plan {
+  uly__head_block *blocks; /* [head groups] */
+  void *workspace;         /* of backward */
+  float *lse;              /* [Hq, N] */
+} local_plan;
+
+static local_plan *own_of(const uly_attention *plan) { return plan->own; }
+
+static uly_status applicable(const uly_mesh *mesh, const uly_attention_desc *desc) {
+  int size = uly__mesh_extent(mesh, ULY_AXES_SP);
+  if (size > 1)
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "local attention wants the whole sequence on one rank, but %d ranks share it", size);
+  if (desc->head_groups > desc->num_q_heads)
+    ULY_FAIL(ULY_ERR_CONFIG, "desc.head_groups is %d, but there are only %d query heads",
+             desc->head_groups, desc->num_q_heads);
+  return ULY_OK;
+}
+
+static uly_status create(uly_attention *plan) {
+  const uly_attention_desc *d = &plan->desc;
+  local_plan *own = calloc(1, sizeof *own);
+  if (!own) ULY_FAIL(ULY_ERR_MEMORY, "no memory for an attention plan");
+  plan->own = own;
+  plan->num_blocks = d->head_groups ? d->head_groups : 1;
+  own->blocks = calloc((size_t)plan->num_blocks, sizeof *own->blocks);
+  if (!own->blocks) ULY_FAIL(ULY_ERR_MEMORY, "no memory for %d head groups", plan->num_blocks);
+  plan->blocks = own->blocks;
+  plan->run = (uly_token_run){0, d->num_tokens};
+  uly__head_blocks_deal(d->num_q_heads, d->num_kv_heads, d->head_dim, plan->num_blocks,
+                        own->blocks);
+  uly__head_blocks_place(plan->num_blocks, plan->num_blocks, d->num_tokens, own->blocks);
+  return ULY_OK;
+}
+
+static void destroy(uly_attention *plan) {
+  if (plan->own) free(own_of(plan)->blocks);
+  free(plan->own);
+}
+
+/* ----------------------------------------------------------------------------- memory */
+
+static int64_t qkv_bytes(const uly_attention *plan) {
+  int64_t row = 0;
+  for (int b = 0; b < plan->num_blocks; b++) row += plan->blocks[b].qkv_stride;
+  return plan->run.count * row * uly__dtype_bytes(plan->desc.dtype);
+}
+
+static int64_t o_bytes(const uly_attention *plan) {
+  return plan->run.count * plan->desc.num_q_heads * plan->desc.head_dim *
+         uly__dtype_bytes(plan->desc.dtype);
+}
+
+static void carve_kept(const uly_attention *plan, uly__arena *arena, uly__seq_kept *out) {
+  out->qkv = uly__arena_carve(arena, qkv_bytes(plan));
+  out->o = uly__arena_carve(arena, o_bytes(plan));
+  out->softmax = uly__arena_carve(
+      arena, plan->run.count * plan->desc.num_q_heads * uly__local_softmax_bytes(plan));
+}
+
+static int64_t none(const uly_attention *plan) {
+  (void)plan;
+  return 0;
+}
+
+static void carve_work(uly_attention *plan, unsigned uses, uly__arena *arena) {
+  int64_t workspace = 0, rows = plan->run.count * plan->desc.num_q_heads;
+  if (uses & ULY_SEQ_LSE)
+    own_of(plan)->lse = uly__arena_carve(arena, rows * (int64_t)sizeof(float));
+  if (!(uses & ULY_SEQ_BACKWARD)) return;
+  for (int b = 0; b < plan->num_blocks; b++) {
+    int64_t bytes = uly__local_workspace_bytes(plan, &plan->blocks[b]);
+    if (bytes > workspace) workspace = bytes; /* blocks take turns */
+  }
+  plan->work.d_o = uly__arena_carve(arena, o_bytes(plan));
+  plan->work.d_qkv = uly__arena_carve(arena, qkv_bytes(plan));
+  own_of(plan)->workspace = uly__arena_carve(arena, workspace);
+}
+
+/* ----------------------------------------------------------------------------- passes */
+
+static uly__local_rows rows_of(const uly_attention *plan, const uly__seq_kept *kept,
+                               const uly__head_block *block) {
+  int64_t softmax = block->q_begin * plan->run.count * uly__local_softmax_bytes(plan);
+  return (uly__local_rows){.qkv = uly__at(kept->qkv, plan->desc.dtype, block->qkv_offset),
+                           .o = uly__at(kept->o, plan->desc.dtype, block->o_offset),
+                           .softmax = (char *)kept->softmax + softmax};
+}
+
+static uly_status forward(uly_attention *plan, const uly__seq_call *call) {
+  call->project(call->context, 0, 1);
+  uly__attention_share_kv(plan, call->kept->qkv);
+  for (int b = 0; b < plan->num_blocks; b++) {
+    const uly__head_block *block = &plan->blocks[b];
+    ULY_TRY(uly__local_forward(plan, call->mask, block, rows_of(plan, call->kept, block), b));
+  }
+  return ULY_OK;
+}
+
+static uly_status backward(uly_attention *plan, const uly__seq_call *call) {
+  uly_dtype dtype = plan->desc.dtype;
+  for (int b = 0; b < plan->num_blocks; b++) {
+    const uly__head_block *block = &plan->blocks[b];
+    ULY_TRY(uly__local_backward(plan, call->mask, block, rows_of(plan, call->kept, block),
+                                uly__at(plan->work.d_o, dtype, block->o_offset),
+                                uly__at(plan->work.d_qkv, dtype, block->qkv_offset),
+                                own_of(plan)->workspace, b));
+  }
+  uly__attention_sum_kv(plan, plan->work.d_qkv);
+  return ULY_OK;
+}
+
+static uly_status write_lse(uly_attention *plan, const uly__seq_kept *kept, float *lse) {
+  int64_t T = plan->run.count, Hq = plan->desc.num_q_heads, size = sizeof *lse;
+  float *by_head = own_of(plan)->lse;
+  uly__local_lse(plan, kept->softmax, 0, Hq * T, by_head);
+  for (int64_t head = 0; head < Hq; head++)
+    uly__copy_rows(plan->stream, T, size, lse + head, Hq * size, by_head + head * T, size);
+  return ULY_OK;
+}
+
+/* ---------------------------------------------------------------------------- queries */
+
+static uly__head_range heads_of(const uly_attention *plan, int rank) {
+  (void)rank; /* the only one */
+  return uly__head_blocks_range(&plan->blocks[0], &plan->blocks[plan->num_blocks - 1]);
+}
+
+static void copy_kv(const uly_attention *plan, const uly__seq_kept *kept, int64_t capacity,
+                    void *keys, void *values) {
+  uly_dtype dtype = plan->desc.dtype;
+  for (int b = 0; b < plan->num_blocks; b++) {
+    const uly__head_block *block = &plan->blocks[b];
+    int64_t at = block->kv_begin * capacity * plan->desc.head_dim;
+    uly__local_copy_kv(plan, block, uly__at(kept->qkv, dtype, block->qkv_offset), capacity,
+                       uly__at(keys, dtype, at), uly__at(values, dtype, at));
+  }
+}
+
+const uly__seq_scheme uly__scheme_local = {
+    .name = "local",
+    .applicable = applicable,
+    .create = create,
+    .destroy = destroy,
+    .carve_kept = carve_kept,
+    .outputs_bytes = none,
+    .carve_work = carve_work,
+    .forward = forward,
+    .backward = backward,
+    .lse = write_lse,
+    .heads_of = heads_of,
+    .copy_kv = copy_kv,
+    .sent_forward = none,
+    .sent_backward = none,
+};

@@ -1,0 +1,80 @@
+/* What attention over a cut sequence is: the functions of a scheme, which says how the queries of a rank
+ * meet the keys and values of the others.
+ *
+ * The caller writes Q, K and V of its tokens into the plan's blocks (head_blocks.h), and reads outputs
+ * from blocks like them; in backward it is the other way round. What is exchanged in between, in which
+ * rounds and through which buffers, is the scheme's own. A local failure does not end a schedule: the
+ * scheme goes through all of its exchanges, so that no rank waits for another, and returns the first
+ * failure. */
+#ifndef ULY_SEQ_SCHEME_H
+#define ULY_SEQ_SCHEME_H
+
+#include "comm/mesh.h"
+#include "device/arena.h"
+#include "parallel/head_blocks.h"
+
+/* What forward keeps of one layer for backward, and its outputs in the plan's blocks, which backward
+ * does not need. */
+typedef struct uly__seq_kept {
+  void *qkv;     /* what attention has read */
+  void *o;       /* what it has written */
+  void *softmax; /* [query heads of this rank, N] */
+  void *outputs;
+} uly__seq_kept;
+
+/* What a plan is used for besides forward: work has room for it. */
+enum { ULY_SEQ_BACKWARD = 1 << 0, ULY_SEQ_LSE = 1 << 1 };
+
+/* The buffers that all layers of a plan share; what else a scheme needs is its own. NULL without
+ * backward, but for qkv. Buffers that are never alive together may share a place: what is written before
+ * a call is lost with it. */
+typedef struct uly__seq_work {
+  void *qkv;   /* Q, K and V before forward; NULL if the scheme wants them in kept->qkv */
+  void *d_o;   /* gradients of outputs before backward */
+  void *d_qkv; /* gradients of Q, K and V after backward */
+} uly__seq_work;
+
+/* One forward or backward pass of a layer. */
+typedef struct uly__seq_call {
+  int mask;
+  uly_traffic kind;
+  const uly__seq_kept *kept;
+  /* Writes Q, K and V of blocks first, first + step, ...: forward calls it once for each block, as late
+   * as its schedule allows. */
+  void (*project)(void *context, int first, int step);
+  void *context;
+} uly__seq_call;
+
+typedef struct uly__seq_scheme {
+  const char *name;
+  /* Returns ULY_ERR_CONFIG, saying why, if the scheme cannot attend like this on this mesh. */
+  uly_status (*applicable)(const uly_mesh *mesh, const uly_attention_desc *desc);
+  /* Makes what the scheme keeps in a plan: `own`, and the blocks. */
+  uly_status (*create)(uly_attention *plan);
+  void (*destroy)(uly_attention *plan);
+  /* Carves everything of out but the outputs. */
+  void (*carve_kept)(const uly_attention *plan, uly__arena *arena, uly__seq_kept *out);
+  /* Returns the bytes of a place for outputs; 0: they are in kept->o. */
+  int64_t (*outputs_bytes)(const uly_attention *plan);
+  void (*carve_work)(uly_attention *plan, unsigned uses, uly__arena *arena);
+  /* Collective over the ranks of the sequence. */
+  uly_status (*forward)(uly_attention *plan, const uly__seq_call *call);
+  uly_status (*backward)(uly_attention *plan, const uly__seq_call *call);
+  /* Drives what is under way. Not collective. NULL: nothing ever is. */
+  uly_status (*poll)(uly_attention *plan);
+  /* Writes the log-sum-exp of this rank's tokens, [T, Hq]. Collective. */
+  uly_status (*lse)(uly_attention *plan, const uly__seq_kept *kept, float *lse);
+  /* Returns the heads whose keys and values of all N tokens a rank has after forward. */
+  uly__head_range (*heads_of)(const uly_attention *plan, int rank);
+  /* Copies them to keys and values, [kv_count][capacity][d] each. */
+  void (*copy_kv)(const uly_attention *plan, const uly__seq_kept *kept, int64_t capacity,
+                  void *keys, void *values);
+  /* Return the bytes that this rank sends in a pass. */
+  int64_t (*sent_forward)(const uly_attention *plan);
+  int64_t (*sent_backward)(const uly_attention *plan);
+} uly__seq_scheme;
+
+/* The sequence is cut, heads are exchanged for it; and all of it is on one rank, nothing is exchanged. */
+extern const uly__seq_scheme uly__scheme_ulysses, uly__scheme_local;
+
+#endif

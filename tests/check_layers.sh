@@ -5,6 +5,7 @@
 #   - headers of MPI, oneDNN, CUDA and NCCL only in files named *_mpi, *_onednn, *_cuda, *_nccl
 #   - src/ includes "room/file.h", "file.h" of the same room, or "ulysses.h": no other form
 #   - OpenMP, and elements of tensors, only in ops and device
+#   - every op of the kernel table takes its stream first
 #   - the names of C files are unique in the tree
 #
 #   tests/check_layers.sh [ROOT]       checks the tree at ROOT (default: the one it lies in)
@@ -108,6 +109,14 @@ check() {
         breach(path, line, "elements of tensors belong to ops and device")
     }
 
+    # The kernel table declares an op on a line that begins with its type and its name.
+    function check_op(path, line, text) {
+      if (path != "src/ops/ops.h" || text !~ /^[a-z_0-9 ]+\(\*[a-z_0-9]+\)\(/) return
+      if (text ~ /\(\*matmul_bytes\)/) return # computes nothing on a device
+      if (text !~ /\)\(uly__stream \*stream[,)]/)
+        breach(path, line, "an op takes the stream that it runs on as its first parameter")
+    }
+
     { paths[++num_paths] = $0; known = known " " $0 }
 
     END {
@@ -128,6 +137,7 @@ check() {
         while ((status = (getline text < path)) > 0) {
           line++
           check_elements(path, line, text)
+          check_op(path, line, text)
           if (text !~ /^[ \t]*#[ \t]*include[ \t]*["<]/) continue
           quoted = text ~ /include[ \t]*"/
           header = text
@@ -160,6 +170,8 @@ make_good_tree() {
       printf '#include "%s/%s.h"\n#include "%s.h"\n#include <stdio.h>\n' \
         $room $room $room >src/$room/$room.c
     done
+    printf '  %s;\n' 'void (*fill)(uly__stream *stream, int64_t n, float *x)' \
+      'int64_t (*matmul_bytes)(uly_dtype dtype, int threads)' >>src/ops/ops.h
     echo '#include "ulysses.h"' >src/base/status.h
     echo '#include "ops/ops.h"' >src/parallel/ulysses.h
     echo '#include "parallel/ulysses.h"' >src/parallel/ulysses.c
@@ -258,6 +270,9 @@ self_test() {
   expect src/model/model.c '#include <omp.h>' 'OpenMP belongs to'
   expect src/parallel/parallel.c 'float f(void *x) { return uly__load(x, 0, 0); }' 'elements of tensors'
   expect src/comm/comm.h 'uly__store(x, dtype, 0, 1.0f);' 'elements of tensors'
+
+  expect src/ops/ops.h '  void (*square)(int64_t n, float *x);' 'takes the stream'
+  expect src/ops/ops.h '  void (*adamw)(int64_t n, uly__stream *stream);' 'takes the stream'
 
   expect src/extra/extra.c '' 'not in a room'
   expect src/stray.c '' 'not in a room'

@@ -96,12 +96,12 @@ static results run(const uly__ops *ops, const problem *x, const void *qkv, const
   a.v = (const char *)qkv + (Q_HEADS + 1) * x->d * bytes;
   a.o = r.o;
   a.softmax = r.softmax;
-  ops->attention_forward(&a);
+  ops->attention_forward(uly__stream_get(), &a);
   a.d_o = d_o;
   a.d_q = r.d_qkv;
   a.d_k = (char *)r.d_qkv + Q_HEADS * x->d * bytes;
   a.d_v = (char *)r.d_qkv + (Q_HEADS + 1) * x->d * bytes;
-  ops->attention_backward(&a, workspace);
+  ops->attention_backward(uly__stream_get(), &a, workspace);
   free(workspace);
   return r;
 }

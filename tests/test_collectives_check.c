@@ -27,17 +27,17 @@ static const int64_t none[64];
 
 static uly_status other_function(uly__group *group, int odd) {
   int64_t values[64] = {0};
-  if (odd) return uly__all_gather(group, ULY_TRAFFIC_CONTROL, values, 8, memory);
+  if (odd) return uly__all_gather(group, NULL, ULY_TRAFFIC_CONTROL, values, 8, memory);
   return uly__sum_i64(group, ULY_TRAFFIC_CONTROL, values, 3);
 }
 
 static uly_status other_kind(uly__group *group, int odd) {
-  return uly__all_gather(group, odd ? ULY_TRAFFIC_GRADIENTS : ULY_TRAFFIC_CONTROL, memory, 8,
+  return uly__all_gather(group, NULL, odd ? ULY_TRAFFIC_GRADIENTS : ULY_TRAFFIC_CONTROL, memory, 8,
                          memory + 8);
 }
 
 static uly_status other_bytes(uly__group *group, int odd) {
-  return uly__all_gather(group, ULY_TRAFFIC_CONTROL, memory, odd ? 16 : 8, memory + 16);
+  return uly__all_gather(group, NULL, ULY_TRAFFIC_CONTROL, memory, odd ? 16 : 8, memory + 16);
 }
 
 static uly_status other_count(uly__group *group, int odd) {
@@ -47,12 +47,14 @@ static uly_status other_count(uly__group *group, int odd) {
 
 static uly_status other_unit(uly__group *group, int odd) {
   uly__blocks nothing = {none, none};
-  return uly__all_to_all(group, ULY_TRAFFIC_CONTROL, odd ? 4 : 2, memory, nothing, memory, nothing);
+  return uly__all_to_all(group, uly__stream_get(), ULY_TRAFFIC_CONTROL, odd ? 4 : 2, memory,
+                         nothing, memory, nothing);
 }
 
 static uly_status other_part_bytes(uly__group *group, int odd) {
   uly__request request = {0};
-  return uly__all_gather_start(group, ULY_TRAFFIC_CONTROL, memory, odd ? 128 : 64, &request);
+  return uly__all_gather_start(group, uly__stream_get(), ULY_TRAFFIC_CONTROL, memory,
+                               odd ? 128 : 64, &request);
 }
 
 static uly_status reduce(uly__group *group, uly_dtype dtype, int64_t part,
@@ -60,8 +62,8 @@ static uly_status reduce(uly__group *group, uly_dtype dtype, int64_t part,
   static float out[128], workspace[64 * 64 * 2];
   uly__reduce sum;
   assert_ok(uly__reduce_create(group, &sum));
-  uly_status status = uly__reduce_start(&sum, ULY_TRAFFIC_GRADIENTS, dtype, memory, part, out,
-                                        workspace, workspace_bytes);
+  uly_status status = uly__reduce_start(&sum, uly__stream_get(), ULY_TRAFFIC_GRADIENTS, dtype,
+                                        memory, part, out, workspace, workspace_bytes);
   uly__reduce_destroy(&sum);
   return status;
 }
@@ -81,7 +83,8 @@ static uly_status other_workspace(uly__group *group, int odd) {
 /* One rank has forgotten to wait. */
 static uly_status other_end(uly__group *group, int odd) {
   uly__request request = {0};
-  uly_status status = uly__all_gather_start(group, ULY_TRAFFIC_CONTROL, memory, 0, &request);
+  uly_status status =
+      uly__all_gather_start(group, uly__stream_get(), ULY_TRAFFIC_CONTROL, memory, 0, &request);
   if (status != ULY_OK || !odd) return status == ULY_OK ? uly__request_wait(&request) : status;
   return uly__agree(group, ULY_OK);
 }
@@ -215,7 +218,8 @@ static void test_left_under_way(void **state) {
   static char large[16 << 18];
   uly__group *group = new_group();
   uly__request request = {0};
-  assert_ok(uly__all_gather_start(group, ULY_TRAFFIC_CONTROL, large, 1 << 18, &request));
+  assert_ok(uly__all_gather_start(group, uly__stream_get(), ULY_TRAFFIC_CONTROL, large, 1 << 18,
+                                  &request));
   uly_status status = rank == 0 ? uly__request_wait(&request) : uly__agree(group, ULY_OK);
   assert_int_equal(status, ULY_ERR_INTERNAL);
   assert_int_equal(uly__request_wait(&request), ULY_ERR_INTERNAL);
@@ -237,7 +241,7 @@ static void test_equal_calls(void **state) {
     if (p != rank) expected += send_counts[p];
   }
   for (int i = 0; i < 3; i++)
-    assert_ok(uly__all_to_all(group, ULY_TRAFFIC_CONTROL, 1, memory,
+    assert_ok(uly__all_to_all(group, uly__stream_get(), ULY_TRAFFIC_CONTROL, 1, memory,
                               (uly__blocks){send_counts, send_offsets}, memory + 4096,
                               (uly__blocks){recv_counts, recv_offsets}));
   assert_int_equal(traffic.bytes[ULY_TRAFFIC_CONTROL], 3 * expected);
@@ -245,7 +249,8 @@ static void test_equal_calls(void **state) {
   assert_int_equal(traffic.bytes[ULY_TRAFFIC_CONTROL], 3 * expected);
   /* The two halves are different groups: they may do different things. */
   for (int i = 0; i <= rank % 2; i++) assert_ok(uly__agree(half, ULY_OK));
-  assert_ok(uly__all_gather_start(group, ULY_TRAFFIC_CONTROL, memory, 64, &request));
+  assert_ok(
+      uly__all_gather_start(group, uly__stream_get(), ULY_TRAFFIC_CONTROL, memory, 64, &request));
   for (int i = 0; i < rank; i++) assert_ok(uly__request_poll(&request));
   assert_ok(uly__agree(group, ULY_OK));
   assert_ok(uly__request_wait(&request));

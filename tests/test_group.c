@@ -114,8 +114,8 @@ static void start_reduction(reduction *r, uly__group *group) {
   memcpy(r->before, r->data, (size_t)data_bytes(r));
   r->out = r->in_place ? (float *)r->data + rank * r->part : guarded(r->part * 4);
   assert_ok(uly__reduce_create(group, &r->reduce));
-  assert_ok(uly__reduce_start(&r->reduce, counted, r->dtype, r->data, r->part, r->out, r->workspace,
-                              r->workspace_bytes));
+  assert_ok(uly__reduce_start(&r->reduce, uly__stream_get(), counted, r->dtype, r->data, r->part,
+                              r->out, r->workspace, r->workspace_bytes));
 }
 
 static void poll_reduction(reduction *r) {
@@ -202,7 +202,8 @@ static unsigned char *start_gather(int64_t part_bytes, uly__request *request) {
   unsigned char *data = guarded(size * part_bytes);
   for (int64_t i = 0; i < part_bytes; i++) data[rank * part_bytes + i] = gathered_byte(rank, i);
   int64_t sent = mesh->traffic.bytes[counted];
-  assert_ok(uly__all_gather_start(uly__mesh_world(mesh), counted, data, part_bytes, request));
+  assert_ok(uly__all_gather_start(uly__mesh_world(mesh), uly__stream_get(), counted, data,
+                                  part_bytes, request));
   assert_int_equal(mesh->traffic.bytes[counted] - sent, uly__traffic_all_gather(size, part_bytes));
   return data;
 }
@@ -239,7 +240,7 @@ static void use_while_busy(uly__group *group) {
   assert_int_equal(value, size * (size - 1) / 2);
   int64_t all[64];
   value = 100 + rank;
-  assert_ok(uly__all_gather(group, ULY_TRAFFIC_CONTROL, &value, sizeof value, all));
+  assert_ok(uly__all_gather(group, NULL, ULY_TRAFFIC_CONTROL, &value, sizeof value, all));
   for (int p = 0; p < size; p++) assert_int_equal(all[p], 100 + p);
 }
 
@@ -289,7 +290,7 @@ static void test_end_of_group(void **state) {
   int64_t part_bytes = 64000;
   unsigned char *data = guarded(members * part_bytes);
   memset(data + mine * part_bytes, rank + 1, (size_t)part_bytes);
-  assert_ok(uly__all_gather_start(half, counted, data, part_bytes, &request));
+  assert_ok(uly__all_gather_start(half, uly__stream_get(), counted, data, part_bytes, &request));
   uly__group_destroy(half);
   for (int64_t i = 0; i < members * part_bytes; i++)
     assert_int_equal(data[i], i / part_bytes * 2 + rank % 2 + 1);
@@ -344,7 +345,7 @@ static void test_all_to_all_start(void **state) {
   int64_t before = mesh->traffic.bytes[counted];
   for (int i = 0; i < 2; i++) {
     make_exchange(&x[i], i);
-    assert_ok(uly__all_to_all_start(world, counted, sizeof(int32_t), x[i].send,
+    assert_ok(uly__all_to_all_start(world, uly__stream_get(), counted, sizeof(int32_t), x[i].send,
                                     (uly__blocks){x[i].send_counts, x[i].offsets}, x[i].recv,
                                     (uly__blocks){x[i].recv_counts, x[i].offsets}, &requests[i]));
   }
@@ -373,11 +374,11 @@ static void test_empty_buffers(void **state) {
     if (rank == one && sends) recv = send;
     if (rank == one && !sends) send = recv;
     if (turn % 3)
-      assert_ok(uly__all_to_all(world, counted, sizeof(int32_t), send,
+      assert_ok(uly__all_to_all(world, uly__stream_get(), counted, sizeof(int32_t), send,
                                 (uly__blocks){x.send_counts, x.offsets}, recv,
                                 (uly__blocks){x.recv_counts, x.offsets}));
     else
-      assert_ok(uly__all_to_all_start(world, counted, sizeof(int32_t), send,
+      assert_ok(uly__all_to_all_start(world, uly__stream_get(), counted, sizeof(int32_t), send,
                                       (uly__blocks){x.send_counts, x.offsets}, recv,
                                       (uly__blocks){x.recv_counts, x.offsets}, &request));
     assert_ok(uly__request_wait(&request));
@@ -386,8 +387,8 @@ static void test_empty_buffers(void **state) {
 }
 
 static uly_status start_send_recv(exchange *x, int tag, uly__request *request) {
-  return uly__send_recv_start(uly__mesh_world(mesh), counted, sizeof(int32_t), x->send,
-                              (uly__blocks){x->send_counts, x->offsets}, x->recv,
+  return uly__send_recv_start(uly__mesh_world(mesh), uly__stream_get(), counted, sizeof(int32_t),
+                              x->send, (uly__blocks){x->send_counts, x->offsets}, x->recv,
                               (uly__blocks){x->recv_counts, x->offsets}, tag, request);
 }
 
@@ -398,8 +399,8 @@ static void test_same_buffer(void **state) {
   int32_t values[64];
   for (int p = 0; p < size; p++) counts[p] = 1, offsets[p] = values[p] = p;
   uly__blocks blocks = {counts, offsets};
-  uly_status status = uly__all_to_all(uly__mesh_world(mesh), counted, sizeof(int32_t), values,
-                                      blocks, values, blocks);
+  uly_status status = uly__all_to_all(uly__mesh_world(mesh), uly__stream_get(), counted,
+                                      sizeof(int32_t), values, blocks, values, blocks);
   if (size == 1)
     assert_ok(status);
   else
@@ -442,10 +443,11 @@ static void test_room(void **state) {
   char bytes[64 * 64];
   for (int round = 0; round < 2; round++) {
     for (int i = 0; i < ULY_MAX_STARTED; i++) data[i] = start_gather(i % 2 ? 0 : 64, &requests[i]);
-    assert_fails(uly__all_gather_start(world, counted, bytes, 0, &requests[0]), ULY_ERR_INTERNAL,
-                 "world group with a request that is under way");
+    assert_fails(uly__all_gather_start(world, uly__stream_get(), counted, bytes, 0, &requests[0]),
+                 ULY_ERR_INTERNAL, "world group with a request that is under way");
     poll_some(&requests[0]);
-    assert_fails(uly__all_gather_start(world, counted, bytes, 0, &requests[ULY_MAX_STARTED]),
+    assert_fails(uly__all_gather_start(world, uly__stream_get(), counted, bytes, 0,
+                                       &requests[ULY_MAX_STARTED]),
                  ULY_ERR_INTERNAL, "while 8 calls are under way");
     assert_null(requests[ULY_MAX_STARTED].started);
     use_while_busy(world);
@@ -472,14 +474,16 @@ static void test_started_errors(void **state) {
   } reductions[] = {{ULY_F32, 32, space, ULY_ERR_INTERNAL, "32"},
                     {ULY_BF16, too_many, space, ULY_ERR_CONFIG, "MPI"},
                     {ULY_F32, 64, space - 1, ULY_ERR_INTERNAL, "workspace"}};
-  assert_fails(uly__all_gather_start(world, counted, NULL, 65, &request), ULY_ERR_INTERNAL, "65");
-  assert_fails(uly__all_gather_start(world, counted, NULL, -64, &request), ULY_ERR_INTERNAL, "-64");
-  assert_fails(uly__all_gather_start(world, counted, NULL, too_many, &request), ULY_ERR_CONFIG,
-               "MPI");
+  assert_fails(uly__all_gather_start(world, uly__stream_get(), counted, NULL, 65, &request),
+               ULY_ERR_INTERNAL, "65");
+  assert_fails(uly__all_gather_start(world, uly__stream_get(), counted, NULL, -64, &request),
+               ULY_ERR_INTERNAL, "-64");
+  assert_fails(uly__all_gather_start(world, uly__stream_get(), counted, NULL, too_many, &request),
+               ULY_ERR_CONFIG, "MPI");
   assert_ok(uly__reduce_create(world, &reduce));
   for (int i = 0; i < (size > 1 ? 3 : 2); i++) {
-    assert_fails(uly__reduce_start(&reduce, counted, reductions[i].dtype, NULL, reductions[i].part,
-                                   NULL, NULL, reductions[i].workspace_bytes),
+    assert_fails(uly__reduce_start(&reduce, uly__stream_get(), counted, reductions[i].dtype, NULL,
+                                   reductions[i].part, NULL, NULL, reductions[i].workspace_bytes),
                  reductions[i].status, reductions[i].text);
     assert_false(uly__reduce_is_pending(&reduce));
   }

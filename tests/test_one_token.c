@@ -29,7 +29,7 @@ static void check_matvec(const uly__ops *ops, const char *name, uly_dtype dtype,
                          int64_t cols, int64_t ld) {
   void *w = values(rows * ld, dtype);
   float *x = values(cols, ULY_F32), *y = values(rows, ULY_F32), *part = values(rows, ULY_F32);
-  ops->matvec(rows, cols, ld, dtype, w, x, y);
+  ops->matvec(uly__stream_get(), rows, cols, ld, dtype, w, x, y);
   for (int64_t r = 0; r < rows; r++) {
     double sum = 0, size = 1e-3;
     for (int64_t i = 0; i < cols; i++) {
@@ -45,7 +45,8 @@ static void check_matvec(const uly__ops *ops, const char *name, uly_dtype dtype,
     omp_set_num_threads(1 + turn % 3);
     for (int64_t r = 0, count; r < rows; r += count) {
       count = pick(1, (int)(rows - r));
-      ops->matvec(count, cols, ld, dtype, uly__at(w, dtype, r * ld), x, part + r);
+      ops->matvec(uly__stream_get(), count, cols, ld, dtype, uly__at(w, dtype, r * ld), x,
+                  part + r);
     }
     if (memcmp(part, y, (size_t)rows * sizeof *y) != 0)
       fail_msg("%s, [%lld, %lld]: other bits when rows are dealt otherwise", name, (long long)rows,
@@ -115,7 +116,7 @@ static void check_poisoned(const uly__ops *ops, const char *name, const uly__att
   a.k = k;
   a.v = v;
   a.o = o;
-  ops->attend_one(&a);
+  ops->attend_one(uly__stream_get(), &a);
   if (memcmp(o, clean->o, bytes) != 0)
     fail_msg("%s: d %d, query %lld: %g in hidden keys changes the output", name, d,
              (long long)a.query, (double)poison);
@@ -158,7 +159,7 @@ static void check_attend(const uly__ops *ops, const char *name, uly_dtype dtype,
     a.scale = scales[turn];
     a.query = turn == 0 ? capacity - 1 : pick(0, (int)capacity - 1);
     omp_set_num_threads(1 + turn % 3);
-    ops->attend_one(&a);
+    ops->attend_one(uly__stream_get(), &a);
     for (int head = 0; head < Q; head++) {
       double out[ULY_MAX_HEAD_DIM] = {0};
       naive(&a, &mask, head, out);
@@ -181,7 +182,7 @@ static void check_attend(const uly__ops *ops, const char *name, uly_dtype dtype,
       one.o = uly__at(apart, dtype, (int64_t)head * d);
       one.k = uly__at(k, dtype, kv * capacity * d);
       one.v = uly__at(v, dtype, kv * capacity * d);
-      ops->attend_one(&one);
+      ops->attend_one(uly__stream_get(), &one);
     }
     assert_memory_equal(apart, o, (size_t)(Q * d * uly__dtype_bytes(dtype)));
   }
@@ -214,7 +215,7 @@ static void test_extremes(void **state) {
   for (int i = 0; i < num_tables; i++) {
     uly__attend_one a = {KEYS - 1, 1,    1,    D, 0, 1, 0, ULY_F32,
                          index,    1e4f, KEYS, q, k, v, o, workspace};
-    tables[i].attend_one(&a);
+    tables[i].attend_one(uly__stream_get(), &a);
     for (int j = 0; j < D; j++) assert_true(isfinite(o[j]));
     /* The one with the largest score takes it all. */
     int64_t first = 0;
@@ -225,11 +226,11 @@ static void test_extremes(void **state) {
       if (-score > largest) largest = -score, first = key;
     }
     a.scale = -1e9f;
-    tables[i].attend_one(&a);
+    tables[i].attend_one(uly__stream_get(), &a);
     for (int j = 0; j < D; j++) assert_float_equal(o[j], v[first * D + j], 1e-6f);
     float before = k[5 * D];
     k[5 * D] = NAN;
-    tables[i].attend_one(&a);
+    tables[i].attend_one(uly__stream_get(), &a);
     for (int j = 0; j < D; j++) assert_true(isnan(o[j]));
     k[5 * D] = before;
   }

@@ -53,7 +53,7 @@ static void for_tables(void (*check)(const uly__ops *, const char *, uly_dtype))
 static void multiply(const uly__ops *ops, int threads, uly__matmul x) {
   x.workspace = malloc((size_t)ops->matmul_bytes(x.dtype, threads));
   x.workspace_threads = threads;
-  assert_ok(ops->matmul(&x));
+  assert_ok(ops->matmul(uly__stream_get(), &x));
   free(x.workspace);
 }
 
@@ -214,22 +214,22 @@ static void check_norm(const uly__ops *ops, const char *name, uly_dtype dtype) {
   for (int kind = 0; kind < 2; kind++) {
     uly__norm_args args = {(uly__norm)kind, 1e-5f, gamma, kind == ULY_NORM_LAYER ? beta : NULL};
     void *y1 = copy(x, n, dtype), *y2 = copy(x, n, dtype);
-    ops->norm_forward(&args, rows, cols, dtype, x, y1);
-    reference.norm_forward(&args, rows, cols, dtype, x, y2);
+    ops->norm_forward(uly__stream_get(), &args, rows, cols, dtype, x, y1);
+    reference.norm_forward(uly__stream_get(), &args, rows, cols, dtype, x, y2);
     same("norm_forward", name, y1, y2, n, dtype);
     float *d1 = values(2 * cols, ULY_F32, 5), *d2 = values(2 * cols, ULY_F32, 5);
     float *bias1 = args.beta ? d1 + cols : NULL, *bias2 = args.beta ? d2 + cols : NULL;
-    ops->norm_backward(&args, rows, cols, dtype, x, d_y, y1, d1, bias1);
+    ops->norm_backward(uly__stream_get(), &args, rows, cols, dtype, x, d_y, y1, d1, bias1);
     memcpy(y2, x, (size_t)(n * uly__dtype_bytes(dtype)));
-    ops->norm_forward(&args, rows, cols, dtype, x, y2);
-    reference.norm_backward(&args, rows, cols, dtype, x, d_y, y2, d2, bias2);
+    ops->norm_forward(uly__stream_get(), &args, rows, cols, dtype, x, y2);
+    reference.norm_backward(uly__stream_get(), &args, rows, cols, dtype, x, d_y, y2, d2, bias2);
     same("norm_backward", name, y1, y2, n, dtype);
     same("norm_backward weights", name, d1, d2, 2 * cols, ULY_F32);
     /* One after the other, as the fused pass does both at once. */
     void *sums = copy(x, n, dtype), *expected = copy(x, n, dtype);
-    reference.residual(rows, cols, dtype, x, d_y, beta, expected);
-    reference.norm_forward(&args, rows, cols, dtype, expected, y2);
-    ops->residual_norm(&args, rows, cols, dtype, x, d_y, beta, sums, y1);
+    reference.residual(uly__stream_get(), rows, cols, dtype, x, d_y, beta, expected);
+    reference.norm_forward(uly__stream_get(), &args, rows, cols, dtype, expected, y2);
+    ops->residual_norm(uly__stream_get(), &args, rows, cols, dtype, x, d_y, beta, sums, y1);
     same("residual_norm: sum", name, sums, expected, n, dtype);
     same("residual_norm: norm", name, y1, y2, n, dtype);
     free(y1), free(y2), free(d1), free(d2), free(sums), free(expected);
@@ -241,9 +241,9 @@ static void test_norm(void **state) {
   (void)state;
   float x[] = {1, 2, 3, 6}, gamma[] = {1, 1, 2, 1}, y[4];
   uly__norm_args rms = {ULY_NORM_RMS, 0.0f, gamma, NULL}, layer = {ULY_NORM_LAYER, 0.0f, gamma, x};
-  reference.norm_forward(&rms, 1, 4, ULY_F32, x, y);
+  reference.norm_forward(uly__stream_get(), &rms, 1, 4, ULY_F32, x, y);
   for (int i = 0; i < 4; i++) assert_float_equal(y[i], x[i] / sqrtf(12.5f) * gamma[i], 1e-6f);
-  reference.norm_forward(&layer, 1, 4, ULY_F32, x, y);
+  reference.norm_forward(uly__stream_get(), &layer, 1, 4, ULY_F32, x, y);
   for (int i = 0; i < 4; i++)
     assert_float_equal(y[i], (x[i] - 3) / sqrtf(3.5f) * gamma[i] + x[i], 1e-6f);
   for_tables(check_norm);
@@ -253,25 +253,25 @@ static void check_rows(const uly__ops *ops, const char *name, uly_dtype dtype) {
   int64_t rows = 45, cols = 270, ld = cols + 7, n = rows * ld;
   void *x1 = values(n, dtype, 1), *x2 = values(n, dtype, 1), *bias = values(cols, dtype, 2);
   float *sum = values(rows * cols, ULY_F32, 3);
-  ops->add_bias(rows, cols, ld, dtype, x1, bias);
-  reference.add_bias(rows, cols, ld, dtype, x2, bias);
+  ops->add_bias(uly__stream_get(), rows, cols, ld, dtype, x1, bias);
+  reference.add_bias(uly__stream_get(), rows, cols, ld, dtype, x2, bias);
   same("add_bias", name, x1, x2, n, dtype);
   float *d1 = values(cols, ULY_F32, 4), *d2 = values(cols, ULY_F32, 4);
-  ops->bias_backward(rows, cols, ld, dtype, x1, d1);
-  reference.bias_backward(rows, cols, ld, dtype, x2, d2);
+  ops->bias_backward(uly__stream_get(), rows, cols, ld, dtype, x1, d1);
+  reference.bias_backward(uly__stream_get(), rows, cols, ld, dtype, x2, d2);
   same("bias_backward", name, d1, d2, cols, ULY_F32);
-  ops->residual(rows, cols, dtype, x1, sum, bias, x1);
-  reference.residual(rows, cols, dtype, x2, sum, bias, x2);
+  ops->residual(uly__stream_get(), rows, cols, dtype, x1, sum, bias, x1);
+  reference.residual(uly__stream_get(), rows, cols, dtype, x2, sum, bias, x2);
   same("residual", name, x1, x2, rows * cols, dtype);
   float *table = malloc(45 * 30 * sizeof *table);
   int64_t positions[45];
   for (int64_t r = 0; r < rows; r++) positions[r] = 1000000 + r;
-  uly__rope_table(rows, positions, 30, 10000.0, table);
-  ops->rope(rows, 9, 30, ld, dtype, table, 1.0f, x1);
-  reference.rope(rows, 9, 30, ld, dtype, table, 1.0f, x2);
+  reference.rope_table(uly__stream_get(), rows, positions, 30, 10000.0, table);
+  ops->rope(uly__stream_get(), rows, 9, 30, ld, dtype, table, 1.0f, x1);
+  reference.rope(uly__stream_get(), rows, 9, 30, ld, dtype, table, 1.0f, x2);
   same("rope", name, x1, x2, n, dtype);
-  ops->rope(rows, 9, 30, ld, dtype, table, -1.0f, x1);
-  reference.rope(rows, 9, 30, ld, dtype, table, -1.0f, x2);
+  ops->rope(uly__stream_get(), rows, 9, 30, ld, dtype, table, -1.0f, x1);
+  reference.rope(uly__stream_get(), rows, 9, 30, ld, dtype, table, -1.0f, x2);
   same("rope back", name, x1, x2, n, dtype);
   free(x1), free(x2), free(bias), free(sum), free(d1), free(d2), free(table);
 }
@@ -281,12 +281,13 @@ static void test_rows(void **state) {
   /* Position 1 turns the pair (x0, x1) of a head of 2 by one radian. */
   float x[] = {1, 0}, table[2];
   int64_t position = 1;
-  uly__rope_table(1, &position, 2, 10000.0, table);
-  reference.rope(1, 1, 2, 2, ULY_F32, table, 1.0f, x);
+  reference.rope_table(uly__stream_get(), 1, &position, 2, 10000.0, table);
+  reference.rope(uly__stream_get(), 1, 1, 2, 2, ULY_F32, table, 1.0f, x);
   assert_float_equal(x[0], cos(1.0), 1e-6f);
   assert_float_equal(x[1], sin(1.0), 1e-6f);
   position = 123456789;
-  uly__rope_table(1, &position, 2, 10000.0, table); /* f32 angles would be off by radians */
+  reference.rope_table(uly__stream_get(), 1, &position, 2, 10000.0,
+                       table); /* f32 angles would be off by radians */
   assert_float_equal(table[0], cos(123456789.0), 1e-6f);
   for_tables(check_rows);
 }
@@ -297,24 +298,25 @@ static void check_activations(const uly__ops *ops, const char *name, uly_dtype d
   for (int64_t i = 0; i < N; i++) uly__store(gate, dtype, i, 9 * uly__load(gate, dtype, i));
   void *a[3], *b[3];
   for (int i = 0; i < 3; i++) a[i] = copy(d, N, dtype), b[i] = copy(d, N, dtype);
-  ops->swiglu_forward(N, dtype, gate, up, a[0]);
-  reference.swiglu_forward(N, dtype, gate, up, b[0]);
-  ops->swiglu_backward(N, dtype, gate, up, a[1], a[1], a[2]); /* d_gate in the place of d_act */
-  reference.swiglu_backward(N, dtype, gate, up, b[1], b[1], b[2]);
+  ops->swiglu_forward(uly__stream_get(), N, dtype, gate, up, a[0]);
+  reference.swiglu_forward(uly__stream_get(), N, dtype, gate, up, b[0]);
+  ops->swiglu_backward(uly__stream_get(), N, dtype, gate, up, a[1], a[1],
+                       a[2]); /* d_gate in the place of d_act */
+  reference.swiglu_backward(uly__stream_get(), N, dtype, gate, up, b[1], b[1], b[2]);
   for (int i = 0; i < 3; i++) same("swiglu", name, a[i], b[i], N, dtype);
-  ops->gelu_forward(1, N, dtype, gate, NULL, a[0]);
-  reference.gelu_forward(1, N, dtype, gate, NULL, b[0]);
+  ops->gelu_forward(uly__stream_get(), 1, N, dtype, gate, NULL, a[0]);
+  reference.gelu_forward(uly__stream_get(), 1, N, dtype, gate, NULL, b[0]);
   same("gelu", name, a[0], b[0], N, dtype);
   enum { ROWS = 3, COLS = N / ROWS };
   void *x1 = copy(gate, N, dtype), *x2 = copy(gate, N, dtype);
-  ops->gelu_forward(ROWS, COLS, dtype, x1, up, a[0]);
-  reference.add_bias(ROWS, COLS, COLS, dtype, x2, up);
-  reference.gelu_forward(ROWS, COLS, dtype, x2, NULL, b[0]);
+  ops->gelu_forward(uly__stream_get(), ROWS, COLS, dtype, x1, up, a[0]);
+  reference.add_bias(uly__stream_get(), ROWS, COLS, COLS, dtype, x2, up);
+  reference.gelu_forward(uly__stream_get(), ROWS, COLS, dtype, x2, NULL, b[0]);
   same("gelu: x + bias", name, x1, x2, N, dtype);
   same("gelu of x + bias", name, a[0], b[0], (int64_t)ROWS * COLS, dtype);
   free(x1), free(x2);
-  ops->gelu_backward(N, dtype, gate, d, a[0]);
-  reference.gelu_backward(N, dtype, gate, d, b[0]);
+  ops->gelu_backward(uly__stream_get(), N, dtype, gate, d, a[0]);
+  reference.gelu_backward(uly__stream_get(), N, dtype, gate, d, b[0]);
   same("gelu_backward", name, a[0], b[0], N, dtype);
   for (int i = 0; i < 3; i++) free(a[i]), free(b[i]);
   free(gate), free(up), free(d);
@@ -329,14 +331,14 @@ static void test_activations(void **state) {
   for (double x = -12; x < 12; x += 0.31) {
     float in = (float)x, one = 1, out, d_x, d_up;
     double s = 1 / (1 + exp(-(double)in)), t = tanh(0.7978845608 * (in + 0.044715 * pow(in, 3)));
-    reference.swiglu_forward(1, ULY_F32, &in, &one, &out);
+    reference.swiglu_forward(uly__stream_get(), 1, ULY_F32, &in, &one, &out);
     assert_float_equal(out, in * s, 1e-5f);
-    reference.swiglu_backward(1, ULY_F32, &in, &one, &one, &d_x, &d_up);
+    reference.swiglu_backward(uly__stream_get(), 1, ULY_F32, &in, &one, &one, &d_x, &d_up);
     assert_float_equal(d_x, s + in * s * (1 - s), 1e-5f);
     assert_float_equal(d_up, in * s, 1e-5f);
-    reference.gelu_forward(1, 1, ULY_F32, &in, NULL, &out);
+    reference.gelu_forward(uly__stream_get(), 1, 1, ULY_F32, &in, NULL, &out);
     assert_float_equal(out, 0.5 * in * (1 + t), 1e-5f);
-    reference.gelu_backward(1, ULY_F32, &in, &one, &d_x);
+    reference.gelu_backward(uly__stream_get(), 1, ULY_F32, &in, &one, &d_x);
     double inner = 0.7978845608 * (1 + 3 * 0.044715 * in * in);
     assert_float_equal(d_x, 0.5 * (1 + t) + 0.5 * in * (1 - t * t) * inner, 1e-5f);
   }
@@ -351,8 +353,9 @@ static void check_embedding(const uly__ops *ops, const char *name, uly_dtype dty
     tokens[r] = r * r % V, at[r] = r * 3 % POSITIONS; /* repeats: gradients add up */
   void *table = values(V * COLS, dtype, 1), *positions = values(POSITIONS * COLS, dtype, 2);
   void *y1 = values(ROWS * COLS, dtype, 3), *y2 = values(ROWS * COLS, dtype, 3);
-  ops->embedding_forward(ROWS, COLS, dtype, table, positions, tokens, at, y1);
-  reference.embedding_forward(ROWS, COLS, dtype, table, positions, tokens, at, y2);
+  ops->embedding_forward(uly__stream_get(), ROWS, COLS, dtype, table, positions, tokens, at, y1);
+  reference.embedding_forward(uly__stream_get(), ROWS, COLS, dtype, table, positions, tokens, at,
+                              y2);
   same("embedding", name, y1, y2, ROWS * COLS, dtype);
   for (int i = 0; i < COLS; i++)
     assert_float_equal(
@@ -361,7 +364,7 @@ static void check_embedding(const uly__ops *ops, const char *name, uly_dtype dty
         0.02f);
   float *d1 = calloc(V * COLS, 4), *d2 = calloc(V * COLS, 4);
   float *p1 = calloc(POSITIONS * COLS, 4), *p2 = calloc(POSITIONS * COLS, 4);
-  ops->embedding_backward(ROWS, COLS, dtype, tokens, at, y1, d1, p1);
+  ops->embedding_backward(uly__stream_get(), ROWS, COLS, dtype, tokens, at, y1, d1, p1);
   for (int r = 0; r < ROWS; r++)
     for (int i = 0; i < COLS; i++) {
       d2[tokens[r] * COLS + i] += uly__load(y1, dtype, r * COLS + i);
@@ -384,7 +387,7 @@ static void check_loss(const uly__ops *ops, const char *name, uly_dtype dtype) {
   for (int i = 0; i < V; i++) logits[i] = i == 3 ? 500.0f : -500.0f; /* softmax then log: -inf */
   double l1[ROWS], l2[ROWS];
   void *d1 = values(ROWS * V, dtype, 2), *d2 = values(ROWS * V, dtype, 2);
-  ops->cross_entropy(ROWS, V, logits, labels, 0.5f, l1, dtype, d1);
+  ops->cross_entropy(uly__stream_get(), ROWS, V, logits, labels, 0.5f, l1, dtype, d1);
   for (int r = 0; r < ROWS; r++) { /* in f64, here */
     double largest = -INFINITY, sum = 0;
     for (int i = 0; i < V; i++) largest = fmax(largest, (double)logits[r * V + i]);
@@ -398,7 +401,7 @@ static void check_loss(const uly__ops *ops, const char *name, uly_dtype dtype) {
   }
   same("cross_entropy", name, d1, d2, ROWS * V, dtype);
   if (dtype == ULY_F32) { /* in place */
-    ops->cross_entropy(ROWS, V, logits, labels, 0.5f, l1, dtype, logits);
+    ops->cross_entropy(uly__stream_get(), ROWS, V, logits, labels, 0.5f, l1, dtype, logits);
     assert_memory_equal(logits, d1, ROWS * V * 4);
   }
   free(logits), free(d1), free(d2);
@@ -428,7 +431,7 @@ static void test_optimizer(void **state) {
                        .v = v,
                        .grad = g,
                        .copy_bf16 = rounded};
-    tables[i].adamw(N, &args);
+    tables[i].adamw(uly__stream_get(), N, &args);
     double squares = 0;
     for (int j = 0; j < N; j++) {
       double grad = 0.5 * (double)g[j], mj = 0.9 * (double)m0[j] + 0.1 * grad;
@@ -440,7 +443,7 @@ static void test_optimizer(void **state) {
       squares += (double)g[j] * (double)g[j];
     }
     uly__exact_sum sum = {0};
-    tables[i].add_squares(N, ULY_F32, g, &sum);
+    tables[i].add_squares(uly__stream_get(), N, ULY_F32, g, &sum);
     assert_true(fabs(uly__exact_value(&sum) / squares - 1) < 1e-12);
     free(p), free(m), free(v), free(g), free(p0), free(m0);
   }
@@ -495,11 +498,11 @@ static void run_attention(const uly__ops *ops, uly__attention_args a, void *o, c
   void *workspace = malloc((size_t)uly__attention_carve(&a, NULL, &unused));
   a.o = o;
   a.softmax = softmax;
-  ops->attention_forward(&a);
+  ops->attention_forward(uly__stream_get(), &a);
   a.d_q = d_qkv;
   a.d_k = d_qkv + 5 * a.head_dim * bytes;
   a.d_v = d_qkv + 7 * a.head_dim * bytes;
-  ops->attention_backward(&a, workspace);
+  ops->attention_backward(uly__stream_get(), &a, workspace);
   free(workspace);
 }
 
@@ -593,7 +596,7 @@ static void test_attention_polls(void **state) {
       uly__softmax_row *softmax = calloc((size_t)N * 5, sizeof *softmax);
       a.o = o;
       a.softmax = softmax;
-      tables[i].attention_forward(&a);
+      tables[i].attention_forward(uly__stream_get(), &a);
       int forward = count, blocks = N / 64;
       int tiles = 5 * (window ? 2 * blocks - 1 : blocks * (blocks + 1) / 2);
       run_attention(&tables[i], a, o, d_qkv, softmax);

@@ -51,7 +51,8 @@ static void fill(float *x, int count) {
 /* Multiplies, in every transposition, over and over until many signals have come; on a slow machine
  * for two seconds, and longer only until there are enough to test anything. With rows further apart
  * than they are long oneDNN takes the kernels in question. */
-static void check(int threads, uly_dtype dtype, uly_status (*matmul)(const uly__matmul *)) {
+static void check(int threads, uly_dtype dtype,
+                  uly_status (*matmul)(uly__stream *, const uly__matmul *)) {
   float *a = malloc(M * K * 4), *b = malloc(N * K * 4), *c = malloc(M * LDC * 4);
   float *undisturbed = calloc(M * LDC, 4);
   fill(a, M * K);
@@ -72,14 +73,14 @@ static void check(int threads, uly_dtype dtype, uly_status (*matmul)(const uly__
     x.c_dtype = ULY_F32;
     x.workspace = workspace;
     x.workspace_threads = threads;
-    assert_ok(matmul(&x));
+    assert_ok(matmul(uly__stream_get(), &x));
     x.c = c;
     received = 0;
     double end = now() + 2;
     send_signals(50);
     while (received < WANTED && (received < LEAST || now() < end)) {
       memset(c, 0, M * LDC * 4);
-      assert_ok(matmul(&x));
+      assert_ok(matmul(uly__stream_get(), &x));
       assert_memory_equal(c, undisturbed, M * LDC * 4);
     }
     send_signals(0);

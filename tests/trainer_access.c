@@ -43,8 +43,8 @@ static void gather(uly_trainer *trainer, int param, const float *shard, float *o
   const uly__zero_unit *unit = &trainer->model->zero->units[p->unit];
   int64_t bytes = unit->shard * 4;
   float *all = malloc((size_t)(bytes * uly_mesh_size(trainer->mesh)));
-  assert_ok(
-      uly__all_gather(uly__mesh_world(trainer->mesh), ULY_TRAFFIC_CONTROL, shard, bytes, all));
+  assert_ok(uly__all_gather(uly__mesh_world(trainer->mesh), NULL, ULY_TRAFFIC_CONTROL, shard, bytes,
+                            all));
   memcpy(out, all + p->offset, (size_t)p->count * 4);
   free(all);
 }

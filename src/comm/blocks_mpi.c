@@ -2,7 +2,6 @@
 #include <limits.h>
 
 #include "comm/group_mpi.h"
-#include "device/device.h"
 
 static uly_status make_type(int64_t bytes, MPI_Datatype *type) {
   if (bytes < 1 || bytes > INT_MAX)
@@ -86,10 +85,11 @@ uly_status uly__take_blocks(uly__group *group, uly_traffic kind, int64_t unit_by
 }
 /* NOLINTEND(readability-non-const-parameter) */
 
-void uly__copy_own(const uly__group *group, int64_t unit_bytes, const void *send,
-                   const uly__blocks *send_blocks, void *recv, const uly__blocks *recv_blocks) {
+void uly__copy_own(const uly__group *group, uly__stream *stream, int64_t unit_bytes,
+                   const void *send, const uly__blocks *send_blocks, void *recv,
+                   const uly__blocks *recv_blocks) {
   int64_t bytes = send_blocks->counts[group->rank] * unit_bytes;
   const char *from = (const char *)send + send_blocks->offsets[group->rank] * unit_bytes;
   char *to = (char *)recv + recv_blocks->offsets[group->rank] * unit_bytes;
-  if (to != from) uly__copy(uly__stream_get(), to, from, bytes);
+  if (to != from) uly__copy(stream, to, from, bytes);
 }

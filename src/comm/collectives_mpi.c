@@ -9,9 +9,9 @@
 /* A request is waited for in another function; the checker looks at one at a time.
  * NOLINTBEGIN(clang-analyzer-optin.mpi.MPI-Checker) */
 
-uly_status uly__all_to_all(uly__group *group, uly_traffic kind, int64_t unit_bytes,
-                           const void *send, uly__blocks send_blocks, void *recv,
-                           uly__blocks recv_blocks) {
+uly_status uly__all_to_all(uly__group *group, uly__stream *stream, uly_traffic kind,
+                           int64_t unit_bytes, const void *send, uly__blocks send_blocks,
+                           void *recv, uly__blocks recv_blocks) {
   BEGIN_COLLECTIVE(group, "all_to_all (%s, units of %lld bytes)", uly_traffic_name(kind),
                    (long long)unit_bytes);
   uly__exchange_counts c;
@@ -19,7 +19,7 @@ uly_status uly__all_to_all(uly__group *group, uly_traffic kind, int64_t unit_byt
   ULY_TRY(uly__unit_type_of(group, unit_bytes, &unit));
   ULY_TRY(uly__take_blocks(group, kind, unit_bytes, &send, &send_blocks, &recv, &recv_blocks,
                            group->counts, &c));
-  uly__copy_own(group, unit_bytes, send, &send_blocks, recv, &recv_blocks);
+  uly__copy_own(group, stream, unit_bytes, send, &send_blocks, recv, &recv_blocks);
   if (group->size == 1) return ULY_OK;
   if (group->is_crowded) {
     MPI_Request request;
@@ -53,8 +53,9 @@ static uly_status gather(uly__group *group, uly_traffic kind, const void *send, 
 
 /* NOLINTEND(clang-analyzer-optin.mpi.MPI-Checker) */
 
-uly_status uly__all_gather(uly__group *group, uly_traffic kind, const void *send, int64_t bytes,
-                           void *recv) {
+uly_status uly__all_gather(uly__group *group, uly__stream *stream, uly_traffic kind,
+                           const void *send, int64_t bytes, void *recv) {
+  (void)stream;
   BEGIN_COLLECTIVE(group, "all_gather (%s, %lld bytes)", uly_traffic_name(kind), (long long)bytes);
   return gather(group, kind, send, bytes, recv);
 }

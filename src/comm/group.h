@@ -16,6 +16,7 @@
 
 #include "base/status.h"
 #include "comm/traffic.h"
+#include "device/device.h"
 
 typedef struct uly__group uly__group;
 
@@ -43,18 +44,23 @@ typedef struct uly__blocks {
   const int64_t *counts, *offsets;
 } uly__blocks;
 
+/* Calls that move data name a stream: what is sent was written by work that was given to the stream
+ * before, and what arrives may be read by work that is given to it after the call, or after the
+ * wait for its request. */
+
 /* --- Calls that wait. */
 
 /* Sends block p of send to rank p, and receives block s of recv from rank s; the own block is copied
  * by all threads. The two buffers are not the same. Counts and offsets are in units of unit_bytes, so
  * that they fit MPI's int for any memory that exists. */
-uly_status uly__all_to_all(uly__group *group, uly_traffic kind, int64_t unit_bytes,
-                           const void *send, uly__blocks send_blocks, void *recv,
-                           uly__blocks recv_blocks);
+uly_status uly__all_to_all(uly__group *group, uly__stream *stream, uly_traffic kind,
+                           int64_t unit_bytes, const void *send, uly__blocks send_blocks,
+                           void *recv, uly__blocks recv_blocks);
 
-/* Writes what rank s sent to recv[s * bytes ...]. For small messages. */
-uly_status uly__all_gather(uly__group *group, uly_traffic kind, const void *send, int64_t bytes,
-                           void *recv);
+/* Writes what rank s sent to recv[s * bytes ...]. For small messages. The stream is NULL if they
+ * are the host's own, which no stream writes or reads. */
+uly_status uly__all_gather(uly__group *group, uly__stream *stream, uly_traffic kind,
+                           const void *send, int64_t bytes, void *recv);
 
 /* Sums values[count] over the ranks (integers: exact, modulo 2^64). count is at most ULY_MAX_SUM. For
  * small messages. */
@@ -73,21 +79,22 @@ typedef struct uly__request {
 } uly__request;
 
 /* Does what uly__all_to_all does. */
-uly_status uly__all_to_all_start(uly__group *group, uly_traffic kind, int64_t unit_bytes,
-                                 const void *send, uly__blocks send_blocks, void *recv,
-                                 uly__blocks recv_blocks, uly__request *request);
+uly_status uly__all_to_all_start(uly__group *group, uly__stream *stream, uly_traffic kind,
+                                 int64_t unit_bytes, const void *send, uly__blocks send_blocks,
+                                 void *recv, uly__blocks recv_blocks, uly__request *request);
 
 /* Gathers data, [size][part_bytes], of which every rank has its own part in its place. part_bytes is
  * a multiple of 64. */
-uly_status uly__all_gather_start(uly__group *group, uly_traffic kind, void *data,
-                                 int64_t part_bytes, uly__request *request);
+uly_status uly__all_gather_start(uly__group *group, uly__stream *stream, uly_traffic kind,
+                                 void *data, int64_t part_bytes, uly__request *request);
 
 /* Moves what uly__all_to_all moves, but is matched with the calls of other ranks by its tag and not
  * by its turn: so it may be started from a poll, whose moment differs by rank. Blocks without units
  * need no partner. Several calls with one tag are matched in their own order. */
-uly_status uly__send_recv_start(uly__group *group, uly_traffic kind, int64_t unit_bytes,
-                                const void *send, uly__blocks send_blocks, void *recv,
-                                uly__blocks recv_blocks, int tag, uly__request *request);
+uly_status uly__send_recv_start(uly__group *group, uly__stream *stream, uly_traffic kind,
+                                int64_t unit_bytes, const void *send, uly__blocks send_blocks,
+                                void *recv, uly__blocks recv_blocks, int tag,
+                                uly__request *request);
 /* Takes the next tag, which is the same on all ranks. The format describes what it is taken for, with
  * all that ranks must pass alike. Collective. */
 uly_status uly__group_take_tag(uly__group *group, int *tag, const char *format, ...)

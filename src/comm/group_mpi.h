@@ -76,8 +76,9 @@ typedef struct uly__exchange_counts {
 uly_status uly__take_blocks(uly__group *group, uly_traffic kind, int64_t unit_bytes,
                             const void **send, const uly__blocks *send_blocks, void **recv,
                             const uly__blocks *recv_blocks, int *counts, uly__exchange_counts *out);
-void uly__copy_own(const uly__group *group, int64_t unit_bytes, const void *send,
-                   const uly__blocks *send_blocks, void *recv, const uly__blocks *recv_blocks);
+void uly__copy_own(const uly__group *group, uly__stream *stream, int64_t unit_bytes,
+                   const void *send, const uly__blocks *send_blocks, void *recv,
+                   const uly__blocks *recv_blocks);
 
 /* Every collective begins with this. The format describes the call: its name, and what all ranks must
  * pass alike. */

@@ -61,9 +61,9 @@ static void begin(uly__started *s, bool is_collective, uly__request *request) {
   request->started = s;
 }
 
-uly_status uly__all_to_all_start(uly__group *group, uly_traffic kind, int64_t unit_bytes,
-                                 const void *send, uly__blocks send_blocks, void *recv,
-                                 uly__blocks recv_blocks, uly__request *request) {
+uly_status uly__all_to_all_start(uly__group *group, uly__stream *stream, uly_traffic kind,
+                                 int64_t unit_bytes, const void *send, uly__blocks send_blocks,
+                                 void *recv, uly__blocks recv_blocks, uly__request *request) {
   BEGIN_COLLECTIVE(group, "all_to_all_start (%s, units of %lld bytes)", uly_traffic_name(kind),
                    (long long)unit_bytes);
   uly__started *s;
@@ -77,13 +77,14 @@ uly_status uly__all_to_all_start(uly__group *group, uly_traffic kind, int64_t un
   if (group->size > 1)
     MPI_TRY(MPI_Ialltoallv(send, c.send, c.send_offsets, unit, recv, c.recv, c.recv_offsets, unit,
                            group->mpi, s->requests));
-  uly__copy_own(group, unit_bytes, send, &send_blocks, recv, &recv_blocks);
+  uly__copy_own(group, stream, unit_bytes, send, &send_blocks, recv, &recv_blocks);
   begin(s, true, request);
   return ULY_OK;
 }
 
-uly_status uly__all_gather_start(uly__group *group, uly_traffic kind, void *data,
-                                 int64_t part_bytes, uly__request *request) {
+uly_status uly__all_gather_start(uly__group *group, uly__stream *stream, uly_traffic kind,
+                                 void *data, int64_t part_bytes, uly__request *request) {
+  (void)stream;
   BEGIN_COLLECTIVE(group, "all_gather_start (%s, %lld bytes)", uly_traffic_name(kind),
                    (long long)part_bytes);
   if (part_bytes < 0 || part_bytes % UNIT)
@@ -118,9 +119,10 @@ uly_status uly__group_take_tag(uly__group *group, int *tag, const char *format, 
 }
 
 /* Receives first, so that nothing that arrives has to be put aside. */
-uly_status uly__send_recv_start(uly__group *group, uly_traffic kind, int64_t unit_bytes,
-                                const void *send, uly__blocks send_blocks, void *recv,
-                                uly__blocks recv_blocks, int tag, uly__request *request) {
+uly_status uly__send_recv_start(uly__group *group, uly__stream *stream, uly_traffic kind,
+                                int64_t unit_bytes, const void *send, uly__blocks send_blocks,
+                                void *recv, uly__blocks recv_blocks, int tag,
+                                uly__request *request) {
   uly__started *s;
   uly__exchange_counts c;
   MPI_Datatype unit;
@@ -142,7 +144,7 @@ uly_status uly__send_recv_start(uly__group *group, uly_traffic kind, int64_t uni
       MPI_TRY(MPI_Isend((const char *)send + c.send_offsets[p] * unit_bytes, c.send[p], unit, p,
                         tag, group->mpi, &s->requests[s->num_requests++]));
   }
-  uly__copy_own(group, unit_bytes, send, &send_blocks, recv, &recv_blocks);
+  uly__copy_own(group, stream, unit_bytes, send, &send_blocks, recv, &recv_blocks);
   begin(s, false, request);
   return ULY_OK;
 }

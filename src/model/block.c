@@ -20,15 +20,16 @@ static void *row(const uly__model *model, const void *x, int64_t t, int64_t widt
 static void norm(uly__model *model, int64_t rows, const void *x, int unit, int64_t weight,
                  int64_t bias, void *y) {
   uly__norm_args args = uly__model_norm(model, unit, weight, bias);
-  model->ops->norm_forward(&args, rows, model->config.hidden, model->dtype, x, y);
+  model->ops->norm_forward(model->stream, &args, rows, model->config.hidden, model->dtype, x, y);
 }
 
 /* Adds the gradient through the norm of the tile's sum to d_x. */
 static void norm_backward(uly__model *model, int64_t rows, const void *x, int unit, int64_t weight,
                           int64_t bias, void *d_x) {
   uly__norm_args args = uly__model_norm(model, unit, weight, bias);
-  model->ops->norm_backward(&args, rows, model->config.hidden, model->dtype, x, model->work.sum,
-                            d_x, uly__grad(model, unit, weight), uly__grad(model, unit, bias));
+  model->ops->norm_backward(model->stream, &args, rows, model->config.hidden, model->dtype, x,
+                            model->work.sum, d_x, uly__grad(model, unit, weight),
+                            uly__grad(model, unit, bias));
 }
 
 /* --- Q, K and V */
@@ -45,9 +46,11 @@ static void project_block(uly__model *model, int unit, int g, int64_t t, int64_t
     void *y = uly__at(qkv, model->dtype, to->at + t * stride);
     uly__linear_forward(model, linear, rows, model->work.n, h, y, stride);
     if (to->bias >= 0)
-      ops->add_bias(rows, linear.out, stride, model->dtype, y, uly__weight(model, unit, to->bias));
+      ops->add_bias(model->stream, rows, linear.out, stride, model->dtype, y,
+                    uly__weight(model, unit, to->bias));
     if (to->rotated)
-      ops->rope(rows, to->heads, d, stride, model->dtype, model->rope + t * d, 1.0f, y);
+      ops->rope(model->stream, rows, to->heads, d, stride, model->dtype, model->rope + t * d, 1.0f,
+                y);
   }
 }
 
@@ -86,9 +89,10 @@ static void project_block_backward(uly__model *model, int unit, int g, int64_t t
     if (from->heads == 0) continue;
     void *d_y = uly__at(model->attention->work.d_qkv, model->dtype, from->at + t * stride);
     if (from->rotated)
-      ops->rope(rows, from->heads, d, stride, model->dtype, model->rope + t * d, -1.0f, d_y);
+      ops->rope(model->stream, rows, from->heads, d, stride, model->dtype, model->rope + t * d,
+                -1.0f, d_y);
     if (from->bias >= 0)
-      ops->bias_backward(rows, linear.out, stride, model->dtype, d_y,
+      ops->bias_backward(model->stream, rows, linear.out, stride, model->dtype, d_y,
                          uly__grad(model, unit, from->bias));
     uly__linear_backward_weight(model, linear, rows, d_y, stride, model->work.n, h);
     uly__linear_backward_sum(model, linear, rows, d_y, stride, model->work.sum,
@@ -142,7 +146,7 @@ static void add_attention(uly__model *model, int layer, int64_t t, int64_t rows,
   }
   const uly__block_layout *b = &model->params.block;
   uly__norm_args norm2 = uly__model_norm(model, unit, b->norm2, b->norm2_bias);
-  model->ops->residual_norm(&norm2, rows, h, model->dtype, row(model, kept->x, t, h),
+  model->ops->residual_norm(model->stream, &norm2, rows, h, model->dtype, row(model, kept->x, t, h),
                             model->work.sum, uly__weight(model, unit, b->bo), mid, model->work.n);
 }
 
@@ -152,7 +156,8 @@ static void add_attention_backward(uly__model *model, int layer, int64_t t, int6
   int64_t h = model->config.hidden, bias = model->params.block.bo;
   int unit = uly__unit_of_block(layer);
   if (bias >= 0)
-    model->ops->bias_backward(rows, h, h, model->dtype, d_mid, uly__grad(model, unit, bias));
+    model->ops->bias_backward(model->stream, rows, h, h, model->dtype, d_mid,
+                              uly__grad(model, unit, bias));
   for (int g = 0; g < model->attention->num_blocks; g++) {
     const uly__head_block *block = &model->attention->blocks[g];
     uly__linear linear = uly__linear_in(model->projections[g].o, unit);
@@ -191,7 +196,7 @@ static void linear_with_bias(uly__model *model, uly__linear linear, int64_t bias
                              const void *x, void *y) {
   uly__linear_forward(model, linear, rows, x, linear.in, y, linear.out);
   if (bias >= 0)
-    model->ops->add_bias(rows, linear.out, linear.out, model->dtype, y,
+    model->ops->add_bias(model->stream, rows, linear.out, linear.out, model->dtype, y,
                          uly__weight(model, linear.unit, bias));
 }
 
@@ -211,7 +216,7 @@ static void mlp_inner(uly__model *model, int unit, int64_t rows, mlp_tile tile, 
   uly__linear up = mlp_linear(model, unit, b->w_up, false);
   if (!model->config.gated) {
     if (!is_kept) uly__linear_forward(model, up, rows, n, h, tile.up, f);
-    ops->gelu_forward(rows, f, model->dtype, tile.up,
+    ops->gelu_forward(model->stream, rows, f, model->dtype, tile.up,
                       is_kept ? NULL : uly__weight(model, unit, b->b_up), model->work.act);
     return;
   }
@@ -220,7 +225,7 @@ static void mlp_inner(uly__model *model, int unit, int64_t rows, mlp_tile tile, 
                      tile.gate);
     linear_with_bias(model, up, b->b_up, rows, n, tile.up);
   }
-  ops->swiglu_forward(rows * f, model->dtype, tile.gate, tile.up, model->work.act);
+  ops->swiglu_forward(model->stream, rows * f, model->dtype, tile.gate, tile.up, model->work.act);
 }
 
 /* Computes backward. d_y is d_x's tile: on return, the gradient of mid has been added to it. */
@@ -234,23 +239,27 @@ static void mlp_backward(uly__model *model, int unit, int64_t rows, mlp_tile til
   uly__linear down = mlp_linear(model, unit, b->w_down, true);
   uly__linear up = mlp_linear(model, unit, b->w_up, false);
 
-  if (b->b_down >= 0) ops->bias_backward(rows, h, h, dtype, d_y, uly__grad(model, unit, b->b_down));
+  if (b->b_down >= 0)
+    ops->bias_backward(model->stream, rows, h, h, dtype, d_y, uly__grad(model, unit, b->b_down));
   uly__linear_backward_weight(model, down, rows, d_y, h, work->act, f);
   void *d_act = model->config.gated ? work->d_gate : work->d_up;
   uly__linear_backward(model, down, rows, d_y, h, d_act, f);
   if (model->config.gated)
-    ops->swiglu_backward(n, dtype, tile.gate, tile.up, d_act, work->d_gate, work->d_up);
+    ops->swiglu_backward(model->stream, n, dtype, tile.gate, tile.up, d_act, work->d_gate,
+                         work->d_up);
   else
-    ops->gelu_backward(n, dtype, tile.up, d_act, work->d_up);
+    ops->gelu_backward(model->stream, n, dtype, tile.up, d_act, work->d_up);
 
   if (b->b_up >= 0)
-    ops->bias_backward(rows, f, f, dtype, work->d_up, uly__grad(model, unit, b->b_up));
+    ops->bias_backward(model->stream, rows, f, f, dtype, work->d_up,
+                       uly__grad(model, unit, b->b_up));
   uly__linear_backward_weight(model, up, rows, work->d_up, f, work->n, h);
   uly__linear_backward_sum(model, up, rows, work->d_up, f, work->sum, true);
   if (model->config.gated) {
     uly__linear gate = mlp_linear(model, unit, b->w_gate, false);
     if (b->b_gate >= 0)
-      ops->bias_backward(rows, f, f, dtype, work->d_gate, uly__grad(model, unit, b->b_gate));
+      ops->bias_backward(model->stream, rows, f, f, dtype, work->d_gate,
+                         uly__grad(model, unit, b->b_gate));
     uly__linear_backward_weight(model, gate, rows, work->d_gate, f, work->n, h);
     uly__linear_backward_sum(model, gate, rows, work->d_gate, f, work->sum, false);
   }
@@ -285,7 +294,7 @@ void uly__block_forward(uly__model *model, int layer, void *y) {
     mlp_inner(model, unit, rows, tile, false);
     uly__linear_forward_sum(model, mlp_linear(model, unit, b->w_down, true), rows, model->work.act,
                             model->config.ffn, model->work.sum, true);
-    model->ops->residual(rows, h, model->dtype, mid, model->work.sum,
+    model->ops->residual(model->stream, rows, h, model->dtype, mid, model->work.sum,
                          uly__weight(model, unit, b->b_down), row(model, y, t, h));
     watch(model, ULY_WATCH_MID, layer, model->tiles.list[i], mid, h);
     watch(model, ULY_WATCH_INNER, layer, model->tiles.list[i], model->work.act, model->config.ffn);

@@ -101,8 +101,9 @@ static void gather(uly__model *model, const uly__shared_vector *vector, uly_dtyp
                    void *out) {
   uly__decoder *d = model->decoder;
   int64_t bytes = uly__dtype_bytes(dtype), stride = vector->largest * bytes;
-  uly__model_note(model, uly__all_gather(model->attention->group, ULY_TRAFFIC_ATTENTION_FORWARD,
-                                         d->mine, stride, d->of_all));
+  uly__model_note(
+      model, uly__all_gather(model->attention->group, model->stream, ULY_TRAFFIC_ATTENTION_FORWARD,
+                             d->mine, stride, d->of_all));
   for (int p = 0; p < d->num_parts; p++)
     uly__copy(model->stream, uly__at(out, dtype, vector->parts[p].begin),
               (const char *)d->of_all + p * stride, vector->parts[p].count * bytes);
@@ -118,7 +119,7 @@ static const float *widened(const uly__model *model, const void *x, int64_t coun
 /* Multiplies rows [begin, begin + count) of a matrix by x, in f32. */
 static void product(const uly__model *model, int unit, int64_t weight, int64_t cols, uly__part rows,
                     const float *x, float *y) {
-  model->ops->matvec(rows.count, cols, cols, model->dtype,
+  model->ops->matvec(model->stream, rows.count, cols, cols, model->dtype,
                      uly__weight(model, unit, weight + rows.begin * cols), x, y);
 }
 
@@ -127,16 +128,16 @@ static void linear(const uly__model *model, int unit, int64_t weight, int64_t bi
                    uly__part rows, const float *x, void *y) {
   float *sums = model->dtype == ULY_F32 ? y : model->decoder->mine;
   product(model, unit, weight, cols, rows, x, sums);
-  if (model->dtype == ULY_BF16) model->ops->to_bf16(rows.count, sums, y);
+  if (model->dtype == ULY_BF16) model->ops->to_bf16(model->stream, rows.count, sums, y);
   if (bias >= 0)
-    model->ops->add_bias(1, rows.count, rows.count, model->dtype, y,
+    model->ops->add_bias(model->stream, 1, rows.count, rows.count, model->dtype, y,
                          uly__weight(model, unit, bias + rows.begin));
 }
 
 static void norm(const uly__model *model, int unit, int64_t weight, int64_t bias, const void *x,
                  void *y) {
   uly__norm_args args = uly__model_norm(model, unit, weight, bias);
-  model->ops->norm_forward(&args, 1, model->config.hidden, model->dtype, x, y);
+  model->ops->norm_forward(model->stream, &args, 1, model->config.hidden, model->dtype, x, y);
 }
 
 /* ------------------------------------------------------------------------------ a block */
@@ -155,15 +156,15 @@ static void attend(uly__model *model, int layer) {
   linear(model, unit, b->wk, b->bk, h, kv, n, d->k);
   linear(model, unit, b->wv, b->bv, h, kv, n, d->v);
   if (d->angles) {
-    model->ops->rope(1, d->cache.heads.q_count, (int)dim, q.count, model->dtype, d->angles, 1.0f,
-                     d->q);
-    model->ops->rope(1, d->cache.heads.kv_count, (int)dim, kv.count, model->dtype, d->angles, 1.0f,
-                     d->k);
+    model->ops->rope(model->stream, 1, d->cache.heads.q_count, (int)dim, q.count, model->dtype,
+                     d->angles, 1.0f, d->q);
+    model->ops->rope(model->stream, 1, d->cache.heads.kv_count, (int)dim, kv.count, model->dtype,
+                     d->angles, 1.0f, d->k);
   }
   uly__cache_add(&d->cache, layer, d->k, d->v);
   uly__attend_one one = uly__cache_attend(&d->cache, layer, model->attention->desc.scale, d->q,
                                           d->mine, d->attention);
-  model->ops->attend_one(&one);
+  model->ops->attend_one(model->stream, &one);
   gather(model, &d->heads, model->dtype, d->o);
 }
 
@@ -184,11 +185,11 @@ static void activate(uly__model *model, int unit) {
   if (model->config.gated) {
     linear(model, unit, b->w_gate, b->b_gate, h, inner, n, d->gate);
     linear(model, unit, b->w_up, b->b_up, h, inner, n, d->up);
-    model->ops->swiglu_forward(inner.count, model->dtype, d->gate, d->up, d->mine);
+    model->ops->swiglu_forward(model->stream, inner.count, model->dtype, d->gate, d->up, d->mine);
   } else {
     linear(model, unit, b->w_up, -1, h, inner, n, d->up);
     const void *bias = b->b_up < 0 ? NULL : uly__weight(model, unit, b->b_up + inner.begin);
-    model->ops->gelu_forward(1, inner.count, model->dtype, d->up, bias, d->mine);
+    model->ops->gelu_forward(model->stream, 1, inner.count, model->dtype, d->up, bias, d->mine);
   }
   gather(model, &d->inner, model->dtype, d->act);
 }
@@ -201,11 +202,11 @@ static void decode_block(uly__model *model, int layer) {
   attend(model, layer);
   project(model, unit, b->wo, (int64_t)c->num_q_heads * c->head_dim, d->o);
   uly__norm_args norm2 = uly__model_norm(model, unit, b->norm2, b->norm2_bias);
-  model->ops->residual_norm(&norm2, 1, c->hidden, model->dtype, d->x, d->sum,
+  model->ops->residual_norm(model->stream, &norm2, 1, c->hidden, model->dtype, d->x, d->sum,
                             uly__weight(model, unit, b->bo), d->mid, d->n);
   activate(model, unit);
   project(model, unit, b->w_down, c->ffn, d->act);
-  model->ops->residual(1, c->hidden, model->dtype, d->mid, d->sum,
+  model->ops->residual(model->stream, 1, c->hidden, model->dtype, d->mid, d->sum,
                        uly__weight(model, unit, b->b_down), d->x);
 }
 
@@ -237,8 +238,8 @@ void uly__model_prefill(uly__model *model, const int32_t *tokens) {
               uly__at(model->stash.layers[model->config.num_layers].x, model->dtype,
                       (model->num_tokens - 1) * h),
               bytes);
-  uly__model_note(model, uly__all_gather(model->attention->group, ULY_TRAFFIC_ATTENTION_FORWARD,
-                                         d->mine, bytes, d->of_all));
+  uly__model_note(model, uly__all_gather(model->attention->group, model->stream,
+                                         ULY_TRAFFIC_ATTENTION_FORWARD, d->mine, bytes, d->of_all));
   uly__copy(model->stream, d->x, (const char *)d->of_all + (d->num_parts - 1) * bytes, bytes);
   finish(model);
 }
@@ -248,10 +249,11 @@ void uly__model_decode(uly__model *model, int32_t token) {
   const uly__params *params = &model->params;
   const uly__model_config *c = &model->config;
   int64_t position = d->cache.num_tokens;
-  if (d->angles) uly__rope_table(1, &position, c->head_dim, c->rope_theta, d->angles);
+  if (d->angles)
+    model->ops->rope_table(model->stream, 1, &position, c->head_dim, c->rope_theta, d->angles);
   uly__model_acquire(model, ULY_UNIT_EMBED, uly__unit_of_block(0));
   model->ops->embedding_forward(
-      1, c->hidden, model->dtype, uly__weight(model, ULY_UNIT_EMBED, params->embed),
+      model->stream, 1, c->hidden, model->dtype, uly__weight(model, ULY_UNIT_EMBED, params->embed),
       uly__weight(model, ULY_UNIT_EMBED, params->positions), &token, &position, d->x);
   uly__zero_release(model->zero, ULY_UNIT_EMBED);
   for (int i = 0; i < c->num_layers; i++) {

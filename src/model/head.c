@@ -33,10 +33,10 @@ void uly__head(uly__model *model, const int32_t *labels, float scale, uly__exact
   for (int64_t i = 0; i < model->head_tiles.num; i++) {
     uly__tile_range tile = model->head_tiles.list[i];
     const void *x = uly__at(model->stash.layers[c->num_layers].x, dtype, tile.begin * h);
-    ops->norm_forward(&norm, tile.rows, h, dtype, x, work->n);
+    ops->norm_forward(model->stream, &norm, tile.rows, h, dtype, x, work->n);
     uly__linear_forward_sum(model, head, tile.rows, work->n, h, work->logits, true);
     uly__watch_logits(model, work->logits, tile.rows, tile.begin);
-    ops->cross_entropy(tile.rows, c->vocab, work->logits, labels + tile.begin, scale,
+    ops->cross_entropy(model->stream, tile.rows, c->vocab, work->logits, labels + tile.begin, scale,
                        work->row_loss, dtype, scale != 0.0f ? work->d_logits : NULL);
     for (int64_t r = 0; r < tile.rows; r++) {
       int bin = scale == 0.0f ? uly__model_bin(model, tile.begin + r) : 0;
@@ -47,7 +47,7 @@ void uly__head(uly__model *model, const int32_t *labels, float scale, uly__exact
     uly__linear_backward_sum(model, head, tile.rows, work->d_logits, c->vocab, work->sum, true);
     void *d_x = uly__at(model->d_x, dtype, tile.begin * h);
     uly__clear(model->stream, d_x, tile.rows * h * uly__dtype_bytes(dtype));
-    ops->norm_backward(&norm, tile.rows, h, dtype, x, work->sum, d_x,
+    ops->norm_backward(model->stream, &norm, tile.rows, h, dtype, x, work->sum, d_x,
                        uly__grad(model, last, params->norm),
                        uly__grad(model, last, params->norm_bias));
     uly__watch_d_stream(model, (uly__watched_rows){d_x, dtype, tile.rows, h, h, tile.begin});

@@ -4,7 +4,7 @@
 static void multiply(uly__model *model, uly__matmul product) {
   product.workspace = model->work.matmul;
   product.workspace_threads = model->threads;
-  uly__model_note(model, model->ops->matmul(&product));
+  uly__model_note(model, model->ops->matmul(model->stream, &product));
 }
 
 static uly__matmul forward(const uly__model *model, uly__linear linear, int64_t rows, const void *x,

@@ -19,8 +19,8 @@ static void end_grads(uly__model *model, int unit) {
 void uly__model_forward(uly__model *model, const int32_t *tokens, bool keeps) {
   const uly__params *params = &model->params;
   uly__model_acquire(model, ULY_UNIT_EMBED, uly__unit_of_block(0));
-  model->ops->embedding_forward(model->num_tokens, model->config.hidden, model->dtype,
-                                uly__weight(model, ULY_UNIT_EMBED, params->embed),
+  model->ops->embedding_forward(model->stream, model->num_tokens, model->config.hidden,
+                                model->dtype, uly__weight(model, ULY_UNIT_EMBED, params->embed),
                                 uly__weight(model, ULY_UNIT_EMBED, params->positions), tokens,
                                 model->positions, model->stash.layers[0].x);
   uly__watch_embedding(model);
@@ -66,7 +66,7 @@ static void embedding_backward(uly__model *model, const int32_t *tokens) {
   begin_grads(model, ULY_UNIT_EMBED);
   for (int64_t i = 0; i < model->tiles.num; i++) {
     uly__tile_range tile = model->tiles.list[i];
-    model->ops->embedding_backward(tile.rows, h, model->dtype, tokens + tile.begin,
+    model->ops->embedding_backward(model->stream, tile.rows, h, model->dtype, tokens + tile.begin,
                                    model->positions + tile.begin,
                                    uly__at(model->d_x, model->dtype, tile.begin * h),
                                    uly__grad(model, ULY_UNIT_EMBED, params->embed),

@@ -283,7 +283,8 @@ static void set_positions(uly__model *model, const int64_t *doc_start, int64_t n
     model->positions[t] = at - begin;
   }
   if (c->rope)
-    uly__rope_table(model->num_tokens, model->positions, c->head_dim, c->rope_theta, model->rope);
+    model->ops->rope_table(model->stream, model->num_tokens, model->positions, c->head_dim,
+                           c->rope_theta, model->rope);
 }
 
 /* Carves what passes over whole sequences need. */

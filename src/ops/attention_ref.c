@@ -44,7 +44,8 @@ static double probability(const uly__attention_args *a, int head, int64_t query,
   return power(a, score(a, head, query, key), softmax.largest) * exp2(-(double)softmax.log2_sum);
 }
 
-void uly__attention_ref_forward(const uly__attention_args *a) {
+void uly__attention_ref_forward(uly__stream *stream, const uly__attention_args *a) {
+  (void)stream;
 #pragma omp parallel for collapse(2) schedule(dynamic)
   for (int head = 0; head < a->num_q_heads; head++)
     for (int64_t query = 0; query < a->num_tokens; query++) {
@@ -84,7 +85,9 @@ static double d_score(const uly__attention_args *a, int head, int64_t query, int
   return p * (d_p - (double)delta[head * a->num_tokens + query]);
 }
 
-void uly__attention_ref_backward(const uly__attention_args *a, void *workspace) {
+void uly__attention_ref_backward(uly__stream *stream, const uly__attention_args *a,
+                                 void *workspace) {
+  (void)stream;
   uly__attention_workspace work;
   uly__attention_carve(a, workspace, &work);
   const float *delta = work.delta;

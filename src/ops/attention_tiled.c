@@ -11,13 +11,18 @@ static bool is_for_pairs(const uly__attention_args *a) {
          a->o_stride % 2 == 0;
 }
 
-static void forward(const uly__attention_args *a) {
-  (is_for_pairs(a) ? ULY_FOR_ISA(uly__attention_tiled_forward) : others.attention_forward)(a);
+static void forward(uly__stream *stream, const uly__attention_args *a) {
+  if (is_for_pairs(a))
+    ULY_FOR_ISA(uly__attention_tiled_forward)(stream, a);
+  else
+    others.attention_forward(stream, a);
 }
 
-static void backward(const uly__attention_args *a, void *workspace) {
-  (is_for_pairs(a) ? ULY_FOR_ISA(uly__attention_tiled_backward) : others.attention_backward)(
-      a, workspace);
+static void backward(uly__stream *stream, const uly__attention_args *a, void *workspace) {
+  if (is_for_pairs(a))
+    ULY_FOR_ISA(uly__attention_tiled_backward)(stream, a, workspace);
+  else
+    others.attention_backward(stream, a, workspace);
 }
 
 void ULY_FOR_ISA(uly__attention_tiled)(uly__ops *table) {

@@ -11,7 +11,9 @@
 #define ULY_PASTE(name, isa) ULY_PASTE_(name, isa)
 #define ULY_FOR_ISA(name) ULY_PASTE(name, ULY_ISA)
 
-void ULY_FOR_ISA(uly__attention_tiled_forward)(const uly__attention_args *args);
-void ULY_FOR_ISA(uly__attention_tiled_backward)(const uly__attention_args *args, void *workspace);
+void ULY_FOR_ISA(uly__attention_tiled_forward)(uly__stream *stream,
+                                               const uly__attention_args *args);
+void ULY_FOR_ISA(uly__attention_tiled_backward)(uly__stream *stream,
+                                                const uly__attention_args *args, void *workspace);
 
 #endif

@@ -355,7 +355,9 @@ static void backward_pass(const pass *p) {
   for (int i = 0; i < p->num_heads; i++) store_d_q(p, p->first_head + i);
 }
 
-void ULY_FOR_ISA(uly__attention_tiled_backward)(const uly__attention_args *a, void *workspace) {
+void ULY_FOR_ISA(uly__attention_tiled_backward)(uly__stream *stream, const uly__attention_args *a,
+                                                void *workspace) {
+  (void)stream;
   pass p = {.a = a, .group_size = group_size(a, num_blocks(a), GROUPS_OF_A_THREAD)};
   /* Within a window only as many groups as it spans work at the same time, since they take
    * turns. */

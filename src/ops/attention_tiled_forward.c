@@ -172,7 +172,8 @@ static void forward_group(const uly__attention_args *a, int head, int64_t query,
   for (int i = 0; i < num; i++) store_outputs(a, head, &blocks[i]);
 }
 
-void ULY_FOR_ISA(uly__attention_tiled_forward)(const uly__attention_args *a) {
+void ULY_FOR_ISA(uly__attention_tiled_forward)(uly__stream *stream, const uly__attention_args *a) {
+  (void)stream;
   int64_t size = group_size(a, num_blocks(a) * a->num_q_heads, GROUPS_OF_A_THREAD);
   int64_t groups = num_groups(num_blocks(a), size);
   /* Heads are processed one by one, so that their keys and values stay in cache. Late blocks of

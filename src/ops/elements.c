@@ -1,5 +1,6 @@
-/* Ops that treat elements one by one: fills, roundings, sums, and the search for numbers that are not
- * finite. Their speed is that of memory, so one build serves all instruction sets. */
+/* Ops that treat elements one by one: fills, roundings, sums, the angles of RoPE, and the search
+ * for numbers that are not finite. Their speed is that of memory, or does not matter, so one build
+ * serves all instruction sets. */
 #include <math.h>
 
 #include "base/rng.h"
@@ -77,6 +78,22 @@ static void softmax_lse(uly__stream *stream, int64_t n, const uly__softmax_row *
   for (int64_t i = 0; i < n; i++) lse[i] = uly__softmax_lse(rows[i], scale);
 }
 
+/* Computes angles in f64: at positions of millions f32 would lose the phase. */
+static void rope_table(uly__stream *stream, int64_t rows, const int64_t *positions, int head_dim,
+                       double theta, float *table) {
+  (void)stream;
+  int half = head_dim / 2;
+  double frequencies[ULY_MAX_HEAD_DIM / 2];
+  for (int i = 0; i < half; i++) frequencies[i] = pow(theta, -2.0 * i / head_dim);
+#pragma omp parallel for schedule(static)
+  for (int64_t r = 0; r < rows; r++)
+    for (int i = 0; i < half; i++) {
+      double angle = (double)positions[r] * frequencies[i];
+      table[r * head_dim + i] = (float)cos(angle);
+      table[r * head_dim + half + i] = (float)sin(angle);
+    }
+}
+
 void uly__ops_elements(uly__ops *table) {
   table->fill = fill;
   table->fill_normal = fill_normal;
@@ -86,4 +103,5 @@ void uly__ops_elements(uly__ops *table) {
   table->sum_rows = sum_rows;
   table->find_nonfinite = find_nonfinite;
   table->softmax_lse = softmax_lse;
+  table->rope_table = rope_table;
 }

@@ -9,9 +9,9 @@ enum { TILE_M = 256, TILE_N = 512 };
 /* Returns the number of tiles of one size that cover a dimension; the last one is shorter. */
 static int64_t num_tiles(int64_t total, int64_t tile) { return (total + tile - 1) / tile; }
 
-uly_status uly__matmul_onednn(const uly__matmul *args) {
+uly_status uly__matmul_onednn(uly__stream *stream, const uly__matmul *args) {
   if (args->m == 0 || args->n == 0) return ULY_OK;
-  if (args->k == 0) return uly__matmul_ref(args);
+  if (args->k == 0) return uly__matmul_ref(stream, args);
   ULY_TRY(uly__products_prepare(4));
   int64_t rows = num_tiles(args->m, TILE_M), cols = num_tiles(args->n, TILE_N);
   const uly__product *products[2][2] = {{NULL}}; /* [last row of tiles][last column] */
@@ -30,7 +30,7 @@ uly_status uly__matmul_onednn(const uly__matmul *args) {
                                   .c_dtype = args->c_dtype};
       if ((!last_m && rows == 1) || (!last_n && cols == 1)) continue;
       ULY_TRY(uly__products_find(shape, &products[last_m][last_n]));
-      if (!products[last_m][last_n]) return uly__matmul_ref(args);
+      if (!products[last_m][last_n]) return uly__matmul_ref(stream, args);
     }
   int failed = 0;
 #pragma omp parallel

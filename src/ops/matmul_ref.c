@@ -6,7 +6,8 @@ int64_t uly__matmul_ref_bytes(uly_dtype dtype, int threads) {
   return 0;
 }
 
-uly_status uly__matmul_ref(const uly__matmul *args) {
+uly_status uly__matmul_ref(uly__stream *stream, const uly__matmul *args) {
+  (void)stream;
 #pragma omp parallel for schedule(static)
   for (int64_t i = 0; i < args->m; i++)
     for (int64_t j = 0; j < args->n; j++) {

@@ -134,16 +134,16 @@ static int num_threads(const uly__matmul *x) {
   return x->workspace_threads < most ? x->workspace_threads : most;
 }
 
-static uly_status matmul(const uly__matmul *x) {
-  if (x->dtype == ULY_F32) return uly__matmul_onednn(x);
+static uly_status matmul(uly__stream *stream, const uly__matmul *x) {
+  if (x->dtype == ULY_F32) return uly__matmul_onednn(stream, x);
   if (x->m == 0 || x->n == 0) return ULY_OK;
-  if (x->k == 0) return uly__matmul_ref(x);
+  if (x->k == 0) return uly__matmul_ref(stream, x);
   ULY_TRY(uly__products_prepare(16));
   int64_t rows = num_tiles(x->m, TILE_M), cols = num_tiles(x->n, TILE_N);
   tile_products products = {{{{{NULL}}}}};
   bool can;
   ULY_TRY(find_products(x, rows, cols, num_tiles(x->k, TILE_K), &products, &can));
-  if (!can) return uly__matmul_ref(x);
+  if (!can) return uly__matmul_ref(stream, x);
   int failed = 0;
 #pragma omp parallel num_threads(num_threads(x))
   {

@@ -5,8 +5,9 @@
 #include "ops/mask.h"
 #include "ops/ops.h"
 
-void uly__matvec_ref(int64_t rows, int64_t cols, int64_t ld, uly_dtype dtype, const void *w,
-                     const float *x, float *y) {
+void uly__matvec_ref(uly__stream *stream, int64_t rows, int64_t cols, int64_t ld, uly_dtype dtype,
+                     const void *w, const float *x, float *y) {
+  (void)stream;
 #pragma omp parallel for schedule(static)
   for (int64_t r = 0; r < rows; r++) {
     double sum = 0;
@@ -30,7 +31,8 @@ static double score(const uly__attend_one *a, int head, int64_t key) {
   return sum * (double)a->scale;
 }
 
-void uly__attend_one_ref(const uly__attend_one *a) {
+void uly__attend_one_ref(uly__stream *stream, const uly__attend_one *a) {
+  (void)stream;
 #pragma omp parallel for schedule(dynamic)
   for (int head = 0; head < a->num_q_heads; head++) {
     double largest = -INFINITY, sum = 0, out[ULY_MAX_HEAD_DIM] = {0};

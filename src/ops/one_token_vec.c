@@ -83,8 +83,9 @@ ULY_INLINE void dot_some(int64_t rows, int64_t cols, int64_t ld, uly_dtype dtype
       dot_rows(1, cols, ld, dtype, uly__at(w, dtype, r * ld), x, y + r);
 }
 
-static void matvec(int64_t rows, int64_t cols, int64_t ld, uly_dtype dtype, const void *w,
-                   const float *x, float *y) {
+static void matvec(uly__stream *stream, int64_t rows, int64_t cols, int64_t ld, uly_dtype dtype,
+                   const void *w, const float *x, float *y) {
+  (void)stream;
 #pragma omp parallel for schedule(static) if (rows * cols * uly__dtype_bytes(dtype) > SERIAL_BYTES)
   for (int64_t r = 0; r < rows; r += ROWS_AT_ONCE) {
     int64_t count = min64(ROWS_AT_ONCE, rows - r);
@@ -237,7 +238,8 @@ static int64_t first_chunk(const uly__attend_one *a) {
 
 /* Attends. A thread takes a chunk through all query heads that share its key/value head, so that it
  * is read from memory once. */
-static void attend_one(const uly__attend_one *a) {
+static void attend_one(uly__stream *stream, const uly__attend_one *a) {
+  (void)stream;
   int64_t first = first_chunk(a), last = a->query / CHUNK;
 #pragma omp parallel for collapse(2) schedule(dynamic)
   for (int kv = 0; kv < a->num_kv_heads; kv++)

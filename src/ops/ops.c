@@ -1,8 +1,6 @@
 /* Fills the kernel table: references first, then what this CPU runs faster. */
 #include "ops/ops.h"
 
-#include <math.h>
-
 #include "base/environment.h"
 
 #include "ops/cpu.h"
@@ -106,20 +104,4 @@ int64_t uly__attention_carve(const uly__attention_args *args, void *memory,
   out->d_kv = in_passes ? carve(base, &at, blocks * tile * 2 * args->head_dim * size) : NULL;
   out->progress = carve(base, &at, blocks * (int64_t)sizeof *out->progress);
   return at + 64;
-}
-
-/* Computes the table. Angles are reduced in f64: at positions of millions f32 would lose the
- * phase. */
-void uly__rope_table(int64_t rows, const int64_t *positions, int head_dim, double theta,
-                     float *table) {
-  int half = head_dim / 2;
-  double frequencies[ULY_MAX_HEAD_DIM / 2];
-  for (int i = 0; i < half; i++) frequencies[i] = pow(theta, -2.0 * i / head_dim);
-#pragma omp parallel for schedule(static)
-  for (int64_t r = 0; r < rows; r++)
-    for (int i = 0; i < half; i++) {
-      double angle = (double)positions[r] * frequencies[i];
-      table[r * head_dim + i] = (float)cos(angle);
-      table[r * head_dim + half + i] = (float)sin(angle);
-    }
 }

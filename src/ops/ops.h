@@ -5,6 +5,9 @@
  *
  *   - matrices are row-major; ld is the distance of rows in elements
  *   - storage is f32 or bf16 (`dtype`); all sums are f32 or wider; weight gradients are f32
+ *   - an op runs on a stream, after the work that was given to it before; what it returns to the
+ *     caller is there when the call returns. The CPU has always finished by then, and ignores the
+ *     stream
  *   - work is spread over OpenMP threads so that results do not depend on their number
  *   - pointers may have any alignment that their type allows; no op allocates per call
  *
@@ -85,66 +88,75 @@ static inline int64_t uly__attend_width(int head_dim) { return (head_dim + 2 + 1
 
 typedef struct uly__ops {
   const char *name; /* of the instruction set */
-  uly_status (*matmul)(const uly__matmul *args);
+  uly_status (*matmul)(uly__stream *stream, const uly__matmul *args);
   /* Returns the bytes of workspace that any product of this type takes on so many threads. */
   int64_t (*matmul_bytes)(uly_dtype dtype, int threads);
 
   /* x[rows, cols] += bias[cols]; x has rows ld apart. */
-  void (*add_bias)(int64_t rows, int64_t cols, int64_t ld, uly_dtype dtype, void *x,
-                   const void *bias);
+  void (*add_bias)(uly__stream *stream, int64_t rows, int64_t cols, int64_t ld, uly_dtype dtype,
+                   void *x, const void *bias);
   /* d_bias[cols] += sum over rows of d_y. */
-  void (*bias_backward)(int64_t rows, int64_t cols, int64_t ld, uly_dtype dtype, const void *d_y,
-                        float *d_bias);
+  void (*bias_backward)(uly__stream *stream, int64_t rows, int64_t cols, int64_t ld,
+                        uly_dtype dtype, const void *d_y, float *d_bias);
   /* y = x + sum + bias; sum: f32 [rows, cols]; bias: [cols] or NULL; y may be x. */
-  void (*residual)(int64_t rows, int64_t cols, uly_dtype dtype, const void *x, const float *sum,
-                   const void *bias, void *y);
+  void (*residual)(uly__stream *stream, int64_t rows, int64_t cols, uly_dtype dtype, const void *x,
+                   const float *sum, const void *bias, void *y);
 
-  void (*norm_forward)(const uly__norm_args *args, int64_t rows, int64_t cols, uly_dtype dtype,
-                       const void *x, void *y);
+  void (*norm_forward)(uly__stream *stream, const uly__norm_args *args, int64_t rows, int64_t cols,
+                       uly_dtype dtype, const void *x, void *y);
   /* residual to y, then norm_forward of y to n. */
-  void (*residual_norm)(const uly__norm_args *args, int64_t rows, int64_t cols, uly_dtype dtype,
-                        const void *x, const float *sum, const void *bias, void *y, void *n);
+  void (*residual_norm)(uly__stream *stream, const uly__norm_args *args, int64_t rows, int64_t cols,
+                        uly_dtype dtype, const void *x, const float *sum, const void *bias, void *y,
+                        void *n);
   /* d_x += the gradient through the norm of d_y (f32 [rows, cols]); d_gamma, d_beta (or NULL) +=
    * theirs. Statistics are recomputed from x. */
-  void (*norm_backward)(const uly__norm_args *args, int64_t rows, int64_t cols, uly_dtype dtype,
-                        const void *x, const float *d_y, void *d_x, float *d_gamma, float *d_beta);
+  void (*norm_backward)(uly__stream *stream, const uly__norm_args *args, int64_t rows, int64_t cols,
+                        uly_dtype dtype, const void *x, const float *d_y, void *d_x, float *d_gamma,
+                        float *d_beta);
 
+  /* Computes the angles of RoPE for rows at these positions: cosines, then sines, f32 [rows, d]. */
+  void (*rope_table)(uly__stream *stream, int64_t rows, const int64_t *positions, int head_dim,
+                     double theta, float *table);
   /* Rotates pairs (i, i + d/2) of every head ("rotate half") by the angles of the row's position:
    * table [rows, d]: cosines then sines. sign -1 is the inverse, that is, the backward. */
-  void (*rope)(int64_t rows, int heads, int head_dim, int64_t ld, uly_dtype dtype,
-               const float *table, float sign, void *x);
+  void (*rope)(uly__stream *stream, int64_t rows, int heads, int head_dim, int64_t ld,
+               uly_dtype dtype, const float *table, float sign, void *x);
 
   /* act = silu(gate) * up, n elements; and its gradients (d_gate may be d_act). */
-  void (*swiglu_forward)(int64_t n, uly_dtype dtype, const void *gate, const void *up, void *act);
-  void (*swiglu_backward)(int64_t n, uly_dtype dtype, const void *gate, const void *up,
-                          const void *d_act, void *d_gate, void *d_up);
+  void (*swiglu_forward)(uly__stream *stream, int64_t n, uly_dtype dtype, const void *gate,
+                         const void *up, void *act);
+  void (*swiglu_backward)(uly__stream *stream, int64_t n, uly_dtype dtype, const void *gate,
+                          const void *up, const void *d_act, void *d_gate, void *d_up);
   /* x[rows, cols] += bias[cols] unless NULL; act = gelu(x), tanh form. In backward, of n elements,
    * d_x may be d_act. */
-  void (*gelu_forward)(int64_t rows, int64_t cols, uly_dtype dtype, void *x, const void *bias,
-                       void *act);
-  void (*gelu_backward)(int64_t n, uly_dtype dtype, const void *x, const void *d_act, void *d_x);
+  void (*gelu_forward)(uly__stream *stream, int64_t rows, int64_t cols, uly_dtype dtype, void *x,
+                       const void *bias, void *act);
+  void (*gelu_backward)(uly__stream *stream, int64_t n, uly_dtype dtype, const void *x,
+                        const void *d_act, void *d_x);
 
   /* y[r] = table[tokens[r]] (+ position_table[positions[r]]); table: [V, cols]; position_table:
    * [all positions, cols], or NULL. */
-  void (*embedding_forward)(int64_t rows, int64_t cols, uly_dtype dtype, const void *table,
-                            const void *position_table, const int32_t *tokens,
+  void (*embedding_forward)(uly__stream *stream, int64_t rows, int64_t cols, uly_dtype dtype,
+                            const void *table, const void *position_table, const int32_t *tokens,
                             const int64_t *positions, void *y);
   /* d_table[tokens[r]] += d_y[r]; d_position_table[positions[r]] += d_y[r] unless NULL. */
-  void (*embedding_backward)(int64_t rows, int64_t cols, uly_dtype dtype, const int32_t *tokens,
-                             const int64_t *positions, const void *d_y, float *d_table,
-                             float *d_position_table);
+  void (*embedding_backward)(uly__stream *stream, int64_t rows, int64_t cols, uly_dtype dtype,
+                             const int32_t *tokens, const int64_t *positions, const void *d_y,
+                             float *d_table, float *d_position_table);
 
   /* Softmax and cross-entropy of logits [rows, V] against labels (negative: ignored). row_loss[r]
    * is the loss of a row, 0 where ignored. d_logits = scale * gradient, of dtype, unless NULL;
    * in f32 it may be logits. */
-  void (*cross_entropy)(int64_t rows, int64_t vocab, const float *logits, const int32_t *labels,
-                        float scale, double *row_loss, uly_dtype dtype, void *d_logits);
+  void (*cross_entropy)(uly__stream *stream, int64_t rows, int64_t vocab, const float *logits,
+                        const int32_t *labels, float scale, double *row_loss, uly_dtype dtype,
+                        void *d_logits);
 
   /* sum += x[i]^2: f64 within pieces of ULY_SQUARES_PIECE elements, whose sums are added
    * exactly. */
-  void (*add_squares)(int64_t n, uly_dtype dtype, const void *x, uly__exact_sum *sum);
-  void (*adamw)(int64_t n, const uly__adamw *args);
-  void (*to_bf16)(int64_t n, const float *x, uint16_t *y);
+  void (*add_squares)(uly__stream *stream, int64_t n, uly_dtype dtype, const void *x,
+                      uly__exact_sum *sum);
+  void (*adamw)(uly__stream *stream, int64_t n, const uly__adamw *args);
+  void (*to_bf16)(uly__stream *stream, int64_t n, const float *x, uint16_t *y);
 
   /* Sets x[n] to a value, or to std times normal values begin, begin + 1, ... of a stream of random
    * numbers (base/rng.h). */
@@ -171,15 +183,15 @@ typedef struct uly__ops {
 
   /* Attention on whole sequences; see uly__attention_args. For workspace, see
    * uly__attention_carve. */
-  void (*attention_forward)(const uly__attention_args *args);
-  void (*attention_backward)(const uly__attention_args *args, void *workspace);
+  void (*attention_forward)(uly__stream *stream, const uly__attention_args *args);
+  void (*attention_backward)(uly__stream *stream, const uly__attention_args *args, void *workspace);
 
   /* One token at a time. y[rows] = w x; w: [rows, cols] of dtype, rows ld apart; x, y: f32. The
    * bits of an element of y, and those of a head's attention, do not depend on which others are
    * computed with it. */
-  void (*matvec)(int64_t rows, int64_t cols, int64_t ld, uly_dtype dtype, const void *w,
-                 const float *x, float *y);
-  void (*attend_one)(const uly__attend_one *args);
+  void (*matvec)(uly__stream *stream, int64_t rows, int64_t cols, int64_t ld, uly_dtype dtype,
+                 const void *w, const float *x, float *y);
+  void (*attend_one)(uly__stream *stream, const uly__attend_one *args);
 } uly__ops;
 
 enum { ULY_SQUARES_PIECE = 256 };
@@ -219,14 +231,11 @@ uly_status uly__ops_check_wish(void);
 /* Finds the table of that name; returns false if there is none or this CPU cannot run it. */
 bool uly__ops_named(const char *name, uly__ops *table);
 
-/* Computes the angles of RoPE for rows at these positions: cosines, then sines, f32 [rows, d]. */
-void uly__rope_table(int64_t rows, const int64_t *positions, int head_dim, double theta,
-                     float *table);
-
 /* The functions that fill the slots. */
-uly_status uly__matmul_ref(const uly__matmul *args);
+uly_status uly__matmul_ref(uly__stream *stream, const uly__matmul *args);
 int64_t uly__matmul_ref_bytes(uly_dtype dtype, int threads);
-uly_status uly__matmul_onednn(const uly__matmul *args); /* without a workspace, too */
+/* Works without a workspace, too. */
+uly_status uly__matmul_onednn(uly__stream *stream, const uly__matmul *args);
 /* Returns whether oneDNN multiplies bf16 with instructions of the CPU; otherwise it is slow, or
  * cannot do it. */
 bool uly__products_multiply_bf16(void);
@@ -237,11 +246,12 @@ const char *uly__products_unused(void);
 void uly__matmul_widened_base(uly__ops *table); /* bf16 alone, by products of f32 */
 void uly__matmul_widened_avx2(uly__ops *table);
 void uly__matmul_widened_avx512(uly__ops *table);
-void uly__attention_ref_forward(const uly__attention_args *args);
-void uly__attention_ref_backward(const uly__attention_args *args, void *workspace);
-void uly__matvec_ref(int64_t rows, int64_t cols, int64_t ld, uly_dtype dtype, const void *w,
-                     const float *x, float *y);
-void uly__attend_one_ref(const uly__attend_one *args);
+void uly__attention_ref_forward(uly__stream *stream, const uly__attention_args *args);
+void uly__attention_ref_backward(uly__stream *stream, const uly__attention_args *args,
+                                 void *workspace);
+void uly__matvec_ref(uly__stream *stream, int64_t rows, int64_t cols, int64_t ld, uly_dtype dtype,
+                     const void *w, const float *x, float *y);
+void uly__attend_one_ref(uly__stream *stream, const uly__attend_one *args);
 void uly__ops_elements(uly__ops *table);
 void uly__ops_rows_base(uly__ops *table);
 void uly__ops_rows_avx2(uly__ops *table);

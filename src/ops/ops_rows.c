@@ -39,8 +39,9 @@ static inline void store(void *restrict y, uly_dtype dtype, int64_t at, const fl
   }
 }
 
-static void add_bias(int64_t rows, int64_t cols, int64_t ld, uly_dtype dtype, void *x,
-                     const void *bias) {
+static void add_bias(uly__stream *stream, int64_t rows, int64_t cols, int64_t ld, uly_dtype dtype,
+                     void *x, const void *bias) {
+  (void)stream;
 #pragma omp parallel for schedule(static)
   for (int64_t r = 0; r < rows; r++)
     for (int64_t c = 0; c < cols; c += PIECE) {
@@ -55,8 +56,9 @@ static void add_bias(int64_t rows, int64_t cols, int64_t ld, uly_dtype dtype, vo
 
 /* Sums over tokens, by blocks of columns, each through all rows in order, so that the order of the
  * sum does not depend on the number of threads. */
-static void bias_backward(int64_t rows, int64_t cols, int64_t ld, uly_dtype dtype, const void *d_y,
-                          float *d_bias) {
+static void bias_backward(uly__stream *stream, int64_t rows, int64_t cols, int64_t ld,
+                          uly_dtype dtype, const void *d_y, float *d_bias) {
+  (void)stream;
 #pragma omp parallel for schedule(static)
   for (int64_t c = 0; c < cols; c += COLUMN_BLOCK) {
     float sum[COLUMN_BLOCK] = {0}, a[COLUMN_BLOCK];
@@ -83,8 +85,9 @@ static void residual_row(int64_t cols, uly_dtype dtype, int64_t at, const void *
   }
 }
 
-static void residual(int64_t rows, int64_t cols, uly_dtype dtype, const void *x, const float *sum,
-                     const void *bias, void *y) {
+static void residual(uly__stream *stream, int64_t rows, int64_t cols, uly_dtype dtype,
+                     const void *x, const float *sum, const void *bias, void *y) {
+  (void)stream;
 #pragma omp parallel for schedule(static)
   for (int64_t r = 0; r < rows; r++) residual_row(cols, dtype, r * cols, x, sum, bias, y);
 }
@@ -129,15 +132,18 @@ static void norm_row(const uly__norm_args *args, int64_t cols, uly_dtype dtype, 
   }
 }
 
-static void norm_forward(const uly__norm_args *args, int64_t rows, int64_t cols, uly_dtype dtype,
-                         const void *x, void *y) {
+static void norm_forward(uly__stream *stream, const uly__norm_args *args, int64_t rows,
+                         int64_t cols, uly_dtype dtype, const void *x, void *y) {
+  (void)stream;
 #pragma omp parallel for schedule(static)
   for (int64_t r = 0; r < rows; r++) norm_row(args, cols, dtype, r * cols, x, y);
 }
 
 /* Normalizes each row while it is still in the nearest cache. */
-static void residual_norm(const uly__norm_args *args, int64_t rows, int64_t cols, uly_dtype dtype,
-                          const void *x, const float *sum, const void *bias, void *y, void *n) {
+static void residual_norm(uly__stream *stream, const uly__norm_args *args, int64_t rows,
+                          int64_t cols, uly_dtype dtype, const void *x, const float *sum,
+                          const void *bias, void *y, void *n) {
+  (void)stream;
 #pragma omp parallel for schedule(static)
   for (int64_t r = 0; r < rows; r++) {
     residual_row(cols, dtype, r * cols, x, sum, bias, y);
@@ -187,9 +193,10 @@ static void norm_backward_rows(const uly__norm_args *args, int64_t rows, int64_t
 /* The number of rows whose statistics the column sums below hold at a time. */
 enum { NORM_ROWS = 128 };
 
-static void norm_backward(const uly__norm_args *args, int64_t rows, int64_t cols, uly_dtype dtype,
-                          const void *x, const float *d_y, void *d_x, float *d_gamma,
-                          float *d_beta) {
+static void norm_backward(uly__stream *stream, const uly__norm_args *args, int64_t rows,
+                          int64_t cols, uly_dtype dtype, const void *x, const float *d_y, void *d_x,
+                          float *d_gamma, float *d_beta) {
+  (void)stream;
   norm_backward_rows(args, rows, cols, dtype, x, d_y, d_x);
   for (int64_t first = 0; first < rows; first += NORM_ROWS) {
     int64_t count = min64(NORM_ROWS, rows - first);
@@ -221,8 +228,9 @@ static void norm_backward(const uly__norm_args *args, int64_t rows, int64_t cols
   }
 }
 
-static void rope(int64_t rows, int heads, int head_dim, int64_t ld, uly_dtype dtype,
-                 const float *table, float sign, void *x) {
+static void rope(uly__stream *stream, int64_t rows, int heads, int head_dim, int64_t ld,
+                 uly_dtype dtype, const float *table, float sign, void *x) {
+  (void)stream;
   int half = head_dim / 2;
 #pragma omp parallel for schedule(static)
   for (int64_t r = 0; r < rows; r++) {
@@ -240,8 +248,9 @@ static void rope(int64_t rows, int heads, int head_dim, int64_t ld, uly_dtype dt
   }
 }
 
-static void swiglu_forward(int64_t n, uly_dtype dtype, const void *gate, const void *up,
-                           void *act) {
+static void swiglu_forward(uly__stream *stream, int64_t n, uly_dtype dtype, const void *gate,
+                           const void *up, void *act) {
+  (void)stream;
 #pragma omp parallel for schedule(static)
   for (int64_t at = 0; at < n; at += PIECE) {
     float g[PIECE], u[PIECE];
@@ -254,8 +263,9 @@ static void swiglu_forward(int64_t n, uly_dtype dtype, const void *gate, const v
   }
 }
 
-static void swiglu_backward(int64_t n, uly_dtype dtype, const void *gate, const void *up,
-                            const void *d_act, void *d_gate, void *d_up) {
+static void swiglu_backward(uly__stream *stream, int64_t n, uly_dtype dtype, const void *gate,
+                            const void *up, const void *d_act, void *d_gate, void *d_up) {
+  (void)stream;
 #pragma omp parallel for schedule(static)
   for (int64_t at = 0; at < n; at += PIECE) {
     float g[PIECE], u[PIECE], d[PIECE];
@@ -277,8 +287,9 @@ static void swiglu_backward(int64_t n, uly_dtype dtype, const void *gate, const 
 /* gelu(x) = x/2 (1 + tanh(c (x + k x^3))), c = sqrt(2/pi) */
 static const float gelu_c = 0.79788456f, gelu_k = 0.044715f;
 
-static void gelu_forward(int64_t rows, int64_t cols, uly_dtype dtype, void *x, const void *bias,
-                         void *act) {
+static void gelu_forward(uly__stream *stream, int64_t rows, int64_t cols, uly_dtype dtype, void *x,
+                         const void *bias, void *act) {
+  (void)stream;
 #pragma omp parallel for schedule(static)
   for (int64_t r = 0; r < rows; r++)
     for (int64_t c = 0; c < cols; c += PIECE) {
@@ -298,7 +309,9 @@ static void gelu_forward(int64_t rows, int64_t cols, uly_dtype dtype, void *x, c
     }
 }
 
-static void gelu_backward(int64_t n, uly_dtype dtype, const void *x, const void *d_act, void *d_x) {
+static void gelu_backward(uly__stream *stream, int64_t n, uly_dtype dtype, const void *x,
+                          const void *d_act, void *d_x) {
+  (void)stream;
 #pragma omp parallel for schedule(static)
   for (int64_t at = 0; at < n; at += PIECE) {
     float a[PIECE], d[PIECE];
@@ -315,9 +328,10 @@ static void gelu_backward(int64_t n, uly_dtype dtype, const void *x, const void 
   }
 }
 
-static void embedding_forward(int64_t rows, int64_t cols, uly_dtype dtype, const void *table,
-                              const void *position_table, const int32_t *tokens,
+static void embedding_forward(uly__stream *stream, int64_t rows, int64_t cols, uly_dtype dtype,
+                              const void *table, const void *position_table, const int32_t *tokens,
                               const int64_t *positions, void *y) {
+  (void)stream;
 #pragma omp parallel for schedule(static)
   for (int64_t r = 0; r < rows; r++)
     for (int64_t c = 0; c < cols; c += PIECE) {
@@ -330,9 +344,10 @@ static void embedding_forward(int64_t rows, int64_t cols, uly_dtype dtype, const
     }
 }
 
-static void embedding_backward(int64_t rows, int64_t cols, uly_dtype dtype, const int32_t *tokens,
-                               const int64_t *positions, const void *d_y, float *d_table,
-                               float *d_position_table) {
+static void embedding_backward(uly__stream *stream, int64_t rows, int64_t cols, uly_dtype dtype,
+                               const int32_t *tokens, const int64_t *positions, const void *d_y,
+                               float *d_table, float *d_position_table) {
+  (void)stream;
 #pragma omp parallel for schedule(static)
   for (int64_t c = 0; c < cols; c += COLUMN_BLOCK) {
     float a[COLUMN_BLOCK];
@@ -350,8 +365,10 @@ static void embedding_backward(int64_t rows, int64_t cols, uly_dtype dtype, cons
 
 /* Computes loss = log(sum exp(x - max)) + max - x[label], never a softmax followed by a
  * logarithm. */
-static void cross_entropy(int64_t rows, int64_t vocab, const float *logits, const int32_t *labels,
-                          float scale, double *row_loss, uly_dtype dtype, void *d_logits) {
+static void cross_entropy(uly__stream *stream, int64_t rows, int64_t vocab, const float *logits,
+                          const int32_t *labels, float scale, double *row_loss, uly_dtype dtype,
+                          void *d_logits) {
+  (void)stream;
 #pragma omp parallel for schedule(static)
   for (int64_t r = 0; r < rows; r++) {
     const float *x = logits + r * vocab;
@@ -381,7 +398,9 @@ static void cross_entropy(int64_t rows, int64_t vocab, const float *logits, cons
   }
 }
 
-static void add_squares(int64_t n, uly_dtype dtype, const void *x, uly__exact_sum *sum) {
+static void add_squares(uly__stream *stream, int64_t n, uly_dtype dtype, const void *x,
+                        uly__exact_sum *sum) {
+  (void)stream;
 #pragma omp parallel
   {
     uly__exact_sum part = {0};
@@ -401,7 +420,8 @@ static void add_squares(int64_t n, uly_dtype dtype, const void *x, uly__exact_su
 
 /* Updates parameters. Every piece runs through the same loop of full length, so that an element's
  * bits do not depend on where a shard or a thread begins. */
-static void adamw(int64_t n, const uly__adamw *args) {
+static void adamw(uly__stream *stream, int64_t n, const uly__adamw *args) {
+  (void)stream;
   float beta1 = (float)args->beta1, beta2 = (float)args->beta2, eps = (float)args->eps;
   float correct1 = (float)(1.0 / (1.0 - pow(args->beta1, (double)args->step)));
   float correct2 = (float)(1.0 / (1.0 - pow(args->beta2, (double)args->step)));
@@ -429,7 +449,8 @@ static void adamw(int64_t n, const uly__adamw *args) {
   }
 }
 
-static void to_bf16(int64_t n, const float *x, uint16_t *y) {
+static void to_bf16(uly__stream *stream, int64_t n, const float *x, uint16_t *y) {
+  (void)stream;
 #pragma omp parallel for simd schedule(static)
   for (int64_t i = 0; i < n; i++) y[i] = uly__f32_to_bf16(x[i]);
 }

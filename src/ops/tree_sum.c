@@ -28,8 +28,9 @@ static void sum_piece(uly_dtype dtype, const void *parts, int64_t stride, int64_
   for (int64_t i = 0; i < n; i++) out[i] += right[i];
 }
 
-void uly__tree_sum(uly_dtype dtype, const void *parts, int64_t num_parts, int64_t stride,
-                   int64_t count, float *out) {
+void uly__tree_sum(uly__stream *stream, uly_dtype dtype, const void *parts, int64_t num_parts,
+                   int64_t stride, int64_t count, float *out) {
+  (void)stream;
 #pragma omp parallel for schedule(static)
   for (int64_t begin = 0; begin < count; begin += PIECE) {
     int64_t n = piece_length(begin, count);
@@ -39,7 +40,9 @@ void uly__tree_sum(uly_dtype dtype, const void *parts, int64_t num_parts, int64_
   }
 }
 
-void uly__tree_push(float *const *levels, int64_t index, const float *x, int64_t count) {
+void uly__tree_push(uly__stream *stream, float *const *levels, int64_t index, const float *x,
+                    int64_t count) {
+  (void)stream;
 #pragma omp parallel for schedule(static)
   for (int64_t begin = 0; begin < count; begin += PIECE) {
     int64_t n = piece_length(begin, count);
@@ -52,7 +55,9 @@ void uly__tree_push(float *const *levels, int64_t index, const float *x, int64_t
   }
 }
 
-void uly__tree_finish(float *const *levels, int64_t index, float *x, int64_t count) {
+void uly__tree_finish(uly__stream *stream, float *const *levels, int64_t index, float *x,
+                      int64_t count) {
+  (void)stream;
 #pragma omp parallel for schedule(static)
   for (int64_t begin = 0; begin < count; begin += PIECE) {
     int64_t n = piece_length(begin, count);

@@ -111,7 +111,7 @@ uly_status uly__local_forward(const uly_attention *plan, int mask, const uly__he
   uly__attention_args args = describe(plan, mask, block, rows);
   double begin = uly__now();
   if (callback->forward) return call_users(callback->forward, callback->user, &args);
-  plan->ops->attention_forward(&args);
+  plan->ops->attention_forward(plan->stream, &args);
   uly__span_end("attention", index, ULY_LANE_COMPUTE, begin);
   return ULY_OK;
 }
@@ -129,7 +129,7 @@ uly_status uly__local_backward(const uly_attention *plan, int mask, const uly__h
   args.d_v = (char *)args.d_q + to_v;
   double begin = uly__now();
   if (callback->backward) return call_users(callback->backward, callback->user, &args);
-  plan->ops->attention_backward(&args, workspace);
+  plan->ops->attention_backward(plan->stream, &args, workspace);
   uly__span_end("attention backward", index, ULY_LANE_COMPUTE, begin);
   return ULY_OK;
 }

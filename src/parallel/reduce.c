@@ -31,8 +31,8 @@ static uly_status start_chunk(uly__reduce *r) {
     r->send_offsets[p] = (p * r->part + r->begin) / UNIT;
     r->recv_offsets[p] = p * r->length / UNIT;
   }
-  return uly__send_recv_start(r->group, r->kind, UNIT * uly__dtype_bytes(r->dtype), r->data,
-                              (uly__blocks){r->counts, r->send_offsets}, r->workspace,
+  return uly__send_recv_start(r->group, r->stream, r->kind, UNIT * uly__dtype_bytes(r->dtype),
+                              r->data, (uly__blocks){r->counts, r->send_offsets}, r->workspace,
                               (uly__blocks){r->counts, r->recv_offsets}, r->tag, &r->chunk_request);
 }
 
@@ -50,9 +50,9 @@ static uly_status check(const uly__reduce *r, int64_t workspace_bytes) {
   return ULY_OK;
 }
 
-uly_status uly__reduce_start(uly__reduce *reduce, uly_traffic kind, uly_dtype dtype,
-                             const void *data, int64_t part, float *out, void *workspace,
-                             int64_t workspace_bytes) {
+uly_status uly__reduce_start(uly__reduce *reduce, uly__stream *stream, uly_traffic kind,
+                             uly_dtype dtype, const void *data, int64_t part, float *out,
+                             void *workspace, int64_t workspace_bytes) {
   int size = uly__group_size(reduce->group);
   int64_t unit_bytes = UNIT * uly__dtype_bytes(dtype);
   ULY_TRY(uly__group_take_tag(reduce->group, &reduce->tag,
@@ -61,6 +61,7 @@ uly_status uly__reduce_start(uly__reduce *reduce, uly_traffic kind, uly_dtype dt
                               (long long)part, (long long)workspace_bytes));
   if (reduce->is_pending)
     ULY_FAIL(ULY_ERR_INTERNAL, "a reduce-scatter is started while another is under way");
+  reduce->stream = stream;
   reduce->kind = kind;
   reduce->dtype = dtype;
   reduce->data = data;
@@ -70,7 +71,7 @@ uly_status uly__reduce_start(uly__reduce *reduce, uly_traffic kind, uly_dtype dt
   reduce->chunk = workspace_bytes / (size * unit_bytes) * UNIT;
   reduce->begin = 0;
   ULY_TRY(check(reduce, workspace_bytes));
-  if (size == 1) uly__tree_sum(dtype, data, 1, part, part, out);
+  if (size == 1) uly__tree_sum(stream, dtype, data, 1, part, part, out);
   if (size == 1 || part == 0) return ULY_OK;
   reduce->is_pending = true;
   return start_chunk(reduce);
@@ -79,7 +80,7 @@ uly_status uly__reduce_start(uly__reduce *reduce, uly_traffic kind, uly_dtype dt
 /* Adds a chunk that has arrived, and starts the next. */
 static uly_status advance(uly__reduce *r) {
   ULY_TRY(uly__request_wait(&r->chunk_request));
-  uly__tree_sum(r->dtype, r->workspace, uly__group_size(r->group), r->length, r->length,
+  uly__tree_sum(r->stream, r->dtype, r->workspace, uly__group_size(r->group), r->length, r->length,
                 r->out + r->begin);
   r->begin += r->length;
   r->is_pending = r->begin < r->part;

@@ -17,7 +17,8 @@
 typedef struct uly__reduce {
   uly__group *group;
   uly__request chunk_request;
-  bool is_pending; /* chunks are under way, or to come */
+  uly__stream *stream; /* of the sum under way */
+  bool is_pending;     /* chunks are under way, or to come */
   int tag;
   uly_traffic kind;
   uly_dtype dtype;
@@ -33,13 +34,14 @@ typedef struct uly__reduce {
 uly_status uly__reduce_create(uly__group *group, uly__reduce *out);
 void uly__reduce_destroy(uly__reduce *reduce);
 
-/* Starts to sum, in f32, data[rank * part ...] of all ranks into out[part]. data is [size][part] of
- * dtype, which is what travels; it is left as it is, but out may be the own part of f32 data. part is a
- * multiple of 64 elements. workspace bounds the chunk: at least size * 64 elements of dtype, and the
- * same size on all ranks; it is not used in a group of one rank. Collective. */
-uly_status uly__reduce_start(uly__reduce *reduce, uly_traffic kind, uly_dtype dtype,
-                             const void *data, int64_t part, float *out, void *workspace,
-                             int64_t workspace_bytes);
+/* Starts to sum, in f32 and on a stream, data[rank * part ...] of all ranks into out[part]. data is
+ * [size][part] of dtype, which is what travels; it is left as it is, but out may be the own part of
+ * f32 data. part is a multiple of 64 elements. workspace bounds the chunk: at least size * 64
+ * elements of dtype, and the same size on all ranks; it is not used in a group of one rank.
+ * Collective. */
+uly_status uly__reduce_start(uly__reduce *reduce, uly__stream *stream, uly_traffic kind,
+                             uly_dtype dtype, const void *data, int64_t part, float *out,
+                             void *workspace, int64_t workspace_bytes);
 /* Drives the sum; never waits. */
 uly_status uly__reduce_poll(uly__reduce *reduce);
 /* Returns whether the sum was not complete at the last poll, which differs by rank. */

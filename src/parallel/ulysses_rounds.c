@@ -89,8 +89,8 @@ uly_status uly__ulysses_start(uly_attention *plan, uly__exchange_step step, uly_
   own->travel[way].under_way = true;
   own->travel[way].round = round;
   own->travel[way].began = uly__now();
-  return uly__all_to_all_start(plan->group, kind, r.unit_bytes, from, r.from, to, r.to,
-                               &own->travel[way].request);
+  return uly__all_to_all_start(plan->group, plan->stream, kind, r.unit_bytes, from, r.from, to,
+                               r.to, &own->travel[way].request);
 }
 
 uly_status uly__ulysses_wait(uly_attention *plan, uly__exchange_step step, int round) {
@@ -119,8 +119,9 @@ uly_status uly__ulysses_exchange(uly_attention *plan, uly__exchange_step step, u
     uly__round at = uly__ulysses_round(plan, round);
     void *token_side = past(tokens, is_qkv ? at.qkv_tokens : at.o_tokens);
     void *head_side = past(heads, is_qkv ? at.qkv_heads : at.o_heads);
-    ULY_TRY(uly__all_to_all(plan->group, kind, r.unit_bytes, is_to_heads ? token_side : head_side,
-                            r.from, is_to_heads ? head_side : token_side, r.to));
+    ULY_TRY(uly__all_to_all(plan->group, plan->stream, kind, r.unit_bytes,
+                            is_to_heads ? token_side : head_side, r.from,
+                            is_to_heads ? head_side : token_side, r.to));
   }
   uly__span_end("exchange", -1, ULY_LANE_COMPUTE, begin);
   return ULY_OK;

@@ -261,7 +261,7 @@ uly_status uly__zero_prefetch(uly__zero *zero, int unit) {
             uly__zero_weight_shard(zero, unit), bytes);
   zero->gathering = unit;
   zero->gather_began = uly__now();
-  return uly__all_gather_start(zero->group, ULY_TRAFFIC_PARAMETERS, slot->data, bytes,
+  return uly__all_gather_start(zero->group, zero->stream, ULY_TRAFFIC_PARAMETERS, slot->data, bytes,
                                &zero->gather);
 }
 
@@ -281,8 +281,8 @@ void uly__zero_release(uly__zero *zero, int unit) {
 uly_status uly__zero_gather_weights(uly__zero *zero, int unit) {
   const uly__zero_unit *u = &zero->units[unit];
   int64_t bytes = u->shard * uly__dtype_bytes(zero->desc.dtype);
-  ULY_TRY(
-      uly__all_gather_start(zero->group, ULY_TRAFFIC_PARAMETERS, u->weights, bytes, &zero->gather));
+  ULY_TRY(uly__all_gather_start(zero->group, zero->stream, ULY_TRAFFIC_PARAMETERS, u->weights,
+                                bytes, &zero->gather));
   return uly__request_wait(&zero->gather);
 }
 
@@ -307,9 +307,9 @@ void uly__zero_fold(uly__zero *zero, int unit, int segment, int64_t begin, int64
   for (int level = 0; level < zero->num_fold_levels; level++)
     levels[level] = zero->fold_levels[level] + place + begin;
   if (segment == last) {
-    uly__tree_finish(levels, segment, grads, count);
+    uly__tree_finish(zero->stream, levels, segment, grads, count);
   } else {
-    uly__tree_push(levels, segment, grads, count);
+    uly__tree_push(zero->stream, levels, segment, grads, count);
     uly__clear(zero->stream, grads, count * (int64_t)sizeof *grads);
   }
 }
@@ -328,10 +328,10 @@ static void take_in(uly__zero *z, int unit, float *x) {
   for (int level = 0; level < z->num_levels; level++)
     levels[level] = sums + (1 + source * z->num_levels + level) * u->shard;
   if (z->desc.reproducible && pass + 1 < z->desc.passes) {
-    uly__tree_push(levels, pass, x, u->shard);
+    uly__tree_push(z->stream, levels, pass, x, u->shard);
     return;
   }
-  if (z->desc.reproducible) uly__tree_finish(levels, pass, x, u->shard);
+  if (z->desc.reproducible) uly__tree_finish(z->stream, levels, pass, x, u->shard);
   bool first = source == 0 && (z->desc.reproducible || pass == 0);
   keep(z, u->sums, x, u->shard, first);
 }
@@ -339,7 +339,7 @@ static void take_in(uly__zero *z, int unit, float *x) {
 static uly_status start_reduction(uly__zero *z, int unit, const void *data, float *out) {
   z->reducing = z->travelling = unit;
   z->travel_began = uly__now();
-  return uly__reduce_start(&z->reduce, ULY_TRAFFIC_GRADIENTS, z->desc.grad_dtype, data,
+  return uly__reduce_start(&z->reduce, z->stream, ULY_TRAFFIC_GRADIENTS, z->desc.grad_dtype, data,
                            z->units[unit].shard, out, z->workspace, z->workspace_bytes);
 }
 
@@ -353,7 +353,7 @@ static uly_status send_sum(uly__zero *z, int unit) {
   ULY_TRY(wait_for_gather(z, "wait for sums of unit"));
   z->gathering = unit;
   z->gather_began = uly__now();
-  return uly__all_gather_start(z->group, ULY_TRAFFIC_GRADIENTS, z->units[unit].sums,
+  return uly__all_gather_start(z->group, z->stream, ULY_TRAFFIC_GRADIENTS, z->units[unit].sums,
                                grad_shard_bytes(z, unit), &z->gather);
 }
 
@@ -441,7 +441,8 @@ uly_status uly__zero_gather_grads(uly__zero *zero, int unit, void **grads) {
   if (zero->size == 1 || !keeps_shards(zero)) return ULY_OK;
   *grads = zero->live[u->slot];
   uly__copy(zero->stream, (char *)*grads + zero->rank * bytes, u->sums, bytes);
-  ULY_TRY(uly__all_gather_start(zero->group, ULY_TRAFFIC_GRADIENTS, *grads, bytes, &zero->gather));
+  ULY_TRY(uly__all_gather_start(zero->group, zero->stream, ULY_TRAFFIC_GRADIENTS, *grads, bytes,
+                                &zero->gather));
   return uly__request_wait(&zero->gather);
 }
 

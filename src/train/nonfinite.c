@@ -86,7 +86,7 @@ static uly_status agree_on_first(uly_trainer *trainer, uly__watch *watch) {
   uly__watch *all = calloc((size_t)size, sizeof *all);
   uly_status status = uly__agree(world, uly__check_memory(all, "a search for numbers"));
   if (status == ULY_OK && all)
-    status = uly__all_gather(world, ULY_TRAFFIC_CONTROL, watch, sizeof *watch, all);
+    status = uly__all_gather(world, NULL, ULY_TRAFFIC_CONTROL, watch, sizeof *watch, all);
   for (int p = 0; status == ULY_OK && all && p < size; p++)
     if (p == 0 || all[p].order < watch->order) *watch = all[p];
   free(all);

@@ -24,7 +24,7 @@ static uly_status update(uly_trainer *trainer, int unit, int64_t begin, int64_t 
   float **window[ULY_NUM_STATES] = {&args.param, &args.m, &args.v};
   for (int which = 0; which < ULY_NUM_STATES; which++)
     ULY_TRY(uly__states_map(states, (uly__state)which, unit, begin, count, window[which]));
-  trainer->model->ops->adamw(count, &args);
+  trainer->model->ops->adamw(trainer->model->stream, count, &args);
   for (int which = 0; which < ULY_NUM_STATES; which++)
     ULY_TRY(uly__states_unmap(states, (uly__state)which, unit, begin, count));
   return ULY_OK;
@@ -87,7 +87,8 @@ static uly_status round_unit(uly_trainer *trainer, int unit) {
     float *window;
     int64_t count = min64(ULY_STATE_WINDOW, end - at);
     ULY_TRY(uly__states_map(&trainer->states, ULY_STATE_MASTER, unit, at, count, &window));
-    model->ops->to_bf16(count, window, uly__states_weight(&trainer->states, unit, at));
+    model->ops->to_bf16(model->stream, count, window,
+                        uly__states_weight(&trainer->states, unit, at));
   }
   return ULY_OK;
 }

@@ -114,7 +114,8 @@ uly_status uly__states_unmap(uly__states *states, uly__state which, int unit, in
                              int64_t count) {
   if (is_kept_here(states, which)) return ULY_OK;
   if (is_rounded(states)) {
-    uly__ops_get()->to_bf16(count, states->data[which], uly__states_weight(states, unit, begin));
+    const uly__zero *z = states->zero;
+    z->ops->to_bf16(z->stream, count, states->data[which], uly__states_weight(states, unit, begin));
     return ULY_OK;
   }
   return uly__file_write(states->fd, states->path, in_file(states, which, unit, begin),

@@ -79,7 +79,7 @@ static uly_status sum_squares(uly_trainer *trainer, double *squares) {
   const uly__zero *zero = model->zero;
   uly__exact_sum sum = {0};
   for (int unit = 0; unit < zero->desc.num_units; unit++)
-    model->ops->add_squares(zero->units[unit].shard, zero->desc.grad_dtype,
+    model->ops->add_squares(model->stream, zero->units[unit].shard, zero->desc.grad_dtype,
                             uly__zero_grad_shard(zero, unit), &sum);
   ULY_TRY(uly__sum_exactly(trainer->mesh, &sum));
   *squares = uly__exact_value(&sum);
@@ -102,7 +102,8 @@ static uly_status gather_reports(uly_trainer *trainer, double seconds, const uly
   for (int i = 0; i < ULY_NUM_ARENAS; i++) mine.arena_bytes[i] = trainer->arenas[i].peak;
   trainer->rank_report = mine;
   uly_rank_report all[size];
-  ULY_TRY(uly__all_gather(uly__mesh_world(mesh), ULY_TRAFFIC_CONTROL, &mine, sizeof mine, all));
+  ULY_TRY(
+      uly__all_gather(uly__mesh_world(mesh), NULL, ULY_TRAFFIC_CONTROL, &mine, sizeof mine, all));
   int busiest = 0, largest = 0;
   double all_pairs = 0;
   for (int p = 0; p < size; p++) {

@@ -40,7 +40,7 @@ static uly_status take_lists(const look *l, const summary *all, const uly__scan 
       int64_t send[CHUNK] = {0};
       if (owner == uly__group_rank(world_of(l)))
         memcpy(send, mine->blank + at, (size_t)count * sizeof *send);
-      ULY_TRY(uly__all_gather(world_of(l), ULY_TRAFFIC_CONTROL, send, sizeof send, chunks));
+      ULY_TRY(uly__all_gather(world_of(l), NULL, ULY_TRAFFIC_CONTROL, send, sizeof send, chunks));
       for (int64_t i = 0; i < count && status == ULY_OK; i++)
         status = uly__scan_add_blank(l->scan, chunks[(int64_t)owner * CHUNK + i]);
     }
@@ -49,7 +49,7 @@ static uly_status take_lists(const look *l, const summary *all, const uly__scan 
 
 static uly_status merge(const look *l, const uly__scan *mine, summary *all, int64_t *chunks) {
   summary own = {mine->largest, mine->num_ends, mine->num_blank};
-  ULY_TRY(uly__all_gather(world_of(l), ULY_TRAFFIC_CONTROL, &own, sizeof own, all));
+  ULY_TRY(uly__all_gather(world_of(l), NULL, ULY_TRAFFIC_CONTROL, &own, sizeof own, all));
   for (int p = 0; p < uly__group_size(world_of(l)); p++) {
     if (all[p].largest > l->scan->largest) l->scan->largest = all[p].largest;
     l->scan->num_ends += all[p].num_ends;

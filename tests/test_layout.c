@@ -280,7 +280,7 @@ static void test_ignored_labels(void **state) {
     uly__model *model = trainers[i]->model;
     int32_t tokens[N], labels[N];
     for (int64_t t = 0; t < model->num_tokens; t++) {
-      int64_t at = model->token_begin + t;
+      int64_t at = uly__token_cut_at(model->cut, t);
       tokens[t] = (int32_t)(at * 7 % 257);
       labels[t] = at < VALID ? (int32_t)(at * 11 % 257) : -1; /* all on the first rank */
     }

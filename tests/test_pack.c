@@ -348,12 +348,7 @@ static void test_reproducible(void **state) {
 
 /* ------------------------------------------------------------ labels and positions */
 
-static void test_labels_and_positions(void **state) {
-  (void)state;
-  uly_mesh *mesh;
-  assert_ok(uly_mesh_create(NULL, &mesh));
-  setting s = {.seq_len = N, .pack = 1};
-  uly_trainer *trainer = make(mesh, &s);
+static void check_labels_and_positions(uly_trainer *trainer) {
   uly__model *model = trainer->model;
   int d = model->config.head_dim;
   for (int64_t index = 0; index < NUM_WINDOWS; index++) {
@@ -361,23 +356,59 @@ static void test_labels_and_positions(void **state) {
     const int32_t *labels = uly__batch_prepare(trainer, trainer->data, index, trainer->windows);
     assert_ok(model->failure);
     const uly_mask *mask = uly__mask_desc(model->attention->masks[0]);
-    int64_t num_docs = 0, mine = index * N + model->token_begin, position = 0;
+    int64_t num_docs = 0, t = 0, position = 0;
     for (int64_t at = index * N; at < (index + 1) * N; at++) {
       bool starts = at == index * N || stream[at - 1] == END;
       position = starts ? 0 : position + 1;
       if (starts) assert_int_equal(mask->doc_start[num_docs], at - index * N);
       num_docs += starts;
-      if (at < mine || at >= mine + model->num_tokens) continue;
-      int64_t t = at - mine;
+      if (t == model->num_tokens || at != index * N + uly__token_cut_at(model->cut, t)) continue;
       int32_t next = at + 1 < COUNT ? stream[at + 1] : 0;
       assert_int_equal(trainer->windows[t], stream[at]);
       assert_int_equal(labels[t], stream[at] == END ? -1 : next);
       assert_int_equal(model->positions[t], position);
       assert_float_equal(model->rope[t * d], cos((double)position), 1e-6);
       assert_float_equal(model->rope[t * d + d / 2], sin((double)position), 1e-6);
+      t++;
     }
+    assert_int_equal(t, model->num_tokens);
     assert_int_equal(mask->num_docs, num_docs);
   }
+}
+
+static void test_labels_and_positions(void **state) {
+  (void)state;
+  uly_mesh *mesh;
+  assert_ok(uly_mesh_create(NULL, &mesh));
+  setting s = {.seq_len = N, .pack = 1};
+  uly_trainer *trainer = make(mesh, &s);
+  check_labels_and_positions(trainer);
+  uly_trainer_destroy(trainer);
+  uly_mesh_destroy(mesh);
+}
+
+/* The same on a rank that holds two runs of the stream, as in a zigzag of three ranks. */
+static void test_two_runs(void **state) {
+  (void)state;
+  uly_mesh *mesh = alone();
+  setting s = {.seq_len = N, .pack = 1};
+  uly_trainer *trainer = make(mesh, &s);
+  uly__model *model = trainer->model;
+  const uly__token_cut *own = model->cut;
+  for (int rank = 0; rank < 3; rank++) {
+    uly_token_run runs[6];
+    for (int i = 0; i < 6; i++) {
+      uly__part part = uly__split(N, 1, 6, i % 2 ? 5 - i / 2 : i / 2);
+      runs[i] = (uly_token_run){part.begin, part.count};
+    }
+    uly__token_cut cut = {.size = 3, .rank = rank, .num_runs = 2, .num_tokens = N, .runs = runs};
+    cut.count = uly__token_cut_count(&cut, rank);
+    model->cut = &cut;
+    model->num_tokens = cut.count;
+    check_labels_and_positions(trainer);
+  }
+  model->cut = own;
+  model->num_tokens = own->count;
   uly_trainer_destroy(trainer);
   uly_mesh_destroy(mesh);
 }
@@ -555,6 +586,7 @@ static void test_files(void **state) {
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_labels_and_positions),
+      cmocka_unit_test(test_two_runs),
       cmocka_unit_test(test_llama),
       cmocka_unit_test(test_gpt2),
       cmocka_unit_test(test_window),

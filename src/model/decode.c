@@ -231,16 +231,17 @@ void uly__model_prefill(uly__model *model, const int32_t *tokens) {
   uly__decoder *d = model->decoder;
   int64_t h = model->config.hidden, bytes = h * uly__dtype_bytes(model->dtype);
   uly__model_forward(model, tokens, false);
-  d->cache.num_tokens = model->attention->desc.num_tokens;
-  /* The last row comes from the rank that has it. */
-  if (d->part == d->num_parts - 1)
+  d->cache.num_tokens = model->cut->num_tokens;
+  /* The last row comes from the rank that holds the last token. */
+  int holder;
+  int64_t t;
+  uly__token_cut_find(model->cut, model->cut->num_tokens - 1, &holder, &t);
+  if (holder == model->cut->rank)
     uly__copy(model->stream, d->mine,
-              uly__at(model->stash.layers[model->config.num_layers].x, model->dtype,
-                      (model->num_tokens - 1) * h),
-              bytes);
+              uly__at(model->stash.layers[model->config.num_layers].x, model->dtype, t * h), bytes);
   uly__model_note(model, uly__all_gather(model->attention->group, model->stream,
                                          ULY_TRAFFIC_ATTENTION_FORWARD, d->mine, bytes, d->of_all));
-  uly__copy(model->stream, d->x, (const char *)d->of_all + (d->num_parts - 1) * bytes, bytes);
+  uly__copy(model->stream, d->x, (const char *)d->of_all + holder * bytes, bytes);
   finish(model);
 }
 

@@ -47,8 +47,8 @@ void uly__decoder_carve(uly__model *model, uly__arena *activations, uly__arena *
 /* Both functions leave the logits of the next token in decoder->all_logits, on all ranks. Failures
  * are noted in the model. Collective over the ranks of the sequence.
  *
- * Decodes the whole prompt at once, in place of N calls of uly__model_decode; tokens: [T], my
- * slice. */
+ * Decodes the whole prompt at once, in place of N calls of uly__model_decode; tokens: [T], those
+ * of this rank. */
 void uly__model_prefill(uly__model *model, const int32_t *tokens);
 /* Decodes the token at position cache.num_tokens, which must be below the capacity. */
 void uly__model_decode(uly__model *model, int32_t token);

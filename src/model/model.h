@@ -1,5 +1,5 @@
-/* A decoder-only transformer on one slice of a stream: embedding, blocks, head with loss; forward
- * and backward. Reads as single-device code: only the schemes of attention know of ranks.
+/* A decoder-only transformer on a rank's tokens of a stream: embedding, blocks, head with loss;
+ * forward and backward. Reads as single-device code: only the schemes of attention know of ranks.
  *
  * Legend: T tokens of this rank, h width, f MLP width, V vocabulary, d head dimension, L blocks. */
 #ifndef ULY_MODEL_H
@@ -10,6 +10,7 @@
 #include "model/params.h"
 #include "model/projection.h"
 #include "model/stash.h"
+#include "model/tiles.h"
 #include "parallel/seq_attention.h"
 #include "parallel/zero.h"
 
@@ -25,19 +26,6 @@ typedef struct uly__workspace {
   void *d_logits;        /* [rows, V]; in f32 the same as logits */
   double *row_loss;      /* [rows] */
 } uly__workspace;
-
-/* Rows that one matrix product takes. Tiles begin anew at every segment (leaf of the reproducible
- * sums), so they are the same on any ranks. */
-typedef struct uly__tile_range {
-  int64_t begin, rows; /* in this rank's slice */
-  /* Number of the segment that ends with the tile; -1: none. */
-  int ends_segment;
-} uly__tile_range;
-
-typedef struct uly__tiles {
-  uly__tile_range *list;
-  int64_t num, rows; /* rows: the most per tile */
-} uly__tiles;
 
 typedef struct uly__decoder uly__decoder; /* decode.h */
 
@@ -74,7 +62,8 @@ typedef struct uly__model {
   uly_dtype dtype;
   int threads;
   bool forward_only, makes_passes; /* passes over whole sequences */
-  int64_t num_tokens, token_begin; /* T and its place in the stream */
+  const uly__token_cut *cut;       /* which tokens each rank holds */
+  int64_t num_tokens;              /* T */
   uly__tiles tiles, head_tiles;
   uly__zero *zero;    /* weights and gradients */
   int64_t *positions; /* [T]: within their documents */

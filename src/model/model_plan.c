@@ -90,30 +90,6 @@ static int head_groups(const uly__model_config *c, const uly_mesh *mesh,
   return groups;
 }
 
-static int num_segments(const uly_mesh *mesh, const uly__model_run *run) {
-  return run->leaves ? run->leaves / uly_mesh_sp(mesh) : 1;
-}
-
-/* Cuts tiles of at most `rows` tokens of this rank's segments, one after the other. */
-static uly_status cut_tiles(const uly__model *model, const uly_mesh *mesh,
-                            const uly__model_run *run, int64_t rows, uly__tiles *out) {
-  int num = num_segments(mesh, run), sp = uly_mesh_sp(mesh);
-  int first = uly__mesh_index(mesh, ULY_AXES_SP) * num;
-  int64_t room = model->num_tokens / rows + num;
-  out->list = calloc((size_t)room, sizeof *out->list);
-  if (!out->list) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a list of %lld tiles", (long long)room);
-  for (int s = 0; s < num; s++) {
-    uly__part part = uly__split(run->seq_len, granule(run->seq_len), (int64_t)sp * num, first + s);
-    int64_t begin = part.begin - model->token_begin, end = begin + part.count;
-    for (int64_t t = begin; t < end; t += rows)
-      out->list[out->num++] = (uly__tile_range){.begin = t,
-                                                .rows = end - t < rows ? end - t : rows,
-                                                .ends_segment = end - t <= rows ? s : -1};
-    if (part.count > out->rows) out->rows = part.count < rows ? part.count : rows;
-  }
-  return ULY_OK;
-}
-
 static uly_status plan_states(uly__model *model, uly_mesh *mesh, const uly__model_run *run) {
   const uly__params *params = &model->params;
   int64_t *counts = calloc((size_t)params->num_units, sizeof *counts);
@@ -123,7 +99,7 @@ static uly_status plan_states(uly__model *model, uly_mesh *mesh, const uly__mode
                          .dtype = run->dtype,
                          .grad_dtype = run->grad_dtype,
                          .reproducible = run->leaves > 0,
-                         .segments = num_segments(mesh, run),
+                         .segments = model->tiles.num_segments,
                          .passes = run->passes,
                          .num_units = params->num_units,
                          .counts = counts,
@@ -197,11 +173,11 @@ static uly_status plan(uly__model *model, uly_mesh *mesh, const uly__model_run *
   const uly__model_config *c = &model->config;
   ULY_TRY(check(c, mesh, run));
   ULY_TRY(plan_attention(model, mesh, run));
-  model->token_begin = model->attention->run.begin;
-  model->num_tokens = model->attention->run.count;
-  int64_t head_rows = c->vocab > WIDE_VOCAB ? HEAD_TILE : TILE;
-  ULY_TRY(cut_tiles(model, mesh, run, TILE, &model->tiles));
-  ULY_TRY(cut_tiles(model, mesh, run, head_rows, &model->head_tiles));
+  model->cut = &model->attention->cut;
+  model->num_tokens = model->cut->count;
+  int64_t unit = granule(run->seq_len), head_rows = c->vocab > WIDE_VOCAB ? HEAD_TILE : TILE;
+  ULY_TRY(uly__tiles_create(model->cut, unit, run->leaves, TILE, &model->tiles));
+  ULY_TRY(uly__tiles_create(model->cut, unit, run->leaves, head_rows, &model->head_tiles));
   ULY_TRY(uly__params_create(c, &model->params));
   ULY_TRY(plan_projections(model));
   ULY_TRY(plan_states(model, mesh, run));
@@ -237,8 +213,8 @@ void uly__model_destroy(uly__model *model) {
   free(model->projections);
   uly__zero_destroy(model->zero);
   uly__params_destroy(&model->params);
-  free(model->tiles.list);
-  free(model->head_tiles.list);
+  uly__tiles_destroy(&model->tiles);
+  uly__tiles_destroy(&model->head_tiles);
   uly__stash_destroy(&model->stash);
   free(model);
 }
@@ -275,13 +251,14 @@ static void carve_head(uly__model *model, uly__arena *scratch) {
  * document. */
 static void set_positions(uly__model *model, const int64_t *doc_start, int64_t num_docs) {
   const uly__model_config *c = &model->config;
+  const uly_token_run *runs = uly__token_cut_runs(model->cut, model->cut->rank);
   /* The beginning of my token's document, and the index of the one after it. */
-  int64_t begin = 0, next = 0;
-  for (int64_t t = 0; t < model->num_tokens; t++) {
-    int64_t at = model->token_begin + t;
-    while (next < num_docs && doc_start[next] <= at) begin = doc_start[next++];
-    model->positions[t] = at - begin;
-  }
+  int64_t begin = 0, next = 0, t = 0;
+  for (int r = 0; r < model->cut->num_runs; r++)
+    for (int64_t at = runs[r].begin; at < runs[r].begin + runs[r].count; at++) {
+      while (next < num_docs && doc_start[next] <= at) begin = doc_start[next++];
+      model->positions[t++] = at - begin;
+    }
   if (c->rope)
     model->ops->rope_table(model->stream, model->num_tokens, model->positions, c->head_dim,
                            c->rope_theta, model->rope);

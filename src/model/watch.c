@@ -54,7 +54,7 @@ static void look(uly__model *model, int64_t place, const char *what, int layer,
   if (layer >= 0) snprintf(where, sizeof where, " of block %d", layer);
   watch->order = place;
   snprintf(watch->what, sizeof watch->what, "%s%s, of token %lld of the sequence, is %s", what,
-           where, (long long)(model->token_begin + rows.t + row), word(value));
+           where, (long long)uly__token_cut_at(model->cut, rows.t + row), word(value));
 }
 
 void uly__watch_block(uly__model *model, uly__watched tensor, int layer, uly__watched_rows rows) {

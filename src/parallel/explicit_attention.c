@@ -50,14 +50,14 @@ uly_status uly_attention_get_bytes(const uly_attention *plan, uly_attention_byte
 
 uly_status uly_attention_share_kv(const uly_attention *plan, void *qkv_tokens) {
   ULY_NOT_NULL(plan);
-  if (plan->run.count > 0) ULY_NOT_NULL(qkv_tokens);
+  if (plan->cut.count > 0) ULY_NOT_NULL(qkv_tokens);
   uly__attention_share_kv(plan, qkv_tokens);
   return ULY_OK;
 }
 
 uly_status uly_attention_sum_kv(const uly_attention *plan, void *d_qkv_tokens) {
   ULY_NOT_NULL(plan);
-  if (plan->run.count > 0) ULY_NOT_NULL(d_qkv_tokens);
+  if (plan->cut.count > 0) ULY_NOT_NULL(d_qkv_tokens);
   uly__attention_sum_kv(plan, d_qkv_tokens);
   return ULY_OK;
 }
@@ -71,7 +71,7 @@ static uly_status exchange(uly_attention *plan, uly__exchange_step step, uly_tra
   if ((unsigned)kind >= ULY_NUM_TRAFFIC)
     ULY_FAIL(ULY_ERR_CONFIG, "traffic of kind %d: there are %d kinds (uly_traffic)", (int)kind,
              (int)ULY_NUM_TRAFFIC);
-  if (plan->run.count > 0) ULY_NOT_NULL(tokens);
+  if (plan->cut.count > 0) ULY_NOT_NULL(tokens);
   ULY_NOT_NULL(heads);
   return uly__ulysses_exchange(plan, step, kind, tokens, heads);
 }

@@ -138,8 +138,8 @@ uly_status uly_attention_create(uly_mesh *mesh, const uly_attention_desc *desc,
 /* ------------------------------------------------------------------------- queries */
 
 const uly_token_run *uly_attention_tokens(const uly_attention *plan, int *num_runs) {
-  if (num_runs) *num_runs = plan ? 1 : 0;
-  return plan ? &plan->run : NULL;
+  if (num_runs) *num_runs = plan ? plan->cut.num_runs : 0;
+  return plan ? uly__token_cut_runs(&plan->cut, plan->cut.rank) : NULL;
 }
 
 double uly_attention_pairs(const uly_attention *plan, int mask) {

@@ -33,7 +33,7 @@ static uly_status create(uly_attention *plan) {
   own->blocks = calloc((size_t)plan->num_blocks, sizeof *own->blocks);
   if (!own->blocks) ULY_FAIL(ULY_ERR_MEMORY, "no memory for %d head groups", plan->num_blocks);
   plan->blocks = own->blocks;
-  plan->run = (uly_token_run){0, d->num_tokens};
+  ULY_TRY(uly__token_cut_create(1, 0, d->num_tokens, d->token_tile, &plan->cut));
   uly__head_blocks_deal(d->num_q_heads, d->num_kv_heads, d->head_dim, plan->num_blocks,
                         own->blocks);
   uly__head_blocks_place(plan->num_blocks, plan->num_blocks, d->num_tokens, own->blocks);
@@ -50,11 +50,11 @@ static void destroy(uly_attention *plan) {
 static int64_t qkv_bytes(const uly_attention *plan) {
   int64_t row = 0;
   for (int b = 0; b < plan->num_blocks; b++) row += plan->blocks[b].qkv_stride;
-  return plan->run.count * row * uly__dtype_bytes(plan->desc.dtype);
+  return plan->cut.count * row * uly__dtype_bytes(plan->desc.dtype);
 }
 
 static int64_t o_bytes(const uly_attention *plan) {
-  return plan->run.count * plan->desc.num_q_heads * plan->desc.head_dim *
+  return plan->cut.count * plan->desc.num_q_heads * plan->desc.head_dim *
          uly__dtype_bytes(plan->desc.dtype);
 }
 
@@ -62,7 +62,7 @@ static void carve_kept(const uly_attention *plan, uly__arena *arena, uly__seq_ke
   out->qkv = uly__arena_carve(arena, qkv_bytes(plan));
   out->o = uly__arena_carve(arena, o_bytes(plan));
   out->softmax = uly__arena_carve(
-      arena, plan->run.count * plan->desc.num_q_heads * uly__local_softmax_bytes(plan));
+      arena, plan->cut.count * plan->desc.num_q_heads * uly__local_softmax_bytes(plan));
 }
 
 static int64_t none(const uly_attention *plan) {
@@ -71,7 +71,7 @@ static int64_t none(const uly_attention *plan) {
 }
 
 static void carve_work(uly_attention *plan, unsigned uses, uly__arena *arena) {
-  int64_t workspace = 0, rows = plan->run.count * plan->desc.num_q_heads;
+  int64_t workspace = 0, rows = plan->cut.count * plan->desc.num_q_heads;
   if (uses & ULY_SEQ_LSE)
     own_of(plan)->lse = uly__arena_carve(arena, rows * (int64_t)sizeof(float));
   if (!(uses & ULY_SEQ_BACKWARD)) return;
@@ -88,7 +88,7 @@ static void carve_work(uly_attention *plan, unsigned uses, uly__arena *arena) {
 
 static uly__local_rows rows_of(const uly_attention *plan, const uly__seq_kept *kept,
                                const uly__head_block *block) {
-  int64_t softmax = block->q_begin * plan->run.count * uly__local_softmax_bytes(plan);
+  int64_t softmax = block->q_begin * plan->cut.count * uly__local_softmax_bytes(plan);
   return (uly__local_rows){.qkv = uly__at(kept->qkv, plan->desc.dtype, block->qkv_offset),
                            .o = uly__at(kept->o, plan->desc.dtype, block->o_offset),
                            .softmax = (char *)kept->softmax + softmax};
@@ -118,7 +118,7 @@ static uly_status backward(uly_attention *plan, const uly__seq_call *call) {
 }
 
 static uly_status write_lse(uly_attention *plan, const uly__seq_kept *kept, float *lse) {
-  int64_t T = plan->run.count, Hq = plan->desc.num_q_heads, size = sizeof *lse;
+  int64_t T = plan->cut.count, Hq = plan->desc.num_q_heads, size = sizeof *lse;
   float *by_head = own_of(plan)->lse;
   uly__local_lse(plan, kept->softmax, 0, Hq * T, by_head);
   for (int64_t head = 0; head < Hq; head++)

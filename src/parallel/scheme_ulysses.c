@@ -17,10 +17,9 @@ static uly_status create(uly_attention *plan) {
   uly__ulysses_plan *own = calloc(1, sizeof *own);
   if (!own) ULY_FAIL(ULY_ERR_MEMORY, "no memory for an attention plan");
   plan->own = own;
-  ULY_TRY(uly__ulysses_create(uly__group_size(plan->group), uly__group_rank(plan->group),
-                              &plan->desc, &own->table));
-  uly__part slice = own->table.slices[own->table.rank];
-  plan->run = (uly_token_run){slice.begin, slice.count};
+  ULY_TRY(uly__token_cut_create(uly__group_size(plan->group), uly__group_rank(plan->group),
+                                plan->desc.num_tokens, plan->desc.token_tile, &plan->cut));
+  ULY_TRY(uly__ulysses_create(&plan->cut, &plan->desc, &own->table));
   plan->blocks = own->table.blocks;
   plan->num_blocks = own->table.num_groups;
   if (own->table.num_rounds > 1 && !plan->mesh->is_offline) {

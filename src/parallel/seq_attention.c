@@ -8,15 +8,6 @@
 #include "base/sized.h"
 
 static uly_status check_counts(const uly_attention_desc *d) {
-  if (d->num_tokens < 1)
-    ULY_FAIL(ULY_ERR_CONFIG, "desc.num_tokens is %lld, but a stream needs at least one token",
-             (long long)d->num_tokens);
-  if (d->num_tokens > (int64_t)1 << 40)
-    ULY_FAIL(ULY_ERR_CONFIG, "desc.num_tokens is %lld, but a stream may have at most 2^40 tokens",
-             (long long)d->num_tokens);
-  if (d->token_tile < 0 || d->token_tile > (int64_t)1 << 40)
-    ULY_FAIL(ULY_ERR_CONFIG, "desc.token_tile is %lld, but it must be from 0 to 2^40",
-             (long long)d->token_tile);
   if (d->num_q_heads < 1 || d->num_kv_heads < 1 || d->head_dim < 1)
     ULY_FAIL(ULY_ERR_CONFIG,
              "desc.num_q_heads is %d, desc.num_kv_heads %d and desc.head_dim %d, but all must be "
@@ -117,6 +108,7 @@ void uly_attention_destroy(uly_attention *plan) {
   free(plan->masks);
   free(plan->documents.room);
   if (plan->scheme) plan->scheme->destroy(plan);
+  uly__token_cut_destroy(&plan->cut);
   uly__mesh_leave(plan->mesh);
   free(plan);
 }

@@ -6,6 +6,7 @@
 #include "ops/mask.h"
 #include "ops/ops.h"
 #include "parallel/seq_scheme.h"
+#include "parallel/token_cut.h"
 
 /* More than the kinds of layers of any model. */
 enum { ULY_MAX_MASKS = 1024 };
@@ -25,7 +26,7 @@ struct uly_attention {
     int used;      /* which of the two lists */
     uint64_t hash; /* of the documents in use */
   } documents;
-  uly_token_run run; /* tokens of this rank */
+  uly__token_cut cut; /* which tokens each rank holds: the scheme cuts them */
   const uly__seq_scheme *scheme;
   void *own; /* what the scheme keeps in the plan */
   /* [num_blocks]: where Q, K, V and outputs of which heads lie. */

@@ -49,7 +49,7 @@ typedef struct uly__seq_scheme {
   const char *name;
   /* Returns ULY_ERR_CONFIG, saying why, if the scheme cannot attend like this on this mesh. */
   uly_status (*applicable)(const uly_mesh *mesh, const uly_attention_desc *desc);
-  /* Makes what the scheme keeps in a plan: `own`, and the blocks. */
+  /* Makes what the scheme keeps in a plan: `own`, the cut and the blocks. */
   uly_status (*create)(uly_attention *plan);
   void (*destroy)(uly_attention *plan);
   /* Carves everything of out but the outputs. */

@@ -38,7 +38,7 @@ static void copy_to_holders(const uly_attention *plan, void *x, int first, int l
   int head = blocks[first].kv_count - 1;
   for (int which = 0; which < 2; which++)
     for (int g = first + 1; g <= last; g++)
-      uly__copy_rows(plan->stream, plan->run.count, plan->desc.head_dim * bytes,
+      uly__copy_rows(plan->stream, plan->cut.count, plan->desc.head_dim * bytes,
                      kv_row(plan, x, g, which, 0), blocks[g].qkv_stride * bytes,
                      kv_row(plan, x, first, which, head), blocks[first].qkv_stride * bytes);
 }
@@ -55,7 +55,7 @@ static void sum_over_holders(const uly_attention *plan, void *x, int first, int 
       parts[i] = kv_row(plan, x, first + i, which, head);
       strides[i] = blocks[first + i].qkv_stride;
     }
-    plan->ops->sum_rows(plan->stream, plan->run.count, plan->desc.head_dim, plan->desc.dtype, num,
+    plan->ops->sum_rows(plan->stream, plan->cut.count, plan->desc.head_dim, plan->desc.dtype, num,
                         parts, strides);
   }
 }

@@ -110,7 +110,7 @@ static void copy_columns(const uly_attention *plan, const void *from, int64_t fr
                          int64_t columns) {
   uly_dtype dtype = plan->desc.dtype;
   int64_t bytes = uly__dtype_bytes(dtype);
-  uly__copy_rows(plan->stream, plan->run.count, columns * bytes, uly__at(to, dtype, to_at),
+  uly__copy_rows(plan->stream, plan->cut.count, columns * bytes, uly__at(to, dtype, to_at),
                  to_stride * bytes, uly__at(from, dtype, from_at), from_stride * bytes);
 }
 
@@ -171,10 +171,10 @@ static uly_status agree_on_callback(const uly_attention *plan, uly_status status
 
 static uly_status check_tensors(const uly_attention *plan, const void *const tensors[],
                                 const char *const names[], int num) {
-  for (int i = 0; i < num && plan->run.count > 0; i++)
+  for (int i = 0; i < num && plan->cut.count > 0; i++)
     if (!tensors[i])
       ULY_FAIL(ULY_ERR_CONFIG, "%s is NULL, but this rank has %lld tokens", names[i],
-               (long long)plan->run.count);
+               (long long)plan->cut.count);
   return ULY_OK;
 }
 

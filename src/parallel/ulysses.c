@@ -1,4 +1,4 @@
-/* The sequence <-> head exchange: which rank owns which tokens and heads, and what is sent. Source:
+/* The sequence <-> head exchange: which rank owns which heads, and what is sent. Source:
  * DeepSpeed-Ulysses, arXiv 2309.14509, section 3. */
 #include "parallel/ulysses.h"
 
@@ -96,15 +96,25 @@ static void count_exchange(const uly__ulysses *u, uly__exchange *exchange, bool 
   fill_offsets(u, &exchange->heads);
 }
 
-uly_status uly__ulysses_create(int size, int rank, const uly_attention_desc *desc,
+/* Places the tokens of the ranks on the head side, one rank after the other. */
+static void place_tokens(uly__ulysses *u, const uly__token_cut *cut) {
+  int64_t begin = 0;
+  for (int p = 0; p < u->size; p++) {
+    u->slices[p] = (uly__part){begin, uly__token_cut_count(cut, p)};
+    begin += u->slices[p].count;
+  }
+}
+
+uly_status uly__ulysses_create(const uly__token_cut *cut, const uly_attention_desc *desc,
                                uly__ulysses *out) {
+  int size = cut->size;
   *out = (uly__ulysses){.size = size,
-                        .rank = rank,
+                        .rank = cut->rank,
                         .num_groups = desc->head_groups ? desc->head_groups : size,
                         .num_q_heads = desc->num_q_heads,
                         .num_kv_heads = desc->num_kv_heads,
                         .head_dim = desc->head_dim,
-                        .num_tokens = desc->num_tokens};
+                        .num_tokens = cut->num_tokens};
   ULY_TRY(uly__ulysses_applicable(size, desc));
   out->num_rounds = out->num_groups / size;
   size_t P = (size_t)out->num_groups; /* ranks x rounds */
@@ -120,11 +130,10 @@ uly_status uly__ulysses_create(int size, int rank, const uly_attention_desc *des
   out->qkv.heads = (uly__exchange_side){counts + 2 * P, counts + 3 * P};
   out->o.tokens = (uly__exchange_side){counts + 4 * P, counts + 5 * P};
   out->o.heads = (uly__exchange_side){counts + 6 * P, counts + 7 * P};
-  for (int p = 0; p < size; p++)
-    out->slices[p] = uly__split(desc->num_tokens, desc->token_tile ? desc->token_tile : 1, size, p);
+  place_tokens(out, cut);
   uly__head_blocks_deal(out->num_q_heads, out->num_kv_heads, out->head_dim, out->num_groups,
                         out->blocks);
-  uly__head_blocks_place(out->num_groups, out->num_rounds, out->slices[rank].count, out->blocks);
+  uly__head_blocks_place(out->num_groups, out->num_rounds, cut->count, out->blocks);
   place_on_head_side(out);
   uly_status status = check_counts(out);
   if (status != ULY_OK) {

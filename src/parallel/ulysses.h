@@ -7,7 +7,7 @@
  * and V together, hq_g d for outputs, where g is the round's group of rank p.
  *   token side of rank s: R rounds of P blocks [T_s, w_p]; block p goes to rank p
  *   head side of rank p:  R rounds of P blocks [T_s, w_p]; those of a round together are
- *                         [N, w_p], since slices are contiguous
+ *                         [N, w_p]: the tokens of one rank after those of another
  * So data are sent from where the projection wrote them, and arrive where attention reads them. */
 #ifndef ULY_ULYSSES_H
 #define ULY_ULYSSES_H
@@ -15,6 +15,7 @@
 #include "base/split.h"
 #include "comm/group.h"
 #include "parallel/head_blocks.h"
+#include "parallel/token_cut.h"
 
 /* Counts of the all-to-all of each round, and offsets from the beginning of the round, in units of
  * a head's row (head_dim elements). */
@@ -46,8 +47,9 @@ typedef struct uly__ulysses {
 /* Returns ULY_ERR_CONFIG, saying why, unless so many ranks can share the heads. */
 uly_status uly__ulysses_applicable(int size, const uly_attention_desc *desc);
 
-/* Cuts tokens and heads and computes both exchanges. ULY_ERR_CONFIG names what cannot work. */
-uly_status uly__ulysses_create(int size, int rank, const uly_attention_desc *desc,
+/* Cuts heads over the ranks that the tokens are cut over, and computes both exchanges.
+ * ULY_ERR_CONFIG names what cannot work. */
+uly_status uly__ulysses_create(const uly__token_cut *cut, const uly_attention_desc *desc,
                                uly__ulysses *out);
 void uly__ulysses_destroy(uly__ulysses *ulysses);
 

@@ -7,7 +7,7 @@ void uly__ulysses_carve_lse(uly_attention *plan, uly__arena *arena) {
   const uly__ulysses *u = &own->table;
   int64_t mine = uly__ulysses_heads(u, u->rank).q_count, value = sizeof(float);
   own->lse_out = uly__arena_carve(arena, mine * u->num_tokens * value);
-  own->lse_in = uly__arena_carve(arena, u->num_q_heads * plan->run.count * value);
+  own->lse_in = uly__arena_carve(arena, u->num_q_heads * plan->cut.count * value);
 }
 
 /* Writes [heads of this rank, tokens of rank p] for every p, one after the other. */
@@ -26,7 +26,7 @@ static void gather_own(uly_attention *plan, const void *softmax) {
 uly_status uly__ulysses_lse(uly_attention *plan, const uly__seq_kept *kept, float *lse) {
   uly__ulysses_plan *own = uly__ulysses_of(plan);
   const uly__ulysses *u = &own->table;
-  int64_t T = plan->run.count, Hq = u->num_q_heads, size = sizeof *lse;
+  int64_t T = plan->cut.count, Hq = u->num_q_heads, size = sizeof *lse;
   int64_t counts[4][u->size]; /* sent: counts and offsets; received */
   for (int p = 0; p < u->size; p++) {
     uly__head_range heads = uly__ulysses_heads(u, p), mine = uly__ulysses_heads(u, u->rank);

@@ -1,8 +1,8 @@
-/* Which tokens a step trains on: a function of the seed and global indices alone. Labels and the
- * cut into slices follow from the window: the label of token t is token t + 1 of the stream, taken
- * before the cut, so the last token of a slice has its label too. Where documents are packed, the
- * last token of each has none, and every rank looks for the documents of the whole window:
- * attention needs them on all. */
+/* Which tokens a step trains on: a function of the seed and global indices alone. Labels and the cut
+ * over ranks follow from the window: a token's label is the token after it in the stream, taken
+ * before the cut, so the last token of a run has its label too. Where documents are packed, the last
+ * token of each has none, and every rank looks for the documents of the whole window: attention
+ * needs them on all. */
 #include "base/rng.h"
 #include "base/spans.h"
 #include "train/trainer.h"
@@ -26,11 +26,23 @@ void uly__batch_choose(uly_trainer *trainer) {
   trainer->num_passed_over = place - trainer->windows_done - count;
 }
 
+int64_t uly__batch_room(const uly_trainer *trainer) {
+  return trainer->model->cut->count + trainer->model->cut->num_runs;
+}
+
 uly_status uly__batch_read(const uly_trainer *trainer, const uly__tokens *data, int64_t index,
                            int32_t *out) {
-  const uly__model *model = trainer->model;
-  int64_t begin = index * trainer->config.seq_len + model->token_begin;
-  return uly__tokens_read(data, begin, model->num_tokens + 1, model->config.vocab, out);
+  const uly__token_cut *cut = trainer->model->cut;
+  const uly_token_run *runs = uly__token_cut_runs(cut, cut->rank);
+  int64_t vocab = trainer->model->config.vocab;
+  int32_t *next = out + cut->count;
+  for (int r = 0; r < cut->num_runs; r++) {
+    int64_t begin = index * trainer->config.seq_len + runs[r].begin, count = runs[r].count;
+    ULY_TRY(uly__tokens_read(data, begin, count, vocab, out));
+    ULY_TRY(uly__tokens_read(data, begin + count, 1, vocab, &next[r]));
+    out += count;
+  }
+  return ULY_OK;
 }
 
 int64_t uly__batch_end(const uly_trainer *trainer, const uly__tokens *data) {
@@ -39,8 +51,17 @@ int64_t uly__batch_end(const uly_trainer *trainer, const uly__tokens *data) {
   return config->doc_end >= 0 ? config->doc_end : uly__tokens_end(data);
 }
 
-int32_t uly__batch_label(int64_t end, const int32_t *window, int64_t t) {
-  return window[t] == end ? -1 : window[t + 1];
+const int32_t *uly__batch_labels(const uly_trainer *trainer, const uly__tokens *data,
+                                 const int32_t *window) {
+  const uly__token_cut *cut = trainer->model->cut;
+  const uly_token_run *runs = uly__token_cut_runs(cut, cut->rank);
+  const int32_t *next = window + cut->count;
+  int64_t end = uly__batch_end(trainer, data), t = 0;
+  if (!trainer->labels) return window + 1;
+  for (int r = 0; r < cut->num_runs; r++)
+    for (int64_t last = t + runs[r].count - 1; t <= last; t++)
+      trainer->labels[t] = window[t] == end ? -1 : t < last ? window[t + 1] : next[r];
+  return trainer->labels;
 }
 
 static uly_status set_documents(const uly_trainer *trainer, const uly__tokens *data,
@@ -56,12 +77,10 @@ static uly_status set_documents(const uly_trainer *trainer, const uly__tokens *d
 
 const int32_t *uly__batch_prepare(const uly_trainer *trainer, const uly__tokens *data,
                                   int64_t index, const int32_t *window) {
-  if (!trainer->config.pack) return window + 1;
-  double begin = uly__now();
-  uly__model_note(trainer->model, set_documents(trainer, data, index));
-  int64_t end = uly__batch_end(trainer, data);
-  for (int64_t t = 0; t < trainer->model->num_tokens; t++)
-    trainer->labels[t] = uly__batch_label(end, window, t);
-  uly__span_end("documents", -1, ULY_LANE_COMPUTE, begin);
-  return trainer->labels;
+  if (trainer->config.pack) {
+    double begin = uly__now();
+    uly__model_note(trainer->model, set_documents(trainer, data, index));
+    uly__span_end("documents", -1, ULY_LANE_COMPUTE, begin);
+  }
+  return uly__batch_labels(trainer, data, window);
 }

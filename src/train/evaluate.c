@@ -19,17 +19,16 @@ static uly_status evaluate_round(uly_trainer *trainer, int64_t first, eval_sums 
   int64_t i = first + uly__mesh_index(mesh, ULY_AXIS_DP);
   bool counts = i < trainer->num_eval_windows;
   int64_t index = uly__scan_find(&trainer->eval_scan, counts ? i : 0);
-  int64_t end = uly__batch_end(trainer, trainer->eval_data);
   ULY_TRY(uly__agree(uly__mesh_world(mesh),
                      uly__batch_read(trainer, trainer->eval_data, index, window)));
   uly__exact_sum losses[ULY_MAX_EVAL_BINS];
   memset(losses, 0, sizeof losses);
-  uly__model_eval(model, window, uly__batch_prepare(trainer, trainer->eval_data, index, window),
-                  losses);
+  const int32_t *labels = uly__batch_prepare(trainer, trainer->eval_data, index, window);
+  uly__model_eval(model, window, labels, losses);
   for (int bin = 0; counts && bin < ULY_MAX_EVAL_BINS; bin++)
     uly__exact_merge(&sums->losses[bin], &losses[bin]);
   for (int64_t t = 0; counts && t < model->num_tokens; t++)
-    sums->labels[uly__model_bin(model, t)] += uly__batch_label(end, window, t) >= 0;
+    sums->labels[uly__model_bin(model, t)] += labels[t] >= 0;
   return ULY_OK;
 }
 

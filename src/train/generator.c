@@ -99,8 +99,10 @@ static uly_status read_prompt(uly_trainer *trainer, const int32_t *tokens, int64
   model->failure = ULY_OK;
   uly__zero_forget_weights(model->zero);
   if (model->makes_passes) {
-    memcpy(trainer->windows, tokens + model->token_begin,
-           (size_t)model->num_tokens * sizeof *tokens);
+    const uly_token_run *runs = uly__token_cut_runs(model->cut, model->cut->rank);
+    int32_t *mine = trainer->windows;
+    for (int r = 0; r < model->cut->num_runs; mine += runs[r++].count)
+      memcpy(mine, tokens + runs[r].begin, (size_t)runs[r].count * sizeof *tokens);
     uly__model_prefill(model, trainer->windows);
   } else {
     for (int64_t i = 0; i < count; i++) uly__model_decode(model, tokens[i]);

@@ -45,25 +45,28 @@ void uly__step_traffic(const uly_trainer *trainer, int64_t bytes[ULY_NUM_TRAFFIC
   bytes[ULY_TRAFFIC_CONTROL] = uly__traffic_all_gather(size, control);
 }
 
+static int32_t *window_of(const uly_trainer *trainer, int64_t pass) {
+  return trainer->windows + pass * uly__batch_room(trainer);
+}
+
 static uly_status read_windows(const uly_trainer *trainer) {
-  int64_t stride = trainer->model->num_tokens + 1;
   for (int64_t a = 0; a < trainer->passes; a++)
-    ULY_TRY(
-        uly__batch_read(trainer, trainer->data, trainer->order[a], trainer->windows + a * stride));
+    ULY_TRY(uly__batch_read(trainer, trainer->data, trainer->order[a], window_of(trainer, a)));
   return ULY_OK;
 }
 
 static int64_t count_labels(const uly_trainer *trainer) {
-  int64_t T = trainer->model->num_tokens, end = uly__batch_end(trainer, trainer->data), count = 0;
-  for (int64_t a = 0; a < trainer->passes; a++)
-    for (int64_t t = 0; t < T; t++)
-      count += uly__batch_label(end, trainer->windows + a * (T + 1), t) >= 0;
+  int64_t count = 0;
+  for (int64_t a = 0; a < trainer->passes; a++) {
+    const int32_t *labels = uly__batch_labels(trainer, trainer->data, window_of(trainer, a));
+    for (int64_t t = 0; t < trainer->model->num_tokens; t++) count += labels[t] >= 0;
+  }
   return count;
 }
 
 void uly__train_pass(uly_trainer *trainer, int64_t pass, int64_t num_labels, uly__exact_sum *loss) {
   uly__model *model = trainer->model;
-  const int32_t *window = trainer->windows + pass * (model->num_tokens + 1);
+  const int32_t *window = window_of(trainer, pass);
   const int32_t *labels = uly__batch_prepare(trainer, trainer->data, trainer->order[pass], window);
   uly__model_train(model, window, labels, (float)(1.0 / (double)num_labels), loss);
 }

@@ -110,7 +110,7 @@ uly_status uly__trainer_plan(uly_mesh *mesh, const uly_train_config *config, uly
 
 void uly__trainer_carve(uly_trainer *trainer) {
   uly__model *model = trainer->model;
-  int64_t windows = trainer->passes * (model->num_tokens + 1);
+  int64_t windows = trainer->passes * uly__batch_room(trainer);
   uly__states_carve(&trainer->states, trainer->arenas);
   uly__model_carve(model, trainer->arenas);
   if (!model->makes_passes) return;
@@ -119,12 +119,12 @@ void uly__trainer_carve(uly_trainer *trainer) {
   if (!trainer->config.forward_only)
     trainer->order =
         uly__arena_carve(activations, trainer->passes * (int64_t)sizeof *trainer->order);
-  /* Documents are not packed, or the generator cuts them. */
-  if (!trainer->config.pack || trainer->decode.capacity > 0) return;
+  if (trainer->decode.capacity > 0) return; /* the generator cuts documents, and has no labels */
   int64_t starts = trainer->config.seq_len * (int64_t)sizeof *trainer->doc_start;
-  trainer->doc_start = uly__arena_carve(activations, starts);
-  trainer->labels =
-      uly__arena_carve(activations, model->num_tokens * (int64_t)sizeof *trainer->labels);
+  if (trainer->config.pack) trainer->doc_start = uly__arena_carve(activations, starts);
+  if (trainer->config.pack || model->cut->num_runs > 1)
+    trainer->labels =
+        uly__arena_carve(activations, model->num_tokens * (int64_t)sizeof *trainer->labels);
 }
 
 /* Checks whether the data are what the model reads. */

@@ -32,11 +32,13 @@ struct uly_trainer {
   uly_sparse_pattern model_sparse;
   uly__arena arenas[ULY_NUM_ARENAS];
   uly__states states;
-  /* [passes, T + 1]: my tokens of the step's sequences, and one more of each. */
+  /* Of each of the [passes] sequences of a step: my [T] tokens, and the token after each of my [R]
+   * runs. */
   int32_t *windows;
   /* The documents of the current sequence, if documents are packed; otherwise NULL. */
   int64_t *doc_start; /* [N] */
-  int32_t *labels;    /* [T] */
+  /* [T]; NULL: those of a single run without documents are its tokens from the second on. */
+  int32_t *labels;
   uly__tokens *data, *eval_data;
   /* Sequences of N tokens in the training data; and those of the held-out data that an evaluation
    * reads, which have labels. */
@@ -87,18 +89,21 @@ int64_t uly__batch_window(uint64_t seed, int64_t num_windows, int64_t i);
 /* Chooses the step's sequences in the order of the run, and passes over those without a label: sets
  * order, windows_next and num_passed_over. */
 void uly__batch_choose(uly_trainer *trainer);
-/* Reads this rank's T + 1 tokens of window `index`: from token_begin on, and the label of the
- * last. */
+/* Returns the tokens that are read of a window: T, and one after each run. */
+int64_t uly__batch_room(const uly_trainer *trainer);
+/* Reads this rank's tokens of window `index`, run after run; then the token after each run, which is
+ * the label of its last. */
 uly_status uly__batch_read(const uly_trainer *trainer, const uly__tokens *data, int64_t index,
                            int32_t *out);
 /* Returns the token that ends documents in these files; -1 if documents are not packed, or it is
  * not known. */
 int64_t uly__batch_end(const uly_trainer *trainer, const uly__tokens *data);
-/* Returns the label of a window's token t: the token after it, or -1 (none) at the end of a
- * document. */
-int32_t uly__batch_label(int64_t end, const int32_t *window, int64_t t);
+/* Returns the labels of a window as uly__batch_read gave it, [T], until the next call: of each token
+ * the one after it, or -1 (none) at the end of a document. */
+const int32_t *uly__batch_labels(const uly_trainer *trainer, const uly__tokens *data,
+                                 const int32_t *window);
 /* Prepares the model for window `index`, of which uly__batch_read gave `window`: sets its documents
- * if they are packed. Returns the labels, [T]. */
+ * if they are packed. Returns the labels. */
 const int32_t *uly__batch_prepare(const uly_trainer *trainer, const uly__tokens *data,
                                   int64_t index, const int32_t *window);
 

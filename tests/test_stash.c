@@ -202,7 +202,7 @@ static uly_plan_report memory_of(uly_train_config config) {
   uly_mesh_destroy(offline);
   uly_trainer *trainer = make(&config);
   for (int i = 0; i < ULY_NUM_ARENAS; i++)
-    assert_int_equal(trainer->arenas[i].peak, plan.arena_bytes[i]);
+    assert_int_equal(uly__trainer_bytes(trainer, (uly_arena)i), plan.arena_bytes[i]);
   uly_trainer_destroy(trainer);
   return plan;
 }

@@ -5,8 +5,8 @@
 
 #include "device/device.h"
 
-void uly__arena_init(uly__arena *arena, const char *name, const char *advice) {
-  *arena = (uly__arena){.name = name, .advice = advice};
+void uly__arena_init(uly__arena *arena, const char *name, const char *advice, bool of_host) {
+  *arena = (uly__arena){.name = name, .advice = advice, .of_host = of_host};
 }
 
 void *uly__arena_carve(uly__arena *arena, int64_t bytes) {
@@ -26,7 +26,7 @@ uly_status uly__arena_commit(uly__arena *arena) {
   arena->capacity = arena->peak;
   arena->used = arena->peak = 0;
   if (arena->capacity == 0) return ULY_OK;
-  arena->base = uly__device_alloc(arena->capacity);
+  arena->base = (arena->of_host ? uly__host_alloc : uly__device_alloc)(arena->capacity);
   if (!arena->base)
     ULY_FAIL(ULY_ERR_MEMORY, "%lld bytes for %s cannot be allocated: %s",
              (long long)arena->capacity, arena->name, arena->advice);
@@ -34,6 +34,6 @@ uly_status uly__arena_commit(uly__arena *arena) {
 }
 
 void uly__arena_destroy(uly__arena *arena) {
-  uly__device_free(arena->base, arena->capacity);
-  *arena = (uly__arena){.name = arena->name, .advice = arena->advice};
+  (arena->of_host ? uly__host_free : uly__device_free)(arena->base, arena->capacity);
+  uly__arena_init(arena, arena->name, arena->advice, arena->of_host);
 }

@@ -7,10 +7,13 @@
 #ifndef ULY_ARENA_H
 #define ULY_ARENA_H
 
+#include <stdbool.h>
+
 #include "base/status.h"
 
 typedef struct uly__arena {
   const char *name, *advice;
+  bool of_host;     /* memory of the host, not of the device */
   char *base;       /* NULL while measuring */
   int64_t capacity; /* bytes allocated */
   int64_t used;     /* bytes carved now */
@@ -18,7 +21,7 @@ typedef struct uly__arena {
 } uly__arena;
 
 /* name: what the memory is for; advice: what a user can do if there is not enough. Both are literals. */
-void uly__arena_init(uly__arena *arena, const char *name, const char *advice);
+void uly__arena_init(uly__arena *arena, const char *name, const char *advice, bool of_host);
 
 /* Returns the next bytes, on a 64-byte boundary; NULL while measuring. Carving more than was
  * measured is a defect of the caller (assert). */

@@ -5,7 +5,7 @@
 
 uly__stream *uly__stream_get(void) {
   static uly__stream stream;
-  stream.device = uly__device_cpu();
+  if (!stream.device) stream.device = uly__device_cpu();
   return &stream;
 }
 
@@ -22,9 +22,34 @@ void uly__clear(uly__stream *stream, void *memory, int64_t bytes) {
   stream->device->clear(memory, bytes);
 }
 
-void *uly__device_alloc(int64_t bytes) { return uly__device_cpu()->alloc(bytes); }
+int64_t uly__room_bytes(const uly__stream *stream, int64_t bytes) {
+  return stream->device->is_host ? 0 : bytes;
+}
 
-void uly__device_free(void *memory, int64_t bytes) { uly__device_cpu()->free(memory, bytes); }
+/* Returns where the other side reads what is at `from`. */
+static const void *pass_over(uly__stream *stream, void *room, const void *from, int64_t bytes) {
+  if (stream->device->is_host) return from;
+  uly__copy(stream, room, from, bytes);
+  return room;
+}
+
+const void *uly__upload(uly__stream *stream, void *room, const void *host, int64_t bytes) {
+  return pass_over(stream, room, host, bytes);
+}
+
+const void *uly__download(uly__stream *stream, void *room, const void *device, int64_t bytes) {
+  return pass_over(stream, room, device, bytes);
+}
+
+void *uly__device_alloc(int64_t bytes) { return uly__stream_get()->device->alloc(bytes); }
+
+void uly__device_free(void *memory, int64_t bytes) {
+  uly__stream_get()->device->free(memory, bytes);
+}
+
+void *uly__host_alloc(int64_t bytes) { return uly__device_cpu()->alloc(bytes); }
+
+void uly__host_free(void *memory, int64_t bytes) { uly__device_cpu()->free(memory, bytes); }
 
 uly_status uly__check_memory(const void *memory, const char *what) {
   if (!memory) ULY_FAIL(ULY_ERR_MEMORY, "no memory for %s", what);

@@ -1,7 +1,9 @@
-/* Where memory lives and how work on it is ordered. There is one device now, the CPU; everything above
- * allocates, copies and fills through here. */
+/* Where memory lives and how work on it is ordered. There is one device now, the CPU; everything
+ * above allocates, copies and fills through here. */
 #ifndef ULY_DEVICE_H
 #define ULY_DEVICE_H
+
+#include <stdbool.h>
 
 #include "base/status.h"
 
@@ -11,6 +13,7 @@ typedef struct uly__stream uly__stream;
 /* What a device can do. Rows are `stride` bytes apart. */
 typedef struct uly__device {
   const char *name;
+  bool is_host; /* its memory is the host's */
   void *(*alloc)(int64_t bytes);
   void (*free)(void *memory, int64_t bytes);
   void (*copy)(void *to, const void *from, int64_t bytes);
@@ -23,7 +26,8 @@ struct uly__stream {
   const uly__device *device;
 };
 
-/* Returns the stream of the device that runs compute on. */
+/* Returns the stream of the device that runs compute on. That is the CPU, until another is put
+ * there. */
 uly__stream *uly__stream_get(void);
 
 /* Copies bytes; the two places do not overlap. */
@@ -34,9 +38,23 @@ void uly__copy_rows(uly__stream *stream, int64_t rows, int64_t row_bytes, void *
 /* Sets bytes to 0. */
 void uly__clear(uly__stream *stream, void *memory, int64_t bytes);
 
-/* Returns zeroed memory on 64-byte boundaries; NULL if the system has none, or if bytes is 0. */
+/* --- Between host and device: integers that the host makes and ops read, and losses that ops make and
+ * the host reads. If the device has memory of its own, they are copied to a room on the other side.
+ * If its memory is the host's, there is no room: the other side reads them where they are. */
+
+/* Returns the bytes of the room for so many bytes: all of them, or 0. */
+int64_t uly__room_bytes(const uly__stream *stream, int64_t bytes);
+/* Returns where ops read what the host has at `host`; room: of the device. */
+const void *uly__upload(uly__stream *stream, void *room, const void *host, int64_t bytes);
+/* Returns where the host reads what ops have made at `device`, once they have made it; room: of the
+ * host. */
+const void *uly__download(uly__stream *stream, void *room, const void *device, int64_t bytes);
+
+/* Return zeroed memory on 64-byte boundaries; NULL if the system has none, or if bytes is 0. */
 void *uly__device_alloc(int64_t bytes);
 void uly__device_free(void *memory, int64_t bytes);
+void *uly__host_alloc(int64_t bytes);
+void uly__host_free(void *memory, int64_t bytes);
 
 /* Returns ULY_ERR_MEMORY, saying what the memory was for, if an allocation returned NULL. */
 uly_status uly__check_memory(const void *memory, const char *what);

@@ -48,6 +48,7 @@ static void clear(void *memory, int64_t bytes) {
 
 const uly__device *uly__device_cpu(void) {
   static const uly__device device = {.name = "cpu",
+                                     .is_host = true,
                                      .alloc = allocate,
                                      .free = release,
                                      .copy = copy,

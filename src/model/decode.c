@@ -73,6 +73,7 @@ void uly__decoder_carve(uly__model *model, uly__arena *activations, uly__arena *
           q = (int64_t)d->cache.heads.q_count * c->head_dim;
   int64_t inner = d->inner.parts[d->part].count;
   uly__cache_carve(&d->cache, activations);
+  uly__input_carve(&d->input, model->stream, 1, scratch);
   void **vectors[] = {&d->x, &d->mid, &d->n, &d->q, &d->k, &d->v, &d->o, &d->up, &d->act};
   int64_t counts[] = {c->hidden, c->hidden, c->hidden, q, kv, kv, q_row, inner, c->ffn};
   for (int i = 0; i < 9; i++) *vectors[i] = uly__arena_carve(scratch, counts[i] * bytes);
@@ -230,7 +231,8 @@ static void finish(uly__model *model) {
 void uly__model_prefill(uly__model *model, const int32_t *tokens) {
   uly__decoder *d = model->decoder;
   int64_t h = model->config.hidden, bytes = h * uly__dtype_bytes(model->dtype);
-  uly__model_forward(model, tokens, false);
+  uly__input_set_tokens(&model->input, tokens, NULL);
+  uly__model_forward(model, false);
   d->cache.num_tokens = model->cut->num_tokens;
   /* The last row comes from the rank that holds the last token. */
   int holder;
@@ -249,13 +251,18 @@ void uly__model_decode(uly__model *model, int32_t token) {
   uly__decoder *d = model->decoder;
   const uly__params *params = &model->params;
   const uly__model_config *c = &model->config;
-  int64_t position = d->cache.num_tokens;
+  d->token = token;
+  d->position = d->cache.num_tokens;
+  uly__input_set_tokens(&d->input, &d->token, NULL);
+  uly__input_set_positions(&d->input, &d->position);
   if (d->angles)
-    model->ops->rope_table(model->stream, 1, &position, c->head_dim, c->rope_theta, d->angles);
+    model->ops->rope_table(model->stream, 1, d->input.positions, c->head_dim, c->rope_theta,
+                           d->angles);
   uly__model_acquire(model, ULY_UNIT_EMBED, uly__unit_of_block(0));
-  model->ops->embedding_forward(
-      model->stream, 1, c->hidden, model->dtype, uly__weight(model, ULY_UNIT_EMBED, params->embed),
-      uly__weight(model, ULY_UNIT_EMBED, params->positions), &token, &position, d->x);
+  model->ops->embedding_forward(model->stream, 1, c->hidden, model->dtype,
+                                uly__weight(model, ULY_UNIT_EMBED, params->embed),
+                                uly__weight(model, ULY_UNIT_EMBED, params->positions),
+                                d->input.tokens, d->input.positions, d->x);
   uly__zero_release(model->zero, ULY_UNIT_EMBED);
   for (int i = 0; i < c->num_layers; i++) {
     /* The unit after the last block is the last unit. */

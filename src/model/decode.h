@@ -21,6 +21,10 @@ typedef struct uly__shared_vector {
 
 struct uly__decoder {
   uly__cache cache;
+  /* The token that is decoded, of the host; and both as ops read them. */
+  int32_t token;
+  int64_t position;
+  uly__input input;
   int num_parts, part;                             /* P, and which is mine */
   uly__shared_vector heads, hidden, inner, logits; /* of Hq d, h, f and V elements */
   /* Workspace. Storage type: */

@@ -20,7 +20,17 @@ int uly__model_bin(const uly__model *model, int64_t t) {
   return uly__position_bin(model->positions[t]);
 }
 
-void uly__head(uly__model *model, const int32_t *labels, float scale, uly__exact_sum *loss) {
+/* Adds the losses of a tile's rows: to one sum, or each to that of its bin. */
+static void add_losses(const uly__model *model, uly__tile_range tile, bool by_bin,
+                       uly__exact_sum *loss) {
+  const uly__workspace *work = &model->work;
+  const double *losses = uly__download(model->stream, work->host_loss, work->row_loss,
+                                       tile.rows * (int64_t)sizeof *losses);
+  for (int64_t r = 0; r < tile.rows; r++)
+    uly__exact_add(&loss[by_bin ? uly__model_bin(model, tile.begin + r) : 0], losses[r]);
+}
+
+void uly__head(uly__model *model, float scale, uly__exact_sum *loss) {
   const uly__model_config *c = &model->config;
   const uly__params *params = &model->params;
   const uly__ops *ops = model->ops;
@@ -36,12 +46,10 @@ void uly__head(uly__model *model, const int32_t *labels, float scale, uly__exact
     ops->norm_forward(model->stream, &norm, tile.rows, h, dtype, x, work->n);
     uly__linear_forward_sum(model, head, tile.rows, work->n, h, work->logits, true);
     uly__watch_logits(model, work->logits, tile.rows, tile.begin);
-    ops->cross_entropy(model->stream, tile.rows, c->vocab, work->logits, labels + tile.begin, scale,
-                       work->row_loss, dtype, scale != 0.0f ? work->d_logits : NULL);
-    for (int64_t r = 0; r < tile.rows; r++) {
-      int bin = scale == 0.0f ? uly__model_bin(model, tile.begin + r) : 0;
-      uly__exact_add(&loss[bin], work->row_loss[r]);
-    }
+    ops->cross_entropy(model->stream, tile.rows, c->vocab, work->logits,
+                       model->input.labels + tile.begin, scale, work->row_loss, dtype,
+                       scale != 0.0f ? work->d_logits : NULL);
+    add_losses(model, tile, scale == 0.0f, loss);
     if (scale == 0.0f) continue;
     uly__linear_backward_weight(model, head, tile.rows, work->d_logits, c->vocab, work->n, h);
     uly__linear_backward_sum(model, head, tile.rows, work->d_logits, c->vocab, work->sum, true);

@@ -16,13 +16,14 @@ static void end_grads(uly__model *model, int unit) {
   uly__model_note(model, uly__zero_end_grads(model->zero, unit));
 }
 
-void uly__model_forward(uly__model *model, const int32_t *tokens, bool keeps) {
+void uly__model_forward(uly__model *model, bool keeps) {
   const uly__params *params = &model->params;
   uly__model_acquire(model, ULY_UNIT_EMBED, uly__unit_of_block(0));
   model->ops->embedding_forward(model->stream, model->num_tokens, model->config.hidden,
                                 model->dtype, uly__weight(model, ULY_UNIT_EMBED, params->embed),
-                                uly__weight(model, ULY_UNIT_EMBED, params->positions), tokens,
-                                model->positions, model->stash.layers[0].x);
+                                uly__weight(model, ULY_UNIT_EMBED, params->positions),
+                                model->input.tokens, model->input.positions,
+                                model->stash.layers[0].x);
   uly__watch_embedding(model);
   release(model, ULY_UNIT_EMBED);
   int L = model->config.num_layers;
@@ -43,7 +44,7 @@ void uly__model_forward(uly__model *model, const int32_t *tokens, bool keeps) {
 }
 
 /* Computes final norm, head and loss; with scale != 0 also backward. */
-static void head(uly__model *model, const int32_t *labels, float scale, uly__exact_sum *loss) {
+static void head(uly__model *model, float scale, uly__exact_sum *loss) {
   int last = uly__last_unit(&model->params), unit = model->params.head_unit;
   bool trains = scale != 0.0f;
   uly__model_acquire(model, last, -1);
@@ -51,7 +52,7 @@ static void head(uly__model *model, const int32_t *labels, float scale, uly__exa
   if (trains) begin_grads(model, last);
   if (trains && unit != last) begin_grads(model, unit);
   double begin = uly__now();
-  uly__head(model, labels, scale, loss);
+  uly__head(model, scale, loss);
   uly__span_end("head", -1, ULY_LANE_COMPUTE, begin);
   release(model, last);
   release(model, unit);
@@ -59,18 +60,18 @@ static void head(uly__model *model, const int32_t *labels, float scale, uly__exa
   if (trains && unit != last) end_grads(model, unit);
 }
 
-static void embedding_backward(uly__model *model, const int32_t *tokens) {
+static void embedding_backward(uly__model *model) {
   const uly__params *params = &model->params;
   int64_t h = model->config.hidden;
   double begin = uly__now();
   begin_grads(model, ULY_UNIT_EMBED);
   for (int64_t i = 0; i < model->tiles.num; i++) {
     uly__tile_range tile = model->tiles.list[i];
-    model->ops->embedding_backward(model->stream, tile.rows, h, model->dtype, tokens + tile.begin,
-                                   model->positions + tile.begin,
-                                   uly__at(model->d_x, model->dtype, tile.begin * h),
-                                   uly__grad(model, ULY_UNIT_EMBED, params->embed),
-                                   uly__grad(model, ULY_UNIT_EMBED, params->positions));
+    model->ops->embedding_backward(
+        model->stream, tile.rows, h, model->dtype, model->input.tokens + tile.begin,
+        model->input.positions + tile.begin, uly__at(model->d_x, model->dtype, tile.begin * h),
+        uly__grad(model, ULY_UNIT_EMBED, params->embed),
+        uly__grad(model, ULY_UNIT_EMBED, params->positions));
     if (tile.ends_segment >= 0)
       uly__zero_fold(model->zero, ULY_UNIT_EMBED, tile.ends_segment, 0,
                      params->units[ULY_UNIT_EMBED].count);
@@ -81,8 +82,9 @@ static void embedding_backward(uly__model *model, const int32_t *tokens) {
 
 void uly__model_train(uly__model *model, const int32_t *tokens, const int32_t *labels, float scale,
                       uly__exact_sum *loss) {
-  uly__model_forward(model, tokens, true);
-  head(model, labels, scale, loss);
+  uly__input_set_tokens(&model->input, tokens, labels);
+  uly__model_forward(model, true);
+  head(model, scale, loss);
   for (int i = model->config.num_layers - 1; i >= 0; i--) {
     int unit = uly__unit_of_block(i);
     uly__model_acquire(model, unit, i > 0 ? unit - 1 : -1);
@@ -95,11 +97,12 @@ void uly__model_train(uly__model *model, const int32_t *tokens, const int32_t *l
     end_grads(model, unit);
     release(model, unit);
   }
-  embedding_backward(model, tokens);
+  embedding_backward(model);
 }
 
 void uly__model_eval(uly__model *model, const int32_t *tokens, const int32_t *labels,
                      uly__exact_sum *losses) {
-  uly__model_forward(model, tokens, false);
-  head(model, labels, 0.0f, losses);
+  uly__input_set_tokens(&model->input, tokens, labels);
+  uly__model_forward(model, false);
+  head(model, 0.0f, losses);
 }

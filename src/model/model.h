@@ -8,6 +8,7 @@
 #include "base/exact_sum.h"
 #include "device/arena.h"
 #include "model/params.h"
+#include "model/pass_input.h"
 #include "model/projection.h"
 #include "model/stash.h"
 #include "model/tiles.h"
@@ -25,6 +26,7 @@ typedef struct uly__workspace {
   float *logits;         /* [rows of a head tile, V] */
   void *d_logits;        /* [rows, V]; in f32 the same as logits */
   double *row_loss;      /* [rows] */
+  double *host_loss;     /* room for them on the host */
 } uly__workspace;
 
 typedef struct uly__decoder uly__decoder; /* decode.h */
@@ -66,7 +68,8 @@ typedef struct uly__model {
   int64_t num_tokens;              /* T */
   uly__tiles tiles, head_tiles;
   uly__zero *zero;    /* weights and gradients */
-  int64_t *positions; /* [T]: within their documents */
+  int64_t *positions; /* [T], of the host: within their documents */
+  uly__input input;   /* what ops read of a pass */
   float *rope;        /* [T, d]: cosines, sines; NULL with learned positions */
   void *d_x;          /* [T, h]: gradient of the residual stream; NULL: forward only */
   uly__stash stash;
@@ -83,17 +86,17 @@ uly_status uly__model_create(const uly__model_config *config, uly_mesh *mesh,
                              const uly__model_run *run, uly__model **out);
 void uly__model_destroy(uly__model *model);
 
-/* Carves everything but the optimizer; arenas: [ULY_NUM_ARENAS]. The second time, with memory, also
- * sets the positions, those of one document. */
-void uly__model_carve(uly__model *model, uly__arena *arenas);
+/* Carves everything but the optimizer; arenas: [ULY_NUM_ARENAS] of the device; host: that of the
+ * host. The second time, with memory, also sets the positions, those of one document. */
+void uly__model_carve(uly__model *model, uly__arena *arenas, uly__arena *host);
 
 /* Sets the documents of the next sequence; before the first call it is one document. The list is
  * not copied: it must stay as it is while the sequence is processed. Sets positions, mask and
  * pairs. */
 uly_status uly__model_set_documents(uly__model *model, const int64_t *doc_start, int64_t num_docs);
 
-/* Trains on a sequence. tokens, labels: [T]; negative labels are ignored. Adds to the gradients
- * that of scale * (sum of losses over all ranks), and this rank's losses to loss. */
+/* Trains on a sequence. tokens, labels: [T], of the host; negative labels are ignored. Adds to the
+ * gradients that of scale * (sum of losses over all ranks), and this rank's losses to loss. */
 void uly__model_train(uly__model *model, const int32_t *tokens, const int32_t *labels, float scale,
                       uly__exact_sum *loss);
 /* Computes the losses alone, by position: losses[ULY_MAX_EVAL_BINS]. */
@@ -113,9 +116,9 @@ double uly__model_flops(const uly__model *model, int64_t num_sequences, double p
 
 /* --- Within the room. */
 
-/* Computes from the embedding to the output of the last block; `keeps` says whether a backward pass
- * follows. */
-void uly__model_forward(uly__model *model, const int32_t *tokens, bool keeps);
+/* Computes from the embedding to the output of the last block, for the tokens of model->input;
+ * `keeps` says whether a backward pass follows. */
+void uly__model_forward(uly__model *model, bool keeps);
 
 /* Computes block `layer`, from its stashed input x to y [T, h]. */
 void uly__block_forward(uly__model *model, int layer, void *y);
@@ -124,7 +127,7 @@ void uly__block_backward(uly__model *model, int layer);
 
 /* Computes final norm, head and loss over tiles. With scale != 0 it also computes backward, into
  * model->d_x; otherwise loss is an array of bins. */
-void uly__head(uly__model *model, const int32_t *labels, float scale, uly__exact_sum *loss);
+void uly__head(uly__model *model, float scale, uly__exact_sum *loss);
 
 /* Returns the address of a unit's weight `at`, while the unit is acquired; NULL for at < 0. */
 static inline void *uly__weight(const uly__model *model, int unit, int64_t at) {

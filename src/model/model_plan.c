@@ -236,11 +236,13 @@ static void carve_tile(uly__model *model, uly__arena *scratch) {
   work->d_gate = model->config.gated ? uly__arena_carve(scratch, wide * bytes) : NULL;
 }
 
-static void carve_head(uly__model *model, uly__arena *scratch) {
+static void carve_head(uly__model *model, uly__arena *scratch, uly__arena *host) {
   uly__workspace *work = &model->work;
   int64_t logits = model->head_tiles.rows * model->config.vocab;
+  int64_t losses = model->head_tiles.rows * (int64_t)sizeof *work->row_loss;
   work->logits = uly__arena_carve(scratch, logits * (int64_t)sizeof(float));
-  work->row_loss = uly__arena_carve(scratch, model->head_tiles.rows * (int64_t)sizeof(double));
+  work->row_loss = uly__arena_carve(scratch, losses);
+  work->host_loss = uly__arena_carve(host, uly__room_bytes(model->stream, losses));
   if (model->forward_only) return;
   work->d_logits = model->dtype == ULY_F32
                        ? work->logits
@@ -259,24 +261,26 @@ static void set_positions(uly__model *model, const int64_t *doc_start, int64_t n
       while (next < num_docs && doc_start[next] <= at) begin = doc_start[next++];
       model->positions[t++] = at - begin;
     }
+  uly__input_set_positions(&model->input, model->positions);
   if (c->rope)
-    model->ops->rope_table(model->stream, model->num_tokens, model->positions, c->head_dim,
+    model->ops->rope_table(model->stream, model->num_tokens, model->input.positions, c->head_dim,
                            c->rope_theta, model->rope);
 }
 
 /* Carves what passes over whole sequences need. */
-static void carve_passes(uly__model *model, uly__arena *arenas) {
+static void carve_passes(uly__model *model, uly__arena *arenas, uly__arena *host) {
   uly__arena *activations = &arenas[ULY_ARENA_ACTIVATIONS], *scratch = &arenas[ULY_ARENA_SCRATCH];
   const uly__model_config *c = &model->config;
   int64_t bytes = uly__dtype_bytes(model->dtype), T = model->num_tokens;
-  model->positions = uly__arena_carve(activations, T * (int64_t)sizeof *model->positions);
+  model->positions = uly__arena_carve(host, T * (int64_t)sizeof *model->positions);
+  uly__input_carve(&model->input, model->stream, T, activations);
   model->rope =
       c->rope ? uly__arena_carve(activations, T * c->head_dim * (int64_t)sizeof(float)) : NULL;
   model->d_x = model->forward_only ? NULL : uly__arena_carve(activations, T * c->hidden * bytes);
   carve_tile(model, scratch);
   /* The head does not run while a block does; a decoder has its own buffers. */
   int64_t mark = uly__arena_mark(scratch);
-  if (!model->decoder) carve_head(model, scratch);
+  if (!model->decoder) carve_head(model, scratch, host);
   uly__arena_release(scratch, mark);
   uly__stash_carve(&model->stash, c, model->dtype, T, model->attention, activations, scratch);
   model->attention->scheme->carve_work(model->attention, model->forward_only ? 0 : ULY_SEQ_BACKWARD,
@@ -291,14 +295,14 @@ uly_status uly__model_set_documents(uly__model *model, const int64_t *doc_start,
   return ULY_OK;
 }
 
-void uly__model_carve(uly__model *model, uly__arena *arenas) {
+void uly__model_carve(uly__model *model, uly__arena *arenas, uly__arena *host) {
   uly__arena *scratch = &arenas[ULY_ARENA_SCRATCH];
   uly__zero_carve(model->zero, arenas);
   int64_t mark = uly__arena_mark(scratch);
   if (model->decoder) uly__decoder_carve(model, &arenas[ULY_ARENA_ACTIVATIONS], scratch);
   /* The prompt has been processed before the first token is decoded. */
   uly__arena_release(scratch, mark);
-  if (model->makes_passes) carve_passes(model, arenas);
+  if (model->makes_passes) carve_passes(model, arenas, host);
 }
 
 double uly__model_flops(const uly__model *model, int64_t num_sequences, double pairs) {

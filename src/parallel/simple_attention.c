@@ -35,7 +35,7 @@ static uly_status make_saved(const uly_attention *plan, uly_attention_saved **ou
   if (!saved) ULY_FAIL(ULY_ERR_MEMORY, "no memory for the saved state of attention");
   *out = saved;
   saved->plan = plan->id;
-  uly__arena_init(&saved->arena, "what attention keeps for backward", advice);
+  uly__arena_init(&saved->arena, "what attention keeps for backward", advice, false);
   plan->scheme->carve_kept(plan, &saved->arena, &saved->kept);
   ULY_TRY(uly__arena_commit(&saved->arena));
   plan->scheme->carve_kept(plan, &saved->arena, &saved->kept);
@@ -51,7 +51,7 @@ static void carve(uly_attention *plan) {
 static uly_status make_buffers(uly_attention *plan) {
   plan->simple = calloc(1, sizeof *plan->simple);
   if (!plan->simple) ULY_FAIL(ULY_ERR_MEMORY, "no memory for the buffers of an attention plan");
-  uly__arena_init(&plan->simple->arena, "the buffers of an attention plan", advice);
+  uly__arena_init(&plan->simple->arena, "the buffers of an attention plan", advice, false);
   carve(plan);
   ULY_TRY(uly__arena_commit(&plan->simple->arena));
   carve(plan);

@@ -8,7 +8,7 @@
 
 static int64_t total_bytes(const uly_trainer *trainer) {
   int64_t total = 0;
-  for (int i = 0; i < ULY_NUM_ARENAS; i++) total += trainer->arenas[i].peak;
+  for (int i = 0; i < ULY_NUM_ARENAS; i++) total += uly__trainer_bytes(trainer, (uly_arena)i);
   return total;
 }
 
@@ -142,7 +142,8 @@ static void add_shorter(const uly_mesh *mesh, const uly_train_config *config,
 static uly_status refuse(const uly_trainer *trainer, int64_t limit, const char *whose) {
   const uly_train_config *config = &trainer->config;
   const uly_mesh *mesh = trainer->mesh;
-  const uly__arena *a = trainer->arenas;
+  int64_t bytes[ULY_NUM_ARENAS];
+  for (int i = 0; i < ULY_NUM_ARENAS; i++) bytes[i] = uly__trainer_bytes(trainer, (uly_arena)i);
   word_list list = {.used = 0};
   add_single_changes(mesh, config, trainer->decode, limit, &list);
   if (list.used == 0) add_many_changes(mesh, config, trainer->decode, limit, &list);
@@ -151,9 +152,9 @@ static uly_status refuse(const uly_trainer *trainer, int64_t limit, const char *
   ULY_FAIL(ULY_ERR_CONFIG,
            "rank %d needs %lld bytes (parameters %lld, gradients %lld, optimizer %lld, activations "
            "%lld, scratch %lld) and may take %lld (%s). %s%s",
-           mesh->rank, (long long)total_bytes(trainer), (long long)a[ULY_ARENA_PARAMETERS].peak,
-           (long long)a[ULY_ARENA_GRADIENTS].peak, (long long)a[ULY_ARENA_OPTIMIZER].peak,
-           (long long)a[ULY_ARENA_ACTIVATIONS].peak, (long long)a[ULY_ARENA_SCRATCH].peak,
+           mesh->rank, (long long)total_bytes(trainer), (long long)bytes[ULY_ARENA_PARAMETERS],
+           (long long)bytes[ULY_ARENA_GRADIENTS], (long long)bytes[ULY_ARENA_OPTIMIZER],
+           (long long)bytes[ULY_ARENA_ACTIVATIONS], (long long)bytes[ULY_ARENA_SCRATCH],
            (long long)limit, whose, list.used ? "It would fit with " : "Use a smaller model",
            list.text);
 }

@@ -199,6 +199,7 @@ uly_generator_report uly__generator_report(const uly_generator *generator) {
                                  .num_params = trainer->model->params.count,
                                  .load_seconds = generator->load_seconds,
                                  .prompt_seconds = generator->prompt_seconds};
-  for (int i = 0; i < ULY_NUM_ARENAS; i++) report.arena_bytes[i] = trainer->arenas[i].peak;
+  for (int i = 0; i < ULY_NUM_ARENAS; i++)
+    report.arena_bytes[i] = uly__trainer_bytes(trainer, (uly_arena)i);
   return report;
 }

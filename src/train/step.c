@@ -102,7 +102,8 @@ static uly_status gather_reports(uly_trainer *trainer, double seconds, const uly
   for (int i = 0; i < ULY_NUM_TRAFFIC; i++)
     mine.sent_bytes[i] = mesh->traffic.bytes[i] - before->bytes[i];
   mine.sent_bytes[ULY_TRAFFIC_CONTROL] += uly__traffic_all_gather(size, sizeof mine);
-  for (int i = 0; i < ULY_NUM_ARENAS; i++) mine.arena_bytes[i] = trainer->arenas[i].peak;
+  for (int i = 0; i < ULY_NUM_ARENAS; i++)
+    mine.arena_bytes[i] = uly__trainer_bytes(trainer, (uly_arena)i);
   trainer->rank_report = mine;
   uly_rank_report all[size];
   ULY_TRY(

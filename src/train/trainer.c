@@ -43,6 +43,11 @@ static void settle_model(uly_trainer *trainer, uly__model_config *model) {
   if (model->rope && model->max_positions < config->seq_len) model->max_positions = config->seq_len;
 }
 
+/* What can be done where there is not enough memory. */
+static const char advice[] =
+    "use more ranks, a smaller model, a shorter config.seq_len, or config.recompute = "
+    "ULY_RECOMPUTE_FULL";
+
 static int num_threads(const uly_mesh *mesh, const uly_train_config *config) {
   return config->threads > 0 ? config->threads : uly_mesh_threads(mesh);
 }
@@ -85,9 +90,8 @@ static uly_status plan(uly_trainer *trainer, const uly_train_config *config,
   ULY_TRY(uly__model_create(&model_config, trainer->mesh, &run, &trainer->model));
   uly__states_init(&trainer->states, trainer->model->zero, config->offload != NULL);
   for (int i = 0; i < ULY_NUM_ARENAS; i++)
-    uly__arena_init(&trainer->arenas[i], uly_arena_name((uly_arena)i),
-                    "use more ranks, a smaller model, a shorter config.seq_len, or "
-                    "config.recompute = ULY_RECOMPUTE_FULL");
+    uly__arena_init(&trainer->arenas[i], uly_arena_name((uly_arena)i), advice, false);
+  uly__arena_init(&trainer->host, "tokens and positions", advice, true);
   uly__trainer_carve(trainer); /* measures */
   return ULY_OK;
 }
@@ -110,21 +114,24 @@ uly_status uly__trainer_plan(uly_mesh *mesh, const uly_train_config *config, uly
 
 void uly__trainer_carve(uly_trainer *trainer) {
   uly__model *model = trainer->model;
+  uly__arena *host = &trainer->host;
   int64_t windows = trainer->passes * uly__batch_room(trainer);
   uly__states_carve(&trainer->states, trainer->arenas);
-  uly__model_carve(model, trainer->arenas);
+  uly__model_carve(model, trainer->arenas, host);
   if (!model->makes_passes) return;
-  uly__arena *activations = &trainer->arenas[ULY_ARENA_ACTIVATIONS];
-  trainer->windows = uly__arena_carve(activations, windows * (int64_t)sizeof(int32_t));
+  trainer->windows = uly__arena_carve(host, windows * (int64_t)sizeof(int32_t));
   if (!trainer->config.forward_only)
-    trainer->order =
-        uly__arena_carve(activations, trainer->passes * (int64_t)sizeof *trainer->order);
+    trainer->order = uly__arena_carve(host, trainer->passes * (int64_t)sizeof *trainer->order);
   if (trainer->decode.capacity > 0) return; /* the generator cuts documents, and has no labels */
   int64_t starts = trainer->config.seq_len * (int64_t)sizeof *trainer->doc_start;
-  if (trainer->config.pack) trainer->doc_start = uly__arena_carve(activations, starts);
+  if (trainer->config.pack) trainer->doc_start = uly__arena_carve(host, starts);
   if (trainer->config.pack || model->cut->num_runs > 1)
-    trainer->labels =
-        uly__arena_carve(activations, model->num_tokens * (int64_t)sizeof *trainer->labels);
+    trainer->labels = uly__arena_carve(host, model->num_tokens * (int64_t)sizeof *trainer->labels);
+}
+
+int64_t uly__trainer_bytes(const uly_trainer *trainer, uly_arena arena) {
+  int64_t of_host = arena == ULY_ARENA_ACTIVATIONS ? trainer->host.peak : 0;
+  return trainer->arenas[arena].peak + of_host;
 }
 
 /* Checks whether the data are what the model reads. */
@@ -223,6 +230,7 @@ static uly_status open_input(uly_trainer *trainer) {
 /* Starts the rest: memory, files and weights. */
 static uly_status start(uly_trainer *trainer) {
   for (int i = 0; i < ULY_NUM_ARENAS; i++) ULY_TRY(uly__arena_commit(&trainer->arenas[i]));
+  ULY_TRY(uly__arena_commit(&trainer->host));
   uly__trainer_carve(trainer);
   ULY_TRY(open_scratch(trainer));
   trainer->is_mixed = trainer->config.forward_only != 0; /* until a checkpoint is loaded */
@@ -323,6 +331,7 @@ void uly_trainer_destroy(uly_trainer *trainer) {
   uly__tokens_close(trainer->data);
   uly__tokens_close(trainer->eval_data);
   for (int i = 0; i < ULY_NUM_ARENAS; i++) uly__arena_destroy(&trainer->arenas[i]);
+  uly__arena_destroy(&trainer->host);
   uly__settings_free_texts(&trainer->config);
   uly__scan_free(&trainer->scan);
   uly__scan_free(&trainer->eval_scan);
@@ -339,7 +348,8 @@ uly_status uly__run_plan(const uly_mesh *mesh, const uly_train_config *config,
   memset(report, 0, sizeof *report);
   report->num_params = trainer->model->params.count;
   report->tokens = trainer->model->num_tokens;
-  for (int i = 0; i < ULY_NUM_ARENAS; i++) report->arena_bytes[i] = trainer->arenas[i].peak;
+  for (int i = 0; i < ULY_NUM_ARENAS; i++)
+    report->arena_bytes[i] = uly__trainer_bytes(trainer, (uly_arena)i);
   report->stash_bytes = uly__stash_file_bytes(&trainer->model->stash);
   uly__step_traffic(trainer, report->sent_bytes);
   int64_t num_sequences = trainer->passes * uly_mesh_dp(trainer->mesh);

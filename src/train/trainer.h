@@ -31,6 +31,7 @@ struct uly_trainer {
   int64_t model_window;
   uly_sparse_pattern model_sparse;
   uly__arena arenas[ULY_NUM_ARENAS];
+  uly__arena host; /* tokens, labels, positions and documents */
   uly__states states;
   /* Of each of the [passes] sequences of a step: my [T] tokens, and the token after each of my [R]
    * runs. */
@@ -75,6 +76,9 @@ uly_status uly__trainer_make(uly_mesh *mesh, const uly_train_config *config, uly
 
 /* Carves all arenas; the second time, with memory, sets the final pointers. */
 void uly__trainer_carve(uly_trainer *trainer);
+
+/* Returns the bytes of an arena as they are reported: the host's are counted with activations. */
+int64_t uly__trainer_bytes(const uly_trainer *trainer, uly_arena arena);
 
 /* Returns ULY_ERR_CONFIG, with the bytes and what would fit, if this rank needs more memory than
  * memory_limit; or, without a limit, than its share of what is free on its machine. (fit.c) */

@@ -3,7 +3,7 @@
  * generator have the same bits, and a pass reads only what was uploaded: what the host had is spoiled
  * as soon as it has been copied. */
 #include "device/device_cpu.h"
-#include "model/decode.h"
+#include "model/passes.h"
 #include "testing.h"
 #include "trainer_access.h"
 

@@ -7,7 +7,7 @@
 #include <math.h>
 #include <unistd.h>
 
-#include "model/decode.h"
+#include "infer/decode.h"
 #include "testing.h"
 #include "trainer_access.h"
 

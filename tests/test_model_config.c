@@ -314,7 +314,7 @@ static void test_parameter_table(void **state) {
     uly__model_config config;
     uly__params params;
     assert_ok(uly__model_config_load(*name, &config));
-    assert_ok(uly__params_create(&config, &params));
+    assert_ok(uly__params_create(&config, uly__whole_model(&config), &params));
     int64_t next = 0;
     assert_int_equal(params.num_units, config.num_layers + 2);
     for (int u = 0; u < params.num_units; u++) {
@@ -343,7 +343,7 @@ static void test_initial_values(void **state) {
   uly__model_config config;
   uly__params params;
   assert_ok(uly__model_config_load("llama-1m", &config));
-  assert_ok(uly__params_create(&config, &params));
+  assert_ok(uly__params_create(&config, uly__whole_model(&config), &params));
   int64_t all = params.units[ULY_UNIT_EMBED].count, last = uly__last_unit(&params);
   float *whole = malloc((size_t)all * 4), *piece = malloc((size_t)all * 4);
   uly__params_init(&params, uly__ops_get(), uly__stream_get(), ULY_UNIT_EMBED, 7, 0, all, whole);

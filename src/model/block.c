@@ -7,6 +7,8 @@
  * and the output projection sums over the blocks that it leaves, O_g Wo[:, heads of g]^T. These products
  * have the same shapes whatever rank attends with a block. Everything around attention runs over token
  * tiles, so nothing of size T x f exists unless it is kept. */
+#include "model/block.h"
+
 #include "model/linear.h"
 #include "model/watch.h"
 

@@ -1,5 +1,7 @@
 /* Final norm, LM head and cross-entropy, fused over token tiles: logits exist for one tile at a
  * time, and their gradient is taken in the same pass (arXiv 2506.13996 calls it tiled loss). */
+#include "model/head.h"
+
 #include "model/linear.h"
 #include "model/watch.h"
 
@@ -42,7 +44,7 @@ void uly__head(uly__model *model, float scale, uly__exact_sum *loss) {
   uly__linear head = {.in = h, .out = c->vocab, .unit = unit, .weight = params->head, .ldw = h};
   for (int64_t i = 0; i < model->head_tiles.num; i++) {
     uly__tile_range tile = model->head_tiles.list[i];
-    const void *x = uly__at(model->stash.layers[c->num_layers].x, dtype, tile.begin * h);
+    const void *x = uly__at(model->stash.layers[model->num_layers].x, dtype, tile.begin * h);
     ops->norm_forward(model->stream, &norm, tile.rows, h, dtype, x, work->n);
     uly__linear_forward_sum(model, head, tile.rows, work->n, h, work->logits, true);
     uly__watch_logits(model, work->logits, tile.rows, tile.begin);

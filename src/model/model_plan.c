@@ -1,11 +1,10 @@
 /* Plans the model before it runs: what fits together, how it is cut, the layout of its memory, its
  * FLOPs. */
-#include "model/model.h"
+#include "model/model_plan.h"
 
 #include <stdlib.h>
 
 #include "base/split.h"
-#include "model/decode.h"
 
 /* Tokens of a tile: enough that a matrix product runs at its peak, and few enough that the MLP's
  * tile stays in cache. */
@@ -25,11 +24,6 @@ static int64_t granule(int64_t seq_len) {
 
 static uly_status check(const uly__model_config *c, const uly_mesh *mesh,
                         const uly__model_run *run) {
-  if (!c->rope && run->capacity > c->max_positions)
-    ULY_FAIL(ULY_ERR_CONFIG,
-             "the prompt and what is to be generated have %lld tokens, but the model has learned "
-             "positions for %lld: give a shorter prompt, or generate fewer tokens",
-             (long long)run->capacity, (long long)c->max_positions);
   if (!c->rope && run->seq_len > c->max_positions)
     ULY_FAIL(ULY_ERR_CONFIG,
              "config.seq_len is %lld, but the model has learned positions for %lld tokens: use "
@@ -38,12 +32,11 @@ static uly_status check(const uly__model_config *c, const uly_mesh *mesh,
   /* In f64, what a rank keeps, and more, in bytes, so that no size below overflows. */
   double width = (double)c->hidden + 3.0 * (double)c->ffn +
                  4.0 * ((double)c->num_q_heads + 2.0 * c->num_kv_heads) * c->head_dim;
-  int64_t longest = run->capacity > run->seq_len ? run->capacity : run->seq_len;
-  if (8.0 * (double)longest * width * (c->num_layers + 1.0) > 0x1p60)
+  if (8.0 * (double)run->seq_len * width * (c->num_layers + 1.0) > 0x1p60)
     ULY_FAIL(ULY_ERR_CONFIG,
              "%lld tokens in %d layers of width %lld are more than any memory holds: use shorter "
              "sequences or a smaller model",
-             (long long)longest, c->num_layers, (long long)c->hidden);
+             (long long)run->seq_len, c->num_layers, (long long)c->hidden);
   int sp = uly_mesh_sp(mesh);
   if (run->rounds > 0 && (int64_t)run->rounds * sp > c->num_q_heads)
     ULY_FAIL(ULY_ERR_CONFIG,
@@ -95,7 +88,7 @@ static uly_status plan_states(uly__model *model, uly_mesh *mesh, const uly__mode
   int64_t *counts = calloc((size_t)params->num_units, sizeof *counts);
   if (!counts) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a table of %d units", params->num_units);
   for (int u = 0; u < params->num_units; u++) counts[u] = params->units[u].count;
-  uly__zero_desc desc = {.stage = run->stage,
+  uly__zero_desc desc = {.stage = run->zero_stage,
                          .dtype = run->dtype,
                          .grad_dtype = run->grad_dtype,
                          .reproducible = run->leaves > 0,
@@ -104,25 +97,22 @@ static uly_status plan_states(uly__model *model, uly_mesh *mesh, const uly__mode
                          .num_units = params->num_units,
                          .counts = counts,
                          .tied = model->config.tied,
-                         .forward_only = run->forward_only};
+                         .forward_only = run->use != ULY_MODEL_TRAINS};
   uly_status status = uly__zero_create(mesh, &desc, &model->zero);
   free(counts);
   return status;
 }
 
-/* Makes the mask's layout for so many tokens; NULL if the run asks for none. If blocks are drawn,
- * each query head draws its own. */
-static uly_status make_blocks(const uly__model *model, const uly__model_run *run,
-                              int64_t num_tokens, uly_block_layout **blocks) {
-  int num_layouts = run->sparse.pattern == ULY_SPARSE_BIGBIRD ? model->config.num_q_heads : 1;
+uly_status uly__model_make_mask(const uly__model_config *config, const uly__model_run *run,
+                                int64_t num_tokens, uly_mask *mask, uly_block_layout **blocks) {
+  /* If blocks are drawn, each query head draws its own. */
+  int num_layouts = run->sparse.pattern == ULY_SPARSE_BIGBIRD ? config->num_q_heads : 1;
   *blocks = NULL;
-  if (run->sparse.pattern == ULY_SPARSE_NONE) return ULY_OK;
-  return uly_block_layout_create(&run->sparse, ULY_MASK_CAUSAL, num_tokens, num_layouts, blocks);
-}
-
-/* Makes a causal mask with the window and the blocks. */
-static uly_mask make_mask(const uly__model_run *run, const uly_block_layout *blocks) {
-  return (uly_mask){.kind = ULY_MASK_CAUSAL, .window = run->window, .blocks = blocks};
+  if (run->sparse.pattern != ULY_SPARSE_NONE)
+    ULY_TRY(
+        uly_block_layout_create(&run->sparse, ULY_MASK_CAUSAL, num_tokens, num_layouts, blocks));
+  *mask = (uly_mask){.kind = ULY_MASK_CAUSAL, .window = run->window, .blocks = *blocks};
+  return ULY_OK;
 }
 
 static void poll(void *model) { uly__model_poll(model); }
@@ -130,8 +120,8 @@ static void poll(void *model) { uly__model_poll(model); }
 static uly_status plan_attention(uly__model *model, uly_mesh *mesh, const uly__model_run *run) {
   const uly__model_config *c = &model->config;
   uly_block_layout *blocks;
-  ULY_TRY(make_blocks(model, run, run->seq_len, &blocks));
-  uly_mask mask = make_mask(run, blocks);
+  uly_mask mask;
+  ULY_TRY(uly__model_make_mask(c, run, run->seq_len, &mask, &blocks));
   uly_attention_desc desc = {.num_tokens = run->seq_len,
                              .num_q_heads = c->num_q_heads,
                              .num_kv_heads = c->num_kv_heads,
@@ -159,16 +149,6 @@ static uly_status plan_projections(uly__model *model) {
   return ULY_OK;
 }
 
-static uly_status plan_decoder(uly__model *model, const uly__model_run *run) {
-  uly_block_layout *blocks;
-  if (run->capacity == 0) return ULY_OK;
-  ULY_TRY(make_blocks(model, run, run->capacity, &blocks));
-  uly_mask mask = make_mask(run, blocks);
-  uly_status status = uly__decoder_create(model, &mask, run->capacity, &model->decoder);
-  uly_block_layout_destroy(blocks);
-  return status;
-}
-
 static uly_status plan(uly__model *model, uly_mesh *mesh, const uly__model_run *run) {
   const uly__model_config *c = &model->config;
   ULY_TRY(check(c, mesh, run));
@@ -178,12 +158,11 @@ static uly_status plan(uly__model *model, uly_mesh *mesh, const uly__model_run *
   int64_t unit = granule(run->seq_len), head_rows = c->vocab > WIDE_VOCAB ? HEAD_TILE : TILE;
   ULY_TRY(uly__tiles_create(model->cut, unit, run->leaves, TILE, &model->tiles));
   ULY_TRY(uly__tiles_create(model->cut, unit, run->leaves, head_rows, &model->head_tiles));
-  ULY_TRY(uly__params_create(c, &model->params));
+  ULY_TRY(uly__params_create(c, run->stage, &model->params));
   ULY_TRY(plan_projections(model));
   ULY_TRY(plan_states(model, mesh, run));
-  ULY_TRY(plan_decoder(model, run));
-  return uly__stash_create(c->num_layers, run->recompute, run->forward_only, run->stash_on_disk,
-                           &model->stash);
+  return uly__stash_create(model->num_layers, run->recompute, run->use != ULY_MODEL_TRAINS,
+                           run->stash_on_disk, &model->stash);
 }
 
 uly_status uly__model_create(const uly__model_config *config, uly_mesh *mesh,
@@ -192,10 +171,11 @@ uly_status uly__model_create(const uly__model_config *config, uly_mesh *mesh,
   uly__model *model = calloc(1, sizeof *model);
   if (!model) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a model");
   model->config = *config;
+  model->stage = run->stage;
+  model->num_layers = uly__stage_layers(run->stage);
   model->dtype = run->dtype;
   model->threads = run->threads;
-  model->forward_only = run->forward_only;
-  model->makes_passes = run->capacity == 0 || run->prefills;
+  model->use = run->use;
   model->ops = uly__ops_get();
   model->stream = uly__stream_get();
   uly_status status = plan(model, mesh, run);
@@ -208,7 +188,6 @@ uly_status uly__model_create(const uly__model_config *config, uly_mesh *mesh,
 
 void uly__model_destroy(uly__model *model) {
   if (!model) return;
-  uly__decoder_destroy(model->decoder);
   uly_attention_destroy(model->attention);
   free(model->projections);
   uly__zero_destroy(model->zero);
@@ -231,7 +210,7 @@ static void carve_tile(uly__model *model, uly__arena *scratch) {
   work->act = uly__arena_carve(scratch, wide * bytes);
   work->gate = model->config.gated ? uly__arena_carve(scratch, wide * bytes) : NULL;
   work->up = uly__arena_carve(scratch, wide * bytes);
-  if (model->forward_only) return;
+  if (uly__model_is_forward_only(model)) return;
   work->d_up = uly__arena_carve(scratch, wide * bytes);
   work->d_gate = model->config.gated ? uly__arena_carve(scratch, wide * bytes) : NULL;
 }
@@ -243,7 +222,7 @@ static void carve_head(uly__model *model, uly__arena *scratch, uly__arena *host)
   work->logits = uly__arena_carve(scratch, logits * (int64_t)sizeof(float));
   work->row_loss = uly__arena_carve(scratch, losses);
   work->host_loss = uly__arena_carve(host, uly__room_bytes(model->stream, losses));
-  if (model->forward_only) return;
+  if (uly__model_is_forward_only(model)) return;
   work->d_logits = model->dtype == ULY_F32
                        ? work->logits
                        : uly__arena_carve(scratch, logits * uly__dtype_bytes(model->dtype));
@@ -267,8 +246,8 @@ static void set_positions(uly__model *model, const int64_t *doc_start, int64_t n
                            c->rope_theta, model->rope);
 }
 
-/* Carves what passes over whole sequences need. */
-static void carve_passes(uly__model *model, uly__arena *arenas, uly__arena *host) {
+void uly__model_carve_passes(uly__model *model, uly__arena *arenas, uly__arena *host) {
+  if (model->use == ULY_MODEL_DECODES) return;
   uly__arena *activations = &arenas[ULY_ARENA_ACTIVATIONS], *scratch = &arenas[ULY_ARENA_SCRATCH];
   const uly__model_config *c = &model->config;
   int64_t bytes = uly__dtype_bytes(model->dtype), T = model->num_tokens;
@@ -276,15 +255,17 @@ static void carve_passes(uly__model *model, uly__arena *arenas, uly__arena *host
   uly__input_carve(&model->input, model->stream, T, activations);
   model->rope =
       c->rope ? uly__arena_carve(activations, T * c->head_dim * (int64_t)sizeof(float)) : NULL;
-  model->d_x = model->forward_only ? NULL : uly__arena_carve(activations, T * c->hidden * bytes);
+  model->d_x = uly__model_is_forward_only(model)
+                   ? NULL
+                   : uly__arena_carve(activations, T * c->hidden * bytes);
   carve_tile(model, scratch);
-  /* The head does not run while a block does; a decoder has its own buffers. */
+  /* The head does not run while a block does. */
   int64_t mark = uly__arena_mark(scratch);
-  if (!model->decoder) carve_head(model, scratch, host);
+  if (model->use != ULY_MODEL_PREFILLS) carve_head(model, scratch, host);
   uly__arena_release(scratch, mark);
   uly__stash_carve(&model->stash, c, model->dtype, T, model->attention, activations, scratch);
-  model->attention->scheme->carve_work(model->attention, model->forward_only ? 0 : ULY_SEQ_BACKWARD,
-                                       scratch);
+  model->attention->scheme->carve_work(
+      model->attention, uly__model_is_forward_only(model) ? 0 : ULY_SEQ_BACKWARD, scratch);
   if (model->positions) set_positions(model, NULL, 0);
 }
 
@@ -295,14 +276,8 @@ uly_status uly__model_set_documents(uly__model *model, const int64_t *doc_start,
   return ULY_OK;
 }
 
-void uly__model_carve(uly__model *model, uly__arena *arenas, uly__arena *host) {
-  uly__arena *scratch = &arenas[ULY_ARENA_SCRATCH];
+void uly__model_carve_states(uly__model *model, uly__arena *arenas) {
   uly__zero_carve(model->zero, arenas);
-  int64_t mark = uly__arena_mark(scratch);
-  if (model->decoder) uly__decoder_carve(model, &arenas[ULY_ARENA_ACTIVATIONS], scratch);
-  /* The prompt has been processed before the first token is decoded. */
-  uly__arena_release(scratch, mark);
-  if (model->makes_passes) carve_passes(model, arenas, host);
 }
 
 double uly__model_flops(const uly__model *model, int64_t num_sequences, double pairs) {
@@ -316,5 +291,5 @@ double uly__model_flops(const uly__model *model, int64_t num_sequences, double p
   if (params->positions >= 0)
     weights -= (double)(model->config.max_positions * model->config.hidden);
   double products = 12.0 * model->config.head_dim * model->config.num_layers;
-  return (6 * weights * tokens + products * pairs) / (model->forward_only ? 3 : 1);
+  return (6 * weights * tokens + products * pairs) / (uly__model_is_forward_only(model) ? 3 : 1);
 }

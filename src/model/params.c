@@ -74,33 +74,43 @@ static uly__block_layout add_block(uly__params *p, const uly__model_config *c, i
   return b;
 }
 
-uly_status uly__params_create(const uly__model_config *config, uly__params *out) {
+static void add_embedding(uly__params *out, const uly__model_config *c, bool with_positions) {
+  int64_t h = c->hidden;
+  out->embed = add_matrix(out, "", "model.embed_tokens.weight", c->vocab, h, c->init_std);
+  if (with_positions && !c->rope)
+    out->positions =
+        add_matrix(out, "", "model.embed_positions.weight", c->max_positions, h, c->init_std);
+}
+
+static void add_head(uly__params *out, const uly__model_config *c) {
+  int64_t h = c->hidden;
+  out->norm = add_vector(out, true, "", "model.norm.weight", h, ULY_INIT_ONE);
+  out->norm_bias =
+      add_vector(out, c->norm == ULY_NORM_LAYER, "", "model.norm.bias", h, ULY_INIT_ZERO);
+  out->head_unit = c->tied ? ULY_UNIT_EMBED : uly__last_unit(out);
+  out->head =
+      c->tied ? out->embed : add_matrix(out, "", "lm_head.weight", c->vocab, h, c->init_std);
+}
+
+uly_status uly__params_create(const uly__model_config *config, uly__stage stage, uly__params *out) {
   *out = (uly__params){.positions = -1};
-  size_t room = (size_t)config->num_layers * TENSORS_OF_BLOCK + TENSORS_AROUND;
+  size_t num_layers = (size_t)uly__stage_layers(stage);
+  bool embeds = uly__stage_embeds(stage), has_head = uly__stage_has_head(stage, config);
+  size_t room = num_layers * TENSORS_OF_BLOCK + TENSORS_AROUND;
   out->list = calloc(room, sizeof *out->list);
-  out->units = calloc((size_t)config->num_layers + 2, sizeof *out->units);
+  out->units = calloc(num_layers + 2, sizeof *out->units);
   if (!out->list || !out->units) {
     uly__params_destroy(out);
     ULY_FAIL(ULY_ERR_MEMORY, "no memory for a table of %zu tensors", room);
   }
-  int64_t h = config->hidden;
-  double std = config->init_std;
   begin_unit(out);
-  out->embed = add_matrix(out, "", "model.embed_tokens.weight", config->vocab, h, std);
-  if (!config->rope)
-    out->positions =
-        add_matrix(out, "", "model.embed_positions.weight", config->max_positions, h, std);
-  for (int layer = 0; layer < config->num_layers; layer++) {
+  if (embeds || (has_head && config->tied)) add_embedding(out, config, embeds);
+  for (int layer = stage.first; layer < stage.last; layer++) {
     begin_unit(out);
     out->block = add_block(out, config, layer); /* the same in all blocks */
   }
   begin_unit(out);
-  out->norm = add_vector(out, true, "", "model.norm.weight", h, ULY_INIT_ONE);
-  out->norm_bias =
-      add_vector(out, config->norm == ULY_NORM_LAYER, "", "model.norm.bias", h, ULY_INIT_ZERO);
-  out->head_unit = config->tied ? ULY_UNIT_EMBED : uly__last_unit(out);
-  out->head =
-      config->tied ? out->embed : add_matrix(out, "", "lm_head.weight", config->vocab, h, std);
+  if (has_head) add_head(out, config);
   return ULY_OK;
 }
 

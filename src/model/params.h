@@ -8,7 +8,7 @@
 #ifndef ULY_PARAMS_H
 #define ULY_PARAMS_H
 
-#include "model/config.h"
+#include "model/stage.h"
 
 typedef enum uly__init { ULY_INIT_ZERO, ULY_INIT_ONE, ULY_INIT_NORMAL } uly__init;
 
@@ -55,7 +55,8 @@ enum { ULY_UNIT_EMBED = 0 };
 static inline int uly__unit_of_block(int layer) { return layer + 1; }
 static inline int uly__last_unit(const uly__params *params) { return params->num_units - 1; }
 
-uly_status uly__params_create(const uly__model_config *config, uly__params *out);
+/* Makes the table of a stage. Units that it does not hold are empty. */
+uly_status uly__params_create(const uly__model_config *config, uly__stage stage, uly__params *out);
 void uly__params_destroy(uly__params *params);
 
 /* Sets the initial values of elements [begin, begin + count) of a unit, as functions of (seed,

@@ -11,18 +11,18 @@
 enum { PER_BLOCK = ULY_NUM_WATCHED + 1 };
 
 static int64_t place_of(const uly__model *model, uly__watched tensor, int layer) {
-  int L = model->config.num_layers;
+  int L = model->num_layers;
   bool is_backward = tensor >= ULY_WATCH_D_MID;
   int turn = is_backward ? L + 1 + (L - 1 - layer) : layer;
   return 1 + (int64_t)turn * PER_BLOCK + tensor;
 }
 
 static int64_t place_of_head(const uly__model *model, int nth) {
-  return 1 + (int64_t)model->config.num_layers * PER_BLOCK + nth;
+  return 1 + (int64_t)model->num_layers * PER_BLOCK + nth;
 }
 
 static int64_t place_of_grads(const uly__model *model, int unit) {
-  int L = model->config.num_layers;
+  int L = model->num_layers;
   if (unit == ULY_UNIT_EMBED) return place_of_head(model, 0) + (int64_t)(L + 1) * PER_BLOCK;
   if (unit == uly__last_unit(&model->params)) return place_of_head(model, 2);
   return place_of(model, ULY_WATCH_D_INPUT, unit - 1) + 1;
@@ -51,7 +51,7 @@ static void look(uly__model *model, int64_t place, const char *what, int layer,
   int64_t row = find_row(model, &rows, &value);
   if (row < 0) return;
   char where[32] = "";
-  if (layer >= 0) snprintf(where, sizeof where, " of block %d", layer);
+  if (layer >= 0) snprintf(where, sizeof where, " of block %d", model->stage.first + layer);
   watch->order = place;
   snprintf(watch->what, sizeof watch->what, "%s%s, of token %lld of the sequence, is %s", what,
            where, (long long)uly__token_cut_at(model->cut, rows.t + row), word(value));

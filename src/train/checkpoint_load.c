@@ -348,7 +348,7 @@ static uly_status verify(const char *dir, uly__params *params, source *from,
                          uly_checkpoint_info *info) {
   uly__model_config config;
   ULY_TRY(uly__checkpoint_model(dir, &config));
-  ULY_TRY(uly__params_create(&config, params));
+  ULY_TRY(uly__params_create(&config, uly__whole_model(&config), params));
   ULY_TRY(open_source(from, dir, &config));
   ULY_TRY(check_hashes_alone(from));
   uly__checkpoint_describe(&config, params, &from->run, info);

@@ -5,7 +5,6 @@
 #include "base/spans.h"
 #include "data/folder.h"
 #include "device/device.h"
-#include "model/decode.h"
 #include "train/calls.h"
 #include "train/checkpoint.h"
 #include "train/settings.h"
@@ -98,14 +97,14 @@ static uly_status read_prompt(uly_trainer *trainer, const int32_t *tokens, int64
   uly__model *model = trainer->model;
   model->failure = ULY_OK;
   uly__zero_forget_weights(model->zero);
-  if (model->makes_passes) {
+  if (model->use == ULY_MODEL_PREFILLS) {
     const uly_token_run *runs = uly__token_cut_runs(model->cut, model->cut->rank);
     int32_t *mine = trainer->windows;
     for (int r = 0; r < model->cut->num_runs; mine += runs[r++].count)
       memcpy(mine, tokens + runs[r].begin, (size_t)runs[r].count * sizeof *tokens);
-    uly__model_prefill(model, trainer->windows);
+    uly__prefill(trainer->decoder, trainer->windows);
   } else {
-    for (int64_t i = 0; i < count; i++) uly__model_decode(model, tokens[i]);
+    for (int64_t i = 0; i < count; i++) uly__decode(trainer->decoder, tokens[i]);
   }
   return uly__agree(uly__mesh_world(trainer->mesh), model->failure);
 }
@@ -165,7 +164,7 @@ const uly_mesh *uly__generator_mesh(const uly_generator *generator) {
 }
 
 const float *uly__generator_logits(const uly_generator *generator) {
-  return generator->trainer->model->decoder->all_logits;
+  return generator->trainer->decoder->all_logits;
 }
 
 static uly_status check_token(const uly_generator *generator, int32_t token) {
@@ -185,8 +184,8 @@ uly_status uly__generator_next(uly_generator *generator, int32_t token) {
   uly__group *world = uly__mesh_world(generator->trainer->mesh);
   ULY_TRY(uly__agree(world, check_token(generator, token)));
   ULY_TRY(uly__same(world, (uint64_t)token, "token"));
-  if (generator->latest == generator->end) model->decoder->cache.num_tokens = 0;
-  uly__model_decode(model, token);
+  if (generator->latest == generator->end) generator->trainer->decoder->cache.num_tokens = 0;
+  uly__decode(generator->trainer->decoder, token);
   generator->num_tokens++;
   generator->latest = token;
   return uly__agree(world, model->failure);

@@ -98,12 +98,16 @@ static uly_status look_at_passes(uly_trainer *trainer, int64_t num_labels, uly__
   uly__model *model = trainer->model;
   uly_status status = ULY_OK;
   uly__zero_begin_step(model->zero);
-  for (int64_t a = 0; a < trainer->passes && status == ULY_OK && watch->order == INT64_MAX; a++) {
-    uly__exact_sum loss = {0};
+  uly__exact_sum loss = {0};
+  const uly__schedule *schedule = &trainer->schedule;
+  for (int64_t i = 0; i < schedule->num_items && status == ULY_OK; i++) {
     model->watch = watch;
-    uly__train_pass(trainer, a, num_labels, &loss);
+    uly__train_item(trainer, schedule->items[i], num_labels, &loss);
     model->watch = NULL;
+    if (schedule->items[i].operation == ULY_FORWARD)
+      continue; /* its backward follows on all ranks */
     status = agree_on_first(trainer, watch);
+    if (watch->order < INT64_MAX) break;
   }
   ULY_TRY(status);
   bool is_complete = watch->order == INT64_MAX;

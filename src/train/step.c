@@ -27,13 +27,13 @@ void uly__step_traffic(const uly_trainer *trainer, int64_t bytes[ULY_NUM_TRAFFIC
   const uly__model *model = trainer->model;
   const uly_mesh *mesh = trainer->mesh;
   int size = uly_mesh_size(mesh);
-  int64_t passes = trainer->passes * model->config.num_layers;
+  int64_t passes = trainer->passes * model->num_layers;
   const uly_attention *attention = model->attention;
   int64_t forward = passes * attention->scheme->sent_forward(attention);
   int64_t value = sizeof(int64_t);
   bytes[ULY_TRAFFIC_ATTENTION_FORWARD] = forward;
   bytes[ULY_TRAFFIC_PARAMETERS] = uly__zero_sent_weights(model->zero);
-  if (model->forward_only) {
+  if (uly__model_is_forward_only(model)) {
     bytes[ULY_TRAFFIC_CONTROL] = uly__traffic_all_gather(size, uly__eval_control(trainer));
     return;
   }
@@ -64,11 +64,22 @@ static int64_t count_labels(const uly_trainer *trainer) {
   return count;
 }
 
-void uly__train_pass(uly_trainer *trainer, int64_t pass, int64_t num_labels, uly__exact_sum *loss) {
-  uly__model *model = trainer->model;
-  const int32_t *window = window_of(trainer, pass);
-  const int32_t *labels = uly__batch_prepare(trainer, trainer->data, trainer->order[pass], window);
-  uly__model_train(model, window, labels, (float)(1.0 / (double)num_labels), loss);
+/* Goes forward with a micro-batch, of which the documents are set first. */
+static void go_forward(uly_trainer *trainer, int64_t micro_batch) {
+  const int32_t *window = window_of(trainer, micro_batch);
+  const int32_t *labels =
+      uly__batch_prepare(trainer, trainer->data, trainer->order[micro_batch], window);
+  uly__pass_forward(trainer->model, window, labels, true);
+}
+
+void uly__train_item(uly_trainer *trainer, uly__schedule_item item, int64_t num_labels,
+                     uly__exact_sum *loss) {
+  switch (item.operation) {
+    case ULY_FORWARD: go_forward(trainer, item.micro_batch); break;
+    case ULY_BACKWARD:
+      uly__pass_backward(trainer->model, (float)(1.0 / (double)num_labels), loss);
+      break;
+  }
 }
 
 uly_status uly__sum_exactly(uly_mesh *mesh, uly__exact_sum *sum) {
@@ -190,9 +201,10 @@ uly_status uly__trainer_step(uly_trainer *trainer, uly_status arguments, uly_ste
   uly__exact_sum loss = {0};
   double squares, pairs = 0;
   uly__zero_begin_step(model->zero);
-  for (int64_t pass = 0; pass < trainer->passes; pass++) {
-    uly__train_pass(trainer, pass, num_labels, &loss);
-    pairs += model->pairs;
+  for (int64_t i = 0; i < trainer->schedule.num_items; i++) {
+    uly__schedule_item item = trainer->schedule.items[i];
+    uly__train_item(trainer, item, num_labels, &loss);
+    if (item.operation == ULY_FORWARD) pairs += model->pairs;
   }
   uly__model_note(model, uly__zero_reduce(model->zero));
   ULY_TRY(uly__agree(uly__mesh_world(mesh), model->failure));

@@ -52,6 +52,11 @@ static int num_threads(const uly_mesh *mesh, const uly_train_config *config) {
   return config->threads > 0 ? config->threads : uly_mesh_threads(mesh);
 }
 
+static uly__model_use choose_use(const uly_train_config *config, uly__decode_run decode) {
+  if (decode.capacity > 0) return decode.prefills ? ULY_MODEL_PREFILLS : ULY_MODEL_DECODES;
+  return config->forward_only ? ULY_MODEL_EVALUATES : ULY_MODEL_TRAINS;
+}
+
 static uly_status plan(uly_trainer *trainer, const uly_train_config *config,
                        uly__decode_run decode) {
   uly__model_config model_config;
@@ -66,6 +71,7 @@ static uly_status plan(uly_trainer *trainer, const uly_train_config *config,
              "multiple",
              (long long)config->batch, dp);
   trainer->passes = config->batch && !config->forward_only ? config->batch / dp : 1;
+  ULY_TRY(uly__schedule_create(trainer->passes, &trainer->schedule));
   ULY_TRY(uly__model_config_load(config->model, &model_config));
   settle_model(trainer, &model_config);
   if (config->pack && config->doc_end >= model_config.vocab)
@@ -79,15 +85,16 @@ static uly_status plan(uly_trainer *trainer, const uly_train_config *config,
                         .grad_dtype = config->grad_dtype,
                         .recompute = config->recompute,
                         .threads = num_threads(trainer->mesh, config),
-                        .forward_only = config->forward_only != 0,
+                        .use = choose_use(config, decode),
                         .stash_on_disk = config->stash != NULL,
-                        .stage = config->zero_stage,
+                        .stage = uly__whole_model(&model_config),
+                        .zero_stage = config->zero_stage,
                         .leaves = config->reproducible ? config->leaves : 0,
                         .rounds = config->reproducible ? 0 : config->rounds,
-                        .passes = trainer->passes,
-                        .capacity = decode.capacity,
-                        .prefills = decode.prefills};
+                        .passes = trainer->passes};
   ULY_TRY(uly__model_create(&model_config, trainer->mesh, &run, &trainer->model));
+  if (decode.capacity > 0)
+    ULY_TRY(uly__decoder_create(trainer->model, &run, decode.capacity, &trainer->decoder));
   uly__states_init(&trainer->states, trainer->model->zero, config->offload != NULL);
   for (int i = 0; i < ULY_NUM_ARENAS; i++)
     uly__arena_init(&trainer->arenas[i], uly_arena_name((uly_arena)i), advice, false);
@@ -117,8 +124,15 @@ void uly__trainer_carve(uly_trainer *trainer) {
   uly__arena *host = &trainer->host;
   int64_t windows = trainer->passes * uly__batch_room(trainer);
   uly__states_carve(&trainer->states, trainer->arenas);
-  uly__model_carve(model, trainer->arenas, host);
-  if (!model->makes_passes) return;
+  uly__model_carve_states(model, trainer->arenas);
+  uly__arena *scratch = &trainer->arenas[ULY_ARENA_SCRATCH];
+  int64_t mark = uly__arena_mark(scratch);
+  if (trainer->decoder)
+    uly__decoder_carve(trainer->decoder, &trainer->arenas[ULY_ARENA_ACTIVATIONS], scratch);
+  /* The prompt has been processed before the first token is decoded. */
+  uly__arena_release(scratch, mark);
+  uly__model_carve_passes(model, trainer->arenas, host);
+  if (model->use == ULY_MODEL_DECODES) return;
   trainer->windows = uly__arena_carve(host, windows * (int64_t)sizeof(int32_t));
   if (!trainer->config.forward_only)
     trainer->order = uly__arena_carve(host, trainer->passes * (int64_t)sizeof *trainer->order);
@@ -327,6 +341,8 @@ void uly_trainer_destroy(uly_trainer *trainer) {
   if (!trainer) return;
   uly__save_abandon(trainer);
   uly__states_close(&trainer->states);
+  uly__schedule_destroy(&trainer->schedule);
+  uly__decoder_destroy(trainer->decoder);
   uly__model_destroy(trainer->model);
   uly__tokens_close(trainer->data);
   uly__tokens_close(trainer->eval_data);

@@ -5,7 +5,9 @@
 #include "comm/mesh.h"
 #include "data/token_file.h"
 #include "data/token_scan.h"
-#include "model/model.h"
+#include "infer/decode.h"
+#include "model/passes.h"
+#include "parallel/schedule.h"
 #include "train/states.h"
 
 /* As many as the digits in names of checkpoints allow. */
@@ -26,7 +28,9 @@ struct uly_trainer {
   uly__decode_run decode;
   /* Sequences of a step that go through each rank: batch / dp. */
   int64_t passes;
+  uly__schedule schedule;
   uly__model *model;
+  uly__decoder *decoder; /* NULL: none */
   /* The window in the file that config.model names; the run uses model->config. */
   int64_t model_window;
   uly_sparse_pattern model_sparse;
@@ -149,9 +153,10 @@ void uly__save_abandon(uly_trainer *trainer);
  * on all ranks. */
 uly_status uly__check_whole(const uly_trainer *trainer);
 
-/* Computes forward and backward of sequence `pass` of the step, whose tokens are in windows; adds
- * this rank's losses to loss. */
-void uly__train_pass(uly_trainer *trainer, int64_t pass, int64_t num_labels, uly__exact_sum *loss);
+/* Does one item of the step's schedule, with the tokens in windows; backward adds this rank's losses to
+ * loss. Failures are noted in the model. */
+void uly__train_item(uly_trainer *trainer, uly__schedule_item item, int64_t num_labels,
+                     uly__exact_sum *loss);
 
 /* Says which tensor was first not finite in the step whose tokens are in windows: repeats its
  * passes. The same on all ranks. Collective. (nonfinite.c) */

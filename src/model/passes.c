@@ -1,8 +1,8 @@
-/* The order of a forward and a backward pass. */
-#include "model/model.h"
+/* The order of a forward and a backward pass: see passes.h. */
+#include "model/passes.h"
 
 #include "base/spans.h"
-#include "model/decode.h"
+#include "model/block.h"
 #include "model/watch.h"
 
 static void release(uly__model *model, int unit) { uly__zero_release(model->zero, unit); }
@@ -16,7 +16,7 @@ static void end_grads(uly__model *model, int unit) {
   uly__model_note(model, uly__zero_end_grads(model->zero, unit));
 }
 
-void uly__model_forward(uly__model *model, bool keeps) {
+static void embed(uly__model *model) {
   const uly__params *params = &model->params;
   uly__model_acquire(model, ULY_UNIT_EMBED, uly__unit_of_block(0));
   model->ops->embedding_forward(model->stream, model->num_tokens, model->config.hidden,
@@ -26,18 +26,23 @@ void uly__model_forward(uly__model *model, bool keeps) {
                                 model->stash.layers[0].x);
   uly__watch_embedding(model);
   release(model, ULY_UNIT_EMBED);
-  int L = model->config.num_layers;
+}
+
+void uly__pass_forward(uly__model *model, const int32_t *tokens, const int32_t *labels,
+                       bool keeps) {
+  int L = model->num_layers;
+  bool has_head = uly__stage_has_head(model->stage, &model->config);
+  uly__input_set_tokens(&model->input, tokens, labels);
+  if (uly__stage_embeds(model->stage)) embed(model);
   for (int i = 0; i < L; i++) {
-    /* The unit after the last block is the last unit. */
     int unit = uly__unit_of_block(i);
-    uly__model_acquire(model, unit, unit + 1);
+    /* The unit after the last block is that of the head. */
+    uly__model_acquire(model, unit, i + 1 < L || has_head ? unit + 1 : -1);
     uly__model_note(model, uly__stash_reserve(&model->stash, i));
     double begin = uly__now();
     uly__block_forward(model, i, model->stash.layers[i + 1].x);
     uly__span_end("forward block", i, ULY_LANE_COMPUTE, begin);
-    if (model->decoder)
-      uly__cache_fill(&model->decoder->cache, model->attention, i,
-                      &model->stash.layers[i].attention);
+    if (model->after_block) model->after_block(model->after_block_context, i);
     if (keeps) uly__stash_keep(&model->stash, i);
     release(model, unit);
   }
@@ -48,7 +53,7 @@ static void head(uly__model *model, float scale, uly__exact_sum *loss) {
   int last = uly__last_unit(&model->params), unit = model->params.head_unit;
   bool trains = scale != 0.0f;
   uly__model_acquire(model, last, -1);
-  uly__model_acquire(model, unit, trains ? uly__unit_of_block(model->config.num_layers - 1) : -1);
+  uly__model_acquire(model, unit, trains ? uly__unit_of_block(model->num_layers - 1) : -1);
   if (trains) begin_grads(model, last);
   if (trains && unit != last) begin_grads(model, unit);
   double begin = uly__now();
@@ -80,12 +85,9 @@ static void embedding_backward(uly__model *model) {
   end_grads(model, ULY_UNIT_EMBED);
 }
 
-void uly__model_train(uly__model *model, const int32_t *tokens, const int32_t *labels, float scale,
-                      uly__exact_sum *loss) {
-  uly__input_set_tokens(&model->input, tokens, labels);
-  uly__model_forward(model, true);
-  head(model, scale, loss);
-  for (int i = model->config.num_layers - 1; i >= 0; i--) {
+void uly__pass_backward(uly__model *model, float scale, uly__exact_sum *loss) {
+  if (uly__stage_has_head(model->stage, &model->config)) head(model, scale, loss);
+  for (int i = model->num_layers - 1; i >= 0; i--) {
     int unit = uly__unit_of_block(i);
     uly__model_acquire(model, unit, i > 0 ? unit - 1 : -1);
     uly__model_note(model, uly__stash_acquire(&model->stash, i));
@@ -97,12 +99,17 @@ void uly__model_train(uly__model *model, const int32_t *tokens, const int32_t *l
     end_grads(model, unit);
     release(model, unit);
   }
-  embedding_backward(model);
+  if (uly__stage_embeds(model->stage)) embedding_backward(model);
+}
+
+void uly__model_train(uly__model *model, const int32_t *tokens, const int32_t *labels, float scale,
+                      uly__exact_sum *loss) {
+  uly__pass_forward(model, tokens, labels, true);
+  uly__pass_backward(model, scale, loss);
 }
 
 void uly__model_eval(uly__model *model, const int32_t *tokens, const int32_t *labels,
                      uly__exact_sum *losses) {
-  uly__input_set_tokens(&model->input, tokens, labels);
-  uly__model_forward(model, false);
+  uly__pass_forward(model, tokens, labels, false);
   head(model, 0.0f, losses);
 }

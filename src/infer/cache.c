@@ -1,5 +1,5 @@
 /* The cache of keys and values: see cache.h. */
-#include "model/cache.h"
+#include "infer/cache.h"
 
 uly_status uly__cache_create(const uly_attention *plan, const uly_mask *mask, int num_layers,
                              int64_t capacity, uly__cache *out) {

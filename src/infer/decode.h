@@ -10,8 +10,8 @@
 #define ULY_DECODE_H
 
 #include "base/split.h"
-#include "model/cache.h"
-#include "model/model.h"
+#include "infer/cache.h"
+#include "model/model_plan.h"
 
 /* A vector that ranks compute together: which part each rank has. */
 typedef struct uly__shared_vector {
@@ -19,7 +19,8 @@ typedef struct uly__shared_vector {
   int64_t largest;  /* of their counts */
 } uly__shared_vector;
 
-struct uly__decoder {
+typedef struct uly__decoder {
+  uly__model *model;
   uly__cache cache;
   /* The token that is decoded, of the host; and both as ops read them. */
   int32_t token;
@@ -40,21 +41,22 @@ struct uly__decoder {
   /* [largest part], [P][largest part]: for a gather, of any type. */
   void *mine, *of_all;
   float *all_logits; /* [V] */
-};
+} uly__decoder;
 
-/* Creates the decoder. mask: that of the model, for `capacity` tokens. */
-uly_status uly__decoder_create(const uly__model *model, const uly_mask *mask, int64_t capacity,
+/* Creates the decoder of a model whose run was `run`, for `capacity` tokens. A model that prefills
+ * calls it after each block from then on. */
+uly_status uly__decoder_create(uly__model *model, const uly__model_run *run, int64_t capacity,
                                uly__decoder **out);
 void uly__decoder_destroy(uly__decoder *decoder);
-void uly__decoder_carve(uly__model *model, uly__arena *activations, uly__arena *scratch);
+void uly__decoder_carve(uly__decoder *decoder, uly__arena *activations, uly__arena *scratch);
 
 /* Both functions leave the logits of the next token in decoder->all_logits, on all ranks. Failures
  * are noted in the model. Collective over the ranks of the sequence.
  *
- * Decodes the whole prompt at once, in place of N calls of uly__model_decode; tokens: [T], those
- * of this rank. */
-void uly__model_prefill(uly__model *model, const int32_t *tokens);
+ * Decodes the whole prompt at once, in place of N calls of uly__decode; tokens: [T], those of this
+ * rank. */
+void uly__prefill(uly__decoder *decoder, const int32_t *tokens);
 /* Decodes the token at position cache.num_tokens, which must be below the capacity. */
-void uly__model_decode(uly__model *model, int32_t token);
+void uly__decode(uly__decoder *decoder, int32_t token);
 
 #endif

@@ -1,0 +1,33 @@
+/* Makes models: what fits together, how it is cut, where it lies in memory, its FLOPs. */
+#ifndef ULY_MODEL_PLAN_H
+#define ULY_MODEL_PLAN_H
+
+#include "model/model.h"
+
+/* Plans: checks that model and mesh fit; allocates no tensors. */
+uly_status uly__model_create(const uly__model_config *config, uly_mesh *mesh,
+                             const uly__model_run *run, uly__model **out);
+void uly__model_destroy(uly__model *model);
+
+/* Carve weights and gradients, and what passes over whole sequences need, if the model makes any;
+ * arenas: [ULY_NUM_ARENAS] of the device; host: that of the host. The second time, with memory, the
+ * latter also sets the positions, those of one document. */
+void uly__model_carve_states(uly__model *model, uly__arena *arenas);
+void uly__model_carve_passes(uly__model *model, uly__arena *arenas, uly__arena *host);
+
+/* Makes the mask of a run for a sequence of so many tokens, and its layout, which the caller destroys
+ * after the mask; NULL: it has none. */
+uly_status uly__model_make_mask(const uly__model_config *config, const uly__model_run *run,
+                                int64_t num_tokens, uly_mask *mask, uly_block_layout **blocks);
+
+/* Sets the documents of the next sequence; before the first call it is one document. The list is
+ * not copied: it must stay as it is while the sequence is processed. Sets positions, mask and
+ * pairs. */
+uly_status uly__model_set_documents(uly__model *model, const int64_t *doc_start, int64_t num_docs);
+
+/* Returns the FLOPs of forward and backward of num_sequences sequences of N tokens, over all ranks:
+ * 6 FLOPs for each weight of a matrix and token, and 12 d for each of `pairs`, the visible pairs of
+ * all heads and sequences. Forward alone takes a third. */
+double uly__model_flops(const uly__model *model, int64_t num_sequences, double pairs);
+
+#endif

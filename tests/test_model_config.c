@@ -344,14 +344,16 @@ static void test_initial_values(void **state) {
   uly__params params;
   assert_ok(uly__model_config_load("llama-1m", &config));
   assert_ok(uly__params_create(&config, uly__whole_model(&config), &params));
-  int64_t all = params.units[ULY_UNIT_EMBED].count, last = uly__last_unit(&params);
+  const uly__param *embed = &params.list[0], *norm = &params.list[params.num - 1];
+  const uly__ops *ops = uly__ops_get();
+  uly__stream *stream = uly__stream_get();
+  int64_t all = embed->count;
   float *whole = malloc((size_t)all * 4), *piece = malloc((size_t)all * 4);
-  uly__params_init(&params, uly__ops_get(), uly__stream_get(), ULY_UNIT_EMBED, 7, 0, all, whole);
+  uly__param_init(embed, ops, stream, 7, 0, all, whole);
   int64_t begins[] = {0, 1, 3, 20895, 20897, all - 5};
   for (int i = 0; i < 6; i++) {
     int64_t count = all - begins[i] < 10001 ? all - begins[i] : 10001;
-    uly__params_init(&params, uly__ops_get(), uly__stream_get(), ULY_UNIT_EMBED, 7, begins[i],
-                     count, piece);
+    uly__param_init(embed, ops, stream, 7, begins[i], count, piece);
     assert_memory_equal(piece, whole + begins[i], (size_t)count * 4);
   }
   double sum = 0, squares = 0, within = 0;
@@ -364,9 +366,10 @@ static void test_initial_values(void **state) {
   assert_true(fabs(sum / (double)n) < 4 * 0.02 / sqrt((double)n));
   assert_true(fabs(sqrt(squares / (double)n) / 0.02 - 1) < 0.02);
   assert_true(fabs(within / (double)n - 0.6827) < 0.01);
-  uly__params_init(&params, uly__ops_get(), uly__stream_get(), (int)last, 7, params.norm, 1, piece);
+  assert_string_equal(norm->name, "model.norm.weight");
+  uly__param_init(norm, ops, stream, 7, 0, 1, piece);
   assert_float_equal(piece[0], 1.0f, 0);
-  uly__params_init(&params, uly__ops_get(), uly__stream_get(), ULY_UNIT_EMBED, 8, 0, 100, piece);
+  uly__param_init(embed, ops, stream, 8, 0, 100, piece);
   assert_memory_not_equal(piece, whole, 400);
   free(whole);
   free(piece);

@@ -11,15 +11,15 @@ double eval_loss(uly_trainer *trainer) {
 }
 
 void set_weight(uly_trainer *trainer, int param, const float *values) {
-  const uly__param *p = &trainer->model->params.list[param];
-  uly__part owned = uly__states_owned(trainer->model->zero, p->unit);
-  for (int64_t i = 0; i < p->count; i++) {
-    int64_t at = p->offset + i;
-    if (at < owned.begin || at >= owned.begin + owned.count) continue;
+  const uly__model *model = trainer->model;
+  uly__range range;
+  uly__range_walk walk = uly__param_ranges(&model->params, model->zero, ULY_ALL_UNITS);
+  while (uly__range_next(&walk, &range)) {
+    if (range.param != &model->params.list[param]) continue;
     float *window;
-    assert_ok(uly__states_map(&trainer->states, ULY_STATE_MASTER, p->unit, at, 1, &window));
-    *window = values[i];
-    assert_ok(uly__states_unmap(&trainer->states, ULY_STATE_MASTER, p->unit, at, 1));
+    assert_ok(uly__states_map(&trainer->states, ULY_STATE_MASTER, &range, &window));
+    memcpy(window, values + range.global, (size_t)range.count * sizeof *window);
+    assert_ok(uly__states_unmap(&trainer->states, ULY_STATE_MASTER, &range));
   }
 }
 
@@ -37,39 +37,44 @@ void set_weights(uly_trainer *trainer, const uly__safetensors *weights) {
   assert_ok(uly__weights_from_master(trainer));
 }
 
-/* From the shards of all ranks, [size][shard], the elements of a tensor. */
-static void gather(uly_trainer *trainer, int param, const float *shard, float *out) {
-  const uly__param *p = &trainer->model->params.list[param];
-  const uly__zero_unit *unit = &trainer->model->zero->units[p->unit];
-  int64_t bytes = unit->shard * 4;
-  float *all = malloc((size_t)(bytes * uly_mesh_size(trainer->mesh)));
-  assert_ok(uly__all_gather(uly__mesh_world(trainer->mesh), NULL, ULY_TRAFFIC_CONTROL, shard, bytes,
-                            all));
-  memcpy(out, all + p->offset, (size_t)p->count * 4);
+/* Gives each rank the elements that the others own; out: [count], zero bits elsewhere. */
+static void gather(uly_trainer *trainer, int param, float *out) {
+  int64_t count = trainer->model->params.list[param].count;
+  int size = uly_mesh_size(trainer->mesh);
+  uint32_t *all = malloc((size_t)(count * size) * sizeof *all), *bits = (uint32_t *)(void *)out;
+  assert_ok(uly__all_gather(uly__mesh_world(trainer->mesh), NULL, ULY_TRAFFIC_CONTROL, out,
+                            count * (int64_t)sizeof *out, all));
+  for (int64_t i = 0; i < count * size; i++) bits[i % count] |= all[i];
   free(all);
 }
 
 void get_gradient(uly_trainer *trainer, int param, float *out) {
-  const uly__zero *zero = trainer->model->zero;
-  int u = trainer->model->params.list[param].unit;
-  float *shard = malloc((size_t)zero->units[u].shard * 4);
-  for (int64_t i = 0; i < zero->units[u].shard; i++)
-    shard[i] = uly__load(uly__zero_grad_shard(zero, u), zero->desc.grad_dtype, i);
-  gather(trainer, param, shard, out);
-  free(shard);
+  const uly__model *model = trainer->model;
+  const uly__param *p = &model->params.list[param];
+  uly__range range;
+  uly__range_walk walk = uly__param_ranges(&model->params, model->zero, p->unit);
+  memset(out, 0, (size_t)p->count * sizeof *out);
+  while (uly__range_next(&walk, &range)) {
+    if (range.param != p || !range.is_owner) continue;
+    const void *grads = uly__zero_grad(model->zero, p->unit, range.local);
+    for (int64_t i = 0; i < range.count; i++)
+      out[range.global + i] = uly__load(grads, trainer->config.grad_dtype, i);
+  }
+  gather(trainer, param, out);
 }
 
 void get_state(uly_trainer *trainer, uly__state which, int param, float *out) {
-  int u = trainer->model->params.list[param].unit;
-  uly__part part = uly__states_shard(trainer->model->zero, u);
-  float *shard = calloc((size_t)trainer->model->zero->units[u].shard, 4);
-  for (int64_t at = 0; at < part.count; at += ULY_STATE_WINDOW) {
-    int64_t left = part.count - at, count = left < ULY_STATE_WINDOW ? left : ULY_STATE_WINDOW;
+  const uly__model *model = trainer->model;
+  const uly__param *p = &model->params.list[param];
+  uly__range range;
+  uly__range_walk walk = uly__param_ranges(&model->params, model->zero, p->unit);
+  memset(out, 0, (size_t)p->count * sizeof *out);
+  while (uly__range_next(&walk, &range)) {
+    if (range.param != p || !range.is_owner) continue;
+    float *to = out + range.global;
     const float *window;
-    assert_ok(
-        uly__states_read(&trainer->states, which, u, part.begin + at, count, shard + at, &window));
-    memmove(shard + at, window, (size_t)count * 4);
+    assert_ok(uly__states_read(&trainer->states, which, &range, to, &window));
+    memmove(to, window, (size_t)range.count * sizeof *to);
   }
-  gather(trainer, param, shard, out);
-  free(shard);
+  gather(trainer, param, out);
 }

@@ -1,4 +1,4 @@
-/* Whole tensors of a trainer whose states are in shards on many ranks. */
+/* Whole tensors of a trainer whose states are spread over many ranks. */
 #ifndef TRAINER_ACCESS_H
 #define TRAINER_ACCESS_H
 

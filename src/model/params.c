@@ -120,20 +120,11 @@ void uly__params_destroy(uly__params *params) {
   *params = (uly__params){0};
 }
 
-void uly__params_init(const uly__params *params, const uly__ops *ops, uly__stream *stream, int unit,
-                      uint64_t seed, int64_t begin, int64_t count, float *out) {
-  int64_t end = begin + count;
-  const uly__unit *range = &params->units[unit];
-  for (int i = range->first; i < range->first + range->num; i++) {
-    const uly__param *param = &params->list[i];
-    int64_t first = param->offset > begin ? param->offset : begin;
-    int64_t last = param->offset + param->count < end ? param->offset + param->count : end;
-    if (first >= last) continue;
-    if (param->init == ULY_INIT_NORMAL)
-      ops->fill_normal(stream, seed, uly__rng_stream(param->name), first - param->offset,
-                       last - first, param->init_std, out + (first - begin));
-    else
-      ops->fill(stream, last - first, param->init == ULY_INIT_ONE ? 1.0f : 0.0f,
-                out + (first - begin));
-  }
+void uly__param_init(const uly__param *param, const uly__ops *ops, uly__stream *stream,
+                     uint64_t seed, int64_t begin, int64_t count, float *out) {
+  if (param->init == ULY_INIT_NORMAL)
+    ops->fill_normal(stream, seed, uly__rng_stream(param->name), begin, count, param->init_std,
+                     out);
+  else
+    ops->fill(stream, count, param->init == ULY_INIT_ONE ? 1.0f : 0.0f, out);
 }

@@ -59,9 +59,9 @@ static inline int uly__last_unit(const uly__params *params) { return params->num
 uly_status uly__params_create(const uly__model_config *config, uly__stage stage, uly__params *out);
 void uly__params_destroy(uly__params *params);
 
-/* Sets the initial values of elements [begin, begin + count) of a unit, as functions of (seed,
+/* Sets the initial values of elements [begin, begin + count) of a tensor, as functions of (seed,
  * name, index). */
-void uly__params_init(const uly__params *params, const uly__ops *ops, uly__stream *stream, int unit,
-                      uint64_t seed, int64_t begin, int64_t count, float *out);
+void uly__param_init(const uly__param *param, const uly__ops *ops, uly__stream *stream,
+                     uint64_t seed, int64_t begin, int64_t count, float *out);
 
 #endif

@@ -196,10 +196,36 @@ void uly__zero_carve(uly__zero *zero, uly__arena *arenas) {
   if (zero->weights) point_to_units(zero);
 }
 
-void *uly__zero_weight_shard(const uly__zero *zero, int unit) {
+/* --------------------------------------------------------------------- what a rank updates */
+
+static bool updates_all(const uly__zero *z) { return z->desc.stage == 0; }
+
+static int64_t my_begin(const uly__zero *z, int unit) { return z->rank * z->units[unit].shard; }
+
+uly__part uly__zero_owned(const uly__zero *zero, int unit) {
   const uly__zero_unit *u = &zero->units[unit];
-  int64_t at = holds_weights(zero) ? u->full_begin + zero->rank * u->shard : u->shard_begin;
-  return zero->weights + at * uly__dtype_bytes(zero->desc.dtype);
+  int64_t begin = my_begin(zero, unit), left = u->count > begin ? u->count - begin : 0;
+  return (uly__part){begin, left < u->shard ? left : u->shard};
+}
+
+uly__part uly__zero_updated(const uly__zero *zero, int unit) {
+  return updates_all(zero) ? (uly__part){0, zero->units[unit].count} : uly__zero_owned(zero, unit);
+}
+
+int64_t uly__zero_num_places(const uly__zero *zero) {
+  return updates_all(zero) ? zero->full_count : zero->shard_count;
+}
+
+int64_t uly__zero_place(const uly__zero *zero, int unit, int64_t at) {
+  const uly__zero_unit *u = &zero->units[unit];
+  return updates_all(zero) ? u->full_begin + at : u->shard_begin + at - my_begin(zero, unit);
+}
+
+void *uly__zero_weight(const uly__zero *zero, int unit, int64_t at) {
+  const uly__zero_unit *u = &zero->units[unit];
+  int64_t place =
+      holds_weights(zero) ? u->full_begin + at : u->shard_begin + at - my_begin(zero, unit);
+  return uly__at(zero->weights, zero->desc.dtype, place);
 }
 
 /* ---------------------------------------------------------------------------- weights */
@@ -258,7 +284,7 @@ uly_status uly__zero_prefetch(uly__zero *zero, int unit) {
   slot->unit = unit;
   slot->ready = false;
   uly__copy(zero->stream, (char *)slot->data + zero->rank * bytes,
-            uly__zero_weight_shard(zero, unit), bytes);
+            uly__zero_weight(zero, unit, my_begin(zero, unit)), bytes);
   zero->gathering = unit;
   zero->gather_began = uly__now();
   return uly__all_gather_start(zero->group, zero->stream, ULY_TRAFFIC_PARAMETERS, slot->data, bytes,
@@ -278,7 +304,8 @@ void uly__zero_release(uly__zero *zero, int unit) {
   if (!holds_weights(zero)) zero->units[unit].weights = NULL;
 }
 
-uly_status uly__zero_gather_weights(uly__zero *zero, int unit) {
+uly_status uly__zero_publish(uly__zero *zero, int unit) {
+  if (updates_all(zero) || zero->desc.stage == 3) return ULY_OK;
   const uly__zero_unit *u = &zero->units[unit];
   int64_t bytes = u->shard * uly__dtype_bytes(zero->desc.dtype);
   ULY_TRY(uly__all_gather_start(zero->group, zero->stream, ULY_TRAFFIC_PARAMETERS, u->weights,
@@ -343,13 +370,18 @@ static uly_status start_reduction(uly__zero *z, int unit, const void *data, floa
                            z->units[unit].shard, out, z->workspace, z->workspace_bytes);
 }
 
+/* Returns my shard of a unit's sums. */
+static void *grad_shard(const uly__zero *z, int unit) {
+  return uly__at(z->units[unit].sums, z->desc.grad_dtype, keeps_shards(z) ? 0 : my_begin(z, unit));
+}
+
 static int64_t grad_shard_bytes(const uly__zero *z, int unit) {
   return z->units[unit].shard * uly__dtype_bytes(z->desc.grad_dtype);
 }
 
 /* Sends my sum to all ranks in stage 0, while the next unit's is reduced. */
 static uly_status send_sum(uly__zero *z, int unit) {
-  if (unit < 0 || z->desc.stage > 0 || keeps_shards(z)) return ULY_OK;
+  if (unit < 0 || !updates_all(z) || keeps_shards(z)) return ULY_OK;
   ULY_TRY(wait_for_gather(z, "wait for sums of unit"));
   z->gathering = unit;
   z->gather_began = uly__now();
@@ -367,8 +399,7 @@ static uly_status finish_reduction(uly__zero *z) {
     take_in(z, unit, z->reduced);
     return ULY_OK;
   }
-  if (!adds_in_place(z))
-    keep(z, uly__zero_grad_shard(z, unit), z->reduced, z->units[unit].shard, true);
+  if (!adds_in_place(z)) keep(z, grad_shard(z, unit), z->reduced, z->units[unit].shard, true);
   return ULY_OK;
 }
 
@@ -404,8 +435,7 @@ static uly_status add_pass(uly__zero *z, int unit, const float *grads) {
   if (z->size == 1 || u->num_reduced < z->desc.passes * num_sources(z, unit)) return ULY_OK;
   int before = z->reducing;
   ULY_TRY(finish_reduction(z));
-  ULY_TRY(start_reduction(z, unit, u->sums,
-                          adds_in_place(z) ? uly__zero_grad_shard(z, unit) : z->reduced));
+  ULY_TRY(start_reduction(z, unit, u->sums, adds_in_place(z) ? grad_shard(z, unit) : z->reduced));
   return send_sum(z, before);
 }
 
@@ -429,21 +459,27 @@ uly_status uly__zero_reduce(uly__zero *zero) {
   return wait_for_gather(zero, "wait for sums of unit");
 }
 
-void *uly__zero_grad_shard(const uly__zero *zero, int unit) {
-  const uly__zero_unit *u = &zero->units[unit];
-  return uly__at(u->sums, zero->desc.grad_dtype, keeps_shards(zero) ? 0 : zero->rank * u->shard);
+/* Returns where all of a unit's sums are after uly__zero_gather_grads in stage 0. */
+static char *all_sums(const uly__zero *z, int unit) {
+  const uly__zero_unit *u = &z->units[unit];
+  return keeps_shards(z) && z->size > 1 ? (char *)z->live[u->slot] : u->sums;
 }
 
-uly_status uly__zero_gather_grads(uly__zero *zero, int unit, void **grads) {
-  const uly__zero_unit *u = &zero->units[unit];
+uly_status uly__zero_gather_grads(uly__zero *zero, int unit) {
+  char *sums = all_sums(zero, unit);
+  if (!updates_all(zero) || sums == zero->units[unit].sums) return ULY_OK;
   int64_t bytes = grad_shard_bytes(zero, unit);
-  *grads = u->sums;
-  if (zero->size == 1 || !keeps_shards(zero)) return ULY_OK;
-  *grads = zero->live[u->slot];
-  uly__copy(zero->stream, (char *)*grads + zero->rank * bytes, u->sums, bytes);
-  ULY_TRY(uly__all_gather_start(zero->group, zero->stream, ULY_TRAFFIC_GRADIENTS, *grads, bytes,
+  uly__copy(zero->stream, sums + zero->rank * bytes, grad_shard(zero, unit), bytes);
+  ULY_TRY(uly__all_gather_start(zero->group, zero->stream, ULY_TRAFFIC_GRADIENTS, sums, bytes,
                                 &zero->gather));
   return uly__request_wait(&zero->gather);
+}
+
+const void *uly__zero_grad(const uly__zero *zero, int unit, int64_t at) {
+  uly__part owned = uly__zero_owned(zero, unit);
+  if (at >= owned.begin && at < owned.begin + owned.count)
+    return uly__at(grad_shard(zero, unit), zero->desc.grad_dtype, at - owned.begin);
+  return uly__at(all_sums(zero, unit), zero->desc.grad_dtype, at);
 }
 
 /* ------------------------------------------------------------------------------ bytes */
@@ -453,7 +489,7 @@ int64_t uly__zero_sent_grads(const uly__zero *zero) {
   if (zero->desc.forward_only) return 0;
   for (int u = 0; u < zero->desc.num_units; u++) {
     int64_t times = keeps_shards(zero) ? zero->desc.passes * num_sources(zero, u) : 1;
-    elements += zero->units[u].shard * (times + (zero->desc.stage == 0));
+    elements += zero->units[u].shard * (times + updates_all(zero));
   }
   return (zero->size - 1) * elements * uly__dtype_bytes(zero->desc.grad_dtype);
 }

@@ -27,13 +27,14 @@
 
 #include <stdbool.h>
 
+#include "base/split.h"
 #include "comm/mesh.h"
 #include "device/arena.h"
 #include "ops/ops.h"
 #include "parallel/reduce.h"
 
-/* Shards are whole pieces of this many elements, so that what is computed piece by piece
- * (checksums, the gradient norm) does not depend on the number of ranks. */
+/* Shards are whole pieces of this many elements, so that what is computed piece by piece (the
+ * gradient norm) does not depend on the number of ranks. */
 enum { ULY_SHARD_PIECE = 256 };
 
 typedef struct uly__zero_desc {
@@ -107,8 +108,19 @@ void uly__zero_destroy(uly__zero *zero);
 /* Carves weights and gradients, and the places in use from scratch; arenas: [ULY_NUM_ARENAS]. */
 void uly__zero_carve(uly__zero *zero, uly__arena *arenas);
 
-/* Returns my shard of a unit's weights, wherever they are held. */
-void *uly__zero_weight_shard(const uly__zero *zero, int unit);
+/* --- What a rank updates. */
+
+/* Return the elements of a unit that this rank updates: in stage 0 all, otherwise its shard; and
+ * those of them that it owns, its shard, which no other rank counts or saves. Padding is in
+ * neither. */
+uly__part uly__zero_updated(const uly__zero *zero, int unit);
+uly__part uly__zero_owned(const uly__zero *zero, int unit);
+/* Return how many places the elements take that this rank updates, over all units; and the place of
+ * one of them. Those of a unit follow each other. */
+int64_t uly__zero_num_places(const uly__zero *zero);
+int64_t uly__zero_place(const uly__zero *zero, int unit, int64_t at);
+/* Returns where this rank keeps the weight of an element that it updates; of dtype. */
+void *uly__zero_weight(const uly__zero *zero, int unit, int64_t at);
 
 /* --- In a pass. Collective if weights or gradients are sent; nothing waits longer than it must. */
 
@@ -134,16 +146,18 @@ uly_status uly__zero_poll(uly__zero *zero);
 
 /* --- After the passes of a step. Collective. */
 
-/* Ends what is under way: uly__zero_grad_shard is from now on the sum over the step and all
- * ranks. */
+/* Ends what is under way: the gradients of elements that this rank owns are from now on the sums
+ * over the step and all ranks. */
 uly_status uly__zero_reduce(uly__zero *zero);
-/* Returns my shard of a unit's gradient, of grad_dtype: [shard], zeros beyond count. */
-void *uly__zero_grad_shard(const uly__zero *zero, int unit);
-/* Returns the whole gradient of a unit in stage 0, of grad_dtype; *grads is valid until the next
- * call. Reproducible sums are gathered only now. */
-uly_status uly__zero_gather_grads(uly__zero *zero, int unit, void **grads);
-/* Gathers the weights of a unit in stages 1 and 2, after weight shards have been updated. */
-uly_status uly__zero_gather_weights(uly__zero *zero, int unit);
+/* Does the same for all elements of a unit that this rank updates, until the next unit's call:
+ * stage 0 sends reproducible sums only now. */
+uly_status uly__zero_gather_grads(uly__zero *zero, int unit);
+/* Returns the gradient of such an element, of grad_dtype. Those of the elements after it lie behind
+ * it, as long as this rank owns all of them or none. */
+const void *uly__zero_grad(const uly__zero *zero, int unit, int64_t at);
+/* Sends the weights of a unit, which their owners have updated, to the ranks that keep all of them.
+ * In stage 0 each of these has updated all itself; in stage 3 there is none. */
+uly_status uly__zero_publish(uly__zero *zero, int unit);
 
 /* Return the bytes that this rank sends in a step, for gradients and for weights. */
 int64_t uly__zero_sent_grads(const uly__zero *zero);

@@ -1,10 +1,10 @@
 /* Saving checkpoints, while training goes on.
  *
  * The states change only in the optimizer's update. So a save is started between two steps, a
- * thread on each rank writes its shards while the next step computes, and the save is ended before
- * that step's update: nothing is copied, and a save that takes longer than a step makes it wait.
- * What is collective (agreement, checksums, the rename by rank 0) is done at the start and at the
- * end, by the main thread. */
+ * thread on each rank writes what it owns while the next step computes, and the save is ended
+ * before that step's update: nothing is copied, and a save that takes longer than a step makes it
+ * wait. What is collective (agreement, checksums, the rename by rank 0) is done at the start and at
+ * the end, by the main thread. */
 #include "train/checkpoint.h"
 #include "train/calls.h"
 
@@ -32,9 +32,9 @@ struct uly__save {
   const uly_trainer *trainer;
   save_paths paths;
   int64_t header_bytes[2];
-  /* [ULY_NUM_STATES][params.num]: of this rank's shards; in the end, of all shards. */
+  /* [ULY_NUM_STATES][params.num]: of what this rank owns; in the end, of whole tensors. */
   uint64_t *hashes;
-  /* [ULY_STATE_WINDOW]: offloaded states are read into it. */
+  /* [ULY_LARGEST_RANGE]: offloaded states are read into it. */
   float *buffer;
   pthread_t thread;
   bool started; /* the thread is running */
@@ -81,24 +81,24 @@ static uly_status start_files(uly__save *save, bool create) {
   return ULY_OK;
 }
 
-/* Writes this rank's shard of one unit's state. */
-static uly_status write_shard(uly__save *save, int fd, int which, int unit) {
+static uly_status write_range(uly__save *save, int fd, int which, const uly__range *range) {
   const uly_trainer *trainer = save->trainer;
   const uly__params *params = &trainer->model->params;
-  uly__part shard = uly__states_shard(trainer->model->zero, unit);
   int file = uly__state_file(which);
-  for (int64_t at = 0; at < shard.count && !save->abandoned; at += ULY_STATE_WINDOW) {
-    int64_t left = shard.count - at, begin = shard.begin + at;
-    int64_t count = left < ULY_STATE_WINDOW ? left : ULY_STATE_WINDOW;
-    const float *data;
-    ULY_TRY(uly__states_read(&trainer->states, (uly__state)which, unit, begin, count, save->buffer,
-                             &data));
-    ULY_TRY(uly__file_write(
-        fd, save->paths.states[file],
-        save->header_bytes[file] + uly__checkpoint_place(params, which, unit, begin), data,
-        count * (int64_t)sizeof(float)));
-    uly__checkpoint_hash_part(params, unit, begin, count, data, save->hashes + which * params->num);
-  }
+  int64_t place = uly__checkpoint_place(params, which, range->param, range->global);
+  const float *data;
+  ULY_TRY(uly__states_read(&trainer->states, (uly__state)which, range, save->buffer, &data));
+  save->hashes[uly__state_number(params, which, range->param)] += uly__checkpoint_sum(range, data);
+  return uly__file_write(fd, save->paths.states[file], save->header_bytes[file] + place, data,
+                         range->count * (int64_t)sizeof(float));
+}
+
+static uly_status write_state(uly__save *save, int fd, int which) {
+  const uly__model *model = save->trainer->model;
+  uly__range range;
+  uly__range_walk walk = uly__param_ranges(&model->params, model->zero, ULY_ALL_UNITS);
+  while (!save->abandoned && uly__range_next(&walk, &range))
+    if (range.is_owner) ULY_TRY(write_range(save, fd, which, &range));
   return ULY_OK;
 }
 
@@ -108,13 +108,11 @@ static uly_status write_file(uly__save *save, int file) {
   ULY_TRY(uly__file_open(path, &fd));
   uly_status status = ULY_OK;
   for (int which = 0; which < ULY_NUM_STATES; which++)
-    for (int unit = 0; unit < save->trainer->model->params.num_units; unit++)
-      if (status == ULY_OK && uly__state_file(which) == file)
-        status = write_shard(save, fd, which, unit);
+    if (status == ULY_OK && uly__state_file(which) == file) status = write_state(save, fd, which);
   return uly__file_finish(fd, path, status);
 }
 
-static void *write_shards(void *argument) {
+static void *write_states(void *argument) {
   uly__save *save = argument;
   double begin = uly__now();
   save->status = write_file(save, 0);
@@ -190,7 +188,7 @@ static uly_status prepare(uly_trainer *trainer, const char *out_dir, uly__save *
       calloc((size_t)ULY_NUM_STATES * (size_t)trainer->model->params.num, sizeof *save->hashes);
   ULY_TRY(uly__check_memory(save->hashes, "the checksums of all tensors"));
   if (trainer->states.offloaded) {
-    save->buffer = malloc(ULY_STATE_WINDOW * sizeof *save->buffer);
+    save->buffer = malloc(ULY_LARGEST_RANGE * sizeof *save->buffer);
     ULY_TRY(uly__check_memory(save->buffer, "a window of the states"));
   }
   ULY_TRY(name_paths(out_dir, trainer->steps_done, &save->paths));
@@ -198,7 +196,7 @@ static uly_status prepare(uly_trainer *trainer, const char *out_dir, uly__save *
 }
 
 static uly_status start_thread(uly__save *save) {
-  int error = pthread_create(&save->thread, NULL, write_shards, save);
+  int error = pthread_create(&save->thread, NULL, write_states, save);
   if (error) ULY_FAIL(ULY_ERR_INTERNAL, "cannot start a thread to save: %s", strerror(error));
   save->started = true;
   return ULY_OK;
@@ -228,7 +226,7 @@ uly_status uly__trainer_save_start(uly_trainer *trainer, const char *out_dir) {
   return status;
 }
 
-/* Sums the hashes of all ranks, each of which has summed the pieces of its shards. */
+/* Sums the checksums of all ranks, each of which has summed what it owns. */
 static uly_status sum_hashes(uly__save *save) {
   int64_t num = ULY_NUM_STATES * (int64_t)save->trainer->model->params.num;
   int64_t *values = (int64_t *)save->hashes;

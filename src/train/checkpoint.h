@@ -6,19 +6,20 @@
  *   trainer.json            step, place in the data, seed, how the model attends; checksums of
  *                           every tensor, of the model, and of itself
  *
- * The flat parameter range is the files' data section, so each rank writes its shards at their
- * places, and the bytes do not depend on the number of ranks, the mesh or the stage. A save is
- * written to a hidden folder, synced, and renamed; a folder with the final name is complete.
+ * The flat parameter range is the files' data section, so each rank writes the ranges that it owns
+ * at their places, and the bytes do not depend on the number of ranks, the mesh or the stage. A
+ * save is written to a hidden folder, synced, and renamed; a folder with the final name is
+ * complete.
  *
  * A tensor's checksum is the sum (modulo 2^64) of the XXH3 of its pieces, each seeded with the
- * index in the tensor of the piece's first element. Pieces are cut every ULY_SHARD_PIECE elements
- * of the unit that the tensor belongs to, so every piece lies in one rank's shard, and any ranks
- * get the same sum. */
+ * index in the tensor of the piece's first element. Pieces are cut every 256 elements of the unit
+ * that the tensor belongs to, so every piece lies in one range, and any ranks get the same sum. */
 #ifndef ULY_CHECKPOINT_H
 #define ULY_CHECKPOINT_H
 
 #include "data/safetensors.h"
-#include "train/trainer.h"
+#include "train/states.h"
+#include "ulysses.h"
 
 extern const char uly__model_file[], uly__optimizer_file[], uly__config_file[], uly__trainer_file[];
 
@@ -54,15 +55,15 @@ uly_status uly__checkpoint_header(const uly__params *params, int file, char **he
  * known. */
 uly_status uly__checkpoint_check_header(const uly__safetensors *states, const char *path,
                                         const uly__params *params, int file);
-/* Returns the byte in the data section of its file where a unit's element lies. */
-int64_t uly__checkpoint_place(const uly__params *params, int which, int unit, int64_t element);
+/* Returns the byte in the data section of its file where a tensor's element lies. */
+int64_t uly__checkpoint_place(const uly__params *params, int which, const uly__param *param,
+                              int64_t element);
 
-/* Returns the checksum of a whole tensor, f32; data may be unaligned. */
-uint64_t uly__checkpoint_hash_tensor(const uly__param *param, const void *data);
-/* Adds the checksums of elements [begin, begin + count) of a unit to hashes [params->num]. begin is
- * a multiple of ULY_SHARD_PIECE, and so is count except at the unit's end. */
-void uly__checkpoint_hash_part(const uly__params *params, int unit, int64_t begin, int64_t count,
-                               const float *data, uint64_t *hashes);
+/* Returns the number of a state's tensor among the checksums, [ULY_NUM_STATES][params->num]. */
+static inline int64_t uly__state_number(const uly__params *params, int which,
+                                        const uly__param *param) {
+  return (int64_t)which * params->num + (param - params->list);
+}
 
 /* Reads the model in a checkpoint folder; ULY_ERR_DATA if there is none. */
 uly_status uly__checkpoint_model(const char *dir, uly__model_config *config);
@@ -84,6 +85,9 @@ typedef struct uly__checkpoint_run {
 /* Returns the checksum of what the text of a config.json says, however it is laid out: model_hash
  * of a run. In version 3 that was the checksum of uly__model_config_weights. */
 uly_status uly__checkpoint_hash_config(const char *text, int64_t length, uint64_t *hash);
+
+/* Returns what a range adds to the checksum of its tensor. */
+uint64_t uly__checkpoint_sum(const uly__range *range, const void *data);
 
 /* Writes trainer.json as text, malloc'ed; hashes: [ULY_NUM_STATES][params->num]. NULL: no
  * memory. */

@@ -21,6 +21,9 @@ const char *const uly__state_prefix[ULY_NUM_STATES] = {"", "m.", "v."};
 /* The version that is written, and the oldest that is read. */
 enum { VERSION = 4, OLDEST_VERSION = 3, MAX_JSON_BYTES = 100000000 };
 
+/* Elements of a piece, which has a checksum. */
+enum { PIECE = 256 };
+
 /* The key of the data's content; older checkpoints have the hash of names and sizes instead. */
 static const char content_key[] = "data_content", names_key[] = "data_hash";
 
@@ -68,16 +71,18 @@ uly_status uly__checkpoint_check_header(const uly__safetensors *states, const ch
   return ULY_OK;
 }
 
-int64_t uly__checkpoint_place(const uly__params *params, int which, int unit, int64_t element) {
+int64_t uly__checkpoint_place(const uly__params *params, int which, const uly__param *param,
+                              int64_t element) {
   int64_t state = which == ULY_STATE_MOMENT2 ? params->count : 0;
-  return (state + params->units[unit].begin + element) * (int64_t)sizeof(float);
+  return (state + params->units[param->unit].begin + param->offset + element) *
+         (int64_t)sizeof(float);
 }
 
 /* Hashes elements [at, end) of a tensor's unit; data is that of element `at`. */
 static uint64_t hash_pieces(const uly__param *param, int64_t at, int64_t end, const char *data) {
   uint64_t hash = 0;
   while (at < end) {
-    int64_t next = (at / ULY_SHARD_PIECE + 1) * ULY_SHARD_PIECE;
+    int64_t next = (at / PIECE + 1) * PIECE;
     if (next > end) next = end;
     size_t bytes = (size_t)(next - at) * sizeof(float);
     hash += XXH3_64bits_withSeed(data, bytes, (uint64_t)(at - param->offset));
@@ -87,20 +92,8 @@ static uint64_t hash_pieces(const uly__param *param, int64_t at, int64_t end, co
   return hash;
 }
 
-uint64_t uly__checkpoint_hash_tensor(const uly__param *param, const void *data) {
-  return hash_pieces(param, param->offset, param->offset + param->count, data);
-}
-
-void uly__checkpoint_hash_part(const uly__params *params, int unit, int64_t begin, int64_t count,
-                               const float *data, uint64_t *hashes) {
-  const uly__unit *range = &params->units[unit];
-  for (int i = range->first; i < range->first + range->num; i++) {
-    const uly__param *param = &params->list[i];
-    int64_t first = param->offset > begin ? param->offset : begin, end = begin + count;
-    if (end > param->offset + param->count) end = param->offset + param->count;
-    if (first >= end) continue;
-    hashes[i] += hash_pieces(param, first, end, (const char *)(data + (first - begin)));
-  }
+uint64_t uly__checkpoint_sum(const uly__range *range, const void *data) {
+  return hash_pieces(range->param, range->local, range->local + range->count, data);
 }
 
 /* Returns the hash of what the object says, however it is laid out; 0: no memory. */

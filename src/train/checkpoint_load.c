@@ -98,22 +98,38 @@ static uly_status open_source(source *from, const char *dir, const uly__model_co
   return ULY_OK;
 }
 
-/* Reads elements [begin, begin + count) of a unit's state. */
-static uly_status read_range(const source *from, int which, int unit, int64_t begin, int64_t count,
-                             float *out) {
-  const uly__unit *range = &from->params->units[unit];
-  for (int i = range->first; i < range->first + range->num; i++) {
-    const uly__param *param = &from->params->list[i];
-    int64_t first = param->offset > begin ? param->offset : begin, end = begin + count;
-    if (end > param->offset + param->count) end = param->offset + param->count;
-    if (first >= end) continue;
-    const uly__tensor_info *info;
-    ULY_TRY(find_tensor(from, which, param, &info));
-    ULY_TRY(uly__safetensors_read(from->files[uly__state_file(which)], info,
-                                  (first - param->offset) * (int64_t)sizeof(float),
-                                  (end - first) * (int64_t)sizeof(float), out + (first - begin)));
+static uly_status read_range(const source *from, int which, const uly__range *range, float *out) {
+  const uly__tensor_info *info;
+  ULY_TRY(find_tensor(from, which, range->param, &info));
+  return uly__safetensors_read(from->files[uly__state_file(which)], info,
+                               range->global * (int64_t)sizeof(float),
+                               range->count * (int64_t)sizeof(float), out);
+}
+
+static void add_checksum(source *from, int which, const uly__range *range, const float *data) {
+  from->found[uly__state_number(from->params, which, range->param)] +=
+      uly__checkpoint_sum(range, data);
+}
+
+/* Reads all states through a window, and adds up their checksums. */
+static uly_status sum_all(source *from, float *window) {
+  for (int which = 0; which < from->num_states; which++) {
+    uly__range range;
+    uly__range_walk walk = uly__param_ranges(from->params, NULL, ULY_ALL_UNITS);
+    while (uly__range_next(&walk, &range)) {
+      ULY_TRY(read_range(from, which, &range, window));
+      add_checksum(from, which, &range, window);
+    }
   }
   return ULY_OK;
+}
+
+static uly_status sum_alone(source *from) {
+  float *window = calloc(ULY_LARGEST_RANGE, sizeof *window);
+  uly_status status = uly__check_memory(window, "a window of a checkpoint");
+  if (status == ULY_OK && window) status = sum_all(from, window);
+  free(window);
+  return status;
 }
 
 static uly_status compare_hashes(const source *from) {
@@ -148,30 +164,13 @@ static uly_status check_model(uly_trainer *trainer, const char *dir, uly__model_
   return ULY_OK;
 }
 
-/* Hashes this rank's shard; the other ranks hash theirs. */
-static void hash_shard(source *from, const uly__zero *zero, int which, int unit, int64_t begin,
-                       int64_t count, const float *window) {
-  uly__part shard = uly__states_shard(zero, unit);
-  int64_t first = shard.begin > begin ? shard.begin : begin, end = begin + count;
-  if (end > shard.begin + shard.count) end = shard.begin + shard.count;
-  if (first < end)
-    uly__checkpoint_hash_part(from->params, unit, first, end - first, window + (first - begin),
-                              from->found + which * from->params->num);
-}
-
-static uly_status load_unit(uly_trainer *trainer, source *from, int which, int unit) {
-  uly__states *states = &trainer->states;
-  uly__part owned = uly__states_owned(trainer->model->zero, unit);
-  for (int64_t at = 0; at < owned.count; at += ULY_STATE_WINDOW) {
-    int64_t left = owned.count - at, begin = owned.begin + at;
-    int64_t count = left < ULY_STATE_WINDOW ? left : ULY_STATE_WINDOW;
-    float *window;
-    ULY_TRY(uly__states_map(states, (uly__state)which, unit, begin, count, &window));
-    ULY_TRY(read_range(from, which, unit, begin, count, window));
-    hash_shard(from, trainer->model->zero, which, unit, begin, count, window);
-    ULY_TRY(uly__states_unmap(states, (uly__state)which, unit, begin, count));
-  }
-  return ULY_OK;
+static uly_status load_range(uly_trainer *trainer, source *from, int which,
+                             const uly__range *range) {
+  float *window;
+  ULY_TRY(uly__states_map(&trainer->states, (uly__state)which, range, &window));
+  ULY_TRY(read_range(from, which, range, window));
+  if (range->is_owner) add_checksum(from, which, range, window);
+  return uly__states_unmap(&trainer->states, (uly__state)which, range);
 }
 
 /* Compares what the pattern uses. */
@@ -273,15 +272,17 @@ static uly_status begin(uly_trainer *trainer, const char *dir, source *from) {
 }
 
 static uly_status load(uly_trainer *trainer, const char *dir, source *from) {
-  const uly__params *params = &trainer->model->params;
+  const uly__model *model = trainer->model;
   ULY_TRY(begin(trainer, dir, from));
-  for (int which = 0; which < from->num_states; which++)
-    for (int unit = 0; unit < params->num_units; unit++)
-      ULY_TRY(load_unit(trainer, from, which, unit));
+  for (int which = 0; which < from->num_states; which++) {
+    uly__range range;
+    uly__range_walk walk = uly__param_ranges(&model->params, model->zero, ULY_ALL_UNITS);
+    while (uly__range_next(&walk, &range)) ULY_TRY(load_range(trainer, from, which, &range));
+  }
   return ULY_OK;
 }
 
-/* Checks the hashes of all ranks, each of which has summed the pieces of its shards. */
+/* Checks the sums over all ranks of what each has read. */
 static uly_status check_hashes(uly_trainer *trainer, source *from) {
   int64_t num = from->num_states * (int64_t)from->params->num;
   for (int64_t at = 0; at < num; at += ULY_MAX_SUM)
@@ -321,36 +322,14 @@ uly_status uly__trainer_load(uly_trainer *trainer, const char *dir) {
 
 /* ------------------------------------------------------------------------ without a run */
 
-/* Hashes all states through a window, as a run loads them. */
-static uly_status hash_all(source *from, float *window) {
-  const uly__params *params = from->params;
-  for (int which = 0; which < ULY_NUM_STATES; which++)
-    for (int unit = 0; unit < params->num_units; unit++)
-      for (int64_t at = 0; at < params->units[unit].count; at += ULY_STATE_WINDOW) {
-        int64_t left = params->units[unit].count - at;
-        int64_t count = left < ULY_STATE_WINDOW ? left : ULY_STATE_WINDOW;
-        ULY_TRY(read_range(from, which, unit, at, count, window));
-        uly__checkpoint_hash_part(params, unit, at, count, window,
-                                  from->found + which * params->num);
-      }
-  return compare_hashes(from);
-}
-
-static uly_status check_hashes_alone(source *from) {
-  float *window = malloc(ULY_STATE_WINDOW * sizeof *window);
-  uly_status status = uly__check_memory(window, "a window of a checkpoint");
-  if (status == ULY_OK && window) status = hash_all(from, window);
-  free(window);
-  return status;
-}
-
 static uly_status verify(const char *dir, uly__params *params, source *from,
                          uly_checkpoint_info *info) {
   uly__model_config config;
   ULY_TRY(uly__checkpoint_model(dir, &config));
   ULY_TRY(uly__params_create(&config, uly__whole_model(&config), params));
   ULY_TRY(open_source(from, dir, &config));
-  ULY_TRY(check_hashes_alone(from));
+  ULY_TRY(sum_alone(from));
+  ULY_TRY(compare_hashes(from));
   uly__checkpoint_describe(&config, params, &from->run, info);
   return ULY_OK;
 }

@@ -17,45 +17,32 @@ static int64_t find(const float *values, int64_t count) {
   return i;
 }
 
-/* Returns the name of the tensor that element `at` of a unit belongs to. */
-static const char *tensor_at(const uly__params *params, int unit, int64_t at) {
-  const uly__unit *range = &params->units[unit];
-  int i = range->first;
-  while (i + 1 < range->first + range->num && params->list[i + 1].offset <= at) i++;
-  return params->list[i].name;
-}
-
-static uly_status look_at_window(const uly_trainer *trainer, int unit, int64_t begin, int64_t count,
-                                 float *buffer, uly__watch *watch) {
+static uly_status look_at_range(const uly_trainer *trainer, const uly__range *range, float *buffer,
+                                uly__watch *watch) {
   const float *values;
-  ULY_TRY(
-      uly__states_read(&trainer->states, ULY_STATE_MASTER, unit, begin, count, buffer, &values));
-  int64_t found = find(values, count);
-  if (found == count) return ULY_OK;
+  ULY_TRY(uly__states_read(&trainer->states, ULY_STATE_MASTER, range, buffer, &values));
+  if (find(values, range->count) == range->count) return ULY_OK;
   watch->order = ORDER_WEIGHT;
   snprintf(watch->what, sizeof watch->what, "the weight %s is not finite since an earlier step",
-           tensor_at(&trainer->model->params, unit, begin + found));
+           range->param->name);
   return ULY_OK;
 }
 
-/* Looks for the first weight that is not finite among those that this rank owns. */
-static uly_status look_at_shards(const uly_trainer *trainer, float *buffer, uly__watch *watch) {
+/* Looks for the first weight that is not finite among those that this rank updates. */
+static uly_status look_at_ranges(const uly_trainer *trainer, float *buffer, uly__watch *watch) {
   const uly__model *model = trainer->model;
-  for (int unit = 0; unit < model->params.num_units; unit++) {
-    uly__part owned = uly__states_owned(model->zero, unit);
-    for (int64_t at = 0; at < owned.count && watch->order == INT64_MAX; at += ULY_STATE_WINDOW) {
-      int64_t left = owned.count - at, count = left < ULY_STATE_WINDOW ? left : ULY_STATE_WINDOW;
-      ULY_TRY(look_at_window(trainer, unit, owned.begin + at, count, buffer, watch));
-    }
-  }
+  uly__range range;
+  uly__range_walk walk = uly__param_ranges(&model->params, model->zero, ULY_ALL_UNITS);
+  while (watch->order == INT64_MAX && uly__range_next(&walk, &range))
+    ULY_TRY(look_at_range(trainer, &range, buffer, watch));
   return ULY_OK;
 }
 
 /* Looks at the weights. It only reads them, since a save may be reading them at the same time. */
 static uly_status look_at_weights(const uly_trainer *trainer, uly__watch *watch) {
-  float *buffer = malloc(ULY_STATE_WINDOW * sizeof *buffer);
+  float *buffer = malloc(ULY_LARGEST_RANGE * sizeof *buffer);
   uly_status status = uly__check_memory(buffer, "a search for numbers");
-  if (status == ULY_OK) status = look_at_shards(trainer, buffer, watch);
+  if (status == ULY_OK) status = look_at_ranges(trainer, buffer, watch);
   free(buffer);
   return status;
 }
@@ -63,18 +50,18 @@ static uly_status look_at_weights(const uly_trainer *trainer, uly__watch *watch)
 /* Looks at the gradients' sums over the ranks. */
 static void look_at_sums(const uly_trainer *trainer, uly__watch *watch) {
   const uly__model *model = trainer->model;
-  const uly__zero *zero = model->zero;
-  for (int unit = 0; unit < zero->desc.num_units; unit++) {
-    const void *shard = uly__zero_grad_shard(zero, unit);
-    int64_t count = zero->units[unit].shard;
+  uly__range range;
+  uly__range_walk walk = uly__param_ranges(&model->params, model->zero, ULY_ALL_UNITS);
+  while (uly__range_next(&walk, &range)) {
+    const void *sums = uly__zero_grad(model->zero, range.param->unit, range.local);
     float value;
-    int64_t at = model->ops->find_nonfinite(model->stream, 1, count, count, zero->desc.grad_dtype,
-                                            shard, &value);
-    if (at < 0) continue;
+    if (!range.is_owner || model->ops->find_nonfinite(model->stream, 1, range.count, range.count,
+                                                      trainer->config.grad_dtype, sums, &value) < 0)
+      continue;
     watch->order = ORDER_SUM;
     snprintf(watch->what, sizeof watch->what,
              "the sum over ranks and sequences of the gradient of %s is not finite",
-             tensor_at(&model->params, unit, zero->rank * count + at));
+             range.param->name);
     return;
   }
 }

@@ -1,13 +1,12 @@
-/* The states of training, f32: master weights and AdamW's two moments. A rank owns those of its
- * shards (ZeRO stage 0: all of them), in memory or, offloaded, in a file on local disk that is read
- * and written in windows. In f32 training the weights themselves are the master weights. A run that
- * does not train has no moments, and keeps no master weights: in bf16 a window of them, when it is
- * unmapped, is rounded to the weights. */
+/* The states of training, f32: master weights and AdamW's two moments. A rank has those of the
+ * parameters that it updates (model/param_ranges.h), in memory or, offloaded, in a file on local
+ * disk that is read and written in windows of one range. In f32 training the weights themselves are
+ * the master weights. A run that does not train has no moments, and keeps no master weights: in
+ * bf16 a window of them, when it is unmapped, is rounded to the weights. */
 #ifndef ULY_STATES_H
 #define ULY_STATES_H
 
-#include "base/split.h"
-#include "parallel/zero.h"
+#include "model/param_ranges.h"
 
 typedef enum uly__state {
   ULY_STATE_MASTER = 0,
@@ -16,12 +15,11 @@ typedef enum uly__state {
   ULY_NUM_STATES
 } uly__state;
 
-/* Elements of the largest window. */
-enum { ULY_STATE_WINDOW = 1 << 20 };
-
 typedef struct uly__states {
   const uly__zero *zero;
-  int64_t count; /* elements that this rank owns, of each state */
+  uly_dtype dtype; /* of the weights */
+  bool forward_only;
+  int64_t count; /* places of elements that this rank updates, of each state */
   int num;       /* all, or master weights alone */
   bool offloaded;
   /* [count]; if they are offloaded or not kept: a window. Master NULL: the weights themselves. */
@@ -30,8 +28,10 @@ typedef struct uly__states {
   char *path; /* for messages: the file has no name once it is open */
 } uly__states;
 
-/* Plans the states; nothing is opened. offload: on disk instead of in memory. */
-void uly__states_init(uly__states *states, const uly__zero *zero, bool offloaded);
+/* Plans the states of weights of dtype; nothing is opened. offloaded: on disk instead of in
+ * memory. */
+void uly__states_init(uly__states *states, const uly__zero *zero, uly_dtype dtype,
+                      bool forward_only, bool offloaded);
 /* Carves the states from the optimizer's arena; and from scratch what is used while weights are
  * set, which is never in a pass. */
 void uly__states_carve(uly__states *states, uly__arena *arenas);
@@ -39,25 +39,15 @@ void uly__states_carve(uly__states *states, uly__arena *arenas);
 uly_status uly__states_open(uly__states *states, const char *path);
 void uly__states_close(uly__states *states);
 
-/* Return the elements of a unit that this rank owns, and those that it writes to checkpoints (its
- * shard). */
-uly__part uly__states_owned(const uly__zero *zero, int unit);
-uly__part uly__states_shard(const uly__zero *zero, int unit);
+/* Maps a range of a state, which this rank updates: *window can be read and changed until unmap,
+ * which writes it back. Only one window of a state is mapped at a time. */
+uly_status uly__states_map(uly__states *states, uly__state which, const uly__range *range,
+                           float **window);
+uly_status uly__states_unmap(uly__states *states, uly__state which, const uly__range *range);
 
-/* Maps elements [begin, begin + count) of a unit's state, which this rank owns; count is at most
- * ULY_STATE_WINDOW. *window can be read and changed until unmap, which writes it back. Only one
- * window of a state is mapped at a time. */
-uly_status uly__states_map(uly__states *states, uly__state which, int unit, int64_t begin,
-                           int64_t count, float **window);
-uly_status uly__states_unmap(uly__states *states, uly__state which, int unit, int64_t begin,
-                             int64_t count);
-
-/* Returns where this rank keeps the weight of an element of its shard. */
-void *uly__states_weight(const uly__states *states, int unit, int64_t at);
-
-/* Reads the same elements while nothing changes them; buffer [count] is used if they are on disk.
- * May run in another thread. */
-uly_status uly__states_read(const uly__states *states, uly__state which, int unit, int64_t begin,
-                            int64_t count, float *buffer, const float **out);
+/* Reads a range while nothing changes it; buffer, [count], is used if it is on disk. May run in
+ * another thread. */
+uly_status uly__states_read(const uly__states *states, uly__state which, const uly__range *range,
+                            float *buffer, const float **out);
 
 #endif

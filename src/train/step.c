@@ -87,14 +87,32 @@ uly_status uly__sum_exactly(uly_mesh *mesh, uly__exact_sum *sum) {
   return uly__sum_i64(uly__mesh_world(mesh), ULY_TRAFFIC_CONTROL, sum->digits, ULY_EXACT_WORDS);
 }
 
-/* Computes the squared norm of the gradient: every rank adds up its shards. */
+static void add_squares(const uly_trainer *trainer, const uly__range *run, uly__exact_sum *sum) {
+  const uly__model *model = trainer->model;
+  if (run->count > 0)
+    model->ops->add_squares(model->stream, run->count, trainer->config.grad_dtype,
+                            uly__zero_grad(model->zero, run->param->unit, run->local), sum);
+}
+
+/* Computes the squared norm of the gradient: every rank adds up what it owns. Ranges that follow
+ * each other in a unit are summed as one, so that the pieces of the sum are cut where they are on
+ * any ranks. */
 static uly_status sum_squares(uly_trainer *trainer, double *squares) {
   const uly__model *model = trainer->model;
-  const uly__zero *zero = model->zero;
   uly__exact_sum sum = {0};
-  for (int unit = 0; unit < zero->desc.num_units; unit++)
-    model->ops->add_squares(model->stream, zero->units[unit].shard, zero->desc.grad_dtype,
-                            uly__zero_grad_shard(zero, unit), &sum);
+  uly__range range, run = {0};
+  uly__range_walk walk = uly__param_ranges(&model->params, model->zero, ULY_ALL_UNITS);
+  while (uly__range_next(&walk, &range)) {
+    if (!range.is_owner) continue;
+    if (run.count > 0 && run.param->unit == range.param->unit &&
+        run.local + run.count == range.local) {
+      run.count += range.count;
+      continue;
+    }
+    add_squares(trainer, &run, &sum);
+    run = range;
+  }
+  add_squares(trainer, &run, &sum);
   ULY_TRY(uly__sum_exactly(trainer->mesh, &sum));
   *squares = uly__exact_value(&sum);
   return ULY_OK;

@@ -95,7 +95,8 @@ static uly_status plan(uly_trainer *trainer, const uly_train_config *config,
   ULY_TRY(uly__model_create(&model_config, trainer->mesh, &run, &trainer->model));
   if (decode.capacity > 0)
     ULY_TRY(uly__decoder_create(trainer->model, &run, decode.capacity, &trainer->decoder));
-  uly__states_init(&trainer->states, trainer->model->zero, config->offload != NULL);
+  uly__states_init(&trainer->states, trainer->model->zero, config->dtype,
+                   run.use != ULY_MODEL_TRAINS, config->offload != NULL);
   for (int i = 0; i < ULY_NUM_ARENAS; i++)
     uly__arena_init(&trainer->arenas[i], uly_arena_name((uly_arena)i), advice, false);
   uly__arena_init(&trainer->host, "tokens and positions", advice, true);
@@ -187,20 +188,17 @@ static uly_status open_data(const uly_trainer *trainer, const char *path, uly__t
   return ULY_OK;
 }
 
-/* Initializes what each rank owns; moments are zero already. */
+/* Initializes what each rank updates; moments are zero already. */
 static uly_status init_weights(uly_trainer *trainer) {
   const uly__model *model = trainer->model;
-  for (int unit = 0; unit < model->params.num_units; unit++) {
-    uly__part owned = uly__states_owned(model->zero, unit);
-    for (int64_t at = 0; at < owned.count; at += ULY_STATE_WINDOW) {
-      int64_t left = owned.count - at, count = left < ULY_STATE_WINDOW ? left : ULY_STATE_WINDOW;
-      float *window;
-      ULY_TRY(uly__states_map(&trainer->states, ULY_STATE_MASTER, unit, owned.begin + at, count,
-                              &window));
-      uly__params_init(&model->params, model->ops, model->stream, unit, trainer->config.seed,
-                       owned.begin + at, count, window);
-      ULY_TRY(uly__states_unmap(&trainer->states, ULY_STATE_MASTER, unit, owned.begin + at, count));
-    }
+  uly__range range;
+  uly__range_walk walk = uly__param_ranges(&model->params, model->zero, ULY_ALL_UNITS);
+  while (uly__range_next(&walk, &range)) {
+    float *window;
+    ULY_TRY(uly__states_map(&trainer->states, ULY_STATE_MASTER, &range, &window));
+    uly__param_init(range.param, model->ops, model->stream, trainer->config.seed, range.global,
+                    range.count, window);
+    ULY_TRY(uly__states_unmap(&trainer->states, ULY_STATE_MASTER, &range));
   }
   return ULY_OK;
 }

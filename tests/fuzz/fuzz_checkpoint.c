@@ -46,8 +46,9 @@ static void make_good(void) {
   float zeros[64] = {0};
   for (size_t i = 0; i < num; i++) {
     const uly__param *param = &params.list[i % (size_t)params.num];
+    uly__range range = {param, 0, param->offset, param->count, true};
     FUZZ_CHECK(param->count <= 64, "a larger tensor than this makes room for");
-    hashes[i] = uly__checkpoint_hash_tensor(param, zeros);
+    hashes[i] = uly__checkpoint_sum(&range, zeros);
   }
   uly__checkpoint_run run = {
       .step = 3,

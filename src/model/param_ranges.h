@@ -1,0 +1,45 @@
+/* Which part of each parameter a rank holds, as ranges of the whole tensors.
+ *
+ * Whatever reads or writes model states (initial values, the optimizer, the gradient norm, saving
+ * and loading checkpoints) walks these ranges, and knows nothing else of how parameters are
+ * divided:
+ *
+ *   uly__range range;
+ *   uly__range_walk walk = uly__param_ranges(&model->params, model->zero, ULY_ALL_UNITS);
+ *   while (uly__range_next(&walk, &range)) ...
+ *
+ * Ranges come in the order of the parameter table. */
+#ifndef ULY_PARAM_RANGES_H
+#define ULY_PARAM_RANGES_H
+
+#include "model/params.h"
+#include "parallel/zero.h"
+
+/* Elements of the largest range, which a window of the states has room for. */
+enum { ULY_LARGEST_RANGE = 1 << 20 };
+
+typedef struct uly__range {
+  const uly__param *param;
+  int64_t global; /* first element, in the whole tensor */
+  int64_t local;  /* the same element, in the unit as this rank holds it: see zero.h */
+  int64_t count;
+  /* Otherwise another rank counts and saves these elements, which this one updates, too. */
+  bool is_owner;
+} uly__range;
+
+typedef struct uly__range_walk {
+  const uly__params *params;
+  const uly__zero *zero;
+  int param, end; /* the next tensor to visit, and the one after the last */
+  int64_t done;   /* elements of it that need no visit any more */
+} uly__range_walk;
+
+enum { ULY_ALL_UNITS = -1 };
+
+/* Begins a walk of the ranges of a unit, or of all units, that this rank updates. zero NULL: those
+ * of a rank that is alone. */
+uly__range_walk uly__param_ranges(const uly__params *params, const uly__zero *zero, int unit);
+/* Returns whether there is another range, which is then *range. */
+bool uly__range_next(uly__range_walk *walk, uly__range *range);
+
+#endif

@@ -153,6 +153,19 @@ for file in model.safetensors optimizer.safetensors; do
   done
 done
 
+# --- a flipped bit in a checkpoint of an older format
+
+older=$(dirname "$(realpath "$0")")/data/checkpoint_v4/llama
+for file in model.safetensors optimizer.safetensors; do
+  bad=bad-old-$file
+  cp -r "$older" "$bad"
+  flip -1 "$bad/$file"
+  row 3 "$bad/$file': tensor .* does not match its checksum" checkpoint verify "$bad"
+  [ $file = model.safetensors ] || continue
+  row 3 "$bad/$file': tensor .* does not match its checksum" "${eval[@]}" "$bad"
+  row 3 "$bad/$file': tensor .* does not match its checksum" "${generate[@]}" "$bad"
+done
+
 # --- hostile headers of safetensors
 
 # header LENGTH JSON FILE: puts a length and a text in the place of a file
@@ -223,7 +236,7 @@ value trainer.json '' '"step": 2' '"step": "2"'
 value trainer.json 'JSON' '"step": 2' '"step": NaN'
 value trainer.json 'JSON' '"step": 2' '"step": 99999999999999999999'
 value trainer.json 'JSON.*duplicate' '"step": 2' '"step": 2, "step": 2'
-value trainer.json 'version 2: this program reads versions 3 to 4' '"version": 4' '"version": 2'
+value trainer.json 'version 2: this program reads versions 3 to 5' '"version": 5' '"version": 2'
 value trainer.json 'dtype' '"dtype": "f32"' '"dtype": "f16"'
 value trainer.json 'attention' '"attention": {}' '"attention": []'
 value trainer.json 'window' '"attention": {}' '"attention": {"window": -2}'
@@ -237,7 +250,8 @@ value trainer.json 'own checksum' '"attention": {}' '"attention": {"window": 9}'
 value trainer.json 'seq_len.* from 1 to' '"seq_len": 64' '"seq_len": 0'
 value trainer.json '' '"sequences_done": 2' '"sequences_done": 9223372036854775807'
 value trainer.json '' '"data_content": "' '"data_content": "x'
-value trainer.json '' '"xxh3": {' '"xxh3": [], "y": {'
+value trainer.json 'checksum .* is missing' '"checksums": {' '"checksums": [], "y": {'
+value trainer.json 'checksum .* is missing' '"version": 5' '"version": 4'
 value config.json 'hidden_size' '"hidden_size": 32' '"hidden_size": -32'
 damaged config.json sed -i 's/"num_hidden_layers": 1/"num_hidden_layers": 60000/' @
 each ''

@@ -4,7 +4,7 @@
 #   cli_config.sh ULYSSES MPIRUN
 program=$1
 mpirun=$2
-older=$(dirname "$(realpath "$0")")/data/checkpoint_v3
+older=$(dirname "$(realpath "$0")")/data
 # shellcheck source=tests/cli_common.sh
 . "$(dirname "$(realpath "$0")")/cli_common.sh"
 patience 0
@@ -120,7 +120,8 @@ warns 0 ''
 
 # --- checkpoints that an older version wrote: the loss is the one that it printed
 
-for row in 'llama 4.2363' 'gpt2 4.0893' 'qwen2 4.2243'; do
+for row in 'checkpoint_v3/llama 4.2363' 'checkpoint_v3/gpt2 4.0893' 'checkpoint_v3/qwen2 4.2243' \
+  'checkpoint_v4/llama 2.8727'; do
   read -r name loss <<<"$row"
   expect 0 '' "$program" eval --checkpoint "$older/$name" --data book.txt
   grep -q "^loss  *$loss " out.log || fail "an older $name: not $loss: $(grep ^loss out.log)"
@@ -128,12 +129,12 @@ for row in 'llama 4.2363' 'gpt2 4.0893' 'qwen2 4.2243'; do
   expect 0 '' "$program" checkpoint verify "$older/$name"
   expect 0 '' "$program" generate --checkpoint "$older/$name" --prompt line --max-tokens 4
 done
-expect 0 '' "${make[@]}" "$older/llama/config.json" --window 9 --resume "$older/llama" --steps 21 --new-data --out newer
+expect 0 '' "${make[@]}" "$older/checkpoint_v3/llama/config.json" --window 9 --resume "$older/checkpoint_v3/llama" --steps 21 --new-data --out newer
 warns 0 'window'
 says newer '"model_type":"mistral"' '"sliding_window":9'
-expect 0 '' "${make[@]}" "$older/gpt2/config.json" --resume "$older/gpt2" --steps 21 --new-data --out newer-gpt2
+expect 0 '' "${make[@]}" "$older/checkpoint_v3/gpt2/config.json" --resume "$older/checkpoint_v3/gpt2" --steps 21 --new-data --out newer-gpt2
 says newer-gpt2 '"model_type":"ulysses_gpt2"'
-expect 0 '' "${make[@]}" "$older/qwen2/config.json" --resume "$older/qwen2" --steps 21 --new-data --out newer-qwen2
+expect 0 '' "${make[@]}" "$older/checkpoint_v3/qwen2/config.json" --resume "$older/checkpoint_v3/qwen2" --steps 21 --new-data --out newer-qwen2
 says newer-qwen2 '"model_type":"ulysses_qwen2"' '"attention_bias":true'
 
 finish

@@ -13,6 +13,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "base/checksum.h"
 #include "data/folder.h"
 #include "testing.h"
 #include "trainer_access.h"
@@ -185,6 +186,103 @@ static void test_same_bytes_on_any_ranks(void **state) {
   clean();
 }
 
+/* Every tensor of a file has the checksum that trainer.json names, whatever ranks have cut it. */
+static void check_sums(const char *folder, const char *file, const json_t *sums) {
+  char path[1024], text[17];
+  uly__safetensors *tensors;
+  snprintf(path, sizeof path, "%s/%s", folder, file);
+  assert_ok(uly__safetensors_open(path, &tensors));
+  for (int i = 0; i < uly__safetensors_num(tensors); i++) {
+    const uly__tensor_info *info = uly__safetensors_get(tensors, i);
+    void *data = read_tensor(tensors, info);
+    snprintf(text, sizeof text, "%016llx",
+             (unsigned long long)uly__checksum(0, info->bytes / 4, data));
+    assert_string_equal(json_string_value(json_object_get(sums, info->name)), text);
+    free(data);
+  }
+  uly__safetensors_close(tensors);
+}
+
+static void test_checksums(void **state) {
+  (void)state;
+  for (int stage = 0; stage < 4; stage += 3) {
+    uly_train_config config = base_config(ULY_F32);
+    config.zero_stage = stage;
+    uly_trainer *trainer = make(mesh, &config);
+    steps(trainer, 2);
+    assert_ok(uly_trainer_save(trainer, out_dir));
+    uly_trainer_destroy(trainer);
+    char path[512];
+    size_t count;
+    latest(path);
+    char *text = read_whole(path, "trainer.json", &count);
+    json_t *json = json_loadb(text, count, 0, NULL);
+    assert_int_equal(json_integer_value(json_object_get(json, "version")), 5);
+    check_sums(path, "model.safetensors", json_object_get(json, "checksums"));
+    check_sums(path, "optimizer.safetensors", json_object_get(json, "checksums"));
+    json_decref(json);
+    free(text);
+    clean();
+  }
+}
+
+static void assert_same_file(const char *a, const char *b, const char *name) {
+  size_t a_count, b_count;
+  char *a_bytes = read_whole(a, name, &a_count), *b_bytes = read_whole(b, name, &b_count);
+  assert_int_equal(a_count, b_count);
+  assert_memory_equal(a_bytes, b_bytes, a_count);
+  free(a_bytes);
+  free(b_bytes);
+}
+
+/* Loads a checkpoint of an older version, saves the same states as one of the latest, and refuses
+ * the old one when an element of it is damaged. */
+static void check_old(uly_mesh *on, const char *folder, const char *name, int stage) {
+  char old[512], model[600], path[512], command[2048], damaged[512];
+  test_data_path(old, folder, name);
+  snprintf(model, sizeof model, "%s/config.json", old);
+  uly_train_config config = base_config(ULY_F32);
+  config.model = model;
+  config.seq_len = 64;
+  config.window = 9;
+  config.batch = uly_mesh_size(on);
+  config.zero_stage = stage;
+  config.new_data = 1;
+  uly_trainer *trainer = make(on, &config);
+  assert_ok(uly_trainer_load(trainer, old));
+  assert_int_equal(uly_trainer_steps_done(trainer), 20);
+  assert_ok(uly_trainer_save(trainer, out_dir));
+  latest(path);
+  assert_same_file(old, path, "model.safetensors");
+  assert_same_file(old, path, "optimizer.safetensors");
+  uly_checkpoint_info info = {.size = sizeof info};
+  assert_ok(uly_checkpoint_verify(path, &info));
+  snprintf(damaged, sizeof damaged, "%s/damaged", out_dir);
+  snprintf(command, sizeof command,
+           "cp -r '%s' '%s' && printf X | dd of='%s/optimizer.safetensors' bs=1 seek=%d "
+           "conv=notrunc 2>/dev/null",
+           old, damaged, damaged, 9000 + 2001 * stage);
+  if (rank == 0) assert_int_equal(system(command), 0);
+  barrier();
+  assert_fails(uly_trainer_load(trainer, damaged), ULY_ERR_DATA, "does not match its checksum");
+  assert_fails(uly_checkpoint_verify(damaged, &info), ULY_ERR_DATA, "does not match its checksum");
+  uly_trainer_destroy(trainer);
+  clean();
+}
+
+static void test_old_versions(void **state) {
+  (void)state;
+  uly_mesh *on;
+  assert_ok(uly_mesh_create(MESH(.dp = uly_mesh_size(mesh), .sp = 1), &on));
+  for (int stage = 0; stage < 4; stage++) {
+    check_old(on, "checkpoint_v3", "llama", stage);
+    check_old(on, "checkpoint_v3", "gpt2", stage);
+    check_old(on, "checkpoint_v3", "qwen2", stage);
+    check_old(on, "checkpoint_v4", "llama", stage);
+  }
+  uly_mesh_destroy(on);
+}
+
 /* Rank 0 changes a file of the checkpoint with a shell command; all ranks must refuse it. */
 static void refuses(const char *change, uly_status status, const char *text) {
   uly_train_config config = base_config(ULY_F32);
@@ -217,8 +315,8 @@ static void test_damage(void **state) {
       "sed -i 's/\"sequences_done\": 0/\"sequences_done\": 1125899906842624/; "
       "s/\"seq_len\": 70/\"seq_len\": 4294967296/' trainer.json",
       ULY_ERR_DATA, "cannot have been trained on");
-  refuses("sed -i 's/\"version\": 4/\"version\": 5/' trainer.json", ULY_ERR_DATA, "version 5");
-  refuses("sed -i 's/\"version\": 4/\"version\": 2/' trainer.json", ULY_ERR_DATA, "version 2");
+  refuses("sed -i 's/\"version\": 5/\"version\": 6/' trainer.json", ULY_ERR_DATA, "version 6");
+  refuses("sed -i 's/\"version\": 5/\"version\": 2/' trainer.json", ULY_ERR_DATA, "version 2");
   refuses("sed -i 's/LlamaFor/LlambFor/' config.json", ULY_ERR_DATA, "config.json");
   refuses("sed -i 's/\"seed\": 1/\"seed\": 2/' trainer.json", ULY_ERR_DATA, "own checksum");
   refuses("sed -i 's/\"step\": 0/\"step\": 5/' trainer.json", ULY_ERR_DATA, "own checksum");
@@ -697,6 +795,8 @@ int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_resume),
       cmocka_unit_test(test_same_bytes_on_any_ranks),
+      cmocka_unit_test(test_checksums),
+      cmocka_unit_test(test_old_versions),
       cmocka_unit_test(test_damage),
       cmocka_unit_test(test_info),
       cmocka_unit_test(test_attention),

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/checksum.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/spans.h"
@@ -88,7 +89,8 @@ static uly_status write_range(uly__save *save, int fd, int which, const uly__ran
   int64_t place = uly__checkpoint_place(params, which, range->param, range->global);
   const float *data;
   ULY_TRY(uly__states_read(&trainer->states, (uly__state)which, range, save->buffer, &data));
-  save->hashes[uly__state_number(params, which, range->param)] += uly__checkpoint_sum(range, data);
+  save->hashes[uly__state_number(params, which, range->param)] +=
+      uly__checksum(range->global, range->count, data);
   return uly__file_write(fd, save->paths.states[file], save->header_bytes[file] + place, data,
                          range->count * (int64_t)sizeof(float));
 }

@@ -11,9 +11,16 @@
  * save is written to a hidden folder, synced, and renamed; a folder with the final name is
  * complete.
  *
- * A tensor's checksum is the sum (modulo 2^64) of the XXH3 of its pieces, each seeded with the
- * index in the tensor of the piece's first element. Pieces are cut every 256 elements of the unit
- * that the tensor belongs to, so every piece lies in one range, and any ranks get the same sum. */
+ * A tensor's checksum is that of base/checksum.h, a sum over its elements, so any ranks get the
+ * same, however the tensor is cut among them.
+ *
+ * Versions of the format, of which the latest is written and all of these are read:
+ *
+ *   3   config.json does not say how a model attends; model_hash is a checksum of the weights' text
+ *   4   a tensor's checksum is the sum of the XXH3 of its pieces, each seeded with the index in the
+ *       tensor of the piece's first element; pieces are cut at the tensor's ends, and at multiples
+ *       of 256 elements of its unit. So in version 3
+ *   5   a tensor's checksum is a sum over its elements */
 #ifndef ULY_CHECKPOINT_H
 #define ULY_CHECKPOINT_H
 
@@ -86,8 +93,12 @@ typedef struct uly__checkpoint_run {
  * of a run. In version 3 that was the checksum of uly__model_config_weights. */
 uly_status uly__checkpoint_hash_config(const char *text, int64_t length, uint64_t *hash);
 
-/* Returns what a range adds to the checksum of its tensor. */
-uint64_t uly__checkpoint_sum(const uly__range *range, const void *data);
+/* Returns whether the checksums of tensors are those of pieces, as before version 5. */
+bool uly__checkpoint_has_pieces(const uly__checkpoint_run *run);
+/* Returns what a range adds to the checksum of its tensor. If it is of pieces, the range comes from
+ * a walk without ZeRO, which cuts no piece. */
+uint64_t uly__checkpoint_sum(const uly__checkpoint_run *run, const uly__range *range,
+                             const void *data);
 
 /* Writes trainer.json as text, malloc'ed; hashes: [ULY_NUM_STATES][params->num]. NULL: no
  * memory. */

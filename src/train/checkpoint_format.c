@@ -8,6 +8,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "base/checksum.h"
 #include "base/file.h"
 #include "base/printable.h"
 #include "data/folder.h"
@@ -18,16 +19,17 @@ const char uly__model_file[] = "model.safetensors", uly__optimizer_file[] = "opt
            uly__config_file[] = "config.json", uly__trainer_file[] = "trainer.json";
 const char *const uly__state_prefix[ULY_NUM_STATES] = {"", "m.", "v."};
 
-/* The version that is written, and the oldest that is read. */
-enum { VERSION = 4, OLDEST_VERSION = 3, MAX_JSON_BYTES = 100000000 };
+/* The version that is written, the oldest that is read, and the last whose checksums are those of
+ * pieces, of so many elements. */
+enum { VERSION = 5, OLDEST_VERSION = 3, LAST_WITH_PIECES = 4, PIECE = 256 };
 
-/* Elements of a piece, which has a checksum. */
-enum { PIECE = 256 };
+enum { MAX_JSON_BYTES = 100000000 };
 
 /* The key of the data's content; older checkpoints have the hash of names and sizes instead. */
 static const char content_key[] = "data_content", names_key[] = "data_hash";
 
-/* The key of the checksum of trainer.json's other entries. */
+/* The keys of the checksums of tensors, and of trainer.json's other entries. */
+static const char sums_key[] = "checksums", pieces_key[] = "xxh3";
 static const char self_key[] = "xxh3_of_this";
 
 void uly__state_name(int which, const uly__param *param, char name[ULY_TENSOR_NAME]) {
@@ -92,8 +94,15 @@ static uint64_t hash_pieces(const uly__param *param, int64_t at, int64_t end, co
   return hash;
 }
 
-uint64_t uly__checkpoint_sum(const uly__range *range, const void *data) {
-  return hash_pieces(range->param, range->local, range->local + range->count, data);
+bool uly__checkpoint_has_pieces(const uly__checkpoint_run *run) {
+  return run->version <= LAST_WITH_PIECES;
+}
+
+uint64_t uly__checkpoint_sum(const uly__checkpoint_run *run, const uly__range *range,
+                             const void *data) {
+  if (uly__checkpoint_has_pieces(run))
+    return hash_pieces(range->param, range->local, range->local + range->count, data);
+  return uly__checksum(range->global, range->count, data);
 }
 
 /* Returns the hash of what the object says, however it is laid out; 0: no memory. */
@@ -167,7 +176,7 @@ char *uly__checkpoint_write_json(const uly__params *params, const uly__checkpoin
       uly__state_name(which, &params->list[i], name);
       json_object_set_new(tensors, name, hash_json(hashes[which * params->num + i]));
     }
-  json_object_set_new(json, "xxh3", tensors);
+  json_object_set_new(json, sums_key, tensors);
   json_object_set_new(json, self_key, hash_json(hash_of_json(json)));
   char *text = json_dumps(json, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
   json_decref(json);
@@ -217,7 +226,8 @@ static uly_status read_run(const json_t *json, const char *path, uly__checkpoint
 static uly_status read_all(const json_t *json, const char *path, const uly__params *params,
                            uly__checkpoint_run *run, uint64_t *hashes) {
   ULY_TRY(read_run(json, path, run));
-  const json_t *tensors = json_object_get(json, "xxh3");
+  const json_t *tensors =
+      json_object_get(json, uly__checkpoint_has_pieces(run) ? pieces_key : sums_key);
   for (int which = 0; which < ULY_NUM_STATES; which++)
     for (int i = 0; i < params->num; i++) {
       char name[ULY_TENSOR_NAME];

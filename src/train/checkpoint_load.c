@@ -108,15 +108,16 @@ static uly_status read_range(const source *from, int which, const uly__range *ra
 
 static void add_checksum(source *from, int which, const uly__range *range, const float *data) {
   from->found[uly__state_number(from->params, which, range->param)] +=
-      uly__checkpoint_sum(range, data);
+      uly__checkpoint_sum(&from->run, range, data);
 }
 
-/* Reads all states through a window, and adds up their checksums. */
-static uly_status sum_all(source *from, float *window) {
+static uly_status sum_through(source *from, int rank, int size, float *window) {
+  int64_t turn = 0;
   for (int which = 0; which < from->num_states; which++) {
     uly__range range;
     uly__range_walk walk = uly__param_ranges(from->params, NULL, ULY_ALL_UNITS);
     while (uly__range_next(&walk, &range)) {
+      if (turn++ % size != rank) continue;
       ULY_TRY(read_range(from, which, &range, window));
       add_checksum(from, which, &range, window);
     }
@@ -124,10 +125,11 @@ static uly_status sum_all(source *from, float *window) {
   return ULY_OK;
 }
 
-static uly_status sum_alone(source *from) {
+/* Reads the share of rank `rank` of `size` ranks of all states, and adds up its checksums. */
+static uly_status sum_share(source *from, int rank, int size) {
   float *window = calloc(ULY_LARGEST_RANGE, sizeof *window);
   uly_status status = uly__check_memory(window, "a window of a checkpoint");
-  if (status == ULY_OK && window) status = sum_all(from, window);
+  if (status == ULY_OK && window) status = sum_through(from, rank, size, window);
   free(window);
   return status;
 }
@@ -169,7 +171,8 @@ static uly_status load_range(uly_trainer *trainer, source *from, int which,
   float *window;
   ULY_TRY(uly__states_map(&trainer->states, (uly__state)which, range, &window));
   ULY_TRY(read_range(from, which, range, window));
-  if (range->is_owner) add_checksum(from, which, range, window);
+  if (range->is_owner && !uly__checkpoint_has_pieces(&from->run))
+    add_checksum(from, which, range, window);
   return uly__states_unmap(&trainer->states, (uly__state)which, range);
 }
 
@@ -279,7 +282,10 @@ static uly_status load(uly_trainer *trainer, const char *dir, source *from) {
     uly__range_walk walk = uly__param_ranges(&model->params, model->zero, ULY_ALL_UNITS);
     while (uly__range_next(&walk, &range)) ULY_TRY(load_range(trainer, from, which, &range));
   }
-  return ULY_OK;
+  if (!uly__checkpoint_has_pieces(&from->run)) return ULY_OK;
+  /* Ranks may hold parts of a piece: the file is read once more, in whole pieces. */
+  const uly_mesh *mesh = trainer->mesh;
+  return sum_share(from, mesh->rank, uly_mesh_size(mesh));
 }
 
 /* Checks the sums over all ranks of what each has read. */
@@ -328,7 +334,7 @@ static uly_status verify(const char *dir, uly__params *params, source *from,
   ULY_TRY(uly__checkpoint_model(dir, &config));
   ULY_TRY(uly__params_create(&config, uly__whole_model(&config), params));
   ULY_TRY(open_source(from, dir, &config));
-  ULY_TRY(sum_alone(from));
+  ULY_TRY(sum_share(from, 0, 1));
   ULY_TRY(compare_hashes(from));
   uly__checkpoint_describe(&config, params, &from->run, info);
   return ULY_OK;

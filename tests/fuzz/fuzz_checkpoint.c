@@ -2,6 +2,7 @@
  * every checksum matches. The first byte of the input says which file the rest stands in for. */
 #include <string.h>
 
+#include "base/checksum.h"
 #include "data/safetensors.h"
 #include "fuzzing.h"
 #include "train/checkpoint.h"
@@ -46,9 +47,8 @@ static void make_good(void) {
   float zeros[64] = {0};
   for (size_t i = 0; i < num; i++) {
     const uly__param *param = &params.list[i % (size_t)params.num];
-    uly__range range = {param, 0, param->offset, param->count, true};
     FUZZ_CHECK(param->count <= 64, "a larger tensor than this makes room for");
-    hashes[i] = uly__checkpoint_sum(&range, zeros);
+    hashes[i] = uly__checksum(0, param->count, zeros);
   }
   uly__checkpoint_run run = {
       .step = 3,

@@ -80,8 +80,8 @@ compare 4 --model gpt2.json --rounds 2 --dtype bf16
 compare 3 --model qwen2.json --zero 3 --recompute none
 compare 2 --model qwen2.json --sparse longformer --sparse-block 16 --batch 3
 
-# Evaluation and generation by both, of one checkpoint.
-run "$ulysses" trained 2 --window 60
+# Evaluation and generation by both, of one checkpoint: the older program's, which both read.
+run "$before" trained 2 --window 60
 
 # compare_output RANKS ARGUMENT...: both versions print the same numbers.
 compare_output() {

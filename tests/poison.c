@@ -17,7 +17,7 @@ int main(int argc, char **argv) {
   if (uly_mesh_create(NULL, &mesh) != ULY_OK ||
       uly_trainer_create(mesh, &config, &trainer) != ULY_OK)
     return 1;
-  const uly__param *embed = &trainer->model->params.list[0];
+  const uly__param *embed = &trainer->run.model->params.list[0];
   float *values = malloc((size_t)embed->count * sizeof *values);
   get_state(trainer, ULY_STATE_MASTER, 0, values);
   for (int64_t i = 0; i < embed->dims[1]; i++) values['Z' * embed->dims[1] + i] = NAN;

@@ -90,9 +90,9 @@ static void clean(void) {
 }
 
 static void assert_same_state(uly_trainer *a, uly_trainer *b) {
-  for (int i = 0; i < a->model->params.num; i++)
+  for (int i = 0; i < a->run.model->params.num; i++)
     for (int which = 0; which < ULY_NUM_STATES; which++) {
-      size_t bytes = (size_t)a->model->params.list[i].count * 4;
+      size_t bytes = (size_t)a->run.model->params.list[i].count * 4;
       float *sa = malloc(bytes), *sb = malloc(bytes);
       get_state(a, (uly__state)which, i, sa);
       get_state(b, (uly__state)which, i, sb);

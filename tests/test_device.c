@@ -71,14 +71,14 @@ static uly_trainer *make(int model, int pack) {
 }
 
 static void is_of_device(const uly_trainer *trainer, const void *x) {
-  const uly__arena *arena = &trainer->arenas[ULY_ARENA_ACTIVATIONS];
+  const uly__arena *arena = &trainer->run.arenas[ULY_ARENA_ACTIVATIONS];
   assert_in_range((uintptr_t)x, (uintptr_t)arena->base,
                   (uintptr_t)(arena->base + arena->capacity - 1));
 }
 
 /* Spoils the host's integers. */
 static void spoil_all(uly_trainer *trainer, int32_t *tokens, int32_t *labels) {
-  uly__model *model = trainer->model;
+  uly__model *model = trainer->run.model;
   spoiled[0] = tokens;
   spoiled[1] = labels;
   memset(model->positions, SPOILED, (size_t)model->num_tokens * sizeof *model->positions);
@@ -88,7 +88,7 @@ static void spoil_all(uly_trainer *trainer, int32_t *tokens, int32_t *labels) {
 static float *run_pass(int device, int model_of, double *loss) {
   use_device(device);
   uly_trainer *trainer = make(model_of, 0);
-  uly__model *model = trainer->model;
+  uly__model *model = trainer->run.model;
   int32_t tokens[N], labels[N];
   for (int64_t t = 0; t < model->num_tokens; t++) {
     int64_t at = uly__token_cut_at(model->cut, t);
@@ -127,7 +127,7 @@ static void test_pass(void **state) {
       gradients[device] = run_pass(device, model, &loss[device]);
     assert_true(loss[0] > 0 && loss[0] == loss[1]);
     uly_trainer *trainer = make(model, 0);
-    size_t bytes = (size_t)trainer->model->params.count * sizeof **gradients;
+    size_t bytes = (size_t)trainer->run.model->params.count * sizeof **gradients;
     assert_memory_equal(gradients[0], gradients[1], bytes);
     uly_trainer_destroy(trainer);
     for (int device = 0; device < NUM_DEVICES; device++) free(gradients[device]);

@@ -114,7 +114,8 @@ static void test_free_memory(void **state) {
   available = 0; /* unknown */
   assert_ok(uly_trainer_create(mesh, &config, &trainer));
   int64_t needed = 0;
-  for (int i = 0; i < ULY_NUM_ARENAS; i++) needed += uly__trainer_bytes(trainer, (uly_arena)i);
+  for (int i = 0; i < ULY_NUM_ARENAS; i++)
+    needed += uly__run_arena_bytes(&trainer->run, (uly_arena)i);
   uly_trainer_destroy(trainer);
   available = needed * uly_mesh_size(mesh) * 3 / 4;
   assert_fails(uly_trainer_create(mesh, &config, &trainer), ULY_ERR_CONFIG, "free on this machine");

@@ -77,18 +77,18 @@ static void check(uly_dtype dtype, int stage) {
   assert_ok(uly_plan(offline, &config, &plan));
   uly_mesh_destroy(offline);
   for (int i = 0; i < ULY_NUM_ARENAS; i++)
-    assert_int_equal(plan.arena_bytes[i], uly__trainer_bytes(trainer, (uly_arena)i));
+    assert_int_equal(plan.arena_bytes[i], uly__run_arena_bytes(&trainer->run, (uly_arena)i));
   assert_int_equal(plan.arena_bytes[ULY_ARENA_GRADIENTS], 0);
   assert_int_equal(plan.arena_bytes[ULY_ARENA_OPTIMIZER], 0);
 
-  uly__arena *used[2] = {&trainer->arenas[ULY_ARENA_ACTIVATIONS],
-                         &trainer->arenas[ULY_ARENA_SCRATCH]};
+  uly__arena *used[2] = {&trainer->run.arenas[ULY_ARENA_ACTIVATIONS],
+                         &trainer->run.arenas[ULY_ARENA_SCRATCH]};
   /* Before x lie the angles of positions, which are made when the run is. */
-  char *x = trainer->model->stash.layers[0].x;
+  char *x = trainer->run.model->stash.layers[0].x;
   memset(x, 0xa5, (size_t)(used[0]->base + used[0]->peak - x));
   memset(used[1]->base, 0xa5, (size_t)used[1]->peak);
   /* The workspace of products is for larger ones than these. */
-  uly__model *model = trainer->model;
+  uly__model *model = trainer->run.model;
   memset(model->work.matmul, 0, (size_t)model->ops->matmul_bytes(model->dtype, model->threads));
   int64_t before[ULY_NUM_TRAFFIC];
   memcpy(before, mesh->traffic.bytes, sizeof before);

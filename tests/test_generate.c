@@ -153,14 +153,14 @@ static uly_train_config train(int which, uly_dtype dtype, int64_t window, uly_sp
   /* Each rank alone: the whole sequence in one tile. */
   assert_ok(uly_trainer_create(alone, &config, &trainer));
   assert_ok(uly_trainer_load(trainer, checkpoint));
-  assert_ok(uly__batch_read(trainer, trainer->data, 2, trainer->windows));
+  assert_ok(uly__batch_read(trainer, trainer->data, 2, trainer->run.windows));
   uly__exact_sum losses[ULY_MAX_EVAL_BINS];
   memset(losses, 0, sizeof losses);
-  uly__zero_forget_weights(trainer->model->zero);
-  const int32_t *labels = uly__batch_prepare(trainer, trainer->data, 2, trainer->windows);
-  uly__model_eval(trainer->model, trainer->windows, labels, losses);
-  memcpy(logits, trainer->model->work.logits, (size_t)N * V * sizeof *logits);
-  memcpy(tokens, trainer->windows, N * sizeof *tokens);
+  uly__zero_forget_weights(trainer->run.model->zero);
+  const int32_t *labels = uly__batch_prepare(trainer, trainer->data, 2, trainer->run.windows);
+  uly__model_eval(trainer->run.model, trainer->run.windows, labels, losses);
+  memcpy(logits, trainer->run.model->work.logits, (size_t)N * V * sizeof *logits);
+  memcpy(tokens, trainer->run.windows, N * sizeof *tokens);
   uly_trainer_destroy(trainer);
   return config;
 }

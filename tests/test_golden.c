@@ -95,15 +95,15 @@ static float *expected(const golden *g, const char *name, int64_t count) {
 }
 
 static void check_logits(const golden *g, uly_trainer *trainer, double tolerance) {
-  uly__model *model = trainer->model;
+  uly__model *model = trainer->run.model;
   int64_t V = model->config.vocab, N = g->seq_len;
   float *logits = expected(g, "logits", N * V);
-  assert_ok(uly__batch_read(trainer, trainer->data, 0, trainer->windows));
+  assert_ok(uly__batch_read(trainer, trainer->data, 0, trainer->run.windows));
   uly__exact_sum losses[ULY_MAX_EVAL_BINS];
   memset(losses, 0, sizeof losses);
   uly__zero_forget_weights(model->zero);
-  const int32_t *labels = uly__batch_labels(trainer, trainer->data, trainer->windows);
-  uly__model_eval(model, trainer->windows, labels, losses);
+  const int32_t *labels = uly__batch_labels(trainer, trainer->data, trainer->run.windows);
+  uly__model_eval(model, trainer->run.windows, labels, losses);
   assert_true(model->num_tokens <= model->head_tiles.rows); /* so the tile holds them all */
   int64_t begin = uly__token_cut_runs(model->cut, model->cut->rank)->begin;
   double error =
@@ -123,7 +123,7 @@ static double cross_entropy(const float *logits, int64_t vocab, int label) {
 
 /* The mean loss, and that of the positions of each bin: [0, 16), [16, 32), [32, 64), ... */
 static void check_evaluation(const golden *g, uly_trainer *trainer, double tolerance) {
-  int64_t V = trainer->model->config.vocab, N = g->seq_len, end = 16;
+  int64_t V = trainer->run.model->config.vocab, N = g->seq_len, end = 16;
   float *logits = expected(g, "logits", N * V);
   const json_t *tokens = json_object_get(g->json, "tokens");
   double initial = number(g->json, "loss"), sum = 0;
@@ -151,7 +151,7 @@ static void check_evaluation(const golden *g, uly_trainer *trainer, double toler
 }
 
 static void check_gradients(const golden *g, uly_trainer *trainer, double tolerance) {
-  const uly__params *params = &trainer->model->params;
+  const uly__params *params = &trainer->run.model->params;
   for (int i = 0; i < params->num; i++) {
     char name[128];
     snprintf(name, sizeof name, "grad.%s", params->list[i].name);

@@ -76,7 +76,7 @@ static void compare_runs(int which, int64_t N, int dp, int64_t batch, uly_recomp
                step, ra.loss, rb.loss);
     assert_int_equal(ra.tokens, rb.tokens);
     assert_true(fabs(ra.flops - rb.flops) <= 1e-12 * rb.flops);
-    const uly__params *params = &a->model->params;
+    const uly__params *params = &a->run.model->params;
     for (int i = 0; i < params->num && step == 0; i++) {
       int64_t count = params->list[i].count;
       float *ga = malloc((size_t)count * 4), *gb = malloc((size_t)count * 4);
@@ -174,8 +174,8 @@ static void test_rounded_gradients(void **state) {
       assert_ok(uly_trainer_step(exact, &a));
       assert_ok(uly_trainer_step(rounded, &b));
       assert_true(fabs(a.loss - b.loss) <= 1e-4 * a.loss);
-      for (int i = 0; i < exact->model->params.num && step == 0; i++) {
-        int64_t count = exact->model->params.list[i].count;
+      for (int i = 0; i < exact->run.model->params.num && step == 0; i++) {
+        int64_t count = exact->run.model->params.list[i].count;
         float *ga = malloc((size_t)count * 4), *gb = malloc((size_t)count * 4);
         get_gradient(exact, i, ga);
         get_gradient(rounded, i, gb);
@@ -257,8 +257,8 @@ static void test_threads(void **state) {
   assert_ok(uly_trainer_step(three, &r3));
   omp_set_num_threads(1);
   assert_true(r1.loss == r3.loss && r1.grad_norm == r3.grad_norm);
-  assert_memory_equal(one->model->zero->weights, three->model->zero->weights,
-                      (size_t)one->model->zero->full_count * 4);
+  assert_memory_equal(one->run.model->zero->weights, three->run.model->zero->weights,
+                      (size_t)one->run.model->zero->full_count * 4);
   uly_trainer_destroy(one);
   uly_trainer_destroy(three);
   uly_mesh_destroy(mesh);
@@ -277,7 +277,7 @@ static void test_ignored_labels(void **state) {
   uly_trainer *trainers[2] = {make(many, 0, N, 1, ULY_RECOMPUTE_FULL, 2),
                               make(one, 0, N, 1, ULY_RECOMPUTE_FULL, 0)};
   for (int i = 0; i < 2; i++) {
-    uly__model *model = trainers[i]->model;
+    uly__model *model = trainers[i]->run.model;
     int32_t tokens[N], labels[N];
     for (int64_t t = 0; t < model->num_tokens; t++) {
       int64_t at = uly__token_cut_at(model->cut, t);
@@ -293,8 +293,8 @@ static void test_ignored_labels(void **state) {
   }
   double many_loss = uly__exact_value(&losses[0]), one_loss = uly__exact_value(&losses[1]);
   assert_true(isfinite(many_loss) && fabs(many_loss - one_loss) <= 1e-6 * one_loss);
-  for (int i = 0; i < trainers[0]->model->params.num; i++) {
-    int64_t count = trainers[0]->model->params.list[i].count;
+  for (int i = 0; i < trainers[0]->run.model->params.num; i++) {
+    int64_t count = trainers[0]->run.model->params.list[i].count;
     float *a = malloc((size_t)count * 4), *b = malloc((size_t)count * 4);
     get_gradient(trainers[0], i, a);
     get_gradient(trainers[1], i, b);

@@ -6,7 +6,8 @@
 
 #include "base/rng.h"
 #include "testing.h"
-#include "train/trainer.h"
+#include "train/batch.h"
+#include "train/optim.h"
 
 static uly_status load_text(const char *text, uly__model_config *config) {
   char path[256];

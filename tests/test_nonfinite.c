@@ -35,7 +35,7 @@ static uly_trainer *make(int stage, uly_recompute recompute, uly_dtype dtype, in
 }
 
 static int find_param(const uly_trainer *trainer, const char *name) {
-  const uly__params *params = &trainer->model->params;
+  const uly__params *params = &trainer->run.model->params;
   for (int i = 0; i < params->num; i++)
     if (strcmp(params->list[i].name, name) == 0) return i;
   fail_msg("no tensor %s", name);
@@ -45,19 +45,19 @@ static int find_param(const uly_trainer *trainer, const char *name) {
 /* Every weight of a tensor becomes value; returns what it was. */
 static float *fill(uly_trainer *trainer, const char *name, float value) {
   int param = find_param(trainer, name);
-  int64_t count = trainer->model->params.list[param].count;
+  int64_t count = trainer->run.model->params.list[param].count;
   float *before = malloc((size_t)count * 4), *after = malloc((size_t)count * 4);
   get_state(trainer, ULY_STATE_MASTER, param, before);
   for (int64_t i = 0; i < count; i++) after[i] = value;
   set_weight(trainer, param, after);
-  assert_ok(uly__weights_from_master(trainer));
+  assert_ok(uly__weights_from_master(trainer->run.model, &trainer->run.states));
   free(after);
   return before;
 }
 
 static void restore(uly_trainer *trainer, const char *name, float *before) {
   set_weight(trainer, find_param(trainer, name), before);
-  assert_ok(uly__weights_from_master(trainer));
+  assert_ok(uly__weights_from_master(trainer->run.model, &trainer->run.states));
   free(before);
 }
 

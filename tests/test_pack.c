@@ -148,7 +148,7 @@ static void train_document(uly_mesh *mesh, setting s, int64_t begin, int64_t end
     targets[at - begin] = stream[at] == END ? -1 : stream[at + 1];
   }
   uly_trainer *trainer = make(mesh, &s);
-  uly__model *model = trainer->model;
+  uly__model *model = trainer->run.model;
   uly__exact_sum loss = {0}, bins[ULY_MAX_EVAL_BINS];
   memset(bins, 0, sizeof bins);
   uly__zero_begin_step(model->zero);
@@ -191,7 +191,7 @@ static void free_apart(apart *sums) {
 /* ------------------------------------------------------------------------ comparing */
 
 static void compare_gradients(uly_trainer *trainer, const apart *sums, const setting *s) {
-  const uly__params *params = &trainer->model->params;
+  const uly__params *params = &trainer->run.model->params;
   for (int i = 0; i < params->num; i++) {
     int64_t count = params->list[i].count;
     float *found = malloc((size_t)count * 4), *expected = malloc((size_t)count * 4);
@@ -230,7 +230,7 @@ static void compare_step(const setting *s, const apart *sums) {
   if (!(fabs(report.loss * (double)sums->labels - sums->loss) <= 1e-6 * sums->loss))
     fail_msg("model %d, dp %d of %d ranks, stage %d: loss %.9g, apart %.9g", s->which, s->dp, size,
              s->stage, report.loss, sums->loss / (double)sums->labels);
-  double flops = uly__model_flops(trainer->model, NUM_LABELLED, sums->pairs);
+  double flops = uly__model_flops(trainer->run.model, NUM_LABELLED, sums->pairs);
   assert_true(fabs(report.flops - flops) <= 1e-12 * flops);
   compare_gradients(trainer, sums, s);
   uly_trainer_destroy(trainer);
@@ -349,11 +349,11 @@ static void test_reproducible(void **state) {
 /* ------------------------------------------------------------ labels and positions */
 
 static void check_labels_and_positions(uly_trainer *trainer) {
-  uly__model *model = trainer->model;
+  uly__model *model = trainer->run.model;
   int d = model->config.head_dim;
   for (int64_t index = 0; index < NUM_WINDOWS; index++) {
-    assert_ok(uly__batch_read(trainer, trainer->data, index, trainer->windows));
-    const int32_t *labels = uly__batch_prepare(trainer, trainer->data, index, trainer->windows);
+    assert_ok(uly__batch_read(trainer, trainer->data, index, trainer->run.windows));
+    const int32_t *labels = uly__batch_prepare(trainer, trainer->data, index, trainer->run.windows);
     assert_ok(model->failure);
     const uly_mask *mask = uly__mask_desc(model->attention->masks[0]);
     int64_t num_docs = 0, t = 0, position = 0;
@@ -364,7 +364,7 @@ static void check_labels_and_positions(uly_trainer *trainer) {
       num_docs += starts;
       if (t == model->num_tokens || at != index * N + uly__token_cut_at(model->cut, t)) continue;
       int32_t next = at + 1 < COUNT ? stream[at + 1] : 0;
-      assert_int_equal(trainer->windows[t], stream[at]);
+      assert_int_equal(trainer->run.windows[t], stream[at]);
       assert_int_equal(labels[t], stream[at] == END ? -1 : next);
       assert_int_equal(model->positions[t], position);
       assert_float_equal(model->rope[t * d], cos((double)position), 1e-6);
@@ -393,7 +393,7 @@ static void test_two_runs(void **state) {
   uly_mesh *mesh = alone();
   setting s = {.seq_len = N, .pack = 1};
   uly_trainer *trainer = make(mesh, &s);
-  uly__model *model = trainer->model;
+  uly__model *model = trainer->run.model;
   const uly__token_cut *own = model->cut;
   for (int rank = 0; rank < 3; rank++) {
     uly_token_run runs[6];
@@ -520,7 +520,7 @@ static void test_plan(void **state) {
     uly_step_report report = {.size = sizeof report};
     assert_ok(uly_trainer_step(trainer, &report));
     for (int i = 0; i < ULY_NUM_ARENAS; i++)
-      assert_int_equal(packed.arena_bytes[i], uly__trainer_bytes(trainer, (uly_arena)i));
+      assert_int_equal(packed.arena_bytes[i], uly__run_arena_bytes(&trainer->run, (uly_arena)i));
     assert_true(report.flops < packed.flops);
   }
   uly_trainer_destroy(trainer);

@@ -113,9 +113,9 @@ static void check_step(int dp, int64_t N, int64_t passes, uly_dtype dtype, uly_r
   }
   assert_int_equal(profiled, counted);
   assert_int_equal(plan.num_params, uly_trainer_num_params(trainer));
-  assert_int_equal(plan.tokens, trainer->model->num_tokens);
+  assert_int_equal(plan.tokens, trainer->run.model->num_tokens);
   for (int i = 0; i < ULY_NUM_ARENAS; i++)
-    assert_int_equal(plan.arena_bytes[i], uly__trainer_bytes(trainer, (uly_arena)i));
+    assert_int_equal(plan.arena_bytes[i], uly__run_arena_bytes(&trainer->run, (uly_arena)i));
   if (recompute != ULY_RECOMPUTE_FULL)
     assert_int_equal(plan.sent_bytes[ULY_TRAFFIC_ATTENTION_RECOMPUTE], 0);
   else

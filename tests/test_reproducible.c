@@ -59,15 +59,15 @@ static uly_trainer *make(uly_mesh *mesh, const setting *s) {
 }
 
 static void compare_states(uly_trainer *a, uly_trainer *b, const setting *s) {
-  for (int i = 0; i < a->model->params.num; i++)
+  for (int i = 0; i < a->run.model->params.num; i++)
     for (int which = 0; which < ULY_NUM_STATES; which++) {
-      size_t bytes = (size_t)a->model->params.list[i].count * 4;
+      size_t bytes = (size_t)a->run.model->params.list[i].count * 4;
       float *sa = malloc(bytes), *sb = malloc(bytes);
       get_state(a, (uly__state)which, i, sa);
       get_state(b, (uly__state)which, i, sb);
       if (memcmp(sa, sb, bytes) != 0)
         fail_msg("model %d, dp %d of %d ranks, stage %d, N %lld: state %d of %s differs", s->which,
-                 s->dp, size, s->stage, (long long)s->N, which, a->model->params.list[i].name);
+                 s->dp, size, s->stage, (long long)s->N, which, a->run.model->params.list[i].name);
       free(sa);
       free(sb);
     }

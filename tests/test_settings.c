@@ -3,10 +3,10 @@
 #include <math.h>
 
 #include "comm/mesh.h"
+#include "store/checkpoint_info.h"
+#include "store/settings.h"
+#include "store/settings_json.h"
 #include "testing.h"
-#include "train/checkpoint.h"
-#include "train/settings.h"
-#include "train/settings_json.h"
 
 static const uly_setting *find(const char *name) {
   size_t num;

@@ -118,13 +118,15 @@ static void check(const char *preset_json, int cut) {
 static void test_stages(void **state) {
   (void)state;
   for (int cut = 1; cut < NUM_LAYERS; cut++) {
-    check("{\"model_type\":\"llama\",\"hidden_size\":36,\"intermediate_size\":50,"
-          "\"num_hidden_layers\":3,\"num_attention_heads\":6,\"num_key_value_heads\":3,"
-          "\"vocab_size\":257,\"max_position_embeddings\":4096,\"tie_word_embeddings\":false}",
-          cut);
-    check("{\"model_type\":\"gpt2\",\"n_embd\":40,\"n_layer\":3,\"n_head\":5,"
-          "\"n_positions\":512,\"vocab_size\":257,\"tie_word_embeddings\":false}",
-          cut);
+    check(
+        "{\"model_type\":\"llama\",\"hidden_size\":36,\"intermediate_size\":50,"
+        "\"num_hidden_layers\":3,\"num_attention_heads\":6,\"num_key_value_heads\":3,"
+        "\"vocab_size\":257,\"max_position_embeddings\":4096,\"tie_word_embeddings\":false}",
+        cut);
+    check(
+        "{\"model_type\":\"gpt2\",\"n_embd\":40,\"n_layer\":3,\"n_head\":5,"
+        "\"n_positions\":512,\"vocab_size\":257,\"tie_word_embeddings\":false}",
+        cut);
   }
 }
 

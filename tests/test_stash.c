@@ -114,12 +114,12 @@ static uly_trainer *make(const uly_train_config *config) {
 }
 
 static void assert_same_weights(uly_trainer *a, uly_trainer *b) {
-  for (int i = 0; i < a->model->params.num; i++) {
-    size_t bytes = (size_t)a->model->params.list[i].count * 4;
+  for (int i = 0; i < a->run.model->params.num; i++) {
+    size_t bytes = (size_t)a->run.model->params.list[i].count * 4;
     float *wa = malloc(bytes), *wb = malloc(bytes);
     get_state(a, ULY_STATE_MASTER, i, wa);
     get_state(b, ULY_STATE_MASTER, i, wb);
-    if (memcmp(wa, wb, bytes) != 0) fail_msg("%s differs", a->model->params.list[i].name);
+    if (memcmp(wa, wb, bytes) != 0) fail_msg("%s differs", a->run.model->params.list[i].name);
     free(wa);
     free(wb);
   }
@@ -131,22 +131,22 @@ static void compare(uly_train_config config) {
   uly_trainer *in_memory = make(&config);
   config.stash = folder;
   uly_trainer *on_disk = make(&config);
-  int64_t file_bytes = uly__stash_file_bytes(&on_disk->model->stash);
+  int64_t file_bytes = uly__stash_file_bytes(&on_disk->run.model->stash);
   for (int step = 0; step < NUM_STEPS; step++) {
     uly_step_report a = {.size = sizeof a}, b = {.size = sizeof b};
     assert_ok(uly_trainer_step(in_memory, &a));
     writes.bytes = reads.bytes = 0;
     assert_ok(uly_trainer_step(on_disk, &b));
-    assert_int_equal(writes.bytes, on_disk->passes * file_bytes);
-    assert_int_equal(reads.bytes, on_disk->passes * file_bytes);
+    assert_int_equal(writes.bytes, on_disk->run.passes * file_bytes);
+    assert_int_equal(reads.bytes, on_disk->run.passes * file_bytes);
     if (a.loss != b.loss || a.grad_norm != b.grad_norm)
       fail_msg("policy %d, stage %d, step %d: loss %.17g and norm %.17g, in memory %.17g and %.17g",
                (int)config.recompute, config.zero_stage, step + 1, b.loss, b.grad_norm, a.loss,
                a.grad_norm);
     if (step != 1) continue;
     assert_true(eval_loss(in_memory) == eval_loss(on_disk));
-    assert_int_equal(writes.bytes, on_disk->passes * file_bytes);
-    assert_int_equal(reads.bytes, on_disk->passes * file_bytes);
+    assert_int_equal(writes.bytes, on_disk->run.passes * file_bytes);
+    assert_int_equal(reads.bytes, on_disk->run.passes * file_bytes);
   }
   assert_same_weights(in_memory, on_disk);
   uly_trainer_destroy(in_memory);
@@ -202,7 +202,7 @@ static uly_plan_report memory_of(uly_train_config config) {
   uly_mesh_destroy(offline);
   uly_trainer *trainer = make(&config);
   for (int i = 0; i < ULY_NUM_ARENAS; i++)
-    assert_int_equal(uly__trainer_bytes(trainer, (uly_arena)i), plan.arena_bytes[i]);
+    assert_int_equal(uly__run_arena_bytes(&trainer->run, (uly_arena)i), plan.arena_bytes[i]);
   uly_trainer_destroy(trainer);
   return plan;
 }

@@ -11,20 +11,20 @@ double eval_loss(uly_trainer *trainer) {
 }
 
 void set_weight(uly_trainer *trainer, int param, const float *values) {
-  const uly__model *model = trainer->model;
+  const uly__model *model = trainer->run.model;
   uly__range range;
   uly__range_walk walk = uly__param_ranges(&model->params, model->zero, ULY_ALL_UNITS);
   while (uly__range_next(&walk, &range)) {
     if (range.param != &model->params.list[param]) continue;
     float *window;
-    assert_ok(uly__states_map(&trainer->states, ULY_STATE_MASTER, &range, &window));
+    assert_ok(uly__states_map(&trainer->run.states, ULY_STATE_MASTER, &range, &window));
     memcpy(window, values + range.global, (size_t)range.count * sizeof *window);
-    assert_ok(uly__states_unmap(&trainer->states, ULY_STATE_MASTER, &range));
+    assert_ok(uly__states_unmap(&trainer->run.states, ULY_STATE_MASTER, &range));
   }
 }
 
 void set_weights(uly_trainer *trainer, const uly__safetensors *weights) {
-  const uly__params *params = &trainer->model->params;
+  const uly__params *params = &trainer->run.model->params;
   assert_int_equal(uly__safetensors_num(weights), params->num);
   for (int i = 0; i < params->num; i++) {
     const uly__tensor_info *info = uly__safetensors_find(weights, params->list[i].name);
@@ -34,12 +34,12 @@ void set_weights(uly_trainer *trainer, const uly__safetensors *weights) {
     set_weight(trainer, i, values);
     free(values);
   }
-  assert_ok(uly__weights_from_master(trainer));
+  assert_ok(uly__weights_from_master(trainer->run.model, &trainer->run.states));
 }
 
 /* Gives each rank the elements that the others own; out: [count], zero bits elsewhere. */
 static void gather(uly_trainer *trainer, int param, float *out) {
-  int64_t count = trainer->model->params.list[param].count;
+  int64_t count = trainer->run.model->params.list[param].count;
   int size = uly_mesh_size(trainer->mesh);
   uint32_t *all = malloc((size_t)(count * size) * sizeof *all), *bits = (uint32_t *)(void *)out;
   assert_ok(uly__all_gather(uly__mesh_world(trainer->mesh), NULL, ULY_TRAFFIC_CONTROL, out,
@@ -49,7 +49,7 @@ static void gather(uly_trainer *trainer, int param, float *out) {
 }
 
 void get_gradient(uly_trainer *trainer, int param, float *out) {
-  const uly__model *model = trainer->model;
+  const uly__model *model = trainer->run.model;
   const uly__param *p = &model->params.list[param];
   uly__range range;
   uly__range_walk walk = uly__param_ranges(&model->params, model->zero, p->unit);
@@ -58,13 +58,13 @@ void get_gradient(uly_trainer *trainer, int param, float *out) {
     if (range.param != p || !range.is_owner) continue;
     const void *grads = uly__zero_grad(model->zero, p->unit, range.local);
     for (int64_t i = 0; i < range.count; i++)
-      out[range.global + i] = uly__load(grads, trainer->config.grad_dtype, i);
+      out[range.global + i] = uly__load(grads, trainer->run.config.grad_dtype, i);
   }
   gather(trainer, param, out);
 }
 
 void get_state(uly_trainer *trainer, uly__state which, int param, float *out) {
-  const uly__model *model = trainer->model;
+  const uly__model *model = trainer->run.model;
   const uly__param *p = &model->params.list[param];
   uly__range range;
   uly__range_walk walk = uly__param_ranges(&model->params, model->zero, p->unit);
@@ -73,7 +73,7 @@ void get_state(uly_trainer *trainer, uly__state which, int param, float *out) {
     if (range.param != p || !range.is_owner) continue;
     float *to = out + range.global;
     const float *window;
-    assert_ok(uly__states_read(&trainer->states, which, &range, to, &window));
+    assert_ok(uly__states_read(&trainer->run.states, which, &range, to, &window));
     memmove(to, window, (size_t)range.count * sizeof *to);
   }
   gather(trainer, param, out);

@@ -3,6 +3,9 @@
 #define TRAINER_ACCESS_H
 
 #include "data/safetensors.h"
+#include "model/passes.h"
+#include "model/weights.h"
+#include "train/batch.h"
 #include "train/trainer.h"
 
 /* Mean loss over the held-out data. Collective. */

@@ -143,10 +143,3 @@ void uly__group_destroy(uly__group *group) {
 int uly__group_rank(const uly__group *group) { return group->rank; }
 int uly__group_size(const uly__group *group) { return group->size; }
 int uly__group_node_size(const uly__group *group) { return group->node_size; }
-
-uly_status uly__check_online(const uly__group *group) {
-  if (group->mpi == MPI_COMM_NULL)
-    ULY_FAIL(ULY_ERR_INTERNAL, "a call on the %s group, which is offline: it only plans",
-             group->name);
-  return ULY_OK;
-}

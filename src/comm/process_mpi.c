@@ -104,3 +104,10 @@ uly_status uly__mpi_wait(const uly__group *group, int num, MPI_Request *requests
   group->traffic->wait_seconds += uly__now() - begin;
   return ULY_OK;
 }
+
+uly_status uly__check_online(const uly__group *group) {
+  if (group->mpi == MPI_COMM_NULL)
+    ULY_FAIL(ULY_ERR_INTERNAL, "a call on the %s group, which is offline: it only plans",
+             group->name);
+  return ULY_OK;
+}

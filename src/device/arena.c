@@ -37,3 +37,9 @@ void uly__arena_destroy(uly__arena *arena) {
   (arena->of_host ? uly__host_free : uly__device_free)(arena->base, arena->capacity);
   uly__arena_init(arena, arena->name, arena->advice, arena->of_host);
 }
+
+const char *uly_arena_name(uly_arena arena) {
+  static const char *names[ULY_NUM_ARENAS] = {"parameters", "gradients", "optimizer", "activations",
+                                              "scratch"};
+  return (unsigned)arena < ULY_NUM_ARENAS ? names[arena] : "unknown";
+}

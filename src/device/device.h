@@ -3,24 +3,10 @@
 #ifndef ULY_DEVICE_H
 #define ULY_DEVICE_H
 
-#include <stdbool.h>
-
-#include "base/status.h"
+#include "device/device_table.h"
 
 /* Work that runs in the order in which it was given. On the CPU it is done when the call returns. */
 typedef struct uly__stream uly__stream;
-
-/* What a device can do. Rows are `stride` bytes apart. */
-typedef struct uly__device {
-  const char *name;
-  bool is_host; /* its memory is the host's */
-  void *(*alloc)(int64_t bytes);
-  void (*free)(void *memory, int64_t bytes);
-  void (*copy)(void *to, const void *from, int64_t bytes);
-  void (*copy_rows)(int64_t rows, int64_t row_bytes, void *to, int64_t to_stride, const void *from,
-                    int64_t from_stride);
-  void (*clear)(void *memory, int64_t bytes);
-} uly__device;
 
 struct uly__stream {
   const uly__device *device;

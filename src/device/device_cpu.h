@@ -2,7 +2,7 @@
 #ifndef ULY_DEVICE_CPU_H
 #define ULY_DEVICE_CPU_H
 
-#include "device/device.h"
+#include "device/device_table.h"
 
 const uly__device *uly__device_cpu(void);
 

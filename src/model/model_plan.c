@@ -188,7 +188,7 @@ uly_status uly__model_create(const uly__model_config *config, uly_mesh *mesh,
 
 void uly__model_destroy(uly__model *model) {
   if (!model) return;
-  uly_attention_destroy(model->attention);
+  uly__attention_destroy(model->attention);
   free(model->projections);
   uly__zero_destroy(model->zero);
   uly__params_destroy(&model->params);

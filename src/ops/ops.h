@@ -21,7 +21,7 @@
 #include "base/exact_sum.h"
 #include "base/status.h"
 #include "device/device.h"
-#include "ops/attention_args.h"
+#include "ops/attention_workspace.h"
 
 /* c[m, n] = (accumulate ? c : 0) + op(a) op(b); a: [m, k], or [k, m] when trans_a; b: [k, n], or
  * [n, k] when trans_b. a and b share a type. */
@@ -198,25 +198,6 @@ enum { ULY_SQUARES_PIECE = 256 };
 
 /* Largest head dimension of the attention kernels. */
 #define ULY_MAX_HEAD_DIM 256
-
-/* Queries and keys of a tile of attention. */
-enum { ULY_ATTENTION_TILE = 64 };
-
-/* Where attention's backward keeps its sums, f32. The query heads that share a key/value head are
- * processed together if there are two, otherwise one by one: whatever needs less memory. Blocks
- * have ULY_ATTENTION_TILE tokens. */
-typedef struct uly__attention_workspace {
-  int num_together; /* query heads in a pass: 1 or 2 */
-  float *delta;     /* [num_q_heads][num_tokens]: sums of dO o O over a row */
-  float *d_q;       /* [num_together][blocks x tile][d rounded up to 32] */
-  /* [blocks][2][d][tile]: over the passes of a key/value head; NULL: there is one pass. */
-  float *d_kv;
-  _Atomic int64_t *progress; /* [blocks] */
-} uly__attention_workspace;
-
-/* Carves memory (of any alignment), or only counts if it is NULL; returns the bytes. */
-int64_t uly__attention_carve(const uly__attention_args *args, void *memory,
-                             uly__attention_workspace *out);
 
 /* Returns the fastest table for this CPU. ULYSSES_ISA=reference|base|avx2|avx512|avx512bf16 in the
  * environment chooses a slower one. */

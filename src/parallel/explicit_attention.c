@@ -2,6 +2,7 @@
  * attention one by one, for programs that have their own projections. The arguments of the program are
  * checked here. */
 #include "base/sized.h"
+#include "parallel/shared_kv.h"
 #include "parallel/ulysses_rounds.h"
 
 /* --------------------------------------------------------------------------- buffers */

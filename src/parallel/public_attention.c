@@ -6,7 +6,7 @@
 #include <xxhash.h>
 
 #include "base/sized.h"
-#include "parallel/seq_attention.h"
+#include "parallel/simple_attention.h"
 
 /* ------------------------------------------------------------------------ creation */
 
@@ -50,6 +50,17 @@ static uly_status read_masks(uly_attention_desc *desc, masks *copies) {
   return ULY_OK;
 }
 
+static uint64_t hash(const void *bytes, int64_t count, uint64_t seed) {
+  return XXH3_64bits_withSeed(bytes, (size_t)count, seed);
+}
+
+/* Records the documents that are in use, for comparisons. */
+static void hash_documents(uly_attention *plan) {
+  const uly_mask *mask = uly__mask_desc(plan->masks[0]);
+  int64_t bytes = mask->num_docs * (int64_t)sizeof *mask->doc_start;
+  plan->documents.hash = bytes > 0 ? hash(mask->doc_start, bytes, 0) : 0;
+}
+
 /* Makes room for the documents that uly_attention_set_documents will copy. */
 static uly_status make_room(uly_attention *plan, int64_t wanted) {
   int64_t N = plan->desc.num_tokens, most = uly__mask_desc(plan->masks[0])->num_docs;
@@ -73,12 +84,8 @@ static uly_status make(uly_mesh *mesh, const uly_attention_desc *from, uly_atten
   free_masks(&copies);
   ULY_TRY(status);
   ULY_TRY(make_room(*out, desc.max_docs));
-  uly__attention_hash_documents(*out);
+  hash_documents(*out);
   return ULY_OK;
-}
-
-static uint64_t hash(const void *bytes, int64_t count, uint64_t seed) {
-  return XXH3_64bits_withSeed(bytes, (size_t)count, seed);
 }
 
 static uint64_t hash_masks(const uly_attention *plan) {
@@ -135,6 +142,11 @@ uly_status uly_attention_create(uly_mesh *mesh, const uly_attention_desc *desc,
   return status;
 }
 
+void uly_attention_destroy(uly_attention *plan) {
+  if (plan) uly__attention_free_simple(plan);
+  uly__attention_destroy(plan);
+}
+
 /* ------------------------------------------------------------------------- queries */
 
 const uly_token_run *uly_attention_tokens(const uly_attention *plan, int *num_runs) {
@@ -148,12 +160,6 @@ double uly_attention_pairs(const uly_attention *plan, int mask) {
 }
 
 /* ----------------------------------------------------------------------- documents */
-
-void uly__attention_hash_documents(uly_attention *plan) {
-  const uly_mask *mask = uly__mask_desc(plan->masks[0]);
-  int64_t bytes = mask->num_docs * (int64_t)sizeof *mask->doc_start;
-  plan->documents.hash = bytes > 0 ? hash(mask->doc_start, bytes, 0) : 0;
-}
 
 uly_status uly_attention_set_documents(uly_attention *plan, const int64_t *doc_start,
                                        int64_t num_docs) {
@@ -171,6 +177,6 @@ uly_status uly_attention_set_documents(uly_attention *plan, const int64_t *doc_s
   }
   ULY_TRY(uly__attention_use_documents(plan, copy ? copy : doc_start, num_docs));
   plan->documents.used = next;
-  uly__attention_hash_documents(plan);
+  hash_documents(plan);
   return ULY_OK;
 }

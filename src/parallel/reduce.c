@@ -99,3 +99,8 @@ uly_status uly__reduce_wait(uly__reduce *reduce) {
   while (reduce->is_pending) ULY_TRY(advance(reduce));
   return ULY_OK;
 }
+
+uly_status uly__reduce_exactly(uly__group *group, uly__exact_sum *sum) {
+  uly__exact_carry(sum);
+  return uly__sum_i64(group, ULY_TRAFFIC_CONTROL, sum->digits, ULY_EXACT_WORDS);
+}

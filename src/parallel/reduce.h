@@ -11,6 +11,7 @@
 #include <stdbool.h>
 
 #include "base/dtype.h"
+#include "base/exact_sum.h"
 #include "comm/group.h"
 
 /* A reduce-scatter, which may be started again once it was waited for. */
@@ -47,5 +48,8 @@ uly_status uly__reduce_poll(uly__reduce *reduce);
 /* Returns whether the sum was not complete at the last poll, which differs by rank. */
 bool uly__reduce_is_pending(const uly__reduce *reduce);
 uly_status uly__reduce_wait(uly__reduce *reduce);
+
+/* Adds up an exact sum of all ranks. Collective. */
+uly_status uly__reduce_exactly(uly__group *group, uly__exact_sum *sum);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "device/device.h"
 #include "parallel/local_attention.h"
+#include "parallel/shared_kv.h"
 
 typedef struct local_plan {
   uly__head_block *blocks; /* [head groups] */

@@ -5,6 +5,7 @@
  * before; outputs go back during the attention of the next. */
 #include <stdlib.h>
 
+#include "parallel/shared_kv.h"
 #include "parallel/ulysses_rounds.h"
 
 static uly_status applicable(const uly_mesh *mesh, const uly_attention_desc *desc) {

@@ -95,15 +95,14 @@ uly_status uly__attention_plan(uly_mesh *mesh, const uly_attention_desc *desc,
   plan->mesh = uly__mesh_use(mesh);
   uly_status status = fill(plan, desc, scheme);
   if (status != ULY_OK)
-    uly_attention_destroy(plan);
+    uly__attention_destroy(plan);
   else
     *out = plan;
   return status;
 }
 
-void uly_attention_destroy(uly_attention *plan) {
+void uly__attention_destroy(uly_attention *plan) {
   if (!plan) return;
-  uly__attention_free_simple(plan);
   for (int i = 0; plan->masks && i < plan->num_masks; i++) uly__mask_destroy(plan->masks[i]);
   free(plan->masks);
   free(plan->documents.room);

@@ -50,14 +50,13 @@ const uly__seq_scheme *uly__attention_choose(const uly_mesh *mesh, const uly_att
  * that this library knows. */
 uly_status uly__attention_plan(uly_mesh *mesh, const uly_attention_desc *desc,
                                const uly__seq_scheme *scheme, uly_attention **out);
+/* Frees a plan whose simple functions nobody has called. */
+void uly__attention_destroy(uly_attention *plan);
 
 /* Like uly_attention_set_documents, but the list is not copied: it must stay as it is while it is
  * in use. */
 uly_status uly__attention_use_documents(uly_attention *plan, const int64_t *doc_start,
                                         int64_t num_docs);
-
-/* Records the documents that are in use, for comparisons. (public_attention.c) */
-void uly__attention_hash_documents(uly_attention *plan);
 
 /* Returns ULY_ERR_CONFIG unless the plan has a mask of that number. */
 uly_status uly__attention_check_mask(const uly_attention *plan, int mask);
@@ -80,16 +79,5 @@ static inline void *uly__attention_qkv(const uly_attention *plan, const uly__seq
 static inline uly_status uly__attention_poll(uly_attention *plan) {
   return plan->scheme->poll ? plan->scheme->poll(plan) : ULY_OK;
 }
-
-/* Returns whether some key/value head is in two blocks: then none may be used before all are projected
- * and uly__attention_share_kv has been called. (shared_kv.c, like what follows.) */
-bool uly__attention_shares_kv(const uly_attention *plan);
-/* Copy key/value heads that several blocks need from the first that holds them to the others; and sum
- * their gradients in f32 into the first. */
-void uly__attention_share_kv(const uly_attention *plan, void *qkv);
-void uly__attention_sum_kv(const uly_attention *plan, void *d_qkv);
-
-/* Frees the buffers of the simple functions, if any. (simple_attention.c) */
-void uly__attention_free_simple(uly_attention *plan);
 
 #endif

@@ -1,7 +1,8 @@
 /* Key/value heads that several head groups need: they are copied to all of these in forward, and
  * their gradients are summed in backward, in the buffers of the token side. */
+#include "parallel/shared_kv.h"
+
 #include "device/device.h"
-#include "parallel/seq_attention.h"
 
 bool uly__attention_shares_kv(const uly_attention *plan) {
   for (int g = 0; g < plan->num_blocks; g++)

@@ -1,10 +1,11 @@
 /* Attention on plain tensors: copies them into the blocks of a plan, whose buffers it allocates, and
  * out of them. Shapes are as in ulysses.h. */
+#include "parallel/simple_attention.h"
+
 #include <stdlib.h>
 
 #include "base/sized.h"
 #include "device/device.h"
-#include "parallel/seq_attention.h"
 
 /* What forward keeps for backward. */
 struct uly_attention_saved {

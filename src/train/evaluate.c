@@ -1,8 +1,12 @@
 /* Evaluation: the mean loss over held-out data, also by position in the document (the sequence,
  * unless documents are packed). Sums are exact, so the result does not depend on the ranks. */
+#include "train/evaluate.h"
+
 #include <string.h>
 
-#include "train/calls.h"
+#include "model/passes.h"
+#include "parallel/reduce.h"
+#include "train/batch.h"
 
 /* Sums for each bin of positions. */
 typedef struct eval_sums {
@@ -14,8 +18,8 @@ typedef struct eval_sums {
  * effect, since all make the same number of passes: weights may be gathered over all ranks. */
 static uly_status evaluate_round(uly_trainer *trainer, int64_t first, eval_sums *sums) {
   const uly_mesh *mesh = trainer->mesh;
-  uly__model *model = trainer->model;
-  int32_t *window = trainer->windows;
+  uly__model *model = trainer->run.model;
+  int32_t *window = trainer->run.windows;
   int64_t i = first + uly__mesh_index(mesh, ULY_AXIS_DP);
   bool counts = i < trainer->num_eval_windows;
   int64_t index = uly__scan_find(&trainer->eval_scan, counts ? i : 0);
@@ -32,24 +36,18 @@ static uly_status evaluate_round(uly_trainer *trainer, int64_t first, eval_sums 
   return ULY_OK;
 }
 
-int64_t uly__eval_control(const uly_trainer *trainer) {
-  int64_t num_bins = uly__position_bin(trainer->config.seq_len - 1) + 1;
-  /* Two agreements; of each bin the count of labels and the sum of losses. */
-  return (2 + num_bins * (1 + ULY_EXACT_WORDS)) * (int64_t)sizeof(int64_t);
-}
-
 /* Adds up the sums of all ranks. */
 static uly_status add_up(uly_trainer *trainer, eval_sums *sums, uly_eval_report *report) {
   uly_mesh *mesh = trainer->mesh;
   uly__exact_sum total = {0};
-  report->num_bins = uly__position_bin(trainer->config.seq_len - 1) + 1;
+  report->num_bins = uly__position_bin(trainer->run.config.seq_len - 1) + 1;
   ULY_TRY(uly__sum_i64(uly__mesh_world(mesh), ULY_TRAFFIC_CONTROL, sums->labels, report->num_bins));
   for (int i = 0; i < report->num_bins; i++) {
-    ULY_TRY(uly__sum_exactly(mesh, &sums->losses[i]));
+    ULY_TRY(uly__reduce_exactly(uly__mesh_world(mesh), &sums->losses[i]));
     uly__exact_merge(&total, &sums->losses[i]);
     int64_t begin, end, tokens = sums->labels[i];
     uly__bin_positions(i, &begin, &end);
-    if (end > trainer->config.seq_len) end = trainer->config.seq_len;
+    if (end > trainer->run.config.seq_len) end = trainer->run.config.seq_len;
     double loss = tokens ? uly__exact_value(&sums->losses[i]) / (double)tokens : 0;
     report->bins[i] = (uly_eval_bin){.begin = begin, .end = end, .tokens = tokens, .loss = loss};
     report->tokens += tokens;
@@ -58,7 +56,7 @@ static uly_status add_up(uly_trainer *trainer, eval_sums *sums, uly_eval_report 
     ULY_FAIL(ULY_ERR_DATA,
              "no token of '%s' has a label, where the start of the run found some in every "
              "sequence: the data were changed since",
-             trainer->config.eval_data);
+             trainer->run.config.eval_data);
   report->loss = uly__exact_value(&total) / (double)report->tokens;
   return ULY_OK;
 }
@@ -71,12 +69,12 @@ uly_status uly__trainer_evaluate(uly_trainer *trainer, int (*stops)(void *user),
   memset(report, 0, sizeof *report);
   if (!trainer->eval_data)
     ULY_FAIL(ULY_ERR_CONFIG, "config.eval_data is missing: give held-out data to evaluate on");
-  if (trainer->config.forward_only && trainer->is_mixed)
+  if (trainer->run.config.forward_only && trainer->is_mixed)
     ULY_FAIL(
         ULY_ERR_CONFIG,
         "a run that does not train (config.forward_only) has no weights: load a checkpoint first");
-  trainer->model->failure = arguments; /* agreed on with the others at the end */
-  uly__zero_forget_weights(trainer->model->zero);
+  trainer->run.model->failure = arguments; /* agreed on with the others at the end */
+  uly__zero_forget_weights(trainer->run.model->zero);
   for (int64_t first = 0; first < trainer->num_eval_windows; first += uly_mesh_dp(mesh)) {
     int64_t num_stopping = first > 0 && stops && stops(user);
     if (first > 0)
@@ -85,6 +83,6 @@ uly_status uly__trainer_evaluate(uly_trainer *trainer, int (*stops)(void *user),
     if (report->is_stopped) break;
     ULY_TRY(evaluate_round(trainer, first, &sums));
   }
-  ULY_TRY(uly__agree(uly__mesh_world(mesh), trainer->model->failure));
+  ULY_TRY(uly__agree(uly__mesh_world(mesh), trainer->run.model->failure));
   return add_up(trainer, &sums, report);
 }

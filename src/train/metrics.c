@@ -1,16 +1,12 @@
 /* A step as one line of JSON, and the names of what is counted. */
+#include "train/metrics.h"
+
 #include <errno.h>
 #include <jansson.h>
 #include <math.h>
 #include <string.h>
 
-#include "train/calls.h"
-
-const char *uly_arena_name(uly_arena arena) {
-  static const char *names[ULY_NUM_ARENAS] = {"parameters", "gradients", "optimizer", "activations",
-                                              "scratch"};
-  return (unsigned)arena < ULY_NUM_ARENAS ? names[arena] : "unknown";
-}
+#include "base/status.h"
 
 static json_t *traffic_json(const int64_t *bytes) {
   json_t *json = json_object();

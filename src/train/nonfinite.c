@@ -1,11 +1,14 @@
 /* A step whose loss or gradient is not finite: where that arose, and how training goes on. */
+#include "train/nonfinite.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "device/device.h"
 #include "model/watch.h"
-#include "train/calls.h"
+#include "train/step_passes.h"
+#include "train/trainer_files.h"
 
 /* The order of a weight, which comes before everything that a pass computes. */
 enum { ORDER_WEIGHT = -1 };
@@ -20,7 +23,7 @@ static int64_t find(const float *values, int64_t count) {
 static uly_status look_at_range(const uly_trainer *trainer, const uly__range *range, float *buffer,
                                 uly__watch *watch) {
   const float *values;
-  ULY_TRY(uly__states_read(&trainer->states, ULY_STATE_MASTER, range, buffer, &values));
+  ULY_TRY(uly__states_read(&trainer->run.states, ULY_STATE_MASTER, range, buffer, &values));
   if (find(values, range->count) == range->count) return ULY_OK;
   watch->order = ORDER_WEIGHT;
   snprintf(watch->what, sizeof watch->what, "the weight %s is not finite since an earlier step",
@@ -30,7 +33,7 @@ static uly_status look_at_range(const uly_trainer *trainer, const uly__range *ra
 
 /* Looks for the first weight that is not finite among those that this rank updates. */
 static uly_status look_at_ranges(const uly_trainer *trainer, float *buffer, uly__watch *watch) {
-  const uly__model *model = trainer->model;
+  const uly__model *model = trainer->run.model;
   uly__range range;
   uly__range_walk walk = uly__param_ranges(&model->params, model->zero, ULY_ALL_UNITS);
   while (watch->order == INT64_MAX && uly__range_next(&walk, &range))
@@ -49,14 +52,15 @@ static uly_status look_at_weights(const uly_trainer *trainer, uly__watch *watch)
 
 /* Looks at the gradients' sums over the ranks. */
 static void look_at_sums(const uly_trainer *trainer, uly__watch *watch) {
-  const uly__model *model = trainer->model;
+  const uly__model *model = trainer->run.model;
   uly__range range;
   uly__range_walk walk = uly__param_ranges(&model->params, model->zero, ULY_ALL_UNITS);
   while (uly__range_next(&walk, &range)) {
     const void *sums = uly__zero_grad(model->zero, range.param->unit, range.local);
     float value;
-    if (!range.is_owner || model->ops->find_nonfinite(model->stream, 1, range.count, range.count,
-                                                      trainer->config.grad_dtype, sums, &value) < 0)
+    if (!range.is_owner ||
+        model->ops->find_nonfinite(model->stream, 1, range.count, range.count,
+                                   trainer->run.config.grad_dtype, sums, &value) < 0)
       continue;
     watch->order = ORDER_SUM;
     snprintf(watch->what, sizeof watch->what,
@@ -82,7 +86,7 @@ static uly_status agree_on_first(uly_trainer *trainer, uly__watch *watch) {
 
 /* Repeats the passes of the step, watched, up to the first in which something is found. */
 static uly_status look_at_passes(uly_trainer *trainer, int64_t num_labels, uly__watch *watch) {
-  uly__model *model = trainer->model;
+  uly__model *model = trainer->run.model;
   uly_status status = ULY_OK;
   uly__zero_begin_step(model->zero);
   uly__exact_sum loss = {0};

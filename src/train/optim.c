@@ -1,7 +1,7 @@
 /* Learning-rate schedules and the AdamW update of the ranges of parameters that a rank has. */
-#include <math.h>
+#include "train/optim.h"
 
-#include "train/trainer.h"
+#include <math.h>
 
 double uly__learning_rate(const uly_train_config *config, int64_t step) {
   double peak = config->lr, floor = config->lr * config->min_lr_ratio;
@@ -18,11 +18,11 @@ double uly__learning_rate(const uly_train_config *config, int64_t step) {
 }
 
 static uly_status update(uly_trainer *trainer, const uly__range *range, uly__adamw args) {
-  const uly__model *model = trainer->model;
-  uly__states *states = &trainer->states;
+  const uly__model *model = trainer->run.model;
+  uly__states *states = &trainer->run.states;
   int unit = range->param->unit;
   float **window[ULY_NUM_STATES] = {&args.param, &args.m, &args.v};
-  args.weight_decay = range->param->num_dims == 2 ? trainer->config.weight_decay : 0.0;
+  args.weight_decay = range->param->num_dims == 2 ? trainer->run.config.weight_decay : 0.0;
   args.grad = uly__zero_grad(model->zero, unit, range->local);
   args.copy_bf16 =
       model->dtype == ULY_BF16 ? uly__zero_weight(model->zero, unit, range->local) : NULL;
@@ -35,7 +35,7 @@ static uly_status update(uly_trainer *trainer, const uly__range *range, uly__ada
 }
 
 static uly_status update_unit(uly_trainer *trainer, int unit, uly__adamw args) {
-  const uly__model *model = trainer->model;
+  const uly__model *model = trainer->run.model;
   uly__range range;
   uly__range_walk walk = uly__param_ranges(&model->params, model->zero, unit);
   while (uly__range_next(&walk, &range)) ULY_TRY(update(trainer, &range, args));
@@ -43,8 +43,8 @@ static uly_status update_unit(uly_trainer *trainer, int unit, uly__adamw args) {
 }
 
 uly_status uly__optimizer_step(uly_trainer *trainer, double lr, double grad_scale) {
-  uly__zero *zero = trainer->model->zero;
-  const uly_train_config *c = &trainer->config;
+  uly__zero *zero = trainer->run.model->zero;
+  const uly_train_config *c = &trainer->run.config;
   uly__adamw args = {.lr = lr,
                      .beta1 = c->beta1,
                      .beta2 = c->beta2,
@@ -54,35 +54,10 @@ uly_status uly__optimizer_step(uly_trainer *trainer, double lr, double grad_scal
                      .grad_dtype = c->grad_dtype};
   /* A rank whose disk fails continues through the collectives. */
   uly_status status = ULY_OK;
-  for (int unit = 0; unit < trainer->model->params.num_units; unit++) {
+  for (int unit = 0; unit < trainer->run.model->params.num_units; unit++) {
     ULY_TRY(uly__zero_gather_grads(zero, unit));
     if (status == ULY_OK) status = update_unit(trainer, unit, args);
     ULY_TRY(uly__zero_publish(zero, unit));
-  }
-  return status;
-}
-
-static uly_status round_unit(uly_trainer *trainer, int unit) {
-  const uly__model *model = trainer->model;
-  uly__range range;
-  uly__range_walk walk = uly__param_ranges(&model->params, model->zero, unit);
-  while (uly__range_next(&walk, &range)) {
-    float *window;
-    ULY_TRY(uly__states_map(&trainer->states, ULY_STATE_MASTER, &range, &window));
-    model->ops->to_bf16(model->stream, range.count, window,
-                        uly__zero_weight(model->zero, unit, range.local));
-  }
-  return ULY_OK;
-}
-
-uly_status uly__weights_from_master(uly_trainer *trainer) {
-  const uly__model *model = trainer->model;
-  /* A run that does not train has rounded them as they came. */
-  bool rounds = model->dtype == ULY_BF16 && !uly__model_is_forward_only(model);
-  uly_status status = ULY_OK;
-  for (int unit = 0; unit < model->params.num_units; unit++) {
-    if (status == ULY_OK && rounds) status = round_unit(trainer, unit);
-    ULY_TRY(uly__zero_publish(model->zero, unit));
   }
   return status;
 }

@@ -1,7 +1,18 @@
 /* The public calls on runs, generators and checkpoints. The arguments of the program are checked
  * here, and its structs, which may be older or newer than those of the library, are translated. */
 #include "base/sized.h"
-#include "train/calls.h"
+#include "infer/generator.h"
+#include "infer/sample.h"
+#include "store/checkpoint_info.h"
+#include "store/checkpoint_load.h"
+#include "store/settings.h"
+#include "train/evaluate.h"
+#include "train/metrics.h"
+#include "train/nonfinite.h"
+#include "train/start.h"
+#include "train/step.h"
+#include "train/trace.h"
+#include "train/trainer_files.h"
 
 void uly_train_config_default(uly_train_config *config, size_t size) {
   uly_train_config defaults = uly__train_config_default();
@@ -53,7 +64,7 @@ uly_status uly_trainer_create(uly_mesh *mesh, const uly_train_config *config, ul
   *out = NULL;
   ULY_TRY(uly__mesh_check_online(mesh));
   ULY_TRY(uly_mesh_agree(mesh, read_config(config, &known)));
-  return uly__trainer_make(mesh, &known, (uly__decode_run){0}, out);
+  return uly__trainer_create(mesh, &known, out);
 }
 
 uly_status uly_trainer_check(uly_mesh *mesh, const uly_train_config *config, const char *checkpoint,
@@ -75,7 +86,7 @@ uly_status uly_plan(const uly_mesh *mesh, const uly_train_config *config, uly_pl
   ULY_TRY(uly__mesh_check(mesh));
   ULY_TRY(read_config(config, &known));
   ULY_TRY(uly__sized_check(report, "uly_plan_report"));
-  uly_status status = uly__run_plan(mesh, &known, &found);
+  uly_status status = uly__trainer_plan(mesh, &known, &found);
   uly__sized_write(report, &found, sizeof found);
   return status;
 }
@@ -85,7 +96,7 @@ int64_t uly_trainer_steps_done(const uly_trainer *trainer) {
 }
 
 int64_t uly_trainer_num_params(const uly_trainer *trainer) {
-  return trainer ? trainer->model->params.count : 0;
+  return trainer ? trainer->run.model->params.count : 0;
 }
 
 int64_t uly_trainer_num_windows(const uly_trainer *trainer) {

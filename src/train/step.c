@@ -7,13 +7,21 @@
  * The loss is the sum over tokens divided once by the count of valid labels of all ranks, so
  * gradients are summed, never averaged. Every rank does the same collectives in the same order; a
  * failure is agreed on first. */
+#include "train/step.h"
+
 #include <math.h>
 #include <string.h>
 
 #include "base/spans.h"
 #include "device/device.h"
 #include "device/process.h"
-#include "train/calls.h"
+#include "model/passes.h"
+#include "parallel/reduce.h"
+#include "train/batch.h"
+#include "train/nonfinite.h"
+#include "train/optim.h"
+#include "train/step_passes.h"
+#include "train/trainer_files.h"
 
 static int64_t sum(const int64_t *values, int count) {
   int64_t total = 0;
@@ -21,76 +29,10 @@ static int64_t sum(const int64_t *values, int count) {
   return total;
 }
 
-/* Counts the collectives of a step, as they follow below; for a run that does not train, those of
- * an evaluation of one sequence. */
-void uly__step_traffic(const uly_trainer *trainer, int64_t bytes[ULY_NUM_TRAFFIC]) {
-  const uly__model *model = trainer->model;
-  const uly_mesh *mesh = trainer->mesh;
-  int size = uly_mesh_size(mesh);
-  int64_t passes = trainer->passes * model->num_layers;
-  const uly_attention *attention = model->attention;
-  int64_t forward = passes * attention->scheme->sent_forward(attention);
-  int64_t value = sizeof(int64_t);
-  bytes[ULY_TRAFFIC_ATTENTION_FORWARD] = forward;
-  bytes[ULY_TRAFFIC_PARAMETERS] = uly__zero_sent_weights(model->zero);
-  if (uly__model_is_forward_only(model)) {
-    bytes[ULY_TRAFFIC_CONTROL] = uly__traffic_all_gather(size, uly__eval_control(trainer));
-    return;
-  }
-  bytes[ULY_TRAFFIC_ATTENTION_BACKWARD] = passes * attention->scheme->sent_backward(attention);
-  bytes[ULY_TRAFFIC_ATTENTION_RECOMPUTE] = model->stash.keeps_attention ? 0 : forward;
-  bytes[ULY_TRAFFIC_GRADIENTS] = uly__zero_sent_grads(model->zero);
-  /* Three agreements, the count of labels, two exact sums, and the report. */
-  int64_t control = (4 + 2 * ULY_EXACT_WORDS) * value + (int64_t)sizeof(uly_rank_report);
-  bytes[ULY_TRAFFIC_CONTROL] = uly__traffic_all_gather(size, control);
-}
-
-static int32_t *window_of(const uly_trainer *trainer, int64_t pass) {
-  return trainer->windows + pass * uly__batch_room(trainer);
-}
-
-static uly_status read_windows(const uly_trainer *trainer) {
-  for (int64_t a = 0; a < trainer->passes; a++)
-    ULY_TRY(uly__batch_read(trainer, trainer->data, trainer->order[a], window_of(trainer, a)));
-  return ULY_OK;
-}
-
-static int64_t count_labels(const uly_trainer *trainer) {
-  int64_t count = 0;
-  for (int64_t a = 0; a < trainer->passes; a++) {
-    const int32_t *labels = uly__batch_labels(trainer, trainer->data, window_of(trainer, a));
-    for (int64_t t = 0; t < trainer->model->num_tokens; t++) count += labels[t] >= 0;
-  }
-  return count;
-}
-
-/* Goes forward with a micro-batch, of which the documents are set first. */
-static void go_forward(uly_trainer *trainer, int64_t micro_batch) {
-  const int32_t *window = window_of(trainer, micro_batch);
-  const int32_t *labels =
-      uly__batch_prepare(trainer, trainer->data, trainer->order[micro_batch], window);
-  uly__pass_forward(trainer->model, window, labels, true);
-}
-
-void uly__train_item(uly_trainer *trainer, uly__schedule_item item, int64_t num_labels,
-                     uly__exact_sum *loss) {
-  switch (item.operation) {
-    case ULY_FORWARD: go_forward(trainer, item.micro_batch); break;
-    case ULY_BACKWARD:
-      uly__pass_backward(trainer->model, (float)(1.0 / (double)num_labels), loss);
-      break;
-  }
-}
-
-uly_status uly__sum_exactly(uly_mesh *mesh, uly__exact_sum *sum) {
-  uly__exact_carry(sum);
-  return uly__sum_i64(uly__mesh_world(mesh), ULY_TRAFFIC_CONTROL, sum->digits, ULY_EXACT_WORDS);
-}
-
 static void add_squares(const uly_trainer *trainer, const uly__range *run, uly__exact_sum *sum) {
-  const uly__model *model = trainer->model;
+  const uly__model *model = trainer->run.model;
   if (run->count > 0)
-    model->ops->add_squares(model->stream, run->count, trainer->config.grad_dtype,
+    model->ops->add_squares(model->stream, run->count, trainer->run.config.grad_dtype,
                             uly__zero_grad(model->zero, run->param->unit, run->local), sum);
 }
 
@@ -98,7 +40,7 @@ static void add_squares(const uly_trainer *trainer, const uly__range *run, uly__
  * each other in a unit are summed as one, so that the pieces of the sum are cut where they are on
  * any ranks. */
 static uly_status sum_squares(uly_trainer *trainer, double *squares) {
-  const uly__model *model = trainer->model;
+  const uly__model *model = trainer->run.model;
   uly__exact_sum sum = {0};
   uly__range range, run = {0};
   uly__range_walk walk = uly__param_ranges(&model->params, model->zero, ULY_ALL_UNITS);
@@ -113,7 +55,7 @@ static uly_status sum_squares(uly_trainer *trainer, double *squares) {
     run = range;
   }
   add_squares(trainer, &run, &sum);
-  ULY_TRY(uly__sum_exactly(trainer->mesh, &sum));
+  ULY_TRY(uly__reduce_exactly(uly__mesh_world(trainer->mesh), &sum));
   *squares = uly__exact_value(&sum);
   return ULY_OK;
 }
@@ -132,7 +74,7 @@ static uly_status gather_reports(uly_trainer *trainer, double seconds, const uly
     mine.sent_bytes[i] = mesh->traffic.bytes[i] - before->bytes[i];
   mine.sent_bytes[ULY_TRAFFIC_CONTROL] += uly__traffic_all_gather(size, sizeof mine);
   for (int i = 0; i < ULY_NUM_ARENAS; i++)
-    mine.arena_bytes[i] = uly__trainer_bytes(trainer, (uly_arena)i);
+    mine.arena_bytes[i] = uly__run_arena_bytes(&trainer->run, (uly_arena)i);
   trainer->rank_report = mine;
   uly_rank_report all[size];
   ULY_TRY(
@@ -155,7 +97,8 @@ static uly_status gather_reports(uly_trainer *trainer, double seconds, const uly
   memcpy(report->arena_bytes, all[largest].arena_bytes, sizeof report->arena_bytes);
   report->num_ranks = size;
   report->peak_bytes = sum(report->arena_bytes, ULY_NUM_ARENAS);
-  report->flops = uly__model_flops(trainer->model, trainer->passes * uly_mesh_dp(mesh), all_pairs);
+  report->flops =
+      uly__model_flops(trainer->run.model, trainer->run.passes * uly_mesh_dp(mesh), all_pairs);
   return ULY_OK;
 }
 
@@ -163,20 +106,9 @@ static uly_status gather_reports(uly_trainer *trainer, double seconds, const uly
  * not count for the step. */
 static void end_save(uly_trainer *trainer, uly__traffic *before) {
   uly__traffic *sent = &trainer->mesh->traffic, step = *sent;
-  uly__save_end(trainer);
+  uly__trainer_end_save(trainer);
   for (int i = 0; i < ULY_NUM_TRAFFIC; i++) before->bytes[i] += sent->bytes[i] - step.bytes[i];
   before->wait_seconds += sent->wait_seconds - step.wait_seconds;
-}
-
-uly_status uly__check_whole(const uly_trainer *trainer) {
-  if (trainer->config.forward_only)
-    ULY_FAIL(ULY_ERR_CONFIG,
-             "a run that does not train (config.forward_only) has no optimizer: it can neither "
-             "train nor save");
-  if (trainer->is_mixed)
-    ULY_FAIL(ULY_ERR_CONFIG,
-             "an update or a load failed halfway: load a checkpoint before going on");
-  return ULY_OK;
 }
 
 /* Says where it arose. */
@@ -194,9 +126,9 @@ static uly_status fail_nonfinite(uly_trainer *trainer, int64_t num_labels,
 
 uly_status uly__trainer_step(uly_trainer *trainer, uly_status arguments, uly_step_report *report) {
   uly_mesh *mesh = trainer->mesh;
-  uly__model *model = trainer->model;
-  const uly_train_config *config = &trainer->config;
-  int64_t num_sequences = trainer->passes * uly_mesh_dp(mesh);
+  uly__model *model = trainer->run.model;
+  const uly_train_config *config = &trainer->run.config;
+  int64_t num_sequences = trainer->run.passes * uly_mesh_dp(mesh);
   uly__traffic before = mesh->traffic;
   double start = uly__now();
   model->failure = ULY_OK;
@@ -206,9 +138,9 @@ uly_status uly__trainer_step(uly_trainer *trainer, uly_status arguments, uly_ste
   ULY_TRY(uly__check_whole(trainer));
   uly__batch_choose(trainer);
   report->passed_over = trainer->num_passed_over;
-  ULY_TRY(
-      uly__agree(uly__mesh_world(mesh), arguments == ULY_OK ? read_windows(trainer) : arguments));
-  int64_t num_labels = count_labels(trainer);
+  ULY_TRY(uly__agree(uly__mesh_world(mesh),
+                     arguments == ULY_OK ? uly__read_sequences(trainer) : arguments));
+  int64_t num_labels = uly__count_labels(trainer);
   ULY_TRY(uly__sum_i64(uly__mesh_world(mesh), ULY_TRAFFIC_CONTROL, &num_labels, 1));
   if (num_labels == 0)
     ULY_FAIL(ULY_ERR_DATA,
@@ -226,7 +158,7 @@ uly_status uly__trainer_step(uly_trainer *trainer, uly_status arguments, uly_ste
   }
   uly__model_note(model, uly__zero_reduce(model->zero));
   ULY_TRY(uly__agree(uly__mesh_world(mesh), model->failure));
-  ULY_TRY(uly__sum_exactly(mesh, &loss));
+  ULY_TRY(uly__reduce_exactly(uly__mesh_world(mesh), &loss));
   ULY_TRY(sum_squares(trainer, &squares));
 
   report->step = trainer->steps_done + 1;

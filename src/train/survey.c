@@ -2,12 +2,14 @@
  * beyond the vocabulary, and windows without a label, which are passed over. The ranks divide the
  * windows among them, and all get the same result. It may be remembered in a file
  * (token_scan.h). */
+#include "train/survey.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/sized.h"
 #include "base/split.h"
-#include "train/trainer.h"
+#include "train/batch.h"
 
 /* The scan of one source. */
 typedef struct look {
@@ -76,7 +78,7 @@ static uly_status share(const look *l, const uly__scan *mine) {
 /* Scans windows [first, first + count), each rank its part of them. The last rank also scans the
  * token after them, which is a label, or all that is left of the stream. */
 static uly_status look_at(const look *l, int64_t first, int64_t count) {
-  int64_t N = l->trainer->config.seq_len, num_tokens = uly__tokens_count(l->tokens);
+  int64_t N = l->trainer->run.config.seq_len, num_tokens = uly__tokens_count(l->tokens);
   int size = uly__group_size(world_of(l)), rank = uly__group_rank(world_of(l));
   uly__part part = uly__split(count, 1, size, rank);
   int64_t begin = (first + part.begin) * N, end = begin + part.count * N;
@@ -98,7 +100,7 @@ static uly__scan_key key_of(const look *l) {
 /* Finds out whether an earlier start has scanned the same, as rank 0 remembers; then all ranks know
  * it. */
 static uly_status recall(const look *l, bool *is_known) {
-  const char *path = l->trainer->config.scan_file;
+  const char *path = l->trainer->run.config.scan_file;
   uly__scan mine = {.largest = -1};
   uly__scan_key key = key_of(l);
   int64_t knows = 0;
@@ -141,7 +143,8 @@ static uly_status count_documents(const look *l, int64_t *num) {
 
 static uly_status survey(const look *l, const char *path, int64_t wanted, uly_data_info *info) {
   int64_t num_seen = l->num_windows;
-  bool is_plain_text = uly__tokens_kind(l->tokens) == ULY_TOKENS_TEXT && !l->trainer->config.pack;
+  bool is_plain_text =
+      uly__tokens_kind(l->tokens) == ULY_TOKENS_TEXT && !l->trainer->run.config.pack;
   /* Bytes are in its vocabulary, and each file is a document. */
   if (is_plain_text)
     l->scan->num_ends = uly__tokens_num_files(l->tokens);
@@ -166,11 +169,11 @@ static uly_status survey(const look *l, const char *path, int64_t wanted, uly_da
 
 static look look_for_run(const uly_trainer *trainer, const uly__tokens *tokens, int64_t num_windows,
                          uly__scan *scan) {
-  const uly_train_config *config = &trainer->config;
+  const uly_train_config *config = &trainer->run.config;
   return (look){
       .trainer = trainer,
       .tokens = tokens,
-      .request = {.vocab = trainer->model->config.vocab,
+      .request = {.vocab = trainer->run.model->config.vocab,
                   .end = config->pack ? uly__batch_end(trainer, tokens) : uly__tokens_end(tokens),
                   .window = config->pack ? config->seq_len : 0},
       .num_windows = num_windows,
@@ -178,7 +181,7 @@ static look look_for_run(const uly_trainer *trainer, const uly__tokens *tokens, 
 }
 
 uly_status uly__survey_data(uly_trainer *trainer) {
-  const uly_train_config *config = &trainer->config;
+  const uly_train_config *config = &trainer->run.config;
   if (trainer->data) {
     look l = look_for_run(trainer, trainer->data, trainer->num_windows, &trainer->scan);
     ULY_TRY(survey(&l, config->data, INT64_MAX, &trainer->data_info));
@@ -199,16 +202,16 @@ uly_status uly_trainer_remember_scan(const uly_trainer *trainer) {
   uly__scan_key keys[2];
   const uly__scan *scans[2] = {NULL, NULL};
   int num = 0;
-  if (!trainer->config.scan_file) return ULY_OK;
+  if (!trainer->run.config.scan_file) return ULY_OK;
   for (int i = 0; i < 2; i++) {
     const uly__scan *scan = i == 0 ? &trainer->scan : &trainer->eval_scan;
-    bool is_whole = i == 0 || trainer->config.eval_windows >= num_windows[i];
+    bool is_whole = i == 0 || trainer->run.config.eval_windows >= num_windows[i];
     if (!sources[i] || scan->largest < 0 || !is_whole) continue; /* nothing was scanned */
     look l = look_for_run(trainer, sources[i], num_windows[i], NULL);
     keys[num] = key_of(&l);
     scans[num++] = scan;
   }
-  return num > 0 ? uly__scan_remember(trainer->config.scan_file, keys, scans, num) : ULY_OK;
+  return num > 0 ? uly__scan_remember(trainer->run.config.scan_file, keys, scans, num) : ULY_OK;
 }
 
 const uly_data_info *uly_trainer_data_info(const uly_trainer *trainer) {

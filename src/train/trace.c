@@ -1,11 +1,12 @@
 /* Writes the spans of all ranks as one file in the Trace Event format, with one process for each
  * rank and one thread for each lane. */
+#include "train/trace.h"
+
 #include <errno.h>
 #include <jansson.h>
 #include <string.h>
 
 #include "base/spans.h"
-#include "train/calls.h"
 
 uly_status uly__trainer_trace(uly_trainer *trainer) {
   /* Clocks of machines differ: all take the end of an agreement as their zero. */

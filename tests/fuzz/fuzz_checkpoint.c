@@ -5,7 +5,7 @@
 #include "base/checksum.h"
 #include "data/safetensors.h"
 #include "fuzzing.h"
-#include "train/checkpoint.h"
+#include "store/checkpoint_format.h"
 
 static const char config_text[] =
     "{\"model_type\":\"llama\",\"hidden_size\":8,\"intermediate_size\":8,\"num_hidden_layers\":1,"

@@ -1,12 +1,11 @@
-/* Saving checkpoints, while training goes on.
+/* Saves checkpoints, while training goes on: see checkpoint_save.h.
  *
  * The states change only in the optimizer's update. So a save is started between two steps, a
  * thread on each rank writes what it owns while the next step computes, and the save is ended
  * before that step's update: nothing is copied, and a save that takes longer than a step makes it
  * wait. What is collective (agreement, checksums, the rename by rank 0) is done at the start and at
  * the end, by the main thread. */
-#include "train/checkpoint.h"
-#include "train/calls.h"
+#include "store/checkpoint_save.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,6 +22,7 @@
 #include "base/spans.h"
 #include "data/folder.h"
 #include "device/device.h"
+#include "store/run_folder.h"
 
 typedef struct save_paths {
   char out[PATH_MAX], temporary[PATH_MAX], final[PATH_MAX];
@@ -30,7 +30,10 @@ typedef struct save_paths {
 } save_paths;
 
 struct uly__save {
-  const uly_trainer *trainer;
+  uly_mesh *mesh;
+  const uly__model *model;
+  const uly__states *states;
+  uly__checkpoint_run run;
   save_paths paths;
   int64_t header_bytes[2];
   /* [ULY_NUM_STATES][params.num]: of what this rank owns; in the end, of whole tensors. */
@@ -62,7 +65,7 @@ static uly_status name_paths(const char *out_dir, int64_t step, save_paths *path
 
 /* Starts the files. Every rank computes the headers; only rank 0 (create) writes them. */
 static uly_status start_files(uly__save *save, bool create) {
-  const uly__params *params = &save->trainer->model->params;
+  const uly__params *params = &save->model->params;
   const save_paths *paths = &save->paths;
   if (create) {
     ULY_TRY(uly__folder_make(paths->out));
@@ -83,12 +86,11 @@ static uly_status start_files(uly__save *save, bool create) {
 }
 
 static uly_status write_range(uly__save *save, int fd, int which, const uly__range *range) {
-  const uly_trainer *trainer = save->trainer;
-  const uly__params *params = &trainer->model->params;
+  const uly__params *params = &save->model->params;
   int file = uly__state_file(which);
   int64_t place = uly__checkpoint_place(params, which, range->param, range->global);
   const float *data;
-  ULY_TRY(uly__states_read(&trainer->states, (uly__state)which, range, save->buffer, &data));
+  ULY_TRY(uly__states_read(save->states, (uly__state)which, range, save->buffer, &data));
   save->hashes[uly__state_number(params, which, range->param)] +=
       uly__checksum(range->global, range->count, data);
   return uly__file_write(fd, save->paths.states[file], save->header_bytes[file] + place, data,
@@ -96,7 +98,7 @@ static uly_status write_range(uly__save *save, int fd, int which, const uly__ran
 }
 
 static uly_status write_state(uly__save *save, int fd, int which) {
-  const uly__model *model = save->trainer->model;
+  const uly__model *model = save->model;
   uly__range range;
   uly__range_walk walk = uly__param_ranges(&model->params, model->zero, ULY_ALL_UNITS);
   while (!save->abandoned && uly__range_next(&walk, &range))
@@ -120,7 +122,7 @@ static void *write_states(void *argument) {
   save->status = write_file(save, 0);
   if (save->status == ULY_OK) save->status = write_file(save, 1);
   if (save->status != ULY_OK) snprintf(save->message, sizeof save->message, "%s", uly_last_error());
-  uly__span_end("save", save->trainer->steps_done, ULY_LANE_SAVE, begin);
+  uly__span_end("save", save->run.step, ULY_LANE_SAVE, begin);
   return NULL;
 }
 
@@ -133,21 +135,14 @@ static uly_status create_text(const char *path, char *text) {
 
 /* Writes the two small files, then makes the rename with which the checkpoint exists. */
 static uly_status complete(const uly__save *save) {
-  const uly_trainer *trainer = save->trainer;
   const save_paths *paths = &save->paths;
-  const uly_train_config *config = &trainer->config;
-  uly__checkpoint_run run = {.step = trainer->steps_done,
-                             .sequences = trainer->windows_done,
-                             .data_hash = uly__tokens_hash(trainer->data),
-                             .config = *config};
-  run.config.doc_end = uly__batch_end(trainer, trainer->data);
-  run.config.sparse = uly__trainer_sparse(config);
-  char *model = uly__model_config_json(&trainer->model->config);
+  uly__checkpoint_run run = save->run;
+  char *model = uly__model_config_json(&save->model->config);
   ULY_TRY(uly__check_memory(model, "a model's description"));
   ULY_TRY(uly__checkpoint_hash_config(model, (int64_t)strlen(model), &run.model_hash));
   ULY_TRY(create_text(paths->config, model));
   ULY_TRY(create_text(paths->trainer,
-                      uly__checkpoint_write_json(&trainer->model->params, &run, save->hashes)));
+                      uly__checkpoint_write_json(&save->model->params, &run, save->hashes)));
   ULY_TRY(uly__folder_sync(paths->temporary));
   /* Either the name is free, or a checkpoint of the same step has it: then the two change places at
    * once. */
@@ -177,24 +172,20 @@ static void destroy(uly__save *save) {
 static void discard(const uly__save *save) {
   char message[1024];
   snprintf(message, sizeof message, "%s", uly_last_error());
-  if (save->trainer->mesh->rank == 0) (void)uly__folder_remove(save->paths.temporary);
+  if (save->mesh->rank == 0) (void)uly__folder_remove(save->paths.temporary);
   uly__set_last_error(message);
 }
 
-static uly_status prepare(uly_trainer *trainer, const char *out_dir, uly__save **out) {
-  uly__save *save = calloc(1, sizeof *save);
-  *out = save;
-  if (!save) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a save");
-  save->trainer = trainer;
+static uly_status prepare(uly__save *save, const char *out_dir) {
   save->hashes =
-      calloc((size_t)ULY_NUM_STATES * (size_t)trainer->model->params.num, sizeof *save->hashes);
+      calloc((size_t)ULY_NUM_STATES * (size_t)save->model->params.num, sizeof *save->hashes);
   ULY_TRY(uly__check_memory(save->hashes, "the checksums of all tensors"));
-  if (trainer->states.offloaded) {
+  if (save->states->offloaded) {
     save->buffer = malloc(ULY_LARGEST_RANGE * sizeof *save->buffer);
     ULY_TRY(uly__check_memory(save->buffer, "a window of the states"));
   }
-  ULY_TRY(name_paths(out_dir, trainer->steps_done, &save->paths));
-  return start_files(save, trainer->mesh->rank == 0);
+  ULY_TRY(name_paths(out_dir, save->run.step, &save->paths));
+  return start_files(save, save->mesh->rank == 0);
 }
 
 static uly_status start_thread(uly__save *save) {
@@ -209,73 +200,53 @@ static void join(uly__save *save) {
   save->started = false;
 }
 
-uly_status uly__trainer_save_start(uly_trainer *trainer, const char *out_dir) {
-  uly__group *world = uly__mesh_world(trainer->mesh);
-  uly__save *save = NULL;
-  uly__save_end(trainer);
-  ULY_TRY(uly__check_whole(trainer));
-  uly_status status = uly__agree(world, prepare(trainer, out_dir, &save));
-  if (status == ULY_OK && save) {
-    status = uly__agree(world, start_thread(save));
-    trainer->save = save;
+uly_status uly__save_start(uly_mesh *mesh, const uly__model *model, const uly__states *states,
+                           const uly__checkpoint_run *run, const char *out_dir, uly__save **out) {
+  uly__group *world = uly__mesh_world(mesh);
+  uly__save *save = calloc(1, sizeof *save);
+  *out = NULL;
+  ULY_TRY(uly__agree(world, uly__check_memory(save, "a save")));
+  *save = (uly__save){.mesh = mesh, .model = model, .states = states, .run = *run};
+  uly_status status = uly__agree(world, prepare(save, out_dir));
+  if (status == ULY_OK) status = uly__agree(world, start_thread(save));
+  if (status == ULY_OK) {
+    *out = save;
+    return ULY_OK;
   }
-  if (status == ULY_OK || !save) return status;
   save->abandoned = true; /* another rank has no thread */
   join(save);
   discard(save);
   destroy(save);
-  trainer->save = NULL;
   return status;
 }
 
 /* Sums the checksums of all ranks, each of which has summed what it owns. */
 static uly_status sum_hashes(uly__save *save) {
-  int64_t num = ULY_NUM_STATES * (int64_t)save->trainer->model->params.num;
+  int64_t num = ULY_NUM_STATES * (int64_t)save->model->params.num;
   int64_t *values = (int64_t *)save->hashes;
   for (int64_t at = 0; at < num; at += ULY_MAX_SUM)
-    ULY_TRY(uly__sum_i64(uly__mesh_world(save->trainer->mesh), ULY_TRAFFIC_CONTROL, values + at,
+    ULY_TRY(uly__sum_i64(uly__mesh_world(save->mesh), ULY_TRAFFIC_CONTROL, values + at,
                          (int)(num - at < ULY_MAX_SUM ? num - at : ULY_MAX_SUM)));
   return ULY_OK;
 }
 
-void uly__save_end(uly_trainer *trainer) {
-  uly__save *save = trainer->save;
-  uly__group *world = uly__mesh_world(trainer->mesh);
-  if (!save) return;
+uly_status uly__save_end(uly__save *save) {
+  uly__group *world = uly__mesh_world(save->mesh);
   double begin = uly__now();
   join(save);
-  uly__span_end("wait for save", trainer->steps_done, ULY_LANE_COMPUTE, begin);
+  uly__span_end("wait for save", save->run.step, ULY_LANE_COMPUTE, begin);
   if (save->status != ULY_OK) uly__set_last_error(save->message);
   uly_status status = uly__agree(world, save->status);
   if (status == ULY_OK) status = sum_hashes(save);
-  if (status == ULY_OK)
-    status = uly__agree(world, trainer->mesh->rank == 0 ? complete(save) : ULY_OK);
-  trainer->saved = status;
-  if (status != ULY_OK) {
-    discard(save);
-    snprintf(trainer->save_failure, sizeof trainer->save_failure, "%s", uly_last_error());
-  }
+  if (status == ULY_OK) status = uly__agree(world, save->mesh->rank == 0 ? complete(save) : ULY_OK);
+  if (status != ULY_OK) discard(save);
   destroy(save);
-  trainer->save = NULL;
-}
-
-void uly__save_abandon(uly_trainer *trainer) {
-  if (!trainer->save) return;
-  trainer->save->abandoned = true;
-  join(trainer->save);
-  destroy(trainer->save);
-  trainer->save = NULL;
-}
-
-uly_status uly__trainer_save_finish(uly_trainer *trainer) {
-  uly__save_end(trainer);
-  uly_status status = trainer->saved;
-  trainer->saved = ULY_OK;
-  if (status != ULY_OK) uly__set_last_error(trainer->save_failure);
   return status;
 }
 
-uly_status uly__trainer_save(uly_trainer *trainer, const char *out_dir) {
-  ULY_TRY(uly__trainer_save_start(trainer, out_dir));
-  return uly__trainer_save_finish(trainer);
+void uly__save_abandon(uly__save *save) {
+  if (!save) return;
+  save->abandoned = true;
+  join(save);
+  destroy(save);
 }

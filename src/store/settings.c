@@ -1,5 +1,5 @@
 /* The table of settings. */
-#include "train/settings.h"
+#include "store/settings.h"
 
 #include <assert.h>
 #include <float.h>
@@ -9,7 +9,7 @@
 
 #include "comm/mesh.h"
 #include "ops/mask.h"
-#include "train/calls.h"
+#include "store/run_folder.h"
 
 /* Limits whose products fit into the integers that count them. */
 #define MAX_TOKENS ((uint64_t)1 << 32)

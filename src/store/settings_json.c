@@ -1,12 +1,12 @@
 /* The settings that a checkpoint records: see settings_json.h. */
-#include "train/settings_json.h"
+#include "store/settings_json.h"
 
 #include <assert.h>
 #include <string.h>
 
 #include "base/status.h"
-#include "train/calls.h"
-#include "train/settings.h"
+#include "comm/mesh.h"
+#include "store/settings.h"
 
 static bool is_in_object(const uly_setting *s) { return strchr(s->record, '.') != NULL; }
 

@@ -1,12 +1,13 @@
-/* What a checkpoint says about itself, without a run and without reading its tensors. */
+/* Describes checkpoints: see checkpoint_info.h. */
+#include "store/checkpoint_info.h"
+
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "data/folder.h"
-#include "train/calls.h"
-#include "train/checkpoint.h"
-#include "train/settings.h"
+#include "store/checkpoint_model.h"
+#include "store/settings.h"
 
 static uly_model_info describe_model(const uly__model_config *config) {
   uly_model_info info = {

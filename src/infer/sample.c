@@ -1,12 +1,13 @@
 /* Draws a token from logits: temperature; then the k most likely tokens (top-k, Fan et al. 2018,
  * 1805.04833); then the nucleus, the fewest of the most likely that have probability p together
  * (Holtzman et al. 2020, 1904.09751). In f64. */
+#include "infer/sample.h"
+
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
 
 #include "base/rng.h"
-#include "train/calls.h"
 
 typedef struct candidate {
   /* Of a softmax with temperature, not normalized: 1 for the most likely token. */

@@ -12,11 +12,9 @@
 #include "base/file.h"
 #include "base/printable.h"
 #include "data/folder.h"
-#include "train/checkpoint.h"
-#include "train/settings_json.h"
+#include "store/checkpoint_format.h"
+#include "store/settings_json.h"
 
-const char uly__model_file[] = "model.safetensors", uly__optimizer_file[] = "optimizer.safetensors",
-           uly__config_file[] = "config.json", uly__trainer_file[] = "trainer.json";
 const char *const uly__state_prefix[ULY_NUM_STATES] = {"", "m.", "v."};
 
 /* The version that is written, the oldest that is read, and the last whose checksums are those of

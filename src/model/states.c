@@ -1,6 +1,6 @@
 /* Where the states are: see states.h. The file holds master weights (bf16 training), then the
  * first, then the second moments, each [count]. */
-#include "train/states.h"
+#include "model/states.h"
 
 #include <errno.h>
 #include <limits.h>

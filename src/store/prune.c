@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +15,7 @@
 #include "base/file.h"
 #include "base/sized.h"
 #include "data/folder.h"
-#include "train/checkpoint.h"
+#include "store/run_folder.h"
 
 typedef struct step_list {
   int64_t *steps;

@@ -9,6 +9,9 @@
 
 #include "ulysses.h"
 
+/* Returns the defaults. */
+uly_train_config uly__train_config_default(void);
+
 extern const uly_setting uly__settings[];
 extern const int uly__num_settings;
 

@@ -1,6 +1,8 @@
 /* The folder that a run saves to: whole checkpoints step-<10 digits>, and hidden ones .step-<10
  * digits>.tmp, which are being written or removed, or were left by a process that ended meanwhile.
  * What has another name is not the library's, and left alone. */
+#include "store/run_folder.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +16,9 @@
 #include "base/file.h"
 #include "base/sized.h"
 #include "data/folder.h"
-#include "train/checkpoint.h"
+
+const char uly__model_file[] = "model.safetensors", uly__optimizer_file[] = "optimizer.safetensors",
+           uly__config_file[] = "config.json", uly__trainer_file[] = "trainer.json";
 
 void uly__checkpoint_name(int64_t step, char name[ULY_CHECKPOINT_NAME]) {
   snprintf(name, ULY_CHECKPOINT_NAME, "step-%010" PRId64, step);

@@ -21,30 +21,12 @@
  *       tensor of the piece's first element; pieces are cut at the tensor's ends, and at multiples
  *       of 256 elements of its unit. So in version 3
  *   5   a tensor's checksum is a sum over its elements */
-#ifndef ULY_CHECKPOINT_H
-#define ULY_CHECKPOINT_H
+#ifndef ULY_CHECKPOINT_FORMAT_H
+#define ULY_CHECKPOINT_FORMAT_H
 
 #include "data/safetensors.h"
-#include "train/states.h"
-#include "ulysses.h"
-
-extern const char uly__model_file[], uly__optimizer_file[], uly__config_file[], uly__trainer_file[];
-
-/* Names in the folder of a run (run_folder.c): that of a checkpoint, and that of one that is not
- * yet, or no longer, complete; and the step in a checkpoint's name, -1 for any other name. */
-enum { ULY_CHECKPOINT_NAME = 64 };
-void uly__checkpoint_name(int64_t step, char name[ULY_CHECKPOINT_NAME]);
-void uly__checkpoint_hidden_name(int64_t step, char name[ULY_CHECKPOINT_NAME]);
-int64_t uly__checkpoint_step(const char *name);
-/* What an entry with such a name is: a folder, not a link to one, with the file that a save writes
- * last; one with only other files of a checkpoint; or somebody else's, as an empty folder is. */
-typedef enum uly__checkpoint_kind {
-  ULY_CHECKPOINT_NONE = 0,
-  ULY_CHECKPOINT_DAMAGED,
-  ULY_CHECKPOINT_WHOLE
-} uly__checkpoint_kind;
-uly_status uly__checkpoint_look(int folder, const char *out_dir, const char *name,
-                                uly__checkpoint_kind *kind);
+#include "model/states.h"
+#include "store/run_folder.h"
 
 /* Returns the file that holds a state: 0 the model's, 1 the optimizer's; and the prefix of its
  * tensors' names. */
@@ -71,9 +53,6 @@ static inline int64_t uly__state_number(const uly__params *params, int which,
                                         const uly__param *param) {
   return (int64_t)which * params->num + (param - params->list);
 }
-
-/* Reads the model in a checkpoint folder; ULY_ERR_DATA if there is none. */
-uly_status uly__checkpoint_model(const char *dir, uly__model_config *config);
 
 /* Where training stood. */
 typedef struct uly__checkpoint_run {
@@ -113,9 +92,5 @@ uly_status uly__checkpoint_read_json(const char *dir, const uly__params *params,
  * and that the rest fits it. */
 uly_status uly__checkpoint_check_model(const char *dir, const uly__model_config *config,
                                        const uly__checkpoint_run *run);
-
-/* Fills in what the public header says about a checkpoint. */
-void uly__checkpoint_describe(const uly__model_config *config, const uly__params *params,
-                              const uly__checkpoint_run *run, uly_checkpoint_info *info);
 
 #endif

@@ -1,16 +1,35 @@
-/* A trained model that continues a sequence: a forward-only run whose model decodes. */
+/* Continues a sequence with a trained model: see generator.h. The prompt is one pass over a sequence if
+ * it is long enough, and otherwise decoded token by token, as everything after it. */
+#include "infer/generator.h"
+
 #include <limits.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/spans.h"
 #include "data/folder.h"
+#include "data/token_file.h"
 #include "device/device.h"
-#include "train/calls.h"
-#include "train/checkpoint.h"
-#include "train/settings.h"
+#include "device/process.h"
+#include "infer/decode.h"
+#include "model/weights.h"
+#include "plan/fit.h"
+#include "store/attends_alike.h"
+#include "store/checkpoint_load.h"
+#include "store/checkpoint_model.h"
+#include "store/settings.h"
+
+/* How a generator decodes: tokens that are cached, and whether the prompt goes through at once. */
+typedef struct decoding {
+  int64_t capacity;
+  bool prefills;
+} decoding;
 
 struct uly_generator {
-  uly_trainer *trainer;
+  uly_mesh *mesh;
+  uly__run run;
+  uly__decoder *decoder;
+  int32_t *prompt; /* [T], of the host: this rank's tokens of a prompt that goes through at once */
   /* The token that ends a document, which the next document does not see; -1: none. */
   int64_t end;
   /* Tokens of all documents; the cache holds those of the latest. */
@@ -93,32 +112,113 @@ static int64_t find_end(const uly_train_config *config, int64_t vocab) {
                                                         : config->doc_end;
 }
 
-static uly_status read_prompt(uly_trainer *trainer, const int32_t *tokens, int64_t count) {
-  uly__model *model = trainer->model;
+/* ------------------------------------------------------------------------------- memory */
+
+static void carve(uly_generator *g) {
+  uly__run *run = &g->run;
+  uly__arena *scratch = &run->arenas[ULY_ARENA_SCRATCH];
+  uly__run_carve_states(run);
+  int64_t mark = uly__arena_mark(scratch);
+  uly__decoder_carve(g->decoder, &run->arenas[ULY_ARENA_ACTIVATIONS], scratch);
+  /* The prompt has been processed before the first token is decoded. */
+  uly__arena_release(scratch, mark);
+  uly__run_carve_passes(run);
+  if (run->model->use == ULY_MODEL_PREFILLS)
+    g->prompt = uly__arena_carve(&run->host, run->model->num_tokens * (int64_t)sizeof *g->prompt);
+}
+
+static void destroy_plan(uly_generator *g) {
+  uly__decoder_destroy(g->decoder);
+  uly__run_destroy(&g->run);
+}
+
+/* Plans model, decoder and memory. */
+static uly_status plan(uly_mesh *mesh, const uly_train_config *config, decoding how,
+                       uly_generator *g) {
+  uly__model_use use = how.prefills ? ULY_MODEL_PREFILLS : ULY_MODEL_DECODES;
+  ULY_TRY(uly__run_create(mesh, config, use, &g->run));
+  uly_status status =
+      uly__decoder_create(g->run.model, &g->run.model_run, how.capacity, &g->decoder);
+  if (status == ULY_OK)
+    carve(g);
+  else
+    destroy_plan(g);
+  return status;
+}
+
+static int64_t measure_bytes(const void *context, uly_mesh *mesh, const uly_train_config *config,
+                             int halvings) {
+  decoding how = *(const decoding *)context;
+  uly_generator other = {0};
+  uly_train_config shorter = *config;
+  how.capacity >>= halvings;
+  shorter.seq_len = config->seq_len >> halvings > 0 ? config->seq_len >> halvings : 1;
+  if (plan(mesh, &shorter, how, &other) != ULY_OK) return INT64_MAX;
+  int64_t bytes = uly__run_bytes(&other.run);
+  destroy_plan(&other);
+  return bytes;
+}
+
+/* Plans, and checks that it fits. */
+static uly_status prepare(uly_mesh *mesh, const uly_train_config *config, decoding how,
+                          uly_generator *g) {
+  uly__measure measure = {measure_bytes, &how, how.capacity, "", " tokens, prompt and text"};
+  ULY_TRY(plan(mesh, config, how, g));
+  g->mesh = uly__mesh_use(mesh);
+  return uly__check_fit(&g->run, &measure, uly__group_node_size(uly__mesh_world(mesh)));
+}
+
+static uly_status start(uly_generator *g) {
+  ULY_TRY(uly__run_commit(&g->run));
+  carve(g);
+  return ULY_OK;
+}
+
+/* ------------------------------------------------------------------------------- weights */
+
+static uly_status read_checkpoint(uly_generator *g, const char *dir, uly__loading **from) {
+  uly_train_config config = g->run.config;
+  ULY_TRY(uly__loading_open(g->run.model, g->run.states.num, dir, from));
+  const uly__checkpoint_run *run = uly__loading_run(*from);
+  config.sparse = uly__run_sparse(&config);
+  if (g->mesh->rank == 0) uly__warn_if_it_attends_otherwise(&config, config.doc_end, dir, run);
+  ULY_TRY(uly__check_same_blocks(&config, dir, run));
+  return uly__loading_read(*from, g->mesh, g->run.model, &g->run.states);
+}
+
+static uly_status load(uly_generator *g, const char *dir) {
+  uly__loading *from = NULL;
+  uly_status status = uly__agree(uly__mesh_world(g->mesh), read_checkpoint(g, dir, &from));
+  if (status == ULY_OK) status = uly__loading_finish(from, g->mesh, g->run.model, &g->run.states);
+  uly__loading_close(from);
+  return status;
+}
+
+/* -------------------------------------------------------------------------------- tokens */
+
+static uly_status read_prompt(uly_generator *g, const int32_t *tokens, int64_t count) {
+  uly__model *model = g->run.model;
   model->failure = ULY_OK;
   uly__zero_forget_weights(model->zero);
   if (model->use == ULY_MODEL_PREFILLS) {
-    const uly_token_run *runs = uly__token_cut_runs(model->cut, model->cut->rank);
-    int32_t *mine = trainer->windows;
-    for (int r = 0; r < model->cut->num_runs; mine += runs[r++].count)
-      memcpy(mine, tokens + runs[r].begin, (size_t)runs[r].count * sizeof *tokens);
-    uly__prefill(trainer->decoder, trainer->windows);
+    for (int64_t t = 0; t < model->num_tokens; t++)
+      g->prompt[t] = tokens[uly__token_cut_at(model->cut, t)];
+    uly__prefill(g->decoder, g->prompt);
   } else {
-    for (int64_t i = 0; i < count; i++) uly__decode(trainer->decoder, tokens[i]);
+    for (int64_t i = 0; i < count; i++) uly__decode(g->decoder, tokens[i]);
   }
-  return uly__agree(uly__mesh_world(trainer->mesh), model->failure);
+  return uly__agree(uly__mesh_world(g->mesh), model->failure);
 }
 
 static uly_status make(uly_mesh *mesh, const uly_train_config *config, const char *dir,
                        const int32_t *tokens, int64_t count, int64_t max_new,
                        uly_generator *generator) {
   char model[PATH_MAX];
+  uly__group *world = uly__mesh_world(mesh);
   double begin = uly__now();
-  ULY_TRY(uly__agree(uly__mesh_world(mesh),
-                     uly__path_join(model, sizeof model, dir, uly__config_file)));
+  ULY_TRY(uly__agree(world, uly__path_join(model, sizeof model, dir, uly__config_file)));
   int64_t vocab = 0;
-  ULY_TRY(
-      uly__agree(uly__mesh_world(mesh), check(mesh, config, dir, tokens, count, max_new, &vocab)));
+  ULY_TRY(uly__agree(world, check(mesh, config, dir, tokens, count, max_new, &vocab)));
   ULY_TRY(check_same(mesh, config, tokens, count, max_new));
   generator->end = find_end(config, vocab);
   generator->num_tokens = count;
@@ -128,12 +228,16 @@ static uly_status make(uly_mesh *mesh, const uly_train_config *config, const cha
   tokens += document;
   count -= document;
   uly_train_config own = settle(mesh, config, model, count, generator->end);
-  uly__decode_run decode = {.capacity = count + max_new, .prefills = count >= LEAST_AT_ONCE};
-  ULY_TRY(uly__trainer_make(mesh, &own, decode, &generator->trainer));
-  ULY_TRY(uly__trainer_load(generator->trainer, dir));
+  decoding how = {.capacity = count + max_new, .prefills = count >= LEAST_AT_ONCE};
+  uly__device_use_threads(uly__run_threads(mesh, &own));
+  ULY_TRY(uly__agree(world, prepare(mesh, &own, how, generator)));
+  const char *isa = generator->run.model->ops->name;
+  if (own.reproducible) ULY_TRY(uly_mesh_same(mesh, isa, strlen(isa) + 1, "instruction set"));
+  ULY_TRY(uly__agree(world, start(generator)));
+  ULY_TRY(load(generator, dir));
   generator->load_seconds = uly__now() - begin;
   begin = uly__now();
-  ULY_TRY(read_prompt(generator->trainer, tokens, count));
+  ULY_TRY(read_prompt(generator, tokens, count));
   generator->prompt_seconds = uly__now() - begin;
   return ULY_OK;
 }
@@ -155,20 +259,21 @@ uly_status uly__generator_create(uly_mesh *mesh, const uly_train_config *config,
 
 void uly_generator_destroy(uly_generator *generator) {
   if (!generator) return;
-  uly_trainer_destroy(generator->trainer);
+  if (generator->mesh) {
+    destroy_plan(generator);
+    uly__mesh_leave(generator->mesh);
+  }
   free(generator);
 }
 
-const uly_mesh *uly__generator_mesh(const uly_generator *generator) {
-  return generator->trainer->mesh;
-}
+const uly_mesh *uly__generator_mesh(const uly_generator *generator) { return generator->mesh; }
 
 const float *uly__generator_logits(const uly_generator *generator) {
-  return generator->trainer->decoder->all_logits;
+  return generator->decoder->all_logits;
 }
 
 static uly_status check_token(const uly_generator *generator, int32_t token) {
-  int64_t vocab = generator->trainer->model->config.vocab;
+  int64_t vocab = generator->run.model->config.vocab;
   if (token < 0 || token >= vocab)
     ULY_FAIL(ULY_ERR_CONFIG,
              "token %d cannot be added, because the vocabulary of the model has %lld tokens",
@@ -180,25 +285,25 @@ static uly_status check_token(const uly_generator *generator, int32_t token) {
 }
 
 uly_status uly__generator_next(uly_generator *generator, int32_t token) {
-  uly__model *model = generator->trainer->model;
-  uly__group *world = uly__mesh_world(generator->trainer->mesh);
+  uly__model *model = generator->run.model;
+  uly__group *world = uly__mesh_world(generator->mesh);
   ULY_TRY(uly__agree(world, check_token(generator, token)));
   ULY_TRY(uly__same(world, (uint64_t)token, "token"));
-  if (generator->latest == generator->end) generator->trainer->decoder->cache.num_tokens = 0;
-  uly__decode(generator->trainer->decoder, token);
+  if (generator->latest == generator->end) generator->decoder->cache.num_tokens = 0;
+  uly__decode(generator->decoder, token);
   generator->num_tokens++;
   generator->latest = token;
   return uly__agree(world, model->failure);
 }
 
 uly_generator_report uly__generator_report(const uly_generator *generator) {
-  const uly_trainer *trainer = generator->trainer;
-  uly_generator_report report = {.vocab = trainer->model->config.vocab,
+  const uly__run *run = &generator->run;
+  uly_generator_report report = {.vocab = run->model->config.vocab,
                                  .num_tokens = generator->num_tokens,
-                                 .num_params = trainer->model->params.count,
+                                 .num_params = run->model->params.count,
                                  .load_seconds = generator->load_seconds,
                                  .prompt_seconds = generator->prompt_seconds};
   for (int i = 0; i < ULY_NUM_ARENAS; i++)
-    report.arena_bytes[i] = uly__trainer_bytes(trainer, (uly_arena)i);
+    report.arena_bytes[i] = uly__run_arena_bytes(run, (uly_arena)i);
   return report;
 }

@@ -1,0 +1,161 @@
+/* Checks whether a run fits, and looks for settings that do: see fit.h. */
+#include "plan/fit.h"
+
+#include <stdlib.h>
+
+#include "device/process.h"
+
+/* What is looked for: settings with which a rank needs at most `limit` bytes. */
+typedef struct search {
+  const uly__measure *measure;
+  const uly_mesh *mesh;
+  const uly_train_config *config;
+  int64_t limit;
+} search;
+
+static bool fits(const search *s, const uly_mesh *mesh, const uly_train_config *config,
+                 int halvings) {
+  uly_mesh copy = *mesh; /* a plan changes nothing, so it may be made on any mesh */
+  return s->measure->bytes(s->measure->context, &copy, config, halvings) <= s->limit;
+}
+
+/* Changes to full recomputation, unless the run only goes forward, which has nothing to
+ * recompute. */
+static bool use_full(uly_train_config *c) {
+  bool changes = !c->forward_only && c->recompute != ULY_RECOMPUTE_FULL;
+  if (changes) c->recompute = ULY_RECOMPUTE_FULL;
+  return changes;
+}
+
+static bool use_stage_3(uly_train_config *c) {
+  bool changes = c->zero_stage != 3;
+  c->zero_stage = 3;
+  return changes;
+}
+
+static bool use_stash(uly_train_config *c) {
+  bool changes = !c->forward_only && !c->stash;
+  if (changes) c->stash = ".";
+  return changes;
+}
+
+static bool use_offload(uly_train_config *c) {
+  bool changes = !c->forward_only && !c->offload;
+  if (changes) c->offload = ".";
+  return changes;
+}
+
+static bool use_bf16(uly_train_config *c) {
+  bool changes = c->dtype != ULY_BF16;
+  c->dtype = ULY_BF16;
+  return changes;
+}
+
+/* The changes in the order in which they are tried, the cheapest first. */
+static const struct {
+  const char *setting;
+  bool (*apply)(uly_train_config *); /* false: no change */
+} changes[] = {{"config.zero_stage = 3", use_stage_3},
+               {"config.recompute = ULY_RECOMPUTE_FULL", use_full},
+               {"config.stash = DIR", use_stash},
+               {"config.offload = DIR", use_offload},
+               {"config.dtype = ULY_BF16", use_bf16}};
+
+enum { NUM_CHANGES = sizeof changes / sizeof changes[0] };
+
+/* A list of words that grows to the end of a buffer. */
+typedef struct word_list {
+  char text[512];
+  int used;
+} word_list;
+
+static void add(word_list *list, const char *separator, const char *word) {
+  int room = (int)sizeof list->text - list->used;
+  int length = snprintf(list->text + list->used, (size_t)room, "%s%s",
+                        list->used > 0 ? separator : "", word);
+  if (length < room) list->used += length;
+}
+
+/* Adds each change that is enough by itself. */
+static void add_single_changes(const search *s, word_list *list) {
+  for (int i = 0; i < NUM_CHANGES; i++) {
+    uly_train_config other = *s->config;
+    if (changes[i].apply(&other) && fits(s, s->mesh, &other, 0))
+      add(list, "; or ", changes[i].setting);
+  }
+}
+
+/* Adds one change after the other, until the run fits. */
+static void add_many_changes(const search *s, word_list *list) {
+  uly_train_config other = *s->config;
+  word_list settings = {.used = 0};
+  for (int i = 0; i < NUM_CHANGES; i++) {
+    if (!changes[i].apply(&other)) continue;
+    add(&settings, " and ", changes[i].setting);
+    if (!fits(s, s->mesh, &other, 0)) continue;
+    add(list, "; or ", settings.text);
+    return;
+  }
+}
+
+static void add_more_ranks(const search *s, word_list *list) {
+  for (int64_t sp = 2 * (int64_t)uly_mesh_sp(s->mesh); sp <= 4096; sp *= 2) {
+    uly_mesh *larger = NULL;
+    uly_mesh_desc desc = {.size = sizeof desc, .dp = uly_mesh_dp(s->mesh), .sp = (int)sp};
+    if (uly_mesh_create_offline(&desc, s->mesh->rank, &larger) != ULY_OK) return;
+    int64_t bytes = s->measure->bytes(s->measure->context, larger, s->config, 0);
+    uly_mesh_destroy(larger);
+    if (bytes == INT64_MAX) return; /* more ranks than heads */
+    if (bytes > s->limit) continue;
+    char text[96];
+    snprintf(text, sizeof text, "mesh.sp = %lld with as much memory for each rank", (long long)sp);
+    add(list, "; or ", text);
+    return;
+  }
+}
+
+static void add_shorter(const search *s, word_list *list) {
+  int64_t tokens = s->measure->num_tokens;
+  for (int halvings = 1; tokens >> (halvings - 1) > 1; halvings++) {
+    if (!fits(s, s->mesh, s->config, halvings)) continue;
+    char text[96];
+    snprintf(text, sizeof text, "%s%lld%s", s->measure->before, (long long)(tokens >> halvings),
+             s->measure->after);
+    add(list, "; or ", text);
+    return;
+  }
+}
+
+static uly_status refuse(const uly__run *run, const uly__measure *measure, int64_t limit,
+                         const char *whose) {
+  const search s = {measure, run->mesh, &run->config, limit};
+  int64_t bytes[ULY_NUM_ARENAS];
+  for (int i = 0; i < ULY_NUM_ARENAS; i++) bytes[i] = uly__run_arena_bytes(run, (uly_arena)i);
+  word_list list = {.used = 0};
+  add_single_changes(&s, &list);
+  if (list.used == 0) add_many_changes(&s, &list);
+  add_more_ranks(&s, &list);
+  add_shorter(&s, &list);
+  ULY_FAIL(ULY_ERR_CONFIG,
+           "rank %d needs %lld bytes (parameters %lld, gradients %lld, optimizer %lld, activations "
+           "%lld, scratch %lld) and may take %lld (%s). %s%s",
+           run->mesh->rank, (long long)uly__run_bytes(run), (long long)bytes[ULY_ARENA_PARAMETERS],
+           (long long)bytes[ULY_ARENA_GRADIENTS], (long long)bytes[ULY_ARENA_OPTIMIZER],
+           (long long)bytes[ULY_ARENA_ACTIVATIONS], (long long)bytes[ULY_ARENA_SCRATCH],
+           (long long)limit, whose, list.used ? "It would fit with " : "Use a smaller model",
+           list.text);
+}
+
+uly_status uly__check_limit(const uly__run *run, const uly__measure *measure) {
+  int64_t limit = run->config.memory_limit;
+  if (limit == 0 || uly__run_bytes(run) <= limit) return ULY_OK;
+  return refuse(run, measure, limit, "config.memory_limit");
+}
+
+uly_status uly__check_fit(const uly__run *run, const uly__measure *measure, int ranks_on_node) {
+  if (run->config.memory_limit > 0) return uly__check_limit(run, measure);
+  int64_t available = uly__device_available_bytes();
+  if (available == 0 || uly__run_bytes(run) <= available / ranks_on_node) return ULY_OK;
+  return refuse(run, measure, available / ranks_on_node,
+                "its share of what is free on this machine; config.memory_limit overrules it");
+}

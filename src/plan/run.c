@@ -1,0 +1,172 @@
+/* Plans runs: see run.h. */
+#include "plan/run.h"
+
+#include <limits.h>
+#include <unistd.h>
+
+#include "data/folder.h"
+
+/* What can be done where there is not enough memory. */
+static const char advice[] =
+    "use more ranks, a smaller model, a shorter config.seq_len, or config.recompute = "
+    "ULY_RECOMPUTE_FULL";
+
+int uly__run_threads(const uly_mesh *mesh, const uly_train_config *config) {
+  return config->threads > 0 ? config->threads : uly_mesh_threads(mesh);
+}
+
+uly_sparse uly__run_sparse(const uly_train_config *config) {
+  uly_sparse sparse = config->sparse;
+  if (sparse.pattern == ULY_SPARSE_NONE) return (uly_sparse){0};
+  sparse.local = uly_sparse_local(&config->sparse, config->seq_len);
+  sparse.seed = config->seed;
+  return sparse;
+}
+
+static uly_status check(const uly_mesh *mesh, const uly_train_config *c) {
+  int dp = uly_mesh_dp(mesh);
+  if (!c->model)
+    ULY_FAIL(ULY_ERR_CONFIG, "config.model is missing: give a preset or the path of a config.json");
+  if (c->forward_only && (c->offload || c->stash))
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "a run that does not train (config.forward_only) keeps neither optimizer states nor "
+             "what backward needs: leave out config.offload and config.stash");
+  if (!c->forward_only && c->batch % dp != 0)
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "config.batch is %lld, which the groups of mesh.dp = %d cannot share equally: use a "
+             "multiple",
+             (long long)c->batch, dp);
+  return ULY_OK;
+}
+
+/* Overrides what the model's file says with what the run says about the model. */
+static void settle_model(uly__run *run, uly__model_config *model) {
+  uly_train_config *config = &run->config;
+  run->model_window = model->window;
+  run->model_sparse = model->sparse;
+  if (config->window < 0) config->window = model->window;
+  model->window = config->window;
+  model->sparse = config->sparse.pattern;
+  if (model->rope && model->max_positions < config->seq_len) model->max_positions = config->seq_len;
+}
+
+static uly__model_run describe(const uly__run *run, const uly__model_config *model,
+                               uly__model_use use) {
+  const uly_train_config *config = &run->config;
+  return (uly__model_run){.use = use,
+                          .stage = uly__whole_model(model),
+                          .seq_len = config->seq_len,
+                          .window = config->window,
+                          .sparse = uly__run_sparse(config),
+                          .dtype = config->dtype,
+                          .grad_dtype = config->grad_dtype,
+                          .recompute = config->recompute,
+                          .threads = uly__run_threads(run->mesh, config),
+                          .stash_on_disk = config->stash != NULL,
+                          .zero_stage = config->zero_stage,
+                          .leaves = config->reproducible ? config->leaves : 0,
+                          .rounds = config->reproducible ? 0 : config->rounds,
+                          .passes = run->passes};
+}
+
+static uly_status fill(uly__run *run, uly__model_use use) {
+  const uly_train_config *config = &run->config;
+  uly__model_config model;
+  ULY_TRY(check(run->mesh, config));
+  run->passes = config->batch && !config->forward_only ? config->batch / uly_mesh_dp(run->mesh) : 1;
+  ULY_TRY(uly__model_config_load(config->model, &model));
+  settle_model(run, &model);
+  if (config->pack && config->doc_end >= model.vocab)
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "config.doc_end is %lld, but the vocabulary of the model has only %lld tokens",
+             (long long)config->doc_end, (long long)model.vocab);
+  run->model_run = describe(run, &model, use);
+  ULY_TRY(uly__model_create(&model, run->mesh, &run->model_run, &run->model));
+  uly__states_init(&run->states, run->model->zero, config->dtype, use != ULY_MODEL_TRAINS,
+                   config->offload != NULL);
+  return ULY_OK;
+}
+
+uly_status uly__run_create(uly_mesh *mesh, const uly_train_config *config, uly__model_use use,
+                           uly__run *out) {
+  *out = (uly__run){.mesh = mesh, .config = *config, .states.fd = -1};
+  for (int i = 0; i < ULY_NUM_ARENAS; i++)
+    uly__arena_init(&out->arenas[i], uly_arena_name((uly_arena)i), advice, false);
+  uly__arena_init(&out->host, "tokens and positions", advice, true);
+  uly_status status = fill(out, use);
+  if (status != ULY_OK) uly__run_destroy(out);
+  return status;
+}
+
+void uly__run_destroy(uly__run *run) {
+  uly__states_close(&run->states);
+  uly__model_destroy(run->model);
+  run->model = NULL;
+  for (int i = 0; i < ULY_NUM_ARENAS; i++) uly__arena_destroy(&run->arenas[i]);
+  uly__arena_destroy(&run->host);
+}
+
+/* ----------------------------------------------------------------------------- memory */
+
+void uly__run_carve_states(uly__run *run) {
+  uly__states_carve(&run->states, run->arenas);
+  uly__model_carve_states(run->model, run->arenas);
+}
+
+void uly__run_carve_passes(uly__run *run) {
+  uly__model_carve_passes(run->model, run->arenas, &run->host);
+}
+
+int64_t uly__run_window_room(const uly__run *run) {
+  return run->model->cut->count + run->model->cut->num_runs;
+}
+
+void uly__run_carve_sequences(uly__run *run) {
+  int64_t N = run->config.seq_len, windows = run->passes * uly__run_window_room(run);
+  run->windows = uly__arena_carve(&run->host, windows * (int64_t)sizeof *run->windows);
+  if (!run->config.forward_only)
+    run->order = uly__arena_carve(&run->host, run->passes * (int64_t)sizeof *run->order);
+  if (run->config.pack)
+    run->doc_start = uly__arena_carve(&run->host, N * (int64_t)sizeof *run->doc_start);
+  if (run->config.pack || run->model->cut->num_runs > 1)
+    run->labels =
+        uly__arena_carve(&run->host, run->model->num_tokens * (int64_t)sizeof *run->labels);
+}
+
+uly_status uly__run_commit(uly__run *run) {
+  for (int i = 0; i < ULY_NUM_ARENAS; i++) ULY_TRY(uly__arena_commit(&run->arenas[i]));
+  return uly__arena_commit(&run->host);
+}
+
+/* Names a file of this rank in a folder on local disk, which is created. */
+static uly_status name_scratch(const uly__run *run, const char *folder, const char *what,
+                               char path[PATH_MAX]) {
+  char name[64];
+  snprintf(name, sizeof name, "ulysses-%s-%d-%ld", what, run->mesh->rank, (long)getpid());
+  ULY_TRY(uly__folder_make(folder));
+  return uly__path_join(path, PATH_MAX, folder, name);
+}
+
+uly_status uly__run_open_scratch(uly__run *run) {
+  const uly_train_config *config = &run->config;
+  char path[PATH_MAX];
+  if (config->offload) {
+    ULY_TRY(name_scratch(run, config->offload, "states", path));
+    ULY_TRY(uly__states_open(&run->states, path));
+  }
+  if (config->stash) {
+    ULY_TRY(name_scratch(run, config->stash, "stash", path));
+    ULY_TRY(uly__stash_open(&run->model->stash, path));
+  }
+  return ULY_OK;
+}
+
+int64_t uly__run_arena_bytes(const uly__run *run, uly_arena arena) {
+  return run->arenas[arena].peak + (arena == ULY_ARENA_ACTIVATIONS ? run->host.peak : 0);
+}
+
+int64_t uly__run_bytes(const uly__run *run) {
+  int64_t total = 0;
+  for (int i = 0; i < ULY_NUM_ARENAS; i++) total += uly__run_arena_bytes(run, (uly_arena)i);
+  return total;
+}

@@ -1,0 +1,232 @@
+/* Reads the states of checkpoints: see checkpoint_load.h. */
+#include "store/checkpoint_load.h"
+
+#include <assert.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/folder.h"
+#include "device/device.h"
+#include "model/weights.h"
+#include "store/checkpoint_info.h"
+#include "store/checkpoint_model.h"
+
+struct uly__loading {
+  const uly__params *params;
+  /* States that are read: all, or the master weights alone. */
+  int num_states;
+  char paths[2][PATH_MAX];
+  uly__safetensors *files[2];
+  uly__checkpoint_run run;
+  /* [ULY_NUM_STATES][params->num]: checksums that trainer.json names. */
+  uint64_t *expected;
+  uint64_t *found; /* the checksums of what was read */
+  uint64_t file_hash;
+};
+
+static void close_source(uly__loading *from) {
+  for (int file = 0; file < 2; file++) uly__safetensors_close(from->files[file]);
+  free(from->expected);
+  free(from->found);
+}
+
+/* Finds the tensor of a state, with the shape that it must have. */
+static uly_status find_tensor(const uly__loading *from, int which, const uly__param *param,
+                              const uly__tensor_info **out) {
+  const uly__safetensors *file = from->files[uly__state_file(which)];
+  char name[ULY_TENSOR_NAME];
+  uly__state_name(which, param, name);
+  const uly__tensor_info *info = uly__safetensors_find(file, name);
+  if (!info || info->dtype != ULY_F32 || info->num_dims != param->num_dims ||
+      memcmp(info->dims, param->dims, (size_t)param->num_dims * sizeof(int64_t)) != 0)
+    ULY_FAIL(ULY_ERR_DATA, "'%s': tensor %s is missing or has another shape than the model's",
+             from->paths[uly__state_file(which)], name);
+  *out = info;
+  return ULY_OK;
+}
+
+static uly_status open_source(uly__loading *from, const char *dir,
+                              const uly__model_config *config) {
+  const uly__params *params = from->params;
+  size_t num = (size_t)ULY_NUM_STATES * (size_t)params->num;
+  const char *names[2] = {uly__model_file, uly__optimizer_file};
+  from->expected = calloc(num, sizeof *from->expected);
+  from->found = calloc(num, sizeof *from->found);
+  if (!from->expected || !from->found)
+    ULY_FAIL(ULY_ERR_MEMORY, "no memory for the checksums of all tensors");
+  ULY_TRY(uly__checkpoint_read_json(dir, params, &from->run, from->expected, &from->file_hash));
+  ULY_TRY(uly__checkpoint_check_model(dir, config, &from->run));
+  for (int file = 0; file <= uly__state_file(from->num_states - 1); file++) {
+    ULY_TRY(uly__path_join(from->paths[file], PATH_MAX, dir, names[file]));
+    ULY_TRY(uly__safetensors_open(from->paths[file], &from->files[file]));
+  }
+  for (int which = 0; which < from->num_states; which++)
+    for (int i = 0; i < params->num; i++) {
+      const uly__tensor_info *unused;
+      ULY_TRY(find_tensor(from, which, &params->list[i], &unused));
+    }
+  for (int file = 0; file <= uly__state_file(from->num_states - 1); file++)
+    ULY_TRY(uly__checkpoint_check_header(from->files[file], from->paths[file], params, file));
+  return ULY_OK;
+}
+
+static uly_status read_range(const uly__loading *from, int which, const uly__range *range,
+                             float *out) {
+  const uly__tensor_info *info;
+  ULY_TRY(find_tensor(from, which, range->param, &info));
+  return uly__safetensors_read(from->files[uly__state_file(which)], info,
+                               range->global * (int64_t)sizeof(float),
+                               range->count * (int64_t)sizeof(float), out);
+}
+
+static void add_checksum(uly__loading *from, int which, const uly__range *range,
+                         const float *data) {
+  from->found[uly__state_number(from->params, which, range->param)] +=
+      uly__checkpoint_sum(&from->run, range, data);
+}
+
+static uly_status sum_through(uly__loading *from, int rank, int size, float *window) {
+  int64_t turn = 0;
+  for (int which = 0; which < from->num_states; which++) {
+    uly__range range;
+    uly__range_walk walk = uly__param_ranges(from->params, NULL, ULY_ALL_UNITS);
+    while (uly__range_next(&walk, &range)) {
+      if (turn++ % size != rank) continue;
+      ULY_TRY(read_range(from, which, &range, window));
+      add_checksum(from, which, &range, window);
+    }
+  }
+  return ULY_OK;
+}
+
+/* Reads the share of rank `rank` of `size` ranks of all states, and adds up its checksums. */
+static uly_status sum_share(uly__loading *from, int rank, int size) {
+  float *window = calloc(ULY_LARGEST_RANGE, sizeof *window);
+  uly_status status = uly__check_memory(window, "a window of a checkpoint");
+  if (status == ULY_OK && window) status = sum_through(from, rank, size, window);
+  free(window);
+  return status;
+}
+
+static uly_status compare_hashes(const uly__loading *from) {
+  assert(from->expected && from->found); /* open_source has succeeded */
+  for (int which = 0; which < from->num_states; which++)
+    for (int i = 0; i < from->params->num; i++) {
+      int at = which * from->params->num + i;
+      char name[ULY_TENSOR_NAME];
+      uly__state_name(which, &from->params->list[i], name);
+      if (from->found[at] != from->expected[at])
+        ULY_FAIL(ULY_ERR_DATA,
+                 "'%s': tensor %s does not match its checksum: the file is damaged, use another "
+                 "checkpoint",
+                 from->paths[uly__state_file(which)], name);
+    }
+  return ULY_OK;
+}
+
+/* ------------------------------------------------------------------------ into a model */
+
+/* Checks the model. The positions that it was trained for are those of the longer sequences. */
+static uly_status check_model(uly__model *model, const char *dir, uly__model_config *saved) {
+  uly__model_config *config = &model->config;
+  bool is_same;
+  ULY_TRY(uly__checkpoint_model(dir, saved));
+  ULY_TRY(uly__model_config_is_same(saved, config, &is_same));
+  if (!is_same)
+    ULY_FAIL(ULY_ERR_DATA,
+             "'%s' is a checkpoint of another model: continue it with config.model = '%s/%s'", dir,
+             dir, uly__config_file);
+  if (config->max_positions < saved->max_positions) config->max_positions = saved->max_positions;
+  return ULY_OK;
+}
+
+static uly_status open_for(uly__model *model, const char *dir, uly__loading *from) {
+  uly__model_config saved;
+  ULY_TRY(check_model(model, dir, &saved));
+  return open_source(from, dir, &saved);
+}
+
+uly_status uly__loading_open(uly__model *model, int num_states, const char *dir,
+                             uly__loading **out) {
+  uly__loading *from = calloc(1, sizeof *from);
+  *out = from;
+  if (!from) ULY_FAIL(ULY_ERR_MEMORY, "no memory for reading a checkpoint");
+  from->params = &model->params;
+  from->num_states = num_states;
+  return open_for(model, dir, from);
+}
+
+void uly__loading_close(uly__loading *from) {
+  if (from) close_source(from);
+  free(from);
+}
+
+const uly__checkpoint_run *uly__loading_run(const uly__loading *from) { return &from->run; }
+
+static uly_status load_range(uly__loading *from, uly__states *states, int which,
+                             const uly__range *range) {
+  float *window;
+  ULY_TRY(uly__states_map(states, (uly__state)which, range, &window));
+  ULY_TRY(read_range(from, which, range, window));
+  if (range->is_owner && !uly__checkpoint_has_pieces(&from->run))
+    add_checksum(from, which, range, window);
+  return uly__states_unmap(states, (uly__state)which, range);
+}
+
+uly_status uly__loading_read(uly__loading *from, const uly_mesh *mesh, const uly__model *model,
+                             uly__states *states) {
+  for (int which = 0; which < from->num_states; which++) {
+    uly__range range;
+    uly__range_walk walk = uly__param_ranges(&model->params, model->zero, ULY_ALL_UNITS);
+    while (uly__range_next(&walk, &range)) ULY_TRY(load_range(from, states, which, &range));
+  }
+  if (!uly__checkpoint_has_pieces(&from->run)) return ULY_OK;
+  /* Ranks may hold parts of a piece: the file is read once more, in whole pieces. */
+  return sum_share(from, mesh->rank, uly_mesh_size(mesh));
+}
+
+/* Checks the sums over all ranks of what each has read. */
+static uly_status check_hashes(uly__loading *from, uly_mesh *mesh) {
+  int64_t num = from->num_states * (int64_t)from->params->num;
+  for (int64_t at = 0; at < num; at += ULY_MAX_SUM)
+    ULY_TRY(uly__sum_i64(uly__mesh_world(mesh), ULY_TRAFFIC_CONTROL, (int64_t *)from->found + at,
+                         (int)(num - at < ULY_MAX_SUM ? num - at : ULY_MAX_SUM)));
+  return compare_hashes(from);
+}
+
+uly_status uly__loading_same(const uly__loading *from, uly_mesh *mesh) {
+  return uly_mesh_same(mesh, &from->file_hash, sizeof from->file_hash, "checkpoint");
+}
+
+uly_status uly__loading_finish(uly__loading *from, uly_mesh *mesh, uly__model *model,
+                               uly__states *states) {
+  uly__group *world = uly__mesh_world(mesh);
+  ULY_TRY(uly__loading_same(from, mesh));
+  ULY_TRY(uly__agree(world, check_hashes(from, mesh)));
+  return uly__agree(world, uly__weights_from_master(model, states));
+}
+
+/* -------------------------------------------------------------------- without a model */
+
+static uly_status verify(const char *dir, uly__params *params, uly__loading *from,
+                         uly_checkpoint_info *info) {
+  uly__model_config config;
+  ULY_TRY(uly__checkpoint_model(dir, &config));
+  ULY_TRY(uly__params_create(&config, uly__whole_model(&config), params));
+  ULY_TRY(open_source(from, dir, &config));
+  ULY_TRY(sum_share(from, 0, 1));
+  ULY_TRY(compare_hashes(from));
+  uly__checkpoint_describe(&config, params, &from->run, info);
+  return ULY_OK;
+}
+
+uly_status uly__checkpoint_verify(const char *dir, uly_checkpoint_info *info) {
+  uly__params params = {0};
+  uly__loading from = {.params = &params, .num_states = ULY_NUM_STATES};
+  uly_status status = verify(dir, &params, &from, info);
+  close_source(&from);
+  uly__params_destroy(&params);
+  return status;
+}

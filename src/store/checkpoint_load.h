@@ -1,0 +1,35 @@
+/* Loads checkpoints: each rank reads what it holds, whatever ranks wrote it. */
+#ifndef ULY_CHECKPOINT_LOAD_H
+#define ULY_CHECKPOINT_LOAD_H
+
+#include "model/model.h"
+#include "store/checkpoint_format.h"
+
+/* A checkpoint that is being read. */
+typedef struct uly__loading uly__loading;
+
+/* Opens a checkpoint of this model and reads everything but the tensors, of which num_states states
+ * will be read: all, or the master weights alone. What was opened is to be closed also after a
+ * failure. */
+uly_status uly__loading_open(uly__model *model, int num_states, const char *dir,
+                             uly__loading **out);
+void uly__loading_close(uly__loading *source);
+
+/* Returns where training stood. */
+const uly__checkpoint_run *uly__loading_run(const uly__loading *source);
+
+/* Checks that all ranks read the same checkpoint: folders that are not shared between machines may hold
+ * different ones. Collective. */
+uly_status uly__loading_same(const uly__loading *source, uly_mesh *mesh);
+
+/* Reads the states that this rank holds; the ranks agree before they finish. Not collective. */
+uly_status uly__loading_read(uly__loading *source, const uly_mesh *mesh, const uly__model *model,
+                             uly__states *states);
+/* Compares sources and checksums over all ranks, and sets the weights. Collective. */
+uly_status uly__loading_finish(uly__loading *source, uly_mesh *mesh, uly__model *model,
+                               uly__states *states);
+
+/* Reads a whole checkpoint and compares its checksums; the contract is that of ulysses.h. */
+uly_status uly__checkpoint_verify(const char *dir, uly_checkpoint_info *info);
+
+#endif

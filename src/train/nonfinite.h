@@ -1,0 +1,16 @@
+/* A step that was not finite: where it arose, and how training goes on. */
+#ifndef ULY_NONFINITE_H
+#define ULY_NONFINITE_H
+
+#include "train/trainer.h"
+
+/* Says which tensor was first not finite in the step whose tokens are in windows: repeats its
+ * passes. The same on all ranks. Collective. */
+uly_status uly__find_nonfinite(uly_trainer *trainer, int64_t num_labels, char *what,
+                               size_t capacity);
+
+/* Do what uly_trainer_skip and uly_trainer_rollback do. */
+uly_status uly__trainer_skip(uly_trainer *trainer, uly_step_report *report);
+uly_status uly__trainer_rollback(uly_trainer *trainer, const char *dir);
+
+#endif

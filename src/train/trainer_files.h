@@ -1,0 +1,25 @@
+/* A trainer and its checkpoints: what of its place it saves and takes, and when. */
+#ifndef ULY_TRAINER_FILES_H
+#define ULY_TRAINER_FILES_H
+
+#include "train/trainer.h"
+
+/* Returns ULY_ERR_CONFIG if the states may belong to no step, or the run does not train; the same
+ * on all ranks. */
+uly_status uly__check_whole(const uly_trainer *trainer);
+
+/* Ends the save that is under way, if any, before anything changes the states. Collective. */
+void uly__trainer_end_save(uly_trainer *trainer);
+
+/* Checks whether uly_trainer_load could take the checkpoint, from the formats and shapes of its
+ * files and the model: tensors are not read, and the trainer needs no memory. Sets the place in the
+ * data. Collective. */
+uly_status uly__trainer_check_checkpoint(uly_trainer *trainer, const char *dir);
+
+/* Do what the calls of ulysses.h with these names do. */
+uly_status uly__trainer_load(uly_trainer *trainer, const char *dir);
+uly_status uly__trainer_save(uly_trainer *trainer, const char *out_dir);
+uly_status uly__trainer_save_start(uly_trainer *trainer, const char *out_dir);
+uly_status uly__trainer_save_finish(uly_trainer *trainer);
+
+#endif

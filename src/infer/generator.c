@@ -27,6 +27,7 @@ typedef struct decoding {
 
 struct uly_generator {
   uly_mesh *mesh;
+  char model[PATH_MAX]; /* the configuration, to which the run's points */
   uly__run run;
   uly__decoder *decoder;
   int32_t *prompt; /* [T], of the host: this rank's tokens of a prompt that goes through at once */
@@ -213,10 +214,10 @@ static uly_status read_prompt(uly_generator *g, const int32_t *tokens, int64_t c
 static uly_status make(uly_mesh *mesh, const uly_train_config *config, const char *dir,
                        const int32_t *tokens, int64_t count, int64_t max_new,
                        uly_generator *generator) {
-  char model[PATH_MAX];
+  char *model = generator->model;
   uly__group *world = uly__mesh_world(mesh);
   double begin = uly__now();
-  ULY_TRY(uly__agree(world, uly__path_join(model, sizeof model, dir, uly__config_file)));
+  ULY_TRY(uly__agree(world, uly__path_join(model, PATH_MAX, dir, uly__config_file)));
   int64_t vocab = 0;
   ULY_TRY(uly__agree(world, check(mesh, config, dir, tokens, count, max_new, &vocab)));
   ULY_TRY(check_same(mesh, config, tokens, count, max_new));

@@ -5,6 +5,7 @@
 #
 #   bench/instructions.sh BEFORE AFTER [FLAG...]    paths of two programs; FLAG: further flags of `train`
 set -euo pipefail
+command -v valgrind >/dev/null || { echo "instructions.sh: valgrind is not installed" >&2; exit 2; }
 before=$(realpath "${1:?usage: $0 BEFORE AFTER [FLAG...]}") after=$(realpath "${2:?usage: $0 BEFORE AFTER [FLAG...]}")
 shift 2
 folder=$(mktemp -d)
@@ -14,7 +15,7 @@ export OMP_NUM_THREADS=1 ULYSSES_ISA=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OMPI_ALLOW_RUN
   OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 
 cat >model.json <<'JSON'
-{"model_type": "llama", "hidden_size": 128, "intermediate_size": 344, "num_hidden_layers": 3,
+{"model_type": "llama", "hidden_size": 64, "intermediate_size": 172, "num_hidden_layers": 2,
  "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 257, "max_position_embeddings": 4096}
 JSON
 for ((i = 0; i < 2000; i++)); do echo "line $((i * i % 997)) of some text"; done >text.txt
@@ -23,7 +24,7 @@ for ((i = 0; i < 2000; i++)); do echo "line $((i * i % 997)) of some text"; done
 count() {
   local program=$1 steps=$2
   shift 2
-  valgrind --tool=callgrind --callgrind-out-file=out "$program" train --model model.json --data text.txt --seq-len 1000 \
+  valgrind --tool=callgrind --callgrind-out-file=out "$program" train --model model.json --data text.txt --seq-len 250 \
     --threads 1 --steps "$steps" --warmup 1 --no-measure-peak --log-every 100 "$@" >log 2>&1 || { cat log >&2; exit 1; }
   sed -n 's/^summary: *\([0-9]*\).*/\1/p' out
 }

@@ -25,7 +25,7 @@ deps: ## install what is missing (Debian and Ubuntu)
 
 test: deps ## install what is missing, build, run all tests
 	@$(MAKE) --no-print-directory build
-	@$(CTEST) --preset release -j $$(nproc)
+	@$(CTEST) --preset release -j $$((2 * $$(nproc)))
 
 demo: deps ## train a small Llama on real text on 2 ranks (TEXT=path: your own text)
 	@$(MAKE) --no-print-directory build

@@ -19,7 +19,7 @@ done
 
 for ((run = 1; run <= runs; run++)); do
   start=$SECONDS
-  ctest --preset "$preset" -j "$(nproc)" "$@" >"$log" 2>&1 || true
+  ctest --preset "$preset" -j $((2 * $(nproc))) "$@" >"$log" 2>&1 || true
   # Numbers and names of the tests that failed, as ctest lists them at its end.
   failed=$(sed -n '/^The following tests FAILED:/,$s/^[[:space:]]*[0-9]* - //p' "$log")
   grep -q '^[0-9]*% tests passed' "$log" || failed="ctest itself: $(tail -n 3 "$log")"

@@ -49,7 +49,7 @@ int __wrap_posix_fallocate(int fd, off_t begin, off_t count) {
 
 static uly__disk *open_disk(int64_t bytes) {
   uly__disk *disk;
-  assert_ok(uly__disk_open(path, bytes, &disk));
+  assert_ok(uly__disk_open(uly__stream_get(), path, bytes, &disk));
   assert_int_not_equal(access(path, F_OK), 0); /* no name is left */
   return disk;
 }
@@ -126,12 +126,12 @@ static void test_close(void **state) {
 static void test_refusals(void **state) {
   (void)state;
   uly__disk *disk;
-  assert_fails(uly__disk_open("/no/such/folder/file", 1, &disk), ULY_ERR_IO,
+  assert_fails(uly__disk_open(uly__stream_get(), "/no/such/folder/file", 1, &disk), ULY_ERR_IO,
                "/no/such/folder/file");
   assert_null(disk);
   is_full = true;
-  assert_fails(uly__disk_open(path, BYTES, &disk), ULY_ERR_IO, "No space left");
-  assert_fails(uly__disk_open(path, BYTES, &disk), ULY_ERR_IO, path);
+  assert_fails(uly__disk_open(uly__stream_get(), path, BYTES, &disk), ULY_ERR_IO, "No space left");
+  assert_fails(uly__disk_open(uly__stream_get(), path, BYTES, &disk), ULY_ERR_IO, path);
   is_full = false;
   assert_int_not_equal(access(path, F_OK), 0);
 }

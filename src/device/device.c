@@ -22,6 +22,16 @@ void uly__clear(uly__stream *stream, void *memory, int64_t bytes) {
   stream->device->clear(memory, bytes);
 }
 
+uly_status uly__device_read(uly__stream *stream, int fd, const char *path, int64_t offset,
+                            void *memory, int64_t bytes) {
+  return stream->device->read(fd, path, offset, memory, bytes);
+}
+
+uly_status uly__device_write(uly__stream *stream, int fd, const char *path, int64_t offset,
+                             const void *memory, int64_t bytes) {
+  return stream->device->write(fd, path, offset, memory, bytes);
+}
+
 int64_t uly__room_bytes(const uly__stream *stream, int64_t bytes) {
   return stream->device->is_host ? 0 : bytes;
 }

@@ -24,8 +24,15 @@ void uly__copy_rows(uly__stream *stream, int64_t rows, int64_t row_bytes, void *
 /* Sets bytes to 0. */
 void uly__clear(uly__stream *stream, void *memory, int64_t bytes);
 
-/* --- Between host and device: integers that the host makes and ops read, and losses that ops make and
- * the host reads. If the device has memory of its own, they are copied to a room on the other side.
+/* Read bytes of a file into the device's memory, or write them from there, as uly__file_read and
+ * uly__file_write do. They are done when the call returns; any thread may call. */
+uly_status uly__device_read(uly__stream *stream, int fd, const char *path, int64_t offset,
+                            void *memory, int64_t bytes);
+uly_status uly__device_write(uly__stream *stream, int fd, const char *path, int64_t offset,
+                             const void *memory, int64_t bytes);
+
+/* --- Between host and device: what the host makes and ops read, such as tokens, and what ops make and
+ * the host reads, such as losses. If the device has memory of its own, they are copied to a room on the other side.
  * If its memory is the host's, there is no room: the other side reads them where they are. */
 
 /* Returns the bytes of the room for so many bytes: all of them, or 0. */

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/file.h"
+
 /* What a thread copies or clears at a time; less than that, one thread does alone. */
 enum { PIECE = 1 << 20 };
 
@@ -53,6 +55,8 @@ const uly__device *uly__device_cpu(void) {
                                      .free = release,
                                      .copy = copy,
                                      .copy_rows = copy_rows,
-                                     .clear = clear};
+                                     .clear = clear,
+                                     .read = uly__file_read,
+                                     .write = uly__file_write};
   return &device;
 }

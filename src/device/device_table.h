@@ -16,6 +16,8 @@ typedef struct uly__device {
   void (*copy_rows)(int64_t rows, int64_t row_bytes, void *to, int64_t to_stride, const void *from,
                     int64_t from_stride);
   void (*clear)(void *memory, int64_t bytes);
+  uly_status (*read)(int fd, const char *path, int64_t offset, void *memory, int64_t bytes);
+  uly_status (*write)(int fd, const char *path, int64_t offset, const void *memory, int64_t bytes);
 } uly__device;
 
 #endif

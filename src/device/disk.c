@@ -9,7 +9,6 @@
 
 #include "base/file.h"
 #include "base/spans.h"
-#include "device/device.h"
 
 /* The most requests that wait at a time. */
 enum { QUEUE = 8 };
@@ -21,6 +20,7 @@ typedef struct request {
 } request;
 
 struct uly__disk {
+  uly__stream *stream;
   int fd;
   char *path; /* for messages: the file has no name once it is open */
   pthread_t thread;
@@ -37,9 +37,10 @@ struct uly__disk {
 
 static uly_status serve(const uly__disk *disk, const request *r) {
   double begin = uly__now();
-  uly_status status = r->writes
-                          ? uly__file_write(disk->fd, disk->path, r->offset, r->memory, r->bytes)
-                          : uly__file_read(disk->fd, disk->path, r->offset, r->memory, r->bytes);
+  uly__stream *s = disk->stream;
+  uly_status status =
+      r->writes ? uly__device_write(s, disk->fd, disk->path, r->offset, r->memory, r->bytes)
+                : uly__device_read(s, disk->fd, disk->path, r->offset, r->memory, r->bytes);
   uly__span_end(r->writes ? "write" : "read", r->index, ULY_LANE_DISK, begin);
   return status;
 }
@@ -77,10 +78,11 @@ static uly_status start(uly__disk *disk, const char *path, int64_t bytes) {
   return ULY_OK;
 }
 
-uly_status uly__disk_open(const char *path, int64_t bytes, uly__disk **out) {
+uly_status uly__disk_open(uly__stream *stream, const char *path, int64_t bytes, uly__disk **out) {
   *out = NULL;
   uly__disk *disk = calloc(1, sizeof *disk);
   if (!disk) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a queue of reads and writes");
+  disk->stream = stream;
   disk->fd = -1;
   pthread_mutex_init(&disk->lock, NULL);
   pthread_cond_init(&disk->changed, NULL);

@@ -79,8 +79,8 @@ int64_t uly__stash_file_bytes(const uly__stash *stash) {
   return num_written(stash) * (stash->x_bytes + stash->rest_bytes);
 }
 
-uly_status uly__stash_open(uly__stash *stash, const char *path) {
-  return uly__disk_open(path, uly__stash_file_bytes(stash), &stash->disk);
+uly_status uly__stash_open(uly__stash *stash, uly__stream *stream, const char *path) {
+  return uly__disk_open(stream, path, uly__stash_file_bytes(stash), &stash->disk);
 }
 
 /* Starts the transfer of a block, with uly__disk_write or uly__disk_read. */

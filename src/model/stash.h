@@ -55,7 +55,7 @@ void uly__stash_carve(uly__stash *stash, const uly__model_config *config, uly_dt
 /* Returns the bytes of the scratch file, once carved; 0 if nothing is on disk. */
 int64_t uly__stash_file_bytes(const uly__stash *stash);
 /* Makes the file, with room for all of it, if there is one. */
-uly_status uly__stash_open(uly__stash *stash, const char *path);
+uly_status uly__stash_open(uly__stash *stash, uly__stream *stream, const char *path);
 
 /* Waits in forward until the places of block `layer` and of its output are free. */
 uly_status uly__stash_reserve(uly__stash *stash, int layer);

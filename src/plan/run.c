@@ -156,7 +156,7 @@ uly_status uly__run_open_scratch(uly__run *run) {
   }
   if (config->stash) {
     ULY_TRY(name_scratch(run, config->stash, "stash", path));
-    ULY_TRY(uly__stash_open(&run->model->stash, path));
+    ULY_TRY(uly__stash_open(&run->model->stash, run->model->stream, path));
   }
   return ULY_OK;
 }

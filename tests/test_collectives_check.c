@@ -61,7 +61,7 @@ static uly_status reduce(uly__group *group, uly_dtype dtype, int64_t part,
                          int64_t workspace_bytes) {
   static float out[128], workspace[64 * 64 * 2];
   uly__reduce sum;
-  assert_ok(uly__reduce_create(group, &sum));
+  assert_ok(uly__reduce_create(group, uly__ops_get(), &sum));
   uly_status status = uly__reduce_start(&sum, uly__stream_get(), ULY_TRAFFIC_GRADIENTS, dtype,
                                         memory, part, out, workspace, workspace_bytes);
   uly__reduce_destroy(&sum);

@@ -113,7 +113,7 @@ static void start_reduction(reduction *r, uly__group *group) {
   for (int64_t i = 0; i < size * r->part; i++) uly__store(r->data, r->dtype, i, r->value(rank, i));
   memcpy(r->before, r->data, (size_t)data_bytes(r));
   r->out = r->in_place ? (float *)r->data + rank * r->part : guarded(r->part * 4);
-  assert_ok(uly__reduce_create(group, &r->reduce));
+  assert_ok(uly__reduce_create(group, uly__ops_get(), &r->reduce));
   assert_ok(uly__reduce_start(&r->reduce, uly__stream_get(), counted, r->dtype, r->data, r->part,
                               r->out, r->workspace, r->workspace_bytes));
 }
@@ -480,7 +480,7 @@ static void test_started_errors(void **state) {
                ULY_ERR_INTERNAL, "-64");
   assert_fails(uly__all_gather_start(world, uly__stream_get(), counted, NULL, too_many, &request),
                ULY_ERR_CONFIG, "MPI");
-  assert_ok(uly__reduce_create(world, &reduce));
+  assert_ok(uly__reduce_create(world, uly__ops_get(), &reduce));
   for (int i = 0; i < (size > 1 ? 3 : 2); i++) {
     assert_fails(uly__reduce_start(&reduce, uly__stream_get(), counted, reductions[i].dtype, NULL,
                                    reductions[i].part, NULL, NULL, reductions[i].workspace_bytes),

@@ -4,6 +4,7 @@
 
 #include "base/exact_sum.h"
 #include "base/split.h"
+#include "ops/ops.h"
 #include "ops/tree_sum.h"
 #include "testing.h"
 
@@ -34,11 +35,12 @@ static void test_tree_of_parts(void **state) {
       for (int p = 0; p < num; p++)
         for (int i = 0; i < COUNT; i++)
           uly__store(parts, (uly_dtype)dtype, (int64_t)p * COUNT + i, value(p, i));
-      uly__tree_sum(uly__stream_get(), (uly_dtype)dtype, parts, num, COUNT, COUNT, out);
+      uly__ops_get()->tree_sum(uly__stream_get(), (uly_dtype)dtype, parts, num, COUNT, COUNT, out);
       for (int i = 0; i < COUNT; i++)
         assert_true(out[i] == by_definition(0, num, i, (uly_dtype)dtype));
       if (dtype == ULY_F32) { /* out may be one of the parts */
-        uly__tree_sum(uly__stream_get(), ULY_F32, parts, num, COUNT, COUNT, (float *)(void *)parts);
+        uly__ops_get()->tree_sum(uly__stream_get(), ULY_F32, parts, num, COUNT, COUNT,
+                                 (float *)(void *)parts);
         assert_memory_equal(parts, out, sizeof out);
       }
       free(parts);
@@ -55,9 +57,9 @@ static void test_tree_of_a_stream(void **state) {
     for (int p = 0; p < num; p++) {
       for (int i = 0; i < COUNT; i++) x[i] = value(p, i);
       if (p + 1 < num)
-        uly__tree_push(uly__stream_get(), levels, p, x, COUNT);
+        uly__ops_get()->tree_push(uly__stream_get(), levels, p, COUNT, x);
       else
-        uly__tree_finish(uly__stream_get(), levels, p, x, COUNT);
+        uly__ops_get()->tree_finish(uly__stream_get(), levels, p, COUNT, x);
     }
     for (int i = 0; i < COUNT; i++) assert_true(x[i] == by_definition(0, num, i, ULY_F32));
     for (int l = 0; l < num_levels; l++) free(levels[l]);
@@ -75,7 +77,7 @@ static void test_tree_over_ranks(void **state) {
     int each = 8 / ranks;
     float sums[8], total;
     for (int r = 0; r < ranks; r++) sums[r] = by_definition(r * each, each, 3, ULY_F32);
-    uly__tree_sum(uly__stream_get(), ULY_F32, sums, ranks, 1, 1, &total);
+    uly__ops_get()->tree_sum(uly__stream_get(), ULY_F32, sums, ranks, 1, 1, &total);
     assert_true(total == by_definition(0, 8, 3, ULY_F32));
   }
 }

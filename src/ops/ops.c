@@ -7,6 +7,7 @@
 
 static bool fill(const char *name, uly__ops *table) {
   uly__ops_elements(table);
+  uly__ops_tree(table);
   uly__ops_rows_base(table);
   table->matmul = uly__matmul_ref;
   table->matmul_bytes = uly__matmul_ref_bytes;

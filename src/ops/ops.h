@@ -173,6 +173,16 @@ typedef struct uly__ops {
   /* x[0] = x[0] + ... + x[num - 1], [rows, cols] with rows ld[i] apart: in f32, rounded once. */
   void (*sum_rows)(uly__stream *stream, int64_t rows, int64_t cols, uly_dtype dtype, int num,
                    void *const *x, const int64_t *ld);
+  /* Sums in f32 over one fixed binary tree (ops/tree_sum.h). out[n] = the sum of num arrays of dtype,
+   * `stride` elements apart; out may be one of f32 parts. */
+  void (*tree_sum)(uly__stream *stream, uly_dtype dtype, const void *parts, int64_t num,
+                   int64_t stride, int64_t n, float *out);
+  /* The same sums of parts x[n] that come one after another: push adds part number `index` (the first
+   * is 0) to the levels; finish turns x, the last part, into the sum of all index + 1 parts. */
+  void (*tree_push)(uly__stream *stream, float *const *levels, int64_t index, int64_t n,
+                    const float *x);
+  void (*tree_finish)(uly__stream *stream, float *const *levels, int64_t index, int64_t n,
+                      float *x);
   /* Returns the number, counted row by row, of the first of [rows, cols] elements that is not finite,
    * and its value; -1 if there is none. */
   int64_t (*find_nonfinite)(uly__stream *stream, int64_t rows, int64_t cols, int64_t ld,
@@ -234,6 +244,7 @@ void uly__matvec_ref(uly__stream *stream, int64_t rows, int64_t cols, int64_t ld
                      const void *w, const float *x, float *y);
 void uly__attend_one_ref(uly__stream *stream, const uly__attend_one *args);
 void uly__ops_elements(uly__ops *table);
+void uly__ops_tree(uly__ops *table);
 void uly__ops_rows_base(uly__ops *table);
 void uly__ops_rows_avx2(uly__ops *table);
 void uly__ops_rows_avx512(uly__ops *table);

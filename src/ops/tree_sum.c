@@ -2,6 +2,8 @@
  * are cut. */
 #include "ops/tree_sum.h"
 
+#include "ops/ops.h"
+
 enum { PIECE = 1024 };
 
 static int64_t piece_length(int64_t begin, int64_t count) {
@@ -28,20 +30,20 @@ static void sum_piece(uly_dtype dtype, const void *parts, int64_t stride, int64_
   for (int64_t i = 0; i < n; i++) out[i] += right[i];
 }
 
-void uly__tree_sum(uly__stream *stream, uly_dtype dtype, const void *parts, int64_t num_parts,
-                   int64_t stride, int64_t count, float *out) {
+static void tree_sum(uly__stream *stream, uly_dtype dtype, const void *parts, int64_t num,
+                     int64_t stride, int64_t count, float *out) {
   (void)stream;
 #pragma omp parallel for schedule(static)
   for (int64_t begin = 0; begin < count; begin += PIECE) {
     int64_t n = piece_length(begin, count);
     float sum[PIECE];
-    sum_piece(dtype, parts, stride, 0, num_parts, begin, n, sum);
+    sum_piece(dtype, parts, stride, 0, num, begin, n, sum);
     memcpy(out + begin, sum, (size_t)n * sizeof *sum);
   }
 }
 
-void uly__tree_push(uly__stream *stream, float *const *levels, int64_t index, const float *x,
-                    int64_t count) {
+static void tree_push(uly__stream *stream, float *const *levels, int64_t index, int64_t count,
+                      const float *x) {
   (void)stream;
 #pragma omp parallel for schedule(static)
   for (int64_t begin = 0; begin < count; begin += PIECE) {
@@ -55,8 +57,8 @@ void uly__tree_push(uly__stream *stream, float *const *levels, int64_t index, co
   }
 }
 
-void uly__tree_finish(uly__stream *stream, float *const *levels, int64_t index, float *x,
-                      int64_t count) {
+static void tree_finish(uly__stream *stream, float *const *levels, int64_t index, int64_t count,
+                        float *x) {
   (void)stream;
 #pragma omp parallel for schedule(static)
   for (int64_t begin = 0; begin < count; begin += PIECE) {
@@ -66,4 +68,10 @@ void uly__tree_finish(uly__stream *stream, float *const *levels, int64_t index, 
       for (int64_t i = 0; i < n && (left & 1); i++)
         x[begin + i] = levels[level][begin + i] + x[begin + i];
   }
+}
+
+void uly__ops_tree(uly__ops *table) {
+  table->tree_sum = tree_sum;
+  table->tree_push = tree_push;
+  table->tree_finish = tree_finish;
 }

@@ -3,14 +3,12 @@
 
 #include <stdlib.h>
 
-#include "ops/tree_sum.h"
-
 /* Elements in which chunks are counted. */
 enum { UNIT = 64 };
 
-uly_status uly__reduce_create(uly__group *group, uly__reduce *out) {
+uly_status uly__reduce_create(uly__group *group, const uly__ops *ops, uly__reduce *out) {
   size_t size = (size_t)uly__group_size(group);
-  *out = (uly__reduce){.group = group, .counts = calloc(3 * size, sizeof *out->counts)};
+  *out = (uly__reduce){.group = group, .ops = ops, .counts = calloc(3 * size, sizeof *out->counts)};
   if (!out->counts) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a sum over %zu ranks", size);
   out->send_offsets = out->counts + size;
   out->recv_offsets = out->counts + 2 * size;
@@ -71,7 +69,7 @@ uly_status uly__reduce_start(uly__reduce *reduce, uly__stream *stream, uly_traff
   reduce->chunk = workspace_bytes / (size * unit_bytes) * UNIT;
   reduce->begin = 0;
   ULY_TRY(check(reduce, workspace_bytes));
-  if (size == 1) uly__tree_sum(stream, dtype, data, 1, part, part, out);
+  if (size == 1) reduce->ops->tree_sum(stream, dtype, data, 1, part, part, out);
   if (size == 1 || part == 0) return ULY_OK;
   reduce->is_pending = true;
   return start_chunk(reduce);
@@ -80,8 +78,8 @@ uly_status uly__reduce_start(uly__reduce *reduce, uly__stream *stream, uly_traff
 /* Adds a chunk that has arrived, and starts the next. */
 static uly_status advance(uly__reduce *r) {
   ULY_TRY(uly__request_wait(&r->chunk_request));
-  uly__tree_sum(r->stream, r->dtype, r->workspace, uly__group_size(r->group), r->length, r->length,
-                r->out + r->begin);
+  r->ops->tree_sum(r->stream, r->dtype, r->workspace, uly__group_size(r->group), r->length,
+                   r->length, r->out + r->begin);
   r->begin += r->length;
   r->is_pending = r->begin < r->part;
   return r->is_pending ? start_chunk(r) : ULY_OK;

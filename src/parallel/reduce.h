@@ -10,13 +10,14 @@
 
 #include <stdbool.h>
 
-#include "base/dtype.h"
 #include "base/exact_sum.h"
 #include "comm/group.h"
+#include "ops/ops.h"
 
 /* A reduce-scatter, which may be started again once it was waited for. */
 typedef struct uly__reduce {
   uly__group *group;
+  const uly__ops *ops;
   uly__request chunk_request;
   uly__stream *stream; /* of the sum under way */
   bool is_pending;     /* chunks are under way, or to come */
@@ -32,7 +33,7 @@ typedef struct uly__reduce {
   int64_t *recv_offsets;
 } uly__reduce;
 
-uly_status uly__reduce_create(uly__group *group, uly__reduce *out);
+uly_status uly__reduce_create(uly__group *group, const uly__ops *ops, uly__reduce *out);
 void uly__reduce_destroy(uly__reduce *reduce);
 
 /* Starts to sum, in f32 and on a stream, data[rank * part ...] of all ranks into out[part]. data is

@@ -104,7 +104,7 @@ static uly_status prepare(uly_mesh *mesh, const uly__zero_desc *desc, uly__zero 
   lay_out(z, desc->counts);
   z->fold_levels = calloc((size_t)z->num_fold_levels + 1, sizeof *z->fold_levels);
   if (!z->fold_levels) ULY_FAIL(ULY_ERR_MEMORY, "no memory for the levels of a sum");
-  return uly__reduce_create(z->group, &z->reduce);
+  return uly__reduce_create(z->group, z->ops, &z->reduce);
 }
 
 uly_status uly__zero_create(uly_mesh *mesh, const uly__zero_desc *desc, uly__zero **out) {
@@ -334,9 +334,9 @@ void uly__zero_fold(uly__zero *zero, int unit, int segment, int64_t begin, int64
   for (int level = 0; level < zero->num_fold_levels; level++)
     levels[level] = zero->fold_levels[level] + place + begin;
   if (segment == last) {
-    uly__tree_finish(zero->stream, levels, segment, grads, count);
+    zero->ops->tree_finish(zero->stream, levels, segment, count, grads);
   } else {
-    uly__tree_push(zero->stream, levels, segment, grads, count);
+    zero->ops->tree_push(zero->stream, levels, segment, count, grads);
     uly__clear(zero->stream, grads, count * (int64_t)sizeof *grads);
   }
 }
@@ -355,10 +355,10 @@ static void take_in(uly__zero *z, int unit, float *x) {
   for (int level = 0; level < z->num_levels; level++)
     levels[level] = sums + (1 + source * z->num_levels + level) * u->shard;
   if (z->desc.reproducible && pass + 1 < z->desc.passes) {
-    uly__tree_push(z->stream, levels, pass, x, u->shard);
+    z->ops->tree_push(z->stream, levels, pass, u->shard, x);
     return;
   }
-  if (z->desc.reproducible) uly__tree_finish(z->stream, levels, pass, x, u->shard);
+  if (z->desc.reproducible) z->ops->tree_finish(z->stream, levels, pass, u->shard, x);
   bool first = source == 0 && (z->desc.reproducible || pass == 0);
   keep(z, u->sums, x, u->shard, first);
 }

@@ -94,7 +94,8 @@ void uly__decoder_destroy(uly__decoder *decoder) {
 
 static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
-void uly__decoder_carve(uly__decoder *d, uly__arena *activations, uly__arena *scratch) {
+void uly__decoder_carve(uly__decoder *d, uly__arena *activations, uly__arena *scratch,
+                        uly__arena *host) {
   const uly__model *model = d->model;
   const uly__model_config *c = &model->config;
   int64_t bytes = uly__dtype_bytes(model->dtype), wide = sizeof(float);
@@ -119,6 +120,7 @@ void uly__decoder_carve(uly__decoder *d, uly__arena *activations, uly__arena *sc
   d->mine = uly__arena_carve(scratch, part * wide);
   d->of_all = uly__arena_carve(scratch, d->num_parts * part * wide);
   d->all_logits = uly__arena_carve(scratch, c->vocab * wide);
+  d->host_logits = uly__arena_carve(host, uly__room_bytes(model->stream, c->vocab * wide));
 }
 
 /* ---------------------------------------------------------------------------- vectors */
@@ -255,6 +257,8 @@ static void finish(uly__decoder *d) {
   product(d, unit, params->head, model->config.hidden, my_part(d, &d->logits),
           widened(d, d->n, model->config.hidden), d->mine);
   gather(d, &d->logits, ULY_F32, d->all_logits);
+  d->next_logits = uly__download(model->stream, d->host_logits, d->all_logits,
+                                 model->config.vocab * (int64_t)sizeof(float));
   uly__zero_release(model->zero, last);
   uly__zero_release(model->zero, unit);
 }

@@ -41,6 +41,9 @@ typedef struct uly__decoder {
   /* [largest part], [P][largest part]: for a gather, of any type. */
   void *mine, *of_all;
   float *all_logits; /* [V] */
+  /* [V]: where the host reads them; and the room for that on the host. */
+  const float *next_logits;
+  float *host_logits;
 } uly__decoder;
 
 /* Creates the decoder of a model whose run was `run`, for `capacity` tokens. A model that prefills
@@ -48,9 +51,10 @@ typedef struct uly__decoder {
 uly_status uly__decoder_create(uly__model *model, const uly__model_run *run, int64_t capacity,
                                uly__decoder **out);
 void uly__decoder_destroy(uly__decoder *decoder);
-void uly__decoder_carve(uly__decoder *decoder, uly__arena *activations, uly__arena *scratch);
+void uly__decoder_carve(uly__decoder *decoder, uly__arena *activations, uly__arena *scratch,
+                        uly__arena *host);
 
-/* Both functions leave the logits of the next token in decoder->all_logits, on all ranks. Failures
+/* Both functions leave the logits of the next token in decoder->next_logits, on all ranks. Failures
  * are noted in the model. Collective over the ranks of the sequence.
  *
  * Decodes the whole prompt at once, in place of N calls of uly__decode; tokens: [T], those of this

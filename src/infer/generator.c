@@ -120,7 +120,7 @@ static void carve(uly_generator *g) {
   uly__arena *scratch = &run->arenas[ULY_ARENA_SCRATCH];
   uly__run_carve_states(run);
   int64_t mark = uly__arena_mark(scratch);
-  uly__decoder_carve(g->decoder, &run->arenas[ULY_ARENA_ACTIVATIONS], scratch);
+  uly__decoder_carve(g->decoder, &run->arenas[ULY_ARENA_ACTIVATIONS], scratch, &run->host);
   /* The prompt has been processed before the first token is decoded. */
   uly__arena_release(scratch, mark);
   uly__run_carve_passes(run);
@@ -270,7 +270,7 @@ void uly_generator_destroy(uly_generator *generator) {
 const uly_mesh *uly__generator_mesh(const uly_generator *generator) { return generator->mesh; }
 
 const float *uly__generator_logits(const uly_generator *generator) {
-  return generator->decoder->all_logits;
+  return generator->decoder->next_logits;
 }
 
 static uly_status check_token(const uly_generator *generator, int32_t token) {

@@ -18,7 +18,7 @@ void set_weight(uly_trainer *trainer, int param, const float *values) {
     if (range.param != &model->params.list[param]) continue;
     float *window;
     assert_ok(uly__states_map(&trainer->run.states, ULY_STATE_MASTER, &range, &window));
-    memcpy(window, values + range.global, (size_t)range.count * sizeof *window);
+    uly__copy(model->stream, window, values + range.global, range.count * (int64_t)sizeof *window);
     assert_ok(uly__states_unmap(&trainer->run.states, ULY_STATE_MASTER, &range));
   }
 }
@@ -56,9 +56,12 @@ void get_gradient(uly_trainer *trainer, int param, float *out) {
   memset(out, 0, (size_t)p->count * sizeof *out);
   while (uly__range_next(&walk, &range)) {
     if (range.param != p || !range.is_owner) continue;
-    const void *grads = uly__zero_grad(model->zero, p->unit, range.local);
-    for (int64_t i = 0; i < range.count; i++)
-      out[range.global + i] = uly__load(grads, trainer->run.config.grad_dtype, i);
+    uly_dtype dtype = trainer->run.config.grad_dtype;
+    int64_t bytes = range.count * uly__dtype_bytes(dtype);
+    void *grads = malloc((size_t)bytes);
+    uly__copy(model->stream, grads, uly__zero_grad(model->zero, p->unit, range.local), bytes);
+    for (int64_t i = 0; i < range.count; i++) out[range.global + i] = uly__load(grads, dtype, i);
+    free(grads);
   }
   gather(trainer, param, out);
 }

@@ -47,6 +47,10 @@ const void *uly__upload(uly__stream *stream, void *room, const void *host, int64
   return pass_over(stream, room, host, bytes);
 }
 
+void *uly__host_place(const uly__stream *stream, void *room, void *device) {
+  return stream->device->is_host ? device : room;
+}
+
 const void *uly__download(uly__stream *stream, void *room, const void *device, int64_t bytes) {
   return pass_over(stream, room, device, bytes);
 }

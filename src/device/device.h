@@ -39,6 +39,8 @@ uly_status uly__device_write(uly__stream *stream, int fd, const char *path, int6
 int64_t uly__room_bytes(const uly__stream *stream, int64_t bytes);
 /* Returns where ops read what the host has at `host`; room: of the device. */
 const void *uly__upload(uly__stream *stream, void *room, const void *host, int64_t bytes);
+/* Returns where the host writes what it then uploads to `device`: there, or in room, of the host. */
+void *uly__host_place(const uly__stream *stream, void *room, void *device);
 /* Returns where the host reads what ops have made at `device`, once they have made it; room: of the
  * host. */
 const void *uly__download(uly__stream *stream, void *room, const void *device, int64_t bytes);

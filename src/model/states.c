@@ -74,6 +74,8 @@ static int64_t in_file(const uly__states *s, uly__state which, const uly__range 
   return (which * s->count + place(s, range)) * (int64_t)sizeof(float);
 }
 
+static int64_t bytes_of(const uly__range *range) { return range->count * (int64_t)sizeof(float); }
+
 uly_status uly__states_map(uly__states *states, uly__state which, const uly__range *range,
                            float **window) {
   if (is_kept_here(states, which)) {
@@ -83,8 +85,8 @@ uly_status uly__states_map(uly__states *states, uly__state which, const uly__ran
   *window = states->data[which];
   /* The window is to be filled: nothing else is kept of it. */
   if (is_rounded(states)) return ULY_OK;
-  return uly__file_read(states->fd, states->path, in_file(states, which, range), *window,
-                        range->count * (int64_t)sizeof(float));
+  return uly__device_read(states->zero->stream, states->fd, states->path,
+                          in_file(states, which, range), *window, bytes_of(range));
 }
 
 uly_status uly__states_unmap(uly__states *states, uly__state which, const uly__range *range) {
@@ -94,17 +96,18 @@ uly_status uly__states_unmap(uly__states *states, uly__state which, const uly__r
     z->ops->to_bf16(z->stream, range->count, states->data[which], weights(states, range));
     return ULY_OK;
   }
-  return uly__file_write(states->fd, states->path, in_file(states, which, range),
-                         states->data[which], range->count * (int64_t)sizeof(float));
+  return uly__device_write(states->zero->stream, states->fd, states->path,
+                           in_file(states, which, range), states->data[which], bytes_of(range));
 }
 
 uly_status uly__states_read(const uly__states *states, uly__state which, const uly__range *range,
                             float *buffer, const float **out) {
   if (is_kept_here(states, which)) {
-    *out = in_memory(states, which, range);
+    *out = uly__download(states->zero->stream, buffer, in_memory(states, which, range),
+                         bytes_of(range));
     return ULY_OK;
   }
   *out = buffer;
   return uly__file_read(states->fd, states->path, in_file(states, which, range), buffer,
-                        range->count * (int64_t)sizeof(float));
+                        bytes_of(range));
 }

@@ -39,14 +39,14 @@ void uly__states_carve(uly__states *states, uly__arena *arenas);
 uly_status uly__states_open(uly__states *states, const char *path);
 void uly__states_close(uly__states *states);
 
-/* Maps a range of a state, which this rank updates: *window can be read and changed until unmap,
- * which writes it back. Only one window of a state is mapped at a time. */
+/* Maps a range of a state, which this rank updates: ops can read and change *window until unmap, which
+ * writes it back. Only one window of a state is mapped at a time. */
 uly_status uly__states_map(uly__states *states, uly__state which, const uly__range *range,
                            float **window);
 uly_status uly__states_unmap(uly__states *states, uly__state which, const uly__range *range);
 
-/* Reads a range while nothing changes it; buffer, [count], is used if it is on disk. May run in
- * another thread. */
+/* Reads a range for the host while nothing changes it; buffer, [count], is used if it is on disk or on
+ * a device with memory of its own. May run in another thread. */
 uly_status uly__states_read(const uly__states *states, uly__state which, const uly__range *range,
                             float *buffer, const float **out);
 

@@ -24,12 +24,15 @@ struct uly__loading {
   uint64_t *expected;
   uint64_t *found; /* the checksums of what was read */
   uint64_t file_hash;
+  float
+      *buffer; /* [ULY_LARGEST_RANGE]: ranges are read into it that are not read into their place */
 };
 
 static void close_source(uly__loading *from) {
   for (int file = 0; file < 2; file++) uly__safetensors_close(from->files[file]);
   free(from->expected);
   free(from->found);
+  free(from->buffer);
 }
 
 /* Finds the tensor of a state, with the shape that it must have. */
@@ -54,8 +57,9 @@ static uly_status open_source(uly__loading *from, const char *dir,
   const char *names[2] = {uly__model_file, uly__optimizer_file};
   from->expected = calloc(num, sizeof *from->expected);
   from->found = calloc(num, sizeof *from->found);
-  if (!from->expected || !from->found)
-    ULY_FAIL(ULY_ERR_MEMORY, "no memory for the checksums of all tensors");
+  from->buffer = malloc(ULY_LARGEST_RANGE * sizeof *from->buffer);
+  if (!from->expected || !from->found || !from->buffer)
+    ULY_FAIL(ULY_ERR_MEMORY, "no memory for the checksums of all tensors and a window of one");
   ULY_TRY(uly__checkpoint_read_json(dir, params, &from->run, from->expected, &from->file_hash));
   ULY_TRY(uly__checkpoint_check_model(dir, config, &from->run));
   for (int file = 0; file <= uly__state_file(from->num_states - 1); file++) {
@@ -87,27 +91,19 @@ static void add_checksum(uly__loading *from, int which, const uly__range *range,
       uly__checkpoint_sum(&from->run, range, data);
 }
 
-static uly_status sum_through(uly__loading *from, int rank, int size, float *window) {
+/* Reads the share of rank `rank` of `size` ranks of all states, and adds up its checksums. */
+static uly_status sum_share(uly__loading *from, int rank, int size) {
   int64_t turn = 0;
   for (int which = 0; which < from->num_states; which++) {
     uly__range range;
     uly__range_walk walk = uly__param_ranges(from->params, NULL, ULY_ALL_UNITS);
     while (uly__range_next(&walk, &range)) {
       if (turn++ % size != rank) continue;
-      ULY_TRY(read_range(from, which, &range, window));
-      add_checksum(from, which, &range, window);
+      ULY_TRY(read_range(from, which, &range, from->buffer));
+      add_checksum(from, which, &range, from->buffer);
     }
   }
   return ULY_OK;
-}
-
-/* Reads the share of rank `rank` of `size` ranks of all states, and adds up its checksums. */
-static uly_status sum_share(uly__loading *from, int rank, int size) {
-  float *window = calloc(ULY_LARGEST_RANGE, sizeof *window);
-  uly_status status = uly__check_memory(window, "a window of a checkpoint");
-  if (status == ULY_OK && window) status = sum_through(from, rank, size, window);
-  free(window);
-  return status;
 }
 
 static uly_status compare_hashes(const uly__loading *from) {
@@ -167,11 +163,14 @@ const uly__checkpoint_run *uly__loading_run(const uly__loading *from) { return &
 
 static uly_status load_range(uly__loading *from, uly__states *states, int which,
                              const uly__range *range) {
+  uly__stream *stream = states->zero->stream;
   float *window;
   ULY_TRY(uly__states_map(states, (uly__state)which, range, &window));
-  ULY_TRY(read_range(from, which, range, window));
+  float *data = uly__host_place(stream, from->buffer, window);
+  ULY_TRY(read_range(from, which, range, data));
   if (range->is_owner && !uly__checkpoint_has_pieces(&from->run))
-    add_checksum(from, which, range, window);
+    add_checksum(from, which, range, data);
+  (void)uly__upload(stream, window, data, range->count * (int64_t)sizeof(float));
   return uly__states_unmap(states, (uly__state)which, range);
 }
 

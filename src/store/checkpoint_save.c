@@ -38,7 +38,7 @@ struct uly__save {
   int64_t header_bytes[2];
   /* [ULY_NUM_STATES][params.num]: of what this rank owns; in the end, of whole tensors. */
   uint64_t *hashes;
-  /* [ULY_LARGEST_RANGE]: offloaded states are read into it. */
+  /* [ULY_LARGEST_RANGE]: states are read into it that are not in the host's memory. */
   float *buffer;
   pthread_t thread;
   bool started; /* the thread is running */
@@ -180,10 +180,8 @@ static uly_status prepare(uly__save *save, const char *out_dir) {
   save->hashes =
       calloc((size_t)ULY_NUM_STATES * (size_t)save->model->params.num, sizeof *save->hashes);
   ULY_TRY(uly__check_memory(save->hashes, "the checksums of all tensors"));
-  if (save->states->offloaded) {
-    save->buffer = malloc(ULY_LARGEST_RANGE * sizeof *save->buffer);
-    ULY_TRY(uly__check_memory(save->buffer, "a window of the states"));
-  }
+  save->buffer = malloc(ULY_LARGEST_RANGE * sizeof *save->buffer);
+  ULY_TRY(uly__check_memory(save->buffer, "a window of the states"));
   ULY_TRY(name_paths(out_dir, save->run.step, &save->paths));
   return start_files(save, save->mesh->rank == 0);
 }

@@ -1,0 +1,228 @@
+/* Memory, copies and MPI of the guarded device: see guarded_device.h. */
+#include "guarded_device.h"
+
+#include <mpi.h>
+
+#include <execinfo.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "device/device.h"
+#include "device/device_cpu.h"
+
+/* ----------------------------------------------------------------------------- pages */
+
+enum { MAX_REGIONS = 256 };
+
+typedef struct region {
+  char *begin;
+  size_t bytes;
+} region;
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static region regions[MAX_REGIONS]; /* bytes 0: free */
+static int num_inside;
+
+static void fail(const char *what) {
+  perror(what);
+  abort();
+}
+
+static void protect(int protection) {
+  for (int i = 0; i < MAX_REGIONS; i++)
+    if (regions[i].bytes > 0 && mprotect(regions[i].begin, regions[i].bytes, protection) != 0)
+      fail("guarded device: mprotect");
+}
+
+/* Takes no lock: a handler of signals calls it. */
+bool guard_has(const void *address) {
+  const char *at = address;
+  for (int i = 0; i < MAX_REGIONS; i++)
+    if (regions[i].bytes > 0 && at >= regions[i].begin && at < regions[i].begin + regions[i].bytes)
+      return true;
+  return false;
+}
+
+/* Says who has touched the device's memory; then the process ends with the signal. */
+static void report(int number, siginfo_t *info, void *context) {
+  (void)context;
+  static const char message[] =
+      "guarded device: code outside of ops, copies and MPI touched its memory (addr2line -fe):\n";
+  if (guard_has(info->si_addr)) {
+    void *frames[32];
+    int num = backtrace(frames, 32);
+    if (write(STDERR_FILENO, message, sizeof message - 1) > 0)
+      backtrace_symbols_fd(frames, num, STDERR_FILENO);
+  }
+  signal(number, SIG_DFL);
+}
+
+/* cmocka and MPI take the signal, too: it is taken back with every call. */
+static void take_signal(void) {
+  struct sigaction action = {.sa_sigaction = report, .sa_flags = SA_SIGINFO};
+  if (sigaction(SIGSEGV, &action, NULL) != 0) fail("guarded device: sigaction");
+}
+
+void guard_enter(void) {
+  pthread_mutex_lock(&lock);
+  if (num_inside++ == 0) {
+    take_signal();
+    protect(PROT_READ | PROT_WRITE);
+  }
+  pthread_mutex_unlock(&lock);
+}
+
+void guard_leave(void) {
+  pthread_mutex_lock(&lock);
+  if (--num_inside == 0) protect(PROT_NONE);
+  pthread_mutex_unlock(&lock);
+}
+
+/* ----------------------------------------------------------------------------- device */
+
+/* Huge pages: to protect 16 MiB of small ones takes as long as some ops do. Where the system has none
+ * to give, all is slower. */
+enum { PAGE = 2 << 20 };
+
+static size_t whole_pages(int64_t bytes) { return ((size_t)bytes + PAGE - 1) / PAGE * PAGE; }
+
+/* Maps zeros that begin at a whole page. */
+static char *map(size_t size) {
+  int protection = num_inside ? PROT_READ | PROT_WRITE : PROT_NONE;
+  char *memory = mmap(NULL, size + PAGE, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) return NULL;
+  size_t before = PAGE - (uintptr_t)memory % PAGE;
+  (void)munmap(memory, before);
+  if (before < PAGE) (void)munmap(memory + before + size, PAGE - before);
+#ifdef MADV_HUGEPAGE
+  (void)madvise(memory + before, size, MADV_HUGEPAGE);
+#endif
+  return memory + before;
+}
+
+static void *allocate(int64_t bytes) {
+  if (bytes <= 0) return NULL;
+  pthread_mutex_lock(&lock);
+  int i = 0;
+  while (i < MAX_REGIONS && regions[i].bytes > 0) i++;
+  if (i == MAX_REGIONS) fail("guarded device: too many regions");
+  char *memory = map(whole_pages(bytes));
+  if (memory) regions[i] = (region){memory, whole_pages(bytes)};
+  pthread_mutex_unlock(&lock);
+  return memory;
+}
+
+static void release(void *memory, int64_t bytes) {
+  if (!memory) return;
+  pthread_mutex_lock(&lock);
+  for (int i = 0; i < MAX_REGIONS; i++)
+    if (regions[i].bytes > 0 && regions[i].begin == memory) regions[i].bytes = 0;
+  (void)munmap(memory, whole_pages(bytes));
+  pthread_mutex_unlock(&lock);
+}
+
+static void copy(void *to, const void *from, int64_t bytes) {
+  guard_enter();
+  uly__device_cpu()->copy(to, from, bytes);
+  guard_leave();
+}
+
+static void copy_rows(int64_t rows, int64_t row_bytes, void *to, int64_t to_stride,
+                      const void *from, int64_t from_stride) {
+  guard_enter();
+  uly__device_cpu()->copy_rows(rows, row_bytes, to, to_stride, from, from_stride);
+  guard_leave();
+}
+
+static void clear(void *memory, int64_t bytes) {
+  guard_enter();
+  uly__device_cpu()->clear(memory, bytes);
+  guard_leave();
+}
+
+static uly_status read_file(int fd, const char *path, int64_t offset, void *memory, int64_t bytes) {
+  guard_enter();
+  uly_status status = uly__device_cpu()->read(fd, path, offset, memory, bytes);
+  guard_leave();
+  return status;
+}
+
+static uly_status write_file(int fd, const char *path, int64_t offset, const void *memory,
+                             int64_t bytes) {
+  guard_enter();
+  uly_status status = uly__device_cpu()->write(fd, path, offset, memory, bytes);
+  guard_leave();
+  return status;
+}
+
+__attribute__((constructor)) static void use(void) {
+  static const uly__device device = {.name = "guarded",
+                                     .alloc = allocate,
+                                     .free = release,
+                                     .copy = copy,
+                                     .copy_rows = copy_rows,
+                                     .clear = clear,
+                                     .read = read_file,
+                                     .write = write_file};
+  void *frame;
+  (void)backtrace(&frame, 1); /* loads what it needs before a handler calls it */
+  uly__stream_get()->device = &device;
+}
+
+/* -------------------------------------------------------------------------------- MPI
+ *
+ * MPI moves the data of calls that are under way inside any call that waits or looks for something, so
+ * each of those that the library and the tests use opens the pages. See pmpi_count.c for how they get
+ * here. */
+
+#define MPI_CALL(name, parameters, ...) \
+  int name parameters {                 \
+    guard_enter();                      \
+    int code = P##name(__VA_ARGS__);    \
+    guard_leave();                      \
+    return code;                        \
+  }
+
+MPI_CALL(MPI_Alltoallv,
+         (const void *send, const int counts[], const int offsets[], MPI_Datatype type, void *recv,
+          const int recv_counts[], const int recv_offsets[], MPI_Datatype recv_type, MPI_Comm comm),
+         send, counts, offsets, type, recv, recv_counts, recv_offsets, recv_type, comm)
+MPI_CALL(MPI_Ialltoallv,
+         (const void *send, const int counts[], const int offsets[], MPI_Datatype type, void *recv,
+          const int recv_counts[], const int recv_offsets[], MPI_Datatype recv_type, MPI_Comm comm,
+          MPI_Request *request),
+         send, counts, offsets, type, recv, recv_counts, recv_offsets, recv_type, comm, request)
+MPI_CALL(MPI_Allgather,
+         (const void *send, int count, MPI_Datatype type, void *recv, int recv_count,
+          MPI_Datatype recv_type, MPI_Comm comm),
+         send, count, type, recv, recv_count, recv_type, comm)
+MPI_CALL(MPI_Iallgather,
+         (const void *send, int count, MPI_Datatype type, void *recv, int recv_count,
+          MPI_Datatype recv_type, MPI_Comm comm, MPI_Request *request),
+         send, count, type, recv, recv_count, recv_type, comm, request)
+MPI_CALL(MPI_Bcast, (void *buffer, int count, MPI_Datatype type, int root, MPI_Comm comm), buffer,
+         count, type, root, comm)
+MPI_CALL(MPI_Barrier, (MPI_Comm comm), comm)
+MPI_CALL(MPI_Isend,
+         (const void *buffer, int count, MPI_Datatype type, int to, int tag, MPI_Comm comm,
+          MPI_Request *request),
+         buffer, count, type, to, tag, comm, request)
+MPI_CALL(MPI_Irecv,
+         (void *buffer, int count, MPI_Datatype type, int from, int tag, MPI_Comm comm,
+          MPI_Request *request),
+         buffer, count, type, from, tag, comm, request)
+MPI_CALL(MPI_Testall, (int num, MPI_Request requests[], int *flag, MPI_Status statuses[]), num,
+         requests, flag, statuses)
+MPI_CALL(MPI_Waitall, (int num, MPI_Request requests[], MPI_Status statuses[]), num, requests,
+         statuses)
+MPI_CALL(MPI_Comm_dup, (MPI_Comm comm, MPI_Comm *out), comm, out)
+MPI_CALL(MPI_Comm_split, (MPI_Comm comm, int color, int key, MPI_Comm *out), comm, color, key, out)
+MPI_CALL(MPI_Comm_split_type, (MPI_Comm comm, int type, int key, MPI_Info info, MPI_Comm *out),
+         comm, type, key, info, out)
+MPI_CALL(MPI_Comm_free, (MPI_Comm * comm), comm)
+MPI_CALL(MPI_Finalize, (void), )

@@ -6,12 +6,7 @@
 
 #include "base/split.h"
 
-/* Tokens of a tile: enough that a matrix product runs at its peak, and few enough that the MLP's
- * tile stays in cache. */
-enum { TILE = 512, HEAD_TILE = 256, WIDE_VOCAB = 8192 };
-
-/* The fewest query elements of a token in a round, and the most rounds. */
-enum { ROUND_WIDTH = 128, MAX_ROUNDS = 4 };
+enum { MAX_ROUNDS = 4 };
 
 /* Returns the tokens of a granule. Slices are whole granules, a function of N alone, so that any
  * number of ranks cuts at multiples of the same granule: at most 128 tokens, and at least 64
@@ -64,10 +59,11 @@ static uly_status check(const uly__model_config *c, const uly_mesh *mesh,
 /* Chooses rounds of whole key/value heads that are wide enough for matrix products to run at their
  * peak. */
 static int choose_rounds(const uly__model_config *c, int sp) {
+  int64_t width = uly__ops_get()->sizes.product_width;
   if (sp == 1) return 1;
   int rounds = MAX_ROUNDS;
   while (rounds > 1 && (c->num_kv_heads % (sp * rounds) != 0 ||
-                        c->num_q_heads / (sp * rounds) * c->head_dim < ROUND_WIDTH))
+                        (int64_t)(c->num_q_heads / (sp * rounds)) * c->head_dim < width))
     rounds--;
   return rounds;
 }
@@ -155,8 +151,10 @@ static uly_status plan(uly__model *model, uly_mesh *mesh, const uly__model_run *
   ULY_TRY(plan_attention(model, mesh, run));
   model->cut = &model->attention->cut;
   model->num_tokens = model->cut->count;
-  int64_t unit = granule(run->seq_len), head_rows = c->vocab > WIDE_VOCAB ? HEAD_TILE : TILE;
-  ULY_TRY(uly__tiles_create(model->cut, unit, run->leaves, TILE, &model->tiles));
+  const uly__ops_sizes *sizes = &model->ops->sizes;
+  int64_t unit = granule(run->seq_len);
+  int64_t head_rows = c->vocab > sizes->wide_vocab ? sizes->head_rows : sizes->tile_rows;
+  ULY_TRY(uly__tiles_create(model->cut, unit, run->leaves, sizes->tile_rows, &model->tiles));
   ULY_TRY(uly__tiles_create(model->cut, unit, run->leaves, head_rows, &model->head_tiles));
   ULY_TRY(uly__params_create(c, run->stage, &model->params));
   ULY_TRY(plan_projections(model));

@@ -5,7 +5,11 @@
 
 #include "ops/cpu.h"
 
+static const uly__ops_sizes cpu_sizes = {
+    .tile_rows = 512, .head_rows = 256, .wide_vocab = 8192, .product_width = 128};
+
 static bool fill(const char *name, uly__ops *table) {
+  table->sizes = cpu_sizes;
   uly__ops_elements(table);
   uly__ops_tree(table);
   uly__ops_rows_base(table);

@@ -86,8 +86,17 @@ static inline int64_t uly__attend_num_chunks(int64_t capacity) {
 /* Returns the floats of a chunk's sums: whole cache lines. */
 static inline int64_t uly__attend_width(int head_dim) { return (head_dim + 2 + 15) / 16 * 16; }
 
+/* Sizes with which the kernels of a table run well. Results depend on tile_rows and head_rows. */
+typedef struct uly__ops_sizes {
+  /* Tokens of a tile: enough that a matrix product runs at its peak, and few enough that the MLP's
+   * tile stays in cache; and those of the head, where a vocabulary is wide. */
+  int64_t tile_rows, head_rows, wide_vocab;
+  int64_t product_width; /* the fewest outputs with which a product runs at its peak */
+} uly__ops_sizes;
+
 typedef struct uly__ops {
   const char *name; /* of the instruction set */
+  uly__ops_sizes sizes;
   uly_status (*matmul)(uly__stream *stream, const uly__matmul *args);
   /* Returns the bytes of workspace that any product of this type takes on so many threads. */
   int64_t (*matmul_bytes)(uly_dtype dtype, int threads);

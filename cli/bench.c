@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "commands.h"
-#include "format.h"
 #include "messages.h"
+#include "say.h"
 #include "starter.h"
 
 typedef struct bench_kind {

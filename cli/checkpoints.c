@@ -5,8 +5,8 @@
 
 #include "checkpoints.h"
 #include "commands.h"
-#include "format.h"
 #include "messages.h"
+#include "say.h"
 
 /* Finds the checkpoint. A run's folder stands for its newest checkpoint. */
 static uly_status find_checkpoint(const char *dir, checkpoint_place *place) {

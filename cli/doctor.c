@@ -9,8 +9,8 @@
 #include <xxhash.h>
 
 #include "commands.h"
-#include "format.h"
 #include "messages.h"
+#include "say.h"
 #include "starter.h"
 
 /* Returns a hash of the program's own file, or 0 if it cannot be read. */

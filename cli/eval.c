@@ -6,6 +6,7 @@
 #include "commands.h"
 #include "format.h"
 #include "messages.h"
+#include "say.h"
 #include "signals.h"
 #include "starter.h"
 #include "trained.h"

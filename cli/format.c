@@ -1,13 +1,9 @@
-/* How the commands print bytes, runs and errors. */
+/* How the commands print bytes and runs. */
 #include "format.h"
 
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "options.h"
-#include "starter.h"
 
 const char *format_bytes(int64_t bytes, char buffer[FORMAT_BYTES]) {
   static const char *const units[] = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
@@ -106,20 +102,4 @@ void print_data(const char *what, const char *path, const uly_data_info *info,
     printf(" (%lld without a label are passed over)", (long long)info->without_label);
   }
   putchar('\n');
-}
-
-void print_message(const char *format, ...) {
-  char text[4096];
-  va_list args;
-  va_start(args, format);
-  vsnprintf(text, sizeof text, format, args);
-  va_end(args);
-  options_make_printable(text); /* file names may hold anything */
-  /* The message comes last if both streams go to one place. */
-  fflush(stdout);
-  fprintf(stderr, "ulysses: %s\n", text);
-}
-
-void print_failure(const char *message) {
-  if (is_first_process()) print_message("error: %s", message);
 }

@@ -1,4 +1,4 @@
-/* How the commands print bytes, runs and errors. */
+/* How the commands print bytes and runs. */
 #ifndef ULYSSES_CLI_FORMAT_H
 #define ULYSSES_CLI_FORMAT_H
 
@@ -35,11 +35,5 @@ void print_mask(const uly_train_config *config);
  * them, and how many of their sequences a run or an evaluation goes through. */
 void print_data(const char *what, const char *path, const uly_data_info *info,
                 int64_t num_sequences);
-
-/* Prints "ulysses: TEXT" to standard error, without characters that would control a terminal. */
-void print_message(const char *format, ...) __attribute__((format(printf, 1, 2)));
-
-/* Prints "ulysses: error: MESSAGE" to standard error, from the first process. */
-void print_failure(const char *message);
 
 #endif

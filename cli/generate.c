@@ -5,9 +5,9 @@
 
 #include "clock.h"
 #include "commands.h"
-#include "format.h"
 #include "messages.h"
 #include "prompt.h"
+#include "say.h"
 #include "signals.h"
 #include "starter.h"
 #include "terminal.h"

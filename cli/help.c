@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "commands.h"
+#include "messages.h"
 #include "wrap.h"
 
 void help_print_usage(FILE *file) {
@@ -48,10 +49,11 @@ static void print_option(FILE *file, const command_info *info, option_id id,
                          const options *defaults) {
   const option_info *option = &option_table[id];
   char left[2 * OPTION_BUFFER], number[OPTION_BUFFER], range[OPTION_BUFFER];
-  char text[4 * OPTION_BUFFER];
+  char text[4 * OPTION_BUFFER], about[MESSAGE_BUFFER];
   describe_flag(id, left, sizeof left);
+  message_translate(option->help, about);
   int used = describe_words(info, id, text, sizeof text);
-  used += snprintf(text + used, sizeof text - (size_t)used, "%s", option->help);
+  used += snprintf(text + used, sizeof text - (size_t)used, "%s", about);
   if (option->kind == KIND_INTEGER || option->kind == KIND_REAL) {
     option_range(id, range);
     used += snprintf(text + used, sizeof text - (size_t)used, " (%s)", range);

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "commands.h"
-#include "format.h"
+#include "say.h"
 #include "starter.h"
 
 #ifndef ULY_MPIRUN

@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 #include "commands.h"
-#include "format.h"
 #include "messages.h"
+#include "say.h"
 #include "starter.h"
 
 #define ROW(name, ...) [COMMAND_##name] = command_##name,

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "commands.h"
+#include "messages.h"
 
 static const named_text environment[] = {
     {"OMP_NUM_THREADS", "Threads of a rank, where --threads is 0."},
@@ -123,9 +124,11 @@ static void put_commands_of(FILE *file, option_id id) {
 static void put_option(FILE *file, option_id id, const options *defaults) {
   const option_info *info = &option_table[id];
   char flag[OPTION_BUFFER], value[OPTION_BUFFER], number[OPTION_BUFFER], range[OPTION_BUFFER];
+  char about[MESSAGE_BUFFER];
   option_flag(id, flag);
   put_tag(file, flag, option_placeholder(id, value) ? value : NULL);
-  put_text(file, info->help);
+  message_translate(info->help, about);
+  put_text(file, about);
   if (info->kind == KIND_INTEGER || info->kind == KIND_REAL) {
     option_range(id, range);
     fputs(" (", file);

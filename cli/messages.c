@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "commands.h"
-#include "format.h"
+#include "say.h"
 
 typedef struct translation {
   char *text; /* [MESSAGE_BUFFER] */

@@ -7,24 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "say.h"
 #include "suggest.h"
-
-/* Replaces what would control a terminal, since values also come from files: '?' stands for ASCII's
- * control characters and for those from U+0080 to U+009F, which terminals obey as well. */
-void options_make_printable(char *text) {
-  for (unsigned char *at = (unsigned char *)text; *at; at++) {
-    bool wide = at[0] == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0;
-    if (*at < 0x20 || *at == 0x7f || wide) *at = '?';
-    if (wide) *++at = '?';
-  }
-}
 
 uly_status options_fail(options *o, uly_status status, const char *fmt, ...) {
   va_list args;
   va_start(args, fmt);
   vsnprintf(o->error, sizeof o->error, fmt, args);
   va_end(args);
-  options_make_printable(o->error);
+  make_printable(o->error);
   return status;
 }
 

@@ -142,6 +142,7 @@ typedef struct option_info {
   /* The place in struct options; integers have 4 or 8 bytes. */
   size_t offset, size;
   unsigned commands;
+  /* That of a setting names other settings by their members: messages.h makes them flags. */
   const char *help;
   /* The option without which this one has no effect; -1: none. */
   option_id needs;
@@ -226,10 +227,6 @@ const char *options_get(const options *o, option_id id, char buffer[OPTION_BUFFE
 /* Records o->error and returns status. */
 uly_status options_fail(options *o, uly_status status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
-
-/* Replaces characters that would control a terminal by '?': control characters of ASCII and of
- * U+0080 to U+009F. */
-void options_make_printable(char *text);
 
 /* --- Configuration files (options_yaml.c): sections of keys. */
 

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "options.h"
+#include "say.h"
 #include "wrap.h"
 
 /* Writes the text to a new file and syncs it. */
@@ -70,7 +71,7 @@ void options_print(FILE *file, const options *o, command cmd) {
   fputs("options\n", file);
   for (section_id section = 0; section < NUM_FILE_SECTIONS; section++) {
     char *text = join_section(o, cmd, section);
-    if (text) options_make_printable(text);
+    if (text) make_printable(text);
     if (text && *text) wrap_entry(file, section_table[section].key, text, WRAP_SHORT);
     free(text);
   }

@@ -3,7 +3,6 @@
 #include <float.h>
 #include <string.h>
 
-#include "messages.h"
 #include "options.h"
 
 #define ROW(section_, title_) [SECTION_##section_] = {.key = #section_, .title = title_},
@@ -39,7 +38,7 @@ static const setting_form forms[] = {SETTING_FORMS(FORM){.name = NULL}};
 
 /* What the table says of settings in words of its own. */
 typedef struct setting_words {
-  char key[64], member[80], help[400];
+  char key[64], member[80];
 } setting_words;
 
 static option_info table[MAX_OPTIONS];
@@ -120,20 +119,14 @@ static void add_settings(const option_info *place) {
   }
 }
 
-/* Puts options in the place of the settings that help texts name, and looks up what each needs. */
+/* Looks up what each setting needs. */
 static void connect_settings(void) {
   size_t num;
   const uly_setting *settings = uly_settings(&num);
   for (option_id id = 0; id < num_options; id++) table[id].needs = -1;
   for (size_t i = 0; i < num; i++) {
     option_id id = find_setting(settings[i].name);
-    char help[MESSAGE_BUFFER];
-    if (id < 0 || !settings[i].topic) continue;
-    if (settings[i].needs) table[id].needs = find_setting(settings[i].needs);
-    if (table[id].help != settings[i].help) continue;
-    message_translate(settings[i].help, help);
-    snprintf(words[id].help, sizeof words[id].help, "%.*s", (int)sizeof words[id].help - 1, help);
-    table[id].help = words[id].help;
+    if (id >= 0 && settings[i].needs) table[id].needs = find_setting(settings[i].needs);
   }
 }
 

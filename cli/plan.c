@@ -4,6 +4,7 @@
 
 #include "commands.h"
 #include "format.h"
+#include "say.h"
 
 /* The ranks that need most. The numbers of the run are the same on all ranks. */
 typedef struct plan_result {

@@ -2,6 +2,7 @@
 #include "commands.h"
 #include "format.h"
 #include "messages.h"
+#include "say.h"
 #include "starter.h"
 
 static void print_part(const char *name, const uly_prepare_part *part, const char *out) {

@@ -7,9 +7,9 @@
 #include <sys/stat.h>
 
 #include "commands.h"
-#include "format.h"
 #include "messages.h"
 #include "options.h"
+#include "say.h"
 #include "starter.h"
 
 typedef struct report {

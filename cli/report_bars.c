@@ -1,7 +1,6 @@
 /* Plots with a bar for each run, made of parts: memory by arena, bytes sent by kind. */
 #include <string.h>
 
-#include "format.h"
 #include "report.h"
 
 enum { MAX_PARTS = 16 };

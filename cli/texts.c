@@ -1,7 +1,7 @@
 /* ulysses help, man, completion: the commands that print the tables of commands and options. */
 #include "commands.h"
-#include "format.h"
 #include "messages.h"
+#include "say.h"
 
 static uly_status print_help(const options *o) {
   if (o->num_args == 0) {

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "commands.h"
-#include "format.h"
 #include "messages.h"
+#include "say.h"
 #include "signals.h"
 #include "starter.h"
 #include "train_run.h"

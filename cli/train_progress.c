@@ -5,6 +5,7 @@
 
 #include "clock.h"
 #include "format.h"
+#include "say.h"
 #include "terminal.h"
 #include "train_run.h"
 

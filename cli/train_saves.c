@@ -6,7 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "format.h"
 #include "messages.h"
 #include "train_run.h"
 

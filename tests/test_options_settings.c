@@ -1,5 +1,6 @@
 /* The options of the program that are settings of the library: a row of its table is known to flags,
  * help, YAML, and to the refusal of what has no effect. */
+#include "../cli/messages.h"
 #include "options_testing.h"
 
 /* The option of a setting; -1: it has none. */
@@ -58,13 +59,14 @@ static void test_every_setting_is_an_option(void **state) {
   for (size_t i = 0; i < num; i++) {
     const uly_setting *s = &settings[i];
     option_id id = find_option(s);
-    char flag[OPTION_BUFFER], entry[OPTION_BUFFER + 4];
+    char flag[OPTION_BUFFER], entry[OPTION_BUFFER + 4], about[MESSAGE_BUFFER];
     if (!s->topic) continue;
     if (id < 0) fail_msg("%s is no option: its topic, %s, has no section", s->name, s->topic);
     assert_string_equal(section_table[option_table[id].section].key, s->topic);
     assert_true(id < num_run_options);
     assert_true(option_table[id].commands & command_using(s));
-    for (const char *at = option_table[id].help; (at = strstr(at, "config.")); at++)
+    message_translate(option_table[id].help, about);
+    for (const char *at = about; (at = strstr(at, "config.")); at++)
       assert_int_equal(strncmp(at, "config.json", 11), 0); /* members have become flags */
     option_flag(id, flag);
     snprintf(entry, sizeof entry, "\n  %.200s", flag);

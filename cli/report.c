@@ -1,6 +1,16 @@
-/* ulysses report: one or several runs as a page with plots. One process, without MPI. */
-#include "report.h"
-
+/* ulysses report: one or several runs as a page with plots. One process, without MPI.
+ *
+ *   report_lines    the lines of a file, from the last to the first
+ *   report_run      a run's files: report_metrics and report_config
+ *   report_metrics  metrics, through the table below
+ *   report_table    any number of steps in a bounded number of rows
+ *   report_config   config.yaml as keys and values
+ *   report_drawing  what a plot is, how it is drawn, and what drawings share
+ *   report_plots    the plots: report_curves, report_bars, report_positions
+ *   report_findings what they show, in words
+ *   report_gnuplot  runs gnuplot, makes its SVG fit for a page
+ *   report_page     the page
+ *   report_text     text that comes from outside: into messages, HTML and gnuplot */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +19,8 @@
 #include "commands.h"
 #include "messages.h"
 #include "options.h"
+#include "report_page.h"
+#include "report_text.h"
 #include "say.h"
 #include "starter.h"
 

@@ -1,7 +1,9 @@
 /* Plots with a bar for each run, made of parts: memory by arena, bytes sent by kind. */
+#include "report_bars.h"
+
 #include <string.h>
 
-#include "report.h"
+#include "report_text.h"
 
 enum { MAX_PARTS = 16 };
 _Static_assert((int)REPORT_NUM_ARENAS <= MAX_PARTS && (int)REPORT_NUM_TRAFFIC <= MAX_PARTS,

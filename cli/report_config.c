@@ -1,12 +1,15 @@
 /* Reads config.yaml as keys and values. It takes any mapping of YAML, read as the events of
  * libyaml, so that the file of another version of the program can be shown too. */
+#include "report_config.h"
+
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <yaml.h>
 
-#include "report.h"
+#include "report_text.h"
 
 enum { MAX_BYTES = 1 << 20, MAX_SETTINGS = 1000, MAX_DEPTH = 8, MAX_TEXT = 1000 };
 

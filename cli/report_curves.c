@@ -1,7 +1,7 @@
 /* Plots against the step: a curve for each run, over the faint values that it averages. */
-#include <math.h>
+#include "report_curves.h"
 
-#include "report.h"
+#include <math.h>
 
 typedef struct range {
   double low, high;

@@ -1,7 +1,10 @@
 /* Says what each plot shows, in one sentence. */
+#include "report_findings.h"
+
 #include <math.h>
 
-#include "report.h"
+#include "report_metrics.h"
+#include "report_text.h"
 
 static void put_name(FILE *html, const report_run *run) {
   fputs("<b>", html);

@@ -1,13 +1,16 @@
 /* Runs gnuplot on a script, and makes the SVG that it writes fit to stand beside others in a
  * page. */
+#include "report_gnuplot.h"
+
 #include <errno.h>
 #include <spawn.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "report.h"
+#include "report_text.h"
 
 extern char **environ;
 

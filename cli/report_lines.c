@@ -1,6 +1,8 @@
 /* Reads the lines of a file from the last to the first, in memory that does not depend on its
  * length. In metrics a later line replaces earlier ones: read in this order, what is replaced is
  * known when it comes. */
+#include "report_lines.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -8,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "report.h"
+#include "report_text.h"
 
 enum { CHUNK = 1 << 18 };
 

@@ -1,12 +1,15 @@
 /* Reads a run's metrics, lines of JSON, from the last line to the first. A line whose step is not
  * below those that were read before belongs to a part of the run that was done again after a
  * resume, and is left out. */
+#include "report_metrics.h"
+
 #include <jansson.h>
 #include <math.h>
 #include <string.h>
 
 #include "messages.h"
-#include "report.h"
+#include "report_lines.h"
+#include "report_text.h"
 
 /* Steps and sums stay exact in a double. */
 #define MAX_COUNT ((int64_t)1 << 53)

@@ -1,10 +1,14 @@
 /* Writes the page of a report: one HTML file that needs no other. Text from files goes through
  * report_put_html. */
+#include "report_page.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "report.h"
+#include "report_metrics.h"
+#include "report_plots.h"
+#include "report_text.h"
 
 /* The page loads nothing and runs nothing, whatever a file may hold. */
 static const char head[] =

@@ -1,7 +1,7 @@
 /* Puts any number of steps into a bounded number of rows: a row for every 2^shift steps, with what
  * each column held over them. When there are too many rows, the shift grows and neighbours are
  * merged. */
-#include "report.h"
+#include "report_table.h"
 
 /* Returns a weighted mean without (a * n + b * m) / (n + m), which overflows. */
 static double mix(double a, int64_t n, double b, int64_t m) {

@@ -1,11 +1,12 @@
 /* Writes text that comes from outside (names of files, what is in them) so that it may go into
  * messages, HTML and scripts of gnuplot; and numbers for readers. */
+#include "report_text.h"
+
 #include <math.h>
 #include <stdarg.h>
 #include <string.h>
 
 #include "format.h"
-#include "report.h"
 
 /* Returns the number of bytes of the character at text, which has length bytes; 0 if it is not
  * UTF-8, or is a control character (of ASCII, or U+0080 to U+009F). */

@@ -9,11 +9,14 @@
 #include "say.h"
 #include "signals.h"
 #include "starter.h"
-#include "train_run.h"
-
-bool any_rank(uly_mesh *mesh, bool here) {
-  return uly_mesh_agree(mesh, here ? ULY_ERR_CONFIG : ULY_OK) != ULY_OK;
-}
+#include "train_dry_run.h"
+#include "train_header.h"
+#include "train_logs.h"
+#include "train_metrics.h"
+#include "train_places.h"
+#include "train_progress.h"
+#include "train_saves.h"
+#include "train_slow.h"
 
 /* Compares settings of the program itself, which must be the same on all ranks too: when to
  * evaluate and to save. */
@@ -235,7 +238,7 @@ static uly_status train(train_run *run) {
   if (status == ULY_OK) status = saves_resume(run);
   if (status == ULY_OK) status = metrics_open(run);
   if (status == ULY_OK) status = saves_config(run);
-  if (status == ULY_OK) progress_header(run);
+  if (status == ULY_OK) header_print(run);
   if (status == ULY_OK) slow_warn(run);
   if (status == ULY_OK) status = do_steps(run);
   if (status == ULY_OK) status = metrics_close(run);

@@ -1,5 +1,7 @@
 /* ulysses train --dry-run: makes all checks of a start, but allocates and writes nothing. All ranks
  * run this file together; rank 0 prints. */
+#include "train_dry_run.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,7 +10,7 @@
 
 #include "format.h"
 #include "plan.h"
-#include "train_run.h"
+#include "train_saves.h"
 
 /* Replaces a path by the folder that holds it: "/a" by "/", "a" by ".". */
 static void go_up(char path[PATH_MAX]) {

@@ -1,5 +1,7 @@
 /* Writes a log of each rank, on request: what that rank did, for runs in which one of many machines
  * is slow or fails. */
+#include "train_logs.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <string.h>
@@ -8,7 +10,6 @@
 #include <unistd.h>
 
 #include "format.h"
-#include "train_run.h"
 
 static void write_time(FILE *file) {
   char text[32];

@@ -1,4 +1,6 @@
 /* Writes the metrics of a run: a file with a line of JSON for each step, on rank 0. */
+#include "train_metrics.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,7 +8,7 @@
 #include <unistd.h>
 
 #include "messages.h"
-#include "train_run.h"
+#include "train_progress.h"
 
 /* Names the file: --metrics, or one beside the checkpoints; empty: none. */
 static uly_status name_file(train_run *run) {

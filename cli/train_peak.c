@@ -1,8 +1,9 @@
 /* Measures what the machine's matrix products reach, of which a run prints its share. This takes a
  * fraction of a second. */
+#include "train_peak.h"
+
 #include "bench.h"
 #include "ceiling.h"
-#include "train_run.h"
 
 uly_status measure_peak(const options *o, uly_mesh *mesh, double *flops) {
   bench b = {.options = {.repeats = 2}, .world = mesh};

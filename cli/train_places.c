@@ -1,9 +1,9 @@
 /* Checks that a run does not write what it reads, or what the next one would read as data. */
+#include "train_places.h"
+
 #include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
-
-#include "train_run.h"
 
 typedef struct named_path {
   const char *flag, *path; /* NULL: not given */

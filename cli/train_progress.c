@@ -1,5 +1,7 @@
-/* Prints the progress of a run: a header, then one line that is written over and over on a
- * terminal, and plain lines elsewhere. */
+/* Prints the progress of a run: one line that is written over and over on a terminal, and plain
+ * lines elsewhere. */
+#include "train_progress.h"
+
 #include <stdarg.h>
 #include <string.h>
 
@@ -7,7 +9,7 @@
 #include "format.h"
 #include "say.h"
 #include "terminal.h"
-#include "train_run.h"
+#include "train_peak.h"
 
 /* Least number of seconds between two states of the live line. */
 #define REFRESH 0.1
@@ -22,35 +24,6 @@ uly_status progress_open(train_run *run) {
   if (p->width == 0) p->width = 80;
   if (!run->options.measure_peak) return ULY_OK;
   return measure_peak(&run->options, run->mesh, &p->peak_flops);
-}
-
-void progress_header(const train_run *run) {
-  const uly_train_config *config = &run->options.config;
-  int dp = uly_mesh_dp(run->mesh);
-  if (!run->is_first) return;
-  printf("ulysses     " ULY_VERSION_STRING "\n");
-  printf("model       %s, %lld parameters\n", config->model,
-         (long long)uly_trainer_num_params(run->trainer));
-  print_ranks(config, dp, uly_mesh_sp(run->mesh));
-  const uly_data_info *data = uly_trainer_data_info(run->trainer);
-  const uly_data_info *eval_data = uly_trainer_eval_data_info(run->trainer);
-  print_data("data", config->data, data, data->sequences - data->without_label);
-  if (eval_data) {
-    print_data("eval data", config->eval_data, eval_data,
-               uly_trainer_num_eval_windows(run->trainer));
-  }
-  print_step_size(config, dp);
-  print_mask(config);
-  slow_print(run);
-  if (run->progress.peak_flops > 0) {
-    printf("peak        %.1f GFLOP/s of matrix products, all ranks together\n",
-           run->progress.peak_flops / 1e9);
-  }
-  if (run->checkpoint[0]) {
-    printf("resumed     %s, %lld steps done\n", run->checkpoint,
-           (long long)uly_trainer_steps_done(run->trainer));
-  }
-  options_print(stdout, &run->options, TRAIN);
 }
 
 /* ------------------------------------------------------------------------- lines */

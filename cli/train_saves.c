@@ -1,5 +1,7 @@
 /* Handles the checkpoints of a run: its folder, saves during the steps, continuing from them and
  * going back to them. */
+#include "train_saves.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -7,7 +9,8 @@
 #include <unistd.h>
 
 #include "messages.h"
-#include "train_run.h"
+#include "train_logs.h"
+#include "train_progress.h"
 
 /* ------------------------------------------------------------------------ folder */
 

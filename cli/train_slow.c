@@ -1,6 +1,9 @@
 /* Prints what a run computes with, and what makes that slow, before its first step. */
+#include "train_slow.h"
+
 #include "slow.h"
-#include "train_run.h"
+#include "train_logs.h"
+#include "train_progress.h"
 
 static uly_machine look(const train_run *run) {
   uly_machine machine = {.size = sizeof machine};

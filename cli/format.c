@@ -42,8 +42,8 @@ void print_traffic_bytes(const int64_t *bytes) {
   print_line("total", sum_bytes(bytes, ULY_NUM_TRAFFIC));
 }
 
-void print_ranks(const uly_train_config *config, int dp, int sp) {
-  printf("ranks       %d: dp %d x sp %d", dp * sp, dp, sp);
+void print_ranks(const uly_train_config *config, int ranks, int dp, int sp) {
+  printf("ranks       %d: dp %d x sp %d", ranks, dp, sp);
   if (config->zero_stage > 0) printf(", ZeRO stage %d", config->zero_stage);
   if (config->reproducible) printf(", reproducible with %d leaves", config->leaves);
   putchar('\n');

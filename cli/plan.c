@@ -15,23 +15,28 @@ typedef struct plan_result {
 } plan_result;
 
 static uly_status plan_rank(const options *o, const uly_mesh_desc *ranks, int rank,
-                            uly_plan_report *report) {
+                            uly_plan_report *report, plan_result *result) {
   uly_mesh *mesh = NULL;
   uly_status status = uly_mesh_create_offline(ranks, rank, &mesh);
   if (status == ULY_OK) status = uly_plan(mesh, &o->config, report);
+  result->num_ranks = uly_mesh_size(mesh);
   uly_mesh_destroy(mesh);
   return status;
 }
 
+/* Returns the number of ranks to plan: each data-parallel group is like the first, so with many ranks
+ * one group is enough. */
+static int find_num_planned(const plan_result *result) {
+  return result->num_ranks <= 256 ? result->num_ranks : result->sp;
+}
+
 static uly_status make_plan(const options *o, int dp, int sp, plan_result *result) {
   uly_mesh_desc ranks = {.size = sizeof ranks, .dp = dp, .sp = sp};
-  *result = (plan_result){.num_ranks = dp * sp, .dp = dp, .sp = sp};
-  /* Each data-parallel group is like the first, so with many ranks one group is enough. */
-  int num_planned = result->num_ranks <= 256 ? result->num_ranks : sp;
   int64_t most_held = -1, most_sent = -1;
-  for (int rank = 0; rank < num_planned; rank++) {
+  *result = (plan_result){.num_ranks = 1, .dp = dp, .sp = sp};
+  for (int rank = 0; rank < find_num_planned(result); rank++) {
     uly_plan_report report = {.size = sizeof report};
-    uly_status status = plan_rank(o, &ranks, rank, &report);
+    uly_status status = plan_rank(o, &ranks, rank, &report, result);
     if (status != ULY_OK) return status;
     int64_t held = sum_bytes(report.arena_bytes, ULY_NUM_ARENAS);
     int64_t sent = sum_bytes(report.sent_bytes, ULY_NUM_TRAFFIC);
@@ -51,7 +56,7 @@ static uly_status make_plan(const options *o, int dp, int sp, plan_result *resul
 
 static void print_text(const options *o, const plan_result *plan) {
   printf("model       %s, %lld parameters\n", o->config.model, (long long)plan->memory.num_params);
-  print_ranks(&o->config, plan->dp, plan->sp);
+  print_ranks(&o->config, plan->num_ranks, plan->dp, plan->sp);
   print_step_size(&o->config, plan->dp);
   print_mask(&o->config);
   printf("flops       %.4g per step, over all ranks\n", plan->memory.flops);

@@ -4,8 +4,12 @@
 #   - cli, bench and examples see only ulysses.h and headers of their own folder
 #   - headers of MPI, oneDNN, CUDA and NCCL only in files named *_mpi, *_onednn, *_cuda, *_nccl
 #   - src/ includes "room/file.h", "file.h" of the same room, or "ulysses.h": no other form
-#   - OpenMP, and elements of tensors, only in ops and device
+#   - no headers include each other in a circle
+#   - OpenMP, and elements of tensors, only in ops and device; what other rooms copy and clear are
+#     whole objects of the host
 #   - every op of the kernel table takes its stream first
+#   - only parallel/zero.c knows what a ZeRO stage means, only comm/mesh.c how ranks are numbered, and
+#     only the files of Ulysses what its exchanges are
 #   - the names of C files are unique in the tree
 #
 #   tests/check_layers.sh [ROOT]       checks the tree at ROOT (default: the one it lies in)
@@ -93,6 +97,7 @@ check() {
           breach(path, line, "\"" header "\": no such file in src/, nor beside this one")
           return
         }
+        included[path] = included[path] " src/" other
         sub(/\/.*/, "", other)
         if (!contains(may[room], other))
           breach(path, line, "\"" header "\": " room " may include only: " may[room])
@@ -100,7 +105,24 @@ check() {
         other = path; sub(/[^\/]*$/, "", other)
         if (!contains(known, other header))
           breach(path, line, "\"" header "\": " folder " sees only ulysses.h and its own headers")
+        included[path] = included[path] " " other header
       }
+    }
+
+    # Returns what a line is without its comments and the texts in it.
+    function code_of(text,    at, end) {
+      if (in_comment && (at = index(text, "*/")) == 0) return ""
+      if (in_comment) text = substr(text, at + 2)
+      in_comment = 0
+      gsub(/\047(\\.|[^\047\\])\047/, "0", text)
+      gsub(/"(\\.|[^"\\])*"/, "\"\"", text)
+      while ((at = index(text, "/*")) > 0) {
+        end = index(substr(text, at + 2), "*/")
+        if (end == 0) in_comment = 1
+        text = substr(text, 1, at - 1) " " (end ? substr(text, at + 3 + end) : "")
+      }
+      sub(/\/\/.*/, "", text)
+      return text
     }
 
     # Elements of tensors belong to ops and device, and so do threads.
@@ -110,6 +132,71 @@ check() {
         breach(path, line, "OpenMP belongs to ops and device")
       if (text ~ /uly__(load|store)\(/)
         breach(path, line, "elements of tensors belong to ops and device")
+    }
+
+    # Whoever else copies or clears bytes does it with one object, whose sizeof it says: a struct or a
+    # list of the host. So no count of elements reaches memcpy, and no tensor does. base and data know
+    # no tensors; two files of store copy members of settings, whose sizes stand in the table.
+    function check_copies(path, line, code) {
+      if (path !~ /^src\/(comm|parallel|model|store|plan|infer|train)\//) return
+      if (path ~ /^src\/store\/(settings|checkpoint_info)\.c$/) return
+      if (copying != "") copying = copying " " code
+      else if (match(code, /(^|[^A-Za-z0-9_])mem(cpy|set|move)[ \t]*\(/))
+        copying = substr(code, RSTART)
+      if (index(copying, ";") == 0) return
+      if (copying !~ /,[ \t]*sizeof[ (]+\*?[A-Za-z_][A-Za-z0-9_.>\[\]-]*\)?\);/)
+        breach(path, line, "memcpy takes the sizeof of one object here: device copies tensors")
+      copying = ""
+    }
+
+    # Looks for a stage, perhaps behind a path such as run->config, that is compared with a number, or
+    # asked for.
+    function check_stage(path, line, code,    stage, number, compared) {
+      if (path !~ /^src\// || path ~ /^src\/(parallel\/zero|plan\/fit)\.c$/) return
+      stage = "([A-Za-z0-9_]+(->|\\.))*[A-Za-z0-9_]*stage"
+      number = "-?[A-Z0-9][A-Z0-9_]*"
+      compared = "[ )]*([<>]=?|[=!]=)[ (]*"
+      if (code ~ (stage compared number) ||
+          code ~ ("(^|[^A-Za-z0-9_])" number compared stage "([^A-Za-z0-9_.(-]|$)") ||
+          code ~ ("(if|while|switch) *\\( *" stage " *\\)") || code ~ (stage " *([?]|&&|[|][|])") ||
+          code ~ ("(!|&&|[|][|]) *" stage " *([);?]|&&|[|][|])") || code ~ ("\\[" stage " *\\]"))
+        breach(path, line, "what a ZeRO stage means is known to parallel/zero.c: ask its functions")
+    }
+
+    # Extents bear the names of axes, or are asked for; ranks, the usual ones.
+    function check_ranks(path, line, code,    axis, extent, rank, start, end) {
+      if (path !~ /^(src|cli)\// || path ~ /^src\/comm\/mesh\.[ch]$/) return
+      gsub(/\((int|int64_t|size_t|double|long long)\)/, "", code)
+      start = "(^|[^A-Za-z0-9_])"
+      end = "([^A-Za-z0-9_.-]|$)"
+      axis = "(num_)?(dp|sp|tp|pp|ring|ulysses)(_size|_ranks)?"
+      extent = "(" axis "|uly_mesh_(dp|sp)\\([^()]*\\)|uly__mesh_extent\\([^()]*\\))"
+      rank = "([a-z_]*(rank|ranks|peer|place|index|size)|p|r|uly__?(mesh|group)_[a-z]+\\([^()]*\\))"
+      if (code ~ (start extent " \\* ([A-Za-z0-9_]+(->|\\.))*" extent end))
+        breach(path, line, "a product of extents: ask the mesh for the extent of a set of axes")
+      else if (code ~ (start rank " [%\\/*] ([A-Za-z0-9_]+(->|\\.))*" extent end))
+        breach(path, line, "arithmetic of ranks belongs to comm/mesh.c: ask it for an index")
+    }
+
+    function check_scheme(path, line, code) {
+      if (path ~ /^src\/parallel\/(ulysses[a-z_]*|scheme_ulysses|explicit_attention)\.[ch]$/) return
+      if (path !~ /^src\// || path == "src/comm/mesh.c") return
+      if (code ~ /uly__ulysses_/ || code ~ /(->|\.)ulysses([^A-Za-z0-9_]|$)/)
+        breach(path, line, "the exchanges of Ulysses are its own: use the functions of a scheme")
+    }
+
+    # Follows what headers include; one that leads back to a header on the way closes a circle.
+    function follow(path, way,    i, num, others) {
+      state[path] = "open"
+      num = split(included[path], others, " ")
+      for (i = 1; i <= num; i++) {
+        if (state[others[i]] == "open")
+          breach(path, 1, "headers include each other in a circle:" \
+                          substr(way, index(way " ", " " others[i] " ")) " " others[i])
+        else if (state[others[i]] == "")
+          follow(others[i], way " " others[i])
+      }
+      state[path] = "closed"
     }
 
     # The kernel table declares an op on a line that begins with its type and its name.
@@ -136,11 +223,17 @@ check() {
           if (depth != 3 || !(part[2] in may))
             breach(path, 1, "not in a room: src/{base,device,ops,comm,parallel,model,data,store,plan,infer,train}/")
         }
-        line = 0
+        line = in_comment = 0
+        copying = ""
         while ((status = (getline text < path)) > 0) {
           line++
           check_elements(path, line, text)
           check_op(path, line, text)
+          code = code_of(text)
+          check_copies(path, line, code)
+          check_stage(path, line, code)
+          check_ranks(path, line, code)
+          check_scheme(path, line, code)
           if (text !~ /^[ \t]*#[ \t]*include[ \t]*["<]/) continue
           quoted = text ~ /include[ \t]*"/
           header = text
@@ -151,6 +244,8 @@ check() {
         if (status < 0) breach(path, 1, "cannot be read")
         close(path)
       }
+      for (i = 1; i <= num_paths; i++)
+        if (state[paths[i]] == "") follow(paths[i], " " paths[i])
       if (num_paths == 0) { print "no C file found: nothing was checked"; exit 1 }
       printf "dependency law: %d files, %d includes, %d breaches\n", num_paths, num_includes,
              num_breaches
@@ -166,10 +261,10 @@ make_good_tree() {
     "$1"/src/{base,device,ops,comm,parallel,model,data,store,plan,infer,train}
   (
     cd "$1"
-    echo '#include <stdint.h>' >include/ulysses.h
+    echo '#include <stdint.h>' | tee include/ulysses.h >src/base/base.h
     local room
     for room in base device ops comm parallel model data store plan infer train; do
-      printf '#include "base/base.h"\n' >src/$room/$room.h
+      if [ $room != base ]; then echo '#include "base/base.h"' >src/$room/$room.h; fi
       printf '#include "%s/%s.h"\n#include "%s.h"\n#include <stdio.h>\n' \
         $room $room $room >src/$room/$room.c
     done
@@ -186,28 +281,54 @@ make_good_tree() {
     printf '#include <mpi.h>\n#include "options.h"\n' >cli/bench_mpi.c
     echo '#include <dnnl.h>' >cli/ceiling_onednn.c
     printf '#include <mpi.h>\n#include "train/train.h"\n' >tests/test_step.c
-    echo '#include <ulysses.h>' >examples/attention.c
+    # What comes near to a breach.
+    cat >>src/model/model.c <<'END'
+/* memcpy(x, y, bytes); desc.stage == 3; index % sp,
+ * dp * sp */ uly__stage *stage;
+fail("config.zero_stage > 3; rank / sp: dp * sp ranks, \"uly__ulysses_x\"");
+memset(report, 0, sizeof *report);
+memcpy(a[i].dims, b->dims,
+       sizeof b->dims[0]);
+if (model->stage.first > 0 && uly__stage_embeds(model->stage)) config.zero_stage = 3;
+int mine = heads / (sp * rounds) + batch / uly_mesh_dp(mesh), *dp = p * ulysses->num_rounds;
+END
+    echo 'if (desc.stage == 3) switch (zero->desc.stage) {' >src/parallel/zero.c
+    echo 'int size = dp * sp, index = rank / sp;' >src/comm/mesh.c
+    echo 'uly__ulysses_create(desc->ulysses);' >src/parallel/scheme_ulysses.c
+    echo 'memcpy(values, rows, n * sizeof(float));' >>src/ops/ops.c
   )
 }
 
 num_cases=0
 num_missed=0
 
-# expect FILE LINE MESSAGE: a tree with this line added to this file must fail, and say this.
+# expect FILE LINE MESSAGE: a tree with this line added to this file must fail, and say this. $extra
+# is another file of the tree, and what is in it.
+extra=
 expect() {
-  local tree=$scratch/tree output
+  local tree=$scratch/tree where=$1: output
   rm -rf "$tree"
   make_good_tree "$tree"
   mkdir -p "$(dirname "$tree/$1")"
   printf '%s\n' "$2" >>"$tree/$1"
+  if [ -n "$extra" ]; then
+    printf '%s\n' "${extra#* }" >"$tree/${extra%% *}"
+    where= # either file
+  fi
   num_cases=$((num_cases + 1))
   if output=$(check_tree "$tree"); then
     echo "not found: '$2' in $1"
     num_missed=$((num_missed + 1))
-  elif [[ $output != *"$1:"*"$3"* ]]; then
+  elif [[ $output != *"$where"*"$3"* ]]; then
     printf "found, but not said: '%s' in %s, said:\n%s\n" "$2" "$1" "$output"
     num_missed=$((num_missed + 1))
   fi
+}
+
+# expect_lines FILE MESSAGE: the same of each line of the input.
+expect_lines() {
+  local line
+  while IFS= read -r line; do expect "$1" "$line" "$2"; done
 }
 
 self_test() {
@@ -276,6 +397,54 @@ self_test() {
   expect src/model/model.c '#include <omp.h>' 'OpenMP belongs to'
   expect src/parallel/parallel.c 'float f(void *x) { return uly__load(x, 0, 0); }' 'elements of tensors'
   expect src/comm/comm.h 'uly__store(x, dtype, 0, 1.0f);' 'elements of tensors'
+
+  expect_lines src/parallel/parallel.c 'sizeof of one object' <<'END'
+memcpy(values, rows, (size_t)n * sizeof *rows);
+memset(x, 0, sizeof(float) * n);
+if (n) memmove(kept->qkv + at, qkv, plan->bytes); /* sizeof x */
+END
+  expect src/parallel/parallel.c 'memcpy(to, from,
+       n * size);' 'sizeof of one object'
+  local message='sizeof of one object'
+  for room in comm model store plan infer train; do
+    expect "src/$room/$room.h" 'memset(x, 0, bytes);' "$message"
+  done
+
+  expect_lines src/model/model.h 'what a ZeRO stage means' <<'END'
+if (config->zero_stage >= 2) return;
+bool all = 3 == run->config.zero_stage;
+int shards = zero_stage > 1 ? n : 1;
+switch (config->zero_stage) {
+if (!zero->desc.stage) free(x);
+return x && c->zero_stage;
+int64_t bytes = by_stage[desc.stage];
+if (zero_stage) return;
+while (0 < desc.stage) n++;
+END
+  expect src/parallel/reduce.c 'if (z->desc.stage == 0) return;' 'what a ZeRO stage means'
+  expect_lines src/train/train.c 'a product of extents' <<'END'
+int ranks = uly_mesh_dp(mesh) * uly_mesh_sp(mesh);
+int64_t all = (int64_t)dp * sp;
+int n = desc->sp * desc->dp;
+x = tp * uly__mesh_extent(mesh, ULY_AXIS_DP);
+x = num_sp * mesh.dp_size;
+END
+  expect_lines cli/main.c 'arithmetic of ranks' <<'END'
+int place = rank % sp;
+for (;;) f(p / uly_mesh_sp(mesh));
+g = uly_mesh_rank(mesh) / mesh->dp;
+int groups = uly_mesh_size(mesh) / sp;
+to = dp_index * sp + i;
+END
+  expect src/parallel/seq_attention.c 'uly__ulysses_sent(u);' 'exchanges of Ulysses'
+  expect src/infer/infer.h 'int rounds = plan->ulysses.num_rounds;' 'exchanges of Ulysses'
+
+  expect src/model/model.h '#include "model/model.h"' 'circle: src/model/model.h src/model/model.h'
+  extra='src/train/more.h #include "train/train.h"'
+  expect src/train/train.h '#include "more.h"' 'circle: src/train/'
+  extra='cli/more.h #include "options.h"'
+  expect cli/options.h '#include "more.h"' 'circle: cli/'
+  extra=
 
   expect src/ops/ops.h '  void (*square)(int64_t n, float *x);' 'takes the stream'
   expect src/ops/ops.h '  void (*adamw)(int64_t n, uly__stream *stream);' 'takes the stream'

@@ -173,7 +173,7 @@ uly_status uly_attention_set_documents(uly_attention *plan, const int64_t *doc_s
   int next = 1 - plan->documents.used;
   if (doc_start && num_docs > 0 && num_docs <= plan->documents.max) {
     copy = plan->documents.room + next * plan->documents.max;
-    memcpy(copy, doc_start, (size_t)num_docs * sizeof *copy);
+    for (int64_t i = 0; i < num_docs; i++) copy[i] = doc_start[i];
   }
   ULY_TRY(uly__attention_use_documents(plan, copy ? copy : doc_start, num_docs));
   plan->documents.used = next;

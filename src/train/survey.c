@@ -5,7 +5,6 @@
 #include "train/survey.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/sized.h"
 #include "base/split.h"
@@ -41,7 +40,7 @@ static uly_status take_lists(const look *l, const summary *all, const uly__scan 
       int64_t left = all[owner].num_blank - at, count = left < CHUNK ? left : CHUNK;
       int64_t send[CHUNK] = {0};
       if (owner == uly__group_rank(world_of(l)))
-        memcpy(send, mine->blank + at, (size_t)count * sizeof *send);
+        for (int64_t i = 0; i < count; i++) send[i] = mine->blank[at + i];
       ULY_TRY(uly__all_gather(world_of(l), NULL, ULY_TRAFFIC_CONTROL, send, sizeof send, chunks));
       for (int64_t i = 0; i < count && status == ULY_OK; i++)
         status = uly__scan_add_blank(l->scan, chunks[(int64_t)owner * CHUNK + i]);

@@ -1,8 +1,8 @@
 /* Compares the attention plan with naive attention in f64, which every rank computes for itself,
  * without communication, from tensors that are functions of global indices. There are 100 random
  * cases for each number of ranks: N, Hq, Hkv, head_dim, dtype, mask, tile, head groups, scale;
- * forward and backward, by every scheme that is applicable. CASES=n in the environment makes n cases, which go through all head
- * dimensions, and SEED=n makes others. */
+ * forward and backward, by every scheme that is applicable. CASES=n in the environment makes n cases,
+ * which go through all head dimensions, and SEED=n makes others. */
 #include <mpi.h>
 
 #include <math.h>
@@ -179,25 +179,35 @@ static int64_t number(const char *name, int64_t otherwise) {
   return text ? strtoll(text, NULL, 10) : otherwise;
 }
 
-/* One rank attends without exchanges, too, and with the same bits. */
-static void check_local_scheme(const problem *x, uly_attention *exchanging) {
-  uly_attention *plans[2] = {exchanging, NULL};
+/* On one rank, all schemes give the same bits. */
+static void compare_bits(const problem *x, uly_attention *const plans[2]) {
   int64_t N = x->desc.num_tokens, Hq = x->desc.num_q_heads;
-  float *lse[2] = {calloc((size_t)(N * Hq), sizeof(float)),
-                   calloc((size_t)(N * Hq), sizeof(float))};
-  assert_ok(uly__attention_plan(mesh, &x->desc, &uly__scheme_local, &plans[1]));
-  check_plan(x, plans[1]);
   void *q = slice(&x->q, x->desc.dtype, 0, N), *k = slice(&x->k, x->desc.dtype, 0, N);
   void *v = slice(&x->v, x->desc.dtype, 0, N), *o[2];
+  float *lse[2];
   for (int i = 0; i < 2; i++) {
     o[i] = slice(&x->d_o, x->desc.dtype, 0, N);
+    lse[i] = calloc((size_t)(N * Hq), sizeof(float));
     assert_ok(uly_attention_forward_layer(plans[i], 0, q, k, v, o[i], lse[i], NULL));
   }
   assert_memory_equal(lse[0], lse[1], (size_t)(N * Hq) * sizeof(float));
   assert_memory_equal(o[0], o[1], (size_t)(N * x->q.width * uly__dtype_bytes(x->desc.dtype)));
-  uly_attention_destroy(plans[1]);
   void *all[] = {q, k, v, o[0], o[1], lse[0], lse[1]};
   for (int i = 0; i < 7; i++) free(all[i]);
+}
+
+/* Attends by a scheme, unless it is that of the plan; a scheme that is not applicable says why. */
+static void check_scheme(const problem *x, const uly__seq_scheme *scheme, uly_attention *plan) {
+  uly_attention *plans[2] = {plan, NULL};
+  if (scheme == plan->scheme) return;
+  if (scheme->applicable(mesh, &x->desc) != ULY_OK) {
+    assert_true(uly_last_error()[0]);
+    return;
+  }
+  assert_ok(uly__attention_plan(mesh, &x->desc, scheme, &plans[1]));
+  check_plan(x, plans[1]);
+  if (size == 1) compare_bits(x, plans);
+  uly_attention_destroy(plans[1]);
 }
 
 static void test_random_cases(void **state) {
@@ -211,10 +221,10 @@ static void test_random_cases(void **state) {
     x.desc.masks = &x.mask;
     assert_ok(uly_attention_create(mesh, &x.desc, &plan));
     check_plan(&x, plan);
-    if (size == 1)
-      check_local_scheme(&x, plan);
-    else
-      assert_int_equal(uly__scheme_local.applicable(mesh, &x.desc), ULY_ERR_CONFIG);
+    assert_int_equal(uly__scheme_local.applicable(mesh, &x.desc) == ULY_OK, size == 1);
+#define CHECK(name) check_scheme(&x, &uly__scheme_##name, plan);
+    ULY_SEQ_SCHEMES(CHECK)
+#undef CHECK
     uly_attention_destroy(plan);
     free_problem(&x);
   }

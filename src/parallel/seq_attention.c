@@ -81,8 +81,12 @@ static uly_status fill(uly_attention *plan, const uly_attention_desc *desc,
 }
 
 const uly__seq_scheme *uly__attention_choose(const uly_mesh *mesh, const uly_attention_desc *desc) {
-  return uly__scheme_local.applicable(mesh, desc) == ULY_OK ? &uly__scheme_local
-                                                            : &uly__scheme_ulysses;
+#define ADDRESS(name) &uly__scheme_##name,
+  static const uly__seq_scheme *const schemes[] = {ULY_SEQ_SCHEMES(ADDRESS)};
+#undef ADDRESS
+  size_t i = 0, last = sizeof schemes / sizeof schemes[0] - 1; /* the last one says why it is not */
+  while (i < last && schemes[i]->applicable(mesh, desc) != ULY_OK) i++;
+  return schemes[i];
 }
 
 uly_status uly__attention_plan(uly_mesh *mesh, const uly_attention_desc *desc,

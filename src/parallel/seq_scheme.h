@@ -74,7 +74,14 @@ typedef struct uly__seq_scheme {
   int64_t (*sent_backward)(const uly_attention *plan);
 } uly__seq_scheme;
 
-/* The sequence is cut, heads are exchanged for it; and all of it is on one rank, nothing is exchanged. */
-extern const uly__seq_scheme uly__scheme_ulysses, uly__scheme_local;
+/* The schemes, uly__scheme_local and so on, in the order in which a model prefers them: it takes the first
+ * that is applicable.
+ *   local    all of the sequence is on one rank: nothing is exchanged
+ *   ulysses  the sequence is cut, and heads are exchanged for it */
+#define ULY_SEQ_SCHEMES(X) X(local) X(ulysses)
+
+#define ULY_DECLARE_SCHEME(name) extern const uly__seq_scheme uly__scheme_##name;
+ULY_SEQ_SCHEMES(ULY_DECLARE_SCHEME)
+#undef ULY_DECLARE_SCHEME
 
 #endif

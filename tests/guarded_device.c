@@ -39,7 +39,7 @@ static void protect(int protection) {
       fail("guarded device: mprotect");
 }
 
-/* Takes no lock: a handler of signals calls it. */
+/* Takes no lock, since a handler of signals calls it. */
 bool guard_has(const void *address) {
   const char *at = address;
   for (int i = 0; i < MAX_REGIONS; i++)
@@ -62,7 +62,7 @@ static void report(int number, siginfo_t *info, void *context) {
   signal(number, SIG_DFL);
 }
 
-/* cmocka and MPI take the signal, too: it is taken back with every call. */
+/* Takes the signal back from cmocka and MPI, which take it too. */
 static void take_signal(void) {
   struct sigaction action = {.sa_sigaction = report, .sa_flags = SA_SIGINFO};
   if (sigaction(SIGSEGV, &action, NULL) != 0) fail("guarded device: sigaction");
@@ -85,13 +85,13 @@ void guard_leave(void) {
 
 /* ----------------------------------------------------------------------------- device */
 
-/* Huge pages: to protect 16 MiB of small ones takes as long as some ops do. Where the system has none
- * to give, all is slower. */
+/* Pages are huge, because it takes as long to protect 16 MiB of small ones as some ops take. Where
+ * the system has none to give, everything is slower. */
 enum { PAGE = 2 << 20 };
 
 static size_t whole_pages(int64_t bytes) { return ((size_t)bytes + PAGE - 1) / PAGE * PAGE; }
 
-/* Maps zeros that begin at a whole page. */
+/* Maps zeroed memory that begins at a whole page. */
 static char *map(size_t size) {
   int protection = num_inside ? PROT_READ | PROT_WRITE : PROT_NONE;
   char *memory = mmap(NULL, size + PAGE, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -176,9 +176,9 @@ __attribute__((constructor)) static void use(void) {
 
 /* -------------------------------------------------------------------------------- MPI
  *
- * MPI moves the data of calls that are under way inside any call that waits or looks for something, so
- * each of those that the library and the tests use opens the pages. See pmpi_count.c for how they get
- * here. */
+ * MPI moves the data of calls that are under way inside any call that waits or looks for something,
+ * so each of those that the library and the tests use opens the pages. See pmpi_count.c for how
+ * they get here. */
 
 #define MPI_CALL(name, parameters, ...) \
   int name parameters {                 \

@@ -1,8 +1,8 @@
 /* Compares the attention plan with naive attention in f64, which every rank computes for itself,
  * without communication, from tensors that are functions of global indices. There are 100 random
  * cases for each number of ranks: N, Hq, Hkv, head_dim, dtype, mask, tile, head groups, scale;
- * forward and backward, by every scheme that is applicable. CASES=n in the environment makes n cases,
- * which go through all head dimensions, and SEED=n makes others. */
+ * forward and backward, by every scheme that is applicable. CASES=n in the environment makes n
+ * cases, which go through all head dimensions, and SEED=n makes others. */
 #include <mpi.h>
 
 #include <math.h>
@@ -179,7 +179,7 @@ static int64_t number(const char *name, int64_t otherwise) {
   return text ? strtoll(text, NULL, 10) : otherwise;
 }
 
-/* On one rank, all schemes give the same bits. */
+/* Checks that, on one rank, all schemes give the same bits. */
 static void compare_bits(const problem *x, uly_attention *const plans[2]) {
   int64_t N = x->desc.num_tokens, Hq = x->desc.num_q_heads;
   void *q = slice(&x->q, x->desc.dtype, 0, N), *k = slice(&x->k, x->desc.dtype, 0, N);
@@ -196,7 +196,7 @@ static void compare_bits(const problem *x, uly_attention *const plans[2]) {
   for (int i = 0; i < 7; i++) free(all[i]);
 }
 
-/* Attends by a scheme, unless it is that of the plan; a scheme that is not applicable says why. */
+/* Checks a scheme, unless it is the plan's; a scheme that is not applicable must say why. */
 static void check_scheme(const problem *x, const uly__seq_scheme *scheme, uly_attention *plan) {
   uly_attention *plans[2] = {plan, NULL};
   if (scheme == plan->scheme) return;

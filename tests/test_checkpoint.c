@@ -186,7 +186,8 @@ static void test_same_bytes_on_any_ranks(void **state) {
   clean();
 }
 
-/* Every tensor of a file has the checksum that trainer.json names, whatever ranks have cut it. */
+/* Checks that every tensor of a file has the checksum that trainer.json names, however ranks cut
+ * it. */
 static void check_sums(const char *folder, const char *file, const json_t *sums) {
   char path[1024], text[17];
   uly__safetensors *tensors;
@@ -235,8 +236,8 @@ static void assert_same_file(const char *a, const char *b, const char *name) {
   free(b_bytes);
 }
 
-/* Loads a checkpoint of an older version, saves the same states as one of the latest, and refuses
- * the old one when an element of it is damaged. */
+/* Checks that a checkpoint of an older version loads, that a save writes the same states in the
+ * latest version, and that the old one is refused when an element of it is damaged. */
 static void check_old(uly_mesh *on, const char *folder, const char *name, int stage) {
   char old[512], model[600], path[512], command[2048], damaged[512];
   test_data_path(old, folder, name);

@@ -1,5 +1,5 @@
-/* Tests checksums of arrays: known sums, which files depend on; the same sum for any cuts; and
- * another one after every kind of damage. */
+/* Tests checksums of arrays: sums that files depend on are the known ones, any cuts give the same
+ * sum, and every kind of damage gives another. */
 #include "base/checksum.h"
 #include "testing.h"
 
@@ -41,7 +41,7 @@ static void test_known_sums(void **state) {
       assert_true(uly__checksum(begins[i], count, x) == naive(begins[i], count, x));
 }
 
-/* Parts of any size, and data on any byte. */
+/* Cuts into parts of any size, and reads data at any byte. */
 static void test_cuts(void **state) {
   (void)state;
   float x[COUNT];

@@ -1,7 +1,7 @@
 /* Tests what passes between host and device. On the CPU nothing is copied. On a device whose memory
  * is its own (that of the CPU again, but the library does not know it), a pass, an evaluation and a
- * generator have the same bits, and a pass reads only what was uploaded: what the host had is spoiled
- * as soon as it has been copied. */
+ * generator have the same bits, and a pass reads only what was uploaded: what the host had is
+ * spoiled as soon as it has been copied. */
 #include "device/device_cpu.h"
 #include "model/passes.h"
 #include "testing.h"
@@ -76,7 +76,7 @@ static void is_of_device(const uly_trainer *trainer, const void *x) {
                   (uintptr_t)(arena->base + arena->capacity - 1));
 }
 
-/* Spoils the host's integers. */
+/* Spoils the host's integers of a pass. */
 static void spoil_all(uly_trainer *trainer, int32_t *tokens, int32_t *labels) {
   uly__model *model = trainer->run.model;
   spoiled[0] = tokens;
@@ -84,7 +84,8 @@ static void spoil_all(uly_trainer *trainer, int32_t *tokens, int32_t *labels) {
   memset(model->positions, SPOILED, (size_t)model->num_tokens * sizeof *model->positions);
 }
 
-/* One pass; returns the gradients of all tensors, one after the other, and the sum of losses. */
+/* Makes one pass; returns the gradients of all tensors, one after the other, and the sum of
+ * losses. */
 static float *run_pass(int device, int model_of, double *loss) {
   use_device(device);
   uly_trainer *trainer = make(model_of, 0);
@@ -134,7 +135,7 @@ static void test_pass(void **state) {
   }
 }
 
-/* Logits after a prompt, and after each of some tokens that follow. */
+/* Writes the logits after a prompt, and after each of some tokens that follow. */
 static void generate(const char *checkpoint, int64_t prompt, float *logits) {
   int32_t tokens[100];
   for (int i = 0; i < 100; i++) tokens[i] = i * 31 % V;
@@ -149,7 +150,8 @@ static void generate(const char *checkpoint, int64_t prompt, float *logits) {
   uly_generator_destroy(generator);
 }
 
-/* Steps, an evaluation, and generation by prompts that go through at once and that do not. */
+/* Compares steps, an evaluation, and generation from a prompt that goes through at once and from
+ * one that does not. */
 static void test_run(void **state) {
   (void)state;
   static float logits[NUM_DEVICES][2][4 * V];

@@ -1,4 +1,5 @@
-/* Collectives on values that say what the result must be, waiting and started; sums over ranks; agreement on failures; meshes. */
+/* Collectives on values that say what the result must be, waiting and started; sums over ranks;
+ * agreement on failures; meshes. */
 #include <stdbool.h>
 
 #include "base/dtype.h"
@@ -244,8 +245,9 @@ static void use_while_busy(uly__group *group) {
   for (int p = 0; p < size; p++) assert_int_equal(all[p], 100 + p);
 }
 
-/* Two gatherings and two sums are under way in a group that is used meanwhile. Polls, which start the chunks of sums,
- * come at other moments on each rank, and what was started is waited for in any order. */
+/* Two gatherings and two sums are under way in a group that is used meanwhile. Polls, which start
+ * the chunks of sums, come at other moments on each rank, and what was started is waited for in any
+ * order. */
 static void test_interleaved(void **state) {
   (void)state;
   uly__group *world = uly__mesh_world(mesh);
@@ -299,7 +301,8 @@ static void test_end_of_group(void **state) {
 
 enum { MOST = 40 };
 
-/* An exchange of blocks of different lengths, whose values say from whom they are, for whom, and in which call. */
+/* An exchange of blocks of different lengths, whose values say from whom they are, for whom, and in
+ * which call. */
 typedef struct exchange {
   int64_t send_counts[64], recv_counts[64], offsets[64], sent;
   int32_t send[64 * MOST], recv[64 * MOST];
@@ -355,8 +358,8 @@ static void test_all_to_all_start(void **state) {
   assert_int_equal(mesh->traffic.bytes[counted] - before, x[0].sent + x[1].sent);
 }
 
-/* A rank that sends nothing, or receives nothing, and whose empty buffer lies where the other begins: Open MPI takes
- * such buffers for one that is exchanged in place. */
+/* A rank that sends nothing, or receives nothing, and whose empty buffer lies where the other
+ * begins: Open MPI takes such buffers for one that is exchanged in place. */
 static void test_empty_buffers(void **state) {
   (void)state;
   uly__group *world = uly__mesh_world(mesh);
@@ -434,7 +437,8 @@ static void test_send_recv(void **state) {
   }
 }
 
-/* A group has room for so many calls, from the start of each to its wait, even if MPI has long been done. */
+/* A group has room for so many calls, from the start of each to its wait, even if MPI has long been
+ * done. */
 static void test_room(void **state) {
   (void)state;
   uly__group *world = uly__mesh_world(mesh);

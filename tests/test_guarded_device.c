@@ -1,5 +1,6 @@
-/* Tests the guarded device of the tests: the library reaches its memory through ops, copies and MPI;
- * anything else that touches it, also a poll inside attention, ends its process with SIGSEGV. */
+/* Tests the guarded device of the tests: the library reaches its memory through ops, copies and
+ * MPI; anything else that touches it, also a poll inside attention, ends its process with
+ * SIGSEGV. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -73,7 +74,7 @@ static void test_memory(void **state) {
   assert_int_equal(signal_of(read_it, memory), SIGSEGV); /* still */
 }
 
-/* Calls may be nested; a system call that is given this memory fails. */
+/* Checks that calls may be nested, and that a system call that is given this memory fails. */
 static void test_entries(void **state) {
   (void)state;
   int fd = open("/dev/zero", O_RDONLY);

@@ -557,7 +557,8 @@ static void test_attention(void **state) {
       }
 }
 
-/* Long enough for a thread to take four blocks of keys or queries at a time, or two; the last group is short. */
+/* Long enough for a thread to take four blocks of keys or queries at a time, or two; the last group
+ * is short. */
 static void test_attention_in_groups(void **state) {
   (void)state;
   static const struct {

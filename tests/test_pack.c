@@ -387,7 +387,7 @@ static void test_labels_and_positions(void **state) {
   uly_mesh_destroy(mesh);
 }
 
-/* The same on a rank that holds two runs of the stream, as in a zigzag of three ranks. */
+/* Checks the same on a rank that holds two runs of the stream, as in a zigzag of three ranks. */
 static void test_two_runs(void **state) {
   (void)state;
   uly_mesh *mesh = alone();

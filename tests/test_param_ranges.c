@@ -30,7 +30,7 @@ static void check_range(const uly__range *range) {
                    (range->local + range->count - 1) / ULY_LARGEST_RANGE);
 }
 
-/* The places of a range follow each other, after those of the ranges before. */
+/* Checks that the places of a range follow each other, after those of the ranges before. */
 static void check_places(const uly__zero *zero, const uly__range *range, int64_t *next) {
   int64_t place = uly__zero_place(zero, range->param->unit, range->local);
   int64_t last = uly__zero_place(zero, range->param->unit, range->local + range->count - 1);
@@ -39,7 +39,7 @@ static void check_places(const uly__zero *zero, const uly__range *range, int64_t
   *next = last + 1;
 }
 
-/* Walks what a rank holds; owned: elements of each unit that the ranks so far own. */
+/* Walks what a rank holds; owned counts the elements of each unit that the ranks so far own. */
 static void check_rank(const uly__zero *zero, int stage, int64_t *owned) {
   int64_t visited = 0, place = 0;
   uly__range range, again;
@@ -79,7 +79,7 @@ static void check_ranks(int size, int stage) {
   for (int u = 0; u < params.num_units; u++) assert_int_equal(owned[u], params.units[u].count);
 }
 
-/* Without ZeRO a walk visits everything. */
+/* Checks that a walk without ZeRO visits everything. */
 static void check_alone(void) {
   int64_t next = 0;
   uly__range range;

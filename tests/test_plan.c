@@ -152,8 +152,8 @@ static int64_t planned(int64_t N, int sp, uly_recompute recompute, int64_t *acti
   return total;
 }
 
-/* The same on any number of ranks at the same N / P, and less on one, which needs no room for exchanges;
- * twice as much at twice N. */
+/* Checks that memory is the same on any number of ranks at the same N / P, less on one, which needs
+ * no room for exchanges, and twice as much at twice N. */
 static void test_memory_scaling(void **state) {
   (void)state;
   for (int recompute = 0; recompute < 3; recompute++) {

@@ -1,4 +1,5 @@
-/* The table of settings: every member of uly_train_config has its row, and what follows from rows. */
+/* The table of settings: every member of uly_train_config has its row, and what follows from
+ * rows. */
 #include <float.h>
 #include <math.h>
 
@@ -39,8 +40,8 @@ static uly_train_config with(const uly_setting *s, uly_setting_value value) {
   return config;
 }
 
-/* Every byte that is no padding belongs to one row; but for the size, and for what the header says is
- * ignored or room. clang cannot tell padding from members: there it may be up to an int. */
+/* Every byte that is no padding belongs to one row; but for the size, and for what the header says
+ * is ignored or room. clang cannot tell padding from members: there it may be up to an int. */
 static void test_every_member_has_a_row(void **state) {
   (void)state;
   unsigned char rows[sizeof(uly_train_config)] = {0};
@@ -294,8 +295,8 @@ static void test_json(void **state) {
               "0,\"random\":0}}}");
 }
 
-/* What is recorded comes back through the file, the description and uly_checkpoint_apply; everything
- * else stays as it was. */
+/* What is recorded comes back through the file, the description and uly_checkpoint_apply;
+ * everything else stays as it was. */
 static void come_back(const uly_train_config *config, const char *what) {
   size_t num;
   const uly_setting *settings = uly_settings(&num);

@@ -1,6 +1,6 @@
-/* Stages of a pipeline: two models, each with some of the layers, compute together what one model with
- * all of them computes, bit for bit: losses, and the gradient of every parameter. What the stages would
- * send to each other is copied here. */
+/* Stages of a pipeline: two models, each with some of the layers, compute together what one model
+ * with all of them computes, bit for bit: losses, and the gradient of every parameter. What the
+ * stages would send to each other is copied here. */
 #include "device/device.h"
 #include "model/model_plan.h"
 #include "model/passes.h"
@@ -58,7 +58,7 @@ static void destroy(holder *h) {
 
 static void *output(const holder *h) { return h->model->stash.layers[h->model->num_layers].x; }
 
-/* Forward through both stages and back; returns the loss. */
+/* Goes forward through both stages and back; returns the loss. */
 static double go_through(const uly__model_config *config, holder *first, holder *second) {
   uly__exact_sum loss = {0};
   int64_t bytes = N * config->hidden * (int64_t)sizeof(float);
@@ -77,7 +77,8 @@ static const float *gradient(const uly__model *model, const uly__param *param) {
   return (const float *)(void *)model->zero->units[param->unit].sums + param->offset;
 }
 
-/* Adds to num_compared what the stage has of the whole model's gradients, which are the same. */
+/* Checks that a stage's gradients are those of the whole model, and adds their number to
+ * num_compared. */
 static void compare(const uly__model *whole, const uly__model *stage, int *num_compared) {
   for (int i = 0; i < stage->params.num; i++) {
     const uly__param *part = &stage->params.list[i], *param = NULL;
@@ -130,7 +131,8 @@ static void test_stages(void **state) {
   }
 }
 
-/* Tied embeddings: both ends have the weights, and each the gradient of its own use of them. */
+/* Checks tied embeddings: both ends have the weights, and each has the gradient of its own use of
+ * them. */
 static void test_tied(void **state) {
   (void)state;
   uly__model_config config;

@@ -195,7 +195,8 @@ static void test_with_checkpoint(void **state) {
   expect_refusal(&config, checkpoint, ULY_ERR_DATA, "optimizer.safetensors");
 }
 
-/* A NULL, or a struct without its size, on one rank: the others hear of it instead of waiting for that rank. */
+/* A NULL, or a struct without its size, on one rank: the others hear of it instead of waiting for
+ * that rank. */
 static void test_arguments_of_one_rank(void **state) {
   (void)state;
   uly_train_config config = make_config();

@@ -1,6 +1,6 @@
-/* Tests which tokens each rank holds: cuts into one run, and lists of runs built by hand as a zigzag
- * would deal them (two a rank, chunks r and 2P - 1 - r). Whatever the list, tokens carry their place
- * in the stream as their value, and every function is compared with a walk over them. */
+/* Tests which tokens each rank holds: cuts into one run, and lists of runs built by hand as a
+ * zigzag would deal them (two a rank, chunks r and 2P - 1 - r). In every list, the value of a token
+ * is its place in the stream, and every function is compared with a walk over the tokens. */
 #include <stdbool.h>
 
 #include "base/split.h"
@@ -17,7 +17,7 @@ static int pick(int least, int most) {
   return least + (int)((seed >> 8) % (uint32_t)(most - least + 1));
 }
 
-/* Deals 2P chunks of whole units, as a ring does that gives every rank as much of a causal mask. */
+/* Deals 2P chunks of whole units, as a ring does to give every rank as much of a causal mask. */
 static uly__token_cut deal_zigzag(int size, int rank, int64_t num_tokens, int64_t unit,
                                   uly_token_run *runs) {
   for (int p = 0; p < size; p++)
@@ -31,7 +31,7 @@ static uly__token_cut deal_zigzag(int size, int rank, int64_t num_tokens, int64_
   return cut;
 }
 
-/* Every token is on one rank, and all functions tell the same place. */
+/* Checks that every token is on one rank, and that all functions give the same place. */
 static void check_cut(const uly__token_cut *cut) {
   static bool is_held[MAX_TOKENS];
   memset(is_held, 0, sizeof is_held);
@@ -60,7 +60,7 @@ static void check_cut(const uly__token_cut *cut) {
   assert_int_equal(total, cut->num_tokens);
 }
 
-/* The run that holds this rank's token t. */
+/* Returns the run that holds this rank's token t. */
 static int run_of(const uly__token_cut *cut, int64_t t) {
   const uly_token_run *runs = uly__token_cut_runs(cut, cut->rank);
   int r = 0;
@@ -74,8 +74,8 @@ static uly__part segment_of(const uly__token_cut *cut, int64_t granule, int leav
   return uly__split(cut->num_tokens, granule, leaves, (int64_t)cut->rank * leaves / cut->size + s);
 }
 
-/* Tiles are this rank's tokens in their order. None reaches over the end of a run or of a segment,
- * and none is shorter than it must be. */
+/* Checks that the tiles are this rank's tokens in their order, that none reaches over the end of a
+ * run or of a segment, and that none is shorter than it must be. */
 static void check_tiles(const uly__token_cut *cut, int64_t granule, int leaves, int64_t rows) {
   uly__tiles tiles;
   assert_ok(uly__tiles_create(cut, granule, leaves, rows, &tiles));
@@ -138,7 +138,8 @@ static void test_two_runs(void **state) {
   }
 }
 
-/* The last token of a stream, from which a prompt is continued, is on the first rank of a zigzag. */
+/* Checks that the last token of a stream, from which a prompt is continued, is on the first rank of
+ * a zigzag. */
 static void test_last_token(void **state) {
   (void)state;
   uly_token_run runs[8];

@@ -37,7 +37,8 @@ void set_weights(uly_trainer *trainer, const uly__safetensors *weights) {
   assert_ok(uly__weights_from_master(trainer->run.model, &trainer->run.states));
 }
 
-/* Gives each rank the elements that the others own; out: [count], zero bits elsewhere. */
+/* Gives each rank the elements that the others own. out: [count], with zeros where this rank owns
+ * none. */
 static void gather(uly_trainer *trainer, int param, float *out) {
   int64_t count = trainer->run.model->params.list[param].count;
   int size = uly_mesh_size(trainer->mesh);

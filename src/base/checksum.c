@@ -1,14 +1,14 @@
 /* The mix is the finalizer of SplitMix64 (variant 13 of Stafford's): a bijection of 64 bits in
  * which every bit of the input flips every bit of the output with a probability close to 1/2. Its
- * input has the index above the element's bits, so a damaged file has the same sum with a
- * probability of 2^-64, whether elements were changed, swapped or shifted. Plain integer
- * arithmetic: about 3 GB/s on a core. */
+ * input has the index above the element's bits, so a damaged file keeps its sum with a probability
+ * of 2^-64, whether elements were changed, swapped or shifted. It is plain integer arithmetic, and
+ * runs at about 3 GB/s on a core. */
 #include "base/checksum.h"
 
 #include <string.h>
 
-/* 2^64 divided by the golden ratio. It keeps 0 from being mixed to 0, and tells indices from each
- * other that differ by multiples of 2^32. */
+/* 2^64 divided by the golden ratio. It keeps 0 from being mixed to 0, and tells apart indices that
+ * differ by multiples of 2^32. */
 #define GOLDEN UINT64_C(0x9e3779b97f4a7c15)
 
 static inline uint64_t mix(uint64_t x) {

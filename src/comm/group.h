@@ -1,14 +1,14 @@
 /* A group of ranks. It moves bytes and adds integers, and knows no tensors.
  *
  * All functions but the queries, uly__send_recv_start, and polling and waiting for a send_recv are
- * collective over the group: every rank calls them in the same order. What each rank sends to others
- * is counted by kind.
+ * collective over the group: every rank calls them in the same order. What each rank sends to
+ * others is counted by kind.
  *
  * ULYSSES_CHECK=collectives in the environment (that of rank 0 counts, when uly__group_create is
  * called) makes the ranks compare what they are about to call before each collective. Where calls
- * differ, all ranks of the group get ULY_ERR_INTERNAL with a message that names both calls, then and
- * ever after, instead of a hang. A rank that ends the group while others go on is found too. It costs
- * one small exchange for each call, which is not counted. */
+ * differ, all ranks of the group get ULY_ERR_INTERNAL with a message that names both calls, then
+ * and ever after, instead of a hang. A rank that ends the group while others go on is found too. It
+ * costs one small exchange for each call, which is not counted. */
 #ifndef ULY_GROUP_H
 #define ULY_GROUP_H
 
@@ -30,8 +30,8 @@ uly_status uly__group_create_fortran(int comm, uly__traffic *traffic, const char
 uly_status uly__group_split(uly__group *group, int color, const char *name, uly__group **out);
 /* Makes a group for plans alone: it knows its size and rank, and nothing can be sent in it. */
 uly_status uly__group_create_offline(int size, int rank, const char *name, uly__group **out);
-/* Waits for what is under way: its memory must still be there. Its requests are void afterwards. NULL
- * is ignored. */
+/* Waits for what is under way: its memory must still be there. Its requests are void afterwards.
+ * NULL is ignored. */
 void uly__group_destroy(uly__group *group);
 
 int uly__group_rank(const uly__group *group);
@@ -44,32 +44,32 @@ typedef struct uly__blocks {
   const int64_t *counts, *offsets;
 } uly__blocks;
 
-/* Calls that move data name a stream: what is sent was written by work that was given to the stream
- * before, and what arrives may be read by work that is given to it after the call, or after the
- * wait for its request. */
+/* Calls that move data name a stream. Work that was given to the stream before the call has written
+ * what is sent; work that is given to it after the call, or after the wait for its request, may
+ * read what arrives. */
 
 /* --- Calls that wait. */
 
-/* Sends block p of send to rank p, and receives block s of recv from rank s; the own block is copied
- * by all threads. The two buffers are not the same. Counts and offsets are in units of unit_bytes, so
- * that they fit MPI's int for any memory that exists. */
+/* Sends block p of send to rank p, and receives block s of recv from rank s; the own block is
+ * copied by all threads. The two buffers are not the same. Counts and offsets are in units of
+ * unit_bytes, so that they fit MPI's int for any memory that exists. */
 uly_status uly__all_to_all(uly__group *group, uly__stream *stream, uly_traffic kind,
                            int64_t unit_bytes, const void *send, uly__blocks send_blocks,
                            void *recv, uly__blocks recv_blocks);
 
-/* Writes what rank s sent to recv[s * bytes ...]. For small messages. The stream is NULL if they
- * are the host's own, which no stream writes or reads. */
+/* Writes what rank s sent to recv[s * bytes ...]. For small messages. stream is NULL if both
+ * buffers are in the host's memory, which no stream reads or writes. */
 uly_status uly__all_gather(uly__group *group, uly__stream *stream, uly_traffic kind,
                            const void *send, int64_t bytes, void *recv);
 
-/* Sums values[count] over the ranks (integers: exact, modulo 2^64). count is at most ULY_MAX_SUM. For
- * small messages. */
+/* Sums values[count] over the ranks (integers: exact, modulo 2^64). count is at most ULY_MAX_SUM.
+ * For small messages. */
 #define ULY_MAX_SUM 128
 uly_status uly__sum_i64(uly__group *group, uly_traffic kind, int64_t *values, int count);
 
-/* --- Calls that are started, and run while the caller computes. Each has a request, which is polled
- * now and then so that the call makes progress, and then waited for. At most ULY_MAX_STARTED may be
- * under way in a group. Buffers belong to the call until its request was waited for. */
+/* --- Calls that are started, and run while the caller computes. Each has a request, which is
+ * polled now and then so that the call makes progress, and then waited for. At most ULY_MAX_STARTED
+ * may be under way in a group. Buffers belong to the call until its request was waited for. */
 
 enum { ULY_MAX_STARTED = 8 };
 
@@ -83,8 +83,8 @@ uly_status uly__all_to_all_start(uly__group *group, uly__stream *stream, uly_tra
                                  int64_t unit_bytes, const void *send, uly__blocks send_blocks,
                                  void *recv, uly__blocks recv_blocks, uly__request *request);
 
-/* Gathers data, [size][part_bytes], of which every rank has its own part in its place. part_bytes is
- * a multiple of 64. */
+/* Gathers data, [size][part_bytes], of which every rank has its own part in its place. part_bytes
+ * is a multiple of 64. */
 uly_status uly__all_gather_start(uly__group *group, uly__stream *stream, uly_traffic kind,
                                  void *data, int64_t part_bytes, uly__request *request);
 
@@ -95,8 +95,8 @@ uly_status uly__send_recv_start(uly__group *group, uly__stream *stream, uly_traf
                                 int64_t unit_bytes, const void *send, uly__blocks send_blocks,
                                 void *recv, uly__blocks recv_blocks, int tag,
                                 uly__request *request);
-/* Takes the next tag, which is the same on all ranks. The format describes what it is taken for, with
- * all that ranks must pass alike. Collective. */
+/* Takes the next tag, which is the same on all ranks. The format describes what it is taken for,
+ * with all that ranks must pass alike. Collective. */
 uly_status uly__group_take_tag(uly__group *group, int *tag, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
@@ -109,12 +109,12 @@ uly_status uly__request_wait(uly__request *request);
 
 /* --- Agreement. */
 
-/* Returns ULY_OK everywhere if all ranks passed ULY_OK; else everywhere the status and the message of
- * the lowest failing rank. */
+/* Returns ULY_OK everywhere if all ranks passed ULY_OK; else everywhere the status and the message
+ * of the lowest failing rank. */
 uly_status uly__agree(uly__group *group, uly_status status);
 
-/* Returns ULY_OK everywhere if all ranks passed the same value; else everywhere ULY_ERR_CONFIG, naming
- * `what` and the first rank that differs from rank 0. */
+/* Returns ULY_OK everywhere if all ranks passed the same value; else everywhere ULY_ERR_CONFIG,
+ * naming `what` and the first rank that differs from rank 0. */
 uly_status uly__same(uly__group *group, uint64_t value, const char *what);
 
 /* A value that all ranks must pass alike, and its name. */
@@ -123,7 +123,8 @@ typedef struct uly__named {
   uint64_t value;
 } uly__named;
 
-/* Compares at most ULY_MAX_SUM values as uly__same does: the message names the first that differs. */
+/* Compares at most ULY_MAX_SUM values as uly__same does: the message names the first that
+ * differs. */
 uly_status uly__same_values(uly__group *group, const uly__named *values, int num);
 
 #endif

@@ -127,8 +127,8 @@ static bool is_pending(const uly__group *group) {
 void uly__group_destroy(uly__group *group) {
   if (!group) return;
   bool is_online = group->mpi != MPI_COMM_NULL && uly__mpi_is_running();
-  /* What is under way may be completed only where all ranks do the same. Where they do not, it is left
-   * to the end of the process. */
+  /* What is under way may be completed only where all ranks do the same. Where they do not, it is
+   * left to the end of the process. */
   bool leaves = !is_online || !uly__check_end(group), keeps_mpi = leaves && is_pending(group);
   uly__started_free(group, leaves);
   for (int i = 0; is_online && i < ULY_MAX_UNIT_TYPES; i++)

@@ -1,5 +1,5 @@
-/* What the files of the MPI backend share. MPI 3.0 or later. A failure of MPI ends the job: where one
- * rank returned, others would wait for it for ever. */
+/* What the files of the MPI backend share. MPI 3.0 or later. A failure of MPI ends the job: where
+ * one rank returned, others would wait for it for ever. */
 #ifndef ULY_GROUP_MPI_H
 #define ULY_GROUP_MPI_H
 
@@ -56,8 +56,8 @@ uly_status uly__mpi_failed(int code, const char *call, const char *file, int lin
     if (mpi_code_ != MPI_SUCCESS) return uly__mpi_failed(mpi_code_, #call, __FILE__, __LINE__); \
   } while (0)
 
-/* Waits until all requests are done, and counts the time. Where the machine is crowded a rank that waits
- * sleeps between looks, so that the others get its core; MPI would keep it busy. */
+/* Waits until all requests are done, and counts the time. Where the machine is crowded a rank that
+ * waits sleeps between looks, so that the others get its core; MPI would keep it busy. */
 uly_status uly__mpi_wait(const uly__group *group, int num, MPI_Request *requests);
 /* Finds out whether all requests are done; never waits. */
 uly_status uly__mpi_test(int num, MPI_Request *requests, bool *done);
@@ -70,9 +70,9 @@ typedef struct uly__exchange_counts {
   int *send, *send_offsets, *recv, *recv_offsets;
 } uly__exchange_counts;
 
-/* Fills counts, [4][size], for MPI, and counts the traffic. The own block is left out: it is copied by
- * uly__copy_own, which has more threads than MPI. MPI takes two buffers with one address for one, so where
- * one of them is empty it gets an address of its own. */
+/* Fills counts, [4][size], for MPI, and counts the traffic. The own block is left out: it is copied
+ * by uly__copy_own, which has more threads than MPI. MPI takes two buffers with one address for
+ * one, so where one of them is empty it gets an address of its own. */
 uly_status uly__take_blocks(uly__group *group, uly_traffic kind, int64_t unit_bytes,
                             const void **send, const uly__blocks *send_blocks, void **recv,
                             const uly__blocks *recv_blocks, int *counts, uly__exchange_counts *out);
@@ -80,8 +80,8 @@ void uly__copy_own(const uly__group *group, uly__stream *stream, int64_t unit_by
                    const void *send, const uly__blocks *send_blocks, void *recv,
                    const uly__blocks *recv_blocks);
 
-/* Every collective begins with this. The format describes the call: its name, and what all ranks must
- * pass alike. */
+/* Every collective begins with this. The format describes the call: its name, and what all ranks
+ * must pass alike. */
 #define BEGIN_COLLECTIVE(group, ...)                                    \
   do {                                                                  \
     ULY_TRY(uly__check_online(group));                                  \
@@ -91,8 +91,8 @@ void uly__copy_own(const uly__group *group, uly__stream *stream, int64_t unit_by
 /* Refuses an offline group. */
 uly_status uly__check_online(const uly__group *group);
 
-/* Makes room for calls that are started. Free ends those that are under way, unless `leave` is set: then
- * they are left to the end of the process, and so is their memory. */
+/* Makes room for calls that are started. Free ends those that are under way, unless `leave` is set:
+ * then they are left to the end of the process, and so is their memory. */
 uly_status uly__started_create(uly__group *group);
 void uly__started_free(uly__group *group, bool leave);
 

@@ -6,8 +6,8 @@
 
 #include "comm/group_mpi.h"
 
-/* A request is started by one function and waited for by another; the checker looks at one at a time.
- * NOLINTBEGIN(clang-analyzer-optin.mpi.MPI-Checker) */
+/* A request is started by one function and waited for by another; the checker looks at one at a
+ * time. NOLINTBEGIN(clang-analyzer-optin.mpi.MPI-Checker) */
 
 /* MPI counts in units of this many bytes, so that its int suffices. */
 enum { UNIT = 64 };

@@ -20,7 +20,8 @@ typedef struct uly__arena {
   int64_t peak;     /* high-water mark of used */
 } uly__arena;
 
-/* name: what the memory is for; advice: what a user can do if there is not enough. Both are literals. */
+/* Makes an arena without memory. name says what the memory is for, advice what a user can do if
+ * there is not enough; both are literals. */
 void uly__arena_init(uly__arena *arena, const char *name, const char *advice, bool of_host);
 
 /* Returns the next bytes, on a 64-byte boundary; NULL while measuring. Carving more than was

@@ -5,15 +5,16 @@
 
 #include "device/device_table.h"
 
-/* Work that runs in the order in which it was given. On the CPU it is done when the call returns. */
+/* Work that runs in the order in which it was given. On the CPU it is done when the call
+ * returns. */
 typedef struct uly__stream uly__stream;
 
 struct uly__stream {
   const uly__device *device;
 };
 
-/* Returns the stream of the device that runs compute on. That is the CPU, until another is put
- * there. */
+/* Returns the stream of the device that runs compute on: the CPU, until a program sets another
+ * one. */
 uly__stream *uly__stream_get(void);
 
 /* Copies bytes; the two places do not overlap. */
@@ -25,24 +26,28 @@ void uly__copy_rows(uly__stream *stream, int64_t rows, int64_t row_bytes, void *
 void uly__clear(uly__stream *stream, void *memory, int64_t bytes);
 
 /* Read bytes of a file into the device's memory, or write them from there, as uly__file_read and
- * uly__file_write do. They are done when the call returns; any thread may call. */
+ * uly__file_write do with the host's. The calls return when the bytes have been moved; any thread
+ * may make them. */
 uly_status uly__device_read(uly__stream *stream, int fd, const char *path, int64_t offset,
                             void *memory, int64_t bytes);
 uly_status uly__device_write(uly__stream *stream, int fd, const char *path, int64_t offset,
                              const void *memory, int64_t bytes);
 
-/* --- Between host and device: what the host makes and ops read, such as tokens, and what ops make and
- * the host reads, such as losses. If the device has memory of its own, they are copied to a room on the other side.
- * If its memory is the host's, there is no room: the other side reads them where they are. */
+/* --- Between host and device. The host makes some data that ops read, such as tokens; ops make
+ * some that the host reads, such as losses. If the device has memory of its own, these data are
+ * copied to a room on the other side. If its memory is the host's, there is no room: the other side
+ * reads them where they are. */
 
-/* Returns the bytes of the room for so many bytes: all of them, or 0. */
+/* Returns the size of the room for `bytes` bytes: as many, or 0 if there is no room. */
 int64_t uly__room_bytes(const uly__stream *stream, int64_t bytes);
-/* Returns where ops read what the host has at `host`; room: of the device. */
+/* Uploads what the host has at `host`, and returns where ops read it. room is in the device's
+ * memory. */
 const void *uly__upload(uly__stream *stream, void *room, const void *host, int64_t bytes);
-/* Returns where the host writes what it then uploads to `device`: there, or in room, of the host. */
+/* Returns where the host writes what it then uploads to `device`: at that place itself, or in room,
+ * which is in the host's memory. */
 void *uly__host_place(const uly__stream *stream, void *room, void *device);
-/* Returns where the host reads what ops have made at `device`, once they have made it; room: of the
- * host. */
+/* Downloads what ops make at `device`, once they have made it, and returns where the host reads it.
+ * room is in the host's memory. */
 const void *uly__download(uly__stream *stream, void *room, const void *device, int64_t bytes);
 
 /* Return zeroed memory on 64-byte boundaries; NULL if the system has none, or if bytes is 0. */

@@ -1,7 +1,8 @@
-/* A scratch file on local disk, with a thread that reads it into the device's memory and writes it from
- * there while others compute. Requests are done in the order in which they were made, so a read sees
- * earlier writes. Memory of a request belongs to the thread until uly__disk_wait has returned. The next
- * wait reports a failure, once; the file stays usable. Only one thread makes requests and waits. */
+/* A scratch file on local disk, with a thread that reads it into the device's memory and writes it
+ * from there while others compute. Requests are done in the order in which they were made, so a
+ * read sees earlier writes. Memory of a request belongs to the thread until uly__disk_wait has
+ * returned. The next wait reports a failure, once; the file stays usable. Only one thread makes
+ * requests and waits. */
 #ifndef ULY_DISK_H
 #define ULY_DISK_H
 
@@ -9,8 +10,8 @@
 
 typedef struct uly__disk uly__disk;
 
-/* Creates the file and takes room for `bytes` at once; it has no name any more when the call
- * returns. stream: that of the work on the memory of requests. path is copied: messages name it. */
+/* Creates the file and takes room for `bytes` at once; when the call returns, it no longer has a
+ * name. Work on the memory of requests runs on `stream`. path is copied: messages name it. */
 uly_status uly__disk_open(uly__stream *stream, const char *path, int64_t bytes, uly__disk **out);
 /* Closes the file. Requests that are still waiting are not done. */
 void uly__disk_close(uly__disk *disk);

@@ -28,7 +28,7 @@ void uly__cache_carve(uly__cache *cache, uly__arena *activations);
 void *uly__cache_keys(const uly__cache *cache, int layer);
 void *uly__cache_values(const uly__cache *cache, int layer);
 
-/* Takes all N tokens of a block from what its forward pass has kept. */
+/* Fills the cache of a block with all N tokens, from what the block's forward pass has kept. */
 void uly__cache_fill(uly__cache *cache, const uly_attention *plan, int layer,
                      const uly__seq_kept *kept);
 /* Adds one token of a block; k, v: [kv_count, d]. The token counts once num_tokens includes it. */

@@ -34,7 +34,7 @@ static void cut_heads(uly__decoder *d, const uly_attention *attention) {
   note_largest(d, &d->heads);
 }
 
-/* The model has gone through a block of the prompt. */
+/* Fills the cache when the model has gone through a block of the prompt. */
 static void take_block(void *decoder, int layer) {
   uly__decoder *d = decoder;
   uly__cache_fill(&d->cache, d->model->attention, layer, &d->model->stash.layers[layer].attention);

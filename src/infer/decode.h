@@ -22,7 +22,7 @@ typedef struct uly__shared_vector {
 typedef struct uly__decoder {
   uly__model *model;
   uly__cache cache;
-  /* The token that is decoded, of the host; and both as ops read them. */
+  /* The token that is decoded and its position, in the host's memory; and both as ops read them. */
   int32_t token;
   int64_t position;
   uly__input input;
@@ -41,13 +41,13 @@ typedef struct uly__decoder {
   /* [largest part], [P][largest part]: for a gather, of any type. */
   void *mine, *of_all;
   float *all_logits; /* [V] */
-  /* [V]: where the host reads them; and the room for that on the host. */
+  /* [V]: where the host reads them; and the room for them in its memory. */
   const float *next_logits;
   float *host_logits;
 } uly__decoder;
 
-/* Creates the decoder of a model whose run was `run`, for `capacity` tokens. A model that prefills
- * calls it after each block from then on. */
+/* Creates the decoder of a model that was made for `run`, with room for `capacity` tokens. From
+ * then on the model's forward pass calls the decoder after each block. */
 uly_status uly__decoder_create(uly__model *model, const uly__model_run *run, int64_t capacity,
                                uly__decoder **out);
 void uly__decoder_destroy(uly__decoder *decoder);
@@ -57,8 +57,8 @@ void uly__decoder_carve(uly__decoder *decoder, uly__arena *activations, uly__are
 /* Both functions leave the logits of the next token in decoder->next_logits, on all ranks. Failures
  * are noted in the model. Collective over the ranks of the sequence.
  *
- * Decodes the whole prompt at once, in place of N calls of uly__decode; tokens: [T], those of this
- * rank. */
+ * Decodes the whole prompt at once, in place of N calls of uly__decode; tokens: [T], this
+ * rank's. */
 void uly__prefill(uly__decoder *decoder, const int32_t *tokens);
 /* Decodes the token at position cache.num_tokens, which must be below the capacity. */
 void uly__decode(uly__decoder *decoder, int32_t token);

@@ -1,5 +1,5 @@
-/* Continues a sequence with a trained model: see generator.h. The prompt is one pass over a sequence if
- * it is long enough, and otherwise decoded token by token, as everything after it. */
+/* Continues a sequence with a trained model: see generator.h. A prompt that is long enough goes
+ * through in one pass; a shorter one is decoded token by token, like everything after it. */
 #include "infer/generator.h"
 
 #include <limits.h>
@@ -19,7 +19,8 @@
 #include "store/checkpoint_model.h"
 #include "store/settings.h"
 
-/* How a generator decodes: tokens that are cached, and whether the prompt goes through at once. */
+/* How a generator decodes: how many tokens are cached, and whether the prompt goes through at
+ * once. */
 typedef struct decoding {
   int64_t capacity;
   bool prefills;
@@ -27,10 +28,11 @@ typedef struct decoding {
 
 struct uly_generator {
   uly_mesh *mesh;
-  char model[PATH_MAX]; /* the configuration, to which the run's points */
+  char model[PATH_MAX]; /* what run.config.model points to */
   uly__run run;
   uly__decoder *decoder;
-  int32_t *prompt; /* [T], of the host: this rank's tokens of a prompt that goes through at once */
+  /* [T], in the host's memory: this rank's tokens of a prompt that goes through at once. */
+  int32_t *prompt;
   /* The token that ends a document, which the next document does not see; -1: none. */
   int64_t end;
   /* Tokens of all documents; the cache holds those of the latest. */
@@ -160,7 +162,7 @@ static int64_t measure_bytes(const void *context, uly_mesh *mesh, const uly_trai
   return bytes;
 }
 
-/* Plans, and checks that it fits. */
+/* Plans a generator, and checks that it fits. */
 static uly_status prepare(uly_mesh *mesh, const uly_train_config *config, decoding how,
                           uly_generator *g) {
   uly__measure measure = {measure_bytes, &how, how.capacity, "", " tokens, prompt and text"};

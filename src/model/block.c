@@ -3,10 +3,10 @@
  *   n = norm1(x);  q, k, v = n Wq^T, n Wk^T, n Wv^T, rotated;  x_mid = x + attention(q, k, v) Wo^T
  *   m = norm2(x_mid);  y = x_mid + act(m Wgate^T, m Wup^T) Wdown^T
  *
- * Nothing is copied for attention: the projection of a block of heads writes where the scheme wants it,
- * and the output projection sums over the blocks that it leaves, O_g Wo[:, heads of g]^T. These products
- * have the same shapes whatever rank attends with a block. Everything around attention runs over token
- * tiles, so nothing of size T x f exists unless it is kept. */
+ * Nothing is copied for attention: the projection of a block of heads writes where the scheme wants
+ * it, and the output projection sums over the blocks of outputs that the scheme leaves, O_g Wo[:,
+ * heads of g]^T. These products have the same shapes whatever rank attends with a block. Everything
+ * around attention runs over token tiles, so nothing of size T x f exists unless it is kept. */
 #include "model/block.h"
 
 #include "model/linear.h"
@@ -80,7 +80,8 @@ static void project_qkv(void *context, int first, int step) {
   }
 }
 
-/* Takes the gradients of a tile of one block of heads on to the weights, and adds to work.sum. */
+/* Takes the gradients of a tile of one block of heads back to the weights, and adds
+ * those of norm1's rows to work.sum. */
 static void project_block_backward(uly__model *model, int unit, int g, int64_t t, int64_t rows) {
   const uly__ops *ops = model->ops;
   int d = model->config.head_dim;
@@ -102,7 +103,7 @@ static void project_block_backward(uly__model *model, int unit, int g, int64_t t
   }
 }
 
-/* Takes the gradients of Q, K and V on to the weights and, through norm1, to d_x. */
+/* Takes the gradients of Q, K and V back to the weights and, through norm1, to d_x. */
 static void project_qkv_backward(uly__model *model, int layer) {
   const uly__block_layout *b = &model->params.block;
   int unit = uly__unit_of_block(layer);
@@ -152,7 +153,7 @@ static void add_attention(uly__model *model, int layer, int64_t t, int64_t rows,
                             model->work.sum, uly__weight(model, unit, b->bo), mid, model->work.n);
 }
 
-/* Computes from d_mid [rows, h] the gradient of O, in the send blocks, and that of Wo. */
+/* Computes from d_mid [rows, h] the gradient of O, in the scheme's blocks, and that of Wo. */
 static void add_attention_backward(uly__model *model, int layer, int64_t t, int64_t rows,
                                    const void *d_mid) {
   int64_t h = model->config.hidden, bias = model->params.block.bo;

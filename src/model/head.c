@@ -22,7 +22,7 @@ int uly__model_bin(const uly__model *model, int64_t t) {
   return uly__position_bin(model->positions[t]);
 }
 
-/* Adds the losses of a tile's rows: to one sum, or each to that of its bin. */
+/* Adds the losses of a tile's rows: to one sum, or each to the sum of its bin. */
 static void add_losses(const uly__model *model, uly__tile_range tile, bool by_bin,
                        uly__exact_sum *loss) {
   const uly__workspace *work = &model->work;

@@ -5,7 +5,7 @@
 
 #include "model/model.h"
 
-/* Returns the layer with the same place in another unit. */
+/* Returns the linear layer that has the same place in another unit. */
 static inline uly__linear uly__linear_in(uly__linear linear, int unit) {
   linear.unit = unit;
   return linear;

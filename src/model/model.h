@@ -1,7 +1,8 @@
 /* A decoder-only transformer on a rank's tokens of a stream: embedding, blocks, head with loss;
- * forward and backward. Reads as single-device code: only the schemes of attention know of ranks.
+ * forward and backward. It reads as single-device code: only ZeRO and the schemes of attention know
+ * of other ranks.
  *
- * model_plan.h makes and carves it, passes.h runs it. This file says what it consists of.
+ * This file says what a model consists of; model_plan.h makes and carves it, passes.h runs it.
  *
  * Legend: T tokens of this rank, h width, f MLP width, V vocabulary, d head dimension, L blocks. */
 #ifndef ULY_MODEL_H
@@ -34,8 +35,9 @@ typedef struct uly__workspace {
 typedef enum uly__model_use {
   ULY_MODEL_TRAINS,    /* forward and backward */
   ULY_MODEL_EVALUATES, /* forward and losses */
-  ULY_MODEL_PREFILLS,  /* forward up to the last block */
-  ULY_MODEL_DECODES /* no passes over whole sequences: its weights are read one token at a time */
+  ULY_MODEL_PREFILLS,  /* forward through the blocks */
+  /* No passes over whole sequences: a decoder reads the weights, token by token. */
+  ULY_MODEL_DECODES
 } uly__model_use;
 
 /* How a model is run. */
@@ -80,7 +82,8 @@ typedef struct uly__model {
   void *d_x;          /* [T, h]: gradient of the residual stream; NULL: forward only */
   uly__stash stash;
   uly__workspace work;
-  /* Called in forward after each block, whose attention the stash still has; NULL: nobody wants it. */
+  /* Forward calls it after each block, while the stash still has the block's attention. NULL:
+   * nothing is called. */
   void (*after_block)(void *context, int layer);
   void *after_block_context;
   /* First failure of a local operation. Collectives continue (on garbage), so that no rank waits

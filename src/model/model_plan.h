@@ -1,22 +1,22 @@
-/* Makes models: what fits together, how it is cut, where it lies in memory, its FLOPs. */
+/* Makes models: checks what fits together, cuts it, lays it out in memory, counts its FLOPs. */
 #ifndef ULY_MODEL_PLAN_H
 #define ULY_MODEL_PLAN_H
 
 #include "model/model.h"
 
-/* Plans: checks that model and mesh fit; allocates no tensors. */
+/* Plans a model: checks that it fits the mesh; allocates no tensors. */
 uly_status uly__model_create(const uly__model_config *config, uly_mesh *mesh,
                              const uly__model_run *run, uly__model **out);
 void uly__model_destroy(uly__model *model);
 
-/* Carve weights and gradients, and what passes over whole sequences need, if the model makes any;
- * arenas: [ULY_NUM_ARENAS] of the device; host: that of the host. The second time, with memory, the
- * latter also sets the positions, those of one document. */
+/* Carve weights and gradients; and, if the model makes passes over whole sequences, what these
+ * need. arenas: [ULY_NUM_ARENAS], the device's; host: the host's. The second time, with memory, the
+ * second function also sets the positions, which are those of one document. */
 void uly__model_carve_states(uly__model *model, uly__arena *arenas);
 void uly__model_carve_passes(uly__model *model, uly__arena *arenas, uly__arena *host);
 
-/* Makes the mask of a run for a sequence of so many tokens, and its layout, which the caller destroys
- * after the mask; NULL: it has none. */
+/* Makes the mask of a run for a sequence of num_tokens tokens, and the mask's block layout, or NULL
+ * if it has none. The caller destroys the layout when it no longer needs the mask. */
 uly_status uly__model_make_mask(const uly__model_config *config, const uly__model_run *run,
                                 int64_t num_tokens, uly_mask *mask, uly_block_layout **blocks);
 

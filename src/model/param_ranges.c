@@ -1,6 +1,6 @@
 /* Walks the ranges of parameters that a rank holds: see param_ranges.h. A rank's unit holds whole
- * tensors, so that an element's place in it is the tensor's offset and its place in the tensor;
- * ZeRO says which part of the unit the rank updates. */
+ * tensors, so an element's place in the unit is the tensor's offset plus the element's index; ZeRO
+ * says which part of the unit the rank updates. */
 #include "model/param_ranges.h"
 
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }

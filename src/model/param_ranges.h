@@ -15,7 +15,7 @@
 #include "model/params.h"
 #include "parallel/zero.h"
 
-/* Elements of the largest range, which a window of the states has room for. */
+/* The most elements of a range. A window of the states has room for as many. */
 enum { ULY_LARGEST_RANGE = 1 << 20 };
 
 typedef struct uly__range {
@@ -23,23 +23,24 @@ typedef struct uly__range {
   int64_t global; /* first element, in the whole tensor */
   int64_t local;  /* the same element, in the unit as this rank holds it: see zero.h */
   int64_t count;
-  /* Otherwise another rank counts and saves these elements, which this one updates, too. */
+  /* Whether this rank owns the elements. If not, it updates them, but another rank counts and saves
+   * them. */
   bool is_owner;
 } uly__range;
 
 typedef struct uly__range_walk {
   const uly__params *params;
   const uly__zero *zero;
-  int param, end; /* the next tensor to visit, and the one after the last */
-  int64_t done;   /* elements of it that need no visit any more */
+  int param, end; /* the next tensor; the end */
+  int64_t done;   /* its elements already passed */
 } uly__range_walk;
 
 enum { ULY_ALL_UNITS = -1 };
 
-/* Begins a walk of the ranges of a unit, or of all units, that this rank updates. zero NULL: those
- * of a rank that is alone. */
+/* Begins a walk over the ranges of a unit, or of all units, that this rank updates. With zero NULL
+ * they are those of a rank that is alone. */
 uly__range_walk uly__param_ranges(const uly__params *params, const uly__zero *zero, int unit);
-/* Returns whether there is another range, which is then *range. */
+/* Finds the next range; returns false if there is none. */
 bool uly__range_next(uly__range_walk *walk, uly__range *range);
 
 #endif

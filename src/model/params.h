@@ -55,7 +55,7 @@ enum { ULY_UNIT_EMBED = 0 };
 static inline int uly__unit_of_block(int layer) { return layer + 1; }
 static inline int uly__last_unit(const uly__params *params) { return params->num_units - 1; }
 
-/* Makes the table of a stage. Units that it does not hold are empty. */
+/* Makes the table of a stage. Units that the stage does not hold are empty. */
 uly_status uly__params_create(const uly__model_config *config, uly__stage stage, uly__params *out);
 void uly__params_destroy(uly__params *params);
 

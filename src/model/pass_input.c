@@ -1,7 +1,7 @@
 /* Uploads the integers of a pass: see pass_input.h. */
 #include "model/pass_input.h"
 
-/* Returns the bytes of the integers of `input`, which have `size` bytes each. */
+/* Returns the bytes of one integer for each token, of `size` bytes each. */
 static int64_t bytes_of(const uly__input *input, size_t size) {
   return input->count * (int64_t)size;
 }

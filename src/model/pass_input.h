@@ -18,8 +18,9 @@ typedef struct uly__input {
 /* Carves what `count` tokens need on the device. */
 void uly__input_carve(uly__input *input, uly__stream *stream, int64_t count, uly__arena *arena);
 
-/* Set what the next passes read, from arrays of the host: tokens and labels (NULL: the pass has none);
- * and positions. The arrays must stay as they are until the last of these passes has ended. */
+/* Set what the next passes read, from arrays in the host's memory: tokens and labels (NULL if a
+ * pass has none); and positions. The arrays must stay as they are until the last of these passes
+ * has ended. */
 void uly__input_set_tokens(uly__input *input, const int32_t *tokens, const int32_t *labels);
 void uly__input_set_positions(uly__input *input, const int64_t *positions);
 

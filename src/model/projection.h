@@ -1,5 +1,6 @@
-/* The products around attention, for each block of heads: Q, K and V into it, and Wo out of it. They are
- * the same in every layer but for the unit of their weights, and are made once, with the plan. */
+/* The products around attention, for each block of heads: Q, K and V into it, and Wo out of it.
+ * They differ between layers only in the unit of their weights, so they are planned once, with the
+ * model. */
 #ifndef ULY_PROJECTION_H
 #define ULY_PROJECTION_H
 
@@ -9,7 +10,7 @@
 /* A product with weights [out, in]. */
 typedef struct uly__linear {
   int64_t in, out; /* features */
-  int unit;        /* that the weights belong to */
+  int unit;        /* of the weights */
   /* Offset of the first weight in the unit, and distance of rows. */
   int64_t weight, ldw;
 } uly__linear;
@@ -18,7 +19,7 @@ typedef struct uly__linear {
 typedef struct uly__projection {
   uly__linear linear;
   int64_t bias; /* offset in the unit, or -1 */
-  int64_t at;   /* its element of row 0 */
+  int64_t at;   /* offset of row 0 */
   int heads;    /* 0: the block before has them */
   bool rotated; /* by RoPE */
 } uly__projection;
@@ -28,7 +29,8 @@ typedef struct uly__block_projections {
   uly__linear o; /* Wo's columns for the block */
 } uly__block_projections;
 
-/* Fills in those of a plan's blocks, out[num_blocks]; units are 0. */
+/* Plans the products of all blocks of heads, out[num_blocks]. Their unit is 0: uly__linear_in sets
+ * that of a layer. */
 void uly__projections_plan(const uly__model_config *config, const uly__block_layout *layout,
                            const uly_attention *attention, uly__block_projections *out);
 

@@ -19,7 +19,7 @@ typedef struct uly__states {
   const uly__zero *zero;
   uly_dtype dtype; /* of the weights */
   bool forward_only;
-  int64_t count; /* places of elements that this rank updates, of each state */
+  int64_t count; /* places in each state */
   int num;       /* all, or master weights alone */
   bool offloaded;
   /* [count]; if they are offloaded or not kept: a window. Master NULL: the weights themselves. */
@@ -28,8 +28,8 @@ typedef struct uly__states {
   char *path; /* for messages: the file has no name once it is open */
 } uly__states;
 
-/* Plans the states of weights of dtype; nothing is opened. offloaded: on disk instead of in
- * memory. */
+/* Plans the states of weights of type dtype, on disk instead of in memory if they are offloaded;
+ * opens nothing. */
 void uly__states_init(uly__states *states, const uly__zero *zero, uly_dtype dtype,
                       bool forward_only, bool offloaded);
 /* Carves the states from the optimizer's arena; and from scratch what is used while weights are
@@ -39,14 +39,14 @@ void uly__states_carve(uly__states *states, uly__arena *arenas);
 uly_status uly__states_open(uly__states *states, const char *path);
 void uly__states_close(uly__states *states);
 
-/* Maps a range of a state, which this rank updates: ops can read and change *window until unmap, which
- * writes it back. Only one window of a state is mapped at a time. */
+/* Maps a range of a state, which this rank updates: ops can read and change *window until unmap,
+ * which writes it back. Only one window of a state is mapped at a time. */
 uly_status uly__states_map(uly__states *states, uly__state which, const uly__range *range,
                            float **window);
 uly_status uly__states_unmap(uly__states *states, uly__state which, const uly__range *range);
 
-/* Reads a range for the host while nothing changes it; buffer, [count], is used if it is on disk or on
- * a device with memory of its own. May run in another thread. */
+/* Reads a range for the host, while nothing changes it. buffer, [count], is used if the range is on
+ * disk, or on a device with memory of its own. Any thread may call. */
 uly_status uly__states_read(const uly__states *states, uly__state which, const uly__range *range,
                             float *buffer, const float **out);
 

@@ -17,9 +17,10 @@ typedef struct uly__tiles {
 } uly__tiles;
 
 /* Cuts this rank's tokens into tiles of at most `rows`, one after the other. They begin anew at
- * every run, and at every segment of the reproducible sums: the stream is cut into `leaves` segments
- * of whole granules, which nest in the runs, and every rank has as many of them. So tiles are the
- * same on any ranks. leaves 0: all tokens of a rank are one segment. */
+ * every run, and at every segment of the reproducible sums: the stream is cut into `leaves`
+ * segments of whole granules, which nest in the runs, and every rank has the same number of them.
+ * So the tiles do not depend on the number of ranks. With leaves 0, all tokens of a rank are one
+ * segment. */
 uly_status uly__tiles_create(const uly__token_cut *cut, int64_t granule, int leaves, int64_t rows,
                              uly__tiles *out);
 void uly__tiles_destroy(uly__tiles *tiles);

@@ -27,7 +27,7 @@ static uly_status round_unit(const uly__model *model, uly__states *states, int u
 }
 
 uly_status uly__weights_from_master(const uly__model *model, uly__states *states) {
-  /* A model that does not train has rounded them as they came. */
+  /* A run that does not train has rounded them as it read them. */
   bool rounds = model->dtype == ULY_BF16 && !uly__model_is_forward_only(model);
   uly_status status = ULY_OK;
   for (int unit = 0; unit < model->params.num_units; unit++) {

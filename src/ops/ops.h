@@ -5,9 +5,9 @@
  *
  *   - matrices are row-major; ld is the distance of rows in elements
  *   - storage is f32 or bf16 (`dtype`); all sums are f32 or wider; weight gradients are f32
- *   - an op runs on a stream, after the work that was given to it before; what it returns to the
- *     caller is there when the call returns. The CPU has always finished by then, and ignores the
- *     stream
+ *   - an op runs on a stream, after the work that the stream was given before; what it returns to
+ *     the caller is there when the call returns. The CPU has done all work by then, so it ignores
+ *     the stream
  *   - work is spread over OpenMP threads so that results do not depend on their number
  *   - pointers may have any alignment that their type allows; no op allocates per call
  *
@@ -91,7 +91,8 @@ typedef struct uly__ops_sizes {
   /* Tokens of a tile: enough that a matrix product runs at its peak, and few enough that the MLP's
    * tile stays in cache; and those of the head, where a vocabulary is wide. */
   int64_t tile_rows, head_rows, wide_vocab;
-  int64_t product_width; /* the fewest outputs with which a product runs at its peak */
+  /* The fewest outputs with which a product runs at its peak. */
+  int64_t product_width;
 } uly__ops_sizes;
 
 typedef struct uly__ops {
@@ -182,18 +183,19 @@ typedef struct uly__ops {
   /* x[0] = x[0] + ... + x[num - 1], [rows, cols] with rows ld[i] apart: in f32, rounded once. */
   void (*sum_rows)(uly__stream *stream, int64_t rows, int64_t cols, uly_dtype dtype, int num,
                    void *const *x, const int64_t *ld);
-  /* Sums in f32 over one fixed binary tree (ops/tree_sum.h). out[n] = the sum of num arrays of dtype,
-   * `stride` elements apart; out may be one of f32 parts. */
+  /* Sums in f32 over one fixed binary tree (ops/tree_sum.h). out[n] = the sum of num arrays of
+   * dtype, `stride` elements apart; out may be one of the parts, if these are f32. */
   void (*tree_sum)(uly__stream *stream, uly_dtype dtype, const void *parts, int64_t num,
                    int64_t stride, int64_t n, float *out);
-  /* The same sums of parts x[n] that come one after another: push adds part number `index` (the first
-   * is 0) to the levels; finish turns x, the last part, into the sum of all index + 1 parts. */
+  /* Sum in the same way parts x[n] that come one after another: push adds part number `index` (the
+   * first is 0) to the levels; finish turns x, the last part, into the sum of all index + 1
+   * parts. */
   void (*tree_push)(uly__stream *stream, float *const *levels, int64_t index, int64_t n,
                     const float *x);
   void (*tree_finish)(uly__stream *stream, float *const *levels, int64_t index, int64_t n,
                       float *x);
-  /* Returns the number, counted row by row, of the first of [rows, cols] elements that is not finite,
-   * and its value; -1 if there is none. */
+  /* Returns the number, counted row by row, of the first of [rows, cols] elements that is not
+   * finite, and its value; -1 if there is none. */
   int64_t (*find_nonfinite)(uly__stream *stream, int64_t rows, int64_t cols, int64_t ld,
                             uly_dtype dtype, const void *x, float *value);
   /* lse[i] = the natural logarithm of a row's sum of exp(scale * q.k). */

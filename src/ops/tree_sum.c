@@ -1,5 +1,5 @@
-/* Work goes in pieces that stay in cache; threads share out the pieces, and no sum depends on where they
- * are cut. */
+/* Work goes in pieces that stay in cache; threads share out the pieces, and no sum depends on where
+ * they are cut. */
 #include "ops/tree_sum.h"
 
 #include "ops/ops.h"

@@ -1,6 +1,6 @@
 /* The explicit calls of ulysses.h: the buffers of the Ulysses scheme, its exchanges and its local
- * attention one by one, for programs that have their own projections. The arguments of the program are
- * checked here. */
+ * attention one by one, for programs that have their own projections. The arguments of the program
+ * are checked here. */
 #include "base/sized.h"
 #include "parallel/shared_kv.h"
 #include "parallel/ulysses_rounds.h"
@@ -63,8 +63,8 @@ uly_status uly_attention_sum_kv(const uly_attention *plan, void *d_qkv_tokens) {
   return ULY_OK;
 }
 
-/* Exchanges one step. tokens, heads: the buffers of the two sides, from and to which it
- * exchanges. */
+/* Makes the exchange of one step, from one of the two sides' buffers, tokens and heads, to the
+ * other. */
 static uly_status exchange(uly_attention *plan, uly__exchange_step step, uly_traffic kind,
                            const void *tokens, const void *heads) {
   ULY_NOT_NULL(plan);

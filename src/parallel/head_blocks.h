@@ -1,15 +1,15 @@
-/* Heads in groups: which query heads and key/value heads each group holds, and where its rows lie in
- * the buffers of the token side. One group's rows are a block, [T, heads of the group, d].
+/* Heads in groups: which query heads and key/value heads each group holds, and where its rows lie
+ * in the buffers of the token side. One group's rows are a block, [T, heads of the group, d].
  *
- * Blocks follow each other round after round, and within a round, rank after rank: what is exchanged
- * together lies together. */
+ * Blocks follow each other round after round, and within a round, rank after rank: what is
+ * exchanged together lies together. */
 #ifndef ULY_HEAD_BLOCKS_H
 #define ULY_HEAD_BLOCKS_H
 
 #include <stdint.h>
 
-/* A row of a block has q_count query heads, then kv_count keys, then as many values; a row of outputs
- * has q_count heads. Offsets and strides are in elements. */
+/* A row of a block has q_count query heads, then kv_count keys, then as many values; a row of
+ * outputs has q_count heads. Offsets and strides are in elements. */
 typedef struct uly__head_block {
   int q_begin, q_count;
   int kv_begin, kv_count;
@@ -24,17 +24,17 @@ typedef struct uly__head_range {
   int kv_begin, kv_count;
 } uly__head_range;
 
-/* Deals the heads to num_groups groups: query heads in contiguous parts that differ by at most one, and
- * the key/value heads that these use. Neighbours may share one. */
+/* Deals the heads to num_groups groups: query heads in contiguous parts that differ by at most one,
+ * and the key/value heads that these use. Neighbours may share a key/value head. */
 void uly__head_blocks_deal(int num_q_heads, int num_kv_heads, int head_dim, int num_groups,
                            uly__head_block *blocks);
 
-/* Places the blocks for num_tokens tokens. Rank p owns groups [p num_rounds, (p + 1) num_rounds), one
- * for each round. */
+/* Places the blocks for num_tokens tokens. Rank p owns groups [p num_rounds, (p + 1) num_rounds),
+ * one for each round. */
 void uly__head_blocks_place(int num_groups, int num_rounds, int64_t num_tokens,
                             uly__head_block *blocks);
 
-/* Returns the heads of adjacent groups. */
+/* Returns the heads of all groups from first to last. */
 uly__head_range uly__head_blocks_range(const uly__head_block *first, const uly__head_block *last);
 
 #endif

@@ -1,5 +1,5 @@
-/* The public calls on a plan of attention, except the simple and the explicit ones. The arguments of the program are
- * checked here. */
+/* The public calls on a plan of attention, except the simple and the explicit ones. The arguments
+ * of the program are checked here. */
 #include <stdlib.h>
 #include <string.h>
 #define XXH_INLINE_ALL

@@ -1,10 +1,10 @@
 /* Sums of tensors over the ranks of a group: an exchange by comm, then an addition by ops.
  *
- * A reduce-scatter goes chunk by chunk: a chunk is elements [begin, begin + length) of every part. The
- * ranks exchange it, and each adds what has arrived of its own part over the tree of ops/tree_sum.h, in
- * the order of ranks, so the bits of a sum do not depend on the size of a chunk. The next chunk is
- * started by whichever call finds that the last one has arrived, which differs by rank: so chunks
- * travel as send_recv. */
+ * A reduce-scatter goes chunk by chunk: a chunk is elements [begin, begin + length) of every part.
+ * The ranks exchange it, and each adds what has arrived of its own part over the tree of
+ * ops/tree_sum.h, in the order of ranks, so the bits of a sum do not depend on the size of a chunk.
+ * The next chunk is started by whichever call finds that the last one has arrived, which differs by
+ * rank: so chunks travel as send_recv. */
 #ifndef ULY_REDUCE_H
 #define ULY_REDUCE_H
 
@@ -50,7 +50,7 @@ uly_status uly__reduce_poll(uly__reduce *reduce);
 bool uly__reduce_is_pending(const uly__reduce *reduce);
 uly_status uly__reduce_wait(uly__reduce *reduce);
 
-/* Adds up an exact sum of all ranks. Collective. */
+/* Adds up the exact sums of all ranks. Collective. */
 uly_status uly__reduce_exactly(uly__group *group, uly__exact_sum *sum);
 
 #endif

@@ -1,5 +1,5 @@
-/* In which order a rank works on the micro-batches of a step, as a list. Without a pipeline each
- * micro-batch goes forward and then backward before the next begins. */
+/* The order in which a rank works on the micro-batches of a step, as a list. Without a pipeline
+ * each micro-batch goes forward and then backward before the next begins. */
 #ifndef ULY_SCHEDULE_H
 #define ULY_SCHEDULE_H
 

@@ -1,5 +1,5 @@
-/* The whole sequence on one rank: attention reads Q, K and V where they were projected, and its outputs
- * are where the next product reads them. Nothing is exchanged or copied. */
+/* The scheme for a sequence that lies on one rank: attention reads Q, K and V where they were
+ * projected, and writes its outputs where the next product reads them. Nothing is exchanged. */
 #include <stdlib.h>
 
 #include "device/device.h"

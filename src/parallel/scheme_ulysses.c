@@ -1,5 +1,5 @@
-/* DeepSpeed-Ulysses (arXiv 2309.14509): an exchange turns "all heads of my tokens" into "all tokens of
- * my heads", attention runs on whole sequences, and a second exchange turns outputs back.
+/* DeepSpeed-Ulysses (arXiv 2309.14509): an exchange turns "all heads of my tokens" into "all tokens
+ * of my heads", attention runs on whole sequences, and a second exchange turns outputs back.
  *
  * The exchange of a round overlaps with the projections of the next and the attention of the one
  * before; outputs go back during the attention of the next. */
@@ -59,9 +59,9 @@ static int64_t largest_round(const uly_attention *plan, int first, bool of_qkv) 
   return most;
 }
 
-/* Carves what backward needs. With one round nothing overlaps with attention, so buffers share
- * places: d_o has been sent before d_qkv_heads is written, and local attention's backward has ended
- * before gradients arrive in qkv. */
+/* Carves the buffers that layers share. With one round nothing overlaps with attention, so buffers
+ * share places: d_o has been sent before d_qkv_heads is written, and local attention's backward has
+ * ended before gradients arrive in qkv. */
 static void carve_work(uly_attention *plan, unsigned uses, uly__arena *arena) {
   uly__ulysses_plan *own = uly__ulysses_of(plan);
   uly__ulysses_sizes bytes = uly__ulysses_sizes_of(plan);

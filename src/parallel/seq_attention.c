@@ -1,4 +1,4 @@
-/* Plans attention over a sequence that is cut over ranks: what all schemes share. */
+/* Plans attention over a sequence that is cut over ranks, as far as all schemes share it. */
 #include "parallel/seq_attention.h"
 
 #include <math.h>
@@ -84,7 +84,8 @@ const uly__seq_scheme *uly__attention_choose(const uly_mesh *mesh, const uly_att
 #define ADDRESS(name) &uly__scheme_##name,
   static const uly__seq_scheme *const schemes[] = {ULY_SEQ_SCHEMES(ADDRESS)};
 #undef ADDRESS
-  size_t i = 0, last = sizeof schemes / sizeof schemes[0] - 1; /* the last one says why it is not */
+  /* If no scheme is applicable, the last one says why. */
+  size_t i = 0, last = sizeof schemes / sizeof schemes[0] - 1;
   while (i < last && schemes[i]->applicable(mesh, desc) != ULY_OK) i++;
   return schemes[i];
 }

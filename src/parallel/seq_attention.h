@@ -1,5 +1,5 @@
-/* The plan behind uly_attention: attention over a sequence that is cut over ranks, by one of the schemes
- * of seq_scheme.h. */
+/* The plan behind uly_attention: attention over a sequence that is cut over ranks, by one of the
+ * schemes of seq_scheme.h. */
 #ifndef ULY_SEQ_ATTENTION_H
 #define ULY_SEQ_ATTENTION_H
 
@@ -26,10 +26,10 @@ struct uly_attention {
     int used;      /* which of the two lists */
     uint64_t hash; /* of the documents in use */
   } documents;
-  uly__token_cut cut; /* which tokens each rank holds: the scheme cuts them */
+  uly__token_cut cut; /* which tokens each rank holds */
   const uly__seq_scheme *scheme;
   void *own; /* what the scheme keeps in the plan */
-  /* [num_blocks]: where Q, K, V and outputs of which heads lie. */
+  /* [num_blocks]: the heads of each, and where their Q, K, V and outputs lie. */
   const uly__head_block *blocks;
   int num_blocks;
   uly__seq_work work;
@@ -50,7 +50,7 @@ const uly__seq_scheme *uly__attention_choose(const uly_mesh *mesh, const uly_att
  * that this library knows. */
 uly_status uly__attention_plan(uly_mesh *mesh, const uly_attention_desc *desc,
                                const uly__seq_scheme *scheme, uly_attention **out);
-/* Frees a plan whose simple functions nobody has called. */
+/* Frees a plan, but not the buffers of the simple calls (uly__attention_free_simple). */
 void uly__attention_destroy(uly_attention *plan);
 
 /* Like uly_attention_set_documents, but the list is not copied: it must stay as it is while it is
@@ -70,7 +70,7 @@ static inline void uly__attention_carve_outputs(const uly_attention *plan, uly__
   kept->outputs = bytes > 0 ? uly__arena_carve(arena, bytes) : kept->o;
 }
 
-/* Returns where Q, K and V of a layer are written before forward. */
+/* Returns where forward wants Q, K and V of a layer. */
 static inline void *uly__attention_qkv(const uly_attention *plan, const uly__seq_kept *kept) {
   return plan->work.qkv ? plan->work.qkv : kept->qkv;
 }

@@ -1,11 +1,11 @@
-/* What attention over a cut sequence is: the functions of a scheme, which says how the queries of a rank
- * meet the keys and values of the others.
+/* What attention over a cut sequence is: the functions of a scheme, which says how the queries of a
+ * rank meet the keys and values of the others.
  *
- * The caller writes Q, K and V of its tokens into the plan's blocks (head_blocks.h), and reads outputs
- * from blocks like them; in backward it is the other way round. What is exchanged in between, in which
- * rounds and through which buffers, is the scheme's own. A local failure does not end a schedule: the
- * scheme goes through all of its exchanges, so that no rank waits for another, and returns the first
- * failure. */
+ * The caller writes Q, K and V of its tokens into the plan's blocks (head_blocks.h), and reads
+ * outputs from blocks like them; in backward it is the other way round. What is exchanged in
+ * between, in which rounds and through which buffers, is the scheme's own. A local failure does not
+ * end a schedule: the scheme goes through all of its exchanges, so that no rank waits for another,
+ * and returns the first failure. */
 #ifndef ULY_SEQ_SCHEME_H
 #define ULY_SEQ_SCHEME_H
 
@@ -13,8 +13,8 @@
 #include "device/arena.h"
 #include "parallel/head_blocks.h"
 
-/* What forward keeps of one layer for backward, and its outputs in the plan's blocks, which backward
- * does not need. */
+/* What forward keeps of one layer for backward; and its outputs, in blocks like the plan's, which
+ * the scheme's backward does not read. */
 typedef struct uly__seq_kept {
   void *qkv;     /* what attention has read */
   void *o;       /* what it has written */
@@ -22,12 +22,12 @@ typedef struct uly__seq_kept {
   void *outputs;
 } uly__seq_kept;
 
-/* What a plan is used for besides forward: work has room for it. */
+/* What a plan is used for besides forward, and has buffers for. */
 enum { ULY_SEQ_BACKWARD = 1 << 0, ULY_SEQ_LSE = 1 << 1 };
 
-/* The buffers that all layers of a plan share; what else a scheme needs is its own. NULL without
- * backward, but for qkv. Buffers that are never alive together may share a place: what is written before
- * a call is lost with it. */
+/* The buffers that all layers of a plan share and the caller writes or reads; what else a scheme
+ * needs is its own. Without backward, d_o and d_qkv are NULL. Buffers that are never alive together
+ * may share a place, so a call may overwrite what it reads. */
 typedef struct uly__seq_work {
   void *qkv;   /* Q, K and V before forward; NULL if the scheme wants them in kept->qkv */
   void *d_o;   /* gradients of outputs before backward */
@@ -39,7 +39,7 @@ typedef struct uly__seq_call {
   int mask;
   uly_traffic kind;
   const uly__seq_kept *kept;
-  /* Writes Q, K and V of blocks first, first + step, ...: forward calls it once for each block, as late
+  /* Writes Q, K and V of blocks first, first + step, ... Forward asks for every block once, as late
    * as its schedule allows. */
   void (*project)(void *context, int first, int step);
   void *context;
@@ -47,7 +47,8 @@ typedef struct uly__seq_call {
 
 typedef struct uly__seq_scheme {
   const char *name;
-  /* Returns ULY_ERR_CONFIG, saying why, if the scheme cannot attend like this on this mesh. */
+  /* Returns ULY_ERR_CONFIG, saying why, if the scheme cannot compute this attention on this
+   * mesh. */
   uly_status (*applicable)(const uly_mesh *mesh, const uly_attention_desc *desc);
   /* Makes what the scheme keeps in a plan: `own`, the cut and the blocks. */
   uly_status (*create)(uly_attention *plan);
@@ -57,7 +58,7 @@ typedef struct uly__seq_scheme {
   /* Returns the bytes of a place for outputs; 0: they are in kept->o. */
   int64_t (*outputs_bytes)(const uly_attention *plan);
   void (*carve_work)(uly_attention *plan, unsigned uses, uly__arena *arena);
-  /* Collective over the ranks of the sequence. */
+  /* Attend, and take the gradients back. Collective over the ranks of the sequence. */
   uly_status (*forward)(uly_attention *plan, const uly__seq_call *call);
   uly_status (*backward)(uly_attention *plan, const uly__seq_call *call);
   /* Drives what is under way. Not collective. NULL: nothing ever is. */
@@ -66,7 +67,7 @@ typedef struct uly__seq_scheme {
   uly_status (*lse)(uly_attention *plan, const uly__seq_kept *kept, float *lse);
   /* Returns the heads whose keys and values of all N tokens a rank has after forward. */
   uly__head_range (*heads_of)(const uly_attention *plan, int rank);
-  /* Copies them to keys and values, [kv_count][capacity][d] each. */
+  /* Copies these to keys and values, [kv_count][capacity][d] each. */
   void (*copy_kv)(const uly_attention *plan, const uly__seq_kept *kept, int64_t capacity,
                   void *keys, void *values);
   /* Return the bytes that this rank sends in a pass. */
@@ -74,7 +75,7 @@ typedef struct uly__seq_scheme {
   int64_t (*sent_backward)(const uly_attention *plan);
 } uly__seq_scheme;
 
-/* The schemes, uly__scheme_local and so on, in the order in which a model prefers them: it takes the first
+/* The schemes, uly__scheme_local and so on, in the order of preference: a model takes the first one
  * that is applicable.
  *   local    all of the sequence is on one rank: nothing is exchanged
  *   ulysses  the sequence is cut, and heads are exchanged for it */

@@ -1,5 +1,5 @@
-/* Attention on plain tensors: copies them into the blocks of a plan, whose buffers it allocates, and
- * out of them. Shapes are as in ulysses.h. */
+/* Attention on plain tensors: copies them into and out of the blocks of a plan, whose buffers it
+ * allocates. Shapes are as in ulysses.h. */
 #include "parallel/simple_attention.h"
 
 #include <stdlib.h>
@@ -23,7 +23,8 @@ struct uly__simple_buffers {
   uly__arena arena;
   void *outputs;        /* NULL: they are in kept->o */
   int64_t num_forwards; /* including failed ones */
-  /* The states of the calls for one layer, and of those that keep nothing; NULL before the first. */
+  /* The states of the calls for one layer, and of those that keep nothing; NULL before the
+   * first. */
   uly_attention_saved *only, *unsaved;
 };
 
@@ -122,8 +123,8 @@ typedef struct plain {
   void *blocks; /* the plan's place for them */
 } plain;
 
-/* Copies between plain tensors and blocks first, first + step, ... Shared key/value heads are in the
- * first block that holds them. */
+/* Copies between plain tensors and blocks first, first + step, ... Shared key/value heads are in
+ * the first block that holds them. */
 static void copy_qkv(const plain *x, int first, int step, bool into_blocks) {
   const uly_attention_desc *desc = &x->plan->desc;
   int64_t d = desc->head_dim,
@@ -145,7 +146,7 @@ static void copy_qkv(const plain *x, int first, int step, bool into_blocks) {
   }
 }
 
-/* The scheme wants these blocks. */
+/* Copies into the blocks that the scheme asks for. */
 static void project(void *context, int first, int step) { copy_qkv(context, first, step, true); }
 
 static void copy_o(const uly_attention *plan, void *blocks, void *o, bool into_blocks) {

@@ -4,7 +4,7 @@
 
 #include "parallel/seq_attention.h"
 
-/* Frees them, if the plan has any. */
+/* Frees the buffers, if the plan has any. */
 void uly__attention_free_simple(uly_attention *plan);
 
 #endif

@@ -1,8 +1,7 @@
 /* Which tokens of a stream each rank holds: a list of runs.
  *
- * A rank's rows are its runs one after the other, so that token t of a rank is a place in the list,
- * and the runs of a rank ascend in the stream as their rows do. Ulysses gives every rank one run;
- * other ways to cut a stream give several. */
+ * A rank's rows are its runs, one after the other, in the order of the stream. Its token t is row
+ * t. Ulysses gives every rank one run; other ways to cut a stream give several. */
 #ifndef ULY_TOKEN_CUT_H
 #define ULY_TOKEN_CUT_H
 
@@ -16,8 +15,8 @@ typedef struct uly__token_cut {
   uly_token_run *runs; /* [P][R] */
 } uly__token_cut;
 
-/* Cuts N tokens into one run for each rank: whole tiles, of which the last may be short (0: of one
- * token). ULY_ERR_CONFIG says which number cannot be. */
+/* Cuts N tokens into one run for each rank, of whole tiles of `tile` tokens (0: of one token); the
+ * last tile may be short. ULY_ERR_CONFIG says which number cannot work. */
 uly_status uly__token_cut_create(int size, int rank, int64_t num_tokens, int64_t tile,
                                  uly__token_cut *out);
 void uly__token_cut_destroy(uly__token_cut *cut);
@@ -29,7 +28,8 @@ int64_t uly__token_cut_count(const uly__token_cut *cut, int rank);
 /* Returns where this rank's token t, of its T, is in the stream. */
 int64_t uly__token_cut_at(const uly__token_cut *cut, int64_t t);
 
-/* Finds the rank that holds a token of the stream, and its place t among the tokens of that rank. */
+/* Finds the rank that holds a token of the stream, and the token's place t among those of that
+ * rank. */
 void uly__token_cut_find(const uly__token_cut *cut, int64_t token, int *rank, int64_t *t);
 
 #endif

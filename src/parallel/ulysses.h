@@ -44,10 +44,10 @@ typedef struct uly__ulysses {
   uly__exchange qkv, o;
 } uly__ulysses;
 
-/* Returns ULY_ERR_CONFIG, saying why, unless so many ranks can share the heads. */
+/* Returns ULY_ERR_CONFIG, saying why, unless `size` ranks can share the heads. */
 uly_status uly__ulysses_applicable(int size, const uly_attention_desc *desc);
 
-/* Cuts heads over the ranks that the tokens are cut over, and computes both exchanges.
+/* Deals the heads to the ranks that the tokens are cut over, and computes both exchanges.
  * ULY_ERR_CONFIG names what cannot work. */
 uly_status uly__ulysses_create(const uly__token_cut *cut, const uly_attention_desc *desc,
                                uly__ulysses *out);

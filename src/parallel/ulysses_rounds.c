@@ -129,7 +129,7 @@ uly_status uly__ulysses_exchange(uly_attention *plan, uly__exchange_step step, u
 
 /* -------------------------------------------------------------------- local attention */
 
-/* Returns the softmax of a round, in that of all rounds. */
+/* Returns where the softmax of a round is in that of all rounds. */
 static void *softmax_of(const uly_attention *plan, int round, const void *softmax) {
   const uly__ulysses *u = &uly__ulysses_of(plan)->table;
   int64_t heads = u->blocks[own_group(u, round)].q_begin - u->blocks[own_group(u, 0)].q_begin;

@@ -1,6 +1,6 @@
-/* What the Ulysses scheme keeps in a plan, and its steps: exchanges round by round, which overlap with
- * computation, and local attention of a round. The explicit calls of ulysses.h are made of the same
- * steps. */
+/* What the Ulysses scheme keeps in a plan, and its steps: exchanges round by round, which overlap
+ * with computation, and local attention of a round. The explicit calls of the public header consist
+ * of the same steps. */
 #ifndef ULY_ULYSSES_ROUNDS_H
 #define ULY_ULYSSES_ROUNDS_H
 

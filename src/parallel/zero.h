@@ -110,16 +110,15 @@ void uly__zero_carve(uly__zero *zero, uly__arena *arenas);
 
 /* --- What a rank updates. */
 
-/* Return the elements of a unit that this rank updates: in stage 0 all, otherwise its shard; and
- * those of them that it owns, its shard, which no other rank counts or saves. Padding is in
- * neither. */
+/* Return which elements of a unit this rank updates: in stage 0 all, otherwise its shard; and which
+ * of them it owns: its shard, which no other rank counts or saves. Neither includes padding. */
 uly__part uly__zero_updated(const uly__zero *zero, int unit);
 uly__part uly__zero_owned(const uly__zero *zero, int unit);
-/* Return how many places the elements take that this rank updates, over all units; and the place of
- * one of them. Those of a unit follow each other. */
+/* Return how many places the elements that this rank updates take, over all units; and the place of
+ * one of them. The places of a unit's elements follow each other. */
 int64_t uly__zero_num_places(const uly__zero *zero);
 int64_t uly__zero_place(const uly__zero *zero, int unit, int64_t at);
-/* Returns where this rank keeps the weight of an element that it updates; of dtype. */
+/* Returns where this rank keeps the weight, of dtype, of an element that it updates. */
 void *uly__zero_weight(const uly__zero *zero, int unit, int64_t at);
 
 /* --- In a pass. Collective if weights or gradients are sent; nothing waits longer than it must. */
@@ -146,17 +145,17 @@ uly_status uly__zero_poll(uly__zero *zero);
 
 /* --- After the passes of a step. Collective. */
 
-/* Ends what is under way: the gradients of elements that this rank owns are from now on the sums
+/* Ends what is under way: from now on, the gradients of elements that this rank owns are the sums
  * over the step and all ranks. */
 uly_status uly__zero_reduce(uly__zero *zero);
-/* Does the same for all elements of a unit that this rank updates, until the next unit's call:
- * stage 0 sends reproducible sums only now. */
+/* Makes this true of all elements of a unit that this rank updates, until the call for another
+ * unit: stage 0 sends reproducible sums only now. */
 uly_status uly__zero_gather_grads(uly__zero *zero, int unit);
-/* Returns the gradient of such an element, of grad_dtype. Those of the elements after it lie behind
- * it, as long as this rank owns all of them or none. */
+/* Returns where the gradient of such an element is, of grad_dtype. The gradients of the elements
+ * after it follow, as long as this rank owns all of these elements or none. */
 const void *uly__zero_grad(const uly__zero *zero, int unit, int64_t at);
 /* Sends the weights of a unit, which their owners have updated, to the ranks that keep all of them.
- * In stage 0 each of these has updated all itself; in stage 3 there is none. */
+ * In stage 0 each of these ranks has updated all weights itself; in stage 3 no rank keeps all. */
 uly_status uly__zero_publish(uly__zero *zero, int unit);
 
 /* Return the bytes that this rank sends in a step, for gradients and for weights. */

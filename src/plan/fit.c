@@ -15,7 +15,8 @@ typedef struct search {
 
 static bool fits(const search *s, const uly_mesh *mesh, const uly_train_config *config,
                  int halvings) {
-  uly_mesh copy = *mesh; /* a plan changes nothing, so it may be made on any mesh */
+  /* A plan changes nothing in the mesh that it is made on. */
+  uly_mesh copy = *mesh;
   return s->measure->bytes(s->measure->context, &copy, config, halvings) <= s->limit;
 }
 

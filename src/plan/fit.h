@@ -1,12 +1,12 @@
-/* Whether a run fits into the memory of its machine, before any of it is allocated; and if not, what
- * would fit. */
+/* Whether a run fits into the memory of its machine, before any of it is allocated; and if not,
+ * what would fit. */
 #ifndef ULY_FIT_H
 #define ULY_FIT_H
 
 #include "plan/run.h"
 
-/* Measures a run with other settings, on another mesh, and with its tokens halved so many times: returns
- * the bytes of a rank, INT64_MAX if it cannot work. */
+/* How a run is measured with other settings, on another mesh, and with its tokens halved `halvings`
+ * times: bytes returns those of a rank, or INT64_MAX if such a run cannot work. */
 typedef struct uly__measure {
   int64_t (*bytes)(const void *context, uly_mesh *mesh, const uly_train_config *config,
                    int halvings);
@@ -16,8 +16,9 @@ typedef struct uly__measure {
   const char *before, *after;
 } uly__measure;
 
-/* Returns ULY_ERR_CONFIG, with the bytes and what would fit, if this rank needs more memory than
- * config.memory_limit; or, without a limit, than its share of what is free on its machine. */
+/* Return ULY_ERR_CONFIG, with the bytes and what would fit, if this rank needs more memory than
+ * config.memory_limit; the second function compares, without a limit, with the rank's share of what
+ * is free on its machine. */
 uly_status uly__check_limit(const uly__run *run, const uly__measure *measure);
 uly_status uly__check_fit(const uly__run *run, const uly__measure *measure, int ranks_on_node);
 

@@ -6,7 +6,7 @@
 
 #include "data/folder.h"
 
-/* What can be done where there is not enough memory. */
+/* What a message advises if there is not enough memory. */
 static const char advice[] =
     "use more ranks, a smaller model, a shorter config.seq_len, or config.recompute = "
     "ULY_RECOMPUTE_FULL";

@@ -1,7 +1,8 @@
-/* A planned run: how a configuration is carried out on a mesh, as a model with all memory that it needs.
+/* A planned run: how a configuration is carried out on a mesh, as a model and all the memory that
+ * it needs.
  *
- * While it is planned, arenas measure and no tensor has memory. Whoever carries the run out (a trainer, a
- * generator) carves what it needs beside, commits the memory, and carves once more. */
+ * While it is planned, arenas measure and no tensor has memory. Whoever carries the run out (a
+ * trainer, a generator) carves what else it needs, commits the memory, and carves once more. */
 #ifndef ULY_RUN_H
 #define ULY_RUN_H
 
@@ -20,40 +21,43 @@ typedef struct uly__run {
   int64_t passes; /* sequences of a step that go through each rank: batch / dp */
   uly__states states;
   uly__arena arenas[ULY_NUM_ARENAS], host; /* of the device, and of the host */
-  /* Of the host, for a run that reads data: [passes, room of a window], my tokens of the step's
-   * sequences; [passes], the sequences; and, where they are needed, the starts of the documents of the
-   * current sequence, [N], and its labels, [T]. */
+  /* In the host's memory, for a run that reads data: this rank's tokens of the step's sequences,
+   * [passes, room of a window]; the windows that these sequences are, [passes]; and, where they are
+   * needed, the starts of the current sequence's documents, [N], and its labels, [T]. */
   int32_t *windows;
   int64_t *order;
   int64_t *doc_start;
   int32_t *labels;
 } uly__run;
 
-/* Plans a run for a use of its model; the configuration is within the ranges of the settings. */
+/* Plans a run for one use of its model. The configuration must be within the ranges of the
+ * settings. */
 uly_status uly__run_create(uly_mesh *mesh, const uly_train_config *config, uly__model_use use,
                            uly__run *out);
 void uly__run_destroy(uly__run *run);
 
-/* Return how many threads a rank takes; and config->sparse with everything that follows from the rest
- * of the run: the local blocks, the seed; all 0 without a pattern. */
+/* Return how many threads a rank takes; and config->sparse with everything that follows from the
+ * rest of the run: the local blocks, the seed. It is all 0 without a pattern. */
 int uly__run_threads(const uly_mesh *mesh, const uly_train_config *config);
 uly_sparse uly__run_sparse(const uly_train_config *config);
 
-/* Carve the states, which stay in scratch while anything runs; what passes need; and the buffers of a
- * step's sequences. In this order, once before and once after the memory is committed. */
+/* Carve the states, with the part of scratch that is in use whenever anything runs; what passes
+ * need; and the buffers of a step's sequences. They are called in this order, once before the
+ * memory is committed and once after. */
 void uly__run_carve_states(uly__run *run);
 void uly__run_carve_passes(uly__run *run);
 void uly__run_carve_sequences(uly__run *run);
 
-/* Allocates what was measured; and makes the files of offloaded states and of the stash, if the run has
- * any. */
+/* Allocates what was measured; and makes the files of offloaded states and of the stash, if the run
+ * has any. */
 uly_status uly__run_commit(uly__run *run);
 uly_status uly__run_open_scratch(uly__run *run);
 
-/* Returns the tokens of a window as it is read: those of this rank, and one more after each run. */
+/* Returns how many tokens of a window this rank reads: its own, and one more after each run. */
 int64_t uly__run_window_room(const uly__run *run);
 
-/* Return the bytes of an arena, of which the activations include the host's memory; and of all. */
+/* Return the bytes of an arena, where the activations include the host's memory; and those of all
+ * arenas. */
 int64_t uly__run_arena_bytes(const uly__run *run, uly_arena arena);
 int64_t uly__run_bytes(const uly__run *run);
 

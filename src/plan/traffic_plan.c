@@ -10,8 +10,8 @@ static int64_t step_control(void) {
   return (4 + 2 * ULY_EXACT_WORDS) * (int64_t)sizeof(int64_t) + (int64_t)sizeof(uly_rank_report);
 }
 
-/* Returns those of an evaluation of one sequence: two agreements; of each bin the count of labels and
- * the sum of losses. */
+/* Returns the same for an evaluation of one sequence: two agreements; of each bin the count of
+ * labels and the sum of losses. */
 static int64_t evaluation_control(const uly__run *run) {
   int64_t num_bins = uly__position_bin(run->config.seq_len - 1) + 1;
   return (2 + num_bins * (1 + ULY_EXACT_WORDS)) * (int64_t)sizeof(int64_t);

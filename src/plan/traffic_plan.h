@@ -4,8 +4,8 @@
 
 #include "plan/run.h"
 
-/* Counts the collectives of a step; for a run that does not train, those of an evaluation of one
- * sequence. */
+/* Counts the bytes that the collectives of a step send; for a run that does not train, those of an
+ * evaluation of one sequence. */
 void uly__plan_traffic(const uly__run *run, int64_t bytes[ULY_NUM_TRAFFIC]);
 
 #endif

@@ -1,16 +1,17 @@
-/* The plan of training, and of evaluation: its memory, its traffic and its FLOPs, before it runs. */
+/* The plan of training, and of evaluation: its memory, its traffic and its FLOPs, before it
+ * runs. */
 #ifndef ULY_TRAINING_PLAN_H
 #define ULY_TRAINING_PLAN_H
 
 #include "plan/fit.h"
 
-/* Plans a run that trains or, with config.forward_only, evaluates; and carves all that it needs, before
- * the memory is committed and after. */
+/* Plan a run that trains or, with config.forward_only, evaluates, and all that it carves; and carve
+ * the same once more, when its memory is committed. */
 uly_status uly__training_create(uly_mesh *mesh, const uly_train_config *config, uly__run *out);
 void uly__training_carve(uly__run *run);
 
-/* Describe a plan; and return ULY_ERR_CONFIG if it needs more than config.memory_limit, or than what is
- * free. */
+/* Describe a plan; and return ULY_ERR_CONFIG if it needs more memory than config.memory_limit, or
+ * than is free. */
 void uly__training_describe(const uly__run *run, uly_plan_report *report);
 uly_status uly__training_check_limit(const uly__run *run);
 uly_status uly__training_check_fit(const uly__run *run);

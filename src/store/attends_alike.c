@@ -3,7 +3,7 @@
 
 #include "base/log.h"
 
-/* Compares what the pattern uses. */
+/* Compares the members that the pattern uses. */
 static bool is_same_sparse(uly_sparse a, uly_sparse b) {
   if (a.pattern != b.pattern || a.pattern == ULY_SPARSE_NONE) return a.pattern == b.pattern;
   return a.block == b.block && a.local == b.local &&

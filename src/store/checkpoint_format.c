@@ -1,4 +1,4 @@
-/* What is in a checkpoint's files, and where: see checkpoint.h. */
+/* What is in a checkpoint's files, and where: see checkpoint_format.h. */
 #include <inttypes.h>
 #include <jansson.h>
 #include <limits.h>
@@ -17,8 +17,8 @@
 
 const char *const uly__state_prefix[ULY_NUM_STATES] = {"", "m.", "v."};
 
-/* The version that is written, the oldest that is read, and the last whose checksums are those of
- * pieces, of so many elements. */
+/* The version that is written, the oldest that is read, and the last whose checksums are sums over
+ * pieces, of PIECE elements each. */
 enum { VERSION = 5, OLDEST_VERSION = 3, LAST_WITH_PIECES = 4, PIECE = 256 };
 
 enum { MAX_JSON_BYTES = 100000000 };
@@ -26,7 +26,8 @@ enum { MAX_JSON_BYTES = 100000000 };
 /* The key of the data's content; older checkpoints have the hash of names and sizes instead. */
 static const char content_key[] = "data_content", names_key[] = "data_hash";
 
-/* The keys of the checksums of tensors, and of trainer.json's other entries. */
+/* The keys of the checksums of tensors, since version 5 and before it; and of trainer.json's
+ * own. */
 static const char sums_key[] = "checksums", pieces_key[] = "xxh3";
 static const char self_key[] = "xxh3_of_this";
 

@@ -11,15 +11,15 @@
  * save is written to a hidden folder, synced, and renamed; a folder with the final name is
  * complete.
  *
- * A tensor's checksum is that of base/checksum.h, a sum over its elements, so any ranks get the
- * same, however the tensor is cut among them.
+ * A tensor's checksum is that of base/checksum.h, a sum over its elements, so it does not depend on
+ * how the tensor is cut among ranks.
  *
  * Versions of the format, of which the latest is written and all of these are read:
  *
  *   3   config.json does not say how a model attends; model_hash is a checksum of the weights' text
  *   4   a tensor's checksum is the sum of the XXH3 of its pieces, each seeded with the index in the
  *       tensor of the piece's first element; pieces are cut at the tensor's ends, and at multiples
- *       of 256 elements of its unit. So in version 3
+ *       of 256 elements of its unit. Version 3 has the same checksums
  *   5   a tensor's checksum is a sum over its elements */
 #ifndef ULY_CHECKPOINT_FORMAT_H
 #define ULY_CHECKPOINT_FORMAT_H
@@ -48,7 +48,7 @@ uly_status uly__checkpoint_check_header(const uly__safetensors *states, const ch
 int64_t uly__checkpoint_place(const uly__params *params, int which, const uly__param *param,
                               int64_t element);
 
-/* Returns the number of a state's tensor among the checksums, [ULY_NUM_STATES][params->num]. */
+/* Returns the index of a state's tensor among the checksums, [ULY_NUM_STATES][params->num]. */
 static inline int64_t uly__state_number(const uly__params *params, int which,
                                         const uly__param *param) {
   return (int64_t)which * params->num + (param - params->list);
@@ -72,10 +72,10 @@ typedef struct uly__checkpoint_run {
  * of a run. In version 3 that was the checksum of uly__model_config_weights. */
 uly_status uly__checkpoint_hash_config(const char *text, int64_t length, uint64_t *hash);
 
-/* Returns whether the checksums of tensors are those of pieces, as before version 5. */
+/* Returns whether the checksums of tensors are sums over pieces, as before version 5. */
 bool uly__checkpoint_has_pieces(const uly__checkpoint_run *run);
-/* Returns what a range adds to the checksum of its tensor. If it is of pieces, the range comes from
- * a walk without ZeRO, which cuts no piece. */
+/* Returns what a range adds to the checksum of its tensor. If that is a sum over pieces, the range
+ * must come from a walk without ZeRO, which cuts no piece. */
 uint64_t uly__checkpoint_sum(const uly__checkpoint_run *run, const uly__range *range,
                              const void *data);
 

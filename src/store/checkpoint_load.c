@@ -24,8 +24,8 @@ struct uly__loading {
   uint64_t *expected;
   uint64_t *found; /* the checksums of what was read */
   uint64_t file_hash;
-  float
-      *buffer; /* [ULY_LARGEST_RANGE]: ranges are read into it that are not read into their place */
+  /* [ULY_LARGEST_RANGE]: room for a range that is not read into its place. */
+  float *buffer;
 };
 
 static void close_source(uly__loading *from) {
@@ -91,7 +91,7 @@ static void add_checksum(uly__loading *from, int which, const uly__range *range,
       uly__checkpoint_sum(&from->run, range, data);
 }
 
-/* Reads the share of rank `rank` of `size` ranks of all states, and adds up its checksums. */
+/* Reads one rank's share of all states, which `size` ranks share, and adds up its checksums. */
 static uly_status sum_share(uly__loading *from, int rank, int size) {
   int64_t turn = 0;
   for (int which = 0; which < from->num_states; which++) {
@@ -186,7 +186,7 @@ uly_status uly__loading_read(uly__loading *from, const uly_mesh *mesh, const uly
   return sum_share(from, mesh->rank, uly_mesh_size(mesh));
 }
 
-/* Checks the sums over all ranks of what each has read. */
+/* Adds up over all ranks the checksums of what each has read, and checks them. */
 static uly_status check_hashes(uly__loading *from, uly_mesh *mesh) {
   int64_t num = from->num_states * (int64_t)from->params->num;
   for (int64_t at = 0; at < num; at += ULY_MAX_SUM)

@@ -8,9 +8,9 @@
 /* A checkpoint that is being read. */
 typedef struct uly__loading uly__loading;
 
-/* Opens a checkpoint of this model and reads everything but the tensors, of which num_states states
- * will be read: all, or the master weights alone. What was opened is to be closed also after a
- * failure. */
+/* Opens a checkpoint of this model and reads everything but the tensors. num_states says which
+ * states will be read: all, or 1, the master weights alone. The caller closes what was opened, also
+ * after a failure. */
 uly_status uly__loading_open(uly__model *model, int num_states, const char *dir,
                              uly__loading **out);
 void uly__loading_close(uly__loading *source);
@@ -18,14 +18,16 @@ void uly__loading_close(uly__loading *source);
 /* Returns where training stood. */
 const uly__checkpoint_run *uly__loading_run(const uly__loading *source);
 
-/* Checks that all ranks read the same checkpoint: folders that are not shared between machines may hold
- * different ones. Collective. */
+/* Checks that all ranks read the same checkpoint: folders that are not shared between machines may
+ * hold different ones. Collective. */
 uly_status uly__loading_same(const uly__loading *source, uly_mesh *mesh);
 
-/* Reads the states that this rank holds; the ranks agree before they finish. Not collective. */
+/* Reads the states that this rank holds. The ranks must agree before they finish. Not
+ * collective. */
 uly_status uly__loading_read(uly__loading *source, const uly_mesh *mesh, const uly__model *model,
                              uly__states *states);
-/* Compares sources and checksums over all ranks, and sets the weights. Collective. */
+/* Compares the checkpoints that the ranks read, and the checksums over all ranks; then sets the
+ * weights. Collective. */
 uly_status uly__loading_finish(uly__loading *source, uly_mesh *mesh, uly__model *model,
                                uly__states *states);
 

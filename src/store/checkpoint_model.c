@@ -9,7 +9,7 @@
 #include "data/folder.h"
 #include "store/checkpoint_format.h"
 
-/* Tells a folder that has a model's configuration, but was not written by a save. */
+/* Refuses a folder that has a model's configuration, but was not written by a save. */
 static uly_status check_saved(const char *dir) {
   char path[PATH_MAX];
   ULY_TRY(uly__path_join(path, sizeof path, dir, uly__trainer_file));

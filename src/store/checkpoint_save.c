@@ -38,7 +38,7 @@ struct uly__save {
   int64_t header_bytes[2];
   /* [ULY_NUM_STATES][params.num]: of what this rank owns; in the end, of whole tensors. */
   uint64_t *hashes;
-  /* [ULY_LARGEST_RANGE]: states are read into it that are not in the host's memory. */
+  /* [ULY_LARGEST_RANGE]: room for a range that is not in the host's memory. */
   float *buffer;
   pthread_t thread;
   bool started; /* the thread is running */

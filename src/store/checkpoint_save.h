@@ -1,5 +1,5 @@
-/* Saves checkpoints while training goes on: a thread on each rank writes what it owns, until the states
- * are about to change. */
+/* Saves checkpoints while training goes on: a thread on each rank writes what the rank owns, until
+ * the states are about to change. */
 #ifndef ULY_CHECKPOINT_SAVE_H
 #define ULY_CHECKPOINT_SAVE_H
 
@@ -8,13 +8,14 @@
 
 typedef struct uly__save uly__save;
 
-/* Starts a save; run says where training stands, with strings that stay until the end. Until then
- * nothing may change the states. Collective. */
+/* Starts a save. `run` says where training stands; its strings must stay as they are until the save
+ * has ended, and nothing may change the states before that. Collective. */
 uly_status uly__save_start(uly_mesh *mesh, const uly__model *model, const uly__states *states,
                            const uly__checkpoint_run *run, const char *out_dir, uly__save **out);
 /* Waits for the save and completes it; frees it in any case. Collective. */
 uly_status uly__save_end(uly__save *save);
-/* Stops a save, if any, where this rank is: what was written has no name, and the next run clears it. */
+/* Stops a save, if any, wherever this rank is in it: what was written has no name, and the next run
+ * clears it. */
 void uly__save_abandon(uly__save *save);
 
 #endif

@@ -13,8 +13,8 @@
 /* The files of a checkpoint. */
 extern const char uly__model_file[], uly__optimizer_file[], uly__config_file[], uly__trainer_file[];
 
-/* Names in the folder: that of a checkpoint, and that of one that is not
- * yet, or no longer, complete; and the step in a checkpoint's name, -1 for any other name. */
+/* Make names in the folder: that of a checkpoint, and that of one that is not yet, or no longer,
+ * complete. uly__checkpoint_step returns the step in a checkpoint's name, -1 for any other name. */
 enum { ULY_CHECKPOINT_NAME = 64 };
 void uly__checkpoint_name(int64_t step, char name[ULY_CHECKPOINT_NAME]);
 void uly__checkpoint_hidden_name(int64_t step, char name[ULY_CHECKPOINT_NAME]);

@@ -1,4 +1,4 @@
-/* Learning-rate schedules and the AdamW update of the ranges of parameters that a rank has. */
+/* Learning-rate schedules and the AdamW update of a rank's ranges of parameters. */
 #include "train/optim.h"
 
 #include <math.h>

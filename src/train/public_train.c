@@ -49,7 +49,8 @@ static uly_status check_trainer(const uly_trainer *trainer) {
   return uly__mesh_check_online(trainer->mesh);
 }
 
-/* What may differ from rank to rank (a struct of another size, a NULL) is agreed on: no rank goes on alone. */
+/* What may differ from rank to rank (a struct of another size, a NULL) is agreed on: no rank goes
+ * on alone. */
 static uly_status agree_on_path(const uly_trainer *trainer, const char *path, const char *name) {
   uly_status status = ULY_OK;
   if (!path) status = uly_fail(ULY_ERR_CONFIG, "the argument '%s' is NULL", name);

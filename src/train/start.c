@@ -208,7 +208,8 @@ void uly_trainer_destroy(uly_trainer *trainer) {
 
 uly_status uly__trainer_plan(const uly_mesh *mesh, const uly_train_config *config,
                              uly_plan_report *report) {
-  uly_mesh copy = *mesh; /* a plan changes nothing, so it may be made on any mesh */
+  /* A plan changes nothing in the mesh that it is made on. */
+  uly_mesh copy = *mesh;
   uly__run run;
   ULY_TRY(plan(&copy, config, &run));
   uly__training_describe(&run, report);

@@ -2,7 +2,7 @@
  *
  *   read the step's sequences -> count the labels of all ranks -> for each sequence forward and
  *   backward, gradients on their way to their owners meanwhile -> sum losses -> norm, clip -> AdamW
- *   on what each rank owns -> report
+ *   on the ranges that each rank updates -> report
  *
  * The loss is the sum over tokens divided once by the count of valid labels of all ranks, so
  * gradients are summed, never averaged. Every rank does the same collectives in the same order; a
@@ -37,8 +37,8 @@ static void add_squares(const uly_trainer *trainer, const uly__range *run, uly__
 }
 
 /* Computes the squared norm of the gradient: every rank adds up what it owns. Ranges that follow
- * each other in a unit are summed as one, so that the pieces of the sum are cut where they are on
- * any ranks. */
+ * each other in a unit are summed as one, so that the pieces of the sum are cut at the same places
+ * on any number of ranks. */
 static uly_status sum_squares(uly_trainer *trainer, double *squares) {
   const uly__model *model = trainer->run.model;
   uly__exact_sum sum = {0};

@@ -23,7 +23,7 @@ int64_t uly__count_labels(const uly_trainer *trainer) {
   return count;
 }
 
-/* Goes forward with a micro-batch, of which the documents are set first. */
+/* Sets the documents of a micro-batch, and goes forward with it. */
 static void go_forward(uly_trainer *trainer, int64_t micro_batch) {
   const int32_t *window = window_of(trainer, micro_batch);
   const int32_t *labels =

@@ -1,4 +1,4 @@
-/* A trainer and its checkpoints: what of its place it saves and takes, and when. */
+/* A trainer and its checkpoints: what it saves to them and takes from them, and when. */
 #ifndef ULY_TRAINER_FILES_H
 #define ULY_TRAINER_FILES_H
 

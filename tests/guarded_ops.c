@@ -159,6 +159,7 @@ const uly__ops *__wrap_uly__ops_get(void) {
   if (real) return &table;
   real = __real_uly__ops_get();
   table = (uly__ops){.name = real->name,
+                     .sizes = real->sizes,
                      .matmul = op_matmul,
                      .matmul_bytes = real->matmul_bytes,
                      .add_bias = op_add_bias,

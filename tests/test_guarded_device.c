@@ -92,7 +92,10 @@ static void test_entries(void **state) {
   close(fd);
 }
 
-/* Each slot of the table but its name and its count of bytes is the guard's. */
+/* Each slot of the table is the guard's, but for the name, matmul_bytes and the sizes, which touch no
+ * device. */
+enum { NUM_UNGUARDED = 2 + sizeof(uly__ops_sizes) / sizeof(void (*)(void)) };
+
 static void test_table(void **state) {
   (void)state;
   uly__ops real;
@@ -103,7 +106,7 @@ static void test_table(void **state) {
     num_same +=
         memcmp(slot, (const char *)ops + (slot - (char *)&real), sizeof(void (*)(void))) == 0;
   }
-  assert_int_equal(num_same, 2);
+  assert_int_equal(num_same, NUM_UNGUARDED);
 }
 
 static int num_polls;

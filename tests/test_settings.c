@@ -24,7 +24,8 @@ static uly_setting_value other_value(const uly_setting *s) {
   if (s->type == ULY_SETTING_TEXT) {
     value.text = "other";
   } else if (s->type == ULY_SETTING_REAL) {
-    value.real = s->initial.real / 2 + s->min.real;
+    double low = s->min.real, next = s->max.real < low + 1 ? s->max.real : low + 1;
+    value.real = (low + (s->initial.real > low ? s->initial.real : next)) / 2;
   } else {
     value.integer = s->initial.integer == s->max.integer ? s->min.integer : s->initial.integer + 1;
     if (s->unset) value.integer = 5;

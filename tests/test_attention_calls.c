@@ -4,6 +4,8 @@
 #include <math.h>
 #include <mpi.h>
 
+#include "device/device.h"
+#include "device/device_cpu.h"
 #include "testing.h"
 
 enum { N = 70, HQ = 8, HKV = 4, D = 6, MAX = N * HQ * D };
@@ -254,6 +256,56 @@ static void test_calls_differ(void **state) {
   free(x);
 }
 
+/* ------------------------------------------------------------------------------- memory */
+
+static int64_t allocated; /* bytes, since it was set to 0 */
+
+static void *count_alloc(int64_t bytes) {
+  allocated += bytes;
+  return uly__device_cpu()->alloc(bytes);
+}
+
+/* Goes forward without a state, then forward and backward with one. The plan's buffers are made
+ * once, as large as the sides of the exchange and local attention need, and no larger. */
+static void check_memory(int rounds) {
+  uly_attention_desc desc = describe(&causal, 1);
+  desc.head_dim = 64; /* rows so long that the workspace does not hide what is allocated twice */
+  desc.head_groups = rounds * size;
+  uly_attention *plan = make_plan(desc);
+  uly_attention_bytes bytes = {.size = sizeof bytes};
+  assert_ok(uly_attention_get_bytes(plan, &bytes));
+  int64_t T = uly_attention_tokens(plan, NULL)->count, places = (int64_t)16 * 64;
+  int64_t lse = (T * HQ + (int64_t)N * HQ) * (int64_t)sizeof(float), width = (int64_t)N * HQ * 64;
+  int64_t kept = bytes.qkv_heads + bytes.o_heads + bytes.softmax;
+  float *x = calloc((size_t)(9 * width), sizeof *x), *at[8];
+  for (int i = 0; i < 8; i++) at[i] = x + i * width;
+  allocated = 0;
+  assert_ok(uly_attention_forward_layer(plan, 0, at[0], at[1], at[2], at[3], x + 8 * width, NULL));
+  assert_in_range(allocated, 1,
+                  bytes.qkv_tokens + bytes.o_tokens + bytes.workspace + kept + lse + places);
+  allocated = 0;
+  uly_attention_saved *saved;
+  assert_ok(uly_attention_saved_create(plan, &saved));
+  assert_ok(uly_attention_forward_layer(plan, 0, at[0], at[1], at[2], at[3], NULL, saved));
+  assert_ok(uly_attention_backward_layer(plan, saved, at[4], at[5], at[6], at[7]));
+  assert_ok(uly_attention_forward_layer(plan, 0, at[0], at[1], at[2], at[3], NULL, NULL));
+  assert_in_range(allocated, 1, kept + places);
+  uly_attention_saved_destroy(saved);
+  uly_attention_destroy(plan);
+  free(x);
+}
+
+static void test_memory(void **state) {
+  (void)state;
+  static uly__device counting;
+  counting = *uly__device_cpu();
+  counting.alloc = count_alloc;
+  uly__stream_get()->device = &counting;
+  check_memory(1);
+  check_memory(2);
+  uly__stream_get()->device = uly__device_cpu();
+}
+
 /* -------------------------------------------------------------------- masks and documents */
 
 /* Every mask of a plan gives what a plan of its own gives. */
@@ -474,6 +526,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_layers_share_a_plan),
       cmocka_unit_test(test_states_are_checked),
       cmocka_unit_test(test_calls_differ),
+      cmocka_unit_test(test_memory),
       cmocka_unit_test(test_several_masks),
       cmocka_unit_test(test_lists_are_copied),
       cmocka_unit_test(test_lse),

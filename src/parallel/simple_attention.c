@@ -18,14 +18,15 @@ struct uly_attention_saved {
   uly__seq_kept kept;
 };
 
-/* What all layers share. */
+/* What all layers share. Nothing in it outlives a call, so forward and backward take turns in the
+ * same memory: each places its buffers when it begins. */
 struct uly__simple_buffers {
   uly__arena arena;
-  void *outputs;        /* NULL: they are in kept->o */
-  int64_t num_forwards; /* including failed ones */
-  /* The states of the calls for one layer, and of those that keep nothing; NULL before the
-   * first. */
-  uly_attention_saved *only, *unsaved;
+  void *outputs;         /* of forward; NULL: they are in kept->o */
+  uly__seq_kept unsaved; /* filled by a forward that keeps nothing */
+  int64_t num_forwards;  /* including failed ones */
+  /* The state of the calls for one layer; NULL before the first. */
+  uly_attention_saved *only;
 };
 
 /* ---------------------------------------------------------------------- allocation */
@@ -44,20 +45,26 @@ static uly_status make_saved(const uly_attention *plan, uly_attention_saved **ou
   return ULY_OK;
 }
 
-static void carve(uly_attention *plan) {
-  uly__arena *arena = &plan->simple->arena;
-  plan->simple->outputs = uly__arena_carve(arena, plan->scheme->outputs_bytes(plan));
-  plan->scheme->carve_work(plan, ULY_SEQ_BACKWARD | ULY_SEQ_LSE, arena);
+static void carve_forward(uly_attention *plan) {
+  uly__simple_buffers *s = plan->simple;
+  uly__arena_release(&s->arena, 0);
+  s->outputs = uly__arena_carve(&s->arena, plan->scheme->outputs_bytes(plan));
+  plan->scheme->carve_work(plan, ULY_SEQ_LSE, &s->arena);
+  plan->scheme->carve_kept(plan, &s->arena, &s->unsaved);
+}
+
+static void carve_backward(uly_attention *plan) {
+  uly__arena_release(&plan->simple->arena, 0);
+  plan->scheme->carve_work(plan, ULY_SEQ_BACKWARD, &plan->simple->arena);
 }
 
 static uly_status make_buffers(uly_attention *plan) {
   plan->simple = calloc(1, sizeof *plan->simple);
   if (!plan->simple) ULY_FAIL(ULY_ERR_MEMORY, "no memory for the buffers of an attention plan");
   uly__arena_init(&plan->simple->arena, "the buffers of an attention plan", advice, false);
-  carve(plan);
-  ULY_TRY(uly__arena_commit(&plan->simple->arena));
-  carve(plan);
-  return ULY_OK;
+  carve_forward(plan);
+  carve_backward(plan);
+  return uly__arena_commit(&plan->simple->arena);
 }
 
 void uly_attention_saved_destroy(uly_attention_saved *saved) {
@@ -70,7 +77,6 @@ void uly__attention_free_simple(uly_attention *plan) {
   uly__simple_buffers *s = plan->simple;
   if (!s) return;
   uly_attention_saved_destroy(s->only);
-  uly_attention_saved_destroy(s->unsaved);
   uly__arena_destroy(&s->arena);
   free(s);
   plan->simple = NULL;
@@ -196,22 +202,11 @@ static uly_status agree(const uly_attention *plan, uly_status status, const uly_
   return uly__same_values(plan->group, values, num);
 }
 
-/* Makes the state that is filled if the caller wants none, before the first such call. */
-static uly_status make_unsaved(uly_attention *plan) {
-  if (plan->simple->unsaved) return ULY_OK;
-  uly_status status = make_saved(plan, &plan->simple->unsaved);
-  if (status == ULY_OK) return ULY_OK;
-  uly_attention_saved_destroy(plan->simple->unsaved);
-  plan->simple->unsaved = NULL;
-  return status;
-}
-
-static uly_status run_forward(uly_attention *plan, const void *q, const void *k, const void *v,
-                              void *o, float *lse, const uly_attention_saved *saved) {
-  uly__seq_kept kept = saved->kept;
+static uly_status run_forward(uly_attention *plan, int mask, const void *q, const void *k,
+                              const void *v, void *o, float *lse, uly__seq_kept kept) {
   kept.outputs = plan->scheme->outputs_bytes(plan) > 0 ? plan->simple->outputs : kept.o;
   plain x = {plan, {writable(q), writable(k), writable(v)}, uly__attention_qkv(plan, &kept)};
-  uly__seq_call call = {.mask = saved->mask,
+  uly__seq_call call = {.mask = mask,
                         .kind = ULY_TRAFFIC_ATTENTION_FORWARD,
                         .kept = &kept,
                         .project = project,
@@ -230,15 +225,14 @@ uly_status uly_attention_forward_layer(uly_attention *plan, int mask, const void
                                {"list of documents", plan->documents.hash},
                                {"wish for lse", lse != NULL}};
   if (saved && saved->plan == plan->id) saved->forward = 0; /* until it has succeeded */
-  uly_status status = check_forward(plan, mask, q, k, v, o, saved);
-  if (status == ULY_OK && !saved) status = make_unsaved(plan);
-  ULY_TRY(agree(plan, status, values, 3));
-  uly_attention_saved *filled = saved ? saved : plan->simple->unsaved;
-  filled->mask = mask;
-  filled->documents = plan->documents.hash;
+  ULY_TRY(agree(plan, check_forward(plan, mask, q, k, v, o, saved), values, 3));
   int64_t number = ++plan->simple->num_forwards;
-  ULY_TRY(run_forward(plan, q, k, v, o, lse, filled));
-  filled->forward = number;
+  carve_forward(plan);
+  if (!saved) return run_forward(plan, mask, q, k, v, o, lse, plan->simple->unsaved);
+  saved->mask = mask;
+  saved->documents = plan->documents.hash;
+  ULY_TRY(run_forward(plan, mask, q, k, v, o, lse, saved->kept));
+  saved->forward = number;
   return ULY_OK;
 }
 
@@ -271,6 +265,7 @@ uly_status uly_attention_backward_layer(uly_attention *plan, const uly_attention
   ULY_TRY(agree(plan, check_backward(plan, saved, d_o, d_q, d_k, d_v), values, 1));
   uly__seq_call call = {
       .mask = saved->mask, .kind = ULY_TRAFFIC_ATTENTION_BACKWARD, .kept = &saved->kept};
+  carve_backward(plan);
   copy_o(plan, plan->work.d_o, writable(d_o), true);
   ULY_TRY(agree_on_callback(plan, plan->scheme->backward(plan, &call)));
   copy_qkv(&(plain){plan, {d_q, d_k, d_v}, plan->work.d_qkv}, 0, 1, false);

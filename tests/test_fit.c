@@ -27,9 +27,8 @@ static int64_t bytes_of(const uly_plan_report *report) {
 }
 
 /* Sets what one alternative says, "config.zero_stage = 3 and config.stash = DIR"; returns the sp
- * ranks that it asks for. */
-static int apply(char *settings, uly_train_config *config) {
-  int sp = 1;
+ * ranks that it asks for, or those that there are. */
+static int apply(char *settings, uly_train_config *config, int sp) {
   for (char *name = strtok(settings, " "); name; name = strtok(NULL, " ")) {
     if (strcmp(name, "and") == 0) continue;
     char *sign = strtok(NULL, " "), *value = strtok(NULL, " ");
@@ -58,8 +57,8 @@ static int apply(char *settings, uly_train_config *config) {
   return sp;
 }
 
-/* Every alternative that the message names fits; returns how many there are. */
-static int check_alternatives(const uly_train_config *config) {
+/* Every alternative that the message names fits on every rank; returns how many there are. */
+static int check_alternatives(const uly_train_config *config, int ranks) {
   char message[2048];
   snprintf(message, sizeof message, "%s", uly_last_error());
   char *at = strstr(message, "It would fit with ");
@@ -69,41 +68,49 @@ static int check_alternatives(const uly_train_config *config) {
     char *next = strstr(at, "; or ");
     if (next) *next = '\0';
     uly_train_config other = *config;
-    uly_mesh *larger;
-    uly_plan_report report = {.size = sizeof report};
-    uly_mesh_desc desc = {.size = sizeof desc, .dp = 1, .sp = apply(at, &other)};
-    assert_ok(uly_mesh_create_offline(&desc, 0, &larger));
-    assert_ok(uly_plan(larger, &other, &report));
-    assert_true(bytes_of(&report) <= config->memory_limit);
-    uly_mesh_destroy(larger);
+    uly_mesh_desc desc = {.size = sizeof desc, .dp = 1, .sp = apply(at, &other, ranks)};
+    for (int rank = 0; rank < desc.sp; rank++) {
+      uly_mesh *larger;
+      uly_plan_report report = {.size = sizeof report};
+      assert_ok(uly_mesh_create_offline(&desc, rank, &larger));
+      assert_ok(uly_plan(larger, &other, &report));
+      assert_true(bytes_of(&report) <= config->memory_limit);
+      uly_mesh_destroy(larger);
+    }
     at = next ? next + strlen("; or ") : NULL;
   }
   return count;
 }
 
-static void test_what_would_fit(void **state) {
-  (void)state;
+/* Ranks of 3 have different numbers of heads and of tokens. */
+static void check_what_would_fit(int ranks) {
   uly_train_config config = make_config();
   uly_mesh *alone;
   uly_plan_report report = {.size = sizeof report};
-  assert_ok(uly_mesh_create_offline(MESH(.dp = 1, .sp = 1), 0, &alone));
+  assert_ok(uly_mesh_create_offline(MESH(.dp = 1, .sp = ranks), 0, &alone));
   assert_ok(uly_plan(alone, &config, &report));
   int64_t needed = bytes_of(&report);
   config.memory_limit = needed;
   assert_ok(uly_plan(alone, &config, &report));
   int most = 0;
-  for (int percent = 99; percent > 0; percent -= 7) {
+  for (int percent = 99; percent > 0; percent -= ranks == 1 ? 7 : 1) {
     config.memory_limit = needed * percent / 100;
     char bytes[64];
     snprintf(bytes, sizeof bytes, "needs %lld bytes", (long long)needed);
     assert_fails(uly_plan(alone, &config, &report), ULY_ERR_CONFIG, bytes);
-    int count = check_alternatives(&config);
+    int count = check_alternatives(&config, ranks);
     if (count > most) most = count;
   }
-  assert_true(most >= 5);
+  assert_true(most >= (ranks == 1 ? 5 : 4)); /* 6 ranks are more than the heads */
   config.memory_limit = 1000;
   assert_fails(uly_plan(alone, &config, &report), ULY_ERR_CONFIG, "Use a smaller model");
   uly_mesh_destroy(alone);
+}
+
+static void test_what_would_fit(void **state) {
+  (void)state;
+  check_what_would_fit(1);
+  check_what_would_fit(3);
 }
 
 /* Without a limit, a rank may take its share of what is left on its machine. */

@@ -155,7 +155,8 @@ static int64_t measure_bytes(const void *context, uly_mesh *mesh, const uly_trai
   uly_generator other = {0};
   uly_train_config shorter = *config;
   how.capacity >>= halvings;
-  shorter.seq_len = config->seq_len >> halvings > 0 ? config->seq_len >> halvings : 1;
+  /* The prompt may stay as long as it is: a shorter one needs no more. */
+  if (shorter.seq_len > how.capacity) shorter.seq_len = how.capacity;
   if (plan(mesh, &shorter, how, &other) != ULY_OK) return INT64_MAX;
   int64_t bytes = uly__run_bytes(&other.run);
   destroy_plan(&other);

@@ -5,7 +5,7 @@
 
 #include "device/process.h"
 
-/* What is looked for: settings with which a rank needs at most `limit` bytes. */
+/* What is looked for: settings with which every rank needs at most `limit` bytes. */
 typedef struct search {
   const uly__measure *measure;
   const uly_mesh *mesh;
@@ -13,11 +13,25 @@ typedef struct search {
   int64_t limit;
 } search;
 
-static bool fits(const search *s, const uly_mesh *mesh, const uly_train_config *config,
-                 int halvings) {
-  /* A plan changes nothing in the mesh that it is made on. */
-  uly_mesh copy = *mesh;
-  return s->measure->bytes(s->measure->context, &copy, config, halvings) <= s->limit;
+/* Returns the bytes of the rank that needs most if `sp` ranks share a sequence; of the first that is
+ * found to need more than the limit. Groups of data parallelism are alike. */
+static int64_t most_bytes(const search *s, int sp, const uly_train_config *config, int halvings) {
+  uly_mesh_desc desc = {.size = sizeof desc, .dp = uly_mesh_dp(s->mesh), .sp = sp};
+  uly_train_config other = *config;
+  int64_t most = 0;
+  other.threads = uly__run_threads(s->mesh, config);
+  for (int rank = 0; rank < sp && most <= s->limit; rank++) {
+    uly_mesh *mesh;
+    if (uly_mesh_create_offline(&desc, rank, &mesh) != ULY_OK) return INT64_MAX;
+    int64_t bytes = s->measure->bytes(s->measure->context, mesh, &other, halvings);
+    uly_mesh_destroy(mesh);
+    if (bytes > most) most = bytes;
+  }
+  return most;
+}
+
+static bool fits(const search *s, const uly_train_config *config, int halvings) {
+  return most_bytes(s, uly_mesh_sp(s->mesh), config, halvings) <= s->limit;
 }
 
 /* Changes to full recomputation, unless the run only goes forward, which has nothing to
@@ -81,8 +95,7 @@ static void add(word_list *list, const char *separator, const char *word) {
 static void add_single_changes(const search *s, word_list *list) {
   for (int i = 0; i < NUM_CHANGES; i++) {
     uly_train_config other = *s->config;
-    if (changes[i].apply(&other) && fits(s, s->mesh, &other, 0))
-      add(list, "; or ", changes[i].setting);
+    if (changes[i].apply(&other) && fits(s, &other, 0)) add(list, "; or ", changes[i].setting);
   }
 }
 
@@ -93,7 +106,7 @@ static void add_many_changes(const search *s, word_list *list) {
   for (int i = 0; i < NUM_CHANGES; i++) {
     if (!changes[i].apply(&other)) continue;
     add(&settings, " and ", changes[i].setting);
-    if (!fits(s, s->mesh, &other, 0)) continue;
+    if (!fits(s, &other, 0)) continue;
     add(list, "; or ", settings.text);
     return;
   }
@@ -101,11 +114,7 @@ static void add_many_changes(const search *s, word_list *list) {
 
 static void add_more_ranks(const search *s, word_list *list) {
   for (int64_t sp = 2 * (int64_t)uly_mesh_sp(s->mesh); sp <= 4096; sp *= 2) {
-    uly_mesh *larger = NULL;
-    uly_mesh_desc desc = {.size = sizeof desc, .dp = uly_mesh_dp(s->mesh), .sp = (int)sp};
-    if (uly_mesh_create_offline(&desc, s->mesh->rank, &larger) != ULY_OK) return;
-    int64_t bytes = s->measure->bytes(s->measure->context, larger, s->config, 0);
-    uly_mesh_destroy(larger);
+    int64_t bytes = most_bytes(s, (int)sp, s->config, 0);
     if (bytes == INT64_MAX) return; /* more ranks than heads */
     if (bytes > s->limit) continue;
     char text[96];
@@ -118,7 +127,7 @@ static void add_more_ranks(const search *s, word_list *list) {
 static void add_shorter(const search *s, word_list *list) {
   int64_t tokens = s->measure->num_tokens;
   for (int halvings = 1; tokens >> (halvings - 1) > 1; halvings++) {
-    if (!fits(s, s->mesh, s->config, halvings)) continue;
+    if (!fits(s, s->config, halvings)) continue;
     char text[96];
     snprintf(text, sizeof text, "%s%lld%s", s->measure->before, (long long)(tokens >> halvings),
              s->measure->after);

@@ -210,6 +210,16 @@ static void check_scheme(const problem *x, const uly__seq_scheme *scheme, uly_at
   uly_attention_destroy(plans[1]);
 }
 
+/* The choice of a scheme is no failure, whatever it finds. */
+static void test_choice(void **state) {
+  (void)state;
+  uly_attention_desc desc = {
+      .size = sizeof desc, .num_tokens = 9, .num_q_heads = 8, .num_kv_heads = 8, .head_dim = 4};
+  (void)uly_fail(ULY_ERR_DATA, "an older message");
+  assert_non_null(uly__attention_choose(mesh, &desc));
+  assert_non_null(strstr(uly_last_error(), "an older message"));
+}
+
 static void test_random_cases(void **state) {
   (void)state;
   int64_t num_cases = number("CASES", 0), seed = number("SEED", 0);
@@ -471,9 +481,9 @@ static void test_refusals(void **state) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_random_cases), cmocka_unit_test(test_packed_documents),
-      cmocka_unit_test(test_callback),     cmocka_unit_test(test_callback_mask),
-      cmocka_unit_test(test_refusals),
+      cmocka_unit_test(test_choice),           cmocka_unit_test(test_random_cases),
+      cmocka_unit_test(test_packed_documents), cmocka_unit_test(test_callback),
+      cmocka_unit_test(test_callback_mask),    cmocka_unit_test(test_refusals),
   };
   if (uly_init(&argc, &argv) != ULY_OK || uly_mesh_create(NULL, &mesh) != ULY_OK) return 1;
   size = uly_mesh_size(mesh);

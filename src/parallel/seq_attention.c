@@ -84,9 +84,13 @@ const uly__seq_scheme *uly__attention_choose(const uly_mesh *mesh, const uly_att
 #define ADDRESS(name) &uly__scheme_##name,
   static const uly__seq_scheme *const schemes[] = {ULY_SEQ_SCHEMES(ADDRESS)};
 #undef ADDRESS
-  /* If no scheme is applicable, the last one says why. */
+  /* If no scheme is applicable, the last one says why when it makes the plan. Until then nothing has
+   * failed. */
   size_t i = 0, last = sizeof schemes / sizeof schemes[0] - 1;
+  char before[2048];
+  snprintf(before, sizeof before, "%s", uly_last_error());
   while (i < last && schemes[i]->applicable(mesh, desc) != ULY_OK) i++;
+  uly__set_last_error(before);
   return schemes[i];
 }
 

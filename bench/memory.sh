@@ -8,7 +8,7 @@
 # Formula, bytes in bf16 for a token and layer; h = query heads x head size d, which is the width in these models, k =
 # key/value heads x d, f the MLP's width:
 #   full             the input: 2h
-#   keep-attention   Q K V, O on both sides, softmax's sums: + 2(h + 2k) + 4h + 8 heads
+#   keep-attention   Q K V, O, softmax's sums: + 2(h + 2k) + 2h + 8 heads; with an exchange O is on both sides: + 2h
 #   none             the residual after attention, gate and up: + 2h + 4f
 # and for a token once: the output of the last block and its gradient, 4h, and the angles of RoPE, 4d.
 set -euo pipefail
@@ -40,7 +40,7 @@ for recompute in full keep-attention none; do
     -v heads="$(value num_attention_heads shape)" -v kv="$(value num_key_value_heads shape)" -v d="$(value head_dim shape)" \
     -v plan="$(value activations plan)" -v run="$(value activations run)" 'BEGIN {
       h = heads * d; k = kv * d; c = 2 * h
-      if (policy != "full") c += 2 * (h + 2 * k) + 4 * h + 8 * heads
+      if (policy != "full") c += 2 * (h + 2 * k) + 2 * h + 8 * heads
       if (policy == "none") c += 2 * h + 4 * f
       bytes = n * (layers * c + 4 * h + 4 * d)
       printf "| %s | %.0f | %.0f | %.0f | %.0f | %.4f |\n", policy, c, bytes, plan, run, run / bytes

@@ -142,7 +142,8 @@ typedef struct option_info {
   /* The place in struct options; integers have 4 or 8 bytes. */
   size_t offset, size;
   unsigned commands;
-  /* That of a setting names other settings by their members: messages.h makes them flags. */
+  /* The help of a setting names other settings by their members; messages.h turns these into
+   * flags. */
   const char *help;
   /* The option without which this one has no effect; -1: none. */
   option_id needs;

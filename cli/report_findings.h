@@ -1,4 +1,4 @@
-/* What a plot shows, in one sentence of HTML. */
+/* Say in one sentence of HTML what a plot shows. */
 #ifndef ULYSSES_CLI_REPORT_FINDINGS_H
 #define ULYSSES_CLI_REPORT_FINDINGS_H
 

@@ -18,7 +18,7 @@ typedef enum report_column {
   NUM_REPORT_COLUMNS
 } report_column;
 
-/* What a column held over the steps of a row. */
+/* Sums up the values of a column over the steps of a row. */
 typedef struct report_value {
   int64_t count; /* steps with a value; 0: the rest means nothing */
   double step;   /* mean of their steps */

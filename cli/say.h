@@ -1,5 +1,5 @@
-/* What is said to whoever runs the program: messages on standard error, and texts that may hold
- * anything, made safe for a terminal. */
+/* Speaks to whoever runs the program: writes messages on standard error, and makes texts from
+ * outside safe for a terminal. */
 #ifndef ULYSSES_CLI_SAY_H
 #define ULYSSES_CLI_SAY_H
 

@@ -1,4 +1,4 @@
-/* What a run prints before its first step. */
+/* Prints what a run says before its first step. */
 #ifndef ULYSSES_CLI_TRAIN_HEADER_H
 #define ULYSSES_CLI_TRAIN_HEADER_H
 

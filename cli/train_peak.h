@@ -1,4 +1,4 @@
-/* What matrix products reach on this machine. */
+/* Measures the rate that matrix products reach on this machine. */
 #ifndef ULYSSES_CLI_TRAIN_PEAK_H
 #define ULYSSES_CLI_TRAIN_PEAK_H
 

@@ -1,4 +1,4 @@
-/* What a run prints while it goes on. */
+/* Prints what a run says while it goes on. */
 #ifndef ULYSSES_CLI_TRAIN_PROGRESS_H
 #define ULYSSES_CLI_TRAIN_PROGRESS_H
 

@@ -1,4 +1,4 @@
-/* What the files of a training run share. */
+/* Defines what the files of a training run share: see train_run.h. */
 #include "train_run.h"
 
 bool any_rank(uly_mesh *mesh, bool here) {

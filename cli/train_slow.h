@@ -1,4 +1,4 @@
-/* What a run computes with, and what makes that slow. */
+/* Says what a run computes with, and warns of what makes it slow. */
 #ifndef ULYSSES_CLI_TRAIN_SLOW_H
 #define ULYSSES_CLI_TRAIN_SLOW_H
 

@@ -152,7 +152,8 @@ static void train_document(uly_mesh *mesh, setting s, int64_t begin, int64_t end
   uly__exact_sum loss = {0}, bins[ULY_MAX_EVAL_BINS];
   memset(bins, 0, sizeof bins);
   uly__zero_begin_step(model->zero);
-  uly__model_train(model, tokens, targets, (float)(1.0 / (double)labels), &loss);
+  uly__pass_forward(model, tokens, targets, true);
+  uly__pass_backward(model, (float)(1.0 / (double)labels), &loss);
   assert_ok(uly__zero_reduce(model->zero));
   assert_ok(model->failure);
   sums->loss += uly__exact_value(&loss);

@@ -103,7 +103,8 @@ static void check(const char *preset_json, int cut) {
   make(&config, (uly__stage){0, cut}, &first);
   make(&config, (uly__stage){cut, NUM_LAYERS}, &second);
   uly__exact_sum loss = {0};
-  uly__model_train(whole.model, tokens, labels, 1.0f / N, &loss);
+  uly__pass_forward(whole.model, tokens, labels, true);
+  uly__pass_backward(whole.model, 1.0f / N, &loss);
   double in_stages = go_through(&config, &first, &second);
   assert_true(in_stages > 0);
   assert_true(in_stages == uly__exact_value(&loss));
@@ -149,7 +150,8 @@ static void test_tied(void **state) {
   make(&config, (uly__stage){0, 2}, &first);
   make(&config, (uly__stage){2, NUM_LAYERS}, &second);
   uly__exact_sum loss = {0};
-  uly__model_train(whole.model, tokens, labels, 1.0f / N, &loss);
+  uly__pass_forward(whole.model, tokens, labels, true);
+  uly__pass_backward(whole.model, 1.0f / N, &loss);
   assert_true(go_through(&config, &first, &second) == uly__exact_value(&loss));
   const uly__param *embed = &whole.model->params.list[0];
   for (int64_t i = 0; i < embed->count; i++)

@@ -49,14 +49,20 @@ static void gather(uly_trainer *trainer, int param, float *out) {
   free(all);
 }
 
+/* Walks over the ranges of a tensor that this rank owns. */
+static bool next_owned(uly__range_walk *walk, const uly__param *param, uly__range *range) {
+  while (uly__range_next(walk, range))
+    if (range->param == param && range->is_owner) return true;
+  return false;
+}
+
 void get_gradient(uly_trainer *trainer, int param, float *out) {
   const uly__model *model = trainer->run.model;
   const uly__param *p = &model->params.list[param];
   uly__range range;
   uly__range_walk walk = uly__param_ranges(&model->params, model->zero, p->unit);
   memset(out, 0, (size_t)p->count * sizeof *out);
-  while (uly__range_next(&walk, &range)) {
-    if (range.param != p || !range.is_owner) continue;
+  while (next_owned(&walk, p, &range)) {
     uly_dtype dtype = trainer->run.config.grad_dtype;
     int64_t bytes = range.count * uly__dtype_bytes(dtype);
     void *grads = malloc((size_t)bytes);
@@ -73,8 +79,7 @@ void get_state(uly_trainer *trainer, uly__state which, int param, float *out) {
   uly__range range;
   uly__range_walk walk = uly__param_ranges(&model->params, model->zero, p->unit);
   memset(out, 0, (size_t)p->count * sizeof *out);
-  while (uly__range_next(&walk, &range)) {
-    if (range.param != p || !range.is_owner) continue;
+  while (next_owned(&walk, p, &range)) {
     float *to = out + range.global;
     const float *window;
     assert_ok(uly__states_read(&trainer->run.states, which, &range, to, &window));

@@ -1,4 +1,4 @@
-/* What the files of the MPI backend share. MPI 3.0 or later. A failure of MPI ends the job: where
+/* Declares what the files of the MPI backend share. They need MPI 3.0 or later. A failure of MPI ends the job: where
  * one rank returned, others would wait for it for ever. */
 #ifndef ULY_GROUP_MPI_H
 #define ULY_GROUP_MPI_H

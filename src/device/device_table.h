@@ -1,4 +1,4 @@
-/* The functions of a device. */
+/* Declares the table of a device's functions. */
 #ifndef ULY_DEVICE_TABLE_H
 #define ULY_DEVICE_TABLE_H
 
@@ -6,7 +6,7 @@
 
 #include "base/status.h"
 
-/* What a device can do. Rows are `stride` bytes apart. */
+/* Each device fills such a table. Rows are `stride` bytes apart. */
 typedef struct uly__device {
   const char *name;
   bool is_host; /* its memory is the host's */

@@ -102,12 +102,6 @@ void uly__pass_backward(uly__model *model, float scale, uly__exact_sum *loss) {
   if (uly__stage_embeds(model->stage)) embedding_backward(model);
 }
 
-void uly__model_train(uly__model *model, const int32_t *tokens, const int32_t *labels, float scale,
-                      uly__exact_sum *loss) {
-  uly__pass_forward(model, tokens, labels, true);
-  uly__pass_backward(model, scale, loss);
-}
-
 void uly__model_eval(uly__model *model, const int32_t *tokens, const int32_t *labels,
                      uly__exact_sum *losses) {
   uly__pass_forward(model, tokens, labels, false);

@@ -16,9 +16,6 @@ void uly__pass_forward(uly__model *model, const int32_t *tokens, const int32_t *
  * Negative labels are ignored. */
 void uly__pass_backward(uly__model *model, float scale, uly__exact_sum *loss);
 
-/* Makes a forward and a backward pass. */
-void uly__model_train(uly__model *model, const int32_t *tokens, const int32_t *labels, float scale,
-                      uly__exact_sum *loss);
 /* Computes the losses alone, by position: losses[ULY_MAX_EVAL_BINS]. */
 void uly__model_eval(uly__model *model, const int32_t *tokens, const int32_t *labels,
                      uly__exact_sum *losses);

@@ -36,7 +36,7 @@ uly_status uly_attention_get_block(const uly_attention *plan, int index,
 uly_status uly_attention_get_bytes(const uly_attention *plan, uly_attention_bytes *bytes) {
   ULY_NOT_NULL(plan);
   ULY_TRY(uly__sized_check(bytes, "uly_attention_bytes"));
-  uly__ulysses_sizes sizes = uly__ulysses_sizes_of(plan);
+  uly__ulysses_sizes sizes = uly__ulysses_of(plan)->bytes;
   uly_attention_bytes known = {.qkv_tokens = sizes.qkv_tokens,
                                .qkv_heads = sizes.qkv_heads,
                                .o_tokens = sizes.o_tokens,
@@ -99,8 +99,6 @@ uly_status uly_attention_o_to_tokens(uly_attention *plan, uly_traffic kind, cons
 
 /* -------------------------------------------------------------------- local attention */
 
-static void *past(const void *buffer, int64_t bytes) { return (char *)(uintptr_t)buffer + bytes; }
-
 uly_status uly_attention_local_forward(uly_attention *plan, int mask, const void *qkv_heads,
                                        void *o_heads, void *softmax) {
   ULY_NOT_NULL(plan);
@@ -110,8 +108,8 @@ uly_status uly_attention_local_forward(uly_attention *plan, int mask, const void
   ULY_NOT_NULL(softmax);
   for (int round = 0; round < uly__ulysses_of(plan)->table.num_rounds; round++) {
     uly__round at = uly__ulysses_round(plan, round);
-    ULY_TRY(uly__ulysses_round_forward(plan, mask, round, past(qkv_heads, at.qkv_heads),
-                                       past(o_heads, at.o_heads), softmax));
+    ULY_TRY(uly__ulysses_round_forward(plan, mask, round, uly__past(qkv_heads, at.qkv_heads),
+                                       uly__past(o_heads, at.o_heads), softmax));
   }
   return ULY_OK;
 }
@@ -126,12 +124,13 @@ uly_status uly_attention_local_backward(uly_attention *plan, int mask, const voi
   ULY_NOT_NULL(softmax);
   ULY_NOT_NULL(d_o_heads);
   ULY_NOT_NULL(d_qkv_heads);
-  if (uly__ulysses_sizes_of(plan).workspace > 0) ULY_NOT_NULL(workspace);
+  if (uly__ulysses_of(plan)->bytes.workspace > 0) ULY_NOT_NULL(workspace);
   for (int round = 0; round < uly__ulysses_of(plan)->table.num_rounds; round++) {
     uly__round at = uly__ulysses_round(plan, round);
-    ULY_TRY(uly__ulysses_round_backward(
-        plan, mask, round, past(qkv_heads, at.qkv_heads), past(o_heads, at.o_heads), softmax,
-        past(d_o_heads, at.o_heads), past(d_qkv_heads, at.qkv_heads), workspace));
+    ULY_TRY(uly__ulysses_round_backward(plan, mask, round, uly__past(qkv_heads, at.qkv_heads),
+                                        uly__past(o_heads, at.o_heads), softmax,
+                                        uly__past(d_o_heads, at.o_heads),
+                                        uly__past(d_qkv_heads, at.qkv_heads), workspace));
   }
   return ULY_OK;
 }

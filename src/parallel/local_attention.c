@@ -19,9 +19,8 @@ void uly__local_lse(const uly_attention *plan, const void *softmax, int64_t firs
                            plan->desc.scale, lse);
 }
 
-/* Describes what a block works on, without its pointers. */
-static uly__attention_args shape(const uly_attention *plan, int mask,
-                                 const uly__head_block *block) {
+/* Describes the shape of what a block works on: neither its mask nor its pointers. */
+static uly__attention_args shape(const uly_attention *plan, const uly__head_block *block) {
   const uly_attention_desc *desc = &plan->desc;
   int uses = desc->num_q_heads / desc->num_kv_heads;
   return (uly__attention_args){
@@ -33,7 +32,6 @@ static uly__attention_args shape(const uly_attention *plan, int mask,
       .group_size = uses,
       .group_offset = block->q_begin - block->kv_begin * uses,
       .dtype = desc->dtype,
-      .mask = plan->masks[mask],
       .scale = desc->scale,
       .qkv_stride = block->qkv_stride,
       .o_stride = block->o_stride,
@@ -44,13 +42,14 @@ static uly__attention_args shape(const uly_attention *plan, int mask,
 
 int64_t uly__local_workspace_bytes(const uly_attention *plan, const uly__head_block *block) {
   uly__attention_workspace unused;
-  uly__attention_args args = shape(plan, 0, block);
+  uly__attention_args args = shape(plan, block);
   return plan->desc.callback.forward ? 0 : uly__attention_carve(&args, NULL, &unused);
 }
 
 static uly__attention_args describe(const uly_attention *plan, int mask,
                                     const uly__head_block *block, uly__local_rows rows) {
-  uly__attention_args args = shape(plan, mask, block);
+  uly__attention_args args = shape(plan, block);
+  args.mask = plan->masks[mask];
   args.q = rows.qkv;
   args.k = uly__at(args.q, args.dtype, (int64_t)args.num_q_heads * args.head_dim);
   args.v = uly__at(args.k, args.dtype, (int64_t)args.num_kv_heads * args.head_dim);

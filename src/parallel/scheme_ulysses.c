@@ -23,6 +23,7 @@ static uly_status create(uly_attention *plan) {
   ULY_TRY(uly__ulysses_create(&plan->cut, &plan->desc, &own->table));
   plan->blocks = own->table.blocks;
   plan->num_blocks = own->table.num_groups;
+  own->bytes = uly__ulysses_size(plan);
   if (own->table.num_rounds > 1 && !plan->mesh->is_offline) {
     plan->poll = poll;
     plan->poll_context = plan;
@@ -38,14 +39,14 @@ static void destroy(uly_attention *plan) {
 /* ----------------------------------------------------------------------------- memory */
 
 static void carve_kept(const uly_attention *plan, uly__arena *arena, uly__seq_kept *out) {
-  uly__ulysses_sizes bytes = uly__ulysses_sizes_of(plan);
-  out->qkv = uly__arena_carve(arena, bytes.qkv_heads);
-  out->o = uly__arena_carve(arena, bytes.o_heads);
-  out->softmax = uly__arena_carve(arena, bytes.softmax);
+  const uly__ulysses_sizes *bytes = &uly__ulysses_of(plan)->bytes;
+  out->qkv = uly__arena_carve(arena, bytes->qkv_heads);
+  out->o = uly__arena_carve(arena, bytes->o_heads);
+  out->softmax = uly__arena_carve(arena, bytes->softmax);
 }
 
 static int64_t outputs_bytes(const uly_attention *plan) {
-  return uly__ulysses_sizes_of(plan).o_tokens;
+  return uly__ulysses_of(plan)->bytes.o_tokens;
 }
 
 /* Returns the bytes on the head side of the largest of rounds `first`, first + 2, ... */
@@ -64,29 +65,27 @@ static int64_t largest_round(const uly_attention *plan, int first, bool of_qkv) 
  * ended before gradients arrive in qkv. */
 static void carve_work(uly_attention *plan, unsigned uses, uly__arena *arena) {
   uly__ulysses_plan *own = uly__ulysses_of(plan);
-  uly__ulysses_sizes bytes = uly__ulysses_sizes_of(plan);
+  const uly__ulysses_sizes *bytes = &own->bytes;
   bool overlaps = own->table.num_rounds > 1;
   if (uses & ULY_SEQ_LSE) uly__ulysses_carve_lse(plan, arena);
   if (!(uses & ULY_SEQ_BACKWARD)) {
-    plan->work.qkv = uly__arena_carve(arena, bytes.qkv_tokens);
+    plan->work.qkv = uly__arena_carve(arena, bytes->qkv_tokens);
     return;
   }
   for (int i = 0; i < 2; i++)
     own->d_o_heads[i] = uly__arena_carve(arena, largest_round(plan, i, false));
   int64_t mark = uly__arena_mark(arena);
-  plan->work.d_o = uly__arena_carve(arena, bytes.o_tokens);
+  plan->work.d_o = uly__arena_carve(arena, bytes->o_tokens);
   if (!overlaps) uly__arena_release(arena, mark);
   for (int i = 0; i < 2; i++)
     own->d_qkv_heads[i] = uly__arena_carve(arena, largest_round(plan, i, true));
   mark = uly__arena_mark(arena);
-  own->workspace = uly__arena_carve(arena, bytes.workspace);
+  own->workspace = uly__arena_carve(arena, bytes->workspace);
   if (!overlaps) uly__arena_release(arena, mark);
-  plan->work.qkv = plan->work.d_qkv = uly__arena_carve(arena, bytes.qkv_tokens);
+  plan->work.qkv = plan->work.d_qkv = uly__arena_carve(arena, bytes->qkv_tokens);
 }
 
 /* --------------------------------------------------------------------------- schedule */
-
-static void *past(const void *buffer, int64_t bytes) { return (char *)(uintptr_t)buffer + bytes; }
 
 /* A pass through the rounds, and its first failure. */
 typedef struct pass {
@@ -114,22 +113,24 @@ static void wait_for(pass *p, uly__exchange_step step, int round) {
 
 static void send_qkv(pass *p, int round) {
   uly__round at = uly__ulysses_round(p->plan, round);
-  start(p, ULY_QKV_TO_HEADS, round, past(p->plan->work.qkv, at.qkv_tokens),
-        past(p->call->kept->qkv, at.qkv_heads));
+  start(p, ULY_QKV_TO_HEADS, round, uly__past(p->plan->work.qkv, at.qkv_tokens),
+        uly__past(p->call->kept->qkv, at.qkv_heads));
 }
 
 static void attend(pass *p, int round) {
   const uly__seq_kept *kept = p->call->kept;
   uly__round at = uly__ulysses_round(p->plan, round);
   if (p->status != ULY_OK) return;
-  note(p, uly__ulysses_round_forward(p->plan, p->call->mask, round, past(kept->qkv, at.qkv_heads),
-                                     past(kept->o, at.o_heads), kept->softmax));
+  note(p,
+       uly__ulysses_round_forward(p->plan, p->call->mask, round, uly__past(kept->qkv, at.qkv_heads),
+                                  uly__past(kept->o, at.o_heads), kept->softmax));
 }
 
 static void send_o(pass *p, int round) {
   const uly__seq_kept *kept = p->call->kept;
   uly__round at = uly__ulysses_round(p->plan, round);
-  start(p, ULY_O_TO_TOKENS, round, past(kept->o, at.o_heads), past(kept->outputs, at.o_tokens));
+  start(p, ULY_O_TO_TOKENS, round, uly__past(kept->o, at.o_heads),
+        uly__past(kept->outputs, at.o_tokens));
 }
 
 static uly_status forward(uly_attention *plan, const uly__seq_call *call) {
@@ -154,7 +155,7 @@ static uly_status forward(uly_attention *plan, const uly__seq_call *call) {
 
 static void send_d_o(pass *p, int round) {
   uly__round at = uly__ulysses_round(p->plan, round);
-  start(p, ULY_O_TO_HEADS, round, past(p->plan->work.d_o, at.o_tokens),
+  start(p, ULY_O_TO_HEADS, round, uly__past(p->plan->work.d_o, at.o_tokens),
         uly__ulysses_of(p->plan)->d_o_heads[round % 2]);
 }
 
@@ -163,16 +164,16 @@ static void attend_backward(pass *p, int round) {
   const uly__seq_kept *kept = p->call->kept;
   uly__round at = uly__ulysses_round(p->plan, round);
   if (p->status != ULY_OK) return;
-  note(p, uly__ulysses_round_backward(p->plan, p->call->mask, round, past(kept->qkv, at.qkv_heads),
-                                      past(kept->o, at.o_heads), kept->softmax,
-                                      own->d_o_heads[round % 2], own->d_qkv_heads[round % 2],
-                                      own->workspace));
+  note(p, uly__ulysses_round_backward(
+              p->plan, p->call->mask, round, uly__past(kept->qkv, at.qkv_heads),
+              uly__past(kept->o, at.o_heads), kept->softmax, own->d_o_heads[round % 2],
+              own->d_qkv_heads[round % 2], own->workspace));
 }
 
 static void send_d_qkv(pass *p, int round) {
   uly__round at = uly__ulysses_round(p->plan, round);
   start(p, ULY_QKV_TO_TOKENS, round, uly__ulysses_of(p->plan)->d_qkv_heads[round % 2],
-        past(p->plan->work.d_qkv, at.qkv_tokens));
+        uly__past(p->plan->work.d_qkv, at.qkv_tokens));
 }
 
 static uly_status backward(uly_attention *plan, const uly__seq_call *call) {
@@ -204,7 +205,7 @@ static void copy_kv(const uly_attention *plan, const uly__seq_kept *kept, int64_
   for (int round = 0; round < u->num_rounds; round++) {
     const uly__head_block *block = &u->blocks[uly__ulysses_group(u, u->rank, round)];
     int64_t at = (block->kv_begin - heads_of(plan, u->rank).kv_begin) * head;
-    uly__local_copy_kv(plan, block, past(kept->qkv, uly__ulysses_round(plan, round).qkv_heads),
+    uly__local_copy_kv(plan, block, uly__past(kept->qkv, uly__ulysses_round(plan, round).qkv_heads),
                        capacity, uly__at(keys, plan->desc.dtype, at),
                        uly__at(values, plan->desc.dtype, at));
   }

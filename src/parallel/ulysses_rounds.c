@@ -3,8 +3,6 @@
 
 #include "base/spans.h"
 
-static void *past(const void *buffer, int64_t bytes) { return (char *)(uintptr_t)buffer + bytes; }
-
 /* Returns this rank's group of a round. */
 static int own_group(const uly__ulysses *u, int round) {
   return uly__ulysses_group(u, u->rank, round);
@@ -26,7 +24,7 @@ uly__round uly__ulysses_round(const uly_attention *plan, int round) {
                       .o_heads_bytes = u->num_tokens * own->o_stride * bytes};
 }
 
-uly__ulysses_sizes uly__ulysses_sizes_of(const uly_attention *plan) {
+uly__ulysses_sizes uly__ulysses_size(const uly_attention *plan) {
   const uly__ulysses *u = &uly__ulysses_of(plan)->table;
   int64_t T = u->slices[u->rank].count, bytes = uly__dtype_bytes(plan->desc.dtype);
   uly__ulysses_sizes sizes = {0};
@@ -117,8 +115,8 @@ uly_status uly__ulysses_exchange(uly_attention *plan, uly__exchange_step step, u
   for (int round = 0; round < uly__ulysses_of(plan)->table.num_rounds; round++) {
     route r = find_route(plan, step, round);
     uly__round at = uly__ulysses_round(plan, round);
-    void *token_side = past(tokens, is_qkv ? at.qkv_tokens : at.o_tokens);
-    void *head_side = past(heads, is_qkv ? at.qkv_heads : at.o_heads);
+    void *token_side = uly__past(tokens, is_qkv ? at.qkv_tokens : at.o_tokens);
+    void *head_side = uly__past(heads, is_qkv ? at.qkv_heads : at.o_heads);
     ULY_TRY(uly__all_to_all(plan->group, plan->stream, kind, r.unit_bytes,
                             is_to_heads ? token_side : head_side, r.from,
                             is_to_heads ? head_side : token_side, r.to));
@@ -133,7 +131,7 @@ uly_status uly__ulysses_exchange(uly_attention *plan, uly__exchange_step step, u
 static void *softmax_of(const uly_attention *plan, int round, const void *softmax) {
   const uly__ulysses *u = &uly__ulysses_of(plan)->table;
   int64_t heads = u->blocks[own_group(u, round)].q_begin - u->blocks[own_group(u, 0)].q_begin;
-  return past(softmax, heads * u->num_tokens * uly__local_softmax_bytes(plan));
+  return uly__past(softmax, heads * u->num_tokens * uly__local_softmax_bytes(plan));
 }
 
 static const uly__head_block *own_block(const uly_attention *plan, int round) {
@@ -151,7 +149,7 @@ uly_status uly__ulysses_round_backward(const uly_attention *plan, int mask, int 
                                        const void *qkv_heads, const void *o_heads,
                                        const void *softmax, const void *d_o_heads,
                                        void *d_qkv_heads, void *workspace) {
-  uly__local_rows rows = {qkv_heads, past(o_heads, 0), softmax_of(plan, round, softmax)};
+  uly__local_rows rows = {qkv_heads, uly__past(o_heads, 0), softmax_of(plan, round, softmax)};
   return uly__local_backward(plan, mask, own_block(plan, round), rows, d_o_heads, d_qkv_heads,
                              workspace, round);
 }

@@ -7,8 +7,14 @@
 #include "parallel/local_attention.h"
 #include "parallel/ulysses.h"
 
+/* Bytes of the buffers of all rounds. softmax: [query heads, N] rows. */
+typedef struct uly__ulysses_sizes {
+  int64_t qkv_tokens, qkv_heads, o_tokens, o_heads, softmax, workspace;
+} uly__ulysses_sizes;
+
 typedef struct uly__ulysses_plan {
   uly__ulysses table;
+  uly__ulysses_sizes bytes;
   /* What is on its way in each direction; the rest is for the trace. */
   struct {
     uly__request request;
@@ -25,12 +31,13 @@ typedef struct uly__ulysses_plan {
 
 static inline uly__ulysses_plan *uly__ulysses_of(const uly_attention *plan) { return plan->own; }
 
-/* Bytes of the buffers of all rounds. softmax: [query heads, N] rows. */
-typedef struct uly__ulysses_sizes {
-  int64_t qkv_tokens, qkv_heads, o_tokens, o_heads, softmax, workspace;
-} uly__ulysses_sizes;
+/* Computes the sizes of a plan that has its table. */
+uly__ulysses_sizes uly__ulysses_size(const uly_attention *plan);
 
-uly__ulysses_sizes uly__ulysses_sizes_of(const uly_attention *plan);
+/* Returns the place `bytes` past the start of a buffer, for callers that own the buffer. */
+static inline void *uly__past(const void *buffer, int64_t bytes) {
+  return (char *)(uintptr_t)buffer + bytes;
+}
 
 /* Where a round begins in the buffers of all rounds, and its size on the head side, in bytes. */
 typedef struct uly__round {

@@ -139,8 +139,9 @@ static uly_status complete(const uly__save *save) {
   uly__checkpoint_run run = save->run;
   char *model = uly__model_config_json(&save->model->config);
   ULY_TRY(uly__check_memory(model, "a model's description"));
-  ULY_TRY(uly__checkpoint_hash_config(model, (int64_t)strlen(model), &run.model_hash));
+  uly_status hashed = uly__checkpoint_hash_config(model, (int64_t)strlen(model), &run.model_hash);
   ULY_TRY(create_text(paths->config, model));
+  ULY_TRY(hashed);
   ULY_TRY(create_text(paths->trainer,
                       uly__checkpoint_write_json(&save->model->params, &run, save->hashes)));
   ULY_TRY(uly__folder_sync(paths->temporary));
@@ -203,9 +204,13 @@ uly_status uly__save_start(uly_mesh *mesh, const uly__model *model, const uly__s
   uly__group *world = uly__mesh_world(mesh);
   uly__save *save = calloc(1, sizeof *save);
   *out = NULL;
-  ULY_TRY(uly__agree(world, uly__check_memory(save, "a save")));
+  uly_status status = uly__agree(world, uly__check_memory(save, "a save"));
+  if (status != ULY_OK) {
+    free(save);
+    return status;
+  }
   *save = (uly__save){.mesh = mesh, .model = model, .states = states, .run = *run};
-  uly_status status = uly__agree(world, prepare(save, out_dir));
+  status = uly__agree(world, prepare(save, out_dir));
   if (status == ULY_OK) status = uly__agree(world, start_thread(save));
   if (status == ULY_OK) {
     *out = save;

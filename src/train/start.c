@@ -31,7 +31,8 @@ static uly_status check_kind(const uly_trainer *trainer, const char *path,
 
 static uly_status open_data(const uly_trainer *trainer, const char *path, uly__tokens **tokens,
                             int64_t *num_windows) {
-  int64_t N = trainer->run.config.seq_len;
+  const uly_train_config *config = &trainer->run.config;
+  int64_t N = config->seq_len;
   ULY_TRY(uly__tokens_open(path, tokens));
   ULY_TRY(check_kind(trainer, path, *tokens));
   *num_windows = (uly__tokens_count(*tokens) - 1) / N;
@@ -41,12 +42,12 @@ static uly_status open_data(const uly_trainer *trainer, const char *path, uly__t
              "data or shorter sequences",
              path, (long long)uly__tokens_count(*tokens), (long long)N, (long long)N + 1);
   int64_t end = uly__tokens_end(*tokens), vocab = trainer->run.model->config.vocab;
-  if (trainer->run.config.pack && trainer->run.config.doc_end < 0 && end >= vocab)
+  if (config->pack && config->doc_end < 0 && end >= vocab)
     ULY_FAIL(ULY_ERR_CONFIG,
              "token %lld ends the documents of '%s', which config.pack needs, but the vocabulary "
              "of the model has only %lld tokens: give another one as config.doc_end",
              (long long)end, path, (long long)vocab);
-  if (trainer->run.config.pack && uly__batch_end(trainer, *tokens) < 0)
+  if (config->pack && uly__batch_end(trainer, *tokens) < 0)
     ULY_FAIL(ULY_ERR_CONFIG,
              "the header of '%s' does not say which token ends its documents, which config.pack "
              "needs: give it as config.doc_end",
@@ -102,19 +103,19 @@ static uly_status check_same(const uly_trainer *trainer) {
 
 /* Warns about what training does differently from what the model's file asks. */
 static void warn_of_model(const uly_trainer *trainer) {
-  const uly_train_config *config = &trainer->run.config;
-  const char *dropout = trainer->run.model->config.dropout;
+  const uly__run *run = &trainer->run;
+  const uly_train_config *config = &run->config;
+  const char *dropout = run->model->config.dropout;
   if (trainer->mesh->rank != 0 || config->forward_only) return;
   if (dropout)
     uly__warn("'%s' asks for dropout (\"%s\" is not 0): it is not used, the run trains without",
               config->model, dropout);
-  if (trainer->run.model_window > 0 && trainer->run.model_window != config->window)
+  if (run->model_window > 0 && run->model_window != config->window)
     uly__warn("'%s' has a window of %lld tokens: config.window, %lld (0: none), is used instead",
-              config->model, (long long)trainer->run.model_window, (long long)config->window);
-  if (trainer->run.model_sparse != ULY_SPARSE_NONE &&
-      trainer->run.model_sparse != config->sparse.pattern)
+              config->model, (long long)run->model_window, (long long)config->window);
+  if (run->model_sparse != ULY_SPARSE_NONE && run->model_sparse != config->sparse.pattern)
     uly__warn("'%s' has sparse blocks (%s): config.sparse.pattern, %s, is used instead",
-              config->model, uly__sparse_names[trainer->run.model_sparse],
+              config->model, uly__sparse_names[run->model_sparse],
               uly__sparse_names[config->sparse.pattern]);
 }
 

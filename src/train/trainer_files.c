@@ -55,20 +55,20 @@ static uly_status take_place(uly_trainer *trainer, const uly__checkpoint_run *ru
     trainer->steps_done = run->step;
     return uly__check_same_blocks(config, dir, run);
   }
-  if (run->config.seed != trainer->run.config.seed)
+  if (run->config.seed != config->seed)
     ULY_FAIL(
         ULY_ERR_CONFIG,
         "'%s' was made with config.seed = %llu, not %llu: the order of the data would not continue",
-        dir, (unsigned long long)run->config.seed, (unsigned long long)trainer->run.config.seed);
-  if (run->config.seq_len != trainer->run.config.seq_len) {
+        dir, (unsigned long long)run->config.seed, (unsigned long long)config->seed);
+  if (run->config.seq_len != config->seq_len) {
     /* Sequences have another length: continue after about as many tokens. */
     __int128 tokens = (__int128)sequences * run->config.seq_len;
-    sequences = (int64_t)(tokens / trainer->run.config.seq_len);
+    sequences = (int64_t)(tokens / config->seq_len);
     if (warns)
       uly__warn(
           "the checkpoint was trained with config.seq_len = %lld, and now it is %lld: the data go "
           "on after about as many tokens, in another order",
-          (long long)run->config.seq_len, (long long)trainer->run.config.seq_len);
+          (long long)run->config.seq_len, (long long)config->seq_len);
   }
   bool same;
   ULY_TRY(check_data(trainer, run, dir, &same));

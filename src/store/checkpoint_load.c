@@ -28,96 +28,97 @@ struct uly__loading {
   float *buffer;
 };
 
-static void close_source(uly__loading *from) {
-  for (int file = 0; file < 2; file++) uly__safetensors_close(from->files[file]);
-  free(from->expected);
-  free(from->found);
-  free(from->buffer);
+static void close_source(uly__loading *source) {
+  for (int file = 0; file < 2; file++) uly__safetensors_close(source->files[file]);
+  free(source->expected);
+  free(source->found);
+  free(source->buffer);
 }
 
 /* Finds the tensor of a state, with the shape that it must have. */
-static uly_status find_tensor(const uly__loading *from, int which, const uly__param *param,
+static uly_status find_tensor(const uly__loading *source, int which, const uly__param *param,
                               const uly__tensor_info **out) {
-  const uly__safetensors *file = from->files[uly__state_file(which)];
+  const uly__safetensors *file = source->files[uly__state_file(which)];
   char name[ULY_TENSOR_NAME];
   uly__state_name(which, param, name);
   const uly__tensor_info *info = uly__safetensors_find(file, name);
   if (!info || info->dtype != ULY_F32 || info->num_dims != param->num_dims ||
       memcmp(info->dims, param->dims, (size_t)param->num_dims * sizeof(int64_t)) != 0)
     ULY_FAIL(ULY_ERR_DATA, "'%s': tensor %s is missing or has another shape than the model's",
-             from->paths[uly__state_file(which)], name);
+             source->paths[uly__state_file(which)], name);
   *out = info;
   return ULY_OK;
 }
 
-static uly_status open_source(uly__loading *from, const char *dir,
+static uly_status open_source(uly__loading *source, const char *dir,
                               const uly__model_config *config) {
-  const uly__params *params = from->params;
+  const uly__params *params = source->params;
   size_t num = (size_t)ULY_NUM_STATES * (size_t)params->num;
   const char *names[2] = {uly__model_file, uly__optimizer_file};
-  from->expected = calloc(num, sizeof *from->expected);
-  from->found = calloc(num, sizeof *from->found);
-  from->buffer = malloc(ULY_LARGEST_RANGE * sizeof *from->buffer);
-  if (!from->expected || !from->found || !from->buffer)
+  source->expected = calloc(num, sizeof *source->expected);
+  source->found = calloc(num, sizeof *source->found);
+  source->buffer = malloc(ULY_LARGEST_RANGE * sizeof *source->buffer);
+  if (!source->expected || !source->found || !source->buffer)
     ULY_FAIL(ULY_ERR_MEMORY, "no memory for the checksums of all tensors and a window of one");
-  ULY_TRY(uly__checkpoint_read_json(dir, params, &from->run, from->expected, &from->file_hash));
-  ULY_TRY(uly__checkpoint_check_model(dir, config, &from->run));
-  for (int file = 0; file <= uly__state_file(from->num_states - 1); file++) {
-    ULY_TRY(uly__path_join(from->paths[file], PATH_MAX, dir, names[file]));
-    ULY_TRY(uly__safetensors_open(from->paths[file], &from->files[file]));
+  ULY_TRY(
+      uly__checkpoint_read_json(dir, params, &source->run, source->expected, &source->file_hash));
+  ULY_TRY(uly__checkpoint_check_model(dir, config, &source->run));
+  for (int file = 0; file <= uly__state_file(source->num_states - 1); file++) {
+    ULY_TRY(uly__path_join(source->paths[file], PATH_MAX, dir, names[file]));
+    ULY_TRY(uly__safetensors_open(source->paths[file], &source->files[file]));
   }
-  for (int which = 0; which < from->num_states; which++)
+  for (int which = 0; which < source->num_states; which++)
     for (int i = 0; i < params->num; i++) {
       const uly__tensor_info *unused;
-      ULY_TRY(find_tensor(from, which, &params->list[i], &unused));
+      ULY_TRY(find_tensor(source, which, &params->list[i], &unused));
     }
-  for (int file = 0; file <= uly__state_file(from->num_states - 1); file++)
-    ULY_TRY(uly__checkpoint_check_header(from->files[file], from->paths[file], params, file));
+  for (int file = 0; file <= uly__state_file(source->num_states - 1); file++)
+    ULY_TRY(uly__checkpoint_check_header(source->files[file], source->paths[file], params, file));
   return ULY_OK;
 }
 
-static uly_status read_range(const uly__loading *from, int which, const uly__range *range,
+static uly_status read_range(const uly__loading *source, int which, const uly__range *range,
                              float *out) {
   const uly__tensor_info *info;
-  ULY_TRY(find_tensor(from, which, range->param, &info));
-  return uly__safetensors_read(from->files[uly__state_file(which)], info,
+  ULY_TRY(find_tensor(source, which, range->param, &info));
+  return uly__safetensors_read(source->files[uly__state_file(which)], info,
                                range->global * (int64_t)sizeof(float),
                                range->count * (int64_t)sizeof(float), out);
 }
 
-static void add_checksum(uly__loading *from, int which, const uly__range *range,
+static void add_checksum(uly__loading *source, int which, const uly__range *range,
                          const float *data) {
-  from->found[uly__state_number(from->params, which, range->param)] +=
-      uly__checkpoint_sum(&from->run, range, data);
+  source->found[uly__state_number(source->params, which, range->param)] +=
+      uly__checkpoint_sum(&source->run, range, data);
 }
 
 /* Reads one rank's share of all states, which `size` ranks share, and adds up its checksums. */
-static uly_status sum_share(uly__loading *from, int rank, int size) {
+static uly_status sum_share(uly__loading *source, int rank, int size) {
   int64_t turn = 0;
-  for (int which = 0; which < from->num_states; which++) {
+  for (int which = 0; which < source->num_states; which++) {
     uly__range range;
-    uly__range_walk walk = uly__param_ranges(from->params, NULL, ULY_ALL_UNITS);
+    uly__range_walk walk = uly__param_ranges(source->params, NULL, ULY_ALL_UNITS);
     while (uly__range_next(&walk, &range)) {
       if (turn++ % size != rank) continue;
-      ULY_TRY(read_range(from, which, &range, from->buffer));
-      add_checksum(from, which, &range, from->buffer);
+      ULY_TRY(read_range(source, which, &range, source->buffer));
+      add_checksum(source, which, &range, source->buffer);
     }
   }
   return ULY_OK;
 }
 
-static uly_status compare_hashes(const uly__loading *from) {
-  assert(from->expected && from->found); /* open_source has succeeded */
-  for (int which = 0; which < from->num_states; which++)
-    for (int i = 0; i < from->params->num; i++) {
-      int at = which * from->params->num + i;
+static uly_status compare_hashes(const uly__loading *source) {
+  assert(source->expected && source->found); /* open_source has succeeded */
+  for (int which = 0; which < source->num_states; which++)
+    for (int i = 0; i < source->params->num; i++) {
+      int at = which * source->params->num + i;
       char name[ULY_TENSOR_NAME];
-      uly__state_name(which, &from->params->list[i], name);
-      if (from->found[at] != from->expected[at])
+      uly__state_name(which, &source->params->list[i], name);
+      if (source->found[at] != source->expected[at])
         ULY_FAIL(ULY_ERR_DATA,
                  "'%s': tensor %s does not match its checksum: the file is damaged, use another "
                  "checkpoint",
-                 from->paths[uly__state_file(which)], name);
+                 source->paths[uly__state_file(which)], name);
     }
   return ULY_OK;
 }
@@ -138,86 +139,86 @@ static uly_status check_model(uly__model *model, const char *dir, uly__model_con
   return ULY_OK;
 }
 
-static uly_status open_for(uly__model *model, const char *dir, uly__loading *from) {
+static uly_status open_for(uly__model *model, const char *dir, uly__loading *source) {
   uly__model_config saved;
   ULY_TRY(check_model(model, dir, &saved));
-  return open_source(from, dir, &saved);
+  return open_source(source, dir, &saved);
 }
 
 uly_status uly__loading_open(uly__model *model, int num_states, const char *dir,
                              uly__loading **out) {
-  uly__loading *from = calloc(1, sizeof *from);
-  *out = from;
-  if (!from) ULY_FAIL(ULY_ERR_MEMORY, "no memory for reading a checkpoint");
-  from->params = &model->params;
-  from->num_states = num_states;
-  return open_for(model, dir, from);
+  uly__loading *source = calloc(1, sizeof *source);
+  *out = source;
+  if (!source) ULY_FAIL(ULY_ERR_MEMORY, "no memory for reading a checkpoint");
+  source->params = &model->params;
+  source->num_states = num_states;
+  return open_for(model, dir, source);
 }
 
-void uly__loading_close(uly__loading *from) {
-  if (from) close_source(from);
-  free(from);
+void uly__loading_close(uly__loading *source) {
+  if (source) close_source(source);
+  free(source);
 }
 
-const uly__checkpoint_run *uly__loading_run(const uly__loading *from) { return &from->run; }
+const uly__checkpoint_run *uly__loading_run(const uly__loading *source) { return &source->run; }
 
-static uly_status load_range(uly__loading *from, uly__states *states, int which,
+static uly_status load_range(uly__loading *source, uly__states *states, int which,
                              const uly__range *range) {
   uly__stream *stream = states->zero->stream;
   float *window;
   ULY_TRY(uly__states_map(states, (uly__state)which, range, &window));
-  float *data = uly__host_place(stream, from->buffer, window);
-  ULY_TRY(read_range(from, which, range, data));
-  if (range->is_owner && !uly__checkpoint_has_pieces(&from->run))
-    add_checksum(from, which, range, data);
+  float *data = uly__host_place(stream, source->buffer, window);
+  ULY_TRY(read_range(source, which, range, data));
+  if (range->is_owner && !uly__checkpoint_has_pieces(&source->run))
+    add_checksum(source, which, range, data);
   (void)uly__upload(stream, window, data, range->count * (int64_t)sizeof(float));
   return uly__states_unmap(states, (uly__state)which, range);
 }
 
-uly_status uly__loading_read(uly__loading *from, const uly_mesh *mesh, const uly__model *model,
+uly_status uly__loading_read(uly__loading *source, const uly_mesh *mesh, const uly__model *model,
                              uly__states *states) {
-  for (int which = 0; which < from->num_states; which++) {
+  for (int which = 0; which < source->num_states; which++) {
     uly__range range;
     uly__range_walk walk = uly__param_ranges(&model->params, model->zero, ULY_ALL_UNITS);
-    while (uly__range_next(&walk, &range)) ULY_TRY(load_range(from, states, which, &range));
+    while (uly__range_next(&walk, &range)) ULY_TRY(load_range(source, states, which, &range));
   }
-  if (!uly__checkpoint_has_pieces(&from->run)) return ULY_OK;
+  if (!uly__checkpoint_has_pieces(&source->run)) return ULY_OK;
   /* Ranks may hold parts of a piece: the file is read once more, in whole pieces. */
-  return sum_share(from, mesh->rank, uly_mesh_size(mesh));
+  return sum_share(source, mesh->rank, uly_mesh_size(mesh));
 }
 
 /* Adds up over all ranks the checksums of what each has read, and checks them. */
-static uly_status check_hashes(uly__loading *from, uly_mesh *mesh) {
-  int64_t num = from->num_states * (int64_t)from->params->num;
+static uly_status check_hashes(uly__loading *source, uly_mesh *mesh) {
+  int64_t num = source->num_states * (int64_t)source->params->num;
   for (int64_t at = 0; at < num; at += ULY_MAX_SUM)
-    ULY_TRY(uly__sum_i64(uly__mesh_world(mesh), ULY_TRAFFIC_CONTROL, (int64_t *)from->found + at,
+    ULY_TRY(uly__sum_i64(uly__mesh_world(mesh), ULY_TRAFFIC_CONTROL, (int64_t *)source->found + at,
                          (int)(num - at < ULY_MAX_SUM ? num - at : ULY_MAX_SUM)));
-  return compare_hashes(from);
+  return compare_hashes(source);
 }
 
-uly_status uly__loading_same(const uly__loading *from, uly_mesh *mesh) {
-  return uly_mesh_same(mesh, &from->file_hash, sizeof from->file_hash, "checkpoint");
+uly_status uly__loading_same(const uly__loading *source, uly_mesh *mesh) {
+  return uly_mesh_same(mesh, &source->file_hash, sizeof source->file_hash, "checkpoint");
 }
 
-uly_status uly__loading_finish(uly__loading *from, uly_mesh *mesh, uly__model *model,
+uly_status uly__loading_finish(uly__loading *source, uly_mesh *mesh, uly__model *model,
                                uly__states *states) {
   uly__group *world = uly__mesh_world(mesh);
-  ULY_TRY(uly__loading_same(from, mesh));
-  ULY_TRY(uly__agree(world, check_hashes(from, mesh)));
+  ULY_TRY(uly__loading_same(source, mesh));
+  ULY_TRY(uly__agree(world, check_hashes(source, mesh)));
   return uly__agree(world, uly__weights_from_master(model, states));
 }
 
 /* -------------------------------------------------------------------- without a model */
 
-static uly_status verify(const char *dir, uly__params *params, uly__loading *from,
+static uly_status verify(const char *dir, uly__params *params, uly__loading *source,
                          uly_checkpoint_info *info) {
   uly__model_config config;
   ULY_TRY(uly__checkpoint_model(dir, &config));
   ULY_TRY(uly__params_create(&config, uly__whole_model(&config), params));
-  ULY_TRY(open_source(from, dir, &config));
-  ULY_TRY(sum_share(from, 0, 1));
-  ULY_TRY(compare_hashes(from));
-  uly__checkpoint_describe(&config, params, &from->run, info);
+  ULY_TRY(open_source(source, dir, &config));
+  ULY_TRY(sum_share(source, 0, 1));
+  ULY_TRY(compare_hashes(source));
+  uly__checkpoint_describe(&config, params, &source->run, info);
   return ULY_OK;
 }
 

@@ -161,6 +161,7 @@ const uly__ops *__wrap_uly__ops_get(void) {
   table = (uly__ops){.name = real->name,
                      .sizes = real->sizes,
                      .matmul = op_matmul,
+                     .matmul_prepare = real->matmul_prepare,
                      .matmul_bytes = real->matmul_bytes,
                      .add_bias = op_add_bias,
                      .bias_backward = op_bias_backward,

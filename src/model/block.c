@@ -334,3 +334,24 @@ void uly__block_backward(uly__model *model, int layer) {
   watch(model, ULY_WATCH_D_INPUT, layer, (uly__tile_range){.rows = model->num_tokens}, model->d_x,
         h);
 }
+
+/* --- preparation */
+
+uly_status uly__block_prepare(const uly__model *model, int64_t rows) {
+  int64_t h = model->config.hidden, f = model->config.ffn;
+  for (int g = 0; g < model->attention->num_blocks; g++) {
+    const uly__head_block *block = &model->attention->blocks[g];
+    const uly__block_projections *to = &model->projections[g];
+    uly__linear_use qkv = {.ldx = h, .ldy = block->qkv_stride, .sums_d_x = true};
+    uly__linear_use o = {.ldx = block->o_stride, .ldy = h, .sums_y = true};
+    for (int part = 0; part < 3; part++)
+      ULY_TRY(uly__linear_prepare(model, to->qkv[part].linear, rows, qkv));
+    ULY_TRY(uly__linear_prepare(model, to->o, rows, o));
+  }
+  /* Gate and up have one shape. */
+  uly__linear up = mlp_linear(model, 0, 0, false), down = mlp_linear(model, 0, 0, true);
+  ULY_TRY(uly__linear_prepare(model, up, rows,
+                              (uly__linear_use){.ldx = h, .ldy = f, .sums_d_x = true}));
+  return uly__linear_prepare(model, down, rows,
+                             (uly__linear_use){.ldx = f, .ldy = h, .sums_y = true});
+}

@@ -32,6 +32,21 @@ static void add_losses(const uly__model *model, uly__tile_range tile, bool by_bi
     uly__exact_add(&loss[by_bin ? uly__model_bin(model, tile.begin + r) : 0], losses[r]);
 }
 
+static uly__linear head_linear(const uly__model *model) {
+  int64_t h = model->config.hidden;
+  return (uly__linear){.in = h,
+                       .out = model->config.vocab,
+                       .unit = model->params.head_unit,
+                       .weight = model->params.head,
+                       .ldw = h};
+}
+
+uly_status uly__head_prepare(const uly__model *model, int64_t rows) {
+  uly__linear_use use = {
+      .ldx = model->config.hidden, .ldy = model->config.vocab, .sums_y = true, .sums_d_x = true};
+  return uly__linear_prepare(model, head_linear(model), rows, use);
+}
+
 void uly__head(uly__model *model, float scale, uly__exact_sum *loss) {
   const uly__model_config *c = &model->config;
   const uly__params *params = &model->params;
@@ -41,7 +56,7 @@ void uly__head(uly__model *model, float scale, uly__exact_sum *loss) {
   int64_t h = c->hidden;
   int last = uly__last_unit(params), unit = params->head_unit;
   uly__norm_args norm = uly__model_norm(model, last, params->norm, params->norm_bias);
-  uly__linear head = {.in = h, .out = c->vocab, .unit = unit, .weight = params->head, .ldw = h};
+  uly__linear head = head_linear(model);
   for (int64_t i = 0; i < model->head_tiles.num; i++) {
     uly__tile_range tile = model->head_tiles.list[i];
     const void *x = uly__at(model->stash.layers[model->num_layers].x, dtype, tile.begin * h);

@@ -9,6 +9,9 @@
  * model->d_x; otherwise loss is an array of bins. */
 void uly__head(uly__model *model, float scale, uly__exact_sum *loss);
 
+/* Prepares the head's matrix products, for tiles of so many rows. */
+uly_status uly__head_prepare(const uly__model *model, int64_t rows);
+
 /* Returns the bin of a position: [0, 16), [16, 32), [32, 64), ... */
 int uly__position_bin(int64_t position);
 void uly__bin_positions(int bin, int64_t *begin, int64_t *end);

@@ -27,4 +27,16 @@ void uly__linear_backward_sum(uly__model *model, uly__linear linear, int64_t row
 void uly__linear_backward_weight(uly__model *model, uly__linear linear, int64_t rows,
                                  const void *d_y, int64_t ldy, const void *x, int64_t ldx);
 
+/* How a layer is used: the distances of the rows of x and y (and of their gradients), and which
+ * results are summed in f32. */
+typedef struct uly__linear_use {
+  int64_t ldx, ldy;
+  bool sums_y, sums_d_x;
+} uly__linear_use;
+
+/* Prepares these products for `rows`: forward, and backward unless the model is for forward alone.
+ * Whoever uses a layer prepares it, so that a step makes no product of a new shape. */
+uly_status uly__linear_prepare(const uly__model *model, uly__linear linear, int64_t rows,
+                               uly__linear_use use);
+
 #endif

@@ -107,3 +107,20 @@ void uly__model_eval(uly__model *model, const int32_t *tokens, const int32_t *la
   uly__pass_forward(model, tokens, labels, false);
   head(model, 0.0f, losses);
 }
+
+/* Prepares the products of tiles, which have few different numbers of rows. */
+static uly_status prepare_tiles(const uly__model *model, const uly__tiles *tiles,
+                                uly_status (*prepare)(const uly__model *model, int64_t rows)) {
+  for (int64_t i = 0; i < tiles->num; i++)
+    if (i == 0 || tiles->list[i].rows != tiles->list[i - 1].rows)
+      ULY_TRY(prepare(model, tiles->list[i].rows));
+  return ULY_OK;
+}
+
+uly_status uly__pass_prepare(const uly__model *model) {
+  if (model->use == ULY_MODEL_DECODES) return ULY_OK;
+  if (model->num_layers > 0) ULY_TRY(prepare_tiles(model, &model->tiles, uly__block_prepare));
+  if (model->use == ULY_MODEL_PREFILLS || !uly__stage_has_head(model->stage, &model->config))
+    return ULY_OK;
+  return prepare_tiles(model, &model->head_tiles, uly__head_prepare);
+}

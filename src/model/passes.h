@@ -16,6 +16,10 @@ void uly__pass_forward(uly__model *model, const int32_t *tokens, const int32_t *
  * Negative labels are ignored. */
 void uly__pass_backward(uly__model *model, float scale, uly__exact_sum *loss);
 
+/* Prepares the matrix products of the passes for which the model is made, so that no pass allocates
+ * memory. Not collective. */
+uly_status uly__pass_prepare(const uly__model *model);
+
 /* Computes the losses alone, by position: losses[ULY_MAX_EVAL_BINS]. */
 void uly__model_eval(uly__model *model, const int32_t *tokens, const int32_t *labels,
                      uly__exact_sum *losses);

@@ -6,6 +6,11 @@ int64_t uly__matmul_ref_bytes(uly_dtype dtype, int threads) {
   return 0;
 }
 
+uly_status uly__matmul_ref_prepare(uly__stream *stream, const uly__matmul *args) {
+  (void)stream, (void)args;
+  return ULY_OK;
+}
+
 uly_status uly__matmul_ref(uly__stream *stream, const uly__matmul *args) {
   (void)stream;
 #pragma omp parallel for schedule(static)

@@ -46,8 +46,10 @@ static int64_t row_distance(bool trans, int64_t across, int64_t along) {
 }
 
 /* Sets *can to whether oneDNN can compute them all. */
-static uly_status find_products(const uly__matmul *x, int64_t rows, int64_t cols, int64_t steps,
-                                tile_products *out, bool *can) {
+static uly_status find_products(const uly__matmul *x, tile_products *out, bool *can) {
+  int64_t rows = num_tiles(x->m, TILE_M), cols = num_tiles(x->n, TILE_N);
+  int64_t steps = num_tiles(x->k, TILE_K);
+  ULY_TRY(uly__products_begin());
   *can = true;
   for (int i = 0; i < 16; i++) {
     bool last_m = i & 1, last_n = i & 2, last_k = i & 4, adds = i & 8;
@@ -134,15 +136,22 @@ static int num_threads(const uly__matmul *x) {
   return x->workspace_threads < most ? x->workspace_threads : most;
 }
 
+static uly_status prepare(uly__stream *stream, const uly__matmul *x) {
+  if (x->dtype == ULY_F32) return uly__matmul_onednn_prepare(stream, x);
+  tile_products unused;
+  bool can;
+  if (x->m == 0 || x->n == 0 || x->k == 0) return ULY_OK;
+  return find_products(x, &unused, &can);
+}
+
 static uly_status matmul(uly__stream *stream, const uly__matmul *x) {
   if (x->dtype == ULY_F32) return uly__matmul_onednn(stream, x);
   if (x->m == 0 || x->n == 0) return ULY_OK;
   if (x->k == 0) return uly__matmul_ref(stream, x);
-  ULY_TRY(uly__products_prepare(16));
   int64_t rows = num_tiles(x->m, TILE_M), cols = num_tiles(x->n, TILE_N);
-  tile_products products = {{{{{NULL}}}}};
+  tile_products products;
   bool can;
-  ULY_TRY(find_products(x, rows, cols, num_tiles(x->k, TILE_K), &products, &can));
+  ULY_TRY(find_products(x, &products, &can));
   if (!can) return uly__matmul_ref(stream, x);
   int failed = 0;
 #pragma omp parallel num_threads(num_threads(x))
@@ -165,5 +174,6 @@ static uly_status matmul(uly__stream *stream, const uly__matmul *x) {
 
 void CAT(uly__matmul_widened_, ULY_ISA)(uly__ops *table) {
   table->matmul = matmul;
+  table->matmul_prepare = prepare;
   table->matmul_bytes = workspace_bytes;
 }

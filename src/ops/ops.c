@@ -14,6 +14,7 @@ static bool fill(const char *name, uly__ops *table) {
   uly__ops_tree(table);
   uly__ops_rows_base(table);
   table->matmul = uly__matmul_ref;
+  table->matmul_prepare = uly__matmul_ref_prepare;
   table->matmul_bytes = uly__matmul_ref_bytes;
   table->attention_forward = uly__attention_ref_forward;
   table->attention_backward = uly__attention_ref_backward;
@@ -23,6 +24,7 @@ static bool fill(const char *name, uly__ops *table) {
 
   bool widens = !uly__products_multiply_bf16();
   table->matmul = uly__matmul_onednn;
+  table->matmul_prepare = uly__matmul_onednn_prepare;
   if (widens) uly__matmul_widened_base(table);
   uly__attention_tiled_base(table);
   uly__one_token_base(table);

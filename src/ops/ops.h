@@ -9,7 +9,8 @@
  *     the caller is there when the call returns. The CPU has done all work by then, so it ignores
  *     the stream
  *   - work is spread over OpenMP threads so that results do not depend on their number
- *   - pointers may have any alignment that their type allows; no op allocates per call
+ *   - pointers may have any alignment that their type allows
+ *   - no op allocates memory, but for a product of a shape that was not prepared (matmul_prepare)
  *
  * Legend: rows are tokens; h features; V vocabulary; d head dimension. */
 #ifndef ULY_OPS_H
@@ -98,7 +99,10 @@ typedef struct uly__ops_sizes {
 typedef struct uly__ops {
   const char *name; /* of the instruction set */
   uly__ops_sizes sizes;
+  /* What a product of a new shape needs, such as generated code, is made before it is multiplied.
+   * matmul_prepare makes it ahead of time; it reads the shape alone, not the pointers. */
   uly_status (*matmul)(uly__stream *stream, const uly__matmul *args);
+  uly_status (*matmul_prepare)(uly__stream *stream, const uly__matmul *args);
   /* Returns the bytes of workspace that any product of this type takes on so many threads. */
   int64_t (*matmul_bytes)(uly_dtype dtype, int threads);
 
@@ -235,9 +239,11 @@ bool uly__ops_named(const char *name, uly__ops *table);
 
 /* The functions that fill the slots. */
 uly_status uly__matmul_ref(uly__stream *stream, const uly__matmul *args);
+uly_status uly__matmul_ref_prepare(uly__stream *stream, const uly__matmul *args);
 int64_t uly__matmul_ref_bytes(uly_dtype dtype, int threads);
 /* Works without a workspace, too. */
 uly_status uly__matmul_onednn(uly__stream *stream, const uly__matmul *args);
+uly_status uly__matmul_onednn_prepare(uly__stream *stream, const uly__matmul *args);
 /* Returns whether oneDNN multiplies bf16 with instructions of the CPU; otherwise it is slow, or
  * cannot do it. */
 bool uly__products_multiply_bf16(void);

@@ -12,7 +12,7 @@
 
 #include "ops/cpu.h"
 
-enum { NUM_SLOTS = 1024, NUM_ARGS = 4 };
+enum { FIRST_SLOTS = 256, NUM_ARGS = 4 };
 
 /* A shape without gaps, so that its bytes can be compared. */
 typedef struct shape_key {
@@ -25,12 +25,11 @@ struct uly__product {
   dnnl_primitive_t kernel; /* NULL: oneDNN cannot do this shape */
   int64_t scratch_bytes;
   dnnl_memory_t *memory; /* [threads][NUM_ARGS]: a, b, c, scratchpad */
-  bool used;
 };
 
 static dnnl_engine_t engine;
-static uly__product *table; /* open addressing, NUM_SLOTS */
-static int num_products;
+static uly__product **table; /* [num_slots], open addressing, at most half full */
+static int num_slots, num_products;
 static int num_threads;
 static dnnl_stream_t *streams; /* one for each thread */
 static void **scratch;         /* one for each thread, scratch_capacity bytes */
@@ -43,27 +42,29 @@ static int64_t scratch_capacity;
       ULY_FAIL(ULY_ERR_INTERNAL, "oneDNN: %s returned status %d", #call, (int)dnn_status_); \
   } while (0)
 
+static void destroy_product(uly__product *p) {
+  if (!p) return;
+  for (int i = 0; p->memory && i < num_threads * NUM_ARGS; i++)
+    if (p->memory[i]) dnnl_memory_destroy(p->memory[i]);
+  free(p->memory);
+  if (p->kernel) dnnl_primitive_destroy(p->kernel);
+  free(p);
+}
+
 static void clear_table(void) {
-  for (int i = 0; i < NUM_SLOTS; i++) {
-    uly__product *p = &table[i];
-    if (!p->used || !p->kernel) continue;
-    for (int j = 0; j < num_threads * NUM_ARGS; j++)
-      if (p->memory[j]) dnnl_memory_destroy(p->memory[j]);
-    free(p->memory);
-    dnnl_primitive_destroy(p->kernel);
+  for (int i = 0; i < num_slots; i++) {
+    destroy_product(table[i]);
+    table[i] = NULL;
   }
-  memset(table, 0, NUM_SLOTS * sizeof *table);
   num_products = 0;
 }
 
 /* Makes what is held for each thread anew if there are more threads than ever before. */
-uly_status uly__products_prepare(int num) {
+uly_status uly__products_begin(void) {
   int threads = omp_get_max_threads();
   if (!engine) DNN_TRY(dnnl_engine_create(&engine, dnnl_cpu, 0));
-  if (!table && !(table = calloc(NUM_SLOTS, sizeof *table)))
-    ULY_FAIL(ULY_ERR_MEMORY, "no memory for the table of matrix products");
-  if (threads > num_threads || num_products + num > NUM_SLOTS / 2) clear_table();
   if (threads <= num_threads) return ULY_OK;
+  clear_table();
   dnnl_stream_t *more_streams = realloc(streams, (size_t)threads * sizeof *streams);
   if (more_streams) streams = more_streams;
   void **more_scratch = realloc(scratch, (size_t)threads * sizeof *scratch);
@@ -150,20 +151,34 @@ static uint64_t hash(const shape_key *key) {
   return h;
 }
 
-/* Finds the slot of a shape, and makes it if it is new. */
-static uly_status find_slot(const shape_key *key, uly__product **out) {
-  uint64_t slot = hash(key) % NUM_SLOTS;
-  while (table[slot].used && memcmp(&table[slot].key, key, sizeof *key) != 0)
-    slot = (slot + 1) % NUM_SLOTS;
-  uly__product *p = &table[slot];
-  *out = p;
-  if (p->used) return ULY_OK;
+/* Returns the slot of a shape, which is empty if the shape is new. */
+static uly__product **find_slot(uly__product **slots, int num, const shape_key *key) {
+  uint64_t i = hash(key) % (uint64_t)num;
+  while (slots[i] && memcmp(&slots[i]->key, key, sizeof *key) != 0) i = (i + 1) % (uint64_t)num;
+  return &slots[i];
+}
+
+static uly_status grow_table(void) {
+  int num = num_slots ? 2 * num_slots : FIRST_SLOTS;
+  uly__product **slots = calloc((size_t)num, sizeof(uly__product *));
+  if (!slots) ULY_FAIL(ULY_ERR_MEMORY, "no memory for the table of matrix products");
+  for (int i = 0; i < num_slots; i++)
+    if (table[i]) *find_slot(slots, num, &table[i]->key) = table[i];
+  free(table);
+  table = slots;
+  num_slots = num;
+  return ULY_OK;
+}
+
+static uly_status make_product(const shape_key *key, uly__product **out) {
+  uly__product *p = calloc(1, sizeof *p);
+  if (!p) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a matrix product");
   p->key = *key;
-  p->used = true;
   uly_status status = make_kernel(p);
-  /* A slot without handles is never found. */
-  p->used = status == ULY_OK;
-  num_products += p->used;
+  if (status == ULY_OK)
+    *out = p;
+  else
+    destroy_product(p);
   return status;
 }
 
@@ -174,9 +189,13 @@ uly_status uly__products_find(uly__product_shape shape, const uly__product **out
   key.lda = shape.lda, key.ldb = shape.ldb, key.ldc = shape.ldc;
   key.trans_a = shape.trans_a, key.trans_b = shape.trans_b, key.accumulate = shape.accumulate;
   key.dtype = (int)shape.dtype, key.c_dtype = (int)shape.c_dtype;
-  uly__product *p;
-  ULY_TRY(find_slot(&key, &p));
-  *out = p->kernel ? p : NULL;
+  if (2 * num_products >= num_slots) ULY_TRY(grow_table());
+  uly__product **slot = find_slot(table, num_slots, &key);
+  if (!*slot) {
+    ULY_TRY(make_product(&key, slot));
+    num_products++;
+  }
+  *out = (*slot)->kernel ? *slot : NULL;
   return ULY_OK;
 }
 

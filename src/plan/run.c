@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "data/folder.h"
+#include "model/passes.h"
 
 /* What a message advises if there is not enough memory. */
 static const char advice[] =
@@ -135,7 +136,8 @@ void uly__run_carve_sequences(uly__run *run) {
 
 uly_status uly__run_commit(uly__run *run) {
   for (int i = 0; i < ULY_NUM_ARENAS; i++) ULY_TRY(uly__arena_commit(&run->arenas[i]));
-  return uly__arena_commit(&run->host);
+  ULY_TRY(uly__arena_commit(&run->host));
+  return uly__pass_prepare(run->model);
 }
 
 /* Names a file of this rank in a folder on local disk, which is created. */

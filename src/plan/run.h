@@ -48,9 +48,9 @@ void uly__run_carve_states(uly__run *run);
 void uly__run_carve_passes(uly__run *run);
 void uly__run_carve_sequences(uly__run *run);
 
-/* Allocates what was measured; and makes the files of offloaded states and of the stash, if the run
- * has any. */
+/* Allocates what was measured, and prepares the products of the passes. */
 uly_status uly__run_commit(uly__run *run);
+/* Makes the files of offloaded states and of the stash, if the run has any. */
 uly_status uly__run_open_scratch(uly__run *run);
 
 /* Returns how many tokens of a window this rank reads: its own, and one more after each run. */

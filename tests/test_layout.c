@@ -37,8 +37,8 @@ static uly_sparse sparse;
 static int rounds; /* of their exchanges */
 static uly_dtype grad_dtype = ULY_F32;
 
-static uly_trainer *make(uly_mesh *mesh, int which, int64_t N, int64_t batch,
-                         uly_recompute recompute, int stage) {
+static uly_train_config describe(int which, int64_t N, int64_t batch, uly_recompute recompute,
+                                 int stage) {
   uly_train_config config = default_config();
   config.model = config_path[which];
   config.data = text_path;
@@ -55,6 +55,12 @@ static uly_trainer *make(uly_mesh *mesh, int which, int64_t N, int64_t batch,
   config.zero_stage = stage;
   config.recompute = recompute;
   config.threads = 1;
+  return config;
+}
+
+static uly_trainer *make(uly_mesh *mesh, int which, int64_t N, int64_t batch,
+                         uly_recompute recompute, int stage) {
+  uly_train_config config = describe(which, N, batch, recompute, stage);
   uly_trainer *trainer;
   assert_ok(uly_trainer_create(mesh, &config, &trainer));
   return trainer;
@@ -139,6 +145,20 @@ static void test_rounds(void **state) {
     for (rounds = 2; rounds <= 9 && rounds * size <= heads[which]; rounds += rounds < 4 ? 1 : 5)
       compare_runs(which, 101, 1, 2, (uly_recompute)((which + rounds) % 3), rounds % 4);
   rounds = 0;
+}
+
+/* More rounds than heads are refused. */
+static void test_too_many_rounds(void **state) {
+  (void)state;
+  uly_mesh *mesh;
+  assert_ok(uly_mesh_create(NULL, &mesh));
+  uly_train_config config = describe(0, 101, 1, ULY_RECOMPUTE_NONE, 0);
+  config.rounds = 9 / size + 1;
+  uly_trainer *trainer;
+  assert_int_equal(uly_trainer_create(mesh, &config, &trainer), ULY_ERR_CONFIG);
+  assert_non_null(strstr(uly_last_error(), "config.rounds is "));
+  assert_non_null(strstr(uly_last_error(), "use no more rounds than that"));
+  uly_mesh_destroy(mesh);
 }
 
 static void test_data_and_sequence_parallel(void **state) {
@@ -319,6 +339,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_threads),
       cmocka_unit_test(test_ignored_labels),
       cmocka_unit_test(test_rounds),
+      cmocka_unit_test(test_too_many_rounds),
       cmocka_unit_test(test_masks),
   };
   if (uly_init(&argc, &argv) != ULY_OK) return 1;

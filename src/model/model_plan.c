@@ -6,8 +6,6 @@
 
 #include "base/split.h"
 
-enum { MAX_ROUNDS = 4 };
-
 /* Returns the tokens of a granule. Slices are whole granules, a function of N alone, so that any
  * number of ranks cuts at multiples of the same granule: at most 128 tokens, and at least 64
  * granules in a stream, for balance. */
@@ -33,11 +31,6 @@ static uly_status check(const uly__model_config *c, const uly_mesh *mesh,
              "sequences or a smaller model",
              (long long)run->seq_len, c->num_layers, (long long)c->hidden);
   int sp = uly_mesh_sp(mesh);
-  if (run->rounds > 0 && (int64_t)run->rounds * sp > c->num_q_heads)
-    ULY_FAIL(ULY_ERR_CONFIG,
-             "config.rounds is %d, but %d query heads give each rank of mesh.sp = %d at most %d: "
-             "use no more rounds than that",
-             run->rounds, c->num_q_heads, sp, c->num_q_heads / sp);
   if (run->leaves == 0) return ULY_OK;
   if (run->leaves & (run->leaves - 1))
     ULY_FAIL(ULY_ERR_CONFIG, "config.leaves is %d, but it must be a power of two", run->leaves);
@@ -56,27 +49,20 @@ static uly_status check(const uly__model_config *c, const uly_mesh *mesh,
   return ULY_OK;
 }
 
-/* Chooses rounds of whole key/value heads that are wide enough for matrix products to run at their
- * peak. */
-static int choose_rounds(const uly__model_config *c, int sp) {
-  int64_t width = uly__ops_get()->sizes.product_width;
-  if (sp == 1) return 1;
-  int rounds = MAX_ROUNDS;
-  while (rounds > 1 && (c->num_kv_heads % (sp * rounds) != 0 ||
-                        (int64_t)(c->num_q_heads / (sp * rounds)) * c->head_dim < width))
-    rounds--;
-  return rounds;
-}
-
-/* Returns the number of head groups: in a reproducible run as many as leaves, if there are enough
- * heads. */
-static int head_groups(const uly__model_config *c, const uly_mesh *mesh,
-                       const uly__model_run *run) {
-  int sp = uly_mesh_sp(mesh);
-  if (!run->leaves) return sp * (run->rounds ? run->rounds : choose_rounds(c, sp));
+/* Returns the number of head groups of a reproducible run: as many as leaves, if there are enough
+ * heads. Elsewhere it is 0, and the scheme chooses. */
+static int reproducible_groups(const uly__model_config *c, const uly__model_run *run) {
   int groups = run->leaves;
   while (groups > c->num_q_heads) groups /= 2;
   return groups;
+}
+
+/* Plans attention by the first scheme that is applicable. */
+static uly_status plan_scheme(uly__model *model, uly_mesh *mesh, int rounds,
+                              uly_attention_desc *desc) {
+  const uly__seq_scheme *scheme = uly__attention_choose(mesh, desc);
+  if (desc->head_groups == 0) ULY_TRY(scheme->deal_heads(mesh, rounds, desc));
+  return uly__attention_plan(mesh, desc, scheme, &model->attention);
 }
 
 static uly_status plan_states(uly__model *model, uly_mesh *mesh, const uly__model_run *run) {
@@ -125,9 +111,8 @@ static uly_status plan_attention(uly__model *model, uly_mesh *mesh, const uly__m
                              .dtype = model->dtype,
                              .masks = &mask,
                              .token_tile = granule(run->seq_len),
-                             .head_groups = head_groups(c, mesh, run)};
-  uly_status status =
-      uly__attention_plan(mesh, &desc, uly__attention_choose(mesh, &desc), &model->attention);
+                             .head_groups = reproducible_groups(c, run)};
+  uly_status status = plan_scheme(model, mesh, run->rounds, &desc);
   uly_block_layout_destroy(blocks);
   if (status == ULY_OK && !mesh->is_offline) {
     model->attention->poll = poll;

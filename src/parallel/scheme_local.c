@@ -25,6 +25,17 @@ static uly_status applicable(const uly_mesh *mesh, const uly_attention_desc *des
   return ULY_OK;
 }
 
+/* Nothing is exchanged: rounds only divide the products around attention. */
+static uly_status deal_heads(const uly_mesh *mesh, int rounds, uly_attention_desc *desc) {
+  (void)mesh;
+  if (rounds > desc->num_q_heads)
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "config.rounds is %d, but the model has %d query heads: use no more rounds than that",
+             rounds, desc->num_q_heads);
+  desc->head_groups = rounds > 0 ? rounds : 1;
+  return ULY_OK;
+}
+
 static uly_status create(uly_attention *plan) {
   const uly_attention_desc *d = &plan->desc;
   local_plan *own = calloc(1, sizeof *own);
@@ -148,6 +159,7 @@ static void copy_kv(const uly_attention *plan, const uly__seq_kept *kept, int64_
 const uly__seq_scheme uly__scheme_local = {
     .name = "local",
     .applicable = applicable,
+    .deal_heads = deal_heads,
     .create = create,
     .destroy = destroy,
     .carve_kept = carve_kept,

@@ -8,8 +8,33 @@
 #include "parallel/shared_kv.h"
 #include "parallel/ulysses_rounds.h"
 
+enum { MAX_CHOSEN_ROUNDS = 4 };
+
 static uly_status applicable(const uly_mesh *mesh, const uly_attention_desc *desc) {
   return uly__ulysses_applicable(uly__mesh_extent(mesh, ULY_AXES_SP), desc);
+}
+
+/* Chooses rounds of whole key/value heads that are wide enough for matrix products to run at their
+ * peak. */
+static int choose_rounds(int size, const uly_attention_desc *desc) {
+  int64_t width = uly__ops_get()->sizes.product_width;
+  int rounds = MAX_CHOSEN_ROUNDS;
+  while (rounds > 1 && (desc->num_kv_heads % (size * rounds) != 0 ||
+                        (int64_t)(desc->num_q_heads / (size * rounds)) * desc->head_dim < width))
+    rounds--;
+  return rounds;
+}
+
+static uly_status deal_heads(const uly_mesh *mesh, int rounds, uly_attention_desc *desc) {
+  int size = uly__mesh_extent(mesh, ULY_AXES_SP);
+  ULY_TRY(uly__ulysses_applicable(size, desc));
+  if ((int64_t)rounds * size > desc->num_q_heads)
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "config.rounds is %d, but %d query heads give each rank of mesh.sp = %d at most %d: "
+             "use no more rounds than that",
+             rounds, desc->num_q_heads, size, desc->num_q_heads / size);
+  desc->head_groups = size * (rounds > 0 ? rounds : choose_rounds(size, desc));
+  return ULY_OK;
 }
 
 static void poll(void *plan) { (void)uly__ulysses_poll(plan); }
@@ -226,6 +251,7 @@ static int64_t sent_backward(const uly_attention *plan) {
 const uly__seq_scheme uly__scheme_ulysses = {
     .name = "Ulysses",
     .applicable = applicable,
+    .deal_heads = deal_heads,
     .create = create,
     .destroy = destroy,
     .carve_kept = carve_kept,

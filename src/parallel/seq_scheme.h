@@ -50,6 +50,9 @@ typedef struct uly__seq_scheme {
   /* Returns ULY_ERR_CONFIG, saying why, if the scheme cannot compute this attention on this
    * mesh. */
   uly_status (*applicable)(const uly_mesh *mesh, const uly_attention_desc *desc);
+  /* Sets desc->head_groups for a model whose heads are exchanged in so many rounds; 0: in as many
+   * as run best. Returns ULY_ERR_CONFIG if there are more rounds than heads. */
+  uly_status (*deal_heads)(const uly_mesh *mesh, int rounds, uly_attention_desc *desc);
   /* Makes what the scheme keeps in a plan: `own`, the cut and the blocks. */
   uly_status (*create)(uly_attention *plan);
   void (*destroy)(uly_attention *plan);

@@ -528,6 +528,31 @@ static void test_other_seed(void **state) {
   clean();
 }
 
+/* With sequences of another length the data go on after about as many tokens. */
+static void test_other_length(void **state) {
+  (void)state;
+  static const int64_t lengths[] = {30, 70, 71, 300};
+  uly_train_config config = base_config(ULY_F32);
+  config.batch = 5 * uly_mesh_size(mesh);
+  uly_trainer *trainer = make(mesh, &config);
+  steps(trainer, 2);
+  assert_ok(uly_trainer_save(trainer, out_dir));
+  int64_t tokens = trainer->windows_done * config.seq_len;
+  assert_true(trainer->windows_done > 0);
+  uly_trainer_destroy(trainer);
+  char path[512];
+  latest(path);
+  for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+    config.seq_len = lengths[i];
+    trainer = make(mesh, &config);
+    assert_ok(uly_trainer_load(trainer, path));
+    assert_int_equal(trainer->windows_done, tokens / lengths[i]);
+    assert_int_equal(uly_trainer_steps_done(trainer), 2);
+    uly_trainer_destroy(trainer);
+  }
+  clean();
+}
+
 /* ------------------------------------------------------------------------ other data */
 
 /* Loads the checkpoint into a run on other data. */
@@ -804,6 +829,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_changed_config),
       cmocka_unit_test(test_window_of_model),
       cmocka_unit_test(test_other_seed),
+      cmocka_unit_test(test_other_length),
       cmocka_unit_test(test_data),
       cmocka_unit_test(test_failed_save),
       cmocka_unit_test(test_save_beside_training),

@@ -1,21 +1,22 @@
 /*
  * ulysses.h - train transformers on very long sequences, spread over MPI ranks.
  *
- * The idea (DeepSpeed-Ulysses, arXiv 2309.14509): every rank holds a slice of the *sequence*. All
- * parts of a transformer except attention treat tokens one by one, so they need no communication.
- * Just before attention, an all-to-all turns "all heads of my tokens" into "all tokens of my
- * heads"; attention runs locally and unchanged; a second all-to-all turns the result back. What a
- * rank sends stays constant when sequence length and rank count grow together.
+ * The library implements DeepSpeed-Ulysses sequence parallelism (arXiv 2309.14509): every rank
+ * holds a slice of the *sequence*. All parts of a transformer except attention treat tokens one by
+ * one, so they need no communication. Just before attention, an all-to-all turns "all heads of my
+ * tokens" into "all tokens of my heads"; attention runs locally and unchanged; a second all-to-all
+ * turns the result back. What a rank sends stays constant when sequence length and rank count grow
+ * together.
  *
- * This header goes from the simple to the explicit. Each section begins with an example (without
- * the checks that section 1 shows); examples/ has whole programs, each with a page that explains
- * it.
+ * This header goes from the simple to the explicit. Each section begins with an introduction and an
+ * example, which leaves out the checks that section 1 shows. The folder examples/ has complete
+ * programs, each with a page that explains it.
  *
  *   1. Status        what every call returns, and where the message is
  *   2. Start, mesh   MPI, and which rank does what
  *   3. Training      a whole training run from C: configure, create, step, save
  *   4. Data          token shards from text
- *   5. Planning      the memory and the bytes of a run, without running it
+ *   5. Planning      the memory and the traffic of a run, without running it
  *   6. Generation    a trained model continues a sequence, token by token
  *   7. Attention     the distributed attention alone, for your own model
  *        Simple        plain Q, K, V of my tokens in, plain O out
@@ -23,31 +24,33 @@
  *        Advanced      block-sparse layouts; your own kernel between the exchanges
  *
  * Shapes are row-major. N is the number of tokens of the whole stream, T that of this rank's slice,
- * P the number of sequence-parallel ranks; Hq and Hkv are the numbers of query and key/value heads,
- * and d is the number of elements of a head. A micro-batch is one stream of tokens: there is no
- * batch dimension.
+ * and P the number of ranks that share a sequence. Hq and Hkv are the numbers of query heads and of
+ * key/value heads, and d is the number of elements of a head. A micro-batch is one stream of
+ * tokens: there is no batch dimension.
  *
- * Every rank of the mesh must make the calls that are marked "Collective", in the same order. When
- * one rank fails inside a collective call, all ranks return the same status and message; no rank
- * hangs.
+ * Collective functions say so in their comments. Every rank of the mesh, or of the group that the
+ * comment names, must call them, in the same order. Unless the comment says otherwise, a failure of
+ * one rank makes all ranks return the same status and message, so no rank hangs. Any rank may call
+ * the other functions alone; their comments say "Not collective" where that is not obvious.
  *
- * Objects are opaque. They are created by *_create and freed by *_destroy, which accepts NULL.
- * Unless a comment says otherwise, pointers are borrowed for the call and must not be NULL: a
- * function that returns a status refuses NULL with ULY_ERR_CONFIG, and one that returns a number
- * returns 0. Two threads must not use an object at the same time.
+ * Objects are opaque: *_create makes them, and *_destroy, which accepts NULL, frees them. Unless a
+ * comment says otherwise, pointers are borrowed for the call and must not be NULL. Given NULL, a
+ * function that returns a status returns ULY_ERR_CONFIG, and others return 0 or NULL. Comments name
+ * the errors that are special to a function; memory, files or MPI may also fail in many of them.
+ * Two threads must not use an object at the same time.
  *
  * Structs begin with their size, so that a program keeps working with a library whose structs have
  * grown. A program sets `size` before it passes a struct:
  *
- *   uly_step_report report = {.size = sizeof report};    // the library fills the rest
+ *   uly_step_report report = {.size = sizeof report};    // the library fills in the rest
  *   uly_mesh_desc desc = {.size = sizeof desc, .sp = 4}; // 0 stands for the default
- *   uly_train_config config;                             // where 0 does not, *_default
- *   uly_train_config_default(&config, sizeof config);    // sets every member
+ *   uly_train_config config;                             // where 0 does not, *_default sets
+ *   uly_train_config_default(&config, sizeof config);    // the size and every member
  *
- * A library that is newer than the program uses the defaults of the members that the program does
- * not know, and does not fill them in. A library that is older refuses members that it does not
- * know, unless they are 0, and fills them with 0. Structs that are members of other structs have no
- * size: they never change, but may have room in `reserved`, which must be 0. */
+ * A library that is newer than the program uses the defaults of members that the program does not
+ * know, and does not write to them. A library that is older refuses members that it does not know
+ * unless they are 0, and fills them with 0. Structs that are members of other structs have no size:
+ * they never change, but they may have room in `reserved`, which must be 0. */
 #ifndef ULYSSES_H
 #define ULYSSES_H
 
@@ -66,57 +69,62 @@ extern "C" {
 
 /* ------------------------------------------------------------------ 1. Status
  *
- * Every function that can fail returns a status. The message of uly_last_error() says what was
- * wrong, where, and what to do:
+ * Every function that can fail returns a status, and uly_last_error() returns the message that goes
+ * with it: what was wrong, where, and what to do about it. A program reports a failure like this:
  *
  *   uly_status status = uly_trainer_step(trainer, &report);
  *   if (status != ULY_OK) {
  *     fprintf(stderr, "%s\n", uly_last_error());
  *     return uly_status_exit_code(status);
  *   }
+ *
+ * None of the functions in this section is collective.
  */
 
 typedef enum uly_status {
   ULY_OK = 0,
-  ULY_ERR_CONFIG,    /* a setting, a shape or a mesh that cannot work          */
-  ULY_ERR_DATA,      /* a token file or a checkpoint that is not what it says  */
-  ULY_ERR_IO,        /* the operating system refused to read or write          */
-  ULY_ERR_MEMORY,    /* an allocation failed                                   */
-  ULY_ERR_COMM,      /* MPI reported an error                                  */
-  ULY_ERR_NONFINITE, /* a loss or a gradient is infinite or not a number       */
-  ULY_ERR_INTERNAL   /* a defect of this library                               */
+  ULY_ERR_CONFIG,    /* impossible setting, shape or mesh */
+  ULY_ERR_DATA,      /* invalid token file or checkpoint */
+  ULY_ERR_IO,        /* failed read or write */
+  ULY_ERR_MEMORY,    /* failed allocation */
+  ULY_ERR_COMM,      /* error reported by MPI */
+  ULY_ERR_NONFINITE, /* infinite or NaN value */
+  ULY_ERR_INTERNAL   /* defect of this library */
 } uly_status;
 
-/* Returns the message of the last failure on the calling thread: what was wrong, where, and what to
- * do. It names settings by their members, such as config.seq_len or desc.head_dim. Never NULL;
- * valid until the next failing call on this thread. */
+/* Returns the message of the last failure on the calling thread. It names settings by their
+ * members, such as config.seq_len or desc.head_dim. Never NULL; valid until the next failing call
+ * on this thread. */
 const char *uly_last_error(void);
 
-/* Records a message and returns `status`. Callbacks that fail call it; programs may call it too. */
+/* Records a message, formatted as by printf, and returns `status`. Callbacks call it when they
+ * fail, and programs may call it too. */
 uly_status uly_fail(uly_status status, const char *format, ...)
 #if defined(__GNUC__)
     __attribute__((format(printf, 2, 3)))
 #endif
     ;
 
-/* Sets where the library's warnings go: `handler` is called with each message (which has no newline
- * at its end), on the thread whose call caused it. NULL, as at the start, writes warnings to
- * standard error after "ulysses: warning: ". */
+/* Sets the function that receives the library's warnings. It is called on the thread that caused
+ * the warning, with a message that does not end with a newline. If it is NULL, as it is at first,
+ * warnings are written to standard error after "ulysses: warning: ". */
 void uly_warning_set_handler(void (*handler)(void *user, const char *message), void *user);
 
 /* Returns a short name of a status, such as "config" or "data"; never NULL. */
 const char *uly_status_name(uly_status status);
 
-/* Returns the exit code that a program should use for a status: 0 done, 1 machine (memory, MPI,
- * internal), 2 configuration, 3 data, checkpoint or file, 4 not finite. */
+/* Returns the exit code that a program should use for a status: 0 for success; 1 for memory, MPI
+ * and internal errors; 2 for the configuration; 3 for data, checkpoints and files; 4 for a value
+ * that is not finite. */
 int uly_status_exit_code(uly_status status);
 
-/* The type in which numbers are stored. Sums are f32 or wider. */
+/* The type in which tensors are stored. Sums are computed in f32 or wider. */
 typedef enum uly_dtype { ULY_F32 = 0, ULY_BF16 = 1 } uly_dtype;
 
 /* ------------------------------------------------------------ 2. Start and mesh
  *
- * Every program begins and ends like this, on every rank:
+ * A program starts MPI and arranges its ranks in a mesh, with which it then creates everything
+ * else. Every program begins and ends like this, on every rank:
  *
  *   uly_mesh *mesh;
  *   uly_init(&argc, &argv);
@@ -125,135 +133,146 @@ typedef enum uly_dtype { ULY_F32 = 0, ULY_BF16 = 1 } uly_dtype;
  *   uly_mesh_destroy(mesh);
  *   uly_finalize();
  *
- * A program that has its own MPI calls MPI_Init and MPI_Finalize itself, includes <mpi.h>
- * before this header, and hands over a communicator: uly_mesh_create_mpi(comm, ...).
+ * A program that uses MPI itself calls MPI_Init and MPI_Finalize instead, includes <mpi.h> before
+ * this header, and passes a communicator: uly_mesh_create_mpi(comm, NULL, &mesh).
  */
 
-/* Starts MPI, unless the program did, for calls from the main thread. argc and argv may be NULL.
- * Returns ULY_ERR_CONFIG after MPI has ended, since MPI cannot be started twice. Collective over
- * all processes. */
+/* Starts MPI for calls from the main thread (MPI_THREAD_FUNNELED), unless the program has started
+ * it. argc and argv may be NULL. Returns ULY_ERR_CONFIG if MPI has ended, since it cannot start
+ * twice, and ULY_ERR_COMM if it does not support threads. Collective over all processes. */
 uly_status uly_init(int *argc, char ***argv);
 
 /* Ends MPI if uly_init started it. Collective over all processes. */
 void uly_finalize(void);
 
-/* Ends the whole job at once, on all ranks, with this exit code. Use it for errors that only one
- * rank knows of. Does not return. */
+/* Ends the whole job at once, on all ranks, with this exit code, and does not return. Use it for
+ * errors that only one rank knows of. Not collective. */
 void uly_abort(int exit_code);
 
-/* Return the number of processes of the job and the index of this one; 1 and 0 before uly_init. */
+/* Return the number of processes of the job and the index of this one: 1 and 0 while MPI is not
+ * running. Not collective. */
 int uly_world_size(void);
 int uly_world_rank(void);
 
-/* A mesh says what each rank does. Its axes, from the innermost: the `sp` ranks of a group share
- * one sequence (sequence parallelism), and `dp` groups work on different sequences (data
- * parallelism). rank = dp_index * sp + sp_index. */
+/* A mesh says what each rank does. From the innermost axis to the outermost, the `sp` ranks of a
+ * group share one sequence (sequence parallelism), and the `dp` groups work on different sequences
+ * (data parallelism): rank = dp_index * sp + sp_index. */
 typedef struct uly_mesh uly_mesh;
 
-/* Extents of the axes; 0 is the default of each. */
+/* The extents of a mesh's axes. 0 stands for the default of each. */
 typedef struct uly_mesh_desc {
   size_t size;
-  /* Groups of data parallelism. 0: as many as sp allows, or 1 if sp is 0 too. */
+  /* Data-parallel groups. 0: as many as sp allows, or 1 if neither sp nor ulysses is given. */
   int dp;
-  /* Ranks that share a sequence: ulysses * ring. 0: all ranks that dp leaves. */
+  /* Ranks that share a sequence: ulysses * ring. 0: ulysses, or else all ranks that dp leaves. */
   int sp;
   /* Ranks among which heads are exchanged. 0: sp / ring. */
   int ulysses;
-  /* Ring attention, tensor parallelism and pipeline stages do not exist yet: more than 1 is
-   * refused. */
+  /* Ring attention, tensor parallelism and pipeline parallelism do not exist yet: values other than
+   * 0 and 1 are refused. */
   int ring, tp, pp;
 } uly_mesh_desc;
 
+/* Sets the size, and every other member to 0, its default. */
 void uly_mesh_desc_default(uly_mesh_desc *desc, size_t size);
 
-/* Creates a mesh of all processes of the job; desc NULL: the default mesh. Fails with
- * ULY_ERR_CONFIG on all ranks unless dp * sp is the number of ranks and all ranks pass the same
- * desc. Collective over all processes. */
+/* Creates a mesh of all processes of the job. If desc is NULL, all of them share one sequence.
+ * Returns ULY_ERR_CONFIG on all ranks if dp * sp is not the number of ranks or the ranks describe
+ * different meshes. Collective over all processes. */
 uly_status uly_mesh_create(const uly_mesh_desc *desc, uly_mesh **out);
 
 /* Creates a mesh of the ranks of a communicator, given as the integer by which Fortran knows it
- * (MPI_Comm_c2f, comm%MPI_VAL, comm.py2f()). The communicator is duplicated. An error that MPI
- * finds later ends the job, whatever error handler the communicator has, since other ranks would
- * wait forever. Returns ULY_ERR_CONFIG for MPI_COMM_NULL and for intercommunicators. Collective
- * over the communicator. */
+ * (MPI_Comm_c2f, comm%MPI_VAL, comm.py2f()). The communicator is duplicated. Returns ULY_ERR_CONFIG
+ * as uly_mesh_create does, and for MPI_COMM_NULL and intercommunicators. An MPI error that occurs
+ * later ends the job, whatever error handler the communicator has, since other ranks would wait
+ * forever. Collective over the communicator. */
 uly_status uly_mesh_create_fortran(int comm, const uly_mesh_desc *desc, uly_mesh **out);
 
 #ifdef MPI_VERSION
-/* Does the same for programs that include <mpi.h> before this header. */
+/* Does the same with a communicator of C, for programs that include <mpi.h> before this header. */
 static inline uly_status uly_mesh_create_mpi(MPI_Comm comm, const uly_mesh_desc *desc,
                                              uly_mesh **out) {
   return uly_mesh_create_fortran((int)MPI_Comm_c2f(comm), desc, out);
 }
 #endif
 
-/* Creates a mesh to plan with, as rank `rank` of dp * sp ranks that need not exist. It cannot
- * communicate. desc NULL: one rank. Not collective. */
+/* Creates an offline mesh, with which a single process plans as rank `rank` of dp * sp ranks that
+ * need not exist. It cannot communicate. If desc is NULL, the mesh has one rank. Returns
+ * ULY_ERR_CONFIG if there is no such rank. Not collective. */
 uly_status uly_mesh_create_offline(const uly_mesh_desc *desc, int rank, uly_mesh **out);
 
-/* Frees the mesh and its communicators. From then on, attention plans, trainers and generators that
- * were made with it can only be destroyed: their collective functions return ULY_ERR_CONFIG.
- * Collective. */
+/* Frees a mesh and its communicators. Attention plans, trainers and generators that were made with
+ * it can then only be destroyed: their collective functions return ULY_ERR_CONFIG. Collective over
+ * the mesh, unlike every other *_destroy. */
 void uly_mesh_destroy(uly_mesh *mesh);
 
+/* Return the number of this rank, that of all ranks (dp * sp), and the extents of the axes. */
 int uly_mesh_rank(const uly_mesh *mesh);
-int uly_mesh_size(const uly_mesh *mesh); /* dp * sp */
+int uly_mesh_size(const uly_mesh *mesh);
 int uly_mesh_dp(const uly_mesh *mesh);
 int uly_mesh_sp(const uly_mesh *mesh);
 
-/* Returns the number of OpenMP threads that a training run uses on this rank unless its
- * configuration gives one: OMP_NUM_THREADS, or the cores of the machine divided by its ranks, but
- * at most the number that the process may run on. */
+/* Returns the number of OpenMP threads that a run uses on this rank unless its configuration gives
+ * one: OMP_NUM_THREADS, or else the hardware threads of the machine divided by the ranks on it, but
+ * no more than the process may run on. */
 int uly_mesh_threads(const uly_mesh *mesh);
 
-/* Returns the name of the instruction set for which the kernels of this process were compiled:
- * "reference", "base", "avx2", "avx512" or "avx512bf16". It is the fastest that the CPU runs,
- * unless ULYSSES_ISA in the environment names another. */
+/* Returns the instruction set for which this process's kernels were compiled: "reference", "base",
+ * "avx2", "avx512" or "avx512bf16". It is the best that the CPU supports, unless the environment
+ * variable ULYSSES_ISA names another. */
 const char *uly_kernels_name(void);
 
-/* What a process finds out about its machine. -1: the system does not tell, or sets no limit. */
+/* What a process finds out about its machine. A limit or an amount of memory is -1 if the system
+ * does not tell it, or sets no limit. */
 typedef struct uly_machine {
-  size_t size;    /* sizeof(uly_machine) */
+  size_t size;
   int64_t memory; /* bytes of the machine */
-  /* Bytes that may still be allocated, also within the limits of control groups. */
+  /* Bytes that may still be allocated within the limits of the control groups. */
   int64_t available;
-  /* Bytes that the control groups (of either version) allow. */
+  /* Bytes that the control groups (of version 1 or 2) allow. */
   int64_t memory_limit;
   /* Thousandths of a hardware thread that the control groups allow. */
   int64_t cpu_quota;
-  /* Hardware threads of the machine, and those of them that this process may run on. */
+  /* Hardware threads of the machine, and how many of them this process may run on. */
   int hardware_threads;
   int allowed_threads;
   int ranks;   /* of the mesh, on this machine */
-  int threads; /* uly_mesh_threads */
-  /* 0: products of bf16 are computed as products of f32. */
+  int threads; /* the result of uly_mesh_threads */
+  /* Nonzero: matrix products of bf16 use instructions for bf16; 0: they are computed in f32. */
   int multiplies_bf16;
-  /* 1: the CPU has AMX, but the system does not let programs use it. */
+  /* Nonzero: the CPU has AMX, but the system does not let programs use it. */
   int hides_amx;
-  /* As from uly_kernels_name, and as that would be without ULYSSES_ISA. */
+  /* The result of uly_kernels_name, and what it would be without ULYSSES_ISA. */
   char kernels[16];
   char best_kernels[16];
-  /* The instruction set of oneDNN's matrix products, as oneDNN calls it. */
+  /* The instruction set that oneDNN uses for matrix products, as oneDNN calls it. */
   char products[32];
-  /* A better instruction set that the CPU has and oneDNN does not use, or "". */
+  /* A better instruction set that the CPU has but oneDNN does not use, or "". */
   char unused[16];
 } uly_machine;
 
-/* Describes the machine of this process in the members that `size` covers. Not collective. */
+/* Describes the machine of this process. Not collective. */
 uly_status uly_machine_look(const uly_mesh *mesh, uly_machine *machine);
 
-/* Turns "some rank failed" into "all ranks know": returns ULY_OK on all ranks if all passed ULY_OK;
- * otherwise, all ranks return the status and have the message of the lowest failing rank.
- * Collective. */
+/* Makes all ranks agree on whether any of them has failed. Returns ULY_OK on all ranks if all
+ * passed ULY_OK; otherwise, all ranks return the status and have the message of the lowest rank
+ * that failed. Collective over the mesh. */
 uly_status uly_mesh_agree(uly_mesh *mesh, uly_status status);
 
-/* Returns ULY_OK on all ranks if all passed the same bytes; otherwise ULY_ERR_CONFIG on all, with a
- * message that names `what` and the first rank whose bytes differ from those of rank 0.
- * Collective. */
+/* Checks that all ranks pass the same bytes. If they do not, returns ULY_ERR_CONFIG on all ranks,
+ * with a message that names `what` and the first rank whose bytes differ from those of rank 0.
+ * Collective over the mesh. */
 uly_status uly_mesh_same(uly_mesh *mesh, const void *bytes, size_t count, const char *what);
 
 /* ---------------------------------------------------------------- 3. Training
  *
+ * A trainer is a complete training run: it reads the data, makes optimizer steps, evaluates, and
+ * saves and loads checkpoints. Models are decoder-only transformers of the Llama and GPT-2
+ * families. The default configuration trains a small byte-level model; only the data must be given:
+ *
+ *   uly_trainer *trainer;
  *   uly_train_config config;
+ *   uly_step_report report = {.size = sizeof report};
  *   uly_train_config_default(&config, sizeof config);
  *   config.data = "my.txt";
  *   config.steps = 1000;
@@ -261,46 +280,51 @@ uly_status uly_mesh_same(uly_mesh *mesh, const void *bytes, size_t count, const 
  *   while (uly_trainer_steps_done(trainer) < config.steps)
  *     if (uly_trainer_step(trainer, &report) != ULY_OK) break;
  *   uly_trainer_save(trainer, "run");
- *
- * First comes what defines a run, then what it reports, then the run itself.
  */
 
 /* --- What defines a run. */
 
+/* What forward keeps for backward, which recomputes the rest. A block is a transformer layer. */
 typedef enum uly_recompute {
-  ULY_RECOMPUTE_NONE = 0,       /* keep what every GEMM and attention produced       */
-  ULY_RECOMPUTE_KEEP_ATTENTION, /* keep each block's input and all of its attention:
-                                   backward repeats neither attention nor exchange   */
-  ULY_RECOMPUTE_FULL            /* keep each block's input only                      */
+  /* Keep the outputs of all matrix products and of attention. */
+  ULY_RECOMPUTE_NONE = 0,
+  /* Keep each block's input and its attention: backward repeats neither attention nor exchanges. */
+  ULY_RECOMPUTE_KEEP_ATTENTION,
+  /* Keep each block's input only. */
+  ULY_RECOMPUTE_FULL
 } uly_recompute;
 
+/* The course of the learning rate after the warm-up, in which it rises linearly to `lr`. A falling
+ * one ends at min_lr_ratio * lr. */
 typedef enum uly_schedule {
-  ULY_SCHEDULE_COSINE = 0, /* warm-up, then half a cosine down to min_lr_ratio * lr */
-  ULY_SCHEDULE_LINEAR,     /* warm-up, then a straight line down to the same        */
-  ULY_SCHEDULE_CONSTANT    /* warm-up, then lr                                      */
+  ULY_SCHEDULE_COSINE = 0, /* falls like half a cosine */
+  ULY_SCHEDULE_LINEAR,     /* falls in a straight line */
+  ULY_SCHEDULE_CONSTANT    /* stays at lr */
 } uly_schedule;
 
-/* Block-sparse attention: the sequence is cut into blocks, and the queries of block i see only the
- * keys of these blocks j (with a causal mask, only those of them with j <= i):
+/* Patterns of block-sparse attention. The sequence is cut into blocks, and the queries of block i
+ * see only the keys of certain blocks j (with a causal mask, only those with j <= i):
  *
  *   longformer  |i - j| < local; j < global; and all j if i < global
- *   bigbird     the same, and `random` others, drawn anew for each row of each layout
- *   strided     |i - j| < local; and every local-th block from i on, in both directions
- *   fixed       the blocks of i's stretch (stretches are `local` blocks long), and the last
+ *   bigbird     as longformer, and `random` other blocks, drawn anew for each row of each layout
+ *   strided     |i - j| < local; and every j whose distance from i is a multiple of local
+ *   fixed       the blocks of i's stretch (a stretch is `local` blocks long), and the last
  *               `global` blocks of every stretch
  *
- * Draws are functions of the seed, the layout and the row alone. */
+ * The draws depend on the seed, the layout and the row alone. */
 typedef enum uly_sparse_pattern {
   ULY_SPARSE_NONE = 0,
   ULY_SPARSE_LONGFORMER, /* arXiv 2004.05150 */
   ULY_SPARSE_STRIDED,    /* Sparse Transformer, arXiv 1904.10509 */
-  ULY_SPARSE_FIXED,      /* the same */
+  ULY_SPARSE_FIXED,      /* Sparse Transformer, arXiv 1904.10509 */
   ULY_SPARSE_BIGBIRD     /* arXiv 2007.14062 */
 } uly_sparse_pattern;
 
+/* A pattern and its numbers, all of which but `block` are counts of blocks. */
 typedef struct uly_sparse {
   uly_sparse_pattern pattern;
-  int64_t block; /* tokens per block, at least 1 */
+  /* Tokens per block, at least 1. */
+  int64_t block;
   /* 0: 4 for longformer and bigbird, the square root of the number of blocks for the others. */
   int64_t local;
   int64_t global; /* longformer, bigbird, fixed */
@@ -309,13 +333,14 @@ typedef struct uly_sparse {
   int64_t reserved[4];
 } uly_sparse;
 
-/* Returns the `local` that a sequence of num_tokens tokens has if sparse->local is 0. It may differ
- * from one length to another: to evaluate a model at lengths that it was not trained with, set it
- * first. */
+/* Returns the number of local blocks for sequences of num_tokens tokens: sparse->local or, if that
+ * is 0, the default, which may depend on the length. To evaluate a model at lengths that it was not
+ * trained with, first set `local` to the value for the training length. */
 int64_t uly_sparse_local(const uly_sparse *sparse, int64_t num_tokens);
 
 /* Everything that defines a run except the mesh. Fill it with uly_train_config_default() and change
- * what you need. Strings are copied. Ranges, and what needs what, are those of uly_settings(). */
+ * what you need. Strings are copied. uly_settings() lists the default and the range of each member,
+ * and which members need others. */
 typedef struct uly_train_config {
   size_t size;
   /* A preset (uly_model_presets) or the path of a Hugging Face config.json. */
@@ -325,29 +350,28 @@ typedef struct uly_train_config {
   /* Held-out data of the same kinds; NULL: no evaluation. */
   const char *eval_data;
   int64_t seq_len; /* N: tokens per sequence */
-  /* Nonzero: a sequence holds several documents. Attention and positions stay within a document,
+  /* Nonzero: a sequence may hold several documents. Attention and positions stay within a document,
    * and the last token of each document has no label. A document that is cut by the end of a
    * sequence continues in the next one as a document of its own. */
   int pack;
-  /* With pack, the token that ends each document; -1: what the files say. Text says 256, which
-   * stands at the end of each file; a shard says the fourth number of its header less 1. */
+  /* With pack, the token that ends each document. -1: the one that the files name. In text that is
+   * 256, at the end of each file; in a shard, the fourth number of the header less 1. */
   int64_t doc_end;
-  /* A token attends to the last `window` tokens, itself among them. 0: to all tokens before it; -1:
-   * as the model's config.json says (the sliding_window of a Mistral). */
+  /* A token attends to the last `window` tokens, including itself. 0: to all tokens up to itself;
+   * -1: as the model's config.json says (the sliding_window of a Mistral). */
   int64_t window;
-  /* Attention sees only some blocks of the tokens that `window` leaves. sparse.seed is ignored:
-   * draws use the seed of the run. */
+  /* A block-sparse pattern, which hides more tokens. sparse.seed is ignored: draws use `seed`. */
   uly_sparse sparse;
-  /* Steps of the whole run: the schedule ends here. */
+  /* Steps of the whole run; the learning-rate schedule ends with the last one. */
   int64_t steps;
-  /* Sequences per step, over all data-parallel groups: a multiple of their number. 0: one for
-   * each. */
+  /* Sequences per step, over all data-parallel groups: a multiple of their number. A group
+   * accumulates the gradients of its sequences. 0: one sequence for each group. */
   int64_t batch;
-  /* Most sequences that an evaluation reads. */
+  /* The largest number of sequences that an evaluation reads. */
   int64_t eval_windows;
-  uint64_t seed; /* of weights and data order */
-  /* Storage of weights and activations. Sums, master weights and optimizer states are always
-   * f32. */
+  /* Seed of the initial weights, of the order of the data, and of drawn blocks. */
+  uint64_t seed;
+  /* Storage of weights and activations. Master weights and optimizer states are always f32. */
   uly_dtype dtype;
   uly_recompute recompute;
   uly_schedule schedule;
@@ -356,73 +380,75 @@ typedef struct uly_train_config {
   int64_t warmup;      /* steps of linear warm-up */
   double beta1, beta2, eps;
   double weight_decay; /* decoupled (AdamW), matrices only */
-  /* Largest global gradient norm; 0: no clipping. */
+  /* Gradients are clipped to this global norm; 0: no clipping. */
   double clip;
-  /* OpenMP threads per rank; 0: OMP_NUM_THREADS, or the cores of the node divided by its ranks. */
+  /* OpenMP threads per rank; 0: as many as uly_mesh_threads returns. */
   int threads;
   /* Nonzero: the run evaluates and never trains. It holds weights and what forward needs, but no
-   * gradients and no optimizer states; the weights come from uly_trainer_load. data is not needed,
-   * zero_stage is 0 or 3, recompute and batch are ignored, offload and stash are refused. */
+   * gradients or optimizer states; the weights come from uly_trainer_load. `data` is not needed,
+   * zero_stage must be 0 or 3, recompute and batch are ignored, and offload and stash refused. */
   int forward_only;
-  /* What each of the W ranks holds of the model states (ZeRO, arXiv 1910.02054). 0: everything; 1:
-   * its share of the optimizer states; 2: and of the gradients; 3: and of the parameters. */
+  /* ZeRO (arXiv 1910.02054): what is sharded over all ranks rather than replicated. 0: nothing; 1:
+   * optimizer states; 2: gradients as well; 3: parameters as well. */
   int zero_stage;
-  /* Storage and reduction of gradients. bf16: they are rounded after each sequence of a step, so
-   * that many small ones get lost. */
+  /* Storage and reduction of gradients. In bf16 they are rounded after each sequence of a step, so
+   * small contributions get lost. */
   uly_dtype grad_dtype;
-  /* Nonzero: the bits of losses, weights and checkpoints do not depend on the number of ranks,
-   * their mesh, or the stage. Needs powers of two. */
+  /* Nonzero: losses, weights and checkpoints have the same bits for any number of ranks, mesh and
+   * zero_stage. The number of ranks must be a power of two, and gradients f32. */
   int reproducible;
-  /* With reproducible, the parts of a sequence that are summed one by one, and the most ranks that
-   * can share a sequence; a power of two. Another number gives other bits. */
+  /* With reproducible, the number of parts of a sequence that are summed separately: a power of
+   * two, and the most ranks that can share a sequence. Another number gives other bits. */
   int leaves;
-  /* Parts of a rank's heads that are exchanged one after the other, each while attention works on
-   * the part before it; 0: chosen from the model. Ignored in reproducible runs, where `leaves` says
-   * how heads are grouped. */
+  /* A rank's heads are exchanged in this many parts, each while attention works on the part before
+   * it. 0: chosen from the model. Ignored with reproducible, where `leaves` groups the heads. */
   int rounds;
-  /* Bytes that the arenas of a rank may take together; 0: no limit. */
+  /* Bytes that the arenas of a rank may take together. 0: the rank's share of the free memory of
+   * its machine; for a plan, no limit. */
   int64_t memory_limit;
   /* Folder on local disk for the optimizer states; NULL: they stay in memory. */
   const char *offload;
-  /* Folder on local disk for what is kept between forward and backward, except that of two blocks;
-   * NULL: it stays in memory. Folders may differ from rank to rank. */
+  /* Folder on local disk for what forward keeps for backward; memory then holds that of two blocks
+   * only. NULL: all of it stays in memory. Folders may differ from rank to rank. */
   const char *stash;
-  /* Nonzero: uly_trainer_load may go on with data other than those that the checkpoint was trained
-   * on, from their beginning; 0: it refuses them. */
+  /* Nonzero: uly_trainer_load accepts data that the checkpoint was not trained on, and the run
+   * reads them from their beginning. 0: it refuses them. */
   int new_data;
-  /* Nonzero: files without the header of a shard are read as bytes, whatever is in them. 0: files
+  /* Nonzero: files without the header of a shard are read as bytes, whatever they hold. 0: files
    * that are evidently not plain text are refused (ULY_ERR_DATA): archives, compressed files,
-   * UTF-16, files with a byte-order mark, bare numbers. */
+   * UTF-16, files with a byte-order mark, arrays of numbers. */
   int any_bytes;
-  /* File in which uly_trainer_remember_scan keeps what the scan of the data has found, for the next
-   * start to read; NULL: none. */
+  /* File in which uly_trainer_remember_scan keeps the result of the scan of the data for the next
+   * start; NULL: none. */
   const char *scan_file;
 } uly_train_config;
 
+/* Sets the size, and every other member to its default. */
 void uly_train_config_default(uly_train_config *config, size_t size);
 
-/* Sets *window to the window that a run of `config` attends with: config->window, or, if that is
- * -1, what the model's config.json says; 0: none. Returns ULY_ERR_CONFIG if the model cannot be
- * read. */
+/* Finds the window of a run of `config`: config->window or, if that is -1, the one in the model's
+ * config.json; 0: none. Returns ULY_ERR_CONFIG if the model cannot be read. Not collective. */
 uly_status uly_train_config_find_window(const uly_train_config *config, int64_t *window);
 
-/* What a member of uly_train_config holds. */
+/* The type of a member of uly_train_config. */
 typedef enum uly_setting_type {
-  ULY_SETTING_TEXT = 0, /* const char *; NULL: none              */
-  ULY_SETTING_INTEGER,  /* int, int64_t or uint64_t              */
-  ULY_SETTING_BYTES,    /* int64_t: an amount of memory          */
-  ULY_SETTING_REAL,     /* double                                */
-  ULY_SETTING_CHOICE,   /* an enum: the place of a word          */
-  ULY_SETTING_BOOLEAN   /* int: 0 or not                         */
+  ULY_SETTING_TEXT = 0, /* const char *; NULL: none */
+  ULY_SETTING_INTEGER,  /* int, int64_t or uint64_t */
+  ULY_SETTING_BYTES,    /* int64_t: amount of memory */
+  ULY_SETTING_REAL,     /* double */
+  ULY_SETTING_CHOICE,   /* enum: index of a word */
+  ULY_SETTING_BOOLEAN   /* int: 0 or not */
 } uly_setting_type;
 
+/* The value of a setting: real for REAL, text for TEXT, and integer for all other types, where
+ * UINT64_MAX stands for -1. */
 typedef union uly_setting_value {
-  uint64_t integer; /* of all but TEXT and REAL; UINT64_MAX: -1 */
+  uint64_t integer;
   double real;
   const char *text;
 } uly_setting_value;
 
-/* What takes a setting into account. */
+/* Bits that say which uses of a configuration take a setting into account. */
 typedef enum uly_setting_use {
   ULY_USE_TRAINING = 1,
   ULY_USE_PLANNING = 2,
@@ -430,64 +456,64 @@ typedef enum uly_setting_use {
   ULY_USE_GENERATION = 8
 } uly_setting_use;
 
-/* A setting: a member of uly_train_config, and all that the library and the program know of it. */
+/* A setting: a member of uly_train_config, described so that programs can offer it to users. */
 typedef struct uly_setting {
   /* Such as "seq_len" or "sparse.block"; messages call it config.seq_len. */
   const char *name;
-  /* A word that the settings of one topic share; NULL: programs set it, people do not. */
+  /* A word that related settings share; NULL: programs set this one, users do not. */
   const char *topic;
   uly_setting_type type;
-  /* Its place in uly_train_config. */
+  /* Offset and size of the member in uly_train_config. */
   size_t offset, bytes;
-  /* The default, and the range (REAL: DBL_MAX stands for no limit). */
+  /* The default and the range. The max of a REAL is DBL_MAX if there is no limit. */
   uly_setting_value initial, min, max;
   int excludes_max;         /* nonzero: below max */
   const char *unset;        /* word for -1, also allowed */
   const char *const *words; /* CHOICE: ends with NULL */
   const char *placeholder;  /* TEXT: such as "PATH" */
   unsigned uses;            /* bits of uly_setting_use */
-  /* Nonzero: all ranks must pass the same; TEXT: all or none must pass one. */
+  /* Nonzero: all ranks must pass the same value; for a TEXT, either all pass one or none does. */
   int is_shared;
   /* The setting that must be given (neither 0 nor NULL) for this one to have an effect; NULL: none.
-   * Where it is not given, this one is refused if it is set. It counts as set if it differs from its
-   * default and, unless that is -1, from the 0 of a struct that was cleared: what
-   * uly_checkpoint_apply leaves behind is not refused. */
+   * If it is not given, this one is refused unless it has its default or, where the default is not
+   * -1, is 0. */
   const char *needs;
-  /* Where a checkpoint's trainer.json records it, such as "attention.window", and its place in
-   * uly_checkpoint_info; NULL: a checkpoint does not record it. */
+  /* The key under which a checkpoint records the setting, such as "attention.window", and the
+   * offset of the member in uly_checkpoint_info; NULL: a checkpoint does not record it. */
   const char *record;
   size_t info_offset;
   const char *help; /* without a full stop */
   int64_t reserved[8];
 } uly_setting;
 
-/* Returns all settings; *num (NULL: not wanted) is set to their number. */
+/* Returns the static table of all settings, and sets *num, unless num is NULL, to their number. */
 const uly_setting *uly_settings(size_t *num);
 
-/* Return the names of the model presets, ending with NULL, and a line that describes one. */
+/* Return the names of the model presets, ending with NULL; and a line that describes one of them,
+ * or NULL if there is no preset with this name. */
 const char *const *uly_model_presets(void);
 const char *uly_model_preset_about(const char *name);
 
 /* --- What it reports. */
 
-/* What the bytes that a rank sends are for. */
+/* The purposes for which ranks send bytes. */
 typedef enum uly_traffic {
-  ULY_TRAFFIC_ATTENTION_FORWARD = 0, /* Q, K, V to the heads' owners; outputs back        */
-  ULY_TRAFFIC_ATTENTION_BACKWARD,    /* their gradients                                   */
-  ULY_TRAFFIC_ATTENTION_RECOMPUTE,   /* the forward exchange repeated under recomputation */
-  ULY_TRAFFIC_GRADIENTS,             /* sums of weight gradients                          */
-  ULY_TRAFFIC_PARAMETERS,            /* weights, gathered from their owners               */
-  ULY_TRAFFIC_CONTROL,               /* token counts, losses, agreement on errors         */
+  ULY_TRAFFIC_ATTENTION_FORWARD = 0, /* Q, K, V and outputs */
+  ULY_TRAFFIC_ATTENTION_BACKWARD,    /* their gradients */
+  ULY_TRAFFIC_ATTENTION_RECOMPUTE,   /* the forward exchange, repeated */
+  ULY_TRAFFIC_GRADIENTS,             /* sums of weight gradients */
+  ULY_TRAFFIC_PARAMETERS,            /* weights from their owners */
+  ULY_TRAFFIC_CONTROL,               /* token counts, losses, agreement */
   ULY_NUM_TRAFFIC
 } uly_traffic;
 
-/* Room in a report for kinds that may be added. */
+/* Room in a report for kinds of traffic that may be added. */
 enum { ULY_MAX_TRAFFIC = 32 };
 
 /* Returns a name such as "attention_forward". */
 const char *uly_traffic_name(uly_traffic kind);
 
-/* Memory is held in five arenas, each allocated once. */
+/* The arenas in which memory is held, each of which is allocated once. */
 typedef enum uly_arena {
   ULY_ARENA_PARAMETERS = 0,
   ULY_ARENA_GRADIENTS,
@@ -500,67 +526,71 @@ typedef enum uly_arena {
 /* Room in a report for arenas that may be added. */
 enum { ULY_MAX_ARENAS = 8 };
 
+/* Returns a name such as "activations". */
 const char *uly_arena_name(uly_arena arena);
 
 /* What one step did. All ranks get the same report. */
 typedef struct uly_step_report {
   size_t size;
   int64_t step; /* 1 for the first */
-  /* Mean over the step's tokens, in nats per token. */
+  /* Mean over all tokens that have a label, in nats per token. */
   double loss;
   double grad_norm; /* global, before clipping */
   double lr;        /* learning rate of this step */
-  /* Tokens that this step trained on, over all ranks. */
+  /* Tokens of the step's sequences, over all ranks. */
   int64_t tokens;
   int num_ranks;
-  double seconds; /* wall time of slowest rank */
-  /* Of these, the seconds that ranks waited for each other: the mean over the ranks. */
+  double seconds; /* wall time, slowest rank */
+  /* Seconds that ranks waited for each other within this time: the mean over the ranks. */
   double wait_seconds;
-  /* FLOPs of the model, forward and backward, over all ranks. Recomputation is not counted, and of
-   * attention only the pairs that the mask lets through. */
+  /* FLOPs of the model, forward and backward, over all ranks. Recomputation is not counted, and
+   * attention is counted only for pairs that the mask lets through. */
   double flops;
-  /* Bytes that the rank that sent most has sent. */
+  /* Bytes sent by the rank that sent most, by uly_traffic. */
   int64_t sent_bytes[ULY_MAX_TRAFFIC];
-  /* High-water marks of the rank whose sum of them is largest, and that sum. */
+  /* High-water marks, by uly_arena, of the rank with the largest sum of them, and this sum. */
   int64_t arena_bytes[ULY_MAX_ARENAS];
   int64_t peak_bytes;
   /* Peak resident set of the largest process, as the operating system counts it; 0 if unknown. */
   int64_t resident_bytes;
   /* Nonzero: uly_trainer_skip has skipped the step, and nothing was updated. */
   int is_skipped;
-  /* Sequences that were passed over because no token of theirs has a label. */
+  /* Sequences that were passed over because none of their tokens has a label. */
   int64_t passed_over;
 } uly_step_report;
 
-/* What one rank did in a step. */
+/* What one rank did in a step. The last three members are as in uly_step_report. */
 typedef struct uly_rank_report {
   size_t size;
-  /* Seconds of the step, and those of them in which this rank waited for others. */
+  /* Seconds of the step, and how many of them this rank waited for others. */
   double seconds, wait_seconds;
-  /* Pairs of a query and a key that it sees, over all query heads, in the sequences of the rank's
-   * group. */
+  /* Pairs of a query and a key that it sees, over all query heads, in the group's sequences. */
   double pairs;
-  int64_t sent_bytes[ULY_MAX_TRAFFIC]; /* as in uly_step_report */
+  int64_t sent_bytes[ULY_MAX_TRAFFIC];
   int64_t arena_bytes[ULY_MAX_ARENAS];
   int64_t resident_bytes;
 } uly_rank_report;
 
 /* --- The run. */
 
-/* Creates a training run: makes the weights from the seed, plans, allocates and opens the data. The
- * ranks scan all tokens once, each a part of them. ULY_ERR_DATA names the first token that is not
- * below the vocabulary size, and refuses data in which no token has a label. Sequences without a
- * label, which pack may produce, are passed over in training and evaluation. With forward_only,
- * steps and saves are refused (ULY_ERR_CONFIG). Collective. */
-typedef struct uly_trainer uly_trainer;
+typedef struct uly_trainer uly_trainer; /* a training run */
+
+/* Creates a training run: plans it, opens the data, allocates memory, and makes the weights from
+ * the seed. Before that, the ranks scan all tokens once, each a part of them. Sequences without a
+ * label, which pack may produce, are passed over in training and evaluation. Returns ULY_ERR_CONFIG
+ * if the run cannot work or does not fit into memory, and ULY_ERR_DATA if no token has a label or
+ * if one is not below the vocabulary size, in which case the message says where it is. With
+ * forward_only, steps and saves return ULY_ERR_CONFIG. Collective over the mesh. */
 uly_status uly_trainer_create(uly_mesh *mesh, const uly_train_config *config, uly_trainer **out);
+
+/* Frees a trainer. A save that is under way is abandoned. */
 void uly_trainer_destroy(uly_trainer *trainer);
 
 /* What the data were read as. */
 typedef enum uly_data_kind {
-  ULY_DATA_TEXT = 0, /* bytes                    */
-  ULY_DATA_U16,      /* shards of uint16 tokens  */
-  ULY_DATA_U32       /* shards of uint32 tokens  */
+  ULY_DATA_TEXT = 0, /* bytes */
+  ULY_DATA_U16,      /* shards of uint16 tokens */
+  ULY_DATA_U32       /* shards of uint32 tokens */
 } uly_data_kind;
 
 /* What the data consist of. */
@@ -569,7 +599,7 @@ typedef struct uly_data_info {
   int64_t files, tokens;
   /* -1: the files do not say where documents end, or not all of the data were scanned. */
   int64_t documents;
-  /* Sequences of seq_len tokens; and, among those that are used, the ones that are passed over. */
+  /* Sequences of seq_len tokens, and how many of those that were scanned have no label. */
   int64_t sequences, without_label;
   int64_t reserved[4];
 } uly_data_info;
@@ -583,61 +613,64 @@ const uly_data_info *uly_trainer_eval_data_info(const uly_trainer *trainer);
 typedef struct uly_start_report {
   size_t size;
   int64_t num_params;
-  /* Sequences of seq_len tokens to train on, and to evaluate. */
+  /* As returned by uly_trainer_num_windows and uly_trainer_num_eval_windows. */
   int64_t num_windows, num_eval_windows;
-  /* Steps of the checkpoint; 0 without one. */
+  /* Steps that the checkpoint has done; 0 without one. */
   int64_t steps_done;
-  /* eval_data is all 0 without held-out data. */
+  /* All 0 if the run has no such data. */
   uly_data_info data, eval_data;
 } uly_start_report;
 
-/* Writes what the scan of the data has found to config.scan_file, so that the next start on the
- * same data need not scan them again. Data are the same if uly_trainer_load takes them for the
- * same. A scan of held-out data of which only eval_windows sequences are read is not kept. A
- * failure loses nothing. Not collective: one rank calls it, and the file of rank 0 is read. */
+/* Writes the result of the scan of the data to config.scan_file, if there is one, so that the next
+ * start on the same data (see uly_trainer_load) need not scan them again. The scan of held-out data
+ * is kept only if an evaluation may read all of them. A failure does no harm to the run. Not
+ * collective: one rank calls it, and the next start reads the file of rank 0. */
 uly_status uly_trainer_remember_scan(const uly_trainer *trainer);
 
-/* Makes the checks of uly_trainer_create, and those of uly_trainer_load unless `checkpoint` is
- * NULL, without allocating an arena or writing a file. It checks settings, model and mesh, the data
- * and their length, the plan against memory_limit or the free memory (but not the folders of
- * offload and stash), and whether the ranks were started alike; of the checkpoint it checks the
- * formats, shapes and model, but not the checksums of tensors. The report is the same on all ranks,
- * and is filled in only on success. Collective. */
+/* Checks whether a run can start, without allocating an arena or writing a file. It makes the
+ * checks of uly_trainer_create and, unless `checkpoint` is NULL, of uly_trainer_load, and returns
+ * the same errors. It covers the settings, the model, the mesh, the data, the memory, whether the
+ * ranks were started alike, and the formats, shapes and model of the checkpoint, but neither the
+ * folders of offload and stash nor the checksums of tensors. The report is the same on all ranks,
+ * and is filled in only on success. Collective over the mesh. */
 uly_status uly_trainer_check(uly_mesh *mesh, const uly_train_config *config, const char *checkpoint,
                              uly_start_report *report);
 
-/* Returns the number of steps done so far; after uly_trainer_load, that of the checkpoint. */
+/* Returns the number of steps done so far, including those of a checkpoint that was loaded. */
 int64_t uly_trainer_steps_done(const uly_trainer *trainer);
 
-/* Return the numbers of trainable parameters, of windows of seq_len tokens in the training data,
- * and of those windows of the held-out data that an evaluation goes through. */
+/* Return the numbers of trainable parameters, of windows (sequences of seq_len tokens) in the
+ * training data, and of those windows of the held-out data that an evaluation reads. */
 int64_t uly_trainer_num_params(const uly_trainer *trainer);
 int64_t uly_trainer_num_windows(const uly_trainer *trainer);
 int64_t uly_trainer_num_eval_windows(const uly_trainer *trainer);
 
-/* Makes one optimizer step. ULY_ERR_NONFINITE, ULY_ERR_DATA and a failure to read data, or to write
- * or read the stash on disk, leave the weights as they were. After a failure in the update itself
- * (optimizer states on disk) the weights are a mixture: steps and saves are refused until a
- * checkpoint is loaded. If a loss or gradient is not finite, the message says which tensor of which
- * block was the first that was not (the step is repeated to find out), and the report is filled in
- * as after a success. Collective. */
+/* Makes one optimizer step. Returns ULY_ERR_NONFINITE if the loss or the gradient is not finite:
+ * the message says which tensor of which block was the first that was not (the step is repeated to
+ * find out), and the report is filled in as after a success. This error, ULY_ERR_DATA, and a
+ * failure to read data or to use the stash on disk leave the weights as they were. If the update
+ * itself fails (optimizer states on disk), the weights are a mixture of old and new ones: steps and
+ * saves then return ULY_ERR_CONFIG until a checkpoint is loaded. Collective over the mesh. */
 uly_status uly_trainer_step(uly_trainer *trainer, uly_step_report *report);
 
 /* Reports the latest step of this rank alone; all 0 before the first. Not collective. */
 uly_status uly_trainer_rank_report(const uly_trainer *trainer, uly_rank_report *report);
 
-/* Go on after a step that returned ULY_ERR_NONFINITE, in two ways. uly_trainer_skip counts the step
- * as done, without an update, and marks its report. uly_trainer_rollback loads an earlier
- * checkpoint, as uly_trainer_load does, but goes on with the data that follow those of the failed
- * step. After any other step they return ULY_ERR_CONFIG. Collective. */
+/* Skips a step that returned ULY_ERR_NONFINITE: counts it as done, without an update. report: the
+ * one that the step filled in, in which is_skipped is set. Returns ULY_ERR_CONFIG after any other
+ * step. Collective over the mesh. */
 uly_status uly_trainer_skip(uly_trainer *trainer, uly_step_report *report);
+
+/* Goes back, after a step that returned ULY_ERR_NONFINITE, to an earlier checkpoint, as
+ * uly_trainer_load does, but continues with the data that follow those of the failed step. Returns
+ * ULY_ERR_CONFIG after any other step. Collective over the mesh. */
 uly_status uly_trainer_rollback(uly_trainer *trainer, const char *dir);
 
-/* Loss of the tokens at positions [begin, end) of their sequence, or of their document if documents
- * are packed. A model that makes use of a long context has lower losses at later positions. */
+/* The loss of the tokens at positions [begin, end) of their sequence or, with pack, of their
+ * document. A model that makes use of a long context has lower losses at later positions. */
 typedef struct uly_eval_bin {
   int64_t begin, end;
-  /* Tokens that were evaluated there, over all sequences. */
+  /* Tokens that were evaluated at these positions, over all sequences. */
   int64_t tokens;
   /* Their mean loss, in nats per token; 0 if there are none. */
   double loss;
@@ -647,110 +680,122 @@ typedef struct uly_eval_bin {
 #define ULY_MAX_EVAL_BINS 40
 typedef struct uly_eval_report {
   size_t size;
-  /* Mean over all tokens, in nats per token. */
+  /* Mean over all evaluated tokens, in nats per token. */
   double loss;
   int64_t tokens; /* evaluated; at least 1 */
-  /* Nonzero: it was stopped before all sequences were evaluated. */
+  /* Nonzero: `stops` ended it before all sequences were evaluated. */
   int is_stopped;
   int num_bins;
-  /* [0, 16), [16, 32), [32, 64), ... up to seq_len */
+  /* [0, 16), [16, 32), [32, 64), ... up to seq_len. */
   uly_eval_bin bins[ULY_MAX_EVAL_BINS];
 } uly_eval_report;
 
-/* Computes the mean loss over the held-out data (at most eval_windows sequences). `stops` (NULL:
- * never) is asked on every rank before each round of sequences except the first; if it returns
- * nonzero on any rank, the evaluation ends with what it has. Sequences without a label are passed
- * over. Returns ULY_ERR_DATA if no token that was read has a label, and ULY_ERR_CONFIG without
- * eval_data. Collective. */
+/* Computes the mean loss over the held-out data. In each round, every data-parallel group evaluates
+ * one sequence. `stops`, which may be NULL, is called on every rank before each round except the
+ * first; if it returns nonzero on any rank, the evaluation ends with what it has. Returns
+ * ULY_ERR_CONFIG without eval_data, or with forward_only before weights were loaded, and
+ * ULY_ERR_DATA if no token that was read has a label. Collective over the mesh. */
 uly_status uly_trainer_evaluate(uly_trainer *trainer, int (*stops)(void *user), void *user,
                                 uly_eval_report *report);
 
-/* --- Checkpoints. */
+/* --- Checkpoints.
+ *
+ * A checkpoint is a folder, step-<10 digits>, with the weights and the optimizer states as
+ * safetensors, the model as a config.json of Hugging Face, and a trainer.json. Its bytes do not
+ * depend on the number of ranks that save it, and any number of ranks can load it. */
 
-/* Writes a checkpoint folder `out_dir`/step-<10 digits>. It is written under another name, synced,
- * then renamed, so that a half-written checkpoint never bears the name. Each rank writes its share;
- * the bytes do not depend on the number of ranks. Collective. */
+/* Saves a checkpoint in the folder out_dir, which is created if it does not exist. Each rank writes
+ * its share. The checkpoint is written under another name, synced, and then renamed, so that a
+ * half-written one never bears the name. Returns ULY_ERR_IO if that fails, and ULY_ERR_CONFIG with
+ * forward_only or while the weights are a mixture (uly_trainer_step). Collective over the mesh. */
 uly_status uly_trainer_save(uly_trainer *trainer, const char *out_dir);
 
-/* Save a checkpoint while training goes on. uly_trainer_save_start starts the save and returns. The
- * next step computes while the files are written, and ends the save before it changes the weights,
- * so no copy is needed. A save that fails leaves earlier checkpoints as they were, and the run can
- * go on. uly_trainer_save_finish waits for a save that is under way, and returns the status of the
- * latest save once (ULY_OK if there is nothing to tell). Collective. */
+/* Starts to save a checkpoint while training goes on. The next step computes while the files are
+ * written, and ends the save before it changes the weights, so no copy is needed. If a save fails,
+ * earlier checkpoints stay as they were, and the run can go on. Collective over the mesh. */
 uly_status uly_trainer_save_start(uly_trainer *trainer, const char *out_dir);
+
+/* Waits for a save that is under way, and returns the status of the latest save once: later calls
+ * return ULY_OK. Collective over the mesh. */
 uly_status uly_trainer_save_finish(uly_trainer *trainer);
 
-/* Creates out_dir and tries to write there, before a run needs it for checkpoints. Not collective:
- * call it on one rank, then agree. */
+/* Creates out_dir and tries to write there, before a run needs it for checkpoints. Returns
+ * ULY_ERR_IO if that fails. Not collective: call it on one rank, then agree. */
 uly_status uly_checkpoint_prepare(const char *out_dir);
 
-/* Removes from out_dir what interrupted saves and prunes have left. Never call it while another run
- * saves there: its save would be taken for such remains. Not collective. */
+/* Removes from out_dir what interrupted saves and removals have left. Never call it while another
+ * run saves there: it would remove the files of that save. Not collective. */
 uly_status uly_checkpoint_remove_remains(const char *out_dir);
 
-/* Continues from the checkpoint folder `dir`, whatever ranks, mesh and stage it was made with: bit
- * by bit on the same ranks, or with `reproducible` on any ranks; otherwise up to rounding. Rank 0
- * warns (uly_warning_set_handler) if the run goes on with other data (config.new_data; without it
- * they are refused, ULY_ERR_CONFIG), or attends in another way. Data are the same if their contents
- * are, in the same order of files. Names do not matter, and of a file of more than 4 MiB, 64 pieces
- * of 64 KiB that are spread over it are compared. After a failure the trainer holds parts of the
- * checkpoint, and refuses steps and saves until a load succeeds. With forward_only, only the
- * weights are read, and the file of the optimizer may be missing. Collective. */
+/* Continues from the checkpoint folder `dir`, whatever ranks, mesh and zero_stage it was made with:
+ * bit by bit on the same ranks or, with `reproducible`, on any ranks, and otherwise up to rounding.
+ * With forward_only, only the weights are read, and the file of the optimizer may be missing.
+ *
+ * Training needs the seed of the checkpoint, and its data unless config.new_data is set. Data are
+ * the same if their files have the same contents in the same order; names do not matter, and of a
+ * file of more than 4 MiB, 64 pieces of 64 KiB that are spread over it are compared. Rank 0 warns
+ * (uly_warning_set_handler) if the data, seq_len, or the way the model attends have changed.
+ *
+ * Returns ULY_ERR_CONFIG if the seed or the data differ, and ULY_ERR_DATA if the checkpoint is
+ * damaged or that of another model. After any failure the trainer may hold parts of the checkpoint,
+ * and refuses steps and saves until a load succeeds. Collective over the mesh. */
 uly_status uly_trainer_load(uly_trainer *trainer, const char *dir);
 
-/* Writes to `path` (of `capacity` bytes) the path of the newest checkpoint in out_dir, that of the
- * highest step, or an empty string if there is none. A checkpoint that has lost files counts too,
- * and fails to load, so that no run falls back to an older one unnoticed. Not collective. */
+/* Writes the path of the newest checkpoint in out_dir, which is that of the highest step, to `path`
+ * (of `capacity` bytes), or an empty string if there is none. A checkpoint that has lost files
+ * counts too, and fails to load, so that no run falls back to an older one unnoticed. Returns
+ * ULY_ERR_DATA if out_dir is a file. Not collective. */
 uly_status uly_checkpoint_latest(const char *out_dir, char *path, size_t capacity);
 
 /* Removes checkpoints from out_dir, except the keep_last newest (those of the highest steps) and
  * those whose step is a multiple of keep_every (0: none is kept for that reason). keep_last 0 keeps
  * all. A checkpoint loses its name first, so that a half-removed one is never taken for whole;
- * uly_checkpoint_remove_remains then clears what is left. Anything that is not a checkpoint is left
- * alone. A failure names the first checkpoint that could not be removed; the others are removed all
- * the same. Call it after a save has finished, never while one is under way. Not collective: one
- * rank calls it. */
+ * uly_checkpoint_remove_remains clears what an interruption leaves. Anything else in the folder
+ * stays. A failure names the first checkpoint that could not be removed; the others are removed all
+ * the same. Never call it while a save is under way. Not collective: one rank calls it. */
 uly_status uly_checkpoint_prune(const char *out_dir, int64_t keep_last, int64_t keep_every);
 
 /* A model, as the config.json of a checkpoint describes it. */
 typedef struct uly_model_info {
-  char type[16]; /* "llama", "qwen2" or "gpt2" */
+  /* "llama", "qwen2" or "gpt2". */
+  char type[16];
   int64_t hidden, ffn, vocab, max_positions;
   int num_layers, num_q_heads, num_kv_heads, head_dim;
-  int has_layer_norm; /* nonzero: LayerNorm, with biases; 0: RMSNorm          */
+  int has_layer_norm; /* with biases; 0: RMSNorm */
   double norm_eps;
-  double rope_theta; /* 0: learned positions                                  */
-  int is_gated;      /* nonzero: SwiGLU; 0: GELU                              */
-  int is_tied;       /* nonzero: the head is the embedding                    */
+  double rope_theta; /* 0: learned positions */
+  int is_gated;      /* nonzero: SwiGLU; 0: GELU */
+  int is_tied;       /* head and embedding share weights */
   int has_qkv_bias, has_o_bias, has_mlp_bias;
   int64_t reserved[16];
 } uly_model_info;
 
-/* What a checkpoint holds. */
+/* What a checkpoint holds. Members that uly_train_config has too say how the model was trained: use
+ * the model with the same values. */
 typedef struct uly_checkpoint_info {
   size_t size;
-  int64_t step, num_params, num_tensors, bytes;
+  int64_t step, num_params, num_tensors, bytes; /* bytes of all tensors */
   int64_t seq_len, sequences_done;
   uint64_t seed;
-  /* How the model attends: the members of uly_train_config with these names. Use the model as it
-   * was trained. sparse.local and sparse.seed have the values that the run used. */
   int64_t window, doc_end;
+  /* `local` and `seed` have the values that the run used. */
   uly_sparse sparse;
   int pack;
   uly_dtype dtype;
   uly_model_info model;
 } uly_checkpoint_info;
 
-/* Reads what a checkpoint folder says about itself, but not its tensors. Not collective. Neither
- * this function nor the ones below need a trainer. */
+/* Reads what a checkpoint folder says about itself, but not its tensors. Returns ULY_ERR_DATA if it
+ * is not a valid checkpoint. Neither this function nor the three below need a trainer, and none of
+ * them is collective. */
 uly_status uly_checkpoint_read(const char *dir, uly_checkpoint_info *info);
 
-/* Sets those members of config that a checkpoint records, as in info: seq_len, pack, doc_end,
- * window, sparse, dtype and seed. Those that have no effect get their defaults. */
+/* Sets the members of config that a checkpoint records to the values in info: seq_len, pack,
+ * doc_end, window, sparse, dtype and seed. Those that have no effect get their defaults. */
 uly_status uly_checkpoint_apply(const uly_checkpoint_info *info, uly_train_config *config);
 
-/* Reads a whole checkpoint folder and checks it: formats, shapes, and the checksum of every
- * tensor. */
+/* Reads a whole checkpoint folder and checks it: formats, shapes, and the checksum of every tensor.
+ * Fills in info as uly_checkpoint_read does. ULY_ERR_DATA says what is damaged. */
 uly_status uly_checkpoint_verify(const char *dir, uly_checkpoint_info *info);
 
 /* A tensor in a file of a checkpoint. */
@@ -771,38 +816,46 @@ uly_status uly_checkpoint_list(const char *dir,
 
 /* --- Traces and metrics. */
 
-/* Record what the ranks do and when (blocks, exchanges, gathers, reductions, optimizer, saves, the
- * stash on disk). uly_trainer_trace begins to record on this rank; uly_trainer_trace_write writes
- * what all ranks have recorded to one file in the Trace Event format, which Perfetto and
- * chrome://tracing show. Collective. */
+/* Starts to record what this rank does and when: blocks, exchanges, gathers, reductions, updates,
+ * saves, the stash on disk. Collective over the mesh. */
 uly_status uly_trainer_trace(uly_trainer *trainer);
+
+/* Writes what all ranks have recorded to one file in the Trace Event format, which Perfetto and
+ * chrome://tracing show. The ranks write in turn, so all of them must see the same file at `path`.
+ * Returns ULY_ERR_IO if that fails. Collective over the mesh. */
 uly_status uly_trainer_trace_write(uly_trainer *trainer, const char *path);
 
 /* Writes one line of JSON about a step to `file`: step, loss, grad_norm, lr, tokens, ranks, step_s,
- * tokens_per_s, wait_s, flops, sent_bytes, peak_bytes, arena_bytes and resident_bytes. If eval is
- * not NULL, it adds eval_loss and eval_by_position, a list of [begin, end, tokens, loss]. If
- * peak_flops is not 0, it adds that: the FLOP/s that the machine could reach. */
+ * tokens_per_s, wait_s, flops, sent_bytes, peak_bytes, arena_bytes and resident_bytes. If they are
+ * not 0, it adds skipped, passed_over, and peak_flops, the FLOP/s that the machine could reach. If
+ * eval is not NULL, it adds eval_loss and eval_by_position, a list of [begin, end, tokens, loss]. A
+ * loss or norm that is not finite becomes null. Returns ULY_ERR_IO if writing fails. Not
+ * collective. */
 uly_status uly_report_write(FILE *file, const uly_step_report *report, const uly_eval_report *eval,
                             double peak_flops);
 
 /* -------------------------------------------------------------------- 4. Data
  *
+ * A run can read plain text as it is. It helps to prepare the text first if its documents are lines
+ * or objects of JSON Lines, or if some of the documents should be held out for evaluation:
+ *
  *   uly_prepare_config prepare;
+ *   uly_prepare_report report = {.size = sizeof report};
  *   uly_prepare_config_default(&prepare, sizeof prepare);
  *   prepare.inputs = (const char *const[]){"books", "more.txt"}, prepare.num_inputs = 2;
  *   prepare.out = "tokens"; // then train on tokens/train
  *   uly_prepare(&prepare, &report);
  */
 
-/* What counts as a document. */
+/* What counts as a document. A line does not include its end (\n or \r\n). In JSON Lines, each line
+ * is an object, and one of its members is the text; escapes are resolved. */
 typedef enum uly_documents {
-  ULY_DOCUMENTS_FILE = 0, /* each file                                                         */
-  ULY_DOCUMENTS_LINE,     /* each line, without its end (\n or \r\n)                           */
-  ULY_DOCUMENTS_JSONL     /* the text in each line of JSON Lines: a member of an object, whose
-                             escapes are resolved                                              */
+  ULY_DOCUMENTS_FILE = 0, /* each file */
+  ULY_DOCUMENTS_LINE,     /* each line */
+  ULY_DOCUMENTS_JSONL     /* each object of JSON Lines */
 } uly_documents;
 
-/* Fill it with uly_prepare_config_default() and change what you need. */
+/* What to prepare, and how. Fill it with uly_prepare_config_default() and change what you need. */
 typedef struct uly_prepare_config {
   size_t size;
   /* [num_inputs] files and folders. The files and subfolders of a folder are taken in the order of
@@ -823,18 +876,21 @@ typedef struct uly_prepare_config {
   /* Nonzero: files that are evidently not plain text are read all the same, and a byte-order mark
    * of UTF-8 is kept. */
   int any_bytes;
-  /* Nonzero: lines of JSON Lines that hold no text are left out and counted; 0: the first of them
+  /* Nonzero: lines of JSON Lines that hold no text are left out and counted. 0: the first of them
    * is a failure. */
   int skip_bad;
 } uly_prepare_config;
 
+/* Sets the size, and every other member to its default. */
 void uly_prepare_config_default(uly_prepare_config *config, size_t size);
 
+/* What was written to train/ or to eval/. */
 typedef struct uly_prepare_part {
   int64_t documents, tokens, shards, bytes;
   int64_t reserved[4];
 } uly_prepare_part;
 
+/* What uly_prepare did. */
 typedef struct uly_prepare_report {
   size_t size;
   int64_t files; /* files that were read */
@@ -846,89 +902,101 @@ typedef struct uly_prepare_report {
 
 /* Turns text into llm.c's token shards: out/train/000000.bin and so on, and out/eval/ for what is
  * held out. Each byte is a token, and token 256 ends each document, as the header of the shards
- * says. Empty documents are left out; a document may continue in the next shard. Memory does not
- * grow with the text. The folders get their names when everything is written and synced; one that
- * exists already is refused (ULY_ERR_CONFIG). ULY_ERR_DATA names a file that is not text, or the
+ * says. Empty documents are left out; a document may continue in the next shard. The memory that is
+ * used does not grow with the text. The folders get their names when everything is written and
+ * synced. Returns ULY_ERR_CONFIG if one of them exists already, if `out` lies in an input, or if no
+ * document is left for training or evaluation; ULY_ERR_DATA names a file that is not text, or the
  * file and line of something that is not JSON, is not an object, or has no text. Not collective. */
 uly_status uly_prepare(const uly_prepare_config *config, uly_prepare_report *report);
 
 /* ---------------------------------------------------------------- 5. Planning
  *
+ * A plan says what one rank of a run would hold and send. One process can plan for any number of
+ * ranks, since the mesh may be an offline one:
+ *
  *   uly_mesh_desc desc = {.size = sizeof desc, .dp = 4, .sp = 16};
+ *   uly_plan_report report = {.size = sizeof report};
  *   uly_mesh_create_offline(&desc, 0, &mesh); // 64 ranks, none started
  *   uly_plan(mesh, &config, &report);
  */
 
 /* What one rank of a run holds and sends. The numbers come from the code with which the run itself
- * allocates and counts. With forward_only, the `step` is the evaluation of one sequence by each
- * group. */
+ * allocates and counts. With forward_only, a step is the evaluation of one sequence per group. */
 typedef struct uly_plan_report {
   size_t size;
   int64_t num_params;
-  int64_t tokens; /* T: tokens of the rank's slice */
+  int64_t tokens; /* T: tokens of the slice */
   int64_t arena_bytes[ULY_MAX_ARENAS];
   /* Bytes of the file on local disk; 0 without stash. */
   int64_t stash_bytes;
   int64_t sent_bytes[ULY_MAX_TRAFFIC]; /* per step */
-  /* FLOPs per step, over all ranks, as in uly_step_report; for one document per sequence. */
+  /* FLOPs per step, as in uly_step_report, for sequences of one document each. */
   double flops;
 } uly_plan_report;
 
-/* Plans a run without opening its data files. The mesh may be an offline one. Not collective. */
+/* Plans a run without opening its data files. Returns ULY_ERR_CONFIG if the configuration cannot
+ * work, or if the rank needs more than config.memory_limit; in the latter case the report is filled
+ * in all the same. Not collective. */
 uly_status uly_plan(const uly_mesh *mesh, const uly_train_config *config, uly_plan_report *report);
 
 /* -------------------------------------------------------------- 6. Generation
  *
+ * A generator continues a sequence with a trained model. It computes the logits of the next token,
+ * from which uly_sample draws one, and uly_generator_next appends the token:
+ *
+ *   uly_train_config_default(&config, sizeof config);
  *   uly_checkpoint_read("run/step-0000000500", &info);
  *   uly_checkpoint_apply(&info, &config);
  *   uly_generator_create(mesh, &config, "run/step-0000000500", prompt, count, 100, &generator);
  *   for (int i = 0; i < 100; i++) {
- *     uly_sample(uly_generator_logits(generator), vocab, &sampling, count + i, &token, NULL);
+ *     const float *logits = uly_generator_logits(generator);
+ *     uly_sample(logits, info.model.vocab, &sampling, count + i, &token, NULL);
  *     uly_generator_next(generator, token);
  *   }
  */
 
 /* A trained model that continues a sequence. Each rank holds all weights, and the keys and values
  * of all tokens so far for the heads that it attends with. With zero_stage 3 it holds only its
- * share of the weights, which is slow, since every token gathers them all. A prompt of 64 tokens or
- * more goes through the model at once, cut over the ranks as in training, so that it may be longer
- * than one rank's memory; a shorter prompt goes through token by token.
+ * shards of the weights, which is slow, since every token gathers them all. A prompt of 64 tokens
+ * or more goes through the model at once, cut over the ranks as in training, so it may be longer
+ * than one rank's memory allows; a shorter prompt goes through token by token.
  *
  * Logits have the same bits on 1, 2, 4 or 8 ranks, with any number of threads; on other numbers of
  * ranks they are the same up to rounding. */
 typedef struct uly_generator uly_generator;
 
-/* Plans, allocates, loads the weights of the checkpoint folder `dir`, and computes the logits of
- * the token after the prompt. All ranks pass the same arguments. The mesh has one group (dp 1) of
- * at most Hq ranks.
+/* Creates a generator with the weights of the checkpoint folder `dir`, and computes the logits of
+ * the token after the prompt. tokens: [count], the prompt of at least one token, which is copied.
+ * max_new: how many tokens may be appended. All ranks pass the same arguments. The mesh must have
+ * one group (dp 1) of at most Hq ranks.
  *
  * These members of config are used, and all others are ignored: window, sparse (for strided and
  * fixed, `local` must not be 0: see uly_sparse_local), seed (for drawn blocks), dtype, threads,
  * zero_stage, memory_limit, pack and doc_end. With pack, a document ends with the token doc_end
- * (-1: 256, if the vocabulary is that of bytes), and tokens after it see nothing of it (blocks of
- * `sparse` then begin with the document).
+ * (-1: 256, if the vocabulary is that of bytes), and later tokens see nothing of it; the blocks of
+ * `sparse` begin anew with each document.
  *
- * tokens: [count], at least one, copied. max_new: how many tokens may be added. ULY_ERR_CONFIG
- * names what cannot work: a token beyond the vocabulary, more tokens than a model with learned
- * positions has, a memory_limit that is too low. Collective. */
+ * Returns ULY_ERR_CONFIG for a token beyond the vocabulary, for more tokens than the model has
+ * learned positions, and if memory does not suffice. Collective over the mesh. */
 uly_status uly_generator_create(uly_mesh *mesh, const uly_train_config *config, const char *dir,
                                 const int32_t *tokens, int64_t count, int64_t max_new,
                                 uly_generator **out);
 void uly_generator_destroy(uly_generator *generator);
 
-/* Returns the logits of the next token, [vocab], the same on all ranks; valid until the next call
- * of uly_generator_next. */
+/* Returns the logits of the next token, [vocab]: the same on all ranks, and valid until the next
+ * call of uly_generator_next. Not collective. */
 const float *uly_generator_logits(const uly_generator *generator);
 
-/* Adds a token, the same on all ranks, and computes the logits of the token after it. Returns
- * ULY_ERR_CONFIG if max_new tokens have been added already. After a failure the generator cannot be
- * used any more. Collective. */
+/* Appends a token, which all ranks pass alike, and computes the logits of the token after it.
+ * Returns ULY_ERR_CONFIG, and changes nothing, if the token is not in the vocabulary, if the ranks
+ * pass different ones, or if max_new tokens have been appended. After any other failure the
+ * generator cannot be used any more. Collective over the mesh. */
 uly_status uly_generator_next(uly_generator *generator, int32_t token);
 
-/* What a generator holds on this rank, and how long it took. */
+/* What a generator holds on this rank, and how long its creation took. */
 typedef struct uly_generator_report {
   size_t size;
-  /* num_tokens: those of the prompt and those that were added. */
+  /* Size of the vocabulary; tokens of the prompt and those that were appended. */
   int64_t vocab, num_tokens;
   int64_t num_params;
   double load_seconds, prompt_seconds;
@@ -936,34 +1004,39 @@ typedef struct uly_generator_report {
   int64_t arena_bytes[ULY_MAX_ARENAS];
 } uly_generator_report;
 
-/* Reports what this rank holds and how long it took. Not collective. */
+/* Fills in the report of this rank. Not collective. */
 uly_status uly_generator_get_report(const uly_generator *generator, uly_generator_report *report);
 
-/* How a token is drawn from logits. */
+/* How a token is drawn from logits: by temperature, then top-k, then nucleus sampling. */
 typedef struct uly_sampling {
   size_t size;
-  /* Logits are divided by it; 0: always the most likely token. */
+  /* Logits are divided by it; 0: always take the most likely token. */
   double temperature;
-  /* Only the top_k most likely tokens are drawn from; 0: all. */
+  /* Only the top_k most likely tokens are candidates; 0: all are. */
   int64_t top_k;
-  /* Of these, only the nucleus: the fewest most likely tokens whose probabilities add up to top_p;
-   * 1: all. */
+  /* Of these candidates, only the nucleus remains: the smallest set of most likely tokens that has
+   * at least this share of their total probability; 1: all remain. */
   double top_p;
   uint64_t seed;
 } uly_sampling;
 
-void uly_sampling_default(uly_sampling *sampling, size_t size); /* temperature 1, all tokens */
+/* Sets the size, and the other members such that any token may be drawn: temperature 1, top_p 1. */
+void uly_sampling_default(uly_sampling *sampling, size_t size);
 
-/* Draws a token. Tokens with equal logits are ordered by their number, the lower first. The draw is
- * a function of (seed, index) alone: pass the token's place in the sequence as index.
- * *log_probability (NULL: not wanted) receives the natural logarithm of the probability that the
- * model gives the token, without regard to sampling. Returns ULY_ERR_CONFIG for settings that mean
- * nothing and ULY_ERR_NONFINITE for logits that are not finite. ULY_ERR_MEMORY may come on one rank
- * alone: agree (uly_mesh_agree) before the next token. Not collective. */
+/* Draws a token from logits, [vocab]. Of tokens with equal logits, the lower token ranks first. The
+ * random number is a function of (seed, index) alone: pass the token's place in the sequence as
+ * index. *log_probability (NULL: not wanted) receives the natural logarithm of the probability that
+ * the model gives the token, regardless of sampling. Returns ULY_ERR_CONFIG if a member of sampling
+ * is out of range and ULY_ERR_NONFINITE if a logit is not finite. ULY_ERR_MEMORY may occur on one
+ * rank alone: agree (uly_mesh_agree) before the next token. Not collective. */
 uly_status uly_sample(const float *logits, int64_t vocab, const uly_sampling *sampling,
                       int64_t index, int32_t *token, double *log_probability);
 
 /* --------------------------------------------------------------- 7. Attention
+ *
+ * A model of your own can use the distributed attention alone. A plan cuts the stream of tokens
+ * over the ranks of the mesh's sp axis, deals the heads to them, and computes attention forward and
+ * backward, for any number of layers:
  *
  *   uly_mask mask = {.size = sizeof mask, .kind = ULY_MASK_CAUSAL};
  *   uly_attention_desc desc = {.size = sizeof desc, .num_tokens = 65536, .num_q_heads = 32,
@@ -976,80 +1049,79 @@ uly_status uly_sample(const float *logits, int64_t vocab, const uly_sampling *sa
  */
 
 typedef struct uly_block_layout uly_block_layout;       /* see Advanced: block-sparse layouts */
-typedef struct uly_local_attention uly_local_attention; /* see Advanced: your own kernel      */
+typedef struct uly_local_attention uly_local_attention; /* see Advanced: your own kernel */
 
 typedef enum uly_mask_kind {
-  ULY_MASK_FULL = 0, /* every token sees every token            */
-  ULY_MASK_CAUSAL    /* a token sees itself and those before it */
+  ULY_MASK_FULL = 0, /* every token sees every token */
+  ULY_MASK_CAUSAL    /* no token sees later ones */
 } uly_mask_kind;
 
 /* Which keys a query sees: those that all members let through. Positions are those of the whole
  * stream, never of a slice. Every query must see at least one key. What a query does not see
- * reaches neither its output nor the gradients, even if it is infinite or not a number. */
+ * affects neither its output nor the gradients, even if it is infinite or NaN. */
 typedef struct uly_mask {
   size_t size;
   uly_mask_kind kind;
-  /* W: keys at a distance below W are seen; with a causal mask, the last W, the query's own among
-   * them. 0: any distance. */
+  /* W: keys at a distance below W are seen; with a causal mask, the last W, including the query's
+   * own. 0: any distance. */
   int64_t window;
-  /* [num_docs] first tokens of the documents that the stream consists of, ascending, the first of
-   * them 0: a token sees only its own document. NULL and 0: the stream is one document. */
+  /* [num_docs] first tokens of the documents in the stream, ascending from 0: a token sees only its
+   * own document. NULL and 0: the stream is one document. */
   const int64_t *doc_start;
   int64_t num_docs;
-  /* NULL: no layout. */
+  /* A block-sparse layout; NULL: none. */
   const uly_block_layout *blocks;
 } uly_mask;
 
-/* Your own local attention instead of the library's. Every rank calls both functions once for each
- * of its head groups. The pointers in args are valid only during the call. A function that fails
- * says what went wrong with uly_fail. */
+/* Your own local attention in place of the library's. In each pass, every rank calls the function
+ * once for each of its head groups. The pointers in args are valid only during the call. A function
+ * that fails says with uly_fail what went wrong. */
 typedef struct uly_attention_callback {
   uly_status (*forward)(void *user, const uly_local_attention *args);
   uly_status (*backward)(void *user, const uly_local_attention *args);
   void *user;
 } uly_attention_callback;
 
-/* Describes attention. num_tokens, the heads and head_dim must be given; 0 is a valid choice for
- * each of the other members. */
+/* Describes attention. num_tokens, the heads and head_dim must be given; for the other members, 0
+ * is a valid choice. */
 typedef struct uly_attention_desc {
   size_t size;
-  /* N, tokens of the whole stream. */
-  int64_t num_tokens;
-  /* Hq, at least P. */
-  int num_q_heads;
+  int64_t num_tokens; /* N: tokens of the stream */
+  int num_q_heads;    /* Hq, at least P */
   /* Hkv, a divisor of Hq. If there are fewer than P, they are replicated when they are sent, and
    * their gradients are summed. */
   int num_kv_heads;
-  /* d */
+  /* d: at most 256, unless there is a callback. */
   int head_dim;
   uly_dtype dtype;
-  /* [num_masks] masks that forward may choose from: for a model, one for each kind of layer. All
-   * have the same documents. NULL: one mask that hides nothing. num_masks 0: one, if masks is
-   * given. Copied, with everything that they point to. */
+  /* [num_masks], at most 1024: the masks that forward may choose from; for a model, one for each
+   * kind of layer. All have the same documents. NULL: one mask that hides nothing. num_masks 0:
+   * one, if masks is given. They are copied, with everything that they point to. */
   const uly_mask *masks;
   int num_masks;
   /* q.k is multiplied by it before the softmax; 0: 1 / sqrt(d). */
   float scale;
-  /* Slices consist of whole tiles, except at the end of the stream; 0: 1. */
+  /* Slices consist of whole tiles of this many tokens, except at the end of the stream; 0: 1. */
   int64_t token_tile;
-  /* Most documents that uly_attention_set_documents may give; 0: as many as the masks have. */
+  /* The most documents that uly_attention_set_documents may give; 0: as many as the masks have. */
   int64_t max_docs;
-  /* G: heads are computed, and dealt to the ranks, in G groups; a multiple of P, at most Hq. 0: P.
+  /* G: heads are dealt to the ranks, and computed, in G groups: a multiple of P, at most Hq; 0: P.
    * What a group computes has the same bits whatever P is. */
   int head_groups;
-  /* forward NULL: the library's own kernels. */
+  /* Both functions NULL: the library's own kernels. */
   uly_attention_callback callback;
 } uly_attention_desc;
 
+/* Sets the size, and every other member to 0. */
 void uly_attention_desc_default(uly_attention_desc *desc, size_t size);
 
-/* Creates a plan of attention over the mesh's sp axis. Slices, heads, counts and offsets are all
- * computed and checked here. The plan may serve any number of layers. Fails on all ranks with
- * ULY_ERR_CONFIG if they do not pass the same description, naming the member that differs; and if
- * there are more ranks than query heads, naming the rank counts that work. With an offline mesh the
- * plan tells which rank holds what, and how many bytes, and computes nothing. Collective over the
- * mesh. */
-typedef struct uly_attention uly_attention;
+typedef struct uly_attention uly_attention; /* a plan of attention */
+
+/* Creates a plan: computes and checks slices, heads, counts and offsets once and for all. A plan on
+ * an offline mesh tells which rank holds what, and how many bytes, and computes nothing. Returns
+ * ULY_ERR_CONFIG on all ranks if the description cannot work or the ranks pass different ones; the
+ * message names the member that differs or, if there are more ranks than query heads, the numbers
+ * of ranks that work. Collective over the mesh. */
 uly_status uly_attention_create(uly_mesh *mesh, const uly_attention_desc *desc,
                                 uly_attention **out);
 void uly_attention_destroy(uly_attention *plan);
@@ -1059,15 +1131,14 @@ typedef struct uly_token_run {
   int64_t begin, count;
 } uly_token_run;
 
-/* Returns the tokens that this rank holds, as runs in the order of its rows. Today there is one
- * run; other ways to cut the stream may have more. T is the sum of their counts. num_runs may be
- * NULL. The list belongs to the plan. */
+/* Returns the tokens that this rank holds, as a list of runs in the order of its rows; T is the sum
+ * of their counts. Today there is one run, but other ways to cut the stream may have more. num_runs
+ * may be NULL. The list belongs to the plan. */
 const uly_token_run *uly_attention_tokens(const uly_attention *plan, int *num_runs);
 
-/* Replaces the documents of all masks for the calls that follow; the list is as in uly_mask. NULL
- * and 0: the stream is one document. The list is copied into the room that desc.max_docs made.
- * Every rank gives the same. ULY_ERR_CONFIG names what is wrong with the list, and the plan then
- * keeps the documents that it had. Not collective; allocates nothing. */
+/* Replaces the documents of all masks for the calls that follow. The list is like that in uly_mask,
+ * the same on every rank, and copied into the room that desc.max_docs made; nothing is allocated.
+ * Returns ULY_ERR_CONFIG if it is invalid, and the plan keeps its documents. Not collective. */
 uly_status uly_attention_set_documents(uly_attention *plan, const int64_t *doc_start,
                                        int64_t num_docs);
 
@@ -1077,34 +1148,36 @@ double uly_attention_pairs(const uly_attention *plan, int mask);
 
 /* --- Simple: plain tensors in, plain tensors out.
  *
- * q, o: [T, Hq, d]; k, v: [T, Hkv, d]; all of the plan's dtype and contiguous, and NULL only if T
- * is 0. Positions (RoPE) are applied before, by the owner of the token. The calls are collective
- * over the sp ranks. These first agree on what they are about to do: if one rank cannot do it, all
- * return its failure.
- *
- * For one layer: forward uses the first mask and keeps in the plan what backward needs. Backward
- * belongs to the latest forward, and uses up what that kept. */
+ * q, o: [T, Hq, d]; k, v: [T, Hkv, d]; gradients have the shapes of their tensors. All are of the
+ * plan's dtype, contiguous, and NULL only if T is 0. Positions (RoPE) are applied before, by the
+ * owner of the token. In each call the ranks first agree on what they are about to do: if one rank
+ * cannot do it, all return its failure. The first forward allocates the plan's buffers. */
+
+/* Compute attention for a model of one layer. Forward uses the first mask and keeps in the plan
+ * what backward needs. Backward belongs to the latest forward, and uses up what that kept: if there
+ * is nothing left, it returns ULY_ERR_CONFIG. Collective over the sp ranks. */
 uly_status uly_attention_forward(uly_attention *plan, const void *q, const void *k, const void *v,
                                  void *o);
 uly_status uly_attention_backward(uly_attention *plan, const void *d_o, void *d_q, void *d_k,
                                   void *d_v);
 
-/* For several layers: what forward keeps for backward is an object of its own, one for each layer.
- * uly_attention_saved_create allocates its memory. Collective over the sp ranks. */
+/* What forward keeps for backward: a model of several layers has one such object for each. */
 typedef struct uly_attention_saved uly_attention_saved;
+
+/* Creates the object and allocates its memory. Collective over the sp ranks. */
 uly_status uly_attention_saved_create(uly_attention *plan, uly_attention_saved **out);
 void uly_attention_saved_destroy(uly_attention_saved *saved);
 
-/* Makes the forward pass with any of the plan's masks. lse receives the natural logarithm of each
- * row's sum of exp(scale * q.k), f32, [T, Hq]; NULL: it is not wanted. saved NULL: nothing is
- * kept. */
+/* Makes the forward pass of a layer with any of the plan's masks, and keeps in `saved`, unless it
+ * is NULL, what backward needs. lse, f32 [T, Hq], receives the natural logarithm of each row's sum
+ * of exp(scale * q.k); pass NULL on all ranks if it is not wanted. Collective over the sp ranks. */
 uly_status uly_attention_forward_layer(uly_attention *plan, int mask, const void *q, const void *k,
                                        const void *v, void *o, float *lse,
                                        uly_attention_saved *saved);
 
 /* Makes the backward pass of the latest forward that filled `saved`, which stays as it is: backward
  * may be repeated. Returns ULY_ERR_CONFIG if no forward has filled it, if that forward failed, if
- * it belongs to another plan, or if the documents have changed since. */
+ * it is of another plan, or if the documents have changed since. Collective over the sp ranks. */
 uly_status uly_attention_backward_layer(uly_attention *plan, const uly_attention_saved *saved,
                                         const void *d_o, void *d_q, void *d_k, void *d_v);
 
@@ -1122,30 +1195,33 @@ uly_status uly_attention_backward_layer(uly_attention *plan, const uly_attention
  *   uly_attention_local_forward(plan, 0, qkv_heads, o_heads, softmax);
  *   uly_attention_o_to_tokens(plan, ULY_TRAFFIC_ATTENTION_FORWARD, o_heads, o_tokens);
  *
- * Heads are dealt to G groups (desc.head_groups; G = P unless you ask for more), and groups to
- * ranks, R = G / P to each, from rank 0 on. They are exchanged in R rounds, one group of each rank
- * per round. The buffers of the token side hold one round after the other, and in each round P
- * parts; part p belongs to the group of rank p:
- *   qkv_tokens  part p: [T, w_p]    a row: the group's query, key and value heads
- *   o_tokens    part p: [T, v_p]    a row: its query heads
- * Those of the head side hold one round after the other, and in each round all tokens of my group's
- * heads:
- *   qkv_heads   [N, w]              w, v: w_p and v_p of this rank
- *   o_heads     [N, v]
+ * Heads are dealt to G groups (desc.head_groups), and R = G / P successive groups to each rank,
+ * from rank 0 on. They are exchanged in R rounds, one group of each rank per round. A row of group
+ * g has w_g elements in the buffers of Q, K and V (its query heads, then its key heads, then its
+ * value heads) and v_g elements in those of O (its query heads). The buffers hold one round after
+ * the other, and for each round:
+ *
+ *   qkv_tokens  [T, w_g] for the group g of each rank, from rank 0 on
+ *   o_tokens    [T, v_g] for the same groups
+ *   qkv_heads   [N, w_g] for this rank's group g
+ *   o_heads     [N, v_g] for the same group
+ *
  * No copy and no transpose lies between these buffers and the network: what arrives is the input of
  * attention, and what attention writes is what is sent. */
+
+/* The block of a group: its heads, and where its rows lie. Offsets and strides are in elements. */
 typedef struct uly_attention_block {
   size_t size;
-  /* Query heads of the group, and key/value heads that these need. */
+  /* Query heads of the group, and the key/value heads that these need. */
   int q_begin, q_count;
   int kv_begin, kv_count;
-  /* 0 or 1: how many of the first of these key/value heads are also the last ones of the group
-   * before. Write such a head to one block only, then call uly_attention_share_kv. */
+  /* 1: the first of these key/value heads is also the last one of the group before; 0: it is not.
+   * Write such a head only to the first block that holds it, then call uly_attention_share_kv. */
   int kv_shared;
-  /* Where the group's first row begins in qkv_tokens and in o_tokens, in elements. */
+  /* Where the group's first row begins in qkv_tokens and in o_tokens. */
   int64_t qkv_offset;
   int64_t o_offset;
-  /* From a row to the next, in elements, on both sides: w_p for Q, K and V, and v_p for O. */
+  /* From a row to the next, on both sides: w_g and v_g. */
   int64_t qkv_stride;
   int64_t o_stride;
   /* Where the group's first row begins in qkv_heads and in o_heads, on the rank that owns it. */
@@ -1153,28 +1229,31 @@ typedef struct uly_attention_block {
   int64_t o_heads_offset;
 } uly_attention_block;
 
-/* Return G, and what group `index` (0 .. G-1) holds and where. */
+/* Return G, and describe the block of group `index` (0 .. G-1). Not collective. */
 int uly_attention_num_blocks(const uly_attention *plan);
 uly_status uly_attention_get_block(const uly_attention *plan, int index,
                                    uly_attention_block *block);
 
-/* Bytes of the buffers above, of what forward tells backward about the softmax (two f32 for each
- * query and head; with a callback one, its lse), and of the workspace that the local kernels need
- * for backward. Buffers must be aligned to 4 bytes; 64 are fastest. */
+/* The bytes of the buffers above; of `softmax`, in which forward leaves two f32 per query and head
+ * for backward (with a callback one, its lse); and of the workspace of the backward kernels.
+ * Buffers must be aligned to 4 bytes; alignment to 64 bytes is fastest. */
 typedef struct uly_attention_bytes {
   size_t size;
   int64_t qkv_tokens, qkv_heads, o_tokens, o_heads, softmax, workspace;
 } uly_attention_bytes;
 
+/* Fills in the bytes that this rank needs. Not collective. */
 uly_status uly_attention_get_bytes(const uly_attention *plan, uly_attention_bytes *bytes);
 
-/* Copy key/value heads that several ranks need from the first block that holds them to the others;
- * and, in backward, sum their gradients in f32 into the first. */
+/* Copy key/value heads that several groups need from the first block that holds them to the others;
+ * and, in backward, sum their gradients in f32 into the first. Not collective. */
 uly_status uly_attention_share_kv(const uly_attention *plan, void *qkv_tokens);
 uly_status uly_attention_sum_kv(const uly_attention *plan, void *d_qkv_tokens);
 
-/* Exchange buffers: token side -> head side, and back. `kind` names the traffic that the bytes
- * count as. Collective over the sp ranks. */
+/* Exchange all rounds of the buffers, from the token side to the head side or back. `kind` names
+ * the traffic that the bytes count as. Buffers of the token side may be NULL if T is 0. Unlike the
+ * simple calls, these do not agree first: if one rank passes arguments that are refused
+ * (ULY_ERR_CONFIG), the others wait for it forever. Collective over the sp ranks. */
 uly_status uly_attention_qkv_to_heads(uly_attention *plan, uly_traffic kind, const void *qkv_tokens,
                                       void *qkv_heads);
 uly_status uly_attention_qkv_to_tokens(uly_attention *plan, uly_traffic kind, const void *qkv_heads,
@@ -1185,7 +1264,7 @@ uly_status uly_attention_o_to_tokens(uly_attention *plan, uly_traffic kind, cons
                                      void *o_tokens);
 
 /* Compute attention between the exchanges, on this rank's heads, with one of the plan's masks.
- * workspace may be NULL if it needs 0 bytes. Not collective. */
+ * workspace may be NULL if it needs 0 bytes. A callback's failure is returned. Not collective. */
 uly_status uly_attention_local_forward(uly_attention *plan, int mask, const void *qkv_heads,
                                        void *o_heads, void *softmax);
 uly_status uly_attention_local_backward(uly_attention *plan, int mask, const void *qkv_heads,
@@ -1194,22 +1273,24 @@ uly_status uly_attention_local_backward(uly_attention *plan, int mask, const voi
 
 /* --- Advanced: block-sparse layouts.
  *
+ * A mask may have a layout, which lists the blocks of keys that each block of queries sees. The
+ * library makes the layouts of well-known patterns:
+ *
  *   uly_sparse sparse = {.pattern = ULY_SPARSE_BIGBIRD, .block = 64, .global = 1, .random = 3};
  *   uly_block_layout_create(&sparse, ULY_MASK_CAUSAL, num_tokens, 1, &layout);
  *   mask.blocks = layout; // or lists of your own
  */
 
-/* A block-sparse layout: the stream is cut into blocks of B tokens (the last may be shorter), and
- * each block of queries, a row, lists the blocks of keys that it sees. One layout serves all query
- * heads, or each has its own. uly_block_layout_create makes well-known layouts. */
+/* A block-sparse layout. The stream is cut into M blocks of B tokens (the last may be shorter).
+ * Each block of queries is a row, which lists the blocks of keys that it sees. */
 struct uly_block_layout {
   size_t size;
   int64_t block;      /* B, at least 1 */
-  int64_t num_blocks; /* M = ceil(N / B): rows per layout */
-  /* 1: one for all query heads; Hq: one for each, one after the other. */
+  int64_t num_blocks; /* M = ceil(N / B) */
+  /* 1: one layout for all query heads; Hq: one for each, one after the other. */
   int num_layouts;
-  /* [num_layouts * M + 1]: row r of layout h lists the entries of cols from row_begin[h * M + r] up
-   * to row_begin[h * M + r + 1]. */
+  /* [num_layouts * M + 1]: row r of layout h consists of the entries of cols from
+   * row_begin[h * M + r] to before row_begin[h * M + r + 1]. */
   const int64_t *row_begin;
   const int32_t *cols; /* key blocks, ascending per row */
 };
@@ -1223,19 +1304,18 @@ void uly_block_layout_destroy(uly_block_layout *layout);
 
 /* --- Advanced: your own kernel between the exchanges.
  *
+ * A plan can call your own local attention in place of the library's. Your functions need not know
+ * about ranks and exchanges; examples/02_attention_mpi.c has a pair of them:
+ *
  *   uly_status my_forward(void *user, const uly_local_attention *args);
  *   uly_status my_backward(void *user, const uly_local_attention *args);
  *   desc.callback = (uly_attention_callback){my_forward, my_backward, user};
- *
- * These functions need not know about ranks and exchanges. examples/02_attention_mpi.c has a pair
- * of them.
  */
 
-/* What local attention works on: all N tokens of the stream, and the heads that this rank owns.
- * Query head i (0 <= i < num_q_heads) is head first_q_head + i of all Hq, the number by which a
- * mask with a layout for each head knows it; it uses key/value head (i + group_offset) /
- * group_size. Rows are qkv_stride or o_stride elements apart; the heads of a token are adjacent.
- * lse is the natural logarithm of each row's sum of exp(scale * q.k), f32, [num_q_heads, N]. */
+/* What local attention works on: all N tokens of the stream, and the heads of one group of this
+ * rank. Query head i (0 <= i < num_q_heads) is head first_q_head + i of all Hq, which is also its
+ * index in a mask with one layout per head; it uses key/value head (i + group_offset) / group_size.
+ * Rows are qkv_stride or o_stride elements apart; the heads of a token are adjacent. */
 struct uly_local_attention {
   size_t size;
   int64_t num_tokens;
@@ -1246,13 +1326,18 @@ struct uly_local_attention {
   const uly_mask *mask; /* the one that forward named */
   float scale;
   int64_t qkv_stride, o_stride;
-  const void *q, *k, *v; /* [N, heads, d], rows qkv_stride apart                */
-  void *o;               /* [N, heads, d], rows o_stride apart: forward writes  */
-  float *lse;            /* [num_q_heads, N]: forward writes, backward may read */
-  const void *d_o;       /* backward reads: like o                              */
-  void *d_q, *d_k, *d_v; /* backward writes: like q, k, v                       */
-  /* Drives communication that is under way beside the call. The thread that called may call it now
-   * and then, or never. NULL: nothing is under way. */
+  /* [N, heads, d], rows qkv_stride apart. */
+  const void *q, *k, *v;
+  /* [N, heads, d], rows o_stride apart. Forward writes it, and backward may read it. */
+  void *o;
+  /* [num_q_heads, N]: the natural logarithm of each row's sum of exp(scale * q.k). Forward writes
+   * it, and backward may read it. */
+  float *lse;
+  const void *d_o; /* like o; backward reads */
+  /* Like q, k and v; backward writes them. */
+  void *d_q, *d_k, *d_v;
+  /* Makes progress with communication that is under way during the call. The thread that called may
+   * call it now and then, or never. NULL: nothing is under way. */
   void (*poll)(void *context);
   void *poll_context;
 };

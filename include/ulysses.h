@@ -737,8 +737,9 @@ uly_status uly_checkpoint_remove_remains(const char *out_dir);
  * (uly_warning_set_handler) if the data, seq_len, or the way the model attends have changed.
  *
  * Returns ULY_ERR_CONFIG if the seed or the data differ, and ULY_ERR_DATA if the checkpoint is
- * damaged or that of another model. After any failure the trainer may hold parts of the checkpoint,
- * and refuses steps and saves until a load succeeds. Collective over the mesh. */
+ * damaged or that of another model. If the checkpoint is refused before its tensors are read, the
+ * trainer is as it was. After a later failure it may hold parts of the checkpoint, and refuses
+ * steps, evaluations and saves until a load succeeds. Collective over the mesh. */
 uly_status uly_trainer_load(uly_trainer *trainer, const char *dir);
 
 /* Writes the path of the newest checkpoint in out_dir, which is that of the highest step, to `path`

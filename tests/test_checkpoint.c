@@ -329,6 +329,43 @@ static void test_damage(void **state) {
           "model.norm.weight");
 }
 
+/* A checkpoint that is refused before its tensors are read changes nothing. After a failure halfway
+ * the weights are those of no step: nothing computes with them until a load succeeds. */
+static void test_failed_load(void **state) {
+  (void)state;
+  uly_train_config config = base_config(ULY_F32);
+  config.eval_data = text_path;
+  uly_trainer *trainer = make(mesh, &config), *straight = make(mesh, &config);
+  steps(trainer, 2);
+  assert_ok(uly_trainer_save(trainer, out_dir));
+  char path[512], command[2048];
+  latest(path);
+  double loss = steps(straight, 3);
+  assert_fails(uly_trainer_load(straight, "/nowhere"), ULY_ERR_DATA, "/nowhere");
+  assert_int_equal(uly_trainer_steps_done(straight), 3);
+  steps(straight, 1);
+  snprintf(command, sizeof command,
+           "cp -r '%s' '%s/damaged' && printf X | dd of='%s/damaged/optimizer.safetensors' bs=1 "
+           "seek=4000000 conv=notrunc 2>/dev/null",
+           path, out_dir, out_dir);
+  if (rank == 0) assert_int_equal(system(command), 0);
+  barrier();
+  snprintf(command, sizeof command, "%s/damaged", out_dir);
+  assert_fails(uly_trainer_load(straight, command), ULY_ERR_DATA, "checksum");
+  uly_step_report report = {.size = sizeof report};
+  uly_eval_report eval = {.size = sizeof eval};
+  assert_fails(uly_trainer_step(straight, &report), ULY_ERR_CONFIG, "load a checkpoint");
+  assert_fails(uly_trainer_save(straight, out_dir), ULY_ERR_CONFIG, "load a checkpoint");
+  assert_fails(uly_trainer_evaluate(straight, NULL, NULL, &eval), ULY_ERR_CONFIG,
+               "load a checkpoint");
+  assert_ok(uly_trainer_load(straight, path));
+  assert_ok(uly_trainer_evaluate(straight, NULL, NULL, &eval));
+  assert_true(steps(straight, 1) == loss);
+  uly_trainer_destroy(trainer);
+  uly_trainer_destroy(straight);
+  clean();
+}
+
 /* Numbers of the preset llama-1m: 5 blocks, 4 query and 2 key/value heads of 32 elements, 128
  * wide. */
 typedef struct tensor_sums {
@@ -824,6 +861,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_checksums),
       cmocka_unit_test(test_old_versions),
       cmocka_unit_test(test_damage),
+      cmocka_unit_test(test_failed_load),
       cmocka_unit_test(test_info),
       cmocka_unit_test(test_attention),
       cmocka_unit_test(test_changed_config),

@@ -69,10 +69,11 @@ uly_status uly__trainer_evaluate(uly_trainer *trainer, int (*stops)(void *user),
   memset(report, 0, sizeof *report);
   if (!trainer->eval_data)
     ULY_FAIL(ULY_ERR_CONFIG, "config.eval_data is missing: give held-out data to evaluate on");
-  if (trainer->run.config.forward_only && trainer->is_mixed)
-    ULY_FAIL(
-        ULY_ERR_CONFIG,
-        "a run that does not train (config.forward_only) has no weights: load a checkpoint first");
+  if (trainer->is_mixed)
+    ULY_FAIL(ULY_ERR_CONFIG, "%s: load a checkpoint first",
+             trainer->run.config.forward_only
+                 ? "a run that does not train (config.forward_only) has no weights"
+                 : "an update or a load failed halfway");
   trainer->run.model->failure = arguments; /* agreed on with the others at the end */
   uly__zero_forget_weights(trainer->run.model->zero);
   for (int64_t first = 0; first < trainer->num_eval_windows; first += uly_mesh_dp(mesh)) {

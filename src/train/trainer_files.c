@@ -40,10 +40,15 @@ static uly_status check_data(const uly_trainer *trainer, const uly__checkpoint_r
            trainer->run.config.data, dir, run->is_hash_of_names ? "names or sizes" : "contents");
 }
 
-/* Takes step, seed and place in the data. A run that does not train takes no place; its seed
- * matters if blocks are drawn with it. */
-static uly_status take_place(uly_trainer *trainer, const uly__checkpoint_run *run,
-                             const char *dir) {
+/* Where a run goes on: steps and sequences that are done. */
+typedef struct run_place {
+  int64_t steps, sequences;
+} run_place;
+
+/* Finds the step and the place in the data, and checks the seed. A run that does not train has no
+ * place; its seed matters if blocks are drawn with it. */
+static uly_status find_place(const uly_trainer *trainer, const uly__checkpoint_run *run,
+                             const char *dir, run_place *out) {
   int64_t sequences = run->sequences;
   const uly_train_config *config = &trainer->run.config;
   /* After a step that was not finite, going back brings no news to warn about. */
@@ -51,10 +56,8 @@ static uly_status take_place(uly_trainer *trainer, const uly__checkpoint_run *ru
   uly_train_config own = *config;
   own.sparse = uly__run_sparse(config);
   if (warns) uly__warn_if_it_attends_otherwise(&own, end_of_documents(trainer), dir, run);
-  if (config->forward_only) {
-    trainer->steps_done = run->step;
-    return uly__check_same_blocks(config, dir, run);
-  }
+  *out = (run_place){.steps = run->step};
+  if (config->forward_only) return uly__check_same_blocks(config, dir, run);
   if (run->config.seed != config->seed)
     ULY_FAIL(
         ULY_ERR_CONFIG,
@@ -75,40 +78,49 @@ static uly_status take_place(uly_trainer *trainer, const uly__checkpoint_run *ru
   if (!same) sequences = 0;
   if (!same && warns)
     uly__warn("config.data is not what '%s' was trained on: it is read from its beginning", dir);
-  trainer->steps_done = run->step;
-  trainer->windows_done = sequences;
+  out->sequences = sequences;
   return ULY_OK;
 }
 
-/* Opens a checkpoint, and takes its place in the data. */
-static uly_status open_checkpoint(uly_trainer *trainer, const char *dir, uly__loading **from) {
+/* Opens a checkpoint, and finds its place in the data. The trainer stays as it is. */
+static uly_status open_checkpoint(const uly_trainer *trainer, const char *dir, uly__loading **from,
+                                  run_place *out) {
   ULY_TRY(uly__loading_open(trainer->run.model, trainer->run.states.num, dir, from));
-  return take_place(trainer, uly__loading_run(*from), dir);
+  return find_place(trainer, uly__loading_run(*from), dir, out);
 }
 
 uly_status uly__trainer_check_checkpoint(uly_trainer *trainer, const char *dir) {
   uly__loading *from = NULL;
+  run_place at;
   uly_status status =
-      uly__agree(uly__mesh_world(trainer->mesh), open_checkpoint(trainer, dir, &from));
+      uly__agree(uly__mesh_world(trainer->mesh), open_checkpoint(trainer, dir, &from, &at));
   if (status == ULY_OK) status = uly__loading_same(from, trainer->mesh);
+  if (status == ULY_OK) trainer->steps_done = at.steps;
   uly__loading_close(from);
   return status;
 }
 
-static uly_status read_checkpoint(uly_trainer *trainer, const char *dir, uly__loading **from) {
-  ULY_TRY(open_checkpoint(trainer, dir, from));
-  return uly__loading_read(*from, trainer->mesh, trainer->run.model, &trainer->run.states);
+/* Replaces the trainer's states. If that fails, they belong to no step. */
+static uly_status take_states(uly_trainer *trainer, uly__loading *from, run_place at) {
+  uly__run *run = &trainer->run;
+  trainer->is_mixed = true;
+  uly_status status = uly__loading_read(from, trainer->mesh, run->model, &run->states);
+  ULY_TRY(uly__agree(uly__mesh_world(trainer->mesh), status));
+  ULY_TRY(uly__loading_finish(from, trainer->mesh, run->model, &run->states));
+  trainer->steps_done = at.steps;
+  trainer->windows_done = at.sequences;
+  trainer->is_mixed = false;
+  trainer->is_nonfinite = false;
+  return ULY_OK;
 }
 
 uly_status uly__trainer_load(uly_trainer *trainer, const char *dir) {
   uly__loading *from = NULL;
+  run_place at;
   uly__trainer_end_save(trainer);
   uly_status status =
-      uly__agree(uly__mesh_world(trainer->mesh), read_checkpoint(trainer, dir, &from));
-  if (status == ULY_OK)
-    status = uly__loading_finish(from, trainer->mesh, trainer->run.model, &trainer->run.states);
-  trainer->is_mixed = status != ULY_OK;
-  trainer->is_nonfinite = false;
+      uly__agree(uly__mesh_world(trainer->mesh), open_checkpoint(trainer, dir, &from, &at));
+  if (status == ULY_OK) status = take_states(trainer, from, at);
   uly__loading_close(from);
   return status;
 }

@@ -12,8 +12,8 @@ uly_status uly__check_whole(const uly_trainer *trainer);
 void uly__trainer_end_save(uly_trainer *trainer);
 
 /* Checks whether uly_trainer_load could take the checkpoint, from the formats and shapes of its
- * files and the model: tensors are not read, and the trainer needs no memory. Sets the place in the
- * data. Collective. */
+ * files and the model: tensors are not read, and the trainer needs no memory. Sets steps_done.
+ * Collective. */
 uly_status uly__trainer_check_checkpoint(uly_trainer *trainer, const char *dir);
 
 /* Do what the calls of ulysses.h with these names do. */

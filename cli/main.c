@@ -6,10 +6,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "commands.h"
-#include "messages.h"
-#include "say.h"
-#include "starter.h"
+#include "commands/commands.h"
+#include "common/say.h"
+#include "job/starter.h"
+#include "options/messages.h"
 
 #define ROW(name, ...) [COMMAND_##name] = command_##name,
 static int (*const run_command[NUM_COMMANDS])(int argc, char *const *argv) = {COMMANDS(ROW)};

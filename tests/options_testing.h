@@ -2,7 +2,7 @@
 #ifndef ULY_OPTIONS_TESTING_H
 #define ULY_OPTIONS_TESTING_H
 
-#include "../cli/commands.h"
+#include "../cli/commands/commands.h"
 #include "testing.h"
 
 #define NUM_ARGS(...) ((int)(sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *)))

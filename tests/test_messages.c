@@ -1,5 +1,5 @@
 /* Tests messages of the library in the words of the program, and where warnings go. */
-#include "../cli/messages.h"
+#include "../cli/options/messages.h"
 
 #include <unistd.h>
 

@@ -1,6 +1,6 @@
 /* The options of the program that are settings of the library: a row of its table is known to flags,
  * help, YAML, and to the refusal of what has no effect. */
-#include "../cli/messages.h"
+#include "../cli/options/messages.h"
 #include "options_testing.h"
 
 /* The option of a setting; -1: it has none. */

@@ -3,9 +3,9 @@
 #include <math.h>
 #include <unistd.h>
 
-#include "../cli/report_lines.h"
-#include "../cli/report_metrics.h"
-#include "../cli/report_text.h"
+#include "../cli/report/report_lines.h"
+#include "../cli/report/report_metrics.h"
+#include "../cli/report/report_text.h"
 #include "testing.h"
 
 static char path[256];

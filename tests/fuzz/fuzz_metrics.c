@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "../cli/report_metrics.h"
+#include "../cli/report/report_metrics.h"
 #include "fuzzing.h"
 
 static bool is_drawable(double value) { return fabs(value) <= 2e30; }

@@ -2,7 +2,7 @@
  * --print-config reads the same. */
 #include <string.h>
 
-#include "../cli/options.h"
+#include "../cli/options/options.h"
 #include "fuzzing.h"
 
 static void check_same(const options *a, const options *b, const char *text) {

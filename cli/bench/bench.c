@@ -5,10 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "commands/commands.h"
-#include "common/say.h"
-#include "job/starter.h"
-#include "options/messages.h"
+#include "common/try.h"
+#include "options/run_command.h"
 
 typedef struct bench_kind {
   command command;
@@ -22,10 +20,9 @@ static const bench_kind kinds[] = {{BENCH_ATTENTION, bench_attention},
 
 /* Reads the options of one combination. The caller calls options_free after a failure, too. */
 static uly_status read_options(bench *b, int64_t combination, int argc, char *const *argv) {
-  uly_status status = options_init(&b->options);
-  b->options.combination = combination;
-  if (status == ULY_OK) status = options_parse(&b->options, b->kind, argc, argv);
-  return status == ULY_OK ? ULY_OK : uly_fail(status, "%s", b->options.error);
+  TRY(options_init(&b->options.base, b->kind));
+  b->options.base.combination = combination;
+  return options_parse(&b->options.base, argc, argv);
 }
 
 /* Reads all combinations once, so that a mistake is reported before anything is measured. */
@@ -34,8 +31,8 @@ static uly_status check_options(bench *b, int argc, char *const *argv, int64_t *
   *num_combinations = 1;
   for (int64_t i = 0; i < *num_combinations && status == ULY_OK; i++) {
     status = read_options(b, i, argc, argv);
-    *num_combinations = b->options.num_combinations;
-    options_free(&b->options);
+    *num_combinations = b->options.base.num_combinations;
+    options_free(&b->options.base);
   }
   return uly_mesh_agree(b->world, status);
 }
@@ -46,12 +43,11 @@ static uly_status compare_arguments(const bench *b, int argc, char *const *argv)
   size_t length = 0;
   FILE *stream = open_memstream(&text, &length);
   for (int i = 0; stream && i < argc; i++) fwrite(argv[i], 1, strlen(argv[i]) + 1, stream);
-  bool ok = stream && fclose(stream) == 0;
-  uly_status status = ok ? ULY_OK : uly_fail(ULY_ERR_MEMORY, "no memory to compare the options");
-  status = uly_mesh_agree(b->world, status);
-  if (status == ULY_OK) status = uly_mesh_same(b->world, text, length, "list of arguments");
-  free(text);
-  return status;
+  if (stream && fclose(stream) != 0) {
+    free(text);
+    text = NULL;
+  }
+  return options_compare_text(b->world, text, length, "list of arguments");
 }
 
 /* Finds the benchmark. Ranks agree on a failure, since one that ended alone could be faster than
@@ -60,41 +56,36 @@ static uly_status choose_kind(bench *b, int argc, char *const *argv, const bench
   const command_info *info = &command_table[COMMAND_bench];
   char *first[] = {argc > 0 ? argv[0] : NULL};
   options o = {.args = first, .num_args = argc > 0};
-  uly_status status = command_check_args(&o, info);
-  if (status != ULY_OK) uly_fail(status, "%s", o.error);
-  for (const command_word *word = info->words; status == ULY_OK && word->name; word++) {
+  TRY(uly_mesh_agree(b->world, options_check_args(&o, info)));
+  for (const command_word *word = info->words; word->name; word++)
     if (strcmp(word->name, first[0]) == 0) b->kind = (command)word->bits;
-  }
   *kind = kinds;
-  while (status == ULY_OK && (*kind)->command != b->kind) ++*kind;
-  return uly_mesh_agree(b->world, status);
+  while ((*kind)->command != b->kind) ++*kind;
+  return ULY_OK;
 }
 
-static uly_status run_all(bench *b, const bench_kind *kind, int argc, char *const *argv) {
+static uly_status run_all(void *state, int argc, char *const *argv) {
+  bench *b = state;
+  const bench_kind *kind = NULL;
   int64_t num_combinations = 0;
-  uly_status status = check_options(b, argc, argv, &num_combinations);
-  if (status == ULY_OK) status = compare_arguments(b, argc, argv);
+  b->is_first = uly_world_rank() == 0;
+  TRY(uly_mesh_create(NULL, &b->world));
+  TRY(choose_kind(b, argc, argv, &kind));
+  TRY(check_options(b, argc, argv, &num_combinations));
+  TRY(compare_arguments(b, argc, argv));
+  uly_status status = ULY_OK;
   for (int64_t i = 0; i < num_combinations && status == ULY_OK; i++) {
     status = uly_mesh_agree(b->world, read_options(b, i, argc, argv));
     if (status == ULY_OK) status = kind->run(b);
-    options_free(&b->options);
+    options_free(&b->options.base);
   }
   return status;
 }
 
+static void clean_up(void *state) { uly_mesh_destroy(((bench *)state)->world); }
+
 int command_bench(int argc, char *const *argv) {
-  uly_status status = starter_init();
-  if (status != ULY_OK) {
-    print_failure(last_failure());
-    return uly_status_exit_code(status);
-  }
-  bench b = {.is_first = uly_world_rank() == 0};
-  const bench_kind *kind = NULL;
-  status = uly_mesh_create(NULL, &b.world);
-  if (status == ULY_OK) status = choose_kind(&b, argc, argv, &kind);
-  if (status == ULY_OK) status = run_all(&b, kind, argc, argv);
-  if (status != ULY_OK && b.is_first) print_failure(last_failure());
-  uly_mesh_destroy(b.world);
-  uly_finalize();
-  return uly_status_exit_code(status);
+  bench b = {.world = NULL};
+  ranks_work work = {.run = run_all, .clean_up = clean_up};
+  return run_on_ranks(&work, &b, argc, argv);
 }

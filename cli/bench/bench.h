@@ -5,15 +5,13 @@
 #define ULYSSES_CLI_BENCH_H
 
 #include <jansson.h>
-#include <stdbool.h>
-#include <stdint.h>
 
-#include "options/options.h"
-#include "ulysses.h"
+#include "bench/bench_options.h"
+#include "measure/measure.h"
 
 typedef struct bench {
   /* Options that are left to the program are chosen before it prints them. */
-  options options;
+  bench_options options;
   command kind;    /* such as BENCH_ATTENTION */
   bool is_first;   /* rank 0 */
   uly_mesh *world; /* all ranks, sharing one sequence */
@@ -25,57 +23,18 @@ uly_status bench_step(bench *b);
 uly_status bench_exchange(bench *b);
 uly_status bench_ceiling(bench *b);
 
-/* --- Measuring (bench_measure.c). */
+/* Chooses --q-heads and --kv-heads if they are 0, and returns the attention of all heads over the
+ * sequence, without a mask. */
+uly_attention_desc bench_describe_heads(bench *b);
 
-/* A piece of work to time. */
-typedef struct bench_work {
-  /* A benchmark is not collective, or it makes the same calls on all ranks. */
-  uly_status (*run)(void *context);
-  void *context;
-  /* FLOPs or bytes of one run: of this rank if the ranks' rates are added; otherwise of all ranks,
-   * or whatever else is done when the slowest rank is done. */
-  double amount;
-  /* The ranks work at the same time, each alone, so their rates are added. */
-  bool adds_up;
-} bench_work;
+/* Measures --repeats times (ceiling NULL: there is none) and prints a line: what was measured, its
+ * unit (rates are printed in 10^9), both medians, their ratio, the spreads, the members of `more`
+ * (which is freed), and every option of the benchmark. Collective. */
+uly_status bench_report(const bench *b, const char *what, const char *unit,
+                        const measure_work *figure, const measure_work *ceiling, json_t *more);
 
-/* The amount per second of each repeat, in ascending order. */
-typedef struct bench_series {
-  int count;
-  double rates[MAX_REPEATS];
-} bench_series;
-
-double bench_median(const bench_series *series); /* NaN if nothing was measured */
-
-/* Returns (largest - smallest) / median; NaN if nothing was measured. */
-double bench_spread(const bench_series *series);
-
-typedef struct bench_result {
-  bench_series figure, ceiling;
-  double seconds; /* of a median run */
-} bench_result;
-
-/* Runs both once to warm up; then ceiling, figure, ceiling, figure, ..., --repeats times. ceiling
- * NULL: there is none. Collective. */
-uly_status bench_compare(const bench *b, const bench_work *figure, const bench_work *ceiling,
-                         bench_result *result);
-
-/* Sets --threads as a training run does, and makes OpenMP use as many. Collective. */
-void bench_use_threads(bench *b);
-
-/* Chooses --q-heads and --kv-heads if they are 0. */
-void bench_choose_heads(bench *b);
-
-/* Returns bytes filled with random values that are close to normally distributed: a softmax over
- * constants would be cheaper than one over data. NULL, with a message: no memory. */
-void *bench_random(int64_t bytes, uly_dtype dtype, uint64_t seed);
-
-/* --- Output (bench_line.c). */
-
-/* Prints a line: what was measured, its unit (rates are printed in 10^9), both medians, their
- * ratio, the spreads, the members of `more` (which is freed), and every option of the benchmark.
- * Rates that were not measured are null. */
-void bench_print(const bench *b, const char *what, const char *unit, const bench_result *result,
+/* Prints such a line of a result; rates that were not measured are null. */
+void bench_print(const bench *b, const char *what, const char *unit, const measure_result *result,
                  json_t *more);
 
 #endif

@@ -10,13 +10,15 @@
 #include <unistd.h>
 
 #include "bench/bench.h"
-#include "measure/bench_mpi.h"
+#include "common/try.h"
 #include "measure/ceiling.h"
+#include "measure/measure_mpi.h"
 
 typedef struct step_case {
   uly_mesh *mesh;
   uly_trainer *trainer;
   uly_step_report report; /* of the latest step */
+  gemm *product;          /* the ceiling; NULL: none */
   char data[PATH_MAX];    /* path of the data */
   bool owns_data;         /* this rank has written it */
 } step_case;
@@ -70,28 +72,29 @@ static uly_status make_data(const char *path, int64_t count, bool *is_mine) {
                   strerror(error));
 }
 
-/* Creates a trainer on one sequence of data, which each machine keeps in a temporary file. */
-static uly_status create_trainer(bench *b, step_case *c) {
-  uly_train_config config = b->options.config;
+/* Names the file of the data. All ranks, also those on other machines, need the same name: the time
+ * of one of them in microseconds. */
+static void name_data(const bench *b, char path[PATH_MAX]) {
   const char *folder = getenv("TMPDIR");
-  /* All ranks, also those on other machines, need the same name: the time of one of them in
-   * microseconds. */
   struct timespec time = {0};
   if (b->is_first) clock_gettime(CLOCK_REALTIME, &time);
-  long long name = (long long)bench_sum(1e6 * (double)time.tv_sec + 1e-3 * (double)time.tv_nsec);
-  snprintf(c->data, sizeof c->data, "%.3000s/ulysses-bench-%lld.bin",
-           folder && *folder ? folder : "/tmp", name);
-  if (config.seq_len >= INT32_MAX) {
+  long long name = (long long)measure_sum(1e6 * (double)time.tv_sec + 1e-3 * (double)time.tv_nsec);
+  snprintf(path, PATH_MAX, "%.3000s/ulysses-bench-%lld.bin", folder && *folder ? folder : "/tmp",
+           name);
+}
+
+/* Creates a trainer on one sequence of data, which each machine keeps in a temporary file. */
+static uly_status create_trainer(const bench *b, step_case *c) {
+  uly_train_config config = b->options.run.config;
+  name_data(b, c->data);
+  if (config.seq_len >= INT32_MAX)
     return uly_fail(ULY_ERR_CONFIG,
                     "config.seq_len %lld: a step of fewer than 2^31 tokens is measured",
                     (long long)config.seq_len);
-  }
-  uly_status status =
-      uly_mesh_agree(b->world, make_data(c->data, config.seq_len + 1, &c->owns_data));
+  TRY(uly_mesh_agree(b->world, make_data(c->data, config.seq_len + 1, &c->owns_data)));
   config.data = c->data;
   config.eval_data = NULL;
   config.steps = 1 + b->options.repeats;
-  if (status != ULY_OK) return status;
   return uly_trainer_create(c->mesh, &config, &c->trainer);
 }
 
@@ -104,55 +107,54 @@ static uly_status step(void *context) {
 
 static json_t *sent_json(const int64_t *bytes) {
   json_t *json = json_object();
-  for (int i = 0; i < ULY_NUM_TRAFFIC; i++) {
+  for (int i = 0; i < ULY_NUM_TRAFFIC; i++)
     json_object_set_new(json, uly_traffic_name((uly_traffic)i), json_integer(bytes[i]));
-  }
   return json;
 }
 
-static void print(const bench *b, const step_case *c, const bench_result *result) {
+static void print(const bench *b, const step_case *c, const measure_result *result) {
   const uly_step_report *r = &c->report;
-  double tokens_per_s = (double)r->tokens / result->seconds;
-  json_t *more = json_object();
-  json_object_set_new(more, "flops", json_real(r->flops));
-  json_object_set_new(more, "tokens", json_integer(r->tokens));
-  json_object_set_new(more, "tokens_per_s", json_real(tokens_per_s));
-  json_object_set_new(more, "num_params", json_integer(uly_trainer_num_params(c->trainer)));
-  json_object_set_new(more, "sent_bytes", sent_json(r->sent_bytes));
-  json_object_set_new(more, "peak_bytes", json_integer(r->peak_bytes));
-  bench_print(b, "step", "GFLOP/s", result, more);
+  bench_print(b, "step", "GFLOP/s", result,
+              json_pack("{s:f, s:I, s:f, s:I, s:o, s:I}", "flops", r->flops, "tokens",
+                        (json_int_t)r->tokens, "tokens_per_s", (double)r->tokens / result->seconds,
+                        "num_params", (json_int_t)uly_trainer_num_params(c->trainer), "sent_bytes",
+                        sent_json(r->sent_bytes), "peak_bytes", (json_int_t)r->peak_bytes));
 }
 
-static uly_status measure(const bench *b, step_case *c, gemm *product) {
-  bench_result result;
+static uly_status measure(const bench *b, step_case *c) {
+  measure_result result;
   uly_plan_report plan = {.size = sizeof plan};
-  uly_status status = uly_mesh_agree(b->world, uly_plan(c->mesh, &b->options.config, &plan));
-  bench_work work = {.run = step, .context = c, .amount = plan.flops};
-  bench_work ceiling = product ? gemm_work(product) : (bench_work){0};
-  if (status == ULY_OK) status = bench_compare(b, &work, product ? &ceiling : NULL, &result);
-  if (status == ULY_OK) print(b, c, &result);
-  return status;
+  TRY(uly_mesh_agree(b->world, uly_plan(c->mesh, &b->options.run.config, &plan)));
+  measure_work work = {.run = step, .context = c, .amount = plan.flops};
+  measure_work ceiling = gemm_work(c->product);
+  TRY(measure_compare(b->world, (int)b->options.repeats, &work, c->product ? &ceiling : NULL,
+                      &result));
+  print(b, c, &result);
+  return ULY_OK;
+}
+
+static uly_status run(bench *b, step_case *c) {
+  uly_train_config *config = &b->options.run.config;
+  uly_mesh_desc *mesh = &b->options.run.mesh;
+  const char *trace = b->options.trace;
+  measure_use_threads(&config->threads);
+  TRY(uly_mesh_create(mesh, &c->mesh));
+  mesh->sp = uly_mesh_sp(c->mesh);
+  if (config->batch == 0) config->batch = mesh->dp;
+  TRY(create_trainer(b, c));
+  TRY(gemm_create_for_run(b->world, config->dtype, &c->product));
+  if (trace) TRY(uly_trainer_trace(c->trainer));
+  TRY(measure(b, c));
+  return trace ? uly_trainer_trace_write(c->trainer, trace) : ULY_OK;
 }
 
 uly_status bench_step(bench *b) {
-  options *o = &b->options;
   step_case c = {.report = {.size = sizeof c.report}};
-  gemm *product = NULL;
-  bench_use_threads(b);
-  uly_status status = uly_mesh_create(&o->mesh, &c.mesh);
-  if (status == ULY_OK) {
-    o->mesh.sp = uly_mesh_sp(c.mesh);
-    if (o->config.batch == 0) o->config.batch = o->mesh.dp;
-    status = create_trainer(b, &c);
-  }
-  if (status == ULY_OK) status = gemm_create_for_run(b, o->config.dtype, &product);
-  if (status == ULY_OK && o->trace) status = uly_trainer_trace(c.trainer);
-  if (status == ULY_OK) status = measure(b, &c, product);
-  if (status == ULY_OK && o->trace) status = uly_trainer_trace_write(c.trainer, o->trace);
-  gemm_destroy(product);
+  uly_status status = run(b, &c);
+  gemm_destroy(c.product);
   uly_trainer_destroy(c.trainer);
   uly_mesh_destroy(c.mesh);
-  bench_barrier(); /* other ranks may still read it */
+  measure_barrier(); /* other ranks may still read it */
   if (c.owns_data) unlink(c.data);
   return status;
 }

@@ -1,12 +1,12 @@
 /* Prints what is in a checkpoint, as text and as JSON. */
 #include "checkpoint/checkpoints.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/format.h"
-#include "options/options.h"
+#include "common/print_json.h"
+#include "common/try.h"
 
 static const char *dtype_name(uly_dtype dtype) { return dtype == ULY_F32 ? "f32" : "bf16"; }
 
@@ -19,10 +19,9 @@ static void print_training(const uly_checkpoint_info *info) {
          dtype_name(info->dtype), (unsigned long long)info->seed);
   format_mask(info->window, &info->sparse, info->pack, mask);
   printf("attention     %s\n", mask[0] ? mask : "all that is before");
-  if (info->sparse.pattern != ULY_SPARSE_NONE) {
+  if (info->sparse.pattern != ULY_SPARSE_NONE)
     printf("  blocks      %lld local, %lld global, %lld random\n", (long long)info->sparse.local,
            (long long)info->sparse.global, (long long)info->sparse.random);
-  }
   if (info->pack && info->doc_end >= 0)
     printf("  documents   end with token %lld\n", (long long)info->doc_end);
 }
@@ -36,12 +35,11 @@ static void print_model(const uly_model_info *model) {
          model->is_gated ? "SwiGLU" : "GELU");
   printf("  vocabulary  %lld tokens%s\n", (long long)model->vocab,
          model->is_tied ? "; the head is the embedding" : "");
-  if (model->rope_theta > 0) {
+  if (model->rope_theta > 0)
     printf("  positions   rotary, theta %g, made for %lld\n", model->rope_theta,
            (long long)model->max_positions);
-  } else {
+  else
     printf("  positions   learned, %lld\n", (long long)model->max_positions);
-  }
   printf("  norm        %s, eps %g\n", model->has_layer_norm ? "LayerNorm" : "RMSNorm",
          model->norm_eps);
   bool has_biases = model->has_qkv_bias || model->has_o_bias || model->has_mlp_bias;
@@ -86,10 +84,23 @@ static bool is_same(const tensor_row *a, const tensor_row *b) {
 static tensor_row *find_row(const tensor_table *table, const tensor_row *row) {
   enum { LOOKED_AT = 64 };
   size_t first = table->num > LOOKED_AT ? table->num - LOOKED_AT : 0;
-  for (size_t i = table->num; !table->all && i > first; i--) {
+  for (size_t i = table->num; !table->all && i > first; i--)
     if (is_same(&table->rows[i - 1], row)) return &table->rows[i - 1];
-  }
   return NULL;
+}
+
+/* Returns a row at the end of the table; NULL: no memory. */
+static tensor_row *append_row(tensor_table *table, const tensor_row *row) {
+  if (table->num == table->capacity) {
+    size_t capacity = table->capacity ? 2 * table->capacity : 64;
+    tensor_row *rows = realloc(table->rows, capacity * sizeof *rows);
+    table->has_failed |= !rows;
+    if (!rows) return NULL;
+    table->rows = rows;
+    table->capacity = capacity;
+  }
+  table->rows[table->num] = *row;
+  return &table->rows[table->num++];
 }
 
 static void add_tensor(void *user, const uly_tensor_info *tensor) {
@@ -100,18 +111,8 @@ static void add_tensor(void *user, const uly_tensor_info *tensor) {
   memcpy(row.dims, tensor->dims, sizeof row.dims);
   if (!table->all) hide_block(row.name);
   tensor_row *found = find_row(table, &row);
-  if (!found) {
-    if (table->num == table->capacity) {
-      size_t capacity = table->capacity ? 2 * table->capacity : 64;
-      tensor_row *rows = realloc(table->rows, capacity * sizeof *rows);
-      table->has_failed |= !rows;
-      if (!rows) return;
-      table->rows = rows;
-      table->capacity = capacity;
-    }
-    found = &table->rows[table->num++];
-    *found = row;
-  }
+  if (!found) found = append_row(table, &row);
+  if (!found) return;
   found->num++;
   found->bytes += tensor->bytes;
 }
@@ -121,10 +122,9 @@ enum { SHAPE = 96 };
 /* Writes a shape, such as "[257, 128]". */
 static const char *format_shape(const tensor_row *row, char text[SHAPE]) {
   size_t used = (size_t)snprintf(text, SHAPE, "[");
-  for (int i = 0; i < row->num_dims; i++) {
+  for (int i = 0; i < row->num_dims; i++)
     used += (size_t)snprintf(text + used, SHAPE - used, "%s%lld", i ? ", " : "",
                              (long long)row->dims[i]);
-  }
   snprintf(text + used, SHAPE - used, "]");
   return text;
 }
@@ -151,13 +151,16 @@ static void print_table(const tensor_table *table) {
   }
 }
 
+static uly_status list_tensors(const char *path, tensor_table *table) {
+  TRY(uly_checkpoint_list(path, add_tensor, table));
+  return table->has_failed ? uly_fail(ULY_ERR_MEMORY, "no memory for a table") : ULY_OK;
+}
+
 uly_status checkpoint_print(const checkpoint_place *place, const uly_checkpoint_info *info,
                             bool all) {
   char human[FORMAT_BYTES];
   tensor_table table = {.all = all};
-  uly_status status = uly_checkpoint_list(place->path, add_tensor, &table);
-  if (status == ULY_OK && table.has_failed)
-    status = uly_fail(ULY_ERR_MEMORY, "no memory for a table");
+  uly_status status = list_tensors(place->path, &table);
   if (status == ULY_OK) {
     printf("checkpoint    %s%s%s\n", place->path, place->newest_of[0] ? ", the newest of " : "",
            place->newest_of);
@@ -190,48 +193,40 @@ static json_t *make_attention(const uly_checkpoint_info *info) {
   const uly_sparse *sparse = &info->sparse;
   return json_pack("{s:I, s:b, s:I, s:s, s:I, s:I, s:I, s:I}", "window", (json_int_t)info->window,
                    "pack", info->pack, "doc_end", (json_int_t)info->doc_end, "sparse",
-                   option_table[option_named("sparse")].choices[sparse->pattern], "sparse_block",
-                   (json_int_t)sparse->block, "sparse_local", (json_int_t)sparse->local,
-                   "sparse_global", (json_int_t)sparse->global, "sparse_random",
-                   (json_int_t)sparse->random);
+                   sparse_name(sparse->pattern), "sparse_block", (json_int_t)sparse->block,
+                   "sparse_local", (json_int_t)sparse->local, "sparse_global",
+                   (json_int_t)sparse->global, "sparse_random", (json_int_t)sparse->random);
 }
 
 static void append_tensor(void *user, const uly_tensor_info *tensor) {
   json_t *shape = json_array();
-  for (int i = 0; i < tensor->num_dims; i++) {
+  for (int i = 0; i < tensor->num_dims; i++)
     json_array_append_new(shape, json_integer(tensor->dims[i]));
-  }
   json_array_append_new(user, json_pack("{s:s, s:s, s:s, s:o, s:I}", "file", tensor->file, "name",
                                         tensor->name, "dtype", dtype_name(tensor->dtype), "shape",
                                         shape, "bytes", (json_int_t)tensor->bytes));
 }
 
+static uly_status make_tensors(const char *path, json_t **tensors) {
+  *tensors = json_array();
+  return uly_checkpoint_list(path, append_tensor, *tensors);
+}
+
 uly_status checkpoint_print_json(const checkpoint_place *place, const uly_checkpoint_info *info,
                                  bool has_tensors) {
-  uly_status status = ULY_OK;
   char seed[32];
-  json_t *json = json_object(), *path = json_string(place->path), *tensors = json_array();
+  json_t *tensors = NULL, *path = json_string(place->path); /* NULL: it is not UTF-8 */
+  uly_status status = has_tensors ? make_tensors(place->path, &tensors) : ULY_OK;
   /* Seeds beyond 2^63 are not integers in JSON. */
   snprintf(seed, sizeof seed, "%llu", (unsigned long long)info->seed);
-  json_object_set_new(json, "path", path ? path : json_null()); /* a path may not be UTF-8 */
-  json_object_set_new(json, "step", json_integer(info->step));
-  json_object_set_new(json, "sequences_done", json_integer(info->sequences_done));
-  json_object_set_new(json, "seq_len", json_integer(info->seq_len));
-  json_object_set_new(json, "seed", json_string(seed));
-  json_object_set_new(json, "dtype", json_string(dtype_name(info->dtype)));
-  json_object_set_new(json, "attention", make_attention(info));
-  json_object_set_new(json, "num_params", json_integer(info->num_params));
-  json_object_set_new(json, "num_tensors", json_integer(info->num_tensors));
-  json_object_set_new(json, "bytes", json_integer(info->bytes));
-  json_object_set_new(json, "model", make_model(&info->model));
-  if (has_tensors) {
-    status = uly_checkpoint_list(place->path, append_tensor, tensors);
-    json_object_set(json, "tensors", tensors);
-  }
-  if (status == ULY_OK && json_dumpf(json, stdout, JSON_COMPACT) != 0)
-    status = uly_fail(ULY_ERR_IO, "standard output cannot be written");
-  if (status == ULY_OK) putchar('\n');
-  json_decref(tensors);
+  json_t *json =
+      json_pack("{s:o?, s:I, s:I, s:I, s:s, s:s, s:o, s:I, s:I, s:I, s:o, s:o*}", "path", path,
+                "step", (json_int_t)info->step, "sequences_done", (json_int_t)info->sequences_done,
+                "seq_len", (json_int_t)info->seq_len, "seed", seed, "dtype",
+                dtype_name(info->dtype), "attention", make_attention(info), "num_params",
+                (json_int_t)info->num_params, "num_tensors", (json_int_t)info->num_tensors, "bytes",
+                (json_int_t)info->bytes, "model", make_model(&info->model), "tensors", tensors);
+  if (status == ULY_OK) return print_json_line(json);
   json_decref(json);
   return status;
 }

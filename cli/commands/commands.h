@@ -1,33 +1,56 @@
-/* The commands. Each prints its own error, once for all ranks, and returns its exit code: that of
- * uly_status_exit_code, or EXIT_STOPPED. */
+/* The commands: what each is called, what it is for, and which arguments it takes beside options. */
 #ifndef ULYSSES_CLI_COMMANDS_H
 #define ULYSSES_CLI_COMMANDS_H
 
 #include <limits.h>
-#include <stdio.h>
+#include <stdbool.h>
 
-#include "commands/commands_table.h"
 #include "common/suggest.h"
-#include "options/options.h"
-#include "ulysses.h"
+
+/* What knows options of its own, in the order in which texts list them: a benchmark is a command of
+ * its own here, as in `ulysses bench attention`. TRAIN and so on are bits; TRAIN_INDEX and so on
+ * count them. */
+/* clang-format off */
+#define SINGLE_COMMANDS(X)                                                                      \
+  X(TRAIN) X(PLAN) X(BENCH_ATTENTION) X(BENCH_STEP) X(BENCH_EXCHANGE) X(BENCH_CEILING) X(EVAL)  \
+  X(GENERATE) X(PREPARE) X(REPORT) X(DOCTOR) X(CHECKPOINT) X(HELP) X(MAN) X(COMPLETION) X(LAUNCH)
+
+/* The names of the commands, in the order of help. */
+#define COMMANDS(X)                                                                        \
+  X(train) X(prepare) X(launch) X(eval) X(generate) X(plan) X(bench) X(report) X(doctor)   \
+  X(checkpoint) X(completion) X(man) X(help)
+/* clang-format on */
+
+#define INDEX(name) name##_INDEX,
+enum { SINGLE_COMMANDS(INDEX) NUM_SINGLE_COMMANDS };
+#undef INDEX
+
+#define BIT(name) name = 1 << name##_INDEX,
+typedef enum command {
+  SINGLE_COMMANDS(BIT) BENCH = BENCH_ATTENTION | BENCH_STEP | BENCH_EXCHANGE | BENCH_CEILING,
+  TRAINED = EVAL | GENERATE,
+  ANY_RUN = TRAIN | PLAN | BENCH_STEP
+} command;
+#undef BIT
+
+/* COMMAND_train, ...: indices of command_table. */
+#define COMMAND_ID(name) COMMAND_##name,
+enum command_id { COMMANDS(COMMAND_ID) NUM_COMMANDS };
+#undef COMMAND_ID
+
+/* Declares command_train and so on, which print their own errors, once for all ranks, and return
+ * their exit codes. argc and argv are what follows the name of the command. */
+#define DECLARE_COMMAND(name) int command_##name(int argc, char *const *argv);
+COMMANDS(DECLARE_COMMAND)
+#undef DECLARE_COMMAND
 
 /* A training run was stopped by a signal and can continue. The value is EX_TEMPFAIL of sysexits.h:
  * the same command may succeed later. */
 enum { EXIT_STOPPED = 75 };
 
-/* Declares command_train and so on; argc and argv are what follows the name of the command. */
-#define DECLARE_COMMAND(name, ...) int command_##name(int argc, char *const *argv);
-COMMANDS(DECLARE_COMMAND)
-#undef DECLARE_COMMAND
-
-/* COMMAND_train, ...: indices of command_table. */
-#define COMMAND_ID(name, ...) COMMAND_##name,
-enum command_id { COMMANDS(COMMAND_ID) NUM_COMMANDS };
-#undef COMMAND_ID
-
 typedef struct command_word {
   const char *name;
-  /* The bit of a benchmark, which is a command of its own; 0 for other commands. */
+  /* The bit of a benchmark; 0 for words of other commands. */
   unsigned bits;
   const char *about;
 } command_word;
@@ -57,20 +80,17 @@ enum command_id command_find(const char *name);
 /* Returns the row whose bits hold cmd. */
 const command_info *command_of(command cmd);
 
-/* Writes the name of a single command, such as "train" or "bench attention". */
-const char *command_name(command cmd, char buffer[OPTION_BUFFER]);
+/* Hold the name of a single command, and those of all. */
+enum { COMMAND_NAME = 64, COMMAND_NAMES = 256 };
 
-/* Returns whether the command, or one of its words, has options. */
-bool command_has_options(const command_info *info);
+/* Writes the name of a single command, such as "train" or "bench attention". */
+const char *command_name(command cmd, char buffer[COMMAND_NAME]);
+
+/* Lists the names of several, between quotes or "": "'train', 'bench step'". */
+const char *command_names(unsigned bits, const char *quote, char buffer[COMMAND_NAMES]);
 
 /* Offers all names of commands. */
 void command_offer(suggestion *s);
-
-/* Checks whether o->args are what the command takes. ULY_ERR_CONFIG: o->error says what is
- * wrong. */
-uly_status command_check_args(options *o, const command_info *info);
-
-/* --- Texts made from the tables: help.c, man.c, completion.c. */
 
 typedef struct named_text {
   const char *name, *about;
@@ -78,14 +98,5 @@ typedef struct named_text {
 
 /* Ends with a NULL name. */
 extern const named_text exit_codes[];
-
-void help_print_usage(FILE *file);
-
-/* Prints the help of a command. topic NULL: all topics. ULY_ERR_CONFIG, with last_failure: there is
- * no such command or topic. */
-uly_status help_print(FILE *file, const char *name, const char *topic);
-
-void man_print(FILE *file);
-void completion_print_bash(FILE *file);
 
 #endif

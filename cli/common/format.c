@@ -2,8 +2,7 @@
 #include "common/format.h"
 
 #include <stdio.h>
-
-#include "options/options.h"
+#include <string.h>
 
 const char *format_bytes(int64_t bytes, char buffer[FORMAT_BYTES]) {
   static const char *const units[] = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
@@ -18,6 +17,8 @@ const char *format_bytes(int64_t bytes, char buffer[FORMAT_BYTES]) {
   snprintf(buffer, FORMAT_BYTES, "%.1f %s", value, units[unit]);
   return buffer;
 }
+
+const char *plural(int64_t count) { return count == 1 ? "" : "s"; }
 
 int64_t sum_bytes(const int64_t *bytes, int count) {
   int64_t sum = 0;
@@ -52,21 +53,24 @@ void print_ranks(const uly_train_config *config, int ranks, int dp, int sp) {
 void print_step_size(const uly_train_config *config, int dp) {
   int64_t batch = config->batch > 0 ? config->batch : dp;
   printf("step        %lld tokens: %lld sequence%s of %lld\n", (long long)(batch * config->seq_len),
-         (long long)batch, batch == 1 ? "" : "s", (long long)config->seq_len);
+         (long long)batch, plural(batch), (long long)config->seq_len);
+}
+
+const char *sparse_name(uly_sparse_pattern pattern) {
+  const uly_setting *s = uly_settings(NULL);
+  while (strcmp(s->name, "sparse.pattern") != 0) s++;
+  return s->words[pattern];
 }
 
 const char *format_mask(int64_t window, const uly_sparse *sparse, int pack,
                         char text[FORMAT_MASK]) {
   int used = snprintf(text, FORMAT_MASK, "%s", "");
   if (window > 0) used = snprintf(text, FORMAT_MASK, "the last %lld tokens", (long long)window);
-  if (sparse->pattern != ULY_SPARSE_NONE) {
-    used += snprintf(
-        text + used, FORMAT_MASK - (size_t)used, "%s%s in blocks of %lld", used > 0 ? ", " : "",
-        option_table[option_named("sparse")].choices[sparse->pattern], (long long)sparse->block);
-  }
-  if (pack) {
+  if (sparse->pattern != ULY_SPARSE_NONE)
+    used += snprintf(text + used, FORMAT_MASK - (size_t)used, "%s%s in blocks of %lld",
+                     used > 0 ? ", " : "", sparse_name(sparse->pattern), (long long)sparse->block);
+  if (pack)
     snprintf(text + used, FORMAT_MASK - (size_t)used, "%swithin documents", used > 0 ? ", " : "");
-  }
   return text;
 }
 
@@ -80,13 +84,12 @@ void print_mask(const uly_train_config *config) {
 
 static void print_kind(const uly_data_info *info) {
   const char *tokens = info->kind == ULY_DATA_U16 ? "uint16 tokens" : "uint32 tokens";
-  if (info->kind == ULY_DATA_TEXT && info->files == 1) {
+  if (info->kind == ULY_DATA_TEXT && info->files == 1)
     printf("text");
-  } else if (info->kind == ULY_DATA_TEXT) {
+  else if (info->kind == ULY_DATA_TEXT)
     printf("text in %lld files", (long long)info->files);
-  } else {
-    printf("%lld shard%s of %s", (long long)info->files, info->files == 1 ? "" : "s", tokens);
-  }
+  else
+    printf("%lld shard%s of %s", (long long)info->files, plural(info->files), tokens);
 }
 
 void print_data(const char *what, const char *path, const uly_data_info *info,
@@ -94,12 +97,10 @@ void print_data(const char *what, const char *path, const uly_data_info *info,
   printf("%-12s%s: ", what, path);
   print_kind(info);
   printf(", %lld tokens", (long long)info->tokens);
-  if (info->documents >= 0) {
-    printf(" in %lld document%s", (long long)info->documents, info->documents == 1 ? "" : "s");
-  }
+  if (info->documents >= 0)
+    printf(" in %lld document%s", (long long)info->documents, plural(info->documents));
   printf(", %lld sequences", (long long)num_sequences);
-  if (info->without_label > 0) {
+  if (info->without_label > 0)
     printf(" (%lld without a label are passed over)", (long long)info->without_label);
-  }
   putchar('\n');
 }

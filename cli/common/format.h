@@ -13,9 +13,15 @@ enum { FORMAT_BYTES = 32, FORMAT_MASK = 160 };
 /* Writes bytes as "512 B" or "11.8 MiB". */
 const char *format_bytes(int64_t bytes, char buffer[FORMAT_BYTES]);
 
+/* Returns the word of --sparse for a pattern. */
+const char *sparse_name(uly_sparse_pattern pattern);
+
 /* Describes what a token attends to, such as "the last 40 tokens, within documents"; empty: all
  * tokens before it. */
 const char *format_mask(int64_t window, const uly_sparse *sparse, int pack, char text[FORMAT_MASK]);
+
+/* Returns what the noun of so many things ends in: "s", or nothing for one. */
+const char *plural(int64_t count);
 
 int64_t sum_bytes(const int64_t *bytes, int count);
 

@@ -23,9 +23,8 @@ static int distance_of(const char *a, const char *b) {
     for (int j = 1; j <= length; j++) {
       int x = fold(a[i - 1]), y = fold(b[j - 1]);
       now[j] = min(last[j - 1] + (x != y), 1 + min(last[j], now[j - 1]));
-      if (i > 1 && j > 1 && x == fold(b[j - 2]) && fold(a[i - 2]) == y) {
+      if (i > 1 && j > 1 && x == fold(b[j - 2]) && fold(a[i - 2]) == y)
         now[j] = min(now[j], before[j - 2] + 1);
-      }
     }
     int *spare = before;
     before = last;

@@ -8,8 +8,8 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#include "commands/commands.h"
 #include "common/say.h"
+#include "common/try.h"
 #include "job/starter.h"
 #include "options/messages.h"
 
@@ -20,9 +20,8 @@ static uint64_t hash_program(void) {
   static char piece[1 << 16];
   XXH3_state_t state;
   XXH3_64bits_reset(&state);
-  for (size_t got; (got = fread(piece, 1, sizeof piece, file)) > 0;) {
+  for (size_t got; (got = fread(piece, 1, sizeof piece, file)) > 0;)
     XXH3_64bits_update(&state, piece, got);
-  }
   fclose(file);
   return XXH3_64bits_digest(&state);
 }
@@ -45,11 +44,9 @@ static bool check_program(doctor *d) {
 
 /* Finds out whether those that were started together have found each other. */
 static void check_start(doctor *d) {
-  if (starter_check() != ULY_OK) {
-    doctor_find(d, VERDICT_FAIL, "start", "%s", last_failure());
-  } else {
-    doctor_find(d, VERDICT_OK, "start", "MPI knows of all processes that were started together");
-  }
+  bool is_whole = starter_check() == ULY_OK;
+  doctor_find(d, is_whole ? VERDICT_OK : VERDICT_FAIL, "start", "%s",
+              is_whole ? "MPI knows of all processes that were started together" : last_failure());
 }
 
 /* Examines everything. Returns ULY_OK whatever was found. */
@@ -58,8 +55,7 @@ static uly_status examine(doctor *d) {
   if (!check_program(d)) return ULY_OK;
   d->facts = calloc((size_t)d->num_ranks, sizeof *d->facts);
   uly_status status = d->facts ? ULY_OK : uly_fail(ULY_ERR_MEMORY, "no memory for facts");
-  status = uly_mesh_agree(d->world, status);
-  if (status != ULY_OK) return status;
+  TRY(uly_mesh_agree(d->world, status));
   doctor_look(&d->own, d->world);
   omp_set_num_threads(d->own.threads); /* as in a training run */
   doctor_gather(d);
@@ -69,32 +65,29 @@ static uly_status examine(doctor *d) {
 }
 
 static uly_status read_options(doctor *d, int argc, char *const *argv) {
-  uly_status status = options_init(&d->options);
-  if (status == ULY_OK) status = options_parse(&d->options, DOCTOR, argc, argv);
-  if (status != ULY_OK) uly_fail(status, "%s", d->options.error);
-  return uly_mesh_agree(d->world, status);
+  TRY(options_init(&d->options.base, DOCTOR));
+  return options_parse(&d->options.base, argc, argv);
+}
+
+static uly_status print(const doctor *d) {
+  if (!d->is_first) return ULY_OK;
+  if (d->options.json) return doctor_print_json(d);
+  doctor_print(d);
+  return ULY_OK;
 }
 
 static uly_status run(doctor *d, int argc, char *const *argv) {
-  uly_status status = uly_mesh_create(NULL, &d->world);
-  if (status != ULY_OK) return status;
+  TRY(uly_mesh_create(NULL, &d->world));
   d->num_ranks = uly_mesh_size(d->world);
-  status = read_options(d, argc, argv);
-  if (status == ULY_OK) status = examine(d);
-  if (status == ULY_OK && d->is_first) {
-    if (d->options.json) {
-      status = doctor_print_json(d);
-    } else {
-      doctor_print(d);
-    }
-  }
-  return uly_mesh_agree(d->world, status);
+  TRY(uly_mesh_agree(d->world, read_options(d, argc, argv)));
+  uly_status status = examine(d);
+  return uly_mesh_agree(d->world, status == ULY_OK ? print(d) : status);
 }
 
 int command_doctor(int argc, char *const *argv) {
   uly_status status = starter_join();
   if (status != ULY_OK) {
-    print_failure(last_failure());
+    print_last_failure();
     return uly_status_exit_code(status);
   }
   doctor *d = calloc(1, sizeof *d);
@@ -105,13 +98,12 @@ int command_doctor(int argc, char *const *argv) {
   }
   d->is_first = uly_world_rank() == 0;
   status = run(d, argc, argv);
-  if (status != ULY_OK && d->is_first) print_failure(last_failure());
+  if (status != ULY_OK && d->is_first) print_last_failure();
   int code = uly_status_exit_code(status);
-  for (int i = 0; i < d->num_findings; i++) {
+  for (int i = 0; i < d->num_findings; i++)
     if (d->findings[i].verdict == VERDICT_FAIL) code = uly_status_exit_code(ULY_ERR_COMM);
-  }
   uly_mesh_destroy(d->world);
-  options_free(&d->options);
+  options_free(&d->options.base);
   free(d->facts);
   free(d);
   uly_finalize();

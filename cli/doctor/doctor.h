@@ -7,8 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "options/options.h"
-#include "ulysses.h"
+#include "doctor/doctor_options.h"
 
 enum { DOCTOR_TEXT = 128, DOCTOR_MAX_FINDINGS = 32 };
 
@@ -53,7 +52,7 @@ typedef struct finding {
 } finding;
 
 typedef struct doctor {
-  options options;
+  doctor_options options;
   bool is_first; /* rank 0 */
   uly_mesh *world;
   int num_ranks;

@@ -95,9 +95,8 @@ static int count_threads(const doctor *d, int host, const cpu_set_t *set, bool *
 static cpu_set_t find_union(const doctor *d, int host) {
   cpu_set_t all;
   CPU_ZERO(&all);
-  for (int rank = 0; rank < d->num_ranks; rank++) {
+  for (int rank = 0; rank < d->num_ranks; rank++)
     if (doctor_same_host(d, host, rank)) CPU_OR(&all, &all, &d->facts[rank].allowed_set);
-  }
   return all;
 }
 
@@ -131,7 +130,7 @@ static bool check_threads_of_host(doctor *d, int host, bool *marks) {
     doctor_find(d, VERDICT_WARN, "threads",
                 "%s: %d threads of %s share %d hardware thread%s: start fewer ranks or "
                 "threads (OMP_NUM_THREADS)%s",
-                name, num, ranks, room, room == 1 ? "" : "s",
+                name, num, ranks, room, plural(room),
                 has_more ? ", or bind ranks to more hardware threads (mpirun --bind-to none)" : "");
     return false;
   }
@@ -162,8 +161,8 @@ static void check_threads(doctor *d, bool *marks) {
   for (int rank = 0; rank < d->num_ranks; rank++) num_threads += d->facts[rank].threads;
   doctor_find(d, VERDICT_OK, "threads",
               "%d thread%s of %d rank%s on %d host%s, each with room to run", num_threads,
-              num_threads == 1 ? "" : "s", d->num_ranks, d->num_ranks == 1 ? "" : "s", num_hosts,
-              num_hosts == 1 ? "" : "s");
+              plural(num_threads), d->num_ranks, plural(d->num_ranks), num_hosts,
+              plural(num_hosts));
 }
 
 /* ----------------------------------------------------------------- memory and disks */

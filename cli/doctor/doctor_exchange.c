@@ -11,8 +11,9 @@
 
 #include "common/clock.h"
 #include "common/format.h"
+#include "common/try.h"
 #include "doctor/doctor.h"
-#include "measure/bench_mpi.h"
+#include "measure/measure_mpi.h"
 #include "options/messages.h"
 
 enum {
@@ -20,7 +21,8 @@ enum {
   LARGE_REPEATS = 5,
   LARGE_BYTES = 16 << 20, /* of Q, K and V of a rank */
   SMALL_TOKENS = 16,
-  SMALL_DIM = 16
+  SMALL_DIM = 16,
+  LARGE_DIM = 64
 };
 
 typedef struct trial {
@@ -56,11 +58,9 @@ static uly_status open_trial(trial *t, doctor *d, int64_t num_tokens, int head_d
                              .head_dim = head_dim,
                              .dtype = ULY_F32,
                              .masks = &mask};
-  uly_status status = uly_attention_create(d->world, &desc, &t->plan);
-  if (status != ULY_OK) return status;
+  TRY(uly_attention_create(d->world, &desc, &t->plan));
   t->bytes = (uly_attention_bytes){.size = sizeof t->bytes};
-  status = uly_attention_get_bytes(t->plan, &t->bytes);
-  if (status != ULY_OK) return status;
+  TRY(uly_attention_get_bytes(t->plan, &t->bytes));
   const uly_token_run *run = uly_attention_tokens(t->plan, NULL);
   t->begin = run->begin;
   t->count = run->count;
@@ -68,6 +68,7 @@ static uly_status open_trial(trial *t, doctor *d, int64_t num_tokens, int head_d
   t->qkv_heads = allocate(t->bytes.qkv_heads);
   t->o_tokens = allocate(t->bytes.o_tokens);
   t->o_heads = allocate(t->bytes.o_heads);
+  uly_status status = ULY_OK;
   if (!t->qkv_tokens || !t->qkv_heads || !t->o_tokens || !t->o_heads)
     status = uly_fail(ULY_ERR_MEMORY, "no memory for an exchange of %lld bytes",
                       (long long)t->bytes.qkv_tokens);
@@ -125,11 +126,9 @@ static uly_status walk_tokens(const trial *t, bool is_output, bool writes) {
   uint32_t *rows = is_output ? t->o_tokens : t->qkv_tokens;
   for (int p = 0; p < t->d->num_ranks; p++) {
     uly_attention_block block = {.size = sizeof block};
-    uly_status status = uly_attention_get_block(t->plan, p, &block);
-    if (status != ULY_OK) return status;
-    status = walk(t, &block, is_output, rows + (is_output ? block.o_offset : block.qkv_offset),
-                  t->begin, t->count, writes);
-    if (status != ULY_OK) return status;
+    TRY(uly_attention_get_block(t->plan, p, &block));
+    TRY(walk(t, &block, is_output, rows + (is_output ? block.o_offset : block.qkv_offset), t->begin,
+             t->count, writes));
   }
   return ULY_OK;
 }
@@ -137,8 +136,7 @@ static uly_status walk_tokens(const trial *t, bool is_output, bool writes) {
 /* Writes or compares the head side: all tokens, for the group of this rank. */
 static uly_status walk_heads(const trial *t, bool is_output, bool writes) {
   uly_attention_block block = {.size = sizeof block};
-  uly_status status = uly_attention_get_block(t->plan, uly_mesh_rank(t->d->world), &block);
-  if (status != ULY_OK) return status;
+  TRY(uly_attention_get_block(t->plan, uly_mesh_rank(t->d->world), &block));
   uint32_t *rows =
       is_output ? t->o_heads + block.o_heads_offset : t->qkv_heads + block.qkv_heads_offset;
   return walk(t, &block, is_output, rows, 0, t->num_tokens, writes);
@@ -146,15 +144,12 @@ static uly_status walk_heads(const trial *t, bool is_output, bool writes) {
 
 /* Exchanges there and back: Q, K and V to the owners of heads, outputs to those of tokens. */
 static uly_status exchange_values(trial *t) {
-  uly_status status = ULY_OK;
   (void)walk_tokens(t, false, true);
   (void)walk_heads(t, true, true);
-  status = uly_attention_qkv_to_heads(t->plan, ULY_TRAFFIC_CONTROL, t->qkv_tokens, t->qkv_heads);
-  if (status == ULY_OK) status = uly_mesh_agree(t->d->world, walk_heads(t, false, false));
-  if (status != ULY_OK) return status;
-  status = uly_attention_o_to_tokens(t->plan, ULY_TRAFFIC_CONTROL, t->o_heads, t->o_tokens);
-  if (status == ULY_OK) status = uly_mesh_agree(t->d->world, walk_tokens(t, true, false));
-  return status;
+  TRY(uly_attention_qkv_to_heads(t->plan, ULY_TRAFFIC_CONTROL, t->qkv_tokens, t->qkv_heads));
+  TRY(uly_mesh_agree(t->d->world, walk_heads(t, false, false)));
+  TRY(uly_attention_o_to_tokens(t->plan, ULY_TRAFFIC_CONTROL, t->o_heads, t->o_tokens));
+  return uly_mesh_agree(t->d->world, walk_tokens(t, true, false));
 }
 
 /* ----------------------------------------------------------------------------- speed */
@@ -168,11 +163,11 @@ static int by_size(const void *a, const void *b) {
 static uly_status take_time(const trial *t, int repeats, double *seconds) {
   double times[SMALL_REPEATS > LARGE_REPEATS ? SMALL_REPEATS : LARGE_REPEATS];
   for (int i = 0; i < repeats; i++) {
-    bench_barrier();
+    measure_barrier();
     double start = clock_seconds();
     uly_status status =
         uly_attention_qkv_to_heads(t->plan, ULY_TRAFFIC_CONTROL, t->qkv_tokens, t->qkv_heads);
-    times[i] = bench_largest(clock_seconds() - start);
+    times[i] = measure_largest(clock_seconds() - start);
     if (status != ULY_OK) return status;
   }
   qsort(times, (size_t)repeats, sizeof times[0], by_size);
@@ -180,23 +175,26 @@ static uly_status take_time(const trial *t, int repeats, double *seconds) {
   return ULY_OK;
 }
 
+static uly_status exchange_in(trial *t, int repeats, double *seconds) {
+  TRY(exchange_values(t));
+  return take_time(t, repeats, seconds);
+}
+
 static uly_status exchange(doctor *d, int64_t num_tokens, int head_dim, int repeats,
                            double *seconds, int64_t *bytes) {
   trial t;
   uly_status status = open_trial(&t, d, num_tokens, head_dim);
-  if (status == ULY_OK) status = exchange_values(&t);
-  if (status == ULY_OK) status = take_time(&t, repeats, seconds);
+  if (status == ULY_OK) status = exchange_in(&t, repeats, seconds);
   *bytes = t.bytes.qkv_tokens / d->num_ranks * (d->num_ranks - 1); /* to other ranks */
   close_trial(&t);
   return status;
 }
 
 static void format_time(double seconds, char text[FORMAT_BYTES]) {
-  if (seconds < 1e-3) {
+  if (seconds < 1e-3)
     snprintf(text, FORMAT_BYTES, "%.1f us", 1e6 * seconds);
-  } else {
+  else
     snprintf(text, FORMAT_BYTES, "%.1f ms", 1e3 * seconds);
-  }
 }
 
 /* Reports "12 B to 3 other ranks in 4 us", or that there are no other ranks. */
@@ -208,34 +206,27 @@ static void find_exchange(doctor *d, const char *what, int64_t bytes, double sec
   }
   format_time(seconds, time);
   doctor_find(d, VERDICT_OK, what, "right; %s to %d other rank%s in %s: %s/s",
-              format_bytes(bytes, size), d->num_ranks - 1, d->num_ranks == 2 ? "" : "s", time,
+              format_bytes(bytes, size), d->num_ranks - 1, plural(d->num_ranks - 1), time,
               format_bytes((int64_t)((double)bytes / seconds), rate));
 }
 
-static bool check_small(doctor *d) {
+/* Returns whether the exchange went well. */
+static bool check_exchange(doctor *d, const char *what, int64_t num_tokens, int head_dim,
+                           int repeats) {
   double seconds = 0;
   int64_t bytes = 0;
-  if (exchange(d, d->num_ranks, SMALL_DIM, SMALL_REPEATS, &seconds, &bytes) != ULY_OK) {
-    doctor_find(d, VERDICT_FAIL, "small exchange", "%s", last_failure());
-    return false;
-  }
-  find_exchange(d, "small exchange", bytes, seconds);
-  return true;
+  bool is_right = exchange(d, num_tokens, head_dim, repeats, &seconds, &bytes) == ULY_OK;
+  if (is_right)
+    find_exchange(d, what, bytes, seconds);
+  else
+    doctor_find(d, VERDICT_FAIL, what, "%s", last_failure());
+  return is_right;
 }
 
-static bool check_large(doctor *d) {
-  enum { HEAD_DIM = 64 };
-  double seconds = 0;
-  int64_t bytes = 0, row = 4 * (int64_t)d->num_ranks * HEAD_DIM * 4;
-  int64_t tokens = LARGE_BYTES / row;
-  /* One token fewer than would be dealt evenly. */
-  int64_t num_tokens = (tokens > 0 ? tokens : 1) * d->num_ranks - (d->num_ranks > 1 && tokens > 1);
-  if (exchange(d, num_tokens, HEAD_DIM, LARGE_REPEATS, &seconds, &bytes) != ULY_OK) {
-    doctor_find(d, VERDICT_FAIL, "large exchange", "%s", last_failure());
-    return false;
-  }
-  find_exchange(d, "large exchange", bytes, seconds);
-  return true;
+/* Returns the tokens of the large exchange: one fewer than would be dealt evenly. */
+static int64_t large_tokens(const doctor *d) {
+  int64_t row = 4 * (int64_t)d->num_ranks * LARGE_DIM * 4, tokens = LARGE_BYTES / row;
+  return (tokens > 0 ? tokens : 1) * d->num_ranks - (d->num_ranks > 1 && tokens > 1);
 }
 
 /* --------------------------------------------------------------------------- attention */
@@ -315,32 +306,35 @@ static uly_status attend_small(trial *t, double *error) {
   return status;
 }
 
+static uly_status compare_attention(trial *t, double *error) {
+  uly_status status = ULY_OK;
+  TRY(attend_small(t, error));
+  if (!(*error < 1e-4))
+    status = uly_fail(ULY_ERR_INTERNAL,
+                      "outputs differ by %.2g from the formula, with the kernels %s: try another "
+                      "ULYSSES_ISA, and report this",
+                      *error, uly_kernels_name());
+  return uly_mesh_agree(t->d->world, status);
+}
+
 static void check_attention(doctor *d) {
   trial t;
   double error = 0;
   int64_t num_tokens = d->num_ranks > SMALL_TOKENS ? d->num_ranks : SMALL_TOKENS;
   uly_status status = open_trial(&t, d, num_tokens, SMALL_DIM);
-  if (status == ULY_OK) status = attend_small(&t, &error);
-  if (status == ULY_OK) {
-    bool is_close = error < 1e-4;
-    if (!is_close)
-      status = uly_fail(ULY_ERR_INTERNAL,
-                        "outputs differ by %.2g from the formula, with the kernels %s: try another "
-                        "ULYSSES_ISA, and report this",
-                        error, uly_kernels_name());
-    status = uly_mesh_agree(d->world, status);
-  }
-  if (status != ULY_OK) {
+  if (status == ULY_OK) status = compare_attention(&t, &error);
+  if (status != ULY_OK)
     doctor_find(d, VERDICT_FAIL, "attention", "%s", last_failure());
-  } else {
+  else
     doctor_find(d, VERDICT_OK, "attention", "%lld tokens, %d heads: within %.1g of the formula",
-                (long long)num_tokens, t.num_q_heads, bench_largest(error));
-  }
+                (long long)num_tokens, t.num_q_heads, measure_largest(error));
   close_trial(&t);
 }
 
-/* Checks the exchanges, and then attention. What has failed once fails again, so one finding is
- * enough. */
+/* Checks a small and a large exchange, and then attention. What has failed once fails again, so one
+ * finding is enough. */
 void doctor_check_exchange(doctor *d) {
-  if (check_small(d) && check_large(d)) check_attention(d);
+  if (check_exchange(d, "small exchange", d->num_ranks, SMALL_DIM, SMALL_REPEATS) &&
+      check_exchange(d, "large exchange", large_tokens(d), LARGE_DIM, LARGE_REPEATS))
+    check_attention(d);
 }

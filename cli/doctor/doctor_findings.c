@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "common/format.h"
 #include "doctor/doctor.h"
 
 void doctor_find(doctor *d, verdict how, const char *what, const char *fmt, ...) {
@@ -31,7 +32,7 @@ int doctor_next_host(const doctor *d, int rank) {
 void doctor_list_ranks(const doctor *d, const bool *marks, char text[DOCTOR_TEXT]) {
   int num = 0;
   for (int rank = 0; rank < d->num_ranks; rank++) num += marks[rank];
-  size_t used = (size_t)snprintf(text, DOCTOR_TEXT, "rank%s ", num == 1 ? "" : "s"), begin = used;
+  size_t used = (size_t)snprintf(text, DOCTOR_TEXT, "rank%s ", plural(num)), begin = used;
   for (int first = 0; first < d->num_ranks; first++) {
     if (!marks[first]) continue;
     int last = first;

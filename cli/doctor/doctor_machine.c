@@ -32,9 +32,8 @@ static void look_at_topology(doctor_facts *facts) {
     machine->cores = count(topology, HWLOC_OBJ_CORE);
     machine->hardware_threads = count(topology, HWLOC_OBJ_PU);
     hwloc_bitmap_t bound = hwloc_bitmap_alloc();
-    if (bound && hwloc_get_cpubind(topology, bound, HWLOC_CPUBIND_PROCESS) == 0) {
+    if (bound && hwloc_get_cpubind(topology, bound, HWLOC_CPUBIND_PROCESS) == 0)
       hwloc_bitmap_list_snprintf(facts->allowed, sizeof facts->allowed, bound);
-    }
     hwloc_bitmap_free(bound);
   }
   hwloc_topology_destroy(topology);

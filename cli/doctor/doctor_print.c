@@ -1,10 +1,10 @@
 /* Prints what ulysses doctor found: the machines, once for each kind; the ranks; the findings. Or
  * all of it as JSON. */
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/format.h"
+#include "common/print_json.h"
 #include "doctor/doctor.h"
 
 static const char *const verdict_words[] = {"ok", "WARN", "FAIL"};
@@ -13,8 +13,6 @@ static bool same_machine(const doctor *d, int a, int b) {
   return memcmp(&d->facts[a].machine, &d->facts[b].machine, sizeof d->facts[a].machine) == 0;
 }
 
-static const char *plural(int count) { return count == 1 ? "" : "s"; }
-
 /* Prints "1 package", after a comma unless it comes first. */
 static void print_count(const char *before, int count, const char *what) {
   printf("%s%d %s%s", before, count, what, plural(count));
@@ -22,18 +20,15 @@ static void print_count(const char *before, int count, const char *what) {
 
 static void print_limits(const struct doctor_machine *machine) {
   char human[FORMAT_BYTES];
-  if (machine->memory_limit >= 0) {
+  if (machine->memory_limit >= 0)
     printf("  control group       at most %s of memory\n",
            format_bytes(machine->memory_limit, human));
-  }
-  if (machine->cpu_quota >= 0) {
+  if (machine->cpu_quota >= 0)
     printf("  control group       at most %.2f hardware threads\n",
            (double)machine->cpu_quota / 1000);
-  }
-  if (machine->has_infiniband) {
+  if (machine->has_infiniband)
     printf("  locked memory       %s\n",
            machine->locked_limit < 0 ? "no limit" : format_bytes(machine->locked_limit, human));
-  }
 }
 
 /* Prints the space that is left; nothing if the system does not tell. */
@@ -52,11 +47,10 @@ static void print_machine(const doctor_facts *facts) {
   print_count(", ", machine->cores, "core");
   print_count(", ", machine->hardware_threads, "hardware thread");
   printf("\n  instructions        %s\n", machine->instructions);
-  if (is_known) {
+  if (is_known)
     printf("  memory              %s, %s available; transparent huge pages: %s\n",
            format_bytes(machine->memory, total), format_bytes(facts->system.available, available),
            machine->huge_pages);
-  }
   print_limits(machine);
   print_space(machine->tmp, facts->tmp_free);
   print_space("/dev/shm", facts->shm_free);
@@ -81,7 +75,7 @@ static void print_ranks_of_host(const doctor *d, int host, bool *marks) {
     bool is_bound = CPU_COUNT(&facts->allowed_set) < facts->machine.hardware_threads;
     printf("  %-19s %d thread%s, %s hardware thread%s %s, kernels %s\n", ranks, facts->threads,
            plural(facts->threads), is_bound ? "bound to" : "on any of the",
-           CPU_COUNT(&facts->allowed_set) == 1 ? "" : "s", facts->allowed, facts->kernels);
+           plural(CPU_COUNT(&facts->allowed_set)), facts->allowed, facts->kernels);
   }
 }
 
@@ -162,21 +156,18 @@ static json_t *make_rank(const doctor *d, int rank) {
 
 uly_status doctor_print_json(const doctor *d) {
   json_t *json = json_object(), *ranks = json_array(), *findings = json_array();
-  set_text(json, "version", ULY_VERSION_STRING);
-  for (int rank = 0; d->facts && rank < d->num_ranks; rank++) {
+  for (int rank = 0; d->facts && rank < d->num_ranks; rank++)
     json_array_append_new(ranks, make_rank(d, rank));
-  }
   for (int i = 0; i < d->num_findings; i++) {
+    const finding *f = &d->findings[i];
     json_t *one = json_object();
-    set_text(one, "verdict", verdict_words[d->findings[i].verdict]);
-    set_text(one, "what", d->findings[i].what);
-    set_text(one, "text", d->findings[i].text);
+    set_text(one, "verdict", verdict_words[f->verdict]);
+    set_text(one, "what", f->what);
+    set_text(one, "text", f->text);
     json_array_append_new(findings, one);
   }
+  set_text(json, "version", ULY_VERSION_STRING);
   json_object_set_new(json, "ranks", ranks);
   json_object_set_new(json, "findings", findings);
-  int failed = json_dumpf(json, stdout, JSON_COMPACT);
-  json_decref(json);
-  putchar('\n');
-  return failed ? uly_fail(ULY_ERR_IO, "standard output cannot be written") : ULY_OK;
+  return print_json_line(json);
 }

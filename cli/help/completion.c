@@ -4,14 +4,15 @@
 #include <ctype.h>
 #include <string.h>
 
-#include "commands/commands.h"
+#include "help/help.h"
+#include "options/options_table.h"
 
 /* ------------------------------------------------------------------------- what a value may be */
 
 /* Prints the words between | of a metavar: a word in lower case stands for itself, NAME for the
  * presets. */
 static void put_words_of_text(FILE *file, option_id id) {
-  const char *at = option_table[id].metavar;
+  const char *at = option_table[id].rules.placeholder;
   const char *separator = "";
   if (option_table[id].prefix) {
     fputs(option_table[id].prefix, file);
@@ -23,11 +24,9 @@ static void put_words_of_text(FILE *file, option_id id) {
       fprintf(file, "%s%.*s", separator, length, at);
       separator = " ";
     }
-    if (id == option_named("model") && strncmp(at, "NAME", 4) == 0) {
-      for (const char *const *name = uly_model_presets(); *name; name++, separator = " ") {
+    if (id == option_named("model") && strncmp(at, "NAME", 4) == 0)
+      for (const char *const *name = uly_model_presets(); *name; name++, separator = " ")
         fprintf(file, "%s%s", separator, *name);
-      }
-    }
     at += length;
   }
 }
@@ -35,8 +34,7 @@ static void put_words_of_text(FILE *file, option_id id) {
 static void put_keys(FILE *file) {
   for (option_id id = 0; id < num_run_options; id++) {
     char path[OPTION_BUFFER];
-    option_path(id, path);
-    fprintf(file, "%s%s=", id ? " " : "", path);
+    fprintf(file, "%s%s=", id ? " " : "", option_path(id, path));
   }
 }
 
@@ -47,8 +45,7 @@ static void put_numbers(FILE *file) {
     option_kind kind = option_table[id].kind;
     char flag[OPTION_BUFFER];
     if (kind != KIND_INTEGER && kind != KIND_REAL && kind != KIND_BYTES) continue;
-    option_flag(id, flag);
-    fprintf(file, "%s%s", separator, flag);
+    fprintf(file, "%s%s", separator, option_flag(id, flag));
     separator = " | ";
   }
   fputs(") takes_value=1 ;;\n", file);
@@ -57,28 +54,22 @@ static void put_numbers(FILE *file) {
 /* Prints how the value of any other flag is completed: by its words, by files or by folders. */
 static void put_value(FILE *file, option_id id) {
   const option_info *info = &option_table[id];
-  char flag[OPTION_BUFFER];
+  char flag[OPTION_BUFFER], words[OPTION_BUFFER];
   if (info->kind != KIND_CHOICE && info->kind != KIND_TEXT) return;
-  option_flag(id, flag);
-  fprintf(file, "    %s) takes_value=1 words='", flag);
+  fprintf(file, "    %s) takes_value=1 words='", option_flag(id, flag));
   if (info->kind == KIND_CHOICE) {
-    for (const char *const *word = info->choices; *word; word++) {
-      fprintf(file, "%s%s", word == info->choices ? "" : " ", *word);
-    }
-    fputs("' ;;\n", file);
+    fprintf(file, "%s' ;;\n", option_words(id, " ", words));
     return;
   }
-  if (id == option_named("set")) {
+  if (id == option_named("set"))
     put_keys(file);
-  } else {
+  else
     put_words_of_text(file, id);
-  }
   fputc('\'', file);
-  if (strstr(info->metavar, "FILE") || strstr(info->metavar, "PATH")) {
+  if (strstr(info->rules.placeholder, "FILE") || strstr(info->rules.placeholder, "PATH"))
     fputs(" paths=file", file);
-  } else if (strstr(info->metavar, "DIR") && !info->prefix) {
+  else if (strstr(info->rules.placeholder, "DIR") && !info->prefix)
     fputs(" paths=directory", file);
-  }
   if (info->prefix || id == option_named("set")) fputs(" space=no", file);
   fputs(" ;;\n", file);
 }
@@ -89,17 +80,15 @@ static void put_flags(FILE *file, unsigned bits) {
   for (option_id id = 0; id < num_options; id++) {
     char flag[OPTION_BUFFER];
     if (!(option_table[id].commands & bits)) continue;
-    option_flag(id, flag);
-    fprintf(file, "%s ", flag);
+    fprintf(file, "%s ", option_flag(id, flag));
     if (option_table[id].kind == KIND_BOOLEAN) fprintf(file, "--no-%s ", flag + 2);
   }
   fputs("--help", file);
 }
 
 static void put_names(FILE *file) {
-  for (enum command_id id = 0; id < NUM_COMMANDS; id++) {
+  for (enum command_id id = 0; id < NUM_COMMANDS; id++)
     fprintf(file, "%s%s", id ? " " : "", command_table[id].name);
-  }
 }
 
 static void put_command(FILE *file, const command_info *info) {
@@ -114,18 +103,16 @@ static void put_command(FILE *file, const command_info *info) {
   fputs("'", file);
   if (info->words) {
     fputs(" first='", file);
-    for (const command_word *word = info->words; word->name; word++) {
+    for (const command_word *word = info->words; word->name; word++)
       fprintf(file, "%s%s", word == info->words ? "" : " ", word->name);
-    }
     fputc('\'', file);
   }
   if (info->bits == HELP) {
     fputs(" first='", file);
     put_names(file);
     fputs("' second='", file);
-    for (section_id id = 0; id < NUM_SECTIONS; id++) {
+    for (section_id id = 0; id < NUM_SECTIONS; id++)
       fprintf(file, "%s%s", id ? " " : "", section_table[id].key);
-    }
     fputc('\'', file);
   } else if (info->metavar) {
     fputs(" arguments=file", file);

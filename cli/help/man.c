@@ -1,8 +1,9 @@
 /* `ulysses man`: ulysses(1), in roff with the macros of man(7), from the tables. */
 #include <string.h>
 
-#include "commands/commands.h"
+#include "help/help.h"
 #include "options/messages.h"
+#include "options/options_table.h"
 
 static const named_text environment[] = {
     {"OMP_NUM_THREADS", "Threads of a rank, where --threads is 0."},
@@ -26,19 +27,15 @@ static const named_text files[] = {
 /* Prints text as roff needs it: it escapes a backslash, a dash that is not a hyphen, and a first
  * character that would begin a request. */
 static void put(FILE *file, const char *text, int length) {
+  static const char special[] = "\\-^~";
+  static const char *const escapes[] = {"\\e", "\\-", "\\(ha", "\\(ti"};
   for (int i = 0; i < length; i++) {
+    const char *found = text[i] ? strchr(special, text[i]) : NULL;
     if (i == 0 && (text[i] == '.' || text[i] == '\'')) fputs("\\&", file);
-    if (text[i] == '\\') {
-      fputs("\\e", file);
-    } else if (text[i] == '-') {
-      fputs("\\-", file);
-    } else if (text[i] == '^') {
-      fputs("\\(ha", file);
-    } else if (text[i] == '~') {
-      fputs("\\(ti", file);
-    } else {
+    if (found)
+      fputs(escapes[found - special], file);
+    else
       fputc(text[i], file);
-    }
   }
 }
 
@@ -109,59 +106,34 @@ static void put_command(FILE *file, const command_info *info) {
   put_example(file, info->examples);
 }
 
-/* Prints the commands that know an option: "train, plan, bench step". */
-static void put_commands_of(FILE *file, option_id id) {
-  const char *separator = "";
-  for (unsigned bit = 1, known = option_table[id].commands; known; known &= ~bit, bit <<= 1) {
-    char name[OPTION_BUFFER];
-    if (!(known & bit)) continue;
-    fputs(separator, file);
-    put_text(file, command_name((command)bit, name));
-    separator = ", ";
-  }
-}
-
-static void put_option(FILE *file, option_id id, const options *defaults) {
+static void put_option(FILE *file, option_id id) {
   const option_info *info = &option_table[id];
-  char flag[OPTION_BUFFER], value[OPTION_BUFFER], number[OPTION_BUFFER], range[OPTION_BUFFER];
-  char about[MESSAGE_BUFFER];
-  option_flag(id, flag);
-  put_tag(file, flag, option_placeholder(id, value) ? value : NULL);
+  char flag[OPTION_BUFFER], buffer[OPTION_BUFFER], about[MESSAGE_BUFFER];
+  put_tag(file, option_flag(id, flag), option_placeholder(id, buffer));
   message_translate(info->help, about);
   put_text(file, about);
-  if (info->kind == KIND_INTEGER || info->kind == KIND_REAL) {
-    option_range(id, range);
-    fputs(" (", file);
-    put_text(file, range);
-    fputc(')', file);
-  } else if (info->kind == KIND_BOOLEAN) {
-    fputs(" (off: ", file);
-    snprintf(number, sizeof number, "--no-%.200s", flag + 2);
-    put_text(file, number);
-    fputc(')', file);
-  }
+  put_text(file, option_limits(id, buffer));
   fputs(".\n.br\n", file);
-  const char *text = info->kind == KIND_SWITCH ? NULL : options_get(defaults, id, number);
-  if (text) {
+  const char *initial = info->kind == KIND_SWITCH ? NULL : option_default(id, buffer);
+  if (initial) {
     fputs("Default: ", file);
-    put_text(file, text);
+    put_text(file, initial);
     fputs(". ", file);
   }
   fputs("Of: ", file);
-  put_commands_of(file, id);
+  put_text(file, command_names(info->commands, "", buffer));
   fputs(".\n", file);
 }
 
-static void put_options(FILE *file, const options *defaults) {
+static void put_options(FILE *file) {
   put_line(file,
            "Write --flag VALUE or --flag=VALUE. Integers may end in k (x 1024) or m (x 1024^2), "
            "bytes in KiB, MiB or GiB.");
   for (section_id section = 0; section < NUM_SECTIONS; section++) {
     char title[OPTION_BUFFER];
     put_request(file, "SS", section_title(section, title));
-    for (option_id id = 0; id < num_options; id++) {
-      if (option_table[id].section == section) put_option(file, id, defaults);
-    }
+    for (option_id id = 0; id < num_options; id++)
+      if (option_table[id].section == section) put_option(file, id);
   }
   put_request(file, "SS", "Model presets");
   for (const char *const *name = uly_model_presets(); *name; name++) {
@@ -185,8 +157,6 @@ static void put_configuration(FILE *file) {
 }
 
 void man_print(FILE *file) {
-  options defaults;
-  options_init(&defaults);
   fputs(".\\\" Made by 'ulysses man'.\n", file);
   fputs(".TH ULYSSES 1 \"\" \"ulysses " ULY_VERSION_STRING "\" \"User Commands\"\n", file);
   put_request(file, "SH", "NAME");
@@ -205,7 +175,7 @@ void man_print(FILE *file) {
   put_request(file, "SH", "COMMANDS");
   for (enum command_id id = 0; id < NUM_COMMANDS; id++) put_command(file, &command_table[id]);
   put_request(file, "SH", "OPTIONS");
-  put_options(file, &defaults);
+  put_options(file);
   put_request(file, "SH", "CONFIGURATION FILES");
   put_configuration(file);
   put_request(file, "SH", "EXIT STATUS");
@@ -214,5 +184,4 @@ void man_print(FILE *file) {
   put_list(file, environment);
   put_request(file, "SH", "FILES");
   put_list(file, files);
-  options_free(&defaults);
 }

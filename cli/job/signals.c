@@ -28,9 +28,8 @@ static void catch (int number) {
 }
 
 void signals_catch(void) {
-  for (const int *number = signals_caught; *number; number++) {
+  for (const int *number = signals_caught; *number; number++)
     if (*number != SIGPIPE) catch (*number);
-  }
   /* SIGPIPE would also come for other pipes, such as those of metrics; a failed write tells as
    * much. */
   (void)signal(SIGPIPE, SIG_IGN);
@@ -39,6 +38,11 @@ void signals_catch(void) {
 int signals_received(void) {
   if (!received && terminal_is_deserted()) note(SIGPIPE);
   return received;
+}
+
+int signals_ask(void *unused) {
+  (void)unused;
+  return signals_received();
 }
 
 const char *signals_name(int number) {

@@ -11,6 +11,9 @@ void signals_catch(void);
  * output that has ended, which is noticed whether or not anything is written. */
 int signals_received(void);
 
+/* Returns the same to calls of the library that ask whether to stop. */
+int signals_ask(void *unused);
+
 /* Lists the signals that are received, ending with 0; and returns the name of one, such as
  * "SIGTERM". */
 extern const int signals_caught[];

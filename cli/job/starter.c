@@ -73,9 +73,8 @@ bool starter_contradicts(int mpi_size, starter_claim *claim) {
 
 bool is_first_process(void) {
   starter_claim claim;
-  for (int i = 0; i < NUM_MPIS; i++) {
+  for (int i = 0; i < NUM_MPIS; i++)
     if (read_claim(&mpis[i], &claim)) return claim.rank == 0;
-  }
   return !read_claim(&slurm, &claim) || claim.rank == 0;
 }
 

@@ -13,7 +13,6 @@ void starter_mpi_name(char *text, size_t size) {
   if (used >= size) used = size - 1;
   memcpy(text, version, used);
   text[used] = '\0';
-  for (char *at = text; *at; at++) {
+  for (char *at = text; *at; at++)
     if (*at == '\t') *at = ' ';
-  }
 }

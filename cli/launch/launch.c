@@ -13,9 +13,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "commands/commands.h"
 #include "common/say.h"
+#include "common/try.h"
 #include "job/starter.h"
+#include "launch/launch_options.h"
+#include "options/messages.h"
 
 #ifndef ULY_MPIRUN
 #define ULY_MPIRUN "mpirun"
@@ -51,14 +53,14 @@ static const char *find_mpirun(void) {
 }
 
 /* Becomes mpirun, in the child. Returns if mpirun cannot be started. */
-static void become_mpirun(const options *o, int argc, char *const *argv) {
+static void become_mpirun(int num_ranks, int argc, char *const *argv) {
   const char *mpirun = find_mpirun();
   char self[PATH_MAX], ranks[16];
   ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
   char **all = length > 0 ? calloc((size_t)argc + MAX_OWN, sizeof *all) : NULL;
   if (!all) return;
   self[length] = '\0';
-  snprintf(ranks, sizeof ranks, "%d", o->ranks);
+  snprintf(ranks, sizeof ranks, "%d", num_ranks);
   int n = 0;
   all[n++] = (char *)(uintptr_t)mpirun;
   /* With -q, Open MPI does not print a page about each exit code. */
@@ -207,19 +209,18 @@ static void block_signals(sigset_t *signals, sigset_t *before) {
   struct sigaction hang_up;
   sigemptyset(signals);
   for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) sigaddset(signals, numbers[i]);
-  if (sigaction(SIGHUP, NULL, &hang_up) == 0 && hang_up.sa_handler != SIG_IGN) {
+  if (sigaction(SIGHUP, NULL, &hang_up) == 0 && hang_up.sa_handler != SIG_IGN)
     sigaddset(signals, SIGHUP);
-  }
   sigprocmask(SIG_BLOCK, signals, before);
   /* Where it is ignored, nobody hears how a child ended. */
   (void)signal(SIGCHLD, SIG_DFL);
 }
 
-static int launch(const options *o, int argc, char *const *argv) {
+static int launch(int num_ranks, int argc, char *const *argv) {
   sigset_t signals, before;
   launch_output output;
   block_signals(&signals, &before);
-  set_environment(o->ranks);
+  set_environment(num_ranks);
   launch_output_open(&output);
   fflush(stdout);
   pid_t child = fork();
@@ -230,7 +231,7 @@ static int launch(const options *o, int argc, char *const *argv) {
   if (child == 0) {
     sigprocmask(SIG_SETMASK, &before, NULL);
     launch_output_become(&output);
-    become_mpirun(o, argc, argv);
+    become_mpirun(num_ranks, argc, argv);
     _exit(uly_status_exit_code(ULY_ERR_COMM));
   }
   /* The ranks must be told first. */
@@ -246,36 +247,31 @@ static int find_inner(int argc, char *const *argv) {
   return i < argc ? i : argc;
 }
 
-static uly_status check_inner(options *o, const char *name) {
-  if (!name) {
-    return options_fail(o, ULY_ERR_CONFIG,
-                        "no command to start: expected one, as in 'ulysses launch --ranks 2 train "
-                        "--data book.txt'");
-  }
-  if (strcmp(name, "launch") == 0) {
-    return options_fail(o, ULY_ERR_CONFIG, "'launch': starts other commands, not itself");
-  }
-  if (name[0] == '-') {
-    return options_fail(
-        o, ULY_ERR_CONFIG,
-        "'%.200s': expected --ranks N or a command, as in 'ulysses launch --ranks 2 "
-        "train'",
-        name);
-  }
+static uly_status check_inner(const char *name) {
+  if (!name)
+    return uly_fail(ULY_ERR_CONFIG,
+                    "no command to start: expected one, as in 'ulysses launch --ranks 2 train "
+                    "--data book.txt'");
+  if (strcmp(name, "launch") == 0)
+    return uly_fail(ULY_ERR_CONFIG, "'launch': starts other commands, not itself");
+  if (name[0] == '-')
+    return uly_fail(ULY_ERR_CONFIG,
+                    "'%.200s': expected --ranks N or a command, as in 'ulysses launch --ranks 2 "
+                    "train'",
+                    name);
   if (command_find(name) < NUM_COMMANDS) return ULY_OK;
   suggestion meant = suggest(name);
   command_offer(&meant);
-  return options_fail(o, ULY_ERR_CONFIG,
-                      "'%.200s': not a command to start; 'ulysses help' lists them%s", name,
-                      suggest_phrase(&meant));
+  return uly_fail(ULY_ERR_CONFIG, "'%.200s': not a command to start; 'ulysses help' lists them%s",
+                  name, suggest_phrase(&meant));
 }
 
 /* Refuses to be one of several processes, each of which would start its own ranks. */
-static uly_status check_starter(options *o) {
+static uly_status check_starter(void) {
   starter_claim claim;
   if (!starter_contradicts(1, &claim)) return ULY_OK;
-  return options_fail(
-      o, ULY_ERR_CONFIG,
+  return uly_fail(
+      ULY_ERR_CONFIG,
       "'launch': %s=%.20s says that %s started %s%d processes of it, each of which would start the "
       "whole job: start it once, or start the command without 'launch'; unset %s where each is to "
       "run by itself",
@@ -283,19 +279,21 @@ static uly_status check_starter(options *o) {
       claim.variable);
 }
 
+/* Reads the options of launch itself, and checks the command that begins at `inner`. */
+static uly_status read_options(launch_options *o, int inner, int argc, char *const *argv) {
+  TRY(options_init(&o->base, LAUNCH));
+  TRY(options_parse(&o->base, inner, argv));
+  TRY(check_inner(inner < argc ? argv[inner] : NULL));
+  return check_starter();
+}
+
 int command_launch(int argc, char *const *argv) {
-  options o;
-  int inner = find_inner(argc, argv), code;
-  uly_status status = options_init(&o);
-  if (status == ULY_OK) status = options_parse(&o, LAUNCH, inner, argv);
-  if (status == ULY_OK) status = check_inner(&o, inner < argc ? argv[inner] : NULL);
-  if (status == ULY_OK) status = check_starter(&o);
-  if (status == ULY_OK) {
-    code = launch(&o, argc - inner, argv + inner);
-  } else {
-    print_failure(o.error);
-    code = uly_status_exit_code(status);
-  }
-  options_free(&o);
-  return code;
+  launch_options o;
+  int inner = find_inner(argc, argv);
+  uly_status status = read_options(&o, inner, argc, argv);
+  int num_ranks = o.ranks;
+  options_free(&o.base);
+  if (status == ULY_OK) return launch(num_ranks, argc - inner, argv + inner);
+  print_last_failure();
+  return uly_status_exit_code(status);
 }

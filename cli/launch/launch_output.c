@@ -51,9 +51,8 @@ static void *hand_on(void *user) {
     }
     ssize_t got = read(output->read_end, bytes, sizeof bytes);
     if (got == 0 || (got < 0 && errno != EINTR)) return NULL;
-    if (got > 0 && !output->is_deserted && !write_all(bytes, (size_t)got)) {
+    if (got > 0 && !output->is_deserted && !write_all(bytes, (size_t)got))
       output->is_deserted = true;
-    }
   }
 }
 

@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-#include "bench/bench.h"
+#include "measure/measure.h"
 
 /* A product of two square matrices, with the threads that OpenMP uses when it is created. */
 enum { GEMM_SIZE = 2048 };
@@ -12,14 +12,14 @@ typedef struct gemm gemm;
 
 /* Creates a product. If the CPU of any rank has no products of this type, *out is NULL on all
  * ranks, which is not a failure. Collective. */
-uly_status gemm_create(const bench *b, uly_dtype dtype, gemm **out);
+uly_status gemm_create(uly_mesh *world, uly_dtype dtype, gemm **out);
 /* Creates the product that bounds a run which stores this type: that of f32 if the CPU does not
  * multiply bf16, since the kernels then compute in f32. Collective. */
-uly_status gemm_create_for_run(const bench *b, uly_dtype dtype, gemm **out);
+uly_status gemm_create_for_run(uly_mesh *world, uly_dtype dtype, gemm **out);
 void gemm_destroy(gemm *product);
 
 /* Returns the work of one product on each rank. */
-bench_work gemm_work(gemm *product);
+measure_work gemm_work(gemm *product);
 
 /* Three arrays of this rank. */
 typedef struct memory_arrays {
@@ -31,8 +31,8 @@ uly_status memory_arrays_create(int64_t bytes_of_one, memory_arrays *arrays);
 void memory_arrays_destroy(memory_arrays *arrays);
 
 /* Computes a = b + s c, as STREAM does. Three arrays are counted, as there. */
-bench_work memory_triad(memory_arrays *arrays);
+measure_work memory_triad(memory_arrays *arrays);
 /* Reads a. */
-bench_work memory_read(memory_arrays *arrays);
+measure_work memory_read(memory_arrays *arrays);
 
 #endif

@@ -12,11 +12,10 @@ uly_status memory_arrays_create(int64_t bytes_of_one, memory_arrays *arrays) {
   double *a = aligned_alloc(LINE, bytes), *b = aligned_alloc(LINE, bytes);
   double *c = aligned_alloc(LINE, bytes);
   *arrays = (memory_arrays){.count = count, .a = a, .b = b, .c = c};
-  if (!a || !b || !c) {
+  if (!a || !b || !c)
     return uly_fail(ULY_ERR_MEMORY,
                     "no memory for three arrays of %lld bytes: use a smaller --array-bytes",
                     (long long)bytes_of_one);
-  }
 #pragma omp parallel for schedule(static)
   for (int64_t i = 0; i < count; i++) {
     a[i] = 0;
@@ -55,11 +54,12 @@ static uly_status run_read(void *context) {
   return ULY_OK;
 }
 
-static bench_work work(uly_status (*run)(void *), memory_arrays *arrays, int num_arrays) {
+static measure_work work(uly_status (*run)(void *), memory_arrays *arrays, int num_arrays) {
   double bytes = (double)arrays->count * sizeof(double);
-  return (bench_work){.run = run, .context = arrays, .amount = num_arrays * bytes, .adds_up = true};
+  return (measure_work){
+      .run = run, .context = arrays, .amount = num_arrays * bytes, .adds_up = true};
 }
 
-bench_work memory_triad(memory_arrays *arrays) { return work(run_triad, arrays, 3); }
+measure_work memory_triad(memory_arrays *arrays) { return work(run_triad, arrays, 3); }
 
-bench_work memory_read(memory_arrays *arrays) { return work(run_read, arrays, 1); }
+measure_work memory_read(memory_arrays *arrays) { return work(run_read, arrays, 1); }

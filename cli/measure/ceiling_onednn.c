@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "job/signals.h"
-#include "measure/bench_mpi.h"
 #include "measure/ceiling.h"
+#include "measure/measure_mpi.h"
 
 enum { NUM_MATRICES = 3 };
 
@@ -22,7 +22,7 @@ struct gemm {
 static uly_status make_memory(gemm *product, const dnnl_memory_desc_t *desc, uly_dtype dtype) {
   int64_t bytes = (int64_t)dnnl_memory_desc_get_size(desc);
   for (int i = 0; i < NUM_MATRICES; i++) {
-    void *x, *values = bench_random(bytes, dtype, (uint64_t)i);
+    void *x, *values = measure_random(bytes, dtype, (uint64_t)i);
     if (!values) return ULY_ERR_MEMORY;
     bool ok =
         !dnnl_memory_create(&product->memory[i], desc, product->engine, DNNL_MEMORY_ALLOCATE) &&
@@ -53,31 +53,30 @@ static uly_status make(gemm *product, uly_dtype dtype) {
   return product->matmul ? make_memory(product, &desc, dtype) : ULY_OK;
 }
 
-uly_status gemm_create(const bench *b, uly_dtype dtype, gemm **out) {
+uly_status gemm_create(uly_mesh *world, uly_dtype dtype, gemm **out) {
   gemm *product = calloc(1, sizeof *product);
   *out = product;
   uly_status status =
       product ? make(product, dtype) : uly_fail(ULY_ERR_MEMORY, "no memory for the ceiling");
-  status = uly_mesh_agree(b->world, status);
+  status = uly_mesh_agree(world, status);
   bool is_missing = !product || !product->matmul;
-  if (bench_sum(is_missing) > 0) {
+  if (measure_sum(is_missing) > 0) {
     gemm_destroy(product);
     *out = NULL;
   }
   return status;
 }
 
-uly_status gemm_create_for_run(const bench *b, uly_dtype dtype, gemm **out) {
+uly_status gemm_create_for_run(uly_mesh *world, uly_dtype dtype, gemm **out) {
   uly_machine machine = {.size = sizeof machine};
-  uly_machine_look(b->world, &machine);
-  return gemm_create(b, machine.multiplies_bf16 ? dtype : ULY_F32, out);
+  uly_machine_look(world, &machine);
+  return gemm_create(world, machine.multiplies_bf16 ? dtype : ULY_F32, out);
 }
 
 void gemm_destroy(gemm *product) {
   if (!product) return;
-  for (int i = 0; i < NUM_MATRICES; i++) {
+  for (int i = 0; i < NUM_MATRICES; i++)
     if (product->memory[i]) dnnl_memory_destroy(product->memory[i]);
-  }
   if (product->matmul) dnnl_primitive_destroy(product->matmul);
   if (product->stream) dnnl_stream_destroy(product->stream);
   if (product->engine) dnnl_engine_destroy(product->engine);
@@ -103,14 +102,12 @@ static uly_status run(void *context) {
   bool failed = dnnl_primitive_execute(product->matmul, product->stream, NUM_MATRICES, args) ||
                 dnnl_stream_wait(product->stream);
   mask_signals(SIG_UNBLOCK);
-  if (failed) {
-    return uly_fail(ULY_ERR_INTERNAL, "oneDNN cannot run the product of the ceiling");
-  }
+  if (failed) return uly_fail(ULY_ERR_INTERNAL, "oneDNN cannot run the product of the ceiling");
   return ULY_OK;
 }
 
-bench_work gemm_work(gemm *product) {
+measure_work gemm_work(gemm *product) {
   double size = GEMM_SIZE;
-  return (bench_work){
+  return (measure_work){
       .run = run, .context = product, .amount = 2 * size * size * size, .adds_up = true};
 }

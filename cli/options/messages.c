@@ -5,8 +5,8 @@
 #include <ctype.h>
 #include <string.h>
 
-#include "commands/commands.h"
 #include "common/say.h"
+#include "options/options_table.h"
 
 typedef struct translation {
   char *text; /* [MESSAGE_BUFFER] */
@@ -37,9 +37,8 @@ static bool joins(char c) { return c && strchr("/\\-.~@", c); }
  * "config.seq_len" for "config.seq_len." */
 static size_t word_length(const char *at) {
   size_t length = 0;
-  while (is_word(at[length]) || (length > 0 && at[length] == '.' && is_word(at[length + 1]))) {
+  while (is_word(at[length]) || (length > 0 && at[length] == '.' && is_word(at[length + 1])))
     length++;
-  }
   return length;
 }
 
@@ -64,17 +63,6 @@ static size_t value_length(const char *at) {
 
 /* ------------------------------------------------------------------------- members and values */
 
-/* Returns whether a row stores into this struct of the library: "prepare" for
- * "prepare.held_out". */
-static bool is_struct(const char *name, size_t length) {
-  option_id id = 0;
-  while (id < num_options && (strncmp(option_table[id].member, name, length) != 0 ||
-                              option_table[id].member[length] != '.')) {
-    id++;
-  }
-  return id < num_options;
-}
-
 /* Returns whether the name is the member or its end: sparse.block for config.sparse.block. */
 static bool is_end_of(const char *name, const char *member) {
   size_t length = strlen(name), whole = strlen(member);
@@ -82,27 +70,23 @@ static bool is_end_of(const char *name, const char *member) {
   return length == whole || member[whole - length - 1] == '.';
 }
 
-/* Returns the option whose row names the member; num_options: the name is not that of a member. If
- * a struct is named after a command, the command fills in some of its members from options that
- * other commands have too. */
+/* Returns whether some command stores the option in a member of that name. */
+static bool is_member_of(const char *name, option_id id) {
+  for (int c = 0; c < NUM_SINGLE_COMMANDS; c++) {
+    const char *member = option_table[id].places[c].member;
+    if (member && is_end_of(name, member)) return true;
+  }
+  return false;
+}
+
+/* Returns the option that is stored in a member of that name; num_options: there is none. */
 static option_id find_member(const char *word, size_t length) {
   char name[OPTION_BUFFER];
+  option_id id = 0;
   if (length >= sizeof name) return num_options;
   snprintf(name, sizeof name, "%.*s", (int)length, word);
-  char *dot = strchr(name, '.');
-  if (!dot) return num_options;
-  for (option_id id = 0; id < num_options; id++) {
-    if (is_end_of(name, option_table[id].member)) return id;
-  }
-  if (!is_struct(name, (size_t)(dot - name))) return num_options;
-  *dot = '\0';
-  enum command_id owner = command_find(name);
-  unsigned bits = owner < NUM_COMMANDS ? command_table[owner].bits : 0;
-  option_id id = 0;
-  while (id < num_options &&
-         (strcmp(option_table[id].key, dot + 1) != 0 || !(option_table[id].commands & bits))) {
-    id++;
-  }
+  if (!strchr(name, '.')) return num_options;
+  while (id < num_options && !is_member_of(name, id)) id++;
   return id;
 }
 
@@ -112,9 +96,8 @@ static bool is_constant_of(const char *constant, size_t length, const char *word
   size_t count = strlen(word);
   if (count >= length || constant[length - count - 1] != '_') return false;
   const char *end = constant + length - count;
-  for (size_t i = 0; i < count; i++) {
+  for (size_t i = 0; i < count; i++)
     if (end[i] != (word[i] == '-' ? '_' : toupper((unsigned char)word[i]))) return false;
-  }
   return true;
 }
 
@@ -123,7 +106,7 @@ static bool is_constant_of(const char *constant, size_t length, const char *word
 static void put_word(translation *t, option_id id, const char *word, size_t length) {
   bool is_constant = length > 4 && strncmp(word, "ULY_", 4) == 0;
   if (is_constant && id < num_options && option_table[id].kind == KIND_CHOICE) {
-    for (const char *const *choice = option_table[id].choices; *choice; choice++) {
+    for (const char *const *choice = option_table[id].rules.words; *choice; choice++) {
       if (is_constant_of(word, length, *choice)) {
         put_text(t, *choice);
         return;
@@ -153,11 +136,10 @@ static const char *put_option(translation *t, option_id id, const char *after) {
   put_text(t, flag);
   put_text(t, " ");
   if (info->prefix) put_text(t, info->prefix);
-  if (info->unset && length == 2 && strncmp(value, "-1", 2) == 0) {
-    put_text(t, info->unset);
-  } else {
+  if (info->rules.unset && length == 2 && strncmp(value, "-1", 2) == 0)
+    put_text(t, info->rules.unset);
+  else
     put_word(t, id, value, length);
-  }
   return value + length;
 }
 
@@ -170,13 +152,12 @@ void message_translate(const char *message, char text[MESSAGE_BUFFER]) {
     next = at + (quoted ? quoted : length ? length : 1);
     bool is_path = joins(before) || (joins(*next) && is_word(next[1]));
     option_id id = quoted || is_path ? num_options : find_member(at, length);
-    if (id < num_options) {
+    if (id < num_options)
       next = put_option(&t, id, next);
-    } else if (quoted) {
+    else if (quoted)
       put(&t, at, quoted);
-    } else {
+    else
       put_word(&t, t.latest, at, (size_t)(next - at));
-    }
     before = next[-1];
   }
 }
@@ -188,6 +169,8 @@ const char *last_failure(void) {
   message_translate(uly_last_error(), text);
   return text;
 }
+
+void print_last_failure(void) { print_failure(last_failure()); }
 
 static void print_warning(void *user, const char *message) {
   (void)user;

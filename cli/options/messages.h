@@ -22,6 +22,9 @@ void message_translate(const char *message, char text[MESSAGE_BUFFER]);
 /* Returns uly_last_error() in the words of the program. It is valid until the next call. */
 const char *last_failure(void);
 
+/* Prints last_failure() as an error, from the first process. */
+void print_last_failure(void);
+
 /* Prints the warnings of the library from now on, in the words of the program. */
 void messages_begin(void);
 

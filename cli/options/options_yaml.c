@@ -10,8 +10,10 @@
 #include <yaml.h>
 
 #include "common/input.h"
+#include "common/say.h"
+#include "common/try.h"
 #include "options/messages.h"
-#include "options/options.h"
+#include "options/options_table.h"
 
 enum { MAX_BYTES = 1 << 20 };
 
@@ -72,11 +74,10 @@ static void keep_log(cyaml_log_t level, void *context, const char *fmt, va_list 
   const char *text = strncmp(line, "Load: ", 6) == 0 ? line + 6 : line;
   text += strspn(text, " ");
   if (strcmp(text, "Backtrace:") == 0) return;
-  if (!log->what[0] && strncmp(text, "in mapping", 10) != 0) {
+  if (!log->what[0] && strncmp(text, "in mapping", 10) != 0)
     snprintf(log->what, sizeof log->what, "%s", text);
-  } else if (!log->where[0] && strncmp(text, "in mapping field", 16) == 0) {
+  else if (!log->where[0] && strncmp(text, "in mapping field", 16) == 0)
     snprintf(log->where, sizeof log->where, " %s", text);
-  }
 }
 
 static cyaml_config_t make_config(yaml_log *log) {
@@ -167,31 +168,57 @@ static void find_place(const yaml_text *text, option_id option, place *found) {
 
 /* ------------------------------------------------------------------------- what is wrong */
 
-static uly_status fail_load(options *o, const yaml_text *text, cyaml_err_t error,
-                            const yaml_log *log) {
+static uly_status fail_load(const yaml_text *text, cyaml_err_t error, yaml_log *log) {
   place found;
   char where[OPTION_BUFFER];
   find_place(text, num_run_options, &found);
   snprintf(where, sizeof where, "%.200s, line %d:", text->path, found.line);
-  if (found.problem[0]) return options_fail(o, ULY_ERR_CONFIG, "%s %s", where, found.problem);
-  if (error == CYAML_ERR_INVALID_KEY && found.line) {
-    return options_fail_key(o, where, found.section, found.is_section ? NULL : found.key);
-  }
-  return options_fail(o, ULY_ERR_CONFIG, "%.200s: %s%s", text->path,
-                      log->what[0] ? log->what : cyaml_strerror(error), log->where);
+  if (found.problem[0]) return uly_fail(ULY_ERR_CONFIG, "%s %s", where, found.problem);
+  make_printable(found.section);
+  make_printable(found.key);
+  make_printable(log->what);
+  make_printable(log->where);
+  if (error == CYAML_ERR_INVALID_KEY && found.line)
+    return options_fail_key(where, found.section, found.is_section ? NULL : found.key);
+  return uly_fail(ULY_ERR_CONFIG, "%.200s: %s%s", text->path,
+                  log->what[0] ? log->what : cyaml_strerror(error), log->where);
 }
 
 /* Puts the file and the line before the message. */
-static uly_status fail_value(options *o, uly_status status, const yaml_text *text, option_id id) {
-  char why[sizeof o->error];
+static uly_status fail_value(uly_status status, const yaml_text *text, option_id id) {
+  char why[1024];
   place found;
-  snprintf(why, sizeof why, "%s", o->error);
+  snprintf(why, sizeof why, "%s", last_failure());
+  make_printable(why);
   find_place(text, id, &found);
-  if (!found.line) return options_fail(o, status, "%.200s: %s", text->path, why);
-  return options_fail(o, status, "%.200s, line %d: %s", text->path, found.line, why);
+  if (!found.line) return uly_fail(status, "%.200s: %s", text->path, why);
+  return uly_fail(status, "%.200s, line %d: %s", text->path, found.line, why);
 }
 
 /* ------------------------------------------------------------------------- from and to a file */
+
+/* Takes the value of a key. A file may have all keys, most with their defaults: these count as not
+ * given. */
+static uly_status take_value(options *o, const yaml_text *text, option_id id, const char *value) {
+  char path[OPTION_BUFFER], label[OPTION_BUFFER + 1];
+  char buffer[OPTION_BUFFER], before[OPTION_BUFFER] = "";
+  snprintf(label, sizeof label, "%s:", option_path(id, path));
+  const char *was = options_get(o, id, buffer);
+  if (was) snprintf(before, sizeof before, "%s", was);
+  uly_status status = options_set(o, id, label, value);
+  if (status != ULY_OK) return fail_value(status, text, id);
+  const char *is = options_get(o, id, buffer);
+  if (is && strcmp(is, before) != 0) o->given[id] = GIVEN_IN_FILE;
+  return ULY_OK;
+}
+
+static uly_status take_values(options *o, const yaml_text *text, const yaml_file *values) {
+  for (option_id id = 0; values && id < num_run_options; id++) {
+    const yaml_section *section = values->sections[option_table[id].section];
+    if (section && section->text[id]) TRY(take_value(o, text, id, section->text[id]));
+  }
+  return ULY_OK;
+}
 
 static uly_status read_text(options *o, const yaml_text *text) {
   yaml_log log = {{0}, {0}};
@@ -200,45 +227,28 @@ static uly_status read_text(options *o, const yaml_text *text) {
   make_fields();
   cyaml_err_t error = cyaml_load_data((const uint8_t *)text->bytes, text->count, &config, &schema,
                                       (cyaml_data_t **)&values, NULL);
-  if (error != CYAML_OK) return fail_load(o, text, error, &log);
-  uly_status status = ULY_OK;
-  for (option_id id = 0; values && id < num_run_options && status == ULY_OK; id++) {
-    const yaml_section *section = values->sections[option_table[id].section];
-    if (!section || !section->text[id]) continue;
-    char name[OPTION_BUFFER], label[OPTION_BUFFER + 1];
-    option_path(id, name);
-    snprintf(label, sizeof label, "%s:", name);
-    char buffer[OPTION_BUFFER], before[OPTION_BUFFER] = "";
-    const char *value = options_get(o, id, buffer);
-    if (value) snprintf(before, sizeof before, "%s", value);
-    status = options_set(o, id, label, section->text[id]);
-    if (status != ULY_OK) {
-      status = fail_value(o, status, text, id);
-    } else if (strcmp(options_get(o, id, buffer), before) != 0) {
-      o->given[id] = GIVEN_IN_FILE; /* a file may have all keys, most with their defaults */
-    }
-  }
+  if (error != CYAML_OK) return fail_load(text, error, &log);
+  uly_status status = take_values(o, text, values);
   cyaml_free(&config, &schema, values, 0);
   return status;
 }
 
 uly_status options_read_yaml(options *o, const char *path) {
   yaml_text text = {.path = path};
-  uly_status status = input_load("--config", path, MAX_BYTES, &text.bytes, &text.count);
-  if (status != ULY_OK) return options_fail(o, status, "%s", last_failure());
-  status = read_text(o, &text);
+  TRY(input_load("--config", path, MAX_BYTES, &text.bytes, &text.count));
+  uly_status status = read_text(o, &text);
   free(text.bytes);
   return status;
 }
 
-uly_status options_write_yaml(options *o, command cmd, FILE *file) {
+uly_status options_write_yaml(const options *o, FILE *file) {
   char buffers[MAX_OPTIONS][OPTION_BUFFER];
   yaml_section sections[NUM_FILE_SECTIONS] = {0};
   yaml_file values = {0};
   for (option_id id = 0; id < num_run_options; id++) {
     section_id section = option_table[id].section;
     const char *value = options_get(o, id, buffers[id]);
-    if (!(option_table[id].commands & cmd) || !value) continue;
+    if (!(option_table[id].commands & o->command) || !value) continue;
     sections[section].text[id] = (char *)(uintptr_t)value;
     values.sections[section] = &sections[section];
   }
@@ -248,14 +258,11 @@ uly_status options_write_yaml(options *o, command cmd, FILE *file) {
   char *text = NULL;
   size_t length = 0;
   cyaml_err_t error = cyaml_save_data(&text, &length, &config, &schema, &values, 0);
-  if (error != CYAML_OK) {
-    return options_fail(o, ULY_ERR_INTERNAL, "the configuration cannot be written as YAML: %s",
-                        cyaml_strerror(error));
-  }
+  if (error != CYAML_OK)
+    return uly_fail(ULY_ERR_INTERNAL, "the configuration cannot be written as YAML: %s",
+                    cyaml_strerror(error));
   size_t written = fwrite(text, 1, length, file);
   config.mem_fn(config.mem_ctx, text, 0);
-  if (written != length) {
-    return options_fail(o, ULY_ERR_IO, "the configuration cannot be written: %s", strerror(errno));
-  }
-  return ULY_OK;
+  if (written == length) return ULY_OK;
+  return uly_fail(ULY_ERR_IO, "the configuration cannot be written: %s", strerror(errno));
 }

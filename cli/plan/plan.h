@@ -2,10 +2,9 @@
 #ifndef ULYSSES_CLI_PLAN_H
 #define ULYSSES_CLI_PLAN_H
 
-#include "options/options.h"
 #include "ulysses.h"
 
 /* Prints the memory and the bytes of the ranks of dp x sp that need most. Not collective. */
-uly_status plan_print(const options *o, int dp, int sp);
+uly_status plan_print(const uly_train_config *config, int dp, int sp);
 
 #endif

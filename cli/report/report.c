@@ -16,32 +16,19 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "commands/commands.h"
-#include "common/say.h"
+#include "common/format.h"
+#include "common/try.h"
 #include "job/starter.h"
-#include "options/messages.h"
-#include "options/options.h"
+#include "options/run_command.h"
+#include "report/report_options.h"
 #include "report/report_page.h"
 #include "report/report_text.h"
 
 typedef struct report {
-  options options;
+  const report_options *options;
   report_run *runs[REPORT_MAX_RUNS];
   int num_runs;
 } report;
-
-static uly_status read_arguments(report *r, int argc, char *const *argv) {
-  options *o = &r->options;
-  uly_status status = options_init(o);
-  if (status == ULY_OK) status = options_parse(o, REPORT, argc, argv);
-  if (status != ULY_OK) return uly_fail(status, "%s", o->error);
-  if (o->num_args > REPORT_MAX_RUNS) {
-    return report_fail(ULY_ERR_CONFIG, "%d runs: a page shows at most %d", o->num_args,
-                       REPORT_MAX_RUNS);
-  }
-  r->num_runs = o->num_args;
-  return ULY_OK;
-}
 
 /* Makes the names of runs unique: runs with the same name are named by their paths. */
 static uly_status make_names_unique(report *r) {
@@ -52,18 +39,22 @@ static uly_status make_names_unique(report *r) {
   for (int i = 0; i < r->num_runs; i++) {
     if (!is_shared[i]) continue;
     free(r->runs[i]->name);
-    r->runs[i]->name = strdup(r->options.args[i]);
+    r->runs[i]->name = strdup(r->options->base.args[i]);
     if (!r->runs[i]->name) return report_fail(ULY_ERR_MEMORY, "no memory for names of runs");
   }
   return ULY_OK;
 }
 
 static uly_status read_runs(report *r) {
-  for (int i = 0; i < r->num_runs; i++) {
-    r->runs[i] = calloc(1, sizeof *r->runs[i]);
-    if (!r->runs[i]) return report_fail(ULY_ERR_MEMORY, "no memory for %d runs", r->num_runs);
-    uly_status status = report_run_read(r->options.args[i], r->runs[i]);
-    if (status != ULY_OK) return status;
+  int num_runs = r->options->base.num_args;
+  if (num_runs > REPORT_MAX_RUNS)
+    return report_fail(ULY_ERR_CONFIG, "%d runs: a page shows at most %d", num_runs,
+                       REPORT_MAX_RUNS);
+  for (int i = 0; i < num_runs; i++) {
+    report_run *run = calloc(1, sizeof *run);
+    if (!run) return report_fail(ULY_ERR_MEMORY, "no memory for %d runs", num_runs);
+    r->runs[r->num_runs++] = run;
+    TRY(report_run_read(r->options->base.args[i], run));
   }
   return make_names_unique(r);
 }
@@ -75,9 +66,8 @@ static uly_status protect_runs(const report *r, const char *out) {
   for (int i = 0; i < r->num_runs; i++) {
     bool is_same = stat(r->runs[i]->path, &metrics) == 0 && metrics.st_dev == page.st_dev &&
                    metrics.st_ino == page.st_ino;
-    if (is_same) {
+    if (is_same)
       return report_fail(ULY_ERR_CONFIG, "--out '%s': these are the metrics of a run", out);
-    }
   }
   return ULY_OK;
 }
@@ -90,33 +80,40 @@ static uly_status write_file(const char *path, const char *text, size_t length) 
   return report_fail(ULY_ERR_IO, "--out '%s': cannot be written: %s", path, strerror(errno));
 }
 
-static uly_status write_page(const report *r) {
-  const char *out = r->options.out ? r->options.out : "report.html";
+/* Makes the page in memory: what is at --out stays until there is a new one. */
+static uly_status make_page(const report *r, char **page, size_t *length) {
   report_set set = {.num_runs = r->num_runs, .runs = r->runs};
+  FILE *html = open_memstream(page, length);
+  uly_status status = html ? report_page_write(&set, html) : ULY_OK;
+  if (html && fclose(html) == 0) return status;
+  return report_fail(ULY_ERR_MEMORY, "no memory for the page");
+}
+
+static uly_status write_page(const report *r) {
+  const char *out = r->options->out ? r->options->out : "report.html";
   char *page = NULL;
   size_t length = 0;
-  uly_status status = protect_runs(r, out);
-  if (status != ULY_OK) return status;
-  FILE *html = open_memstream(&page, &length);
-  if (html) status = report_page_write(&set, html);
-  if (!html || fclose(html) != 0) status = report_fail(ULY_ERR_MEMORY, "no memory for the page");
+  TRY(protect_runs(r, out));
+  uly_status status = make_page(r, &page, &length);
   if (status == ULY_OK) status = write_file(out, page, length);
-  if (status == ULY_OK) printf("%s: %d run%s\n", out, r->num_runs, r->num_runs == 1 ? "" : "s");
+  if (status == ULY_OK) printf("%s: %d run%s\n", out, r->num_runs, plural(r->num_runs));
   free(page);
   return status;
 }
 
-int command_report(int argc, char *const *argv) {
-  if (!is_first_process()) return 0; /* one page, also under mpirun */
-  report r = {.num_runs = 0};
-  uly_status status = read_arguments(&r, argc, argv);
-  if (status == ULY_OK) status = read_runs(&r);
+static uly_status make_report(options *base) {
+  report r = {.options = (const report_options *)base};
+  uly_status status = read_runs(&r);
   if (status == ULY_OK) status = write_page(&r);
-  if (status != ULY_OK) print_failure(last_failure());
   for (int i = 0; i < r.num_runs; i++) {
-    if (r.runs[i]) report_run_free(r.runs[i]);
+    report_run_free(r.runs[i]);
     free(r.runs[i]);
   }
-  options_free(&r.options);
-  return uly_status_exit_code(status);
+  return status;
+}
+
+int command_report(int argc, char *const *argv) {
+  report_options o;
+  if (!is_first_process()) return 0; /* one page, also under mpirun */
+  return run_alone(&o.base, REPORT, argc, argv, make_report);
 }

@@ -140,13 +140,12 @@ void report_config_read(const char *path, report_config *config) {
   if (!is_there && errno == ENOENT) return;
   FILE *file = is_there && S_ISREG(info.st_mode) ? fopen(path, "re") : NULL;
   config->settings = calloc(MAX_SETTINGS, sizeof *config->settings);
-  if (!file || !config->settings) {
+  if (!file || !config->settings)
     snprintf(config->problem, sizeof config->problem, "cannot be read");
-  } else if (info.st_size > MAX_BYTES) {
+  else if (info.st_size > MAX_BYTES)
     snprintf(config->problem, sizeof config->problem, "more than %d bytes", MAX_BYTES);
-  } else {
+  else
     parse(file, config);
-  }
   if (file) fclose(file);
 }
 

@@ -1,5 +1,5 @@
 /* Plots against the step: a curve for each run, over the faint values that it averages. */
-#include "report/report_curves.h"
+#include "report/report_plots.h"
 
 #include <math.h>
 

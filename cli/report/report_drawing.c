@@ -5,7 +5,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "report/report_gnuplot.h"
 #include "report/report_text.h"
 
 /* Colors that can be told apart on white and on black, also without seeing red or green. */
@@ -51,11 +50,10 @@ uly_status report_plot_draw(const report_plot *plot, const report_set *set, char
     plot->write_script(plot, set, file);
   }
   uly_status status;
-  if (!file || fclose(file) != 0) {
+  if (!file || fclose(file) != 0)
     status = report_fail(ULY_ERR_MEMORY, "no memory for the plot '%s'", plot->id);
-  } else {
+  else
     status = report_gnuplot(plot->id, script, length, svg);
-  }
   free(script);
   return status;
 }

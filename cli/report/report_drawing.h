@@ -12,7 +12,7 @@ typedef struct report_set {
   report_run *const *runs; /* [num_runs] */
 } report_set;
 
-typedef enum report_legend { LEGEND_RUNS, LEGEND_ARENAS, LEGEND_TRAFFIC } report_legend;
+typedef enum report_legend { LEGEND_RUNS, LEGEND_PARTS } report_legend;
 
 typedef struct report_plot report_plot;
 struct report_plot {
@@ -24,6 +24,10 @@ struct report_plot {
   void (*write_script)(const report_plot *plot, const report_set *set, FILE *script);
   /* Writes one sentence about these runs, as HTML (report_findings.c). */
   void (*write_finding)(const report_plot *plot, const report_set *set, FILE *html);
+  /* A plot with a bar for each run: what it shows, what the bytes are counted by, and what its
+   * finding says before and after the bytes of the run with most. */
+  report_kind kind;
+  const char *per, *most, *of_which, *share_is;
   /* The remaining members are those of a plot against the step. */
   report_column column;
   const char *unit; /* of the vertical axis */
@@ -34,6 +38,10 @@ struct report_plot {
 /* Draws the plot. svg is an <svg> element whose ids begin with that of the plot; the caller frees
  * it. */
 uly_status report_plot_draw(const report_plot *plot, const report_set *set, char **svg);
+
+/* Runs gnuplot on script[length], and puts prefix before every id of its SVG (report_gnuplot.c).
+ * ULY_ERR_INTERNAL: there is no gnuplot, or it failed. */
+uly_status report_gnuplot(const char *prefix, const char *script, size_t length, char **svg);
 
 /* Returns line i's color, 0xrrggbb. Lines beyond the number of colors use them again with another
  * dash: 0, 1, ... */

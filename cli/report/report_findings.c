@@ -1,9 +1,9 @@
 /* Says what each plot shows, in one sentence. */
-#include "report/report_findings.h"
+#include "report/report_plots.h"
 
 #include <math.h>
 
-#include "report/report_metrics.h"
+#include "report/report_run.h"
 #include "report/report_text.h"
 
 static void put_name(FILE *html, const report_run *run) {
@@ -77,11 +77,10 @@ void report_find_mean(const report_plot *plot, const report_set *set, FILE *html
   for (int i = high;; i = low) {
     put_name(html, set->runs[i]);
     fputc(' ', html);
-    if (plot->scale == 1 && means[i] >= 100) {
+    if (plot->scale == 1 && means[i] >= 100)
       report_put_count(html, means[i]);
-    } else {
+    else
       fprintf(html, "%.3g", means[i]);
-    }
     fprintf(html, "%s%s", plot->unit[0] == '%' ? "" : " ", plot->unit);
     if (i == low) break;
     fputs(" (highest), ", html);
@@ -104,40 +103,24 @@ void report_find_largest(const report_plot *plot, const report_set *set, FILE *h
   fprintf(html, "; its mean over the steps is %.4g.", largest.mean);
 }
 
-void report_find_memory(const report_plot *plot, const report_set *set, FILE *html) {
+void report_find_most(const report_plot *plot, const report_set *set, FILE *html) {
   const report_run *best = NULL;
+  double most = 0;
   for (int i = 0; i < set->num_runs; i++) {
-    const report_run *run = set->runs[i];
-    if (plot->has(plot, run) && (!best || report_arenas_total(run) > report_arenas_total(best)))
-      best = run;
+    double total = report_total(&set->runs[i]->bytes[plot->kind]);
+    if (total > most) best = set->runs[i];
+    most = fmax(most, total);
   }
   if (!best) return;
+  const double *parts = best->bytes[plot->kind].parts;
   int largest = 0;
-  for (int i = 1; i < REPORT_NUM_ARENAS; i++)
-    if (best->arena_bytes[i] > best->arena_bytes[largest]) largest = i;
+  for (int i = 1; i < report_num_parts(plot->kind); i++)
+    if (parts[i] > parts[largest]) largest = i;
   put_name(html, best);
-  fputs(" holds most: ", html);
-  report_put_bytes(html, report_arenas_total(best));
-  fprintf(html, ", of which %s are %.0f%%.", report_arena_name(largest),
-          100 * (double)best->arena_bytes[largest] / report_arenas_total(best));
-}
-
-void report_find_traffic(const report_plot *plot, const report_set *set, FILE *html) {
-  (void)plot;
-  const report_run *best = NULL;
-  for (int i = 0; i < set->num_runs; i++) {
-    const report_run *run = set->runs[i];
-    if (!best || report_sent_total(run) > report_sent_total(best)) best = run;
-  }
-  if (!best) return;
-  int largest = 0;
-  for (int i = 1; i < REPORT_NUM_TRAFFIC; i++)
-    if (best->sent_bytes[i] > best->sent_bytes[largest]) largest = i;
-  put_name(html, best);
-  fputs(" sends most: ", html);
-  report_put_bytes(html, report_sent_total(best));
-  fprintf(html, " per step, of which %s is %.0f%%.", report_traffic_name(largest),
-          100 * best->sent_bytes[largest] / report_sent_total(best));
+  fprintf(html, " %s: ", plot->most);
+  report_put_bytes(html, most);
+  fprintf(html, "%s %s %s %.0f%%.", plot->of_which, report_part_name(plot->kind, largest),
+          plot->share_is, 100 * parts[largest] / most);
 }
 
 static void put_bin(FILE *html, const report_bin *bin) {

@@ -1,6 +1,6 @@
 /* Runs gnuplot on a script, and makes the SVG that it writes fit to stand beside others in a
  * page. */
-#include "report/report_gnuplot.h"
+#include "report/report_drawing.h"
 
 #include <errno.h>
 #include <spawn.h>
@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/try.h"
 #include "report/report_text.h"
 
 extern char **environ;
@@ -45,11 +46,10 @@ static uly_status spawn(const streams *s, pid_t *child) {
   error = posix_spawnp(child, args[0], &actions, NULL, args, environ);
   posix_spawn_file_actions_destroy(&actions);
   if (error == 0) return ULY_OK;
-  if (error == ENOENT) {
+  if (error == ENOENT)
     return report_fail(ULY_ERR_INTERNAL,
                        "gnuplot is not installed, and draws the plots: install the package "
                        "gnuplot-nox");
-  }
   return report_fail(ULY_ERR_INTERNAL, "cannot start gnuplot: %s", strerror(error));
 }
 
@@ -124,35 +124,45 @@ static char *make_element(const char *document, const char *prefix) {
   return NULL;
 }
 
-uly_status report_gnuplot(const char *prefix, const char *script, size_t length, char **svg) {
-  streams s;
-  char *document = NULL, *errors = NULL;
+/* Runs gnuplot. *ended: how it ended, as waitpid tells. */
+static uly_status run(const streams *s, const char *script, size_t length, int *ended) {
   pid_t child = 0;
+  if (fwrite(script, 1, length, s->script) != length || fflush(s->script) != 0 ||
+      fseek(s->script, 0, SEEK_SET) != 0)
+    return report_fail(ULY_ERR_IO, "cannot write a script for gnuplot: %s", strerror(errno));
+  TRY(spawn(s, &child));
+  while (waitpid(child, ended, 0) < 0 && errno == EINTR) continue;
+  return ULY_OK;
+}
+
+/* Makes the element of what gnuplot has written. */
+static uly_status take_output(const char *prefix, const char *document, char *errors, int ended,
+                              char **svg) {
+  if (!document || !errors)
+    return report_fail(ULY_ERR_MEMORY, "no memory for the plot '%s'", prefix);
+  if (!WIFEXITED(ended) || WEXITSTATUS(ended) != 0 || !strstr(document, "</svg>"))
+    return failed(prefix, errors);
+  *svg = make_element(document, prefix);
+  if (*svg) return ULY_OK;
+  return report_fail(ULY_ERR_INTERNAL, "gnuplot's SVG of the plot '%s' is not understood", prefix);
+}
+
+static uly_status draw(const streams *s, const char *prefix, const char *script, size_t length,
+                       char **svg) {
   int ended = 0;
-  *svg = NULL;
-  uly_status status = streams_open(&s);
-  if (status != ULY_OK) goto cleanup;
-  if (fwrite(script, 1, length, s.script) != length || fflush(s.script) != 0 ||
-      fseek(s.script, 0, SEEK_SET) != 0) {
-    status = report_fail(ULY_ERR_IO, "cannot write a script for gnuplot: %s", strerror(errno));
-    goto cleanup;
-  }
-  status = spawn(&s, &child);
-  if (status != ULY_OK) goto cleanup;
-  while (waitpid(child, &ended, 0) < 0 && errno == EINTR) continue;
-  document = read_back(s.svg);
-  errors = read_back(s.errors);
-  if (!document || !errors) {
-    status = report_fail(ULY_ERR_MEMORY, "no memory for the plot '%s'", prefix);
-  } else if (!WIFEXITED(ended) || WEXITSTATUS(ended) != 0 || !strstr(document, "</svg>")) {
-    status = failed(prefix, errors);
-  } else if (!(*svg = make_element(document, prefix))) {
-    status =
-        report_fail(ULY_ERR_INTERNAL, "gnuplot's SVG of the plot '%s' is not understood", prefix);
-  }
-cleanup:
-  streams_close(&s);
+  TRY(run(s, script, length, &ended));
+  char *document = read_back(s->svg), *errors = read_back(s->errors);
+  uly_status status = take_output(prefix, document, errors, ended, svg);
   free(document);
   free(errors);
+  return status;
+}
+
+uly_status report_gnuplot(const char *prefix, const char *script, size_t length, char **svg) {
+  streams s;
+  *svg = NULL;
+  uly_status status = streams_open(&s);
+  if (status == ULY_OK) status = draw(&s, prefix, script, length, svg);
+  streams_close(&s);
   return status;
 }

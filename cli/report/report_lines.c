@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/try.h"
 #include "report/report_text.h"
 
 enum { CHUNK = 1 << 18 };
@@ -25,10 +26,9 @@ uly_status report_lines_open(const char *path, report_lines *lines) {
   if (lines->fd < 0) return cannot_read(path, errno);
   struct stat info;
   if (fstat(lines->fd, &info) != 0) return cannot_read(path, errno);
-  if (!S_ISREG(info.st_mode)) {
+  if (!S_ISREG(info.st_mode))
     return report_fail(ULY_ERR_IO, "'%s': not a regular file: expected metrics in lines of JSON",
                        path);
-  }
   lines->at = info.st_size;
   lines->buffer = malloc(REPORT_MAX_LINE + CHUNK);
   if (!lines->buffer) return report_fail(ULY_ERR_MEMORY, "no memory to read '%s'", path);
@@ -66,31 +66,24 @@ static uly_status fill(report_lines *lines) {
 uly_status report_lines_previous(report_lines *lines, const char **text, size_t *length) {
   *text = NULL;
   /* The buffer is never empty between lines. */
-  bool is_last = !lines->used && lines->at > 0;
-  if (is_last) {
-    uly_status status = fill(lines);
-    if (status != ULY_OK) return status;
-  }
+  if (!lines->used && lines->at > 0) TRY(fill(lines));
   if (!lines->used) return ULY_OK;
-  if (lines->buffer[lines->used - 1] == '\n') {
+  if (lines->buffer[lines->used - 1] == '\n')
     lines->used--;
-  } else {
+  else
     lines->is_last_open = true;
-  }
   const char *newline;
   while (!(newline = memrchr(lines->buffer, '\n', lines->used)) && lines->at > 0) {
     if (lines->used > REPORT_MAX_LINE) break;
-    uly_status status = fill(lines);
-    if (status != ULY_OK) return status;
+    TRY(fill(lines));
   }
   size_t begin = newline ? (size_t)(newline - lines->buffer) + 1 : 0;
   lines->offset = lines->at + (off_t)begin;
   *length = lines->used - begin;
-  if (*length > REPORT_MAX_LINE) {
+  if (*length > REPORT_MAX_LINE)
     return report_fail(ULY_ERR_DATA,
                        "'%s': has a line of more than %d bytes: these are not metrics", lines->path,
                        REPORT_MAX_LINE);
-  }
   *text = lines->buffer + begin;
   lines->used = begin;
   return ULY_OK;

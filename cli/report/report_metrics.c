@@ -1,12 +1,13 @@
 /* Reads a run's metrics, lines of JSON, from the last line to the first. A line whose step is not
  * below those that were read before belongs to a part of the run that was done again after a
  * resume, and is left out. */
-#include "report/report_metrics.h"
+#include "report/report_run.h"
 
 #include <jansson.h>
 #include <math.h>
 #include <string.h>
 
+#include "common/try.h"
 #include "options/messages.h"
 #include "report/report_lines.h"
 #include "report/report_text.h"
@@ -18,23 +19,20 @@
 #define MAX_NUMBER 1e30
 #define MIN_NUMBER 1e-30
 
-const char *report_arena_name(int i) {
-  return i < ULY_NUM_ARENAS ? uly_arena_name((uly_arena)i) : "other";
+static int num_names(report_kind kind) {
+  return kind == REPORT_HELD ? (int)ULY_NUM_ARENAS : (int)ULY_NUM_TRAFFIC;
 }
 
-const char *report_traffic_name(int i) {
-  return i < ULY_NUM_TRAFFIC ? uly_traffic_name((uly_traffic)i) : "other";
+int report_num_parts(report_kind kind) { return num_names(kind) + 1; }
+
+const char *report_part_name(report_kind kind, int i) {
+  if (i == num_names(kind)) return "other";
+  return kind == REPORT_HELD ? uly_arena_name((uly_arena)i) : uly_traffic_name((uly_traffic)i);
 }
 
-double report_arenas_total(const report_run *run) {
+double report_total(const report_bytes *bytes) {
   double total = 0;
-  for (int i = 0; i < REPORT_NUM_ARENAS; i++) total += (double)run->arena_bytes[i];
-  return total;
-}
-
-double report_sent_total(const report_run *run) {
-  double total = 0;
-  for (int i = 0; i < REPORT_NUM_TRAFFIC; i++) total += run->sent_bytes[i];
+  for (int i = 0; i < REPORT_MAX_PARTS; i++) total += bytes->parts[i];
   return total;
 }
 
@@ -70,33 +68,26 @@ static uly_status read_count(const json_t *line, const char *key, int64_t *out) 
   const json_t *json = json_object_get(line, key);
   *out = 0;
   if (!json || json_is_null(json)) return ULY_OK;
-  uly_status status = check_count(json, key);
-  if (status == ULY_OK) *out = json_integer_value(json);
-  return status;
+  TRY(check_count(json, key));
+  *out = json_integer_value(json);
+  return ULY_OK;
 }
 
-/* Reads {name: bytes} into bytes[num + 1], the last for names that are not among name_of(0 .. num -
- * 1). */
-static uly_status read_bytes(const json_t *line, const char *key, const char *(*name_of)(int),
-                             int num, int64_t *bytes, bool *is_there) {
-  json_t *json = json_object_get(line, key);
-  *is_there = false;
-  memset(bytes, 0, (size_t)(num + 1) * sizeof *bytes);
+/* Reads {name: bytes}. */
+static uly_status read_bytes(const json_t *line, report_kind kind, report_bytes *bytes) {
+  const char *key = kind == REPORT_HELD ? "arena_bytes" : "sent_bytes", *name;
+  json_t *json = json_object_get(line, key), *value;
+  *bytes = (report_bytes){0};
   if (!json || json_is_null(json)) return ULY_OK;
-  if (!json_is_object(json)) {
+  if (!json_is_object(json))
     return report_fail(ULY_ERR_DATA, "'%s': expected an object of names and bytes", key);
-  }
-  const char *name;
-  json_t *value;
   json_object_foreach(json, name, value) {
-    uly_status status = check_count(value, key);
-    if (status != ULY_OK) return status;
+    TRY(check_count(value, key));
     int i = 0;
-    while (i < num && strcmp(name, name_of(i)) != 0) i++;
-    /* A line has too few names for an overflow. */
-    bytes[i] += json_integer_value(value);
+    while (i < num_names(kind) && strcmp(name, report_part_name(kind, i)) != 0) i++;
+    bytes->parts[i] += (double)json_integer_value(value);
   }
-  *is_there = true;
+  bytes->num_steps = 1;
   return ULY_OK;
 }
 
@@ -112,17 +103,15 @@ static uly_status read_bin(const json_t *json, report_eval *eval) {
   }
   const json_t *loss = json_array_get(json, 3);
   bool is_loss = json_is_number(loss) || json_is_null(loss);
-  if (status != ULY_OK || !is_loss || counts[0] < last_end || counts[1] <= counts[0]) {
+  if (status != ULY_OK || !is_loss || counts[0] < last_end || counts[1] <= counts[0])
     return report_fail(
         ULY_ERR_DATA,
         "'eval_by_position': expected [begin, end, tokens, loss], in ascending order");
-  }
   double value = json_number_value(loss);
   bool is_there = json_is_number(loss) && fabs(value) <= MAX_NUMBER;
   if (counts[2] == 0 || !is_there) return ULY_OK;
-  if (eval->num_bins == REPORT_MAX_BINS) {
+  if (eval->num_bins == REPORT_MAX_BINS)
     return report_fail(ULY_ERR_DATA, "'eval_by_position': more than %d entries", REPORT_MAX_BINS);
-  }
   eval->bins[eval->num_bins++] = (report_bin){.begin = counts[0],
                                               .end = counts[1],
                                               .tokens = counts[2],
@@ -137,10 +126,7 @@ static uly_status add_eval(report_run *run, const json_t *line, int64_t step) {
   if (!list || json_is_null(list)) return ULY_OK;
   if (!json_is_array(list)) return report_fail(ULY_ERR_DATA, "'eval_by_position': expected a list");
   report_eval eval = {.step = step};
-  for (size_t i = 0; i < json_array_size(list); i++) {
-    uly_status status = read_bin(json_array_get(list, i), &eval);
-    if (status != ULY_OK) return status;
-  }
+  for (size_t i = 0; i < json_array_size(list); i++) TRY(read_bin(json_array_get(list, i), &eval));
   if (eval.num_bins == 0) return ULY_OK;
   run->first_eval = eval;
   if (run->num_evals == REPORT_MAX_EVALS) {
@@ -168,30 +154,22 @@ void report_pick_evals(const report_run *run, const report_eval *evals[3]) {
 }
 
 static uly_status add_memory(report_run *run, const json_t *line) {
-  int64_t arenas[REPORT_NUM_ARENAS], resident, total = 0;
-  bool has_arenas;
-  uly_status status =
-      read_bytes(line, "arena_bytes", report_arena_name, ULY_NUM_ARENAS, arenas, &has_arenas);
-  if (status == ULY_OK) status = read_count(line, "resident_bytes", &resident);
-  if (status != ULY_OK) return status;
-  for (int i = 0; i < REPORT_NUM_ARENAS; i++) total += arenas[i];
-  if (has_arenas && (!run->has_arenas || (double)total > report_arenas_total(run))) {
-    run->has_arenas = true;
-    memcpy(run->arena_bytes, arenas, sizeof arenas);
-  }
+  report_bytes here, *most = &run->bytes[REPORT_HELD];
+  int64_t resident;
+  TRY(read_bytes(line, REPORT_HELD, &here));
+  TRY(read_count(line, "resident_bytes", &resident));
+  if (here.num_steps > 0 && (most->num_steps == 0 || report_total(&here) > report_total(most)))
+    *most = here;
   if (resident > run->resident_bytes) run->resident_bytes = resident;
   return ULY_OK;
 }
 
 static uly_status add_traffic(report_run *run, const json_t *line) {
-  int64_t sent[REPORT_NUM_TRAFFIC];
-  bool has_sent;
-  uly_status status =
-      read_bytes(line, "sent_bytes", report_traffic_name, ULY_NUM_TRAFFIC, sent, &has_sent);
-  if (status != ULY_OK || !has_sent) return status;
-  run->num_sent++;
-  for (int i = 0; i < REPORT_NUM_TRAFFIC; i++)
-    run->sent_bytes[i] += ((double)sent[i] - run->sent_bytes[i]) / (double)run->num_sent;
+  report_bytes here, *mean = &run->bytes[REPORT_SENT];
+  TRY(read_bytes(line, REPORT_SENT, &here));
+  mean->num_steps += here.num_steps;
+  for (int i = 0; i < REPORT_MAX_PARTS && here.num_steps > 0; i++)
+    mean->parts[i] += (here.parts[i] - mean->parts[i]) / (double)mean->num_steps;
   return ULY_OK;
 }
 
@@ -204,14 +182,13 @@ static void add_share(report_run *run, int64_t step, report_column column, doubl
 static uly_status add_speed(report_run *run, const json_t *line, int64_t step) {
   number speed, seconds, wait, flops, peak;
   int64_t tokens, num_ranks;
-  uly_status status = read_number(line, "tokens_per_s", &speed);
-  if (status == ULY_OK) status = read_number(line, "step_s", &seconds);
-  if (status == ULY_OK) status = read_number(line, "wait_s", &wait);
-  if (status == ULY_OK) status = read_number(line, "flops", &flops);
-  if (status == ULY_OK) status = read_number(line, "peak_flops", &peak);
-  if (status == ULY_OK) status = read_count(line, "tokens", &tokens);
-  if (status == ULY_OK) status = read_count(line, "ranks", &num_ranks);
-  if (status != ULY_OK) return status;
+  TRY(read_number(line, "tokens_per_s", &speed));
+  TRY(read_number(line, "step_s", &seconds));
+  TRY(read_number(line, "wait_s", &wait));
+  TRY(read_number(line, "flops", &flops));
+  TRY(read_number(line, "peak_flops", &peak));
+  TRY(read_count(line, "tokens", &tokens));
+  TRY(read_count(line, "ranks", &num_ranks));
   if (run->num_ranks == 0) run->num_ranks = num_ranks;
   run->has_other_ranks |= num_ranks > 0 && num_ranks != run->num_ranks;
   run->tokens += (double)tokens;
@@ -231,14 +208,12 @@ static uly_status add_speed(report_run *run, const json_t *line, int64_t step) {
 static uly_status add_losses(report_run *run, const json_t *line, int64_t step) {
   number loss, eval_loss, grad_norm, lr;
   const json_t *skipped = json_object_get(line, "skipped");
-  uly_status status = read_number(line, "loss", &loss);
-  if (status == ULY_OK) status = read_number(line, "eval_loss", &eval_loss);
-  if (status == ULY_OK) status = read_number(line, "grad_norm", &grad_norm);
-  if (status == ULY_OK) status = read_number(line, "lr", &lr);
-  if (status != ULY_OK) return status;
-  if (skipped && !json_is_boolean(skipped)) {
+  TRY(read_number(line, "loss", &loss));
+  TRY(read_number(line, "eval_loss", &eval_loss));
+  TRY(read_number(line, "grad_norm", &grad_norm));
+  TRY(read_number(line, "lr", &lr));
+  if (skipped && !json_is_boolean(skipped))
     return report_fail(ULY_ERR_DATA, "'skipped': expected true or false");
-  }
   run->num_skipped += json_is_true(skipped);
   if (loss.is_there) {
     report_table_add(&run->table, step, COLUMN_LOSS, loss.value);
@@ -264,8 +239,7 @@ static uly_status add_losses(report_run *run, const json_t *line, int64_t step) 
 static uly_status add_line(report_run *run, const json_t *line) {
   const json_t *step_json = json_object_get(line, "step");
   if (!step_json) return report_fail(ULY_ERR_DATA, "has no 'step': expected a line for each step");
-  uly_status status = check_count(step_json, "step");
-  if (status != ULY_OK) return status;
+  TRY(check_count(step_json, "step"));
   int64_t step = json_integer_value(step_json);
   if (step == 0) return report_fail(ULY_ERR_DATA, "'step': expected at least 1");
   if (run->num_steps > 0 && step >= run->first_step) {
@@ -274,12 +248,11 @@ static uly_status add_line(report_run *run, const json_t *line) {
   }
   if (run->num_steps++ == 0) run->last_step = step;
   run->first_step = step;
-  status = add_losses(run, line, step);
-  if (status == ULY_OK) status = add_speed(run, line, step);
-  if (status == ULY_OK) status = add_memory(run, line);
-  if (status == ULY_OK) status = add_traffic(run, line);
-  if (status == ULY_OK) status = add_eval(run, line, step);
-  return status;
+  TRY(add_losses(run, line, step));
+  TRY(add_speed(run, line, step));
+  TRY(add_memory(run, line));
+  TRY(add_traffic(run, line));
+  return add_eval(run, line, step);
 }
 
 /* ------------------------------------------------------------------ the file */
@@ -290,47 +263,48 @@ static bool is_blank(const char *text, size_t length) {
   return true;
 }
 
-static uly_status read_line(report_run *run, report_lines *lines, const char *text, size_t length,
-                            bool is_open) {
-  if (is_blank(text, length)) return ULY_OK;
+/* Adds what a line says. is_open: it may have been cut off. */
+static uly_status take_line(report_run *run, const char *text, size_t length, bool is_open) {
   json_error_t error;
+  if (is_blank(text, length)) return ULY_OK;
   json_t *line = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error);
   uly_status status = ULY_OK;
-  if (!line && is_open) {
+  if (!line && is_open)
     run->is_cut = true;
-  } else if (!json_is_object(line)) {
+  else if (!json_is_object(line))
     status = report_fail(ULY_ERR_DATA, "expected an object of JSON%s%s", line ? "" : ": ",
                          line ? "" : error.text);
-  } else {
+  else
     status = add_line(run, line);
-  }
   json_decref(line);
-  if (status != ULY_OK) {
+  return status;
+}
+
+static uly_status take_lines(report_run *run, report_lines *lines) {
+  const char *text;
+  size_t length;
+  for (bool is_last = true;; is_last = false) {
+    TRY(report_lines_previous(lines, &text, &length));
+    if (!text) return ULY_OK;
+    uly_status status = take_line(run, text, length, is_last && lines->is_last_open);
+    if (status == ULY_OK) continue;
     char why[512];
     snprintf(why, sizeof why, "%s", last_failure());
-    status = report_fail(status, "'%s', line %lld: %s", run->path,
-                         (long long)report_lines_number(lines), why);
+    return report_fail(status, "'%s', line %lld: %s", run->path,
+                       (long long)report_lines_number(lines), why);
   }
-  return status;
 }
 
 uly_status report_metrics_read(report_run *run) {
   report_lines lines;
-  uly_status status = report_lines_open(run->path, &lines);
   run->eval_stride = 1;
-  for (bool is_last = true; status == ULY_OK; is_last = false) {
-    const char *text;
-    size_t length;
-    status = report_lines_previous(&lines, &text, &length);
-    if (status != ULY_OK || !text) break;
-    status = read_line(run, &lines, text, length, is_last && lines.is_last_open);
-  }
+  uly_status status = report_lines_open(run->path, &lines);
+  if (status == ULY_OK) status = take_lines(run, &lines);
   report_lines_close(&lines);
-  if (status == ULY_OK && run->num_steps == 0) {
+  if (status == ULY_OK && run->num_steps == 0)
     status = report_fail(ULY_ERR_DATA,
                          "'%s': holds no step: expected what 'ulysses train --metrics' writes",
                          run->path);
-  }
   report_table_finish(&run->table);
   return status;
 }

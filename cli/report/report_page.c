@@ -6,8 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "report/report_metrics.h"
+#include "common/try.h"
 #include "report/report_plots.h"
+#include "report/report_run.h"
 #include "report/report_text.h"
 
 /* The page loads nothing and runs nothing, whatever a file may hold. */
@@ -73,11 +74,10 @@ static void put_key(FILE *html, int i, bool is_part) {
 /* ------------------------------------------------------------------ the runs */
 
 static void put_ranks(FILE *html, const report_run *run) {
-  if (run->num_ranks > 0) {
+  if (run->num_ranks > 0)
     report_put_count(html, (double)run->num_ranks);
-  } else {
+  else
     fputs("–", html);
-  }
 }
 
 static void put_steps(FILE *html, const report_run *run) {
@@ -122,11 +122,10 @@ static void put_run(FILE *html, const report_run *run, int i) {
   fputs("</td><td class=\"number\">", html);
   put_loss(html, run->best_eval_loss, run->best_eval_step, true);
   fputs("</td><td class=\"number\">", html);
-  if (run->timed_seconds > 0) {
+  if (run->timed_seconds > 0)
     report_put_count(html, run->timed_tokens / run->timed_seconds);
-  } else {
+  else
     fputs("–", html);
-  }
   fputs("</td><td class=\"number\">", html);
   report_put_duration(html, run->seconds);
   fputs("</td></tr>\n", html);
@@ -193,27 +192,22 @@ static void put_runs(FILE *html, const report_set *set) {
 
 /* ------------------------------------------------------------------ the plots */
 
-static bool is_part_used(const report_set *set, report_legend legend, int part) {
-  for (int i = 0; i < set->num_runs; i++) {
-    const report_run *run = set->runs[i];
-    if (legend == LEGEND_ARENAS ? run->arena_bytes[part] > 0 : run->sent_bytes[part] > 0)
-      return true;
-  }
+static bool is_part_used(const report_set *set, report_kind kind, int part) {
+  for (int i = 0; i < set->num_runs; i++)
+    if (set->runs[i]->bytes[kind].parts[part] > 0) return true;
   return false;
 }
 
 static void put_legend(FILE *html, const report_plot *plot, const report_set *set) {
-  bool is_runs = plot->legend == LEGEND_RUNS, is_arenas = plot->legend == LEGEND_ARENAS;
-  int num = is_runs ? set->num_runs : is_arenas ? REPORT_NUM_ARENAS : REPORT_NUM_TRAFFIC;
+  bool is_runs = plot->legend == LEGEND_RUNS;
+  int num = is_runs ? set->num_runs : report_num_parts(plot->kind);
   fputs("<ul class=\"legend\">\n", html);
   for (int i = 0; i < num; i++) {
-    bool is_used = is_runs ? plot->has(plot, set->runs[i]) : is_part_used(set, plot->legend, i);
+    bool is_used = is_runs ? plot->has(plot, set->runs[i]) : is_part_used(set, plot->kind, i);
     if (!is_used) continue;
     fputs("<li>", html);
     put_key(html, i, !is_runs);
-    report_put_html(html, is_runs     ? set->runs[i]->name
-                          : is_arenas ? report_arena_name(i)
-                                      : report_traffic_name(i));
+    report_put_html(html, is_runs ? set->runs[i]->name : report_part_name(plot->kind, i));
     fputs("</li>\n", html);
   }
   fputs("</ul>\n", html);
@@ -247,8 +241,7 @@ static uly_status put_figure(FILE *html, const report_plot *plot, const report_s
   fputs("</figcaption>\n", html);
   if (!is_empty) {
     char *svg;
-    uly_status status = report_plot_draw(plot, set, &svg);
-    if (status != ULY_OK) return status;
+    TRY(report_plot_draw(plot, set, &svg));
     put_legend(html, plot, set);
     fprintf(html, "<div class=\"wide\">\n%s</div>\n", svg);
     free(svg);
@@ -338,10 +331,7 @@ uly_status report_page_write(const report_set *set, FILE *html) {
   for (int i = 0; i < report_num_plots; i++)
     fprintf(html, "<a href=\"#%s\">%s</a> ", report_plots[i].id, report_plots[i].title);
   fputs("<a href=\"#configuration\">Configuration</a></nav>\n", html);
-  for (int i = 0; i < report_num_plots; i++) {
-    uly_status status = put_figure(html, &report_plots[i], set);
-    if (status != ULY_OK) return status;
-  }
+  for (int i = 0; i < report_num_plots; i++) TRY(put_figure(html, &report_plots[i], set));
   put_configuration(html, set);
   fputs("<footer>Made by ulysses " ULY_VERSION_STRING ".</footer>\n</body>\n</html>\n", html);
   return ULY_OK;

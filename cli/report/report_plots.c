@@ -1,11 +1,7 @@
 /* The plots of a report: what each is, what a run must have for it, and which functions write it. */
 #include "report/report_plots.h"
 
-#include "report/report_bars.h"
-#include "report/report_curves.h"
-#include "report/report_findings.h"
-#include "report/report_metrics.h"
-#include "report/report_positions.h"
+#include "report/report_run.h"
 
 static bool has_column(const report_plot *plot, const report_run *run) {
   for (int i = 0; i < run->table.num_rows; i++)
@@ -17,14 +13,8 @@ static bool has_loss(const report_plot *plot, const report_run *run) {
   return has_column(plot, run) || run->best_eval_step > 0;
 }
 
-static bool has_memory(const report_plot *plot, const report_run *run) {
-  (void)plot;
-  return run->has_arenas && report_arenas_total(run) > 0;
-}
-
-static bool has_traffic(const report_plot *plot, const report_run *run) {
-  (void)plot;
-  return run->num_sent > 0 && report_sent_total(run) > 0;
+static bool has_bytes(const report_plot *plot, const report_run *run) {
+  return report_total(&run->bytes[plot->kind]) > 0;
 }
 
 static bool has_positions(const report_plot *plot, const report_run *run) {
@@ -35,6 +25,10 @@ static bool has_positions(const report_plot *plot, const report_run *run) {
 #define AGAINST_STEP(has_, column_, unit_, scale_)                                            \
   .legend = LEGEND_RUNS, .has = has_, .write_script = report_write_curves, .column = column_, \
   .unit = unit_, .scale = scale_
+
+#define BARS(kind_, per_)                                                      \
+  .legend = LEGEND_PARTS, .has = has_bytes, .write_script = report_write_bars, \
+  .write_finding = report_find_most, .kind = kind_, .per = per_
 
 const report_plot report_plots[] = {
     {.id = "loss",
@@ -72,19 +66,19 @@ const report_plot report_plots[] = {
          "The arenas of the rank that holds most, at their highest. Upright mark: the resident "
          "set of the largest process, with program and libraries.",
      .needs = "<code>arena_bytes</code>",
-     .legend = LEGEND_ARENAS,
-     .has = has_memory,
-     .write_script = report_write_memory,
-     .write_finding = report_find_memory},
+     BARS(REPORT_HELD, "per rank"),
+     .most = "holds most",
+     .of_which = ", of which",
+     .share_is = "are"},
     {.id = "traffic",
      .title = "Bytes sent per step",
      .about =
          "What the rank that sends most sends in a step, by what it is for; mean over the steps.",
      .needs = "<code>sent_bytes</code>, of a run that sends something",
-     .legend = LEGEND_TRAFFIC,
-     .has = has_traffic,
-     .write_script = report_write_traffic,
-     .write_finding = report_find_traffic},
+     BARS(REPORT_SENT, "per step"),
+     .most = "sends most",
+     .of_which = " per step, of which",
+     .share_is = "is"},
     {.id = "wait-share",
      .title = "Time spent waiting for other ranks",
      .about =

@@ -1,10 +1,10 @@
 /* The plot of evaluations by position: loss against the place in the sequence, on a logarithmic
  * axis, of each run's first, middle and last evaluation in shades. */
-#include "report/report_positions.h"
+#include "report/report_plots.h"
 
 #include <math.h>
 
-#include "report/report_metrics.h"
+#include "report/report_run.h"
 
 /* Returns where a bin is drawn: in its middle, on the logarithmic axis. */
 static double middle(const report_bin *bin) {

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "report/report_metrics.h"
+#include "common/try.h"
 #include "report/report_text.h"
 
 static bool is_checkpoint(const char *name, int64_t *step) {
@@ -45,10 +45,9 @@ static uly_status find_folder(const char *path, char folder[PATH_MAX], char metr
   static const char name[] = "metrics.jsonl";
   struct stat info;
   int length = snprintf(metrics, PATH_MAX, "%s", path);
-  if (stat(path, &info) != 0 || length >= PATH_MAX) {
+  if (stat(path, &info) != 0 || length >= PATH_MAX)
     return report_fail(ULY_ERR_IO, "'%s': cannot be read: %s", path,
                        strerror(length >= PATH_MAX ? ENAMETOOLONG : errno));
-  }
   snprintf(folder, PATH_MAX, "%s", path);
   if (S_ISDIR(info.st_mode)) {
     length = snprintf(metrics, PATH_MAX, "%s/%s", path, name);
@@ -57,25 +56,23 @@ static uly_status find_folder(const char *path, char folder[PATH_MAX], char metr
                        path, name);
   }
   char *slash = strrchr(folder, '/');
-  if (strcmp(slash ? slash + 1 : folder, name) != 0) {
+  if (strcmp(slash ? slash + 1 : folder, name) != 0)
     folder[0] = '\0';
-  } else if (slash) {
+  else if (slash)
     slash[slash == folder] = '\0';
-  } else {
+  else
     snprintf(folder, PATH_MAX, ".");
-  }
   return ULY_OK;
 }
 
 uly_status report_run_read(const char *path, report_run *run) {
   char folder[PATH_MAX] = "", metrics[PATH_MAX] = "", config[PATH_MAX + 16];
-  uly_status status = find_folder(path, folder, metrics);
-  if (status != ULY_OK) return status;
+  TRY(find_folder(path, folder, metrics));
   run->path = strdup(metrics);
   run->name = last_part(folder[0] ? folder : metrics);
   if (!run->path || !run->name) return report_fail(ULY_ERR_MEMORY, "no memory to read '%s'", path);
-  status = report_metrics_read(run);
-  if (status != ULY_OK || !folder[0]) return status;
+  TRY(report_metrics_read(run));
+  if (!folder[0]) return ULY_OK;
   snprintf(config, sizeof config, "%s/config.yaml", folder);
   report_config_read(config, &run->config);
   count_checkpoints(folder, run);

@@ -26,9 +26,18 @@ typedef struct report_eval {
   report_bin bins[REPORT_MAX_BINS];
 } report_eval;
 
-/* Names of the library's enums have their place in arrays; all other names are summed in the last
- * place. */
-enum { REPORT_NUM_ARENAS = ULY_NUM_ARENAS + 1, REPORT_NUM_TRAFFIC = ULY_NUM_TRAFFIC + 1 };
+/* What a rank holds, by arena, and what it sends in a step, by kind of traffic. */
+typedef enum report_kind { REPORT_HELD, REPORT_SENT, REPORT_NUM_KINDS } report_kind;
+
+/* Names of the library's enums have their place in `parts`; all other names are summed in the place
+ * after them. */
+enum { REPORT_MAX_PARTS = 16 };
+_Static_assert((int)ULY_NUM_ARENAS < REPORT_MAX_PARTS && (int)ULY_NUM_TRAFFIC < REPORT_MAX_PARTS,
+               "parts");
+typedef struct report_bytes {
+  int64_t num_steps; /* with such bytes; 0: there are none */
+  double parts[REPORT_MAX_PARTS];
+} report_bytes;
 
 typedef struct report_run {
   char *path; /* of the metrics */
@@ -50,13 +59,9 @@ typedef struct report_run {
   int64_t final_step, best_eval_step; /* 0: there is none */
   double final_loss, best_eval_loss;
 
-  /* Arenas of the step that held most. */
-  bool has_arenas;
-  int64_t arena_bytes[REPORT_NUM_ARENAS];
+  /* REPORT_HELD: of the step that held most. REPORT_SENT: the mean over the steps. */
+  report_bytes bytes[REPORT_NUM_KINDS];
   int64_t resident_bytes; /* largest of any step; 0: unknown */
-
-  int64_t num_sent;                      /* steps with sent bytes */
-  double sent_bytes[REPORT_NUM_TRAFFIC]; /* mean over these */
 
   /* evals[num_evals], from the last to the first: each eval_stride-th of them, and the first
    * one. */
@@ -75,5 +80,20 @@ typedef struct report_run {
  * must be zeroed, and freed also after a failure. */
 uly_status report_run_read(const char *path, report_run *run);
 void report_run_free(report_run *run);
+
+/* --- The metrics (report_metrics.c). */
+
+/* Returns the sum of all parts. */
+double report_total(const report_bytes *bytes);
+
+/* Return how many parts there are, and what one is called. */
+int report_num_parts(report_kind kind);
+const char *report_part_name(report_kind kind, int i);
+
+/* Reads the metrics at run->path into a run that is otherwise zero. */
+uly_status report_metrics_read(report_run *run);
+
+/* Picks the first, middle and last evaluation by position: evals[3], NULL if there are fewer. */
+void report_pick_evals(const report_run *run, const report_eval *evals[3]);
 
 #endif

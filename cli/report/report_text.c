@@ -34,11 +34,10 @@ void report_clean(const char *text, size_t length, char *out, size_t size) {
       return;
     }
     if (used + 4 <= size) whole = used;
-    if (count) {
+    if (count)
       memcpy(out + used, text + i, count);
-    } else {
+    else
       out[used] = '?';
-    }
     used += copied;
     i += copied;
   }

@@ -1,25 +1,22 @@
 /* ulysses train --dry-run: makes all checks of a start, but allocates and writes nothing. All ranks
  * run this file together; rank 0 prints. */
-#include "train/train_dry_run.h"
-
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/format.h"
+#include "common/try.h"
 #include "plan/plan.h"
-#include "train/train_saves.h"
+#include "train/train_run.h"
 
 /* Replaces a path by the folder that holds it: "/a" by "/", "a" by ".". */
 static void go_up(char path[PATH_MAX]) {
   char *slash = strrchr(path, '/');
-  if (slash) {
+  if (slash)
     slash[slash == path] = '\0';
-  } else {
+  else
     snprintf(path, PATH_MAX, ".");
-  }
 }
 
 /* What a path is to become. */
@@ -44,10 +41,8 @@ static bool is_writable(char path[PATH_MAX], place what) {
 static uly_status check_place(const char *flag, const char *path, place what) {
   char copy[PATH_MAX];
   if (!path) return ULY_OK;
-  int length = snprintf(copy, sizeof copy, "%s", path);
-  if (length < 0 || length >= PATH_MAX) {
+  if (snprintf(copy, sizeof copy, "%s", path) >= PATH_MAX)
     return uly_fail(ULY_ERR_CONFIG, "%s '%.200s...': too long for a path", flag, path);
-  }
   if (is_writable(copy, what)) return ULY_OK;
   return uly_fail(ULY_ERR_IO, "%s '%.200s': cannot be written: %s", flag, path, strerror(errno));
 }
@@ -63,7 +58,7 @@ static bool will_be_in(const char *path, const char *folder) {
 
 /* Checks the places that rank 0 writes to, and those that each rank writes to. */
 static uly_status check_places(const train_run *run) {
-  const options *o = &run->options;
+  const train_options *o = &run->options;
   const struct {
     const char *flag, *path;
     place what;
@@ -72,44 +67,36 @@ static uly_status check_places(const train_run *run) {
                 {"--metrics", o->metrics, A_FILE, false},
                 {"--trace", o->trace, A_FILE, false},
                 {"--rank-logs", o->rank_logs, A_FOLDER, true},
-                {"--offload-optimizer", o->config.offload, A_FOLDER_WITH_PARENTS, true},
-                {"--stash", o->config.stash, A_FOLDER_WITH_PARENTS, true}};
-  uly_status status = ULY_OK;
-  for (size_t i = 0; i < sizeof places / sizeof places[0] && status == ULY_OK; i++) {
+                {"--offload-optimizer", o->run.config.offload, A_FOLDER_WITH_PARENTS, true},
+                {"--stash", o->run.config.stash, A_FOLDER_WITH_PARENTS, true}};
+  for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
     if (!run->is_first && !places[i].is_of_all) continue;
     if (places[i].path && places[i].what == A_FILE && will_be_in(places[i].path, o->out)) continue;
-    status = check_place(places[i].flag, places[i].path, places[i].what);
+    TRY(check_place(places[i].flag, places[i].path, places[i].what));
   }
-  return uly_mesh_agree(run->mesh, status);
+  return ULY_OK;
 }
 
 static uly_status print(train_run *run, const uly_start_report *start) {
-  const options *o = &run->options;
+  const uly_train_config *config = &run->options.run.config;
   printf("ulysses     " ULY_VERSION_STRING ", dry run\n");
-  print_data("data", o->config.data, &start->data,
-             start->data.sequences - start->data.without_label);
-  if (o->config.eval_data) {
-    print_data("eval data", o->config.eval_data, &start->eval_data, start->num_eval_windows);
-  }
-  if (run->checkpoint[0]) {
+  print_data("data", config->data, &start->data, start->data.sequences - start->data.without_label);
+  if (config->eval_data)
+    print_data("eval data", config->eval_data, &start->eval_data, start->num_eval_windows);
+  if (run->checkpoint[0])
     printf("resumes     %s, %lld steps done\n", run->checkpoint, (long long)start->steps_done);
-  }
-  options_print(stdout, o, TRAIN);
-  uly_status status = plan_print(o, uly_mesh_dp(run->mesh), uly_mesh_sp(run->mesh));
-  if (status == ULY_OK) printf("\nready       the run can start\n");
-  return status;
+  options_print(stdout, &run->options.base);
+  TRY(plan_print(config, uly_mesh_dp(run->mesh), uly_mesh_sp(run->mesh)));
+  printf("\nready       the run can start\n");
+  return ULY_OK;
 }
 
 uly_status dry_run(train_run *run) {
   uly_start_report start = {.size = sizeof start};
-  const char *checkpoint = run->checkpoint;
-  uly_status status = saves_find(run);
-  if (status == ULY_OK) {
-    status =
-        uly_trainer_check(run->mesh, &run->options.config, *checkpoint ? checkpoint : NULL, &start);
-  }
-  if (status == ULY_OK) status = check_places(run);
-  if (status == ULY_OK) status = saves_check(run);
-  if (status != ULY_OK) return status;
+  TRY(saves_find(run));
+  const char *checkpoint = run->checkpoint[0] ? run->checkpoint : NULL;
+  TRY(uly_trainer_check(run->mesh, &run->options.run.config, checkpoint, &start));
+  TRY(uly_mesh_agree(run->mesh, check_places(run)));
+  TRY(saves_check(run));
   return uly_mesh_agree(run->mesh, run->is_first ? print(run, &start) : ULY_OK);
 }

@@ -1,7 +1,5 @@
 /* Writes a log of each rank, on request: what that rank did, for runs in which one of many machines
  * is slow or fails. */
-#include "train/train_logs.h"
-
 #include <errno.h>
 #include <stdarg.h>
 #include <string.h>
@@ -10,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/format.h"
+#include "train/train_run.h"
 
 static void write_time(FILE *file) {
   char text[32];
@@ -25,16 +24,13 @@ static uly_status open_file(train_run *run) {
   int rank = uly_mesh_rank(run->mesh);
   char path[PATH_MAX], host[256] = "unknown";
   int length = snprintf(path, sizeof path, "%s/rank-%05d.log", folder, rank);
-  if (length >= (int)sizeof path) {
+  if (length >= (int)sizeof path)
     return uly_fail(ULY_ERR_CONFIG, "--rank-logs: too long for a path");
-  }
-  if (mkdir(folder, 0777) != 0 && errno != EEXIST) {
+  if (mkdir(folder, 0777) != 0 && errno != EEXIST)
     return uly_fail(ULY_ERR_IO, "--rank-logs '%s': cannot be made: %s", folder, strerror(errno));
-  }
   run->rank_log = fopen(path, "a");
-  if (!run->rank_log) {
+  if (!run->rank_log)
     return uly_fail(ULY_ERR_IO, "--rank-logs: '%s' cannot be opened: %s", path, strerror(errno));
-  }
   setvbuf(run->rank_log, NULL, _IOLBF, BUFSIZ);
   (void)gethostname(host, sizeof host - 1);
   rank_log_say(run, "rank %d of %d on %s, process %ld", rank, uly_mesh_size(run->mesh), host,
@@ -72,9 +68,8 @@ uly_status rank_log_finish(train_run *run) {
   if (!folder) return ULY_OK;
   bool is_lost = !run->rank_log || fflush(run->rank_log) != 0 || ferror(run->rank_log);
   uly_status status = ULY_OK;
-  if (is_lost) {
+  if (is_lost)
     status = uly_fail(ULY_ERR_IO, "--rank-logs '%s' could not be written to the end", folder);
-  }
   return uly_mesh_agree(run->mesh, status);
 }
 

@@ -1,25 +1,23 @@
 /* Writes the metrics of a run: a file with a line of JSON for each step, on rank 0. */
-#include "train/train_metrics.h"
-
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/try.h"
 #include "options/messages.h"
-#include "train/train_progress.h"
+#include "train/train_run.h"
 
 /* Names the file: --metrics, or one beside the checkpoints; empty: none. */
 static uly_status name_file(train_run *run) {
-  const options *o = &run->options;
+  const train_options *o = &run->options;
   char *path = run->metrics_path;
   int length = 0;
-  if (o->metrics) {
+  if (o->metrics)
     length = snprintf(path, PATH_MAX, "%s", o->metrics);
-  } else if (o->out) {
+  else if (o->out)
     length = snprintf(path, PATH_MAX, "%s/metrics.jsonl", o->out);
-  }
   return length < PATH_MAX ? ULY_OK : uly_fail(ULY_ERR_CONFIG, "--metrics: too long for a path");
 }
 
@@ -37,9 +35,8 @@ static uly_status trim(FILE *file, const char *path, int64_t steps_done) {
     keep = ftell(file);
   }
   free(line);
-  if (keep < 0 || ftruncate(fileno(file), keep) != 0 || fseek(file, 0, SEEK_END) != 0) {
+  if (keep < 0 || ftruncate(fileno(file), keep) != 0 || fseek(file, 0, SEEK_END) != 0)
     return uly_fail(ULY_ERR_IO, "--metrics '%s': cannot be continued: %s", path, strerror(errno));
-  }
   return ULY_OK;
 }
 
@@ -65,12 +62,11 @@ uly_status keep_earlier(const char *path) {
 static uly_status open_file(train_run *run) {
   const char *path = run->metrics_path;
   bool goes_on = run->checkpoint[0];
-  uly_status status = goes_on ? ULY_OK : keep_earlier(path);
-  if (status != ULY_OK) return status;
+  if (!path[0]) return ULY_OK;
+  if (!goes_on) TRY(keep_earlier(path));
   run->metrics = fopen(path, goes_on ? "a+" : "w+");
-  if (!run->metrics) {
+  if (!run->metrics)
     return uly_fail(ULY_ERR_IO, "--metrics '%s': cannot be opened: %s", path, strerror(errno));
-  }
   setvbuf(run->metrics, NULL, _IOLBF, BUFSIZ);
   /* A device or a pipe cannot be trimmed, and holds nothing to trim. */
   if (!goes_on || ftell(run->metrics) < 0) return ULY_OK;
@@ -79,7 +75,7 @@ static uly_status open_file(train_run *run) {
 
 uly_status metrics_open(train_run *run) {
   uly_status status = name_file(run);
-  if (status == ULY_OK && run->is_first && run->metrics_path[0]) status = open_file(run);
+  if (status == ULY_OK && run->is_first) status = open_file(run);
   return uly_mesh_agree(run->mesh, status);
 }
 
@@ -94,12 +90,11 @@ void metrics_write(train_run *run, const uly_step_report *report, const uly_eval
 }
 
 uly_status metrics_close(train_run *run) {
+  const char *path = run->metrics_path;
   uly_status status = ULY_OK;
-  if (!run->metrics_path[0]) return ULY_OK;
-  if (run->is_first && (!run->metrics || fclose(run->metrics) != 0)) {
-    status =
-        uly_fail(ULY_ERR_IO, "--metrics '%s' could not be written to the end", run->metrics_path);
-  }
+  if (!path[0]) return ULY_OK;
+  if (run->is_first && (!run->metrics || fclose(run->metrics) != 0))
+    status = uly_fail(ULY_ERR_IO, "--metrics '%s' could not be written to the end", path);
   run->metrics = NULL;
   return uly_mesh_agree(run->mesh, status);
 }

@@ -1,9 +1,9 @@
 /* Checks that a run does not write what it reads, or what the next one would read as data. */
-#include "train/train_places.h"
-
-#include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
+
+#include "common/try.h"
+#include "train/train_run.h"
 
 typedef struct named_path {
   const char *flag, *path; /* NULL: not given */
@@ -45,20 +45,21 @@ static uly_status check_data(named_path written, bool is_folder, named_path data
                   written.flag, written.path, data.flag);
 }
 
-uly_status places_check(train_run *run) {
-  const options *o = &run->options;
-  const named_path read[] = {{"--data", o->config.data},
-                             {"--eval-data", o->config.eval_data},
-                             {"--model", o->config.model},
-                             {"--config", o->config_file}};
+static uly_status check(const train_options *o) {
+  const named_path read[] = {{"--data", o->run.config.data},
+                             {"--eval-data", o->run.config.eval_data},
+                             {"--model", o->run.config.model},
+                             {"--config", o->base.config_file}};
   const named_path files[] = {{"--metrics", o->metrics}, {"--trace", o->trace}};
   const named_path folders[] = {{"--out", o->out}, {"--rank-logs", o->rank_logs}};
-  uly_status status = ULY_OK;
-  for (int i = 0; i < 8 && run->is_first && status == ULY_OK; i++)
-    status = check_file(files[i / 4], read[i % 4]);
-  for (int i = 0; i < 4 && run->is_first && status == ULY_OK; i++) {
-    status = check_data(folders[i / 2], true, read[i % 2]);
-    if (status == ULY_OK) status = check_data(files[i / 2], false, read[i % 2]);
+  for (int i = 0; i < 8; i++) TRY(check_file(files[i / 4], read[i % 4]));
+  for (int i = 0; i < 4; i++) {
+    TRY(check_data(folders[i / 2], true, read[i % 2]));
+    TRY(check_data(files[i / 2], false, read[i % 2]));
   }
-  return uly_mesh_agree(run->mesh, status);
+  return ULY_OK;
+}
+
+uly_status places_check(train_run *run) {
+  return uly_mesh_agree(run->mesh, run->is_first ? check(&run->options) : ULY_OK);
 }

@@ -1,29 +1,49 @@
 /* Prints the progress of a run: one line that is written over and over on a terminal, and plain
  * lines elsewhere. */
-#include "train/train_progress.h"
-
 #include <stdarg.h>
 #include <string.h>
 
 #include "common/clock.h"
 #include "common/format.h"
 #include "common/say.h"
+#include "common/try.h"
 #include "job/terminal.h"
-#include "train/train_peak.h"
+#include "measure/ceiling.h"
+#include "train/train_run.h"
 
 /* Least number of seconds between two states of the live line. */
 #define REFRESH 0.1
 
 enum { LINE = 512 };
 
+/* Measures what matrix products reach on all ranks together, of which each step shows its share: in
+ * FLOP/s; 0 if the CPU has no products of this type. */
+static uly_status measure_product(uly_mesh *mesh, gemm *product, double *flops) {
+  measure_result result;
+  measure_work work = gemm_work(product);
+  if (!product) return ULY_OK;
+  TRY(measure_compare(mesh, 2, &work, NULL, &result));
+  *flops = measure_median(&result.figure);
+  return ULY_OK;
+}
+
+static uly_status measure_peak(const train_run *run, double *flops) {
+  gemm *product = NULL;
+  int threads = run->options.run.config.threads;
+  measure_use_threads(&threads);
+  uly_status status = gemm_create_for_run(run->mesh, run->options.run.config.dtype, &product);
+  if (status == ULY_OK) status = measure_product(run->mesh, product, flops);
+  gemm_destroy(product);
+  return status;
+}
+
 uly_status progress_open(train_run *run) {
   progress *p = &run->progress;
-  p->is_live =
-      run->is_first && run->options.progress != PROGRESS_PLAIN &&
-      ((terminal_is_live(&p->width) && terminal_moves()) || run->options.progress == PROGRESS_LIVE);
+  progress_kind kind = run->options.progress;
+  p->is_live = run->is_first && kind != PROGRESS_PLAIN &&
+               ((terminal_is_live(&p->width) && terminal_moves()) || kind == PROGRESS_LIVE);
   if (p->width == 0) p->width = 80;
-  if (!run->options.measure_peak) return ULY_OK;
-  return measure_peak(&run->options, run->mesh, &p->peak_flops);
+  return run->options.measure_peak ? measure_peak(run, &p->peak_flops) : ULY_OK;
 }
 
 /* ------------------------------------------------------------------------- lines */
@@ -46,15 +66,14 @@ static void add(line *l, const char *format, ...) {
 /* Appends "3 d 04 h", "2 h 05 min", "40 min" or "12 s". */
 static void add_duration(line *l, double seconds) {
   long long s = (long long)(seconds + 0.5);
-  if (s >= 86400) {
+  if (s >= 86400)
     add(l, "%lld d %02lld h", s / 86400, s % 86400 / 3600);
-  } else if (s >= 3600) {
+  else if (s >= 3600)
     add(l, "%lld h %02lld min", s / 3600, s % 3600 / 60);
-  } else if (s >= 120) {
+  else if (s >= 120)
     add(l, "%lld min", s / 60);
-  } else {
+  else
     add(l, "%lld s", s);
-  }
 }
 
 /* Returns the time left, from the mean of the steps of this process except the first, with
@@ -63,7 +82,7 @@ static double find_time_left(const train_run *run, int64_t step) {
   const progress *p = &run->progress;
   if (step <= p->began_step) return -1;
   double mean = (clock_seconds() - p->began) / (double)(step - p->began_step);
-  return mean * (double)(run->options.config.steps - step);
+  return mean * (double)(run->options.run.config.steps - step);
 }
 
 static void add_time_left(const train_run *run, line *l, int64_t step) {
@@ -100,7 +119,7 @@ static double rate(const uly_step_report *r) {
 static line describe_live(const train_run *run, const uly_step_report *r) {
   line l = {.used = 0};
   add(&l, "step %lld/%lld  loss %.4f  grad_norm %.3f  %.0f tokens/s", (long long)r->step,
-      (long long)run->options.config.steps, r->loss, r->grad_norm, rate(r));
+      (long long)run->options.run.config.steps, r->loss, r->grad_norm, rate(r));
   add_time_left(run, &l, r->step);
   add_shares(run, &l, r);
   return l;
@@ -113,7 +132,7 @@ static line describe_narrow(const train_run *run, const uly_step_report *r) {
   double left = find_time_left(run, r->step);
   line l = {.used = 0};
   add(&l, "%lld/%lld loss %.3f grad %.2f %.0f tok/s", (long long)r->step,
-      (long long)run->options.config.steps, r->loss, r->grad_norm, rate(r));
+      (long long)run->options.run.config.steps, r->loss, r->grad_norm, rate(r));
   if (peak >= 0) add(&l, " %.0f%% peak", peak);
   if (wait >= 0) add(&l, " wait %.0f%%", wait);
   add(&l, " %s", format_bytes(r->peak_bytes, memory));
@@ -128,7 +147,7 @@ static line describe_plain(const train_run *run, const uly_step_report *r) {
   char sent[FORMAT_BYTES];
   line l = {.used = 0};
   add(&l, "step %lld/%lld  loss %.4f  grad_norm %.4f  lr %.3e  %.0f tokens/s  %.3f s",
-      (long long)r->step, (long long)run->options.config.steps, r->loss, r->grad_norm, r->lr,
+      (long long)r->step, (long long)run->options.run.config.steps, r->loss, r->grad_norm, r->lr,
       rate(r), r->seconds);
   add_shares(run, &l, r);
   add(&l, "  sent %s", format_bytes(sum_bytes(r->sent_bytes, ULY_NUM_TRAFFIC), sent));

@@ -1,16 +1,15 @@
 /* Handles the checkpoints of a run: its folder, saves during the steps, continuing from them and
  * going back to them. */
-#include "train/train_saves.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "common/any_rank.h"
+#include "common/try.h"
 #include "options/messages.h"
-#include "train/train_logs.h"
-#include "train/train_progress.h"
+#include "train/train_run.h"
 
 /* ------------------------------------------------------------------------ folder */
 
@@ -35,8 +34,7 @@ static uly_status fail_to_open(const char *out, const char *path) {
 static uly_status lock_folder(const char *out) {
   char path[PATH_MAX];
   struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-  uly_status status = name_lock(out, path);
-  if (status != ULY_OK) return status;
+  TRY(name_lock(out, path));
   int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   if (fd < 0) return fail_to_open(out, path);
   if (fcntl(fd, F_SETLK, &lock) == 0) return ULY_OK;
@@ -49,8 +47,7 @@ static uly_status lock_folder(const char *out) {
 static uly_status check_lock(const char *out) {
   char path[PATH_MAX];
   struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-  uly_status status = name_lock(out, path);
-  if (status != ULY_OK) return status;
+  TRY(name_lock(out, path));
   int fd = open(path, O_RDWR | O_CLOEXEC);
   if (fd < 0) return errno == ENOENT ? ULY_OK : fail_to_open(out, path);
   bool is_taken = fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
@@ -58,7 +55,7 @@ static uly_status check_lock(const char *out) {
   return is_taken ? fail_taken(out) : ULY_OK;
 }
 
-static uly_status check_earlier(const options *o) {
+static uly_status check_earlier(const train_options *o) {
   char newest[PATH_MAX] = "";
   uly_status status = o->resume ? ULY_OK : uly_checkpoint_latest(o->out, newest, sizeof newest);
   if (status != ULY_OK || !newest[0]) return status;
@@ -69,11 +66,11 @@ static uly_status check_earlier(const options *o) {
 }
 
 /* Prepares the folder, on rank 0. */
-static uly_status prepare(const options *o) {
-  uly_status status = uly_checkpoint_prepare(o->out);
-  if (status == ULY_OK) status = lock_folder(o->out);
-  if (status == ULY_OK) status = uly_checkpoint_remove_remains(o->out);
-  return status == ULY_OK ? check_earlier(o) : status;
+static uly_status prepare(const train_options *o) {
+  TRY(uly_checkpoint_prepare(o->out));
+  TRY(lock_folder(o->out));
+  TRY(uly_checkpoint_remove_remains(o->out));
+  return check_earlier(o);
 }
 
 uly_status saves_prepare(train_run *run) {
@@ -82,33 +79,34 @@ uly_status saves_prepare(train_run *run) {
 }
 
 void saves_remember(train_run *run) {
-  if (!run->options.out || !run->is_first || uly_trainer_remember_scan(run->trainer) == ULY_OK) {
-    return;
-  }
-  progress_warn(run, "warning: the scan of the data could not be kept: %s", last_failure());
+  if (!run->options.out || !run->is_first) return;
+  if (uly_trainer_remember_scan(run->trainer) != ULY_OK)
+    progress_warn(run, "warning: the scan of the data could not be kept: %s", last_failure());
+}
+
+/* Checks the folder, on rank 0. */
+static uly_status check(const train_options *o) {
+  TRY(check_lock(o->out));
+  return check_earlier(o);
 }
 
 uly_status saves_check(train_run *run) {
-  const options *o = &run->options;
-  if (!o->out) return ULY_OK;
-  uly_status status = run->is_first ? check_lock(o->out) : ULY_OK;
-  if (run->is_first && status == ULY_OK) status = check_earlier(o);
-  return uly_mesh_agree(run->mesh, status);
+  if (!run->options.out) return ULY_OK;
+  return uly_mesh_agree(run->mesh, run->is_first ? check(&run->options) : ULY_OK);
+}
+
+static uly_status save_config(const train_options *o) {
+  char path[PATH_MAX];
+  if (snprintf(path, sizeof path, "%s/config.yaml", o->out) >= PATH_MAX)
+    return uly_fail(ULY_ERR_CONFIG, "--out: too long for a path");
+  return options_save(&o->base, path);
 }
 
 uly_status saves_config(train_run *run) {
-  options *o = &run->options;
-  char path[PATH_MAX];
+  const train_options *o = &run->options;
   /* A run that has nothing to do keeps the configuration of the run that did it. */
-  if (!o->out || uly_trainer_steps_done(run->trainer) >= o->config.steps) return ULY_OK;
-  uly_status status = ULY_OK;
-  if (run->is_first) {
-    int length = snprintf(path, sizeof path, "%s/config.yaml", o->out);
-    status = length < PATH_MAX ? options_save(o, TRAIN, path)
-                               : options_fail(o, ULY_ERR_CONFIG, "--out: too long for a path");
-    if (status != ULY_OK) uly_fail(status, "%s", o->error);
-  }
-  return uly_mesh_agree(run->mesh, status);
+  if (!o->out || uly_trainer_steps_done(run->trainer) >= o->run.config.steps) return ULY_OK;
+  return uly_mesh_agree(run->mesh, run->is_first ? save_config(o) : ULY_OK);
 }
 
 /* ------------------------------------------------------------------ going on and back */
@@ -117,8 +115,7 @@ uly_status saves_config(train_run *run) {
  * since a folder that is not shared looks different from each. */
 static uly_status find_newest(train_run *run, const char *option, char path[PATH_MAX]) {
   const char *out = run->options.out;
-  uly_status status = uly_mesh_agree(run->mesh, uly_checkpoint_latest(out, path, PATH_MAX));
-  if (status != ULY_OK) return status;
+  TRY(uly_mesh_agree(run->mesh, uly_checkpoint_latest(out, path, PATH_MAX)));
   bool is_found = path[0] != '\0';
   if (!any_rank(run->mesh, is_found) || !any_rank(run->mesh, !is_found)) return ULY_OK;
   return uly_fail(ULY_ERR_CONFIG,
@@ -134,13 +131,11 @@ uly_status saves_find(train_run *run) {
   /* A run's folder stands for the newest checkpoint in it. A missing one is reported when it is
    * read. */
   uly_status status = ULY_OK;
-  if (access(resume, F_OK) == 0) {
+  if (access(resume, F_OK) == 0)
     status = uly_checkpoint_latest(resume, run->checkpoint, sizeof run->checkpoint);
-  }
-  status = uly_mesh_agree(run->mesh, status);
-  if (status != ULY_OK || run->checkpoint[0]) return status;
-  int length = snprintf(run->checkpoint, sizeof run->checkpoint, "%s", resume);
-  if (length >= 0 && (size_t)length < sizeof run->checkpoint) return ULY_OK;
+  TRY(uly_mesh_agree(run->mesh, status));
+  if (run->checkpoint[0]) return ULY_OK;
+  if (snprintf(run->checkpoint, PATH_MAX, "%s", resume) < PATH_MAX) return ULY_OK;
   return uly_fail(ULY_ERR_CONFIG, "--resume '%.200s...': too long for a path", resume);
 }
 
@@ -167,10 +162,9 @@ static void warn_of_later(train_run *run) {
 }
 
 uly_status saves_resume(train_run *run) {
-  uly_status status = saves_find(run);
-  if (status != ULY_OK || !run->checkpoint[0]) return status;
-  status = uly_trainer_load(run->trainer, run->checkpoint);
-  if (status != ULY_OK) return status;
+  TRY(saves_find(run));
+  if (!run->checkpoint[0]) return ULY_OK;
+  TRY(uly_trainer_load(run->trainer, run->checkpoint));
   run->saved_step = uly_trainer_steps_done(run->trainer);
   warn_of_later(run);
   return ULY_OK;
@@ -179,13 +173,10 @@ uly_status saves_resume(train_run *run) {
 uly_status saves_rollback(train_run *run) {
   char path[PATH_MAX], why[2048];
   snprintf(why, sizeof why, "%s", last_failure());
-  uly_status status = find_newest(run, "--nonfinite rollback", path);
-  if (status != ULY_OK) return status;
-  if (!path[0]) {
+  TRY(find_newest(run, "--nonfinite rollback", path));
+  if (!path[0])
     return uly_fail(ULY_ERR_NONFINITE, "%s. There is no checkpoint yet to go back to", why);
-  }
-  status = uly_trainer_rollback(run->trainer, path);
-  if (status != ULY_OK) return status;
+  TRY(uly_trainer_rollback(run->trainer, path));
   progress_warn(run, "warning: %s. Back to %s, and on with the data after this step", why, path);
   rank_log_say(run, "%s; back to %s", why, path);
   return ULY_OK;
@@ -195,16 +186,16 @@ uly_status saves_rollback(train_run *run) {
 
 /* Removes old checkpoints. Beside checkpoints of another run that went further, those of this one
  * are the old ones, and would be removed as they come. */
-static uly_status prune(const options *o, int64_t step) {
+static uly_status prune(const train_options *o, int64_t step) {
   char newest[PATH_MAX];
-  uly_status status = uly_checkpoint_latest(o->out, newest, sizeof newest);
-  if (status != ULY_OK || step_of(newest) != step) return status;
-  return uly_checkpoint_prune(o->out, o->keep_last, o->keep_every);
+  TRY(uly_checkpoint_latest(o->out, newest, sizeof newest));
+  return step_of(newest) != step ? ULY_OK
+                                 : uly_checkpoint_prune(o->out, o->keep_last, o->keep_every);
 }
 
 /* Removes what a complete save makes superfluous. */
 static void after_save(train_run *run, int64_t step) {
-  const options *o = &run->options;
+  const train_options *o = &run->options;
   run->saved_step = step;
   progress_say(run, "step %lld  saved in %s", (long long)step, o->out);
   rank_log_say(run, "step %lld  saved", (long long)step);
@@ -225,26 +216,24 @@ void saves_finish(train_run *run, bool goes_on) {
   int64_t step = run->saving;
   if (!step) return;
   run->saving = 0;
-  if (uly_trainer_save_finish(run->trainer) == ULY_OK) {
+  if (uly_trainer_save_finish(run->trainer) == ULY_OK)
     after_save(run, step);
-  } else {
+  else
     report_not_saved(run, step, goes_on);
-  }
 }
 
 /* At the end, a failure cannot be left to a later save. */
 uly_status saves_start(train_run *run, int64_t step, bool is_end) {
   const char *out = run->options.out;
   if (is_end) {
-    uly_status status = uly_trainer_save(run->trainer, out);
-    if (status == ULY_OK) after_save(run, step);
-    return status;
+    TRY(uly_trainer_save(run->trainer, out));
+    after_save(run, step);
+    return ULY_OK;
   }
-  if (uly_trainer_save_start(run->trainer, out) == ULY_OK) {
+  if (uly_trainer_save_start(run->trainer, out) == ULY_OK)
     run->saving = step;
-  } else {
+  else
     report_not_saved(run, step, true);
-  }
   return ULY_OK;
 }
 
@@ -253,12 +242,10 @@ void saves_rescue(train_run *run) {
   char why[2048];
   snprintf(why, sizeof why, "%s", last_failure());
   if (run->options.out && step > run->saved_step) {
-    uly_status status = uly_trainer_save(run->trainer, run->options.out);
-    if (status == ULY_OK) {
+    if (uly_trainer_save(run->trainer, run->options.out) == ULY_OK)
       after_save(run, step);
-    } else {
+    else
       progress_warn(run, "warning: step %lld is not saved: %s", (long long)step, last_failure());
-    }
   }
   uly_fail(ULY_ERR_DATA, "%s", why);
 }

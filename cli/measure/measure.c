@@ -1,5 +1,7 @@
 /* Times figures and ceilings in turn, since the machine may be shared: what slows one of them down
  * also slows down its neighbour in time. */
+#include "measure/measure.h"
+
 #include <math.h>
 #include <omp.h>
 #include <stdlib.h>
@@ -7,20 +9,20 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "bench/bench.h"
 #include "common/clock.h"
-#include "measure/bench_mpi.h"
+#include "common/try.h"
+#include "measure/measure_mpi.h"
 
 /* Runs the work once, and returns a rate that is the same on all ranks. */
-static uly_status take_time(const bench *b, const bench_work *work, double *rate) {
-  bench_barrier();
+static uly_status take_time(uly_mesh *world, const measure_work *work, double *rate) {
+  measure_barrier();
   double start = clock_seconds();
   uly_status status = work->run(work->context);
   double seconds = clock_seconds() - start;
   if (!(seconds > 0)) seconds = 1e-9; /* the clock's own step */
-  status = uly_mesh_agree(b->world, status);
-  if (status != ULY_OK) return status;
-  *rate = work->adds_up ? bench_sum(work->amount / seconds) : work->amount / bench_largest(seconds);
+  TRY(uly_mesh_agree(world, status));
+  *rate =
+      work->adds_up ? measure_sum(work->amount / seconds) : work->amount / measure_largest(seconds);
   return ULY_OK;
 }
 
@@ -29,38 +31,36 @@ static int by_size(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-static void sort(bench_series *series) {
+static void sort(measure_series *series) {
   qsort(series->rates, (size_t)series->count, sizeof series->rates[0], by_size);
 }
 
-double bench_median(const bench_series *series) {
+double measure_median(const measure_series *series) {
   int count = series->count;
   if (count == 0) return NAN;
   return (series->rates[(count - 1) / 2] + series->rates[count / 2]) / 2;
 }
 
-double bench_spread(const bench_series *series) {
+double measure_spread(const measure_series *series) {
   if (series->count == 0) return NAN;
-  return (series->rates[series->count - 1] - series->rates[0]) / bench_median(series);
+  return (series->rates[series->count - 1] - series->rates[0]) / measure_median(series);
 }
 
-uly_status bench_compare(const bench *b, const bench_work *figure, const bench_work *ceiling,
-                         bench_result *result) {
+uly_status measure_compare(uly_mesh *world, int repeats, const measure_work *figure,
+                           const measure_work *ceiling, measure_result *result) {
   double unused;
-  uly_status status = ceiling ? take_time(b, ceiling, &unused) : ULY_OK;
-  if (status == ULY_OK) status = take_time(b, figure, &unused);
-  int repeats = (int)b->options.repeats;
+  if (ceiling) TRY(take_time(world, ceiling, &unused));
+  TRY(take_time(world, figure, &unused));
   result->figure.count = repeats;
   result->ceiling.count = ceiling ? repeats : 0;
-  for (int i = 0; i < repeats && status == ULY_OK; i++) {
-    if (ceiling) status = take_time(b, ceiling, &result->ceiling.rates[i]);
-    if (status == ULY_OK) status = take_time(b, figure, &result->figure.rates[i]);
+  for (int i = 0; i < repeats; i++) {
+    if (ceiling) TRY(take_time(world, ceiling, &result->ceiling.rates[i]));
+    TRY(take_time(world, figure, &result->figure.rates[i]));
   }
-  if (status != ULY_OK) return status;
   sort(&result->figure);
   sort(&result->ceiling);
-  double amount = figure->adds_up ? bench_sum(figure->amount) : figure->amount;
-  result->seconds = amount / bench_median(&result->figure);
+  double amount = figure->adds_up ? measure_sum(figure->amount) : figure->amount;
+  result->seconds = amount / measure_median(&result->figure);
   return ULY_OK;
 }
 
@@ -75,17 +75,10 @@ static int default_threads(int ranks_of_node) {
   return share > 0 ? share : 1;
 }
 
-void bench_use_threads(bench *b) {
-  int ranks_of_node = bench_ranks_of_node();
-  int *threads = &b->options.config.threads;
+void measure_use_threads(int *threads) {
+  int ranks_of_node = measure_ranks_of_node();
   if (*threads == 0) *threads = default_threads(ranks_of_node);
   omp_set_num_threads(*threads);
-}
-
-void bench_choose_heads(bench *b) {
-  options *o = &b->options;
-  if (o->desc.num_q_heads == 0) o->desc.num_q_heads = 2 * uly_world_size();
-  if (o->desc.num_kv_heads == 0) o->desc.num_kv_heads = o->desc.num_q_heads;
 }
 
 /* Returns the next bits of splitmix64. */
@@ -105,7 +98,7 @@ static float next_value(uint64_t *state) {
   return (sum / 65536.0f - 2.0f) * 1.7320508f;
 }
 
-void *bench_random(int64_t bytes, uly_dtype dtype, uint64_t seed) {
+void *measure_random(int64_t bytes, uly_dtype dtype, uint64_t seed) {
   /* Buffers are on large pages if they fit, as the arenas of a trainer are. */
   enum { LINE = 64, LARGE_PAGE = 2 << 20 };
   size_t boundary = bytes < LARGE_PAGE ? LINE : LARGE_PAGE;

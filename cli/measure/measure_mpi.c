@@ -1,11 +1,11 @@
-/* What the benchmarks need from MPI. A failure of MPI ends the job through its own error
+/* What measuring needs from MPI. A failure of MPI ends the job through its own error
  * handler. */
-#include "measure/bench_mpi.h"
+#include "measure/measure_mpi.h"
 
 #include <limits.h>
 #include <mpi.h>
 
-void bench_barrier(void) { MPI_Barrier(MPI_COMM_WORLD); }
+void measure_barrier(void) { MPI_Barrier(MPI_COMM_WORLD); }
 
 static double reduce(double value, MPI_Op op) {
   double result = value;
@@ -13,11 +13,11 @@ static double reduce(double value, MPI_Op op) {
   return result;
 }
 
-double bench_largest(double value) { return reduce(value, MPI_MAX); }
+double measure_largest(double value) { return reduce(value, MPI_MAX); }
 
-double bench_sum(double value) { return reduce(value, MPI_SUM); }
+double measure_sum(double value) { return reduce(value, MPI_SUM); }
 
-int bench_ranks_of_node(void) {
+int measure_ranks_of_node(void) {
   MPI_Comm node;
   int size = 1;
   MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, uly_world_rank(), MPI_INFO_NULL, &node);
@@ -26,13 +26,12 @@ int bench_ranks_of_node(void) {
   return size;
 }
 
-uly_status bench_run_alltoall(void *context) {
-  const bench_alltoall *a = context;
-  if (a->block > INT_MAX) {
+uly_status measure_run_alltoall(void *context) {
+  const measure_alltoall_args *a = context;
+  if (a->block > INT_MAX)
     return uly_fail(ULY_ERR_CONFIG,
                     "a bare MPI_Alltoall cannot send %lld bytes to a rank: use a shorter --seq-len",
                     (long long)a->block);
-  }
   int count = (int)a->block;
   MPI_Alltoall(a->send, count, MPI_BYTE, a->receive, count, MPI_BYTE, MPI_COMM_WORLD);
   return ULY_OK;

@@ -6,12 +6,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "commands.h"
-#include "messages.h"
-#include "say.h"
-#include "starter.h"
+#include "commands/commands.h"
+#include "common/say.h"
+#include "help/help.h"
+#include "job/starter.h"
+#include "options/messages.h"
+#include "options/options_table.h"
 
-#define ROW(name, ...) [COMMAND_##name] = command_##name,
+#define ROW(name) [COMMAND_##name] = command_##name,
 static int (*const run_command[NUM_COMMANDS])(int argc, char *const *argv) = {COMMANDS(ROW)};
 #undef ROW
 
@@ -21,7 +23,7 @@ static bool is_help(const char *arg) {
 
 static int help(const char *name, const char *topic) {
   uly_status status = help_print(stdout, name, topic);
-  if (status != ULY_OK) print_failure(last_failure());
+  if (status != ULY_OK) print_last_failure();
   return uly_status_exit_code(status);
 }
 
@@ -59,9 +61,8 @@ static void let_first_speak(int argc, char **argv) {
  * would get these numbers, and everything that is printed would be written into them. The
  * replacements can be neither read nor written. */
 static void hold_descriptors(void) {
-  for (int fd = 0; fd <= 2; fd++) {
+  for (int fd = 0; fd <= 2; fd++)
     if (fcntl(fd, F_GETFD) < 0) (void)open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
-  }
 }
 
 /* Keeps plugins out of hwloc, which MPI uses to examine the machine: they look for graphics cards,

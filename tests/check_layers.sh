@@ -2,6 +2,8 @@
 # The dependency law of the tree, as a test:
 #   - base <- device <- {ops, comm} <- parallel <- model <- store <- plan <- infer <- train, base <- data <- store
 #   - cli, bench and examples see only ulysses.h and headers of their own folder
+#   - cli: job <- common <- commands <- options <- the other rooms, job <- common <- measure <- bench, doctor,
+#     train; and plan <- train. The options of a command are seen by its own room and the table of options
 #   - headers of MPI, oneDNN, CUDA and NCCL only in files named *_mpi, *_onednn, *_cuda, *_nccl
 #   - src/ includes "room/file.h", "file.h" of the same room, or "ulysses.h": no other form
 #   - no headers include each other in a circle
@@ -41,6 +43,16 @@ check() {
       may["plan"] = "base device ops comm parallel model data store plan"
       may["infer"] = "base device ops comm parallel model data store plan infer"
       may["train"] = "base device ops comm parallel model data store plan infer train"
+      cli_may["job"] = "job"
+      cli_may["common"] = "job common"
+      cli_may["commands"] = "job common commands"
+      cli_may["options"] = "job common commands options"
+      cli_may["measure"] = "job common measure"
+      num = split("help plan prepare report doctor launch bench checkpoint train use", room, " ")
+      for (i = 1; i <= num; i++) cli_may[room[i]] = cli_may["options"] " " room[i]
+      cli_may["bench"] = cli_may["bench"] " measure"
+      cli_may["doctor"] = cli_may["doctor"] " measure"
+      cli_may["train"] = cli_may["train"] " measure plan"
       owner["mpi.h"] = "mpi"; owner["nccl.h"] = "nccl"
     }
 
@@ -101,7 +113,21 @@ check() {
         sub(/\/.*/, "", other)
         if (!contains(may[room], other))
           breach(path, line, "\"" header "\": " room " may include only: " may[room])
-      } else { # cli, bench, examples
+      } else if (folder == "cli") {
+        if (!contains(known, "cli/" header)) {
+          breach(path, line, "\"" header "\": cli sees only ulysses.h and its own headers")
+          return
+        }
+        included[path] = included[path] " cli/" header
+        room = path; sub(/^cli\//, "", room); sub(/\/.*/, "", room)
+        other = header; sub(/\/.*/, "", other)
+        if (header ~ /\/[a-z]+_options\.h$/) {
+          if (other != room && path != "cli/options/options_table.c")
+            breach(path, line, "\"" header "\": a room sees only the options of its own commands")
+        } else if (room in cli_may && !contains(cli_may[room], other)) {
+          breach(path, line, "\"" header "\": " room " may include only: " cli_may[room])
+        }
+      } else { # bench, examples
         other = path; sub(/[^\/]*$/, "", other)
         if (!contains(known, other header))
           breach(path, line, "\"" header "\": " folder " sees only ulysses.h and its own headers")
@@ -218,6 +244,11 @@ check() {
           breach(path, 1, "the name is taken by " first[name])
         else
           first[name] = path
+        if (path ~ /^cli\//) {
+          depth = split(path, part, "/")
+          if (path != "cli/main.c" && (depth != 3 || !(part[2] in cli_may)))
+            breach(path, 1, "not in a room of cli/")
+        }
         if (path ~ /^src\//) {
           depth = split(path, part, "/")
           if (depth != 3 || !(part[2] in may))
@@ -257,7 +288,7 @@ check_tree() { (cd "$1" && list_files | check); }
 
 # A small tree that keeps the law.
 make_good_tree() {
-  mkdir -p "$1"/{include,cli,tests,bench,examples} \
+  mkdir -p "$1"/{include,cli/{bench,job,options,plan,train},tests,bench,examples} \
     "$1"/src/{base,device,ops,comm,parallel,model,data,store,plan,infer,train}
   (
     cd "$1"
@@ -276,10 +307,14 @@ make_good_tree() {
     echo '#include <mpi.h>' >src/comm/comm_mpi.c
     echo '#include <oneapi/dnnl/dnnl.h>' >src/ops/matmul_onednn.c
     printf '#include "model/model.h"\n#include "data/data.h"\n' >src/train/step.c
-    printf '#include "options.h"\n#include "ulysses.h"\n' >cli/main.c
-    echo '#include <stdio.h>' >cli/options.h
-    printf '#include <mpi.h>\n#include "options.h"\n' >cli/bench_mpi.c
-    echo '#include <dnnl.h>' >cli/ceiling_onednn.c
+    printf '#include "options/options.h"\n#include "ulysses.h"\n' >cli/main.c
+    echo '#include <stdio.h>' >cli/options/options.h
+    printf '#include <mpi.h>\n#include "options/options.h"\n' >cli/bench/bench_mpi.c
+    echo '#include "options/options.h"' | tee cli/plan/plan_options.h >cli/train/train_options.h
+    echo '#include "ulysses.h"' | tee cli/plan/print.h >cli/job/signals.h
+    printf '#include "%s"\n' train/train_options.h plan/print.h job/signals.h >cli/train/run.c
+    printf '#include "%s"\n' train/train_options.h plan/plan_options.h >cli/options/options_table.c
+    echo '#include <dnnl.h>' >cli/bench/ceiling_onednn.c
     printf '#include <mpi.h>\n#include "train/train.h"\n' >tests/test_step.c
     # What comes near to a breach.
     cat >>src/model/model.c <<'END'
@@ -373,10 +408,22 @@ self_test() {
   expect src/comm/comm.c '#include <mpi.h>' 'files named *_mpi'
   expect src/train/step.c '#include "mpi.h"' 'files named *_mpi'
   expect include/ulysses.h '#include <mpi.h>' 'files named *_mpi'
+  expect cli/plan/plan_options.h '#include "train/train_options.h"' 'options of its own commands'
+  expect cli/train/run.c '#include "plan/plan_options.h"' 'options of its own commands'
+  expect cli/options/options.h '#include "plan/plan_options.h"' 'options of its own commands'
+  expect cli/main.c '#include "plan/plan_options.h"' 'options of its own commands'
+  expect cli/plan/print.h '#include "train/run.h"' 'cli sees only'
+  expect cli/job/signals.h '#include "options/options.h"' 'job may include only: job'
+  expect cli/plan/print.h '#include "bench/bench.h"' 'cli sees only'
+  extra='cli/bench/bench.h #include "ulysses.h"'
+  expect cli/plan/print.h '#include "bench/bench.h"' 'plan may include only'
+  extra=
+  expect cli/stray.c '' 'not in a room of cli/'
+  expect cli/extra/extra.c '' 'not in a room of cli/'
   expect cli/main.c '#include <mpi.h>' 'files named *_mpi'
   expect cli/main.c '#include <dnnl.h>' 'files named *_onednn'
-  expect cli/bench_mpi.c '#include <dnnl.h>' 'files named *_onednn'
-  expect cli/bench_mpi.c '#include "comm/comm.h"' 'cli sees only'
+  expect cli/bench/bench_mpi.c '#include <dnnl.h>' 'files named *_onednn'
+  expect cli/bench/bench_mpi.c '#include "comm/comm.h"' 'cli sees only'
   expect src/ops/ops.c '#include <dnnl.h>' 'files named *_onednn'
   expect src/ops/ops.c '#include <oneapi/dnnl/dnnl_types.h>' 'files named *_onednn'
   expect src/comm/comm_mpi.c '#include <dnnl_types.h>' 'files named *_onednn'
@@ -442,8 +489,8 @@ END
   expect src/model/model.h '#include "model/model.h"' 'circle: src/model/model.h src/model/model.h'
   extra='src/train/more.h #include "train/train.h"'
   expect src/train/train.h '#include "more.h"' 'circle: src/train/'
-  extra='cli/more.h #include "options.h"'
-  expect cli/options.h '#include "more.h"' 'circle: cli/'
+  extra='cli/options/more.h #include "options/options.h"'
+  expect cli/options/options.h '#include "options/more.h"' 'circle: cli/'
   extra=
 
   expect src/ops/ops.h '  void (*square)(int64_t n, float *x);' 'takes the stream'
@@ -462,7 +509,7 @@ END
 case ${1:-} in
   --self-test) self_test ;;
   -*)
-    sed -n '2,10s/^# \{0,1\}//p' "$0"
+    sed -n '2,18s/^# \{0,1\}//p' "$0"
     exit 2
     ;;
   *) check_tree "${1:-$(dirname "$0")/..}" ;;

@@ -57,9 +57,9 @@ check() {
   if ! gcc -fsyntax-only -Iinclude -x c - 2>&1 <<<'#include "ulysses.h"'$'\n'"$declarations"; then
     breach "a text names what is no member"
   fi
-  for file in cli/*.c; do
+  for file in cli/*.c cli/*/*.c; do
     grep -q uly_last_error "$file" || continue
-    [ "$file" = cli/messages.c ] || breach "$file: uly_last_error is read: last_failure is in the words of the program"
+    [ "$file" = cli/options/messages.c ] || breach "$file: uly_last_error is read: last_failure is in the words of the program"
   done
   echo "$num_texts texts with $num_members members, $num_breaches breaches"
   [ $num_texts -gt 0 ] && [ $num_members -gt 0 ] && [ $num_breaches -eq 0 ]
@@ -67,10 +67,10 @@ check() {
 
 # A small tree that keeps the law.
 make_good_tree() {
-  mkdir -p "$1"/{include,cli,src/train}
+  mkdir -p "$1"/{include,cli/{options,train},src/train}
   cp "$root/include/ulysses.h" "$1/include"
-  echo 'uly_last_error();' >"$1/cli/messages.c"
-  echo 'print_failure(last_failure());' >"$1/cli/train.c"
+  echo 'uly_last_error();' >"$1/cli/options/messages.c"
+  echo 'print_failure(last_failure());' >"$1/cli/train/train.c"
   cat >"$1/src/train/trainer.c" <<'END'
 #include "train/config.h" /* a comment with --seq-len and config.nothing */
 const char *a = "config.seq_len is %d, but \"config.sparse.pattern\" " "and '%s/config.json' too: '\"' config.stash = DIR.";
@@ -117,7 +117,7 @@ self_test() {
   expect $trainer 'char *d = "desc.maskes";' "$trainer: desc.maskes"
   expect $trainer 'char *d = "mesh.size";' "$trainer: mesh.size is 'mesh.size'"
   expect $trainer 'char *d = "prepare.inputs";' "$trainer: prepare.inputs is 'prepare.inputs'"
-  expect cli/train.c 'puts(uly_last_error());' 'cli/train.c: uly_last_error is read'
+  expect cli/train/train.c 'puts(uly_last_error());' 'cli/train/train.c: uly_last_error is read'
   echo "self-test: $num_cases breaches made, $num_missed missed"
   [ $num_missed -eq 0 ]
 }

@@ -3,24 +3,31 @@
 
 #include <unistd.h>
 
-uly_status parse_options(options *o, command cmd, int argc, char *const *argv) {
-  assert_int_equal(options_init(o), ULY_OK);
-  return options_parse(o, cmd, argc, argv);
+_Static_assert(offsetof(train_options, run) == sizeof(options) &&
+                   offsetof(plan_options, run) == sizeof(options) &&
+                   offsetof(bench_options, run) == sizeof(options),
+               "any_options");
+
+uly_status parse_options(any_options *o, command cmd, int argc, char *const *argv) {
+  assert_int_equal(options_init(&o->base, cmd), ULY_OK);
+  uly_status status = options_parse(&o->base, argc, argv);
+  return status == ULY_OK && cmd == TRAIN ? train_options_check(&o->train) : status;
 }
 
-void expect_ok(const options *o, uly_status status) {
-  if (status != ULY_OK) fail_msg("%s: %s", uly_status_name(status), o->error);
+void expect_ok(uly_status status) {
+  if (status != ULY_OK) fail_msg("%s: %s", uly_status_name(status), uly_last_error());
 }
 
-void expect_failure(options *o, uly_status got, uly_status want, ...) {
-  if (got != want) fail_msg("%s: %s", uly_status_name(got), o->error);
+void expect_failure(any_options *o, uly_status got, uly_status want, ...) {
+  if (got != want) fail_msg("%s: %s", uly_status_name(got), uly_last_error());
   va_list texts;
   va_start(texts, want);
   for (const char *text; (text = va_arg(texts, const char *));) {
-    if (!strstr(o->error, text)) fail_msg("message without \"%s\": %s", text, o->error);
+    if (!strstr(uly_last_error(), text))
+      fail_msg("message without \"%s\": %s", text, uly_last_error());
   }
   va_end(texts);
-  options_free(o);
+  options_free(&o->base);
 }
 
 char yaml_path[256];

@@ -2,9 +2,9 @@
  * hosts, ranks that are bound, limits. */
 #include <netdb.h>
 
-#include "../cli/doctor.h"
+#include "../cli/doctor/doctor.h"
 
-#include "../cli/slow.h"
+#include "../cli/job/slow.h"
 #include "testing.h"
 
 enum { NUM_RANKS = 8 };

@@ -3,32 +3,32 @@
 
 static void test_bench(void **state) {
   (void)state;
-  options o;
-  expect_ok(&o, PARSE(&o, BENCH_ATTENTION, "attention", "--seq-len=1k"));
-  assert_int_equal(o.config.seq_len, 1024);
-  assert_int_equal(o.desc.num_q_heads, 0);
-  assert_int_equal(o.desc.num_kv_heads, 0);
-  assert_int_equal(o.desc.head_dim, 64);
-  assert_int_equal(o.mask.kind, ULY_MASK_CAUSAL);
-  assert_int_equal(o.repeats, 5);
-  assert_int_equal(o.num_combinations, 1);
-  options_free(&o);
-  expect_ok(&o, PARSE(&o, BENCH_ATTENTION, "attention", "--mask=full", "--q-heads=6",
-                      "--kv-heads=3", "--head-dim", "128", "--repeats", "9", "--threads=2"));
-  assert_int_equal(o.mask.kind, ULY_MASK_FULL);
-  assert_int_equal(o.desc.num_q_heads, 6);
-  assert_int_equal(o.desc.num_kv_heads, 3);
-  assert_int_equal(o.desc.head_dim, 128);
-  assert_int_equal(o.repeats, 9);
-  assert_int_equal(o.config.threads, 2);
-  options_free(&o);
-  expect_ok(&o, PARSE(&o, BENCH_STEP, "step", "--model=a,b", "--zero=3", "--trace=x,y"));
-  assert_string_equal(o.config.model, "a,b"); /* texts are no lists */
-  assert_string_equal(o.trace, "x,y");
-  options_free(&o);
-  expect_ok(&o, PARSE(&o, BENCH_CEILING, "ceiling", "--array-bytes=3MiB"));
-  assert_int_equal(o.array_bytes, 3 << 20);
-  options_free(&o);
+  any_options o;
+  expect_ok(PARSE(&o, BENCH_ATTENTION, "attention", "--seq-len=1k"));
+  assert_int_equal(o.run.config.seq_len, 1024);
+  assert_int_equal(o.bench.desc.num_q_heads, 0);
+  assert_int_equal(o.bench.desc.num_kv_heads, 0);
+  assert_int_equal(o.bench.desc.head_dim, 64);
+  assert_int_equal(o.bench.mask.kind, ULY_MASK_CAUSAL);
+  assert_int_equal(o.bench.repeats, 5);
+  assert_int_equal(o.base.num_combinations, 1);
+  options_free(&o.base);
+  expect_ok(PARSE(&o, BENCH_ATTENTION, "attention", "--mask=full", "--q-heads=6", "--kv-heads=3",
+                  "--head-dim", "128", "--repeats", "9", "--threads=2"));
+  assert_int_equal(o.bench.mask.kind, ULY_MASK_FULL);
+  assert_int_equal(o.bench.desc.num_q_heads, 6);
+  assert_int_equal(o.bench.desc.num_kv_heads, 3);
+  assert_int_equal(o.bench.desc.head_dim, 128);
+  assert_int_equal(o.bench.repeats, 9);
+  assert_int_equal(o.run.config.threads, 2);
+  options_free(&o.base);
+  expect_ok(PARSE(&o, BENCH_STEP, "step", "--model=a,b", "--zero=3", "--trace=x,y"));
+  assert_string_equal(o.run.config.model, "a,b"); /* texts are no lists */
+  assert_string_equal(o.bench.trace, "x,y");
+  options_free(&o.base);
+  expect_ok(PARSE(&o, BENCH_CEILING, "ceiling", "--array-bytes=3MiB"));
+  assert_int_equal(o.bench.array_bytes, 3 << 20);
+  options_free(&o.base);
 }
 
 /* Lists of a benchmark: every combination once, the first list the fastest. */
@@ -40,17 +40,17 @@ static void test_lists(void **state) {
   } rows[] = {{32, ULY_F32},  {64, ULY_F32},  {128, ULY_F32},
               {32, ULY_BF16}, {64, ULY_BF16}, {128, ULY_BF16}};
   for (int i = 0; i < 6; i++) {
-    options o;
+    any_options o;
     char *const argv[] = {"--head-dim", "32,64,128", "--seq-len=2k", "attention",
                           "--dtype=f32,bf16"};
-    assert_int_equal(options_init(&o), ULY_OK);
-    o.combination = i;
-    expect_ok(&o, options_parse(&o, BENCH_ATTENTION, 5, argv));
-    assert_int_equal(o.num_combinations, 6);
-    assert_int_equal(o.desc.head_dim, rows[i].head_dim);
-    assert_int_equal(o.config.dtype, rows[i].dtype);
-    assert_int_equal(o.config.seq_len, 2048);
-    options_free(&o);
+    assert_int_equal(options_init(&o.base, BENCH_ATTENTION), ULY_OK);
+    o.base.combination = i;
+    expect_ok(options_parse(&o.base, 5, argv));
+    assert_int_equal(o.base.num_combinations, 6);
+    assert_int_equal(o.bench.desc.head_dim, rows[i].head_dim);
+    assert_int_equal(o.run.config.dtype, rows[i].dtype);
+    assert_int_equal(o.run.config.seq_len, 2048);
+    options_free(&o.base);
   }
 }
 
@@ -84,10 +84,10 @@ static void test_bench_errors(void **state) {
   EXPECT_USAGE_ERROR(BENCH_ATTENTION, ("attention", "--head-dim", text), "--head-dim '1,1",
                      "1000 combinations");
   text[1999] = '\0'; /* 1000 elements */
-  options o;
-  expect_ok(&o, PARSE(&o, BENCH_ATTENTION, "attention", "--head-dim", text));
-  assert_int_equal(o.num_combinations, 1000);
-  options_free(&o);
+  any_options o;
+  expect_ok(PARSE(&o, BENCH_ATTENTION, "attention", "--head-dim", text));
+  assert_int_equal(o.base.num_combinations, 1000);
+  options_free(&o.base);
   EXPECT_USAGE_ERROR(BENCH_ATTENTION, ("attention", "--head-dim", text, "--mask=full,causal"),
                      "--mask 'full,causal'", "1000 combinations");
 }

@@ -4,119 +4,120 @@
 
 static void test_flags(void **state) {
   (void)state;
-  options o;
-  expect_ok(&o, PARSE(&o, TRAIN, "--data", "a b", "--eval-data=c=d", "--seq-len", "128k",
-                      "--steps=2M", "--seed", "18446744073709551615", "--lr", "2.5e-4",
-                      "--min-lr-ratio=0", "--schedule", "constant", "--dtype=bf16", "--recompute",
-                      "none", "--sp", "4", "--dp=2", "--threads", "3", "--beta1", "0", "--out=o",
-                      "--save-every", "5", "--resume", "auto", "--metrics=m", "--eval-every", "7",
-                      "--log-every", "1k", "--clip=0.5", "--model", "x", "--model", "y"));
-  assert_string_equal(o.config.data, "a b");
-  assert_string_equal(o.config.eval_data, "c=d");
-  assert_int_equal(o.config.seq_len, 131072);
-  assert_int_equal(o.config.steps, 2 * 1024 * 1024);
-  assert_true(o.config.seed == UINT64_MAX);
-  assert_true(o.config.lr == 2.5e-4 && o.config.min_lr_ratio == 0 && o.config.beta1 == 0);
-  assert_int_equal(o.config.schedule, ULY_SCHEDULE_CONSTANT);
-  assert_int_equal(o.config.dtype, ULY_BF16);
-  assert_int_equal(o.config.recompute, ULY_RECOMPUTE_NONE);
-  assert_int_equal(o.config.threads, 3);
-  assert_int_equal(o.mesh.sp, 4);
-  assert_int_equal(o.mesh.dp, 2);
-  assert_string_equal(o.out, "o");
-  assert_string_equal(o.resume, "auto");
-  assert_string_equal(o.metrics, "m");
-  assert_int_equal(o.save_every, 5);
-  assert_int_equal(o.eval_every, 7);
-  assert_int_equal(o.log_every, 1024);
-  assert_true(o.config.clip == 0.5);
-  assert_string_equal(o.config.model, "y"); /* the last one holds */
-  options_free(&o);
+  any_options o;
+  expect_ok(PARSE(&o, TRAIN, "--data", "a b", "--eval-data=c=d", "--seq-len", "128k", "--steps=2M",
+                  "--seed", "18446744073709551615", "--lr", "2.5e-4", "--min-lr-ratio=0",
+                  "--schedule", "constant", "--dtype=bf16", "--recompute", "none", "--sp", "4",
+                  "--dp=2", "--threads", "3", "--beta1", "0", "--out=o", "--save-every", "5",
+                  "--resume", "auto", "--metrics=m", "--eval-every", "7", "--log-every", "1k",
+                  "--clip=0.5", "--model", "x", "--model", "y"));
+  assert_string_equal(o.run.config.data, "a b");
+  assert_string_equal(o.run.config.eval_data, "c=d");
+  assert_int_equal(o.run.config.seq_len, 131072);
+  assert_int_equal(o.run.config.steps, 2 * 1024 * 1024);
+  assert_true(o.run.config.seed == UINT64_MAX);
+  assert_true(o.run.config.lr == 2.5e-4 && o.run.config.min_lr_ratio == 0 &&
+              o.run.config.beta1 == 0);
+  assert_int_equal(o.run.config.schedule, ULY_SCHEDULE_CONSTANT);
+  assert_int_equal(o.run.config.dtype, ULY_BF16);
+  assert_int_equal(o.run.config.recompute, ULY_RECOMPUTE_NONE);
+  assert_int_equal(o.run.config.threads, 3);
+  assert_int_equal(o.run.mesh.sp, 4);
+  assert_int_equal(o.run.mesh.dp, 2);
+  assert_string_equal(o.train.out, "o");
+  assert_string_equal(o.train.resume, "auto");
+  assert_string_equal(o.train.metrics, "m");
+  assert_int_equal(o.train.save_every, 5);
+  assert_int_equal(o.train.eval_every, 7);
+  assert_int_equal(o.train.log_every, 1024);
+  assert_true(o.run.config.clip == 0.5);
+  assert_string_equal(o.run.config.model, "y"); /* the last one holds */
+  options_free(&o.base);
 }
 
 static void test_flags_of_attention(void **state) {
   (void)state;
   static char *const patterns[] = {"none", "longformer", "strided", "fixed", "bigbird"};
-  options o;
+  any_options o;
   for (int i = ULY_SPARSE_NONE; i <= ULY_SPARSE_BIGBIRD; i++) {
-    expect_ok(&o, PARSE(&o, PLAN, "--sparse", patterns[i]));
-    assert_int_equal(o.config.sparse.pattern, i);
-    options_free(&o);
+    expect_ok(PARSE(&o, PLAN, "--sparse", patterns[i]));
+    assert_int_equal(o.run.config.sparse.pattern, i);
+    options_free(&o.base);
   }
-  expect_ok(&o, PARSE(&o, TRAIN, "--data=d", "--window", "4k", "--sparse=fixed", "--sparse-block",
-                      "32", "--sparse-local=9", "--sparse-global=0", "--sparse-random=5"));
-  assert_int_equal(o.config.window, 4096);
-  assert_int_equal(o.config.sparse.block, 32);
-  assert_int_equal(o.config.sparse.local, 9);
-  assert_int_equal(o.config.sparse.global, 0);
-  assert_int_equal(o.config.sparse.random, 5);
-  options_free(&o);
+  expect_ok(PARSE(&o, TRAIN, "--data=d", "--window", "4k", "--sparse=fixed", "--sparse-block", "32",
+                  "--sparse-local=9", "--sparse-global=0", "--sparse-random=5"));
+  assert_int_equal(o.run.config.window, 4096);
+  assert_int_equal(o.run.config.sparse.block, 32);
+  assert_int_equal(o.run.config.sparse.local, 9);
+  assert_int_equal(o.run.config.sparse.global, 0);
+  assert_int_equal(o.run.config.sparse.random, 5);
+  options_free(&o.base);
 }
 
 static void test_flags_of_memory(void **state) {
   (void)state;
-  options o;
-  expect_ok(&o, PARSE(&o, TRAIN, "--data=d", "--batch=6", "--zero", "3", "--grad-dtype=bf16",
-                      "--reproducible", "--leaves", "64k", "--memory-limit", "3GiB",
-                      "--offload-optimizer", "disk:a/b:c", "--stash=disk:/s", "--trace=t.json"));
-  assert_int_equal(o.config.batch, 6);
-  assert_int_equal(o.config.zero_stage, 3);
-  assert_int_equal(o.config.grad_dtype, ULY_BF16);
-  assert_int_equal(o.config.reproducible, 1);
-  assert_int_equal(o.config.leaves, 65536);
-  assert_true(o.config.memory_limit == INT64_C(3) << 30);
-  assert_string_equal(o.config.offload, "a/b:c");
-  assert_string_equal(o.config.stash, "/s");
-  assert_string_equal(o.trace, "t.json");
-  options_free(&o);
+  any_options o;
+  expect_ok(PARSE(&o, TRAIN, "--data=d", "--batch=6", "--zero", "3", "--grad-dtype=bf16",
+                  "--reproducible", "--leaves", "64k", "--memory-limit", "3GiB",
+                  "--offload-optimizer", "disk:a/b:c", "--stash=disk:/s", "--trace=t.json"));
+  assert_int_equal(o.run.config.batch, 6);
+  assert_int_equal(o.run.config.zero_stage, 3);
+  assert_int_equal(o.run.config.grad_dtype, ULY_BF16);
+  assert_int_equal(o.run.config.reproducible, 1);
+  assert_int_equal(o.run.config.leaves, 65536);
+  assert_true(o.run.config.memory_limit == INT64_C(3) << 30);
+  assert_string_equal(o.run.config.offload, "a/b:c");
+  assert_string_equal(o.run.config.stash, "/s");
+  assert_string_equal(o.train.trace, "t.json");
+  options_free(&o.base);
   /* The same, as plan knows them. */
-  expect_ok(&o, PARSE(&o, PLAN, "--batch=6", "--zero=1", "--grad-dtype=f32", "--reproducible=false",
-                      "--memory-limit=7", "--offload-optimizer=disk:x",
-                      "--offload-optimizer=disk:y", "--stash", "disk:z"));
-  assert_int_equal(o.config.zero_stage, 1);
-  assert_int_equal(o.config.reproducible, 0);
-  assert_int_equal(o.config.memory_limit, 7);
-  assert_string_equal(o.config.offload, "y");
-  assert_string_equal(o.config.stash, "z");
-  options_free(&o);
+  expect_ok(PARSE(&o, PLAN, "--batch=6", "--zero=1", "--grad-dtype=f32", "--reproducible=false",
+                  "--memory-limit=7", "--offload-optimizer=disk:x", "--offload-optimizer=disk:y",
+                  "--stash", "disk:z"));
+  assert_int_equal(o.run.config.zero_stage, 1);
+  assert_int_equal(o.run.config.reproducible, 0);
+  assert_int_equal(o.run.config.memory_limit, 7);
+  assert_string_equal(o.run.config.offload, "y");
+  assert_string_equal(o.run.config.stash, "z");
+  options_free(&o.base);
 }
 
 /* The last one holds, and flags override the file, in both directions. */
 static void test_boolean(void **state) {
   (void)state;
-  options o;
-  expect_ok(&o, PARSE(&o, PLAN, "--no-reproducible", "--reproducible"));
-  assert_int_equal(o.config.reproducible, 1);
-  options_free(&o);
-  expect_ok(&o, PARSE(&o, PLAN, "--reproducible=true", "--no-reproducible"));
-  assert_int_equal(o.config.reproducible, 0);
-  options_free(&o);
+  any_options o;
+  expect_ok(PARSE(&o, PLAN, "--no-reproducible", "--reproducible"));
+  assert_int_equal(o.run.config.reproducible, 1);
+  options_free(&o.base);
+  expect_ok(PARSE(&o, PLAN, "--reproducible=true", "--no-reproducible"));
+  assert_int_equal(o.run.config.reproducible, 0);
+  options_free(&o.base);
   write_yaml(
       "ranks: {reproducible: true}\n"
       "memory:\n  offload_optimizer: disk:x\n  stash: disk:y z\n  memory_limit: 5KiB\n");
-  expect_ok(&o, PARSE(&o, PLAN, "--config", yaml_path));
-  assert_int_equal(o.config.reproducible, 1);
-  assert_string_equal(o.config.offload, "x");
-  assert_string_equal(o.config.stash, "y z");
-  assert_int_equal(o.config.memory_limit, 5120);
-  options_free(&o);
-  expect_ok(&o, PARSE(&o, PLAN, "--config", yaml_path, "--no-reproducible"));
-  assert_int_equal(o.config.reproducible, 0);
-  options_free(&o);
+  expect_ok(PARSE(&o, PLAN, "--config", yaml_path));
+  assert_int_equal(o.run.config.reproducible, 1);
+  assert_string_equal(o.run.config.offload, "x");
+  assert_string_equal(o.run.config.stash, "y z");
+  assert_int_equal(o.run.config.memory_limit, 5120);
+  options_free(&o.base);
+  expect_ok(PARSE(&o, PLAN, "--config", yaml_path, "--no-reproducible"));
+  assert_int_equal(o.run.config.reproducible, 0);
+  options_free(&o.base);
   write_yaml("ranks:\n  reproducible: false\n");
-  expect_ok(&o, PARSE(&o, PLAN, "--reproducible", "--config", yaml_path));
-  assert_int_equal(o.config.reproducible, 1);
-  options_free(&o);
+  expect_ok(PARSE(&o, PLAN, "--reproducible", "--config", yaml_path));
+  assert_int_equal(o.run.config.reproducible, 1);
+  options_free(&o.base);
 }
 
 static void test_plan(void **state) {
   (void)state;
-  options o;
-  expect_ok(&o, PARSE(&o, PLAN, "--sp=8", "--json", "--seq-len", "1m"));
-  assert_true(o.json && !o.print_config);
-  assert_int_equal(o.config.seq_len, 1 << 20);
-  assert_null(o.config.data);
-  options_free(&o);
+  any_options o;
+  expect_ok(PARSE(&o, PLAN, "--sp=8", "--json", "--seq-len", "1m"));
+  assert_true(o.plan.json && !o.base.print_config);
+  assert_int_equal(o.run.config.seq_len, 1 << 20);
+  assert_null(o.run.config.data);
+  options_free(&o.base);
 }
 
 static void test_flag_errors(void **state) {
@@ -156,26 +157,25 @@ static void test_flag_errors(void **state) {
 /* --set gives a key as a flag would: what stands later holds. */
 static void test_set(void **state) {
   (void)state;
-  options o;
+  any_options o;
   write_yaml("run: {seq_len: 1k}\nranks: {sp: 2, reproducible: true}\n");
-  expect_ok(&o,
-            PARSE(&o, PLAN, "--set", "run.seq_len=2k", "--config", yaml_path, "--set=ranks.sp=3",
+  expect_ok(PARSE(&o, PLAN, "--set", "run.seq_len=2k", "--config", yaml_path, "--set=ranks.sp=3",
                   "--sp=4", "--dp=5", "--set", "ranks.dp=6", "--set=ranks.reproducible=false",
                   "--set", "memory.stash=disk:a=b.c", "--set", "optimizer.lr=1e-2"));
-  assert_int_equal(o.config.seq_len, 2048);
-  assert_int_equal(o.mesh.sp, 4);
-  assert_int_equal(o.mesh.dp, 6);
-  assert_int_equal(o.config.reproducible, 0);
-  assert_string_equal(o.config.stash, "a=b.c");
-  assert_true(o.config.lr == 1e-2); /* as in a file, also a key that plan has no flag for */
-  options_free(&o);
+  assert_int_equal(o.run.config.seq_len, 2048);
+  assert_int_equal(o.run.mesh.sp, 4);
+  assert_int_equal(o.run.mesh.dp, 6);
+  assert_int_equal(o.run.config.reproducible, 0);
+  assert_string_equal(o.run.config.stash, "a=b.c");
+  assert_true(o.run.config.lr == 1e-2); /* as in a file, also a key that plan has no flag for */
+  options_free(&o.base);
   char *const lists[] = {"step", "--set", "memory.dtype=f32,bf16"};
-  assert_int_equal(options_init(&o), ULY_OK);
-  o.combination = 1;
-  expect_ok(&o, options_parse(&o, BENCH_STEP, 3, lists));
-  assert_int_equal(o.num_combinations, 2);
-  assert_int_equal(o.config.dtype, ULY_BF16);
-  options_free(&o);
+  assert_int_equal(options_init(&o.base, BENCH_STEP), ULY_OK);
+  o.base.combination = 1;
+  expect_ok(options_parse(&o.base, 3, lists));
+  assert_int_equal(o.base.num_combinations, 2);
+  assert_int_equal(o.run.config.dtype, ULY_BF16);
+  options_free(&o.base);
   EXPECT_USAGE_ERROR(TRAIN, ("--set", "lr=1"), "--set 'lr'", "write optimizer.lr");
   EXPECT_USAGE_ERROR(TRAIN, ("--set", "run.lr=1"), "--set 'run.lr'", "write optimizer.lr");
   EXPECT_USAGE_ERROR(TRAIN, ("--set", "optimizer.wramup=1"), "--set 'optimizer.wramup'",
@@ -200,15 +200,15 @@ static void test_set(void **state) {
 
 static void test_arguments(void **state) {
   (void)state;
-  options o;
-  expect_ok(&o, PARSE(&o, CHECKPOINT, "verify", "a b"));
-  assert_int_equal(o.num_args, 2);
-  assert_string_equal(o.args[1], "a b");
-  options_free(&o);
-  expect_ok(&o, PARSE(&o, BENCH_STEP, "--zero=3", "step", "--dp", "2"));
-  assert_int_equal(o.num_args, 1);
-  assert_string_equal(o.args[0], "step");
-  options_free(&o);
+  any_options o;
+  expect_ok(PARSE(&o, CHECKPOINT, "verify", "a b"));
+  assert_int_equal(o.base.num_args, 2);
+  assert_string_equal(o.base.args[1], "a b");
+  options_free(&o.base);
+  expect_ok(PARSE(&o, BENCH_STEP, "--zero=3", "step", "--dp", "2"));
+  assert_int_equal(o.base.num_args, 1);
+  assert_string_equal(o.base.args[0], "step");
+  options_free(&o.base);
   EXPECT_USAGE_ERROR(CHECKPOINT, ("verify"), "missing",
                      "ulysses checkpoint verify|show [OPTIONS] DIR");
   EXPECT_USAGE_ERROR(CHECKPOINT, ("verify", "a", "b"), "'b'",
@@ -238,10 +238,11 @@ static void test_suggestions(void **state) {
   static char *const far[] = {"--temperature=3",        "--x",      "--", "--json",
                               "--schedule=exponential", "--dtype=x"};
   for (size_t i = 0; i < sizeof far / sizeof far[0]; i++) {
-    options o;
+    any_options o;
     assert_int_equal(PARSE(&o, TRAIN, far[i]), ULY_ERR_CONFIG);
-    if (strstr(o.error, "did you mean")) fail_msg("a far-fetched suggestion: %s", o.error);
-    options_free(&o);
+    if (strstr(uly_last_error(), "did you mean"))
+      fail_msg("a far-fetched suggestion: %s", uly_last_error());
+    options_free(&o.base);
   }
 }
 
@@ -254,11 +255,11 @@ static void test_what_goes_together(void **state) {
                      "needs --keep-last");
   EXPECT_USAGE_ERROR(TRAIN, ("--data=d", "--eval-every=3"), "--eval-every 3", "needs --eval-data");
   EXPECT_USAGE_ERROR(TRAIN, ("--data=d", "--resume=auto"), "--resume auto", "needs --out");
-  options o;
-  expect_ok(&o, PARSE(&o, TRAIN, "--data=d", "--resume=run/step-0000000001"));
-  options_free(&o);
-  expect_ok(&o, PARSE(&o, TRAIN, "--print-config")); /* half a configuration may be printed */
-  options_free(&o);
+  any_options o;
+  expect_ok(PARSE(&o, TRAIN, "--data=d", "--resume=run/step-0000000001"));
+  options_free(&o.base);
+  expect_ok(PARSE(&o, TRAIN, "--print-config")); /* half a configuration may be printed */
+  options_free(&o.base);
 }
 
 int main(void) {

@@ -1,14 +1,13 @@
 /* The options of the program that are settings of the library: a row of its table is known to flags,
  * help, YAML, and to the refusal of what has no effect. */
-#include "../cli/messages.h"
+#include "../cli/help/help.h"
+#include "../cli/options/messages.h"
 #include "options_testing.h"
 
 /* The option of a setting; -1: it has none. */
 static option_id find_option(const uly_setting *s) {
   for (option_id id = 0; id < num_options; id++)
-    if (strncmp(option_table[id].member, "config.", 7) == 0 &&
-        strcmp(option_table[id].member + 7, s->name) == 0)
-      return id;
+    if (option_table[id].rules.name && strcmp(option_table[id].rules.name, s->name) == 0) return id;
   return -1;
 }
 
@@ -54,8 +53,8 @@ static void test_every_setting_is_an_option(void **state) {
   size_t num;
   const uly_setting *settings = uly_settings(&num);
   char *help = help_of("train");
-  options o;
-  assert_int_equal(options_init(&o), ULY_OK);
+  any_options o;
+  assert_int_equal(options_init(&o.base, TRAIN), ULY_OK);
   for (size_t i = 0; i < num; i++) {
     const uly_setting *s = &settings[i];
     option_id id = find_option(s);
@@ -71,17 +70,18 @@ static void test_every_setting_is_an_option(void **state) {
     option_flag(id, flag);
     snprintf(entry, sizeof entry, "\n  %.200s", flag);
     if (command_using(s) == TRAIN && !strstr(help, entry)) fail_msg("no help for %s", flag);
-    assert_memory_equal((char *)&o + option_table[id].offset, (char *)&o.config + s->offset,
-                        s->bytes);
+    const option_place *place = option_place_of(id, TRAIN);
+    assert_ptr_equal((char *)&o + place->offset, (char *)&o.run.config + s->offset);
+    assert_int_equal(place->size, s->bytes);
     assert_int_equal(option_table[id].needs, s->needs ? find_option(find_setting(s->needs)) : -1);
   }
-  options_free(&o);
+  options_free(&o.base);
   free(help);
 }
 
 /* The struct holds what the text says. */
-static void expect_stored(const options *o, const uly_setting *s, const char *text) {
-  const char *at = (const char *)&o->config + s->offset,
+static void expect_stored(const any_options *o, const uly_setting *s, const char *text) {
+  const char *at = (const char *)&o->run.config + s->offset,
              *prefix = option_table[find_option(s)].prefix;
   double real = 0;
   int64_t integer = 0;
@@ -106,7 +106,7 @@ static void test_files(void **state) {
   for (size_t i = 0; i < num; i++) {
     const uly_setting *s = &settings[i];
     const uly_setting *both[2] = {s->needs ? find_setting(s->needs) : NULL, s};
-    options o;
+    any_options o;
     char text[4 * OPTION_BUFFER] = "run: {data: d}\n", value[OPTION_BUFFER] = "";
     size_t used = strlen(text);
     if (!s->topic) continue;
@@ -122,21 +122,21 @@ static void test_files(void **state) {
                                key, value);
     }
     write_yaml(text);
-    assert_int_equal(options_init(&o), ULY_OK);
-    expect_ok(&o, options_read_yaml(&o, yaml_path));
+    assert_int_equal(options_init(&o.base, command_using(s)), ULY_OK);
+    expect_ok(options_read_yaml(&o.base, yaml_path));
     expect_stored(&o, s, value);
-    expect_ok(&o, options_check_needs(&o, command_using(s)));
+    expect_ok(options_check_needs(&o.base));
     expect_stored(&o, s, value);
     FILE *file = tmpfile();
     assert_non_null(file);
-    expect_ok(&o, options_write_yaml(&o, command_using(s), file));
+    expect_ok(options_write_yaml(&o.base, file));
     char printed[8192], line[2 * OPTION_BUFFER];
     rewind(file);
     printed[fread(printed, 1, sizeof printed - 1, file)] = '\0';
     fclose(file);
     snprintf(line, sizeof line, "%.80s: %.80s\n", option_table[find_option(s)].key, value);
     if (!strstr(printed, line)) fail_msg("no \"%s\" in\n%s", line, printed);
-    options_free(&o);
+    options_free(&o.base);
     remove_yaml(NULL);
   }
 }
@@ -148,7 +148,7 @@ static void test_needs(void **state) {
   for (option_id id = 0; id < num_options; id++) {
     const option_info *info = &option_table[id];
     if (info->needs < 0) continue;
-    const uly_setting *s = find_setting(info->member + 7);
+    const uly_setting *s = find_setting(info->rules.name);
     char flag[OPTION_BUFFER], needed[OPTION_BUFFER], value[OPTION_BUFFER], text[2 * OPTION_BUFFER];
     num_needs++;
     option_flag(id, flag);
@@ -173,37 +173,37 @@ static void test_needs(void **state) {
 /* A saved configuration has all keys; a flag may take away what some of them need. */
 static void test_files_and_flags(void **state) {
   (void)state;
-  options o;
+  any_options o;
   write_yaml("run: {doc_end: auto}\nattention: {sparse_block: 64}\nranks: {leaves: 8}\n");
-  expect_ok(&o, PARSE(&o, PLAN, "--config", yaml_path));
-  options_free(&o);
+  expect_ok(PARSE(&o, PLAN, "--config", yaml_path));
+  options_free(&o.base);
   write_yaml("run: {pack: true, doc_end: 7}\nattention: {sparse: fixed, sparse_block: 16}\n");
-  expect_ok(&o, PARSE(&o, PLAN, "--config", yaml_path));
-  assert_int_equal(o.config.doc_end, 7);
-  options_free(&o);
-  expect_ok(&o, PARSE(&o, PLAN, "--config", yaml_path, "--no-pack", "--sparse=none"));
-  assert_int_equal(o.config.doc_end, -1); /* the library is not asked for what has no effect */
-  assert_int_equal(o.config.sparse.block, 64);
-  options_free(&o);
+  expect_ok(PARSE(&o, PLAN, "--config", yaml_path));
+  assert_int_equal(o.run.config.doc_end, 7);
+  options_free(&o.base);
+  expect_ok(PARSE(&o, PLAN, "--config", yaml_path, "--no-pack", "--sparse=none"));
+  assert_int_equal(o.run.config.doc_end, -1); /* the library is not asked for what has no effect */
+  assert_int_equal(o.run.config.sparse.block, 64);
+  options_free(&o.base);
   EXPECT_USAGE_ERROR(PLAN, ("--config", yaml_path, "--no-pack", "--doc-end=7"), "--doc-end 7",
                      "--pack");
   /* Half a configuration may be printed. */
-  expect_ok(&o, PARSE(&o, TRAIN, "--print-config", "--doc-end=7"));
-  assert_int_equal(o.config.doc_end, 7);
-  options_free(&o);
+  expect_ok(PARSE(&o, TRAIN, "--print-config", "--doc-end=7"));
+  assert_int_equal(o.run.config.doc_end, 7);
+  options_free(&o.base);
 }
 
 /* Of several patterns, one may have no blocks. */
 static void test_lists(void **state) {
   (void)state;
   for (int64_t i = 0; i < 4; i++) {
-    options o;
+    any_options o;
     char *const args[] = {"attention", "--sparse=none,fixed", "--sparse-block=16,32"};
-    assert_int_equal(options_init(&o), ULY_OK);
-    o.combination = i;
-    expect_ok(&o, options_parse(&o, BENCH_ATTENTION, 3, args));
-    assert_int_equal(o.config.sparse.block, i % 2 == 0 ? 64 : i < 2 ? 16 : 32);
-    options_free(&o);
+    assert_int_equal(options_init(&o.base, BENCH_ATTENTION), ULY_OK);
+    o.base.combination = i;
+    expect_ok(options_parse(&o.base, 3, args));
+    assert_int_equal(o.run.config.sparse.block, i % 2 == 0 ? 64 : i < 2 ? 16 : 32);
+    options_free(&o.base);
   }
   EXPECT_USAGE_ERROR(BENCH_ATTENTION, ("attention", "--sparse-block=16,32"), "--sparse-block",
                      "--sparse");

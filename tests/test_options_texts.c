@@ -1,5 +1,6 @@
 /* Tests texts that the tables produce: help, man page, completion; and that no option changes
  * unnoticed. */
+#include "../cli/help/help.h"
 #include "options_testing.h"
 
 /* The help of a command; topic NULL: all. To be freed. */
@@ -125,24 +126,19 @@ static void test_completion(void **state) {
 
 /* A line for each option: section.key, flag, what is allowed, default, commands. */
 static void print_listing(FILE *file) {
-  options o;
-  assert_int_equal(options_init(&o), ULY_OK);
   for (option_id id = 0; id < num_options; id++) {
     char path[OPTION_BUFFER], flag[OPTION_BUFFER], allowed[OPTION_BUFFER], buffer[OPTION_BUFFER];
-    option_path(id, path);
-    option_flag(id, flag);
-    option_allowed(id, allowed);
-    const char *value = options_get(&o, id, buffer);
-    fprintf(file, "%s | %s | %s | %s |", path, flag, allowed, value ? value : "-");
+    const char *value = option_default(id, buffer);
+    fprintf(file, "%s | %s | %s | %s |", option_path(id, path), option_flag(id, flag),
+            option_allowed(id, allowed), value ? value : "-");
     for (unsigned bit = 1; bit <= option_table[id].commands; bit <<= 1) {
-      char name[OPTION_BUFFER];
+      char name[COMMAND_NAME];
       if (!(option_table[id].commands & bit)) continue;
       bool is_last = bit << 1 > option_table[id].commands;
       fprintf(file, " %s%s", command_name((command)bit, name), is_last ? "" : ",");
     }
     fputc('\n', file);
   }
-  options_free(&o);
 }
 
 static char *read_text(const char *path) {
@@ -203,6 +199,11 @@ static void test_rows(void **state) {
     const option_info *info = &option_table[id];
     assert_int_equal(strspn(info->key, "abcdefghijklmnopqrstuvwxyz0123456789_"), strlen(info->key));
     assert_int_not_equal(info->commands, 0);
+    for (int c = 0; c < NUM_SINGLE_COMMANDS; c++) {
+      const option_place *place = &info->places[c];
+      if (info->commands >> c & 1) assert_non_null(place->member);
+      if (place->member) assert_in_range(place->offset + place->size, 1, options_size(1 << c));
+    }
     assert_int_equal(info->section < NUM_FILE_SECTIONS, id < num_run_options);
     for (option_id other = 0; other < id; other++) {
       assert_string_not_equal(info->key, option_table[other].key);
@@ -211,7 +212,8 @@ static void test_rows(void **state) {
   for (enum command_id id = 0; id < NUM_COMMANDS; id++) {
     const command_info *info = &command_table[id];
     assert_true(info->about && info->details && info->examples && info->max_args >= info->min_args);
-    assert_true(info->usage || !(info->max_args || command_has_options(info)));
+    bool has_options = option_next(-1, info->bits, NUM_SECTIONS) < num_options;
+    assert_true(info->usage || !(info->max_args || has_options));
     for (enum command_id other = 0; other < id; other++) {
       assert_int_equal(info->bits & command_table[other].bits, 0);
     }

@@ -8,60 +8,61 @@ static void assert_same_text(const char *a, const char *b) {
 
 static void test_defaults(void **state) {
   (void)state;
-  options o;
+  any_options o;
   uly_train_config c = default_config();
-  assert_int_equal(options_init(&o), ULY_OK);
-  assert_same_text(o.config.model, c.model);
-  assert_same_text(o.config.data, c.data);
-  assert_same_text(o.config.eval_data, c.eval_data);
-  assert_int_equal(o.config.seq_len, c.seq_len);
-  assert_int_equal(o.config.pack, c.pack);
-  assert_int_equal(o.config.doc_end, -1);
-  assert_int_equal(o.config.window, c.window);
-  assert_int_equal(o.config.sparse.pattern, ULY_SPARSE_NONE);
-  assert_int_equal(o.config.sparse.block, 64);
-  assert_int_equal(o.config.steps, c.steps);
-  assert_int_equal(o.config.batch, c.batch);
-  assert_int_equal(o.config.eval_windows, c.eval_windows);
-  assert_int_equal(o.config.seed, c.seed);
-  assert_int_equal(o.config.dtype, c.dtype);
-  assert_int_equal(o.config.recompute, c.recompute);
-  assert_int_equal(o.config.schedule, c.schedule);
-  assert_true(o.config.lr == c.lr && o.config.min_lr_ratio == c.min_lr_ratio);
-  assert_int_equal(o.config.warmup, c.warmup);
-  assert_true(o.config.beta1 == c.beta1 && o.config.beta2 == c.beta2 && o.config.eps == c.eps);
-  assert_true(o.config.weight_decay == c.weight_decay && o.config.clip == c.clip);
-  assert_int_equal(o.config.threads, c.threads);
-  assert_int_equal(o.config.zero_stage, c.zero_stage);
-  assert_int_equal(o.config.grad_dtype, c.grad_dtype);
-  assert_int_equal(o.config.reproducible, c.reproducible);
-  assert_int_equal(o.config.leaves, c.leaves);
-  assert_int_equal(o.config.memory_limit, c.memory_limit);
-  assert_same_text(o.config.offload, c.offload);
-  assert_same_text(o.config.stash, c.stash);
-  assert_int_equal(o.mesh.dp, 1);
-  assert_int_equal(o.mesh.sp, 0);
-  assert_int_equal(o.log_every, 1);
-  assert_int_equal(o.eval_every, 0);
-  assert_int_equal(o.save_every, 0);
-  options_free(&o);
+  assert_int_equal(options_init(&o.base, TRAIN), ULY_OK);
+  assert_same_text(o.run.config.model, c.model);
+  assert_same_text(o.run.config.data, c.data);
+  assert_same_text(o.run.config.eval_data, c.eval_data);
+  assert_int_equal(o.run.config.seq_len, c.seq_len);
+  assert_int_equal(o.run.config.pack, c.pack);
+  assert_int_equal(o.run.config.doc_end, -1);
+  assert_int_equal(o.run.config.window, c.window);
+  assert_int_equal(o.run.config.sparse.pattern, ULY_SPARSE_NONE);
+  assert_int_equal(o.run.config.sparse.block, 64);
+  assert_int_equal(o.run.config.steps, c.steps);
+  assert_int_equal(o.run.config.batch, c.batch);
+  assert_int_equal(o.run.config.eval_windows, c.eval_windows);
+  assert_int_equal(o.run.config.seed, c.seed);
+  assert_int_equal(o.run.config.dtype, c.dtype);
+  assert_int_equal(o.run.config.recompute, c.recompute);
+  assert_int_equal(o.run.config.schedule, c.schedule);
+  assert_true(o.run.config.lr == c.lr && o.run.config.min_lr_ratio == c.min_lr_ratio);
+  assert_int_equal(o.run.config.warmup, c.warmup);
+  assert_true(o.run.config.beta1 == c.beta1 && o.run.config.beta2 == c.beta2 &&
+              o.run.config.eps == c.eps);
+  assert_true(o.run.config.weight_decay == c.weight_decay && o.run.config.clip == c.clip);
+  assert_int_equal(o.run.config.threads, c.threads);
+  assert_int_equal(o.run.config.zero_stage, c.zero_stage);
+  assert_int_equal(o.run.config.grad_dtype, c.grad_dtype);
+  assert_int_equal(o.run.config.reproducible, c.reproducible);
+  assert_int_equal(o.run.config.leaves, c.leaves);
+  assert_int_equal(o.run.config.memory_limit, c.memory_limit);
+  assert_same_text(o.run.config.offload, c.offload);
+  assert_same_text(o.run.config.stash, c.stash);
+  assert_int_equal(o.run.mesh.dp, 1);
+  assert_int_equal(o.run.mesh.sp, 0);
+  assert_int_equal(o.train.log_every, 1);
+  assert_int_equal(o.train.eval_every, 0);
+  assert_int_equal(o.train.save_every, 0);
+  options_free(&o.base);
 }
 
 /* Every default is a value that its own row accepts. */
 static void test_defaults_are_allowed(void **state) {
   (void)state;
-  options o;
-  assert_int_equal(options_init(&o), ULY_OK);
+  any_options o;
+  assert_int_equal(options_init(&o.base, TRAIN), ULY_OK);
   for (option_id id = 0; id < num_run_options; id++) {
     char buffer[OPTION_BUFFER];
-    const char *value = options_get(&o, id, buffer);
+    const char *value = options_get(&o.base, id, buffer);
     if (!value) continue;
     char *copy = strdup(value);
-    expect_ok(&o, options_set(&o, id, option_table[id].key, copy));
-    assert_string_equal(options_get(&o, id, buffer), copy);
+    expect_ok(options_set(&o.base, id, option_table[id].key, copy));
+    assert_string_equal(options_get(&o.base, id, buffer), copy);
     free(copy);
   }
-  options_free(&o);
+  options_free(&o.base);
 }
 
 /* What is read, and how it is printed: with the largest unit that leaves nothing over. */
@@ -82,15 +83,16 @@ static void test_bytes(void **state) {
               {"2048KiB", INT64_C(2) << 20, "2MiB"},
               {"1024GiB", INT64_C(1) << 40, "1024GiB"},
               {"9223372036854775807", INT64_MAX, "9223372036854775807"}};
-  options o;
-  assert_int_equal(options_init(&o), ULY_OK);
+  any_options o;
+  assert_int_equal(options_init(&o.base, TRAIN), ULY_OK);
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
     char buffer[OPTION_BUFFER];
-    expect_ok(&o, options_set(&o, option_named("memory_limit"), "m", rows[i].text));
-    assert_true(o.config.memory_limit == rows[i].bytes);
-    assert_string_equal(options_get(&o, option_named("memory_limit"), buffer), rows[i].printed);
+    expect_ok(options_set(&o.base, option_named("memory_limit"), "m", rows[i].text));
+    assert_true(o.run.config.memory_limit == rows[i].bytes);
+    assert_string_equal(options_get(&o.base, option_named("memory_limit"), buffer),
+                        rows[i].printed);
   }
-  options_free(&o);
+  options_free(&o.base);
   static char *const wrong[] = {"",
                                 "k",
                                 "MiB",
@@ -127,30 +129,30 @@ static void test_choices(void **state) {
               {"--recompute", "keep-attention", ULY_RECOMPUTE_KEEP_ATTENTION},
               {"--recompute", "full", ULY_RECOMPUTE_FULL}};
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-    options o;
-    expect_ok(&o, PARSE(&o, TRAIN, "--data=d", rows[i].flag, rows[i].word));
-    int value = strcmp(rows[i].flag, "--schedule") == 0 ? (int)o.config.schedule
-                : strcmp(rows[i].flag, "--dtype") == 0  ? (int)o.config.dtype
-                                                        : (int)o.config.recompute;
+    any_options o;
+    expect_ok(PARSE(&o, TRAIN, "--data=d", rows[i].flag, rows[i].word));
+    int value = strcmp(rows[i].flag, "--schedule") == 0 ? (int)o.run.config.schedule
+                : strcmp(rows[i].flag, "--dtype") == 0  ? (int)o.run.config.dtype
+                                                        : (int)o.run.config.recompute;
     assert_int_equal(value, rows[i].value);
-    options_free(&o);
+    options_free(&o.base);
   }
 }
 
 /* Token 0 may end documents, so what stands for none is a word. */
 static void test_word_for_unset(void **state) {
   (void)state;
-  options o;
+  any_options o;
   char buffer[OPTION_BUFFER];
-  expect_ok(&o, PARSE(&o, PLAN, "--pack", "--doc-end", "0"));
-  assert_int_equal(o.config.pack, 1);
-  assert_int_equal(o.config.doc_end, 0);
-  assert_string_equal(options_get(&o, option_named("doc_end"), buffer), "0");
-  options_free(&o);
-  expect_ok(&o, PARSE(&o, PLAN, "--pack", "--doc-end=50256", "--doc-end", "auto"));
-  assert_int_equal(o.config.doc_end, -1);
-  assert_string_equal(options_get(&o, option_named("doc_end"), buffer), "auto");
-  options_free(&o);
+  expect_ok(PARSE(&o, PLAN, "--pack", "--doc-end", "0"));
+  assert_int_equal(o.run.config.pack, 1);
+  assert_int_equal(o.run.config.doc_end, 0);
+  assert_string_equal(options_get(&o.base, option_named("doc_end"), buffer), "0");
+  options_free(&o.base);
+  expect_ok(PARSE(&o, PLAN, "--pack", "--doc-end=50256", "--doc-end", "auto"));
+  assert_int_equal(o.run.config.doc_end, -1);
+  assert_string_equal(options_get(&o.base, option_named("doc_end"), buffer), "auto");
+  options_free(&o.base);
   static char *const wrong[] = {"-1", "autos", "", "2147483648", "18446744073709551615"};
   for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
     EXPECT_USAGE_ERROR(PLAN, ("--doc-end", wrong[i]), "--doc-end '", wrong[i],

@@ -6,52 +6,52 @@
 
 static void test_yaml(void **state) {
   (void)state;
-  options o;
+  any_options o;
   write_yaml(
       "# a run\nrun:\n  seq_len: 16k\n  data: 'my data'\noptimizer: {lr: 1e-2, schedule: "
       "linear}\nranks:\n  sp: 2\n");
-  expect_ok(&o, PARSE(&o, TRAIN, "--config", yaml_path));
-  assert_int_equal(o.config.seq_len, 16384);
-  assert_string_equal(o.config.data, "my data");
-  assert_true(o.config.lr == 1e-2);
-  assert_int_equal(o.config.schedule, ULY_SCHEDULE_LINEAR);
-  assert_int_equal(o.mesh.sp, 2);
-  assert_int_equal(o.config.steps, default_config().steps);
-  options_free(&o);
+  expect_ok(PARSE(&o, TRAIN, "--config", yaml_path));
+  assert_int_equal(o.run.config.seq_len, 16384);
+  assert_string_equal(o.run.config.data, "my data");
+  assert_true(o.run.config.lr == 1e-2);
+  assert_int_equal(o.run.config.schedule, ULY_SCHEDULE_LINEAR);
+  assert_int_equal(o.run.mesh.sp, 2);
+  assert_int_equal(o.run.config.steps, default_config().steps);
+  options_free(&o.base);
   /* The file of a training run serves plan, which has no --data. */
-  expect_ok(&o, PARSE(&o, PLAN, "--config", yaml_path));
-  assert_int_equal(o.config.seq_len, 16384);
-  options_free(&o);
+  expect_ok(PARSE(&o, PLAN, "--config", yaml_path));
+  assert_int_equal(o.run.config.seq_len, 16384);
+  options_free(&o.base);
 }
 
 static void test_empty_yaml(void **state) {
   (void)state;
-  options o;
+  any_options o;
   static const char *const texts[] = {"# nothing\n", "optimizer:\n  # lr: 3\nrun: {}\n"};
   for (int i = 0; i < 2; i++) {
     write_yaml(texts[i]);
-    expect_ok(&o, PARSE(&o, TRAIN, "--data=d", "--config", yaml_path));
-    assert_int_equal(o.config.seq_len, default_config().seq_len);
-    options_free(&o);
+    expect_ok(PARSE(&o, TRAIN, "--data=d", "--config", yaml_path));
+    assert_int_equal(o.run.config.seq_len, default_config().seq_len);
+    options_free(&o.base);
   }
 }
 
 static void test_flags_override_yaml(void **state) {
   (void)state;
-  options o;
+  any_options o;
   write_yaml("run: {seq_len: 1k, data: from-file}\noptimizer:\n  steps: 7\n");
-  expect_ok(&o, PARSE(&o, TRAIN, "--seq-len", "2k", "--config", yaml_path));
-  assert_int_equal(o.config.seq_len, 2048);
-  assert_int_equal(o.config.steps, 7);
-  options_free(&o);
-  expect_ok(&o, PARSE(&o, TRAIN, "--config", yaml_path, "--seq-len", "2k", "--data=d"));
-  assert_int_equal(o.config.seq_len, 2048);
-  assert_string_equal(o.config.data, "d");
-  options_free(&o);
+  expect_ok(PARSE(&o, TRAIN, "--seq-len", "2k", "--config", yaml_path));
+  assert_int_equal(o.run.config.seq_len, 2048);
+  assert_int_equal(o.run.config.steps, 7);
+  options_free(&o.base);
+  expect_ok(PARSE(&o, TRAIN, "--config", yaml_path, "--seq-len", "2k", "--data=d"));
+  assert_int_equal(o.run.config.seq_len, 2048);
+  assert_string_equal(o.run.config.data, "d");
+  options_free(&o.base);
 }
 
 static void expect_yaml_error(const char *text, const char *first, const char *second) {
-  options o;
+  any_options o;
   write_yaml(text);
   uly_status status = PARSE(&o, TRAIN, "--data=d", "--config", yaml_path);
   expect_failure(&o, status, ULY_ERR_CONFIG, yaml_path, first, second, NULL);
@@ -85,7 +85,7 @@ static void test_yaml_errors(void **state) {
   expect_yaml_error("run:\n  data: d\noptimizer:\n  lr: 'open\n", "line 5: ", "unexpected end of");
   expect_yaml_error("bogus: 3\nrun: [\n", "line 3: ", "did not find expected node");
   expect_yaml_error("? [a]\n: b\n", "line 1: a key must be a word", "");
-  options o;
+  any_options o;
   uly_status status = PARSE(&o, TRAIN, "--config", "/does/not/exist.yaml");
   expect_failure(&o, status, ULY_ERR_IO, "--config '/does/not/exist.yaml'", "No such file", NULL);
   status = PARSE(&o, TRAIN, "--config");
@@ -119,11 +119,12 @@ static void test_yaml_names(void **state) {
 }
 
 static void expect_no_suggestion(const char *text) {
-  options o;
+  any_options o;
   write_yaml(text);
   assert_int_equal(PARSE(&o, TRAIN, "--config", yaml_path), ULY_ERR_CONFIG);
-  if (strstr(o.error, "did you mean")) fail_msg("a far-fetched suggestion: %s", o.error);
-  options_free(&o);
+  if (strstr(uly_last_error(), "did you mean"))
+    fail_msg("a far-fetched suggestion: %s", uly_last_error());
+  options_free(&o.base);
 }
 
 static void test_far_names(void **state) {
@@ -139,9 +140,8 @@ static void test_far_names(void **state) {
 /* Each option with a value that is not its default and that YAML could misread. */
 static void test_print_config_round_trip(void **state) {
   (void)state;
-  options o, back;
+  any_options o, back;
   expect_ok(
-      &o,
       PARSE(&o, TRAIN, "--model= # 'a': \"b\"", "--data=~", "--eval-data=- x", "--seq-len=12345",
             "--window=129", "--sparse=strided", "--sparse-block=17", "--sparse-local=5",
             "--sparse-global=2", "--sparse-random=0", "--seed=18446744073709551615", "--steps=77",
@@ -155,58 +155,58 @@ static void test_print_config_round_trip(void **state) {
             "--nonfinite-limit=14", "--progress=plain", "--no-measure-peak", "--rank-logs=15"));
   FILE *file = tmpfile();
   assert_non_null(file);
-  expect_ok(&o, options_write_yaml(&o, TRAIN, file));
+  expect_ok(options_write_yaml(&o.base, file));
   char text[8192];
   rewind(file);
   text[fread(text, 1, sizeof text - 1, file)] = '\0';
   fclose(file);
   write_yaml(text);
-  expect_ok(&back, PARSE(&back, TRAIN, "--config", yaml_path));
+  expect_ok(PARSE(&back, TRAIN, "--config", yaml_path));
   for (option_id id = 0; id < num_run_options; id++) {
     char a[OPTION_BUFFER], b[OPTION_BUFFER];
-    const char *first = options_get(&o, id, a);
-    if (!first && strncmp(option_table[id].member, "config.", 7) == 0) continue;
+    const char *first = options_get(&o.base, id, a);
+    if (!first && option_table[id].rules.name) continue;
     if (!first) fail_msg("the test does not set %s", option_table[id].key);
-    assert_string_equal(first, options_get(&back, id, b));
+    assert_string_equal(first, options_get(&back.base, id, b));
   }
-  assert_true(o.config.lr == back.config.lr && o.config.beta2 == back.config.beta2);
-  assert_true(o.config.min_lr_ratio == back.config.min_lr_ratio);
-  assert_string_equal(back.config.offload, "- 'y'");
-  assert_string_equal(back.config.stash, "# z");
-  options_free(&o);
-  options_free(&back);
+  assert_true(o.run.config.lr == back.run.config.lr && o.run.config.beta2 == back.run.config.beta2);
+  assert_true(o.run.config.min_lr_ratio == back.run.config.min_lr_ratio);
+  assert_string_equal(back.run.config.offload, "- 'y'");
+  assert_string_equal(back.run.config.stash, "# z");
+  options_free(&o.base);
+  options_free(&back.base);
 }
 
 /* Saved beside the run: whole or not at all, and it reads back. */
 static void test_save(void **state) {
   (void)state;
-  options o, back;
+  any_options o, back;
   char path[512], hidden[512];
   write_yaml("");
   snprintf(path, sizeof path, "%s.saved", yaml_path);
   char *name = strrchr(path, '/');
   snprintf(hidden, sizeof hidden, "%.*s/.%s", (int)(name - path), path, name + 1);
-  expect_ok(&o, PARSE(&o, TRAIN, "--data=d", "--lr=0.125", "--set", "ranks.sp=3"));
-  expect_ok(&o, options_save(&o, TRAIN, path));
+  expect_ok(PARSE(&o, TRAIN, "--data=d", "--lr=0.125", "--set", "ranks.sp=3"));
+  expect_ok(options_save(&o.base, path));
   assert_int_not_equal(access(hidden, F_OK), 0);
-  expect_ok(&back, PARSE(&back, TRAIN, "--config", path));
-  assert_true(back.config.lr == 0.125);
-  assert_int_equal(back.mesh.sp, 3);
-  assert_string_equal(back.config.data, "d");
-  options_free(&back);
+  expect_ok(PARSE(&back, TRAIN, "--config", path));
+  assert_true(back.run.config.lr == 0.125);
+  assert_int_equal(back.run.mesh.sp, 3);
+  assert_string_equal(back.run.config.data, "d");
+  options_free(&back.base);
   unlink(path);
-  uly_status status = options_save(&o, TRAIN, "/no/such/folder/config.yaml");
+  uly_status status = options_save(&o.base, "/no/such/folder/config.yaml");
   expect_failure(&o, status, ULY_ERR_IO, "/no/such/folder/.config.yaml", "No such file", NULL);
 }
 
 static void test_print(void **state) {
   (void)state;
-  options o;
+  any_options o;
   char *text = NULL;
   size_t length = 0;
   FILE *file = open_memstream(&text, &length);
-  expect_ok(&o, PARSE(&o, TRAIN, "--data=a\33[2Jb", "--lr=0.125", "--no-reproducible"));
-  options_print(file, &o, TRAIN);
+  expect_ok(PARSE(&o, TRAIN, "--data=a\33[2Jb", "--lr=0.125", "--no-reproducible"));
+  options_print(file, &o.base);
   fclose(file);
   assert_non_null(strstr(text, "\n  run         model llama-4m, data a?[2Jb, seq_len 4096, "));
   assert_non_null(strstr(text, "lr 0.125,"));
@@ -217,7 +217,7 @@ static void test_print(void **state) {
   }
   assert_in_range(lines, 8, 16);
   free(text);
-  options_free(&o);
+  options_free(&o.base);
 }
 
 int main(void) {

@@ -3,9 +3,9 @@
 #include <math.h>
 #include <unistd.h>
 
-#include "../cli/report_lines.h"
-#include "../cli/report_metrics.h"
-#include "../cli/report_text.h"
+#include "../cli/report/report_lines.h"
+#include "../cli/report/report_run.h"
+#include "../cli/report/report_text.h"
 #include "testing.h"
 
 static char path[256];
@@ -185,15 +185,16 @@ static void test_bytes(void **state) {
       "{\"step\":2,\"sent_bytes\":{\"gradients\":30,\"control\":3},"
       "\"arena_bytes\":{\"scratch\":1},\"resident_bytes\":9}\n"
       "{\"step\":3}\n");
-  assert_int_equal(run->num_sent, 2);
-  assert_true(run->sent_bytes[ULY_TRAFFIC_GRADIENTS] == 20);
-  assert_true(run->sent_bytes[ULY_TRAFFIC_CONTROL] == 1.5);
-  assert_true(run->sent_bytes[ULY_NUM_TRAFFIC] == 1.5);
-  assert_true(report_sent_total(run) == 23);
-  assert_int_equal(run->arena_bytes[ULY_ARENA_SCRATCH], 4);
-  assert_int_equal(run->arena_bytes[ULY_ARENA_PARAMETERS], 3);
-  assert_int_equal(run->arena_bytes[ULY_NUM_ARENAS], 1);
-  assert_true(report_arenas_total(run) == 8);
+  const report_bytes *sent = &run->bytes[REPORT_SENT], *held = &run->bytes[REPORT_HELD];
+  assert_int_equal(sent->num_steps, 2);
+  assert_true(sent->parts[ULY_TRAFFIC_GRADIENTS] == 20);
+  assert_true(sent->parts[ULY_TRAFFIC_CONTROL] == 1.5);
+  assert_true(sent->parts[ULY_NUM_TRAFFIC] == 1.5);
+  assert_true(report_total(sent) == 23);
+  assert_true(held->parts[ULY_ARENA_SCRATCH] == 4);
+  assert_true(held->parts[ULY_ARENA_PARAMETERS] == 3);
+  assert_true(held->parts[ULY_NUM_ARENAS] == 1);
+  assert_true(report_total(held) == 8);
   assert_int_equal(run->resident_bytes, 9);
   free_run(run);
 }

@@ -2,7 +2,7 @@
  * environments as Open MPI 4.1, MPICH 4.0 and Slurm 22.05 make them. */
 #include <stdlib.h>
 
-#include "../cli/starter.h"
+#include "../cli/job/starter.h"
 #include "testing.h"
 
 static const char *const names[] = {"OMPI_COMM_WORLD_SIZE",

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../cli/messages.h"
+#include "../cli/options/messages.h"
 
 int main(void) {
   char line[MESSAGE_BUFFER], text[MESSAGE_BUFFER];

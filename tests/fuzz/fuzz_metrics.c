@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "../cli/report_metrics.h"
+#include "../cli/report/report_run.h"
 #include "fuzzing.h"
 
 static bool is_drawable(double value) { return fabs(value) <= 2e30; }
@@ -45,9 +45,11 @@ static void check_run(const report_run *run) {
   FUZZ_CHECK(run->num_ranks >= 0, "ranks");
   check_table(run);
   FUZZ_CHECK(isfinite(run->tokens) && isfinite(run->seconds), "sums");
-  for (int i = 0; i < REPORT_NUM_ARENAS; i++) FUZZ_CHECK(run->arena_bytes[i] >= 0, "arenas");
-  for (int i = 0; i < REPORT_NUM_TRAFFIC; i++)
-    FUZZ_CHECK(isfinite(run->sent_bytes[i]) && run->sent_bytes[i] >= 0, "sent");
+  for (int kind = 0; kind < REPORT_NUM_KINDS; kind++)
+    for (int i = 0; i < REPORT_MAX_PARTS; i++) {
+      double bytes = run->bytes[kind].parts[i];
+      FUZZ_CHECK(isfinite(bytes) && bytes >= 0, "bytes");
+    }
   const report_eval *evals[3];
   report_pick_evals(run, evals);
   for (int i = 0; i < 3; i++)

@@ -2,7 +2,8 @@
  * --print-config reads the same. */
 #include <string.h>
 
-#include "../cli/options.h"
+#include "../cli/options/options_table.h"
+#include "../cli/train/train_options.h"
 #include "fuzzing.h"
 
 static void check_same(const options *a, const options *b, const char *text) {
@@ -14,30 +15,31 @@ static void check_same(const options *a, const options *b, const char *text) {
   }
 }
 
-static void check_written(options *o) {
+static void check_written(const options *o) {
   char *text = NULL;
   size_t length = 0;
   FILE *file = open_memstream(&text, &length);
   FUZZ_CHECK(file, "no memory");
-  FUZZ_CHECK(options_write_yaml(o, TRAIN, file) == ULY_OK, "%s", o->error);
+  FUZZ_CHECK(options_write_yaml(o, file) == ULY_OK, "%s", uly_last_error());
   FUZZ_CHECK(fclose(file) == 0, "no memory");
-  options again;
-  FUZZ_CHECK(options_init(&again) == ULY_OK, "%s", again.error);
+  train_options again;
+  FUZZ_CHECK(options_init(&again.base, TRAIN) == ULY_OK, "%s", uly_last_error());
   const char *path = fuzz_file("written", text, length);
-  FUZZ_CHECK(options_read_yaml(&again, path) == ULY_OK, "%s, from\n%s", again.error, text);
-  check_same(o, &again, text);
-  options_free(&again);
+  FUZZ_CHECK(options_read_yaml(&again.base, path) == ULY_OK, "%s, from\n%s", uly_last_error(),
+             text);
+  check_same(o, &again.base, text);
+  options_free(&again.base);
   free(text);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  options o;
-  FUZZ_CHECK(options_init(&o) == ULY_OK, "%s", o.error);
-  uly_status status = options_read_yaml(&o, fuzz_file("input", data, size));
+  train_options o;
+  FUZZ_CHECK(options_init(&o.base, TRAIN) == ULY_OK, "%s", uly_last_error());
+  uly_status status = options_read_yaml(&o.base, fuzz_file("input", data, size));
   if (status == ULY_OK)
-    check_written(&o);
+    check_written(&o.base);
   else
-    fuzz_check_refusal(status, o.error);
-  options_free(&o);
+    fuzz_check_refusal(status, uly_last_error());
+  options_free(&o.base);
   return 0;
 }

@@ -2,8 +2,8 @@
  * and that are HTML once they are put into a page. */
 #include <string.h>
 
-#include "../cli/report_config.h"
-#include "../cli/report_text.h"
+#include "../cli/report/report_config.h"
+#include "../cli/report/report_text.h"
 #include "fuzzing.h"
 
 /* Nothing that begins a tag or ends an attribute. */

@@ -1,0 +1,45 @@
+/* How the commands print bytes and runs. */
+#ifndef ULYSSES_CLI_FORMAT_H
+#define ULYSSES_CLI_FORMAT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ulysses.h"
+
+enum { FORMAT_BYTES = 32, FORMAT_MASK = 160 };
+
+/* Writes bytes as "512 B" or "11.8 MiB". */
+const char *format_bytes(int64_t bytes, char buffer[FORMAT_BYTES]);
+
+/* Returns the word of --sparse for a pattern. */
+const char *sparse_name(uly_sparse_pattern pattern);
+
+/* Describes what a token attends to, such as "the last 40 tokens, within documents"; empty: all
+ * tokens before it. */
+const char *format_mask(int64_t window, const uly_sparse *sparse, int pack, char text[FORMAT_MASK]);
+
+/* Returns what the noun of so many things ends in: "s", or nothing for one. */
+const char *plural(int64_t count);
+
+int64_t sum_bytes(const int64_t *bytes, int count);
+
+/* Prints lines "  name   bytes   human" to standard output, then their sum. */
+void print_arena_bytes(const int64_t *bytes);
+void print_traffic_bytes(const int64_t *bytes);
+/* Prints one such line. */
+void print_stash_bytes(int64_t bytes);
+
+/* Print lines about a run: its ranks and what they share; the size of a step; and what a token
+ * attends to, unless that is all tokens before it. */
+void print_ranks(const uly_train_config *config, int ranks, int dp, int sp);
+void print_step_size(const uly_train_config *config, int dp);
+void print_mask(const uly_train_config *config);
+
+/* Prints a line about data: what they are ("data", "eval data"), what they were read as, what is in
+ * them, and how many of their sequences a run or an evaluation goes through. */
+void print_data(const char *what, const char *path, const uly_data_info *info,
+                int64_t num_sequences);
+
+#endif

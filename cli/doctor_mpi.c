@@ -1,9 +1,0 @@
-/* Asks MPI itself, for ulysses doctor. */
-#include <mpi.h>
-
-#include "doctor.h"
-
-void doctor_gather(doctor *d) {
-  int bytes = (int)sizeof d->own;
-  MPI_Allgather(&d->own, bytes, MPI_BYTE, d->facts, bytes, MPI_BYTE, MPI_COMM_WORLD);
-}

@@ -1,0 +1,22 @@
+/* What asks a run to save and stop: the signals TERM, INT, HUP and USR1, and an output that has
+ * lost its reader. */
+#ifndef ULYSSES_CLI_SIGNALS_H
+#define ULYSSES_CLI_SIGNALS_H
+
+/* Begins to record these signals, which no longer end the process; a second TERM or INT ends it at
+ * once. HUP stays ignored if it is, as under nohup. */
+void signals_catch(void);
+
+/* Returns the number of the first that came; 0: none. SIGPIPE stands for a reader of standard
+ * output that has ended, which is noticed whether or not anything is written. */
+int signals_received(void);
+
+/* Returns the same to calls of the library that ask whether to stop. */
+int signals_ask(void *unused);
+
+/* Lists the signals that are received, ending with 0; and returns the name of one, such as
+ * "SIGTERM". */
+extern const int signals_caught[];
+const char *signals_name(int number);
+
+#endif

@@ -1,0 +1,10 @@
+/* The plan of a run, for the commands that print it. */
+#ifndef ULYSSES_CLI_PLAN_H
+#define ULYSSES_CLI_PLAN_H
+
+#include "ulysses.h"
+
+/* Prints the memory and the bytes of the ranks of dp x sp that need most. Not collective. */
+uly_status plan_print(const uly_train_config *config, int dp, int sp);
+
+#endif

@@ -1,0 +1,12 @@
+/* The options of ulysses prepare. */
+#ifndef ULYSSES_CLI_PREPARE_OPTIONS_H
+#define ULYSSES_CLI_PREPARE_OPTIONS_H
+
+#include "options/options.h"
+
+typedef struct prepare_options {
+  options base;
+  uly_prepare_config prepare;
+} prepare_options;
+
+#endif

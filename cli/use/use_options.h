@@ -1,0 +1,25 @@
+/* The options of the commands that use a trained model: ulysses eval and generate. */
+#ifndef ULYSSES_CLI_USE_OPTIONS_H
+#define ULYSSES_CLI_USE_OPTIONS_H
+
+#include "options/options.h"
+
+/* The most tokens that are generated, or that a prompt has. */
+#define MAX_TOKENS 4294967296
+
+/* Those of eval, and what generate has in common with it. */
+typedef struct use_options {
+  options base;
+  run_options run;
+  const char *checkpoint;
+  bool json;
+} use_options;
+
+typedef struct generate_options {
+  use_options use;
+  const char *prompt, *prompt_file, *prompt_tokens;
+  int64_t max_tokens;
+  uly_sampling sampling; /* its seed is that of the run's options */
+} generate_options;
+
+#endif

@@ -13,7 +13,7 @@ werror := $(if $(filter 1 ON on yes true,$(WERROR)),ON,OFF)
 
 configure := CMAKE="$(CMAKE)" scripts/configure.sh release -DULY_WERROR=$(werror)
 
-.PHONY: build deps test demo bench fuzz soak install uninstall golden format clean help
+.PHONY: build deps test test-long demo bench fuzz soak install uninstall golden format clean help
 .DEFAULT_GOAL := build
 
 build: ## build build/release/ulysses (the default)
@@ -23,9 +23,13 @@ build: ## build build/release/ulysses (the default)
 deps: ## install what is missing (Debian and Ubuntu)
 	@scripts/install-deps.sh
 
-test: deps ## install what is missing, build, run all tests
+test: deps ## install what is missing, build, run the tests
 	@$(MAKE) --no-print-directory build
-	@$(CTEST) --preset release -j $$((2 * $$(nproc)))
+	@$(CTEST) --preset release -LE long -j $$((2 * $$(nproc)))
+
+test-long: deps ## all tests, on more numbers of ranks
+	@$(MAKE) --no-print-directory build
+	@ROW_RANKS='1 3' $(CTEST) --preset release -j $$((2 * $$(nproc)))
 
 demo: deps ## train a small Llama on real text on 2 ranks (TEXT=path: your own text)
 	@$(MAKE) --no-print-directory build

@@ -1,8 +1,7 @@
 #!/bin/bash
 # Tests what `train --resume`, `eval`, `generate`, `checkpoint verify` and `checkpoint show` say
 # about checkpoints that are incomplete, were changed, are made to harm, or belong to another model.
-# Each row is tried on 1 and on 3 ranks, and expects one message, exit code 3, and no rank that
-# hangs.
+# Each row expects one message, exit code 3, and no rank that hangs.
 #   bad_checkpoint.sh ULYSSES MPIRUN
 program=$1
 mpirun=$2

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Tests bad data: texts, token shards and folders of these for train, eval and prepare; prompts; the
-# metrics of a report; and data that change while they are in use. Each row is tried on 1 and on 3
-# ranks, and expects one message, exit code 3, and no rank that hangs.
+# metrics of a report; and data that change while they are in use. Each row expects one message, exit
+# code 3, and no rank that hangs.
 #   bad_data.sh ULYSSES MPIRUN
 program=$1
 mpirun=$2

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Tests what cannot work: commands, options, values, configuration files, ranks and memory that do
-# not go together. Each row is tried on 1 and on 3 ranks, and expects one message, exit code 2 (3
-# for a missing file), and no rank that hangs.
+# not go together. Each row expects one message, exit code 2 (3 for a missing file), and no rank that
+# hangs.
 #   bad_usage.sh ULYSSES MPIRUN
 program=$1
 mpirun=$2

@@ -68,14 +68,15 @@ expect() {
   mv out.err err.log
 }
 
-# row CODE TEXT ARGUMENTS...: the same of the program, on 1 and on 3 ranks. An @ among the arguments stands for what no
-# other call has. Several run at a time, since MPI's start is mostly waiting, each with a TMPDIR of its own. rows_end
-# waits for all.
+# row CODE TEXT ARGUMENTS...: runs the program on 3 ranks, or on each number of ranks in ROW_RANKS, and judges it. An @
+# among the arguments stands for what no other call has. Several rows run at a time, since MPI's start is mostly waiting,
+# each with a TMPDIR of its own. rows_end waits for all.
+row_ranks=${ROW_RANKS:-3}
 row() {
   local ranks call code=$1 text=$2
   shift 2
   num_rows=$((num_rows + 1))
-  for ranks in 1 3; do
+  for ranks in $row_ranks; do
     call=$num_rows-$ranks
     mkdir "tmp-$call"
     TMPDIR=$folder/tmp-$call judge "row-$call" "$code" "$text" "${starter[@]}" -n $ranks "$program" "${@//@/$call}" &
@@ -156,6 +157,6 @@ chmod +x rank.sh
 
 finish() {
   rows_end
-  [ $failed -ne 0 ] || echo "all as expected$([ $num_rows -eq 0 ] || echo ": $num_rows rows, on 1 and 3 ranks")"
+  [ $failed -ne 0 ] || echo "all as expected$([ $num_rows -eq 0 ] || echo ": $num_rows rows, each on $row_ranks ranks")"
   exit $failed
 }

@@ -91,7 +91,7 @@ static uly_status open_checkpoint(const uly_trainer *trainer, const char *dir, u
 
 uly_status uly__trainer_check_checkpoint(uly_trainer *trainer, const char *dir) {
   uly__loading *from = NULL;
-  run_place at;
+  run_place at = {0};
   uly_status status =
       uly__agree(uly__mesh_world(trainer->mesh), open_checkpoint(trainer, dir, &from, &at));
   if (status == ULY_OK) status = uly__loading_same(from, trainer->mesh);
@@ -116,7 +116,7 @@ static uly_status take_states(uly_trainer *trainer, uly__loading *from, run_plac
 
 uly_status uly__trainer_load(uly_trainer *trainer, const char *dir) {
   uly__loading *from = NULL;
-  run_place at;
+  run_place at = {0};
   uly__trainer_end_save(trainer);
   uly_status status =
       uly__agree(uly__mesh_world(trainer->mesh), open_checkpoint(trainer, dir, &from, &at));

@@ -110,7 +110,8 @@ def make_attention(num_ranks):
 
     def attend(q, k, v):
         q, k, v = (x.transpose(0, 1)[None] for x in (q, k, v))
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)[0].transpose(0, 1)
+        o = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+        return o[0].transpose(0, 1)
 
     if num_ranks == 1:
         return attend
@@ -144,7 +145,7 @@ def run_steps(checkpoint, data, dtype, warmup, num_steps):
     weights = load_file(f"{checkpoint}/model.safetensors")
     model.load_state_dict({name.removeprefix("model."): w.float() for name, w in weights.items()})
 
-    # bf16 weights and gradients, with f32 weights in the optimizer, as DeepSpeed's bf16 engine does.
+    # bf16: the optimizer has f32 weights of its own.
     masters = list(model.parameters())
     if dtype == "bf16":
         masters = [p.detach().clone() for p in masters]
@@ -214,21 +215,24 @@ def print_table(results, json_path, plot_path):
     groups = {}
     for run in runs:
         run["median"] = statistics.median(run["seconds"])
-        groups.setdefault((run["dtype"], run["ranks"]), {}).setdefault(run["program"], []).append(run)
+        group = groups.setdefault((run["dtype"], run["ranks"]), {})
+        group.setdefault(run["program"], []).append(run)
     rows = []
     for (dtype, ranks), group in groups.items():
         ours = group["ulysses"]
-        for program, turns in sorted(group.items(), key=lambda item: list(NAMES).index(item[0])):
+        for program in (name for name in NAMES if name in group):
+            turns = group[program]
             seconds = statistics.median(turn["median"] for turn in turns)
             ratios = [turn["median"] / our["median"] for turn, our in zip(turns, ours)]
-            apart = max(abs(loss - our) / our for loss, our in zip(turns[0]["losses"], ours[0]["losses"]))
+            losses, our_losses = turns[0]["losses"], ours[0]["losses"]
+            apart = max(abs(loss - our) / our for loss, our in zip(losses, our_losses))
             rows.append({
                 "program": program, "dtype": dtype, "ranks": ranks, "threads": turns[0]["threads"],
                 "model": turns[0]["model"], "tokens": turns[0]["tokens"], "rounds": len(turns),
                 "seconds": seconds, "tokens_per_s": turns[0]["tokens"] / seconds,
                 "resident_bytes": max(turn["resident_bytes"] for turn in turns),
                 "ratio": statistics.median(ratios), "ratios": ratios, "loss_apart": apart,
-                "first_loss": turns[0]["losses"][0], "last_loss": turns[0]["losses"][-1]})
+                "first_loss": losses[0], "last_loss": losses[-1]})
     print(f"{'dtype':5}  {'ranks x threads':15}  {'program':18} {'s / step':>8}  {'tokens/s':>8}  "
           f"{'MiB / rank':>10}  {'time / ours':>11}  {'(all rounds)':13}  loss apart")
     for row in rows:
@@ -243,9 +247,13 @@ def print_table(results, json_path, plot_path):
     # A bar: its place, its height, its program, its label, the label of its pair.
     with open(plot_path, "w") as file:
         for i, row in enumerate(rows):
-            pair = f"{row['dtype']}\\n{row['ranks']} rank{'s' * (row['ranks'] > 1)} x {row['threads']} thread{'s' * (row['threads'] > 1)}"
+            pair = ""
+            if i % 2 == 0:
+                counts = [f"{n} {what}{'s' * (n > 1)}"
+                          for n, what in ((row["ranks"], "rank"), (row["threads"], "thread"))]
+                pair = f"{row['dtype']}\\n{' x '.join(counts)}"
             print(i + 0.7 * (i // 2), row["tokens_per_s"], list(NAMES).index(row["program"]),
-                  f"\"{row['tokens_per_s']:,.0f}\"", f'"{pair}"' if i % 2 == 0 else '""', file=file)
+                  f"\"{row['tokens_per_s']:,.0f}\"", f'"{pair}"', file=file)
     wrong = [row for row in rows if not row["loss_apart"] < SAME_LOSS[row["dtype"]]]
     if wrong:
         sys.exit(f"peers.py: losses differ by more than rounding explains: {wrong[0]['program']}, "

@@ -99,9 +99,7 @@ turn() {
     "\"ranks\": $4, \"threads\": $5, ${line#\{}" | tee -a "$work/results"
 }
 
-"$venv/bin/python" -c 'import torch, deepspeed
-print("PyTorch", torch.__version__, torch.backends.cpu.get_cpu_capability(), "DeepSpeed", deepspeed.__version__)' \
-  2>/dev/null | grep PyTorch
+"$venv/bin/pip" list 2>/dev/null | grep -E '^(torch|deepspeed) '
 "$venv/bin/python" "$peers" data "$work/data.txt" "$tokens"
 # The weights that every run begins with: those of the first step, with a learning rate of 0.
 "$ulysses" train --model "$model" --data "$work/data.txt" --seq-len 16 --steps 1 --lr 0 \
@@ -133,7 +131,8 @@ set offsets 0.3, 0.3, graph 0.1, 0
 set style fill solid 1 noborder
 set boxwidth 0.95
 plot for [i = 0:2] "$work/plot" using 1:(\$3 == i ? \$2 : NaN) with boxes \
-       lc rgb word("#2f81f7 #db6d28 #a371f7", i + 1) title word("Ulysses PyTorch DeepSpeed-Ulysses", i + 1), \
+       lc rgb word("#2f81f7 #db6d28 #a371f7", i + 1) \
+       title word("Ulysses PyTorch DeepSpeed-Ulysses", i + 1), \
      "" using 1:2:4 with labels offset 0,0.7 textcolor rgb "#7d8590" notitle, \
      "" using (\$1 + 0.5):(0):(""):xtic(5) with labels notitle
 PLOT

@@ -206,8 +206,9 @@ int uly_mesh_sp(const uly_mesh *mesh);
 int uly_mesh_threads(const uly_mesh *mesh);
 
 /* Returns the name of the instruction set for which the kernels of this process were compiled:
- * "reference", "base", "avx2", "avx512" or "avx512bf16". It is the fastest that the CPU runs,
- * unless ULYSSES_ISA in the environment names another. */
+ * "reference", "base", "avx2", "avx512" or "avx512bf16". "base" is what every CPU of its kind has:
+ * SSE2 on x86-64, NEON on aarch64. It is the fastest that the CPU runs, unless ULYSSES_ISA in the
+ * environment names another. */
 const char *uly_kernels_name(void);
 
 /* What a process finds out about its machine. -1: the system does not tell, or sets no limit. */

@@ -15,8 +15,9 @@ static uly_machine look(const train_run *run) {
 
 void slow_print(const train_run *run) {
   uly_machine machine = look(run);
-  printf("kernels     %s on %d thread%s of each rank; oneDNN multiplies with %s\n", machine.kernels,
-         machine.threads, machine.threads == 1 ? "" : "s", machine.products);
+  printf("kernels     %s on %d thread%s of each rank; oneDNN multiplies with %s\n",
+         slow_kernels(machine.kernels), machine.threads, machine.threads == 1 ? "" : "s",
+         machine.products);
 }
 
 void slow_warn(train_run *run) {

@@ -218,8 +218,9 @@ int uly_mesh_sp(const uly_mesh *mesh);
 int uly_mesh_threads(const uly_mesh *mesh);
 
 /* Returns the instruction set for which this process's kernels were compiled: "reference", "base",
- * "avx2", "avx512" or "avx512bf16". It is the best that the CPU supports, unless the environment
- * variable ULYSSES_ISA names another. */
+ * "avx2", "avx512" or "avx512bf16". "base" is what every CPU of its kind has: SSE2 on x86-64, NEON
+ * on aarch64. It is the best that the CPU supports, unless the environment variable ULYSSES_ISA
+ * names another. */
 const char *uly_kernels_name(void);
 
 /* What a process finds out about its machine. A limit or an amount of memory is -1 if the system

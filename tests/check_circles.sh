@@ -11,7 +11,7 @@ export LC_ALL=C
 # check OBJECT...: prints each circle with the names that tie it, and a summary; fails when there is
 # one.
 check() {
-  nm -P "$@" | awk '
+  "${NM:-nm}" -P "$@" | awk '
     # Of a path such as build/CMakeFiles/uly_core.dir/src/ops/ops.c.o: src/ops/ops.c
     /:$/ {
       file = $0

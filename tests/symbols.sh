@@ -7,12 +7,13 @@
 set -euo pipefail
 export LC_ALL=C
 
-of_shared() { nm -D --defined-only "$1" | awk '$2 != "A" { sub(/@.*/, "", $3); print $3 }' | sort; }
+nm=${NM:-nm}
+of_shared() { "$nm" -D --defined-only "$1" | awk '$2 != "A" { sub(/@.*/, "", $3); print $3 }' | sort; }
 # Clang's locks of OpenMP, which begin with a dot, are every object's.
-of_static() { nm --extern-only --defined-only "$1" | awk 'NF == 3 && $3 !~ /^\./ { print $3 }' | sort; }
+of_static() { "$nm" --extern-only --defined-only "$1" | awk 'NF == 3 && $3 !~ /^\./ { print $3 }' | sort; }
 # Without comments, and from the whole of each declaration its name.
 of_header() {
-  "${CC:-cc}" -E -P -x c "$1" | tr '\n' ' ' | grep -oE '\buly_[a-z0-9_]+ *\([^*]' |
+  "${CC:-cc}" ${SYSROOT:+--sysroot="$SYSROOT"} -E -P -x c "$1" | tr '\n' ' ' | grep -oE '\buly_[a-z0-9_]+ *\([^*]' |
     sed 's/ *(.*//' | sort
 }
 
@@ -33,7 +34,7 @@ compare "$static" "$(of_static "$static")"
 compare "$header" "$(of_header "$header")"
 
 soname=$(readelf -d "$shared" | sed -n 's/.*soname: \[\(.*\)\]/\1/p')
-versions=$(nm -D --defined-only "$shared" | sed -n 's/.*@@//p' | sort -u)
+versions=$("$nm" -D --defined-only "$shared" | sed -n 's/.*@@//p' | sort -u)
 if [ "ULYSSES_${soname##*.}" != "$versions" ]; then
   echo "the soname is $soname, but the symbols' version is $versions"
   failed=1

@@ -55,7 +55,7 @@ static void check_kernels(doctor *d) {
   int other = find_other(d, offset);
   if (other == d->num_ranks) {
     doctor_find(d, VERDICT_OK, "kernels", "%s on all ranks; oneDNN multiplies with %s",
-                d->facts->kernels, d->facts->system.products);
+                slow_kernels(d->facts->kernels), d->facts->system.products);
     return;
   }
   doctor_find(d, VERDICT_WARN, "kernels",

@@ -60,6 +60,8 @@ static void look_at_instructions(char text[DOCTOR_TEXT]) {
                              sets[i].name);
   }
   if (used == 0) copy_text(text, "none beyond x86-64");
+#elif defined(__aarch64__)
+  copy_text(text, "asimd"); /* NEON, as Linux calls it */
 #else
   copy_text(text, "those of the compiler's default");
 #endif

@@ -10,11 +10,17 @@ static bool is_for_bf16(const uly_machine *m) {
 }
 
 static bool find_bf16(const uly_machine *m, uly_dtype dtype, char text[SLOW_TEXT]) {
+#if defined(__x86_64__)
+  static const char reason[] = "this CPU has no instructions for bf16";
+#else
+  static const char reason[] = "instructions for bf16 are used on x86-64 alone";
+#endif
   if (dtype != ULY_BF16 || m->multiplies_bf16 || is_for_bf16(m)) return false;
   snprintf(text, SLOW_TEXT,
-           "this CPU has no instructions for bf16, so --dtype bf16 multiplies in f32: it saves "
-           "memory, but is no faster than --dtype f32; a CPU with AVX512-BF16 multiplies bf16 "
-           "twice as fast, and one with AMX several times as fast");
+           "%s, so --dtype bf16 multiplies in f32: it saves memory, but is no faster than --dtype "
+           "f32; a CPU with AVX512-BF16 multiplies bf16 twice as fast, and one with AMX several "
+           "times as fast",
+           reason);
   return true;
 }
 
@@ -83,6 +89,17 @@ static const struct {
 
 bool slow_find(const uly_machine *machine, uly_dtype dtype, slow_kind kind, char text[SLOW_TEXT]) {
   return kinds[kind].find(machine, dtype, text);
+}
+
+const char *slow_kernels(const char *name) {
+#if defined(__x86_64__)
+  static const char base[] = "base (the compiler's vectors, SSE2)";
+#elif defined(__aarch64__)
+  static const char base[] = "base (the compiler's vectors, NEON)";
+#else
+  static const char base[] = "base (the compiler's vectors)";
+#endif
+  return strcmp(name, "base") == 0 ? base : name;
 }
 
 const char *slow_name(slow_kind kind) { return kinds[kind].name; }

@@ -21,6 +21,10 @@ enum { SLOW_TEXT = 512 };
  * how much it costs, and what to do. */
 bool slow_find(const uly_machine *machine, uly_dtype dtype, slow_kind kind, char text[SLOW_TEXT]);
 
+/* Returns the name of kernels, with what it stands for where it does not say so: "avx2", "base (the
+ * compiler's vectors, NEON)". */
+const char *slow_kernels(const char *name);
+
 /* Returns the name of a kind, such as "bf16" or "AMX". */
 const char *slow_name(slow_kind kind);
 

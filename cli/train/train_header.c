@@ -29,7 +29,8 @@ static void print(const train_run *run, const uly_machine *machine) {
   print_step_size(config, dp);
   print_mask(config);
   printf("kernels     %s on %d thread%s of each rank; oneDNN multiplies with %s\n",
-         machine->kernels, machine->threads, plural(machine->threads), machine->products);
+         slow_kernels(machine->kernels), machine->threads, plural(machine->threads),
+         machine->products);
   if (run->progress.peak_flops > 0)
     printf("peak        %.1f GFLOP/s of matrix products, all ranks together\n",
            run->progress.peak_flops / 1e9);

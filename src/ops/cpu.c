@@ -1,4 +1,5 @@
-/* Instruction sets of x86-64; none elsewhere. */
+/* Instruction sets of x86-64 beyond what each such CPU has. Elsewhere there are none: the kernels
+ * "base" are then the fastest, and use the compiler's vectors (NEON on aarch64). */
 #include "ops/cpu.h"
 
 #if defined(__x86_64__)

@@ -231,6 +231,10 @@ void uly__products_release_signals(const sigset_t *before) {
   pthread_sigmask(SIG_SETMASK, before, NULL);
 }
 
+/* What the number of an instruction set means depends on the kind of CPU. oneDNN's header names those
+ * of x86-64; on aarch64 the same numbers stand for others, which no header names. */
+#if defined(__x86_64__)
+
 static bool uses(dnnl_cpu_isa_t isa) {
   int needed = (int)isa;
   return ((int)dnnl_get_effective_cpu_isa() & needed) == needed;
@@ -256,3 +260,25 @@ const char *uly__products_unused(void) {
     if (uly__cpu_has(sets[i].set) && !uses(sets[i].isa)) return sets[i].name;
   return "";
 }
+
+#else
+
+bool uly__products_multiply_bf16(void) { return false; }
+
+const char *uly__products_isa(void) {
+#if defined(__aarch64__)
+  static const struct {
+    int isa;
+    const char *name;
+  } sets[] = {{0x27, "sve_512"}, {0x1f, "sve_512"}, {0xf, "sve_384"},
+              {0x7, "sve_256"},  {0x3, "sve_128"},  {0x1, "asimd"}};
+  int used = (int)dnnl_get_effective_cpu_isa();
+  for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
+    if (used == sets[i].isa) return sets[i].name;
+#endif
+  return "default";
+}
+
+const char *uly__products_unused(void) { return ""; }
+
+#endif

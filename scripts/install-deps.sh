@@ -2,10 +2,11 @@
 # Installs what building, testing and the demo need, on Debian and Ubuntu: only what is missing,
 # without asking. On other systems it lists what to install.
 #
-#   scripts/install-deps.sh [--ci] [--reference] [--check | --list]
+#   scripts/install-deps.sh [--ci] [--reference] [--aarch64] [--check | --list]
 #     --ci         also what .ci/run and bench/two_hosts.sh need: MPICH, clang, clang-tidy, clang-format, ...;
 #                  NumPy, mpi4py and gfortran, without which the tests of the bindings are skipped
 #     --reference  also what tools/make_golden.py needs: PyTorch and NumPy
+#     --aarch64    also what scripts/aarch64.sh needs: a cross compiler and qemu-user
 #     --check      prints the missing packages, one a line, and installs nothing
 #     --list       prints all packages, one a line, and installs nothing
 set -eu
@@ -23,16 +24,18 @@ packages="$packages libcmocka-dev perl perl-doc"
 ci_packages="libmpich-dev mpich clang clang-tidy clang-format libclang-rt-dev libomp-dev git
   debootstrap iproute2 python3-numpy python3-mpi4py gfortran"
 reference_packages="python3-torch python3-numpy"
+aarch64_packages="gcc-aarch64-linux-gnu qemu-user"
 
 check=no list=no
 for argument in "$@"; do
   case $argument in
     --ci) packages="$packages $ci_packages" ;;
     --reference) packages="$packages $reference_packages" ;;
+    --aarch64) packages="$packages $aarch64_packages" ;;
     --check) check=yes ;;
     --list) list=yes ;;
     -h | --help)
-      sed -n '2,9s/^# \{0,1\}//p' "$0"
+      sed -n '2,10s/^# \{0,1\}//p' "$0"
       exit 0
       ;;
     *)

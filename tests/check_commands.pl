@@ -20,6 +20,7 @@ my %set_of = (
   'bench/two_hosts.sh' => '--ci',
   'scripts/fuzz.sh' => '--ci',
   'scripts/fresh-machine.sh' => '--ci',
+  'scripts/aarch64.sh' => '--aarch64',
   'Makefile: format' => '--ci',
   'Makefile: golden' => '--reference',
   'tools/make_golden.py' => '--reference',
@@ -334,7 +335,7 @@ sub check_tree {
     return 0;
   }
   my (%brought, @found);
-  for my $set ('', '--ci', '--reference') {
+  for my $set ('', '--ci', '--reference', '--aarch64') {
     my @flags = grep { $_ } $set;
     next if run_lines('scripts/install-deps.sh', @flags, '--check');
     $brought{$set} = brought_by(run_lines('scripts/install-deps.sh', @flags, '--list'));

@@ -109,7 +109,8 @@ def make_attention(num_ranks):
     import torch.nn.functional as F
 
     def attend(q, k, v):
-        q, k, v = (x.transpose(0, 1)[None] for x in (q, k, v))
+        # The kernel is faster on heads that are contiguous, by more than the copy takes.
+        q, k, v = (x.transpose(0, 1).contiguous()[None] for x in (q, k, v))
         o = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
         return o[0].transpose(0, 1)
 

@@ -64,10 +64,12 @@ if [ ! -e "$venv/complete" ]; then
     echo "$0: PyTorch needs python3, its module venv, and g++ to compile with" >&2
     exit 1
   fi
+  # Without its cache, since pip holds in memory what it caches.
+  pip=("$venv/bin/pip" install --quiet --no-cache-dir)
   python3 -m venv "$venv"
-  "$venv/bin/pip" install --quiet torch numpy safetensors setuptools wheel
+  "${pip[@]}" torch numpy safetensors setuptools wheel
   # DeepSpeed's own installation asks the PyTorch that is there.
-  DS_ACCELERATOR=cpu "$venv/bin/pip" install --quiet --no-build-isolation deepspeed
+  DS_ACCELERATOR=cpu "${pip[@]}" --no-build-isolation deepspeed
   touch "$venv/complete"
 fi
 

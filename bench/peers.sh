@@ -31,6 +31,7 @@
 #   - DistributedAttention is all that is taken from DeepSpeed. It works in the same PyTorch model,
 #     over gloo. PyTorch's DistributedDataParallel sums the gradients while backward goes on.
 set -euo pipefail
+shopt -s inherit_errexit
 
 usage() {
   sed -n '2,7s/^# \{0,1\}//p' "$0" >&2

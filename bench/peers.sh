@@ -3,32 +3,38 @@
 # alternation on the same cores: the same Llama from the same weights, the same tokens, AdamW.
 #
 #   bench/peers.sh PROGRAM [--json FILE] [--chart]
-#   MODEL=llama-110m TOKENS=4096 DTYPE="bf16 f32" ROUNDS=5 WARMUP=2 STEPS=3 VENV=build/peers/venv
+#   MODEL=llama-110m TOKENS=4096 DTYPE="bf16 f32" ROUNDS=5 WARMUP=2 STEPS=3
+#   VENV=build/peers/venv JEMALLOC=FILE
 #
 # Each of ROUNDS runs, for each storage type: `ulysses train` on 1 rank of two threads, PyTorch on 1
 # process of two threads, DeepSpeed on 2 processes of one thread, `ulysses train` on 2 ranks of one
 # thread. Every run is a process of its own, and times STEPS steps after WARMUP others. The table
-# gives medians, the resident memory of the largest process at its peak, the peer's time in units of
-# ours of the same round, and how far the losses of all steps lie apart, which shows that they
-# compute the same; a difference that rounding does not explain ends the script with an error.
-# --json writes the table to FILE; --chart draws docs/peers.svg (needs gnuplot).
+# gives medians, the resident memory of the largest process at its peak (that of the peers without
+# what compilation took), the peer's time in units of ours of the same round, and how far the losses
+# of all steps lie apart, which shows that both compute the same: a difference that rounding does
+# not explain ends the script with an error. --json writes the table to FILE; --chart draws
+# docs/peers.svg (needs gnuplot).
 #
-# The first call makes a virtual environment with PyTorch and DeepSpeed, 6 GB (PyPI has no build of
-# PyTorch for x86 without CUDA). Compiled code stays beside it, so that only the first round waits.
+# The first call makes a virtual environment with PyTorch and DeepSpeed, which takes 6 GB (PyPI has
+# no build of PyTorch for x86 without CUDA). Compiled code stays beside it, so that only the first
+# round waits for the compiler (needs g++).
 #
-# What the peers are given, since it makes them faster or costs them nothing:
-#   - each block and the loss compiled by torch.compile; scaled_dot_product_attention, which takes
-#     the flash kernel for CPUs, with grouped key/value heads as they are; the fused AdamW
-#   - bf16: weights, activations and gradients in bf16, and f32 weights in the optimizer; on 2 ranks
-#     gradients travel in bf16, while `ulysses` keeps and sends them in f32
-#   - nothing is recomputed, on either side, but what torch.compile chooses to
-#   - memory that PyTorch frees stays mapped (glibc would give it back, and the kernel clear it anew)
-#   - DeepSpeed: DistributedAttention alone, in the same PyTorch model, over gloo; gradients are
-#     summed by PyTorch's DistributedDataParallel, under backward. DeepSpeed's engine is left out
+# The peers get what makes them faster:
+#   - Each block and the loss are compiled by torch.compile. scaled_dot_product_attention takes its
+#     flash kernel for CPUs, with grouped key/value heads as they are. AdamW is the fused one.
+#   - In bf16, weights, activations and gradients are bf16, and the optimizer has f32 weights of its
+#     own. On 2 ranks gradients travel in bf16, while `ulysses` keeps and sends them in f32.
+#   - Nothing is recomputed on either side, but for what torch.compile chooses to.
+#   - Memory comes in huge pages and stays mapped when it is freed, so that the kernel need not
+#     clear it anew in each step. It comes from jemalloc if that is installed (libjemalloc2) or
+#     JEMALLOC names its library, and otherwise from glibc with such settings.
+#   - DistributedAttention is all that is taken from DeepSpeed. It works in the same PyTorch model,
+#     over gloo. PyTorch's DistributedDataParallel sums the gradients while backward goes on.
 set -euo pipefail
+shopt -s inherit_errexit
 
 usage() {
-  sed -n '2,6s/^# \{0,1\}//p' "$0" >&2
+  sed -n '2,7s/^# \{0,1\}//p' "$0" >&2
   exit 2
 }
 [ $# -ge 1 ] || usage
@@ -55,11 +61,16 @@ venv=${VENV:-$root/build/peers/venv}
 peers=$root/bench/peers.py
 
 if [ ! -e "$venv/complete" ]; then
-  command -v python3 >/dev/null || { echo "$0: it needs python3 with venv" >&2 && exit 1; }
+  if ! command -v python3 >/dev/null || ! command -v g++ >/dev/null; then
+    echo "$0: PyTorch needs python3, its module venv, and g++ to compile with" >&2
+    exit 1
+  fi
+  # Without its cache, since pip holds in memory what it caches.
+  pip=("$venv/bin/pip" install --quiet --no-cache-dir)
   python3 -m venv "$venv"
-  "$venv/bin/pip" install --quiet torch numpy safetensors setuptools wheel
+  "${pip[@]}" torch numpy safetensors setuptools wheel
   # DeepSpeed's own installation asks the PyTorch that is there.
-  DS_ACCELERATOR=cpu "$venv/bin/pip" install --quiet --no-build-isolation deepspeed
+  DS_ACCELERATOR=cpu "${pip[@]}" --no-build-isolation deepspeed
   touch "$venv/complete"
 fi
 
@@ -67,6 +78,14 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export DS_ACCELERATOR=cpu GLOO_SOCKET_IFNAME=lo TORCHINDUCTOR_CACHE_DIR=$(dirname "$venv")/cache
+
+jemalloc=${JEMALLOC:-$(/sbin/ldconfig -p | sed -n '/libjemalloc\.so\.2/ { s/.*=> //p; q; }')}
+if [ -n "$jemalloc" ]; then
+  memory=(LD_PRELOAD="$jemalloc" MALLOC_CONF=thp:always,dirty_decay_ms:-1,muzzy_decay_ms:-1)
+else
+  memory=(GLIBC_TUNABLES=glibc.malloc.hugetlb=1)
+  memory[0]+=:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1000000000000
+fi
 
 # ours DTYPE RANKS THREADS
 ours() {
@@ -86,8 +105,8 @@ theirs() {
     starter=(-m torch.distributed.run --nproc-per-node "$2" --rdzv-backend c10d
       --rdzv-endpoint 127.0.0.1:0 --local-addr 127.0.0.1)
   fi
-  OMP_NUM_THREADS=$3 "$venv/bin/python" "${starter[@]}" "$peers" step "$work"/start/step-* \
-    "$work/data.txt" "$1" "$warmup" "$steps" 2>"$work/log" | grep '^{' ||
+  env OMP_NUM_THREADS="$3" "${memory[@]}" "$venv/bin/python" "${starter[@]}" "$peers" step \
+    "$work"/start/step-* "$work/data.txt" "$1" "$warmup" "$steps" 2>"$work/log" | grep '^{' ||
     { cat "$work/log" >&2 && return 1; }
 }
 
@@ -100,6 +119,7 @@ turn() {
 }
 
 "$venv/bin/pip" list 2>/dev/null | grep -E '^(torch|deepspeed) '
+echo "memory of the peers from ${jemalloc:-glibc}"
 "$venv/bin/python" "$peers" data "$work/data.txt" "$tokens"
 # The weights that every run begins with: those of the first step, with a learning rate of 0.
 "$ulysses" train --model "$model" --data "$work/data.txt" --seq-len 16 --steps 1 --lr 0 \

@@ -101,11 +101,19 @@ fail() {
 # is_json: whether each line of standard input is a value of JSON.
 is_json() { perl -MJSON::PP -ne 'decode_json($_)'; }
 
-# begin COMMAND...: in the background, as $job, with a TMPDIR of its own. Output goes to out.log, errors to err.log.
+# background COMMAND...: in the background, as $job. Output goes to out.log, errors to err.log. They are emptied here, since
+# the background may be late, and then `await` would read what the command before has written.
+background() {
+  : >out.log
+  : >err.log
+  "$@" >out.log 2>err.log </dev/null &
+  job=$!
+}
+
+# begin COMMAND...: as background, with a time limit and a TMPDIR of its own.
 begin() {
   mkdir -p tmp-job
-  TMPDIR=$folder/tmp-job timeout $limit "$@" >out.log 2>err.log </dev/null &
-  job=$!
+  TMPDIR=$folder/tmp-job background timeout $limit "$@"
 }
 
 # await COMMAND...: until it succeeds; not if $job ends before.
@@ -138,8 +146,7 @@ hears() {
 # begin_launch MPIRUN ARGUMENT...: `launch` in the background, as $job, once it has started MPIRUN: before that Ctrl-C
 # would get lost, which whatever runs in the background of a script does not hear.
 begin_launch() {
-  MPIRUN=$1 "$program" launch "${@:2}" >out.log 2>err.log </dev/null &
-  job=$!
+  MPIRUN=$1 background "$program" launch "${@:2}"
   await pgrep -P $job
 }
 

@@ -3,6 +3,7 @@
 #   cli_start.sh ULYSSES MPIRUN
 program=$1
 mpirun=$2
+own_tmpdir=$(dirname "$(realpath "$0")")/own_tmpdir.sh
 # shellcheck source=tests/cli_common.sh
 . "$(dirname "$(realpath "$0")")/cli_common.sh"
 patience 0
@@ -36,9 +37,10 @@ foreign=mpiexec.mpich claim=PMI_SIZE=2
 "$program" doctor >doctor.log # not through a pipe, whose end would end it
 grep -q '^MPI  *Open MPI' doctor.log || foreign=mpirun.openmpi claim=OMPI_COMM_WORLD_SIZE=2
 if command -v $foreign >/dev/null; then
-  refused $claim $foreign -n 2
+  # Each process with a TMPDIR of its own: Open MPI makes a folder there, which two that start at once both try to make.
+  refused $claim $foreign -n 2 "$own_tmpdir"
   # On purpose: two runs, of which each speaks.
-  expect 0 '' $foreign -n 2 env -u "${claim%%=*}" -u PMIX_RANK "$program" "${good[@]}"
+  expect 0 '' $foreign -n 2 "$own_tmpdir" env -u "${claim%%=*}" -u PMIX_RANK "$program" "${good[@]}"
   [ "$(grep -c '^step 2/2' out.log)" -eq 2 ] || fail "two runs on purpose: $(cat out.log)"
   # One process is one, whoever has started it.
   expect 0 '' $foreign -n 1 "$program" "${good[@]}"
@@ -106,12 +108,8 @@ for number in 6 9 11 15; do
   ends 1 "a rank or mpirun was ended by signal ${number}[; ]" "kill -$number \$\$"
 done
 # A rank that dies, as this MPI reports it.
-MPIRUN=$mpirun "$program" launch --ranks 2 "${good[@]}" --steps 1000000 >out.log 2>err.log </dev/null &
-job=$!
-for ((i = 0; i < 600; i++)); do
-  grep -qs '^step 1/' out.log && break
-  sleep 0.1
-done
+MPIRUN=$mpirun background "$program" launch --ranks 2 "${good[@]}" --steps 1000000
+await says out.log '^step 1/'
 parent=$(pgrep -P $job)
 rank=$(pgrep -P "$(pgrep -P "$parent" | head -n 1)" || pgrep -P "$parent")
 kill -KILL "$(head -n 1 <<<"$rank")"

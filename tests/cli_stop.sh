@@ -62,15 +62,10 @@ grep -qi 'rank 1' err.log out.log || fail "nobody named the rank that died"
 # alone ARGS...: a run without end, in the background, with its process id in $pid. Whatever started this test may ignore
 # signals, which it must not hand on.
 alone() {
-  local i
   rm -f m.jsonl pid
-  env --default-signal=HUP,INT,TERM,USR1,PIPE timeout -s KILL 60 sh -c 'echo $$ >pid && exec "$@"' sh \
-    "$program" "${good[@]}" --steps 1000000 --log-every 1000000 --metrics m.jsonl "$@" >out.log 2>err.log </dev/null &
-  job=$!
-  for ((i = 0; i < 600; i++)); do
-    [ -s m.jsonl ] && break
-    sleep 0.1
-  done
+  background env --default-signal=HUP,INT,TERM,USR1,PIPE timeout -s KILL 60 sh -c 'echo $$ >pid && exec "$@"' sh \
+    "$program" "${good[@]}" --steps 1000000 --log-every 1000000 --metrics m.jsonl "$@"
+  await test -s m.jsonl
   pid=$(cat pid)
 }
 # saved CODE FOLDER WHAT: the run that has ended saved, and says by its exit code that it was stopped.
@@ -92,13 +87,8 @@ kill -HUP "$pid"
 wait $job
 saved $? twice 'one rank, HUP twice'
 # What was started by nohup does not hear of it.
-rm -f out.log
-env --ignore-signal=HUP "$program" "${good[@]}" --steps 400 --out nohup >out.log 2>err.log </dev/null &
-job=$!
-for ((i = 0; i < 600; i++)); do
-  grep -qs '^step 1/' out.log && break
-  sleep 0.1
-done
+background env --ignore-signal=HUP "$program" "${good[@]}" --steps 400 --out nohup
+await says out.log '^step 1/'
 kill -HUP $job
 wait $job
 code=$?
@@ -162,13 +152,8 @@ for ranks in 1 3; do
 done
 # A terminal that closes tells launch twice, too; only TERM and INT mean more when they are said again.
 for signal in HUP USR1; do
-  rm -f out.log
-  MPIRUN=$mpirun env --default-signal=HUP,USR1 "$program" launch --ranks 3 "${unread[@]}" --out again-$signal >out.log 2>err.log </dev/null &
-  job=$!
-  for ((i = 0; i < 600; i++)); do
-    grep -qs '^step 1/' out.log && break
-    sleep 0.1
-  done
+  MPIRUN=$mpirun background env --default-signal=HUP,USR1 "$program" launch --ranks 3 "${unread[@]}" --out again-$signal
+  await says out.log '^step 1/'
   kill -$signal $job
   kill -$signal $job
   sleep 0.1
@@ -177,13 +162,8 @@ for signal in HUP USR1; do
   saved $? again-$signal "launch, $signal three times"
 done
 # Under nohup it goes on.
-rm -f out.log
-MPIRUN=$mpirun env --ignore-signal=HUP "$program" launch --ranks 2 "${good[@]}" --steps 400 --out launched-nohup >out.log 2>err.log </dev/null &
-job=$!
-for ((i = 0; i < 600; i++)); do
-  grep -qs '^step 1/' out.log && break
-  sleep 0.1
-done
+MPIRUN=$mpirun background env --ignore-signal=HUP "$program" launch --ranks 2 "${good[@]}" --steps 400 --out launched-nohup
+await says out.log '^step 1/'
 kill -HUP $job
 wait $job
 code=$?

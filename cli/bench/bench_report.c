@@ -1,4 +1,4 @@
-/* What the benchmarks share: the heads that they measure, and their lines of JSON. */
+/* Describes the heads that the benchmarks measure, and prints their lines of JSON. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>

@@ -7,9 +7,9 @@
 
 #include "common/suggest.h"
 
-/* What knows options of its own, in the order in which texts list them: a benchmark is a command of
- * its own here, as in `ulysses bench attention`. TRAIN and so on are bits; TRAIN_INDEX and so on
- * count them. */
+/* Lists everything that has options of its own, in the order in which texts list it. A benchmark,
+ * such as `ulysses bench attention`, is a command of its own here. TRAIN and so on are bits;
+ * TRAIN_INDEX and so on count them. */
 /* clang-format off */
 #define SINGLE_COMMANDS(X)                                                                      \
   X(TRAIN) X(PLAN) X(BENCH_ATTENTION) X(BENCH_STEP) X(BENCH_EXCHANGE) X(BENCH_CEILING) X(EVAL)  \

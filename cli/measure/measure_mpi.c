@@ -1,4 +1,4 @@
-/* What measuring needs from MPI. A failure of MPI ends the job through its own error
+/* Makes the calls of MPI that measuring needs. A failure of MPI ends the job through its own error
  * handler. */
 #include "measure/measure_mpi.h"
 

@@ -1,9 +1,9 @@
-/* The options of a command: parsed from flags and a YAML file, checked, and printed.
+/* Parses the options of a command from flags and a YAML file, checks them and prints them.
  *
  * Each command keeps its options in a struct of its own, train_options and so on, whose first member
  * is an `options`. The table knows which member of which struct holds an option, so a function here
- * takes a pointer to that first member for any of them. Texts are owned;
- * NULL: not given. */
+ * takes a pointer to that first member for any of them. The struct owns its texts; a text that was
+ * not given is NULL. */
 #ifndef ULYSSES_CLI_OPTIONS_H
 #define ULYSSES_CLI_OPTIONS_H
 
@@ -41,7 +41,7 @@ typedef struct options {
   option_source given[MAX_OPTIONS];
 } options;
 
-/* What describes a run, in the options of each command that makes, plans or measures one. */
+/* Describes a run, in the options of each command that makes, plans or measures one. */
 typedef struct run_options {
   uly_train_config config;
   uly_mesh_desc mesh;

@@ -206,12 +206,13 @@ static const option_info rows[] = {
            "show: list every tensor, of each block"),
 };
 
-/* What the program calls otherwise than the library; NULL and 0: as follows from the setting. */
+/* Holds what the program says of a setting in other words than the library. A member that is NULL or
+ * 0 follows from the setting. */
 typedef struct setting_form {
   const char *name;
   const char *key, *prefix, *placeholder, *help;
   unsigned also, without; /* commands */
-  /* Of commands that store it elsewhere than in a configuration of a run. */
+  /* Where a command stores it that has no configuration of a run. */
   option_place places[NUM_SINGLE_COMMANDS];
 } setting_form;
 
@@ -263,7 +264,7 @@ static const struct {
     [COMPLETION_INDEX] = {sizeof(options), 0},
     [LAUNCH_INDEX] = {sizeof(launch_options), 0}};
 
-/* What the table says of settings in words of its own. */
+/* Holds the names that the table makes from the name of a setting. */
 typedef struct setting_words {
   char key[64], member[80];
 } setting_words;

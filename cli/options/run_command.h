@@ -9,7 +9,7 @@
  * need not be initialised. */
 int run_alone(options *o, command cmd, int argc, char *const *argv, uly_status (*work)(options *o));
 
-/* What the ranks of a command do together. */
+/* Holds the functions that the ranks of a command run together. */
 typedef struct ranks_work {
   uly_status (*run)(void *state, int argc, char *const *argv);
   void (*clean_up)(void *state);

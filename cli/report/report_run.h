@@ -26,7 +26,8 @@ typedef struct report_eval {
   report_bin bins[REPORT_MAX_BINS];
 } report_eval;
 
-/* What a rank holds, by arena, and what it sends in a step, by kind of traffic. */
+/* Tells the bytes that a rank holds, by arena, from those that it sends in a step, by kind of
+ * traffic. */
 typedef enum report_kind { REPORT_HELD, REPORT_SENT, REPORT_NUM_KINDS } report_kind;
 
 /* Names of the library's enums have their place in `parts`; all other names are summed in the place

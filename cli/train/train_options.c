@@ -1,4 +1,4 @@
-/* What the options of a training run mean together. */
+/* Checks the options of a training run against each other. */
 #include "train/train_options.h"
 
 #include <string.h>

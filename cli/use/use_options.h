@@ -7,7 +7,7 @@
 /* The most tokens that are generated, or that a prompt has. */
 #define MAX_TOKENS 4294967296
 
-/* Those of eval, and what generate has in common with it. */
+/* Holds the options of eval, which generate has too. */
 typedef struct use_options {
   options base;
   run_options run;

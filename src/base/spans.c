@@ -24,8 +24,6 @@ void uly__spans_start(void) {
   pthread_mutex_unlock(&lock);
 }
 
-bool uly__spans_on(void) { return recording; }
-
 void uly__span_end(const char *name, int64_t index, uly__lane lane, double begin) {
   if (!recording) return;
   double end = uly__now();

@@ -32,7 +32,6 @@ double uly__now(void);
 
 /* Forgets all spans, and records from now on. */
 void uly__spans_start(void);
-bool uly__spans_on(void);
 /* Records a span that began at `begin` and ends now. Any thread may call it. */
 void uly__span_end(const char *name, int64_t index, uly__lane lane, double begin);
 /* Returns all spans so far. */

@@ -25,27 +25,28 @@ void uly__cache_carve(uly__cache *cache, uly__arena *activations) {
   cache->values = uly__arena_carve(activations, cache->num_layers * layer_bytes(cache));
 }
 
-void *uly__cache_keys(const uly__cache *cache, int layer) {
+/* Return where a block keeps its keys and values: [kv_count][capacity][d]. */
+static void *layer_keys(const uly__cache *cache, int layer) {
   return cache->keys + layer * layer_bytes(cache);
 }
 
-void *uly__cache_values(const uly__cache *cache, int layer) {
+static void *layer_values(const uly__cache *cache, int layer) {
   return cache->values + layer * layer_bytes(cache);
 }
 
 void uly__cache_fill(uly__cache *cache, const uly_attention *plan, int layer,
                      const uly__seq_kept *kept) {
-  plan->scheme->copy_kv(plan, kept, cache->capacity, uly__cache_keys(cache, layer),
-                        uly__cache_values(cache, layer));
+  plan->scheme->copy_kv(plan, kept, cache->capacity, layer_keys(cache, layer),
+                        layer_values(cache, layer));
 }
 
 void uly__cache_add(uly__cache *cache, int layer, const void *k, const void *v) {
   int64_t row = cache->head_dim * uly__dtype_bytes(cache->dtype), stride = cache->capacity * row;
   int64_t at = cache->num_tokens * row;
-  uly__copy_rows(cache->stream, cache->heads.kv_count, row,
-                 (char *)uly__cache_keys(cache, layer) + at, stride, k, row);
-  uly__copy_rows(cache->stream, cache->heads.kv_count, row,
-                 (char *)uly__cache_values(cache, layer) + at, stride, v, row);
+  uly__copy_rows(cache->stream, cache->heads.kv_count, row, (char *)layer_keys(cache, layer) + at,
+                 stride, k, row);
+  uly__copy_rows(cache->stream, cache->heads.kv_count, row, (char *)layer_values(cache, layer) + at,
+                 stride, v, row);
 }
 
 uly__attend_one uly__cache_attend(const uly__cache *cache, int layer, float scale, const void *q,
@@ -63,8 +64,8 @@ uly__attend_one uly__cache_attend(const uly__cache *cache, int layer, float scal
       .scale = scale,
       .capacity = cache->capacity,
       .q = q,
-      .k = uly__cache_keys(cache, layer),
-      .v = uly__cache_values(cache, layer),
+      .k = layer_keys(cache, layer),
+      .v = layer_values(cache, layer),
       .o = o,
       .workspace = workspace};
 }

@@ -24,10 +24,6 @@ uly_status uly__cache_create(const uly_attention *plan, const uly_mask *mask, in
 void uly__cache_destroy(uly__cache *cache);
 void uly__cache_carve(uly__cache *cache, uly__arena *activations);
 
-/* Return where a block keeps its keys and values: [kv_count][capacity][d]. */
-void *uly__cache_keys(const uly__cache *cache, int layer);
-void *uly__cache_values(const uly__cache *cache, int layer);
-
 /* Fills the cache of a block with all N tokens, from what the block's forward pass has kept. */
 void uly__cache_fill(uly__cache *cache, const uly_attention *plan, int layer,
                      const uly__seq_kept *kept);

@@ -15,7 +15,8 @@
 #include "store/checkpoint_format.h"
 #include "store/settings_json.h"
 
-const char *const uly__state_prefix[ULY_NUM_STATES] = {"", "m.", "v."};
+/* The prefixes of tensors' names. */
+static const char *const state_prefix[ULY_NUM_STATES] = {"", "m.", "v."};
 
 /* The version that is written, the oldest that is read, and the last whose checksums are sums over
  * pieces, of PIECE elements each. */
@@ -32,7 +33,7 @@ static const char sums_key[] = "checksums", pieces_key[] = "xxh3";
 static const char self_key[] = "xxh3_of_this";
 
 void uly__state_name(int which, const uly__param *param, char name[ULY_TENSOR_NAME]) {
-  snprintf(name, ULY_TENSOR_NAME, "%s%s", uly__state_prefix[which], param->name);
+  snprintf(name, ULY_TENSOR_NAME, "%s%s", state_prefix[which], param->name);
 }
 
 uly_status uly__checkpoint_header(const uly__params *params, int file, char **header,

@@ -28,10 +28,8 @@
 #include "model/states.h"
 #include "store/run_folder.h"
 
-/* Returns the file that holds a state: 0 the model's, 1 the optimizer's; and the prefix of its
- * tensors' names. */
+/* Returns the file that holds a state: 0 is the model's, 1 the optimizer's. */
 static inline int uly__state_file(int which) { return which == ULY_STATE_MASTER ? 0 : 1; }
-extern const char *const uly__state_prefix[ULY_NUM_STATES];
 
 enum { ULY_TENSOR_NAME = 128 };
 void uly__state_name(int which, const uly__param *param, char name[ULY_TENSOR_NAME]);

@@ -207,7 +207,7 @@ static bool is_given(const uly_setting *s, const uly_train_config *config) {
   return s->type == ULY_SETTING_REAL ? value.real != 0 : value.integer != 0;
 }
 
-bool uly__setting_is_default(const uly_setting *s, const uly_train_config *config) {
+static bool is_default(const uly_setting *s, const uly_train_config *config) {
   uly_setting_value value = uly__setting_get(s, config);
   if (s->type == ULY_SETTING_REAL) return value.real == s->initial.real;
   if (s->type != ULY_SETTING_TEXT) return value.integer == s->initial.integer;
@@ -293,7 +293,7 @@ static uly_status check_range(const uly_setting *s, uly_setting_value value) {
 /* A setting that needs another counts as set unless it has its default, or the 0 of a struct that
  * was cleared. */
 static bool is_set(const uly_setting *s, const uly_train_config *config) {
-  return !uly__setting_is_default(s, config) && (s->unset || is_given(s, config));
+  return !is_default(s, config) && (s->unset || is_given(s, config));
 }
 
 uly_status uly__settings_check(const uly_train_config *config, unsigned uses) {

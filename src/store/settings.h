@@ -19,8 +19,6 @@ extern const int uly__num_settings;
 uly_setting_value uly__setting_get(const uly_setting *s, const uly_train_config *config);
 void uly__setting_put(const uly_setting *s, uly_train_config *config, uly_setting_value value);
 
-bool uly__setting_is_default(const uly_setting *s, const uly_train_config *config);
-
 /* Returns whether the setting that this one needs, if any, is given. */
 bool uly__setting_has_effect(const uly_setting *s, const uly_train_config *config);
 

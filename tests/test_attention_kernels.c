@@ -1,6 +1,6 @@
 /* Compares attention's kernels, from every table that this CPU runs and at every head dimension,
  * with f64, also with poison (NaN, infinity, 1e30) in what a mask hides, which must not change a
- * bit. TURNS=10 in the environment draws ten times as many cases. */
+ * bit; in one call, and in several, each for a run of queries and a run of keys. TURNS=10 in the environment draws ten times as many cases. */
 #include <math.h>
 #include <omp.h>
 
@@ -19,6 +19,7 @@ enum { Q_HEADS = 2, MAX_TABLES = 6 };
 
 static uly__ops tables[MAX_TABLES];
 static const char *names[MAX_TABLES];
+static char in_pieces[MAX_TABLES][40]; /* names */
 static int num_tables, num_turns = 1;
 static int stride = 1; /* between head_dims: for builds that are slow */
 
@@ -65,7 +66,8 @@ static problem make_problem(int d, uly_dtype dtype, int64_t N, uly_mask mask, fl
   x.qkv = eighths(N * x.row, dtype);
   x.d_o = eighths(N * x.o_row, dtype);
   assert_ok(uly__mask_create(&mask, N, Q_HEADS, &x.index));
-  x.args = (uly__attention_args){.num_tokens = N,
+  x.args = (uly__attention_args){.queries = {0, N},
+                                 .keys = {0, N},
                                  .num_q_heads = Q_HEADS,
                                  .num_kv_heads = 1,
                                  .head_dim = d,
@@ -73,8 +75,10 @@ static problem make_problem(int d, uly_dtype dtype, int64_t N, uly_mask mask, fl
                                  .dtype = dtype,
                                  .mask = x.index,
                                  .scale = scale,
-                                 .qkv_stride = x.row,
-                                 .o_stride = x.o_row};
+                                 .q_stride = x.row,
+                                 .kv_stride = x.row,
+                                 .o_stride = x.o_row,
+                                 .softmax_stride = N};
   return x;
 }
 
@@ -104,6 +108,102 @@ static results run(const uly__ops *ops, const problem *x, const void *qkv, const
   a.d_v = (char *)r.d_qkv + (Q_HEADS + 1) * x->d * bytes;
   ops->attention_backward(uly__stream_get(), &a, workspace);
   free(workspace);
+  return r;
+}
+
+/* A sequence cut into runs, of which some may be empty, in the order in which they are visited. */
+enum { MAX_RUNS = 4 };
+typedef struct pieces {
+  uly_token_run list[MAX_RUNS];
+  int num;
+} pieces;
+
+static pieces cut(int64_t N) {
+  pieces p = {.num = pick(1, MAX_RUNS)};
+  int64_t at = 0;
+  int first = pick(0, p.num - 1);
+  for (int i = 0; i < p.num; i++) {
+    int64_t end = i + 1 == p.num ? N : pick((int)at, (int)N);
+    p.list[(first + i) % p.num] = (uly_token_run){at, end - at};
+    at = end;
+  }
+  return p;
+}
+
+/* Keys and values of a run, as they travel: [Nk, 2, d], with one element between rows if d is odd. */
+typedef struct key_run {
+  uly_token_run run;
+  char *kv;
+  float *d_kv;
+  int64_t stride;
+} key_run;
+
+static key_run take_keys(const problem *x, const void *qkv, uly_token_run run) {
+  int64_t width = 2 * x->d, bytes = uly__dtype_bytes(x->dtype);
+  key_run k = {.run = run, .stride = width + x->d % 2};
+  k.kv = calloc((size_t)(run.count * k.stride) + 1, (size_t)bytes);
+  k.d_kv = calloc((size_t)(run.count * width) + 1, sizeof *k.d_kv);
+  for (int64_t t = 0; t < run.count; t++)
+    memcpy(k.kv + t * k.stride * bytes,
+           uly__at(qkv, x->dtype, (run.begin + t) * x->row + Q_HEADS * x->d),
+           (size_t)(width * bytes));
+  return k;
+}
+
+static void put_gradients(const problem *x, key_run *k, void *d_qkv) {
+  for (int64_t t = 0; t < k->run.count; t++)
+    for (int i = 0; i < 2 * x->d; i++)
+      uly__store(d_qkv, x->dtype, (k->run.begin + t) * x->row + Q_HEADS * x->d + i,
+                 k->d_kv[t * 2 * x->d + i]);
+  free(k->kv);
+  free(k->d_kv);
+}
+
+/* Attends with one run of queries, to all runs of keys. */
+static void run_queries(const uly__ops *ops, const problem *x, uly_token_run queries, key_run *keys,
+                        int num_keys, const void *qkv, const void *d_o, results *r) {
+  uly__attention_args a = x->args;
+  uly__attention_sums unused;
+  a.queries = queries;
+  a.q = uly__at(qkv, x->dtype, queries.begin * x->row);
+  a.o = uly__at(r->o, x->dtype, queries.begin * x->o_row);
+  a.d_o = uly__at(d_o, x->dtype, queries.begin * x->o_row);
+  a.d_q = uly__at(r->d_qkv, x->dtype, queries.begin * x->row);
+  a.softmax = r->softmax + queries.begin;
+  int64_t bytes = uly__attention_carve_sums(&a, NULL, &unused);
+  a.sums = malloc((size_t)bytes);
+  memset(a.sums, 0xff, (size_t)bytes);
+  for (int backward = 0; backward < 2; backward++)
+    for (int i = 0; i < num_keys; i++) {
+      uly__attention_workspace work;
+      a.keys = keys[i].run;
+      a.kv_stride = keys[i].stride;
+      a.k = keys[i].kv;
+      a.v = keys[i].kv + x->d * uly__dtype_bytes(x->dtype);
+      a.d_kv = keys[i].d_kv;
+      a.resumes = i > 0;
+      a.suspends = i + 1 < num_keys;
+      void *workspace = malloc((size_t)uly__attention_carve(&a, NULL, &work));
+      if (backward)
+        ops->attention_backward(uly__stream_get(), &a, workspace);
+      else
+        ops->attention_forward(uly__stream_get(), &a);
+      free(workspace);
+    }
+  free(a.sums);
+}
+
+static results run_in_pieces(const uly__ops *ops, const problem *x, pieces queries, pieces keys,
+                             const void *qkv, const void *d_o) {
+  int64_t bytes = uly__dtype_bytes(x->dtype), N = x->N;
+  results r = {calloc((size_t)(N * x->o_row), (size_t)bytes),
+               calloc((size_t)(N * x->row), (size_t)bytes),
+               calloc((size_t)N * Q_HEADS, sizeof *r.softmax)};
+  key_run runs[MAX_RUNS];
+  for (int i = 0; i < keys.num; i++) runs[i] = take_keys(x, qkv, keys.list[i]);
+  for (int i = 0; i < queries.num; i++)
+    run_queries(ops, x, queries.list[i], runs, keys.num, qkv, d_o, &r);
+  for (int i = 0; i < keys.num; i++) put_gradients(x, &runs[i], r.d_qkv);
   return r;
 }
 
@@ -323,11 +423,18 @@ static void check_case(int d, int turn) {
   solution s = solve(&x);
   float poison = poisons[(d + turn / 2) % 4];
   poisoned p = make_poisoned(&x, poison);
+  pieces queries = cut(N), keys = cut(N);
   int first = d % 8 == 0 ? 0 : 1; /* the reference is slow */
   for (int i = first; i < num_tables; i++) {
     results r = run(&tables[i], &x, x.qkv, x.d_o), beside = run(&tables[i], &x, p.qkv, p.d_o);
     check_values(&x, names[i], &r, &s);
     check_poisoned(&x, names[i], &r, &beside, &p, isnan(poison));
+    free_results(&r);
+    free_results(&beside);
+    r = run_in_pieces(&tables[i], &x, queries, keys, x.qkv, x.d_o);
+    beside = run_in_pieces(&tables[i], &x, queries, keys, p.qkv, p.d_o);
+    check_values(&x, in_pieces[i], &r, &s);
+    check_poisoned(&x, in_pieces[i], &r, &beside, &p, isnan(poison));
     free_results(&r);
     free_results(&beside);
   }
@@ -449,5 +556,7 @@ int main(void) {
     names[num_tables++] = "avx512bf16 in software";
   }
 #endif
+  for (int i = 0; i < num_tables; i++)
+    snprintf(in_pieces[i], sizeof in_pieces[i], "%s in pieces", names[i]);
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -122,7 +122,8 @@ static void attend(void (*poll)(void *context)) {
   int64_t count = (int64_t)TOKENS * DIM, softmax = TOKENS * (int64_t)sizeof(uly__softmax_row);
   float *qkvo = uly__device_alloc(4 * count * (int64_t)sizeof *qkvo);
   uly__softmax_row *rows = uly__device_alloc(softmax);
-  uly__attention_args args = {.num_tokens = TOKENS,
+  uly__attention_args args = {.queries = {0, TOKENS},
+                              .keys = {0, TOKENS},
                               .num_q_heads = 1,
                               .num_kv_heads = 1,
                               .head_dim = DIM,
@@ -130,13 +131,15 @@ static void attend(void (*poll)(void *context)) {
                               .dtype = ULY_F32,
                               .mask = mask,
                               .scale = 0.25f,
-                              .qkv_stride = DIM,
+                              .q_stride = DIM,
+                              .kv_stride = DIM,
                               .o_stride = DIM,
                               .q = qkvo,
                               .k = qkvo + count,
                               .v = qkvo + 2 * count,
                               .o = qkvo + 3 * count,
                               .softmax = rows,
+                              .softmax_stride = TOKENS,
                               .poll = poll,
                               .poll_context = qkvo};
   ops->attention_forward(stream, &args);

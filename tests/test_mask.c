@@ -89,11 +89,12 @@ static void check_bits(void) {
 /* The kinds of tiles; and that the next tile is the next one that is not skipped, both ways. */
 static void check_tiles(void) {
   int64_t rows = pick(1, 70), tile = pick(0, 1) ? pick(1, 70) : 64;
+  int64_t origin = pick(0, 1) ? pick(0, (int)c.N - 1) : 0;
   if (c.desc.blocks && pick(0, 1)) rows = c.desc.blocks->block;
   for (int head = 0; head < c.num_heads; head++)
     for (int64_t a = 0; a < c.N; a += rows) {
       int64_t a_end = min64(a + rows, c.N), next_key = c.N, next_query = c.N;
-      for (int64_t b = (c.N - 1) / tile * tile; b >= 0; b -= tile) {
+      for (int64_t b = origin + (c.N - 1 - origin) / tile * tile; b >= origin; b -= tile) {
         int64_t b_end = min64(b + tile, c.N), all = (a_end - a) * (b_end - b);
         int64_t num = visible(head, a, a_end, b, b_end), back = visible(head, b, b_end, a, a_end);
         expect(uly__mask_tile(c.mask, head, a, a_end, b, b_end),
@@ -103,8 +104,8 @@ static void check_tiles(void) {
                "tile", head, a, a_end, b, b_end);
         if (num > 0) next_key = b;
         if (back > 0) next_query = b;
-        int64_t key = uly__mask_next_keys(c.mask, head, a, a_end, b, tile);
-        int64_t query = uly__mask_next_queries(c.mask, head, a, a_end, b, tile);
+        int64_t key = uly__mask_next_keys(c.mask, head, a, a_end, origin, b, tile);
+        int64_t query = uly__mask_next_queries(c.mask, head, a, a_end, origin, b, tile);
         expect(min64(key, c.N), next_key, "next keys", head, a, a_end, b, tile);
         expect(min64(query, c.N), next_query, "next queries", head, a, a_end, b, tile);
       }
@@ -167,16 +168,16 @@ static void test_long_stream(void **state) {
   uly_mask desc = {.kind = ULY_MASK_CAUSAL, .window = 1000};
   uly__mask *mask;
   assert_ok(uly__mask_create(&desc, N, 2, &mask));
-  assert_int_equal(uly__mask_next_keys(mask, 0, N - 64, N, 0, 64), N - 64 - 1024);
-  assert_int_equal(uly__mask_next_queries(mask, 0, 0, 64, 0, 64), 0);
-  assert_int_equal(uly__mask_next_queries(mask, 0, 0, 64, 1088, 64), N);
+  assert_int_equal(uly__mask_next_keys(mask, 0, N - 64, N, 0, 0, 64), N - 64 - 1024);
+  assert_int_equal(uly__mask_next_queries(mask, 0, 0, 64, 0, 0, 64), 0);
+  assert_int_equal(uly__mask_next_queries(mask, 0, 0, 64, 0, 1088, 64), N);
   double pairs = 2 * (1000.0 * 1001 / 2 + (double)(N - 1000) * 1000);
   assert_true(uly__mask_pairs(mask, 2) == pairs);
   uly__mask_destroy(mask);
   desc = (uly_mask){.doc_start = starts, .num_docs = 4};
   assert_ok(uly__mask_create(&desc, N, 1, &mask));
-  assert_int_equal(uly__mask_next_keys(mask, 0, N - 64, N, 0, 64), (N - 100) / 64 * 64);
-  assert_int_equal(uly__mask_next_queries(mask, 0, 0, 5, 64, 64), N);
+  assert_int_equal(uly__mask_next_keys(mask, 0, N - 64, N, 0, 0, 64), (N - 100) / 64 * 64);
+  assert_int_equal(uly__mask_next_queries(mask, 0, 0, 5, 0, 64, 64), N);
   uly__mask_destroy(mask);
   /* Two blocks of 2^39, the second of which does not see the first. */
   int64_t row_begin[] = {0, 1, 2};
@@ -184,8 +185,8 @@ static void test_long_stream(void **state) {
   uly_block_layout layout = {sizeof layout, N / 2, 2, 1, row_begin, cols};
   desc = (uly_mask){.blocks = &layout};
   assert_ok(uly__mask_create(&desc, N, 1, &mask));
-  assert_int_equal(uly__mask_next_keys(mask, 0, N - 64, N, 0, 64), N / 2);
-  assert_int_equal(uly__mask_next_queries(mask, 0, 0, 64, N / 2, 64), N);
+  assert_int_equal(uly__mask_next_keys(mask, 0, N - 64, N, 0, 0, 64), N / 2);
+  assert_int_equal(uly__mask_next_queries(mask, 0, 0, 64, 0, N / 2, 64), N);
   assert_true(uly__mask_pairs(mask, 3) == 3 * 2 * 0x1p39 * 0x1p39);
   uly__mask_destroy(mask);
 }

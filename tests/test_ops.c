@@ -470,7 +470,8 @@ static int pick(int lowest, int largest) {
 static uly__attention_args attention_case(uly_dtype dtype, int64_t N, int d, uly_mask_kind kind,
                                           int parts, int pad) {
   /* Ragged: my 5 query heads, of 9 in all, begin in the middle of a group of 3. */
-  uly__attention_args a = {.num_tokens = N,
+  uly__attention_args a = {.queries = {0, N},
+                           .keys = {0, N},
                            .num_q_heads = 5,
                            .num_kv_heads = 2,
                            .head_dim = d,
@@ -479,9 +480,11 @@ static uly__attention_args attention_case(uly_dtype dtype, int64_t N, int d, uly
                            .group_offset = 1,
                            .dtype = dtype,
                            .scale = 0.3f,
-                           .qkv_stride = 9 * d + 3 + pad,
-                           .o_stride = 5 * d + 1 + pad};
-  char *qkv = values(N * a.qkv_stride, dtype, 1);
+                           .q_stride = 9 * d + 3 + pad,
+                           .kv_stride = 9 * d + 3 + pad,
+                           .o_stride = 5 * d + 1 + pad,
+                           .softmax_stride = N};
+  char *qkv = values(N * a.q_stride, dtype, 1);
   a.q = qkv;
   a.k = qkv + 5 * d * uly__dtype_bytes(dtype);
   a.v = qkv + 7 * d * uly__dtype_bytes(dtype);
@@ -523,9 +526,9 @@ typedef struct attention_outputs {
 } attention_outputs;
 
 static attention_outputs attend(const uly__ops *ops, uly__attention_args a) {
-  attention_outputs out = {.o = values(a.num_tokens * a.o_stride, a.dtype, 3),
-                           .d_qkv = values(a.num_tokens * a.qkv_stride, a.dtype, 4),
-                           .softmax = calloc((size_t)a.num_tokens * 5, sizeof *out.softmax)};
+  attention_outputs out = {.o = values(a.queries.count * a.o_stride, a.dtype, 3),
+                           .d_qkv = values(a.queries.count * a.q_stride, a.dtype, 4),
+                           .softmax = calloc((size_t)a.queries.count * 5, sizeof *out.softmax)};
   run_attention(ops, a, out.o, out.d_qkv, out.softmax);
   return out;
 }
@@ -536,13 +539,13 @@ static void free_outputs(attention_outputs *out) {
 
 /* Compares every table with the reference, which is slow: it runs once. */
 static void compare_attention(uly__attention_args a) {
-  int64_t N = a.num_tokens;
+  int64_t N = a.queries.count;
   attention_outputs expected = attend(&reference, a);
   for (int i = 0; i < num_tables; i++) {
     attention_outputs found = attend(&tables[i], a);
     same("attention o", names[i], found.o, expected.o, N * a.o_stride, a.dtype);
     same("attention softmax", names[i], found.softmax, expected.softmax, N * 10, ULY_F32);
-    same("attention d_qkv", names[i], found.d_qkv, expected.d_qkv, N * a.qkv_stride, a.dtype);
+    same("attention d_qkv", names[i], found.d_qkv, expected.d_qkv, N * a.q_stride, a.dtype);
     free_outputs(&found);
   }
   free_outputs(&expected);
@@ -603,7 +606,7 @@ static void test_attention_polls(void **state) {
       a.poll_context = &count;
       omp_set_num_threads(1);
       void *o = values(N * a.o_stride, ULY_BF16, 3);
-      char *d_qkv = values(N * a.qkv_stride, ULY_BF16, 4);
+      char *d_qkv = values(N * a.q_stride, ULY_BF16, 4);
       uly__softmax_row *softmax = calloc((size_t)N * 5, sizeof *softmax);
       a.o = o;
       a.softmax = softmax;
@@ -629,11 +632,11 @@ static void test_large_scores(void **state) {
     a.scale = 1e4f;
     float o[100 * 81];
     uly__softmax_row softmax[500];
-    char *d_qkv = calloc(100 * (size_t)a.qkv_stride, 4);
+    char *d_qkv = calloc(100 * (size_t)a.q_stride, 4);
     memset(o, 0, sizeof o);
     run_attention(&tables[i], a, o, d_qkv, softmax);
     for (int j = 0; j < 100 * 81; j++) assert_true(isfinite(o[j]));
-    for (int64_t j = 0; j < 100 * a.qkv_stride; j++) assert_true(isfinite(((float *)d_qkv)[j]));
+    for (int64_t j = 0; j < 100 * a.q_stride; j++) assert_true(isfinite(((float *)d_qkv)[j]));
     free(d_qkv);
     free_case(&a);
   }

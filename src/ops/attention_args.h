@@ -1,9 +1,11 @@
-/* What local attention works on: whole sequences of some heads, on one device. */
+/* What attention on one device works on: some heads of a whole sequence, or a run of its queries and
+ * a run of its keys. */
 #ifndef ULY_ATTENTION_ARGS_H
 #define ULY_ATTENTION_ARGS_H
 
 #include <float.h>
 #include <math.h>
+#include <stdbool.h>
 
 #include "ops/mask.h"
 
@@ -18,26 +20,38 @@ typedef struct uly__softmax_row {
 
 /* Query head i (0 <= i < num_q_heads) is head first_q_head + i of all Hq, the number by which masks
  * with a layout for each head know it; it uses key/value head (i + group_offset) / group_size. Rows
- * are qkv_stride or o_stride elements apart; the heads of a token are adjacent. N tokens, d =
- * head_dim. */
+ * are tokens, a stride of elements apart; the heads of a token are adjacent. Nq queries, Nk keys, d =
+ * head_dim.
+ *
+ * The keys of a query may come in several calls, one run of keys after the other. What the queries
+ * have summed lies in `sums` between them. All calls but the first resume these sums, and all but the
+ * last suspend them; a call that does neither has all keys, and needs no sums. A run may be empty. */
 typedef struct uly__attention_args {
-  int64_t num_tokens;
+  uly_token_run queries, keys; /* row 0 and the number of rows, in the stream */
   int num_q_heads, num_kv_heads, head_dim;
   int first_q_head;
   int group_size, group_offset;
   uly_dtype dtype;
   const uly__mask *mask;
   float scale;
-  int64_t qkv_stride, o_stride;
-  /* [N, heads, d], rows qkv_stride apart */
+  int64_t q_stride, kv_stride, o_stride;
+  /* [Nq, heads, d] and [Nk, heads, d] */
   const void *q, *k, *v;
-  /* [N, heads, d], rows o_stride apart: forward writes it, backward reads it. */
+  /* [Nq, heads, d]: forward writes it, backward reads it. */
   void *o;
-  /* [num_q_heads, N]: forward writes it, backward reads it. */
+  /* [num_q_heads, Nq], rows softmax_stride apart: forward writes it, backward reads it. While forward
+   * is suspended, log2_sum is the sum itself. */
   uly__softmax_row *softmax;
+  int64_t softmax_stride;
   /* Backward reads d_o, which is like o, and writes the others, which are like q, k, v. */
   const void *d_o;
   void *d_q, *d_k, *d_v;
+  /* [Nk, 2 num_kv_heads, d]: backward adds the gradients of keys and values to these, instead of
+   * writing d_k and d_v. NULL: it writes these. */
+  float *d_kv;
+  /* uly__attention_carve_sums says how much; any content before a call that does not resume. */
+  void *sums;
+  bool resumes, suspends;
   /* Drives communication that is under way. The thread that called for attention calls it now and
    * then. NULL: nothing is under way. */
   void (*poll)(void *context);

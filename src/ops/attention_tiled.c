@@ -7,8 +7,8 @@ static uly__ops others; /* for what these kernels cannot do */
 
 /* Returns whether rows are even, as words of two elements need them. */
 static bool is_for_pairs(const uly__attention_args *a) {
-  return a->dtype == ULY_BF16 && a->head_dim % 2 == 0 && a->qkv_stride % 2 == 0 &&
-         a->o_stride % 2 == 0;
+  return a->dtype == ULY_BF16 && a->head_dim % 2 == 0 && a->q_stride % 2 == 0 &&
+         a->kv_stride % 2 == 0 && a->o_stride % 2 == 0;
 }
 
 static void forward(uly__stream *stream, const uly__attention_args *a) {

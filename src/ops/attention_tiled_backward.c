@@ -17,20 +17,21 @@ typedef struct pass {
   const uly__attention_args *a;
   uly__attention_workspace work;
   int kv, first_head, num_heads;
+  int64_t blocks;         /* of queries */
   int64_t group_size;     /* blocks of keys */
   bool is_first, is_last; /* of the key/value head's passes */
 } pass;
 
-/* Returns rows of dQ of one of the pass's heads. */
+/* Returns rows of dQ of one of the pass's heads: with sums that stay, every head has its own. */
 static float *d_q_rows(const pass *p, int head, int64_t query) {
-  int64_t tokens = num_blocks(p->a) * LANES;
-  return p->work.d_q + ((head - p->first_head) * tokens + query) * padded(p->a->head_dim);
+  int index = p->a->sums ? head : head - p->first_head;
+  return p->work.d_q + (index * p->blocks * LANES + query) * padded(p->a->head_dim);
 }
 
 /* Returns a turn. Turns are numbered through the heads of a pass. progress[g] > t: groups of keys
  * up to g are past turn t. */
 static int64_t turn_of(const pass *p, int head, int64_t query) {
-  return (head - p->first_head) * num_blocks(p->a) + query / LANES;
+  return (head - p->first_head) * p->blocks + query / LANES;
 }
 
 static void wait_for_turn(const pass *p, int64_t group, int64_t turn) {
@@ -57,14 +58,15 @@ ULY_INLINE void score_gradient(const pass *p, int head, int64_t query, int64_t n
                                const float *scores, const float *d_p, bool hides,
                                const uint64_t *seen, tile_gradient *out, word *d_rows) {
   const uly__attention_args *a = p->a;
-  int64_t at = head * a->num_tokens + query;
+  const uly__softmax_row *softmax_rows = a->softmax + head * a->softmax_stride + query;
+  const float *deltas = p->work.delta + head * a->queries.count + query;
   float to_log2 = uly__attention_to_log2(a->scale);
   for (int64_t r = 0; r < num_queries; r += 2)
     for (int lane = 0; lane < LANES; lane += 2 * WIDTH) {
       vec probability[2][2] = {{{0}}}, d_score[2][2] = {{{0}}};
       for (int i = 0; i < 2 && r + i < num_queries; i++) {
-        uly__softmax_row softmax = a->softmax[at + r + i];
-        float delta = p->work.delta[at + r + i];
+        uly__softmax_row softmax = softmax_rows[r + i];
+        float delta = deltas[r + i];
         for (int j = 0; j < 2; j++) {
           int64_t from = (r + i) * LANES + lane + j * WIDTH;
           vec power = (load_vec(scores + from) - softmax.largest) * to_log2 - softmax.log2_sum;
@@ -142,7 +144,7 @@ static void backward_tile(const pass *p, const key_block *keys, int head, const 
   product((operands){queries->d_o, queries->d_o_ld, 1, keys->v, LANES, d_p, LANES}, true, rows,
           num_words(d), LANES);
   if (hides) {
-    load_seen(a, head, queries->query, rows, keys->begin, bits);
+    load_seen(a, head, queries->query, rows, keys->begin, keys->count, bits);
     score_gradient(p, head, queries->query, rows, scores, d_p, true, bits, &tile, d_rows);
   } else {
     score_gradient(p, head, queries->query, rows, scores, d_p, false, NULL, &tile, d_rows);
@@ -161,7 +163,7 @@ static void add_left_out_keys(const pass *p, const key_block *keys, int head,
                               const query_tile *queries, const word *d_rows, float *d_q) {
   const uly__attention_args *a = p->a;
   uint64_t seen[LANES];
-  load_seen(a, head, queries->query, queries->count, keys->begin, seen);
+  load_seen(a, head, queries->query, queries->count, keys->begin, keys->count, seen);
   add_left_out(a, (hidden_product){.x = &keys->summed,
                                    .weights = d_rows,
                                    .weight = weight_in_rows,
@@ -195,20 +197,19 @@ static void backward_queries(const pass *p, const key_group *group, int head, in
   _Alignas(64) word buffers[6][LANES * MAX_D], d_rows[MAX_GROUP][LANES * LANES];
   bool seen[MAX_GROUP] = {false}, any = false;
   int d = a->head_dim;
-  head_rows q = block_rows(a, a->q, a->qkv_stride, head, query);
-  head_rows d_o = block_rows(a, a->d_o, a->o_stride, head, query);
+  head_tensor all_q = q_head_of(a, a->q, head), all_d_o = o_head_of(a, a->d_o, head);
+  head_rows q = block_rows(a, all_q, query), d_o = block_rows(a, all_d_o, query);
   query_tile queries = {
       .query = query, .count = q.count, .q_pairs = {.rows = q}, .d_o_pairs = {.rows = d_o}};
-  prefetch_block(a, a->q, a->qkv_stride, head, query + LANES);
-  prefetch_block(a, a->d_o, a->o_stride, head, query + LANES);
+  prefetch_block(a, all_q, query + LANES);
+  prefetch_block(a, all_d_o, query + LANES);
   queries.q = row_words(q, d, a->dtype, buffers[0], &queries.q_ld);
   queries.d_o = row_words(d_o, d, a->dtype, buffers[1], &queries.d_o_ld);
   queries.q_pairs.pairs = pair_words(q, d, a->dtype, buffers[2], &queries.q_pairs.ld);
   queries.d_o_pairs.pairs = pair_words(d_o, d, a->dtype, buffers[3], &queries.d_o_pairs.ld);
   for (int i = 0; i < group->num; i++) {
     const key_block *keys = &group->blocks[i];
-    uly__tile tile = uly__mask_tile(a->mask, a->first_q_head + head, query, query + q.count,
-                                    keys->begin, keys->begin + keys->count);
+    uly__tile tile = tile_between(a, head, query, q.count, keys->begin, keys->count);
     bool hides = tile == ULY_TILE_PARTIAL || keys->count < LANES;
     seen[i] = tile != ULY_TILE_SKIP;
     any |= seen[i];
@@ -225,10 +226,12 @@ static void backward_queries(const pass *p, const key_group *group, int head, in
 /* Processes all queries that see the group of keys. */
 static void backward_tiles(const pass *p, const key_group *group, int head, int64_t *tiles) {
   const uly__attention_args *a = p->a;
+  int64_t q = a->queries.begin, k = a->keys.begin;
   for (int64_t query = 0;; query += LANES) {
-    query = uly__mask_next_queries(a->mask, a->first_q_head + head, group->begin, group->end, query,
-                                   LANES);
-    if (query >= a->num_tokens) return;
+    query = uly__mask_next_queries(a->mask, a->first_q_head + head, k + group->begin,
+                                   k + group->end, q, q + query, LANES) -
+            q;
+    if (query >= a->queries.count) return;
     backward_queries(p, group, head, query);
     *tiles += group->num;
     poll(a, tiles);
@@ -239,8 +242,8 @@ static void load_keys(const pass *p, int64_t begin, key_block *keys) {
   const uly__attention_args *a = p->a;
   int d = a->head_dim;
   word buffer[LANES * MAX_D];
-  head_rows k = block_rows(a, a->k, a->qkv_stride, p->kv, begin);
-  head_rows v = block_rows(a, a->v, a->qkv_stride, p->kv, begin);
+  head_rows k = block_rows(a, kv_head_of(a, a->k, p->kv), begin);
+  head_rows v = block_rows(a, kv_head_of(a, a->v, p->kv), begin);
   keys->begin = begin;
   keys->count = k.count;
   pack_lanes(k, d, a->dtype, buffer, keys->k);
@@ -261,12 +264,12 @@ static void load_keys(const pass *p, int64_t begin, key_block *keys) {
 }
 
 static void load_group(const pass *p, int64_t index, key_group *group) {
-  int64_t first = index * p->group_size, left = num_blocks(p->a) - first;
+  int64_t first = index * p->group_size, left = num_blocks(p->a->keys) - first;
   int64_t width = padded(p->a->head_dim), words = width * LANES / PER_WORD;
   group->index = index;
   group->num = (int)min64(p->group_size, left);
   group->begin = first * LANES;
-  group->end = min64((first + group->num) * LANES, p->a->num_tokens);
+  group->end = min64((first + group->num) * LANES, p->a->keys.count);
   for (int i = 0; i < group->num; i++) {
     word *at = group->words + 3 * i * words;
     float *sums = group->sums + 2 * i * width * LANES;
@@ -279,6 +282,15 @@ static void load_group(const pass *p, int64_t index, key_group *group) {
   }
 }
 
+/* Adds factor * lanes[d][LANES] to a block's rows of a head of d_kv. */
+static void add_lanes(const uly__attention_args *a, const key_block *keys, int head, float factor,
+                      const float *lanes) {
+  int64_t stride = 2 * (int64_t)a->num_kv_heads * a->head_dim;
+  float *row = a->d_kv + keys->begin * stride + (int64_t)head * a->head_dim;
+  for (int64_t lane = 0; lane < keys->count; lane++, row += stride)
+    for (int i = 0; i < a->head_dim; i++) row[i] += factor * lanes[i * LANES + lane];
+}
+
 static void store_keys(const pass *p, const key_block *keys) {
   const uly__attention_args *a = p->a;
   int d = a->head_dim;
@@ -289,16 +301,21 @@ static void store_keys(const pass *p, const key_block *keys) {
     memcpy(kept + d * LANES, keys->d_v, bytes);
     return;
   }
+  if (a->d_kv) {
+    add_lanes(a, keys, p->kv, a->scale, keys->d_k);
+    add_lanes(a, keys, a->num_kv_heads + p->kv, 1.0f, keys->d_v);
+    return;
+  }
   float factor[LANES], one[LANES];
   for (int lane = 0; lane < LANES; lane++) factor[lane] = a->scale, one[lane] = 1.0f;
-  store_lanes(a, block_rows(a, a->d_k, a->qkv_stride, p->kv, keys->begin), factor, keys->d_k);
-  store_lanes(a, block_rows(a, a->d_v, a->qkv_stride, p->kv, keys->begin), one, keys->d_v);
+  store_lanes(a, block_rows(a, kv_head_of(a, a->d_k, p->kv), keys->begin), factor, keys->d_k);
+  store_lanes(a, block_rows(a, kv_head_of(a, a->d_v, p->kv), keys->begin), one, keys->d_v);
 }
 
 /* Computes the part of the gradients that belongs to a group of keys. */
 static void backward_group(const pass *p, int64_t index, int64_t *tiles) {
   key_group group;
-  int64_t last_turn = p->num_heads * num_blocks(p->a) - 1;
+  int64_t last_turn = p->num_heads * p->blocks - 1;
   load_group(p, index, &group);
   for (int i = 0; i < p->num_heads; i++) backward_tiles(p, &group, p->first_head + i, tiles);
   wait_for_turn(p, index, last_turn);
@@ -308,41 +325,40 @@ static void backward_group(const pass *p, int64_t index, int64_t *tiles) {
 
 static void compute_delta(const uly__attention_args *a, float *delta) {
 #pragma omp parallel for schedule(static)
-  for (int64_t query = 0; query < a->num_tokens; query++)
+  for (int64_t query = 0; query < a->queries.count; query++)
     for (int head = 0; head < a->num_q_heads; head++) {
       int64_t at = query * a->o_stride + (int64_t)head * a->head_dim;
       float sum = 0;
 #pragma omp simd reduction(+ : sum)
       for (int i = 0; i < a->head_dim; i++)
         sum += uly__load(a->o, a->dtype, at + i) * uly__load(a->d_o, a->dtype, at + i);
-      delta[head * a->num_tokens + query] = sum;
+      delta[head * a->queries.count + query] = sum;
     }
 }
 
 static void clear_sums(const pass *p) {
-  int64_t blocks = num_blocks(p->a);
   size_t bytes = (size_t)(LANES * padded(p->a->head_dim)) * sizeof(float);
 #pragma omp parallel for schedule(static)
-  for (int64_t block = 0; block < blocks; block++) {
-    atomic_store_explicit(&p->work.progress[block], 0, memory_order_relaxed);
+  for (int64_t block = 0; block < p->blocks; block++)
     for (int i = 0; i < p->num_heads; i++)
       memset(d_q_rows(p, p->first_head + i, block * LANES), 0, bytes);
-  }
 }
 
 static void store_d_q(const pass *p, int head) {
   const uly__attention_args *a = p->a;
 #pragma omp parallel for schedule(static)
-  for (int64_t query = 0; query < a->num_tokens; query++) {
-    int64_t at = query * a->qkv_stride + (int64_t)head * a->head_dim;
+  for (int64_t query = 0; query < a->queries.count; query++) {
+    int64_t at = query * a->q_stride + (int64_t)head * a->head_dim;
     const float *sum = d_q_rows(p, head, query);
     for (int i = 0; i < a->head_dim; i++) uly__store(a->d_q, a->dtype, at + i, a->scale * sum[i]);
   }
 }
 
 static void backward_pass(const pass *p) {
-  int64_t next = 0, groups = num_groups(num_blocks(p->a), p->group_size);
-  clear_sums(p);
+  int64_t next = 0, groups = num_groups(num_blocks(p->a->keys), p->group_size);
+  if (!p->a->resumes) clear_sums(p);
+  for (int64_t group = 0; group < groups; group++)
+    atomic_store_explicit(&p->work.progress[group], 0, memory_order_relaxed);
 #pragma omp parallel
   for (int64_t tiles = 0;;) {
     int64_t group;
@@ -352,19 +368,21 @@ static void backward_pass(const pass *p) {
     if (group >= groups) break;
     backward_group(p, group, &tiles);
   }
-  for (int i = 0; i < p->num_heads; i++) store_d_q(p, p->first_head + i);
+  for (int i = 0; i < p->num_heads && !p->a->suspends; i++) store_d_q(p, p->first_head + i);
 }
 
 void ULY_FOR_ISA(uly__attention_tiled_backward)(uly__stream *stream, const uly__attention_args *a,
                                                 void *workspace) {
   (void)stream;
-  pass p = {.a = a, .group_size = group_size(a, num_blocks(a), GROUPS_OF_A_THREAD)};
+  pass p = {.a = a,
+            .blocks = num_blocks(a->queries),
+            .group_size = group_size(a, num_blocks(a->keys), GROUPS_OF_A_THREAD)};
   /* Within a window only as many groups as it spans work at the same time, since they take
    * turns. */
   int64_t window = uly__mask_desc(a->mask)->window;
   if (window > 0) p.group_size = min64(p.group_size, group_size(a, window / LANES, 2));
   uly__attention_carve(a, workspace, &p.work);
-  compute_delta(a, p.work.delta);
+  if (!a->resumes) compute_delta(a, p.work.delta);
   for (int head = 0; head < a->num_q_heads; head += p.num_heads) {
     int end = head + 1;
     p.kv = kv_head(a, head);

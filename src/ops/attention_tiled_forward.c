@@ -10,7 +10,7 @@ static void hide_keys_of_queries(const uly__attention_args *a, int head, int64_t
                                  int64_t num_queries, int64_t key, int64_t num_keys,
                                  float *scores) {
   uint64_t seen[LANES];
-  load_seen(a, head, query, num_queries, key, seen);
+  load_seen(a, head, query, num_queries, key, num_keys, seen);
   for (int64_t r = 0; r < num_keys; r++)
     for (int lane = 0; lane < LANES; lane++)
       if (!(seen[lane] >> r & 1)) scores[r * LANES + lane] = -INFINITY;
@@ -91,7 +91,7 @@ static void forward_tile(const uly__attention_args *a, int head, query_block *qu
           false, d, num_words(keys->count), LANES);
   if (!hides || !v->leaves_out) return;
   uint64_t seen[LANES];
-  load_seen(a, head, queries->begin, queries->count, keys->key, seen);
+  load_seen(a, head, queries->begin, queries->count, keys->key, keys->count, seen);
   add_left_out(a, (hidden_product){.x = v,
                                    .weights = p,
                                    .weight = weight_in_pairs,
@@ -101,20 +101,54 @@ static void forward_tile(const uly__attention_args *a, int head, query_block *qu
                                    .seen = seen});
 }
 
+static uly__softmax_row *softmax_rows(const uly__attention_args *a, int head, int64_t query) {
+  return a->softmax + head * a->softmax_stride + query;
+}
+
+/* Returns where the outputs of a block are kept from one call to the next, [d][LANES]. */
+static float *kept_outputs(const uly__attention_args *a, int head, int64_t query) {
+  uly__attention_sums sums;
+  uly__attention_carve_sums(a, a->sums, &sums);
+  return sums.o + (head * num_blocks(a->queries) * LANES + query) * a->head_dim;
+}
+
+/* Goes on with what an earlier call has summed. */
+static void resume(const uly__attention_args *a, int head, query_block *queries) {
+  const uly__softmax_row *softmax = softmax_rows(a, head, queries->begin);
+  for (int64_t lane = 0; lane < queries->count; lane++) {
+    queries->largest[lane] = softmax[lane].largest;
+    queries->sum[lane] = softmax[lane].log2_sum;
+  }
+  memcpy(queries->out, kept_outputs(a, head, queries->begin),
+         (size_t)a->head_dim * LANES * sizeof *queries->out);
+}
+
+/* Keeps the sums for a later call. */
+static void suspend(const uly__attention_args *a, int head, const query_block *queries) {
+  uly__softmax_row *softmax = softmax_rows(a, head, queries->begin);
+  for (int64_t lane = 0; lane < queries->count; lane++)
+    softmax[lane] = (uly__softmax_row){queries->largest[lane], queries->sum[lane]};
+  memcpy(kept_outputs(a, head, queries->begin), queries->out,
+         (size_t)a->head_dim * LANES * sizeof *queries->out);
+}
+
 static void load_queries(const uly__attention_args *a, int head, int64_t begin,
                          query_block *queries) {
   word buffer[LANES * MAX_D];
   int d = a->head_dim;
-  head_rows rows = block_rows(a, a->q, a->qkv_stride, head, begin);
+  head_rows rows = block_rows(a, q_head_of(a, a->q, head), begin);
   queries->begin = begin;
   queries->count = rows.count;
   pack_lanes(rows, d, a->dtype, buffer, queries->q);
   if (a->scale < 0) negate(num_words(d), queries->q);
-  memset(queries->out, 0, (size_t)d * LANES * sizeof *queries->out);
   for (int lane = 0; lane < LANES; lane++) {
     queries->largest[lane] = -INFINITY;
     queries->sum[lane] = 0;
   }
+  if (a->resumes)
+    resume(a, head, queries);
+  else
+    memset(queries->out, 0, (size_t)d * LANES * sizeof *queries->out);
 }
 
 /* Stores the outputs, which are divided by the sum, not multiplied by 1 / sum, so that the mean of
@@ -122,7 +156,7 @@ static void load_queries(const uly__attention_args *a, int head, int64_t begin,
  * output is 0 / 0: NaN. */
 static void store_outputs(const uly__attention_args *a, int head, query_block *queries) {
   float one[LANES];
-  uly__softmax_row *softmax = a->softmax + head * a->num_tokens + queries->begin;
+  uly__softmax_row *softmax = softmax_rows(a, head, queries->begin);
   for (int64_t lane = 0; lane < queries->count; lane++) {
     softmax[lane] = (uly__softmax_row){queries->largest[lane], log2f(queries->sum[lane])};
     one[lane] = 1.0f;
@@ -130,7 +164,17 @@ static void store_outputs(const uly__attention_args *a, int head, query_block *q
   for (int i = 0; i < a->head_dim; i++)
     for (int lane = 0; lane < LANES; lane += WIDTH)
       *vec_at(queries->out + i * LANES + lane) /= load_vec(queries->sum + lane);
-  store_lanes(a, block_rows(a, a->o, a->o_stride, head, queries->begin), one, queries->out);
+  store_lanes(a, block_rows(a, o_head_of(a, a->o, head), queries->begin), one, queries->out);
+}
+
+/* Returns the first block of keys, at or after row `key`, of which some query row of [q_begin, q_end)
+ * sees some: Nk or more if there is none. */
+static int64_t next_keys(const uly__attention_args *a, int head, int64_t q_begin, int64_t q_end,
+                         int64_t key) {
+  int64_t q = a->queries.begin, k = a->keys.begin;
+  return uly__mask_next_keys(a->mask, a->first_q_head + head, q + q_begin, q + q_end, k, k + key,
+                             LANES) -
+         k;
 }
 
 /* Processes a group; the first of at most `size` blocks begins at `query`. */
@@ -140,28 +184,27 @@ static void forward_group(const uly__attention_args *a, int head, int64_t query,
   _Alignas(64) word q[GROUP_WIDTH * LANES / PER_WORD], k_buffer[LANES * MAX_D],
       v_buffer[LANES * MAX_D], finite[LANES * MAX_D];
   query_block blocks[MAX_GROUP];
-  int d = a->head_dim, kv = kv_head(a, head), mask_head = a->first_q_head + head, num = 0;
-  int64_t N = a->num_tokens, words = num_words(d);
-  for (int64_t at = query; num < size && at < N; at += LANES, num++) {
+  head_tensor all_k = kv_head_of(a, a->k, kv_head(a, head));
+  head_tensor all_v = kv_head_of(a, a->v, kv_head(a, head));
+  int d = a->head_dim, num = 0;
+  int64_t words = num_words(d), q_end = min64(query + size * LANES, a->queries.count);
+  int64_t key = next_keys(a, head, query, q_end, 0);
+  if (key >= a->keys.count && a->resumes && a->suspends) return;
+  for (int64_t at = query; at < q_end; at += LANES, num++) {
     blocks[num].q = q + num * words * LANES;
     blocks[num].out = out + num * d * LANES;
     load_queries(a, head, at, &blocks[num]);
   }
-  int64_t q_end = min64(query + size * LANES, N);
-  for (int64_t key = 0;; key += LANES) {
-    key = uly__mask_next_keys(a->mask, mask_head, query, q_end, key, LANES);
-    if (key >= N) break;
-    head_rows k = block_rows(a, a->k, a->qkv_stride, kv, key);
-    head_rows v = block_rows(a, a->v, a->qkv_stride, kv, key);
+  for (; key < a->keys.count; key = next_keys(a, head, query, q_end, key + LANES)) {
+    head_rows k = block_rows(a, all_k, key), v = block_rows(a, all_v, key);
     key_tile keys = {.key = key, .count = k.count};
-    prefetch_block(a, a->k, a->qkv_stride, kv, key + LANES);
-    prefetch_block(a, a->v, a->qkv_stride, kv, key + LANES);
+    prefetch_block(a, all_k, key + LANES);
+    prefetch_block(a, all_v, key + LANES);
     keys.k = row_words(k, d, a->dtype, k_buffer, &keys.k_ld);
     keys.v.rows = v;
     keys.v.pairs = pair_words(v, d, a->dtype, v_buffer, &keys.v.ld);
     for (int i = 0; i < num; i++) {
-      uly__tile tile = uly__mask_tile(a->mask, mask_head, blocks[i].begin,
-                                      blocks[i].begin + blocks[i].count, key, key + keys.count);
+      uly__tile tile = tile_between(a, head, blocks[i].begin, blocks[i].count, key, keys.count);
       bool hides = tile == ULY_TILE_PARTIAL;
       if (hides && !keys.v.finite) find_finite(&keys.v, d, finite);
       if (tile != ULY_TILE_SKIP) forward_tile(a, head, &blocks[i], &keys, hides);
@@ -169,13 +212,19 @@ static void forward_group(const uly__attention_args *a, int head, int64_t query,
     *tiles += num;
     poll(a, tiles);
   }
-  for (int i = 0; i < num; i++) store_outputs(a, head, &blocks[i]);
+  for (int i = 0; i < num; i++) {
+    if (a->suspends)
+      suspend(a, head, &blocks[i]);
+    else
+      store_outputs(a, head, &blocks[i]);
+  }
 }
 
 void ULY_FOR_ISA(uly__attention_tiled_forward)(uly__stream *stream, const uly__attention_args *a) {
   (void)stream;
-  int64_t size = group_size(a, num_blocks(a) * a->num_q_heads, GROUPS_OF_A_THREAD);
-  int64_t groups = num_groups(num_blocks(a), size);
+  int64_t blocks = num_blocks(a->queries);
+  int64_t size = group_size(a, blocks * a->num_q_heads, GROUPS_OF_A_THREAD);
+  int64_t groups = num_groups(blocks, size);
   /* Heads are processed one by one, so that their keys and values stay in cache. Late blocks of
    * queries see more keys under a causal mask, so these come first. */
 #pragma omp parallel

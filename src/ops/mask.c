@@ -136,10 +136,15 @@ uly__tile uly__mask_tile(const uly__mask *m, int head, int64_t q_begin, int64_t 
   return all ? ULY_TILE_FULL : ULY_TILE_PARTIAL;
 }
 
+/* Returns where the tile of a token begins. */
+static int64_t tile_of(int64_t token, int64_t origin, int64_t tile) {
+  return origin + (token - origin) / tile * tile;
+}
+
 static int64_t next_tile(const uly__mask *m, const view *side, int head, int64_t begin, int64_t end,
-                         int64_t at, int64_t tile) {
+                         int64_t origin, int64_t at, int64_t tile) {
   range seen = joint_band(m, side, begin, end, (range){0, m->num_tokens});
-  at = max64(at, seen.begin / tile * tile);
+  at = max64(at, tile_of(max64(seen.begin, origin), origin, tile));
   if (at >= seen.end) return m->num_tokens;
   if (!m->desc.blocks) return at;
   int64_t B = m->layout.block, nearest = m->num_tokens;
@@ -152,17 +157,17 @@ static int64_t next_tile(const uly__mask *m, const view *side, int head, int64_t
     int64_t first = max64(seen.begin, *blocks.first * B);
     if (first < seen.end) nearest = first;
   }
-  return nearest < m->num_tokens ? nearest / tile * tile : m->num_tokens;
+  return nearest < m->num_tokens ? tile_of(nearest, origin, tile) : m->num_tokens;
 }
 
 int64_t uly__mask_next_keys(const uly__mask *m, int head, int64_t q_begin, int64_t q_end,
-                            int64_t key, int64_t tile) {
-  return next_tile(m, &m->of_query, head, q_begin, q_end, key, tile);
+                            int64_t origin, int64_t key, int64_t tile) {
+  return next_tile(m, &m->of_query, head, q_begin, q_end, origin, key, tile);
 }
 
 int64_t uly__mask_next_queries(const uly__mask *m, int head, int64_t k_begin, int64_t k_end,
-                               int64_t query, int64_t tile) {
-  return next_tile(m, &m->of_key, head, k_begin, k_end, query, tile);
+                               int64_t origin, int64_t query, int64_t tile) {
+  return next_tile(m, &m->of_key, head, k_begin, k_end, origin, query, tile);
 }
 
 /* Returns a word with bits [from, to) set, 0 <= from < to <= 64. */
@@ -309,7 +314,7 @@ static uly_status check_all_see(const uly__mask *m) {
       if (count_listed(m, &m->of_query, layout, row, row, row + 1) > 0) continue;
       range queries = part_of_block(m, row, 0, m->num_tokens);
       for (int64_t q = queries.begin; q < queries.end; q++)
-        if (next_tile(m, &m->of_query, layout, q, q + 1, 0, 1) >= m->num_tokens)
+        if (next_tile(m, &m->of_query, layout, q, q + 1, 0, 0, 1) >= m->num_tokens)
           ULY_FAIL(
               ULY_ERR_CONFIG,
               "row %lld of layout %d, with the rest of the mask, leaves query %lld no key: list "

@@ -38,15 +38,15 @@ bool uly__mask_sees(const uly__mask *mask, int head, int64_t query, int64_t key)
 uly__tile uly__mask_tile(const uly__mask *mask, int head, int64_t q_begin, int64_t q_end,
                          int64_t k_begin, int64_t k_end);
 
-/* Tiles of keys begin at multiples of `tile`. Returns where the first tile begins, at or after
- * `key` (also a multiple), of which a query of [q_begin, q_end) sees some key; num_tokens or more
- * if there is none. Steps over hidden keys at once, however many there are. */
+/* Tiles of keys begin at `origin` and every `tile` tokens after it. Returns where the first tile
+ * begins, at or after `key` (also a beginning), of which a query of [q_begin, q_end) sees some key;
+ * num_tokens or more if there is none. Steps over hidden keys at once, however many there are. */
 int64_t uly__mask_next_keys(const uly__mask *mask, int head, int64_t q_begin, int64_t q_end,
-                            int64_t key, int64_t tile);
+                            int64_t origin, int64_t key, int64_t tile);
 
 /* Returns the same for tiles of queries, some of which see a key of [k_begin, k_end). */
 int64_t uly__mask_next_queries(const uly__mask *mask, int head, int64_t k_begin, int64_t k_end,
-                               int64_t query, int64_t tile);
+                               int64_t origin, int64_t query, int64_t tile);
 
 /* Returns a word whose bit i says whether the query sees key + i. Bits of keys beyond the stream
  * are 0. */

@@ -199,10 +199,10 @@ ULY_INLINE void attend_chunk(const uly__attend_one *a, uly_dtype dtype, int head
   int64_t begin = chunk * CHUNK, end = min64(begin + CHUNK, a->query + 1), query = a->query;
   partial to = {.out = out, .largest = -INFINITY};
   for (int i = 0; i < d; i++) q[i] = uly__load(a->q, dtype, (int64_t)head * d + i);
-  int64_t key = uly__mask_next_keys(a->mask, mask_head, query, query + 1, begin, TILE);
+  int64_t key = uly__mask_next_keys(a->mask, mask_head, query, query + 1, 0, begin, TILE);
   while (key < end) {
     attend_tile(a, dtype, head, key, q, &to);
-    key = uly__mask_next_keys(a->mask, mask_head, query, query + 1, key + TILE, TILE);
+    key = uly__mask_next_keys(a->mask, mask_head, query, query + 1, 0, key + TILE, TILE);
   }
   float *kept = place(a, head, chunk);
   kept[0] = to.largest;
@@ -231,7 +231,7 @@ static int64_t first_chunk(const uly__attend_one *a) {
   int64_t first = a->query / CHUNK;
   for (int head = 0; head < a->num_q_heads; head++)
     first = min64(first, uly__mask_next_keys(a->mask, a->first_q_head + head, a->query,
-                                             a->query + 1, 0, CHUNK) /
+                                             a->query + 1, 0, 0, CHUNK) /
                              CHUNK);
   return first;
 }

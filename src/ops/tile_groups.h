@@ -15,9 +15,7 @@
 
 ULY_INLINE int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 
-static int64_t num_blocks(const uly__attention_args *a) {
-  return (a->num_tokens + LANES - 1) / LANES;
-}
+static int64_t num_blocks(uly_token_run run) { return (run.count + LANES - 1) / LANES; }
 
 /* Blocks of a group, and their total width: together with what a thread holds of them, they fit
  * into its second-level cache. */
@@ -40,19 +38,43 @@ static int kv_head(const uly__attention_args *a, int q_head) {
   return (q_head + a->group_offset) / a->group_size;
 }
 
-/* Returns tokens `begin` and after, of one block. */
-static head_rows block_rows(const uly__attention_args *a, const void *x, int64_t stride, int head,
-                            int64_t begin) {
-  return (head_rows){uly__at(x, a->dtype, begin * stride + (int64_t)head * a->head_dim), stride,
-                     min64(LANES, a->num_tokens - begin)};
+/* A tensor's head: its rows are tokens of a run. */
+typedef struct head_tensor {
+  const void *x;
+  int64_t stride, count;
+  int head;
+} head_tensor;
+
+/* Returns rows `begin` and after, of one block. */
+static head_rows block_rows(const uly__attention_args *a, head_tensor t, int64_t begin) {
+  return (head_rows){uly__at(t.x, a->dtype, begin * t.stride + (int64_t)t.head * a->head_dim),
+                     t.stride, min64(LANES, t.count - begin)};
 }
 
 /* Prefetches the block that begins there, if any, since it will be needed soon. */
-static void prefetch_block(const uly__attention_args *a, const void *x, int64_t stride, int head,
-                           int64_t begin) {
+static void prefetch_block(const uly__attention_args *a, head_tensor t, int64_t begin) {
   int64_t element = uly__dtype_bytes(a->dtype);
-  if (begin < a->num_tokens)
-    prefetch_rows(block_rows(a, x, stride, head, begin), a->head_dim * element, stride * element);
+  if (begin < t.count)
+    prefetch_rows(block_rows(a, t, begin), a->head_dim * element, t.stride * element);
+}
+
+/* Return a query head of q, or of o; and a key/value head of k or v. */
+static head_tensor q_head_of(const uly__attention_args *a, const void *q, int head) {
+  return (head_tensor){q, a->q_stride, a->queries.count, head};
+}
+static head_tensor o_head_of(const uly__attention_args *a, const void *o, int head) {
+  return (head_tensor){o, a->o_stride, a->queries.count, head};
+}
+static head_tensor kv_head_of(const uly__attention_args *a, const void *kv, int head) {
+  return (head_tensor){kv, a->kv_stride, a->keys.count, head};
+}
+
+/* Returns whether none, some or all pairs of a range of query rows and one of key rows see each
+ * other. */
+static uly__tile tile_between(const uly__attention_args *a, int head, int64_t q_begin,
+                              int64_t num_queries, int64_t k_begin, int64_t num_keys) {
+  int64_t q = a->queries.begin + q_begin, k = a->keys.begin + k_begin;
+  return uly__mask_tile(a->mask, a->first_q_head + head, q, q + num_queries, k, k + num_keys);
 }
 
 /* Writes x[lane][d] = factor[lane] * lanes[d][LANES], in the storage type. Not inlined: in forward,

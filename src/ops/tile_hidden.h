@@ -21,11 +21,14 @@ ULY_INLINE vec only_lanes(vec x, uint64_t bits) {
   return (vec)((ivec)x & chosen);
 }
 
-/* Writes as bits which of 64 keys each query sees; queries beyond the last see nothing. */
+/* Writes as bits which keys of a block each query of a block sees; queries beyond the last see
+ * nothing, and keys beyond the last are seen by none. query, key: rows. */
 static void load_seen(const uly__attention_args *a, int head, int64_t query, int64_t num_queries,
-                      int64_t key, uint64_t *seen) {
+                      int64_t key, int64_t num_keys, uint64_t *seen) {
+  uint64_t keys = UINT64_MAX >> (LANES - num_keys);
   for (int64_t i = 0; i < num_queries; i++)
-    seen[i] = uly__mask_bits(a->mask, a->first_q_head + head, query + i, key);
+    seen[i] = keys & uly__mask_bits(a->mask, a->first_q_head + head, a->queries.begin + query + i,
+                                    a->keys.begin + key);
   for (int64_t i = num_queries; i < LANES; i++) seen[i] = 0;
 }
 

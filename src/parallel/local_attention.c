@@ -24,7 +24,8 @@ static uly__attention_args shape(const uly_attention *plan, const uly__head_bloc
   const uly_attention_desc *desc = &plan->desc;
   int uses = desc->num_q_heads / desc->num_kv_heads;
   return (uly__attention_args){
-      .num_tokens = desc->num_tokens,
+      .queries = {0, desc->num_tokens},
+      .keys = {0, desc->num_tokens},
       .num_q_heads = block->q_count,
       .num_kv_heads = block->kv_count,
       .head_dim = desc->head_dim,
@@ -33,8 +34,10 @@ static uly__attention_args shape(const uly_attention *plan, const uly__head_bloc
       .group_offset = block->q_begin - block->kv_begin * uses,
       .dtype = desc->dtype,
       .scale = desc->scale,
-      .qkv_stride = block->qkv_stride,
+      .q_stride = block->qkv_stride,
+      .kv_stride = block->qkv_stride,
       .o_stride = block->o_stride,
+      .softmax_stride = desc->num_tokens,
       .poll = plan->poll,
       .poll_context = plan->poll_context,
   };
@@ -62,7 +65,7 @@ static uly__attention_args describe(const uly_attention *plan, int mask,
 static uly_local_attention for_callback(const uly__attention_args *args) {
   return (uly_local_attention){
       .size = sizeof(uly_local_attention),
-      .num_tokens = args->num_tokens,
+      .num_tokens = args->queries.count,
       .num_q_heads = args->num_q_heads,
       .num_kv_heads = args->num_kv_heads,
       .head_dim = args->head_dim,
@@ -72,7 +75,7 @@ static uly_local_attention for_callback(const uly__attention_args *args) {
       .dtype = args->dtype,
       .mask = uly__mask_desc(args->mask),
       .scale = args->scale,
-      .qkv_stride = args->qkv_stride,
+      .qkv_stride = args->q_stride,
       .o_stride = args->o_stride,
       .q = args->q,
       .k = args->k,

@@ -2,14 +2,15 @@
  *
  * Every rank fills its slice of Q, K and V with numbers that say where they belong, sends them to
  * the owners of the heads, checks what has arrived, and sends it back. 01_mesh_and_exchange.md
- * explains what is printed. */
+ * explains the output. */
 #include <stdlib.h>
 #include <string.h>
 #include <ulysses.h>
 
 enum { NUM_TOKENS = 6, NUM_HEADS = 4, QUERY = 0, KEY = 1, VALUE = 2 };
 
-/* Returns a number for a head of a token, exact in f32. Heads have one element here. */
+/* Returns a number that identifies a head of a token and is exact in f32. In this program, heads
+ * have one element. */
 static float encoded(int kind, int64_t token, int head) {
   return (float)(1000 * kind + 10 * token + head);
 }
@@ -23,8 +24,8 @@ static void check(uly_status status) {
 /* A function that is called for the number at (kind, token, head). */
 typedef void visitor(float *number, int kind, int64_t token, int head);
 
-/* Calls visit for each number of some rows of a group: rows [count][w], w = query, key and value
- * heads of the group one after the other. */
+/* Calls visit for each number in some rows of a group. The rows are [count][w], where the w
+ * elements are the group's query heads, then its key heads, then its value heads. */
 static void visit_rows(float *rows, uly_attention_block group, int64_t first_token, int64_t count,
                        visitor *visit) {
   for (int64_t t = 0; t < count; t++) {
@@ -47,7 +48,7 @@ static void compare(float *number, int kind, int64_t token, int head) {
   num_wrong += *number != encoded(kind, token, head);
 }
 
-/* A line of the output: "token.head" of every query, as its number says. */
+/* A line of the output: "token.head" for every query, according to its number. */
 static char line[1000];
 
 static void print(float *number, int kind, int64_t token, int head) {
@@ -77,7 +78,7 @@ int main(int argc, char **argv) {
   check(uly_mesh_agree(
       mesh, mine && back && heads ? ULY_OK : uly_fail(ULY_ERR_MEMORY, "no memory left")));
 
-  /* Before the exchange: my tokens, all heads, one part for each rank. */
+  /* Before the exchange: all heads of my tokens, in one part for each rank. */
   const uly_token_run *tokens = uly_attention_tokens(plan, NULL);
   int64_t first = tokens->begin, count = tokens->count;
   for (int p = 0; p < num_ranks; p++) {
@@ -89,7 +90,7 @@ int main(int argc, char **argv) {
   printf("rank %d before: tokens %d-%d, heads 0-%d:%s\n", rank, (int)first,
          (int)(first + count - 1), NUM_HEADS - 1, line);
 
-  /* After the exchange: all tokens, my heads. */
+  /* After the exchange: all tokens of my heads. */
   uly_attention_block group = {.size = sizeof group};
   check(uly_attention_get_block(plan, rank, &group));
   check(uly_attention_qkv_to_heads(plan, ULY_TRAFFIC_ATTENTION_FORWARD, mine, heads));
@@ -99,7 +100,7 @@ int main(int argc, char **argv) {
   printf("rank %d holds:  tokens 0-%d, heads %d-%d:%s\n", rank, NUM_TOKENS - 1, group.q_begin,
          group.q_begin + group.q_count - 1, line);
 
-  /* The exchange back. */
+  /* Exchange them back. */
   check(uly_attention_qkv_to_tokens(plan, ULY_TRAFFIC_ATTENTION_BACKWARD, heads, back));
   printf("rank %d then:   %d of %d numbers wrong; what came back is %s\n", rank, num_wrong,
          (int)(NUM_TOKENS * group.qkv_stride),

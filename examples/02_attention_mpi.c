@@ -1,8 +1,8 @@
-/* Uses the attention plan in a program that has its own MPI and its own attention.
+/* Uses an attention plan in a program that starts MPI itself and has its own attention kernel.
  *
- * The program starts MPI and hands the library a communicator. Between the two exchanges runs a
- * callback: plain softmax attention that knows nothing of ranks. Its outputs and gradients are
- * compared with those of the library's kernels. 02_attention_mpi.md explains it. */
+ * The program starts MPI and passes a communicator to the library. A callback runs between the two
+ * exchanges: plain softmax attention that knows nothing about ranks. Its outputs and gradients are
+ * compared with those of the library's kernels. 02_attention_mpi.md explains the program. */
 #include <math.h>
 #include <mpi.h>
 #include <stdlib.h>
@@ -32,8 +32,8 @@ static float *row(const void *x, int64_t stride, int64_t token, int head) {
   return (float *)x + token * stride + head * D;
 }
 
-/* Computes O = softmax(scale Q K^T) V, causal, on all tokens of my heads, and the logarithm of each
- * sum. */
+/* Computes O = softmax(scale Q K^T) V with a causal mask, on all tokens of my heads, and the
+ * logarithm of each row's sum of exponentials. */
 static uly_status my_forward(void *user, const uly_local_attention *a) {
   float p[N];
   for (int h = 0; h < a->num_q_heads; h++)
@@ -77,7 +77,7 @@ static uly_status my_backward(void *user, const uly_local_attention *a) {
   return ULY_OK;
 }
 
-/* Returns the largest difference on any rank, on all ranks. */
+/* Returns the largest difference over all ranks; every rank gets the same result. */
 static float difference(const float *x, const float *y, int64_t count, MPI_Comm comm) {
   float most = 0;
   for (int64_t i = 0; i < count; i++) most = fmaxf(most, fabsf(x[i] - y[i]));
@@ -85,17 +85,18 @@ static float difference(const float *x, const float *y, int64_t count, MPI_Comm 
   return most;
 }
 
-/* Fills x with numbers for my tokens, from `first` on: a function of token, head and element. */
+/* Fills x with numbers for my tokens, from `first` on. Each number is a function of token, head and
+ * element. */
 static void fill(float *x, int64_t first, int64_t count, int heads, double frequency) {
   for (int64_t i = 0; i < count * heads * D; i++)
     x[i] = (float)sin(frequency * (double)(first * heads * D + i));
 }
 
-static float q[SIZE], k[SIZE], v[SIZE], d_o[SIZE]; /* [T, heads, D], T of N tokens */
+static float q[SIZE], k[SIZE], v[SIZE], d_o[SIZE]; /* [T, heads, D], T <= N */
 static float o[2][SIZE], d_q[2][SIZE], d_k[2][SIZE], d_v[2][SIZE];
 
 int main(int argc, char **argv) {
-  MPI_Comm comm; /* here, that of the ranks which share this sequence; it may be any */
+  MPI_Comm comm; /* any communicator will do */
   MPI_Init(&argc, &argv);
   MPI_Comm_split(MPI_COMM_WORLD, 0, 0, &comm);
 

@@ -1,8 +1,8 @@
-/* Trains through the C API: configures, creates, steps, evaluates, saves, and continues from what
- * was saved.
+/* Trains through the C API: configures and creates a trainer, makes steps, evaluates, saves a
+ * checkpoint, and continues from it.
  *
  * A small model learns a made-up text in a few seconds. Everything is written to the folder
- * 03_train.out. 03_train.md explains it. */
+ * 03_train.out. 03_train.md explains the program. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +19,7 @@ static void check(uly_status status) {
   uly_abort(uly_status_exit_code(status));
 }
 
-/* Writes sentences of a few words each, which a small generator draws. */
+/* Writes sentences of a few words each, drawn by a small random number generator. */
 static uly_status write_text(const char *path, int num_sentences, unsigned state) {
   static const char *const words[] = {"the sea", "a ship", "the wind",
                                       "sings",   "sleeps", "returns"};
@@ -40,7 +40,7 @@ static uly_status prepare(void) {
   return status == ULY_OK ? write_text(OUT "/held_out.txt", 100, 2) : status;
 }
 
-/* Makes the steps up to `last`, and returns the loss of the latest. */
+/* Performs the steps up to `last`, and returns the loss of the last one. */
 static double train(uly_trainer *trainer, int64_t last) {
   uly_step_report report = {.size = sizeof report};
   while (uly_trainer_steps_done(trainer) < last) check(uly_trainer_step(trainer, &report));
@@ -91,7 +91,7 @@ int main(int argc, char **argv) {
   double at_save = evaluate(trainer), at_end = train(trainer, STEPS);
   uly_trainer_destroy(trainer);
 
-  /* Resume, as another program would do later. It could have another number of ranks. */
+  /* Resume, as another program might do later, possibly on another number of ranks. */
   char newest[1000];
   check(uly_mesh_agree(mesh, uly_checkpoint_latest(OUT, newest, sizeof newest)));
   check(uly_trainer_create(mesh, &config, &trainer));

@@ -1,7 +1,7 @@
-"""Uses the attention plan with NumPy, for two layers with masks of their own, and documents.
+"""Uses an attention plan with NumPy, for two layers with different masks, and with documents.
 
-The results of the ranks are compared with plain attention, which sees the whole stream.
-04_attention_python.md explains it."""
+The results on the ranks are compared with plain attention, which sees the whole stream.
+04_attention_python.md explains the program."""
 
 import numpy as np
 import ulysses
@@ -16,7 +16,7 @@ def numbers(heads, frequency):
 
 
 def plain_attention(q, k, v, window):
-    """Returns o of the whole stream: causal, within a window, within a document."""
+    """Returns o for the whole stream: causal, within a window, and within documents."""
     i, j = np.arange(N)[:, None], np.arange(N)
     number = np.searchsorted(DOCUMENTS, j, side="right")
     visible = (j <= i) & (i - j < window) & (number[:, None] == number)
@@ -37,7 +37,7 @@ with ulysses.Mesh() as mesh:  # all ranks share one sequence
                              masks=[near, far], documents=DOCUMENTS)
     say(f"{N} tokens in {len(DOCUMENTS)} documents, {HQ} query heads, {HKV} key/value heads")
 
-    # Take my tokens of the stream. A model would compute only these.
+    # Cut my tokens out of the stream. A model would compute only these.
     whole = numbers(HQ, 1.0), numbers(HKV, 1.3), numbers(HKV, 1.1)
     q, k, v = (plan.cut(x) for x in whole)
     for mask, window in enumerate((20, N)):
@@ -47,7 +47,7 @@ with ulysses.Mesh() as mesh:  # all ranks share one sequence
         say(f"mask {mask}: {plan.pairs(mask):.0f} pairs of a query and a visible key")
         say("  outputs agree with plain attention to 1e-5")
 
-    # Two layers, each with a state of its own, and the gradients of the sum of their output.
+    # Run two layers, each with its own saved state, and compute the gradients of the summed output.
     first, second = ulysses.Saved(plan), ulysses.Saved(plan)
     x = plan.forward(q, k, v, mask=0, saved=first)
     y = plan.forward(x, k, v, mask=1, saved=second)

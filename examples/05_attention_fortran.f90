@@ -1,6 +1,6 @@
-! Uses the attention plan in a Fortran program that has its own MPI, and compares outputs and
+! Uses an attention plan in a Fortran program that starts MPI itself, and compares the outputs and
 ! gradients of the distributed attention with plain attention in double precision, which sees the
-! whole stream. 05_attention_fortran.md explains it.
+! whole stream. 05_attention_fortran.md explains the program.
 program attention_fortran
   use mpi_f08
   use ulysses
@@ -34,8 +34,8 @@ program attention_fortran
   desc%masks = c_loc(mask)
   call check(uly_attention_create(mesh, desc, plan))
 
-  ! Numbers for the whole stream, the same on all ranks, of which I take those of my tokens. A model
-  ! computes only these.
+  ! Compute numbers for the whole stream, the same on all ranks, and take those for my tokens. A
+  ! model would compute only the latter.
   call fill(whole_q, 1.0)
   call fill(whole_k, 1.3)
   call fill(whole_v, 1.1)
@@ -88,7 +88,7 @@ contains
     x = reshape([(sin(frequency * real(i)), i = 0, size(x) - 1)], shape(x))
   end subroutine
 
-  ! Computes O = softmax(Q K^T / sqrt(d)) V, causal, within a document; dV = P^T dO,
+  ! Computes O = softmax(Q K^T / sqrt(d)) V, causal and within documents; dV = P^T dO,
   ! dS = P o (dO V^T - row sums of dO o O), dQ = dS K / sqrt(d), dK = dS^T Q / sqrt(d).
   subroutine plain_attention()
     real(real64) :: p(n), d_s, scale, q_i(d), d_o_i(d)

@@ -1,8 +1,8 @@
-"""Runs a Llama of Hugging Face's transformers whose attention is spread over MPI ranks.
+"""Runs a Llama from Hugging Face transformers whose attention is distributed over MPI ranks.
 
-Each rank runs the model on its tokens of one sequence; only attention knows that there are others.
-Loss and gradients are compared with those of the plain model on the whole sequence.
-06_transformers_llama.md explains it."""
+Each rank runs the model on its own tokens of the sequence; only attention sees the others. The loss
+and the gradients are compared with those of the plain model on the whole sequence.
+06_transformers_llama.md explains the program."""
 
 import copy
 import sys
@@ -21,7 +21,7 @@ def use_ulysses(model, plan):
     """Makes all layers of the model use the plan for their attention."""
 
     def forward(module, query, key, value, attention_mask, scaling, **rest):
-        """Is called by transformers: query is [1, Hq, T, d], key and value are [1, Hkv, T, d]."""
+        """Attends for transformers: query is [1, Hq, T, d], key and value are [1, Hkv, T, d]."""
         q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
         return ulysses.attention(q, k, v, plan).unsqueeze(0), None
 
@@ -40,7 +40,7 @@ def gradients_of(model):
     return {name: p.grad for name, p in model.named_parameters()}
 
 
-# The same weights and the same sequence on all ranks.
+# Make the same weights and the same sequence on all ranks.
 torch.manual_seed(1)
 config = LlamaConfig(vocab_size=VOCAB, hidden_size=96, intermediate_size=200, num_hidden_layers=3,
                      num_attention_heads=6, num_key_value_heads=2, max_position_embeddings=N,

@@ -1,4 +1,4 @@
-! Declares attention over a sequence that is spread over MPI ranks: sections 1, 2 and 7 of
+! Declares attention over a sequence that is distributed over MPI ranks: sections 1, 2 and 7 of
 ! ulysses.h, which explains each function. Compile this file with your own compiler, and link
 ! libulysses:
 !
@@ -20,12 +20,13 @@
 !   status = uly_attention_create(mesh, desc, plan)
 !   status = uly_attention_forward(plan, q, k, v, o)
 !
-! Dimensions are in the opposite order of C's: q and o are (d, Hq, T), k and v are (d, Hkv, T).
+! Dimensions are in the reverse of C's order: q and o are (d, Hq, T), and k and v are (d, Hkv, T).
 ! Tensors are arrays of any rank, whose elements are real(c_float), or the 16 bits of a bfloat16 as
 ! integer(c_int16_t). Tokens and heads are counted from 0, as in C. Objects (meshes, plans, saved
 ! states) are type(c_ptr).
 !
-! uly_fail is missing, because its arguments vary: a callback fails by returning a status.
+! uly_fail is missing, because it takes a variable number of arguments: a callback fails by
+! returning a status.
 module ulysses
   use, intrinsic :: iso_c_binding
   implicit none
@@ -55,7 +56,7 @@ module ulysses
 
   ! ----------------------------------------------------------------------------- structs
 
-  ! Extents of the axes; 0 is the default of each.
+  ! Extents of the axes; for each of them, 0 stands for the default.
   type, bind(c) :: uly_mesh_desc
     integer(c_size_t) :: size = 0
     integer(c_int) :: dp = 0
@@ -224,7 +225,7 @@ module ulysses
       integer(c_int) :: code
     end function
 
-    ! handler: the address of a procedure that takes user and the text, each as type(c_ptr), value.
+    ! handler: the address of a procedure that takes user and message, both as type(c_ptr), value.
     subroutine uly_warning_set_handler(handler, user) bind(c)
       import :: c_funptr, c_ptr
       type(c_funptr), value :: handler
@@ -276,7 +277,7 @@ module ulysses
       integer(c_int) :: status
     end function
 
-    ! comm: comm%MPI_VAL with mpi_f08, the integer itself with mpi and mpif.h.
+    ! comm: comm%MPI_VAL with mpi_f08; the integer itself with mpi and mpif.h.
     function uly_mesh_create_fortran(comm, desc, mesh) bind(c) result(status)
       import :: c_int, c_ptr, uly_mesh_desc
       integer(c_int), value :: comm
@@ -424,7 +425,7 @@ module ulysses
       type(c_ptr), value :: saved
     end subroutine
 
-    ! lse: (Hq, T). saved: c_null_ptr if nothing is to be kept.
+    ! lse: (Hq, T). saved: c_null_ptr if nothing should be kept.
     function uly_attention_forward_layer(plan, mask, q, k, v, o, lse, saved) bind(c) result(status)
       import :: c_int, c_float, c_ptr
       type(c_ptr), value :: plan
@@ -576,7 +577,7 @@ contains
     text = uly_text(uly_last_error())
   end function
 
-  ! Returns a text of the library, as in uly_text(uly_status_name(status)).
+  ! Converts a C string from the library, as in uly_text(uly_status_name(status)).
   function uly_text(address) result(text)
     type(c_ptr), intent(in) :: address
     character(len=:), allocatable :: text

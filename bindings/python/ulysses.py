@@ -1,29 +1,29 @@
-"""Computes attention over a sequence that is spread over MPI ranks: libulysses through ctypes.
+"""Computes attention over a sequence that is distributed over MPI ranks, with libulysses (ctypes).
 
     import ulysses
 
-    mesh = ulysses.Mesh()                      # all processes, or Mesh(comm) of mpi4py
+    mesh = ulysses.Mesh()                      # all processes, or Mesh(comm) with mpi4py
     plan = ulysses.Attention(mesh, num_tokens=65536, num_q_heads=32, num_kv_heads=8, head_dim=128,
                              dtype="bfloat16", masks=ulysses.Mask("causal"))
     x = plan.cut(stream)                       # the tokens of this rank
     o = ulysses.attention(q, k, v, plan)       # torch, with gradients
-    o = plan.forward(q, k, v)                  # NumPy or torch, without
+    o = plan.forward(q, k, v)                  # NumPy or torch, without gradients
 
-Tensors are NumPy arrays or torch tensors on the CPU, contiguous, of the plan's dtype: q and o are
-[T, Hq, d], k and v are [T, Hkv, d], where T is the number of tokens of this rank. bfloat16 is the
-type of torch or of ml_dtypes, or its bits as uint16.
+Tensors are NumPy arrays or torch tensors in CPU memory. They must be contiguous and have the plan's
+dtype: q and o are [T, Hq, d], and k and v are [T, Hkv, d], where T is the number of tokens on this
+rank. bfloat16 is the type from torch or ml_dtypes, or its bits as uint16.
 
-What ulysses.h marks as collective is collective here: every rank of the mesh makes the call, in the
-same order. These are Mesh(), Mesh.close(), Mesh.agree(), Attention(), Saved(), Attention.forward(),
-Attention.backward(), attention() and its backward. A call that fails raises an Error on all ranks.
-If an argument of one rank cannot be used, that rank raises TypeError or ValueError, and the others
-raise an Error.
+What ulysses.h marks as collective is collective here too: every rank of the mesh makes the calls,
+in the same order. These are Mesh(), Mesh.close(), Mesh.agree(), Attention(), Saved(),
+Attention.forward(), Attention.backward(), attention() and its backward pass. A call that fails
+raises an Error on all ranks. If an argument on one rank cannot be used, that rank raises TypeError
+or ValueError, and the others raise an Error.
 
-The garbage collector frees plans and saved states at any time, since that needs no other rank. It
-never frees the communicators of a mesh: Mesh.close() does, or else the end of MPI.
+The garbage collector may free plans and saved states at any time, since this does not involve other
+ranks. It never frees the communicators of a mesh: Mesh.close() does, or else the end of MPI.
 
-The library is the one that ULYSSES_LIBRARY names in the environment, or the one beside which this
-file was installed, or the one that the system finds (LD_LIBRARY_PATH).
+The library is the one that ULYSSES_LIBRARY names in the environment, or the one that was installed
+together with this file, or the one that the system finds (LD_LIBRARY_PATH).
 """
 
 import atexit
@@ -90,10 +90,10 @@ class uly_token_run(ctypes.Structure):
     _fields_ = [("begin", c_int64), ("count", c_int64)]
 
 
-# Name: (type of the result, types of the arguments). c_void_p stands for objects and tensors.
+# Name: (result type, argument types). c_void_p stands for objects and tensors.
 FUNCTIONS = {
     "uly_last_error": (c_char_p, []),
-    "uly_fail": (c_int, [c_int, c_char_p]),  # and those of the format
+    "uly_fail": (c_int, [c_int, c_char_p]),  # followed by the format's arguments
     "uly_status_name": (c_char_p, [c_int]),
     "uly_init": (c_int, [c_void_p, c_void_p]),
     "uly_finalize": (None, []),
@@ -140,7 +140,7 @@ def _find_library():
 
 @functools.lru_cache(maxsize=None)
 def _library():
-    """Returns the library, which the first call loads."""
+    """Returns the library, which is loaded by the first call."""
     name = _find_library()
     try:
         lib = ctypes.CDLL(name)
@@ -158,13 +158,13 @@ def _library():
 
 
 class Error(RuntimeError):
-    """The library has refused or failed. `status` is the name of the status, as "config"."""
+    """The library has refused a call or failed. `status` is the status name, such as "config"."""
 
     status = "internal"
 
 
 class ConfigError(Error, ValueError):
-    """A setting, a shape or a mesh that cannot work."""
+    """A setting, a shape or a mesh cannot work."""
 
 
 class MemoryLimitError(Error, MemoryError):
@@ -185,7 +185,7 @@ def _check(status):
 
 
 def _enum(values, prefix, name, what):
-    """Returns the number that `name` ("causal") has in an enum of the header."""
+    """Returns the value of `name`, such as "causal", in an enum of the header."""
     number = values.get(prefix + str(name).upper())
     if number is None:
         known = ", ".join(key[len(prefix):].lower() for key in values)
@@ -194,7 +194,7 @@ def _enum(values, prefix, name, what):
 
 
 def _integer(value, name, bits=64):
-    """Returns an integer that the library can hold. ctypes would drop what goes beyond its bits."""
+    """Returns an integer that the library can hold. ctypes would silently drop excess bits."""
     try:
         number = operator.index(value)
     except TypeError:
@@ -208,8 +208,8 @@ def _integer(value, name, bits=64):
 
 
 def _finalize():
-    """Ends MPI if this module has started it. A rank that ends with an exception ends the job,
-    since the others would wait for it."""
+    """Ends MPI if this module has started it. If a rank ends with an exception, it ends the whole
+    job, since the other ranks would wait for it."""
     if hasattr(sys, "last_type") and _library().uly_world_size() > 1:
         abort(1)
     _library().uly_finalize()
@@ -226,7 +226,7 @@ def _start():
 
 
 def _check_mpi(mpi):
-    """Refuses an mpi4py that uses another MPI than the library: handles would be meaningless."""
+    """Refuses an mpi4py that uses a different MPI: its handles would have no meaning here."""
     text = ctypes.create_string_buffer(8192)
     _library().MPI_Get_library_version(text, byref(c_int(0)))
     versions = [text.value.decode(errors="replace"), mpi.Get_library_version()]
@@ -237,7 +237,7 @@ def _check_mpi(mpi):
 
 
 def abort(exit_code=1):
-    """Ends the whole job at once, for errors that only one rank knows of. Does not return."""
+    """Ends the whole job at once, for errors that only one rank knows about. Does not return."""
     sys.stdout.flush()
     sys.stderr.flush()
     _library().uly_abort(exit_code)
@@ -246,8 +246,8 @@ def abort(exit_code=1):
 class Mesh:
     """Says which ranks share a sequence: `sp` of them, in each of `dp` groups.
 
-    comm: a communicator of mpi4py, or the integer by which Fortran knows one; None: all processes
-    that mpirun has started, or one. Collective."""
+    comm: an mpi4py communicator, or a communicator's Fortran handle as an integer; None: all
+    processes that mpirun has started, or this one alone without mpirun. Collective."""
 
     def __init__(self, comm=None, *, sp=0, dp=0, ulysses=0):
         desc = uly_mesh_desc(size=sizeof(uly_mesh_desc), sp=sp, dp=dp, ulysses=ulysses)
@@ -277,7 +277,7 @@ class Mesh:
         return self._handle
 
     def close(self):
-        """Frees the communicators. Plans of the mesh can only be closed afterwards. Collective."""
+        """Frees the communicators. Afterwards, the mesh's plans can only be closed. Collective."""
         handle, self._handle = self._handle, None
         if handle:
             _library().uly_mesh_destroy(handle)
@@ -286,7 +286,7 @@ class Mesh:
         return self
 
     def __exit__(self, kind, error, trace):
-        if kind is None:  # else the other ranks may be elsewhere
+        if kind is None:  # otherwise, other ranks may be elsewhere
             self.close()
 
     rank = property(lambda self: _library().uly_mesh_rank(self._open()))
@@ -296,8 +296,9 @@ class Mesh:
     threads = property(lambda self: _library().uly_mesh_threads(self._open()))
 
     def agree(self, error=None):
-        """Turns "some rank failed" into "all ranks know". Every rank passes None or the exception
-        that it has met; this is raised there, and an Error on the other ranks. Collective."""
+        """Makes all ranks fail if any rank has failed. Every rank passes None or the exception that
+        has occurred; this is raised again there, and an Error is raised on the other ranks.
+        Collective."""
         lib, status = _library(), STATUS["ULY_OK"]
         if error is not None:
             text = f"rank {self.rank}: {type(error).__name__}: {error}"
@@ -312,14 +313,14 @@ class Mesh:
 
 
 def _int64s(values, name):
-    """Returns integers as the library reads them; None if there are none."""
+    """Returns integers in the form that the library reads, or None if there are none."""
     values = [] if values is None else [_integer(value, name) for value in values]
     return (c_int64 * len(values))(*values) if values else None
 
 
 class BlockLayout:
-    """A block-sparse layout: the stream is cut into blocks of `block` tokens, and each block of
-    queries, a row, lists the blocks of keys that it sees.
+    """A block-sparse layout: the stream is divided into blocks of `block` tokens, and each block of
+    queries is a row, which lists the blocks of keys that it sees.
 
     layouts: one list of rows for all query heads, or one for each: layouts[head][row] is a list."""
 
@@ -338,8 +339,8 @@ class BlockLayout:
     @classmethod
     def pattern(cls, name, num_tokens, block, *, kind="causal", local=0, num_global=0, random=0,
                 seed=0, num_layouts=1):
-        """Returns the layout "longformer", "bigbird", "strided" or "fixed", as uly_sparse in
-        ulysses.h explains them. num_layouts: 1, or the number of query heads."""
+        """Returns a layout with the pattern "longformer", "bigbird", "strided" or "fixed", which
+        ulysses.h explains. num_layouts: 1, or the number of query heads."""
         sparse = uly_sparse(pattern=_enum(SPARSE, "ULY_SPARSE_", name, "the pattern"),
                             block=_integer(block, "block"), local=_integer(local, "local"),
                             random=_integer(random, "random"), seed=seed,
@@ -355,7 +356,7 @@ class BlockLayout:
 
     @property
     def rows(self):
-        """The lists of blocks: rows[head][row], with one head if all heads have the same."""
+        """The lists of blocks: rows[head][row], with a single head if all heads share one."""
         s = self._struct
         return [[s.cols[s.row_begin[r]:s.row_begin[r + 1]]
                  for r in range(h * s.num_blocks, (h + 1) * s.num_blocks)]
@@ -385,7 +386,7 @@ _Tensor = namedtuple("_Tensor", "address dtype shape is_contiguous is_writable")
 
 
 def _look_at(x, name):
-    """Returns what the library must know about an array or a tensor."""
+    """Returns what the library needs to know about an array or a tensor."""
     torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
     if torch and isinstance(x, torch.Tensor):
         if x.device.type != "cpu":
@@ -403,7 +404,7 @@ def _look_at(x, name):
 
 
 def _address(x, name, dtype, shape, is_output=False):
-    """Returns the address of the elements of a tensor, which must have this shape and type."""
+    """Returns the address of a tensor's elements, after checking its shape and type."""
     tensor = _look_at(x, name)
     if tensor.dtype not in ((dtype,) if dtype == "float32" else (dtype, "uint16")):
         raise TypeError(f"{name} is of {tensor.dtype}, but the plan is of {dtype}")
@@ -417,7 +418,7 @@ def _address(x, name, dtype, shape, is_output=False):
 
 
 def _empty_like(x, shape, dtype=None):
-    """Returns a new array or torch tensor, as x is one. dtype None: that of x."""
+    """Returns a new NumPy array or torch tensor, whichever x is. dtype None: that of x."""
     torch = sys.modules.get("torch")
     if torch and isinstance(x, torch.Tensor):
         return torch.empty(shape, dtype=getattr(torch, dtype) if dtype else x.dtype)
@@ -430,7 +431,7 @@ def _empty_like(x, shape, dtype=None):
 
 @contextlib.contextmanager
 def _or_tell(call, *arguments):
-    """If its body raises, makes a call that must fail, so that the other ranks learn of it."""
+    """If the body raises, makes a call that must fail, so that the other ranks learn about it."""
     try:
         yield
     except Exception:
@@ -439,7 +440,7 @@ def _or_tell(call, *arguments):
 
 
 class _Owned:
-    """An object of the library that the garbage collector may free."""
+    """A library object that the garbage collector may free."""
 
     def _own(self, what, handle, free):
         self._what, self._handle = what, handle
@@ -468,8 +469,8 @@ class Attention(_Owned):
     """A plan of attention over the ranks of a mesh that share a sequence. One plan serves any
     number of layers. Collective.
 
-    masks: a Mask, or a list of which forward names one; None: all tokens see all tokens.
-    documents: first tokens of the documents that the stream consists of, ascending, the first 0.
+    masks: a Mask, or a list from which forward selects one; None: all tokens see all tokens.
+    documents: first tokens of the documents in the stream, in ascending order from 0.
     The other arguments are those of uly_attention_desc in ulysses.h."""
 
     def __init__(self, mesh, *, num_tokens, num_q_heads, head_dim, num_kv_heads=None,
@@ -506,8 +507,8 @@ class Attention(_Owned):
         self._kv_shape = (self.num_local_tokens, num_kv_heads, head_dim)
 
     def cut(self, x):
-        """Returns the rows of x, whose first dimension is the stream, that this rank holds: a view
-        if they are one run."""
+        """Returns the rows of x that this rank holds. The first dimension of x is the stream. The
+        result is a view if the rows are one run."""
         if len(x) != self.num_tokens:
             raise ValueError(f"the plan has {self.num_tokens} tokens, but x has {len(x)} rows")
         parts = [x[run.begin:run.begin + run.count] for run in self.runs]
@@ -518,7 +519,7 @@ class Attention(_Owned):
 
     def set_documents(self, documents):
         """Replaces the documents of all masks; None: the stream is one document.
-        Every rank gives the same. Not collective."""
+        Every rank must pass the same. Not collective."""
         starts = _int64s(documents, "a start in documents")
         _check(_library().uly_attention_set_documents(self._open(), starts, len(starts or ())))
 
@@ -527,8 +528,8 @@ class Attention(_Owned):
         return _library().uly_attention_pairs(self._open(), _integer(mask, "mask", 32))
 
     def forward(self, q, k, v, *, mask=0, lse=False, saved=None, out=None):
-        """Returns o, or with lse (o, lse): lse [T, Hq] is the natural logarithm of each row's sum
-        of exp(scale * q.k), float32. `saved` keeps what backward needs. Collective."""
+        """Returns o or, with lse, (o, lse). lse, float32 [T, Hq], is the natural logarithm of each
+        row's sum of exp(scale * q.k). `saved` keeps what backward needs. Collective."""
         forward, handle = _library().uly_attention_forward_layer, self._open()
         with _or_tell(forward, handle, -1, *[None] * 6):
             mask = _integer(mask, "mask", 32)
@@ -560,7 +561,7 @@ class Attention(_Owned):
 
 
 class Saved(_Owned):
-    """What a forward keeps for its backward, for one layer. Making one is collective."""
+    """What forward keeps for backward, for one layer. Creating one is collective."""
 
     def __init__(self, plan):
         lib, handle = _library(), c_void_p()
@@ -579,8 +580,8 @@ def _state_of(saved):
 
 # Saved states of graphs that are alive. A graph holds a tensor with the number of its state, and
 # the memory of this tensor owns the state. So states live exactly as long as torch's own saved
-# tensors, also under retain_graph and torch.utils.checkpoint. (They are not used again: whether a
-# rank has a spare one would depend on its garbage collector, and making one is collective.)
+# tensors, even with retain_graph and torch.utils.checkpoint. (They are not reused: whether a rank
+# has a spare one would depend on its garbage collector, and creating one is collective.)
 _states = weakref.WeakValueDictionary()
 
 
@@ -590,7 +591,7 @@ class _Token(c_int64):
 
 @functools.lru_cache(maxsize=None)
 def _function():
-    """Returns the torch.autograd.Function of attention, which the first call makes with torch."""
+    """Returns the torch.autograd.Function of attention, which is created by the first call."""
     import torch
 
     class Function(torch.autograd.Function):
@@ -619,10 +620,10 @@ def _function():
 
 
 def attention(q, k, v, plan, mask=0):
-    """Returns o, with gradients: attention over the ranks of the plan. Takes torch tensors, and
-    copies those that are not contiguous. Collective, and so is its backward: all ranks of a
-    sequence make the calls in the same order, and all or none of them ask for gradients. What
-    backward needs is kept as long as torch keeps saved tensors."""
+    """Computes attention over the ranks of the plan and returns o, with gradients. Takes torch
+    tensors, and copies those that are not contiguous. Collective, and so is its backward pass: all
+    ranks of a sequence must make the calls in the same order, and either all or none of them must
+    ask for gradients. What backward needs is kept as long as torch keeps saved tensors."""
     import torch
     q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
     if torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v)):

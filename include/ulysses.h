@@ -23,10 +23,10 @@
  *        Explicit      the zero-copy buffers, and each exchange as a separate call
  *        Advanced      block-sparse layouts; your own kernel between the exchanges
  *
- * Shapes are row-major. N is the number of tokens of the whole stream, T that of this rank's slice,
- * and P the number of ranks that share a sequence. Hq and Hkv are the numbers of query heads and of
- * key/value heads, and d is the number of elements of a head. A micro-batch is one stream of
- * tokens: there is no batch dimension.
+ * Shapes are row-major. N is the number of tokens in the whole stream, T is the number of tokens in
+ * this rank's slice, and P is the number of ranks that share a sequence. Hq and Hkv are the numbers
+ * of query heads and of key/value heads, and d is the number of elements of a head. A micro-batch
+ * is one stream of tokens: there is no batch dimension.
  *
  * Collective functions say so in their comments. Every rank of the mesh, or of the group that the
  * comment names, must call them, in the same order. Unless the comment says otherwise, a failure on
@@ -140,8 +140,8 @@ typedef enum uly_dtype { ULY_F32 = 0, ULY_BF16 = 1 } uly_dtype;
 
 /* Starts MPI for calls from the main thread (MPI_THREAD_FUNNELED), unless the program has started
  * it. argc and argv may be NULL. Returns ULY_ERR_CONFIG if MPI has already ended, since it cannot
- * be started twice, and ULY_ERR_COMM if it does not support threads. Collective over all processes.
- * */
+ * be started twice, and ULY_ERR_COMM if it does not support threads. Collective over all
+ * processes. */
 uly_status uly_init(int *argc, char ***argv);
 
 /* Ends MPI if uly_init started it. Collective over all processes. */
@@ -312,7 +312,7 @@ typedef enum uly_schedule {
  * i see only the keys of certain blocks j (with a causal mask, only those with j <= i):
  *
  *   longformer  |i - j| < local; j < global; and all j if i < global
- *   bigbird     as longformer, and `random` other blocks, drawn anew for each row of each layout
+ *   bigbird     as longformer, plus `random` other blocks, drawn for each row of each layout
  *   strided     |i - j| < local; and every j whose distance from i is a multiple of local
  *   fixed       the blocks of i's stretch (a stretch is `local` blocks long), and the last
  *               `global` blocks of every stretch
@@ -420,8 +420,9 @@ typedef struct uly_train_config {
   int64_t memory_limit;
   /* Folder on local disk for the optimizer states; NULL: they stay in memory. */
   const char *offload;
-  /* Folder on local disk for what forward keeps for backward; memory then holds only what two
-   * blocks keep. NULL: all of it stays in memory. Folders may differ from rank to rank. */
+  /* Folder on local disk for what the forward pass keeps for the backward pass; memory then holds
+   * only what two blocks keep. NULL: all of it stays in memory. Folders may differ from rank to
+   * rank. */
   const char *stash;
   /* Nonzero: uly_trainer_load accepts data that the checkpoint was not trained on, and the run
    * reads them from the beginning. 0: it refuses them. */
@@ -439,8 +440,8 @@ typedef struct uly_train_config {
 void uly_train_config_default(uly_train_config *config, size_t size);
 
 /* Finds the window that a run with `config` uses: config->window or, if that is -1, the one in the
- * model's config.json; 0: none. Returns ULY_ERR_CONFIG if the model cannot be read. Not collective.
- * */
+ * model's config.json; 0: none. Returns ULY_ERR_CONFIG if the model cannot be read. Not
+ * collective. */
 uly_status uly_train_config_find_window(const uly_train_config *config, int64_t *window);
 
 /* The type of a member of uly_train_config. */
@@ -469,7 +470,7 @@ typedef enum uly_setting_use {
   ULY_USE_GENERATION = 8
 } uly_setting_use;
 
-/* A setting: a description of a member of uly_train_config, with which programs can offer it to
+/* A setting: the description of a member of uly_train_config, so that programs can offer it to
  * users. */
 typedef struct uly_setting {
   /* For example "seq_len" or "sparse.block"; messages write config.seq_len. */
@@ -575,8 +576,8 @@ typedef struct uly_step_report {
   int64_t passed_over;
 } uly_step_report;
 
-/* What one rank did in a step. The last three members have the same meaning as in uly_step_report.
- * */
+/* What one rank did in a step. The last three members have the same meaning as in
+ * uly_step_report. */
 typedef struct uly_rank_report {
   size_t size;
   /* Duration of the step in seconds, and how much of it this rank spent waiting for others. */
@@ -617,8 +618,8 @@ typedef struct uly_data_info {
   int64_t files, tokens;
   /* -1: the files do not say where documents end, or not all of the data were scanned. */
   int64_t documents;
-  /* Number of sequences of seq_len tokens, and how many of those that were scanned have no labels.
-   * */
+  /* Number of sequences of seq_len tokens, and how many of those that were scanned have no
+   * labels. */
   int64_t sequences, without_label;
   int64_t reserved[4];
 } uly_data_info;
@@ -747,13 +748,13 @@ uly_status uly_trainer_save_finish(uly_trainer *trainer);
 uly_status uly_checkpoint_prepare(const char *out_dir);
 
 /* Removes from out_dir what interrupted saves and removals have left behind. Never call it while
- * another run saves there: it would remove the files of that save. Not collective. */
+ * another run is saving there: it would remove the files of that save. Not collective. */
 uly_status uly_checkpoint_remove_remains(const char *out_dir);
 
-/* Continues from the checkpoint folder `dir`, whatever ranks, mesh and zero_stage it was made with.
- * The results are the same bit for bit on the same ranks or, with `reproducible`, on any ranks, and
- * otherwise the same up to rounding. With forward_only, only the weights are read, and the
- * optimizer file may be missing.
+/* Continues from the checkpoint folder `dir`, whatever number of ranks, mesh and zero_stage it was
+ * saved with. The results are the same bit for bit on the same ranks or, with `reproducible`, on
+ * any ranks, and otherwise the same up to rounding. With forward_only, only the weights are read,
+ * and the optimizer file may be missing.
  *
  * To train, a run must have the seed of the checkpoint, and its data unless config.new_data is set.
  * Data are the same if their files have the same contents in the same order; names do not matter.
@@ -1026,7 +1027,7 @@ uly_status uly_generator_next(uly_generator *generator, int32_t token);
 /* What a generator holds on this rank, and how long its creation took. */
 typedef struct uly_generator_report {
   size_t size;
-  /* Size of the vocabulary, and number of tokens in the prompt and appended to it. */
+  /* Size of the vocabulary, and number of tokens so far, including the prompt. */
   int64_t vocab, num_tokens;
   int64_t num_params;
   double load_seconds, prompt_seconds;
@@ -1066,8 +1067,8 @@ uly_status uly_sample(const float *logits, int64_t vocab, const uly_sampling *sa
 /* --------------------------------------------------------------- 7. Attention
  *
  * Your own model can use just the distributed attention. A plan divides the stream of tokens and
- * the heads among the ranks of the mesh's sp axis, and computes attention forward and backward, for
- * any number of layers:
+ * the heads among the ranks of the mesh's sp axis, and computes the forward and backward passes of
+ * attention, for any number of layers:
  *
  *   uly_mask mask = {.size = sizeof mask, .kind = ULY_MASK_CAUSAL};
  *   uly_attention_desc desc = {.size = sizeof desc, .num_tokens = 65536, .num_q_heads = 32,
@@ -1125,8 +1126,8 @@ typedef struct uly_attention_desc {
   /* d: at most 256, unless there is a callback. */
   int head_dim;
   uly_dtype dtype;
-  /* [num_masks], at most 1024: the masks that forward may choose from; for a model, one for each
-   * kind of layer. All have the same documents. NULL: one mask that hides nothing. If masks is
+  /* [num_masks], at most 1024: the masks that a forward call may choose from; for a model, one for
+   * each kind of layer. All have the same documents. NULL: one mask that hides nothing. If masks is
    * given, num_masks 0 stands for 1. Masks are copied, with everything that they point to. */
   const uly_mask *masks;
   int num_masks;
@@ -1147,7 +1148,7 @@ typedef struct uly_attention_desc {
 /* Sets the size, and every other member to 0. */
 void uly_attention_desc_default(uly_attention_desc *desc, size_t size);
 
-typedef struct uly_attention uly_attention; /* a plan of attention */
+typedef struct uly_attention uly_attention; /* an attention plan */
 
 /* Creates a plan: computes and checks all slices, heads, counts and offsets once. A plan on an
  * offline mesh says which rank holds what, and how many bytes, but cannot compute. Returns
@@ -1187,34 +1188,35 @@ double uly_attention_pairs(const uly_attention *plan, int mask);
  * to do: if one rank cannot do it, all ranks return its failure. The first forward call allocates
  * the plan's buffers. */
 
-/* Compute attention for a model with one layer. Forward uses the first mask, and the plan keeps
- * what backward needs. Backward belongs to the latest forward, and uses up what it kept: a second
- * backward returns ULY_ERR_CONFIG. Collective over the sp ranks. */
+/* Compute attention for a model with one layer. The forward call uses the first mask, and the plan
+ * keeps what the backward call needs. The backward call belongs to the latest forward call, and
+ * uses up what that kept: a second backward call returns ULY_ERR_CONFIG. Collective over the sp
+ * ranks. */
 uly_status uly_attention_forward(uly_attention *plan, const void *q, const void *k, const void *v,
                                  void *o);
 uly_status uly_attention_backward(uly_attention *plan, const void *d_o, void *d_q, void *d_k,
                                   void *d_v);
 
-/* What forward keeps for backward. A model with several layers has one such object for each layer.
- * */
+/* What a forward call keeps for its backward call. A model with several layers has one such object
+ * for each layer. */
 typedef struct uly_attention_saved uly_attention_saved;
 
 /* Creates the object and allocates its memory. Collective over the sp ranks. */
 uly_status uly_attention_saved_create(uly_attention *plan, uly_attention_saved **out);
 void uly_attention_saved_destroy(uly_attention_saved *saved);
 
-/* Performs the forward pass of a layer with any of the plan's masks, and keeps what backward needs
- * in `saved`, unless that is NULL. lse, f32 [T, Hq], receives the natural logarithm of each row's
- * sum of exp(scale * q.k); pass NULL on all ranks if it is not needed. Collective over the sp
- * ranks. */
+/* Performs the forward pass of a layer with any of the plan's masks, and keeps what the backward
+ * pass needs in `saved`, unless that is NULL. lse, f32 [T, Hq], receives the natural logarithm of
+ * each row's sum of exp(scale * q.k); pass NULL on all ranks if it is not needed. Collective over
+ * the sp ranks. */
 uly_status uly_attention_forward_layer(uly_attention *plan, int mask, const void *q, const void *k,
                                        const void *v, void *o, float *lse,
                                        uly_attention_saved *saved);
 
-/* Performs the backward pass of the latest forward that filled `saved`, which stays unchanged, so
- * backward may be repeated. Returns ULY_ERR_CONFIG if no forward has filled it, if that forward
- * failed, if it belongs to another plan, or if the documents have changed since then. Collective
- * over the sp ranks. */
+/* Performs the backward pass that belongs to the latest forward call that filled `saved`. This
+ * stays unchanged, so the backward pass may be repeated. Returns ULY_ERR_CONFIG if no forward call
+ * has filled `saved`, if that call failed, if `saved` belongs to another plan, or if the documents
+ * have changed since then. Collective over the sp ranks. */
 uly_status uly_attention_backward_layer(uly_attention *plan, const uly_attention_saved *saved,
                                         const void *d_o, void *d_q, void *d_k, void *d_v);
 
@@ -1271,9 +1273,10 @@ int uly_attention_num_blocks(const uly_attention *plan);
 uly_status uly_attention_get_block(const uly_attention *plan, int index,
                                    uly_attention_block *block);
 
-/* The sizes, in bytes, of the buffers above; of `softmax`, in which forward leaves two f32 values
- * per query and head for backward (with a callback, only one: its lse); and of the workspace of the
- * backward kernels. Buffers must be aligned to 4 bytes; alignment to 64 bytes is fastest. */
+/* The sizes, in bytes, of the buffers above; of `softmax`, in which the forward pass leaves two f32
+ * values per query and head for the backward pass (with a callback, only one: its lse); and of the
+ * workspace of the backward kernels. Buffers must be aligned to 4 bytes; alignment to 64 bytes is
+ * fastest. */
 typedef struct uly_attention_bytes {
   size_t size;
   int64_t qkv_tokens, qkv_heads, o_tokens, o_heads, softmax, workspace;
@@ -1283,7 +1286,7 @@ typedef struct uly_attention_bytes {
 uly_status uly_attention_get_bytes(const uly_attention *plan, uly_attention_bytes *bytes);
 
 /* Copy key/value heads that several groups need from the first block that holds them to the others;
- * and, in backward, sum their gradients in f32 into the first. Not collective. */
+ * and, in the backward pass, sum their gradients in f32 into the first. Not collective. */
 uly_status uly_attention_share_kv(const uly_attention *plan, void *qkv_tokens);
 uly_status uly_attention_sum_kv(const uly_attention *plan, void *d_qkv_tokens);
 

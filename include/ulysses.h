@@ -90,7 +90,7 @@ typedef enum uly_status {
   ULY_ERR_MEMORY,    /* failed allocation */
   ULY_ERR_COMM,      /* error reported by MPI */
   ULY_ERR_NONFINITE, /* infinite or NaN value */
-  ULY_ERR_INTERNAL   /* defect of this library */
+  ULY_ERR_INTERNAL   /* bug in this library */
 } uly_status;
 
 /* Returns the message of the last failure on the calling thread. It names settings by their
@@ -98,7 +98,7 @@ typedef enum uly_status {
  * the next failing call on this thread. */
 const char *uly_last_error(void);
 
-/* Records a message, formatted as by printf, and returns `status`. Callbacks call it when they
+/* Records a message, formatted as with printf, and returns `status`. Callbacks call it when they
  * fail, and programs may call it too. */
 uly_status uly_fail(uly_status status, const char *format, ...)
 #if defined(__GNUC__)
@@ -107,8 +107,8 @@ uly_status uly_fail(uly_status status, const char *format, ...)
     ;
 
 /* Sets the function that receives the library's warnings. It is called on the thread that caused
- * the warning, with a message that does not end with a newline. If it is NULL, as it is at first,
- * warnings are written to standard error after "ulysses: warning: ". */
+ * the warning, with a message that does not end with a newline. If the handler is NULL, which is
+ * the default, warnings are written to standard error after "ulysses: warning: ". */
 void uly_warning_set_handler(void (*handler)(void *user, const char *message), void *user);
 
 /* Returns a short name for a status, such as "config" or "data"; never NULL. */
@@ -523,7 +523,7 @@ typedef enum uly_traffic {
   ULY_NUM_TRAFFIC
 } uly_traffic;
 
-/* Number of places in a report, with room for kinds of traffic that may be added later. */
+/* Length of arrays in reports, with room for kinds of traffic that may be added later. */
 enum { ULY_MAX_TRAFFIC = 32 };
 
 /* Returns the name of a kind of traffic, such as "attention_forward". */
@@ -539,7 +539,7 @@ typedef enum uly_arena {
   ULY_NUM_ARENAS
 } uly_arena;
 
-/* Number of places in a report, with room for arenas that may be added later. */
+/* Length of arrays in reports, with room for arenas that may be added later. */
 enum { ULY_MAX_ARENAS = 8 };
 
 /* Returns the name of an arena, such as "activations". */
@@ -826,7 +826,7 @@ uly_status uly_checkpoint_apply(const uly_checkpoint_info *info, uly_train_confi
  * Fills in info as uly_checkpoint_read does. The message of ULY_ERR_DATA says what is damaged. */
 uly_status uly_checkpoint_verify(const char *dir, uly_checkpoint_info *info);
 
-/* A tensor in a file of a checkpoint. */
+/* A tensor in a checkpoint file. */
 typedef struct uly_tensor_info {
   size_t size;
   /* For example "model.safetensors" and "model.norm.weight"; valid during the visit. */
@@ -1330,8 +1330,8 @@ struct uly_block_layout {
   int64_t num_blocks; /* M = ceil(N / B) */
   /* 1: one layout for all query heads; Hq: one for each, one after the other. */
   int num_layouts;
-  /* [num_layouts * M + 1]: row r of layout h consists of the entries of cols from
-   * row_begin[h * M + r] to before row_begin[h * M + r + 1]. */
+  /* [num_layouts * M + 1]: row r of layout h consists of the entries of cols from row_begin[h * M +
+   * r] up to, but not including, row_begin[h * M + r + 1]. */
   const int64_t *row_begin;
   const int32_t *cols; /* key blocks, ascending within rows */
 };

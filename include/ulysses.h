@@ -934,9 +934,9 @@ typedef struct uly_prepare_report {
  * header of the shards says. Empty documents are left out; a document may continue in the next
  * shard. Memory use does not grow with the size of the text. The folders get their names when
  * everything is written and synced. Returns ULY_ERR_CONFIG if one of them already exists, if `out`
- * lies inside an input, or if no document is left for training or evaluation. Returns ULY_ERR_DATA,
- * with a message that names the file, if a file is not text, or the file and line, if a line is not
- * JSON, is not an object, or has no text. Not collective. */
+ * lies inside an input, or if no document is left for training or evaluation. Returns ULY_ERR_DATA
+ * if a file is not text, or if a line is not JSON, is not an object, or has no text; the message
+ * names the file and, in the latter case, the line. Not collective. */
 uly_status uly_prepare(const uly_prepare_config *config, uly_prepare_report *report);
 
 /* ---------------------------------------------------------------- 5. Planning

@@ -167,14 +167,20 @@ typedef struct uly_mesh_desc {
   /* Number of data-parallel groups. 0: as many as sp allows, or 1 if neither sp nor ulysses is
    * given. */
   int dp;
-  /* Number of ranks that share a sequence: ulysses * ring. 0: ulysses if that is given, or else as
-   * many as dp allows. */
+  /* Number of ranks that share a sequence: ulysses * ring. 0: what those two give, or else as many
+   * as dp allows. */
   int sp;
   /* Number of ranks among which heads are exchanged. 0: sp / ring. */
   int ulysses;
-  /* Ring attention, tensor parallelism and pipeline parallelism are not implemented yet: values
-   * other than 0 and 1 are refused. */
-  int ring, tp, pp;
+  /* Number of ranks that pass keys and values around a ring. 0: sp / ulysses, or 1 if neither is
+   * given. If both are above 1, each rank of the ring is a group of Ulysses, and there may be more
+   * ranks than heads. */
+  int ring;
+  /* Tensor parallelism and pipeline parallelism are not implemented yet: values other than 0 and 1
+   * are refused. */
+  int tp, pp;
+  /* Used instead of `ring`: the number of ranks that gather all keys and values at once. */
+  int gather;
 } uly_mesh_desc;
 
 /* Sets the size, and every other member to 0, its default. */
@@ -215,6 +221,9 @@ int uly_mesh_rank(const uly_mesh *mesh);
 int uly_mesh_size(const uly_mesh *mesh);
 int uly_mesh_dp(const uly_mesh *mesh);
 int uly_mesh_sp(const uly_mesh *mesh);
+int uly_mesh_ulysses(const uly_mesh *mesh);
+int uly_mesh_ring(const uly_mesh *mesh);
+int uly_mesh_gather(const uly_mesh *mesh);
 
 /* Returns the number of OpenMP threads that a run uses on this rank unless its configuration sets
  * one: OMP_NUM_THREADS, or else the number of hardware threads of the machine divided by the number

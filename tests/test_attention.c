@@ -1,7 +1,8 @@
 /* Compares the attention plan with naive attention in f64, which every rank computes for itself,
  * without communication, from tensors that are functions of global indices. There are 100 random
  * cases for each number of ranks: N, Hq, Hkv, head_dim, dtype, mask, tile, head groups, scale;
- * forward and backward, by every scheme that is applicable. CASES=n in the environment makes n
+ * forward and backward, by every scheme that is applicable; and as many for rings, gathers and
+ * hybrids, on every way to divide the ranks. What is sent must be what the plan says. CASES=n in the environment makes n
  * cases, which go through all head dimensions, and SEED=n makes others. */
 #include <mpi.h>
 
@@ -51,23 +52,39 @@ static tensor random_tensor(int64_t rows, int64_t width, uly_dtype dtype, bool i
   return t;
 }
 
-/* Rows [begin, begin + count) in the dtype; freed by the caller. */
-static void *slice(const tensor *t, uly_dtype dtype, int64_t begin, int64_t count) {
-  void *x = malloc((size_t)(count * t->width * uly__dtype_bytes(dtype)) + 1);
-  for (int64_t i = 0; i < count * t->width; i++)
-    uly__store(x, dtype, i, (float)t->values[begin * t->width + i]);
+/* The tokens of a rank, in its order. */
+typedef struct tokens {
+  int64_t count;
+  int64_t at[256];
+} tokens;
+
+static tokens tokens_of(const uly_attention *plan) {
+  tokens mine = {0};
+  int num_runs;
+  const uly_token_run *runs = uly_attention_tokens(plan, &num_runs);
+  for (int r = 0; r < num_runs; r++)
+    for (int64_t i = 0; i < runs[r].count; i++) mine.at[mine.count++] = runs[r].begin + i;
+  return mine;
+}
+
+/* Rows of these tokens in the dtype; freed by the caller. */
+static void *slice(const tensor *t, uly_dtype dtype, const tokens *mine) {
+  void *x = malloc((size_t)(mine->count * t->width * uly__dtype_bytes(dtype)) + 1);
+  for (int64_t i = 0; i < mine->count * t->width; i++)
+    uly__store(x, dtype, i, (float)t->values[mine->at[i / t->width] * t->width + i % t->width]);
   return x;
 }
 
 /* Relative to the largest, or to floor: a gradient may be zero but for rounding, as that of q where
  * each query sees one key. */
-static double relative_error(const tensor *t, uly_dtype dtype, int64_t begin, int64_t count,
-                             const void *x, double floor) {
+static double relative_error(const tensor *t, uly_dtype dtype, const tokens *mine, const void *x,
+                             double floor) {
   double error = 0, largest = floor;
   for (int64_t i = 0; i < t->rows * t->width; i++)
     if (fabs(t->values[i]) > largest) largest = fabs(t->values[i]);
-  for (int64_t i = 0; i < count * t->width; i++) {
-    double difference = fabs((double)uly__load(x, dtype, i) - t->values[begin * t->width + i]);
+  for (int64_t i = 0; i < mine->count * t->width; i++) {
+    double expected = t->values[mine->at[i / t->width] * t->width + i % t->width];
+    double difference = fabs((double)uly__load(x, dtype, i) - expected);
     if (!(difference <= error)) error = difference;
   }
   return error / largest;
@@ -97,8 +114,8 @@ static void solve(problem *x) {
                                    .d_v = x->d_v.values});
 }
 
-/* head_dim 0: any. */
-static problem random_problem(int mask_parts, int head_dim) {
+/* head_dim 0: any. There are at least `heads` query heads. */
+static problem random_problem(int mask_parts, int head_dim, int heads) {
   static const float scales[] = {0, 0, 0, 0.25f, 0.25f, -0.5f, 1e-30f, 1e6f, -3e5f};
   problem x = {0};
   uly_attention_desc *desc = &x.desc;
@@ -106,13 +123,13 @@ static problem random_problem(int mask_parts, int head_dim) {
   int group = pick(1, 4);
   desc->num_tokens = pick(0, 9) == 0 ? pick(1, size) : pick(1, 150);
   desc->num_kv_heads = pick(1, 5);
-  while (desc->num_kv_heads * group < size) group++;
+  while (desc->num_kv_heads * group < heads) group++;
   desc->num_q_heads = desc->num_kv_heads * group;
   desc->head_dim = pick(0, 3) == 0 ? pick(1, 70) : 8 * pick(1, 5);
   if (head_dim > 0) desc->head_dim = head_dim;
   desc->dtype = pick(0, 2) == 0 ? ULY_BF16 : ULY_F32;
   x.mask = random_mask(mask_parts, desc->num_tokens, desc->num_q_heads, pick);
-  desc->head_groups = pick(0, 1) ? 0 : size * pick(1, desc->num_q_heads / size);
+  desc->head_groups = pick(0, 1) ? 0 : heads * pick(1, desc->num_q_heads / heads);
   desc->token_tile = pick(0, 1) ? 0 : pick(1, 40);
   desc->scale = scales[pick(0, 8)];
   x.scale = desc->scale == 0.0f ? 1.0 / sqrt(desc->head_dim) : (double)desc->scale;
@@ -138,38 +155,54 @@ static void free_problem(problem *x) {
 }
 
 /* factor: what the gradients of scores are multiplied by where they are summed. */
-static void check(const problem *x, const char *name, const tensor *expected, int64_t begin,
-                  int64_t count, const void *got, double factor) {
+static void check(const problem *x, const uly_attention *plan, const char *name,
+                  const tensor *expected, const tokens *mine, const void *got, double factor) {
   /* bf16: the probabilities' factor O and the result are rounded to 8 bits. */
   double tolerance = x->desc.dtype == ULY_BF16 ? 2e-2 : 1e-5;
   const uly_attention_desc *d = &x->desc;
   /* What is rounded in sums over head_dim elements does not shrink where the result is nearly 0. */
   double floor = 0.5 * factor * fmax(1, sqrt(d->head_dim) / 8);
-  double error = relative_error(expected, d->dtype, begin, count, got, floor);
+  double error = relative_error(expected, d->dtype, mine, got, floor);
   if (!(error < tolerance))
     fail_msg(
-        "%s differs by %g: N %lld, Hq %d, Hkv %d, d %d, dtype %d, scale %g, tile %lld, groups %d, "
+        "%s x %s of %d: %s differs by %g: N %lld, Hq %d, Hkv %d, d %d, dtype %d, scale %g, tile "
+        "%lld, groups %d, "
         "mask %d, window %lld, %lld documents, blocks of %lld",
-        name, error, (long long)d->num_tokens, d->num_q_heads, d->num_kv_heads, d->head_dim,
-        (int)d->dtype, x->scale, (long long)d->token_tile, d->head_groups, (int)x->mask.kind,
+        plan->scheme->name, plan->keys->name, plan->rows.size, name, error,
+        (long long)d->num_tokens, d->num_q_heads, d->num_kv_heads, d->head_dim, (int)d->dtype,
+        x->scale, (long long)d->token_tile, d->head_groups, (int)x->mask.kind,
         (long long)x->mask.window, (long long)x->mask.num_docs,
         x->mask.blocks ? (long long)x->mask.blocks->block : 0);
 }
 
+/* Checks that a pass has sent as many bytes as the plan says. */
+static void check_sent(const uly_attention *plan, uly_traffic kind, int64_t before,
+                       int64_t planned) {
+  int64_t sent = plan->mesh->traffic.bytes[kind] - before;
+  if (sent != planned)
+    fail_msg("%s x %s of %d, rank %d, sent %lld bytes of kind %d, and planned %lld",
+             plan->scheme->name, plan->keys->name, plan->rows.size, rank, (long long)sent,
+             (int)kind, (long long)planned);
+}
+
 static void check_plan(const problem *x, uly_attention *plan) {
   const uly_attention_desc *desc = &x->desc;
-  int64_t begin, count;
-  get_tokens(plan, &begin, &count);
-  void *q = slice(&x->q, desc->dtype, begin, count), *k = slice(&x->k, desc->dtype, begin, count);
-  void *v = slice(&x->v, desc->dtype, begin, count);
-  void *d_o = slice(&x->d_o, desc->dtype, begin, count);
-  void *o = slice(&x->d_o, desc->dtype, begin, count); /* any values: overwritten */
+  tokens mine = tokens_of(plan);
+  int64_t before[2];
+  for (int i = 0; i < 2; i++)
+    before[i] = plan->mesh->traffic.bytes[ULY_TRAFFIC_ATTENTION_FORWARD + i];
+  void *q = slice(&x->q, desc->dtype, &mine), *k = slice(&x->k, desc->dtype, &mine);
+  void *v = slice(&x->v, desc->dtype, &mine);
+  void *d_o = slice(&x->d_o, desc->dtype, &mine);
+  void *o = slice(&x->d_o, desc->dtype, &mine); /* any values: overwritten */
   assert_ok(uly_attention_forward(plan, q, k, v, o));
-  check(x, "o", &x->o, begin, count, o, 1);
+  check(x, plan, "o", &x->o, &mine, o, 1);
   assert_ok(uly_attention_backward(plan, d_o, q, k, v)); /* gradients take the inputs' place */
-  check(x, "d_q", &x->d_q, begin, count, q, fabs(x->scale));
-  check(x, "d_k", &x->d_k, begin, count, k, fabs(x->scale));
-  check(x, "d_v", &x->d_v, begin, count, v, 1);
+  check(x, plan, "d_q", &x->d_q, &mine, q, fabs(x->scale));
+  check(x, plan, "d_k", &x->d_k, &mine, k, fabs(x->scale));
+  check(x, plan, "d_v", &x->d_v, &mine, v, 1);
+  check_sent(plan, ULY_TRAFFIC_ATTENTION_FORWARD, before[0], plan->scheme->sent_forward(plan));
+  check_sent(plan, ULY_TRAFFIC_ATTENTION_BACKWARD, before[1], plan->scheme->sent_backward(plan));
   void *all[] = {q, k, v, d_o, o};
   for (int i = 0; i < 5; i++) free(all[i]);
 }
@@ -182,11 +215,12 @@ static int64_t number(const char *name, int64_t otherwise) {
 /* Checks that, on one rank, all schemes give the same bits. */
 static void compare_bits(const problem *x, uly_attention *const plans[2]) {
   int64_t N = x->desc.num_tokens, Hq = x->desc.num_q_heads;
-  void *q = slice(&x->q, x->desc.dtype, 0, N), *k = slice(&x->k, x->desc.dtype, 0, N);
-  void *v = slice(&x->v, x->desc.dtype, 0, N), *o[2];
+  tokens all_tokens = tokens_of(plans[0]);
+  void *q = slice(&x->q, x->desc.dtype, &all_tokens), *k = slice(&x->k, x->desc.dtype, &all_tokens);
+  void *v = slice(&x->v, x->desc.dtype, &all_tokens), *o[2];
   float *lse[2];
   for (int i = 0; i < 2; i++) {
-    o[i] = slice(&x->d_o, x->desc.dtype, 0, N);
+    o[i] = slice(&x->d_o, x->desc.dtype, &all_tokens);
     lse[i] = calloc((size_t)(N * Hq), sizeof(float));
     assert_ok(uly_attention_forward_layer(plans[i], 0, q, k, v, o[i], lse[i], NULL));
   }
@@ -226,7 +260,7 @@ static void test_random_cases(void **state) {
   random_state = 0x9e3779b97f4a7c15u + (uint64_t)(1000 * seed + size);
   for (int i = 0; i < (num_cases > 0 ? num_cases : 100); i++) {
     /* Full and causal in one half, all else and its intersections in the other. */
-    problem x = random_problem(i % 2 ? i / 2 % 16 : 0, num_cases > 0 ? 1 + i % 256 : 0);
+    problem x = random_problem(i % 2 ? i / 2 % 16 : 0, num_cases > 0 ? 1 + i % 256 : 0, size);
     uly_attention *plan;
     x.desc.masks = &x.mask;
     assert_ok(uly_attention_create(mesh, &x.desc, &plan));
@@ -238,6 +272,36 @@ static void test_random_cases(void **state) {
     uly_attention_destroy(plan);
     free_problem(&x);
   }
+}
+
+/* Every way to divide the ranks into Ulysses and a ring of several, or a gather. */
+static void test_rings(void **state) {
+  (void)state;
+  int64_t num_cases = number("CASES", 0), seed = number("SEED", 0);
+  uly_mesh *meshes[16];
+  int num = 0, ways = 0;
+  for (int ulysses = 1; ulysses < size; ulysses++) {
+    if (size % ulysses != 0) continue;
+    assert_ok(uly_mesh_create(MESH(.ulysses = ulysses, .ring = size / ulysses), &meshes[num++]));
+    assert_ok(uly_mesh_create(MESH(.ulysses = ulysses, .gather = size / ulysses), &meshes[num++]));
+  }
+  random_state = 0x2545f4914f6cdd1du + (uint64_t)(1000 * seed + size);
+  for (int i = 0; num > 0 && i < (num_cases > 0 ? num_cases : 100); i++) {
+    uly_mesh *divided = meshes[i % num];
+    int ulysses = uly_mesh_ulysses(divided);
+    problem x =
+        random_problem(pick(0, 1) ? pick(0, 15) : 0, num_cases > 0 ? 1 + i % 256 : 0, ulysses);
+    uly_attention *plan;
+    x.desc.masks = &x.mask;
+    assert_ok(uly_attention_create(divided, &x.desc, &plan));
+    assert_int_equal(plan->rows.size * ulysses, size);
+    ways |= plan->keys == &uly__keys_ring ? 1 : plan->keys == &uly__keys_gather ? 2 : 0;
+    check_plan(&x, plan);
+    uly_attention_destroy(plan);
+    free_problem(&x);
+  }
+  assert_int_equal(ways, size > 1 ? 3 : 0);
+  for (int i = 0; i < num; i++) uly_mesh_destroy(meshes[i]);
 }
 
 /* --- packed documents */
@@ -481,9 +545,10 @@ static void test_refusals(void **state) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_choice),           cmocka_unit_test(test_random_cases),
-      cmocka_unit_test(test_packed_documents), cmocka_unit_test(test_callback),
-      cmocka_unit_test(test_callback_mask),    cmocka_unit_test(test_refusals),
+      cmocka_unit_test(test_choice),   cmocka_unit_test(test_random_cases),
+      cmocka_unit_test(test_rings),    cmocka_unit_test(test_packed_documents),
+      cmocka_unit_test(test_callback), cmocka_unit_test(test_callback_mask),
+      cmocka_unit_test(test_refusals),
   };
   if (uly_init(&argc, &argv) != ULY_OK || uly_mesh_create(NULL, &mesh) != ULY_OK) return 1;
   size = uly_mesh_size(mesh);

@@ -35,8 +35,9 @@ static void test_errors_are_fatal(void **state) {
   uly_mesh *mesh;
   MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
   assert_ok(uly_mesh_create_mpi(MPI_COMM_WORLD, NULL, &mesh));
-  const unsigned sets[] = {ULY_AXES_ALL, ULY_AXES_ZERO, ULY_AXES_SP};
-  for (int i = 0; i < 3; i++) {
+  const unsigned sets[] = {ULY_AXES_ALL, ULY_AXES_ZERO, ULY_AXES_SP, ULY_AXIS_ULYSSES,
+                           ULY_AXIS_RING};
+  for (int i = 0; i < 5; i++) {
     MPI_Errhandler handler;
     MPI_Comm_get_errhandler(uly__mesh_group(mesh, sets[i])->mpi, &handler);
     assert_true(handler == MPI_ERRORS_ARE_FATAL);
@@ -47,13 +48,20 @@ static void test_errors_are_fatal(void **state) {
 static void test_axes(void **state) {
   (void)state;
   uly_mesh *mesh;
-  assert_fails(uly_mesh_create(MESH(.ring = 2), &mesh), ULY_ERR_CONFIG,
-               "ring attention is not built");
   assert_fails(uly_mesh_create(MESH(.tp = 2), &mesh), ULY_ERR_CONFIG, "tensor parallelism is not");
   assert_fails(uly_mesh_create(MESH(.pp = 2), &mesh), ULY_ERR_CONFIG,
                "pipeline parallelism is not");
   assert_fails(uly_mesh_create_offline(MESH(.pp = 2), 0, &mesh), ULY_ERR_CONFIG, "mesh.pp is 2");
-  assert_fails(uly_mesh_create(MESH(.ulysses = 2, .sp = 3), &mesh), ULY_ERR_CONFIG, "ulysses is 2");
+  assert_fails(uly_mesh_create(MESH(.ulysses = 2, .sp = 3), &mesh), ULY_ERR_CONFIG,
+               "mesh.ulysses is 2, which does not divide mesh.sp = 3");
+  assert_fails(uly_mesh_create(MESH(.ulysses = 2, .ring = 2, .sp = 6), &mesh), ULY_ERR_CONFIG,
+               "mesh.ulysses = 2 times mesh.ring = 2 must be mesh.sp, which is 6");
+  assert_fails(uly_mesh_create(MESH(.gather = 2, .ring = 3), &mesh), ULY_ERR_CONFIG,
+               "mesh.ring is 3 and mesh.gather 2");
+  assert_fails(uly_mesh_create_offline(MESH(.gather = 4, .sp = 6), 0, &mesh), ULY_ERR_CONFIG,
+               "mesh.gather is 4, which does not divide");
+  assert_fails(uly_mesh_create_offline(MESH(.ring = 1 << 30, .ulysses = 1 << 30), 0, &mesh),
+               ULY_ERR_CONFIG, "more than any machine has");
   assert_fails(uly_mesh_create(MESH(.ulysses = -1), &mesh), ULY_ERR_CONFIG, "negative");
   assert_fails(uly_mesh_create(&(uly_mesh_desc){.dp = 1}, &mesh), ULY_ERR_CONFIG, "sizeof");
   assert_ok(uly_mesh_create(MESH(.ulysses = size, .ring = 1, .tp = 1, .pp = 1), &mesh));
@@ -65,6 +73,37 @@ static void test_axes(void **state) {
   assert_ok(uly_mesh_create_offline(NULL, 0, &mesh));
   assert_int_equal(uly_mesh_size(mesh), 1);
   uly_mesh_destroy(mesh);
+  assert_ok(uly_mesh_create(MESH(.gather = size), &mesh));
+  assert_int_equal(uly_mesh_gather(mesh), size);
+  assert_int_equal(uly_mesh_ring(mesh) * uly_mesh_ulysses(mesh), 1);
+  uly_mesh_destroy(mesh);
+}
+
+/* The extents of sp = 12 that follow from one or both of its axes, and the place of each rank. */
+static void test_sequence_axes(void **state) {
+  (void)state;
+  const struct {
+    int sp, ulysses, ring, gather, expected[3];
+  } cases[] = {{12, 0, 0, 0, {12, 1, 1}}, {12, 3, 0, 0, {3, 4, 1}},   {12, 0, 6, 0, {2, 6, 1}},
+               {0, 4, 3, 0, {4, 3, 1}},   {12, 12, 1, 0, {12, 1, 1}}, {12, 0, 0, 4, {3, 1, 4}},
+               {0, 0, 12, 0, {1, 12, 1}}, {12, 6, 0, 2, {6, 1, 2}}};
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+    for (int place = 0; place < 24; place++) {
+      uly_mesh *mesh;
+      assert_ok(
+          uly_mesh_create_offline(MESH(.dp = 2, .sp = cases[i].sp, .ulysses = cases[i].ulysses,
+                                       .ring = cases[i].ring, .gather = cases[i].gather),
+                                  place, &mesh));
+      const int *expected = cases[i].expected;
+      assert_int_equal(uly_mesh_ulysses(mesh), expected[0]);
+      assert_int_equal(uly_mesh_ring(mesh), expected[1]);
+      assert_int_equal(uly_mesh_gather(mesh), expected[2]);
+      assert_int_equal(uly__mesh_index(mesh, ULY_AXIS_ULYSSES), place % expected[0]);
+      assert_int_equal(uly__mesh_index(mesh, ULY_AXIS_RING),
+                       place / expected[0] % (12 / expected[0]));
+      assert_int_equal(uly__mesh_index(mesh, ULY_AXIS_DP), place / 12);
+      uly_mesh_destroy(mesh);
+    }
 }
 
 static void test_null(void **state) {
@@ -118,11 +157,9 @@ static void test_trainer_outlives_mesh(void **state) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_communicators),
-      cmocka_unit_test(test_errors_are_fatal),
-      cmocka_unit_test(test_axes),
-      cmocka_unit_test(test_null),
-      cmocka_unit_test(test_trainer_outlives_mesh),
+      cmocka_unit_test(test_communicators), cmocka_unit_test(test_errors_are_fatal),
+      cmocka_unit_test(test_axes),          cmocka_unit_test(test_sequence_axes),
+      cmocka_unit_test(test_null),          cmocka_unit_test(test_trainer_outlives_mesh),
   };
   if (uly_init(&argc, &argv) != ULY_OK) return 1;
   size = uly_world_size();

@@ -1,5 +1,5 @@
-/* Tests which tokens each rank holds: cuts into one run, and lists of runs built by hand as a
- * zigzag would deal them (two a rank, chunks r and 2P - 1 - r). In every list, the value of a token
+/* Tests which tokens each rank holds: cuts into one run, and zigzags over a ring (chunks r and
+ * 2R - 1 - r), whose rows are cut further. In every list, the value of a token
  * is its place in the stream, and every function is compared with a walk over the tokens. */
 #include <stdbool.h>
 
@@ -15,20 +15,6 @@ static uint32_t seed = 5;
 static int pick(int least, int most) {
   seed = seed * 1664525 + 1013904223;
   return least + (int)((seed >> 8) % (uint32_t)(most - least + 1));
-}
-
-/* Deals 2P chunks of whole units, as a ring does to give every rank as much of a causal mask. */
-static uly__token_cut deal_zigzag(int size, int rank, int64_t num_tokens, int64_t unit,
-                                  uly_token_run *runs) {
-  for (int p = 0; p < size; p++)
-    for (int r = 0; r < 2; r++) {
-      uly__part part = uly__split(num_tokens, unit, 2 * size, r == 0 ? p : 2 * size - 1 - p);
-      runs[2 * p + r] = (uly_token_run){part.begin, part.count};
-    }
-  uly__token_cut cut = {
-      .size = size, .rank = rank, .num_runs = 2, .num_tokens = num_tokens, .runs = runs};
-  cut.count = uly__token_cut_count(&cut, rank);
-  return cut;
 }
 
 /* Checks that every token is on one rank, and that all functions give the same place. */
@@ -112,7 +98,7 @@ static void test_one_run(void **state) {
     int64_t num_tokens = i % 4 ? pick(1, MAX_TOKENS) : pick(1, size); /* or fewer than ranks */
     int64_t unit = pick(1, 40);
     uly__token_cut cut;
-    assert_ok(uly__token_cut_create(size, rank, num_tokens, unit, &cut));
+    assert_ok(uly__token_cut_create(1, size, rank, num_tokens, unit, &cut));
     assert_int_equal(cut.num_runs, 1);
     for (int p = 0; p < size; p++) {
       uly__part part = uly__split(num_tokens, unit, size, p);
@@ -126,15 +112,42 @@ static void test_one_run(void **state) {
   }
 }
 
+/* Checks that the rows of the ranks of Ulysses, one after the other, are the two chunks of their
+ * rank of the ring. */
+static void check_zigzag(const uly__token_cut *cut, int ring, int ulysses, int64_t unit) {
+  for (int r = 0; r < ring; r++) {
+    int64_t rows[MAX_TOKENS], num = 0, begin = 0;
+    for (int i = 0; i < 2; i++) {
+      uly__part chunk = uly__split(cut->num_tokens, unit, 2 * ring, i == 0 ? r : 2 * ring - 1 - r);
+      for (int64_t at = 0; at < chunk.count; at++) rows[num++] = chunk.begin + at;
+    }
+    for (int u = 0; u < ulysses; u++) {
+      uly__token_cut of_rank = *cut;
+      of_rank.rank = u + ulysses * r;
+      of_rank.count = uly__token_cut_count(cut, of_rank.rank);
+      uly__part part = uly__split(num, unit, ulysses, u);
+      assert_int_equal(part.begin, begin);
+      assert_int_equal(part.count, of_rank.count);
+      for (int64_t t = 0; t < part.count; t++)
+        assert_int_equal(uly__token_cut_at(&of_rank, t), rows[begin + t]);
+      begin += part.count;
+    }
+    assert_int_equal(begin, num);
+  }
+}
+
 static void test_two_runs(void **state) {
   (void)state;
   for (int i = 0; i < 400; i++) {
-    uly_token_run runs[2 * MAX_RANKS];
-    int size = pick(1, MAX_RANKS), rank = pick(0, size - 1);
-    int64_t num_tokens = i % 4 ? pick(1, MAX_TOKENS) : pick(1, 2 * size);
-    uly__token_cut cut = deal_zigzag(size, rank, num_tokens, pick(1, 40), runs);
+    int ring = pick(2, 8), ulysses = pick(1, 4), rank = pick(0, ring * ulysses - 1);
+    int64_t unit = pick(1, 40), num_tokens = i % 4 ? pick(1, MAX_TOKENS) : pick(1, 2 * ring);
+    uly__token_cut cut;
+    assert_ok(uly__token_cut_create(ring, ulysses, rank, num_tokens, unit, &cut));
+    assert_int_equal(cut.num_runs, 2);
     check_cut(&cut);
+    check_zigzag(&cut, ring, ulysses, unit);
     check_tiles(&cut, 0, 0, pick(1, 100));
+    uly__token_cut_destroy(&cut);
   }
 }
 
@@ -142,14 +155,15 @@ static void test_two_runs(void **state) {
  * a zigzag. */
 static void test_last_token(void **state) {
   (void)state;
-  uly_token_run runs[8];
-  uly__token_cut zigzag = deal_zigzag(4, 2, 83, 1, runs), cut;
+  uly__token_cut zigzag, cut;
+  assert_ok(uly__token_cut_create(4, 1, 2, 83, 1, &zigzag));
   int holder;
   int64_t t;
   uly__token_cut_find(&zigzag, 82, &holder, &t);
   assert_int_equal(holder, 0);
   assert_int_equal(t, uly__token_cut_count(&zigzag, 0) - 1);
-  assert_ok(uly__token_cut_create(4, 0, 83, 0, &cut)); /* tiles of one token */
+  uly__token_cut_destroy(&zigzag);
+  assert_ok(uly__token_cut_create(1, 4, 0, 83, 0, &cut)); /* tiles of one token */
   uly__token_cut_find(&cut, 82, &holder, &t);
   assert_int_equal(holder, 3);
   assert_int_equal(t, uly__token_cut_count(&cut, 3) - 1);
@@ -160,10 +174,11 @@ static void test_refusals(void **state) {
   (void)state;
   uly__token_cut cut;
   int64_t many = ((int64_t)1 << 40) + 1;
-  assert_fails(uly__token_cut_create(2, 0, 0, 1, &cut), ULY_ERR_CONFIG, "at least one token");
-  assert_fails(uly__token_cut_create(2, 0, many, 1, &cut), ULY_ERR_CONFIG, "at most 2^40 tokens");
-  assert_fails(uly__token_cut_create(2, 0, 5, -1, &cut), ULY_ERR_CONFIG, "from 0 to 2^40");
-  assert_fails(uly__token_cut_create(2, 0, 5, many, &cut), ULY_ERR_CONFIG, "from 0 to 2^40");
+  assert_fails(uly__token_cut_create(1, 2, 0, 0, 1, &cut), ULY_ERR_CONFIG, "at least one token");
+  assert_fails(uly__token_cut_create(1, 2, 0, many, 1, &cut), ULY_ERR_CONFIG,
+               "at most 2^40 tokens");
+  assert_fails(uly__token_cut_create(1, 2, 0, 5, -1, &cut), ULY_ERR_CONFIG, "from 0 to 2^40");
+  assert_fails(uly__token_cut_create(1, 2, 0, 5, many, &cut), ULY_ERR_CONFIG, "from 0 to 2^40");
 }
 
 int main(void) {

@@ -65,6 +65,7 @@ module ulysses
     integer(c_int) :: ring = 0
     integer(c_int) :: tp = 0
     integer(c_int) :: pp = 0
+    integer(c_int) :: gather = 0
   end type
 
   type, bind(c) :: uly_sparse
@@ -318,6 +319,24 @@ module ulysses
     end function
 
     function uly_mesh_sp(mesh) bind(c) result(num)
+      import :: c_int, c_ptr
+      type(c_ptr), value :: mesh
+      integer(c_int) :: num
+    end function
+
+    function uly_mesh_ulysses(mesh) bind(c) result(num)
+      import :: c_int, c_ptr
+      type(c_ptr), value :: mesh
+      integer(c_int) :: num
+    end function
+
+    function uly_mesh_ring(mesh) bind(c) result(num)
+      import :: c_int, c_ptr
+      type(c_ptr), value :: mesh
+      integer(c_int) :: num
+    end function
+
+    function uly_mesh_gather(mesh) bind(c) result(num)
       import :: c_int, c_ptr
       type(c_ptr), value :: mesh
       integer(c_int) :: num

@@ -55,7 +55,7 @@ SPARSE = {"ULY_SPARSE_NONE": 0, "ULY_SPARSE_LONGFORMER": 1, "ULY_SPARSE_STRIDED"
 
 class uly_mesh_desc(ctypes.Structure):
     _fields_ = [("size", c_size_t), ("dp", c_int), ("sp", c_int), ("ulysses", c_int),
-                ("ring", c_int), ("tp", c_int), ("pp", c_int)]
+                ("ring", c_int), ("tp", c_int), ("pp", c_int), ("gather", c_int)]
 
 
 class uly_sparse(ctypes.Structure):
@@ -293,6 +293,9 @@ class Mesh:
     size = property(lambda self: _library().uly_mesh_size(self._open()))
     dp = property(lambda self: _library().uly_mesh_dp(self._open()))
     sp = property(lambda self: _library().uly_mesh_sp(self._open()))
+    ulysses = property(lambda self: _library().uly_mesh_ulysses(self._open()))
+    ring = property(lambda self: _library().uly_mesh_ring(self._open()))
+    gather = property(lambda self: _library().uly_mesh_gather(self._open()))
     threads = property(lambda self: _library().uly_mesh_threads(self._open()))
 
     def agree(self, error=None):
@@ -333,7 +336,7 @@ class BlockLayout:
         cols = [_integer(col, "a block of a row", 32) for row in rows for col in row]
         self._struct = uly_block_layout(
             size=sizeof(uly_block_layout), block=_integer(block, "block"), num_blocks=num_blocks,
-            num_layouts=num_layouts, row_begin=_int64s(begin, "the begin of a row"),
+            num_layouts=num_layouts, row_begin=_int64s(begin, "the start of a row"),
             cols=(c_int32 * len(cols))(*cols))
 
     @classmethod

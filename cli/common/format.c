@@ -43,8 +43,12 @@ void print_traffic_bytes(const int64_t *bytes) {
   print_line("total", sum_bytes(bytes, ULY_NUM_TRAFFIC));
 }
 
-void print_ranks(const uly_train_config *config, int ranks, int dp, int sp) {
-  printf("ranks       %d: dp %d x sp %d", ranks, dp, sp);
+void print_ranks(const uly_train_config *config, const uly_mesh *mesh) {
+  int ulysses = uly_mesh_ulysses(mesh), ring = uly_mesh_ring(mesh), gather = uly_mesh_gather(mesh);
+  printf("ranks       %d: dp %d x sp %d", uly_mesh_size(mesh), uly_mesh_dp(mesh),
+         uly_mesh_sp(mesh));
+  if (ring > 1) printf(" (ulysses %d x ring %d)", ulysses, ring);
+  if (gather > 1) printf(" (ulysses %d x gather %d)", ulysses, gather);
   if (config->zero_stage > 0) printf(", ZeRO stage %d", config->zero_stage);
   if (config->reproducible) printf(", reproducible with %d leaves", config->leaves);
   putchar('\n');

@@ -33,7 +33,7 @@ void print_stash_bytes(int64_t bytes);
 
 /* Print lines about a run: its ranks and what they share; the size of a step; and what a token
  * attends to, unless that is all tokens before it. */
-void print_ranks(const uly_train_config *config, int ranks, int dp, int sp);
+void print_ranks(const uly_train_config *config, const uly_mesh *mesh);
 void print_step_size(const uly_train_config *config, int dp);
 void print_mask(const uly_train_config *config);
 

@@ -8,35 +8,38 @@
 
 /* The ranks that need most. The numbers of the run are the same on all ranks. */
 typedef struct plan_result {
-  int num_ranks, dp, sp;
   int largest, busiest;   /* ranks */
   uly_plan_report memory; /* of the rank that holds most */
   uly_plan_report sent;   /* of the rank that sends most */
 } plan_result;
 
 static uly_status plan_rank(const uly_train_config *config, const uly_mesh_desc *ranks, int rank,
-                            uly_plan_report *report, int *num_ranks) {
+                            uly_plan_report *report) {
   uly_mesh *mesh = NULL;
   TRY(uly_mesh_create_offline(ranks, rank, &mesh));
   uly_status status = uly_plan(mesh, config, report);
-  *num_ranks = uly_mesh_size(mesh);
   uly_mesh_destroy(mesh);
   return status;
 }
 
 /* Returns the number of ranks to plan: each data-parallel group is like the first, so with many ranks
  * one group is enough. */
-static int find_num_planned(const plan_result *result) {
-  return result->num_ranks <= 256 ? result->num_ranks : result->sp;
+static int find_num_planned(const uly_mesh *mesh) {
+  return uly_mesh_size(mesh) <= 256 ? uly_mesh_size(mesh) : uly_mesh_sp(mesh);
 }
 
-static uly_status make_plan(const uly_train_config *config, int dp, int sp, plan_result *result) {
-  uly_mesh_desc ranks = {.size = sizeof ranks, .dp = dp, .sp = sp};
+static uly_status make_plan(const uly_train_config *config, const uly_mesh *mesh,
+                            plan_result *result) {
+  uly_mesh_desc ranks = {.size = sizeof ranks,
+                         .dp = uly_mesh_dp(mesh),
+                         .ulysses = uly_mesh_ulysses(mesh),
+                         .ring = uly_mesh_ring(mesh),
+                         .gather = uly_mesh_gather(mesh)};
   int64_t most_held = -1, most_sent = -1;
-  *result = (plan_result){.num_ranks = 1, .dp = dp, .sp = sp};
-  for (int rank = 0; rank < find_num_planned(result); rank++) {
+  *result = (plan_result){0};
+  for (int rank = 0; rank < find_num_planned(mesh); rank++) {
     uly_plan_report report = {.size = sizeof report};
-    TRY(plan_rank(config, &ranks, rank, &report, &result->num_ranks));
+    TRY(plan_rank(config, &ranks, rank, &report));
     int64_t held = sum_bytes(report.arena_bytes, ULY_NUM_ARENAS);
     int64_t sent = sum_bytes(report.sent_bytes, ULY_NUM_TRAFFIC);
     if (held > most_held) {
@@ -53,10 +56,11 @@ static uly_status make_plan(const uly_train_config *config, int dp, int sp, plan
   return ULY_OK;
 }
 
-static void print_text(const uly_train_config *config, const plan_result *plan) {
+static void print_text(const uly_train_config *config, const uly_mesh *mesh,
+                       const plan_result *plan) {
   printf("model       %s, %lld parameters\n", config->model, (long long)plan->memory.num_params);
-  print_ranks(config, plan->num_ranks, plan->dp, plan->sp);
-  print_step_size(config, plan->dp);
+  print_ranks(config, mesh);
+  print_step_size(config, uly_mesh_dp(mesh));
   print_mask(config);
   printf("flops       %.4g per step, over all ranks\n", plan->memory.flops);
   printf("\nmemory in bytes of the rank that holds most: rank %d, %lld tokens of each sequence\n",
@@ -77,13 +81,14 @@ static void print_bytes(const char *(*name_of)(int), const int64_t *bytes, int n
   putchar('}');
 }
 
-static void print_json(const plan_result *plan) {
+static void print_json(const uly_mesh *mesh, const plan_result *plan) {
   const uly_plan_report *memory = &plan->memory;
   printf(
-      "{\"ranks\": %d, \"dp\": %d, \"sp\": %d, \"num_params\": %lld, \"tokens\": %lld, "
-      "\"flops\": %.17g, \"arena_bytes\": ",
-      plan->num_ranks, plan->dp, plan->sp, (long long)memory->num_params, (long long)memory->tokens,
-      memory->flops);
+      "{\"ranks\": %d, \"dp\": %d, \"sp\": %d, \"ulysses\": %d, \"ring\": %d, \"gather\": %d, "
+      "\"num_params\": %lld, \"tokens\": %lld, \"flops\": %.17g, \"arena_bytes\": ",
+      uly_mesh_size(mesh), uly_mesh_dp(mesh), uly_mesh_sp(mesh), uly_mesh_ulysses(mesh),
+      uly_mesh_ring(mesh), uly_mesh_gather(mesh), (long long)memory->num_params,
+      (long long)memory->tokens, memory->flops);
   print_bytes(arena_name, memory->arena_bytes, ULY_NUM_ARENAS);
   printf(", \"peak_bytes\": %lld, \"stash_bytes\": %lld, \"sent_bytes\": ",
          (long long)sum_bytes(memory->arena_bytes, ULY_NUM_ARENAS), (long long)memory->stash_bytes);
@@ -91,24 +96,31 @@ static void print_json(const plan_result *plan) {
   puts("}");
 }
 
-uly_status plan_print(const uly_train_config *config, int dp, int sp) {
+uly_status plan_print(const uly_train_config *config, const uly_mesh *mesh) {
   plan_result plan;
-  TRY(make_plan(config, dp, sp, &plan));
-  print_text(config, &plan);
+  TRY(make_plan(config, mesh, &plan));
+  print_text(config, mesh, &plan);
+  return ULY_OK;
+}
+
+static uly_status print_for_mesh(const plan_options *o, const uly_mesh *mesh) {
+  plan_result plan;
+  TRY(make_plan(&o->run.config, mesh, &plan));
+  if (o->json)
+    print_json(mesh, &plan);
+  else
+    print_text(&o->run.config, mesh, &plan);
   return ULY_OK;
 }
 
 static uly_status print_plan(options *base) {
   const plan_options *o = (const plan_options *)base;
-  const uly_mesh_desc *mesh = &o->run.mesh;
-  plan_result plan;
+  uly_mesh *mesh;
   if (base->print_config) return options_write_yaml(base, stdout);
-  TRY(make_plan(&o->run.config, mesh->dp, mesh->sp ? mesh->sp : 1, &plan));
-  if (o->json)
-    print_json(&plan);
-  else
-    print_text(&o->run.config, &plan);
-  return ULY_OK;
+  TRY(uly_mesh_create_offline(&o->run.mesh, 0, &mesh));
+  uly_status status = print_for_mesh(o, mesh);
+  uly_mesh_destroy(mesh);
+  return status;
 }
 
 int command_plan(int argc, char *const *argv) {

@@ -4,7 +4,7 @@
 
 #include "ulysses.h"
 
-/* Prints the memory and the bytes of the ranks of dp x sp that need most. Not collective. */
-uly_status plan_print(const uly_train_config *config, int dp, int sp);
+/* Prints the memory and the bytes of the ranks of a mesh that need most. Not collective. */
+uly_status plan_print(const uly_train_config *config, const uly_mesh *mesh);
 
 #endif

@@ -86,7 +86,7 @@ static uly_status print(train_run *run, const uly_start_report *start) {
   if (run->checkpoint[0])
     printf("resumes     %s, %lld steps done\n", run->checkpoint, (long long)start->steps_done);
   options_print(stdout, &run->options.base);
-  TRY(plan_print(config, uly_mesh_dp(run->mesh), uly_mesh_sp(run->mesh)));
+  TRY(plan_print(config, run->mesh));
   printf("\nready       the run can start\n");
   return ULY_OK;
 }

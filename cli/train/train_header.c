@@ -19,7 +19,7 @@ static void print(const train_run *run, const uly_machine *machine) {
   printf("ulysses     " ULY_VERSION_STRING "\n");
   printf("model       %s, %lld parameters\n", config->model,
          (long long)uly_trainer_num_params(run->trainer));
-  print_ranks(config, uly_mesh_size(run->mesh), dp, uly_mesh_sp(run->mesh));
+  print_ranks(config, run->mesh);
   const uly_data_info *data = uly_trainer_data_info(run->trainer);
   const uly_data_info *eval_data = uly_trainer_eval_data_info(run->trainer);
   print_data("data", config->data, data, data->sequences - data->without_label);

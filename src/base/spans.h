@@ -17,6 +17,9 @@ typedef enum uly__lane {
   ULY_LANE_REDUCE, /* the reduction of gradients */
   ULY_LANE_SAVE,   /* a checkpoint being written */
   ULY_LANE_DISK,   /* activations to local disk and back */
+  /* Keys and values on their way to other ranks, and gradients of these. */
+  ULY_LANE_KEYS,
+  ULY_LANE_KEY_GRADIENTS,
   ULY_NUM_LANES
 } uly__lane;
 

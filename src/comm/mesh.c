@@ -17,27 +17,81 @@ static uly_status read_desc(const uly_mesh_desc *from, uly_mesh_desc *desc) {
   return from ? uly__sized_read(from, "uly_mesh_desc", desc, sizeof *desc) : ULY_OK;
 }
 
-/* Refuses axes that do not exist yet, and sets `ulysses`, which is all of sp as long as there is no
- * ring. */
-static uly_status check_axes(uly_mesh_desc *desc) {
+/* Refuses axes that do not exist yet, and extents that no axis can have. */
+static uly_status check_extents(const uly_mesh_desc *desc) {
   const struct {
-    const char *axis, *scheme;
+    const char *axis, *missing; /* NULL: it exists */
     int extent;
-  } missing[] = {{"ring", "ring attention", desc->ring},
-                 {"tp", "tensor parallelism", desc->tp},
-                 {"pp", "pipeline parallelism", desc->pp}};
-  for (int i = 0; i < 3; i++)
-    if (missing[i].extent < 0 || missing[i].extent > 1)
+  } axes[] = {{"dp", NULL, desc->dp},
+              {"sp", NULL, desc->sp},
+              {"ulysses", NULL, desc->ulysses},
+              {"ring", NULL, desc->ring},
+              {"gather", NULL, desc->gather},
+              {"tp", "tensor parallelism", desc->tp},
+              {"pp", "pipeline parallelism", desc->pp}};
+  for (int i = 0; i < 7; i++) {
+    if (axes[i].extent < 0)
+      ULY_FAIL(ULY_ERR_CONFIG, "mesh.%s is %d, but it must not be negative", axes[i].axis,
+               axes[i].extent);
+    if (axes[i].missing && axes[i].extent > 1)
       ULY_FAIL(ULY_ERR_CONFIG, "mesh.%s is %d, but %s is not built yet: leave it at 0 or 1",
-               missing[i].axis, missing[i].extent, missing[i].scheme);
-  if (desc->dp < 0 || desc->sp < 0 || desc->ulysses < 0)
-    ULY_FAIL(ULY_ERR_CONFIG, "mesh.dp is %d, mesh.sp %d and ulysses %d, but none may be negative",
-             desc->dp, desc->sp, desc->ulysses);
-  if (desc->sp && desc->ulysses && desc->sp != desc->ulysses)
-    ULY_FAIL(ULY_ERR_CONFIG, "ulysses is %d, but mesh.sp is %d: without a ring they are equal",
-             desc->ulysses, desc->sp);
-  if (!desc->sp) desc->sp = desc->ulysses;
+               axes[i].axis, axes[i].extent, axes[i].missing);
+  }
   return ULY_OK;
+}
+
+/* The ranks along each axis of a sequence, and what passes keys and values on along its ring. */
+typedef struct sequence_axes {
+  int ulysses, ring; /* 0: all that sp leaves */
+  bool gathers;
+  const char *ring_name; /* the member that gives `ring` */
+} sequence_axes;
+
+static uly_status read_ring(const uly_mesh_desc *desc, sequence_axes *axes) {
+  if (desc->ring > 1 && desc->gather > 1)
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "mesh.ring is %d and mesh.gather %d, but keys and values are either passed around a "
+             "ring or gathered: leave one of the two at 0",
+             desc->ring, desc->gather);
+  axes->gathers = desc->gather > 1;
+  axes->ring_name = axes->gathers ? "gather" : "ring";
+  axes->ring = desc->gather > desc->ring ? desc->gather : desc->ring;
+  axes->ulysses = desc->ulysses;
+  return ULY_OK;
+}
+
+/* Divides sp into ulysses times ring. If neither is given, all of it is ulysses. */
+static uly_status divide_sp(int sp, sequence_axes *axes) {
+  if (!axes->ring && !axes->ulysses) axes->ring = 1;
+  int given = axes->ring ? axes->ring : axes->ulysses;
+  bool fits =
+      axes->ring && axes->ulysses ? (int64_t)axes->ring * axes->ulysses == sp : sp % given == 0;
+  if (!fits && axes->ring && axes->ulysses)
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "mesh.ulysses = %d times mesh.%s = %d must be mesh.sp, which is %d: leave one of them "
+             "out",
+             axes->ulysses, axes->ring_name, axes->ring, sp);
+  if (!fits)
+    ULY_FAIL(ULY_ERR_CONFIG, "mesh.%s is %d, which does not divide mesh.sp = %d",
+             axes->ring ? axes->ring_name : "ulysses", given, sp);
+  if (!axes->ulysses) axes->ulysses = sp / axes->ring;
+  if (!axes->ring) axes->ring = sp / axes->ulysses;
+  return ULY_OK;
+}
+
+/* Fills in sp and the axes that it consists of. sp stays 0 if nothing says how large it is. */
+static uly_status settle_sequence(uly_mesh_desc *desc, sequence_axes *axes) {
+  ULY_TRY(check_extents(desc));
+  ULY_TRY(read_ring(desc, axes));
+  if (!desc->sp && (axes->ulysses || axes->ring)) {
+    if (!axes->ulysses) axes->ulysses = 1;
+    if (!axes->ring) axes->ring = 1;
+    if ((int64_t)axes->ulysses * axes->ring > INT32_MAX)
+      ULY_FAIL(ULY_ERR_CONFIG, "mesh.ulysses = %d times mesh.%s = %d is more than any machine has",
+               axes->ulysses, axes->ring_name, axes->ring);
+    desc->sp = axes->ulysses * axes->ring;
+  }
+  return desc->sp ? divide_sp(desc->sp, axes) : ULY_OK;
 }
 
 /* ----------------------------------------------------------------------------- axes */
@@ -71,16 +125,21 @@ int uly__mesh_index(const uly_mesh *mesh, unsigned axes) {
   return uly__mesh_index_of(mesh, mesh->rank, axes);
 }
 
-static void set_extents(uly_mesh *mesh, int dp, int sp) {
+static void set_extents(uly_mesh *mesh, int dp, const sequence_axes *axes) {
   for (int axis = 0; axis < ULY_NUM_AXES; axis++) mesh->extent[axis] = 1;
-  *extent_of(mesh, ULY_AXIS_ULYSSES) = sp;
+  *extent_of(mesh, ULY_AXIS_ULYSSES) = axes->ulysses;
+  *extent_of(mesh, ULY_AXIS_RING) = axes->ring;
   *extent_of(mesh, ULY_AXIS_DP) = dp;
+  mesh->gathers = axes->gathers;
 }
 
 static uly_status resolve(const uly_mesh_desc *from, int size, uly_mesh *mesh) {
   uly_mesh_desc desc;
+  sequence_axes axes;
   ULY_TRY(read_desc(from, &desc));
-  ULY_TRY(check_axes(&desc));
+  /* With dp alone, the axes that are given divide what dp leaves. */
+  if (desc.dp > 0 && !desc.sp && size % desc.dp == 0) desc.sp = size / desc.dp;
+  ULY_TRY(settle_sequence(&desc, &axes));
   int dp = desc.dp ? desc.dp : desc.sp ? (size % desc.sp ? 1 : size / desc.sp) : 1;
   int sp = desc.sp ? desc.sp : dp < size ? size / dp : 1;
   if ((int64_t)dp * sp != size)
@@ -88,7 +147,8 @@ static uly_status resolve(const uly_mesh_desc *from, int size, uly_mesh *mesh) {
              "a mesh of dp %d x sp %d needs %lld ranks, but there are %d: start that many "
              "(mpirun -n %lld), or change mesh.dp or mesh.sp",
              dp, sp, (long long)dp * sp, size, (long long)dp * sp);
-  set_extents(mesh, dp, sp);
+  ULY_TRY(divide_sp(sp, &axes));
+  set_extents(mesh, dp, &axes);
   return ULY_OK;
 }
 
@@ -98,7 +158,11 @@ static uly_status resolve(const uly_mesh_desc *from, int size, uly_mesh *mesh) {
 static const struct {
   unsigned axes;
   const char *name;
-} sets[] = {{ULY_AXES_ALL, "world"}, {ULY_AXES_ZERO, "ZeRO"}, {ULY_AXES_SP, "sequence"}};
+} sets[] = {{ULY_AXES_ALL, "world"},
+            {ULY_AXES_ZERO, "ZeRO"},
+            {ULY_AXES_SP, "sequence"},
+            {ULY_AXIS_ULYSSES, "Ulysses"},
+            {ULY_AXIS_RING, "ring"}};
 
 enum { NUM_SETS = sizeof sets / sizeof sets[0] };
 
@@ -162,6 +226,7 @@ static uly_status connect(uly_mesh *mesh, const uly_mesh_desc *desc) {
   /* Ranks may have been started with different meshes: none goes on into the split alone. */
   ULY_TRY(uly__agree(world, resolve(desc, uly__group_size(world), mesh)));
   ULY_TRY(uly_mesh_same(mesh, mesh->extent, sizeof mesh->extent, "mesh"));
+  ULY_TRY(uly_mesh_same(mesh, &mesh->gathers, sizeof mesh->gathers, "mesh.gather"));
   return make_groups(mesh);
 }
 
@@ -203,17 +268,27 @@ uly_status uly_mesh_create_fortran(int comm, const uly_mesh_desc *desc, uly_mesh
 uly_status uly_mesh_create_offline(const uly_mesh_desc *desc, int rank, uly_mesh **out) {
   ULY_NOT_NULL(out);
   *out = NULL;
-  uly_mesh_desc axes;
-  ULY_TRY(read_desc(desc, &axes));
-  ULY_TRY(check_axes(&axes));
-  int dp = axes.dp ? axes.dp : 1, sp = axes.sp ? axes.sp : 1;
+  uly_mesh_desc own;
+  sequence_axes axes;
+  ULY_TRY(read_desc(desc, &own));
+  ULY_TRY(settle_sequence(&own, &axes));
+  int dp = own.dp ? own.dp : 1, sp = own.sp ? own.sp : 1;
   if ((int64_t)dp * sp > INT32_MAX || rank < 0 || rank >= dp * sp)
     ULY_FAIL(ULY_ERR_CONFIG, "rank %d of a mesh of dp %d x sp %d does not exist", rank, dp, sp);
+  ULY_TRY(divide_sp(sp, &axes));
   ULY_TRY(allocate(out));
   (*out)->is_offline = true;
   (*out)->rank = rank;
-  set_extents(*out, dp, sp);
+  set_extents(*out, dp, &axes);
   return or_destroy(make_groups(*out), out);
+}
+
+uly_mesh_desc uly__mesh_describe(const uly_mesh *mesh) {
+  return (uly_mesh_desc){.size = sizeof(uly_mesh_desc),
+                         .dp = uly_mesh_dp(mesh),
+                         .sp = uly_mesh_sp(mesh),
+                         .ring = uly_mesh_ring(mesh),
+                         .gather = uly_mesh_gather(mesh)};
 }
 
 uly_mesh *uly__mesh_use(uly_mesh *mesh) {
@@ -251,6 +326,15 @@ int uly_mesh_rank(const uly_mesh *mesh) { return mesh ? mesh->rank : 0; }
 int uly_mesh_size(const uly_mesh *mesh) { return mesh ? uly__mesh_extent(mesh, ULY_AXES_ALL) : 0; }
 int uly_mesh_dp(const uly_mesh *mesh) { return mesh ? uly__mesh_extent(mesh, ULY_AXIS_DP) : 0; }
 int uly_mesh_sp(const uly_mesh *mesh) { return mesh ? uly__mesh_extent(mesh, ULY_AXES_SP) : 0; }
+int uly_mesh_ulysses(const uly_mesh *mesh) {
+  return mesh ? uly__mesh_extent(mesh, ULY_AXIS_ULYSSES) : 0;
+}
+int uly_mesh_ring(const uly_mesh *mesh) {
+  return mesh && !mesh->gathers ? uly__mesh_extent(mesh, ULY_AXIS_RING) : mesh ? 1 : 0;
+}
+int uly_mesh_gather(const uly_mesh *mesh) {
+  return mesh && mesh->gathers ? uly__mesh_extent(mesh, ULY_AXIS_RING) : mesh ? 1 : 0;
+}
 
 uly_status uly_mesh_agree(uly_mesh *mesh, uly_status status) {
   ULY_TRY(uly__mesh_check(mesh));

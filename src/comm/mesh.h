@@ -25,6 +25,8 @@ enum {
 
 struct uly_mesh {
   int extent[ULY_NUM_AXES]; /* by the number of the axis's bit */
+  /* The ring axis gathers keys and values, instead of passing them on. */
+  bool gathers;
   int rank;
   uly__group *groups[ULY_AXES_ALL + 1]; /* by axes; sets of the same ranks share one */
   uly__traffic traffic;                 /* what this rank has sent, over all groups */
@@ -38,10 +40,14 @@ int uly__mesh_extent(const uly_mesh *mesh, unsigned axes);
 int uly__mesh_index(const uly_mesh *mesh, unsigned axes);
 int uly__mesh_index_of(const uly_mesh *mesh, int rank, unsigned axes);
 
-/* Returns the group of the ranks that differ from this one only in these axes: SP, ZERO or ALL. */
+/* Returns the group of the ranks that differ from this one only in these axes: ULYSSES, RING, SP, ZERO
+ * or ALL. */
 uly__group *uly__mesh_group(const uly_mesh *mesh, unsigned axes);
 /* Returns the group of all ranks of the mesh. */
 uly__group *uly__mesh_world(const uly_mesh *mesh);
+
+/* Describes the extents of a mesh. */
+uly_mesh_desc uly__mesh_describe(const uly_mesh *mesh);
 
 /* Keeps the struct until uly__mesh_leave, also when the mesh is destroyed before. */
 uly_mesh *uly__mesh_use(uly_mesh *mesh);

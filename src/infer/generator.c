@@ -54,6 +54,10 @@ static uly_status check(const uly_mesh *mesh, const uly_train_config *config, co
     ULY_FAIL(ULY_ERR_CONFIG,
              "mesh.dp is %d, but one group of ranks generates one sequence: use mesh.dp = 1",
              uly_mesh_dp(mesh));
+  if (uly__mesh_extent(mesh, ULY_AXIS_RING) > 1)
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "mesh.%s is %d, but generation divides heads alone among the ranks: use mesh.ulysses",
+             mesh->gathers ? "gather" : "ring", uly__mesh_extent(mesh, ULY_AXIS_RING));
   if (count < 1 || max_new < 0 || count > (int64_t)1 << 40 || max_new > (int64_t)1 << 40)
     ULY_FAIL(ULY_ERR_CONFIG,
              "a prompt of %lld tokens and %lld more are asked for, but the prompt needs at least "

@@ -30,8 +30,14 @@ static uly_status check(const uly__model_config *c, const uly_mesh *mesh,
              "%lld tokens in %d layers of width %lld are more than any memory holds: use shorter "
              "sequences or a smaller model",
              (long long)run->seq_len, c->num_layers, (long long)c->hidden);
-  int sp = uly_mesh_sp(mesh);
+  int sp = uly_mesh_sp(mesh), ring = uly__mesh_extent(mesh, ULY_AXIS_RING);
   if (run->leaves == 0) return ULY_OK;
+  if (ring > 1)
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "config.reproducible makes results independent of the number of ranks, but with "
+             "mesh.%s = %d softmax and the gradients of keys are summed in an order that depends "
+             "on it: use mesh.ulysses alone, or leave config.reproducible out",
+             mesh->gathers ? "gather" : "ring", ring);
   if (run->leaves & (run->leaves - 1))
     ULY_FAIL(ULY_ERR_CONFIG, "config.leaves is %d, but it must be a power of two", run->leaves);
   if (run->leaves % sp != 0)

@@ -7,11 +7,22 @@
 
 /* --------------------------------------------------------------------------- buffers */
 
+/* Refuses plans whose buffers and exchanges are not those of Ulysses. */
+static uly_status check_explicit(const uly_attention *plan) {
+  ULY_NOT_NULL(plan);
+  if (plan->rows.size > 1)
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "the explicit calls are those of Ulysses, but mesh.%s is %d: use the simple calls, or "
+             "mesh.ulysses alone",
+             plan->keys->name, plan->rows.size);
+  return ULY_OK;
+}
+
 int uly_attention_num_blocks(const uly_attention *plan) { return plan ? plan->num_blocks : 0; }
 
 uly_status uly_attention_get_block(const uly_attention *plan, int index,
                                    uly_attention_block *block) {
-  ULY_NOT_NULL(plan);
+  ULY_TRY(check_explicit(plan));
   ULY_TRY(uly__sized_check(block, "uly_attention_block"));
   if (index < 0 || index >= plan->num_blocks)
     ULY_FAIL(ULY_ERR_CONFIG, "block %d is asked for, but the plan has %d, counted from 0", index,
@@ -34,7 +45,7 @@ uly_status uly_attention_get_block(const uly_attention *plan, int index,
 }
 
 uly_status uly_attention_get_bytes(const uly_attention *plan, uly_attention_bytes *bytes) {
-  ULY_NOT_NULL(plan);
+  ULY_TRY(check_explicit(plan));
   ULY_TRY(uly__sized_check(bytes, "uly_attention_bytes"));
   uly__ulysses_sizes sizes = uly__ulysses_of(plan)->bytes;
   uly_attention_bytes known = {.qkv_tokens = sizes.qkv_tokens,
@@ -50,14 +61,14 @@ uly_status uly_attention_get_bytes(const uly_attention *plan, uly_attention_byte
 /* ------------------------------------------------------------------------- exchanges */
 
 uly_status uly_attention_share_kv(const uly_attention *plan, void *qkv_tokens) {
-  ULY_NOT_NULL(plan);
+  ULY_TRY(check_explicit(plan));
   if (plan->cut.count > 0) ULY_NOT_NULL(qkv_tokens);
   uly__attention_share_kv(plan, qkv_tokens);
   return ULY_OK;
 }
 
 uly_status uly_attention_sum_kv(const uly_attention *plan, void *d_qkv_tokens) {
-  ULY_NOT_NULL(plan);
+  ULY_TRY(check_explicit(plan));
   if (plan->cut.count > 0) ULY_NOT_NULL(d_qkv_tokens);
   uly__attention_sum_kv(plan, d_qkv_tokens);
   return ULY_OK;
@@ -67,7 +78,7 @@ uly_status uly_attention_sum_kv(const uly_attention *plan, void *d_qkv_tokens) {
  * other. */
 static uly_status exchange(uly_attention *plan, uly__exchange_step step, uly_traffic kind,
                            const void *tokens, const void *heads) {
-  ULY_NOT_NULL(plan);
+  ULY_TRY(check_explicit(plan));
   ULY_TRY(uly__mesh_check_online(plan->mesh));
   if ((unsigned)kind >= ULY_NUM_TRAFFIC)
     ULY_FAIL(ULY_ERR_CONFIG, "traffic of kind %d: there are %d kinds (uly_traffic)", (int)kind,
@@ -101,15 +112,17 @@ uly_status uly_attention_o_to_tokens(uly_attention *plan, uly_traffic kind, cons
 
 uly_status uly_attention_local_forward(uly_attention *plan, int mask, const void *qkv_heads,
                                        void *o_heads, void *softmax) {
-  ULY_NOT_NULL(plan);
+  ULY_TRY(check_explicit(plan));
   ULY_TRY(uly__attention_check_mask(plan, mask));
   ULY_NOT_NULL(qkv_heads);
   ULY_NOT_NULL(o_heads);
   ULY_NOT_NULL(softmax);
   for (int round = 0; round < uly__ulysses_of(plan)->table.num_rounds; round++) {
     uly__round at = uly__ulysses_round(plan, round);
-    ULY_TRY(uly__ulysses_round_forward(plan, mask, round, uly__past(qkv_heads, at.qkv_heads),
-                                       uly__past(o_heads, at.o_heads), softmax));
+    uly__key_call call = uly__ulysses_round_call(plan, round, uly__past(qkv_heads, at.qkv_heads),
+                                                 uly__past(o_heads, at.o_heads), softmax);
+    call.mask = mask;
+    ULY_TRY(plan->keys->forward(plan, &call));
   }
   return ULY_OK;
 }
@@ -117,7 +130,7 @@ uly_status uly_attention_local_forward(uly_attention *plan, int mask, const void
 uly_status uly_attention_local_backward(uly_attention *plan, int mask, const void *qkv_heads,
                                         const void *o_heads, const void *softmax,
                                         const void *d_o_heads, void *d_qkv_heads, void *workspace) {
-  ULY_NOT_NULL(plan);
+  ULY_TRY(check_explicit(plan));
   ULY_TRY(uly__attention_check_mask(plan, mask));
   ULY_NOT_NULL(qkv_heads);
   ULY_NOT_NULL(o_heads);
@@ -127,10 +140,13 @@ uly_status uly_attention_local_backward(uly_attention *plan, int mask, const voi
   if (uly__ulysses_of(plan)->bytes.workspace > 0) ULY_NOT_NULL(workspace);
   for (int round = 0; round < uly__ulysses_of(plan)->table.num_rounds; round++) {
     uly__round at = uly__ulysses_round(plan, round);
-    ULY_TRY(uly__ulysses_round_backward(plan, mask, round, uly__past(qkv_heads, at.qkv_heads),
-                                        uly__past(o_heads, at.o_heads), softmax,
-                                        uly__past(d_o_heads, at.o_heads),
-                                        uly__past(d_qkv_heads, at.qkv_heads), workspace));
+    uly__key_call call = uly__ulysses_round_call(plan, round, uly__past(qkv_heads, at.qkv_heads),
+                                                 uly__past(o_heads, at.o_heads), softmax);
+    call.mask = mask;
+    call.d_o = uly__past(d_o_heads, at.o_heads);
+    call.d_qkv = uly__past(d_qkv_heads, at.qkv_heads);
+    call.workspace = workspace;
+    ULY_TRY(plan->keys->backward(plan, &call));
   }
   return ULY_OK;
 }

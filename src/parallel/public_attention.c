@@ -80,7 +80,11 @@ static uly_status make(uly_mesh *mesh, const uly_attention_desc *from, uly_atten
   masks copies = {0};
   ULY_TRY(uly__sized_read(from, "uly_attention_desc", &desc, sizeof desc));
   uly_status status = read_masks(&desc, &copies);
-  if (status == ULY_OK) status = uly__attention_plan(mesh, &desc, &uly__scheme_ulysses, out);
+  /* The explicit calls are those of Ulysses, on one rank too. */
+  const uly__seq_scheme *scheme = &uly__scheme_ulysses;
+  if (status == ULY_OK && uly__mesh_extent(mesh, ULY_AXIS_RING) > 1)
+    scheme = uly__attention_choose(mesh, &desc);
+  if (status == ULY_OK) status = uly__attention_plan(mesh, &desc, scheme, out);
   free_masks(&copies);
   ULY_TRY(status);
   ULY_TRY(make_room(*out, desc.max_docs));

@@ -1,5 +1,6 @@
-/* The scheme for a sequence that lies on one rank: attention reads Q, K and V where they were
- * projected, and writes its outputs where the next product reads them. Nothing is exchanged. */
+/* The scheme without an exchange of heads: attention reads Q, K and V where they were projected, and
+ * writes its outputs where the next product reads them. The sequence lies on one rank, or is cut over
+ * a ring, whose key scheme brings the keys and values of other ranks. */
 #include <stdlib.h>
 
 #include "device/device.h"
@@ -8,24 +9,24 @@
 
 typedef struct local_plan {
   uly__head_block *blocks; /* [head groups] */
-  void *workspace;         /* of backward */
+  void *workspace;         /* of a block */
   float *lse;              /* [Hq, N] */
 } local_plan;
 
 static local_plan *own_of(const uly_attention *plan) { return plan->own; }
 
 static uly_status applicable(const uly_mesh *mesh, const uly_attention_desc *desc) {
-  int size = uly__mesh_extent(mesh, ULY_AXES_SP);
+  int size = uly__mesh_extent(mesh, ULY_AXIS_ULYSSES);
   if (size > 1)
-    ULY_FAIL(ULY_ERR_CONFIG,
-             "local attention wants the whole sequence on one rank, but %d ranks share it", size);
+    ULY_FAIL(ULY_ERR_CONFIG, "local attention wants all heads on one rank, but mesh.ulysses is %d",
+             size);
   if (desc->head_groups > desc->num_q_heads)
     ULY_FAIL(ULY_ERR_CONFIG, "desc.head_groups is %d, but there are only %d query heads",
              desc->head_groups, desc->num_q_heads);
   return ULY_OK;
 }
 
-/* Nothing is exchanged: rounds only divide the products around attention. */
+/* No heads are exchanged: rounds only divide the products around attention. */
 static uly_status deal_heads(const uly_mesh *mesh, int rounds, uly_attention_desc *desc) {
   (void)mesh;
   if (rounds > desc->num_q_heads)
@@ -45,10 +46,9 @@ static uly_status create(uly_attention *plan) {
   own->blocks = calloc((size_t)plan->num_blocks, sizeof *own->blocks);
   if (!own->blocks) ULY_FAIL(ULY_ERR_MEMORY, "no memory for %d head groups", plan->num_blocks);
   plan->blocks = own->blocks;
-  ULY_TRY(uly__token_cut_create(1, 0, d->num_tokens, d->token_tile, &plan->cut));
   uly__head_blocks_deal(d->num_q_heads, d->num_kv_heads, d->head_dim, plan->num_blocks,
                         own->blocks);
-  uly__head_blocks_place(plan->num_blocks, plan->num_blocks, d->num_tokens, own->blocks);
+  uly__head_blocks_place(plan->num_blocks, plan->num_blocks, plan->cut.count, own->blocks);
   return ULY_OK;
 }
 
@@ -82,51 +82,69 @@ static int64_t none(const uly_attention *plan) {
   return 0;
 }
 
+/* Returns the bytes of the workspace of any block, which take turns. */
+static int64_t workspace_bytes(const uly_attention *plan, bool has_backward) {
+  int64_t most = 0;
+  for (int b = 0; b < plan->num_blocks; b++)
+    for (int backward = 0; backward <= has_backward; backward++) {
+      int64_t bytes = plan->keys->workspace_bytes(plan, &plan->blocks[b], backward);
+      if (bytes > most) most = bytes;
+    }
+  return most;
+}
+
 static void carve_work(uly_attention *plan, unsigned uses, uly__arena *arena) {
-  int64_t workspace = 0, rows = plan->cut.count * plan->desc.num_q_heads;
+  bool has_backward = uses & ULY_SEQ_BACKWARD;
+  int64_t rows = plan->cut.count * plan->desc.num_q_heads;
   if (uses & ULY_SEQ_LSE)
     own_of(plan)->lse = uly__arena_carve(arena, rows * (int64_t)sizeof(float));
-  if (!(uses & ULY_SEQ_BACKWARD)) return;
-  for (int b = 0; b < plan->num_blocks; b++) {
-    int64_t bytes = uly__local_workspace_bytes(plan, &plan->blocks[b]);
-    if (bytes > workspace) workspace = bytes; /* blocks take turns */
+  if (has_backward) {
+    plan->work.d_o = uly__arena_carve(arena, o_bytes(plan));
+    plan->work.d_qkv = uly__arena_carve(arena, qkv_bytes(plan));
   }
-  plan->work.d_o = uly__arena_carve(arena, o_bytes(plan));
-  plan->work.d_qkv = uly__arena_carve(arena, qkv_bytes(plan));
-  own_of(plan)->workspace = uly__arena_carve(arena, workspace);
+  own_of(plan)->workspace = uly__arena_carve(arena, workspace_bytes(plan, has_backward));
 }
 
 /* ----------------------------------------------------------------------------- passes */
 
-static uly__local_rows rows_of(const uly_attention *plan, const uly__seq_kept *kept,
-                               const uly__head_block *block) {
+static uly__key_call call_of(const uly_attention *plan, const uly__seq_call *call, int index) {
+  const uly__head_block *block = &plan->blocks[index];
+  const uly__seq_kept *kept = call->kept;
   int64_t softmax = block->q_begin * plan->cut.count * uly__local_softmax_bytes(plan);
-  return (uly__local_rows){.qkv = uly__at(kept->qkv, plan->desc.dtype, block->qkv_offset),
-                           .o = uly__at(kept->o, plan->desc.dtype, block->o_offset),
-                           .softmax = (char *)kept->softmax + softmax};
+  return (uly__key_call){.mask = call->mask,
+                         .kind = call->kind,
+                         .block = block,
+                         .rows = {.qkv = uly__at(kept->qkv, plan->desc.dtype, block->qkv_offset),
+                                  .o = uly__at(kept->o, plan->desc.dtype, block->o_offset),
+                                  .softmax = (char *)kept->softmax + softmax},
+                         .workspace = own_of(plan)->workspace,
+                         .index = index};
 }
 
 static uly_status forward(uly_attention *plan, const uly__seq_call *call) {
+  uly_status first = ULY_OK;
   call->project(call->context, 0, 1);
   uly__attention_share_kv(plan, call->kept->qkv);
   for (int b = 0; b < plan->num_blocks; b++) {
-    const uly__head_block *block = &plan->blocks[b];
-    ULY_TRY(uly__local_forward(plan, call->mask, block, rows_of(plan, call->kept, block), b));
+    uly__key_call block = call_of(plan, call, b);
+    block.status = first;
+    first = plan->keys->forward(plan, &block);
   }
-  return ULY_OK;
+  return first;
 }
 
 static uly_status backward(uly_attention *plan, const uly__seq_call *call) {
   uly_dtype dtype = plan->desc.dtype;
+  uly_status first = ULY_OK;
   for (int b = 0; b < plan->num_blocks; b++) {
-    const uly__head_block *block = &plan->blocks[b];
-    ULY_TRY(uly__local_backward(plan, call->mask, block, rows_of(plan, call->kept, block),
-                                uly__at(plan->work.d_o, dtype, block->o_offset),
-                                uly__at(plan->work.d_qkv, dtype, block->qkv_offset),
-                                own_of(plan)->workspace, b));
+    uly__key_call block = call_of(plan, call, b);
+    block.d_o = uly__at(plan->work.d_o, dtype, plan->blocks[b].o_offset);
+    block.d_qkv = uly__at(plan->work.d_qkv, dtype, plan->blocks[b].qkv_offset);
+    block.status = first;
+    first = plan->keys->backward(plan, &block);
   }
   uly__attention_sum_kv(plan, plan->work.d_qkv);
-  return ULY_OK;
+  return first;
 }
 
 static uly_status write_lse(uly_attention *plan, const uly__seq_kept *kept, float *lse) {
@@ -156,6 +174,20 @@ static void copy_kv(const uly_attention *plan, const uly__seq_kept *kept, int64_
   }
 }
 
+static int64_t sent_forward(const uly_attention *plan) {
+  int64_t bytes = 0;
+  for (int b = 0; b < plan->num_blocks; b++)
+    bytes += plan->keys->sent_forward(plan, &plan->blocks[b]);
+  return bytes;
+}
+
+static int64_t sent_backward(const uly_attention *plan) {
+  int64_t bytes = 0;
+  for (int b = 0; b < plan->num_blocks; b++)
+    bytes += plan->keys->sent_backward(plan, &plan->blocks[b]);
+  return bytes;
+}
+
 const uly__seq_scheme uly__scheme_local = {
     .name = "local",
     .applicable = applicable,
@@ -170,6 +202,6 @@ const uly__seq_scheme uly__scheme_local = {
     .lse = write_lse,
     .heads_of = heads_of,
     .copy_kv = copy_kv,
-    .sent_forward = none,
-    .sent_backward = none,
+    .sent_forward = sent_forward,
+    .sent_backward = sent_backward,
 };

@@ -11,7 +11,7 @@
 enum { MAX_CHOSEN_ROUNDS = 4 };
 
 static uly_status applicable(const uly_mesh *mesh, const uly_attention_desc *desc) {
-  return uly__ulysses_applicable(uly__mesh_extent(mesh, ULY_AXES_SP), desc);
+  return uly__ulysses_applicable(uly__mesh_extent(mesh, ULY_AXIS_ULYSSES), desc);
 }
 
 /* Chooses rounds of whole key/value heads that are wide enough for matrix products to run at their
@@ -26,7 +26,7 @@ static int choose_rounds(int size, const uly_attention_desc *desc) {
 }
 
 static uly_status deal_heads(const uly_mesh *mesh, int rounds, uly_attention_desc *desc) {
-  int size = uly__mesh_extent(mesh, ULY_AXES_SP);
+  int size = uly__mesh_extent(mesh, ULY_AXIS_ULYSSES);
   ULY_TRY(uly__ulysses_applicable(size, desc));
   if ((int64_t)rounds * size > desc->num_q_heads)
     ULY_FAIL(ULY_ERR_CONFIG,
@@ -43,9 +43,8 @@ static uly_status create(uly_attention *plan) {
   uly__ulysses_plan *own = calloc(1, sizeof *own);
   if (!own) ULY_FAIL(ULY_ERR_MEMORY, "no memory for an attention plan");
   plan->own = own;
-  ULY_TRY(uly__token_cut_create(uly__group_size(plan->group), uly__group_rank(plan->group),
-                                plan->desc.num_tokens, plan->desc.token_tile, &plan->cut));
-  ULY_TRY(uly__ulysses_create(&plan->cut, &plan->desc, &own->table));
+  ULY_TRY(uly__ulysses_create(&plan->cut, uly__group_size(plan->head_group),
+                              uly__group_rank(plan->head_group), &plan->desc, &own->table));
   plan->blocks = own->table.blocks;
   plan->num_blocks = own->table.num_groups;
   own->bytes = uly__ulysses_size(plan);
@@ -94,6 +93,9 @@ static void carve_work(uly_attention *plan, unsigned uses, uly__arena *arena) {
   bool overlaps = own->table.num_rounds > 1;
   if (uses & ULY_SEQ_LSE) uly__ulysses_carve_lse(plan, arena);
   if (!(uses & ULY_SEQ_BACKWARD)) {
+    int64_t mark = uly__arena_mark(arena);
+    own->workspace = uly__arena_carve(arena, bytes->forward_workspace);
+    if (!overlaps) uly__arena_release(arena, mark);
     plan->work.qkv = uly__arena_carve(arena, bytes->qkv_tokens);
     return;
   }
@@ -142,13 +144,22 @@ static void send_qkv(pass *p, int round) {
         uly__past(p->call->kept->qkv, at.qkv_heads));
 }
 
-static void attend(pass *p, int round) {
+/* Describes the attention of a round in this pass. */
+static uly__key_call call_of(const pass *p, int round) {
   const uly__seq_kept *kept = p->call->kept;
   uly__round at = uly__ulysses_round(p->plan, round);
-  if (p->status != ULY_OK) return;
-  note(p,
-       uly__ulysses_round_forward(p->plan, p->call->mask, round, uly__past(kept->qkv, at.qkv_heads),
-                                  uly__past(kept->o, at.o_heads), kept->softmax));
+  uly__key_call call = uly__ulysses_round_call(p->plan, round, uly__past(kept->qkv, at.qkv_heads),
+                                               uly__past(kept->o, at.o_heads), kept->softmax);
+  call.mask = p->call->mask;
+  call.kind = p->call->kind;
+  call.workspace = uly__ulysses_of(p->plan)->workspace;
+  call.status = p->status;
+  return call;
+}
+
+static void attend(pass *p, int round) {
+  uly__key_call call = call_of(p, round);
+  note(p, p->plan->keys->forward(p->plan, &call));
 }
 
 static void send_o(pass *p, int round) {
@@ -186,13 +197,10 @@ static void send_d_o(pass *p, int round) {
 
 static void attend_backward(pass *p, int round) {
   const uly__ulysses_plan *own = uly__ulysses_of(p->plan);
-  const uly__seq_kept *kept = p->call->kept;
-  uly__round at = uly__ulysses_round(p->plan, round);
-  if (p->status != ULY_OK) return;
-  note(p, uly__ulysses_round_backward(
-              p->plan, p->call->mask, round, uly__past(kept->qkv, at.qkv_heads),
-              uly__past(kept->o, at.o_heads), kept->softmax, own->d_o_heads[round % 2],
-              own->d_qkv_heads[round % 2], own->workspace));
+  uly__key_call call = call_of(p, round);
+  call.d_o = own->d_o_heads[round % 2];
+  call.d_qkv = own->d_qkv_heads[round % 2];
+  note(p, p->plan->keys->backward(p->plan, &call));
 }
 
 static void send_d_qkv(pass *p, int round) {
@@ -239,13 +247,21 @@ static void copy_kv(const uly_attention *plan, const uly__seq_kept *kept, int64_
 static int64_t sent_forward(const uly_attention *plan) {
   const uly__ulysses *u = &uly__ulysses_of(plan)->table;
   int64_t bytes = uly__dtype_bytes(plan->desc.dtype);
-  return uly__ulysses_sent(u, &u->qkv.tokens, bytes) + uly__ulysses_sent(u, &u->o.heads, bytes);
+  int64_t keys = 0;
+  for (int round = 0; round < u->num_rounds; round++)
+    keys += plan->keys->sent_forward(plan, &u->blocks[uly__ulysses_group(u, u->rank, round)]);
+  return uly__ulysses_sent(u, &u->qkv.tokens, bytes) + uly__ulysses_sent(u, &u->o.heads, bytes) +
+         keys;
 }
 
 static int64_t sent_backward(const uly_attention *plan) {
   const uly__ulysses *u = &uly__ulysses_of(plan)->table;
   int64_t bytes = uly__dtype_bytes(plan->desc.dtype);
-  return uly__ulysses_sent(u, &u->o.tokens, bytes) + uly__ulysses_sent(u, &u->qkv.heads, bytes);
+  int64_t keys = 0;
+  for (int round = 0; round < u->num_rounds; round++)
+    keys += plan->keys->sent_backward(plan, &u->blocks[uly__ulysses_group(u, u->rank, round)]);
+  return uly__ulysses_sent(u, &u->o.tokens, bytes) + uly__ulysses_sent(u, &u->qkv.heads, bytes) +
+         keys;
 }
 
 const uly__seq_scheme uly__scheme_ulysses = {

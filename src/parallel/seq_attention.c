@@ -64,6 +64,22 @@ static uly_status make_masks(uly_attention *plan, const uly_attention_desc *desc
   return ULY_OK;
 }
 
+static uly_status cut_tokens(uly_attention *plan, const uly_attention_desc *desc) {
+  const uly_mesh *mesh = plan->mesh;
+  int ring = uly__mesh_extent(mesh, ULY_AXIS_RING), r = uly__mesh_index(mesh, ULY_AXIS_RING);
+  ULY_TRY(uly__token_cut_create(ring, uly__mesh_extent(mesh, ULY_AXIS_ULYSSES),
+                                uly__mesh_index(mesh, ULY_AXES_SP), desc->num_tokens,
+                                desc->token_tile, &plan->cut));
+  return uly__token_cut_create(ring, 1, r, desc->num_tokens, desc->token_tile, &plan->rows);
+}
+
+uly_status uly__attention_poll(uly_attention *plan) {
+  if (plan->scheme->poll) ULY_TRY(plan->scheme->poll(plan));
+  return plan->keys->poll ? plan->keys->poll(plan) : ULY_OK;
+}
+
+static void poll(void *plan) { (void)uly__attention_poll(plan); }
+
 static uly_status fill(uly_attention *plan, const uly_attention_desc *desc,
                        const uly__seq_scheme *scheme) {
   static _Atomic int64_t last_id;
@@ -74,10 +90,21 @@ static uly_status fill(uly_attention *plan, const uly_attention_desc *desc,
   plan->ops = uly__ops_get();
   plan->stream = uly__stream_get();
   plan->group = uly__mesh_group(plan->mesh, ULY_AXES_SP);
+  plan->ring_group = uly__mesh_group(plan->mesh, ULY_AXIS_RING);
+  plan->head_group = uly__mesh_group(plan->mesh, ULY_AXIS_ULYSSES);
   plan->scheme = scheme;
+  plan->keys = uly__keys_of(plan->mesh);
   ULY_TRY(scheme->applicable(plan->mesh, desc));
+  ULY_TRY(plan->keys->applicable(plan->mesh, desc));
+  ULY_TRY(cut_tokens(plan, desc));
+  ULY_TRY(make_masks(plan, desc));
+  if (plan->keys->create) ULY_TRY(plan->keys->create(plan));
   ULY_TRY(scheme->create(plan));
-  return make_masks(plan, desc);
+  if (plan->keys->poll && !plan->mesh->is_offline) {
+    plan->poll = poll;
+    plan->poll_context = plan;
+  }
+  return ULY_OK;
 }
 
 const uly__seq_scheme *uly__attention_choose(const uly_mesh *mesh, const uly_attention_desc *desc) {
@@ -116,7 +143,9 @@ void uly__attention_destroy(uly_attention *plan) {
   free(plan->masks);
   free(plan->documents.room);
   if (plan->scheme) plan->scheme->destroy(plan);
+  if (plan->keys && plan->keys->destroy) plan->keys->destroy(plan);
   uly__token_cut_destroy(&plan->cut);
+  uly__token_cut_destroy(&plan->rows);
   uly__mesh_leave(plan->mesh);
   free(plan);
 }

@@ -5,7 +5,7 @@
 
 #include "ops/mask.h"
 #include "ops/ops.h"
-#include "parallel/seq_scheme.h"
+#include "parallel/key_scheme.h"
 #include "parallel/token_cut.h"
 
 /* More than the kinds of layers of any model. */
@@ -27,8 +27,12 @@ struct uly_attention {
     uint64_t hash; /* of the documents in use */
   } documents;
   uly__token_cut cut; /* which tokens each rank holds */
+  /* Which tokens each rank of the ring attends with: those of all its ranks of Ulysses. */
+  uly__token_cut rows;
   const uly__seq_scheme *scheme;
   void *own; /* what the scheme keeps in the plan */
+  const uly__key_scheme *keys;
+  void *key_own; /* what the key scheme keeps */
   /* [num_blocks]: the heads of each, and where their Q, K, V and outputs lie. */
   const uly__head_block *blocks;
   int num_blocks;
@@ -36,6 +40,8 @@ struct uly_attention {
   const uly__ops *ops;
   uly__stream *stream;
   uly__group *group; /* the ranks that share the sequence */
+  /* Of these, the ranks along the ring, and those among which heads are exchanged. */
+  uly__group *ring_group, *head_group;
   /* The kernels call it now and then; NULL: nothing is under way during their work. */
   void (*poll)(void *context);
   void *poll_context;
@@ -76,8 +82,6 @@ static inline void *uly__attention_qkv(const uly_attention *plan, const uly__seq
 }
 
 /* Drives what is under way. Not collective. */
-static inline uly_status uly__attention_poll(uly_attention *plan) {
-  return plan->scheme->poll ? plan->scheme->poll(plan) : ULY_OK;
-}
+uly_status uly__attention_poll(uly_attention *plan);
 
 #endif

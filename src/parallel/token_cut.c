@@ -19,15 +19,51 @@ static uly_status check(int64_t num_tokens, int64_t tile) {
   return ULY_OK;
 }
 
-uly_status uly__token_cut_create(int size, int rank, int64_t num_tokens, int64_t tile,
+/* Deals the chunks of the stream to rank r of a ring: its two runs, or one if it is alone. */
+static void deal_chunks(int outer, int r, int64_t num_tokens, int64_t tile, uly_token_run runs[2]) {
+  int chunks[2] = {r, 2 * outer - 1 - r}, num = outer > 1 ? 2 : 1;
+  for (int i = 0; i < num; i++) {
+    uly__part part = uly__split(num_tokens, tile, outer * num, chunks[i]);
+    runs[i] = (uly_token_run){part.begin, part.count};
+  }
+}
+
+/* Returns the part of a run that is among rows [begin, end), counted from the run's first row. */
+static uly_token_run part_of_run(uly_token_run run, int64_t begin, int64_t end) {
+  if (begin < 0) begin = 0;
+  if (begin > run.count) begin = run.count;
+  if (end > run.count) end = run.count;
+  return (uly_token_run){run.begin + begin, end > begin ? end - begin : 0};
+}
+
+/* Fills in the runs of the `inner` ranks that are rank r of the ring together; returns the next. */
+static uly_token_run *deal_rows(const uly__token_cut *cut, const uly_token_run chunks[2], int inner,
+                                int64_t tile, uly_token_run *next) {
+  for (int i = 0; i < inner; i++) {
+    uly__part rows = uly__split(chunks[0].count + chunks[1].count, tile, inner, i);
+    int64_t begin = rows.begin, end = rows.begin + rows.count;
+    for (int run = 0; run < cut->num_runs; run++) {
+      *next++ = part_of_run(chunks[run], begin, end);
+      begin -= chunks[run].count;
+      end -= chunks[run].count;
+    }
+  }
+  return next;
+}
+
+uly_status uly__token_cut_create(int outer, int inner, int rank, int64_t num_tokens, int64_t tile,
                                  uly__token_cut *out) {
-  *out = (uly__token_cut){.size = size, .rank = rank, .num_runs = 1, .num_tokens = num_tokens};
+  *out = (uly__token_cut){
+      .size = outer * inner, .rank = rank, .num_runs = outer > 1 ? 2 : 1, .num_tokens = num_tokens};
   ULY_TRY(check(num_tokens, tile));
-  out->runs = calloc((size_t)size, sizeof *out->runs);
-  if (!out->runs) ULY_FAIL(ULY_ERR_MEMORY, "no memory for the tokens of %d ranks", size);
-  for (int p = 0; p < size; p++) {
-    uly__part part = uly__split(num_tokens, tile ? tile : 1, size, p);
-    out->runs[p] = (uly_token_run){part.begin, part.count};
+  if (tile == 0) tile = 1;
+  out->runs = calloc((size_t)out->size * (size_t)out->num_runs, sizeof *out->runs);
+  if (!out->runs) ULY_FAIL(ULY_ERR_MEMORY, "no memory for the tokens of %d ranks", out->size);
+  uly_token_run *next = out->runs;
+  for (int r = 0; r < outer; r++) {
+    uly_token_run chunks[2] = {{0}};
+    deal_chunks(outer, r, num_tokens, tile, chunks);
+    next = deal_rows(out, chunks, inner, tile, next);
   }
   out->count = uly__token_cut_count(out, rank);
   return ULY_OK;

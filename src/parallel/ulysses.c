@@ -98,23 +98,20 @@ static void count_exchange(const uly__ulysses *u, uly__exchange *exchange, bool 
 
 /* Places the tokens of the ranks on the head side, one rank after the other. */
 static void place_tokens(uly__ulysses *u, const uly__token_cut *cut) {
-  int64_t begin = 0;
   for (int p = 0; p < u->size; p++) {
-    u->slices[p] = (uly__part){begin, uly__token_cut_count(cut, p)};
-    begin += u->slices[p].count;
+    u->slices[p] = (uly__part){u->num_tokens, uly__token_cut_count(cut, cut->rank - u->rank + p)};
+    u->num_tokens += u->slices[p].count;
   }
 }
 
-uly_status uly__ulysses_create(const uly__token_cut *cut, const uly_attention_desc *desc,
-                               uly__ulysses *out) {
-  int size = cut->size;
+uly_status uly__ulysses_create(const uly__token_cut *cut, int size, int rank,
+                               const uly_attention_desc *desc, uly__ulysses *out) {
   *out = (uly__ulysses){.size = size,
-                        .rank = cut->rank,
+                        .rank = rank,
                         .num_groups = desc->head_groups ? desc->head_groups : size,
                         .num_q_heads = desc->num_q_heads,
                         .num_kv_heads = desc->num_kv_heads,
-                        .head_dim = desc->head_dim,
-                        .num_tokens = cut->num_tokens};
+                        .head_dim = desc->head_dim};
   ULY_TRY(uly__ulysses_applicable(size, desc));
   out->num_rounds = out->num_groups / size;
   size_t P = (size_t)out->num_groups; /* ranks x rounds */

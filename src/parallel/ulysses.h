@@ -3,7 +3,7 @@
  * The heads of a rank are exchanged in rounds, one group of heads in each, so that the exchange of
  * one group can run while another one computes.
  *
- * Legend: N tokens, T_s tokens of rank s, R rounds; w_p for a round is (hq_g + 2 hkv_g) d for Q, K
+ * Legend: N tokens (of a rank of the ring, if there is one), T_s tokens of rank s, R rounds; w_p for a round is (hq_g + 2 hkv_g) d for Q, K
  * and V together, hq_g d for outputs, where g is the round's group of rank p.
  *   token side of rank s: R rounds of P blocks [T_s, w_p]; block p goes to rank p
  *   head side of rank p:  R rounds of P blocks [T_s, w_p]; those of a round together are
@@ -47,10 +47,10 @@ typedef struct uly__ulysses {
 /* Returns ULY_ERR_CONFIG, saying why, unless `size` ranks can share the heads. */
 uly_status uly__ulysses_applicable(int size, const uly_attention_desc *desc);
 
-/* Deals the heads to the ranks that the tokens are cut over, and computes both exchanges.
- * ULY_ERR_CONFIG names what cannot work. */
-uly_status uly__ulysses_create(const uly__token_cut *cut, const uly_attention_desc *desc,
-                               uly__ulysses *out);
+/* Deals the heads to the `size` ranks of Ulysses, neighbours in the cut, of which this one has the
+ * index `rank`, and computes both exchanges. ULY_ERR_CONFIG names what cannot work. */
+uly_status uly__ulysses_create(const uly__token_cut *cut, int size, int rank,
+                               const uly_attention_desc *desc, uly__ulysses *out);
 void uly__ulysses_destroy(uly__ulysses *ulysses);
 
 /* Returns the group of rank p in a round. */

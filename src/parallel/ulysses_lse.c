@@ -36,7 +36,7 @@ uly_status uly__ulysses_lse(uly_attention *plan, const uly__seq_kept *kept, floa
     counts[3][p] = heads.q_begin * T;
   }
   gather_own(plan, kept->softmax);
-  ULY_TRY(uly__all_to_all(plan->group, plan->stream, ULY_TRAFFIC_ATTENTION_FORWARD, size,
+  ULY_TRY(uly__all_to_all(plan->head_group, plan->stream, ULY_TRAFFIC_ATTENTION_FORWARD, size,
                           own->lse_out, (uly__blocks){counts[0], counts[1]}, own->lse_in,
                           (uly__blocks){counts[2], counts[3]}));
   for (int64_t head = 0; head < Hq; head++)

@@ -24,6 +24,8 @@ uly__round uly__ulysses_round(const uly_attention *plan, int round) {
                       .o_heads_bytes = u->num_tokens * own->o_stride * bytes};
 }
 
+static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+
 uly__ulysses_sizes uly__ulysses_size(const uly_attention *plan) {
   const uly__ulysses *u = &uly__ulysses_of(plan)->table;
   int64_t T = u->slices[u->rank].count, bytes = uly__dtype_bytes(plan->desc.dtype);
@@ -36,8 +38,12 @@ uly__ulysses_sizes uly__ulysses_size(const uly_attention *plan) {
     uly__round at = uly__ulysses_round(plan, round);
     sizes.qkv_heads += at.qkv_heads_bytes;
     sizes.o_heads += at.o_heads_bytes;
-    int64_t workspace = uly__local_workspace_bytes(plan, &u->blocks[own_group(u, round)]);
-    if (workspace > sizes.workspace) sizes.workspace = workspace; /* rounds take turns */
+    const uly__head_block *block = &u->blocks[own_group(u, round)];
+    int64_t forward = plan->keys->workspace_bytes(plan, block, false);
+    int64_t backward = plan->keys->workspace_bytes(plan, block, true);
+    /* Rounds take turns. */
+    sizes.forward_workspace = most(sizes.forward_workspace, forward);
+    sizes.workspace = most(sizes.workspace, most(forward, backward));
   }
   sizes.softmax =
       uly__ulysses_heads(u, u->rank).q_count * u->num_tokens * uly__local_softmax_bytes(plan);
@@ -87,7 +93,7 @@ uly_status uly__ulysses_start(uly_attention *plan, uly__exchange_step step, uly_
   own->travel[way].under_way = true;
   own->travel[way].round = round;
   own->travel[way].began = uly__now();
-  return uly__all_to_all_start(plan->group, plan->stream, kind, r.unit_bytes, from, r.from, to,
+  return uly__all_to_all_start(plan->head_group, plan->stream, kind, r.unit_bytes, from, r.from, to,
                                r.to, &own->travel[way].request);
 }
 
@@ -117,7 +123,7 @@ uly_status uly__ulysses_exchange(uly_attention *plan, uly__exchange_step step, u
     uly__round at = uly__ulysses_round(plan, round);
     void *token_side = uly__past(tokens, is_qkv ? at.qkv_tokens : at.o_tokens);
     void *head_side = uly__past(heads, is_qkv ? at.qkv_heads : at.o_heads);
-    ULY_TRY(uly__all_to_all(plan->group, plan->stream, kind, r.unit_bytes,
+    ULY_TRY(uly__all_to_all(plan->head_group, plan->stream, kind, r.unit_bytes,
                             is_to_heads ? token_side : head_side, r.from,
                             is_to_heads ? head_side : token_side, r.to));
   }
@@ -125,7 +131,7 @@ uly_status uly__ulysses_exchange(uly_attention *plan, uly__exchange_step step, u
   return ULY_OK;
 }
 
-/* -------------------------------------------------------------------- local attention */
+/* ------------------------------------------------------------------------- attention */
 
 /* Returns where the softmax of a round is in that of all rounds. */
 static void *softmax_of(const uly_attention *plan, int round, const void *softmax) {
@@ -134,22 +140,11 @@ static void *softmax_of(const uly_attention *plan, int round, const void *softma
   return uly__past(softmax, heads * u->num_tokens * uly__local_softmax_bytes(plan));
 }
 
-static const uly__head_block *own_block(const uly_attention *plan, int round) {
+uly__key_call uly__ulysses_round_call(const uly_attention *plan, int round, const void *qkv_heads,
+                                      const void *o_heads, const void *softmax) {
   const uly__ulysses *u = &uly__ulysses_of(plan)->table;
-  return &u->blocks[own_group(u, round)];
-}
-
-uly_status uly__ulysses_round_forward(const uly_attention *plan, int mask, int round,
-                                      const void *qkv_heads, void *o_heads, void *softmax) {
-  uly__local_rows rows = {qkv_heads, o_heads, softmax_of(plan, round, softmax)};
-  return uly__local_forward(plan, mask, own_block(plan, round), rows, round);
-}
-
-uly_status uly__ulysses_round_backward(const uly_attention *plan, int mask, int round,
-                                       const void *qkv_heads, const void *o_heads,
-                                       const void *softmax, const void *d_o_heads,
-                                       void *d_qkv_heads, void *workspace) {
-  uly__local_rows rows = {qkv_heads, uly__past(o_heads, 0), softmax_of(plan, round, softmax)};
-  return uly__local_backward(plan, mask, own_block(plan, round), rows, d_o_heads, d_qkv_heads,
-                             workspace, round);
+  return (uly__key_call){
+      .block = &u->blocks[own_group(u, round)],
+      .rows = {qkv_heads, uly__past(o_heads, 0), softmax_of(plan, round, softmax)},
+      .index = round};
 }

@@ -7,9 +7,10 @@
 #include "parallel/local_attention.h"
 #include "parallel/ulysses.h"
 
-/* Bytes of the buffers of all rounds. softmax: [query heads, N] rows. */
+/* Bytes of the buffers of all rounds. softmax: [query heads, N] rows. The workspace is that of
+ * forward and backward, or that of forward alone. */
 typedef struct uly__ulysses_sizes {
-  int64_t qkv_tokens, qkv_heads, o_tokens, o_heads, softmax, workspace;
+  int64_t qkv_tokens, qkv_heads, o_tokens, o_heads, softmax, workspace, forward_workspace;
 } uly__ulysses_sizes;
 
 typedef struct uly__ulysses_plan {
@@ -67,14 +68,10 @@ uly_status uly__ulysses_poll(uly_attention *plan);
 uly_status uly__ulysses_exchange(uly_attention *plan, uly__exchange_step step, uly_traffic kind,
                                  const void *tokens, const void *heads);
 
-/* Compute local attention on one round: the pointers are to its own part of each buffer, except
- * that softmax is that of all rounds. Not collective. */
-uly_status uly__ulysses_round_forward(const uly_attention *plan, int mask, int round,
-                                      const void *qkv_heads, void *o_heads, void *softmax);
-uly_status uly__ulysses_round_backward(const uly_attention *plan, int mask, int round,
-                                       const void *qkv_heads, const void *o_heads,
-                                       const void *softmax, const void *d_o_heads,
-                                       void *d_qkv_heads, void *workspace);
+/* Describes attention on one round: the pointers are to its own part of each buffer, except that
+ * softmax is that of all rounds. The rest of the call is the caller's. */
+uly__key_call uly__ulysses_round_call(const uly_attention *plan, int round, const void *qkv_heads,
+                                      const void *o_heads, const void *softmax);
 
 /* Carves the buffers of the log-sum-exp. (ulysses_lse.c) */
 void uly__ulysses_carve_lse(uly_attention *plan, uly__arena *arena);

@@ -13,14 +13,27 @@ typedef struct search {
   int64_t limit;
 } search;
 
-/* Returns the bytes of the rank that needs most if `sp` ranks share a sequence; of the first that is
- * found to need more than the limit. Groups of data parallelism are alike. */
-static int64_t most_bytes(const search *s, int sp, const uly_train_config *config, int halvings) {
-  uly_mesh_desc desc = {.size = sizeof desc, .dp = uly_mesh_dp(s->mesh), .sp = sp};
+/* Lengthens the axis for which `times` as many ranks of a sequence would be used: the ring, if there
+ * is one. Returns its name and its extent. */
+static const char *lengthen(uly_mesh_desc *desc, int times, int *extent) {
+  int *ring = desc->ring > 1 ? &desc->ring : desc->gather > 1 ? &desc->gather : NULL;
+  desc->sp *= times;
+  if (ring) *ring *= times;
+  *extent = ring ? *ring : desc->sp;
+  return !ring ? "sp" : ring == &desc->ring ? "ring" : "gather";
+}
+
+/* Returns the bytes of the rank that needs most if `times` as many ranks share a sequence; of the
+ * first that is found to need more than the limit. Groups of data parallelism are alike. */
+static int64_t most_bytes(const search *s, int times, const uly_train_config *config,
+                          int halvings) {
+  uly_mesh_desc desc = uly__mesh_describe(s->mesh);
   uly_train_config other = *config;
   int64_t most = 0;
+  int unused;
+  (void)lengthen(&desc, times, &unused);
   other.threads = uly__run_threads(s->mesh, config);
-  for (int rank = 0; rank < sp && most <= s->limit; rank++) {
+  for (int rank = 0; rank < times * uly_mesh_sp(s->mesh) && most <= s->limit; rank++) {
     uly_mesh *mesh;
     if (uly_mesh_create_offline(&desc, rank, &mesh) != ULY_OK) return INT64_MAX;
     int64_t bytes = s->measure->bytes(s->measure->context, mesh, &other, halvings);
@@ -31,7 +44,7 @@ static int64_t most_bytes(const search *s, int sp, const uly_train_config *confi
 }
 
 static bool fits(const search *s, const uly_train_config *config, int halvings) {
-  return most_bytes(s, uly_mesh_sp(s->mesh), config, halvings) <= s->limit;
+  return most_bytes(s, 1, config, halvings) <= s->limit;
 }
 
 /* Changes to full recomputation, unless the run only goes forward, which has nothing to
@@ -113,12 +126,15 @@ static void add_many_changes(const search *s, word_list *list) {
 }
 
 static void add_more_ranks(const search *s, word_list *list) {
-  for (int64_t sp = 2 * (int64_t)uly_mesh_sp(s->mesh); sp <= 4096; sp *= 2) {
-    int64_t bytes = most_bytes(s, (int)sp, s->config, 0);
+  for (int times = 2; times * uly_mesh_sp(s->mesh) <= 4096; times *= 2) {
+    int64_t bytes = most_bytes(s, times, s->config, 0);
     if (bytes == INT64_MAX) return; /* more ranks than heads */
     if (bytes > s->limit) continue;
+    uly_mesh_desc desc = uly__mesh_describe(s->mesh);
+    int extent;
+    const char *axis = lengthen(&desc, times, &extent);
     char text[96];
-    snprintf(text, sizeof text, "mesh.sp = %lld with as much memory for each rank", (long long)sp);
+    snprintf(text, sizeof text, "mesh.%s = %d with as much memory for each rank", axis, extent);
     add(list, "; or ", text);
     return;
   }

@@ -50,7 +50,9 @@ static uly_status write_own(const uly_trainer *trainer, const char *path) {
                                                    "weights or sums on their way",
                                                    "gradients on their way",
                                                    "save",
-                                                   "disk"};
+                                                   "disk",
+                                                   "keys and values on their way",
+                                                   "gradients of keys and values on their way"};
   int rank = trainer->mesh->rank;
   bool is_last = rank == uly_mesh_size(trainer->mesh) - 1;
   FILE *file = fopen(path, rank == 0 ? "w" : "a");

@@ -1,0 +1,211 @@
+/* Tests that results do not depend on how the ranks are divided: random layouts of dp, Ulysses, ring
+ * and gather, over random models (heads, widths and vocabularies that nothing divides), lengths,
+ * windows, block-sparse patterns, packed documents, ZeRO stages and recompute policies. Each gives
+ * the losses and gradients of one rank within 1e-5 (every rank repeats the run alone), or is refused
+ * with a sentence. Every case sends what its plan says. CASES=n makes n cases, and SEED=n others. */
+#include <mpi.h>
+
+#include <math.h>
+
+#include "testing.h"
+#include "trainer_access.h"
+
+enum { CASES = 26, STEPS = 3, LONG_STEPS = 10, NUM_TOKENS = 3000 };
+
+static int size;
+static char data_path[256], config_path[256];
+
+/* xorshift64*: the same numbers on every rank. */
+static uint64_t random_state;
+static int pick(int lowest, int largest) {
+  random_state ^= random_state >> 12;
+  random_state ^= random_state << 25;
+  random_state ^= random_state >> 27;
+  return lowest + (int)((random_state * 2685821657736338717u) >> 33) % (largest - lowest + 1);
+}
+
+/* A divisor of n. */
+static int pick_divisor(int n) {
+  int divisor;
+  do divisor = pick(1, n);
+  while (n % divisor != 0);
+  return divisor;
+}
+
+typedef struct layout {
+  uly_mesh_desc mesh;
+  uly_train_config config;
+  int num_q_heads;
+  char text[512];
+} layout;
+
+/* Writes a random model. Collective. */
+static void write_model(layout *x) {
+  char json[512];
+  int kv = pick(1, 4), q = kv * pick(1, 4), d = 2 * pick(1, 9), vocab = pick(257, 301);
+  static const char *const types[] = {"llama", "qwen2", "gpt2"};
+  const char *type = types[pick(0, 2)];
+  x->num_q_heads = q;
+  if (strcmp(type, "gpt2") == 0)
+    snprintf(json, sizeof json,
+             "{\"model_type\":\"gpt2\",\"n_embd\":%d,\"n_layer\":2,\"n_head\":%d,"
+             "\"n_positions\":512,\"vocab_size\":%d}",
+             q * d, q, vocab);
+  else
+    snprintf(json, sizeof json,
+             "{\"model_type\":\"%s\",\"hidden_size\":%d,\"intermediate_size\":%d,"
+             "\"num_hidden_layers\":2,\"num_attention_heads\":%d,\"num_key_value_heads\":%d,"
+             "\"head_dim\":%d,\"max_position_embeddings\":512,\"vocab_size\":%d,\"tie_word_"
+             "embeddings\":%s}",
+             type, strcmp(type, "qwen2") == 0 ? q * d : pick(9, 60), pick(9, 90), q, kv, d, vocab,
+             pick(0, 1) ? "true" : "false");
+  write_scratch_file(config_path, "layouts.json", json, strlen(json));
+}
+
+static layout random_layout(void) {
+  layout x = {.mesh = {.size = sizeof x.mesh}, .config = default_config()};
+  uly_train_config *c = &x.config;
+  write_model(&x);
+  int sp = pick(0, 3) ? size : pick_divisor(size), ulysses = pick_divisor(sp);
+  if (pick(0, 3) == 0) ulysses = 1;
+  x.mesh.dp = size / sp;
+  x.mesh.ulysses = ulysses;
+  *(pick(0, 2) ? &x.mesh.ring : &x.mesh.gather) = sp / ulysses;
+  c->model = config_path;
+  c->data = data_path;
+  c->eval_data = data_path;
+  c->eval_windows = 2;
+  c->seq_len = pick(0, 4) ? pick(20, 250) : pick(2, 19);
+  if (pick(0, 2) == 0) c->window = pick(1, (int)c->seq_len);
+  if (pick(0, 4) == 0)
+    c->sparse = (uly_sparse){.pattern = (uly_sparse_pattern)pick(1, 4),
+                             .block = pick(3, 20),
+                             .local = pick(1, 3),
+                             .global = 1,
+                             .random = 1};
+  if (pick(0, 2) == 0) {
+    c->pack = true;
+    c->doc_end = 32 + pick(0, 89);
+  }
+  c->steps = 20;
+  c->warmup = 2;
+  c->batch = x.mesh.dp * pick(1, 2);
+  c->zero_stage = pick(0, 3);
+  c->recompute = (uly_recompute)pick(0, 2);
+  c->rounds = pick(0, 3) == 0 ? pick(1, 2) : 0;
+  c->threads = 1;
+  snprintf(x.text, sizeof x.text,
+           "dp %d, ulysses %d, ring %d, gather %d, %d heads, N %lld, window %lld, pattern %d, pack "
+           "%d, batch %lld, stage %d, recompute %d, rounds %d",
+           x.mesh.dp, ulysses, x.mesh.ring, x.mesh.gather, x.num_q_heads, (long long)c->seq_len,
+           (long long)c->window, (int)c->sparse.pattern, (int)c->pack, (long long)c->batch,
+           c->zero_stage, (int)c->recompute, c->rounds);
+  return x;
+}
+
+static void compare_gradients(const layout *x, uly_trainer *many, uly_trainer *one) {
+  const uly__params *params = &many->run.model->params;
+  for (int i = 0; i < params->num; i++) {
+    int64_t count = params->list[i].count;
+    float *a = malloc((size_t)count * 4), *b = malloc((size_t)count * 4);
+    get_gradient(many, i, a);
+    get_gradient(one, i, b);
+    /* The floor serves gradients that are zero but for rounding. */
+    double error = largest_error(a, b, count, 1e-4);
+    if (!(error <= 1e-5))
+      fail_msg("%s: gradient of %s differs by %g", x->text, params->list[i].name, error);
+    free(a);
+    free(b);
+  }
+}
+
+/* Checks that a step has sent what is planned for this rank. */
+static void check_sent(const layout *x, const uly_mesh *mesh, const uly__traffic *before) {
+  uly_plan_report plan = {.size = sizeof plan};
+  assert_ok(uly_plan(mesh, &x->config, &plan));
+  for (int kind = 0; kind < ULY_NUM_TRAFFIC; kind++) {
+    int64_t sent = mesh->traffic.bytes[kind] - before->bytes[kind];
+    if (sent != plan.sent_bytes[kind])
+      fail_msg("%s: rank %d sent %lld bytes of %s, and planned %lld", x->text, uly_mesh_rank(mesh),
+               (long long)sent, uly_traffic_name((uly_traffic)kind),
+               (long long)plan.sent_bytes[kind]);
+  }
+}
+
+static void compare_steps(const layout *x, const uly_mesh *mesh, uly_trainer *many,
+                          uly_trainer *one, int steps) {
+  for (int step = 0; step < steps; step++) {
+    uly_step_report a = {.size = sizeof a}, b = {.size = sizeof b};
+    uly__traffic before = mesh->traffic;
+    assert_ok(uly_trainer_step(many, &a));
+    check_sent(x, mesh, &before);
+    assert_ok(uly_trainer_step(one, &b));
+    if (!(fabs(a.loss - b.loss) <= 1e-5 * b.loss))
+      fail_msg("%s: loss of step %d is %.9f, alone %.9f", x->text, step, a.loss, b.loss);
+    if (!(fabs(a.grad_norm - b.grad_norm) <= 1e-5 * b.grad_norm))
+      fail_msg("%s: norm of step %d is %.9f, alone %.9f", x->text, step, a.grad_norm, b.grad_norm);
+    assert_true(fabs(a.flops - b.flops) <= 1e-12 * b.flops);
+    if (step == 0) compare_gradients(x, many, one);
+  }
+  double a = eval_loss(many), b = eval_loss(one);
+  if (!(fabs(a - b) <= 1e-5 * b))
+    fail_msg("%s: loss of the evaluation is %.9f, alone %.9f", x->text, a, b);
+}
+
+/* Returns whether the layout is refused, which must be with reason. */
+static bool is_refused(const layout *x, uly_status status) {
+  if (status == ULY_OK) return false;
+  assert_int_equal(status, ULY_ERR_CONFIG);
+  bool lacks_heads =
+      x->num_q_heads < x->mesh.ulysses * (x->config.rounds > 0 ? x->config.rounds : 1);
+  if (!lacks_heads) fail_msg("%s: refused: %s", x->text, uly_last_error());
+  return true;
+}
+
+static void test_random_layouts(void **state) {
+  (void)state;
+  const char *cases = getenv("CASES"), *seed = getenv("SEED");
+  int num = cases ? (int)strtol(cases, NULL, 10) : CASES, num_equal = 0;
+  random_state =
+      0x9e3779b97f4a7c15u + (uint64_t)size + 1000 * (seed ? (uint64_t)strtoull(seed, NULL, 10) : 0);
+  for (int i = 0; i < num; i++) {
+    uly_mesh *mesh, *alone;
+    uly_trainer *many, *one;
+    layout x = random_layout();
+    assert_ok(uly_mesh_create(&x.mesh, &mesh));
+    if (!is_refused(&x, uly_trainer_create(mesh, &x.config, &many))) {
+      assert_ok(uly_mesh_create_mpi(MPI_COMM_SELF, NULL, &alone));
+      uly_train_config config = x.config;
+      config.rounds = 0;
+      assert_ok(uly_trainer_create(alone, &config, &one));
+      compare_steps(&x, mesh, many, one, i % 4 == 0 ? LONG_STEPS : STEPS);
+      uly_trainer_destroy(many);
+      uly_trainer_destroy(one);
+      uly_mesh_destroy(alone);
+      num_equal++;
+    }
+    uly_mesh_destroy(mesh);
+    MPI_Barrier(MPI_COMM_WORLD); /* each rank runs alone for as long as it takes */
+    remove_scratch_file(config_path);
+  }
+  if (uly_world_rank() == 0) print_message("%d of %d layouts ran\n", num_equal, num);
+  assert_true(num_equal > num / 2);
+}
+
+int main(int argc, char **argv) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_random_layouts)};
+  if (uly_init(&argc, &argv) != ULY_OK) return 1;
+  size = uly_world_size();
+  /* A shard in llm.c's format. */
+  static struct {
+    int32_t header[256];
+    uint16_t tokens[NUM_TOKENS];
+  } shard = {.header = {20240520, 1, NUM_TOKENS}};
+  for (int i = 0; i < NUM_TOKENS; i++) shard.tokens[i] = (uint16_t)(32 + (i * i / 7 + i / 3) % 90);
+  write_scratch_file(data_path, "layouts.bin", &shard, sizeof shard);
+  int failed = cmocka_run_group_tests(tests, NULL, NULL);
+  remove_scratch_file(data_path);
+  if (failed) uly_abort(1);
+  uly_finalize();
+  return 0;
+}

@@ -68,9 +68,17 @@ expect() {
   mv out.err err.log
 }
 
-# row CODE TEXT ARGUMENTS...: runs the program on 3 ranks, or on each number of ranks in ROW_RANKS, and judges it. An @
-# among the arguments stands for what no other call has. Several rows run at a time, since MPI's start is mostly waiting,
-# each with a TMPDIR of its own. rows_end waits for all.
+# beside CALL CODE TEXT COMMAND...: judges a command in the background, with a TMPDIR of its own. Several run at a time,
+# since MPI's start is mostly waiting. CALL is a name that no other has. rows_end waits for all.
+beside() {
+  mkdir "tmp-$1"
+  TMPDIR=$folder/tmp-$1 judge "row-$1" "${@:2}" &
+  jobs+=($!)
+  rows_end 6
+}
+
+# row CODE TEXT ARGUMENTS...: runs the program on 3 ranks, or on each number of ranks in ROW_RANKS, beside other rows. An @
+# among the arguments stands for what no other call has.
 row_ranks=${ROW_RANKS:-3}
 row() {
   local ranks call code=$1 text=$2
@@ -78,11 +86,8 @@ row() {
   num_rows=$((num_rows + 1))
   for ranks in $row_ranks; do
     call=$num_rows-$ranks
-    mkdir "tmp-$call"
-    TMPDIR=$folder/tmp-$call judge "row-$call" "$code" "$text" "${starter[@]}" -n $ranks "$program" "${@//@/$call}" &
-    jobs+=($!)
+    beside "$call" "$code" "$text" "${starter[@]}" -n $ranks "$program" "${@//@/$call}"
   done
-  rows_end 6
 }
 
 # rows_end [NUMBER]: until at most so many calls are under way

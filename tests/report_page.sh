@@ -201,8 +201,6 @@ fi
 
 # ---------------------------------------------------------------- bad input
 
-expect 2 'RUN' "${report[@]}"
-expect 2 'no-such-flag' "${report[@]}" first --no-such-flag 1
 expect 3 'nowhere' "${report[@]}" first nowhere
 expect 3 'has no metrics.jsonl' "${report[@]}" parent
 : >lone/any.jsonl

@@ -535,14 +535,11 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_mesh_is_gone),
   };
   /* As mpi4py sets it: errors of MPI are returned. */
-  if (uly_init(&argc, &argv) != ULY_OK) return 1;
+  begin_ranks(&argc, &argv, NULL);
   MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
   if (uly_mesh_create(NULL, &mesh) != ULY_OK) return 1;
   size = uly_mesh_size(mesh);
   rank = uly_mesh_rank(mesh);
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
-  uly_mesh_destroy(mesh);
-  if (failed) uly_abort(1);
-  uly_finalize();
-  return 0;
+  return end_ranks(mesh, failed);
 }

@@ -877,7 +877,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_short_writes),
       cmocka_unit_test(test_different_checkpoints),
   };
-  if (uly_init(&argc, &argv) != ULY_OK || uly_mesh_create(NULL, &mesh) != ULY_OK) return 1;
+  begin_ranks(&argc, &argv, &mesh);
   rank = uly_mesh_rank(mesh);
   main_thread = pthread_self();
   char text[2000];
@@ -890,8 +890,5 @@ int main(int argc, char **argv) {
   snprintf(offload_dir, sizeof offload_dir, "%s/states", out_dir);
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
   remove_scratch_file(text_path);
-  uly_mesh_destroy(mesh);
-  if (failed) uly_abort(1);
-  uly_finalize();
-  return 0;
+  return end_ranks(mesh, failed);
 }

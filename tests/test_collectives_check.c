@@ -284,11 +284,9 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_setting),
   };
   setenv("ULYSSES_CHECK", "collectives", 1);
-  if (uly_init(&argc, &argv) != ULY_OK) return 1;
+  begin_ranks(&argc, &argv, NULL);
   size = uly_world_size();
   rank = uly_world_rank();
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
-  if (failed) uly_abort(1);
-  uly_finalize();
-  return 0;
+  return end_ranks(NULL, failed);
 }

@@ -184,7 +184,7 @@ static void test_run(void **state) {
 }
 
 int main(int argc, char **argv) {
-  if (uly_init(&argc, &argv) != ULY_OK || uly_mesh_create(NULL, &mesh) != ULY_OK) return 1;
+  begin_ranks(&argc, &argv, &mesh);
   char text[2000];
   for (size_t i = 0; i < sizeof text; i++) text[i] = "some text here. "[i * i % 101 % 16];
   write_scratch_file(text_path, "device.txt", text, sizeof text);
@@ -201,7 +201,5 @@ int main(int argc, char **argv) {
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
   remove_scratch_file(text_path);
   for (int i = 0; i < 2; i++) remove_scratch_file(config_path[i]);
-  uly_mesh_destroy(mesh);
-  uly_finalize();
-  return failed;
+  return end_ranks(mesh, failed);
 }

@@ -115,9 +115,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_setter),
       cmocka_unit_test(test_setter_with_layout),
   };
-  if (uly_init(&argc, &argv) != ULY_OK) return 1;
+  begin_ranks(&argc, &argv, NULL);
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
-  if (failed) uly_abort(1);
-  uly_finalize();
-  return 0;
+  return end_ranks(NULL, failed);
 }

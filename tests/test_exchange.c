@@ -186,11 +186,8 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_exchange),
       cmocka_unit_test(test_shared_heads),
   };
-  if (uly_init(&argc, &argv) != ULY_OK || uly_mesh_create(NULL, &mesh) != ULY_OK) return 1;
+  begin_ranks(&argc, &argv, &mesh);
   size = uly_mesh_size(mesh);
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
-  uly_mesh_destroy(mesh);
-  if (failed) uly_abort(1);
-  uly_finalize();
-  return 0;
+  return end_ranks(mesh, failed);
 }

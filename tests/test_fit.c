@@ -141,14 +141,11 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_what_would_fit),
       cmocka_unit_test(test_free_memory),
   };
-  if (uly_init(&argc, &argv) != ULY_OK || uly_mesh_create(NULL, &mesh) != ULY_OK) return 1;
+  begin_ranks(&argc, &argv, &mesh);
   char text[9000];
   memset(text, 'x', sizeof text);
   write_scratch_file(text_path, "fit.txt", text, sizeof text);
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
-  if (failed) uly_abort(1);
   remove_scratch_file(text_path);
-  uly_mesh_destroy(mesh);
-  uly_finalize();
-  return 0;
+  return end_ranks(mesh, failed);
 }

@@ -177,7 +177,7 @@ int main(int argc, char **argv) {
       "{\"model_type\":\"llama\",\"hidden_size\":64,\"intermediate_size\":144,"
       "\"num_hidden_layers\":3,\"num_attention_heads\":8,\"num_key_value_heads\":2,"
       "\"head_dim\":8,\"vocab_size\":257,\"max_position_embeddings\":4096}";
-  if (uly_init(&argc, &argv) != ULY_OK || uly_mesh_create(NULL, &mesh) != ULY_OK) return 1;
+  begin_ranks(&argc, &argv, &mesh);
   rank = uly_mesh_rank(mesh);
   char text[N + 200];
   for (int i = 0; i < (int)sizeof text; i++) text[i] = (char)(32 + (i * i / 7 + i / 3) % 90);
@@ -188,8 +188,5 @@ int main(int argc, char **argv) {
   clean();
   remove_scratch_file(text_path);
   remove_scratch_file(config_path);
-  uly_mesh_destroy(mesh);
-  if (failed) uly_abort(1);
-  uly_finalize();
-  return 0;
+  return end_ranks(mesh, failed);
 }

@@ -320,9 +320,8 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_gpt2),   cmocka_unit_test(test_masks),  cmocka_unit_test(test_packed),
       cmocka_unit_test(test_bf16),   cmocka_unit_test(test_memory), cmocka_unit_test(test_refusals),
   };
-  if (uly_init(&argc, &argv) != ULY_OK || uly_mesh_create(NULL, &mesh) != ULY_OK ||
-      uly_mesh_create_mpi(MPI_COMM_SELF, NULL, &alone) != ULY_OK)
-    return 1;
+  begin_ranks(&argc, &argv, &mesh);
+  if (uly_mesh_create_mpi(MPI_COMM_SELF, NULL, &alone) != ULY_OK) return 1;
   size = uly_mesh_size(mesh);
   rank = uly_mesh_rank(mesh);
   char text[4000];
@@ -339,8 +338,5 @@ int main(int argc, char **argv) {
   remove_scratch_file(text_path);
   for (int i = 0; i < 3; i++) remove_scratch_file(config_path[i]);
   uly_mesh_destroy(alone);
-  uly_mesh_destroy(mesh);
-  if (failed) uly_abort(1);
-  uly_finalize();
-  return 0;
+  return end_ranks(mesh, failed);
 }

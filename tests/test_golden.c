@@ -236,10 +236,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_llama),   cmocka_unit_test(test_qwen), cmocka_unit_test(test_gpt2),
       cmocka_unit_test(test_mistral), cmocka_unit_test(test_bf16),
   };
-  if (uly_init(&argc, &argv) != ULY_OK || uly_mesh_create(NULL, &mesh) != ULY_OK) return 1;
+  begin_ranks(&argc, &argv, &mesh);
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
-  uly_mesh_destroy(mesh);
-  if (failed) uly_abort(1);
-  uly_finalize();
-  return 0;
+  return end_ranks(mesh, failed);
 }

@@ -342,7 +342,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_too_many_rounds),
       cmocka_unit_test(test_masks),
   };
-  if (uly_init(&argc, &argv) != ULY_OK) return 1;
+  begin_ranks(&argc, &argv, NULL);
   size = uly_world_size();
   char text[3000];
   for (int i = 0; i < (int)sizeof text; i++) text[i] = (char)(32 + (i * i / 7 + i / 3) % 90);
@@ -355,7 +355,5 @@ int main(int argc, char **argv) {
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
   remove_scratch_file(text_path);
   for (int i = 0; i < 3; i++) remove_scratch_file(config_path[i]);
-  if (failed) uly_abort(1);
-  uly_finalize();
-  return 0;
+  return end_ranks(NULL, failed);
 }

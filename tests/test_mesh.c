@@ -161,12 +161,11 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_axes),          cmocka_unit_test(test_sequence_axes),
       cmocka_unit_test(test_null),          cmocka_unit_test(test_trainer_outlives_mesh),
   };
-  if (uly_init(&argc, &argv) != ULY_OK) return 1;
+  begin_ranks(&argc, &argv, NULL);
   size = uly_world_size();
   rank = uly_world_rank();
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
-  if (failed) uly_abort(1);
-  uly_finalize();
+  end_ranks(NULL, failed);
   /* MPI cannot be started twice. */
   uly_mesh *mesh;
   if (uly_init(NULL, NULL) != ULY_ERR_CONFIG ||

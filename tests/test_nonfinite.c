@@ -184,7 +184,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_skip),
       cmocka_unit_test(test_rollback),
   };
-  if (uly_init(&argc, &argv) != ULY_OK) return 1;
+  begin_ranks(&argc, &argv, NULL);
   int dp = uly_world_size() % 4 == 0 ? 2 : 1;
   if (uly_mesh_create(MESH(.dp = dp), &mesh) != ULY_OK) return 1;
   char text[4000];
@@ -194,13 +194,10 @@ int main(int argc, char **argv) {
   write_scratch_file(out_dir, "nonfinite-out", "", 0);
   remove_scratch_file(out_dir); /* its name is free */
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
-  if (failed) uly_abort(1);
   char command[512];
   snprintf(command, sizeof command, "rm -rf '%s'", out_dir);
-  if (uly_mesh_rank(mesh) == 0) failed = system(command);
+  if (uly_mesh_rank(mesh) == 0) failed |= system(command) != 0;
   remove_scratch_file(text_path);
   remove_scratch_file(model_path);
-  uly_mesh_destroy(mesh);
-  uly_finalize();
-  return failed;
+  return end_ranks(mesh, failed);
 }

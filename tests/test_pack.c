@@ -601,7 +601,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_plan),
       cmocka_unit_test(test_files),
   };
-  if (uly_init(&argc, &argv) != ULY_OK) return 1;
+  begin_ranks(&argc, &argv, NULL);
   size = uly_world_size();
   make_stream();
   write_shard(data_path, "pack.bin", 1 + END);
@@ -613,7 +613,5 @@ int main(int argc, char **argv) {
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
   remove_scratch_file(data_path);
   for (int i = 0; i < 2; i++) remove_scratch_file(config_path[i]);
-  if (failed) uly_abort(1);
-  uly_finalize();
-  return 0;
+  return end_ranks(NULL, failed);
 }

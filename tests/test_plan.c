@@ -329,7 +329,7 @@ int main(int argc, char **argv) {
       "{\"model_type\":\"llama\",\"hidden_size\":36,\"intermediate_size\":50,"
       "\"num_hidden_layers\":2,\"num_attention_heads\":9,\"num_key_value_heads\":3,"
       "\"head_dim\":6,\"vocab_size\":257,\"max_position_embeddings\":4096}";
-  if (uly_init(&argc, &argv) != ULY_OK || uly_mesh_create(NULL, &mesh) != ULY_OK) return 1;
+  begin_ranks(&argc, &argv, &mesh);
   size = uly_mesh_size(mesh);
   rank = uly_mesh_rank(mesh);
   char text[3000];
@@ -339,8 +339,5 @@ int main(int argc, char **argv) {
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
   remove_scratch_file(text_path);
   remove_scratch_file(config_path);
-  uly_mesh_destroy(mesh);
-  if (failed) uly_abort(1);
-  uly_finalize();
-  return 0;
+  return end_ranks(mesh, failed);
 }

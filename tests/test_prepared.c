@@ -118,7 +118,7 @@ static void test_no_product_in_a_step(void **state) {
 }
 
 int main(int argc, char **argv) {
-  if (uly_init(&argc, &argv) != ULY_OK || uly_mesh_create(NULL, &mesh) != ULY_OK) return 1;
+  begin_ranks(&argc, &argv, &mesh);
   /* A shard: 256 integers, then tokens of 16 bits. */
   static uint16_t shard[512 + NUM_TOKENS];
   int32_t header[3] = {20240520, 1, NUM_TOKENS};
@@ -132,7 +132,5 @@ int main(int argc, char **argv) {
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
   remove_scratch_file(data_path);
   remove_scratch_file(config_path);
-  uly_mesh_destroy(mesh);
-  uly_finalize();
-  return failed;
+  return end_ranks(mesh, failed);
 }

@@ -366,8 +366,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_record),
       cmocka_unit_test(test_missing_keys),
   };
-  assert_ok(uly_init(&argc, &argv));
+  begin_ranks(&argc, &argv, NULL);
   int num_failed = cmocka_run_group_tests(tests, NULL, NULL);
-  uly_finalize();
-  return num_failed;
+  return end_ranks(NULL, num_failed);
 }

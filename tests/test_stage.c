@@ -166,13 +166,11 @@ static void test_tied(void **state) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_stages), cmocka_unit_test(test_tied)};
-  if (uly_init(&argc, &argv) != ULY_OK || uly_mesh_create(NULL, &mesh) != ULY_OK) return 1;
+  begin_ranks(&argc, &argv, &mesh);
   for (int t = 0; t < N; t++) {
     tokens[t] = (t * t + 3 * t) % 257;
     labels[t] = t % 7 == 0 ? -1 : (t * 5 + 1) % 257;
   }
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
-  uly_mesh_destroy(mesh);
-  uly_finalize();
-  return failed;
+  return end_ranks(mesh, failed);
 }

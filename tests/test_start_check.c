@@ -240,7 +240,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_beyond_vocabulary),  cmocka_unit_test(test_memory_of_scans),
       cmocka_unit_test(test_with_checkpoint),    cmocka_unit_test(test_arguments_of_one_rank),
   };
-  if (uly_init(&argc, &argv) != ULY_OK || uly_mesh_create(NULL, &mesh) != ULY_OK) return 1;
+  begin_ranks(&argc, &argv, &mesh);
   char text[9000];
   memset(text, 'x', sizeof text);
   write_scratch_file(text_path, "check.txt", text, sizeof text);
@@ -248,12 +248,9 @@ int main(int argc, char **argv) {
   write_shard();
   snprintf(folder, sizeof folder, "%.240s.saved", text_path);
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
-  if (failed) uly_abort(1);
   remove_scratch_file(text_path);
   remove_scratch_file(short_path);
   remove_scratch_file(shard_path);
   if (uly_world_rank() == 0) remove_checkpoint();
-  uly_mesh_destroy(mesh);
-  uly_finalize();
-  return 0;
+  return end_ranks(mesh, failed);
 }

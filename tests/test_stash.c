@@ -327,7 +327,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_failing_disk),       cmocka_unit_test(test_full_disk),
       cmocka_unit_test(test_different_settings),
   };
-  if (uly_init(&argc, &argv) != ULY_OK || uly_mesh_create(NULL, &mesh) != ULY_OK) return 1;
+  begin_ranks(&argc, &argv, &mesh);
   size = uly_mesh_size(mesh);
   rank = uly_mesh_rank(mesh);
   char text[3000];
@@ -339,8 +339,5 @@ int main(int argc, char **argv) {
   remove_scratch_file(text_path);
   remove_scratch_file(config_path);
   remove_folders();
-  uly_mesh_destroy(mesh);
-  if (failed) uly_abort(1);
-  uly_finalize();
-  return 0;
+  return end_ranks(mesh, failed);
 }

@@ -7,6 +7,21 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+void begin_ranks(int *argc, char ***argv, uly_mesh **mesh) {
+  uly_status status = uly_init(argc, argv);
+  if (status == ULY_OK && mesh) status = uly_mesh_create(NULL, mesh);
+  if (status == ULY_OK) return;
+  print_error("%s\n", uly_last_error());
+  uly_abort(1);
+}
+
+int end_ranks(uly_mesh *mesh, int num_failed) {
+  uly_mesh_destroy(mesh);
+  if (num_failed) uly_abort(1);
+  uly_finalize();
+  return 0;
+}
+
 void write_scratch_file(char *path, const char *name, const void *bytes, size_t count) {
   const char *folder = getenv("TMPDIR");
   int parallel = 0;

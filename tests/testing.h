@@ -28,6 +28,14 @@ static inline int run_all(const struct CMUnitTest *tests, size_t num, CMFixtureF
 #define cmocka_run_group_tests(tests, setup, teardown) \
   run_all(tests, sizeof(tests) / sizeof *(tests), setup, teardown)
 
+/* Begins a test that runs under MPI: starts MPI and makes the mesh of all ranks, unless mesh is NULL.
+ * Ends the job if that fails. */
+void begin_ranks(int *argc, char ***argv, uly_mesh **mesh);
+
+/* Ends such a test: destroys the mesh, if there is one, and ends MPI, or the whole job if a test
+ * failed. Returns the exit code. */
+int end_ranks(uly_mesh *mesh, int num_failed);
+
 /* A mesh, for uly_mesh_create: MESH(.dp = 2, .sp = 1). */
 #define MESH(...) (&(uly_mesh_desc){.size = sizeof(uly_mesh_desc), __VA_ARGS__})
 

@@ -880,9 +880,7 @@ int main(int argc, char **argv) {
   begin_ranks(&argc, &argv, &mesh);
   rank = uly_mesh_rank(mesh);
   main_thread = pthread_self();
-  char text[2000];
-  for (int i = 0; i < (int)sizeof text; i++) text[i] = (char)(32 + (i * i / 7 + i / 3) % 90);
-  write_scratch_file(text_path, "checkpoint.txt", text, sizeof text);
+  write_scratch_text(text_path, "checkpoint.txt", 2000);
   /* One folder for all ranks: the name is rank 0's. */
   snprintf(out_dir, sizeof out_dir, "%s/ulysses-checkpoints-%ld",
            getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", (long)getpid());

@@ -188,9 +188,7 @@ int main(int argc, char **argv) {
   char text[2000];
   for (size_t i = 0; i < sizeof text; i++) text[i] = "some text here. "[i * i % 101 % 16];
   write_scratch_file(text_path, "device.txt", text, sizeof text);
-  for (int i = 0; i < 2; i++)
-    write_scratch_file(config_path[i], i ? "gpt2.json" : "llama.json", configs[i],
-                       strlen(configs[i]));
+  write_scratch_configs(config_path, "device", configs, 2);
   write_scratch_file(out_dir, "device-out", "", 0);
   remove_scratch_file(out_dir);
   const struct CMUnitTest tests[] = {

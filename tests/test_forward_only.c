@@ -179,9 +179,7 @@ int main(int argc, char **argv) {
       "\"head_dim\":8,\"vocab_size\":257,\"max_position_embeddings\":4096}";
   begin_ranks(&argc, &argv, &mesh);
   rank = uly_mesh_rank(mesh);
-  char text[N + 200];
-  for (int i = 0; i < (int)sizeof text; i++) text[i] = (char)(32 + (i * i / 7 + i / 3) % 90);
-  write_scratch_file(text_path, "forward.txt", text, sizeof text);
+  write_scratch_text(text_path, "forward.txt", N + 200);
   write_scratch_file(config_path, "forward.json", model, strlen(model));
   write_scratch_file(out_dir, "forward-out", "", 0);
   int failed = cmocka_run_group_tests(tests, NULL, NULL);

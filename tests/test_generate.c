@@ -324,14 +324,8 @@ int main(int argc, char **argv) {
   if (uly_mesh_create_mpi(MPI_COMM_SELF, NULL, &alone) != ULY_OK) return 1;
   size = uly_mesh_size(mesh);
   rank = uly_mesh_rank(mesh);
-  char text[4000];
-  for (int i = 0; i < (int)sizeof text; i++) text[i] = (char)(32 + (i * i / 7 + i / 3) % 90);
-  write_scratch_file(text_path, "generate.txt", text, sizeof text);
-  for (int i = 0; i < 3; i++) {
-    char name[32];
-    snprintf(name, sizeof name, "generate-%d.json", i);
-    write_scratch_file(config_path[i], name, configs[i], strlen(configs[i]));
-  }
+  write_scratch_text(text_path, "generate.txt", 4000);
+  write_scratch_configs(config_path, "generate", configs, 3);
   write_scratch_file(out_dir, "generate-out", "", 0);
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
   clean();

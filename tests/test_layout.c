@@ -344,14 +344,8 @@ int main(int argc, char **argv) {
   };
   begin_ranks(&argc, &argv, NULL);
   size = uly_world_size();
-  char text[3000];
-  for (int i = 0; i < (int)sizeof text; i++) text[i] = (char)(32 + (i * i / 7 + i / 3) % 90);
-  write_scratch_file(text_path, "layout.txt", text, sizeof text);
-  for (int i = 0; i < 3; i++) {
-    char name[32];
-    snprintf(name, sizeof name, "layout-%d.json", i);
-    write_scratch_file(config_path[i], name, configs[i], strlen(configs[i]));
-  }
+  write_scratch_text(text_path, "layout.txt", 3000);
+  write_scratch_configs(config_path, "layout", configs, 3);
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
   remove_scratch_file(text_path);
   for (int i = 0; i < 3; i++) remove_scratch_file(config_path[i]);

@@ -187,9 +187,7 @@ int main(int argc, char **argv) {
   begin_ranks(&argc, &argv, NULL);
   int dp = uly_world_size() % 4 == 0 ? 2 : 1;
   if (uly_mesh_create(MESH(.dp = dp), &mesh) != ULY_OK) return 1;
-  char text[4000];
-  for (int i = 0; i < (int)sizeof text; i++) text[i] = (char)(32 + (i * i / 7 + i / 3) % 90);
-  write_scratch_file(text_path, "nonfinite.txt", text, sizeof text);
+  write_scratch_text(text_path, "nonfinite.txt", 4000);
   write_scratch_file(model_path, "nonfinite.json", model_json, sizeof model_json - 1);
   write_scratch_file(out_dir, "nonfinite-out", "", 0);
   remove_scratch_file(out_dir); /* its name is free */

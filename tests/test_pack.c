@@ -605,11 +605,7 @@ int main(int argc, char **argv) {
   size = uly_world_size();
   make_stream();
   write_shard(data_path, "pack.bin", 1 + END);
-  for (int i = 0; i < 2; i++) {
-    char name[32];
-    snprintf(name, sizeof name, "pack-%d.json", i);
-    write_scratch_file(config_path[i], name, configs[i], strlen(configs[i]));
-  }
+  write_scratch_configs(config_path, "pack", configs, 2);
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
   remove_scratch_file(data_path);
   for (int i = 0; i < 2; i++) remove_scratch_file(config_path[i]);

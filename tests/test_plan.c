@@ -332,9 +332,7 @@ int main(int argc, char **argv) {
   begin_ranks(&argc, &argv, &mesh);
   size = uly_mesh_size(mesh);
   rank = uly_mesh_rank(mesh);
-  char text[3000];
-  for (int i = 0; i < (int)sizeof text; i++) text[i] = (char)(32 + (i * i / 7 + i / 3) % 90);
-  write_scratch_file(text_path, "plan.txt", text, sizeof text);
+  write_scratch_text(text_path, "plan.txt", 3000);
   write_scratch_file(config_path, "plan.json", model, strlen(model));
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
   remove_scratch_file(text_path);

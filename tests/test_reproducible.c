@@ -194,14 +194,8 @@ int main(int argc, char **argv) {
   };
   begin_ranks(&argc, &argv, NULL);
   size = uly_world_size();
-  char text[6000];
-  for (int i = 0; i < (int)sizeof text; i++) text[i] = (char)(32 + (i * i / 7 + i / 3) % 90);
-  write_scratch_file(text_path, "reproducible.txt", text, sizeof text);
-  for (int i = 0; i < 3; i++) {
-    char name[32];
-    snprintf(name, sizeof name, "reproducible-%d.json", i);
-    write_scratch_file(config_path[i], name, configs[i], strlen(configs[i]));
-  }
+  write_scratch_text(text_path, "reproducible.txt", 6000);
+  write_scratch_configs(config_path, "reproducible", configs, 3);
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
   remove_scratch_file(text_path);
   for (int i = 0; i < 3; i++) remove_scratch_file(config_path[i]);

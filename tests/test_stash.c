@@ -330,9 +330,7 @@ int main(int argc, char **argv) {
   begin_ranks(&argc, &argv, &mesh);
   size = uly_mesh_size(mesh);
   rank = uly_mesh_rank(mesh);
-  char text[3000];
-  for (int i = 0; i < (int)sizeof text; i++) text[i] = (char)(32 + (i * i / 7 + i / 3) % 90);
-  write_scratch_file(text_path, "stash.txt", text, sizeof text);
+  write_scratch_text(text_path, "stash.txt", 3000);
   snprintf(folder, sizeof folder, "%s/ulysses-stash-%ld",
            getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", (long)getpid());
   int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -36,6 +36,23 @@ void write_scratch_file(char *path, const char *name, const void *bytes, size_t 
   if (parallel) MPI_Bcast(path, 256, MPI_CHAR, 0, MPI_COMM_WORLD);
 }
 
+void write_scratch_text(char *path, const char *name, int count) {
+  char *text = malloc((size_t)count);
+  assert_non_null(text);
+  for (int i = 0; i < count; i++) text[i] = (char)(32 + (i * i / 7 + i / 3) % 90);
+  write_scratch_file(path, name, text, (size_t)count);
+  free(text);
+}
+
+void write_scratch_configs(char (*paths)[256], const char *name, const char *const *configs,
+                           int num) {
+  for (int i = 0; i < num; i++) {
+    char numbered[64];
+    snprintf(numbered, sizeof numbered, "%s-%d.json", name, i);
+    write_scratch_file(paths[i], numbered, configs[i], strlen(configs[i]));
+  }
+}
+
 void remove_scratch_file(const char *path) {
   if (uly_world_rank() == 0) assert_int_equal(unlink(path), 0);
 }

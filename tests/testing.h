@@ -98,7 +98,14 @@ static inline void get_tokens(const uly_attention *plan, int64_t *begin, int64_t
  * 0 writes, and all ranks get its name. */
 void write_scratch_file(char *path, const char *name, const void *bytes, size_t count);
 
-/* Removes it, where rank 0 wrote it: others may not run ahead into the next file of that name. */
+/* Writes a text of so many bytes, which is the same each time, as write_scratch_file does. */
+void write_scratch_text(char *path, const char *name, int count);
+
+/* Writes the configurations of models as write_scratch_file does: NAME-0.json and so on. */
+void write_scratch_configs(char (*paths)[256], const char *name, const char *const *configs,
+                           int num);
+
+/* Removes a scratch file, where rank 0 wrote it: others may not run ahead into the next file of that name. */
 void remove_scratch_file(const char *path);
 
 /* A fresh folder for each test of one process: setup and teardown of cmocka. */

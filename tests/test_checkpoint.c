@@ -80,15 +80,6 @@ static void latest(char path[512]) {
   assert_ok(uly_checkpoint_latest(out_dir, path, 512));
 }
 
-/* Rank 0 empties the folder; then all go on. */
-static void clean(void) {
-  char command[512];
-  snprintf(command, sizeof command, "rm -rf '%s'", out_dir);
-  barrier();
-  if (rank == 0) assert_int_equal(system(command), 0);
-  barrier();
-}
-
 static void assert_same_state(uly_trainer *a, uly_trainer *b) {
   for (int i = 0; i < a->run.model->params.num; i++)
     for (int which = 0; which < ULY_NUM_STATES; which++) {
@@ -123,7 +114,7 @@ static void check_resume(uly_dtype dtype, int stage, const char *offload) {
   assert_same_state(straight, after);
   uly_trainer_destroy(straight);
   uly_trainer_destroy(after);
-  clean();
+  remove_scratch_folder(out_dir);
 }
 
 static void test_resume(void **state) {
@@ -183,7 +174,7 @@ static void test_same_bytes_on_any_ranks(void **state) {
   uly_trainer_destroy(alone);
   uly_mesh_destroy(one);
   uly_trainer_destroy(many);
-  clean();
+  remove_scratch_folder(out_dir);
 }
 
 /* Checks that every tensor of a file has the checksum that trainer.json names, however ranks cut
@@ -223,7 +214,7 @@ static void test_checksums(void **state) {
     check_sums(path, "optimizer.safetensors", json_object_get(json, "checksums"));
     json_decref(json);
     free(text);
-    clean();
+    remove_scratch_folder(out_dir);
   }
 }
 
@@ -268,7 +259,7 @@ static void check_old(uly_mesh *on, const char *folder, const char *name, int st
   assert_fails(uly_trainer_load(trainer, damaged), ULY_ERR_DATA, "does not match its checksum");
   assert_fails(uly_checkpoint_verify(damaged, &info), ULY_ERR_DATA, "does not match its checksum");
   uly_trainer_destroy(trainer);
-  clean();
+  remove_scratch_folder(out_dir);
 }
 
 static void test_old_versions(void **state) {
@@ -296,7 +287,7 @@ static void refuses(const char *change, uly_status status, const char *text) {
   barrier();
   assert_fails(uly_trainer_load(trainer, path), status, text);
   uly_trainer_destroy(trainer);
-  clean();
+  remove_scratch_folder(out_dir);
 }
 
 static void test_damage(void **state) {
@@ -363,7 +354,7 @@ static void test_failed_load(void **state) {
   assert_true(steps(straight, 1) == loss);
   uly_trainer_destroy(trainer);
   uly_trainer_destroy(straight);
-  clean();
+  remove_scratch_folder(out_dir);
 }
 
 /* Numbers of the preset llama-1m: 5 blocks, 4 query and 2 key/value heads of 32 elements, 128
@@ -438,7 +429,7 @@ static void test_info(void **state) {
   assert_true(sums.has_keys);
   assert_fails(uly_checkpoint_read(out_dir, &info), ULY_ERR_DATA, "no checkpoint");
   assert_fails(uly_checkpoint_list(out_dir, add_tensor, &sums), ULY_ERR_DATA, "no checkpoint");
-  clean();
+  remove_scratch_folder(out_dir);
 }
 
 /* What no tensor shows, either. Blocks that follow from the length of the sequence are those that
@@ -469,7 +460,7 @@ static void test_attention(void **state) {
   assert_int_equal(found.sparse.local, 5); /* the root of 18, upwards */
   assert_int_equal(found.sparse.global, 2);
   assert_int_equal(found.sparse.random, 1);
-  clean();
+  remove_scratch_folder(out_dir);
 }
 
 /* What the tensors' shapes do not show: another model's configuration beside the same weights. */
@@ -497,7 +488,7 @@ static void test_changed_config(void **state) {
   trainer = make(mesh, &config);
   assert_fails(uly_trainer_load(trainer, path), ULY_ERR_DATA, "checksum");
   uly_trainer_destroy(trainer);
-  clean();
+  remove_scratch_folder(out_dir);
 }
 
 /* A trainer whose model comes from a checkpoint's file has its window; and checkpoints go back and
@@ -546,7 +537,7 @@ static void test_window_of_model(void **state) {
   trainer = make(mesh, &config);
   assert_ok(uly_trainer_load(trainer, path));
   uly_trainer_destroy(trainer);
-  clean();
+  remove_scratch_folder(out_dir);
 }
 
 /* Another seed would read the data in another order. */
@@ -562,7 +553,7 @@ static void test_other_seed(void **state) {
   trainer = make(mesh, &config);
   assert_fails(uly_trainer_load(trainer, path), ULY_ERR_CONFIG, "config.seed = 1");
   uly_trainer_destroy(trainer);
-  clean();
+  remove_scratch_folder(out_dir);
 }
 
 /* With sequences of another length the data go on after about as many tokens. */
@@ -587,7 +578,7 @@ static void test_other_length(void **state) {
     assert_int_equal(uly_trainer_steps_done(trainer), 2);
     uly_trainer_destroy(trainer);
   }
-  clean();
+  remove_scratch_folder(out_dir);
 }
 
 /* ------------------------------------------------------------------------ other data */
@@ -663,7 +654,7 @@ static void test_data(void **state) {
   load_with(path, same, 0, ULY_ERR_CONFIG, 0);
   remove_scratch_file(same);
   remove_scratch_file(other);
-  clean();
+  remove_scratch_folder(out_dir);
 }
 
 /* A save that fails leaves the last one good; what is half-written is not picked up. */
@@ -687,7 +678,7 @@ static void test_failed_save(void **state) {
   assert_ok(uly_checkpoint_latest("/nowhere/at/all", path, sizeof path));
   assert_string_equal(path, "");
   uly_trainer_destroy(trainer);
-  clean();
+  remove_scratch_folder(out_dir);
 }
 
 /* A save that runs beside a step holds the states as they were when it was started. */
@@ -720,7 +711,7 @@ static void test_save_beside_training(void **state) {
     assert_int_equal(info.num_params, uly_trainer_num_params(after));
     uly_trainer_destroy(straight);
     uly_trainer_destroy(after);
-    clean();
+    remove_scratch_folder(out_dir);
   }
 }
 
@@ -745,7 +736,7 @@ static void test_failed_save_beside_training(void **state) {
   uly_checkpoint_info info = {.size = sizeof info};
   assert_ok(uly_checkpoint_verify(path, &info));
   uly_trainer_destroy(trainer);
-  clean();
+  remove_scratch_folder(out_dir);
 }
 
 /* The disk of one rank fails in the middle of a save beside a step. */
@@ -781,7 +772,7 @@ static void check_failing_disk(int failing, int after, int error, int error_of_s
   assert_non_null(strstr(path, "step-0000000002"));
   assert_ok(uly_checkpoint_verify(path, &info));
   uly_trainer_destroy(trainer);
-  clean();
+  remove_scratch_folder(out_dir);
 }
 
 static void test_failing_disk(void **state) {
@@ -817,7 +808,7 @@ static void test_failing_update(void **state) {
   assert_ok(uly_trainer_load(trainer, path));
   steps(trainer, 1);
   uly_trainer_destroy(trainer);
-  clean();
+  remove_scratch_folder(out_dir);
 }
 
 /* Writes that take a part of what they are given are gone on with. */
@@ -834,7 +825,7 @@ static void test_short_writes(void **state) {
   assert_ok(uly_checkpoint_verify(path, &info));
   assert_ok(uly_trainer_load(trainer, path));
   uly_trainer_destroy(trainer);
-  clean();
+  remove_scratch_folder(out_dir);
 }
 
 /* Ranks that load different checkpoints (folders that are not shared) all refuse. */
@@ -851,7 +842,7 @@ static void test_different_checkpoints(void **state) {
   }
   assert_fails(uly_trainer_load(trainer, path[rank % 3]), ULY_ERR_CONFIG, "checkpoint");
   uly_trainer_destroy(trainer);
-  clean();
+  remove_scratch_folder(out_dir);
 }
 
 int main(int argc, char **argv) {
@@ -881,10 +872,7 @@ int main(int argc, char **argv) {
   rank = uly_mesh_rank(mesh);
   main_thread = pthread_self();
   write_scratch_text(text_path, "checkpoint.txt", 2000);
-  /* One folder for all ranks: the name is rank 0's. */
-  snprintf(out_dir, sizeof out_dir, "%s/ulysses-checkpoints-%ld",
-           getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", (long)getpid());
-  MPI_Bcast(out_dir, sizeof out_dir, MPI_CHAR, 0, MPI_COMM_WORLD);
+  name_scratch_folder(out_dir, "checkpoints");
   snprintf(offload_dir, sizeof offload_dir, "%s/states", out_dir);
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
   remove_scratch_file(text_path);

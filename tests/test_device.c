@@ -159,7 +159,7 @@ static void test_run(void **state) {
   for (int model = 0; model < 2; model++) {
     double losses[NUM_DEVICES];
     for (int device = 0; device < NUM_DEVICES; device++) {
-      char checkpoint[512], command[512];
+      char checkpoint[512];
       use_device(device);
       uly_trainer *trainer = make(model, 1);
       for (int step = 0; step < 2; step++) {
@@ -172,10 +172,7 @@ static void test_run(void **state) {
       uly_trainer_destroy(trainer);
       generate(checkpoint, 70, logits[device][0]);
       generate(checkpoint, 5, logits[device][1]);
-      assert_ok(uly_mesh_agree(mesh, ULY_OK));
-      snprintf(command, sizeof command, "rm -rf '%s'", out_dir);
-      if (uly_mesh_rank(mesh) == 0) assert_int_equal(system(command), 0);
-      assert_ok(uly_mesh_agree(mesh, ULY_OK));
+      remove_scratch_folder(out_dir);
     }
     use_device(0);
     assert_true(losses[0] > 0 && losses[0] == losses[1]);
@@ -189,8 +186,7 @@ int main(int argc, char **argv) {
   for (size_t i = 0; i < sizeof text; i++) text[i] = "some text here. "[i * i % 101 % 16];
   write_scratch_file(text_path, "device.txt", text, sizeof text);
   write_scratch_configs(config_path, "device", configs, 2);
-  write_scratch_file(out_dir, "device-out", "", 0);
-  remove_scratch_file(out_dir);
+  name_scratch_folder(out_dir, "device-out");
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_one_memory),
       cmocka_unit_test(test_pass),

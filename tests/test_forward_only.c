@@ -25,14 +25,6 @@ static uly_train_config base_config(uly_dtype dtype, int stage) {
   return config;
 }
 
-static void clean(void) {
-  char command[512];
-  snprintf(command, sizeof command, "rm -rf '%s'", out_dir);
-  assert_ok(uly_mesh_agree(mesh, ULY_OK));
-  if (rank == 0) assert_int_equal(system(command), 0);
-  assert_ok(uly_mesh_agree(mesh, ULY_OK));
-}
-
 /* Trains, evaluates and saves. */
 static void train(uly_dtype dtype, uly_eval_report *eval, char checkpoint[512]) {
   uly_train_config config = base_config(dtype, 1);
@@ -42,7 +34,7 @@ static void train(uly_dtype dtype, uly_eval_report *eval, char checkpoint[512]) 
   assert_ok(uly_trainer_create(mesh, &config, &trainer));
   for (int i = 0; i < 3; i++) assert_ok(uly_trainer_step(trainer, &report));
   assert_ok(uly_trainer_evaluate(trainer, NULL, NULL, eval));
-  clean();
+  remove_scratch_folder(out_dir);
   assert_ok(uly_trainer_save(trainer, out_dir));
   assert_ok(uly_checkpoint_latest(out_dir, checkpoint, 512));
   uly_trainer_destroy(trainer);
@@ -181,9 +173,9 @@ int main(int argc, char **argv) {
   rank = uly_mesh_rank(mesh);
   write_scratch_text(text_path, "forward.txt", N + 200);
   write_scratch_file(config_path, "forward.json", model, strlen(model));
-  write_scratch_file(out_dir, "forward-out", "", 0);
+  name_scratch_folder(out_dir, "forward-out");
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
-  clean();
+  remove_scratch_folder(out_dir);
   remove_scratch_file(text_path);
   remove_scratch_file(config_path);
   return end_ranks(mesh, failed);

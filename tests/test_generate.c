@@ -27,16 +27,8 @@ static const char *const configs[3] = {
      "\"vocab_size\":257}"),
 };
 
-static void clean(void) {
-  char command[512];
-  snprintf(command, sizeof command, "rm -rf '%s'", out_dir);
-  assert_ok(uly_mesh_agree(mesh, ULY_OK));
-  if (rank == 0) assert_int_equal(system(command), 0);
-  assert_ok(uly_mesh_agree(mesh, ULY_OK));
-}
-
 static void save(uly_trainer *trainer) {
-  clean();
+  remove_scratch_folder(out_dir);
   assert_ok(uly_trainer_save(trainer, out_dir));
   assert_ok(uly_checkpoint_latest(out_dir, checkpoint, sizeof checkpoint));
 }
@@ -326,9 +318,9 @@ int main(int argc, char **argv) {
   rank = uly_mesh_rank(mesh);
   write_scratch_text(text_path, "generate.txt", 4000);
   write_scratch_configs(config_path, "generate", configs, 3);
-  write_scratch_file(out_dir, "generate-out", "", 0);
+  name_scratch_folder(out_dir, "generate-out");
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
-  clean();
+  remove_scratch_folder(out_dir);
   remove_scratch_file(text_path);
   for (int i = 0; i < 3; i++) remove_scratch_file(config_path[i]);
   uly_mesh_destroy(alone);

@@ -189,12 +189,9 @@ int main(int argc, char **argv) {
   if (uly_mesh_create(MESH(.dp = dp), &mesh) != ULY_OK) return 1;
   write_scratch_text(text_path, "nonfinite.txt", 4000);
   write_scratch_file(model_path, "nonfinite.json", model_json, sizeof model_json - 1);
-  write_scratch_file(out_dir, "nonfinite-out", "", 0);
-  remove_scratch_file(out_dir); /* its name is free */
+  name_scratch_folder(out_dir, "nonfinite-out");
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
-  char command[512];
-  snprintf(command, sizeof command, "rm -rf '%s'", out_dir);
-  if (uly_mesh_rank(mesh) == 0) failed |= system(command) != 0;
+  remove_scratch_folder(out_dir);
   remove_scratch_file(text_path);
   remove_scratch_file(model_path);
   return end_ranks(mesh, failed);

@@ -109,11 +109,7 @@ static void test_no_product_in_a_step(void **state) {
     assert_ok(uly_checkpoint_latest(out_dir, checkpoint, sizeof checkpoint));
     generate(checkpoint, draw(1, 300));
     assert_int_equal(num_late, 0);
-    assert_ok(uly_mesh_agree(mesh, ULY_OK));
-    char command[600];
-    snprintf(command, sizeof command, "rm -rf '%s'", out_dir);
-    if (uly_mesh_rank(mesh) == 0) assert_int_equal(system(command), 0);
-    assert_ok(uly_mesh_agree(mesh, ULY_OK));
+    remove_scratch_folder(out_dir);
   }
 }
 
@@ -126,8 +122,7 @@ int main(int argc, char **argv) {
   for (int i = 0; i < NUM_TOKENS; i++) shard[512 + i] = (uint16_t)(i * i % 101);
   write_scratch_file(data_path, "prepared.bin", shard, sizeof shard);
   write_scratch_file(config_path, "prepared.json", "", 0);
-  write_scratch_file(out_dir, "prepared-out", "", 0);
-  remove_scratch_file(out_dir);
+  name_scratch_folder(out_dir, "prepared-out");
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_no_product_in_a_step)};
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
   remove_scratch_file(data_path);

@@ -4,6 +4,7 @@
 #include <ftw.h>
 #include <math.h>
 #include <mpi.h>
+#include <stdbool.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -22,18 +23,32 @@ int end_ranks(uly_mesh *mesh, int num_failed) {
   return 0;
 }
 
-void write_scratch_file(char *path, const char *name, const void *bytes, size_t count) {
+/* Writes the path of something that only this process has; path has room for 256 characters. */
+static void make_path(char *path, const char *name) {
   const char *folder = getenv("TMPDIR");
+  snprintf(path, 256, "%s/ulysses-%ld-%s", folder ? folder : "/tmp", (long)getpid(), name);
+}
+
+static bool is_parallel(void) {
   int parallel = 0;
   MPI_Initialized(&parallel);
+  return parallel != 0;
+}
+
+/* Gives all ranks the path of rank 0. */
+static void share_path(char *path) {
+  if (is_parallel()) MPI_Bcast(path, 256, MPI_CHAR, 0, MPI_COMM_WORLD);
+}
+
+void write_scratch_file(char *path, const char *name, const void *bytes, size_t count) {
   if (uly_world_rank() == 0) {
-    snprintf(path, 256, "%s/ulysses-%ld-%s", folder ? folder : "/tmp", (long)getpid(), name);
+    make_path(path, name);
     FILE *file = fopen(path, "wb");
     assert_non_null(file);
     assert_int_equal(fwrite(bytes, 1, count, file), count);
     assert_int_equal(fclose(file), 0);
   }
-  if (parallel) MPI_Bcast(path, 256, MPI_CHAR, 0, MPI_COMM_WORLD);
+  share_path(path);
 }
 
 void write_scratch_text(char *path, const char *name, int count) {
@@ -57,6 +72,27 @@ void remove_scratch_file(const char *path) {
   if (uly_world_rank() == 0) assert_int_equal(unlink(path), 0);
 }
 
+static int remove_entry(const char *path, const struct stat *info, int type, struct FTW *walk) {
+  (void)info, (void)type, (void)walk;
+  return remove(path);
+}
+
+/* Removes a folder with all that is in it; returns whether that worked. */
+static bool remove_tree(const char *path) {
+  return nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS) == 0;
+}
+
+void name_scratch_folder(char *path, const char *name) {
+  if (uly_world_rank() == 0) make_path(path, name);
+  share_path(path);
+}
+
+void remove_scratch_folder(const char *path) {
+  if (is_parallel()) MPI_Barrier(MPI_COMM_WORLD);
+  if (uly_world_rank() == 0 && access(path, F_OK) == 0) assert_true(remove_tree(path));
+  if (is_parallel()) MPI_Barrier(MPI_COMM_WORLD);
+}
+
 static char scratch[512];
 
 int scratch_set_up(void **state) {
@@ -66,14 +102,9 @@ int scratch_set_up(void **state) {
   return mkdtemp(scratch) ? 0 : -1;
 }
 
-static int remove_entry(const char *path, const struct stat *info, int type, struct FTW *walk) {
-  (void)info, (void)type, (void)walk;
-  return remove(path);
-}
-
 int scratch_tear_down(void **state) {
   (void)state;
-  return nftw(scratch, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+  return remove_tree(scratch) ? 0 : -1;
 }
 
 const char *scratch_path(const char *name) {

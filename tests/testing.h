@@ -28,8 +28,8 @@ static inline int run_all(const struct CMUnitTest *tests, size_t num, CMFixtureF
 #define cmocka_run_group_tests(tests, setup, teardown) \
   run_all(tests, sizeof(tests) / sizeof *(tests), setup, teardown)
 
-/* Begins a test that runs under MPI: starts MPI and makes the mesh of all ranks, unless mesh is NULL.
- * Ends the job if that fails. */
+/* Begins a test that runs under MPI: starts MPI and makes the mesh of all ranks, unless mesh is
+ * NULL. Ends the job if that fails. */
 void begin_ranks(int *argc, char ***argv, uly_mesh **mesh);
 
 /* Ends such a test: destroys the mesh, if there is one, and ends MPI, or the whole job if a test
@@ -105,8 +105,17 @@ void write_scratch_text(char *path, const char *name, int count);
 void write_scratch_configs(char (*paths)[256], const char *name, const char *const *configs,
                            int num);
 
-/* Removes a scratch file, where rank 0 wrote it: others may not run ahead into the next file of that name. */
+/* Removes a scratch file, where rank 0 wrote it: others may not run ahead into the next file of
+ * that name. */
 void remove_scratch_file(const char *path);
+
+/* Writes the path of a folder that is not there yet; path has room for 256 characters. Under MPI,
+ * collective: all ranks get the one of rank 0. */
+void name_scratch_folder(char *path, const char *name);
+
+/* Removes such a folder with all that is in it, if it is there. Under MPI, collective: it is there
+ * until all ranks come, and none goes on before it is gone. */
+void remove_scratch_folder(const char *path);
 
 /* A fresh folder for each test of one process: setup and teardown of cmocka. */
 int scratch_set_up(void **state);

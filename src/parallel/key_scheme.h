@@ -55,10 +55,4 @@ typedef struct uly__key_scheme {
 
 extern const uly__key_scheme uly__keys_whole, uly__keys_ring, uly__keys_gather;
 
-/* Returns the scheme of a mesh. */
-static inline const uly__key_scheme *uly__keys_of(const uly_mesh *mesh) {
-  if (uly__mesh_extent(mesh, ULY_AXIS_RING) == 1) return &uly__keys_whole;
-  return mesh->gathers ? &uly__keys_gather : &uly__keys_ring;
-}
-
 #endif

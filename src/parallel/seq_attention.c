@@ -64,6 +64,11 @@ static uly_status make_masks(uly_attention *plan, const uly_attention_desc *desc
   return ULY_OK;
 }
 
+static const uly__key_scheme *choose_keys(const uly_mesh *mesh) {
+  if (uly__mesh_extent(mesh, ULY_AXIS_RING) == 1) return &uly__keys_whole;
+  return mesh->gathers ? &uly__keys_gather : &uly__keys_ring;
+}
+
 static uly_status cut_tokens(uly_attention *plan, const uly_attention_desc *desc) {
   const uly_mesh *mesh = plan->mesh;
   int ring = uly__mesh_extent(mesh, ULY_AXIS_RING), r = uly__mesh_index(mesh, ULY_AXIS_RING);
@@ -93,7 +98,7 @@ static uly_status fill(uly_attention *plan, const uly_attention_desc *desc,
   plan->ring_group = uly__mesh_group(plan->mesh, ULY_AXIS_RING);
   plan->head_group = uly__mesh_group(plan->mesh, ULY_AXIS_ULYSSES);
   plan->scheme = scheme;
-  plan->keys = uly__keys_of(plan->mesh);
+  plan->keys = choose_keys(plan->mesh);
   ULY_TRY(scheme->applicable(plan->mesh, desc));
   ULY_TRY(plan->keys->applicable(plan->mesh, desc));
   ULY_TRY(cut_tokens(plan, desc));

@@ -13,11 +13,11 @@ static char text_path[256], config_path[256];
 
 /* What MPI is told to send by the exchanges of one forward and one backward, in bytes: not by the
  * agreement before them, which gathers. */
-static void count_attention(const uly_attention_desc *desc, int64_t *forward, int64_t *backward) {
+static void count_attention(uly_mesh *on, const uly_attention_desc *desc, int64_t *forward,
+                            int64_t *backward) {
   uly_attention *plan;
-  assert_ok(uly_attention_create(mesh, desc, &plan));
-  int64_t begin, T, bytes = desc->dtype == ULY_BF16 ? 2 : 4;
-  get_tokens(plan, &begin, &T);
+  assert_ok(uly_attention_create(on, desc, &plan));
+  int64_t T = plan->cut.count, bytes = desc->dtype == ULY_BF16 ? 2 : 4;
   size_t q_bytes = (size_t)(T * desc->num_q_heads * desc->head_dim * bytes) + 1;
   size_t kv_bytes = (size_t)(T * desc->num_kv_heads * desc->head_dim * bytes) + 1;
   void *q = calloc(1, q_bytes), *k = calloc(1, kv_bytes), *v = calloc(1, kv_bytes);
@@ -25,10 +25,10 @@ static void count_attention(const uly_attention_desc *desc, int64_t *forward, in
   assert_ok(uly_attention_forward(plan, q, k, v, o)); /* allocates */
   pmpi_reset();
   assert_ok(uly_attention_forward(plan, q, k, v, o));
-  *forward = pmpi_bytes_of(PMPI_ALL_TO_ALL);
+  *forward = pmpi_bytes_of(PMPI_ALL_TO_ALL) + pmpi_bytes_of(PMPI_POINT_TO_POINT);
   pmpi_reset();
   assert_ok(uly_attention_backward(plan, o, q, k, v));
-  *backward = pmpi_bytes_of(PMPI_ALL_TO_ALL);
+  *backward = pmpi_bytes_of(PMPI_ALL_TO_ALL) + pmpi_bytes_of(PMPI_POINT_TO_POINT);
   assert_int_equal(pmpi_unaccounted(), 0);
   free(q), free(k), free(v), free(o);
   uly_attention_destroy(plan);
@@ -50,7 +50,7 @@ static void test_formula(void **state) {
                                  .dtype = (uly_dtype)dtype,
                                  .masks = &mask};
       int64_t forward, backward, h = Hq * d, k = Hkv * d;
-      count_attention(&desc, &forward, &backward);
+      count_attention(mesh, &desc, &forward, &backward);
       int64_t expected = (2 * h + 2 * k) * N * (P - 1) / (P * P) * bytes;
       assert_int_equal(forward, expected);
       assert_int_equal(backward, expected);
@@ -63,9 +63,43 @@ static void test_formula(void **state) {
                              .num_q_heads = size,
                              .num_kv_heads = 1,
                              .head_dim = (int)d};
-  count_attention(&desc, &forward, &backward);
+  count_attention(mesh, &desc, &forward, &backward);
   assert_int_equal(forward, (2 * h * N * (P - 1) / (P * P) + 2 * N * d * (P - 1) / P) * 4);
   assert_int_equal(backward, forward);
+}
+
+/* With R ranks in a ring and U of Ulysses, where they divide everything: the exchange of heads as
+ * above; keys and values, 2 c elements a token, to R - 1 ranks; and in backward their gradients in
+ * f32, which make R hops in a ring and are sent to R - 1 ranks by a gather. */
+static void check_ring_formula(int64_t U, int64_t R, bool gathers, int64_t N, uly_dtype dtype) {
+  int64_t d = 6, Hkv = 2 * U, Hq = 3 * Hkv, e = dtype == ULY_BF16 ? 2 : 4, P = U * R;
+  uly_mesh *divided;
+  assert_ok(uly_mesh_create(
+      MESH(.ulysses = (int)U, .ring = gathers ? 0 : (int)R, .gather = gathers ? (int)R : 0),
+      &divided));
+  uly_mask mask = {.size = sizeof mask, .kind = ULY_MASK_CAUSAL};
+  uly_attention_desc desc = {.size = sizeof desc,
+                             .num_tokens = N,
+                             .num_q_heads = (int)Hq,
+                             .num_kv_heads = (int)Hkv,
+                             .head_dim = (int)d,
+                             .dtype = dtype,
+                             .masks = &mask};
+  int64_t forward, backward, c = Hkv / U * d;
+  count_attention(divided, &desc, &forward, &backward);
+  int64_t exchange = (2 * Hq + 2 * Hkv) * d * N / P * (U - 1) / U * e;
+  int64_t keys = 2 * N / R * c * e * (R - 1), gradients = 2 * N / R * c * 4 * (gathers ? R - 1 : R);
+  assert_int_equal(forward, exchange + keys);
+  assert_int_equal(backward, exchange + keys + gradients);
+  uly_mesh_destroy(divided);
+}
+
+static void test_ring_formula(void **state) {
+  (void)state;
+  for (int64_t U = 1; U < size; U++)
+    for (int i = 0; i < 6 && size % U == 0; i++)
+      check_ring_formula(U, size / U, i % 2, (2 + 3 * i) * 2 * size,
+                         i / 2 % 2 ? ULY_BF16 : ULY_F32);
 }
 
 static uly_train_config base_config(int64_t N, uly_dtype dtype, uly_recompute recompute) {
@@ -81,10 +115,10 @@ static uly_train_config base_config(int64_t N, uly_dtype dtype, uly_recompute re
 
 /* Sent in one step by this rank: by kind from the library's counters, in all from the profiling
  * layer, and both from the plan made without running. Also the arenas. */
-static void check_step(int dp, int64_t N, int64_t passes, uly_dtype dtype, uly_recompute recompute,
-                       int stage, int reproducible) {
+static void check_step_on(uly_mesh_desc desc, int64_t N, int64_t passes, uly_dtype dtype,
+                          uly_recompute recompute, int stage, int reproducible) {
   uly_mesh *run, *offline;
-  uly_mesh_desc desc = {.size = sizeof desc, .dp = dp};
+  int dp = desc.dp;
   assert_ok(uly_mesh_create(&desc, &run));
   desc.sp = uly_mesh_sp(run);
   assert_ok(uly_mesh_create_offline(&desc, rank, &offline));
@@ -92,7 +126,7 @@ static void check_step(int dp, int64_t N, int64_t passes, uly_dtype dtype, uly_r
   config.batch = passes * dp;
   config.zero_stage = stage;
   config.reproducible = reproducible;
-  int most = 9 / uly_mesh_sp(run);
+  int most = 9 / uly_mesh_ulysses(run);
   config.rounds = reproducible ? 0 : stage < most ? stage : most; /* 0: chosen */
   config.grad_dtype = reproducible ? ULY_F32 : dtype;
   uly_plan_report plan = {.size = sizeof plan};
@@ -124,6 +158,27 @@ static void check_step(int dp, int64_t N, int64_t passes, uly_dtype dtype, uly_r
   uly_trainer_destroy(trainer);
   uly_mesh_destroy(run);
   uly_mesh_destroy(offline);
+}
+
+static void check_step(int dp, int64_t N, int64_t passes, uly_dtype dtype, uly_recompute recompute,
+                       int stage, int reproducible) {
+  uly_mesh_desc desc = {.size = sizeof desc, .dp = dp};
+  check_step_on(desc, N, passes, dtype, recompute, stage, reproducible);
+}
+
+/* Every way to divide the ranks into Ulysses and a ring or a gather. */
+static void test_ring_traffic(void **state) {
+  (void)state;
+  for (int ulysses = 1; ulysses < size; ulysses++) {
+    if (size % ulysses != 0) continue;
+    uly_mesh_desc desc = {.size = sizeof desc, .dp = 1, .ulysses = ulysses, .ring = size / ulysses};
+    check_step_on(desc, 203, 2, ULY_BF16, ULY_RECOMPUTE_KEEP_ATTENTION, 1, 0);
+    check_step_on(desc, 37, 1, ULY_F32, ULY_RECOMPUTE_FULL, 3, 0);
+    desc.gather = desc.ring;
+    desc.ring = 0;
+    check_step_on(desc, 203, 1, ULY_F32, ULY_RECOMPUTE_FULL, 2, 0);
+    check_step_on(desc, 64, 2, ULY_BF16, ULY_RECOMPUTE_NONE, 0, 0);
+  }
 }
 
 static void test_step_traffic(void **state) {
@@ -320,7 +375,8 @@ static void test_refusals(void **state) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_formula),         cmocka_unit_test(test_step_traffic),
+      cmocka_unit_test(test_formula),         cmocka_unit_test(test_ring_formula),
+      cmocka_unit_test(test_ring_traffic),    cmocka_unit_test(test_step_traffic),
       cmocka_unit_test(test_memory_scaling),  cmocka_unit_test(test_model_states),
       cmocka_unit_test(test_stage_3_formula), cmocka_unit_test(test_masked_flops),
       cmocka_unit_test(test_refusals),

@@ -38,7 +38,7 @@ static int dispatch(int argc, char **argv) {
     return 0;
   }
   enum command_id id = command_find(name);
-  if (id == NUM_COMMANDS) return help(name, NULL); /* it refuses the name */
+  if (id == NUM_COMMANDS) return help(name, NULL); /* which refuses the name */
   /* This comes before the command runs: MPI may not start on the login node of a cluster. */
   for (int arg = 2; arg < argc; arg++) {
     if (id == COMMAND_launch && command_find(argv[arg]) < NUM_COMMANDS)

@@ -63,14 +63,14 @@ for what in missing broken loop text.txt/; do
   row 3 "'$what'" prepare $what --out prepared-@
 done
 row 3 "'empty' is empty" "${eval[@]}" empty
-row 3 "'empty': is empty" "${generate[@]}" empty
+row 3 "'empty' is empty" "${generate[@]}" empty
 row 3 "'pipe' is not a regular file" "${eval[@]}" pipe
-row 3 "'pipe': is not a regular file" "${generate[@]}" pipe
-row 3 "'/dev/zero': is not a regular file" "${generate[@]}" /dev/zero
+row 3 "'pipe' is not a regular file" "${generate[@]}" pipe
+row 3 "'/dev/zero' is not a regular file" "${generate[@]}" /dev/zero
 row 3 "'bare' has no regular files" "${eval[@]}" bare
-row 3 "'bare': is a folder" "${generate[@]}" bare
+row 3 "'bare' is a folder" "${generate[@]}" bare
 truncate -s 4097M endless
-row 3 "'endless': has 4296015872 bytes: at most 4294967296 are read" "${generate[@]}" endless
+row 3 "'endless' has 4296015872 bytes, but at most 4294967296 are read" "${generate[@]}" endless
 row 3 "no text in 1 file" prepare empty --out prepared-@
 row 3 "no text in 0 files" prepare bare --out prepared-@
 row 3 "'dangling/link' is a symbolic link to nothing" prepare dangling --out prepared-@
@@ -78,10 +78,10 @@ row 3 "'looping/loop'" prepare looping --out prepared-@
 for what in missing broken loop text.txt/; do
   row 3 "'$what'" report $what
 done
-row 3 "'pipe': not a regular file" report pipe
-row 3 "'/dev/zero': not a regular file" report /dev/zero
-row 3 "'bare': has no metrics.jsonl" report bare
-row 3 "'empty': holds no step" report empty
+row 3 "'pipe' is not a regular file" report pipe
+row 3 "'/dev/zero' is not a regular file" report /dev/zero
+row 3 "'bare' has no metrics.jsonl" report bare
+row 3 "'empty' holds no step" report empty
 
 if [ $has_permissions = yes ]; then
   echo secret >secret
@@ -90,13 +90,13 @@ if [ $has_permissions = yes ]; then
   chmod 000 secret locked
   row 3 "'secret': Permission denied" "${train[@]}" secret
   row 3 "'locked': Permission denied" "${train[@]}" locked
-  row 3 "'secret': cannot be opened: Permission denied" "${train[@]}" text.txt --config secret
+  row 3 "'secret' cannot be opened: Permission denied" "${train[@]}" text.txt --config secret
   row 2 "'secret' is neither a preset .*Permission denied" "${train[@]}" text.txt --model secret
   row 3 "'secret': Permission denied" "${eval[@]}" secret
-  row 3 "'secret': .*Permission denied" "${generate[@]}" secret
+  row 3 "'secret' .*Permission denied" "${generate[@]}" secret
   row 3 "'secret': Permission denied" prepare secret --out prepared-@
   row 3 "'locked': Permission denied" prepare locked --out prepared-@
-  row 3 "'secret': .*Permission denied" report secret
+  row 3 "'secret' .*Permission denied" report secret
 fi
 
 # --- too short
@@ -225,7 +225,7 @@ metrics() {
 line='{"step": 1, "loss": 2.0}'
 metrics 'line 1: expected an object of JSON' 'words\n'
 metrics 'line 1: expected an object of JSON' "[]\n$line\n"
-metrics "line 2: has no 'step'" "$line\n{\"loss\": 1}\n"
+metrics "line 2: there is no 'step'" "$line\n{\"loss\": 1}\n"
 metrics "line 1: 'step': expected a whole number" '{"step": "one"}\n'
 metrics "line 1: 'step': expected a whole number" '{"step": -1}\n'
 metrics "line 1: 'step': expected at least 1" '{"step": 0}\n'
@@ -236,23 +236,23 @@ metrics 'line 1: ' '{"step": 99999999999999999999}\n'
 metrics 'line 1: ' '\0377\n'
 metrics 'line 1: ' "$(head -c 5000 /dev/zero | tr '\0' '[')\n"
 row 3 'a line of more than 1048576 bytes' report wide.jsonl
-row 3 "page.html': cannot be written: No such file" report run --out nowhere/page.html
-row 3 "'run': cannot be written: Is a directory" report run --out run
-row 2 "'run/metrics.jsonl': these are the metrics of a run" report run --out run/metrics.jsonl
+row 3 "page.html' cannot be written: No such file" report run --out nowhere/page.html
+row 3 "'run' cannot be written: Is a directory" report run --out run
+row 2 "'run/metrics.jsonl' is the metrics file of a run" report run --out run/metrics.jsonl
 
 # --- what a run writes is not what it reads, nor what the next one would read
 
 mkdir shared
 cp text.txt shared
 cp tiny.json own.json
-row 2 "--out 'shared': what is written there would be --data of the next run" "${train[@]}" shared --out shared
-row 2 "--out './shared/': what is written there would be --eval-data" "${train[@]}" text.txt --eval-data shared --out ./shared/
-row 2 "--rank-logs 'shared': what is written" "${train[@]}" shared --rank-logs shared
-row 2 "--metrics 'shared/new': what is written" "${train[@]}" shared --metrics shared/new --dry-run
-row 2 "--trace 'shared/text.txt': what is written" "${train[@]}" shared --trace shared/text.txt
-row 2 "--metrics './text.txt': is also --data, and would be overwritten" "${train[@]}" text.txt --metrics ./text.txt
-row 2 "--trace 'text.txt': is also --data" "${train[@]}" text.txt --trace text.txt
-row 2 "--metrics 'own.json': is also --model" "${train[@]}" text.txt --model own.json --metrics own.json
+row 2 "what is written to --out 'shared' would be --data of the next run" "${train[@]}" shared --out shared
+row 2 "what is written to --out './shared/' would be --eval-data" "${train[@]}" text.txt --eval-data shared --out ./shared/
+row 2 "what is written to --rank-logs 'shared' would be" "${train[@]}" shared --rank-logs shared
+row 2 "what is written to --metrics 'shared/new' would be" "${train[@]}" shared --metrics shared/new --dry-run
+row 2 "what is written to --trace 'shared/text.txt' would be" "${train[@]}" shared --trace shared/text.txt
+row 2 "--metrics './text.txt' is also --data, and would be overwritten" "${train[@]}" text.txt --metrics ./text.txt
+row 2 "--trace 'text.txt' is also --data" "${train[@]}" text.txt --trace text.txt
+row 2 "--metrics 'own.json' is also --model" "${train[@]}" text.txt --model own.json --metrics own.json
 row 0 '' "${train[@]}" shared --out shared/run-@ --dry-run
 rows_end
 [ "$(ls shared)" = text.txt ] && cmp -s tiny.json own.json && [ "$(wc -c <text.txt)" -eq 3000 ] || fail "data were changed"

@@ -23,11 +23,11 @@ for out in file file/run loop loop/run /proc/run /dev/null; do
   row 3 "'$out'" "${good[@]}" --out $out
 done
 row 3 "'broken'" "${good[@]}" --out broken
-row 3 "--metrics 'no/such/file': cannot be opened: No such file" "${good[@]}" --metrics no/such/file
-row 3 "--metrics 'empty': cannot be opened: Is a directory" "${good[@]}" --metrics empty
-row 3 "--trace 'no/such/file': cannot be written: No such file" "${good[@]}" --trace no/such/file
-row 3 "--trace 'empty': cannot be written: Is a directory" "${good[@]}" --trace empty
-row 3 "--rank-logs 'no/such': cannot be made: No such file" "${good[@]}" --rank-logs no/such
+row 3 "--metrics 'no/such/file' cannot be opened: No such file" "${good[@]}" --metrics no/such/file
+row 3 "--metrics 'empty' cannot be opened: Is a directory" "${good[@]}" --metrics empty
+row 3 "--trace 'no/such/file' cannot be written: No such file" "${good[@]}" --trace no/such/file
+row 3 "--trace 'empty' cannot be written: Is a directory" "${good[@]}" --trace empty
+row 3 "--rank-logs 'no/such' cannot be created: No such file" "${good[@]}" --rank-logs no/such
 row 3 "--rank-logs: 'file/rank-00000.log' cannot be opened: Not a directory" "${good[@]}" --rank-logs file
 row 3 "'file/states'" "${good[@]}" --offload-optimizer disk:file/states
 row 3 "'file/stash'" "${good[@]}" --stash disk:file/stash
@@ -39,9 +39,9 @@ if [ $has_permissions = yes ]; then
   mkdir locked && chmod 555 locked
   row 3 "'locked/.probe': Permission denied" "${good[@]}" --out locked
   row 3 "'locked/run': Permission denied" "${good[@]}" --out locked/run
-  row 3 "--metrics 'locked/m': cannot be opened: Permission denied" "${good[@]}" --metrics locked/m
-  row 3 "--trace 'locked/t': cannot be written: Permission denied" "${good[@]}" --trace locked/t
-  row 3 "--rank-logs 'locked/logs': cannot be made: Permission denied" "${good[@]}" --rank-logs locked/logs
+  row 3 "--metrics 'locked/m' cannot be opened: Permission denied" "${good[@]}" --metrics locked/m
+  row 3 "--trace 'locked/t' cannot be written: Permission denied" "${good[@]}" --trace locked/t
+  row 3 "--rank-logs 'locked/logs' cannot be created: Permission denied" "${good[@]}" --rank-logs locked/logs
   row 3 "'locked.*: Permission denied" "${good[@]}" --stash disk:locked
   row 3 "'locked.*: Permission denied" "${good[@]}" --offload-optimizer disk:locked
   row 3 "'locked/data': Permission denied" prepare text.txt --out locked/data

@@ -17,28 +17,28 @@ long=$(head -c 100000 /dev/zero | tr '\0' 'q')
 
 # --- each command, and what is none
 
-row 2 "'trian': not a command.*did you mean train?" trian
-row 2 '--no-such-flag: not an option' "${good[@]}" --no-such-flag 1
+row 2 "'trian' is not a command.*did you mean train?" trian
+row 2 '--no-such-flag is not an option' "${good[@]}" --no-such-flag 1
 row 2 "--data 'qqq.*': has 100000 bytes: at most 4095" "${bare[@]}" --data "$long"
 row 3 "'x?\[31m?x': No such file" "${bare[@]}" --data $'x\e[31m\nx'
-row 3 "--config 'missing.yaml': cannot be opened: No such file" "${good[@]}" --config missing.yaml
+row 3 "--config 'missing.yaml' cannot be opened: No such file" "${good[@]}" --config missing.yaml
 row 2 "'no-such-model' is neither a preset .*No such file" "${good[@]}" --model no-such-model
-row 2 '--save-every 1: needs --out' "${good[@]}" --save-every 1
+row 2 '--save-every 1 needs --out' "${good[@]}" --save-every 1
 row 2 "'extra': expected an option" "${eval[@]}" extra
-row 2 '--checkpoint: missing' eval --data text.txt
+row 2 '--checkpoint is missing' eval --data text.txt
 row 2 "--prompt '': expected TEXT, not empty" "${generate[@]}" --prompt ''
 row 2 'token 1 of the prompt is 257' generate --checkpoint run --prompt-tokens 1,257
 row 2 "--seq-len '0'" "${plan[@]}" --seq-len 0
 row 2 "--head-dim 'many'" "${bench[@]}" --head-dim 64,many
 row 2 'an argument is missing' bench
-row 2 '--no-such-flag: not an option' doctor --no-such-flag
+row 2 '--no-such-flag is not an option' doctor --no-such-flag
 row 2 '--out is missing' prepare text.txt
 row 2 'an argument is missing' report
 row 3 'File name too long' checkpoint verify "${long::300}"
 # -h is the value of --out here, and asks for no help.
-row 2 "--data: missing" "${good[@]:0:3}" --out -h
+row 2 "--data is missing" "${good[@]:0:3}" --out -h
 # launch starts ranks, which refuse their flags.
-expect 2 "--ranks: not an option of 'train', but of 'launch': write it before" "$program" launch train --ranks 2
+expect 2 "--ranks is not an option of 'train', but of 'launch': write it before" "$program" launch train --ranks 2
 
 # --- meshes and sequences that these ranks cannot have
 

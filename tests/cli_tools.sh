@@ -98,7 +98,7 @@ expect 3 'own checksum' "$program" checkpoint show damaged
 expect 0 '' "$program" "${good[@]}" --steps 6 --out kept --save-every 1 --keep-last 2 --keep-every 3
 [ "$(echo kept/step-*)" = 'kept/step-0000000003 kept/step-0000000005 kept/step-0000000006' ] || fail "kept: $(echo kept/*)"
 expect 0 '' "$program" "${good[@]}" --steps 5 --out kept --resume kept/step-0000000003 --save-every 1 --keep-last 1
-grep -q "kept/step-0000000006', of a later step" err.log || fail "no warning about checkpoints of later steps"
+grep -q "kept/step-0000000006' is of a later step" err.log || fail "no warning about checkpoints of later steps"
 [ "$(find kept -name 'step-*' | wc -l)" -eq 4 ] || fail "beside a run that went further: $(echo kept/*)"
 mkdir kept/step-0000009999 # somebody else's, though it bears the name
 expect 0 '' "$program" checkpoint verify kept
@@ -118,7 +118,7 @@ examined() {
 
 examined 0 "$program" doctor
 has '^ranks  *1$'
-has '^ok  *small exchange  *right'
+has '^ok  *small exchange  *correct'
 examined 0 "$program" doctor --json
 json
 for ranks in 1 2 3 4; do

@@ -140,9 +140,9 @@ grep -qx 'report.html: 2 runs' out.log || fail "what was written: $(cat out.log)
 check_page report.html
 check_in_browser report.html 9
 text=$(<report.html)
-for part in '<b>second</b>: the last line of the metrics is not whole' '<b>second</b>: 3 lines are left out' \
+for part in '<b>second</b>: the last line of the metrics is incomplete' '<b>second</b>: 3 lines are left out' \
   '<b>second</b>: 1 step was skipped' '<b>second</b>: 1 step has no finite loss' 'text &amp; more.txt' \
-  '<b>second</b>: earlier steps ran on another number' 'Lowest loss on held-out data: 2.401 nats per token' 'llama-1m</td><td class="number">2</td>' \
+  '<b>second</b>: earlier steps ran on a different number' 'Lowest loss on held-out data: 2.401 nats per token' 'llama-1m</td><td class="number">2</td>' \
   'Without <b>second</b>: this needs metrics with <code>arena_bytes'; do
   [[ $text == *"$part"* ]] || fail "a page without '$part'"
 done
@@ -210,7 +210,7 @@ expect 3 'lone/any.jsonl., line 2: ' "${report[@]}" lone/any.jsonl
 expect 3 'not a regular file' "${report[@]}" /dev/zero
 expect 3 'no/such/page.html' "${report[@]}" first --out no/such/page.html
 expect 3 'No space left' "${report[@]}" first --out /dev/full
-expect 2 'are the metrics' "${report[@]}" first --out first/metrics.jsonl
+expect 2 'is the metrics file' "${report[@]}" first --out first/metrics.jsonl
 cmp first/metrics.jsonl "$ULY_TEST_DATA/report/first/metrics.jsonl" || fail "metrics were overwritten"
 mkdir bin
 expect 1 'gnuplot-nox' env PATH="$folder/bin" "${report[@]}" first --out none.html

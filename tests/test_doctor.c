@@ -87,7 +87,7 @@ static void test_good(void **state) {
   make(8, 4, 4);
   EXPECT("threads", VERDICT_OK, "8 threads of 8 ranks on 2 hosts");
   EXPECT("kernels", VERDICT_OK, "avx2 on all ranks");
-  EXPECT("memory", VERDICT_OK, "8.0 GiB for each rank of node0, the host with least");
+  EXPECT("memory", VERDICT_OK, "8.0 GiB for each rank of node0, the host with the least");
   EXPECT("disk", VERDICT_OK, "32.0 GiB");
   assert_null(find("huge pages"));
   assert_null(find("network"));
@@ -166,7 +166,7 @@ static void test_threads(void **state) {
   /* A quota. */
   make(2, 2, 64);
   facts[0].machine.cpu_quota = facts[1].machine.cpu_quota = 1500;
-  EXPECT("threads", VERDICT_WARN, "2 threads, but the control group may use 1.50");
+  EXPECT("threads", VERDICT_WARN, "2 threads, but the control group may only use 1.50");
   facts[0].machine.cpu_quota = facts[1].machine.cpu_quota = 2000;
   EXPECT("threads", VERDICT_OK, "2 threads of 2 ranks on 1 host,");
 }
@@ -254,7 +254,7 @@ static void test_slow_hosts(void **state) {
 #if defined(__x86_64__)
   EXPECT("bf16", VERDICT_WARN, "node1: this CPU has no instructions for bf16, so --dtype bf16");
 #else
-  EXPECT("bf16", VERDICT_WARN, "node1: instructions for bf16 are used on x86-64 alone, so --dtype");
+  EXPECT("bf16", VERDICT_WARN, "node1: instructions for bf16 are used only on x86-64, so --dtype");
 #endif
 }
 
@@ -262,7 +262,7 @@ static void test_memory_and_disks(void **state) {
   (void)state;
   make(8, 4, 4);
   for (int rank = 4; rank < 8; rank++) facts[rank].system.available = 512 << 20;
-  EXPECT("memory", VERDICT_WARN, "128.0 MiB for each rank of node1, the host with least: ");
+  EXPECT("memory", VERDICT_WARN, "128.0 MiB for each rank of node1, the host with the least: ");
   make(8, 4, 4);
   facts[4].tmp_error = 13;
   EXPECT("disk", VERDICT_WARN, "node1: ");
@@ -281,7 +281,7 @@ static void test_memory_and_disks(void **state) {
   facts[7].machine.has_infiniband = 1;
   assert_null(find("network"));
   facts[7].machine.locked_limit = 64 << 10;
-  EXPECT("network", VERDICT_WARN, "node1: a process may lock 64.0 KiB");
+  EXPECT("network", VERDICT_WARN, "node1: a process may lock only 64.0 KiB");
 }
 
 static void test_lists(void **state) {

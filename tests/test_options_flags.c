@@ -184,10 +184,10 @@ static void test_set(void **state) {
                      "did you mean optimizer?");
   EXPECT_USAGE_ERROR(TRAIN, ("--set", "call.json=true"), "'call.json'", "expected one of run,");
   EXPECT_USAGE_ERROR(TRAIN, ("--set", "optimizer.lr"), "expected SECTION.KEY=VALUE");
-  EXPECT_USAGE_ERROR(TRAIN, ("--set", "optimizer=3"), "'optimizer': not a key");
-  EXPECT_USAGE_ERROR(TRAIN, ("--set", "optimizer.=3"), "'optimizer.': not a key");
-  EXPECT_USAGE_ERROR(TRAIN, ("--set", ".=3"), "'.': not a section");
-  EXPECT_USAGE_ERROR(TRAIN, ("--set", "=3"), "'': not a section");
+  EXPECT_USAGE_ERROR(TRAIN, ("--set", "optimizer=3"), "'optimizer' is not a key");
+  EXPECT_USAGE_ERROR(TRAIN, ("--set", "optimizer.=3"), "'optimizer.' is not a key");
+  EXPECT_USAGE_ERROR(TRAIN, ("--set", ".=3"), "'.' is not a section");
+  EXPECT_USAGE_ERROR(TRAIN, ("--set", "=3"), "'' is not a section");
   EXPECT_USAGE_ERROR(TRAIN, ("--set="), "--set ''");
   EXPECT_USAGE_ERROR(TRAIN, ("--set"), "--set", "missing", "SECTION.KEY=VALUE");
   EXPECT_USAGE_ERROR(TRAIN, ("--set", "optimizer.lr=x"), "--set optimizer.lr 'x'",

@@ -164,10 +164,10 @@ static void test_needs(void **state) {
   }
   assert_true(num_needs >= 7);
   /* The default counts, too, if somebody writes it. */
-  EXPECT_USAGE_ERROR(PLAN, ("--leaves=8"), "--leaves 8: needs --reproducible", "no effect");
-  EXPECT_USAGE_ERROR(PLAN, ("--doc-end=auto"), "--doc-end auto: needs --pack", "no effect");
-  EXPECT_USAGE_ERROR(PLAN, ("--sparse=none", "--sparse-block=9"),
-                     "--sparse-block 9: needs --sparse", "no effect");
+  EXPECT_USAGE_ERROR(PLAN, ("--leaves=8"), "--leaves 8 needs --reproducible", "no effect");
+  EXPECT_USAGE_ERROR(PLAN, ("--doc-end=auto"), "--doc-end auto needs --pack", "no effect");
+  EXPECT_USAGE_ERROR(PLAN, ("--sparse=none", "--sparse-block=9"), "--sparse-block 9 needs --sparse",
+                     "no effect");
 }
 
 /* A saved configuration has all keys; a flag may take away what some of them need. */

@@ -67,8 +67,8 @@ static void test_topics(void **state) {
       {"train", "optimiser", "not a topic of 'train'", "did you mean optimizer?"},
       {"train", "measure", "not a topic", "one of run, attention, optimizer"},
       {"man", "run", "not a topic of 'man'", "none"},
-      {"trian", NULL, "'trian': not a command", "did you mean train?"},
-      {"brew", NULL, "'brew': not a command", "'ulysses help' lists them"}};
+      {"trian", NULL, "'trian' is not a command", "did you mean train?"},
+      {"brew", NULL, "'brew' is not a command", "'ulysses help' lists them"}};
   for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
     assert_int_equal(help_print(stdout, wrong[i][0], wrong[i][1]), ULY_ERR_CONFIG);
     assert_non_null(strstr(uly_last_error(), wrong[i][2]));

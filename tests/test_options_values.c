@@ -180,7 +180,7 @@ static void test_number_errors(void **state) {
   EXPECT_USAGE_ERROR(TRAIN, ("--seed=18446744073709551616"), "--seed '18446744073709551616'");
   EXPECT_USAGE_ERROR(TRAIN, ("--beta1=1"), "--beta1 '1'", "a number from 0 to below 1");
   EXPECT_USAGE_ERROR(TRAIN, ("--min-lr-ratio=1.1"), "--min-lr-ratio '1.1'", "a number from 0 to 1");
-  EXPECT_USAGE_ERROR(TRAIN, ("--eps=0"), "--eps '0'", "a number of at least 1e-30");
+  EXPECT_USAGE_ERROR(TRAIN, ("--eps=0"), "--eps '0'", "a number no less than 1e-30");
   EXPECT_USAGE_ERROR(TRAIN, ("--dp=0"), "--dp '0'", "from 1 to 32768");
   EXPECT_USAGE_ERROR(TRAIN, ("--threads=5000"), "--threads '5000'", "from 0 to 4096");
   EXPECT_USAGE_ERROR(TRAIN, ("--zero=4"), "--zero '4'", "an integer from 0 to 3");

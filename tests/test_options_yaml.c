@@ -100,22 +100,23 @@ static void test_yaml_names(void **state) {
                     "did you mean optimizer.warmup?");
   expect_yaml_error("run:\n  seq-len: 4\n", "line 2: 'run.seq-len'", "did you mean run.seq_len?");
   expect_yaml_error("run:\n  length: 4\n", "line 2: 'run.length'", "ulysses help train run");
-  expect_yaml_error("run: {data: d}\noptimiser: {lr: 1}\n", "line 2: 'optimiser': not a section",
+  expect_yaml_error("run: {data: d}\noptimiser: {lr: 1}\n", "line 2: 'optimiser' is not a section",
                     "did you mean optimizer?");
-  expect_yaml_error("training: {lr: 1}\n", "line 1: 'training': not a section", list);
-  expect_yaml_error("call: {json: true}\n", "'call': not a section", list);
+  expect_yaml_error("training: {lr: 1}\n", "line 1: 'training' is not a section", list);
+  expect_yaml_error("call: {json: true}\n", "'call' is not a section", list);
   /* A key that stands elsewhere; and as it stood before there were sections. */
-  expect_yaml_error("run:\n  data: d\n  lr: 1\n",
-                    "line 3: 'run.lr': belongs to section 'optimizer'", "write optimizer.lr");
-  expect_yaml_error("# flat\nlr: 1e-3\n", "line 2: 'lr': belongs to section 'optimizer'",
+  expect_yaml_error("run:\n  data: d\n  lr: 1\n", "line 3: 'run.lr' belongs to section 'optimizer'",
                     "write optimizer.lr");
-  expect_yaml_error("seqlen: 4\n", "line 1: 'seqlen': not a section", "did you mean run.seq_len?");
+  expect_yaml_error("# flat\nlr: 1e-3\n", "line 2: 'lr' belongs to section 'optimizer'",
+                    "write optimizer.lr");
+  expect_yaml_error("seqlen: 4\n", "line 1: 'seqlen' is not a section",
+                    "did you mean run.seq_len?");
   /* Flags that are no keys. */
-  expect_yaml_error("config: other.yaml\n", "'config': not a section", list);
+  expect_yaml_error("config: other.yaml\n", "'config' is not a section", list);
   expect_yaml_error("ranks: {no_reproducible: true}\n", "line 1: 'ranks.no_reproducible'",
                     "not a key");
   /* Neither names nor values steer the terminal. */
-  expect_yaml_error("\"run\\e[31m\": 1\n", "'run?[31m': not a section", list);
+  expect_yaml_error("\"run\\e[31m\": 1\n", "'run?[31m' is not a section", list);
 }
 
 static void expect_no_suggestion(const char *text) {

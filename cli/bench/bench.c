@@ -18,7 +18,7 @@ static const bench_kind kinds[] = {{BENCH_ATTENTION, bench_attention},
                                    {BENCH_EXCHANGE, bench_exchange},
                                    {BENCH_CEILING, bench_ceiling}};
 
-/* Reads the options of one combination. The caller calls options_free after a failure, too. */
+/* Reads the options of one combination. The caller calls options_free even after a failure. */
 static uly_status read_options(bench *b, int64_t combination, int argc, char *const *argv) {
   TRY(options_init(&b->options.base, b->kind));
   b->options.base.combination = combination;
@@ -37,7 +37,7 @@ static uly_status check_options(bench *b, int argc, char *const *argv, int64_t *
   return uly_mesh_agree(b->world, status);
 }
 
-/* Refuses ranks whose arguments differ, since they would make other calls. */
+/* Refuses ranks whose arguments differ, since they would make different calls. */
 static uly_status compare_arguments(const bench *b, int argc, char *const *argv) {
   char *text = NULL;
   size_t length = 0;
@@ -50,8 +50,8 @@ static uly_status compare_arguments(const bench *b, int argc, char *const *argv)
   return options_compare_text(b->world, text, length, "list of arguments");
 }
 
-/* Finds the benchmark. Ranks agree on a failure, since one that ended alone could be faster than
- * the message of rank 0. */
+/* Finds the benchmark. The ranks agree on a failure, since a rank that ended alone could end the
+ * job before rank 0 has printed the message. */
 static uly_status choose_kind(bench *b, int argc, char *const *argv, const bench_kind **kind) {
   const command_info *info = &command_table[COMMAND_bench];
   char *first[] = {argc > 0 ? argv[0] : NULL};

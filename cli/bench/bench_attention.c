@@ -28,7 +28,7 @@ static uly_status backward(void *context) {
                                       c->workspace);
 }
 
-/* Makes the blocks that attention is limited to; NULL: it is not. */
+/* Makes the blocks that attention is limited to, and leaves *blocks NULL if it is not limited. */
 static uly_status create_blocks(const bench *b, int64_t num_tokens, uly_block_layout **blocks) {
   const uly_sparse *sparse = &b->options.run.config.sparse;
   if (sparse->pattern == ULY_SPARSE_NONE) return ULY_OK;

@@ -1,5 +1,6 @@
-/* ulysses bench ceiling: what the machine can do. The lines have a figure and no ceiling, since the
- * figure is one. All ranks measure at the same time, and their rates are added. */
+/* ulysses bench ceiling: measures what the machine can do. The lines have a figure and no ceiling,
+ * since the figure is itself a ceiling. All ranks measure at the same time, and their rates are
+ * added. */
 #include <omp.h>
 #include <stdlib.h>
 
@@ -8,7 +9,7 @@
 #include "measure/ceiling.h"
 #include "measure/measure_mpi.h"
 
-/* Measures the products of a type. Nothing is measured if the CPU does not know the type. */
+/* Measures matrix products of a type, or nothing if the CPU does not support the type. */
 static uly_status measure_gemm(bench *b, uly_dtype dtype) {
   static const measure_result nothing;
   gemm *product = NULL;
@@ -26,7 +27,7 @@ static uly_status measure_gemm(bench *b, uly_dtype dtype) {
   return status;
 }
 
-/* Measures with one thread, and with all. */
+/* Measures with one thread, then with all threads. */
 static uly_status measure_gemms(bench *b, uly_dtype dtype) {
   int *threads = &b->options.run.config.threads, all = *threads;
   uly_status status = ULY_OK;
@@ -55,7 +56,7 @@ static uly_status measure_memory(const bench *b) {
   return status;
 }
 
-/* Measures the exchange. Rates are of the bytes that one rank sends to the others. */
+/* Measures the exchange. Rates count the bytes that one rank sends to the others. */
 static uly_status measure_alltoall(const bench *b, int64_t block) {
   int64_t ranks = uly_world_size(), bytes = block * ranks, sent = block * (ranks - 1);
   char *send = measure_random(bytes, ULY_F32, 1), *receive = measure_random(bytes, ULY_F32, 2);

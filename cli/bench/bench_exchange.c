@@ -1,6 +1,6 @@
 /* ulysses bench exchange: the all-to-all of Q, K and V, and that of O, against a bare MPI_Alltoall
- * of the same bytes. Rates are of the bytes that one rank sends to the others; where ranks have
- * unlike shares (tokens or heads that they do not divide), of the largest share, for both. */
+ * of the same bytes. Rates count the bytes that one rank sends to the others; if the ranks cannot
+ * share the tokens or heads equally, both rates count the largest share. */
 #include <stdlib.h>
 
 #include "bench/bench.h"
@@ -22,7 +22,7 @@ static uly_status exchange_o(void *context) {
   return uly_attention_o_to_tokens(c->plan, ULY_TRAFFIC_ATTENTION_FORWARD, c->from, c->to);
 }
 
-/* Measures one exchange between two sides, of which this rank holds these bytes. */
+/* Measures one exchange between two sides. This rank holds the given number of bytes of each. */
 static uly_status measure(const bench *b, uly_attention *plan, bool is_qkv, int64_t one_side,
                           int64_t other_side) {
   int64_t ranks = uly_world_size(), larger = one_side > other_side ? one_side : other_side;
@@ -54,8 +54,9 @@ static uly_status measure_both(const bench *b, uly_attention *plan) {
 uly_status bench_exchange(bench *b) {
   uly_attention *plan = NULL;
   if (uly_world_size() < 2)
-    return uly_fail(ULY_ERR_CONFIG,
-                    "bench exchange: one rank has nothing to exchange: start it with mpirun -n 2");
+    return uly_fail(
+        ULY_ERR_CONFIG,
+        "bench exchange: a single rank has nothing to exchange: start it with mpirun -n 2");
   measure_use_threads(&b->options.run.config.threads);
   uly_attention_desc desc = bench_describe_heads(b);
   TRY(uly_attention_create(b->world, &desc, &plan));

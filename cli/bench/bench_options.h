@@ -1,4 +1,4 @@
-/* The options of ulysses bench: of each benchmark, which knows some of them. */
+/* The options of ulysses bench. Each benchmark knows some of them. */
 #ifndef ULYSSES_CLI_BENCH_OPTIONS_H
 #define ULYSSES_CLI_BENCH_OPTIONS_H
 

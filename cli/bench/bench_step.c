@@ -1,6 +1,6 @@
 /* ulysses bench step: whole training steps on made-up data, against the matrix products of the same
  * storage type, which all ranks compute at the same time with as many threads. FLOPs are those of
- * the model: what recomputation repeats is not counted, causal pairs count once. */
+ * the model: recomputation does not count again, and a causal pair counts once. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -20,7 +20,7 @@ typedef struct step_case {
   uly_step_report report; /* of the latest step */
   gemm *product;          /* the ceiling; NULL: none */
   char data[PATH_MAX];    /* path of the data */
-  bool owns_data;         /* this rank has written it */
+  bool owns_data;         /* this rank wrote it */
 } step_case;
 
 /* --------------------------------------------------------------------- the data */
@@ -68,12 +68,12 @@ static uly_status make_data(const char *path, int64_t count, bool *is_mine) {
     error = errno;
   }
   if (ok) return ULY_OK;
-  return uly_fail(ULY_ERR_IO, "'%.200s': the data to measure with cannot be written: %s", path,
+  return uly_fail(ULY_ERR_IO, "the data to measure with cannot be written to '%.200s': %s", path,
                   strerror(error));
 }
 
-/* Names the file of the data. All ranks, also those on other machines, need the same name: the time
- * of one of them in microseconds. */
+/* Names the data file. All ranks, including those on other machines, need the same name, so it
+ * holds the time of one of them in microseconds. */
 static void name_data(const bench *b, char path[PATH_MAX]) {
   const char *folder = getenv("TMPDIR");
   struct timespec time = {0};
@@ -88,9 +88,10 @@ static uly_status create_trainer(const bench *b, step_case *c) {
   uly_train_config config = b->options.run.config;
   name_data(b, c->data);
   if (config.seq_len >= INT32_MAX)
-    return uly_fail(ULY_ERR_CONFIG,
-                    "config.seq_len %lld: a step of fewer than 2^31 tokens is measured",
-                    (long long)config.seq_len);
+    return uly_fail(
+        ULY_ERR_CONFIG,
+        "config.seq_len is %lld, but a step can only be measured with fewer than 2^31 tokens",
+        (long long)config.seq_len);
   TRY(uly_mesh_agree(b->world, make_data(c->data, config.seq_len + 1, &c->owns_data)));
   config.data = c->data;
   config.eval_data = NULL;

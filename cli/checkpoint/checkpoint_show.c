@@ -18,7 +18,7 @@ static void print_training(const uly_checkpoint_info *info) {
          (long long)info->step, (long long)info->sequences_done, (long long)info->seq_len,
          dtype_name(info->dtype), (unsigned long long)info->seed);
   format_mask(info->window, &info->sparse, info->pack, mask);
-  printf("attention     %s\n", mask[0] ? mask : "all that is before");
+  printf("attention     %s\n", mask[0] ? mask : "all earlier tokens");
   if (info->sparse.pattern != ULY_SPARSE_NONE)
     printf("  blocks      %lld local, %lld global, %lld random\n", (long long)info->sparse.local,
            (long long)info->sparse.global, (long long)info->sparse.random);
@@ -34,7 +34,7 @@ static void print_model(const uly_model_info *model) {
   printf("  MLP         %lld wide, %s\n", (long long)model->ffn,
          model->is_gated ? "SwiGLU" : "GELU");
   printf("  vocabulary  %lld tokens%s\n", (long long)model->vocab,
-         model->is_tied ? "; the head is the embedding" : "");
+         model->is_tied ? "; the head is tied to the embedding" : "");
   if (model->rope_theta > 0)
     printf("  positions   rotary, theta %g, made for %lld\n", model->rope_theta,
            (long long)model->max_positions);
@@ -79,8 +79,8 @@ static bool is_same(const tensor_row *a, const tensor_row *b) {
          a->num_dims == b->num_dims && memcmp(a->dims, b->dims, sizeof a->dims) == 0;
 }
 
-/* Returns the row that the tensor belongs to. The tensors of a block lie together, so it is one of
- * the last rows. */
+/* Returns the row that the tensor belongs to, or NULL if there is none yet. The tensors of a block
+ * lie together, so it is one of the last rows. */
 static tensor_row *find_row(const tensor_table *table, const tensor_row *row) {
   enum { LOOKED_AT = 64 };
   size_t first = table->num > LOOKED_AT ? table->num - LOOKED_AT : 0;
@@ -89,7 +89,7 @@ static tensor_row *find_row(const tensor_table *table, const tensor_row *row) {
   return NULL;
 }
 
-/* Returns a row at the end of the table; NULL: no memory. */
+/* Adds a row at the end of the table and returns it, or NULL if there is no memory. */
 static tensor_row *append_row(tensor_table *table, const tensor_row *row) {
   if (table->num == table->capacity) {
     size_t capacity = table->capacity ? 2 * table->capacity : 64;
@@ -215,7 +215,7 @@ static uly_status make_tensors(const char *path, json_t **tensors) {
 uly_status checkpoint_print_json(const checkpoint_place *place, const uly_checkpoint_info *info,
                                  bool has_tensors) {
   char seed[32];
-  json_t *tensors = NULL, *path = json_string(place->path); /* NULL: it is not UTF-8 */
+  json_t *tensors = NULL, *path = json_string(place->path); /* NULL if not UTF-8 */
   uly_status status = has_tensors ? make_tensors(place->path, &tensors) : ULY_OK;
   /* Seeds beyond 2^63 are not integers in JSON. */
   snprintf(seed, sizeof seed, "%llu", (unsigned long long)info->seed);

@@ -1,5 +1,5 @@
-/* ulysses checkpoint verify|show: checks checkpoints, or prints what is in them. One process,
- * without MPI. */
+/* ulysses checkpoint verify|show: checks checkpoints, or prints what is in them. It runs as one
+ * process, without MPI. */
 #include "checkpoint/checkpoints.h"
 
 #include <string.h>
@@ -17,7 +17,7 @@ static uly_status find_checkpoint(const char *dir, checkpoint_place *place) {
     return ULY_OK;
   }
   if (snprintf(place->path, sizeof place->path, "%s", dir) < (int)sizeof place->path) return ULY_OK;
-  return uly_fail(ULY_ERR_IO, "'%.200s...': too long for a path", dir);
+  return uly_fail(ULY_ERR_IO, "the path '%.200s...' is too long", dir);
 }
 
 static uly_status verify(const checkpoint_place *place, const checkpoint_options *o) {

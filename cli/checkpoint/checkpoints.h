@@ -1,4 +1,4 @@
-/* How ulysses checkpoint prints what is in a checkpoint. */
+/* Prints what is in a checkpoint, for ulysses checkpoint. */
 #ifndef ULYSSES_CLI_CHECKPOINTS_H
 #define ULYSSES_CLI_CHECKPOINTS_H
 
@@ -9,12 +9,12 @@
 
 typedef struct checkpoint_place {
   char path[PATH_MAX];
-  /* The folder whose newest checkpoint it is; empty: its path was given. */
+  /* The folder that this is the newest checkpoint of; empty if its own path was given. */
   const char *newest_of;
 } checkpoint_place;
 
-/* Prints a checkpoint as text. all: each tensor has a line of its own; otherwise the same tensor of
- * all blocks shares one. */
+/* Prints a checkpoint as text. If `all` is set, each tensor has a line of its own; otherwise the
+ * same tensor of all blocks shares one. */
 uly_status checkpoint_print(const checkpoint_place *place, const uly_checkpoint_info *info,
                             bool all);
 uly_status checkpoint_print_json(const checkpoint_place *place, const uly_checkpoint_info *info,

@@ -27,10 +27,11 @@ const command_info command_table[NUM_COMMANDS] = {
          .bits = PREPARE,
          .about = "turn text into token shards",
          .usage = "[OPTIONS] FILE|DIR... --out DIR",
-         .details = "Turns text into shards for train: each byte is a token, and one more ends "
-                    "each document. Folders are read with their subfolders, in the order of names; "
-                    "names that begin with a dot are left out. The shards are in DIR/train, and "
-                    "with --held-out in DIR/eval too. No MPI is needed, and hardly any memory.",
+         .details =
+             "Turns text into shards for train: each byte is a token, and one more token ends each "
+             "document. Folders are read with their subfolders, in the order of names; names that "
+             "begin with a dot are left out. The shards go to DIR/train and, with --held-out, to "
+             "DIR/eval too. This needs no MPI, and hardly any memory.",
          .examples = "ulysses prepare books --out data --held-out 0.05\n"
                      "ulysses prepare --documents jsonl web.jsonl --out data\n",
          .metavar = "FILE|DIR",
@@ -39,26 +40,26 @@ const command_info command_table[NUM_COMMANDS] = {
     [COMMAND_launch] =
         {.name = "launch",
          .bits = LAUNCH,
-         .about = "start ranks of a command on this machine",
+         .about = "start the ranks of a command on this machine",
          .usage = "[--ranks N] COMMAND [OPTIONS]",
          .details =
              "Starts the command with the mpirun of the MPI that this program was built with (or "
-             "the one in MPIRUN), and sets that up: ranks are not bound to single cores, and more "
-             "of them than cores are allowed. Ctrl-C, or TERM, has the ranks save after the step "
-             "that is under way and end with exit code 75; a second one ends them at once. On "
-             "several machines, mpirun or srun starts the program itself.",
+             "the one that MPIRUN names), and sets it up so that ranks are not bound to single "
+             "cores and may outnumber the cores. On Ctrl-C or TERM, the ranks finish the current "
+             "step, save, and end with exit code 75; a second signal ends them at once. On several "
+             "machines, start the program itself with mpirun or srun.",
          .examples = "ulysses launch --ranks 2 train --data book.txt --seq-len 8k --out run\n",
          .max_args = 0},
     [COMMAND_eval] =
         {.name = "eval",
          .bits = EVAL,
-         .about = "evaluate a trained model on a file, also by position",
+         .about = "evaluate a trained model on a file, overall and by position",
          .uses_mpi = true,
          .usage = "--checkpoint DIR --data PATH [OPTIONS]",
          .details = "Prints the mean loss and perplexity of a trained model on a file, and the "
                     "loss by position in the sequence, which falls as far as the model makes use "
-                    "of its context. It attends as the checkpoint was trained: window, sparse, "
-                    "pack, seq_len and dtype come from it unless flags say otherwise.",
+                    "of its context. Attention works as in training: window, sparse, pack, seq_len "
+                    "and dtype come from the checkpoint unless flags say otherwise.",
          .examples = "mpirun -n 4 ulysses eval --checkpoint run --data held_out.txt\n"},
     [COMMAND_generate] =
         {.name = "generate",
@@ -67,9 +68,9 @@ const command_info command_table[NUM_COMMANDS] = {
          .uses_mpi = true,
          .usage = "--checkpoint DIR --prompt TEXT [OPTIONS]",
          .details =
-             "Draws token after token from a trained model, and prints them as they come; the "
+             "Draws one token after another from a trained model and prints them as they come; the "
              "speed goes to standard error. The text is the same on 1, 2, 4 or 8 ranks. With a "
-             "vocabulary of bytes, text is read and printed; otherwise, token numbers.",
+             "vocabulary of bytes, it reads and prints text; otherwise, token numbers.",
          .examples = "ulysses generate --checkpoint run --prompt 'Once' --temperature 0.8\n"},
     [COMMAND_plan] =
         {.name = "plan",
@@ -85,19 +86,20 @@ const command_info command_table[NUM_COMMANDS] = {
          .about = "measure attention, step, exchange or ceiling",
          .uses_mpi = true,
          .usage = "attention|step|exchange|ceiling [OPTIONS]",
-         .details = "Measures the program, and in turn with it, in the same run, the ceiling of "
-                    "the machine. Each line of output is a JSON object: what was run, the figure "
-                    "that was achieved, the ceiling, their ratio (of medians), and the spread of "
-                    "both: (largest - smallest) / median.\n\n"
-                    "Numbers and words may be lists, as in --dtype f32,bf16: each combination is "
-                    "measured, and the first list varies fastest.",
+         .details =
+             "Measures the program and, alternating with it in the same run, the ceiling of the "
+             "machine. Each line of output is a JSON object: what was run, the figure that was "
+             "achieved, the ceiling, the ratio of their medians, and the spread of each: (largest "
+             "- smallest) / median.\n\nNumbers and words may be given as lists, as in --dtype "
+             "f32,bf16: each combination is measured, and the first list varies fastest.",
          .examples = "ulysses bench attention --seq-len 8k --head-dim 64,128 --dtype bf16\n"
                      "mpirun -n 2 ulysses bench step --model llama-4m --recompute none,full\n",
          .words = WORDS(
              {"attention", BENCH_ATTENTION,
               "attention on the heads of each rank, forward and backward, against matrix products "
               "of oneDNN (2048 x 2048)"},
-             {"step", BENCH_STEP, "a training step on made-up data, against the same"},
+             {"step", BENCH_STEP,
+              "a training step on made-up data, against the same matrix products"},
              {"exchange", BENCH_EXCHANGE,
               "the all-to-all of Q, K, V and of O, against MPI_Alltoall"},
              {"ceiling", BENCH_CEILING, "the machine: matrix products, memory, MPI_Alltoall"}),
@@ -106,13 +108,13 @@ const command_info command_table[NUM_COMMANDS] = {
     [COMMAND_report] =
         {.name = "report",
          .bits = REPORT,
-         .about = "make a page with plots of one run or several",
+         .about = "make a page with plots of one or more runs",
          .usage = "RUN... [OPTIONS]",
-         .details = "Makes an HTML file that a browser shows without a network: loss, throughput, "
-                    "memory, exchanged bytes and evaluation by position of all runs, and the "
-                    "differences between their configurations. RUN is a run's folder (train "
-                    "--out), or its metrics (train --metrics), also of a run that is under way. "
-                    "gnuplot (package gnuplot-nox) draws the plots.",
+         .details = "Makes an HTML file that a browser shows without a network. It has the loss, "
+                    "throughput, memory, exchanged bytes and evaluation by position of all runs, "
+                    "and the differences between their configurations. RUN is a run's folder "
+                    "(train --out) or its metrics file (train --metrics); the run need not have "
+                    "ended. gnuplot (package gnuplot-nox) draws the plots.",
          .examples = "ulysses report run-a run-b --out report.html\n",
          .metavar = "RUN",
          .min_args = 1,
@@ -120,14 +122,14 @@ const command_info command_table[NUM_COMMANDS] = {
     [COMMAND_doctor] =
         {.name = "doctor",
          .bits = DOCTOR,
-         .about = "print what the machines are, and whether they work together",
+         .about = "describe the machines, and check that they work together",
          .uses_mpi = true,
          .usage = "[--json]",
-         .details = "Prints hosts, MPI, CPUs, threads, memory and disks, and what is wrong with "
-                    "them and what to do about it. Then values are exchanged in a small and in a "
-                    "large message and compared, and a small attention is compared with its "
-                    "formula. Start it in the way that train will be started. Exit codes: 0 all is "
-                    "well, except for warnings; 1 something fails.",
+         .details =
+             "Prints the hosts, MPI, CPUs, threads, memory and disks, what is wrong with them, and "
+             "what to do about it. Then it exchanges values in a small and in a large message and "
+             "compares them, and compares a small attention with its formula. Start it in the same "
+             "way as train. Exit codes: 0 all is well, apart from warnings; 1 something failed.",
          .examples = "ulysses doctor\n"
                      "mpirun -n 4 ulysses doctor\n"},
     [COMMAND_checkpoint] =
@@ -135,27 +137,27 @@ const command_info command_table[NUM_COMMANDS] = {
          .bits = CHECKPOINT,
          .about = "check a checkpoint, or show what is in it",
          .usage = "verify|show [OPTIONS] DIR",
-         .details = "DIR is a checkpoint, or the folder of a run for its newest checkpoint. No MPI "
-                    "is needed.",
+         .details = "DIR is a checkpoint, or the folder of a run, which stands for its newest "
+                    "checkpoint. This needs no MPI.",
          .examples = "ulysses checkpoint show run\n"
                      "ulysses checkpoint verify run/step-0000000500\n",
-         .words =
-             WORDS({"verify", 0,
-                    "read the checkpoint whole, and check formats, shapes and the checksum of "
-                    "every tensor; exit codes: 0 undamaged, 3 damaged or not a checkpoint"},
-                   {"show", 0, "print its step, its model and its tensors, without reading those"}),
+         .words = WORDS(
+             {"verify", 0,
+              "read the whole checkpoint, and check formats, shapes and the checksum of every "
+              "tensor; exit codes: 0 undamaged, 3 damaged or not a checkpoint"},
+             {"show", 0,
+              "print its step, its model and a list of its tensors, without reading their values"}),
          .metavar = "DIR",
          .min_args = 2,
          .max_args = 2},
     [COMMAND_completion] = {.name = "completion",
                             .bits = COMPLETION,
-                            .about =
-                                "print a script with which bash completes commands and options",
+                            .about = "print a script that lets bash complete commands and options",
                             .usage = "bash",
-                            .details = "Prints a script for bash. With an installed program, the "
+                            .details = "Prints a script for bash. If the program is installed, the "
                                        "package bash-completion is enough.",
                             .examples = "source <(ulysses completion bash)\n",
-                            .words = WORDS({"bash", 0, "the script to be sourced"}),
+                            .words = WORDS({"bash", 0, "the script to source"}),
                             .min_args = 1,
                             .max_args = 1},
     [COMMAND_man] = {.name = "man",
@@ -167,23 +169,23 @@ const command_info command_table[NUM_COMMANDS] = {
                       .bits = HELP,
                       .about = "print the options of a command",
                       .usage = "[COMMAND [TOPIC]]",
-                      .details = "Prints all commands; or what a command does, with all of its "
-                                 "options, or with those of one topic.",
+                      .details = "Prints all commands, or what one command does, with all of its "
+                                 "options or those of one topic.",
                       .examples = "ulysses help train optimizer\n",
                       .metavar = "COMMAND",
                       .max_args = 2},
 };
 
-const named_text exit_codes[] = {{"0", "done"},
-                                 {"1", "the machine: memory, MPI"},
-                                 {"2", "usage or configuration"},
-                                 {"3", "data, a checkpoint or a file"},
-                                 {"4", "a loss or a gradient that is not finite"},
-                                 {"75",
-                                  "stopped by a signal (TERM, INT, HUP, USR1), or because "
-                                  "nobody reads its output any more: saved, if --out is given, "
-                                  "and ready to go on"},
-                                 {NULL, NULL}};
+const named_text exit_codes[] = {
+    {"0", "done"},
+    {"1", "the machine: memory, MPI"},
+    {"2", "usage or configuration"},
+    {"3", "data, a checkpoint or a file"},
+    {"4", "a loss or a gradient that is not finite"},
+    {"75",
+     "stopped by a signal (TERM, INT, HUP, USR1), or because its output lost its reader: the run "
+     "is saved if --out is given, and can continue"},
+    {NULL, NULL}};
 
 enum command_id command_find(const char *name) {
   enum command_id id = 0;

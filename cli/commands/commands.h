@@ -1,4 +1,5 @@
-/* The commands: what each is called, what it is for, and which arguments it takes beside options. */
+/* The commands: what each is called, what it is for, and which arguments it takes besides
+ * options. */
 #ifndef ULYSSES_CLI_COMMANDS_H
 #define ULYSSES_CLI_COMMANDS_H
 
@@ -15,7 +16,7 @@
   X(TRAIN) X(PLAN) X(BENCH_ATTENTION) X(BENCH_STEP) X(BENCH_EXCHANGE) X(BENCH_CEILING) X(EVAL)  \
   X(GENERATE) X(PREPARE) X(REPORT) X(DOCTOR) X(CHECKPOINT) X(HELP) X(MAN) X(COMPLETION) X(LAUNCH)
 
-/* The names of the commands, in the order of help. */
+/* Lists the names of the commands, in the order of the help. */
 #define COMMANDS(X)                                                                        \
   X(train) X(prepare) X(launch) X(eval) X(generate) X(plan) X(bench) X(report) X(doctor)   \
   X(checkpoint) X(completion) X(man) X(help)
@@ -44,8 +45,8 @@ enum command_id { COMMANDS(COMMAND_ID) NUM_COMMANDS };
 COMMANDS(DECLARE_COMMAND)
 #undef DECLARE_COMMAND
 
-/* A training run was stopped by a signal and can continue. The value is EX_TEMPFAIL of sysexits.h:
- * the same command may succeed later. */
+/* The exit code of a training run that was stopped by a signal and can continue. The value is
+ * EX_TEMPFAIL of sysexits.h: the same command may succeed later. */
 enum { EXIT_STOPPED = 75 };
 
 typedef struct command_word {
@@ -64,11 +65,11 @@ typedef struct command_info {
   const char *usage;    /* what follows the name; NULL: nothing */
   const char *details;  /* paragraphs, separated by empty lines */
   const char *examples; /* whole commands, one per line */
-  /* The words that the first argument may be, ending with a NULL name; NULL: any word. */
+  /* The words that the first argument may be, ending with a NULL name; NULL if any word will do. */
   const command_word *words;
-  /* This word stands for the other arguments, such as FILE; NULL: there are none. */
+  /* The word that stands for the other arguments, such as FILE; NULL if there are none. */
   const char *metavar;
-  /* Numbers of arguments that are not flags; INT_MAX: any number. */
+  /* How many arguments that are not flags there may be; INT_MAX if any number. */
   int min_args, max_args;
 } command_info;
 
@@ -80,23 +81,24 @@ enum command_id command_find(const char *name);
 /* Returns the row whose bits hold cmd. */
 const command_info *command_of(command cmd);
 
-/* Hold the name of a single command, and those of all. */
+/* Sizes of the buffers for the name of a single command, and for those of all. */
 enum { COMMAND_NAME = 64, COMMAND_NAMES = 256 };
 
 /* Writes the name of a single command, such as "train" or "bench attention". */
 const char *command_name(command cmd, char buffer[COMMAND_NAME]);
 
-/* Lists the names of several, between quotes or "": "'train', 'bench step'". */
+/* Lists the names of several commands, each between quotes (none if that is ""), as in "'train',
+ * 'bench step'". */
 const char *command_names(unsigned bits, const char *quote, char buffer[COMMAND_NAMES]);
 
-/* Offers all names of commands. */
+/* Offers the names of all commands as suggestions. */
 void command_offer(suggestion *s);
 
 typedef struct named_text {
   const char *name, *about;
 } named_text;
 
-/* Ends with a NULL name. */
+/* The exit codes of the program; the list ends with a NULL name. */
 extern const named_text exit_codes[];
 
 #endif

@@ -1,4 +1,4 @@
-/* Agreement of ranks. */
+/* Lets the ranks agree on a condition. */
 #ifndef ULYSSES_CLI_ANY_RANK_H
 #define ULYSSES_CLI_ANY_RANK_H
 

@@ -1,10 +1,10 @@
-/* Time. */
+/* Reads a clock. */
 #ifndef ULYSSES_CLI_CLOCK_H
 #define ULYSSES_CLI_CLOCK_H
 
 #include <time.h>
 
-/* Returns seconds of a clock that never goes back. */
+/* Returns the seconds of a clock that never runs backwards. */
 static inline double clock_seconds(void) {
   struct timespec time;
   clock_gettime(CLOCK_MONOTONIC, &time);

@@ -1,4 +1,4 @@
-/* How the commands print bytes and runs. */
+/* Prints bytes and runs, in the same way for all commands. */
 #include "common/format.h"
 
 #include <stdio.h>

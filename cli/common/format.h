@@ -1,4 +1,4 @@
-/* How the commands print bytes and runs. */
+/* Prints bytes and runs, in the same way for all commands. */
 #ifndef ULYSSES_CLI_FORMAT_H
 #define ULYSSES_CLI_FORMAT_H
 
@@ -16,11 +16,11 @@ const char *format_bytes(int64_t bytes, char buffer[FORMAT_BYTES]);
 /* Returns the word of --sparse for a pattern. */
 const char *sparse_name(uly_sparse_pattern pattern);
 
-/* Describes what a token attends to, such as "the last 40 tokens, within documents"; empty: all
- * tokens before it. */
+/* Describes what a token attends to, such as "the last 40 tokens, within documents"; the text is
+ * empty if that is all tokens before it. */
 const char *format_mask(int64_t window, const uly_sparse *sparse, int pack, char text[FORMAT_MASK]);
 
-/* Returns what the noun of so many things ends in: "s", or nothing for one. */
+/* Returns the ending of a noun that counts so many things: "s", or nothing for one. */
 const char *plural(int64_t count);
 
 int64_t sum_bytes(const int64_t *bytes, int count);

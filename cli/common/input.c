@@ -1,4 +1,4 @@
-/* Files that the program itself reads: configurations and prompts. */
+/* Reads the files that the program itself needs: configurations and prompts. */
 #include "common/input.h"
 
 #include <errno.h>
@@ -12,7 +12,7 @@
 
 static uly_status fail(uly_status status, const char *option, const char *path, const char *what,
                        const char *more) {
-  return uly_fail(status, "%s '%.400s': %s%s", option, path, what, more);
+  return uly_fail(status, "%s '%.400s' %s%s", option, path, what, more);
 }
 
 static uly_status check(int fd, const char *option, const char *path, int64_t most, size_t *size) {
@@ -25,7 +25,7 @@ static uly_status check(int fd, const char *option, const char *path, int64_t mo
     return fail(ULY_ERR_DATA, option, path, "is not a regular file, ",
                 "which every rank could read: copy its contents to one");
   if (info.st_size > most)
-    return uly_fail(ULY_ERR_DATA, "%s '%.400s': has %lld bytes: at most %lld are read", option,
+    return uly_fail(ULY_ERR_DATA, "%s '%.400s' has %lld bytes, but at most %lld are read", option,
                     path, (long long)info.st_size, (long long)most);
   *size = (size_t)info.st_size;
   return ULY_OK;
@@ -51,7 +51,7 @@ static uly_status load(int fd, const char *option, const char *path, int64_t mos
                        size_t *count) {
   TRY(check(fd, option, path, most, count));
   *bytes = malloc(*count + 1);
-  if (!*bytes) return fail(ULY_ERR_MEMORY, option, path, "no memory to read it", "");
+  if (!*bytes) return fail(ULY_ERR_MEMORY, option, path, "cannot be read: there is no memory", "");
   return read_all(fd, option, path, *bytes, count);
 }
 

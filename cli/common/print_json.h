@@ -1,4 +1,4 @@
-/* JSON on standard output. */
+/* Prints JSON on standard output. */
 #ifndef ULYSSES_CLI_PRINT_JSON_H
 #define ULYSSES_CLI_PRINT_JSON_H
 

@@ -1,4 +1,4 @@
-/* Messages on standard error, and text that is safe for a terminal. */
+/* Writes messages on standard error, and makes text safe for a terminal. */
 #include "common/say.h"
 
 #include <stdarg.h>
@@ -22,7 +22,7 @@ void print_message(const char *format, ...) {
   vsnprintf(text, sizeof text, format, args);
   va_end(args);
   make_printable(text); /* file names may hold anything */
-  /* The message comes last if both streams go to one place. */
+  /* The message must come last if both streams go to one place. */
   fflush(stdout);
   fprintf(stderr, "ulysses: %s\n", text);
 }

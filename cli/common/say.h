@@ -3,8 +3,8 @@
 #ifndef ULYSSES_CLI_SAY_H
 #define ULYSSES_CLI_SAY_H
 
-/* Replaces by '?' what would control a terminal: control characters of ASCII, and those from U+0080
- * to U+009F, which terminals obey as well. */
+/* Replaces with '?' what would control a terminal: the control characters of ASCII, and those from
+ * U+0080 to U+009F, which terminals obey as well. */
 void make_printable(char *text);
 
 /* Prints "ulysses: TEXT" to standard error, without characters that would control a terminal. */

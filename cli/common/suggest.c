@@ -14,7 +14,7 @@ static int min(int a, int b) { return a < b ? a : b; }
  * nothing. */
 static int distance_of(const char *a, const char *b) {
   int length = (int)strlen(b);
-  /* Rows of the last two letters of a, and of this one. */
+  /* The rows of the last two letters of a, and of the current one. */
   int rows[3][SUGGEST_WORD + 1];
   int *before = rows[0], *last = rows[1], *now = rows[2];
   for (int j = 0; j <= length; j++) before[j] = last[j] = j;

@@ -1,4 +1,4 @@
-/* "did you mean ...?": the word of a list that is nearest to one that was mistyped. */
+/* Finds the word of a list that is nearest to a mistyped one, for "did you mean ...?". */
 #ifndef ULYSSES_CLI_SUGGEST_H
 #define ULYSSES_CLI_SUGGEST_H
 
@@ -14,7 +14,7 @@ typedef struct suggestion {
 /* Begins a search. typed may be NULL, and is borrowed. */
 suggestion suggest(const char *typed);
 
-/* Offers a word: the nearest is kept, and the first of those that are equally near. */
+/* Offers a word. The nearest word is kept, and of several that are equally near, the first. */
 void suggest_offer(suggestion *s, const char *word);
 
 /* Returns the end of a message: "; did you mean WORD?", or nothing if no word was near. */

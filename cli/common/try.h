@@ -1,5 +1,5 @@
-/* How functions of the program pass a failure on. Whoever has something to clean up calls a function
- * that tries, cleans up, and returns what that function returned. */
+/* Passes failures on to the caller. A function that has something to clean up leaves the steps that
+ * may fail to another function, cleans up after it, and returns what it returned. */
 #ifndef ULYSSES_CLI_TRY_H
 #define ULYSSES_CLI_TRY_H
 

@@ -26,8 +26,8 @@ static uint64_t hash_program(void) {
   return XXH3_64bits_digest(&state);
 }
 
-/* Returns whether all ranks run the same program. Another program may know other facts: then
- * nothing more is exchanged. */
+/* Returns whether all ranks run the same program. A different program may know different facts, so
+ * nothing more is exchanged with it. */
 static bool check_program(doctor *d) {
   struct program {
     char version[32];
@@ -42,11 +42,11 @@ static bool check_program(doctor *d) {
   return true;
 }
 
-/* Finds out whether those that were started together have found each other. */
+/* Finds out whether the processes that were started together have found each other. */
 static void check_start(doctor *d) {
   bool is_whole = starter_check() == ULY_OK;
   doctor_find(d, is_whole ? VERDICT_OK : VERDICT_FAIL, "start", "%s",
-              is_whole ? "MPI knows of all processes that were started together" : last_failure());
+              is_whole ? "MPI knows all processes that were started together" : last_failure());
 }
 
 /* Examines everything. Returns ULY_OK whatever was found. */
@@ -92,7 +92,7 @@ int command_doctor(int argc, char *const *argv) {
   }
   doctor *d = calloc(1, sizeof *d);
   if (!d) {
-    print_failure("no memory");
+    print_failure("no memory for what the ranks find");
     uly_abort(uly_status_exit_code(ULY_ERR_MEMORY));
     return 1;
   }

@@ -12,10 +12,10 @@
 enum { DOCTOR_TEXT = 128, DOCTOR_MAX_FINDINGS = 32 };
 
 /* The facts of a rank: plain bytes without gaps, with unused ones 0, so that they can be gathered
- * and compared. Bytes and counts are -1 if the system does not tell, or sets no limit. */
+ * and compared. Bytes and counts are -1 if the system does not tell them, or sets no limit. */
 typedef struct doctor_facts {
   char host[DOCTOR_TEXT];
-  struct doctor_machine { /* same on hosts of a kind */
+  struct doctor_machine { /* the same on similar hosts */
     char cpu[DOCTOR_TEXT], instructions[DOCTOR_TEXT];
     char mpi[DOCTOR_TEXT], onednn[DOCTOR_TEXT];
     char huge_pages[DOCTOR_TEXT]; /* "always", "madvise", "never" */
@@ -27,7 +27,7 @@ typedef struct doctor_facts {
     int64_t cpu_quota;
     int64_t has_infiniband;
   } machine;
-  /* The name that is hardest to find, of those that MPI asks for. */
+  /* Of the names that MPI looks up, the one that is hardest to find. */
   char name[DOCTOR_TEXT];
   int64_t name_ms; /* time until found or given up */
   uly_machine system;
@@ -47,7 +47,7 @@ typedef enum verdict { VERDICT_OK, VERDICT_WARN, VERDICT_FAIL } verdict;
 typedef struct finding {
   verdict verdict;
   const char *what;
-  /* This says what was found and, if that is not good, what to do. */
+  /* Says what was found and, if that is not good, what to do. */
   char text[1024];
 } finding;
 
@@ -66,8 +66,8 @@ typedef struct doctor {
 void doctor_find(doctor *d, verdict how, const char *what, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* Returns the lowest rank of the host after that of rank `rank` (-1: of the first host);
- * d->num_ranks: there is none. */
+/* Returns the lowest rank of the host that follows the host of `rank` (or of the first host, if
+ * `rank` is -1); d->num_ranks if there is none. */
 int doctor_next_host(const doctor *d, int rank);
 bool doctor_same_host(const doctor *d, int a, int b);
 

@@ -7,7 +7,7 @@
 #include "job/slow.h"
 
 enum { MIB = 1 << 20 };
-/* Below these, per rank of a host, something is likely to fail. */
+/* Below these amounts for each rank of a host, something is likely to fail. */
 static const int64_t least_memory = 256 * (int64_t)MIB, least_shm = 8 * MIB, least_tmp = 64 * MIB;
 
 static int count_ranks(const doctor *d, int host) {
@@ -17,8 +17,8 @@ static int count_ranks(const doctor *d, int host) {
   return num;
 }
 
-/* Returns the first rank whose text at this place in its facts differs from that of rank 0;
- * num_ranks: there is none. */
+/* Returns the first rank whose text at this place in its facts differs from that of rank 0, or
+ * num_ranks if there is none. */
 static int find_other(const doctor *d, size_t offset) {
   int rank = 1;
   while (rank < d->num_ranks &&
@@ -64,8 +64,8 @@ static void check_kernels(doctor *d) {
               d->facts->kernels, text_at(d, other, offset), other, d->facts[other].host);
 }
 
-/* Reports the first rank that each kind slows down. Threads are left out, since the facts of all
- * ranks tell more about them. */
+/* Reports, for each kind of slowness, the first rank that it affects. Threads are left out, since
+ * the facts of all ranks tell more about them. */
 static void check_slow(doctor *d) {
   char text[SLOW_TEXT];
   for (slow_kind kind = 0; kind < NUM_SLOW; kind++) {
@@ -136,22 +136,23 @@ static bool check_threads_of_host(doctor *d, int host, bool *marks) {
   }
   if (machine->cpu_quota >= 0 && 1000 * (int64_t)num > machine->cpu_quota) {
     doctor_find(d, VERDICT_WARN, "threads",
-                "%s: %d threads, but the control group may use %.2f hardware threads only: start "
+                "%s: %d threads, but the control group may only use %.2f hardware threads: start "
                 "fewer ranks or threads (OMP_NUM_THREADS), or raise the quota",
                 name, num, (double)machine->cpu_quota / 1000);
     return false;
   }
   if (room < machine->hardware_threads && 2 * num <= machine->hardware_threads) {
     doctor_find(d, VERDICT_WARN, "threads",
-                "%s: %d of %d hardware threads are used: its ranks are bound to %d of them: mpirun "
-                "--bind-to none, or --map-by numa:PE=CORES --bind-to core",
+                "%s: %d of %d hardware threads are used, since its ranks are bound to %d of them: "
+                "use mpirun --bind-to none, or --map-by numa:PE=CORES --bind-to core",
                 name, num, machine->hardware_threads, room);
     return false;
   }
   return true;
 }
 
-/* Makes one finding, about the first host that has one, since others are likely to be like it. */
+/* Makes one finding, about the first host that has a problem, since the others are likely to be
+ * alike. */
 static void check_threads(doctor *d, bool *marks) {
   int num_threads = 0, num_hosts = 0;
   for (int host = doctor_next_host(d, -1); host < d->num_ranks; host = doctor_next_host(d, host)) {
@@ -181,8 +182,8 @@ static void check_memory(doctor *d) {
   bool is_low = least < least_memory;
   doctor_find(d, is_low ? VERDICT_WARN : VERDICT_OK, "memory", "%s for each rank of %s%s%s",
               format_bytes(least, human), d->facts[where].host,
-              doctor_next_host(d, 0) < d->num_ranks ? ", the host with least" : "",
-              is_low ? ": end what else runs there, or start fewer ranks" : "");
+              doctor_next_host(d, 0) < d->num_ranks ? ", the host with the least" : "",
+              is_low ? ": end other programs there, or start fewer ranks" : "");
 }
 
 static void check_huge_pages(doctor *d) {
@@ -190,8 +191,8 @@ static void check_huge_pages(doctor *d) {
     const doctor_facts *facts = &d->facts[rank];
     if (strcmp(facts->machine.huge_pages, "never") != 0) continue;
     doctor_find(d, VERDICT_WARN, "huge pages",
-                "%s: transparent huge pages are off, so large arrays are slower to reach: echo "
-                "madvise > /sys/kernel/mm/transparent_hugepage/enabled",
+                "%s: transparent huge pages are off, so access to large arrays is slower: turn "
+                "them on with echo madvise > /sys/kernel/mm/transparent_hugepage/enabled",
                 facts->host);
     return;
   }
@@ -229,8 +230,8 @@ static void check_network(doctor *d) {
     const struct doctor_machine *machine = &d->facts[rank].machine;
     if (!machine->has_infiniband || machine->locked_limit < 0) continue;
     doctor_find(d, VERDICT_WARN, "network",
-                "%s: a process may lock %s of memory, which InfiniBand may need more of: ulimit -l "
-                "unlimited",
+                "%s: a process may lock only %s of memory, and InfiniBand may need more: raise the "
+                "limit with ulimit -l unlimited",
                 d->facts[rank].host, format_bytes(machine->locked_limit, human));
     return;
   }

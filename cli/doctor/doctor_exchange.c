@@ -1,6 +1,6 @@
-/* Tests whether ranks can exchange data, and how fast: the exchanges of distributed attention, with
- * values that tell token and feature, each compared with what belongs there; and a small attention
- * against its formula.
+/* Tests whether ranks can exchange data, and how fast. It makes the exchanges of distributed
+ * attention with values that encode token and feature, compares each value with the one that
+ * belongs there, and compares a small attention with its formula.
  *
  * N tokens, P ranks, 2 query heads and 1 key/value head for each rank, of d elements: a token has F
  * = 4 P d features, those of Q, K and V one after the other. */
@@ -77,7 +77,7 @@ static uly_status open_trial(trial *t, doctor *d, int64_t num_tokens, int head_d
 
 /* --------------------------------------------------------------- index-encoded values */
 
-/* Returns one of 2^32 words, another for each feature of each token. */
+/* Returns one of 2^32 words, a different one for each feature of each token. */
 static uint32_t encode(const trial *t, int64_t token, int64_t feature) {
   int64_t num_features = (int64_t)(t->num_q_heads + 2 * t->num_kv_heads) * t->head_dim;
   return (uint32_t)(token * num_features + feature) * 2654435761u + 1u;
@@ -93,11 +93,10 @@ static int64_t feature_of(const trial *t, const uly_attention_block *block, int6
 
 static uly_status wrong_value(const char *what, int64_t token, int64_t feature, uint32_t found,
                               uint32_t expected) {
-  return uly_fail(
-      ULY_ERR_COMM,
-      "%s: feature %lld of token %lld arrived as %08x instead of %08x: the network or the "
-      "MPI library changes data",
-      what, (long long)feature, (long long)token, (unsigned)found, (unsigned)expected);
+  return uly_fail(ULY_ERR_COMM,
+                  "%s: feature %lld of token %lld arrived as %08x instead of %08x: the network or "
+                  "the MPI library corrupts data",
+                  what, (long long)feature, (long long)token, (unsigned)found, (unsigned)expected);
 }
 
 /* Writes or compares the rows [num][stride] of tokens from `begin` on. */
@@ -142,7 +141,8 @@ static uly_status walk_heads(const trial *t, bool is_output, bool writes) {
   return walk(t, &block, is_output, rows, 0, t->num_tokens, writes);
 }
 
-/* Exchanges there and back: Q, K and V to the owners of heads, outputs to those of tokens. */
+/* Exchanges in both directions: Q, K and V go to the owners of heads, outputs to the owners of
+ * tokens. */
 static uly_status exchange_values(trial *t) {
   (void)walk_tokens(t, false, true);
   (void)walk_heads(t, true, true);
@@ -201,16 +201,16 @@ static void format_time(double seconds, char text[FORMAT_BYTES]) {
 static void find_exchange(doctor *d, const char *what, int64_t bytes, double seconds) {
   char size[FORMAT_BYTES], rate[FORMAT_BYTES], time[FORMAT_BYTES];
   if (d->num_ranks == 1) {
-    doctor_find(d, VERDICT_OK, what, "right, within the only rank: mpirun starts more");
+    doctor_find(d, VERDICT_OK, what, "correct, but within a single rank: start more with mpirun");
     return;
   }
   format_time(seconds, time);
-  doctor_find(d, VERDICT_OK, what, "right; %s to %d other rank%s in %s: %s/s",
+  doctor_find(d, VERDICT_OK, what, "correct; %s to %d other rank%s in %s: %s/s",
               format_bytes(bytes, size), d->num_ranks - 1, plural(d->num_ranks - 1), time,
               format_bytes((int64_t)((double)bytes / seconds), rate));
 }
 
-/* Returns whether the exchange went well. */
+/* Makes and reports an exchange, and returns whether it was correct. */
 static bool check_exchange(doctor *d, const char *what, int64_t num_tokens, int head_dim,
                            int repeats) {
   double seconds = 0;
@@ -223,7 +223,8 @@ static bool check_exchange(doctor *d, const char *what, int64_t num_tokens, int 
   return is_right;
 }
 
-/* Returns the tokens of the large exchange: one fewer than would be dealt evenly. */
+/* Returns the number of tokens of the large exchange: one fewer than the ranks could share
+ * equally. */
 static int64_t large_tokens(const doctor *d) {
   int64_t row = 4 * (int64_t)d->num_ranks * LARGE_DIM * 4, tokens = LARGE_BYTES / row;
   return (tokens > 0 ? tokens : 1) * d->num_ranks - (d->num_ranks > 1 && tokens > 1);
@@ -331,8 +332,8 @@ static void check_attention(doctor *d) {
   close_trial(&t);
 }
 
-/* Checks a small and a large exchange, and then attention. What has failed once fails again, so one
- * finding is enough. */
+/* Checks a small and a large exchange, and then attention. It stops at the first failure, since
+ * what has failed once would fail again. */
 void doctor_check_exchange(doctor *d) {
   if (check_exchange(d, "small exchange", d->num_ranks, SMALL_DIM, SMALL_REPEATS) &&
       check_exchange(d, "large exchange", large_tokens(d), LARGE_DIM, LARGE_REPEATS))

@@ -1,4 +1,4 @@
-/* Findings, hosts, and lists of ranks. */
+/* Records findings, and lists hosts and ranks. */
 #include <stdarg.h>
 #include <string.h>
 

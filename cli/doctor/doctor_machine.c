@@ -1,4 +1,4 @@
-/* Finds out what a rank can tell about its machine and itself. hwloc tells the topology. */
+/* Collects what a rank can find out about its machine and itself. hwloc knows the topology. */
 #include <errno.h>
 #include <hwloc.h>
 #include <stdlib.h>
@@ -63,7 +63,7 @@ static void look_at_instructions(char text[DOCTOR_TEXT]) {
 #elif defined(__aarch64__)
   copy_text(text, "asimd"); /* NEON, as Linux calls it */
 #else
-  copy_text(text, "those of the compiler's default");
+  copy_text(text, "the compiler's default");
 #endif
 }
 

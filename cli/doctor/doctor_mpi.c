@@ -1,4 +1,4 @@
-/* Asks MPI itself, for ulysses doctor. */
+/* Asks MPI for facts, for ulysses doctor. */
 #include <mpi.h>
 
 #include "doctor/doctor.h"

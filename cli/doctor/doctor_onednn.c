@@ -1,4 +1,4 @@
-/* Tells which oneDNN the program runs with. */
+/* Finds out which oneDNN the program runs with. */
 #include <dnnl.h>
 
 #include "doctor/doctor.h"

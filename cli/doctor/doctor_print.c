@@ -1,5 +1,5 @@
-/* Prints what ulysses doctor found: the machines, once for each kind; the ranks; the findings. Or
- * all of it as JSON. */
+/* Prints what ulysses doctor found, as text or as JSON: the machines, once for each kind; the
+ * ranks; the findings. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,7 +31,7 @@ static void print_limits(const struct doctor_machine *machine) {
            machine->locked_limit < 0 ? "no limit" : format_bytes(machine->locked_limit, human));
 }
 
-/* Prints the space that is left; nothing if the system does not tell. */
+/* Prints the space that is left, or nothing if the system does not tell. */
 static void print_space(const char *path, int64_t bytes) {
   char human[FORMAT_BYTES];
   if (bytes >= 0) printf("  %-19s %s free\n", path, format_bytes(bytes, human));

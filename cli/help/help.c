@@ -1,4 +1,4 @@
-/* `ulysses help`: the text of all commands, and of one with its options, from the tables. */
+/* `ulysses help`: prints all commands, or one with its options, from the tables. */
 #include "help/help.h"
 
 #include <stdlib.h>
@@ -19,7 +19,7 @@ void help_print_usage(FILE *file) {
   for (enum command_id id = 0; id < NUM_COMMANDS; id++)
     wrap_entry(file, command_table[id].name, command_table[id].about, WRAP_SHORT);
   fputs("\nOptions\n", file);
-  wrap_entry(file, "--help", "print this text, or after a command its options", WRAP_SHORT);
+  wrap_entry(file, "--help", "print this text or, after a command, its options", WRAP_SHORT);
   wrap_entry(file, "--version", "print the version", WRAP_SHORT);
   fputs("\nExit codes\n", file);
   for (const named_text *code = exit_codes; code->name; code++)
@@ -104,7 +104,7 @@ static void print_notes(FILE *file, const command_info *info) {
         file);
 }
 
-/* Lists the topics of a command, as in "run, optimizer, call": those that it has options of. */
+/* Lists the topics in which a command has options, as in "run, optimizer, call". */
 static void list_topics(const command_info *info, char names[OPTION_BUFFER]) {
   int used = snprintf(names, OPTION_BUFFER, has_section(info, NUM_SECTIONS) ? "" : "none");
   for (section_id id = 0; id < NUM_SECTIONS; id++)
@@ -127,7 +127,7 @@ static uly_status fail_topic(const command_info *info, const char *topic) {
   list_topics(info, names);
   for (section_id id = 0; id < NUM_SECTIONS; id++)
     if (has_section(info, id)) suggest_offer(&meant, section_table[id].key);
-  return uly_fail(ULY_ERR_CONFIG, "'%.200s': not a topic of '%s': expected one of %s%s", topic,
+  return uly_fail(ULY_ERR_CONFIG, "'%.200s' is not a topic of '%s': expected one of %s%s", topic,
                   info->name, names, suggest_phrase(&meant));
 }
 
@@ -154,7 +154,7 @@ uly_status help_print(FILE *file, const char *name, const char *topic) {
   if (id == NUM_COMMANDS) {
     suggestion meant = suggest(name);
     command_offer(&meant);
-    return uly_fail(ULY_ERR_CONFIG, "'%.200s': not a command; 'ulysses help' lists them%s", name,
+    return uly_fail(ULY_ERR_CONFIG, "'%.200s' is not a command; 'ulysses help' lists them%s", name,
                     suggest_phrase(&meant));
   }
   if (topic) return print_topic(file, &command_table[id], topic);

@@ -6,15 +6,17 @@
 #include "options/options_table.h"
 
 static const named_text environment[] = {
-    {"OMP_NUM_THREADS", "Threads of a rank, where --threads is 0."},
+    {"OMP_NUM_THREADS", "The number of threads of a rank if --threads is 0."},
     {"ULYSSES_ISA",
-     "Instruction set of the kernels: reference, base, avx2, avx512 or avx512bf16. Default: the "
-     "best that the CPU has."},
+     "The instruction set of the kernels: reference, base, avx2, avx512 or avx512bf16. Default: "
+     "the best that the CPU has."},
     {"ULYSSES_CHECK",
-     "With the value collectives, the ranks compare what they are about to call before every "
-     "collective, and a difference is an error that names the first rank and both calls."},
-    {"ULYSSES_DEBUG", "If set and not empty, each failure prints a trace of where it passed."},
-    {"TMPDIR", "Folder for the made-up data of a benchmark. Default: /tmp."},
+     "If set to collectives, the ranks compare what they are about to call before every "
+     "collective. A difference is an error, and its message names the first rank that differs and "
+     "both calls."},
+    {"ULYSSES_DEBUG",
+     "If set and not empty, each failure prints a trace of the functions that it passed through."},
+    {"TMPDIR", "The folder for the made-up data of a benchmark. Default: /tmp."},
     {NULL, NULL}};
 
 static const named_text files[] = {
@@ -144,9 +146,9 @@ static void put_options(FILE *file) {
 
 static void put_configuration(FILE *file) {
   put_line(file,
-           "--config FILE reads options from a YAML file. Its sections are those that the options "
-           "above are listed by, in parentheses; a key is a flag without its dashes, with _ for -. "
-           "Flags override the file, and --set SECTION.KEY=VALUE does as a flag would. "
+           "--config FILE reads options from a YAML file. The headings of the options above give "
+           "its sections, in parentheses; a key is a flag without its leading dashes, with _ in "
+           "place of -. Flags override the file, and so does --set SECTION.KEY=VALUE. "
            "--print-config prints all options as such a file.");
   put_example(file,
               "run:\n"

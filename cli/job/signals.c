@@ -22,7 +22,7 @@ static void catch (int number) {
   if (number == SIGHUP && sigaction(number, NULL, &before) == 0 && before.sa_handler == SIG_IGN)
     return;
   sigemptyset(&action.sa_mask);
-  /* Reading and writing of files continues after a signal. */
+  /* Reads and writes of files continue after a signal. */
   action.sa_flags = SA_RESTART | (is_final ? (int)SA_RESETHAND : 0);
   sigaction(number, &action, NULL);
 }
@@ -30,7 +30,7 @@ static void catch (int number) {
 void signals_catch(void) {
   for (const int *number = signals_caught; *number; number++)
     if (*number != SIGPIPE) catch (*number);
-  /* SIGPIPE would also come for other pipes, such as those of metrics; a failed write tells as
+  /* SIGPIPE would also come from other pipes, such as those of metrics; a failed write tells as
    * much. */
   (void)signal(SIGPIPE, SIG_IGN);
 }
@@ -51,7 +51,7 @@ const char *signals_name(int number) {
     case SIGINT: return "SIGINT";
     case SIGHUP: return "SIGHUP";
     case SIGUSR1: return "SIGUSR1";
-    case SIGPIPE: return "the end of the reader of its output";
+    case SIGPIPE: return "the loss of the reader of its output";
   }
   return "a signal";
 }

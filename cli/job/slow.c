@@ -1,4 +1,4 @@
-/* Writes a sentence for each kind, from facts about the machine alone. */
+/* Explains each kind of slowness in a sentence, from facts about the machine alone. */
 #include "job/slow.h"
 
 #include <stdio.h>
@@ -13,7 +13,7 @@ static bool find_bf16(const uly_machine *m, uly_dtype dtype, char text[SLOW_TEXT
 #if defined(__x86_64__)
   static const char reason[] = "this CPU has no instructions for bf16";
 #else
-  static const char reason[] = "instructions for bf16 are used on x86-64 alone";
+  static const char reason[] = "instructions for bf16 are used only on x86-64";
 #endif
   if (dtype != ULY_BF16 || m->multiplies_bf16 || is_for_bf16(m)) return false;
   snprintf(text, SLOW_TEXT,
@@ -54,7 +54,8 @@ static bool find_kernels(const uly_machine *m, uly_dtype dtype, char text[SLOW_T
   return true;
 }
 
-/* Finds more threads than hardware threads on this machine, as far as one rank can tell. */
+/* Finds out whether there are more threads than hardware threads on this machine, as far as one
+ * rank can tell. */
 static bool find_threads(const uly_machine *m, uly_dtype dtype, char text[SLOW_TEXT]) {
   (void)dtype;
   int64_t together = (int64_t)m->threads * m->ranks;

@@ -1,4 +1,5 @@
-/* What makes a run slower than its machine could be, for `doctor` and for the start of `train`. */
+/* Finds what makes a run slower than its machine allows, for `doctor` and for the start of
+ * `train`. */
 #ifndef ULYSSES_CLI_SLOW_H
 #define ULYSSES_CLI_SLOW_H
 
@@ -21,8 +22,8 @@ enum { SLOW_TEXT = 512 };
  * how much it costs, and what to do. */
 bool slow_find(const uly_machine *machine, uly_dtype dtype, slow_kind kind, char text[SLOW_TEXT]);
 
-/* Returns the name of kernels, with what it stands for where it does not say so: "avx2", "base (the
- * compiler's vectors, NEON)". */
+/* Returns the name of a set of kernels, with an explanation if the name alone does not say enough:
+ * "avx2", "base (the compiler's vectors, NEON)". */
 const char *slow_kernels(const char *name);
 
 /* Returns the name of a kind, such as "bf16" or "AMX". */

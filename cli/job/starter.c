@@ -10,9 +10,9 @@
 #define ULY_MPIRUN "mpirun"
 #endif
 
-/* The variables that a kind of starter sets. The size may be missing: then there are more processes
- * than the rank says. Slurm's variables of an allocation (SLURM_NTASKS) are of no use, since a
- * batch script, which runs once, has them too. */
+/* The variables that a kind of starter sets. The size may be missing; then all that is known is
+ * that there are more processes than the number of the rank. Slurm's variables of an allocation
+ * (SLURM_NTASKS) are of no use, since a batch script, which runs once, has them too. */
 typedef struct kind {
   const char *size, *rank, *starter, *advice;
 } kind;
@@ -20,7 +20,7 @@ typedef struct kind {
 static const kind mpis[] = {
     {"OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "Open MPI's mpirun", NULL},
     {"MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_RANK", "MVAPICH's mpirun", NULL},
-    {"PMI_SIZE", "PMI_RANK", "MPICH's mpiexec, or one of its kin,", NULL},
+    {"PMI_SIZE", "PMI_RANK", "MPICH's mpiexec, or a relative of it,", NULL},
     {NULL, "PMIX_RANK", "a starter with PMIx", NULL},
 };
 
@@ -32,7 +32,8 @@ enum { NUM_MPIS = sizeof mpis / sizeof mpis[0], MAX_SIZE = 1 << 30 };
 
 static int joined_size = 1; /* ranks of MPI's world */
 
-/* Returns a number of the environment that is at least `least`; -1: there is none. */
+/* Returns the number in an environment variable if there is one that is at least `least`, and -1
+ * otherwise. */
 static int read_number(const char *name, int least) {
   const char *text = name ? getenv(name) : NULL;
   if (!text || *text < '0' || *text > '9') return -1;
@@ -91,10 +92,9 @@ uly_status starter_check(void) {
   starter_mpi_name(mpi, sizeof mpi);
   return uly_fail(
       ULY_ERR_CONFIG,
-      "%s=%.20s says that %s started %s%d processes, but MPI (%s) says that this one is "
-      "alone: each of them would do the whole job. Start them with the mpirun of that "
-      "MPI (%s; 'ulysses launch --ranks %d' finds it)%s%s, or unset %s where each is to "
-      "run by itself",
+      "%s=%.20s says that %s started %s%d processes, but MPI (%s) says that this one is alone: "
+      "each of them would do the whole job. Start them with the mpirun of that MPI (%s; 'ulysses "
+      "launch --ranks %d' finds it)%s%s, or unset %s if each is to run by itself",
       claim.variable, claim.value, claim.starter, claim.is_least ? "at least " : "", claim.size,
       mpi, ULY_MPIRUN, claim.size, claim.advice ? ", or with " : "",
       claim.advice ? claim.advice : "", claim.variable);

@@ -7,7 +7,7 @@
 
 #include "ulysses.h"
 
-/* What a program that starts ranks says in the environment. */
+/* Holds what a program that starts ranks says in the environment. */
 typedef struct starter_claim {
   const char *variable; /* NULL: there is none */
   const char *value;    /* of the variable */
@@ -24,13 +24,13 @@ typedef struct starter_claim {
  * of MPI's world. */
 bool starter_contradicts(int mpi_size, starter_claim *claim);
 
-/* Returns whether this is the first process of a job, or a process alone, as the environment tells.
- * This is known before MPI starts, and to commands that do not start it. Only the first process
- * prints. */
+/* Returns whether this is the first process of a job, or a process alone, as far as the environment
+ * tells. This is known before MPI starts, and to commands that do not start it. Only the first
+ * process prints. */
 bool is_first_process(void);
 
-/* Starts MPI. ULY_ERR_CONFIG if the environment contradicts it: each process would do the whole
- * job. */
+/* Starts MPI. Returns ULY_ERR_CONFIG if the environment contradicts it, since each process would
+ * then do the whole job. */
 uly_status starter_init(void);
 /* starter_init consists of these two parts. */
 uly_status starter_join(void);
@@ -39,7 +39,8 @@ uly_status starter_check(void);
 /* Returns whether the processes of the job are, or may be, ranks that end together. */
 bool starter_is_joined(void);
 
-/* Writes the name of the library, which need not run: "Open MPI v4.1.4" (starter_mpi.c). */
+/* Writes the name of the MPI library, which need not be running: "Open MPI v4.1.4"
+ * (starter_mpi.c). */
 void starter_mpi_name(char *text, size_t size);
 
 #endif

@@ -1,4 +1,4 @@
-/* Tells the name of the MPI that the program runs with. */
+/* Finds the name of the MPI that the program runs with. */
 #include <mpi.h>
 #include <string.h>
 

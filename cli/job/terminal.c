@@ -45,7 +45,7 @@ static bool read_process(int pid, char name[64], int *parent) {
   return is_read;
 }
 
-/* Returns the starter that is closest to the user, and its name; 0: there is none. A rank may
+/* Returns the starter that is closest to the user, and its name, or 0 if there is none. A rank may
  * have been wrapped in a shell or two. */
 static int find_starter(char found_name[64]) {
   enum { MAX_WRAPPERS = 4 };

@@ -1,4 +1,4 @@
-/* Where the output appears. */
+/* Finds out where the output appears. */
 #ifndef ULYSSES_CLI_TERMINAL_H
 #define ULYSSES_CLI_TERMINAL_H
 

@@ -80,13 +80,13 @@ static void become_mpirun(int num_ranks, int argc, char *const *argv) {
   char message[512];
   snprintf(message, sizeof message,
            "'%.200s' cannot be started: %s: install the MPI that this program was built with, or "
-           "say in MPIRUN where it is",
+           "set MPIRUN to where it is",
            mpirun, strerror(error));
   print_failure(message);
   free(all);
 }
 
-/* Returns whether the code is one of the table. */
+/* Returns whether the code is in the table of exit codes. */
 static bool is_own_code(int code) {
   char text[16];
   snprintf(text, sizeof text, "%d", code);
@@ -95,9 +95,9 @@ static bool is_own_code(int code) {
   return known->name != NULL;
 }
 
-/* Returns the signal that an exit code of mpirun stands for; 0: none. Shells and Open MPI add 128
- * to it, MPICH passes it on as it is. Codes of their own failures are larger than any signal that
- * ends a process. */
+/* Returns the signal that an exit code of mpirun stands for, or 0 if it stands for none. Shells and
+ * Open MPI add 128 to it, MPICH passes it on as it is. Codes of their own failures are larger than
+ * any signal that ends a process. */
 static int find_signal(int code) {
   enum { LAST = 31 }; /* real-time signals are higher */
   if (is_own_code(code)) return 0;
@@ -105,8 +105,8 @@ static int find_signal(int code) {
   return number <= LAST ? number : 0;
 }
 
-/* Returns the exit code that stands for the end of mpirun, one of the table, and prints a message
- * about it. */
+/* Returns the exit code of the table that describes how mpirun ended, and prints a message about
+ * it. */
 static int describe_end(command cmd, int status, bool was_asked, bool was_ended) {
   const char *hint = cmd == TRAIN ? "; --resume auto goes on from the newest checkpoint" : "";
   int code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
@@ -120,19 +120,18 @@ static int describe_end(command cmd, int status, bool was_asked, bool was_ended)
     snprintf(message, sizeof message, "ended at once, as asked%s", hint);
   } else if (number > 0) {
     snprintf(message, sizeof message, "a rank or mpirun was ended by signal %d%s%s", number,
-             number == SIGKILL ? " (perhaps for want of memory)" : "", hint);
+             number == SIGKILL ? " (perhaps because memory ran out)" : "", hint);
   } else if (!is_own_code(code)) {
-    snprintf(
-        message, sizeof message,
-        "%.200s failed with exit code %d: it could not start the ranks, or has lost them; '%.200s "
-        "-n 2 ulysses doctor' may tell more%s",
-        find_mpirun(), code, find_mpirun(), hint);
+    snprintf(message, sizeof message,
+             "%.200s failed with exit code %d: it could not start the ranks, or lost them; '%.200s "
+             "-n 2 ulysses doctor' may tell more%s",
+             find_mpirun(), code, find_mpirun(), hint);
   }
   if (message[0]) {
     print_failure(message);
   } else if (code == uly_status_exit_code(ULY_ERR_COMM)) { /* of a rank, or a quiet mpirun */
     print_message(
-        "%s ended with exit code %d; where nothing above says why, '%s -n 2 ulysses doctor' does",
+        "%s ended with exit code %d; if nothing above says why, '%s -n 2 ulysses doctor' does",
         find_mpirun(), code, find_mpirun());
   }
   return message[0] ? uly_status_exit_code(ULY_ERR_COMM) : code;
@@ -172,7 +171,7 @@ static bool is_urgent(int number, const request *r) {
 /* Waits for the end of mpirun. The first signal asks the ranks to save and end: launch sends USR1,
  * which both MPIs forward, again and again, since the ranks may not be there yet. A second TERM or
  * INT ends them, and so does the first signal if the command does not handle it; but not once they
- * have ended by themselves and mpirun takes its time to report it. */
+ * have ended by themselves and mpirun is only slow to report it. */
 static int watch(pid_t child, command cmd, const sigset_t *signals, launch_output *output) {
   const struct timespec again = {.tv_nsec = 500000000};
   const char *line = isatty(STDERR_FILENO) ? "\n" : ""; /* after the ^C */
@@ -182,14 +181,14 @@ static int watch(pid_t child, command cmd, const sigset_t *signals, launch_outpu
   for (;;) {
     int number = sigtimedwait(signals, NULL, &again);
     pid_t ended = waitpid(child, &status, WNOHANG);
-    if (ended < 0) print_failure("how the run ended is not known");
+    if (ended < 0) print_failure("it is not known how the run ended");
     if (ended < 0) return uly_status_exit_code(ULY_ERR_COMM);
     if (ended > 0) break;
     if (number < 0 && launch_output_is_deserted(output)) number = SIGPIPE;
     bool is_asked = number > 0 && number != SIGCHLD, has_ranks = has_children(child);
     has_begun |= has_ranks;
     if (is_asked && listens && !asked.is_made && number != SIGPIPE) {
-      fprintf(stderr, "%sulysses: ends after what is under way (Ctrl-C once more: at once)\n",
+      fprintf(stderr, "%sulysses: stopping after the current work (Ctrl-C again stops at once)\n",
               line);
     } else if (is_asked && (!listens || is_urgent(number, &asked)) && (has_ranks || !has_begun)) {
       asked.is_final = true;
@@ -202,8 +201,7 @@ static int watch(pid_t child, command cmd, const sigset_t *signals, launch_outpu
   return describe_end(cmd, status, listens && asked.is_made, asked.is_final);
 }
 
-/* Blocks the signals that launch waits for. HUP is not among them if it is ignored, as under
- * nohup. */
+/* Blocks the signals that launch waits for. HUP is left out if it is ignored, as under nohup. */
 static void block_signals(sigset_t *signals, sigset_t *before) {
   static const int numbers[] = {SIGINT, SIGTERM, SIGUSR1, SIGCHLD};
   struct sigaction hang_up;
@@ -212,7 +210,7 @@ static void block_signals(sigset_t *signals, sigset_t *before) {
   if (sigaction(SIGHUP, NULL, &hang_up) == 0 && hang_up.sa_handler != SIG_IGN)
     sigaddset(signals, SIGHUP);
   sigprocmask(SIG_BLOCK, signals, before);
-  /* Where it is ignored, nobody hears how a child ended. */
+  /* If SIGCHLD is ignored, there is no way to learn how a child ended. */
   (void)signal(SIGCHLD, SIG_DFL);
 }
 
@@ -225,7 +223,7 @@ static int launch(int num_ranks, int argc, char *const *argv) {
   fflush(stdout);
   pid_t child = fork();
   if (child < 0) {
-    print_failure("no new process can be made");
+    print_failure("a new process cannot be started");
     return uly_status_exit_code(ULY_ERR_MEMORY);
   }
   if (child == 0) {
@@ -240,7 +238,7 @@ static int launch(int num_ranks, int argc, char *const *argv) {
   return watch(child, (command)command_table[command_find(argv[0])].bits, &signals, &output);
 }
 
-/* Returns where the command begins that is to be started. */
+/* Returns the place among the arguments at which the command to start begins. */
 static int find_inner(int argc, char *const *argv) {
   int i = 0;
   while (i < argc && strncmp(argv[i], "--", 2) == 0) i += strcmp(argv[i], "--ranks") == 0 ? 2 : 1;
@@ -253,7 +251,7 @@ static uly_status check_inner(const char *name) {
                     "no command to start: expected one, as in 'ulysses launch --ranks 2 train "
                     "--data book.txt'");
   if (strcmp(name, "launch") == 0)
-    return uly_fail(ULY_ERR_CONFIG, "'launch': starts other commands, not itself");
+    return uly_fail(ULY_ERR_CONFIG, "'launch' starts other commands, not itself");
   if (name[0] == '-')
     return uly_fail(ULY_ERR_CONFIG,
                     "'%.200s': expected --ranks N or a command, as in 'ulysses launch --ranks 2 "
@@ -262,7 +260,8 @@ static uly_status check_inner(const char *name) {
   if (command_find(name) < NUM_COMMANDS) return ULY_OK;
   suggestion meant = suggest(name);
   command_offer(&meant);
-  return uly_fail(ULY_ERR_CONFIG, "'%.200s': not a command to start; 'ulysses help' lists them%s",
+  return uly_fail(ULY_ERR_CONFIG,
+                  "'%.200s' is not a command that can be started; 'ulysses help' lists them%s",
                   name, suggest_phrase(&meant));
 }
 
@@ -270,13 +269,12 @@ static uly_status check_inner(const char *name) {
 static uly_status check_starter(void) {
   starter_claim claim;
   if (!starter_contradicts(1, &claim)) return ULY_OK;
-  return uly_fail(
-      ULY_ERR_CONFIG,
-      "'launch': %s=%.20s says that %s started %s%d processes of it, each of which would start the "
-      "whole job: start it once, or start the command without 'launch'; unset %s where each is to "
-      "run by itself",
-      claim.variable, claim.value, claim.starter, claim.is_least ? "at least " : "", claim.size,
-      claim.variable);
+  return uly_fail(ULY_ERR_CONFIG,
+                  "'launch': %s=%.20s says that %s started %s%d processes of it, each of which "
+                  "would start the whole job: start it once, or start the command without "
+                  "'launch'; unset %s if each is to run by itself",
+                  claim.variable, claim.value, claim.starter, claim.is_least ? "at least " : "",
+                  claim.size, claim.variable);
 }
 
 /* Reads the options of launch itself, and checks the command that begins at `inner`. */

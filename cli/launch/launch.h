@@ -1,4 +1,4 @@
-/* Parts of ulysses launch. */
+/* Declares the parts of ulysses launch. */
 #ifndef ULYSSES_CLI_LAUNCH_H
 #define ULYSSES_CLI_LAUNCH_H
 

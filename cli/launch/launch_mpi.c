@@ -1,4 +1,4 @@
-/* Tells the kind of MPI, which only its header shows. */
+/* Finds out the kind of MPI, which only its header shows. */
 #include <mpi.h>
 
 #include "launch/launch.h"

@@ -1,7 +1,7 @@
 /* Passes on what mpirun prints. If the reader of its output ends, Open MPI's mpirun crashes and
- * MPICH's ends, and both end the ranks before these have saved. So the pipe to the reader ends
- * here. A thread of its own passes on the output, since a reader may be slow while signals must be
- * handled. */
+ * MPICH's ends, and both end the ranks before these have saved. So launch stands between mpirun and
+ * the reader. A thread of its own passes on the output, since a reader may be slow while signals
+ * must be handled. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -26,7 +26,7 @@ void launch_output_become(const launch_output *output) {
   if (output->write_end >= 0) (void)dup2(output->write_end, STDOUT_FILENO);
 }
 
-/* Returns whether all of the bytes could be written. */
+/* Writes the bytes, and returns whether all of them could be written. */
 static bool write_all(const char *bytes, size_t count) {
   for (size_t done = 0; done < count;) {
     ssize_t written = write(STDOUT_FILENO, bytes + done, count - done);

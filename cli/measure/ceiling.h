@@ -30,7 +30,7 @@ typedef struct memory_arrays {
 uly_status memory_arrays_create(int64_t bytes_of_one, memory_arrays *arrays);
 void memory_arrays_destroy(memory_arrays *arrays);
 
-/* Computes a = b + s c, as STREAM does. Three arrays are counted, as there. */
+/* Computes a = b + s c, as STREAM does and, like STREAM, counts three arrays. */
 measure_work memory_triad(memory_arrays *arrays);
 /* Reads a. */
 measure_work memory_read(memory_arrays *arrays);

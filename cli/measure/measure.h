@@ -39,7 +39,7 @@ typedef struct measure_result {
 } measure_result;
 
 /* Runs both once to warm up; then ceiling, figure, ceiling, figure, ..., `repeats` times. ceiling
- * NULL: there is none. Collective. */
+ * may be NULL. Collective. */
 uly_status measure_compare(uly_mesh *world, int repeats, const measure_work *figure,
                            const measure_work *ceiling, measure_result *result);
 
@@ -47,8 +47,9 @@ uly_status measure_compare(uly_mesh *world, int repeats, const measure_work *fig
  * Collective. */
 void measure_use_threads(int *threads);
 
-/* Returns bytes filled with random values that are close to normally distributed: a softmax over
- * constants would be cheaper than one over data. NULL, with a message: no memory. */
+/* Returns bytes filled with random values that are close to normally distributed, since a softmax
+ * over constants would be cheaper than one over data. Returns NULL, with a message, if there is no
+ * memory. */
 void *measure_random(int64_t bytes, uly_dtype dtype, uint64_t seed);
 
 #endif

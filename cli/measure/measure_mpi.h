@@ -11,7 +11,7 @@ void measure_barrier(void);
 double measure_largest(double value);
 double measure_sum(double value);
 
-/* Returns the number of processes on the machine of this one. */
+/* Returns the number of processes on the machine of this process. */
 int measure_ranks_of_node(void);
 
 /* A bare MPI_Alltoall, with `block` bytes to each rank. */

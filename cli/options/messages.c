@@ -1,5 +1,5 @@
-/* Puts messages of the library in the words of the program: members become flags, by the rows of
- * the option table. */
+/* Puts messages of the library into the words of the program: members become flags, as the rows of
+ * the option table say. */
 #include "options/messages.h"
 
 #include <ctype.h>
@@ -42,7 +42,7 @@ static size_t word_length(const char *at) {
   return length;
 }
 
-/* Returns the number of bytes of the quotation that begins here, including its quotes; 0: none
+/* Returns the number of bytes of the quotation that begins here, including its quotes, or 0 if none
  * does. An apostrophe stands after a letter or, within a quotation, before one. A quotation that
  * was cut off extends to the end. */
 static size_t quotation_length(const char *at, char before) {
@@ -79,7 +79,7 @@ static bool is_member_of(const char *name, option_id id) {
   return false;
 }
 
-/* Returns the option that is stored in a member of that name; num_options: there is none. */
+/* Returns the option that is stored in a member of that name, or num_options if there is none. */
 static option_id find_member(const char *word, size_t length) {
   char name[OPTION_BUFFER];
   option_id id = 0;

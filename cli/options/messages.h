@@ -1,12 +1,12 @@
-/* Messages of the library in the words of the program. The library names a setting by its member,
- * config.seq_len; who types a command knows it as --seq-len. */
+/* Puts messages of the library into the words of the program. The library names a setting by its
+ * member, config.seq_len; users of the program know it as --seq-len. */
 #ifndef ULYSSES_CLI_MESSAGES_H
 #define ULYSSES_CLI_MESSAGES_H
 
 enum { MESSAGE_BUFFER = 4096 };
 
 /* Writes the message with the flags of the option table in place of the members that its rows name.
- * Behind a member " = VALUE" becomes the value as the flag takes it:
+ * After a member, " = VALUE" becomes the value as the flag takes it:
  *
  *   config.seq_len             --seq-len
  *   config.zero_stage = 3      --zero 3

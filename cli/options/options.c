@@ -151,12 +151,12 @@ static bool is_utf8(const char *text) {
 static uly_status check_text(option_id id, const char *label, const char *value) {
   uint64_t most = option_table[id].rules.max.integer;
   if (strlen(value) > most)
-    return uly_fail(ULY_ERR_CONFIG, "%s '%.100s...': has %zu bytes: at most %llu are allowed",
+    return uly_fail(ULY_ERR_CONFIG, "%s '%.100s...' has %zu bytes, but at most %llu are allowed",
                     label, value, strlen(value), (unsigned long long)most);
   if (id < num_run_options && !is_utf8(value))
     return uly_fail(ULY_ERR_CONFIG,
-                    "%s '%.200s': is not UTF-8, as all of a run's configuration must be: use "
-                    "another name, or a symbolic link that has one",
+                    "%s '%.200s' is not UTF-8, as all of a run's configuration must be: use "
+                    "another name, or a symbolic link with such a name",
                     label, value);
   return ULY_OK;
 }
@@ -225,7 +225,7 @@ const char *option_default(option_id id, char buffer[OPTION_BUFFER]) {
 
 /* ------------------------------------------------------------------------- what goes together */
 
-/* Returns whether the value is something else than 0, no text, or the first word. */
+/* Returns whether the value is anything other than 0, no text, or the first word. */
 static bool is_on(const options *o, option_id id) {
   uly_setting_value value = option_load(option_place_of(id, o->command), o);
   if (option_table[id].kind == KIND_TEXT) return value.text != NULL;
@@ -241,7 +241,7 @@ static uly_status check_need(options *o, option_id id) {
   bool is_overruled = o->given[needed] > o->given[id] || o->given[needed] == GIVEN_IN_LIST;
   if (!o->given[id] || is_overruled) return store(o, id, option_table[id].rules.initial);
   char flag[OPTION_BUFFER], other[OPTION_BUFFER], value[OPTION_BUFFER];
-  return uly_fail(ULY_ERR_CONFIG, "%s %.200s: needs %s, without which it has no effect",
+  return uly_fail(ULY_ERR_CONFIG, "%s %.200s needs %s, without which it has no effect",
                   option_flag(id, flag), options_get(o, id, value), option_flag(needed, other));
 }
 
@@ -250,8 +250,8 @@ uly_status options_check_needs(options *o) {
   return ULY_OK;
 }
 
-/* Writes all options that the command knows, and `more`; NULL: no memory. What a configuration file
- * and --set have set is there, so they may differ themselves. */
+/* Writes all options that the command knows, and `more`, or returns NULL if there is no memory. The
+ * list holds what a configuration file and --set have set, so these two may themselves differ. */
 static char *list_values(const options *o, const char *more, size_t *length) {
   char *text = NULL, buffer[OPTION_BUFFER];
   FILE *stream = open_memstream(&text, length);

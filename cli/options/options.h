@@ -1,9 +1,9 @@
 /* Parses the options of a command from flags and a YAML file, checks them and prints them.
  *
- * Each command keeps its options in a struct of its own, train_options and so on, whose first member
- * is an `options`. The table knows which member of which struct holds an option, so a function here
- * takes a pointer to that first member for any of them. The struct owns its texts; a text that was
- * not given is NULL. */
+ * Each command keeps its options in a struct of its own, train_options and so on, whose first
+ * member is an `options`. The table knows which member of which struct holds an option, so a
+ * function here takes a pointer to that first member, whichever the struct. The struct owns its
+ * texts; a text that was not given is NULL. */
 #ifndef ULYSSES_CLI_OPTIONS_H
 #define ULYSSES_CLI_OPTIONS_H
 
@@ -14,7 +14,7 @@
 #include "commands/commands.h"
 #include "ulysses.h"
 
-/* No fewer than there are options. */
+/* At least the number of options. */
 enum { MAX_OPTIONS = 128 };
 
 /* Where a value comes from, from the weakest on. */
@@ -61,17 +61,17 @@ uly_status options_parse(options *o, int argc, char *const *argv);
 /* Checks the arguments that are not flags: o->args. */
 uly_status options_check_args(const options *o, const command_info *info);
 
-/* Refuses what was given but has no effect, for want of another option that the command knows: what
- * stands in the file counts unless a flag took that option away. What was not given, as the settings
- * of a checkpoint, gets its default back. options_parse calls it, except for commands that look for
- * a checkpoint first. */
+/* Refuses an option that was given but has no effect, because another option that the command knows
+ * is missing. An option in the file counts as given unless a flag took that other option away. An
+ * option that was not given, such as a setting of a checkpoint, gets its default back.
+ * options_parse calls it, except for commands that look for a checkpoint first. */
 uly_status options_check_needs(options *o);
 
-/* Refuses ranks whose options differ, or what `more` says beside them. Collective. */
+/* Refuses ranks whose options differ, or whose texts in `more` do. Collective. */
 uly_status options_compare(const options *o, uly_mesh *world, const char *more);
 
-/* Refuses ranks whose texts differ, and frees the text; NULL: there was no memory for it. `what` it is
- * stands in the message. Collective. */
+/* Refuses ranks whose texts differ, and frees the text, which is NULL if there was no memory for
+ * it. The message calls it `what`. Collective. */
 uly_status options_compare_text(uly_mesh *world, char *text, size_t length, const char *what);
 
 /* --- Configuration files (options_yaml.c): sections of keys. */

@@ -36,7 +36,7 @@ static option_id find_negation(const char *name, size_t length) {
   return id < num_options && option_table[id].kind == KIND_BOOLEAN ? id : num_options;
 }
 
-/* One flag and its value, as they are among the arguments. */
+/* One flag and its value, as they appear among the arguments. */
 typedef struct flag_use {
   option_id id;
   char flag[OPTION_BUFFER];    /* as it was written, for messages */
@@ -60,18 +60,19 @@ static suggestion suggest_flag(command cmd, const char *flag) {
   return meant;
 }
 
-/* Refuses a flag that only other commands know: says which, and where the flag stands beside
- * `launch`. */
+/* Refuses a flag that only other commands know. The message says which commands, and where the flag
+ * belongs if `launch` is involved. */
 static uly_status fail_foreign(command cmd, const flag_use *use) {
   char name[COMMAND_NAME], others[COMMAND_NAMES];
   const char *where = "";
-  if (cmd == LAUNCH) where = ": write it behind the command that is started";
+  if (cmd == LAUNCH) where = ": write it after the command that is started";
   if (option_table[use->id].commands == LAUNCH)
     where = ": write it before the command, as in 'ulysses launch --ranks 2 train'";
-  return uly_fail(
-      ULY_ERR_CONFIG, "%s: not an option of '%s', but of %s%s; 'ulysses help %s' lists its own",
-      use->flag, command_name(cmd, name),
-      command_names(option_table[use->id].commands, "'", others), where, command_of(cmd)->name);
+  return uly_fail(ULY_ERR_CONFIG,
+                  "%s is not an option of '%s', but of %s%s; 'ulysses help %s' lists its options",
+                  use->flag, command_name(cmd, name),
+                  command_names(option_table[use->id].commands, "'", others), where,
+                  command_of(cmd)->name);
 }
 
 /* Finds out which flag arg is. */
@@ -90,9 +91,9 @@ static uly_status read_flag(command cmd, const char *arg, flag_use *use) {
   if (use->id < num_options) return fail_foreign(cmd, use);
   suggestion meant = suggest_flag(cmd, use->flag);
   char name[COMMAND_NAME];
-  return uly_fail(ULY_ERR_CONFIG, "%s: not an option of '%s'; 'ulysses help %s' lists them%s",
-                  use->flag, command_name(cmd, name), command_of(cmd)->name,
-                  suggest_phrase(&meant));
+  return uly_fail(ULY_ERR_CONFIG,
+                  "%s is not an option of '%s'; 'ulysses help %s' lists its options%s", use->flag,
+                  command_name(cmd, name), command_of(cmd)->name, suggest_phrase(&meant));
 }
 
 /* Takes the value of a flag from the next argument, unless it has or needs none. */
@@ -101,7 +102,7 @@ static uly_status read_value(int argc, char *const *argv, int *i, flag_use *use)
   if (use->value || !needs_value(use->id)) return ULY_OK;
   /* A value that begins with dashes must be written --flag=value. */
   if (*i + 1 == argc || strncmp(argv[*i + 1], "--", 2) == 0)
-    return uly_fail(ULY_ERR_CONFIG, "%s: its value is missing: expected %s", use->flag,
+    return uly_fail(ULY_ERR_CONFIG, "the value of %s is missing: expected %s", use->flag,
                     option_allowed(use->id, allowed));
   use->value = argv[++*i];
   return ULY_OK;
@@ -115,7 +116,7 @@ static uly_status pick_element(options *o, flag_use *use) {
   int64_t num_elements = 1;
   for (const char *c = use->value; *c; c++) num_elements += *c == ',';
   if (num_elements > MAX_COMBINATIONS / o->num_combinations)
-    return uly_fail(ULY_ERR_CONFIG, "%s '%.200s': more than %d combinations of all lists",
+    return uly_fail(ULY_ERR_CONFIG, "%s '%.200s' makes more than %d combinations of all lists",
                     use->flag, use->value, MAX_COMBINATIONS);
   const char *element = use->value;
   int64_t index = o->combination / o->num_combinations % num_elements;
@@ -137,7 +138,7 @@ static uly_status set_value(options *o, flag_use *use) {
   return options_set(o, use->id, use->flag, use->value);
 }
 
-/* Takes --set SECTION.KEY=VALUE, which is in o->set, as if it stood in the configuration file. */
+/* Takes --set SECTION.KEY=VALUE, which is in o->set, as if the configuration file had it. */
 static uly_status set_key(options *o) {
   char section[OPTION_BUFFER] = "", key[OPTION_BUFFER] = "";
   size_t length = strcspn(o->set, "="), before = strcspn(o->set, ".=");
@@ -158,15 +159,15 @@ static uly_status set_key(options *o) {
   return set_value(o, &use);
 }
 
-/* Refuses a second path of data: somebody who gives two wants both to be read, but the second would
+/* Refuses a second path of data. A user who gives two wants both to be read, but the second would
  * replace the first. */
 static uly_status check_data_once(const flag_use *use, const char *given[2]) {
   if (use->id != option_named("data") && use->id != option_named("eval_data")) return ULY_OK;
   const char **first = &given[use->id == option_named("eval_data")];
   if (*first)
     return uly_fail(ULY_ERR_CONFIG,
-                    "%s '%.200s': given before, as '%.200s': one path is read; put the files of "
-                    "both into one folder and give that",
+                    "%s '%.200s' was given before, as '%.200s', but only one path is read: put the "
+                    "files of both into one folder and give that",
                     use->flag, use->value, *first);
   *first = use->value;
   return ULY_OK;
@@ -196,11 +197,12 @@ static uly_status take_argument(options *o, char *arg) {
   const command_info *info = command_of(o->command);
   if (arg[0] == '-' || info->max_args == 0) return fail_argument(o, info, arg);
   if (o->num_args == info->max_args)
-    return uly_fail(ULY_ERR_CONFIG,
-                    "'%.200s': too much: expected 'ulysses %s %s'; 'ulysses help %s' says more",
-                    arg, info->name, info->usage, info->name);
+    return uly_fail(
+        ULY_ERR_CONFIG,
+        "'%.200s' is one argument too many: expected 'ulysses %s %s'; 'ulysses help %s' says more",
+        arg, info->name, info->usage, info->name);
   if (strlen(arg) >= PATH_MAX)
-    return uly_fail(ULY_ERR_CONFIG, "'%.100s...': has %zu bytes: too long for a path", arg,
+    return uly_fail(ULY_ERR_CONFIG, "'%.100s...' has %zu bytes, too many for a path", arg,
                     strlen(arg));
   o->args[o->num_args++] = arg;
   return ULY_OK;
@@ -263,8 +265,7 @@ uly_status options_parse(options *o, int argc, char *const *argv) {
   TRY(options_check_args(o, command_of(o->command)));
   path = options_get(o, option_named("trace"), trace);
   if (path && o->num_combinations > 1)
-    return uly_fail(ULY_ERR_CONFIG, "--trace '%.200s': one file takes one run: give no lists",
-                    path);
+    return uly_fail(ULY_ERR_CONFIG, "--trace '%.200s' takes a single run: give no lists", path);
   /* A configuration that is printed may be incomplete, to be completed later. */
   bool looks_further = (o->command & (TRAIN | TRAINED)) != 0;
   return looks_further || o->print_config ? ULY_OK : options_check_needs(o);

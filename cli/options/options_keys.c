@@ -1,5 +1,5 @@
-/* Finds names in a configuration file, "section.key", and refuses unknown ones with the name that
- * was meant. */
+/* Finds the names in a configuration file, "section.key", and refuses unknown ones with a
+ * suggestion of the name that was meant. */
 #include <string.h>
 
 #include "common/suggest.h"
@@ -63,18 +63,18 @@ uly_status options_fail_key(const char *where, const char *section, const char *
   char path[OPTION_BUFFER], text[OPTION_BUFFER], names[OPTION_BUFFER];
   snprintf(path, sizeof path, "%.100s%s%.100s", section, key ? "." : "", key ? key : "");
   if (elsewhere < num_run_options && (key || id == NUM_FILE_SECTIONS))
-    return uly_fail(ULY_ERR_CONFIG, "%.300s '%s': belongs to section '%s': write %s", where, path,
+    return uly_fail(ULY_ERR_CONFIG, "%.300s '%s' belongs to section '%s': write %s", where, path,
                     section_table[option_table[elsewhere].section].key,
                     option_path(elsewhere, text));
   if (id < NUM_FILE_SECTIONS) {
     suggest_key(id, key ? key : "", text);
     return uly_fail(ULY_ERR_CONFIG,
-                    "%.300s '%s': not a key of section '%s'; 'ulysses help train %s' lists its "
-                    "options, a key has _ for -%s",
+                    "%.300s '%s' is not a key of section '%s'; 'ulysses help train %s' lists its "
+                    "options, and keys have _ in place of -%s",
                     where, path, section, section, text);
   }
   suggest_section(section, text);
   list_sections(names);
-  return uly_fail(ULY_ERR_CONFIG, "%.300s '%s': not a section: expected one of %s%s", where, path,
+  return uly_fail(ULY_ERR_CONFIG, "%.300s '%s' is not a section: expected one of %s%s", where, path,
                   names, text);
 }

@@ -13,12 +13,12 @@
 /* Writes the text to a new file and syncs it. */
 static uly_status write_file(const options *o, const char *path) {
   FILE *file = fopen(path, "w");
-  if (!file) return uly_fail(ULY_ERR_IO, "'%.400s': cannot be written: %s", path, strerror(errno));
+  if (!file) return uly_fail(ULY_ERR_IO, "'%.400s' cannot be written: %s", path, strerror(errno));
   uly_status status = options_write_yaml(o, file);
   bool is_written = fflush(file) == 0 && fsync(fileno(file)) == 0;
   is_written = fclose(file) == 0 && is_written;
   if (status != ULY_OK || is_written) return status;
-  return uly_fail(ULY_ERR_IO, "'%.400s': cannot be written: %s", path, strerror(errno));
+  return uly_fail(ULY_ERR_IO, "'%.400s' cannot be written: %s", path, strerror(errno));
 }
 
 /* Syncs the folder, without which a new name may be lost. */
@@ -36,15 +36,16 @@ uly_status options_save(const options *o, const char *path) {
                      : snprintf(folder, sizeof folder, "./");
   int total = snprintf(hidden, sizeof hidden, "%s.%s", folder, name);
   if (length < 0 || length >= PATH_MAX || total < 0 || total >= PATH_MAX)
-    return uly_fail(ULY_ERR_CONFIG, "'%.200s...': too long for a path", path);
+    return uly_fail(ULY_ERR_CONFIG, "the path '%.200s...' is too long", path);
   uly_status status = write_file(o, hidden);
   if (status == ULY_OK && (rename(hidden, path) != 0 || !sync_folder(folder)))
-    status = uly_fail(ULY_ERR_IO, "'%.400s': cannot be written: %s", path, strerror(errno));
+    status = uly_fail(ULY_ERR_IO, "'%.400s' cannot be written: %s", path, strerror(errno));
   if (status != ULY_OK) unlink(hidden);
   return status;
 }
 
-/* Returns "key value, key value" of the section; NULL: no memory. The texts must be freed. */
+/* Returns "key value, key value" of the section, or NULL if there is no memory. The texts must be
+ * freed. */
 static char *join_section(const options *o, section_id section) {
   char *text = NULL, buffer[OPTION_BUFFER];
   size_t size = 0;

@@ -1,7 +1,7 @@
 /* The table of options. Most are settings of uly_train_config, which the library's table
- * (uly_settings) describes; the others have rows here, and so has the place where settings stand
- * among them. From both come the command-line flags, the keys of a configuration file, their checks,
- * the text of --help, the man page and the completion for bash. */
+ * (uly_settings) describes; the others have rows here, and so does the place of the settings among
+ * them. From both come the command-line flags, the keys of a configuration file, their checks, the
+ * text of --help, the man page and the completion for bash. */
 #include "options/options_table.h"
 
 #include <assert.h>
@@ -84,11 +84,12 @@ const section_info section_table[NUM_SECTIONS] = {SECTIONS_OF_FILE(ROW) SECTIONS
  *           have no section, so a key is unique among all sections
  * value     what is allowed, and the default
  * places    the members that store the value, of each command that knows the flag. A configuration
- *           file may hold the keys of all commands, so that `plan` reads the file of a training run */
+ *           file may hold the keys of all commands, so that `plan` can read the file of a training
+ *           run */
 #define OPTION(section_, key_, value_, places_, help_) \
   { .section = SECTION_##section_, .key = #key_, value_, .places = {places_}, .help = help_ }
 /* SETTINGS(section, last, commands) stands for all settings whose topic is the section, in their
- * order; those after `last` (not NULL) are left for the next SETTINGS. `commands` know them beside
+ * order; those after `last` (not NULL) are left for the next SETTINGS. `commands` know them besides
  * those that follow from the uses of each. */
 #define SETTINGS(section_, last_, commands_) \
   { .section = SECTION_##section_, .rules.name = last_, .commands = commands_ }
@@ -99,11 +100,11 @@ static const option_info rows[] = {
     SETTINGS(optimizer, NULL, 0),
     OPTION(optimizer, nonfinite, VALUE_CHOICE(NONFINITE_STOP, "stop", "skip", "rollback"),
            IN_TRAIN(nonfinite),
-           "after a step whose loss or gradient is not finite: end the run; or go on without an "
-           "update; or go back to the newest checkpoint in --out, and on with the data after those "
-           "of the step"),
+           "after a step whose loss or gradient is not finite: end the run; or continue without an "
+           "update; or go back to the newest checkpoint in --out and continue with the data after "
+           "those of the step"),
     OPTION(optimizer, nonfinite_limit, VALUE_INTEGER(1, MANY, 10), IN_TRAIN(nonfinite_limit),
-           "more such steps than this in a row end the run all the same"),
+           "end the run after more such steps than this in a row"),
     OPTION(ranks, sp, VALUE_INTEGER(0, MAX_RANKS, 0),
            IN_RUNS(run.mesh.sp) IN_EVAL(run.mesh.sp) IN_GENERATE(use.run.mesh.sp),
            "ranks that share one sequence; 0: all that --dp leaves (plan: 1)"),
@@ -126,11 +127,11 @@ static const option_info rows[] = {
     SETTINGS(eval, NULL, 0),
     OPTION(output, out, VALUE_TEXT("PATH"), IN_TRAIN(out) IN_PREPARE(prepare.out) IN_REPORT(out),
            "train, prepare: folder for checkpoints or token shards, created if missing; report: "
-           "the page, report.html unless given"),
+           "file for the page (report.html if not given)"),
     OPTION(output, save_every, VALUE_INTEGER(0, MANY, 0), IN_TRAIN(save_every),
            "steps between checkpoints; 0: only at the end; needs --out"),
     OPTION(output, keep_last, VALUE_INTEGER(0, MANY, 0), IN_TRAIN(keep_last),
-           "checkpoints to keep in --out, the newest ones; 0: all"),
+           "the number of newest checkpoints to keep in --out; 0: all"),
     OPTION(output, keep_every, VALUE_INTEGER(0, MANY, 0), IN_TRAIN(keep_every),
            "also keep checkpoints at multiples of N steps; 0: no others; needs --keep-last"),
     OPTION(output, resume, VALUE_TEXT("DIR|auto"), IN_TRAIN(resume),
@@ -147,26 +148,28 @@ static const option_info rows[] = {
            "steps between lines on standard output, if that is not a terminal"),
     OPTION(output, progress, VALUE_CHOICE(PROGRESS_AUTO, "auto", "live", "plain"),
            IN_TRAIN(progress),
-           "one line that is written over and over, or plain lines; auto: live on a terminal"),
+           "one line that is rewritten in place, or plain lines; auto: live on a terminal"),
     OPTION(output, measure_peak, VALUE_BOOLEAN(1), IN_TRAIN(measure_peak),
-           "before the run, measure for a moment what matrix products reach on this machine; each "
-           "step shows its share of it"),
+           "measure briefly, before the run, how fast matrix products are on this machine; each "
+           "step shows its share of that speed"),
     OPTION(output, rank_logs, VALUE_TEXT("DIR"), IN_TRAIN(rank_logs),
            "folder for a log of each rank: what that rank did in each step, and on which host"),
     OPTION(use, checkpoint, VALUE_TEXT("DIR"), IN_EVAL(checkpoint) IN_GENERATE(use.checkpoint),
-           "a checkpoint, or the folder of a run for its newest one"),
+           "a checkpoint, or the folder of a run, for its newest checkpoint"),
     OPTION(use, prompt, VALUE_LONG_TEXT("TEXT"), IN_GENERATE(prompt), "text to continue"),
-    OPTION(use, prompt_file, VALUE_TEXT("FILE"), IN_GENERATE(prompt_file), "the same, in a file"),
+    OPTION(use, prompt_file, VALUE_TEXT("FILE"), IN_GENERATE(prompt_file),
+           "a file that holds the text to continue"),
     OPTION(use, prompt_tokens, VALUE_LONG_TEXT("N,N,..."), IN_GENERATE(prompt_tokens),
-           "the same, as token numbers, for vocabularies that are not bytes"),
+           "the tokens to continue, as numbers, for vocabularies that are not bytes"),
     OPTION(use, max_tokens, VALUE_INTEGER(1, MAX_TOKENS, 256), IN_GENERATE(max_tokens),
-           "tokens to generate; the end of the document ends it sooner"),
+           "the most tokens to generate; the end of the document ends the text sooner"),
     OPTION(use, temperature, VALUE_REAL(0, 1e6, LIBRARY), IN_GENERATE(sampling.temperature),
-           "logits are divided by it; 0: always the most likely token"),
+           "divisor of the logits; 0: always draw the most likely token"),
     OPTION(use, top_k, VALUE_INTEGER(0, MAX_TOKENS, LIBRARY), IN_GENERATE(sampling.top_k),
-           "draw only from the N most likely tokens; 0: from all"),
+           "draw only from the N most likely tokens (top-k); 0: from all"),
     OPTION(use, top_p, VALUE_REAL(1e-9, 1, LIBRARY), IN_GENERATE(sampling.top_p),
-           "and of these, only from the fewest most likely that have this probability together"),
+           "of those tokens, draw only from the fewest most likely ones whose probabilities add up "
+           "to this (nucleus)"),
     OPTION(use, forward_only, VALUE_BOOLEAN(0), IN_PLAN(run.config.forward_only),
            "plan an evaluation (ulysses eval) instead of training"),
     OPTION(text, documents, VALUE_CHOICE(LIBRARY, "file", "line", "jsonl"),
@@ -199,7 +202,7 @@ static const option_info rows[] = {
     OPTION(call, config, VALUE_TEXT("FILE"), IN_RUNS(base.config_file),
            "read options from a YAML file, laid out as --print-config does; flags override it"),
     OPTION(call, set, VALUE_TEXT("SECTION.KEY=VALUE"), IN_RUNS(base.set),
-           "give one key of such a file, as in --set optimizer.lr=1e-3; may be repeated, and a "
+           "set one key of such a file, as in --set optimizer.lr=1e-3; may be repeated, and a "
            "later one overrides"),
     OPTION(call, print_config, VALUE_SWITCH, IN_TRAIN(base.print_config) IN_PLAN(base.print_config),
            "print all options as such a file, and exit"),
@@ -215,8 +218,8 @@ static const option_info rows[] = {
            "show: list every tensor, of each block"),
 };
 
-/* Holds what the program says of a setting in other words than the library. A member that is NULL or
- * 0 follows from the setting. */
+/* Holds what the program says about a setting in words other than the library's. A member that is
+ * NULL or 0 follows from the setting. */
 typedef struct setting_form {
   const char *name;
   const char *key, *prefix, *placeholder, *help;
@@ -236,7 +239,8 @@ static const setting_form forms[] = {
     {.name = "any_bytes", .places = {IN_PREPARE(prepare.any_bytes)}},
     {.name = "seed",
      .places = {IN_PREPARE(prepare.seed)},
-     .help = "of the initial weights, the data order, what is held out, and what generate draws"},
+     .help =
+         "seed of the initial weights, the data order, what is held out, and what generate draws"},
     {.name = "sparse.pattern", .key = "sparse"},
     {.name = "zero_stage", .key = "zero"},
     {.name = "threads", .also = BENCH},
@@ -245,9 +249,9 @@ static const setting_form forms[] = {
     {.name = "stash", .prefix = "disk:", .placeholder = "disk:DIR"},
     {.name = "eval_data", .without = EVAL},
     {.name = "eval_windows",
-     .help = "most sequences that an evaluation reads; eval: all, unless this is given"},
+     .help = "the most sequences that an evaluation reads; eval: all, unless this is given"},
     {.name = "new_data",
-     .help = "--resume: go on with data other than the checkpoint's, from their beginning"},
+     .help = "--resume: continue with other data than the checkpoint's, from their beginning"},
     {.name = NULL}};
 
 /* ------------------------------------------------------------------------- the whole table */
@@ -360,7 +364,7 @@ static void add_setting(const uly_setting *s, const option_info *row) {
           own->member, stores[c].run + offsetof(run_options, config) + s->offset, s->bytes};
 }
 
-/* Returns the option that is the setting; -1: there is none yet. */
+/* Returns the option that is the setting, or -1 if there is none yet. */
 static option_id find_setting(const char *name) {
   option_id id = num_options - 1;
   while (id >= 0 && (!table[id].rules.name || strcmp(table[id].rules.name, name) != 0)) id--;
@@ -380,7 +384,8 @@ static void add_settings(const option_info *row) {
   }
 }
 
-/* Takes the defaults of a struct of the library, which is `part` of the options of the command. */
+/* Takes the defaults from a struct of the library, which is `part` of the options of the
+ * command. */
 static void take_defaults(command cmd, const char *part, const void *defaults) {
   for (option_id id = 0; id < num_options; id++) {
     const option_place *place = option_place_of(id, cmd);

@@ -90,25 +90,25 @@ size_t options_size(command cmd);
  * structs. */
 void options_set_rest(options *o);
 
-/* Returns what is stored at the place of a struct: in `integer`, in `real` or in `text`. -1 is
- * UINT64_MAX. */
+/* Returns what is stored at the place of a struct, in `integer`, in `real` or in `text`. In
+ * `integer`, -1 is UINT64_MAX. */
 uly_setting_value option_load(const option_place *place, const void *from);
 
-/* Returns the option with this key, which there must be. */
+/* Returns the option with this key, which must exist. */
 option_id option_named(const char *key);
 
-/* Returns the next option after `id` (-1: the first) that one of the commands knows, in any section
- * or, unless that is NUM_SECTIONS, in this one; num_options: there is none. */
+/* Returns the next option after `id` (-1: the first) that one of the commands knows, in this
+ * section or, if that is NUM_SECTIONS, in any; returns num_options if there is none. */
 option_id option_next(option_id id, unsigned commands, section_id section);
 
-/* Holds any flag, number or phrase about a value. */
+/* The size of a buffer for any flag, number or phrase about a value. */
 enum { OPTION_BUFFER = 256 };
 
 /* Writes the flag, such as "--seq-len". */
 const char *option_flag(option_id id, char buffer[OPTION_BUFFER]);
 
-/* Describes the range of KIND_INTEGER and KIND_REAL: "from 1 to 4096", "from 0 to below 1", "of at
- * least 0". */
+/* Describes the range of KIND_INTEGER and KIND_REAL: "from 1 to 4096", "from 0 to below 1", "no
+ * less than 0". */
 const char *option_range(option_id id, char buffer[OPTION_BUFFER]);
 
 /* Writes what a help text says after its sentence: " (from 1 to 4096)", or how a boolean is turned
@@ -121,8 +121,8 @@ const char *option_words(option_id id, const char *between, char buffer[OPTION_B
 /* Describes what is allowed: "an integer from 1 to 4096", "one of f32, bf16". */
 const char *option_allowed(option_id id, char buffer[OPTION_BUFFER]);
 
-/* Writes what stands for the value: "FILE", "N", "BYTES", "X", "f32|bf16"; NULL: the option takes no
- * value. */
+/* Writes the word that stands for the value: "FILE", "N", "BYTES", "X", "f32|bf16". Returns NULL if
+ * the option takes no value. */
 const char *option_placeholder(option_id id, char buffer[OPTION_BUFFER]);
 
 /* Returns a title such as "Optimization (optimizer)", or "Memory" if the key is the same word. */
@@ -134,8 +134,8 @@ const char *section_title(section_id id, char buffer[OPTION_BUFFER]);
  * and may be NULL for a boolean. A value that the command does not store is only checked. */
 uly_status options_set(options *o, option_id id, const char *label, const char *value);
 
-/* Returns the value as options_set reads it: in buffer, or the text itself. NULL: the text is not
- * given, or the command does not store the option. */
+/* Returns the value as options_set reads it, in buffer or as the text itself. Returns NULL if the
+ * text is not given, or if the command does not store the option. */
 const char *options_get(const options *o, option_id id, char buffer[OPTION_BUFFER]);
 
 /* Returns the default in the same way. */
@@ -149,13 +149,13 @@ bool option_takes_next(const char *arg);
 /* Writes the path of a key, such as "optimizer.lr". */
 const char *option_path(option_id id, char buffer[OPTION_BUFFER]);
 
-/* Find a section or an option of a configuration file; NUM_FILE_SECTIONS, num_run_options: there is
- * none of the name. */
+/* Find a section or an option of a configuration file by its name. They return NUM_FILE_SECTIONS or
+ * num_run_options if there is none. */
 section_id section_find(const char *name);
 option_id option_find(section_id section, const char *key);
 
 /* Says that the section has no key of this name, and where there is one or what was meant. `where`
- * is "--set", or file and line; key NULL: the section is wrong. */
+ * is "--set", or file and line; key is NULL if the section is wrong. */
 uly_status options_fail_key(const char *where, const char *section, const char *key);
 
 #endif

@@ -35,7 +35,7 @@ const char *option_range(option_id id, char buffer[OPTION_BUFFER]) {
     snprintf(buffer, OPTION_BUFFER, "from %g to %s%g", rules->min.real,
              rules->excludes_max ? "below " : "", rules->max.real);
   else
-    snprintf(buffer, OPTION_BUFFER, "of at least %g", rules->min.real);
+    snprintf(buffer, OPTION_BUFFER, "no less than %g", rules->min.real);
   return buffer;
 }
 

@@ -1,8 +1,8 @@
 /* Options from and to YAML: sections, each a mapping of keys. libcyaml reads them by a schema that
  * the table makes: all sections are optional, and their fields are optional text, so that it
- * refuses unknown keys; what the text means is decided by options_set, as for flags. It does not
- * tell the line of a mistake: that is looked up in the tree of nodes that libyaml makes of the
- * file. */
+ * refuses unknown keys; what the text means is decided by options_set, as for flags. libcyaml does
+ * not tell the line of a mistake, so that is looked up in the tree of nodes that libyaml makes of
+ * the file. */
 #include <cyaml/cyaml.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -30,7 +30,7 @@ typedef struct yaml_section {
 } yaml_section;
 
 typedef struct yaml_file {
-  /* NULL if the file has no such section, or an empty one. */
+  /* NULL if the file has no such section, or if the section is empty. */
   yaml_section *sections[NUM_FILE_SECTIONS];
 } yaml_file;
 
@@ -58,8 +58,9 @@ static void make_fields(void) {
   }
 }
 
-/* What libcyaml says about an error: first what is wrong, then a backtrace. Only the line about a
- * field has the right place; the line about the mapping has the place where the mapping begins. */
+/* Holds what libcyaml says about an error: first what is wrong, then a backtrace. Only the line
+ * about a field has the right place; the line about the mapping has the place where the mapping
+ * begins. */
 typedef struct yaml_log {
   char what[256];
   char where[256];
@@ -161,7 +162,7 @@ static void find_place(const yaml_text *text, option_id option, place *found) {
   } else {
     found->line = (int)parser.problem_mark.line + 1;
     snprintf(found->problem, sizeof found->problem, "%s",
-             parser.problem ? parser.problem : "no YAML");
+             parser.problem ? parser.problem : "this is not YAML");
   }
   yaml_parser_delete(&parser);
 }
@@ -197,8 +198,8 @@ static uly_status fail_value(uly_status status, const yaml_text *text, option_id
 
 /* ------------------------------------------------------------------------- from and to a file */
 
-/* Takes the value of a key. A file may have all keys, most with their defaults: these count as not
- * given. */
+/* Takes the value of a key. A file may have all keys, most of them with their defaults; those count
+ * as not given. */
 static uly_status take_value(options *o, const yaml_text *text, option_id id, const char *value) {
   char path[OPTION_BUFFER], label[OPTION_BUFFER + 1];
   char buffer[OPTION_BUFFER], before[OPTION_BUFFER] = "";

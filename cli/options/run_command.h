@@ -1,5 +1,5 @@
-/* How a command runs: it reads its options, works, prints the message of a failure, once, and cleans
- * up. */
+/* Runs commands. A command reads its options, does its work, prints the message of a failure once,
+ * and cleans up. */
 #ifndef ULYSSES_CLI_RUN_COMMAND_H
 #define ULYSSES_CLI_RUN_COMMAND_H
 

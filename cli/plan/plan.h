@@ -1,4 +1,4 @@
-/* The plan of a run, for the commands that print it. */
+/* Prints the plan of a run, for several commands. */
 #ifndef ULYSSES_CLI_PLAN_H
 #define ULYSSES_CLI_PLAN_H
 

@@ -1,4 +1,4 @@
-/* ulysses prepare: turns text into token shards. One process, without MPI. */
+/* ulysses prepare: turns text into token shards. It runs as one process, without MPI. */
 #include "common/format.h"
 #include "common/try.h"
 #include "job/starter.h"

@@ -1,4 +1,5 @@
-/* ulysses report: one or several runs as a page with plots. One process, without MPI.
+/* ulysses report: shows one or several runs as a page with plots. It runs as one process, without
+ * MPI.
  *
  *   report_lines    the lines of a file, from the last to the first
  *   report_run      a run's files: report_metrics and report_config
@@ -48,7 +49,7 @@ static uly_status make_names_unique(report *r) {
 static uly_status read_runs(report *r) {
   int num_runs = r->options->base.num_args;
   if (num_runs > REPORT_MAX_RUNS)
-    return report_fail(ULY_ERR_CONFIG, "%d runs: a page shows at most %d", num_runs,
+    return report_fail(ULY_ERR_CONFIG, "there are %d runs, but a page shows at most %d", num_runs,
                        REPORT_MAX_RUNS);
   for (int i = 0; i < num_runs; i++) {
     report_run *run = calloc(1, sizeof *run);
@@ -67,7 +68,8 @@ static uly_status protect_runs(const report *r, const char *out) {
     bool is_same = stat(r->runs[i]->path, &metrics) == 0 && metrics.st_dev == page.st_dev &&
                    metrics.st_ino == page.st_ino;
     if (is_same)
-      return report_fail(ULY_ERR_CONFIG, "--out '%s': these are the metrics of a run", out);
+      return report_fail(ULY_ERR_CONFIG,
+                         "--out '%s' is the metrics file of a run: give another path", out);
   }
   return ULY_OK;
 }
@@ -77,10 +79,10 @@ static uly_status write_file(const char *path, const char *text, size_t length) 
   bool is_written = file && fwrite(text, 1, length, file) == length;
   if (file && fclose(file) != 0) is_written = false;
   if (is_written) return ULY_OK;
-  return report_fail(ULY_ERR_IO, "--out '%s': cannot be written: %s", path, strerror(errno));
+  return report_fail(ULY_ERR_IO, "--out '%s' cannot be written: %s", path, strerror(errno));
 }
 
-/* Makes the page in memory: what is at --out stays until there is a new one. */
+/* Makes the page in memory, so that what is at --out stays until there is a new page. */
 static uly_status make_page(const report *r, char **page, size_t *length) {
   report_set set = {.num_runs = r->num_runs, .runs = r->runs};
   FILE *html = open_memstream(page, length);

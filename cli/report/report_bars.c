@@ -17,7 +17,7 @@ static const report_bytes *bytes_of(const bars *b, int bar) {
   return &b->runs[bar]->bytes[b->kind];
 }
 
-/* Returns where the mark of a bar is; 0: it has none. */
+/* Returns where the mark of a bar is, or 0 if it has none. */
 static double mark_of(const bars *b, int bar) {
   return b->kind == REPORT_HELD ? (double)b->runs[bar]->resident_bytes : 0;
 }

@@ -30,7 +30,7 @@ typedef struct place {
 static void add_setting(place *p, const char *value) {
   report_config *config = p->config;
   if (config->num == MAX_SETTINGS) {
-    snprintf(config->problem, sizeof config->problem, "more than %d settings", MAX_SETTINGS);
+    snprintf(config->problem, sizeof config->problem, "it has more than %d settings", MAX_SETTINGS);
     return;
   }
   char text[MAX_TEXT];
@@ -45,7 +45,7 @@ static void add_setting(place *p, const char *value) {
   }
   free(setting->key);
   free(setting->value);
-  snprintf(config->problem, sizeof config->problem, "no memory");
+  snprintf(config->problem, sizeof config->problem, "there is no memory");
 }
 
 /* Makes key that of a value that comes below the current level. */
@@ -76,7 +76,7 @@ static void take_text(place *p, const char *text) {
   } else if (take_place(p) && p->depth > 0) {
     add_setting(p, text);
   } else {
-    snprintf(p->config->problem, sizeof p->config->problem, "not a mapping");
+    snprintf(p->config->problem, sizeof p->config->problem, "it is not a mapping");
   }
 }
 
@@ -84,7 +84,7 @@ static void open_level(place *p, bool is_list) {
   bool is_named = take_place(p);
   if (!is_named || p->depth == MAX_DEPTH || (p->depth == 0 && is_list)) {
     snprintf(p->config->problem, sizeof p->config->problem,
-             "not a mapping of names to values, at most %d deep", MAX_DEPTH);
+             "it is not a mapping of names to values, at most %d deep", MAX_DEPTH);
     return;
   }
   p->levels[p->depth].is_list = is_list;
@@ -116,7 +116,7 @@ static void parse(FILE *file, report_config *config) {
   yaml_parser_t parser;
   place p = {.config = config};
   if (!yaml_parser_initialize(&parser)) {
-    snprintf(config->problem, sizeof config->problem, "no memory");
+    snprintf(config->problem, sizeof config->problem, "there is no memory");
     return;
   }
   yaml_parser_set_input_file(&parser, file);
@@ -128,7 +128,7 @@ static void parse(FILE *file, report_config *config) {
     } else {
       goes_on = false;
       snprintf(config->problem, sizeof config->problem, "line %zu: %s",
-               parser.problem_mark.line + 1, parser.problem ? parser.problem : "not YAML");
+               parser.problem_mark.line + 1, parser.problem ? parser.problem : "this is not YAML");
     }
   }
   yaml_parser_delete(&parser);
@@ -141,9 +141,9 @@ void report_config_read(const char *path, report_config *config) {
   FILE *file = is_there && S_ISREG(info.st_mode) ? fopen(path, "re") : NULL;
   config->settings = calloc(MAX_SETTINGS, sizeof *config->settings);
   if (!file || !config->settings)
-    snprintf(config->problem, sizeof config->problem, "cannot be read");
+    snprintf(config->problem, sizeof config->problem, "the file could not be loaded");
   else if (info.st_size > MAX_BYTES)
-    snprintf(config->problem, sizeof config->problem, "more than %d bytes", MAX_BYTES);
+    snprintf(config->problem, sizeof config->problem, "it has more than %d bytes", MAX_BYTES);
   else
     parse(file, config);
   if (file) fclose(file);

@@ -1,4 +1,4 @@
-/* config.yaml as keys and values. */
+/* Reads config.yaml as keys and values. */
 #ifndef ULYSSES_CLI_REPORT_CONFIG_H
 #define ULYSSES_CLI_REPORT_CONFIG_H
 
@@ -17,7 +17,7 @@ typedef struct report_config {
  * read. A file that does not exist has no settings and no problem. */
 void report_config_read(const char *path, report_config *config);
 void report_config_free(report_config *config);
-/* Returns the value of a key, in any section; NULL: none. */
+/* Returns the value of a key in any section, or NULL if there is none. */
 const char *report_config_get(const report_config *config, const char *key);
 
 #endif

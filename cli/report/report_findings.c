@@ -61,7 +61,7 @@ static double mean_of(const report_plot *plot, const report_run *run, report_val
   return is_speed ? run->timed_tokens / run->timed_seconds : all.mean * plot->scale;
 }
 
-/* Writes each run's mean over its steps; of many runs, the highest and the lowest. */
+/* Writes each run's mean over its steps or, if there are many runs, the highest and the lowest. */
 void report_find_mean(const report_plot *plot, const report_set *set, FILE *html) {
   int low = -1, high = -1;
   double means[REPORT_MAX_RUNS];

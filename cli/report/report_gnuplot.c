@@ -23,7 +23,8 @@ typedef struct streams {
 static uly_status streams_open(streams *s) {
   *s = (streams){.script = tmpfile(), .svg = tmpfile(), .errors = tmpfile()};
   if (s->script && s->svg && s->errors) return ULY_OK;
-  return report_fail(ULY_ERR_IO, "no temporary file for gnuplot: %s", strerror(errno));
+  return report_fail(ULY_ERR_IO, "a temporary file for gnuplot cannot be created: %s",
+                     strerror(errno));
 }
 
 static void streams_close(streams *s) {
@@ -39,7 +40,8 @@ static uly_status spawn(const streams *s, pid_t *child) {
   char *const args[] = {"gnuplot", "-d", "-", NULL};
   posix_spawn_file_actions_t actions;
   int error = posix_spawn_file_actions_init(&actions);
-  if (error != 0) return report_fail(ULY_ERR_MEMORY, "cannot start gnuplot: %s", strerror(error));
+  if (error != 0)
+    return report_fail(ULY_ERR_MEMORY, "gnuplot cannot be started: %s", strerror(error));
   posix_spawn_file_actions_adddup2(&actions, fileno(s->script), STDIN_FILENO);
   posix_spawn_file_actions_adddup2(&actions, fileno(s->svg), STDOUT_FILENO);
   posix_spawn_file_actions_adddup2(&actions, fileno(s->errors), STDERR_FILENO);
@@ -47,10 +49,10 @@ static uly_status spawn(const streams *s, pid_t *child) {
   posix_spawn_file_actions_destroy(&actions);
   if (error == 0) return ULY_OK;
   if (error == ENOENT)
-    return report_fail(ULY_ERR_INTERNAL,
-                       "gnuplot is not installed, and draws the plots: install the package "
-                       "gnuplot-nox");
-  return report_fail(ULY_ERR_INTERNAL, "cannot start gnuplot: %s", strerror(error));
+    return report_fail(
+        ULY_ERR_INTERNAL,
+        "gnuplot, which draws the plots, is not installed: install the package gnuplot-nox");
+  return report_fail(ULY_ERR_INTERNAL, "gnuplot cannot be started: %s", strerror(error));
 }
 
 static char *read_back(FILE *file) {
@@ -129,7 +131,7 @@ static uly_status run(const streams *s, const char *script, size_t length, int *
   pid_t child = 0;
   if (fwrite(script, 1, length, s->script) != length || fflush(s->script) != 0 ||
       fseek(s->script, 0, SEEK_SET) != 0)
-    return report_fail(ULY_ERR_IO, "cannot write a script for gnuplot: %s", strerror(errno));
+    return report_fail(ULY_ERR_IO, "the script for gnuplot cannot be written: %s", strerror(errno));
   TRY(spawn(s, &child));
   while (waitpid(child, ended, 0) < 0 && errno == EINTR) continue;
   return ULY_OK;
@@ -144,7 +146,8 @@ static uly_status take_output(const char *prefix, const char *document, char *er
     return failed(prefix, errors);
   *svg = make_element(document, prefix);
   if (*svg) return ULY_OK;
-  return report_fail(ULY_ERR_INTERNAL, "gnuplot's SVG of the plot '%s' is not understood", prefix);
+  return report_fail(ULY_ERR_INTERNAL, "gnuplot's SVG of the plot '%s' cannot be understood",
+                     prefix);
 }
 
 static uly_status draw(const streams *s, const char *prefix, const char *script, size_t length,

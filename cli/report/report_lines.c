@@ -1,6 +1,6 @@
 /* Reads the lines of a file from the last to the first, in memory that does not depend on its
- * length. In metrics a later line replaces earlier ones: read in this order, what is replaced is
- * known when it comes. */
+ * length. In metrics a later line replaces earlier ones; in this order, it is known of each line
+ * whether it is replaced. */
 #include "report/report_lines.h"
 
 #include <errno.h>
@@ -16,7 +16,7 @@
 enum { CHUNK = 1 << 18 };
 
 static uly_status cannot_read(const char *path, int error) {
-  return report_fail(ULY_ERR_IO, "'%s': cannot be read: %s", path, strerror(error));
+  return report_fail(ULY_ERR_IO, "'%s' cannot be read: %s", path, strerror(error));
 }
 
 uly_status report_lines_open(const char *path, report_lines *lines) {
@@ -27,7 +27,7 @@ uly_status report_lines_open(const char *path, report_lines *lines) {
   struct stat info;
   if (fstat(lines->fd, &info) != 0) return cannot_read(path, errno);
   if (!S_ISREG(info.st_mode))
-    return report_fail(ULY_ERR_IO, "'%s': not a regular file: expected metrics in lines of JSON",
+    return report_fail(ULY_ERR_IO, "'%s' is not a regular file: expected metrics in lines of JSON",
                        path);
   lines->at = info.st_size;
   lines->buffer = malloc(REPORT_MAX_LINE + CHUNK);
@@ -46,7 +46,8 @@ static uly_status read_at(int fd, const char *path, char *to, size_t count, off_
     ssize_t got = pread(fd, to, count, at);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return cannot_read(path, errno);
-    if (got == 0) return report_fail(ULY_ERR_IO, "'%s': became shorter while it was read", path);
+    if (got == 0)
+      return report_fail(ULY_ERR_IO, "'%s' became shorter while it was being read", path);
     to += got;
     at += got;
     count -= (size_t)got;
@@ -54,7 +55,7 @@ static uly_status read_at(int fd, const char *path, char *to, size_t count, off_
   return ULY_OK;
 }
 
-/* Puts the bytes that come before in the file in front of those in the buffer. */
+/* Puts the bytes that come earlier in the file in front of those in the buffer. */
 static uly_status fill(report_lines *lines) {
   size_t count = lines->at < CHUNK ? (size_t)lines->at : CHUNK;
   memmove(lines->buffer + count, lines->buffer, lines->used);
@@ -82,8 +83,8 @@ uly_status report_lines_previous(report_lines *lines, const char **text, size_t 
   *length = lines->used - begin;
   if (*length > REPORT_MAX_LINE)
     return report_fail(ULY_ERR_DATA,
-                       "'%s': has a line of more than %d bytes: these are not metrics", lines->path,
-                       REPORT_MAX_LINE);
+                       "'%s' has a line of more than %d bytes, so it does not hold metrics",
+                       lines->path, REPORT_MAX_LINE);
   *text = lines->buffer + begin;
   lines->used = begin;
   return ULY_OK;

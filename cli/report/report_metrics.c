@@ -238,7 +238,8 @@ static uly_status add_losses(report_run *run, const json_t *line, int64_t step) 
 
 static uly_status add_line(report_run *run, const json_t *line) {
   const json_t *step_json = json_object_get(line, "step");
-  if (!step_json) return report_fail(ULY_ERR_DATA, "has no 'step': expected a line for each step");
+  if (!step_json)
+    return report_fail(ULY_ERR_DATA, "there is no 'step': expected a line for each step");
   TRY(check_count(step_json, "step"));
   int64_t step = json_integer_value(step_json);
   if (step == 0) return report_fail(ULY_ERR_DATA, "'step': expected at least 1");
@@ -303,7 +304,7 @@ uly_status report_metrics_read(report_run *run) {
   report_lines_close(&lines);
   if (status == ULY_OK && run->num_steps == 0)
     status = report_fail(ULY_ERR_DATA,
-                         "'%s': holds no step: expected what 'ulysses train --metrics' writes",
+                         "'%s' holds no step: expected what 'ulysses train --metrics' writes",
                          run->path);
   report_table_finish(&run->table);
   return status;

@@ -145,16 +145,16 @@ static void put_note(FILE *html, const report_run *run, double count, const char
   fputs("</li>\n", html);
 }
 
-/* Writes what a reader must know about the files. */
+/* Writes notes about the files of a run that matter for the plots. */
 static void put_notes(FILE *html, const report_run *run) {
   if (run->is_cut)
-    put_note(html, run, 0, "the last line of the metrics is not whole, and is left out", NULL);
+    put_note(html, run, 0, "the last line of the metrics is incomplete, and is left out", NULL);
   if (run->num_repeated > 0)
     put_note(html, run, (double)run->num_repeated,
              "line is left out: the run was resumed, and did its step again",
              "lines are left out: the run was resumed, and did their steps again");
   if (run->has_other_ranks)
-    put_note(html, run, 0, "earlier steps ran on another number of ranks than the last", NULL);
+    put_note(html, run, 0, "earlier steps ran on a different number of ranks than the last", NULL);
   if (run->num_skipped > 0)
     put_note(html, run, (double)run->num_skipped, "step was skipped: it left the weights alone",
              "steps were skipped: they left the weights alone");
@@ -252,7 +252,7 @@ static uly_status put_figure(FILE *html, const report_plot *plot, const report_s
 
 /* ------------------------------------------------------------------ the configuration */
 
-/* Returns the value of a key of exactly this name; NULL: none. */
+/* Returns the value of a key of exactly this name, or NULL if there is none. */
 static const char *find_setting(const report_config *config, const char *key) {
   for (int i = 0; i < config->num; i++)
     if (strcmp(config->settings[i].key, key) == 0) return config->settings[i].value;

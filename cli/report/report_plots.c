@@ -1,4 +1,5 @@
-/* The plots of a report: what each is, what a run must have for it, and which functions write it. */
+/* Lists the plots of a report: what each is, what a run must have for it, and which functions write
+ * it. */
 #include "report/report_plots.h"
 
 #include "report/report_run.h"
@@ -52,9 +53,8 @@ const report_plot report_plots[] = {
      .write_finding = report_find_mean},
     {.id = "peak-share",
      .title = "Share of the machine’s peak",
-     .about =
-         "Floating-point operations of the model per second, against the matrix products that the "
-         "ranks were measured to do.",
+     .about = "Floating-point operations of the model per second, as a share of the measured speed "
+              "of matrix products on the ranks.",
      .needs = "<code>flops</code>, <code>step_s</code> and <code>peak_flops</code>",
      AGAINST_STEP(has_column, COLUMN_PEAK_SHARE, "% of the measured peak", 100),
      .from_zero = true,
@@ -72,8 +72,7 @@ const report_plot report_plots[] = {
      .share_is = "are"},
     {.id = "traffic",
      .title = "Bytes sent per step",
-     .about =
-         "What the rank that sends most sends in a step, by what it is for; mean over the steps.",
+     .about = "The bytes that the busiest rank sends in a step, by purpose; mean over the steps.",
      .needs = "<code>sent_bytes</code>, of a run that sends something",
      BARS(REPORT_SENT, "per step"),
      .most = "sends most",
@@ -81,8 +80,8 @@ const report_plot report_plots[] = {
      .share_is = "is"},
     {.id = "wait-share",
      .title = "Time spent waiting for other ranks",
-     .about =
-         "Part of a step’s time in which a rank waits for an exchange to end; mean over the ranks.",
+     .about = "The share of a step’s time in which a rank waits for an exchange to end; mean over "
+              "the ranks.",
      .needs = "<code>wait_s</code> and <code>step_s</code>",
      AGAINST_STEP(has_column, COLUMN_WAIT_SHARE, "% of the step", 100),
      .from_zero = true,
@@ -90,9 +89,8 @@ const report_plot report_plots[] = {
      .write_finding = report_find_mean},
     {.id = "gradient-norm",
      .title = "Gradient norm",
-     .about = "Of all gradients together, before clipping. Bold: the mean over neighbouring steps. "
-              "Faint: "
-              "the steps themselves.",
+     .about = "The norm of all gradients together, before clipping. Bold: the mean over "
+              "neighbouring steps. Faint: the steps themselves.",
      .needs = "<code>grad_norm</code>",
      AGAINST_STEP(has_column, COLUMN_GRAD_NORM, "norm", 1),
      .may_be_log = true,
@@ -100,17 +98,16 @@ const report_plot report_plots[] = {
      .write_finding = report_find_largest},
     {.id = "learning-rate",
      .title = "Learning rate",
-     .about = "As the schedule set it for each step.",
+     .about = "The value that the schedule set for each step.",
      .needs = "<code>lr</code>",
      AGAINST_STEP(has_column, COLUMN_LR, "learning rate", 1),
      .from_zero = true,
      .write_finding = report_find_largest},
     {.id = "eval-by-position",
      .title = "Evaluation by position",
-     .about =
-         "Loss of tokens by how many tokens of their sequence come before them. Faint: the first "
-         "evaluation; stronger: one in the middle; bold: the last. A line that falls to the right "
-         "belongs to a model that uses its long context.",
+     .about = "Loss of tokens by the number of tokens of their sequence that come before them. "
+              "Faint: the first evaluation; stronger: one in the middle; bold: the last. A line "
+              "that falls to the right belongs to a model that uses its long context.",
      .needs = "<code>eval_by_position</code>",
      .legend = LEGEND_RUNS,
      .has = has_positions,

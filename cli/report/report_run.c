@@ -31,7 +31,7 @@ static void count_checkpoints(const char *folder, report_run *run) {
   closedir(entries);
 }
 
-/* Returns the last part of a path, whatever way it is written ("." and "run/" too). */
+/* Returns the last part of a path, however it is written (even "." and "run/"). */
 static char *last_part(const char *path) {
   char real[PATH_MAX];
   if (!realpath(path, real)) snprintf(real, sizeof real, "%s", path);
@@ -40,20 +40,21 @@ static char *last_part(const char *path) {
 }
 
 /* Finds the folder of a run. If path names the metrics in it, the other files there belong to the
- * run; beside any other file there may be anything. */
+ * run; beside a file of any other name there may be anything. */
 static uly_status find_folder(const char *path, char folder[PATH_MAX], char metrics[PATH_MAX]) {
   static const char name[] = "metrics.jsonl";
   struct stat info;
   int length = snprintf(metrics, PATH_MAX, "%s", path);
   if (stat(path, &info) != 0 || length >= PATH_MAX)
-    return report_fail(ULY_ERR_IO, "'%s': cannot be read: %s", path,
+    return report_fail(ULY_ERR_IO, "'%s' cannot be read: %s", path,
                        strerror(length >= PATH_MAX ? ENAMETOOLONG : errno));
   snprintf(folder, PATH_MAX, "%s", path);
   if (S_ISDIR(info.st_mode)) {
     length = snprintf(metrics, PATH_MAX, "%s/%s", path, name);
     if (length < PATH_MAX && stat(metrics, &info) == 0) return ULY_OK;
-    return report_fail(ULY_ERR_IO, "'%s': has no %s: name the file where the metrics lie elsewhere",
-                       path, name);
+    return report_fail(ULY_ERR_IO,
+                       "'%s' has no %s: give the file itself if the metrics are elsewhere", path,
+                       name);
   }
   char *slash = strrchr(folder, '/');
   if (strcmp(slash ? slash + 1 : folder, name) != 0)

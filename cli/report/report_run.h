@@ -1,4 +1,4 @@
-/* A run: what its files say, as plain arrays. */
+/* Holds what the files of a run say, as plain arrays. */
 #ifndef ULYSSES_CLI_REPORT_RUN_H
 #define ULYSSES_CLI_REPORT_RUN_H
 
@@ -76,9 +76,9 @@ typedef struct report_run {
   int64_t newest_checkpoint;
 } report_run;
 
-/* Reads a run. path: a run's folder, or a file of metrics. Messages name file and line. ULY_ERR_IO:
- * it cannot be read; ULY_ERR_DATA: it is not metrics, or is damaged before the last line. The run
- * must be zeroed, and freed also after a failure. */
+/* Reads a run. path: a run's folder, or a file of metrics. Messages name file and line. Returns
+ * ULY_ERR_IO if it cannot be read, and ULY_ERR_DATA if it does not hold metrics or is damaged
+ * before the last line. The run must be zeroed, and freed even after a failure. */
 uly_status report_run_read(const char *path, report_run *run);
 void report_run_free(report_run *run);
 

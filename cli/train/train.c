@@ -36,7 +36,7 @@ static uly_status make_trace_file(const char *path) {
   TRY(keep_earlier(path));
   FILE *file = fopen(path, "w");
   if (file && fclose(file) == 0) return ULY_OK;
-  return uly_fail(ULY_ERR_IO, "--trace '%s': cannot be written: %s", path, strerror(errno));
+  return uly_fail(ULY_ERR_IO, "--trace '%s' cannot be written: %s", path, strerror(errno));
 }
 
 static uly_status start_trace(train_run *run) {
@@ -70,14 +70,14 @@ static void report_stop(train_run *run, const char *signal) {
   rank_log_say(run, "stopped by %s", signal);
 }
 
-/* Returns whether something is due that is done each `every` steps and at the end; 0: only at the
- * end. */
+/* Returns whether something is due that is done after every `every` steps and at the end, or only
+ * at the end if `every` is 0. */
 static bool is_due(int64_t step, int64_t every, bool is_last) {
   return is_last || (every > 0 && step % every == 0);
 }
 
-/* Stops, skips the step or goes back, as the run is told to. *goes_back: there is nothing to report
- * about this step. */
+/* Stops, skips the step or goes back, as the run is told to. Sets *goes_back if there is nothing to
+ * report about this step. */
 static uly_status after_nonfinite(train_run *run, uly_step_report *report, bool *goes_back) {
   const train_options *o = &run->options;
   char why[2048];
@@ -129,7 +129,7 @@ static uly_status evaluate(train_run *run, int64_t step, uly_eval_report *report
   return ULY_OK;
 }
 
-/* Computes a step, and evaluates if that is due. *goes_back: there is nothing to report. */
+/* Computes a step, and evaluates if that is due. Sets *goes_back if there is nothing to report. */
 static uly_status compute(train_run *run, uly_step_report *report, uly_eval_report *eval,
                           bool *evaluates, bool *goes_back) {
   const train_options *o = &run->options;
@@ -142,8 +142,8 @@ static uly_status compute(train_run *run, uly_step_report *report, uly_eval_repo
   return *evaluates ? evaluate(run, report->step, eval) : ULY_OK;
 }
 
-/* Makes one step, and what follows it. What a run has done is saved if the data, or the disk that
- * they are on, end it. */
+/* Makes one step and does what follows it. If the data, or the disk that they are on, end the run,
+ * what it has done is saved. */
 static uly_status do_step(train_run *run) {
   const train_options *o = &run->options;
   uly_step_report report = {.size = sizeof report};
@@ -164,7 +164,7 @@ static uly_status do_step(train_run *run) {
 static uly_status do_steps(train_run *run) {
   int64_t num_steps = run->options.run.config.steps;
   if (uly_trainer_steps_done(run->trainer) >= num_steps) {
-    progress_say(run, "nothing to do: --steps %lld are done", (long long)num_steps);
+    progress_say(run, "there is nothing to do: all --steps %lld are done", (long long)num_steps);
     return ULY_OK;
   }
   /* If a signal came while the run was being prepared, there is nothing new to save. */
@@ -176,12 +176,13 @@ static uly_status do_steps(train_run *run) {
 
 /* ------------------------------------------------------------------------- the run */
 
-/* Names the file in which starts of the run keep the scan of the data, and find it. */
+/* Names the file in which a start of the run keeps the scan of the data, for later starts to
+ * find. */
 static uly_status name_scan_file(train_run *run) {
   const char *out = run->options.out;
   if (!out) return ULY_OK;
   if (snprintf(run->scan_file, sizeof run->scan_file, "%s/scan.json", out) >= PATH_MAX)
-    return uly_fail(ULY_ERR_CONFIG, "--out: too long for a path");
+    return uly_fail(ULY_ERR_CONFIG, "the path in --out is too long");
   run->options.run.config.scan_file = run->scan_file;
   return ULY_OK;
 }
@@ -235,6 +236,6 @@ static void clean_up(void *state) {
 int command_train(int argc, char *const *argv) {
   train_run run = {.is_stopped = false};
   ranks_work work = {.run = train, .clean_up = clean_up, .is_stopped = &run.is_stopped};
-  signals_catch(); /* starting takes a while, too */
+  signals_catch(); /* since starting takes a while, too */
   return run_on_ranks(&work, &run, argc, argv);
 }

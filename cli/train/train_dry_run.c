@@ -19,7 +19,7 @@ static void go_up(char path[PATH_MAX]) {
     snprintf(path, PATH_MAX, ".");
 }
 
-/* What a path is to become. */
+/* Tells what a path is to become. */
 typedef enum place { A_FILE, A_FOLDER, A_FOLDER_WITH_PARENTS } place;
 
 /* Returns whether it exists or can be made, and can be written; if not, errno tells why. */
@@ -42,9 +42,9 @@ static uly_status check_place(const char *flag, const char *path, place what) {
   char copy[PATH_MAX];
   if (!path) return ULY_OK;
   if (snprintf(copy, sizeof copy, "%s", path) >= PATH_MAX)
-    return uly_fail(ULY_ERR_CONFIG, "%s '%.200s...': too long for a path", flag, path);
+    return uly_fail(ULY_ERR_CONFIG, "%s '%.200s...' is too long for a path", flag, path);
   if (is_writable(copy, what)) return ULY_OK;
-  return uly_fail(ULY_ERR_IO, "%s '%.200s': cannot be written: %s", flag, path, strerror(errno));
+  return uly_fail(ULY_ERR_IO, "%s '%.200s' cannot be written: %s", flag, path, strerror(errno));
 }
 
 /* Returns whether the folder, which will be made, will hold the file. */

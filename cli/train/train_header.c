@@ -1,4 +1,4 @@
-/* Says before the first step what is run and with what it computes, and warns of what makes that
+/* Prints before the first step what is run and with what it computes, and warns of what makes that
  * slow. */
 #include "common/any_rank.h"
 #include "common/format.h"
@@ -47,8 +47,8 @@ static void warn(train_run *run, const uly_machine *machine) {
     if (!any_rank(run->mesh, is_slow)) continue;
     if (!is_slow)
       snprintf(text, sizeof text,
-               "%s makes another rank slow, and all wait for it: ulysses doctor, started as this "
-               "run is, says more",
+               "%s slows down another rank, and all ranks wait for it: ulysses doctor, started "
+               "like this run, says more",
                slow_name(kind));
     progress_warn(run, "warning: %s", text);
     rank_log_say(run, "%s", text);

@@ -25,9 +25,9 @@ static uly_status open_file(train_run *run) {
   char path[PATH_MAX], host[256] = "unknown";
   int length = snprintf(path, sizeof path, "%s/rank-%05d.log", folder, rank);
   if (length >= (int)sizeof path)
-    return uly_fail(ULY_ERR_CONFIG, "--rank-logs: too long for a path");
+    return uly_fail(ULY_ERR_CONFIG, "the path in --rank-logs is too long");
   if (mkdir(folder, 0777) != 0 && errno != EEXIST)
-    return uly_fail(ULY_ERR_IO, "--rank-logs '%s': cannot be made: %s", folder, strerror(errno));
+    return uly_fail(ULY_ERR_IO, "--rank-logs '%s' cannot be created: %s", folder, strerror(errno));
   run->rank_log = fopen(path, "a");
   if (!run->rank_log)
     return uly_fail(ULY_ERR_IO, "--rank-logs: '%s' cannot be opened: %s", path, strerror(errno));

@@ -9,7 +9,7 @@
 #include "options/messages.h"
 #include "train/train_run.h"
 
-/* Names the file: --metrics, or one beside the checkpoints; empty: none. */
+/* Names the file: --metrics, or one beside the checkpoints. The name is empty if there is none. */
 static uly_status name_file(train_run *run) {
   const train_options *o = &run->options;
   char *path = run->metrics_path;
@@ -18,7 +18,7 @@ static uly_status name_file(train_run *run) {
     length = snprintf(path, PATH_MAX, "%s", o->metrics);
   else if (o->out)
     length = snprintf(path, PATH_MAX, "%s/metrics.jsonl", o->out);
-  return length < PATH_MAX ? ULY_OK : uly_fail(ULY_ERR_CONFIG, "--metrics: too long for a path");
+  return length < PATH_MAX ? ULY_OK : uly_fail(ULY_ERR_CONFIG, "the path in --metrics is too long");
 }
 
 /* Drops the lines of steps that the resumed run will do again, and a line that was cut off. */
@@ -36,7 +36,7 @@ static uly_status trim(FILE *file, const char *path, int64_t steps_done) {
   }
   free(line);
   if (keep < 0 || ftruncate(fileno(file), keep) != 0 || fseek(file, 0, SEEK_END) != 0)
-    return uly_fail(ULY_ERR_IO, "--metrics '%s': cannot be continued: %s", path, strerror(errno));
+    return uly_fail(ULY_ERR_IO, "--metrics '%s' cannot be continued: %s", path, strerror(errno));
   return ULY_OK;
 }
 
@@ -66,7 +66,7 @@ static uly_status open_file(train_run *run) {
   if (!goes_on) TRY(keep_earlier(path));
   run->metrics = fopen(path, goes_on ? "a+" : "w+");
   if (!run->metrics)
-    return uly_fail(ULY_ERR_IO, "--metrics '%s': cannot be opened: %s", path, strerror(errno));
+    return uly_fail(ULY_ERR_IO, "--metrics '%s' cannot be opened: %s", path, strerror(errno));
   setvbuf(run->metrics, NULL, _IOLBF, BUFSIZ);
   /* A device or a pipe cannot be trimmed, and holds nothing to trim. */
   if (!goes_on || ftell(run->metrics) < 0) return ULY_OK;

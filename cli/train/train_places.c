@@ -30,9 +30,8 @@ static bool is_in(const char *path, const char *folder) {
  * overwritten. */
 static uly_status check_file(named_path written, named_path read) {
   if (!written.path || !read.path || !is_same(written.path, read.path)) return ULY_OK;
-  return uly_fail(ULY_ERR_CONFIG,
-                  "%s '%s': is also %s, and would be overwritten: give another path", written.flag,
-                  written.path, read.flag);
+  return uly_fail(ULY_ERR_CONFIG, "%s '%s' is also %s, and would be overwritten: give another path",
+                  written.flag, written.path, read.flag);
 }
 
 /* Refuses to write among the data. Data may be a folder: its files are read, but not those of
@@ -41,7 +40,7 @@ static uly_status check_data(named_path written, bool is_folder, named_path data
   if (!written.path || !data.path) return ULY_OK;
   if (!(is_folder ? is_same : is_in)(written.path, data.path)) return ULY_OK;
   return uly_fail(ULY_ERR_CONFIG,
-                  "%s '%s': what is written there would be %s of the next run: give another path",
+                  "what is written to %s '%s' would be %s of the next run: give another path",
                   written.flag, written.path, data.flag);
 }
 

@@ -16,8 +16,8 @@
 
 enum { LINE = 512 };
 
-/* Measures what matrix products reach on all ranks together, of which each step shows its share: in
- * FLOP/s; 0 if the CPU has no products of this type. */
+/* Measures the speed of matrix products on all ranks together, of which each step shows its share.
+ * It is in FLOP/s, and 0 if the CPU has no products of this type. */
 static uly_status measure_product(uly_mesh *mesh, gemm *product, double *flops) {
   measure_result result;
   measure_work work = gemm_work(product);
@@ -77,7 +77,7 @@ static void add_duration(line *l, double seconds) {
 }
 
 /* Returns the time left, from the mean of the steps of this process except the first, with
- * evaluations and saves; -1: not known yet. */
+ * evaluations and saves, or -1 if it is not known yet. */
 static double find_time_left(const train_run *run, int64_t step) {
   const progress *p = &run->progress;
   if (step <= p->began_step) return -1;
@@ -93,8 +93,8 @@ static void add_time_left(const train_run *run, line *l, int64_t step) {
   add(l, " left");
 }
 
-/* Return the share of the machine's peak, and that of the time spent waiting for other ranks;
- * negative: not known. */
+/* Return the share of the machine's peak, and that of the time spent waiting for other ranks; it is
+ * negative if it is not known. */
 static double find_peak_share(const train_run *run, const uly_step_report *r) {
   double peak = run->progress.peak_flops;
   return peak > 0 && r->seconds > 0 ? 100 * r->flops / r->seconds / peak : -1;

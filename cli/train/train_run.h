@@ -1,5 +1,5 @@
-/* A training run of the program, and what the files train*.c do for it. All ranks run them together;
- * rank 0 prints. */
+/* A training run of the program, and what the files train*.c do for it. All ranks run them
+ * together; rank 0 prints. */
 #ifndef ULYSSES_CLI_TRAIN_RUN_H
 #define ULYSSES_CLI_TRAIN_RUN_H
 
@@ -7,7 +7,7 @@
 
 #include "train/train_options.h"
 
-/* How far the run is, and what is on the screen. */
+/* How far the run has come, and what is on the screen. */
 typedef struct progress {
   /* One line of a terminal is written over and over. */
   bool is_live;
@@ -43,22 +43,22 @@ typedef struct train_run {
 
 /* --- Before the first step. */
 
-/* Refuses a path that is written if it is one that is read. Collective; ULY_ERR_CONFIG. */
+/* Refuses a path that would be written if it is also read. Collective; ULY_ERR_CONFIG. */
 uly_status places_check(train_run *run);
 
 /* --dry-run: checks what a start checks, and prints the configuration and the plan. Collective. */
 uly_status dry_run(train_run *run);
 
-/* Prints on rank 0 what is run, on what and with which options; and warns about what makes the run
- * slow, on any rank. Collective. */
+/* Prints on rank 0 what is run, on what data and with which options, and warns about what makes the
+ * run slow on any rank. Collective. */
 void header_print(train_run *run);
 
 /* --- Checkpoints (train_saves.c). All of these functions are collective. */
 
-/* Prepares --out before the first step, so that a folder that cannot be written to does not lose
- * the run. */
+/* Prepares --out before the first step, so that no run is lost because the folder cannot be written
+ * to. */
 uly_status saves_prepare(train_run *run);
-/* Returns whether another run makes saves_prepare fail; takes and writes nothing. */
+/* Checks whether another run would make saves_prepare fail, and takes and writes nothing. */
 uly_status saves_check(train_run *run);
 /* Find the checkpoint to continue from, and load it. */
 uly_status saves_find(train_run *run);
@@ -81,11 +81,11 @@ uly_status saves_rollback(train_run *run);
 
 /* Looks at the terminal, and measures the peak. Collective. */
 uly_status progress_open(train_run *run);
-/* Prints at most a line; where lines are plain, only each --log-every steps. */
+/* Prints at most a line, and plain lines only every --log-every steps. */
 void progress_step(train_run *run, const uly_step_report *report, bool is_last);
 /* Prints a line about something else, on rank 0. */
 void progress_say(train_run *run, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Prints one on standard error, as a warning or an error. */
+/* Prints such a line on standard error, as a warning or an error. */
 void progress_warn(train_run *run, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void progress_close(train_run *run);
 
@@ -98,7 +98,7 @@ uly_status keep_earlier(const char *path);
 uly_status metrics_open(train_run *run);
 /* Drops the lines of steps that will be done again after going back. Collective. */
 uly_status metrics_trim(train_run *run);
-/* Writes the line of a step. eval NULL: none. */
+/* Writes the line of a step. eval is NULL if there was no evaluation. */
 void metrics_write(train_run *run, const uly_step_report *report, const uly_eval_report *eval);
 /* Closes the file. If lines are missing, the end of the run says so, in its exit code too.
  * Collective. */

@@ -15,12 +15,12 @@
 
 static uly_status name_lock(const char *out, char path[PATH_MAX]) {
   if (snprintf(path, PATH_MAX, "%s/.lock", out) < PATH_MAX) return ULY_OK;
-  return uly_fail(ULY_ERR_CONFIG, "--out: too long for a path");
+  return uly_fail(ULY_ERR_CONFIG, "the path in --out is too long");
 }
 
 static uly_status fail_taken(const char *out) {
   return uly_fail(ULY_ERR_CONFIG,
-                  "--out '%s': another run is saving into this folder: wait for its end, or use "
+                  "--out '%s': another run is saving into this folder: wait for it to end, or use "
                   "another folder",
                   out);
 }
@@ -43,7 +43,7 @@ static uly_status lock_folder(const char *out) {
   return is_taken ? fail_taken(out) : ULY_OK; /* or a file system without locks */
 }
 
-/* Returns whether lock_folder would succeed; takes and makes nothing. */
+/* Checks whether lock_folder would succeed, and takes and makes nothing. */
 static uly_status check_lock(const char *out) {
   char path[PATH_MAX];
   struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
@@ -61,7 +61,7 @@ static uly_status check_earlier(const train_options *o) {
   if (status != ULY_OK || !newest[0]) return status;
   return uly_fail(ULY_ERR_CONFIG,
                   "--out '%s': there is '%s' of another run, whose checkpoints this one would "
-                  "replace: use --resume auto to go on from it, or another folder",
+                  "replace: use --resume auto to continue from it, or use another folder",
                   o->out, newest);
 }
 
@@ -98,21 +98,21 @@ uly_status saves_check(train_run *run) {
 static uly_status save_config(const train_options *o) {
   char path[PATH_MAX];
   if (snprintf(path, sizeof path, "%s/config.yaml", o->out) >= PATH_MAX)
-    return uly_fail(ULY_ERR_CONFIG, "--out: too long for a path");
+    return uly_fail(ULY_ERR_CONFIG, "the path in --out is too long");
   return options_save(&o->base, path);
 }
 
 uly_status saves_config(train_run *run) {
   const train_options *o = &run->options;
-  /* A run that has nothing to do keeps the configuration of the run that did it. */
+  /* A run that has nothing to do keeps the configuration of the run that did the work. */
   if (!o->out || uly_trainer_steps_done(run->trainer) >= o->run.config.steps) return ULY_OK;
   return uly_mesh_agree(run->mesh, run->is_first ? save_config(o) : ULY_OK);
 }
 
 /* ------------------------------------------------------------------ going on and back */
 
-/* Finds the newest checkpoint in --out; an empty path if there is none. Each rank looks by itself,
- * since a folder that is not shared looks different from each. */
+/* Finds the newest checkpoint in --out, or sets an empty path if there is none. Each rank looks by
+ * itself, since a folder that is not shared looks different to each. */
 static uly_status find_newest(train_run *run, const char *option, char path[PATH_MAX]) {
   const char *out = run->options.out;
   TRY(uly_mesh_agree(run->mesh, uly_checkpoint_latest(out, path, PATH_MAX)));
@@ -136,7 +136,7 @@ uly_status saves_find(train_run *run) {
   TRY(uly_mesh_agree(run->mesh, status));
   if (run->checkpoint[0]) return ULY_OK;
   if (snprintf(run->checkpoint, PATH_MAX, "%s", resume) < PATH_MAX) return ULY_OK;
-  return uly_fail(ULY_ERR_CONFIG, "--resume '%.200s...': too long for a path", resume);
+  return uly_fail(ULY_ERR_CONFIG, "--resume '%.200s...' is too long for a path", resume);
 }
 
 /* Returns the step that a checkpoint is named after. */
@@ -154,11 +154,10 @@ static void warn_of_later(train_run *run) {
       step_of(newest) <= uly_trainer_steps_done(run->trainer)) {
     return;
   }
-  progress_warn(
-      run,
-      "warning: there is '%s', of a later step than this run goes on from: it stays until "
-      "this run saves the same step, and --resume auto would take it",
-      newest);
+  progress_warn(run,
+                "warning: '%s' is of a later step than the one that this run continues from: it "
+                "stays until this run saves the same step, and --resume auto would take it",
+                newest);
 }
 
 uly_status saves_resume(train_run *run) {
@@ -177,15 +176,16 @@ uly_status saves_rollback(train_run *run) {
   if (!path[0])
     return uly_fail(ULY_ERR_NONFINITE, "%s. There is no checkpoint yet to go back to", why);
   TRY(uly_trainer_rollback(run->trainer, path));
-  progress_warn(run, "warning: %s. Back to %s, and on with the data after this step", why, path);
+  progress_warn(run, "warning: %s. Going back to %s, and on with the data after this step", why,
+                path);
   rank_log_say(run, "%s; back to %s", why, path);
   return ULY_OK;
 }
 
 /* ------------------------------------------------------------------------- saves */
 
-/* Removes old checkpoints. Beside checkpoints of another run that went further, those of this one
- * are the old ones, and would be removed as they come. */
+/* Removes old checkpoints. If another run left checkpoints of later steps, those of this run count
+ * as the old ones, and would be removed as they come. */
 static uly_status prune(const train_options *o, int64_t step) {
   char newest[PATH_MAX];
   TRY(uly_checkpoint_latest(o->out, newest, sizeof newest));

@@ -1,5 +1,5 @@
-/* ulysses eval: the loss of a trained model on a file, also by position in the sequence. All ranks
- * run this file together; rank 0 prints. */
+/* ulysses eval: prints the loss of a trained model on a file, overall and by position in the
+ * sequence. All ranks run this file together; rank 0 prints. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -27,7 +27,7 @@ static void print_text(const evaluation *e, const uly_eval_report *report) {
   printf("data        %s, %lld tokens in sequences of %lld\n", config->eval_data,
          (long long)report->tokens, (long long)config->seq_len);
   print_mask(config);
-  if (report->is_stopped) printf("stopped     by a signal, before all was evaluated\n");
+  if (report->is_stopped) printf("stopped     by a signal, before everything was evaluated\n");
   printf("loss        %.4f nats per token\n", report->loss);
   printf("perplexity  %.4f\n", exp(report->loss));
   if (e->trained.vocab == BYTE_VOCAB) printf("bits        %.4f per byte\n", bits_per_byte(report));
@@ -69,7 +69,7 @@ static uly_status evaluate(void *state, int argc, char *const *argv) {
   uly_eval_report report = {.size = sizeof report};
   TRY(trained_find(&e->trained, &e->options, EVAL, argc, argv));
   if (!config->data)
-    return uly_fail(ULY_ERR_CONFIG, "--data: missing: expected files to evaluate on");
+    return uly_fail(ULY_ERR_CONFIG, "--data is missing: give the files to evaluate on");
   config->eval_data = config->data;
   config->data = NULL;
   TRY(uly_mesh_create(&e->options.run.mesh, &e->mesh));
@@ -96,6 +96,6 @@ static void clean_up(void *state) {
 int command_eval(int argc, char *const *argv) {
   evaluation e = {.is_stopped = false};
   ranks_work work = {.run = evaluate, .clean_up = clean_up, .is_stopped = &e.is_stopped};
-  signals_catch(); /* starting takes a while, too */
+  signals_catch(); /* since starting takes a while, too */
   return run_on_ranks(&work, &e, argc, argv);
 }

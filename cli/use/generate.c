@@ -70,7 +70,7 @@ static void print_speed(const generation *g) {
   double rate = g->seconds > 0 ? (double)(g->num_generated - 1) / g->seconds : 0;
   if (!g->is_first) return;
   fflush(stdout);
-  /* The text ends without a line end of ours. */
+  /* The text ends without a newline, so this begins with one. */
   fprintf(stderr, "\nprompt      %lld tokens in %.3f s\ngenerated   %lld tokens, %.1f tokens/s\n",
           (long long)g->prompt.count, report.prompt_seconds, (long long)g->num_generated, rate);
 }
@@ -128,10 +128,10 @@ static uly_status make_room(generation *g) {
   g->tokens = calloc(num, sizeof *g->tokens);
   g->log_probabilities = calloc(num, sizeof *g->log_probabilities);
   if (g->tokens && g->log_probabilities) return ULY_OK;
-  return uly_fail(ULY_ERR_MEMORY, "no memory for %zu tokens: use fewer --max-tokens", num);
+  return uly_fail(ULY_ERR_MEMORY, "no memory for %zu tokens: use a smaller --max-tokens", num);
 }
 
-/* Reads what each rank reads by itself. */
+/* Reads the files that each rank reads by itself. */
 static uly_status read_prompt(generation *g) {
   TRY(prompt_read(&g->options, g->trained.vocab, &g->prompt));
   return make_room(g);
@@ -142,7 +142,7 @@ static uly_status generate(void *state, int argc, char *const *argv) {
   run_options *run = &g->options.use.run;
   g->is_first = uly_world_rank() == 0;
   TRY(trained_find(&g->trained, &g->options.use, GENERATE, argc, argv));
-  /* --seed is that of the draws; the run's draws stay as they were. */
+  /* --seed is the seed of these draws; those of the run stay as they were. */
   g->options.sampling.seed = run->config.seed;
   run->config.seed = g->trained.seed;
   run->mesh.dp = 1;
@@ -171,6 +171,6 @@ static void clean_up(void *state) {
 int command_generate(int argc, char *const *argv) {
   generation g = {.is_stopped = false};
   ranks_work work = {.run = generate, .clean_up = clean_up, .is_stopped = &g.is_stopped};
-  signals_catch(); /* starting takes a while, too */
+  signals_catch(); /* since starting takes a while, too */
   return run_on_ranks(&work, &g, argc, argv);
 }

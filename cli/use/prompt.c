@@ -32,8 +32,8 @@ static uly_status take_numbers(const char *text, prompt *out) {
     bool is_number = *at >= '0' && *at <= '9' && errno == 0 && number <= INT32_MAX;
     if (!is_number || (*end != ',' && *end != '\0'))
       return uly_fail(ULY_ERR_CONFIG,
-                      "--prompt-tokens: number %lld of the list is no token: expected numbers with "
-                      "commas between, as in 12,5,7",
+                      "--prompt-tokens: number %lld of the list is not a token: expected numbers "
+                      "separated by commas, as in 12,5,7",
                       (long long)out->count + 1);
     out->tokens[out->count++] = (int32_t)number;
     at = end;
@@ -46,10 +46,9 @@ static uly_status read_file(const char *path, prompt *out) {
   size_t count;
   TRY(input_load("--prompt-file", path, MAX_TOKENS, &bytes, &count));
   uly_status status =
-      count > 0
-          ? take_bytes(bytes, (int64_t)count, out)
-          : uly_fail(ULY_ERR_DATA,
-                     "--prompt-file '%.200s': is empty: there is nothing to go on from", path);
+      count > 0 ? take_bytes(bytes, (int64_t)count, out)
+                : uly_fail(ULY_ERR_DATA,
+                           "--prompt-file '%.200s' is empty: there is nothing to continue", path);
   free(bytes);
   return status;
 }
@@ -65,7 +64,7 @@ uly_status prompt_read(const generate_options *o, int64_t vocab, prompt *out) {
   if (vocab != BYTE_VOCAB)
     return uly_fail(ULY_ERR_CONFIG,
                     "the vocabulary of this model has %lld tokens, which are not those of bytes "
-                    "(%d): give the prompt as numbers, --prompt-tokens",
+                    "(%d): give the prompt as numbers, with --prompt-tokens",
                     (long long)vocab, BYTE_VOCAB);
   if (o->prompt_file) return read_file(o->prompt_file, out);
   return take_bytes(o->prompt, (int64_t)strlen(o->prompt), out);

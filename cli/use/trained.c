@@ -23,10 +23,10 @@ static uly_status parse(use_options *o, int argc, char *const *argv) {
   TRY(options_parse(&o->base, argc, argv));
   if (o->checkpoint) return ULY_OK;
   return uly_fail(ULY_ERR_CONFIG,
-                  "--checkpoint: missing: expected a checkpoint, or the folder of a run");
+                  "--checkpoint is missing: give a checkpoint, or the folder of a run");
 }
 
-/* Reads the flags alone: where the checkpoint is, and whether they give a pattern of blocks. */
+/* Reads only the flags, for where the checkpoint is and whether they give a pattern of blocks. */
 static uly_status look(use_options *flags, command cmd, int argc, char *const *argv,
                        char **checkpoint) {
   TRY(options_init(&flags->base, cmd));

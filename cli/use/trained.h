@@ -10,7 +10,8 @@ typedef struct trained {
   uint64_t seed; /* of its training */
 } trained;
 
-/* The number of tokens in the vocabulary of bytes, and the token that ends a document. */
+/* The number of tokens in the vocabulary of bytes, and the number of the token that ends a
+ * document. */
 enum { BYTE_VOCAB = 257, END_OF_DOCUMENT = 256 };
 
 /* Reads the options of EVAL or GENERATE, and finds the checkpoint. Window, sparse, pack, seq_len,

@@ -19,7 +19,7 @@ typedef struct generate_options {
   use_options use;
   const char *prompt, *prompt_file, *prompt_tokens;
   int64_t max_tokens;
-  uly_sampling sampling; /* its seed is that of the run's options */
+  uly_sampling sampling; /* its seed comes from run */
 } generate_options;
 
 #endif

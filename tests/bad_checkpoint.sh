@@ -182,12 +182,12 @@ json() {
 tensor='"dtype":"F32","shape":[2],"data_offsets":[0,8]'
 for length in -1 9223372036854775807 -9223372036854775808 100000001; do
   damaged model.safetensors header $length '{}' @
-  each 'model.safetensors. is no safetensors file: its first 8 bytes give a header of'
+  each 'model.safetensors. is not a safetensors file: its first 8 bytes give a header of'
 done
 damaged model.safetensors header 100000000 '{}' @
 each 'model.safetensors. is truncated: its header should have 100000000 bytes'
 damaged model.safetensors header 0 '' @
-each 'model.safetensors. is no safetensors file: its header does not begin'
+each 'model.safetensors. is not a safetensors file: its header does not begin'
 json "does not begin with '{'" '[]'
 json 'is not the JSON' '{'
 json 'is not the JSON' '{"a":NaN}'
@@ -260,7 +260,7 @@ value config.json 'duplicate' '"hidden_size": 32' '"hidden_size": 32, "hidden_si
 damaged config.json bash -c 'head -c 5000 /dev/zero | tr "\0" "[" >@'
 each config.json
 damaged trainer.json truncate -s 100000001 @
-each 'trainer.json. has 100000001 bytes; at most'
+each 'trainer.json. has 100000001 bytes, but at most'
 
 # --- of another model, or another run
 

@@ -121,7 +121,7 @@ bytes() {
   cat >"$1"
   row 3 "'$1'.* $2" "${train[@]}" "$1"
 }
-bytes cut-4 'is truncated: a shard begins with 1024 bytes of header, and the file has 4' < <(head -c 4 good16)
+bytes cut-4 'is truncated: a shard begins with 1024 bytes of header, but the file has only 4' < <(head -c 4 good16)
 bytes cut-1023 'is truncated: a shard begins with 1024 bytes of header' < <(head -c 1023 good16)
 bytes cut-1024 'is truncated: its header promises 256 tokens' < <(head -c 1024 good16)
 bytes cut-1535 'is truncated: its header promises 256 tokens, which is 1536 bytes' < <(head -c 1535 good16)
@@ -202,8 +202,8 @@ lines() {
   printf '%b' "$2" >lines-$num_rows.jsonl
   row 3 "$1" prepare --documents jsonl lines-$num_rows.jsonl --out prepared-@
 }
-lines 'line 2, column [0-9]*: not JSON' '{"text": "a"}\nwords\n'
-lines 'line 1: is a number, but each line must be an object' '7\n'
+lines 'line 2, column [0-9]*: this is not JSON' '{"text": "a"}\nwords\n'
+lines 'line 1: the line is a number, but each line must be an object' '7\n'
 lines 'line 2: there is no "text"' '{"text": "a"}\n{"body": "b"}\n'
 lines 'line 1: "text" is null' '{"text": null}\n'
 lines 'line 1, column [0-9]*: .*duplicate' '{"text": "a", "text": "b"}\n'
@@ -211,7 +211,7 @@ lines 'line 1, column [0-9]*: .*unable to decode byte 0xff' '{"text": "\0377"}\n
 lines 'line 1, column [0-9]*: ' '{"text": NaN}\n'
 lines 'line 1, column [0-9]*: .*depth' "$(head -c 5000 /dev/zero | tr '\0' '[')\n"
 head -c 66M /dev/zero | tr '\0' 'x' >wide.jsonl
-row 3 'line 1: longer than 64 MiB' prepare --documents jsonl wide.jsonl --out prepared-@
+row 3 'line 1: the line is longer than 64 MiB' prepare --documents jsonl wide.jsonl --out prepared-@
 rows_end
 [ -z "$(find prepared-* -type f)" ] || fail "shards of a failure were left: $(find prepared-*)"
 
@@ -278,15 +278,15 @@ in_use() {
   done
 }
 data=(--data used)
-in_use text.txt 'truncate -s 100 used' "'used' was changed while it is in use: it had 3000 bytes, and has 100 now"
-in_use text.txt 'truncate -s 0 used' "'used' was changed while it is in use: .* has 0 now"
+in_use text.txt 'truncate -s 100 used' "'used' was changed while in use: it had 3000 bytes, and has 100 now"
+in_use text.txt 'truncate -s 0 used' "'used' was changed while in use: .* has 0 now"
 in_use text.txt 'rm used' "'used': No such file"
 in_use text.txt 'mkfifo other-$ranks && mv other-$ranks used' "'used' is not a regular file"
-in_use good16 'truncate -s -1 used' "'used' was changed while it is in use: it had 1536 bytes, and has 1535 now"
-in_use good32 'truncate -s 1024 used' "'used' was changed while it is in use: it had 2048 bytes, and has 1024 now" --pack --doc-end 5
+in_use good16 'truncate -s -1 used' "'used' was changed while in use: it had 1536 bytes, and has 1535 now"
+in_use good32 'truncate -s 1024 used' "'used' was changed while in use: it had 2048 bytes, and has 1024 now" --pack --doc-end 5
 in_use holed/a.bin 'truncate -s 1024 used' "'used' was changed" --zero 3
 mkdir two && cp text.txt two/a && cp text.txt two/b
-in_use two 'truncate -s 9 used/*' "'used/[ab]' was changed while it is in use"
+in_use two 'truncate -s 9 used/*' "'used/[ab]' was changed while in use"
 in_use two 'rm -r used' "'used/[ab]': No such file"
 data=(--data text.txt --eval-data used)
 in_use text.txt 'truncate -s 100 used' "'used' was changed" --eval-every 1

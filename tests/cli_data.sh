@@ -133,7 +133,7 @@ cut_data() {
     has "^resumed .*$saved"
   done
 }
-cut_data text.txt "'used' was changed while it is in use" --data used
-cut_data text.txt "'used' was changed while it is in use" --data text.txt --eval-data used --eval-every 1
+cut_data text.txt "'used' was changed while in use" --data used
+cut_data text.txt "'used' was changed while in use" --data text.txt --eval-data used --eval-every 1
 
 finish

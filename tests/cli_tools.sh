@@ -46,7 +46,7 @@ shard=$(find data/train -type f | head -n 1)
 mkfifo pieces
 { head -c 2 "$shard" && sleep 0.3 && tail -c +3 "$shard"; } >pieces &
 expect 3 'is a token shard, not text' "${prepare[@]}" pieces --out again
-expect 2 "data/train' is there already" "${prepare[@]}" books --out data
+expect 2 "data/train' exists already" "${prepare[@]}" books --out data
 expect 3 "bad.jsonl', line 2: there is no \"text\"" "${prepare[@]}" --documents jsonl bad.jsonl --out bad
 [ ! -e bad ] || fail "shards of a failure were left"
 expect 3 "line 1, column" "${prepare[@]}" --documents jsonl books --out bad
@@ -140,7 +140,7 @@ has '^FAIL  small exchange  *rank 2: ULYSSES_ISA=none'
 cp "$program" other
 echo >>other
 examined 1 "$mpirun" -n 2 "$program" doctor : -n 1 ./other doctor
-has '^FAIL  program  *rank 2 has another ulysses program'
+has '^FAIL  program  *rank 2 has a different ulysses program'
 examined 0 "$mpirun" -n 1 "$program" doctor : -n 1 "$program" doctor --json
 expect 2 'no-such-flag' "$mpirun" -n 2 "$program" doctor : -n 1 "$program" doctor --no-such-flag
 

@@ -147,7 +147,7 @@ expect 0 '' "$program" "${good[@]}" --out piped --dry-run
 # A checkpoint that somebody has put a folder into is not replaced, nor is what lies there lost.
 expect 0 '' "$program" "${good[@]}" --out noted --save-every 1
 mkdir noted/step-0000000002/notes
-expect 3 "there is a folder 'notes' in it" "$program" "${good[@]}" --out noted --resume noted/step-0000000001
+expect 3 "it contains the folder 'notes'" "$program" "${good[@]}" --out noted --resume noted/step-0000000001
 [ -d noted/step-0000000002/notes ] || fail "a folder in a checkpoint was removed"
 expect 0 '' "$program" "${good[@]}" --out noted --resume auto
 # Nor does a run fall back unseen behind one that has lost a file.

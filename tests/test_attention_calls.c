@@ -241,14 +241,14 @@ static void test_calls_differ(void **state) {
     forward(plan, 0, x, saved[i]);
   }
   assert_fails(uly_attention_forward_layer(plan, rank > 0, x->q, x->k, x->v, x->o, NULL, NULL),
-               ULY_ERR_CONFIG, "another mask");
-  refuse(plan, x, saved[rank > 0], "another saved state");
+               ULY_ERR_CONFIG, "a different mask");
+  refuse(plan, x, saved[rank > 0], "a different saved state");
   assert_fails(
       uly_attention_forward_layer(plan, 0, rank ? x->q : NULL, x->k, x->v, x->o, NULL, NULL),
       ULY_ERR_CONFIG, "q is NULL");
   assert_ok(uly_attention_set_documents(plan, rank ? two_docs : other_docs, 2));
   assert_fails(uly_attention_forward(plan, x->q, x->k, x->v, x->o), ULY_ERR_CONFIG,
-               "another list of documents");
+               "a different list of documents");
   assert_ok(uly_attention_set_documents(plan, two_docs, 2));
   assert_ok(uly_attention_forward(plan, x->q, x->k, x->v, x->o));
   for (int i = 0; i < 2; i++) uly_attention_saved_destroy(saved[i]);

@@ -295,9 +295,9 @@ static void test_refusals(void **state) {
                  ULY_ERR_CONFIG, "mesh.dp = 1");
     uly_mesh_destroy(groups);
     assert_fails(uly_generator_create(mesh, &config, checkpoint, tokens + rank, 9, 9, &g),
-                 ULY_ERR_CONFIG, "another prompt");
+                 ULY_ERR_CONFIG, "a different prompt");
     assert_ok(uly_generator_create(mesh, &config, checkpoint, tokens, 9, 9, &g));
-    assert_fails(uly_generator_next(g, rank), ULY_ERR_CONFIG, "another token");
+    assert_fails(uly_generator_next(g, rank), ULY_ERR_CONFIG, "a different token");
     uly_generator_destroy(g);
   }
   assert_ok(uly_generator_create(mesh, &config, checkpoint, tokens, 9, 9, &g));

@@ -534,7 +534,7 @@ static void test_same(void **state) {
   assert_ok(uly_mesh_same(mesh, "abc", 3, "text"));
   for (int odd = 0; odd < size && size > 1; odd++) {
     char text[64];
-    snprintf(text, sizeof text, "rank %d has another text", odd ? odd : 1);
+    snprintf(text, sizeof text, "rank %d has a different text", odd ? odd : 1);
     assert_fails(uly_mesh_same(mesh, rank == odd ? "abd" : "abc", 3, "text"), ULY_ERR_CONFIG, text);
   }
   if (size < 2) return;

@@ -572,7 +572,7 @@ static void test_files(void **state) {
   config.doc_end = uly_mesh_rank(mesh) == size - 1 ? END : END + 1;
   if (size > 1)
     assert_fails(uly_trainer_create(mesh, &config, &trainer), ULY_ERR_CONFIG,
-                 "another config.doc_end");
+                 "a different config.doc_end");
   /* Of the held-out data, too. */
   write_shard(path, "pack-held-out.bin", 0);
   config.doc_end = -1;

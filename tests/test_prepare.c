@@ -345,9 +345,9 @@ static void test_bad_jsonl(void **state) {
       {"{\"text\": \"a\", \"text\": \"b\"}\n", "line 1, column"},
       {"{\"text\": \"\xff\"}\n", "line 1, column"},
       {"{\"text\": \"\\ud800\"}\n", "line 1, column"},
-      {"[\"text\"]\n", "line 1: is an array, but each line"},
-      {"\"text\"\n", "line 1: is a string, but each line"},
-      {"3\n", "line 1: is a number, but each line"},
+      {"[\"text\"]\n", "line 1: the line is an array, but each line"},
+      {"\"text\"\n", "line 1: the line is a string, but each line"},
+      {"3\n", "line 1: the line is a number, but each line"},
       {"{}\n{\"body\": \"a\"}\n", "line 1: there is no \"text\""},
       {"{\"text\": \"a\"}\n{\"text\": 3}\n", "line 2: \"text\" is a number"},
       {"{\"text\": null}\n", "line 1: \"text\" is null"},
@@ -374,7 +374,8 @@ static void test_bad_jsonl(void **state) {
   for (int i = 0; i < 1 << 16; i++) fputc('x', file);
   assert_int_equal(fclose(file), 0);
   assert_int_equal(truncate(path_of("in/a"), ULY_MAX_JSON_LINE + 100), 0);
-  assert_fails(prepare(ULY_DOCUMENTS_JSONL, 1000), ULY_ERR_DATA, "line 2: longer than 64 MiB");
+  assert_fails(prepare(ULY_DOCUMENTS_JSONL, 1000), ULY_ERR_DATA,
+               "line 2: the line is longer than 64 MiB");
   check_nothing_left();
 }
 
@@ -581,9 +582,9 @@ static void test_existing(void **state) {
   assert_ok(prepare(ULY_DOCUMENTS_FILE, 100));
   assert_int_equal(count_entries("out"), 1);
   assert_int_equal(count_entries("out/train"), 1);
-  assert_fails(prepare(ULY_DOCUMENTS_FILE, 100), ULY_ERR_CONFIG, "out/train' is there already");
+  assert_fails(prepare(ULY_DOCUMENTS_FILE, 100), ULY_ERR_CONFIG, "out/train' exists already");
   shell("mv '%s/out/train' '%s/out/eval'", folder, folder);
-  assert_fails(prepare(ULY_DOCUMENTS_FILE, 100), ULY_ERR_CONFIG, "out/eval' is there already");
+  assert_fails(prepare(ULY_DOCUMENTS_FILE, 100), ULY_ERR_CONFIG, "out/eval' exists already");
   assert_int_equal(count_entries("out/eval"), 1);
 }
 

@@ -297,7 +297,7 @@ static void test_before_a_run(void **state) {
     assert_int_equal(access(path, F_OK), 0);
   }
   make_path(path, "step-0000000003/config.json");
-  assert_fails(uly_checkpoint_prepare(path), ULY_ERR_IO, "no folder");
+  assert_fails(uly_checkpoint_prepare(path), ULY_ERR_IO, "is not a folder");
 }
 
 static void assert_latest(const char *name) {

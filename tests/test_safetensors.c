@@ -338,7 +338,7 @@ static void bad_frames(void **state) {
   put_parts(0, "", 0, 0);
   assert_status(ULY_ERR_DATA, "does not begin with '{'");
   put_parts(2, "{", 1, 0);
-  assert_status(ULY_ERR_DATA, "should have 2 bytes, and 1 follow");
+  assert_status(ULY_ERR_DATA, "should have 2 bytes, but only 1 follow");
   put_parts(100000000, good, length, 4);
   assert_status(ULY_ERR_DATA, "truncated");
   put_parts(100000001, good, length, 4);
@@ -493,8 +493,9 @@ static void bad_offsets(void **state) {
 
   /* A hole at the front, in the middle, at the end; overlaps; the same bytes twice. */
   assert_refused("{\"a\":" F32("[1]", 4, 8) "}", 8, "there is a hole");
-  assert_refused("{\"a\":" F32("[1]", 0, 4) ",\"b\":" F32("[1]", 8, 12) "}", 12,
-                 "'b' begins at byte 8 of the data, and the one before ends at 4: there is a hole");
+  assert_refused(
+      "{\"a\":" F32("[1]", 0, 4) ",\"b\":" F32("[1]", 8, 12) "}", 12,
+      "'b' begins at byte 8 of the data, but the one before it ends at 4: there is a hole");
   assert_refused("{\"a\":" F32("[1]", 0, 4) ",\"b\":" F32("[1]", 4, 8) "}", 12,
                  "its tensors end at 8");
   assert_refused("{\"a\":" F32("[2]", 0, 8) ",\"b\":" F32("[2]", 4, 12) "}", 12, "overlap");

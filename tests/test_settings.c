@@ -234,7 +234,7 @@ static void test_shared(void **state) {
     bool is_last = uly_world_rank() == size - 1;
     uly_train_config config = with(s, is_last ? other_value(s) : s->initial);
     char name[80];
-    snprintf(name, sizeof name, "rank %d has another config.%s than rank 0", size - 1, s->name);
+    snprintf(name, sizeof name, "rank %d has a different config.%s from rank 0", size - 1, s->name);
     if (s->is_shared && size > 1)
       assert_fails(uly__settings_same(mesh, &config, s->uses), ULY_ERR_CONFIG, name);
     else

@@ -95,7 +95,7 @@ static void test_refusals(void **state) {
   if (uly_mesh_size(mesh) > 1) {
     config = make_config();
     config.lr = is_last_rank() ? 1 : 2;
-    expect_refusal(&config, NULL, ULY_ERR_CONFIG, "has another config.lr than rank 0");
+    expect_refusal(&config, NULL, ULY_ERR_CONFIG, "has a different config.lr from rank 0");
   }
 }
 

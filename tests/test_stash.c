@@ -309,7 +309,8 @@ static void test_different_settings(void **state) {
   char own[400];
   snprintf(own, sizeof own, "%s/deeper/%d", folder, rank);
   config.stash = rank == size - 1 ? own : NULL;
-  assert_fails(uly_trainer_create(mesh, &config, &trainer), ULY_ERR_CONFIG, "another config.stash");
+  assert_fails(uly_trainer_create(mesh, &config, &trainer), ULY_ERR_CONFIG,
+               "a different config.stash");
   config.stash = own;
   uly_trainer_destroy(make(&config));
 }

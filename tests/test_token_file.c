@@ -282,7 +282,7 @@ static void cut_while_read(void **state) {
     cut_size = size;
     assert_int_equal(uly__tokens_read(tokens, 0, 4096, 257, out), ULY_ERR_DATA);
     assert_null(cut_path);
-    assert_message("cut.txt", "was changed while it is in use: it had 5000 bytes, and has");
+    assert_message("cut.txt", "was changed while in use: it had 5000 bytes, and has");
   }
   uly__tokens_close(tokens);
 }
@@ -379,7 +379,8 @@ static void mixed_kinds(void **state) {
   make_folder("three");
   put_u16("three/a", t, 4);
   put_u32("three/b", t, 4);
-  assert_refused(scratch_path("three"), ULY_ERR_DATA, scratch_path("three/b"), "one kind only");
+  assert_refused(scratch_path("three"), ULY_ERR_DATA, scratch_path("three/b"),
+                 "only files of one kind");
 }
 
 static void empty_and_missing(void **state) {

@@ -84,6 +84,6 @@ const usage_row rows_of_models[] = {
     ROW(2, "'pipe' is neither a preset .*is not a regular file", PLAN_TINY, "--model", "pipe"),
     ROW(2, "'/dev/zero' is neither a preset .*is not a regular file", "bench", "step", "--model",
         "/dev/zero"),
-    ROW(2, "'huge.json' has 17825792 bytes; at most", GOOD, "--model", "huge.json"),
+    ROW(2, "'huge.json' has 17825792 bytes, but at most", GOOD, "--model", "huge.json"),
     END_OF_ROWS,
 };

@@ -1,4 +1,4 @@
-/* Checksums of arrays of 4-byte elements that are cut among ranks.
+/* Checksums of arrays of 4-byte elements that are divided among ranks.
  *
  * A checksum is the sum, modulo 2^64, of a mix of each element's index and bits. So the checksums
  * of parts can be computed anywhere and added in any order, and the sum does not depend on the

@@ -1,4 +1,4 @@
-/* Settings of the environment. */
+/* Reads settings from the environment. */
 #include "base/environment.h"
 
 #include <stddef.h>

@@ -1,9 +1,9 @@
-/* Settings of the environment. */
+/* Reads settings from the environment. */
 #ifndef ULY_BASE_ENVIRONMENT_H
 #define ULY_BASE_ENVIRONMENT_H
 
-/* Returns the value of a variable; NULL: it is unset or empty. An empty value means the same, as in
- * NAME= before a command. */
+/* Returns the value of a variable, or NULL if it is unset or empty: NAME= before a command means
+ * the same as no NAME. */
 const char *uly__environment(const char *name);
 
 #endif

@@ -1,5 +1,5 @@
 /* Exact sums of doubles: a fixed-point number wide enough for every finite double, so that a sum
- * does not depend on the order of its terms, nor on who added which of them.
+ * does not depend on the order of its terms, nor on which rank added which of them.
  *
  * Digits of 32 bits, each in an int64_t: about 2^31 terms may be added between two carries. Such a
  * number travels as integers, and integer sums are exact. (The idea is Kulisch's long
@@ -28,8 +28,8 @@ void uly__exact_add(uly__exact_sum *sum, double term);
 void uly__exact_merge(uly__exact_sum *sum, const uly__exact_sum *other);
 /* Makes digits small, so that the sums of 2^30 ranks may be added word by word. */
 void uly__exact_carry(uly__exact_sum *sum);
-/* Returns the sum as a double: the same for the same terms in any order, within a few units in the
- * last place. NaN if a term was not finite. */
+/* Returns the sum as a double, within a few units in the last place and the same for any order of
+ * the terms, or NaN if a term was not finite. */
 double uly__exact_value(const uly__exact_sum *sum);
 
 #endif

@@ -1,4 +1,4 @@
-/* Checked files (POSIX). */
+/* Checks every operation on a file (POSIX). */
 #include "base/file.h"
 
 #include <errno.h>
@@ -71,8 +71,8 @@ static uly_status check_regular(int fd, const char *path, const char *what, int6
     ULY_FAIL(ULY_ERR_DATA, "%s '%s' is a folder: give the path of a file", what, path);
   if (!S_ISREG(info.st_mode))
     ULY_FAIL(ULY_ERR_DATA,
-             "%s '%s' is not a regular file, and cannot be read at any place: copy its contents to "
-             "a file",
+             "%s '%s' is not a regular file, so it cannot be read at any offset: copy its contents "
+             "to a file",
              what, path);
   *size = info.st_size;
   return ULY_OK;
@@ -94,8 +94,8 @@ uly_status uly__file_open_input(const char *path, const char *what, int *fd, int
 static uly_status load(int fd, const char *path, const char *what, int64_t most, char **bytes,
                        int64_t count) {
   if (count > most)
-    ULY_FAIL(ULY_ERR_DATA, "%s '%s' has %lld bytes; at most %lld are read: check the path", what,
-             path, (long long)count, (long long)most);
+    ULY_FAIL(ULY_ERR_DATA, "%s '%s' has %lld bytes, but at most %lld are read: check the path",
+             what, path, (long long)count, (long long)most);
   *bytes = malloc((size_t)count + 1);
   if (!*bytes) ULY_FAIL(ULY_ERR_MEMORY, "no memory to read %s '%s'", what, path);
   uly_status status = uly__file_read(fd, path, 0, *bytes, count);

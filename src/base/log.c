@@ -1,4 +1,4 @@
-/* Warnings are passed to the program, or written to standard error. */
+/* Passes warnings to the program, or writes them to standard error. */
 #include "base/log.h"
 
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-/* Notes to the user of the program. Otherwise the library is silent: errors are returned. */
+/* Warns the user of the program. Otherwise the library prints nothing, and returns errors. */
 #ifndef ULY_LOG_H
 #define ULY_LOG_H
 

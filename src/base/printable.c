@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-/* Returns the number of bytes of the control character at s, 0 if there is none. */
+/* Returns the number of bytes of the control character at s, or 0 if there is none. */
 static int control_bytes(const char *s) {
   unsigned char a = (unsigned char)s[0];
   if (a == 0) return 0;

@@ -1,5 +1,5 @@
 /* Counter-based random numbers (Philox4x32-10, Salmon et al. 2011): value i of a stream is a
- * function of (seed, stream, i) alone, so no result depends on who draws it. */
+ * function of (seed, stream, i) alone, so it does not matter which rank draws it. */
 #ifndef ULY_RNG_H
 #define ULY_RNG_H
 

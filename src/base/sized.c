@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* No struct of the header comes near this size: a larger one was never set. */
+/* No struct of the header comes near this size, so a larger number was never set by a caller. */
 enum { LARGEST = 1 << 16 };
 
 static size_t size_of(const void *sized) {

@@ -30,7 +30,7 @@ typedef struct uly__span {
   double begin, end; /* seconds */
 } uly__span;
 
-/* Returns the seconds of a clock that never goes back. */
+/* Returns the seconds of a clock that never runs backwards. */
 double uly__now(void);
 
 /* Forgets all spans, and records from now on. */

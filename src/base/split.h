@@ -1,4 +1,4 @@
-/* All split arithmetic: which part of a range an owner has. */
+/* Computes which part of a range an owner has. All arithmetic of this kind is here. */
 #ifndef ULY_SPLIT_H
 #define ULY_SPLIT_H
 

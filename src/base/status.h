@@ -11,10 +11,10 @@ uly_status uly__fail(uly_status code, const char *file, int line, const char *fm
 /* Appends "in expr (file:line)" to the debug trace of the current failure. */
 void uly__trace(uly_status code, const char *file, int line, const char *expr);
 
-/* Replaces the message of this thread, with which a rank takes over another's failure. */
+/* Replaces the message of this thread, so that a rank can take over the failure of another. */
 void uly__set_last_error(const char *message);
 
-/* Leaves the function with the status of expr unless that is ULY_OK. */
+/* Returns from the function with the status of expr unless that is ULY_OK. */
 #define ULY_TRY(expr)                                         \
   do {                                                        \
     uly_status uly_try_status_ = (expr);                      \
@@ -24,8 +24,8 @@ void uly__set_last_error(const char *message);
     }                                                         \
   } while (0)
 
-/* Leaves the function with a new failure. Returns the code itself, so that compilers and analyzers
- * see that it is not ULY_OK. */
+/* Returns from the function with a new failure. It returns the code itself, so that compilers and
+ * analyzers see that it is not ULY_OK. */
 #define ULY_FAIL(code, ...)                                   \
   do {                                                        \
     (void)uly__fail((code), __FILE__, __LINE__, __VA_ARGS__); \

@@ -1,4 +1,4 @@
-/* What lies where in an exchange, as MPI is told of it. */
+/* Describes to MPI what lies where in an exchange. */
 #include <limits.h>
 
 #include "comm/group_mpi.h"
@@ -46,7 +46,7 @@ static bool is_empty(const uly__group *group, const uly__blocks *blocks) {
   return true;
 }
 
-/* Gives an empty buffer that lies where the other begins an address of its own. */
+/* Gives an empty buffer an address of its own if it lies where the other one begins. */
 static uly_status part_buffers(const uly__group *group, const void **send,
                                const uly__blocks *send_blocks, void **recv,
                                const uly__blocks *recv_blocks) {

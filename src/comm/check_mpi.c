@@ -10,9 +10,10 @@
 #include "base/log.h"
 #include "comm/group_mpi.h"
 
-/* What a rank is about to call. Unused bytes are 0: records are compared as bytes. */
+/* Describes what a rank is about to call. Unused bytes are 0, since records are compared as
+ * bytes. */
 typedef struct record {
-  /* Hash of this and all earlier calls, with what did not fit into text. */
+  /* A hash of this and all earlier calls, including what did not fit into text. */
   uint64_t history;
   int64_t number; /* in its group, from 1 */
   char group[24];
@@ -20,7 +21,7 @@ typedef struct record {
 } record;
 
 struct uly__check {
-  MPI_Comm mpi; /* for comparisons alone: they do not mix with what the group has under way */
+  MPI_Comm mpi; /* only for comparisons, which must not mix with the group's calls */
   int size, rank;
   uint64_t history;
   record *records; /* [size] */
@@ -94,7 +95,8 @@ static void note_difference(uly__check *check, int p) {
         p, b->text, (long long)b->number, b->group, a->text, (long long)a->number, a->group);
 }
 
-/* All ranks see the same records, so all come to the same end: none waits for one that has left. */
+/* All ranks see the same records, so all reach the same result, and none waits for a rank that has
+ * left. */
 static uly_status compare(uly__group *group, const char *text) {
   uly__check *check = group->check;
   record mine = describe(group, text);

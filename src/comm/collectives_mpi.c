@@ -85,7 +85,8 @@ uly_status uly__agree(uly__group *group, uly_status status) {
   if (failed < 0) return ULY_OK;
   uly_status agreed = (uly_status)all[failed];
   char message[2048];
-  /* A failure of all ranks (a wrong setting, or one agreed on before) needs no rank's name. */
+  /* A failure of all ranks (a wrong setting, or a failure that was agreed on before) needs no
+   * rank's name. */
   if (num_failed < group->size)
     snprintf(message, sizeof message, "rank %d: %s", failed, uly_last_error());
   else
@@ -101,8 +102,8 @@ uly_status uly__same(uly__group *group, uint64_t value, const char *what) {
   ULY_TRY(gather(group, ULY_TRAFFIC_CONTROL, &value, sizeof value, all));
   for (int p = 1; p < group->size; p++)
     if (all[p] != all[0])
-      ULY_FAIL(ULY_ERR_CONFIG, "rank %d has another %s than rank 0: all ranks must have the same",
-               p, what);
+      ULY_FAIL(ULY_ERR_CONFIG,
+               "rank %d has a different %s from rank 0: all ranks must have the same", p, what);
   return ULY_OK;
 }
 
@@ -115,7 +116,8 @@ uly_status uly__same_values(uly__group *group, const uly__named *values, int num
   for (int i = 0; i < num; i++)
     for (int p = 1; p < group->size; p++)
       if (all[(size_t)p * (size_t)num + (size_t)i] != all[i])
-        ULY_FAIL(ULY_ERR_CONFIG, "rank %d has another %s than rank 0: all ranks must pass the same",
-                 p, values[i].name);
+        ULY_FAIL(ULY_ERR_CONFIG,
+                 "rank %d has a different %s from rank 0: all ranks must pass the same", p,
+                 values[i].name);
   return ULY_OK;
 }

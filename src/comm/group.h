@@ -5,10 +5,10 @@
  * others is counted by kind.
  *
  * ULYSSES_CHECK=collectives in the environment (that of rank 0 counts, when uly__group_create is
- * called) makes the ranks compare what they are about to call before each collective. Where calls
- * differ, all ranks of the group get ULY_ERR_INTERNAL with a message that names both calls, then
- * and ever after, instead of a hang. A rank that ends the group while others go on is found too. It
- * costs one small exchange for each call, which is not counted. */
+ * called) makes the ranks compare what they are about to call before each collective. If the calls
+ * differ, all ranks of the group get ULY_ERR_INTERNAL with a message that names both calls, in this
+ * call and all later ones, instead of hanging. A rank that ends the group while others go on is
+ * found too. It costs one small exchange for each call, which is not counted. */
 #ifndef ULY_GROUP_H
 #define ULY_GROUP_H
 
@@ -28,15 +28,16 @@ uly_status uly__group_create_fortran(int comm, uly__traffic *traffic, const char
                                      uly__group **out);
 /* Makes a group of the ranks that pass the same color, ordered by their rank in this one. */
 uly_status uly__group_split(uly__group *group, int color, const char *name, uly__group **out);
-/* Makes a group for plans alone: it knows its size and rank, and nothing can be sent in it. */
+/* Makes a group that is only for planning: it knows its size and rank, but nothing can be sent in
+ * it. */
 uly_status uly__group_create_offline(int size, int rank, const char *name, uly__group **out);
-/* Waits for what is under way: its memory must still be there. Its requests are void afterwards.
- * NULL is ignored. */
+/* Destroys the group after waiting for the calls that are under way, whose memory must still be
+ * there. Its requests are void afterwards. NULL is ignored. */
 void uly__group_destroy(uly__group *group);
 
 int uly__group_rank(const uly__group *group);
 int uly__group_size(const uly__group *group);
-/* Returns how many of the group's ranks run on this machine; 1 in an offline group. */
+/* Returns how many of the group's ranks run on this machine, or 1 in an offline group. */
 int uly__group_node_size(const uly__group *group);
 
 /* What lies where in a buffer, [ranks] each, in units of an exchange. */
@@ -50,20 +51,20 @@ typedef struct uly__blocks {
 
 /* --- Calls that wait. */
 
-/* Sends block p of send to rank p, and receives block s of recv from rank s; the own block is
+/* Sends block p of send to rank p, and receives block s of recv from rank s; a rank's own block is
  * copied by all threads. The two buffers are not the same. Counts and offsets are in units of
  * unit_bytes, so that they fit MPI's int for any memory that exists. */
 uly_status uly__all_to_all(uly__group *group, uly__stream *stream, uly_traffic kind,
                            int64_t unit_bytes, const void *send, uly__blocks send_blocks,
                            void *recv, uly__blocks recv_blocks);
 
-/* Writes what rank s sent to recv[s * bytes ...]. For small messages. stream is NULL if both
- * buffers are in the host's memory, which no stream reads or writes. */
+/* Writes what rank s sent to recv[s * bytes ...]. It is meant for small messages. stream is NULL if
+ * both buffers are in the host's memory, which no stream reads or writes. */
 uly_status uly__all_gather(uly__group *group, uly__stream *stream, uly_traffic kind,
                            const void *send, int64_t bytes, void *recv);
 
 /* Sums values[count] over the ranks (integers: exact, modulo 2^64). count is at most ULY_MAX_SUM.
- * For small messages. */
+ * It is meant for small messages. */
 #define ULY_MAX_SUM 128
 uly_status uly__sum_i64(uly__group *group, uly_traffic kind, int64_t *values, int count);
 
@@ -73,7 +74,8 @@ uly_status uly__sum_i64(uly__group *group, uly_traffic kind, int64_t *values, in
 
 enum { ULY_MAX_STARTED = 8 };
 
-/* A started call; all zero: there is none. It may be started again once it was waited for. */
+/* A started call, or none if it is all zero. It may be started again once it has been waited
+ * for. */
 typedef struct uly__request {
   struct uly__started *started;
 } uly__request;
@@ -83,38 +85,39 @@ uly_status uly__all_to_all_start(uly__group *group, uly__stream *stream, uly_tra
                                  int64_t unit_bytes, const void *send, uly__blocks send_blocks,
                                  void *recv, uly__blocks recv_blocks, uly__request *request);
 
-/* Gathers data, [size][part_bytes], of which every rank has its own part in its place. part_bytes
- * is a multiple of 64. */
+/* Gathers data, [size][part_bytes], in which every rank has put its own part in its place.
+ * part_bytes is a multiple of 64. */
 uly_status uly__all_gather_start(uly__group *group, uly__stream *stream, uly_traffic kind,
                                  void *data, int64_t part_bytes, uly__request *request);
 
 /* Moves what uly__all_to_all moves, but is matched with the calls of other ranks by its tag and not
- * by its turn: so it may be started from a poll, whose moment differs by rank. Blocks without units
- * need no partner. Several calls with one tag are matched in their own order. */
+ * by its turn. So it may be started from a poll, which happens at different times on different
+ * ranks. Blocks without units need no partner. Several calls with one tag are matched in their own
+ * order. */
 uly_status uly__send_recv_start(uly__group *group, uly__stream *stream, uly_traffic kind,
                                 int64_t unit_bytes, const void *send, uly__blocks send_blocks,
                                 void *recv, uly__blocks recv_blocks, int tag,
                                 uly__request *request);
-/* Takes the next tag, which is the same on all ranks. The format describes what it is taken for,
- * with all that ranks must pass alike. Collective. */
+/* Takes the next tag, which is the same on all ranks. The format describes what the tag is for,
+ * with everything that the ranks must pass alike. Collective. */
 uly_status uly__group_take_tag(uly__group *group, int *tag, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* Drives a call; never waits. */
 uly_status uly__request_poll(uly__request *request);
-/* Returns whether a call had not yet ended at the last poll, which differs by rank. */
+/* Returns whether a call had not yet ended at the last poll, which may differ between ranks. */
 bool uly__request_is_pending(const uly__request *request);
-/* Waits for a call, if there is one. Collective, but for a send_recv. */
+/* Waits for a call, if there is one. Collective, except for a send_recv. */
 uly_status uly__request_wait(uly__request *request);
 
 /* --- Agreement. */
 
-/* Returns ULY_OK everywhere if all ranks passed ULY_OK; else everywhere the status and the message
- * of the lowest failing rank. */
+/* Returns ULY_OK on all ranks if all passed ULY_OK; otherwise it returns, on all of them, the
+ * status and the message of the lowest failing rank. */
 uly_status uly__agree(uly__group *group, uly_status status);
 
-/* Returns ULY_OK everywhere if all ranks passed the same value; else everywhere ULY_ERR_CONFIG,
- * naming `what` and the first rank that differs from rank 0. */
+/* Returns ULY_OK on all ranks if all passed the same value; otherwise it returns ULY_ERR_CONFIG on
+ * all of them, naming `what` and the first rank that differs from rank 0. */
 uly_status uly__same(uly__group *group, uint64_t value, const char *what);
 
 /* A value that all ranks must pass alike, and its name. */

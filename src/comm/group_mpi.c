@@ -1,11 +1,11 @@
-/* Groups over MPI: their start and end. */
+/* Makes and destroys groups over MPI. */
 #include "comm/group_mpi.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-/* Fills in a group of which its communicator, size and rank are known. */
+/* Fills in a group whose communicator, size and rank are known. */
 static uly_status fill(uly__group *group, uly__traffic *traffic, const char *name) {
   size_t size = (size_t)group->size;
   snprintf(group->name, sizeof group->name, "%s", name);
@@ -27,8 +27,8 @@ static uly_status find_node_size(uly__group *group) {
   return ULY_OK;
 }
 
-/* Takes over mpi. Its errors are fatal, whatever the program's are: a rank that returned with one
- * would leave the others waiting. */
+/* Takes over `mpi`. Its errors are fatal, whatever the program has set: a rank that returned with
+ * an error would leave the others waiting. */
 static uly_status wrap(MPI_Comm mpi, uly__traffic *traffic, const char *name, uly__group **out) {
   uly__group *group = calloc(1, sizeof *group);
   *out = group;
@@ -72,8 +72,8 @@ static uly_status create(MPI_Comm from, uly__traffic *traffic, const char *name,
   MPI_TRY(MPI_Comm_test_inter(from, &is_inter));
   if (is_inter)
     ULY_FAIL(ULY_ERR_CONFIG,
-             "an intercommunicator joins two groups of ranks, but a mesh is one: merge it first "
-             "(MPI_Intercomm_merge)");
+             "an intercommunicator joins two groups of ranks, but a mesh is one group: merge it "
+             "first (MPI_Intercomm_merge)");
   MPI_TRY(MPI_Comm_dup(from, &mpi));
   uly_status status = wrap(mpi, traffic, name, out);
   if (status == ULY_OK) status = add_check(*out);
@@ -127,8 +127,8 @@ static bool is_pending(const uly__group *group) {
 void uly__group_destroy(uly__group *group) {
   if (!group) return;
   bool is_online = group->mpi != MPI_COMM_NULL && uly__mpi_is_running();
-  /* What is under way may be completed only where all ranks do the same. Where they do not, it is
-   * left to the end of the process. */
+  /* Calls that are under way can only be completed if all ranks do the same. If they do not, the
+   * calls are left until the process ends. */
   bool leaves = !is_online || !uly__check_end(group), keeps_mpi = leaves && is_pending(group);
   uly__started_free(group, leaves);
   for (int i = 0; is_online && i < ULY_MAX_UNIT_TYPES; i++)

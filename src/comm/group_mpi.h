@@ -1,5 +1,5 @@
-/* Declares what the files of the MPI backend share. They need MPI 3.0 or later. A failure of MPI ends the job: where
- * one rank returned, others would wait for it for ever. */
+/* Declares what the files of the MPI backend share. They need MPI 3.0 or later. A failure of MPI
+ * ends the job: if one rank returned, others would wait for it forever. */
 #ifndef ULY_GROUP_MPI_H
 #define ULY_GROUP_MPI_H
 
@@ -13,13 +13,13 @@ typedef struct uly__started {
   uly__group *group;
   bool is_taken;      /* from its start to its wait: the same on all ranks at the same call */
   bool is_pending;    /* MPI is at work on requests: when it is done differs by rank */
-  bool is_collective; /* its wait is compared */
+  bool is_collective; /* its wait is compared too */
   int num_requests;
   MPI_Request *requests; /* [2 * size] */
   int *counts;           /* [4][size]: MPI reads them until the call ends */
 } uly__started;
 
-/* The type of a unit of so many bytes. */
+/* The MPI type of a unit of so many bytes. */
 typedef struct uly__unit_type {
   int64_t bytes; /* 0: none */
   MPI_Datatype type;
@@ -42,12 +42,12 @@ struct uly__group {
   uly__started started[ULY_MAX_STARTED];
   int next_tag;
   uly__check *check; /* NULL: off */
-  int64_t num_calls; /* that were checked */
+  int64_t num_calls; /* checked calls so far */
 };
 
 bool uly__mpi_is_running(void);
 
-/* Ends the job where it has more than one process; else returns ULY_ERR_COMM. */
+/* Ends the job if it has more than one process, and returns ULY_ERR_COMM otherwise. */
 uly_status uly__mpi_failed(int code, const char *call, const char *file, int line);
 
 #define MPI_TRY(call)                                                                           \
@@ -56,8 +56,8 @@ uly_status uly__mpi_failed(int code, const char *call, const char *file, int lin
     if (mpi_code_ != MPI_SUCCESS) return uly__mpi_failed(mpi_code_, #call, __FILE__, __LINE__); \
   } while (0)
 
-/* Waits until all requests are done, and counts the time. Where the machine is crowded a rank that
- * waits sleeps between looks, so that the others get its core; MPI would keep it busy. */
+/* Waits until all requests are done, and counts the time. On a crowded machine, a rank that waits
+ * sleeps between looks, so that the others get its core; MPI would keep the core busy. */
 uly_status uly__mpi_wait(const uly__group *group, int num, MPI_Request *requests);
 /* Finds out whether all requests are done; never waits. */
 uly_status uly__mpi_test(int num, MPI_Request *requests, bool *done);
@@ -65,14 +65,14 @@ uly_status uly__mpi_test(int num, MPI_Request *requests, bool *done);
 /* Finds or makes the type of unit_bytes bytes. Types are kept, since plans use few. */
 uly_status uly__unit_type_of(uly__group *group, int64_t unit_bytes, MPI_Datatype *type);
 
-/* What MPI is told of an exchange: four lists of [size], made of one array. */
+/* Tells MPI about an exchange: four lists of [size], made of one array. */
 typedef struct uly__exchange_counts {
   int *send, *send_offsets, *recv, *recv_offsets;
 } uly__exchange_counts;
 
-/* Fills counts, [4][size], for MPI, and counts the traffic. The own block is left out: it is copied
- * by uly__copy_own, which has more threads than MPI. MPI takes two buffers with one address for
- * one, so where one of them is empty it gets an address of its own. */
+/* Fills counts, [4][size], for MPI, and counts the traffic. A rank's own block is left out: it is
+ * copied by uly__copy_own, which has more threads than MPI. MPI takes two buffers with one address
+ * for the same buffer, so an empty one gets an address of its own. */
 uly_status uly__take_blocks(uly__group *group, uly_traffic kind, int64_t unit_bytes,
                             const void **send, const uly__blocks *send_blocks, void **recv,
                             const uly__blocks *recv_blocks, int *counts, uly__exchange_counts *out);
@@ -80,8 +80,8 @@ void uly__copy_own(const uly__group *group, uly__stream *stream, int64_t unit_by
                    const void *send, const uly__blocks *send_blocks, void *recv,
                    const uly__blocks *recv_blocks);
 
-/* Every collective begins with this. The format describes the call: its name, and what all ranks
- * must pass alike. */
+/* Begins every collective. The format describes the call: its name, and what all ranks must pass
+ * alike. */
 #define BEGIN_COLLECTIVE(group, ...)                                    \
   do {                                                                  \
     ULY_TRY(uly__check_online(group));                                  \
@@ -91,8 +91,8 @@ void uly__copy_own(const uly__group *group, uly__stream *stream, int64_t unit_by
 /* Refuses an offline group. */
 uly_status uly__check_online(const uly__group *group);
 
-/* Makes room for calls that are started. Free ends those that are under way, unless `leave` is set:
- * then they are left to the end of the process, and so is their memory. */
+/* Makes room for calls that are started. uly__started_free ends those that are under way, unless
+ * `leave` is set: then they are left until the process ends, and so is their memory. */
 uly_status uly__started_create(uly__group *group);
 void uly__started_free(uly__group *group, bool leave);
 
@@ -100,13 +100,13 @@ void uly__started_free(uly__group *group, bool leave);
 
 /* Finds out whether the environment of rank 0 asks for it. */
 uly_status uly__check_wanted(const uly__group *group, bool *wanted);
-/* Makes a check for this group, unless it has one rank. */
+/* Makes a check for this group, unless it has only one rank. */
 uly_status uly__check_create(uly__group *group);
 /* Compares a call with those of the other ranks. */
 uly_status uly__check_call(uly__group *group, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-/* Compares the end of the group; returns false where calls have differed, now or before. Says so on
- * standard error where it is found now. */
+/* Compares the end of the group. Returns false if calls have differed, now or before, and says so
+ * on standard error if this call found it. */
 bool uly__check_end(uly__group *group);
 void uly__check_free(uly__group *group);
 

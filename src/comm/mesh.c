@@ -1,4 +1,4 @@
-/* Meshes: they are checked once, when they are made. */
+/* Makes meshes, which are checked once, when they are made. */
 #include "comm/mesh.h"
 
 #include <assert.h>
@@ -219,11 +219,12 @@ uly__group *uly__mesh_world(const uly_mesh *mesh) { return uly__mesh_group(mesh,
 
 /* ------------------------------------------------------------------------- creation */
 
-/* The rest of a mesh that has its world. */
+/* Completes a mesh that has its world. */
 static uly_status connect(uly_mesh *mesh, const uly_mesh_desc *desc) {
   uly__group *world = uly__mesh_world(mesh);
   mesh->rank = uly__group_rank(world);
-  /* Ranks may have been started with different meshes: none goes on into the split alone. */
+  /* Ranks may have been started with different meshes, so they agree here, and no rank enters the
+   * split alone. */
   ULY_TRY(uly__agree(world, resolve(desc, uly__group_size(world), mesh)));
   ULY_TRY(uly_mesh_same(mesh, mesh->extent, sizeof mesh->extent, "mesh"));
   ULY_TRY(uly_mesh_same(mesh, &mesh->gathers, sizeof mesh->gathers, "mesh.gather"));
@@ -244,7 +245,7 @@ static uly_status or_destroy(uly_status status, uly_mesh **out) {
   return status;
 }
 
-/* Of all processes, or of those of a communicator that Fortran knows as *comm. */
+/* Creates a mesh of all processes, or of those of a communicator that Fortran knows as *comm. */
 static uly_status create(const int *comm, const uly_mesh_desc *desc, uly_mesh **out) {
   ULY_NOT_NULL(out);
   *out = NULL;

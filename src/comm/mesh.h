@@ -1,7 +1,7 @@
-/* The mesh: which place a rank has on each axis, and the groups that communicate.
+/* The mesh: the place of a rank on each axis, and the groups that communicate.
  *
- * Ranks are numbered along the axes, from the innermost (ranks of one machine) to the outermost. A set
- * of axes names a group: the ranks that differ from each other only in these. */
+ * Ranks are numbered along the axes, from the innermost (ranks of one machine) to the outermost. A
+ * set of axes names a group: the ranks that differ from each other only on these axes. */
 #ifndef ULY_MESH_H
 #define ULY_MESH_H
 
@@ -18,7 +18,7 @@ enum {
 
   /* The ranks that share a sequence. */
   ULY_AXES_SP = ULY_AXIS_ULYSSES | ULY_AXIS_RING,
-  /* The ranks among which ZeRO shares parameters out. */
+  /* The ranks among which ZeRO divides parameters. */
   ULY_AXES_ZERO = ULY_AXES_SP | ULY_AXIS_DP,
   ULY_AXES_ALL = (1 << ULY_NUM_AXES) - 1
 };
@@ -30,12 +30,14 @@ struct uly_mesh {
   int rank;
   uly__group *groups[ULY_AXES_ALL + 1]; /* by axes; sets of the same ranks share one */
   uly__traffic traffic;                 /* what this rank has sent, over all groups */
-  /* Whoever made the mesh, until it is destroyed, and all objects that were made with it. */
+  /* The number of users: the program, until it destroys the mesh, and all objects that were made
+   * with the mesh. */
   int num_users;
   bool is_offline, is_destroyed;
 };
 
-/* Returns how many ranks a group of these axes has, and the place in it of this rank; or of another. */
+/* Return the number of ranks in a group of these axes, and the place of this rank, or of another,
+ * in it. */
 int uly__mesh_extent(const uly_mesh *mesh, unsigned axes);
 int uly__mesh_index(const uly_mesh *mesh, unsigned axes);
 int uly__mesh_index_of(const uly_mesh *mesh, int rank, unsigned axes);
@@ -49,7 +51,7 @@ uly__group *uly__mesh_world(const uly_mesh *mesh);
 /* Describes the extents of a mesh. */
 uly_mesh_desc uly__mesh_describe(const uly_mesh *mesh);
 
-/* Keeps the struct until uly__mesh_leave, also when the mesh is destroyed before. */
+/* Keeps the struct until uly__mesh_leave, even if the mesh is destroyed before. */
 uly_mesh *uly__mesh_use(uly_mesh *mesh);
 void uly__mesh_leave(uly_mesh *mesh);
 

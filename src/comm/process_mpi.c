@@ -1,4 +1,4 @@
-/* The process under MPI: its start and end, and what becomes of MPI's failures. */
+/* Starts and ends MPI for this process, and handles MPI's failures. */
 #include <sched.h>
 #include <stdlib.h>
 #include <time.h>
@@ -39,8 +39,8 @@ uly_status uly_init(int *argc, char ***argv) {
   mpi_started_here = 1;
   if (provided < MPI_THREAD_FUNNELED)
     ULY_FAIL(ULY_ERR_COMM,
-             "this MPI cannot be used by a program with threads "
-             "(MPI_THREAD_FUNNELED): install a build that can");
+             "this MPI cannot be used by a program with threads (MPI_THREAD_FUNNELED): install a "
+             "build that supports them");
   return ULY_OK;
 }
 
@@ -77,7 +77,8 @@ uly_status uly__mpi_test(int num, MPI_Request *requests, bool *done) {
   return ULY_OK;
 }
 
-/* Looks before the first sleep; nanoseconds of the first and of the longest sleep. */
+/* The number of looks before the first sleep, and the nanoseconds of the first and of the longest
+ * sleep. */
 enum { NUM_LOOKS = 20, FIRST_SLEEP = 20000, LONGEST_SLEEP = 500000 };
 
 static uly_status wait_politely(int num, MPI_Request *requests) {

@@ -12,7 +12,7 @@
 /* MPI counts in units of this many bytes, so that its int suffices. */
 enum { UNIT = 64 };
 
-/* Tags that MPI guarantees. */
+/* The number of tags that MPI guarantees. */
 enum { NUM_TAGS = 32768 };
 
 uly_status uly__started_create(uly__group *group) {
@@ -53,7 +53,7 @@ static uly_status take(uly__group *group, const char *call, uly__request *reques
   return ULY_OK;
 }
 
-/* The call has been handed to MPI in s->num_requests requests. */
+/* Notes that the call has been handed to MPI in s->num_requests requests. */
 static void begin(uly__started *s, bool is_collective, uly__request *request) {
   s->is_taken = true;
   s->is_collective = is_collective;
@@ -118,7 +118,7 @@ uly_status uly__group_take_tag(uly__group *group, int *tag, const char *format, 
   return ULY_OK;
 }
 
-/* Receives first, so that nothing that arrives has to be put aside. */
+/* Starts the receives first, so that MPI need not buffer what arrives. */
 uly_status uly__send_recv_start(uly__group *group, uly__stream *stream, uly_traffic kind,
                                 int64_t unit_bytes, const void *send, uly__blocks send_blocks,
                                 void *recv, uly__blocks recv_blocks, int tag,

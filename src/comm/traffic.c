@@ -1,4 +1,4 @@
-/* Formulas of what the collectives of group.h send. */
+/* Computes what the collectives of group.h send. */
 #include "comm/traffic.h"
 
 int64_t uly__traffic_all_to_all(int size, int rank, const int64_t *counts, int64_t unit_bytes) {

@@ -7,11 +7,11 @@
 
 typedef struct uly__traffic {
   int64_t bytes[ULY_NUM_TRAFFIC];
-  /* In calls that return when others have done their part. */
+  /* Time in calls that return when other ranks have done their part. */
   double wait_seconds;
 } uly__traffic;
 
-/* Returns the bytes of uly__all_to_all: all blocks but the own one. Counts are in units of
+/* Returns the bytes of uly__all_to_all: all blocks except the rank's own. Counts are in units of
  * unit_bytes. */
 int64_t uly__traffic_all_to_all(int size, int rank, const int64_t *counts, int64_t unit_bytes);
 /* Returns the bytes of uly__all_gather, uly__all_gather_start (part_bytes), uly__sum_i64 (8 bytes

@@ -23,7 +23,7 @@ typedef struct reader {
   const uly__document_sink *sink;
   /* Some bytes of the document have been passed on. */
   bool has_begun;
-  /* Lines: a \r was read that is text unless \n follows. */
+  /* For lines: a \r was read, which is text unless \n follows. */
   bool has_return;
   int64_t line; /* JSON Lines: number from 1 */
   bool skips;   /* JSON Lines: the line's rest */
@@ -89,7 +89,7 @@ static const char *kind_of(const json_t *json) {
   return "null";
 }
 
-/* Reports what is wrong with a line, or ends the reading. */
+/* Reports what is wrong with a line, or ends the reading with it. */
 static uly_status leave_out(const reader *r) {
   char why[1024];
   snprintf(why, sizeof why, "%s", uly_last_error());
@@ -101,8 +101,8 @@ static uly_status leave_out(const reader *r) {
 static uly_status find_text(const reader *r, const json_t *json, const json_t **text) {
   const char *key = r->format->text_key;
   if (!json_is_object(json))
-    ULY_FAIL(ULY_ERR_DATA, "'%s', line %lld: is %s, but each line must be an object", r->path,
-             (long long)r->line, kind_of(json));
+    ULY_FAIL(ULY_ERR_DATA, "'%s', line %lld: the line is %s, but each line must be an object",
+             r->path, (long long)r->line, kind_of(json));
   *text = json_object_get(json, key);
   if (!*text)
     ULY_FAIL(
@@ -118,14 +118,14 @@ static uly_status find_text(const reader *r, const json_t *json, const json_t **
 
 static uly_status parse(const reader *r, const char *bytes, size_t count, json_t **out) {
   json_error_t error;
-  /* Integers are read as reals: those of more than 64 bits are no reason to refuse the text beside
-   * them. */
+  /* Integers are read as reals, since one of more than 64 bits is no reason to refuse the text
+   * beside it. */
   *out = json_loadb(
       bytes, count,
       JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL, &error);
   if (!*out)
-    ULY_FAIL(ULY_ERR_DATA, "'%s', line %lld, column %d: not JSON: %s", r->path, (long long)r->line,
-             error.column, uly__make_printable(error.text).text);
+    ULY_FAIL(ULY_ERR_DATA, "'%s', line %lld, column %d: this is not JSON: %s", r->path,
+             (long long)r->line, error.column, uly__make_printable(error.text).text);
   return ULY_OK;
 }
 
@@ -144,8 +144,8 @@ static uly_status take_json_text(reader *r, const char *bytes, size_t count) {
 /* Leaves out a line that is too long, including the rest of it. */
 static uly_status skip_line(reader *r) {
   (void)uly_fail(ULY_ERR_DATA,
-                 "'%s', line %lld: longer than %d MiB: split it, or put texts of this size into "
-                 "files of their own (prepare.documents = ULY_DOCUMENTS_FILE)",
+                 "'%s', line %lld: the line is longer than %d MiB: split it, or put texts of this "
+                 "size into files of their own (prepare.documents = ULY_DOCUMENTS_FILE)",
                  r->path, (long long)r->line + 1, ULY_MAX_JSON_LINE >> 20);
   r->num_begun = 0;
   r->skips = true;
@@ -194,8 +194,8 @@ static uly_status take_file(reader *r, const char *bytes, size_t count, bool end
   return add(r, bytes, count);
 }
 
-/* How a file is cut: take gets a piece of a line, and end is called after the last piece. Files
- * themselves are not cut. */
+/* Tells how a file is cut: take gets a piece of a line, and end is called after the last piece. A
+ * file that is one document is not cut. */
 typedef struct cutter {
   bool cuts;
   uly_status (*take)(reader *r, const char *bytes, size_t count, bool ends);
@@ -218,7 +218,7 @@ static uly_status take_piece(reader *r, const cutter *how, const char *bytes, si
   return ULY_OK;
 }
 
-/* Reads as many bytes as there are, up to count: a pipe gives fewer at a time. */
+/* Reads as many bytes as there are, up to count, since a pipe gives fewer at a time. */
 static uly_status read_piece(const reader *r, int fd, char *bytes, size_t count, size_t *got) {
   for (*got = 0; *got < count;) {
     ssize_t more = read(fd, bytes + *got, count - *got);
@@ -230,7 +230,7 @@ static uly_status read_piece(const reader *r, int fd, char *bytes, size_t count,
   return ULY_OK;
 }
 
-/* Refuses a file that begins as a shard, whose tokens would be taken for bytes of text. */
+/* Refuses a file that begins like a shard, whose tokens would be taken for bytes of text. */
 static uly_status refuse_shard(const reader *r, const char *bytes, size_t count) {
   int32_t magic = 0;
   if (count >= sizeof magic) memcpy(&magic, bytes, sizeof magic);
@@ -255,7 +255,7 @@ static uly_status read_all(reader *r, const cutter *how, int fd, char *piece) {
   ULY_TRY(read_piece(r, fd, piece, PIECE, &got));
   ULY_TRY(look_at_beginning(r, piece, got, &mark));
   ULY_TRY(take_piece(r, how, piece + mark, got - mark));
-  /* A short piece is the last one: a terminal would have to be told twice. */
+  /* A short piece is the last one; otherwise a terminal would have to be ended twice. */
   while (got == PIECE) {
     ULY_TRY(read_piece(r, fd, piece, PIECE, &got));
     ULY_TRY(take_piece(r, how, piece, got));

@@ -10,14 +10,14 @@
 
 enum { ULY_MAX_JSON_LINE = 64 << 20 };
 
-/* What takes the documents. A failure of either function ends the reading. */
+/* Takes the documents. A failure of either function ends the reading. */
 typedef struct uly__document_sink {
   void *context;
   /* Takes the next bytes of a document, at least one. Documents without bytes are left out. */
   uly_status (*add)(void *context, const char *bytes, int64_t count);
   uly_status (*end)(void *context);
-  /* Is told of a line of JSON Lines that holds no text, and why; the line is left out. NULL: it is
-   * a failure. */
+  /* Is told of a line of JSON Lines that holds no text, and why, and the line is left out. If this
+   * is NULL, such a line is a failure. */
   void (*skip)(void *context, const char *why);
 } uly__document_sink;
 
@@ -30,8 +30,9 @@ typedef struct uly__document_format {
 
 /* Reads the documents of a file; see uly_documents. A line ends with \n or \r\n, or with the file.
  * Blank lines of JSON Lines are left out; an error in another line is ULY_ERR_DATA, with the line's
- * number. So is a token shard, which is not text, and, unless any_bytes is set, anything else that
- * evidently is not (plain_text.h); a byte-order mark of UTF-8 is then left out. */
+ * number. A token shard is ULY_ERR_DATA too, since it is not text, and so is, unless any_bytes is
+ * set, anything else that evidently is not (plain_text.h); in that case a byte-order mark of UTF-8
+ * is left out. */
 uly_status uly__documents_read(const char *path, const uly__document_format *format,
                                const uly__document_sink *sink);
 

@@ -1,4 +1,4 @@
-/* Durable folders (POSIX). */
+/* Handles folders durably (POSIX). */
 #include "data/folder.h"
 
 #include <dirent.h>
@@ -36,12 +36,12 @@ uly_status uly__folder_make(const char *path) {
   }
   struct stat info;
   if (stat(path, &info) != 0) return uly__file_failed("use", path);
-  if (!S_ISDIR(info.st_mode)) ULY_FAIL(ULY_ERR_IO, "'%s' is there and is no folder", path);
+  if (!S_ISDIR(info.st_mode)) ULY_FAIL(ULY_ERR_IO, "'%s' exists, but is not a folder", path);
   return ULY_OK;
 }
 
-/* Opens a folder, but not a link to one: what it points to is somebody else's. NULL: errno tells
- * why. */
+/* Opens a folder, but not a link to one, since what it points to does not belong to the run.
+ * Returns NULL, and errno tells why, if it cannot be opened. */
 static DIR *open_folder(const char *path) {
   int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   DIR *folder = fd >= 0 ? fdopendir(fd) : NULL;
@@ -77,7 +77,7 @@ uly_status uly__folder_check_plain(const char *path) {
       continue;
     status =
         uly_fail(ULY_ERR_IO,
-                 "'%s' is not removed, because there is a folder '%s' in it: move that elsewhere",
+                 "'%s' was not removed, because it contains the folder '%s': move that elsewhere",
                  path, uly__make_printable(entry->d_name).text);
   }
   closedir(folder);

@@ -4,7 +4,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* Fewer control characters may be accidental. */
+/* Fewer control characters than this may be accidental. */
 enum { MIN_CONTROLS = 8 };
 
 static const char decompress[] = "decompress it first";
@@ -16,8 +16,8 @@ static const char to_lines[] =
 static const char to_shards[] =
     "write its tokens as token shards, whose header the guide describes under Data";
 
-/* Formats by the bytes that they have at a certain place; a longer mark comes before one that it
- * begins with. */
+/* Formats, by the bytes that they have at a certain place. A longer mark comes before a shorter one
+ * that it begins with. */
 static const struct {
   int place, length;
   const char *mark, *what, *advice, *encoding;
@@ -101,9 +101,9 @@ uly_status uly__check_plain_text(const char *path, const unsigned char *bytes, s
   if (num_controls < MIN_CONTROLS || num_controls * 100 <= count) return ULY_OK;
   const char *encoding = find_utf16(bytes, count);
   if (encoding) return refuse(path, "text in UTF-16", NULL, encoding, option);
-  ULY_FAIL(ULY_ERR_DATA,
-           "'%s' holds numbers or other bytes, more than any text does: tokens need the header of "
-           "a token shard before them, which the guide describes under Data. %s takes its bytes as "
-           "they are",
-           path, option);
+  ULY_FAIL(
+      ULY_ERR_DATA,
+      "'%s' holds numbers or other binary data, not text: tokens need the header of a token shard "
+      "before them, which the guide describes under Data. %s takes its bytes as they are",
+      path, option);
 }

@@ -1,5 +1,5 @@
-/* Turns text into token shards: goes through the inputs, deals their documents to train/ and eval/,
- * and names both when everything is written and synced. */
+/* Turns text into token shards: goes through the inputs, divides their documents between train/ and
+ * eval/, and names both when everything is written and synced. */
 #include <errno.h>
 #include <fcntl.h>
 #include <fts.h>
@@ -49,7 +49,7 @@ static uly_status check(const uly_prepare_config *c) {
       ULY_FAIL(ULY_ERR_CONFIG, "input %d of those to prepare is NULL: give a path", i);
   if (!c->out) ULY_FAIL(ULY_ERR_CONFIG, "prepare.out is missing: give a folder for the shards");
   if ((unsigned)c->documents > ULY_DOCUMENTS_JSONL)
-    ULY_FAIL(ULY_ERR_CONFIG, "prepare.documents is %d, which is no kind of documents",
+    ULY_FAIL(ULY_ERR_CONFIG, "prepare.documents is %d, which is not a kind of document",
              (int)c->documents);
   if (!(c->held_out >= 0 && c->held_out < 1))
     ULY_FAIL(ULY_ERR_CONFIG, "prepare.held_out is %g, but it must be from 0 to below 1",
@@ -62,7 +62,7 @@ static uly_status check(const uly_prepare_config *c) {
 
 /* ---------------------------------------------------------------------- documents */
 
-/* Returns a function of the seed and the document's place, so that another run deals the documents
+/* Decides from the seed and the document's place alone, so that another run divides the documents
  * in the same way. */
 static bool is_held_out(const preparation *p) {
   return uly__rng_uniform(p->config->seed, p->stream, p->num_documents) < p->config->held_out;
@@ -156,7 +156,7 @@ static uly_status name_output(output *out, const char *folder, const char *name,
   out->part = part;
   if (lstat(out->final, &info) == 0)
     ULY_FAIL(ULY_ERR_CONFIG,
-             "'%s' is there already: give another folder as prepare.out, or remove it", out->final);
+             "'%s' exists already: give another folder as prepare.out, or remove it", out->final);
   return ULY_OK;
 }
 
@@ -189,7 +189,7 @@ static uly_status check_counts(const preparation *p) {
   return ULY_OK;
 }
 
-/* Writes both folders, which stay hidden until both are complete. The one to train on gets its name
+/* Writes both folders, which stay hidden until both are complete. The training folder gets its name
  * last. */
 static uly_status write_all(preparation *p) {
   bool has_eval = p->config->held_out > 0;
@@ -210,7 +210,7 @@ static uly_status remove_hidden(const preparation *p) {
   return uly__folder_remove(p->eval.hidden);
 }
 
-/* Removes what an earlier call has left, and after a failure what this one leaves. */
+/* Removes what an earlier call has left behind, or what this one leaves after a failure. */
 static uly_status write_or_remove(preparation *p) {
   ULY_TRY(remove_hidden(p));
   uly_status status = write_all(p);
@@ -225,7 +225,7 @@ static uly_status write_or_remove(preparation *p) {
 }
 
 /* Returns whether the folder is the other one, or would be met on a walk through it, which skips
- * names with a dot before them. */
+ * names that begin with a dot. */
 static bool is_met_in(const char *folder, const struct stat *other) {
   char path[PATH_MAX];
   struct stat info;
@@ -251,7 +251,7 @@ static uly_status check_inputs(const uly_prepare_config *c) {
   return ULY_OK;
 }
 
-/* Locks the folder: two calls at once would take each other's shards for remains. If the file
+/* Locks the folder, since two calls at once would take each other's shards for remains. If the file
  * system has no locks, nothing is locked. */
 static uly_status lock_folder(const char *path, int *fd) {
   *fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

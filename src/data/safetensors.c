@@ -5,8 +5,8 @@
  *           "data_offsets": [begin, end]}, ...}, then spaces; offsets count from the header's end
  *   [rest]  the data: every byte belongs to exactly one tensor, little-endian, row-major
  *
- * The reader believes nothing: names and other strings of the file are cut and freed of control
- * characters before they come into a message. */
+ * The reader trusts nothing: names and other strings of the file are shortened and stripped of
+ * control characters before they appear in a message. */
 #include "data/safetensors.h"
 
 #include <jansson.h>
@@ -100,7 +100,7 @@ static uly_status frame_header(const char *text, char **bytes, int64_t *count) {
   uint64_t padded = total - length_bytes;
   if (padded > ULY_SAFETENSORS_MAX_HEADER)
     ULY_FAIL(ULY_ERR_INTERNAL,
-             "a safetensors header would have %llu bytes, and the format allows %d: write the "
+             "a safetensors header would have %llu bytes, but the format allows only %d: write the "
              "tensors to several files",
              (unsigned long long)padded, ULY_SAFETENSORS_MAX_HEADER);
   char *header = malloc(total);
@@ -256,15 +256,15 @@ static uly_status check_places(const uly__safetensors *file) {
     const uly__tensor_info *tensor = &file->tensors[i];
     if (tensor->begin != place)
       ULY_FAIL(ULY_ERR_DATA,
-               "safetensors file '%s': tensor '%s' begins at byte %lld of the data, and the one "
-               "before ends at %lld: %s; the file is damaged",
+               "safetensors file '%s': tensor '%s' begins at byte %lld of the data, but the one "
+               "before it ends at %lld: %s; the file is damaged",
                file->path, tensor->name, (long long)tensor->begin, (long long)place,
                tensor->begin > place ? "there is a hole" : "they overlap");
     place += tensor->bytes; /* at most data_bytes */
   }
   if (place != file->data_bytes)
     ULY_FAIL(ULY_ERR_DATA,
-             "safetensors file '%s' has %lld bytes of data, and its tensors end at %lld: the file "
+             "safetensors file '%s' has %lld bytes of data, but its tensors end at %lld: the file "
              "is damaged; copy it again",
              file->path, (long long)file->data_bytes, (long long)place);
   return ULY_OK;
@@ -296,8 +296,7 @@ static uly_status read_table(uly__safetensors *file, json_t *root) {
 static uly_status read_header(uly__safetensors *file, const char *header, size_t length) {
   if (length == 0 || header[0] != '{')
     ULY_FAIL(ULY_ERR_DATA,
-             "'%s' is no safetensors file: its header does not begin with '{': check "
-             "the path",
+             "'%s' is not a safetensors file: its header does not begin with '{': check the path",
              file->path);
   /* Without JSON_ALLOW_NUL no string holds a NUL; nesting ends at JSON_PARSER_MAX_DEPTH. */
   json_error_t error;
@@ -325,12 +324,12 @@ static uly_status read_file(uly__safetensors *file) {
   for (int i = 0; i < length_bytes; i++) length |= (uint64_t)bytes[i] << (8 * i);
   if (length > ULY_SAFETENSORS_MAX_HEADER)
     ULY_FAIL(ULY_ERR_DATA,
-             "'%s' is no safetensors file: its first 8 bytes give a header of %llu bytes, and the "
-             "format allows %d: check the path",
+             "'%s' is not a safetensors file: its first 8 bytes give a header of %llu bytes, but "
+             "the format allows only %d: check the path",
              file->path, (unsigned long long)length, ULY_SAFETENSORS_MAX_HEADER);
   if ((int64_t)length > file->source.size - length_bytes)
     ULY_FAIL(ULY_ERR_DATA,
-             "safetensors file '%s' is truncated: its header should have %llu bytes, and %lld "
+             "safetensors file '%s' is truncated: its header should have %llu bytes, but only %lld "
              "follow its length: copy it again",
              file->path, (unsigned long long)length, (long long)(file->source.size - length_bytes));
   file->data_begin = length_bytes + (int64_t)length;

@@ -1,8 +1,8 @@
 /* safetensors files: u64 little-endian header length, JSON header, data.
  *
- * Writing: the table of tensors is known first, so that the header and the file's size
- * are too; then any process may write any bytes of the data section at their place.
- * Reading: the file is hostile until checked. */
+ * Writing: the table of tensors is known first, so that the header and the file's size are known
+ * too; then any process may write any bytes of the data section at their place. Reading: the file
+ * is hostile until checked. */
 #ifndef ULY_SAFETENSORS_H
 #define ULY_SAFETENSORS_H
 
@@ -22,14 +22,14 @@ typedef struct uly__tensor_info {
 } uly__tensor_info;
 
 /* Lays out num tensors one after the other, in this order, without holes: fills begin and bytes
- * from dtype and dims, and returns the size of the data section; -1 if a dim is negative or a size
- * does not fit into 64 bits. */
+ * from dtype and dims, and returns the size of the data section, or -1 if a dim is negative or a
+ * size does not fit into 64 bits. */
 int64_t uly__safetensors_layout(uly__tensor_info *tensors, int num);
 
 /* Builds the 8 length bytes and the header (padded with spaces to a multiple of 64 bytes in all) in
  * malloc'ed memory, for tensors that have been laid out. The same table gives the same bytes.
- * __metadata__ is {"format":"pt"}. ULY_ERR_INTERNAL for a table that is not a layout, has a name
- * twice, or has a name that the reader would refuse. On failure *bytes is NULL. */
+ * __metadata__ is {"format":"pt"}. Returns ULY_ERR_INTERNAL for a table that is not a layout, has a
+ * name twice, or has a name that the reader would refuse. On failure *bytes is NULL. */
 uly_status uly__safetensors_header(const uly__tensor_info *tensors, int num, char **bytes,
                                    int64_t *count);
 
@@ -47,14 +47,14 @@ void uly__safetensors_close(uly__safetensors *file);
 uly_status uly__safetensors_has_header(const uly__safetensors *file, const char *bytes,
                                        int64_t count, bool *has);
 
-/* Return the number of tensors and each of them, in the order of their data. */
+/* Return the number of tensors, and one of them, in the order of their data. */
 int uly__safetensors_num(const uly__safetensors *file);
 const uly__tensor_info *uly__safetensors_get(const uly__safetensors *file, int i);
-/* Returns the tensor of that name; NULL if there is none. */
+/* Returns the tensor of that name, or NULL if there is none. */
 const uly__tensor_info *uly__safetensors_find(const uly__safetensors *file, const char *name);
-/* Reads bytes [begin, begin + count) of a tensor's data, little-endian. ULY_ERR_DATA if the file
- * has been changed since it was opened; ULY_ERR_IO if it cannot be read. Several threads may read
- * at once. */
+/* Reads bytes [begin, begin + count) of a tensor's data, little-endian. Returns ULY_ERR_DATA if the
+ * file has been changed since it was opened, and ULY_ERR_IO if it cannot be read. Several threads
+ * may read at once. */
 uly_status uly__safetensors_read(const uly__safetensors *file, const uly__tensor_info *tensor,
                                  int64_t begin, int64_t count, void *out);
 

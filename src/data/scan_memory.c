@@ -3,7 +3,7 @@
  *   {"version": 1, "scans": [{"content": "<16 digits>", "doc_end": 256, "seq_len": 4096, "largest":
  * 255,                             "documents_ended": 12, "without_label": [3, 17]}]}
  *
- * It saves time and decides nothing: whatever is wrong with it, the data are looked at again. */
+ * It saves time and decides nothing: if anything is wrong with it, the data are scanned again. */
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -15,7 +15,7 @@
 #include "data/folder.h"
 #include "data/token_scan.h"
 
-/* Longer lists of windows are not worth a file. */
+/* Longer lists of windows are not kept. */
 enum { VERSION = 1, MAX_BLANK = 1 << 20, MAX_BYTES = 64 << 20 };
 
 static json_t *hash_json(uint64_t hash) {

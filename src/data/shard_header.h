@@ -1,5 +1,5 @@
-/* The header of a token shard, llm.c's (dev/data/data_common.py): 256 int32, then the tokens,
- * little-endian. */
+/* The header of a token shard, which is that of llm.c (dev/data/data_common.py): 256 int32, then
+ * the tokens, little-endian. */
 #ifndef ULY_SHARD_HEADER_H
 #define ULY_SHARD_HEADER_H
 

@@ -1,4 +1,4 @@
-/* Token shards, written from front to back; see shard_header.h for what is in them. */
+/* Writes token shards from front to back; see shard_header.h for what is in them. */
 #include "data/shard_writer.h"
 
 #include <limits.h>

@@ -19,11 +19,10 @@ uly_status uly__source_open(const char *path, const char *what, uly__source_file
 }
 
 static uly_status fail_changed(const uly__source_file *file, int64_t size) {
-  ULY_FAIL(
-      ULY_ERR_DATA,
-      "%s '%s' was changed while it is in use: it had %lld bytes, and has %lld now: files must "
-      "stay as they are until the run has ended",
-      file->what, file->path, (long long)file->size, (long long)size);
+  ULY_FAIL(ULY_ERR_DATA,
+           "%s '%s' was changed while in use: it had %lld bytes, and has %lld now; files must stay "
+           "as they are until the run has ended",
+           file->what, file->path, (long long)file->size, (long long)size);
 }
 
 uly_status uly__source_begin(const uly__source_file *file, int *fd) {

@@ -1,6 +1,6 @@
 /* Files that are read a part at a time while a run goes on. Nothing is mapped and no file is held
- * open for long: a file that is cut short meanwhile gives an error, not a signal, and a folder may
- * hold more files than a process may open. */
+ * open for long, so a file that is cut short meanwhile gives an error and not a signal, and a
+ * folder may hold more files than a process may open. */
 #ifndef ULY_SOURCE_FILE_H
 #define ULY_SOURCE_FILE_H
 
@@ -12,11 +12,12 @@ typedef struct uly__source_file {
   int64_t size; /* when it was opened */
 } uly__source_file;
 
-/* Checks that the file is regular and can be read. ULY_ERR_IO or ULY_ERR_DATA names it. */
+/* Checks that the file is regular and can be read. The message of ULY_ERR_IO or ULY_ERR_DATA names
+ * it. */
 uly_status uly__source_open(const char *path, const char *what, uly__source_file *out);
 
-/* Reads bytes [begin, begin + count), which lie within size. ULY_ERR_DATA if the file has another
- * size by now, ULY_ERR_IO if it cannot be read. Several threads may read at once. */
+/* Reads bytes [begin, begin + count), which lie within size. Returns ULY_ERR_DATA if the file has a
+ * different size by now, and ULY_ERR_IO if it cannot be read. Several threads may read at once. */
 uly_status uly__source_read(const uly__source_file *file, int64_t begin, int64_t count, void *out);
 
 /* Do the same in several parts: the first opens a descriptor, which the caller closes, and the

@@ -23,7 +23,7 @@ typedef struct token_file {
   uly__source_file source;
   /* In the stream; for text, the file's bytes and the end-of-document token. */
   int64_t begin, count;
-  /* The token that ends each document; -1: the file does not say it. */
+  /* The token that ends each document, or -1 if the file does not say. */
   int64_t end;
 } token_file;
 
@@ -54,8 +54,8 @@ static const char *base_name(const char *path) {
 static uly_status check_shard(token_file *file, uly__token_kind kind) {
   if (file->source.size < ULY_SHARD_HEADER_BYTES)
     ULY_FAIL(ULY_ERR_DATA,
-             "token file '%s' is truncated: a shard begins with %d bytes of header, and the file "
-             "has %lld bytes: copy or make it again",
+             "token file '%s' is truncated: a shard begins with %d bytes of header, but the file "
+             "has only %lld bytes: copy or make it again",
              file->path, (int)ULY_SHARD_HEADER_BYTES, (long long)file->source.size);
   int32_t header[ULY_SHARD_END + 1];
   ULY_TRY(uly__source_read(&file->source, 0, sizeof header, header));
@@ -75,7 +75,7 @@ static uly_status check_shard(token_file *file, uly__token_kind kind) {
   if (file->source.size != expected)
     ULY_FAIL(ULY_ERR_DATA,
              "token file '%s' is %s: its header promises %lld tokens, which is %lld bytes in all, "
-             "and the file has %lld bytes: copy or make it again",
+             "but the file has %lld bytes: copy or make it again",
              file->path, file->source.size < expected ? "truncated" : "too long",
              (long long)promised, (long long)expected, (long long)file->source.size);
   if (promised == 0)
@@ -84,11 +84,10 @@ static uly_status check_shard(token_file *file, uly__token_kind kind) {
   file->count = promised;
   file->end = (int64_t)header[ULY_SHARD_END] - 1;
   if (file->end < -1 || (kind == ULY_TOKENS_U16 && file->end > UINT16_MAX))
-    ULY_FAIL(
-        ULY_ERR_DATA,
-        "token file '%s' has a damaged header: it says that token %lld ends documents, which is "
-        "none of %s: make it again",
-        file->path, (long long)file->end, kind_name(kind));
+    ULY_FAIL(ULY_ERR_DATA,
+             "token file '%s' has a damaged header: it says that token %lld ends documents, but "
+             "that cannot be in %s: make it again",
+             file->path, (long long)file->end, kind_name(kind));
   return ULY_OK;
 }
 
@@ -104,10 +103,10 @@ static uly_status open_file(uly__tokens *tokens, int i) {
                                                         : ULY_TOKENS_TEXT;
   if (i == 0) tokens->kind = kind;
   if (kind != tokens->kind)
-    ULY_FAIL(ULY_ERR_DATA,
-             "token file '%s' is %s, but '%s' beside it is %s: put files of one kind only into a "
-             "folder",
-             file->path, kind_name(kind), tokens->files[0].path, kind_name(tokens->kind));
+    ULY_FAIL(
+        ULY_ERR_DATA,
+        "token file '%s' is %s, but '%s' beside it is %s: put only files of one kind into a folder",
+        file->path, kind_name(kind), tokens->files[0].path, kind_name(tokens->kind));
 
   file->end = ULY_TEXT_END_OF_DOCUMENT;
   if (kind != ULY_TOKENS_TEXT)
@@ -115,14 +114,15 @@ static uly_status open_file(uly__tokens *tokens, int i) {
   else if (__builtin_add_overflow(file->source.size, 1, &file->count))
     ULY_FAIL(ULY_ERR_DATA, "token file '%s' is too large", file->path);
   if (file->end != tokens->files[0].end)
-    ULY_FAIL(
-        ULY_ERR_DATA,
-        "token file '%s' says in its header that token %lld ends documents, but '%s' beside it "
-        "%lld (-1: not said): put files of one tokenizer only into a folder, made alike",
-        file->path, (long long)file->end, tokens->files[0].path, (long long)tokens->files[0].end);
+    ULY_FAIL(ULY_ERR_DATA,
+             "token file '%s' says in its header that token %lld ends documents, but '%s' beside "
+             "it says %lld (-1: not said): a folder may only hold files that were made alike with "
+             "one tokenizer",
+             file->path, (long long)file->end, tokens->files[0].path,
+             (long long)tokens->files[0].end);
   file->begin = tokens->count;
   if (__builtin_add_overflow(tokens->count, file->count, &tokens->count))
-    ULY_FAIL(ULY_ERR_DATA, "token file '%s': more than 2^63 tokens up to here", file->path);
+    ULY_FAIL(ULY_ERR_DATA, "token file '%s' takes the number of tokens beyond 2^63", file->path);
   return ULY_OK;
 }
 
@@ -274,9 +274,9 @@ static uly_status check_text(const token_file *file, unsigned char *sample, cons
   ULY_TRY(uly__source_read(&file->source, 0, count, sample));
   if (uly__utf8_mark(sample, (size_t)count) > 0)
     ULY_FAIL(ULY_ERR_DATA,
-             "'%s' begins with a byte-order mark, which says that it is UTF-8 and is no text: "
-             "remove its three bytes (tail -c +4), or let 'ulysses prepare' do so. %s takes them "
-             "as they are",
+             "'%s' begins with a byte-order mark, which only says that it is UTF-8 and is not "
+             "text: remove its three bytes (tail -c +4), or let 'ulysses prepare' do so. %s takes "
+             "them as they are",
              file->path, option);
   return uly__check_plain_text(file->path, sample, (size_t)count, option);
 }
@@ -381,7 +381,7 @@ static uly_status fail_vocab(uly__token_kind kind, const token_file *file, int64
              token == ULY_TEXT_END_OF_DOCUMENT ? " (end of document)" : "", (long long)limit,
              ULY_TEXT_VOCAB);
   ULY_FAIL(ULY_ERR_DATA,
-           "token file '%s': token %lld is %lld, not below the vocabulary size %lld: take a model "
+           "token file '%s': token %lld is %lld, not below the vocabulary size %lld: use a model "
            "with the vocabulary of the tokenizer that made this file, or make the file again",
            file->path, (long long)(begin + i), token, (long long)limit);
 }
@@ -402,9 +402,10 @@ static int find_file(const uly__tokens *tokens, int64_t place) {
 uly_status uly__tokens_read(const uly__tokens *tokens, int64_t begin, int64_t count,
                             int64_t vocab_size, int32_t *out) {
   if (begin < 0 || count < 0 || count > tokens->count || begin > tokens->count - count)
-    ULY_FAIL(ULY_ERR_INTERNAL,
-             "tokens [%lld, +%lld) were asked of the stream that begins with '%s' and has %lld",
-             (long long)begin, (long long)count, tokens->files[0].path, (long long)tokens->count);
+    ULY_FAIL(
+        ULY_ERR_INTERNAL,
+        "tokens [%lld, +%lld) were requested from the stream that begins with '%s' and has %lld",
+        (long long)begin, (long long)count, tokens->files[0].path, (long long)tokens->count);
   int64_t limit = vocab_size <= INT32_MAX ? vocab_size : (int64_t)INT32_MAX + 1;
   for (int i = find_file(tokens, begin); count > 0; i++) {
     const token_file *file = &tokens->files[i];

@@ -10,8 +10,8 @@
  * Kinds may not be mixed in one folder, nor shards of both widths: those come from different
  * tokenizers; nor shards that say different things about the end of documents. An empty text file
  * in a folder is one end-of-document token; text without a single byte in all, and a shard without
- * tokens, are errors. A file whose size changes later gives an error. Knows no ranks: it is handed
- * (offset, count). */
+ * tokens, are errors. A file whose size changes later gives an error. This code knows no ranks: it
+ * is handed (offset, count). */
 #ifndef ULY_TOKEN_FILE_H
 #define ULY_TOKEN_FILE_H
 
@@ -22,15 +22,15 @@
 
 typedef struct uly__tokens uly__tokens;
 
-/* What the files are: bytes of text, or shards of tokens of this width. */
+/* The kind of the files: bytes of text, or shards of tokens of this width. */
 typedef enum uly__token_kind {
   ULY_TOKENS_TEXT = 0,
   ULY_TOKENS_U16,
   ULY_TOKENS_U32
 } uly__token_kind;
 
-/* Opens the files, and checks every header and size. ULY_ERR_DATA / ULY_ERR_IO name the file. On
- * failure *out is NULL. */
+/* Opens the files, and checks every header and size. The messages of ULY_ERR_DATA and ULY_ERR_IO
+ * name the file. On failure *out is NULL. */
 uly_status uly__tokens_open(const char *path, uly__tokens **out);
 void uly__tokens_close(uly__tokens *tokens);
 
@@ -38,14 +38,14 @@ uly__token_kind uly__tokens_kind(const uly__tokens *tokens);
 int uly__tokens_num_files(const uly__tokens *tokens);
 
 /* Fails with ULY_ERR_DATA if a text file evidently is not text (plain_text.h), or begins with a
- * byte-order mark of UTF-8, which would be three more tokens. option: the member that makes bytes
- * be taken as they are. */
+ * byte-order mark of UTF-8, which would be three more tokens. `option` is the member with which the
+ * bytes would be taken as they are. */
 uly_status uly__tokens_check_text(const uly__tokens *tokens, const char *option);
 
 /* Returns the number of tokens of the whole stream. */
 int64_t uly__tokens_count(const uly__tokens *tokens);
 
-/* Returns the token that ends each document; -1 if shards do not say it. */
+/* Returns the token that ends each document, or -1 if the shards do not say. */
 int64_t uly__tokens_end(const uly__tokens *tokens);
 
 /* Copies tokens [begin, begin + count) of the stream to out[count], widened to int32. ULY_ERR_DATA,

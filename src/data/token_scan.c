@@ -5,7 +5,7 @@
 
 enum { PIECE = 1 << 20 };
 
-/* How far a scan is: a window may have begun in an earlier piece. */
+/* How far a scan has come. A window may have begun in an earlier piece. */
 typedef struct progress {
   const uly__scan_request *request;
   uly__scan *scan;
@@ -82,8 +82,8 @@ uly_status uly__scan_tokens(const uly__tokens *tokens, int64_t begin, int64_t co
   return status;
 }
 
-/* Returns how many of the blank windows come before the window that comes after `before` others. Of
- * blank window k, blank[k] - k windows that are not blank come before it. */
+/* Returns how many blank windows come before the window that comes after `before` others. Of blank
+ * window k, blank[k] - k windows that are not blank come before it. */
 static int64_t count_before(const uly__scan *scan, int64_t before) {
   int64_t low = 0, high = scan->num_blank;
   while (low < high) {

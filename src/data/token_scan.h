@@ -1,5 +1,5 @@
 /* Scans all tokens of a part of a stream, as fast as the disk delivers them, for what a run must
- * know before it begins, so that no error comes up in the middle of it. */
+ * know before it begins, so that no error in the data comes up in the middle of it. */
 #ifndef ULY_TOKEN_SCAN_H
 #define ULY_TOKEN_SCAN_H
 
@@ -15,7 +15,7 @@ typedef struct uly__scan_request {
   int64_t num_windows; /* later ones are ignored */
 } uly__scan_request;
 
-/* What a scan has found. Begin with {.largest = -1}. */
+/* What a scan has found. It begins as {.largest = -1}. */
 typedef struct uly__scan {
   int64_t largest;  /* largest token; -1: none */
   int64_t num_ends; /* tokens that end documents */
@@ -25,8 +25,8 @@ typedef struct uly__scan {
   int64_t *blank; /* [num_blank], on the heap */
 } uly__scan;
 
-/* Adds what is in tokens [begin, begin + count) to what was found; begin is that of a window.
- * ULY_ERR_DATA names the first token that is not below the vocabulary size. */
+/* Adds what is in tokens [begin, begin + count) to what was found; a window begins at `begin`. The
+ * message of ULY_ERR_DATA names the first token that is not below the vocabulary size. */
 uly_status uly__scan_tokens(const uly__tokens *tokens, int64_t begin, int64_t count,
                             const uly__scan_request *request, uly__scan *scan);
 /* Adds a blank window. */
@@ -35,11 +35,11 @@ void uly__scan_free(uly__scan *scan);
 
 /* Returns whether a window is blank. */
 bool uly__scan_is_blank(const uly__scan *scan, int64_t window);
-/* Returns the window that comes after `before` others which are not blank. */
+/* Returns the window that comes after `before` others that are not blank. */
 int64_t uly__scan_find(const uly__scan *scan, int64_t before);
 
 /* --- A file that remembers scans (scan_memory.c). If it is missing, damaged, or from other data,
- * it holds nothing. */
+ * it counts as empty. */
 
 /* What a scan of a whole stream depends on, except for the vocabulary: `largest` tells whether that
  * includes the tokens. */

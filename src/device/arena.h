@@ -20,8 +20,8 @@ typedef struct uly__arena {
   int64_t peak;     /* high-water mark of used */
 } uly__arena;
 
-/* Makes an arena without memory. name says what the memory is for, advice what a user can do if
- * there is not enough; both are literals. */
+/* Makes an arena without memory. `name` says what the memory is for, and `advice` what a user can
+ * do if there is not enough; both are literals. */
 void uly__arena_init(uly__arena *arena, const char *name, const char *advice, bool of_host);
 
 /* Returns the next bytes, on a 64-byte boundary; NULL while measuring. Carving more than was
@@ -32,8 +32,8 @@ void *uly__arena_carve(uly__arena *arena, int64_t bytes);
 int64_t uly__arena_mark(const uly__arena *arena);
 void uly__arena_release(uly__arena *arena, int64_t mark);
 
-/* Allocates the peak that was measured and forgets what was carved. ULY_ERR_MEMORY names the arena
- * and the bytes. */
+/* Allocates the peak that was measured and forgets what was carved. The message of ULY_ERR_MEMORY
+ * names the arena and the bytes. */
 uly_status uly__arena_commit(uly__arena *arena);
 void uly__arena_destroy(uly__arena *arena);
 

@@ -1,12 +1,11 @@
-/* Where memory lives and how work on it is ordered. There is one device now, the CPU; everything
- * above allocates, copies and fills through here. */
+/* Says where memory lives and how work on it is ordered. There is one device now, the CPU;
+ * everything above allocates, copies and fills memory through here. */
 #ifndef ULY_DEVICE_H
 #define ULY_DEVICE_H
 
 #include "device/device_table.h"
 
-/* Work that runs in the order in which it was given. On the CPU it is done when the call
- * returns. */
+/* Runs work in the order in which it was given. On the CPU, work is done when the call returns. */
 typedef struct uly__stream uly__stream;
 
 struct uly__stream {
@@ -38,7 +37,7 @@ uly_status uly__device_write(uly__stream *stream, int fd, const char *path, int6
  * copied to a room on the other side. If its memory is the host's, there is no room: the other side
  * reads them where they are. */
 
-/* Returns the size of the room for `bytes` bytes: as many, or 0 if there is no room. */
+/* Returns the size of the room for `bytes` bytes: the same number, or 0 if there is no room. */
 int64_t uly__room_bytes(const uly__stream *stream, int64_t bytes);
 /* Uploads what the host has at `host`, and returns where ops read it. room is in the device's
  * memory. */
@@ -50,7 +49,7 @@ void *uly__host_place(const uly__stream *stream, void *room, void *device);
  * room is in the host's memory. */
 const void *uly__download(uly__stream *stream, void *room, const void *device, int64_t bytes);
 
-/* Return zeroed memory on 64-byte boundaries; NULL if the system has none, or if bytes is 0. */
+/* Return zeroed memory on 64-byte boundaries, or NULL if the system has none or bytes is 0. */
 void *uly__device_alloc(int64_t bytes);
 void uly__device_free(void *memory, int64_t bytes);
 void *uly__host_alloc(int64_t bytes);

@@ -7,7 +7,8 @@
 
 #include "base/file.h"
 
-/* What a thread copies or clears at a time; less than that, one thread does alone. */
+/* The bytes that a thread copies or clears at a time. A single thread does what is less than
+ * that. */
 enum { PIECE = 1 << 20 };
 
 static void *allocate(int64_t bytes) {

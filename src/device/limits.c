@@ -11,7 +11,7 @@
 
 /* A controller of one of the groups, as a folder. */
 typedef struct group {
-  /* "": version 2, in which all controllers share a folder. */
+  /* "" for version 2, in which all controllers share a folder. */
   const char *root, *controller;
   const char *path; /* "/a/b"; "" is the uppermost */
 } group;
@@ -25,11 +25,11 @@ static const memory_files version_2 = {"memory.max", "memory.current", "inactive
                           version_1 = {"memory.limit_in_bytes", "memory.usage_in_bytes",
                                        "total_inactive_file "};
 
-/* Returns the smaller of both; -1 stands for none. */
+/* Returns the smaller of the two; -1 stands for no limit. */
 static int64_t least(int64_t a, int64_t b) { return a < 0 || (b >= 0 && b < a) ? b : a; }
 
-/* Returns the number after a word at the beginning of a line; -1: there is no such file, line or
- * number. */
+/* Returns the number after a word at the beginning of a line, or -1 if there is no such file, line
+ * or number. */
 static int64_t read_number(const char *path, const char *word) {
   FILE *file = fopen(path, "r");
   char line[256];
@@ -63,7 +63,7 @@ static int64_t read_of_group(group g, const char *name, const char *word) {
 }
 
 /* Reads the limit of memory and its use. Version 2 says "max" if there is no limit, version 1 a
- * number that no machine has. Pages of files that nobody uses are given back when memory is
+ * number that no machine has. Pages of files that are not in use are given back when memory is
  * needed. */
 static void look_at_memory(group g, const memory_files *files, uly__limits *out) {
   int64_t limit = read_of_group(g, files->limit, ""), used = read_of_group(g, files->used, "");
@@ -92,7 +92,7 @@ static void look_at_cpu_max(group g, uly__limits *out) {
   look_at_quota(quota, strtod(end, NULL), out);
 }
 
-/* Returns whether a list with commas has the word. */
+/* Returns whether the word is in a list that is separated by commas. */
 static bool has_word(const char *list, const char *word) {
   size_t length = strlen(word);
   for (const char *at = list; at; at = strchr(at, ',')) {
@@ -102,7 +102,7 @@ static bool has_word(const char *list, const char *word) {
   return false;
 }
 
-/* Reads the limits of a group. controllers "": version 2. */
+/* Reads the limits of a group. `controllers` is "" for version 2. */
 static void look_at_group(const char *root, const char *controllers, const char *path,
                           uly__limits *out) {
   group all = {root, "", path}, memory = {root, "memory", path}, cpu = {root, "cpu", path};

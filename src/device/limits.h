@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-/* -1: the system does not tell, or sets no limit. */
+/* A member is -1 if the system does not tell, or sets no limit. */
 typedef struct uly__limits {
   int64_t memory; /* bytes of the machine */
   /* Bytes that may still be allocated, within the limits of the machine and of the groups. */
@@ -15,7 +15,7 @@ typedef struct uly__limits {
   int64_t cpu_quota;
 } uly__limits;
 
-/* Reads the limits. root: the folder that has proc and sys, "" except in tests. */
+/* Reads the limits. `root` is the folder that holds proc and sys, and "" except in tests. */
 uly__limits uly__limits_read(const char *root);
 
 #endif

@@ -1,4 +1,4 @@
-/* What this process takes, and may take, of its machine. */
+/* Finds out what this process uses, and may use, of its machine. */
 #include "device/process.h"
 
 #include <omp.h>
@@ -19,9 +19,9 @@ int64_t uly__device_available_bytes(void) {
   return available < 0 ? 0 : available > 0 ? available : 1;
 }
 
-/* mpirun binds ranks to cores: then the cores that this process may run on are its own, and
- * dividing them again would leave most idle. So the cores of the node are divided, and the
- * affinity mask is the upper bound. */
+/* If mpirun binds ranks to cores, the cores that this process may run on are its own, and dividing
+ * them again would leave most of them idle. So the cores of the node are divided, and the affinity
+ * mask is the upper bound. */
 int uly__device_threads(int requested, int ranks_on_node) {
   const char *wish = getenv("OMP_NUM_THREADS");
   long wished = wish ? strtol(wish, NULL, 10) : 0;

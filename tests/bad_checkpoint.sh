@@ -55,19 +55,19 @@ flip() {
 # --- what is no checkpoint
 
 mkdir empty
-row 3 "'nowhere' is no checkpoint" "${resume[@]}" nowhere
-row 3 "'empty' is no checkpoint" "${resume[@]}" empty
+row 3 "'nowhere' is not a checkpoint" "${resume[@]}" nowhere
+row 3 "'empty' is not a checkpoint" "${resume[@]}" empty
 row 3 "'text.txt" "${resume[@]}" text.txt
 row 0 '' "${resume[@]}" run # stands for the newest in it
 for what in nowhere empty; do
-  row 3 "'$what' is no checkpoint" "${eval[@]}" $what
-  row 3 "'$what' is no checkpoint" "${generate[@]}" $what
+  row 3 "'$what' is not a checkpoint" "${eval[@]}" $what
+  row 3 "'$what' is not a checkpoint" "${generate[@]}" $what
 done
 row 3 "'text.txt" "${eval[@]}" text.txt
 row 3 "'text.txt" "${generate[@]}" text.txt
 for command in verify show; do
-  row 3 "'nowhere' is no checkpoint" checkpoint $command nowhere
-  row 3 "'empty' is no checkpoint" checkpoint $command empty
+  row 3 "'nowhere' is not a checkpoint" checkpoint $command nowhere
+  row 3 "'empty' is not a checkpoint" checkpoint $command empty
   row 3 "'text.txt'" checkpoint $command text.txt
 done
 
@@ -76,7 +76,7 @@ mkdir hf
 cp tiny.json hf/config.json
 cp $whole/model.safetensors hf
 echo '{}' >hf/tokenizer.json
-hf="'hf' is no checkpoint: there is no 'hf/trainer.json'.*Hugging Face.*hf/config.json"
+hf="'hf' is not a checkpoint: it has no 'hf/trainer.json'.*Hugging Face.*hf/config.json"
 row 3 "$hf" "${resume[@]}" hf
 row 3 "$hf" "${eval[@]}" hf
 row 3 "$hf" "${generate[@]}" hf
@@ -85,12 +85,12 @@ row 3 "$hf" checkpoint show hf
 # Whatever model it holds.
 mkdir other
 echo '{"model_type": "mamba"}' >other/config.json
-row 3 "'other' is no checkpoint: there is no 'other/trainer.json'" "${generate[@]}" other
+row 3 "'other' is not a checkpoint: it has no 'other/trainer.json'" "${generate[@]}" other
 for file in hf/model.safetensors hf/config.json $whole/model.safetensors; do
-  row 3 "'$file' is a file: checkpoints are folders" "${resume[@]}" $file
-  row 3 "'$file' is a file: checkpoints are folders" "${eval[@]}" $file
-  row 3 "'$file' is a file: checkpoints are folders" "${generate[@]}" $file
-  row 3 "'$file' is a file: checkpoints are folders" checkpoint verify $file
+  row 3 "'$file' is a file, but checkpoints are folders" "${resume[@]}" $file
+  row 3 "'$file' is a file, but checkpoints are folders" "${eval[@]}" $file
+  row 3 "'$file' is a file, but checkpoints are folders" "${generate[@]}" $file
+  row 3 "'$file' is a file, but checkpoints are folders" checkpoint verify $file
 done
 # What is not there has no permissions.
 damaged model.safetensors rm @
@@ -235,7 +235,7 @@ value trainer.json '' '"step": 2' '"step": "2"'
 value trainer.json 'JSON' '"step": 2' '"step": NaN'
 value trainer.json 'JSON' '"step": 2' '"step": 99999999999999999999'
 value trainer.json 'JSON.*duplicate' '"step": 2' '"step": 2, "step": 2'
-value trainer.json 'version 2: this program reads versions 3 to 5' '"version": 5' '"version": 2'
+value trainer.json 'version 2, but this program reads versions 3 to 5' '"version": 5' '"version": 2'
 value trainer.json 'dtype' '"dtype": "f32"' '"dtype": "f16"'
 value trainer.json 'attention' '"attention": {}' '"attention": []'
 value trainer.json 'window' '"attention": {}' '"attention": {"window": -2}'

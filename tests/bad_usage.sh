@@ -47,8 +47,8 @@ row 2 'ranks' "${good[@]}" --sp 2 --dp 2
 row 2 '7.*ranks' "${eval[@]}" --sp 7
 row 2 '7.*ranks' "${generate[@]}" --sp 7
 truncate -s 4G zeros.txt # takes no room
-row 2 'and may take 3145728 .* It would fit with --seq-len [0-9]*$' "${bare[@]}" --any-bytes --data zeros.txt --seq-len 64k --memory-limit 3MiB
-row 2 '\(more than an MPI exchange can count: use more ranks\|and may take\)' "${bare[@]}" --any-bytes --data zeros.txt --seq-len 4096m
+row 2 'but may take only 3145728 .* It would fit with --seq-len [0-9]*$' "${bare[@]}" --any-bytes --data zeros.txt --seq-len 64k --memory-limit 3MiB
+row 2 '\(more than an MPI exchange can count: use more ranks\|but may take only\)' "${bare[@]}" --any-bytes --data zeros.txt --seq-len 4096m
 row 2 'needs [0-9]* bytes' "${eval[@]}" --memory-limit 64KiB
 
 # --- ranks that were started differently

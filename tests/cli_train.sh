@@ -163,7 +163,7 @@ if [ "$has_permissions" = yes ]; then
   grep -q "could not be removed: .*kept/step-0000000001" err.log || fail "nothing about what cannot be looked at: $(cat err.log)"
   [ "$(echo kept/step-*)" = 'kept/step-0000000001 kept/step-0000000006' ] || fail "kept: $(echo kept/*)"
   chmod 0 kept/step-0000000006
-  expect 3 "cannot look at 'kept/step-0000000006" "${bound[@]}" "$program" "${good[@]}" --steps 7 --out kept --resume auto
+  expect 3 "'kept/step-0000000006/.*' cannot be examined" "${bound[@]}" "$program" "${good[@]}" --steps 7 --out kept --resume auto
 fi
 
 # A signal ends an evaluation that would take for ever, and the run saves.

@@ -61,7 +61,7 @@ grep -q 'per byte' out.log && fail "bits per byte of tokens that are no bytes"
 # Each checkpoint attends as it was trained, whatever the run that made it went on with.
 sparse=(--window 24 --sparse bigbird --sparse-block 8 --sparse-global 2 --pack --dtype bf16)
 expect 0 '' "${make[@]}" --model tiny.json --out run --resume $newest --steps 31 "${sparse[@]}"
-for what in 'with --window 40, and now it is 24' 'with another --sparse, or other blocks' 'without packed documents, and now they are'; do
+for what in 'with --window 40, and now it is 24' 'with a different --sparse, or different blocks' 'without packed documents, and now they are'; do
   grep -q "warning: '$newest' was trained .*$what" err.log || fail "resumed with $what, and not said: $(cat err.log)"
 done
 same eval.log "$program" eval --checkpoint $newest --data book.txt

@@ -216,7 +216,7 @@ static void test_states_are_checked(void **state) {
   (void)uly_fail(ULY_ERR_DATA, "an older message");
   fails = rank == size - 1;
   assert_fails(uly_attention_forward(plan, x->q, x->k, x->v, x->o), ULY_ERR_IO,
-               "the attention callback failed (io) and gave no message");
+               "the attention callback failed (io) without a message");
   assert_null(strstr(uly_last_error(), "older"));
   fails = 0;
   assert_fails(uly_attention_backward(plan, x->d_o, x->d_q, x->d_k, x->d_v), ULY_ERR_CONFIG,

@@ -232,7 +232,7 @@ static void test_damage(void **state) {
           ULY_ERR_DATA, "checksum");
   refuses("rm optimizer.safetensors", ULY_ERR_IO, "optimizer.safetensors");
   refuses("rm trainer.json", ULY_ERR_DATA, "trainer.json");
-  refuses("rm config.json", ULY_ERR_DATA, "no checkpoint");
+  refuses("rm config.json", ULY_ERR_DATA, "not a checkpoint");
   refuses("printf '{' > trainer.json", ULY_ERR_DATA, "trainer.json");
   refuses("sed -i 's/\"step\": 0/\"step\": -5/' trainer.json", ULY_ERR_DATA, "step");
   refuses(
@@ -359,8 +359,8 @@ static void test_info(void **state) {
   assert_int_equal(sums.bytes, info.bytes);
   assert_int_equal(sums.num_moments, 2 * (2 + 5 * 9));
   assert_true(sums.has_keys);
-  assert_fails(uly_checkpoint_read(out_dir, &info), ULY_ERR_DATA, "no checkpoint");
-  assert_fails(uly_checkpoint_list(out_dir, add_tensor, &sums), ULY_ERR_DATA, "no checkpoint");
+  assert_fails(uly_checkpoint_read(out_dir, &info), ULY_ERR_DATA, "not a checkpoint");
+  assert_fails(uly_checkpoint_list(out_dir, add_tensor, &sums), ULY_ERR_DATA, "not a checkpoint");
   remove_scratch_folder(out_dir);
 }
 

@@ -102,7 +102,7 @@ static void test_setter_with_layout(void **state) {
   uly_attention *plan = make_plan(mesh, (uly_mask){.blocks = &layout});
   attend(plan, &made);
   assert_fails(uly_attention_set_documents(plan, docs, 2), ULY_ERR_CONFIG,
-               "leaves query 10 no key");
+               "leaves query 10 without a key");
   assert_attends(plan, &made);
   assert_ok(uly_attention_set_documents(plan, at_0, 1));
   assert_attends(plan, &made);

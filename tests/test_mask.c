@@ -358,7 +358,7 @@ static void test_layout_refusals(void **state) {
   refuse_sparse(good, 0, "0 tokens");
   refuse_sparse(good, (int64_t)1 << 40, "larger blocks");
   s = good, s.global = 1 << 20;
-  refuse_sparse(s, 1 << 22, "2^31 is the limit");
+  refuse_sparse(s, 1 << 22, "the limit is 2^31");
 }
 
 int main(void) {

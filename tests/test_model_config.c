@@ -88,7 +88,7 @@ static void test_rope(void **state) {
       {",\"rope_scaling\":{\"type\":\"linear\",\"factor\":2}", "linear"},
       {",\"rope_parameters\":{\"full_attention\":{\"rope_theta\":5e5}}", "full_attention"},
       {",\"rope_parameters\":{\"partial_rotary_factor\":0.5}", "0.5"},
-      {",\"rope_parameters\":{\"rope_type\":7}", "no text"},
+      {",\"rope_parameters\":{\"rope_type\":7}", "something other than a string"},
       {",\"rope_parameters\":[]", "object"},
   };
   uly__model_config c;
@@ -169,7 +169,7 @@ static void test_windows(void **state) {
       {"mistral", ",\"sliding_window\":2.5", "sliding_window"},
       {"qwen2", ",\"sliding_window\":9,\"use_sliding_window\":true", "use_sliding_window"},
       {"ulysses_llama", ",\"sparse\":\"star\"", "star"},
-      {"ulysses_llama", ",\"sparse\":3", "\"sparse\" is no text, "},
+      {"ulysses_llama", ",\"sparse\":3", "\"sparse\" is something other than a string, "},
       {"ulysses_bert", "", "ulysses_bert"},
       {"ulysses_", "", "supported are"},
   };
@@ -286,11 +286,11 @@ static void test_refusals(void **state) {
       {"{" LLAMA ",\"tie_word_embeddings\":1}", "true or false"},
       {"{\"model_type\":\"llama\",\"hidden_size\":99999999999999999999}", "line 1"},
       {"{\"model_type\":\"llama\",\"hidden_size\":9999999999999}", "hidden_size"},
-      {"{" LLAMA ",\"hidden_act\":7}", "is no text, but only \"silu\""},
+      {"{" LLAMA ",\"hidden_act\":7}", "is something other than a string, but only \"silu\""},
       {"{" LLAMA ",\"hidden_act\":\"x\"}", "is \"x\", but only \"silu\""},
       {"{}", "\"model_type\" is missing; "},
       {"[]", "\"model_type\" is missing; "},
-      {"{\"model_type\":7}", "\"model_type\" is no text; "},
+      {"{\"model_type\":7}", "\"model_type\" is something other than a string; "},
       {"{" LLAMA ",\"layer_types\":\"sliding_attention\"}", "\"layer_types\" must be a list"},
       {"{" LLAMA ",\"layer_types\":[\"full_attention\",\"sliding_attention\"]}",
        "sliding_attention"},

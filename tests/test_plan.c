@@ -354,7 +354,7 @@ static void test_refusals(void **state) {
   config.seq_len = 64;
   config.eps = 1e-60; /* would be 0 in f32 */
   assert_fails(uly_plan(offline, &config, &plan), ULY_ERR_CONFIG,
-               "config.eps is 1e-60, but it must be a finite number of at least 1e-30");
+               "config.eps is 1e-60, but it must be a finite number no less than 1e-30");
   config.eps = 1e-8;
   config.window = -2;
   assert_fails(uly_plan(offline, &config, &plan), ULY_ERR_CONFIG,

@@ -63,9 +63,9 @@ const usage_row rows_of_meshes[] = {
 
 /* Sequences that do not fit: refused with bytes, and with what would. */
 const usage_row rows_of_memory[] = {
-    ROW(2, "needs [0-9]* bytes .* and may take 65536 (--memory-limit)", GOOD, "--memory-limit",
+    ROW(2, "needs [0-9]* bytes .* but may take only 65536 (--memory-limit)", GOOD, "--memory-limit",
         "64KiB"),
-    ROW(2, "and may take 3145728 .* It would fit with --seq-len [0-9]*$", BARE, "--any-bytes",
+    ROW(2, "but may take only 3145728 .* It would fit with --seq-len [0-9]*$", BARE, "--any-bytes",
         "--data", "zeros.txt", "--seq-len", "64k", "--memory-limit", "3MiB"),
     ROW(2, "needs [0-9]* bytes .* (its share of what is free on this machine.* It would fit", BARE,
         "--any-bytes", "--data", "zeros.txt", "--model", "llama-4m", "--seq-len", "64m"),

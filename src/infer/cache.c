@@ -1,4 +1,4 @@
-/* The cache of keys and values: see cache.h. */
+/* Caches keys and values: see cache.h. */
 #include "infer/cache.h"
 
 uly_status uly__cache_create(const uly_attention *plan, const uly_mask *mask, int num_layers,

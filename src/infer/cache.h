@@ -1,5 +1,6 @@
-/* Keys and values of all tokens so far, for the heads that this rank attends with: decoding reads
- * them instead of computing them again. A key/value head that two ranks use is cached on both. */
+/* Caches the keys and values of all tokens so far, for the heads that this rank attends with, so
+ * that decoding reads them instead of computing them again. A key/value head that two ranks use is
+ * cached on both. */
 #ifndef ULY_CACHE_H
 #define ULY_CACHE_H
 
@@ -17,8 +18,8 @@ typedef struct uly__cache {
   char *keys, *values; /* [L][kv_count][capacity][d] */
 } uly__cache;
 
-/* Creates the cache, for the heads that the plan gives this rank. mask: that of the model, for
- * `capacity` tokens. */
+/* Creates the cache, for the heads that the plan gives this rank. `mask` is the mask of the model,
+ * for `capacity` tokens. */
 uly_status uly__cache_create(const uly_attention *plan, const uly_mask *mask, int num_layers,
                              int64_t capacity, uly__cache *out);
 void uly__cache_destroy(uly__cache *cache);
@@ -33,7 +34,7 @@ void uly__cache_add(uly__cache *cache, int layer, const void *k, const void *v);
 /* Describes the attention of the token that was added last; q, o: [q_count, d]. */
 uly__attend_one uly__cache_attend(const uly__cache *cache, int layer, float scale, const void *q,
                                   void *o, float *workspace);
-/* Returns the floats of its workspace. */
+/* Returns the number of floats in its workspace. */
 int64_t uly__cache_workspace(const uly__cache *cache);
 
 #endif

@@ -6,8 +6,8 @@
 
 #include "model/passes.h"
 
-/* Each rank's part begins at a multiple of this many elements: a whole vector, so that operations
- * on single elements have the same bits wherever the parts begin. */
+/* Each rank's part begins at a multiple of this many elements, a whole vector, so that operations
+ * on single elements give the same bits wherever the parts begin. */
 enum { UNIT = 16 };
 
 /* ---------------------------------------------------------------------------- creation */
@@ -34,7 +34,7 @@ static void cut_heads(uly__decoder *d, const uly_attention *attention) {
   note_largest(d, &d->heads);
 }
 
-/* Fills the cache when the model has gone through a block of the prompt. */
+/* Fills the cache after the model has gone through a block of the prompt. */
 static void take_block(void *decoder, int layer) {
   uly__decoder *d = decoder;
   uly__cache_fill(&d->cache, d->model->attention, layer, &d->model->stash.layers[layer].attention);
@@ -43,7 +43,7 @@ static void take_block(void *decoder, int layer) {
 static uly_status check(const uly__model_config *c, int64_t capacity) {
   if (!c->rope && capacity > c->max_positions)
     ULY_FAIL(ULY_ERR_CONFIG,
-             "the prompt and what is to be generated have %lld tokens, but the model has learned "
+             "the prompt and the text to generate have %lld tokens, but the model has learned "
              "positions for %lld: give a shorter prompt, or generate fewer tokens",
              (long long)capacity, (long long)c->max_positions);
   return ULY_OK;
@@ -141,7 +141,7 @@ static void gather(uly__decoder *d, const uly__shared_vector *vector, uly_dtype 
               (const char *)d->of_all + p * stride, vector->parts[p].count * bytes);
 }
 
-/* Returns a vector as products read it. */
+/* Returns a vector in the form that products read. */
 static const float *widened(uly__decoder *d, const void *x, int64_t count) {
   const uly__model *model = d->model;
   if (model->dtype == ULY_F32) return x;
@@ -203,13 +203,13 @@ static void attend(uly__decoder *d, int layer) {
   gather(d, &d->heads, model->dtype, d->o);
 }
 
-/* Computes sum = W x, all h elements of it. */
+/* Computes all h elements of sum = W x. */
 static void project(uly__decoder *d, int unit, int64_t weight, int64_t cols, const void *x) {
   product(d, unit, weight, cols, my_part(d, &d->hidden), widened(d, x, cols), d->mine);
   gather(d, &d->hidden, ULY_F32, d->sum);
 }
 
-/* Computes from n all f inner activations. */
+/* Computes all f inner activations from n. */
 static void activate(uly__decoder *d, int unit) {
   uly__model *model = d->model;
   const uly__block_layout *b = &model->params.block;

@@ -1,4 +1,5 @@
-/* One token at a time, after a prompt: its logits, from a cache of the keys and values before it.
+/* Decodes one token at a time after a prompt: computes its logits from a cache of the keys and
+ * values before it.
  *
  * Every product is cut by its outputs: a rank computes some of them, and all ranks gather all.
  * Queries, keys and values need no gathering, since a rank attends with its own heads. So each
@@ -13,7 +14,7 @@
 #include "infer/cache.h"
 #include "model/model_plan.h"
 
-/* A vector that ranks compute together: which part each rank has. */
+/* A vector that the ranks compute together, and which part each rank has. */
 typedef struct uly__shared_vector {
   uly__part *parts; /* [P] */
   int64_t largest;  /* of their counts */
@@ -54,11 +55,11 @@ void uly__decoder_destroy(uly__decoder *decoder);
 void uly__decoder_carve(uly__decoder *decoder, uly__arena *activations, uly__arena *scratch,
                         uly__arena *host);
 
-/* Both functions leave the logits of the next token in decoder->next_logits, on all ranks. Failures
- * are noted in the model. Collective over the ranks of the sequence.
+/* The next two functions leave the logits of the next token in decoder->next_logits, on all ranks.
+ * Failures are noted in the model. Collective over the ranks of the sequence.
  *
- * Decodes the whole prompt at once, in place of N calls of uly__decode; tokens: [T], this
- * rank's. */
+ * Decodes the whole prompt at once, in place of N calls of uly__decode; tokens are this rank's,
+ * [T]. */
 void uly__prefill(uly__decoder *decoder, const int32_t *tokens);
 /* Decodes the token at position cache.num_tokens, which must be below the capacity. */
 void uly__decode(uly__decoder *decoder, int32_t token);

@@ -19,7 +19,7 @@
 #include "store/checkpoint_model.h"
 #include "store/settings.h"
 
-/* How a generator decodes: how many tokens are cached, and whether the prompt goes through at
+/* Tells how a generator decodes: how many tokens are cached, and whether the prompt goes through at
  * once. */
 typedef struct decoding {
   int64_t capacity;
@@ -33,16 +33,17 @@ struct uly_generator {
   uly__decoder *decoder;
   /* [T], in the host's memory: this rank's tokens of a prompt that goes through at once. */
   int32_t *prompt;
-  /* The token that ends a document, which the next document does not see; -1: none. */
+  /* The token that ends a document, beyond which the next document does not see; -1 if there is
+   * none. */
   int64_t end;
-  /* Tokens of all documents; the cache holds those of the latest. */
+  /* The number of tokens of all documents; the cache holds those of the latest document. */
   int64_t num_tokens, max_tokens;
   int32_t latest;
   double load_seconds, prompt_seconds;
 };
 
-/* The fewest tokens of a prompt that goes through all at once, and the leaves with which its bits
- * are the same on as many ranks. */
+/* The fewest tokens of a prompt that goes through at once, and the number of leaves with which its
+ * bits are the same on up to that many ranks. */
 enum { LEAST_AT_ONCE = 64, LEAVES = 8 };
 
 /* Checks what the ranks must agree about before anything is planned. */
@@ -60,8 +61,8 @@ static uly_status check(const uly_mesh *mesh, const uly_train_config *config, co
              mesh->gathers ? "gather" : "ring", uly__mesh_extent(mesh, ULY_AXIS_RING));
   if (count < 1 || max_new < 0 || count > (int64_t)1 << 40 || max_new > (int64_t)1 << 40)
     ULY_FAIL(ULY_ERR_CONFIG,
-             "a prompt of %lld tokens and %lld more are asked for, but the prompt needs at least "
-             "one, and neither may be more than 2^40",
+             "a prompt of %lld tokens and %lld more were requested, but the prompt needs at least "
+             "one token, and neither number may be above 2^40",
              (long long)count, (long long)max_new);
   bool by_length =
       config->sparse.pattern == ULY_SPARSE_STRIDED || config->sparse.pattern == ULY_SPARSE_FIXED;
@@ -80,8 +81,7 @@ static uly_status check(const uly_mesh *mesh, const uly_train_config *config, co
   return ULY_OK;
 }
 
-/* Checks that all ranks have the same prompt, since otherwise they would not wait for each
- * other. */
+/* Checks that all ranks have the same prompt, since otherwise their calls would not match. */
 static uly_status check_same(uly_mesh *mesh, const uly_train_config *config, const int32_t *tokens,
                              int64_t count, int64_t max_new) {
   int64_t counts[] = {count, max_new};
@@ -90,8 +90,8 @@ static uly_status check_same(uly_mesh *mesh, const uly_train_config *config, con
   return uly_mesh_same(mesh, tokens, (size_t)count * sizeof *tokens, "prompt");
 }
 
-/* Keeps only what a generator uses. Sums over a prompt are reproducible if the number of ranks
- * allows it. */
+/* Keeps only the settings that a generator uses. Sums over a prompt are reproducible if the number
+ * of ranks allows it. */
 static uly_train_config settle(const uly_mesh *mesh, const uly_train_config *from,
                                const char *model, int64_t count, int64_t end) {
   uly_train_config config = uly__train_config_default();
@@ -159,7 +159,7 @@ static int64_t measure_bytes(const void *context, uly_mesh *mesh, const uly_trai
   uly_generator other = {0};
   uly_train_config shorter = *config;
   how.capacity >>= halvings;
-  /* The prompt may stay as long as it is: a shorter one needs no more. */
+  /* The prompt can keep its length, since a shorter one needs no more memory. */
   if (shorter.seq_len > how.capacity) shorter.seq_len = how.capacity;
   if (plan(mesh, &shorter, how, &other) != ULY_OK) return INT64_MAX;
   int64_t bytes = uly__run_bytes(&other.run);
@@ -287,7 +287,9 @@ static uly_status check_token(const uly_generator *generator, int32_t token) {
              "token %d cannot be added, because the vocabulary of the model has %lld tokens",
              (int)token, (long long)vocab);
   if (generator->num_tokens >= generator->max_tokens)
-    ULY_FAIL(ULY_ERR_CONFIG, "all the %lld tokens are there that the generator was made for",
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "another token cannot be added, because the generator has all the %lld tokens that it "
+             "was made for",
              (long long)generator->max_tokens);
   return ULY_OK;
 }

@@ -1,4 +1,4 @@
-/* A trained model that continues a sequence. The contracts are those of ulysses.h. */
+/* Continues a sequence with a trained model. The contracts are those of ulysses.h. */
 #ifndef ULY_GENERATOR_H
 #define ULY_GENERATOR_H
 

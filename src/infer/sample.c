@@ -10,12 +10,13 @@
 #include "base/rng.h"
 
 typedef struct candidate {
-  /* Of a softmax with temperature, not normalized: 1 for the most likely token. */
+  /* Its weight in a softmax with temperature that is not normalized: 1 for the most likely
+   * token. */
   double weight;
   int32_t token;
 } candidate;
 
-/* Orders the most likely first, then the lower number. */
+/* Orders tokens by probability, the most likely first, and equal ones by number. */
 static int by_weight(const void *a, const void *b) {
   const candidate *x = a, *y = b;
   if (x->weight != y->weight) return x->weight < y->weight ? 1 : -1;
@@ -34,7 +35,7 @@ static uly_status check(const float *logits, int64_t vocab, const uly_sampling *
              (long long)vocab);
   for (int64_t i = 0; i < vocab; i++)
     if (!isfinite(logits[i]))
-      ULY_FAIL(ULY_ERR_NONFINITE, "the logit of token %lld is %g: no token can be drawn",
+      ULY_FAIL(ULY_ERR_NONFINITE, "the logit of token %lld is %g, so no token can be drawn",
                (long long)i, (double)logits[i]);
   return ULY_OK;
 }

@@ -60,7 +60,7 @@ static uly__model_config from_preset(const preset *p) {
   return config;
 }
 
-/* Loads the text of a file. A name that is not a preset may be meant to be one. */
+/* Loads the text of a file. If that fails, the name may have been meant as a preset. */
 static uly_status load_text(const char *path, char **text, int64_t *length) {
   uly_status status = uly__file_load(path, "model configuration", MAX_BYTES, text, length);
   if (status == ULY_OK || status == ULY_ERR_MEMORY) return status;

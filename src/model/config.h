@@ -1,5 +1,5 @@
-/* What a model is: the Llama family and GPT-2 are two settings of one block. Keys follow Hugging
- * Face's config.json.
+/* Describes what a model is: the Llama family and GPT-2 are two settings of one block. Keys follow
+ * Hugging Face's config.json.
  *
  * Transformers reads a config.json that this program writes where it computes the same from the
  * weights beside it. Elsewhere model_type is "ulysses_" and the family, which transformers refuses:
@@ -9,7 +9,7 @@
  *                   of a distance below it, as with our window
  *   ulysses_llama   a Llama with biases and a window, or with sparse blocks
  *   ulysses_qwen2   a Qwen2 with a window (transformers 4.45 to 4.48 read use_sliding_window and
- *                   attend to all), with sparse blocks, or with biases that Qwen2 has not
+ * attend to all), with sparse blocks, or with biases that Qwen2 does not have
  *   ulysses_gpt2    any GPT-2: our tensors have the names and the layout of a Llama's
  *
  * Keys of our own are "sparse", the pattern of sparse blocks, and sliding_window in any family. */
@@ -39,7 +39,7 @@ typedef struct uly__model_config {
    * and the pattern of sparse blocks, whose sizes the run knows. */
   int64_t window;
   uly_sparse_pattern sparse;
-  /* The key of a dropout that the file asks for and that is not used; NULL: none. */
+  /* The key of a dropout that the file asks for, which is not used; NULL if there is none. */
   const char *dropout;
 } uly__model_config;
 
@@ -55,13 +55,14 @@ uly__model_config uly__model_config_family(const char *name);
 /* The beginning of a model_type of our own. */
 #define ULY_OWN_MODEL_TYPE "ulysses_"
 
-/* Writes the config.json of a configuration, malloc'ed; the same configuration gives the same text.
- * NULL: no memory. */
+/* Returns the config.json of a configuration, malloc'ed, or NULL if there is no memory. The same
+ * configuration gives the same text. */
 char *uly__model_config_json(const uly__model_config *config);
-/* Writes what the weights depend on, malloc'ed: everything but window and sparse blocks.
- * Checkpoints of version 3 hold the checksum of this text. NULL: no memory. */
+/* Returns a text of what the weights depend on, which is everything but window and sparse blocks:
+ * malloc'ed, or NULL if there is no memory. Checkpoints of version 3 hold the checksum of this
+ * text. */
 char *uly__model_config_weights(const uly__model_config *config);
-/* Checks whether weights of one are weights of the other. RoPE needs no table, so with it the
+/* Checks whether weights of one model are weights of the other. RoPE needs no table, so with it the
  * number of positions that a model was made for makes no difference. */
 uly_status uly__model_config_is_same(const uly__model_config *a, const uly__model_config *b,
                                      bool *is_same);

@@ -22,13 +22,13 @@ static const int64_t MAX_POSITIONS = (int64_t)1 << 40;
 /* A string of the file, fit for a message. */
 static uly__printable printable(const char *text) { return uly__make_printable(text); }
 
-/* The same in quotes; NULL, of a value that is no string: "no text", without. */
+/* Holds the same in quotes, or words for a value that is not a string (NULL). */
 typedef struct quoted {
   char text[sizeof(uly__printable) + 2];
 } quoted;
 
 static quoted quote(const char *text) {
-  quoted out = {"no text"};
+  quoted out = {"something other than a string"};
   if (text) snprintf(out.text, sizeof out.text, "\"%s\"", printable(text).text);
   return out;
 }
@@ -113,7 +113,7 @@ static uly_status refuse_layer_types(const reader *r) {
   return require_bool(r, "use_sliding_window", false);
 }
 
-/* Refuses to rotate a part of a head only. */
+/* Refuses to rotate only a part of a head. */
 static uly_status refuse_partial_rotation(const reader *r, const json_t *from) {
   double rotated = 1;
   ULY_TRY(read_real(r, from, "partial_rotary_factor", &rotated));
@@ -172,9 +172,9 @@ static uly_status read_dropout(const reader *r, const char *key, uly__model_conf
   return ULY_OK;
 }
 
-/* Returns whether the keys of biases count: Qwen2 and Mistral have the biases that they have. Types
- * of our own may have others; a file that an older version of this program wrote has no such type,
- * and is recognized by the key that it lacks. */
+/* Returns whether the keys of biases count. In Qwen2 and Mistral, the biases are fixed. Types of
+ * our own may have others; a file that an older version of this program wrote has no such type, and
+ * is recognized by the key that it lacks. */
 static bool has_bias_keys(const reader *r, const uly__model_config *c) {
   bool is_old_save =
       json_object_get(r->json, "torch_dtype") && !json_object_get(r->json, "architectures");
@@ -245,7 +245,8 @@ static uly_status check(const char *path, uly__model_config *c) {
     c->head_dim = (int)(c->hidden / c->num_q_heads);
   }
   if (c->head_dim > ULY_MAX_HEAD_DIM)
-    ULY_FAIL(ULY_ERR_CONFIG, "'%s': a head dimension of %d is above the kernels' %d", path,
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "'%s': a head dimension of %d is above the %d that the kernels support", path,
              c->head_dim, ULY_MAX_HEAD_DIM);
   if (c->rope && c->head_dim % 2)
     ULY_FAIL(ULY_ERR_CONFIG, "'%s': RoPE needs an even head dimension, not %d", path, c->head_dim);
@@ -255,7 +256,7 @@ static uly_status check(const char *path, uly__model_config *c) {
   double around =
       (2.0 * (double)c->vocab + (c->rope ? 0 : (double)c->max_positions)) * (double)c->hidden;
   if (c->num_layers * width * (double)c->hidden + around > 0x1p44)
-    ULY_FAIL(ULY_ERR_CONFIG, "'%s': a model of more than 2^44 parameters", path);
+    ULY_FAIL(ULY_ERR_CONFIG, "'%s': the model has more than 2^44 parameters", path);
   if (c->num_q_heads % c->num_kv_heads)
     ULY_FAIL(ULY_ERR_CONFIG, "'%s': %d query heads are not a multiple of %d key/value heads", path,
              c->num_q_heads, c->num_kv_heads);
@@ -273,7 +274,7 @@ static uly_status read_attention(const reader *r, uly__model_config *c) {
   if (r->type == TYPE_MISTRAL || !json_object_get(r->json, "sparse")) return ULY_OK;
   while (uly__sparse_names[i] && (!pattern || strcmp(pattern, uly__sparse_names[i]) != 0)) i++;
   if (!uly__sparse_names[i])
-    ULY_FAIL(ULY_ERR_CONFIG, "'%s': \"sparse\" is %s, which is no pattern of blocks", r->path,
+    ULY_FAIL(ULY_ERR_CONFIG, "'%s': \"sparse\" is %s, which is not a pattern of blocks", r->path,
              quote(pattern).text);
   c->sparse = (uly_sparse_pattern)i;
   return ULY_OK;

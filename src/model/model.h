@@ -31,7 +31,7 @@ typedef struct uly__workspace {
   double *host_loss;     /* room for them on the host */
 } uly__workspace;
 
-/* What a model is made for, and has buffers for. */
+/* The use that a model is made for, and has buffers for. */
 typedef enum uly__model_use {
   ULY_MODEL_TRAINS,    /* forward and backward */
   ULY_MODEL_EVALUATES, /* forward and losses */
@@ -86,8 +86,8 @@ typedef struct uly__model {
    * nothing is called. */
   void (*after_block)(void *context, int layer);
   void *after_block_context;
-  /* First failure of a local operation. Collectives continue (on garbage), so that no rank waits
-   * for another; the step agrees on the failure at its end. */
+  /* The first failure of a local operation. Collectives continue (on garbage), so that no rank
+   * waits for another in vain; the step agrees on the failure at its end. */
   uly_status failure;
   uly__watch *watch; /* NULL: nothing is checked */
 } uly__model;

@@ -1,4 +1,4 @@
-/* Which part of each parameter a rank holds, as ranges of the whole tensors.
+/* Lists the part of each parameter that a rank holds, as ranges of the whole tensors.
  *
  * Whatever reads or writes model states (initial values, the optimizer, the gradient norm, saving
  * and loading checkpoints) walks these ranges, and knows nothing else of how parameters are

@@ -1,4 +1,4 @@
-/* The weights of a model, from its master weights. */
+/* Sets the weights of a model from its master weights. */
 #ifndef ULY_WEIGHTS_H
 #define ULY_WEIGHTS_H
 

@@ -61,7 +61,8 @@ static row make_row(const uly_sparse *d, uly_mask_kind kind, int64_t num_blocks,
   return r;
 }
 
-/* Returns the first block at or after `col` that the row lists; r->end or more if there is none. */
+/* Returns the first block at or after `col` that the row lists, or r->end or more if there is
+ * none. */
 static int64_t next_col(const uly_sparse *d, row *r, int64_t col) {
   int64_t nearest = r->end;
   if (col < r->local_end) nearest = min64(nearest, max64(col, r->local_begin));
@@ -120,7 +121,7 @@ static uly_status list_rows(const uly_sparse *d, uly_mask_kind kind, const uly_b
 static uly_status check(const uly_sparse *d, uly_mask_kind kind, int64_t num_tokens,
                         int num_layouts) {
   if (d->pattern < ULY_SPARSE_LONGFORMER || d->pattern > ULY_SPARSE_BIGBIRD)
-    ULY_FAIL(ULY_ERR_CONFIG, "sparse.pattern is %d, which is no pattern of blocks",
+    ULY_FAIL(ULY_ERR_CONFIG, "sparse.pattern is %d, which is not a pattern of blocks",
              (int)d->pattern);
   for (size_t i = 0; i < sizeof d->reserved / sizeof *d->reserved; i++)
     if (d->reserved[i])
@@ -132,10 +133,10 @@ static uly_status check(const uly_sparse *d, uly_mask_kind kind, int64_t num_tok
              "the kind of the mask is %d, but it must be ULY_MASK_FULL or ULY_MASK_CAUSAL",
              (int)kind);
   if (num_tokens < 1 || num_layouts < 1)
-    ULY_FAIL(
-        ULY_ERR_CONFIG,
-        "%d sparse layouts of %lld tokens are asked for, but there must be at least one of both",
-        num_layouts, (long long)num_tokens);
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "%d sparse layouts of %lld tokens were requested, but there must be at least one "
+             "layout and one token",
+             num_layouts, (long long)num_tokens);
   if (d->block < 1 || d->local < 0 || d->global < 0 || d->random < 0)
     ULY_FAIL(ULY_ERR_CONFIG,
              "sparse.block is %lld, sparse.local %lld, sparse.global %lld and sparse.random %lld, "
@@ -181,7 +182,7 @@ static uly_status check_size(const uly_sparse *d, const uly_block_layout *l) {
   double listed = (double)min64(most, M) * (double)M * l->num_layouts;
   if (listed > (double)max_listed)
     ULY_FAIL(ULY_ERR_CONFIG,
-             "%d sparse layouts of %lld blocks may list %.3g blocks, but 2^31 is the limit: use a "
+             "%d sparse layouts of %lld blocks may list %.3g blocks, but the limit is 2^31: use a "
              "larger sparse.block, or fewer blocks in a row (sparse.local, sparse.global, "
              "sparse.random)",
              l->num_layouts, (long long)M, listed);

@@ -1,4 +1,4 @@
-/* What this CPU can do, as far as the operating system lets programs use it. */
+/* Finds out what this CPU can do, as far as the operating system lets programs use it. */
 #ifndef ULY_CPU_H
 #define ULY_CPU_H
 

@@ -6,7 +6,7 @@
 #include "base/rng.h"
 #include "ops/ops.h"
 
-/* What a thread fills at a time. */
+/* The number of elements that a thread fills at a time. */
 enum { PIECE = 1 << 14 };
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }

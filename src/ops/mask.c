@@ -192,7 +192,7 @@ uint64_t uly__mask_bits(const uly__mask *m, int head, int64_t query, int64_t key
 
 /* ---------------------------------------------------------------------------- pairs */
 
-/* Holds differences of counts up to 2^80 that must be exact. */
+/* Holds differences of counts up to 2^80, which must be exact. */
 __extension__ typedef __int128 int128;
 
 /* Counts the pairs with query - key <= most among n queries and m keys, counted from 0 each. Key k
@@ -270,16 +270,18 @@ static uly_status check_documents(const int64_t *doc_start, int64_t num_docs, in
 
 static uly_status check_layout(const uly_block_layout *l, int64_t N, int num_q_heads) {
   if (l->block < 1)
-    ULY_FAIL(ULY_ERR_CONFIG, "a layout has blocks of %lld tokens, but they must have at least one",
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "a layout has blocks of %lld tokens, but a block must have at least one",
              (long long)l->block);
   int64_t M = (N - 1) / l->block + 1;
   if (l->num_blocks != M || M > INT32_MAX)
     ULY_FAIL(ULY_ERR_CONFIG,
-             "a layout of %lld blocks of %lld tokens: %lld tokens need %lld blocks (2^31 - 1 are "
-             "the most)",
+             "a layout has %lld blocks of %lld tokens, but %lld tokens need %lld blocks (at most "
+             "2^31 - 1)",
              (long long)l->num_blocks, (long long)l->block, (long long)N, (long long)M);
   if (l->num_layouts != 1 && l->num_layouts != num_q_heads)
-    ULY_FAIL(ULY_ERR_CONFIG, "%d layouts for %d query heads: give 1, or one for each",
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "there are %d layouts for %d query heads: give one, or one for each head",
              l->num_layouts, num_q_heads);
   if (!l->row_begin || !l->cols)
     ULY_FAIL(ULY_ERR_CONFIG, "a layout must have both row_begin and cols");
@@ -292,7 +294,8 @@ static uly_status check_layout(const uly_block_layout *l, int64_t N, int num_q_h
                (long long)(row % M), (long long)(row / M));
     for (int64_t i = l->row_begin[row]; i < l->row_begin[row + 1]; i++) {
       if (l->cols[i] < 0 || l->cols[i] >= M)
-        ULY_FAIL(ULY_ERR_CONFIG, "row %lld of layout %lld lists block %lld of 0 to %lld",
+        ULY_FAIL(ULY_ERR_CONFIG,
+                 "row %lld of layout %lld lists block %lld, but blocks are numbered from 0 to %lld",
                  (long long)(row % M), (long long)(row / M), (long long)l->cols[i],
                  (long long)M - 1);
       if (i > l->row_begin[row] && l->cols[i] <= l->cols[i - 1])
@@ -315,11 +318,10 @@ static uly_status check_all_see(const uly__mask *m) {
       range queries = part_of_block(m, row, 0, m->num_tokens);
       for (int64_t q = queries.begin; q < queries.end; q++)
         if (next_tile(m, &m->of_query, layout, q, q + 1, 0, 0, 1) >= m->num_tokens)
-          ULY_FAIL(
-              ULY_ERR_CONFIG,
-              "row %lld of layout %d, with the rest of the mask, leaves query %lld no key: list "
-              "block %lld, so that it sees itself",
-              (long long)row, layout, (long long)q, (long long)row);
+          ULY_FAIL(ULY_ERR_CONFIG,
+                   "row %lld of layout %d, with the rest of the mask, leaves query %lld without a "
+                   "key: list block %lld, so that the query sees itself",
+                   (long long)row, layout, (long long)q, (long long)row);
     }
   return ULY_OK;
 }

@@ -1,4 +1,4 @@
-/* Masks: which keys a query sees, per pair and per tile. Kernels know nothing else about masks.
+/* Masks tell which keys a query sees, per pair and per tile. Kernels know nothing else about masks.
  *
  * Kind, window and documents let through one interval of keys for each query, the *band*; a
  * block-sparse layout lets through the blocks that a row lists. `head` is the query head among all
@@ -19,17 +19,19 @@ typedef enum uly__tile { ULY_TILE_SKIP, ULY_TILE_PARTIAL, ULY_TILE_FULL } uly__t
  * lists by key block. Its size is that of the descriptor's lists, whatever N is. */
 typedef struct uly__mask uly__mask;
 
-/* Creates a mask. ULY_ERR_CONFIG says what is wrong and where: lists that are not in order, and
- * layouts under which a query would see no key. */
+/* Creates a mask. Returns ULY_ERR_CONFIG, saying what is wrong and where, for lists that are not in
+ * order and for layouts under which a query would see no key. */
 uly_status uly__mask_create(const uly_mask *mask, int64_t num_tokens, int num_q_heads,
                             uly__mask **out);
 void uly__mask_destroy(uly__mask *mask);
 
-/* Replaces the documents of the mask; 0 and NULL: one. The list is not copied: it must stay as it
- * is while the mask uses it. ULY_ERR_CONFIG as above, and then the mask is as it was. */
+/* Replaces the documents of the mask; with 0 and NULL there is one document. The list is not
+ * copied, and must stay as it is while the mask uses it. Returns ULY_ERR_CONFIG as above, and then
+ * leaves the mask as it was. */
 uly_status uly__mask_set_documents(uly__mask *mask, const int64_t *doc_start, int64_t num_docs);
 
-/* Returns the descriptor, whose pointers are to the copies, except for documents that were set. */
+/* Returns the descriptor, whose pointers point to the copies, except for documents that were
+ * set. */
 const uly_mask *uly__mask_desc(const uly__mask *mask);
 
 bool uly__mask_sees(const uly__mask *mask, int head, int64_t query, int64_t key);

@@ -85,7 +85,7 @@ uly_status uly__ops_check_wish(void) {
   if (wish && strcmp(wish, uly__ops_get()->name) != 0)
     ULY_FAIL(ULY_ERR_CONFIG,
              "ULYSSES_ISA=%s: this CPU has no such instruction set; leave it unset, or use "
-             "reference, base, avx2, avx512 or avx512bf16 as far as the CPU goes",
+             "whichever of reference, base, avx2, avx512 and avx512bf16 the CPU supports",
              wish);
   return ULY_OK;
 }

@@ -60,8 +60,8 @@ typedef struct uly__adamw {
   uint16_t *copy_bf16; /* [n]: receives rounded parameters; or NULL */
 } uly__adamw;
 
-/* Attention of one query, the latest token of a stream, over what is cached. Heads are as in
- * uly__attention_args. The mask is causal, for as many tokens as the cache has room for. */
+/* Attention of one query, the latest token of a stream, over the cached keys and values. Heads are
+ * as in uly__attention_args. The mask is causal, for as many tokens as the cache has room for. */
 typedef struct uly__attend_one {
   int64_t query; /* its position */
   int num_q_heads, num_kv_heads, head_dim;
@@ -87,7 +87,8 @@ static inline int64_t uly__attend_num_chunks(int64_t capacity) {
 /* Returns the floats of a chunk's sums: whole cache lines. */
 static inline int64_t uly__attend_width(int head_dim) { return (head_dim + 2 + 15) / 16 * 16; }
 
-/* Sizes with which the kernels of a table run well. Results depend on tile_rows and head_rows. */
+/* The sizes with which the kernels of a table run well. Results depend on tile_rows and
+ * head_rows. */
 typedef struct uly__ops_sizes {
   /* Tokens of a tile: enough that a matrix product runs at its peak, and few enough that the MLP's
    * tile stays in cache; and those of the head, where a vocabulary is wide. */
@@ -99,8 +100,8 @@ typedef struct uly__ops_sizes {
 typedef struct uly__ops {
   const char *name; /* of the instruction set */
   uly__ops_sizes sizes;
-  /* What a product of a new shape needs, such as generated code, is made before it is multiplied.
-   * matmul_prepare makes it ahead of time; it reads the shape alone, not the pointers. */
+  /* A product of a new shape needs preparation, such as generated code, before it is multiplied.
+   * matmul_prepare does it ahead of time; it reads only the shape, not the pointers. */
   uly_status (*matmul)(uly__stream *stream, const uly__matmul *args);
   uly_status (*matmul_prepare)(uly__stream *stream, const uly__matmul *args);
   /* Returns the bytes of workspace that any product of this type takes on so many threads. */
@@ -231,21 +232,21 @@ const uly__ops *uly__ops_get(void);
 /* Returns the name of the fastest one, whatever ULYSSES_ISA says. */
 const char *uly__ops_best_name(void);
 
-/* Returns ULY_ERR_CONFIG if ULYSSES_ISA names none that this CPU runs. */
+/* Returns ULY_ERR_CONFIG if ULYSSES_ISA does not name a table that this CPU runs. */
 uly_status uly__ops_check_wish(void);
 
-/* Finds the table of that name; returns false if there is none or this CPU cannot run it. */
+/* Finds the table of that name, and returns false if there is none or this CPU cannot run it. */
 bool uly__ops_named(const char *name, uly__ops *table);
 
 /* The functions that fill the slots. */
 uly_status uly__matmul_ref(uly__stream *stream, const uly__matmul *args);
 uly_status uly__matmul_ref_prepare(uly__stream *stream, const uly__matmul *args);
 int64_t uly__matmul_ref_bytes(uly_dtype dtype, int threads);
-/* Works without a workspace, too. */
+/* This one also works without a workspace. */
 uly_status uly__matmul_onednn(uly__stream *stream, const uly__matmul *args);
 uly_status uly__matmul_onednn_prepare(uly__stream *stream, const uly__matmul *args);
-/* Returns whether oneDNN multiplies bf16 with instructions of the CPU; otherwise it is slow, or
- * cannot do it. */
+/* Returns whether oneDNN multiplies bf16 with instructions of the CPU; otherwise oneDNN is slow, or
+ * cannot multiply bf16 at all. */
 bool uly__products_multiply_bf16(void);
 /* Return the instruction set that oneDNN uses, by its name; and the best one that the CPU has and
  * oneDNN does not use, by its common name, or "". */

@@ -59,7 +59,7 @@ static void clear_table(void) {
   num_products = 0;
 }
 
-/* Makes what is held for each thread anew if there are more threads than ever before. */
+/* Remakes what is held for each thread if there are more threads than ever before. */
 uly_status uly__products_begin(void) {
   int threads = omp_get_max_threads();
   if (!engine) DNN_TRY(dnnl_engine_create(&engine, dnnl_cpu, 0));
@@ -231,8 +231,8 @@ void uly__products_release_signals(const sigset_t *before) {
   pthread_sigmask(SIG_SETMASK, before, NULL);
 }
 
-/* What the number of an instruction set means depends on the kind of CPU. oneDNN's header names those
- * of x86-64; on aarch64 the same numbers stand for others, which no header names. */
+/* The meaning of an instruction set's number depends on the kind of CPU. oneDNN's header names
+ * those of x86-64; on aarch64 the same numbers stand for others, which no header names. */
 #if defined(__x86_64__)
 
 static bool uses(dnnl_cpu_isa_t isa) {

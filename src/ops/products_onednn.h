@@ -17,11 +17,11 @@ typedef struct uly__product_shape {
 typedef struct uly__product uly__product;
 
 /* Makes room for as many threads as may run. Call it before an op finds its products: if there are
- * more threads than ever before, those that were found earlier are gone. */
+ * more threads than ever before, products that were found earlier are gone. */
 uly_status uly__products_begin(void);
 
-/* Finds the product of this shape, which is made the first time and kept until the process ends;
- * NULL if oneDNN cannot compute it on this CPU. */
+/* Finds the product of this shape, which is made the first time and kept until the process ends.
+ * *out is NULL if oneDNN cannot compute it on this CPU. */
 uly_status uly__products_find(uly__product_shape shape, const uly__product **out);
 
 /* Multiplies on the calling thread of a parallel region. uly__products_check takes its result. */

@@ -1,4 +1,5 @@
-/* Sums in f32 over one fixed binary tree, so that their bits do not depend on who adds what.
+/* Sums in f32 over one fixed binary tree, so that their bits do not depend on which rank or thread
+ * adds what.
  *
  * The tree of n parts joins the tree of the first 2^k parts, 2^k being the largest power of two
  * below n, with the tree of the others. So any aligned run of 2^j parts is a subtree: whether one

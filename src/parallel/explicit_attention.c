@@ -81,7 +81,7 @@ static uly_status exchange(uly_attention *plan, uly__exchange_step step, uly_tra
   ULY_TRY(check_explicit(plan));
   ULY_TRY(uly__mesh_check_online(plan->mesh));
   if ((unsigned)kind >= ULY_NUM_TRAFFIC)
-    ULY_FAIL(ULY_ERR_CONFIG, "traffic of kind %d: there are %d kinds (uly_traffic)", (int)kind,
+    ULY_FAIL(ULY_ERR_CONFIG, "there is no traffic of kind %d: uly_traffic has %d kinds", (int)kind,
              (int)ULY_NUM_TRAFFIC);
   if (plan->cut.count > 0) ULY_NOT_NULL(tokens);
   ULY_NOT_NULL(heads);

@@ -71,8 +71,10 @@ static uly_status call_users(uly_status (*kernel)(void *, const uly_local_attent
   if (status == ULY_OK)
     uly__set_last_error(before);
   else if (!uly_last_error()[0])
-    ULY_FAIL(status, "the attention callback failed (%s) and gave no message: uly_fail records one",
-             uly_status_name(status));
+    ULY_FAIL(
+        status,
+        "the attention callback failed (%s) without a message: call uly_fail in it to give one",
+        uly_status_name(status));
   return status;
 }
 

@@ -1,4 +1,4 @@
-/* What the library finds out about the machine that a process runs on. */
+/* Finds out about the machine that a process runs on. */
 #include <sched.h>
 #include <stdio.h>
 #include <unistd.h>

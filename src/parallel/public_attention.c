@@ -27,7 +27,7 @@ static void free_masks(masks *copies) {
 
 static uly_status read_masks(uly_attention_desc *desc, masks *copies) {
   if (desc->num_masks < 0 || desc->num_masks > ULY_MAX_MASKS)
-    ULY_FAIL(ULY_ERR_CONFIG, "desc.num_masks is %d: it must be from 0 to %d", desc->num_masks,
+    ULY_FAIL(ULY_ERR_CONFIG, "desc.num_masks is %d, but it must be from 0 to %d", desc->num_masks,
              ULY_MAX_MASKS);
   if (!desc->masks && desc->num_masks > 0)
     ULY_FAIL(ULY_ERR_CONFIG, "desc.num_masks is %d, but desc.masks is NULL", desc->num_masks);
@@ -65,7 +65,7 @@ static void hash_documents(uly_attention *plan) {
 static uly_status make_room(uly_attention *plan, int64_t wanted) {
   int64_t N = plan->desc.num_tokens, most = uly__mask_desc(plan->masks[0])->num_docs;
   if (wanted < 0 || wanted > N)
-    ULY_FAIL(ULY_ERR_CONFIG, "desc.max_docs is %lld: it must be from 0 to the %lld tokens",
+    ULY_FAIL(ULY_ERR_CONFIG, "desc.max_docs is %lld, but it must be from 0 to the %lld tokens",
              (long long)wanted, (long long)N);
   plan->documents.max = wanted > most ? wanted : most > 1 ? most : 1;
   plan->documents.room = calloc(2 * (size_t)plan->documents.max, sizeof(int64_t));
@@ -169,10 +169,10 @@ uly_status uly_attention_set_documents(uly_attention *plan, const int64_t *doc_s
                                        int64_t num_docs) {
   ULY_NOT_NULL(plan);
   if (num_docs > plan->documents.max && num_docs <= plan->desc.num_tokens)
-    ULY_FAIL(
-        ULY_ERR_CONFIG,
-        "%lld documents for a plan with room for %lld: create it with a desc.max_docs of as many",
-        (long long)num_docs, (long long)plan->documents.max);
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "there are %lld documents, but the plan has room for %lld: create it with a larger "
+             "desc.max_docs",
+             (long long)num_docs, (long long)plan->documents.max);
   int64_t *copy = NULL;
   int next = 1 - plan->documents.used;
   if (doc_start && num_docs > 0 && num_docs <= plan->documents.max) {

@@ -1,10 +1,10 @@
 /* Sums of tensors over the ranks of a group: an exchange by comm, then an addition by ops.
  *
  * A reduce-scatter goes chunk by chunk: a chunk is elements [begin, begin + length) of every part.
- * The ranks exchange it, and each adds what has arrived of its own part over the tree of
+ * The ranks exchange it, and each adds up what has arrived for its own part over the tree of
  * ops/tree_sum.h, in the order of ranks, so the bits of a sum do not depend on the size of a chunk.
- * The next chunk is started by whichever call finds that the last one has arrived, which differs by
- * rank: so chunks travel as send_recv. */
+ * The next chunk is started by whichever call finds that the last one has arrived, which differs
+ * between ranks, so chunks travel as send_recv. */
 #ifndef ULY_REDUCE_H
 #define ULY_REDUCE_H
 

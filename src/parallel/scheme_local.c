@@ -18,7 +18,7 @@ static local_plan *own_of(const uly_attention *plan) { return plan->own; }
 static uly_status applicable(const uly_mesh *mesh, const uly_attention_desc *desc) {
   int size = uly__mesh_extent(mesh, ULY_AXIS_ULYSSES);
   if (size > 1)
-    ULY_FAIL(ULY_ERR_CONFIG, "local attention wants all heads on one rank, but mesh.ulysses is %d",
+    ULY_FAIL(ULY_ERR_CONFIG, "local attention needs all heads on one rank, but mesh.ulysses is %d",
              size);
   if (desc->head_groups > desc->num_q_heads)
     ULY_FAIL(ULY_ERR_CONFIG, "desc.head_groups is %d, but there are only %d query heads",

@@ -32,7 +32,8 @@ static uly_status check(const uly_attention_desc *desc) {
     ULY_FAIL(ULY_ERR_CONFIG, "desc.callback must have both forward and backward, or neither");
   if (!desc->callback.forward && desc->head_dim > ULY_MAX_HEAD_DIM)
     ULY_FAIL(ULY_ERR_CONFIG,
-             "desc.head_dim is %d: the kernels go up to %d (a callback of your own has no limit)",
+             "desc.head_dim is %d, but the kernels support at most %d (a callback of your own has "
+             "no limit)",
              desc->head_dim, ULY_MAX_HEAD_DIM);
   if (!isfinite(desc->scale)) ULY_FAIL(ULY_ERR_CONFIG, "desc.scale is not finite");
   return check_counts(desc);
@@ -116,8 +117,8 @@ const uly__seq_scheme *uly__attention_choose(const uly_mesh *mesh, const uly_att
 #define ADDRESS(name) &uly__scheme_##name,
   static const uly__seq_scheme *const schemes[] = {ULY_SEQ_SCHEMES(ADDRESS)};
 #undef ADDRESS
-  /* If no scheme is applicable, the last one says why when it makes the plan. Until then nothing has
-   * failed. */
+  /* If no scheme is applicable, the last one says why when it makes the plan. Until then nothing
+   * has failed yet. */
   size_t i = 0, last = sizeof schemes / sizeof schemes[0] - 1;
   char before[2048];
   snprintf(before, sizeof before, "%s", uly_last_error());

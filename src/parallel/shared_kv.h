@@ -1,4 +1,4 @@
-/* Key/value heads that several blocks need. */
+/* Shares key/value heads that several blocks need. */
 #ifndef ULY_SHARED_KV_H
 #define ULY_SHARED_KV_H
 

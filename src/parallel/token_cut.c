@@ -1,4 +1,4 @@
-/* Which tokens of a stream each rank holds. */
+/* Computes which tokens of a stream each rank holds. */
 #include "parallel/token_cut.h"
 
 #include <assert.h>

@@ -1,4 +1,4 @@
-/* Which tokens of a stream each rank holds: a list of runs.
+/* Tells which tokens of a stream each rank holds, as a list of runs.
  *
  * A rank's rows are its runs, one after the other, in the order of the stream. Its token t is row
  * t. The stream is cut over a ring first, so that causal attention is as much work for each of its

@@ -1,5 +1,5 @@
-/* ZeRO (arXiv 1910.02054): which of the W ranks of dp x sp holds what of parameters, gradients and
- * optimizer states, and when it moves.
+/* ZeRO (arXiv 1910.02054) decides which of the W ranks of dp x sp holds which parameters, gradients
+ * and optimizer states, and when they move.
  *
  * The parameters fall into units (embedding, each block, final norm with head). A unit is padded to
  * W equal shards; shard r belongs to rank r. What a rank holds of

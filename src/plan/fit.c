@@ -5,7 +5,7 @@
 
 #include "device/process.h"
 
-/* What is looked for: settings with which every rank needs at most `limit` bytes. */
+/* Describes the search: for settings with which every rank needs at most `limit` bytes. */
 typedef struct search {
   const uly__measure *measure;
   const uly_mesh *mesh;
@@ -23,8 +23,8 @@ static const char *lengthen(uly_mesh_desc *desc, int times, int *extent) {
   return !ring ? "sp" : ring == &desc->ring ? "ring" : "gather";
 }
 
-/* Returns the bytes of the rank that needs most if `times` as many ranks share a sequence; of the
- * first that is found to need more than the limit. Groups of data parallelism are alike. */
+/* Returns the bytes of the rank that needs most if `times` as many ranks share a sequence, or those
+ * of the first rank that is found to need more than the limit. Groups of data parallelism are alike. */
 static int64_t most_bytes(const search *s, int times, const uly_train_config *config,
                           int halvings) {
   uly_mesh_desc desc = uly__mesh_describe(s->mesh);
@@ -164,7 +164,7 @@ static uly_status refuse(const uly__run *run, const uly__measure *measure, int64
   add_shorter(&s, &list);
   ULY_FAIL(ULY_ERR_CONFIG,
            "rank %d needs %lld bytes (parameters %lld, gradients %lld, optimizer %lld, activations "
-           "%lld, scratch %lld) and may take %lld (%s). %s%s",
+           "%lld, scratch %lld) but may take only %lld (%s). %s%s",
            run->mesh->rank, (long long)uly__run_bytes(run), (long long)bytes[ULY_ARENA_PARAMETERS],
            (long long)bytes[ULY_ARENA_GRADIENTS], (long long)bytes[ULY_ARENA_OPTIMIZER],
            (long long)bytes[ULY_ARENA_ACTIVATIONS], (long long)bytes[ULY_ARENA_SCRATCH],

@@ -1,12 +1,12 @@
-/* Whether a run fits into the memory of its machine, before any of it is allocated; and if not,
- * what would fit. */
+/* Checks whether a run fits into the memory of its machine, before any of it is allocated, and says
+ * what would fit if it does not. */
 #ifndef ULY_FIT_H
 #define ULY_FIT_H
 
 #include "plan/run.h"
 
-/* How a run is measured with other settings, on another mesh, and with its tokens halved `halvings`
- * times: bytes returns those of a rank, or INT64_MAX if such a run cannot work. */
+/* Measures a run with other settings, on another mesh, and with its tokens halved `halvings` times:
+ * `bytes` returns the bytes of a rank, or INT64_MAX if such a run cannot work. */
 typedef struct uly__measure {
   int64_t (*bytes)(const void *context, uly_mesh *mesh, const uly_train_config *config,
                    int halvings);
@@ -17,8 +17,8 @@ typedef struct uly__measure {
 } uly__measure;
 
 /* Return ULY_ERR_CONFIG, with the bytes and what would fit, if this rank needs more memory than
- * config.memory_limit; the second function compares, without a limit, with the rank's share of what
- * is free on its machine. */
+ * config.memory_limit. The second function is for runs without a limit, and compares with the
+ * rank's share of what is free on its machine. */
 uly_status uly__check_limit(const uly__run *run, const uly__measure *measure);
 uly_status uly__check_fit(const uly__run *run, const uly__measure *measure, int ranks_on_node);
 

@@ -7,7 +7,7 @@
 #include "data/folder.h"
 #include "model/passes.h"
 
-/* What a message advises if there is not enough memory. */
+/* The advice of a message if there is not enough memory. */
 static const char advice[] =
     "use more ranks, a smaller model, a shorter config.seq_len, or config.recompute = "
     "ULY_RECOMPUTE_FULL";
@@ -31,7 +31,7 @@ static uly_status check(const uly_mesh *mesh, const uly_train_config *c) {
   if (c->forward_only && (c->offload || c->stash))
     ULY_FAIL(ULY_ERR_CONFIG,
              "a run that does not train (config.forward_only) keeps neither optimizer states nor "
-             "what backward needs: leave out config.offload and config.stash");
+             "activations for backward: leave out config.offload and config.stash");
   if (!c->forward_only && c->batch % dp != 0)
     ULY_FAIL(ULY_ERR_CONFIG,
              "config.batch is %lld, which the groups of mesh.dp = %d cannot share equally: use a "
@@ -40,7 +40,7 @@ static uly_status check(const uly_mesh *mesh, const uly_train_config *c) {
   return ULY_OK;
 }
 
-/* Overrides what the model's file says with what the run says about the model. */
+/* Overrides what the model's file says with what the run says. */
 static void settle_model(uly__run *run, uly__model_config *model) {
   uly_train_config *config = &run->config;
   run->model_window = model->window;

@@ -1,8 +1,8 @@
-/* A planned run: how a configuration is carried out on a mesh, as a model and all the memory that
- * it needs.
+/* A planned run says how a configuration is carried out on a mesh, as a model and all the memory
+ * that it needs.
  *
- * While it is planned, arenas measure and no tensor has memory. Whoever carries the run out (a
- * trainer, a generator) carves what else it needs, commits the memory, and carves once more. */
+ * While it is planned, arenas measure and no tensor has memory. A trainer or a generator, which
+ * carries the run out, carves what else it needs, commits the memory, and carves once more. */
 #ifndef ULY_RUN_H
 #define ULY_RUN_H
 
@@ -36,8 +36,8 @@ uly_status uly__run_create(uly_mesh *mesh, const uly_train_config *config, uly__
                            uly__run *out);
 void uly__run_destroy(uly__run *run);
 
-/* Return how many threads a rank takes; and config->sparse with everything that follows from the
- * rest of the run: the local blocks, the seed. It is all 0 without a pattern. */
+/* Return how many threads a rank takes, and config->sparse with everything that follows from the
+ * rest of the run: the local blocks and the seed. The latter is all 0 without a pattern. */
 int uly__run_threads(const uly_mesh *mesh, const uly_train_config *config);
 uly_sparse uly__run_sparse(const uly_train_config *config);
 

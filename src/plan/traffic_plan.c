@@ -10,7 +10,7 @@ static int64_t step_control(void) {
   return (4 + 2 * ULY_EXACT_WORDS) * (int64_t)sizeof(int64_t) + (int64_t)sizeof(uly_rank_report);
 }
 
-/* Returns the same for an evaluation of one sequence: two agreements; of each bin the count of
+/* Returns the same for an evaluation of one sequence: two agreements, and for each bin the count of
  * labels and the sum of losses. */
 static int64_t evaluation_control(const uly__run *run) {
   int64_t num_bins = uly__position_bin(run->config.seq_len - 1) + 1;

@@ -10,8 +10,8 @@
 uly_status uly__training_create(uly_mesh *mesh, const uly_train_config *config, uly__run *out);
 void uly__training_carve(uly__run *run);
 
-/* Describe a plan; and return ULY_ERR_CONFIG if it needs more memory than config.memory_limit, or
- * than is free. */
+/* Describe a plan, and return ULY_ERR_CONFIG if it needs more memory than config.memory_limit
+ * allows, or than is free. */
 void uly__training_describe(const uly__run *run, uly_plan_report *report);
 uly_status uly__training_check_limit(const uly__run *run);
 uly_status uly__training_check_fit(const uly__run *run);

@@ -18,7 +18,8 @@ void uly__warn_if_it_attends_otherwise(const uly_train_config *config, int64_t e
     uly__warn("'%s' was trained with config.window = %lld, and now it is %lld (0: none)", dir,
               (long long)run->config.window, (long long)config->window);
   if (!is_same_sparse(config->sparse, run->config.sparse))
-    uly__warn("'%s' was trained with another config.sparse.pattern, or other blocks of it", dir);
+    uly__warn("'%s' was trained with a different config.sparse.pattern, or different blocks of it",
+              dir);
   if (packs != run->config.pack)
     uly__warn("'%s' was trained %s, and now %s (config.pack)", dir,
               run->config.pack ? "on packed documents" : "without packed documents",
@@ -36,7 +37,7 @@ uly_status uly__check_same_blocks(const uly_train_config *config, const char *di
       run->config.sparse.pattern == ULY_SPARSE_BIGBIRD)
     ULY_FAIL(ULY_ERR_CONFIG,
              "'%s' was trained with blocks drawn from config.seed = %llu, not %llu: it would "
-             "attend to others",
+             "attend to different blocks",
              dir, (unsigned long long)run->config.seed, (unsigned long long)config->seed);
   return ULY_OK;
 }

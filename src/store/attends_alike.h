@@ -1,4 +1,4 @@
-/* Whether a run attends in the same way as the run that saved a checkpoint. */
+/* Checks whether a run attends in the same way as the run that saved a checkpoint. */
 #ifndef ULY_ATTENDS_ALIKE_H
 #define ULY_ATTENDS_ALIKE_H
 
@@ -9,8 +9,8 @@
 void uly__warn_if_it_attends_otherwise(const uly_train_config *config, int64_t end, const char *dir,
                                        const uly__checkpoint_run *run);
 
-/* Returns ULY_ERR_CONFIG if a run that does not train would draw other blocks than the checkpoint's
- * run. */
+/* Returns ULY_ERR_CONFIG if a run that does not train would draw different blocks from those of the
+ * checkpoint's run. */
 uly_status uly__check_same_blocks(const uly_train_config *config, const char *dir,
                                   const uly__checkpoint_run *run);
 

@@ -1,4 +1,4 @@
-/* What is in a checkpoint's files, and where: see checkpoint_format.h. */
+/* Lays out the files of a checkpoint: see checkpoint_format.h. */
 #include <inttypes.h>
 #include <jansson.h>
 #include <limits.h>
@@ -67,8 +67,8 @@ uly_status uly__checkpoint_check_header(const uly__safetensors *states, const ch
   ULY_TRY(status);
   if (!has)
     ULY_FAIL(ULY_ERR_DATA,
-             "'%s' has another header than a save of this model writes: it was changed, use "
-             "another checkpoint",
+             "'%s' does not have the header that a save of this model writes: it was changed, so "
+             "use another checkpoint",
              path);
   return ULY_OK;
 }
@@ -105,7 +105,7 @@ uint64_t uly__checkpoint_sum(const uly__checkpoint_run *run, const uly__range *r
   return uly__checksum(range->global, range->count, data);
 }
 
-/* Returns the hash of what the object says, however it is laid out; 0: no memory. */
+/* Returns the hash of what the object says, however it is laid out, or 0 if there is no memory. */
 static uint64_t hash_of_json(const json_t *json) {
   char *text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
   uint64_t hash = text ? XXH3_64bits(text, strlen(text)) : 0;
@@ -115,7 +115,7 @@ static uint64_t hash_of_json(const json_t *json) {
 
 uly_status uly__checkpoint_hash_config(const char *text, int64_t length, uint64_t *hash) {
   json_t *json = json_loadb(text, (size_t)length, JSON_REJECT_DUPLICATES, NULL);
-  if (!json) ULY_FAIL(ULY_ERR_DATA, "a model configuration that is no JSON");
+  if (!json) ULY_FAIL(ULY_ERR_DATA, "the model configuration is not JSON");
   *hash = hash_of_json(json);
   json_decref(json);
   return ULY_OK;
@@ -187,10 +187,10 @@ static uly_status read_count(const json_t *json, const char *key, const char *pa
                              int64_t *value) {
   const json_t *item = json_object_get(json, key);
   if (!json_is_integer(item))
-    ULY_FAIL(ULY_ERR_DATA, "'%s': \"%s\" is missing or no integer", path, key);
+    ULY_FAIL(ULY_ERR_DATA, "'%s': \"%s\" is missing or is not an integer", path, key);
   *value = json_integer_value(item);
   if (*value < 0 || *value > (int64_t)1 << 50)
-    ULY_FAIL(ULY_ERR_DATA, "'%s': \"%s\" is no valid count", path, key);
+    ULY_FAIL(ULY_ERR_DATA, "'%s': \"%s\" is not a valid count", path, key);
   return ULY_OK;
 }
 
@@ -208,8 +208,8 @@ static uly_status read_run(const json_t *json, const char *path, uly__checkpoint
   ULY_TRY(read_count(json, "version", path, &run->version));
   if (run->version < OLDEST_VERSION || run->version > VERSION)
     ULY_FAIL(ULY_ERR_DATA,
-             "'%s' has version %lld: this program reads versions %d to %d; use the one that wrote "
-             "it, or another checkpoint",
+             "'%s' has version %lld, but this program reads versions %d to %d: use the program "
+             "that wrote it, or another checkpoint",
              path, (long long)run->version, OLDEST_VERSION, VERSION);
   ULY_TRY(read_count(json, "step", path, &run->step));
   ULY_TRY(read_count(json, "sequences_done", path, &run->sequences));
@@ -245,7 +245,8 @@ static uly_status check_self(json_t *json, const char *path, uint64_t *hash) {
   *hash = hash_of_json(json);
   if (*hash != expected)
     ULY_FAIL(ULY_ERR_DATA,
-             "'%s' does not match its own checksum: it was changed, use another checkpoint", path);
+             "'%s' does not match its own checksum: it was changed, so use another checkpoint",
+             path);
   return ULY_OK;
 }
 

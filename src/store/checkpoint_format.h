@@ -34,12 +34,12 @@ static inline int uly__state_file(int which) { return which == ULY_STATE_MASTER 
 enum { ULY_TENSOR_NAME = 128 };
 void uly__state_name(int which, const uly__param *param, char name[ULY_TENSOR_NAME]);
 
-/* Builds the header of file 0 or 1; *header is malloc'ed. *data_bytes is the size of the data
- * section. */
+/* Builds the header of file 0 or 1 in *header, malloc'ed, and sets *data_bytes to the size of the
+ * data section. */
 uly_status uly__checkpoint_header(const uly__params *params, int file, char **header,
                                   int64_t *header_bytes, int64_t *data_bytes);
-/* Returns ULY_ERR_DATA unless the file (0 or 1, at path) has that header: every byte of it is
- * known. */
+/* Returns ULY_ERR_DATA unless the file (0 or 1, at path) has exactly that header, of which every
+ * byte is known. */
 uly_status uly__checkpoint_check_header(const uly__safetensors *states, const char *path,
                                         const uly__params *params, int file);
 /* Returns the byte in the data section of its file where a tensor's element lies. */
@@ -52,7 +52,7 @@ static inline int64_t uly__state_number(const uly__params *params, int which,
   return (int64_t)which * params->num + (param - params->list);
 }
 
-/* Where training stood. */
+/* The point at which training stood. */
 typedef struct uly__checkpoint_run {
   int64_t version; /* of the format, when read */
   int64_t step, sequences;
@@ -77,11 +77,11 @@ bool uly__checkpoint_has_pieces(const uly__checkpoint_run *run);
 uint64_t uly__checkpoint_sum(const uly__checkpoint_run *run, const uly__range *range,
                              const void *data);
 
-/* Writes trainer.json as text, malloc'ed; hashes: [ULY_NUM_STATES][params->num]. NULL: no
- * memory. */
+/* Returns trainer.json as text, malloc'ed, or NULL if there is no memory; hashes:
+ * [ULY_NUM_STATES][params->num]. */
 char *uly__checkpoint_write_json(const uly__params *params, const uly__checkpoint_run *run,
                                  const uint64_t *hashes);
-/* Reads and checks trainer.json; *file_hash is the same for files that say the same. */
+/* Reads and checks trainer.json. *file_hash is the same for files that say the same. */
 uly_status uly__checkpoint_read_json(const char *dir, const uly__params *params,
                                      uly__checkpoint_run *run, uint64_t *hashes,
                                      uint64_t *file_hash);

@@ -1,5 +1,5 @@
-/* What a checkpoint says about itself, without a run and without reading its tensors. The contracts
- * are those of ulysses.h. */
+/* Reads what a checkpoint says about itself, without a run and without reading its tensors. The
+ * contracts are those of ulysses.h. */
 #ifndef ULY_CHECKPOINT_INFO_H
 #define ULY_CHECKPOINT_INFO_H
 

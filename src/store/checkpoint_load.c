@@ -44,7 +44,7 @@ static uly_status find_tensor(const uly__loading *source, int which, const uly__
   const uly__tensor_info *info = uly__safetensors_find(file, name);
   if (!info || info->dtype != ULY_F32 || info->num_dims != param->num_dims ||
       memcmp(info->dims, param->dims, (size_t)param->num_dims * sizeof(int64_t)) != 0)
-    ULY_FAIL(ULY_ERR_DATA, "'%s': tensor %s is missing or has another shape than the model's",
+    ULY_FAIL(ULY_ERR_DATA, "'%s': tensor %s is missing or does not have the model's shape",
              source->paths[uly__state_file(which)], name);
   *out = info;
   return ULY_OK;
@@ -116,7 +116,7 @@ static uly_status compare_hashes(const uly__loading *source) {
       uly__state_name(which, &source->params->list[i], name);
       if (source->found[at] != source->expected[at])
         ULY_FAIL(ULY_ERR_DATA,
-                 "'%s': tensor %s does not match its checksum: the file is damaged, use another "
+                 "'%s': tensor %s does not match its checksum: the file is damaged, so use another "
                  "checkpoint",
                  source->paths[uly__state_file(which)], name);
     }

@@ -9,7 +9,7 @@
 typedef struct uly__loading uly__loading;
 
 /* Opens a checkpoint of this model and reads everything but the tensors. num_states says which
- * states will be read: all, or 1, the master weights alone. The caller closes what was opened, also
+ * states will be read: all, or 1, the master weights alone. The caller closes what was opened, even
  * after a failure. */
 uly_status uly__loading_open(uly__model *model, int num_states, const char *dir,
                              uly__loading **out);
@@ -18,8 +18,8 @@ void uly__loading_close(uly__loading *source);
 /* Returns where training stood. */
 const uly__checkpoint_run *uly__loading_run(const uly__loading *source);
 
-/* Checks that all ranks read the same checkpoint: folders that are not shared between machines may
- * hold different ones. Collective. */
+/* Checks that all ranks read the same checkpoint, since folders that are not shared between
+ * machines may hold different ones. Collective. */
 uly_status uly__loading_same(const uly__loading *source, uly_mesh *mesh);
 
 /* Reads the states that this rank holds. The ranks must agree before they finish. Not

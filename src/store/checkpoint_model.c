@@ -15,18 +15,19 @@ static uly_status check_saved(const char *dir) {
   ULY_TRY(uly__path_join(path, sizeof path, dir, uly__trainer_file));
   if (access(path, F_OK) == 0 || errno != ENOENT) return ULY_OK;
   ULY_FAIL(ULY_ERR_DATA,
-           "'%s' is no checkpoint: there is no '%s', which every save writes. A folder of Hugging "
-           "Face's has none: its weights cannot be read, but with config.model '%s/%s' such a "
-           "model is trained from its start",
+           "'%s' is not a checkpoint: it has no '%s', which every save writes. A folder from "
+           "Hugging Face has none: its weights cannot be read, but with config.model '%s/%s' such "
+           "a model can be trained from scratch",
            dir, path, dir, uly__config_file);
 }
 
-/* Reads the model. A configuration that is wrong here is wrong data, since nobody chose it. */
+/* Reads the model. A configuration that is wrong here counts as wrong data, since the user did not
+ * choose it. */
 uly_status uly__checkpoint_model(const char *dir, uly__model_config *config) {
   char path[PATH_MAX];
   ULY_TRY(uly__path_join(path, sizeof path, dir, uly__config_file));
   if (access(path, R_OK) != 0)
-    ULY_FAIL(ULY_ERR_DATA, "'%s' is no checkpoint: '%s' in it cannot be read (%s)", dir,
+    ULY_FAIL(ULY_ERR_DATA, "'%s' is not a checkpoint: '%s' in it cannot be read (%s)", dir,
              uly__config_file, strerror(errno));
   ULY_TRY(check_saved(dir));
   if (uly__model_config_load(path, config) == ULY_OK) return ULY_OK;

@@ -4,7 +4,7 @@
 
 #include "model/config.h"
 
-/* Reads the model in a checkpoint folder; ULY_ERR_DATA if there is none. */
+/* Reads the model in a checkpoint folder. Returns ULY_ERR_DATA if there is none. */
 uly_status uly__checkpoint_model(const char *dir, uly__model_config *config);
 
 #endif

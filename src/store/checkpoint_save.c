@@ -133,7 +133,7 @@ static uly_status create_text(const char *path, char *text) {
   return status;
 }
 
-/* Writes the two small files, then makes the rename with which the checkpoint exists. */
+/* Writes the two small files, then makes the rename that brings the checkpoint into existence. */
 static uly_status complete(const uly__save *save) {
   const save_paths *paths = &save->paths;
   uly__checkpoint_run run = save->run;
@@ -145,15 +145,15 @@ static uly_status complete(const uly__save *save) {
   ULY_TRY(create_text(paths->trainer,
                       uly__checkpoint_write_json(&save->model->params, &run, save->hashes)));
   ULY_TRY(uly__folder_sync(paths->temporary));
-  /* Either the name is free, or a checkpoint of the same step has it: then the two change places at
-   * once. */
+  /* Either the name is free, or a checkpoint of the same step has it. In that case the two change
+   * places atomically. */
   if (rename(paths->temporary, paths->final) != 0) {
     if (errno != ENOTEMPTY && errno != EEXIST)
       ULY_FAIL(ULY_ERR_IO, "cannot rename to '%s': %s", paths->final, strerror(errno));
     ULY_TRY(uly__folder_check_plain(paths->final));
     if (renameat2(AT_FDCWD, paths->temporary, AT_FDCWD, paths->final, RENAME_EXCHANGE) != 0)
-      ULY_FAIL(ULY_ERR_IO, "'%s' is there, and this file system cannot replace it: %s",
-               paths->final, strerror(errno));
+      ULY_FAIL(ULY_ERR_IO, "'%s' exists, and this file system cannot replace it: %s", paths->final,
+               strerror(errno));
     /* The new checkpoint is there: what is left of the old one is removed before the next run. */
     if (uly__folder_remove(paths->temporary) != ULY_OK) uly__warn("%s", uly_last_error());
   }
@@ -169,7 +169,7 @@ static void destroy(uly__save *save) {
   free(save);
 }
 
-/* Frees the disk; the failure that led here is the one to report. */
+/* Frees the space on the disk. The failure that led here is the one to report. */
 static void discard(const uly__save *save) {
   char message[1024];
   snprintf(message, sizeof message, "%s", uly_last_error());

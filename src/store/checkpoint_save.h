@@ -8,14 +8,14 @@
 
 typedef struct uly__save uly__save;
 
-/* Starts a save. `run` says where training stands; its strings must stay as they are until the save
- * has ended, and nothing may change the states before that. Collective. */
+/* Starts a save. `run` says where training stands. Its strings must stay as they are until the save
+ * has ended, and nothing may change the states before then. Collective. */
 uly_status uly__save_start(uly_mesh *mesh, const uly__model *model, const uly__states *states,
                            const uly__checkpoint_run *run, const char *out_dir, uly__save **out);
-/* Waits for the save and completes it; frees it in any case. Collective. */
+/* Waits for the save, completes it, and frees it in any case. Collective. */
 uly_status uly__save_end(uly__save *save);
-/* Stops a save, if any, wherever this rank is in it: what was written has no name, and the next run
- * clears it. */
+/* Stops a save, if any, wherever this rank is in it. What was written has no final name, and the
+ * next run clears it. */
 void uly__save_abandon(uly__save *save);
 
 #endif

@@ -1,8 +1,8 @@
 /* Removes old checkpoints from the folder of a run, and keeps the newest ones and every so-many-th.
  *
- * A checkpoint loses its name before it loses its first file, and the disk knows that before:
- * whenever the process or the machine ends, what bears a checkpoint's name is whole. What lies
- * under a hidden name then is cleared by uly_checkpoint_remove_remains, as those of a save are. */
+ * A checkpoint loses its name before it loses its first file, and the disk records this first. So
+ * whenever the process or the machine ends, what has a checkpoint's name is complete. What is left
+ * under a hidden name is cleared by uly_checkpoint_remove_remains, like the remains of a save. */
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
@@ -34,7 +34,7 @@ static uly_status add_step(step_list *list, int64_t step) {
   return ULY_OK;
 }
 
-/* The first failure: the checkpoints after it are pruned all the same. */
+/* The first failure. The checkpoints after it are still pruned. */
 typedef struct failure {
   uly_status status;
   char message[1024];

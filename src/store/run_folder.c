@@ -1,6 +1,6 @@
 /* The folder that a run saves to: whole checkpoints step-<10 digits>, and hidden ones .step-<10
  * digits>.tmp, which are being written or removed, or were left by a process that ended meanwhile.
- * What has another name is not the library's, and left alone. */
+ * What has any other name is not the library's, and is left alone. */
 #include "store/run_folder.h"
 
 #include <dirent.h>
@@ -28,14 +28,15 @@ void uly__checkpoint_hidden_name(int64_t step, char name[ULY_CHECKPOINT_NAME]) {
   snprintf(name, ULY_CHECKPOINT_NAME, ".step-%010" PRId64 ".tmp", step);
 }
 
-/* Examines what is there, if anything is (mode 0: nothing); failing to examine it is a failure. */
+/* Examines what is there; mode is 0 if there is nothing. It is a failure if what is there cannot be
+ * examined. */
 static uly_status look_at(int folder, const char *out_dir, const char *name, mode_t *mode) {
   struct stat info;
   *mode = 0;
   if (fstatat(folder, name, &info, AT_SYMLINK_NOFOLLOW) == 0) {
     *mode = info.st_mode;
   } else if (errno != ENOENT && errno != ENOTDIR) {
-    ULY_FAIL(ULY_ERR_IO, "cannot look at '%s/%s': %s", out_dir, name, strerror(errno));
+    ULY_FAIL(ULY_ERR_IO, "'%s/%s' cannot be examined: %s", out_dir, name, strerror(errno));
   }
   return ULY_OK;
 }
@@ -57,7 +58,7 @@ uly_status uly__checkpoint_look(int folder, const char *out_dir, const char *nam
   return ULY_OK;
 }
 
-/* Returns the number of ten digits; -1: there are other characters. */
+/* Returns the number that ten digits make, or -1 if there are other characters. */
 static int64_t read_step(const char *digits) {
   int64_t step = 0;
   for (int i = 0; i < 10; i++) {
@@ -104,8 +105,8 @@ uly_status uly_checkpoint_remove_remains(const char *out_dir) {
   return status;
 }
 
-/* Finds the highest step that a checkpoint in the folder is named after, damaged or not; -1: there
- * is none. A checkpoint that cannot be examined is a failure if it might be the highest. */
+/* Finds the highest step that a checkpoint in the folder is named after, damaged or not, or -1 if
+ * there is none. A checkpoint that cannot be examined is a failure if it might be the highest. */
 static uly_status find_latest(const char *out_dir, DIR *folder, int64_t *latest) {
   int64_t unknown = -1;
   uly_status status = ULY_OK;
@@ -130,11 +131,11 @@ uly_status uly_checkpoint_latest(const char *out_dir, char *path, size_t capacit
   int64_t latest;
   ULY_NOT_NULL(out_dir);
   ULY_NOT_NULL(path);
-  if (capacity == 0) ULY_FAIL(ULY_ERR_CONFIG, "no room for the path of a checkpoint");
+  if (capacity == 0) ULY_FAIL(ULY_ERR_CONFIG, "there is no room for the path of a checkpoint");
   path[0] = '\0';
   DIR *folder = opendir(out_dir);
   if (!folder && errno == ENOTDIR)
-    ULY_FAIL(ULY_ERR_DATA, "'%s' is a file: checkpoints are folders, and lie in that of a run",
+    ULY_FAIL(ULY_ERR_DATA, "'%s' is a file, but checkpoints are folders in the folder of a run",
              out_dir);
   if (!folder) return errno == ENOENT ? ULY_OK : uly__file_failed("open the folder", out_dir);
   uly_status status = find_latest(out_dir, folder, &latest);

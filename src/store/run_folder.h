@@ -14,13 +14,15 @@
 extern const char uly__model_file[], uly__optimizer_file[], uly__config_file[], uly__trainer_file[];
 
 /* Make names in the folder: that of a checkpoint, and that of one that is not yet, or no longer,
- * complete. uly__checkpoint_step returns the step in a checkpoint's name, -1 for any other name. */
+ * complete. uly__checkpoint_step returns the step in a checkpoint's name, or -1 for any other
+ * name. */
 enum { ULY_CHECKPOINT_NAME = 64 };
 void uly__checkpoint_name(int64_t step, char name[ULY_CHECKPOINT_NAME]);
 void uly__checkpoint_hidden_name(int64_t step, char name[ULY_CHECKPOINT_NAME]);
 int64_t uly__checkpoint_step(const char *name);
-/* What an entry with such a name is: a folder, not a link to one, with the file that a save writes
- * last; one with only other files of a checkpoint; or somebody else's, as an empty folder is. */
+/* Tells what an entry with such a name is: a folder, not a link to one, with the file that a save
+ * writes last; a folder with only other files of a checkpoint; or something that is not the
+ * library's, such as an empty folder. */
 typedef enum uly__checkpoint_kind {
   ULY_CHECKPOINT_NONE = 0,
   ULY_CHECKPOINT_DAMAGED,

@@ -14,7 +14,7 @@
 /* Limits whose products fit into the integers that count them. */
 #define MAX_TOKENS ((uint64_t)1 << 32)
 #define MAX_SEQUENCES 32768
-/* For counts that only time limits. */
+/* A limit for counts that only time limits. */
 #define MANY 1000000000000
 
 /* Parts of a row: the member, and its type with the range and the default. */
@@ -25,7 +25,7 @@
 #define INTEGER(min_, max_, initial_)                                        \
   .type = ULY_SETTING_INTEGER, .min.integer = (min_), .max.integer = (max_), \
   .initial.integer = (initial_)
-/* An integer whose default is -1, for which users have a word. */
+/* An integer whose default is -1, which users write as a word. */
 #define INTEGER_OR(word_, min_, max_) INTEGER(min_, max_, UINT64_MAX), .unset = (word_)
 #define BYTES .type = ULY_SETTING_BYTES, .max.integer = INT64_MAX
 #define REAL(min_, max_, initial_) \
@@ -36,7 +36,7 @@
   .initial.integer = (initial_)
 #define BOOLEAN .type = ULY_SETTING_BOOLEAN, .max.integer = 1
 
-/* What a checkpoint records has the same name in uly_checkpoint_info. */
+/* A setting that a checkpoint records has the same name in uly_checkpoint_info. */
 #define RECORDED(member_, key_) \
   .record = (key_), .info_offset = offsetof(uly_checkpoint_info, member_)
 
@@ -58,13 +58,13 @@ const uly_setting uly__settings[] = {
     {MEMBER(model), .topic = "run", TEXT("NAME|FILE"), .initial.text = "llama-4m", .uses = RUN,
      .help = "a preset (uly_model_presets), or the path of a Hugging Face config.json"},
     {MEMBER(data), .topic = "run", TEXT("PATH"), .uses = TRAIN, .is_shared = 1,
-     .help = "file, or folder of files (of its own, not of folders in it): plain text (bytes) or "
+     .help = "a file, or a folder of files (folders in it are not read): plain text (bytes) or "
              "llm.c token shards"},
     {MEMBER(seq_len), .topic = "run", INTEGER(1, MAX_TOKENS, 4096), .uses = RUN, .is_shared = 1,
      RECORDED(seq_len, "seq_len"), .help = "tokens of one sequence"},
     {MEMBER(window), .topic = "attention", INTEGER_OR("auto", 0, MAX_TOKENS), .uses = MODEL,
      .is_shared = 1, RECORDED(window, "attention.window"),
-     .help = "a token attends to the last N tokens, itself among them; 0: to all before it; auto: "
+     .help = "a token attends to the last N tokens, including itself; 0: to all before it; auto: "
              "as the model's config.json says (the sliding_window of a mistral)"},
     /* It is on where the key of doc_end is there. */
     {MEMBER(pack), .topic = "run", BOOLEAN, .uses = MODEL, .is_shared = 1,
@@ -77,16 +77,17 @@ const uly_setting uly__settings[] = {
     {MEMBER(sparse.pattern), .topic = "attention",
      CHOICE(uly__sparse_names, ULY_SPARSE_BIGBIRD, ULY_SPARSE_NONE), .uses = MODEL, .is_shared = 1,
      RECORDED(sparse.pattern, "attention.sparse.pattern"),
-     .help = "attend to some blocks of tokens only: longformer: nearby and global ones; bigbird: "
+     .help = "attend only to some blocks of tokens: longformer: nearby and global ones; bigbird: "
              "random ones too; strided: nearby ones and others at a regular stride; fixed: those "
-             "of the own stretch and the last ones of each stretch"},
+             "of the block's own stretch and the last ones of each stretch"},
     {MEMBER(sparse.block), .topic = "attention", INTEGER(1, MAX_TOKENS, 64), .uses = MODEL,
      .is_shared = 1, .needs = "sparse.pattern", RECORDED(sparse.block, "attention.sparse.block"),
      .help = "tokens of a block"},
     {MEMBER(sparse.local), .topic = "attention", INTEGER(0, MAX_TOKENS, 0), .uses = MODEL,
      .is_shared = 1, .needs = "sparse.pattern", RECORDED(sparse.local, "attention.sparse.local"),
-     .help = "nearby blocks, including the own one; strided: also the stride; fixed: blocks of a "
-             "stretch; 0: 4, and for strided and fixed the square root of all blocks"},
+     .help =
+         "nearby blocks, including the block itself; strided: also the stride; fixed: blocks in a "
+         "stretch; 0: 4, or for strided and fixed the square root of the number of blocks"},
     {MEMBER(sparse.global), .topic = "attention", INTEGER(0, MAX_TOKENS, 1), .uses = MODEL,
      .is_shared = 1, .needs = "sparse.pattern", RECORDED(sparse.global, "attention.sparse.global"),
      .help = "longformer, bigbird: blocks at the start of the sequence that all tokens attend to; "
@@ -96,10 +97,11 @@ const uly_setting uly__settings[] = {
      .help = "bigbird: blocks that each block and head draws, from config.seed"},
     {MEMBER(any_bytes), .topic = "run", BOOLEAN, .uses = DATA,
      .help =
-         "read files as bytes, whatever is in them; without it, files that are evidently not plain "
+         "read files as bytes, whatever they hold; without it, files that are evidently not plain "
          "text are refused: archives, compressed files, UTF-16, numbers without a shard's header"},
     {MEMBER(seed), .topic = "run", INTEGER(0, UINT64_MAX, 1), .uses = DATA | ULY_USE_GENERATION,
-     .is_shared = 1, RECORDED(seed, "seed"), .help = "of the initial weights and the data order"},
+     .is_shared = 1, RECORDED(seed, "seed"),
+     .help = "seed of the initial weights and the data order"},
     {MEMBER(steps), .topic = "optimizer", INTEGER(1, ULY_MAX_STEPS, 100), .uses = TRAIN,
      .is_shared = 1, .help = "steps of the whole run; the schedule ends here"},
     {MEMBER(batch), .topic = "optimizer", INTEGER(0, MAX_SEQUENCES, 0), .uses = STEP,
@@ -127,17 +129,17 @@ const uly_setting uly__settings[] = {
     {MEMBER(clip), .topic = "optimizer", REAL(0, DBL_MAX, 1), .uses = TRAIN, .is_shared = 1,
      .help = "largest global norm of the gradients; 0: no clipping"},
     {MEMBER(zero_stage), .topic = "ranks", INTEGER(0, 3, 0), .uses = MODEL, .is_shared = 1,
-     .help = "ZeRO stage: what is divided among the ranks: 1 optimizer states, 2 also gradients, 3 "
-             "also parameters"},
+     .help = "ZeRO stage, which says what is divided among the ranks: 1 optimizer states, 2 also "
+             "gradients, 3 also parameters"},
     {MEMBER(reproducible), .topic = "ranks", BOOLEAN, .uses = RUN, .is_shared = 1,
-     .help = "the same bits on any number of ranks, mesh and ZeRO stage (powers of two)"},
+     .help = "compute the same bits on any mesh, ZeRO stage and number of ranks (a power of two)"},
     {MEMBER(leaves), .topic = "ranks", INTEGER(1, 65536, 8), .uses = RUN, .is_shared = 1,
      .needs = "reproducible",
      .help = "parts of a sequence that config.reproducible sums one by one, and the most ranks "
              "that can share a sequence; a power of two"},
     {MEMBER(rounds), .topic = "ranks", INTEGER(0, 65536, 0), .uses = RUN, .is_shared = 1,
-     .help = "parts of a rank's heads, each exchanged while attention works on the one before; 0: "
-             "chosen from the model"},
+     .help = "parts of a rank's heads, each exchanged while attention works on the part before it; "
+             "0: chosen from the model"},
     {MEMBER(threads), .topic = "ranks", INTEGER(0, 4096, 0), .uses = MODEL,
      .help = "OpenMP threads per rank; 0: OMP_NUM_THREADS, or the cores of the node divided by its "
              "ranks"},
@@ -149,24 +151,24 @@ const uly_setting uly__settings[] = {
      .help = "storage and reduction of gradients; bf16 rounds after each sequence of a step"},
     {MEMBER(recompute), .topic = "memory",
      CHOICE(recomputes, ULY_RECOMPUTE_FULL, ULY_RECOMPUTE_KEEP_ATTENTION), .uses = STEP,
-     .is_shared = 1, .help = "what backward computes again instead of keeping it"},
+     .is_shared = 1, .help = "what backward recomputes instead of keeping"},
     {MEMBER(memory_limit), .topic = "memory", BYTES, .uses = MODEL,
-     .help = "memory that the arenas of a rank may take together; 0: no limit"},
+     .help = "memory that all arenas of a rank together may take; 0: no limit"},
     {MEMBER(offload), .topic = "memory", TEXT("DIR"), .uses = STEP,
      .help = "keep the optimizer states in a folder on local disk, not in memory"},
     {MEMBER(stash), .topic = "memory", TEXT("DIR"), .uses = STEP, .is_shared = 1,
-     .help = "keep what backward needs from forward in a folder on local disk, and in memory only "
-             "that of two blocks"},
+     .help = "keep the activations for backward in a folder on local disk, and those of only two "
+             "blocks in memory"},
     {MEMBER(eval_data), .topic = "eval", TEXT("PATH"), .uses = DATA, .is_shared = 1,
      .help = "held-out data for evaluation, as for config.data"},
     {MEMBER(eval_windows), .topic = "eval", INTEGER(1, MANY, 8), .uses = DATA, .is_shared = 1,
-     .needs = "eval_data", .help = "most sequences that an evaluation reads"},
+     .needs = "eval_data", .help = "the most sequences that an evaluation reads"},
     {MEMBER(new_data), .topic = "output", BOOLEAN, .uses = TRAIN, .is_shared = 1,
-     .help = "go on with data other than the checkpoint's, from their beginning"},
+     .help = "continue with other data than the checkpoint's, from their beginning"},
     {MEMBER(forward_only), BOOLEAN, .uses = ULY_USE_PLANNING | ULY_USE_EVALUATION, .is_shared = 1,
      .help = "evaluate, and never train"},
     {MEMBER(scan_file), TEXT("FILE"), .uses = DATA,
-     .help = "file that keeps what the scan of the data has found"},
+     .help = "file that keeps the result of the scan of the data"},
 };
 
 const int uly__num_settings = sizeof uly__settings / sizeof uly__settings[0];
@@ -273,7 +275,7 @@ void uly__setting_range(const uly_setting *s, char text[ULY_RANGE_TEXT]) {
     snprintf(text, ULY_RANGE_TEXT, "from %llu to %llu%s", (unsigned long long)s->min.integer,
              (unsigned long long)s->max.integer, s->unset ? ", or -1" : "");
   else if (s->max.real == DBL_MAX)
-    snprintf(text, ULY_RANGE_TEXT, "of at least %g", s->min.real);
+    snprintf(text, ULY_RANGE_TEXT, "no less than %g", s->min.real);
   else
     snprintf(text, ULY_RANGE_TEXT, "from %g to %s%g", s->min.real, s->excludes_max ? "below " : "",
              s->max.real);

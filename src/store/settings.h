@@ -28,19 +28,19 @@ bool uly__setting_allows(const uly_setting *s, uly_setting_value value);
 enum { ULY_RANGE_TEXT = 128 };
 void uly__setting_range(const uly_setting *s, char text[ULY_RANGE_TEXT]);
 
-/* Refuses what is out of its range, and what is set but has no effect, among the settings of these
- * uses (bits of uly_setting_use). */
+/* Refuses settings of these uses (bits of uly_setting_use) that are out of range, or are set but
+ * have no effect. */
 uly_status uly__settings_check(const uly_train_config *config, unsigned uses);
 
 /* Copies the settings of these uses. */
 void uly__settings_take(uly_train_config *to, const uly_train_config *from, unsigned uses);
 
-/* Replaces the texts by copies, all of which are to be freed, also after a failure. */
+/* Replaces the texts with copies, all of which must be freed, even after a failure. */
 uly_status uly__settings_copy_texts(uly_train_config *config);
 void uly__settings_free_texts(uly_train_config *config);
 
-/* Fails on all ranks, and names the first setting of these uses that they must pass alike and do
- * not. Collective. */
+/* Fails on all ranks if they do not pass a setting of these uses alike that they must, and names
+ * the first such setting. Collective. */
 uly_status uly__settings_same(const uly_mesh *mesh, const uly_train_config *config, unsigned uses);
 
 #endif

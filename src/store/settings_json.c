@@ -10,7 +10,7 @@
 
 static bool is_in_object(const uly_setting *s) { return strchr(s->record, '.') != NULL; }
 
-/* Returns what a key that is left out stands for: the default or, if that is -1 because the model
+/* Returns the value of a key that is left out: the default or, if that is -1 because the model
  * decides, 0, which a run has in its place. */
 static uly_setting_value absent_value(const uly_setting *s) {
   return s->unset ? (uly_setting_value){.integer = 0} : s->initial;
@@ -30,8 +30,8 @@ static json_t *to_json(const uly_setting *s, uly_setting_value value) {
   return json_integer((json_int_t)value.integer);
 }
 
-/* Returns whether the item is a value that the setting may have. What is there at all turns on a
- * BOOLEAN, which may share its key with a setting that needs it. */
+/* Returns whether the item is a value that the setting may have. A key that is there at all turns
+ * on a BOOLEAN, which may share its key with a setting that needs it. */
 static bool from_json(const uly_setting *s, const json_t *item, uly_setting_value *value) {
   const char *text = json_string_value(item);
   if (s->type == ULY_SETTING_BOOLEAN) {

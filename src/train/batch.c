@@ -1,8 +1,8 @@
-/* Which tokens a step trains on: a function of the seed and global indices alone. Labels and the
- * cut over ranks follow from the window: a token's label is the token after it in the stream, taken
- * before the cut, so the last token of a run has its label too. Where documents are packed, the
- * last token of each has none, and every rank looks for the documents of the whole window:
- * attention needs them on all. */
+/* Chooses the tokens that a step trains on, by a function of the seed and global indices alone.
+ * Labels and the cut over ranks follow from the window: a token's label is the token after it in
+ * the stream, taken before the cut, so the last token of a run has its label too. Where documents
+ * are packed, the last token of each has none, and every rank looks for the documents of the whole
+ * window: attention needs them on all ranks. */
 #include "train/batch.h"
 
 #include "base/rng.h"

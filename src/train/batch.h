@@ -1,4 +1,4 @@
-/* Which tokens a step trains on, and their labels and documents. */
+/* Chooses the tokens that a step trains on, with their labels and documents. */
 #ifndef ULY_BATCH_H
 #define ULY_BATCH_H
 
@@ -14,14 +14,14 @@ void uly__batch_choose(uly_trainer *trainer);
  * is the label of the run's last token. */
 uly_status uly__batch_read(const uly_trainer *trainer, const uly__tokens *data, int64_t index,
                            int32_t *out);
-/* Returns the token that ends documents in these files; -1 if documents are not packed, or it is
- * not known. */
+/* Returns the token that ends documents in these files, or -1 if documents are not packed or the
+ * token is not known. */
 int64_t uly__batch_end(const uly_trainer *trainer, const uly__tokens *data);
-/* Returns the labels of a window as uly__batch_read gave it, [T], until the next call: of each
- * token the one after it, or -1 (none) at the end of a document. */
+/* Returns the labels, [T], of a window as uly__batch_read gave it; they are valid until the next
+ * call. The label of a token is the one after it, or -1 (none) at the end of a document. */
 const int32_t *uly__batch_labels(const uly_trainer *trainer, const uly__tokens *data,
                                  const int32_t *window);
-/* Prepares the model for window `index`, of which uly__batch_read gave `window`: sets its documents
+/* Prepares the model for window `index`, which uly__batch_read gave as `window`: sets its documents
  * if they are packed. Returns the labels. */
 const int32_t *uly__batch_prepare(const uly_trainer *trainer, const uly__tokens *data,
                                   int64_t index, const int32_t *window);

@@ -15,7 +15,8 @@ typedef struct eval_sums {
 } eval_sums;
 
 /* Evaluates one sequence of each group. A group that has none left repeats the first one without
- * effect, since all make the same number of passes: weights may be gathered over all ranks. */
+ * effect, since all groups must make the same number of passes: weights may be gathered over all
+ * ranks. */
 static uly_status evaluate_round(uly_trainer *trainer, int64_t first, eval_sums *sums) {
   const uly_mesh *mesh = trainer->mesh;
   uly__model *model = trainer->run.model;
@@ -54,8 +55,8 @@ static uly_status add_up(uly_trainer *trainer, eval_sums *sums, uly_eval_report 
   }
   if (report->tokens == 0)
     ULY_FAIL(ULY_ERR_DATA,
-             "no token of '%s' has a label, where the start of the run found some in every "
-             "sequence: the data were changed since",
+             "no token of '%s' has a label, although the start of the run found labels in every "
+             "sequence: the data have been changed since",
              trainer->run.config.eval_data);
   report->loss = uly__exact_value(&total) / (double)report->tokens;
   return ULY_OK;

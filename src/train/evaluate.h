@@ -1,4 +1,4 @@
-/* Evaluation on held-out data. */
+/* Evaluates on held-out data. */
 #ifndef ULY_EVALUATE_H
 #define ULY_EVALUATE_H
 

@@ -1,4 +1,4 @@
-/* A step as one line of JSON, and the names of what is counted. */
+/* Writes a step as one line of JSON, with the names of what is counted. */
 #include "train/metrics.h"
 
 #include <errno.h>
@@ -22,7 +22,7 @@ static json_t *arenas_json(const int64_t *bytes) {
   return json;
 }
 
-/* Returns a number or null: JSON knows finite numbers only. */
+/* Returns a number, or null if it is not finite, since JSON only has finite numbers. */
 static json_t *number_json(double value) {
   return isfinite(value) ? json_real(value) : json_null();
 }
@@ -68,6 +68,6 @@ uly_status uly__report_write(FILE *file, const uly_step_report *r, const uly_eva
   int failed = json_dumpf(json, file, JSON_COMPACT | JSON_PRESERVE_ORDER) != 0;
   json_decref(json);
   if (failed || fputc('\n', file) == EOF || fflush(file) != 0)
-    ULY_FAIL(ULY_ERR_IO, "cannot write metrics: %s", strerror(errno));
+    ULY_FAIL(ULY_ERR_IO, "the metrics cannot be written: %s", strerror(errno));
   return ULY_OK;
 }

@@ -1,4 +1,4 @@
-/* A step as one line of JSON. */
+/* Writes a step as one line of JSON. */
 #ifndef ULY_METRICS_H
 #define ULY_METRICS_H
 

@@ -1,4 +1,5 @@
-/* A step whose loss or gradient is not finite: where that arose, and how training goes on. */
+/* Handles a step whose loss or gradient is not finite: finds where that arose, and how training
+ * goes on. */
 #include "train/nonfinite.h"
 
 #include <math.h>
@@ -26,8 +27,8 @@ static uly_status look_at_range(const uly_trainer *trainer, const uly__range *ra
   ULY_TRY(uly__states_read(&trainer->run.states, ULY_STATE_MASTER, range, buffer, &values));
   if (find(values, range->count) == range->count) return ULY_OK;
   watch->order = ORDER_WEIGHT;
-  snprintf(watch->what, sizeof watch->what, "the weight %s is not finite since an earlier step",
-           range->param->name);
+  snprintf(watch->what, sizeof watch->what,
+           "the weight %s has not been finite since an earlier step", range->param->name);
   return ULY_OK;
 }
 
@@ -70,7 +71,7 @@ static void look_at_sums(const uly_trainer *trainer, uly__watch *watch) {
   }
 }
 
-/* Finds the earliest finding of all ranks; order INT64_MAX: there is none. */
+/* Finds the earliest finding of all ranks. Its order is INT64_MAX if there is none. */
 static uly_status agree_on_first(uly_trainer *trainer, uly__watch *watch) {
   uly__group *world = uly__mesh_world(trainer->mesh);
   int size = uly__group_size(world);

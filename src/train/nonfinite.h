@@ -1,11 +1,11 @@
-/* A step that was not finite: where it arose, and how training goes on. */
+/* Handles a step that was not finite: finds where that arose, and how training goes on. */
 #ifndef ULY_NONFINITE_H
 #define ULY_NONFINITE_H
 
 #include "train/trainer.h"
 
-/* Says which tensor was first not finite in the step whose tokens are in windows: repeats its
- * passes. The same on all ranks. Collective. */
+/* Repeats the passes of the step whose tokens are in windows, to find which tensor was the first
+ * that is not finite. The answer is the same on all ranks. Collective. */
 uly_status uly__find_nonfinite(uly_trainer *trainer, int64_t num_labels, char *what,
                                size_t capacity);
 

@@ -36,7 +36,7 @@ uly_status uly_train_config_find_window(const uly_train_config *config, int64_t 
   ULY_NOT_NULL(window);
   if (known.window < 0) {
     if (!known.model)
-      ULY_FAIL(ULY_ERR_CONFIG, "config.model is missing: the window is that of a model");
+      ULY_FAIL(ULY_ERR_CONFIG, "config.model is missing, and the window follows from the model");
     ULY_TRY(uly__model_config_load(known.model, &model));
     known.window = model.window;
   }
@@ -49,8 +49,8 @@ static uly_status check_trainer(const uly_trainer *trainer) {
   return uly__mesh_check_online(trainer->mesh);
 }
 
-/* What may differ from rank to rank (a struct of another size, a NULL) is agreed on: no rank goes
- * on alone. */
+/* The ranks agree on what may differ between them (a struct of another size, a NULL), so that no
+ * rank goes on alone. */
 static uly_status agree_on_path(const uly_trainer *trainer, const char *path, const char *name) {
   uly_status status = ULY_OK;
   if (!path) status = uly_fail(ULY_ERR_CONFIG, "the argument '%s' is NULL", name);

@@ -55,7 +55,8 @@ static uly_status open_data(const uly_trainer *trainer, const char *path, uly__t
   return ULY_OK;
 }
 
-/* Opens what a run needs and a plan does not, as far as nothing is allocated or written for it. */
+/* Opens what a run needs and a plan does not, unless something must be allocated or written for
+ * it. */
 static uly_status open_input(uly_trainer *trainer) {
   const uly_train_config *config = &trainer->run.config;
   if (!config->data && !config->forward_only)
@@ -79,8 +80,8 @@ static uly_status start(uly_trainer *trainer) {
                                   : uly__weights_init(run->model, &run->states, run->config.seed);
 }
 
-/* Checks that ranks have the same files and settings. On different machines these may differ: then
- * ranks would wait for each other, or train models that drift apart. */
+/* Checks that ranks have the same files and settings. If these differed between machines, ranks
+ * would wait for each other, or train models that drift apart. */
 static uly_status check_same(const uly_trainer *trainer) {
   uly_mesh *mesh = trainer->mesh;
   const uly__tokens *files = trainer->data, *held_out = trainer->eval_data;
@@ -101,14 +102,14 @@ static uly_status check_same(const uly_trainer *trainer) {
   return status;
 }
 
-/* Warns about what training does differently from what the model's file asks. */
+/* Warns if training does something other than what the model's file asks for. */
 static void warn_of_model(const uly_trainer *trainer) {
   const uly__run *run = &trainer->run;
   const uly_train_config *config = &run->config;
   const char *dropout = run->model->config.dropout;
   if (trainer->mesh->rank != 0 || config->forward_only) return;
   if (dropout)
-    uly__warn("'%s' asks for dropout (\"%s\" is not 0): it is not used, the run trains without",
+    uly__warn("'%s' asks for dropout (\"%s\" is not 0), but the run trains without it",
               config->model, dropout);
   if (run->model_window > 0 && run->model_window != config->window)
     uly__warn("'%s' has a window of %lld tokens: config.window, %lld (0: none), is used instead",
@@ -209,7 +210,7 @@ void uly_trainer_destroy(uly_trainer *trainer) {
 
 uly_status uly__trainer_plan(const uly_mesh *mesh, const uly_train_config *config,
                              uly_plan_report *report) {
-  /* A plan changes nothing in the mesh that it is made on. */
+  /* A plan does not change the mesh that it is made on. */
   uly_mesh copy = *mesh;
   uly__run run;
   ULY_TRY(plan(&copy, config, &run));

@@ -1,4 +1,4 @@
-/* The start of a trainer: all checks, then memory, files and weights. */
+/* Starts a trainer: makes all checks, then sets up memory, files and weights. */
 #ifndef ULY_START_H
 #define ULY_START_H
 

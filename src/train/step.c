@@ -60,8 +60,8 @@ static uly_status sum_squares(uly_trainer *trainer, double *squares) {
   return ULY_OK;
 }
 
-/* Gathers the reports of all ranks: of the slowest, of the one that sent most, and of the one that
- * holds most. pairs: those of this rank's sequences. */
+/* Gathers from the reports of all ranks those of the slowest, of the one that sent most, and of the
+ * one that holds most. `pairs` counts those of this rank's sequences. */
 static uly_status gather_reports(uly_trainer *trainer, double seconds, const uly__traffic *before,
                                  double pairs, uly_step_report *report) {
   uly_mesh *mesh = trainer->mesh;
@@ -102,8 +102,8 @@ static uly_status gather_reports(uly_trainer *trainer, double seconds, const uly
   return ULY_OK;
 }
 
-/* Ends a save, whose files hold the states as they are until the update. What its end sends does
- * not count for the step. */
+/* Ends a save, whose files hold the states as they are until the update. What this sends does not
+ * count for the step. */
 static void end_save(uly_trainer *trainer, uly__traffic *before) {
   uly__traffic *sent = &trainer->mesh->traffic, step = *sent;
   uly__trainer_end_save(trainer);
@@ -111,7 +111,7 @@ static void end_save(uly_trainer *trainer, uly__traffic *before) {
   before->wait_seconds += sent->wait_seconds - step.wait_seconds;
 }
 
-/* Says where it arose. */
+/* Says where a number that is not finite arose. */
 static uly_status fail_nonfinite(uly_trainer *trainer, int64_t num_labels,
                                  const uly_step_report *report) {
   char what[256];
@@ -144,8 +144,8 @@ uly_status uly__trainer_step(uly_trainer *trainer, uly_status arguments, uly_ste
   ULY_TRY(uly__sum_i64(uly__mesh_world(mesh), ULY_TRAFFIC_CONTROL, &num_labels, 1));
   if (num_labels == 0)
     ULY_FAIL(ULY_ERR_DATA,
-             "no token of step %lld has a label, where the start of the run found some in every "
-             "sequence: the data were changed since",
+             "no token of step %lld has a label, although the start of the run found labels in "
+             "every sequence: the data have been changed since",
              (long long)trainer->steps_done + 1);
 
   uly__exact_sum loss = {0};

@@ -1,4 +1,4 @@
-/* The passes of a step over its sequences. */
+/* Makes the passes of a step over its sequences. */
 #ifndef ULY_STEP_PASSES_H
 #define ULY_STEP_PASSES_H
 

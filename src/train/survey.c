@@ -26,7 +26,7 @@ static uly__group *world_of(const look *l) { return uly__mesh_world(l->trainer->
 
 /* ------------------------------------------------------------------ all ranks together */
 
-/* What a rank tells the others about its part. */
+/* Holds what a rank tells the others about its part. */
 typedef struct summary {
   int64_t largest, num_ends, num_blank;
 } summary;
@@ -96,8 +96,8 @@ static uly__scan_key key_of(const look *l) {
   return (uly__scan_key){uly__tokens_hash(l->tokens), l->request.end, l->request.window};
 }
 
-/* Finds out whether an earlier start has scanned the same, as rank 0 remembers; then all ranks know
- * it. */
+/* Finds out whether an earlier start has scanned the same data, as rank 0 remembers, and tells all
+ * ranks the result. */
 static uly_status recall(const look *l, bool *is_known) {
   const char *path = l->trainer->run.config.scan_file;
   uly__scan mine = {.largest = -1};
@@ -130,7 +130,7 @@ static uly_status look_for(const look *l, int64_t wanted, int64_t *num_seen) {
   return ULY_OK;
 }
 
-/* Counts the documents of a whole stream; what follows the last end is one, too. */
+/* Counts the documents of a whole stream. What follows the last end is a document too. */
 static uly_status count_documents(const look *l, int64_t *num) {
   int32_t last;
   *num = -1;
@@ -157,8 +157,8 @@ static uly_status survey(const look *l, const char *path, int64_t wanted, uly_da
                           .without_label = l->scan->num_blank};
   if (l->scan->num_blank == num_seen)
     ULY_FAIL(ULY_ERR_DATA,
-             "no token of '%s' has a label: with config.pack, each is a document of its own, since "
-             "token %lld ends documents (config.doc_end)",
+             "no token of '%s' has a label, since with config.pack each one is a document of its "
+             "own: token %lld ends documents (config.doc_end)",
              path, (long long)l->request.end);
   uly_status status = num_seen == l->num_windows ? count_documents(l, &info->documents) : ULY_OK;
   return uly__agree(world_of(l), status);

@@ -1,4 +1,4 @@
-/* The scan of all data before the first step. */
+/* Scans all data before the first step. */
 #ifndef ULY_SURVEY_H
 #define ULY_SURVEY_H
 

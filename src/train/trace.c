@@ -56,7 +56,7 @@ static uly_status write_own(const uly_trainer *trainer, const char *path) {
   int rank = trainer->mesh->rank;
   bool is_last = rank == uly_mesh_size(trainer->mesh) - 1;
   FILE *file = fopen(path, rank == 0 ? "w" : "a");
-  if (!file) ULY_FAIL(ULY_ERR_IO, "cannot open '%s': %s", path, strerror(errno));
+  if (!file) ULY_FAIL(ULY_ERR_IO, "'%s' cannot be opened: %s", path, strerror(errno));
   int64_t count;
   const uly__span *spans = uly__spans_get(&count);
   int failed = write_event(file, naming("process_name", rank, 0, "rank %d"), rank == 0);
@@ -66,7 +66,7 @@ static uly_status write_own(const uly_trainer *trainer, const char *path) {
     failed |= write_event(file, span_event(&spans[i], rank, trainer->trace_begin), false);
   if (is_last) failed |= fputs("\n]\n", file) == EOF;
   failed |= fclose(file) != 0;
-  if (failed) ULY_FAIL(ULY_ERR_IO, "cannot write '%s': %s", path, strerror(errno));
+  if (failed) ULY_FAIL(ULY_ERR_IO, "'%s' cannot be written: %s", path, strerror(errno));
   return ULY_OK;
 }
 

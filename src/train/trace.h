@@ -1,4 +1,4 @@
-/* The trace of a run. */
+/* Traces a run. */
 #ifndef ULY_TRACE_H
 #define ULY_TRACE_H
 

@@ -1,4 +1,4 @@
-/* A training run: what uly_trainer points to, for the files of this room. */
+/* A training run, which uly_trainer points to, for the files of this folder. */
 #ifndef ULY_TRAINER_H
 #define ULY_TRAINER_H
 
@@ -13,8 +13,8 @@ struct uly_trainer {
   uly__run run; /* its configuration's strings are copies */
   uly__schedule schedule;
   uly__tokens *data, *eval_data;
-  /* Sequences of N tokens in the training data; and those of the held-out data that an evaluation
-   * reads, which have labels. */
+  /* The number of sequences of N tokens in the training data, and of those of the held-out data
+   * that have labels and that an evaluation reads. */
   int64_t num_windows, num_eval_windows;
   /* What the scan of the data before the start has found (survey.c). */
   uly__scan scan, eval_scan;

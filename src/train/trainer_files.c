@@ -27,7 +27,7 @@ static int64_t end_of_documents(const uly_trainer *trainer) {
 
 /* ------------------------------------------------------------------------------ loading */
 
-/* Checks the data: what a run has seen of its data says nothing about others. */
+/* Checks the data, since what a run has seen of its data says nothing about others. */
 static uly_status check_data(const uly_trainer *trainer, const uly__checkpoint_run *run,
                              const char *dir, bool *same) {
   uint64_t hash = run->is_hash_of_names ? uly__tokens_name_hash(trainer->data)
@@ -35,12 +35,12 @@ static uly_status check_data(const uly_trainer *trainer, const uly__checkpoint_r
   *same = hash == run->data_hash;
   if (*same || trainer->run.config.new_data) return ULY_OK;
   ULY_FAIL(ULY_ERR_CONFIG,
-           "'%s' are not the data that '%s' was trained on: their %s differ. Give those, or set "
-           "config.new_data to go on with these from their beginning",
+           "'%s' does not hold the data that '%s' was trained on: their %s differ. Give those "
+           "data, or set config.new_data to continue with these from their beginning",
            trainer->run.config.data, dir, run->is_hash_of_names ? "names or sizes" : "contents");
 }
 
-/* Where a run goes on: steps and sequences that are done. */
+/* Where a run continues: the steps and sequences that are done. */
 typedef struct run_place {
   int64_t steps, sequences;
 } run_place;
@@ -51,7 +51,7 @@ static uly_status find_place(const uly_trainer *trainer, const uly__checkpoint_r
                              const char *dir, run_place *out) {
   int64_t sequences = run->sequences;
   const uly_train_config *config = &trainer->run.config;
-  /* After a step that was not finite, going back brings no news to warn about. */
+  /* When a run goes back after a step that was not finite, there is nothing new to warn about. */
   bool warns = trainer->mesh->rank == 0 && !trainer->is_nonfinite;
   uly_train_config own = *config;
   own.sparse = uly__run_sparse(config);
@@ -64,13 +64,13 @@ static uly_status find_place(const uly_trainer *trainer, const uly__checkpoint_r
         "'%s' was made with config.seed = %llu, not %llu: the order of the data would not continue",
         dir, (unsigned long long)run->config.seed, (unsigned long long)config->seed);
   if (run->config.seq_len != config->seq_len) {
-    /* Sequences have another length: continue after about as many tokens. */
+    /* Sequences have a different length, so the run continues after about as many tokens. */
     __int128 tokens = (__int128)sequences * run->config.seq_len;
     sequences = (int64_t)(tokens / config->seq_len);
     if (warns)
       uly__warn(
-          "the checkpoint was trained with config.seq_len = %lld, and now it is %lld: the data go "
-          "on after about as many tokens, in another order",
+          "the checkpoint was trained with config.seq_len = %lld, and now it is %lld: the data "
+          "continue after about as many tokens, in a different order",
           (long long)run->config.seq_len, (long long)config->seq_len);
   }
   bool same;

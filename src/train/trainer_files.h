@@ -1,11 +1,11 @@
-/* A trainer and its checkpoints: what it saves to them and takes from them, and when. */
+/* Handles the checkpoints of a trainer: what it saves to them and takes from them, and when. */
 #ifndef ULY_TRAINER_FILES_H
 #define ULY_TRAINER_FILES_H
 
 #include "train/trainer.h"
 
-/* Returns ULY_ERR_CONFIG if the states may belong to no step, or the run does not train; the same
- * on all ranks. */
+/* Returns ULY_ERR_CONFIG, the same on all ranks, if the states may belong to no step or the run
+ * does not train. */
 uly_status uly__check_whole(const uly_trainer *trainer);
 
 /* Ends the save that is under way, if any, before anything changes the states. Collective. */

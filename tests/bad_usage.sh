@@ -19,7 +19,7 @@ long=$(head -c 100000 /dev/zero | tr '\0' 'q')
 
 row 2 "'trian' is not a command.*did you mean train?" trian
 row 2 '--no-such-flag is not an option' "${good[@]}" --no-such-flag 1
-row 2 "--data 'qqq.*': has 100000 bytes: at most 4095" "${bare[@]}" --data "$long"
+row 2 "--data 'qqq.*' has 100000 bytes, but at most 4095" "${bare[@]}" --data "$long"
 row 3 "'x?\[31m?x': No such file" "${bare[@]}" --data $'x\e[31m\nx'
 row 3 "--config 'missing.yaml' cannot be opened: No such file" "${good[@]}" --config missing.yaml
 row 2 "'no-such-model' is neither a preset .*No such file" "${good[@]}" --model no-such-model

@@ -69,12 +69,12 @@ const usage_row rows_of_foreign_flags[] = {
     ROW(2, "--held-out is not an option of 'report'", "report", "text.txt", "--held-out", "0.1"),
     ROW(2, "--model is not an option of 'prepare'", PREPARE_TEXT, "--model", "tiny.json"),
     ROW(2, "--out is not an option of 'checkpoint'", "checkpoint", "show", "run", "--out", "x"),
-    ROW(2, "--threads is not an option of 'doctor', but of 'train', .*'eval'", "doctor", "--threads",
-        "1"),
+    ROW(2, "--threads is not an option of 'doctor', but of 'train', .*'eval'", "doctor",
+        "--threads", "1"),
     ROW(2, "--checkpoint is not an option of 'train', but of 'eval', 'generate'; ", GOOD,
         "--checkpoint", "run"),
     ROW(2,
-        "--ranks: not an option of 'train', but of 'launch': write it before the command, as in "
+        "--ranks is not an option of 'train', but of 'launch': write it before the command, as in "
         "'ulysses launch --ranks 2",
         GOOD, "--ranks", "2"),
     /* launch has options of its own, before the command that it starts. */

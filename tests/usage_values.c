@@ -50,10 +50,10 @@ const usage_row rows_of_values[] = {
     ROW(2, "--stash 'disk:': .*'disk:' and a path", GOOD, "--stash", "disk:"),
     ROW(2, "--offload-optimizer 'folder': .*'disk:' and a path", GOOD, "--offload-optimizer",
         "folder"),
-    ROW(2, "--data 'text.txt' was given before, as 'other.txt', but only one path is read", BARE, "--data",
-        "other.txt", "--data", "text.txt"),
-    ROW(2, "--eval-data 'text.txt' was given before, as 'text.txt'", GOOD, "--eval-data", "text.txt",
-        "--eval-data=text.txt"),
+    ROW(2, "--data 'text.txt' was given before, as 'other.txt', but only one path is read", BARE,
+        "--data", "other.txt", "--data", "text.txt"),
+    ROW(2, "--eval-data 'text.txt' was given before, as 'text.txt'", GOOD, "--eval-data",
+        "text.txt", "--eval-data=text.txt"),
     ROW(2, "--data 'b' was given before, as 'text.txt'", EVAL_RUN, "--data", "b"),
     ROW(2, "--data '': expected PATH, not empty", BARE, "--data", ""),
     ROW(2, "--model '': expected NAME|FILE, not empty", GOOD, "--model", ""),
@@ -91,7 +91,7 @@ const usage_row rows_of_values[] = {
 };
 
 #define TOO_LONG(flag) \
-  ROW(2, flag " 'qqq.*': has 100000 bytes: at most 4095", BARE, flag, long_text)
+  ROW(2, flag " 'qqq.*' has 100000 bytes, but at most 4095", BARE, flag, long_text)
 
 /* Texts that are too long for a path, are not UTF-8, or were made to steer the terminal. */
 const usage_row rows_of_texts[] = {

@@ -53,7 +53,7 @@ static int64_t longest_run(const uly_attention *plan) {
   return longest;
 }
 
-uly__key_pass uly__key_pass_begin(uly_attention *plan, const uly__head_block *block,
+uly__key_pass uly__key_pass_begin(const uly_attention *plan, const uly__head_block *block,
                                   const uly__key_call *call, bool is_backward, uly__place *place) {
   uly__key_pass pass = {
       .plan = plan, .call = call, .is_backward = is_backward, .row = uly__key_row(plan, block)};
@@ -113,7 +113,7 @@ static void place_keys(const uly__key_pass *pass, uly__key_source source, int64_
 
 /* Attends with the queries of one run, from row `row` on, to all keys of the source. */
 static void attend_with_run(uly__key_pass *pass, int run, int64_t row, uly__key_source source) {
-  uly_attention *plan = pass->plan;
+  const uly_attention *plan = pass->plan;
   const uly_token_run *keys = uly__token_cut_runs(&plan->rows, source.rank);
   uly__attention_args args = describe(plan, pass->call->block, run);
   int num = plan->rows.num_runs;

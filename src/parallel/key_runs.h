@@ -19,7 +19,7 @@ void *uly__place_carve(uly__place *place, int64_t bytes);
 
 /* A pass with a block of heads: what its queries have summed stays here between ranks. */
 typedef struct uly__key_pass {
-  uly_attention *plan;
+  const uly_attention *plan;
   const uly__key_call *call;
   bool is_backward;
   int64_t row; /* elements of a row of keys and values: 2 kv_count d */
@@ -29,7 +29,7 @@ typedef struct uly__key_pass {
 } uly__key_pass;
 
 /* Carves the memory of a pass; `call` may be NULL while it is only counted. */
-uly__key_pass uly__key_pass_begin(uly_attention *plan, const uly__head_block *block,
+uly__key_pass uly__key_pass_begin(const uly_attention *plan, const uly__head_block *block,
                                   const uly__key_call *call, bool is_backward, uly__place *place);
 static inline void uly__key_pass_note(uly__key_pass *pass, uly_status status) {
   if (pass->status == ULY_OK) pass->status = status;

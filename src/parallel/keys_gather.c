@@ -58,7 +58,7 @@ typedef struct buffers {
   float *parts; /* gradients of mine from every rank, [R][my rows], f32 */
 } buffers;
 
-static uly__key_pass begin(uly_attention *plan, const uly__head_block *block,
+static uly__key_pass begin(const uly_attention *plan, const uly__head_block *block,
                            const uly__key_call *call, bool is_backward, uly__place *place,
                            buffers *out) {
   const gather_plan *own = own_of(plan);
@@ -76,7 +76,7 @@ static int64_t workspace_bytes(const uly_attention *plan, const uly__head_block 
                                bool is_backward) {
   uly__place place = {0};
   buffers unused;
-  (void)begin((uly_attention *)(uintptr_t)plan, block, NULL, is_backward, &place, &unused);
+  (void)begin(plan, block, NULL, is_backward, &place, &unused);
   return place.used;
 }
 
@@ -87,7 +87,7 @@ static void *rows_of(const uly__key_pass *pass, const char *all, int rank, int64
 
 /* Attends to all ranks: to this one while the others' rows travel. */
 static void attend_to_all(uly__key_pass *pass, const buffers *b) {
-  uly_attention *plan = pass->plan;
+  const uly_attention *plan = pass->plan;
   gather_plan *own = own_of(plan);
   int64_t bytes = uly__dtype_bytes(plan->desc.dtype);
   int size = plan->rows.size, me = plan->rows.rank;

@@ -97,7 +97,7 @@ typedef struct buffers {
   float *home;
 } buffers;
 
-static uly__key_pass begin(uly_attention *plan, const uly__head_block *block,
+static uly__key_pass begin(const uly_attention *plan, const uly__head_block *block,
                            const uly__key_call *call, bool is_backward, uly__place *place,
                            buffers *out) {
   const ring_plan *own = own_of(plan);
@@ -119,7 +119,7 @@ static int64_t workspace_bytes(const uly_attention *plan, const uly__head_block 
                                bool is_backward) {
   uly__place place = {0};
   buffers unused;
-  (void)begin((uly_attention *)(uintptr_t)plan, block, NULL, is_backward, &place, &unused);
+  (void)begin(plan, block, NULL, is_backward, &place, &unused);
   return place.used;
 }
 
@@ -147,7 +147,7 @@ static int64_t rows_of(const uly_attention *plan, int rank) {
 }
 
 static void start(uly__key_pass *pass, int what, leg to, leg from) {
-  uly_attention *plan = pass->plan;
+  const uly_attention *plan = pass->plan;
   ring_plan *own = own_of(plan);
   if (to.rows == 0 && from.rows == 0) return;
   int64_t element = what == KEYS ? uly__dtype_bytes(plan->desc.dtype) : (int64_t)sizeof(float);

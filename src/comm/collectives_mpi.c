@@ -6,6 +6,9 @@
 #include "base/spans.h"
 #include "comm/group_mpi.h"
 
+/* The most ranks that gather by messages. */
+enum { FEW_RANKS = 8 };
+
 /* A request is waited for in another function; the checker looks at one at a time.
  * NOLINTBEGIN(clang-analyzer-optin.mpi.MPI-Checker) */
 
@@ -21,31 +24,38 @@ uly_status uly__all_to_all(uly__group *group, uly__stream *stream, uly_traffic k
                            group->counts, &c));
   uly__copy_own(group, stream, unit_bytes, send, &send_blocks, recv, &recv_blocks);
   if (group->size == 1) return ULY_OK;
-  if (group->is_crowded) {
-    MPI_Request request;
-    MPI_TRY(MPI_Ialltoallv(send, c.send, c.send_offsets, unit, recv, c.recv, c.recv_offsets, unit,
-                           group->mpi, &request));
-    return uly__mpi_wait(group, 1, &request);
+  MPI_Request request;
+  MPI_TRY(MPI_Ialltoallv(send, c.send, c.send_offsets, unit, recv, c.recv, c.recv_offsets, unit,
+                         group->mpi, &request));
+  return uly__mpi_wait(group, 1, &request);
+}
+
+/* Gathers among a few ranks by messages, of which one is to itself: MPI's non-blocking gather takes
+ * about twice as long, and its blocking one cannot sleep while it waits. */
+static uly_status gather_by_messages(uly__group *group, const void *send, int bytes, char *recv) {
+  MPI_Request requests[2 * FEW_RANKS];
+  int num = 0;
+  for (int i = 0; i < group->size; i++) {
+    int p = (group->rank + group->size - i) % group->size;
+    MPI_TRY(MPI_Irecv(recv + (size_t)p * (size_t)bytes, bytes, MPI_BYTE, p, ULY_GATHER_TAG,
+                      group->mpi, &requests[num++]));
   }
-  double begin = uly__now();
-  MPI_TRY(MPI_Alltoallv(send, c.send, c.send_offsets, unit, recv, c.recv, c.recv_offsets, unit,
-                        group->mpi));
-  group->traffic->wait_seconds += uly__now() - begin;
-  return ULY_OK;
+  for (int i = 0; i < group->size; i++)
+    MPI_TRY(MPI_Isend(send, bytes, MPI_BYTE, (group->rank + i) % group->size, ULY_GATHER_TAG,
+                      group->mpi, &requests[num++]));
+  return uly__mpi_wait(group, num, requests);
 }
 
 static uly_status gather(uly__group *group, uly_traffic kind, const void *send, int64_t bytes,
                          void *recv) {
   if (bytes > INT_MAX) ULY_FAIL(ULY_ERR_INTERNAL, "gathering %lld bytes", (long long)bytes);
-  if (group->is_crowded) {
+  if (group->size <= FEW_RANKS) {
+    ULY_TRY(gather_by_messages(group, send, (int)bytes, recv));
+  } else {
     MPI_Request request;
     MPI_TRY(MPI_Iallgather(send, (int)bytes, MPI_BYTE, recv, (int)bytes, MPI_BYTE, group->mpi,
                            &request));
     ULY_TRY(uly__mpi_wait(group, 1, &request));
-  } else {
-    double begin = uly__now();
-    MPI_TRY(MPI_Allgather(send, (int)bytes, MPI_BYTE, recv, (int)bytes, MPI_BYTE, group->mpi));
-    group->traffic->wait_seconds += uly__now() - begin;
   }
   group->traffic->bytes[kind] += uly__traffic_all_gather(group->size, bytes);
   return ULY_OK;

@@ -27,6 +27,9 @@ typedef struct uly__unit_type {
 
 enum { ULY_MAX_UNIT_TYPES = 8 };
 
+/* The last tag that MPI guarantees, for gathers by messages. */
+enum { ULY_GATHER_TAG = 32767 };
+
 typedef struct uly__check uly__check;
 
 struct uly__group {
@@ -56,8 +59,8 @@ uly_status uly__mpi_failed(int code, const char *call, const char *file, int lin
     if (mpi_code_ != MPI_SUCCESS) return uly__mpi_failed(mpi_code_, #call, __FILE__, __LINE__); \
   } while (0)
 
-/* Waits until all requests are done, and counts the time. On a crowded machine, a rank that waits
- * sleeps between looks, so that the others get its core; MPI would keep the core busy. */
+/* Waits until all requests are done, and counts the time. A rank that waits for more than a moment
+ * sleeps between looks, so that others get its core; MPI would keep the core busy. */
 uly_status uly__mpi_wait(const uly__group *group, int num, MPI_Request *requests);
 /* Finds out whether all requests are done; never waits. */
 uly_status uly__mpi_test(int num, MPI_Request *requests, bool *done);

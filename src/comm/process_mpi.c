@@ -77,31 +77,35 @@ uly_status uly__mpi_test(int num, MPI_Request *requests, bool *done) {
   return ULY_OK;
 }
 
-/* The number of looks before the first sleep, and the nanoseconds of the first and of the longest
- * sleep. */
-enum { NUM_LOOKS = 20, FIRST_SLEEP = 20000, LONGEST_SLEEP = 500000 };
+/* How long a rank looks again and again before it sleeps: so many seconds if it has a core of its
+ * own, and so many times, yielding in between, where ranks outnumber cores. */
+static const double patience = 1e-3;
+enum { LOOKS_IN_A_CROWD = 20 };
 
-static uly_status wait_politely(int num, MPI_Request *requests) {
+/* The nanoseconds of the first and, where ranks outnumber cores, of the longest sleep. */
+enum { FIRST_SLEEP = 20000, LONGEST_SLEEP = 500000 };
+
+/* Waits, at first without sleeping. A rank that sleeps gets a core as soon as it wakes, also where
+ * other programs run, whereas one that yields waits for the end of their time slices. */
+static uly_status wait_for(const uly__group *group, int num, MPI_Request *requests) {
+  double begin = uly__now();
   long sleep = FIRST_SLEEP;
   for (int looks = 0;; looks++) {
     bool done = false;
     ULY_TRY(uly__mpi_test(num, requests, &done));
     if (done) return ULY_OK;
-    if (looks < NUM_LOOKS) {
-      sched_yield();
+    if (group->is_crowded ? looks < LOOKS_IN_A_CROWD : uly__now() - begin < patience) {
+      if (group->is_crowded) sched_yield();
       continue;
     }
     (void)nanosleep(&(struct timespec){.tv_nsec = sleep}, NULL);
-    if (sleep < LONGEST_SLEEP) sleep += sleep / 4;
+    if (group->is_crowded && sleep < LONGEST_SLEEP) sleep += sleep / 4;
   }
 }
 
 uly_status uly__mpi_wait(const uly__group *group, int num, MPI_Request *requests) {
   double begin = uly__now();
-  if (group->is_crowded)
-    ULY_TRY(wait_politely(num, requests));
-  else
-    MPI_TRY(MPI_Waitall(num, requests, MPI_STATUSES_IGNORE));
+  ULY_TRY(wait_for(group, num, requests));
   group->traffic->wait_seconds += uly__now() - begin;
   return ULY_OK;
 }

@@ -12,8 +12,8 @@
 /* MPI counts in units of this many bytes, so that its int suffices. */
 enum { UNIT = 64 };
 
-/* The number of tags that MPI guarantees. */
-enum { NUM_TAGS = 32768 };
+/* All tags that MPI guarantees but the last. */
+enum { NUM_TAGS = ULY_GATHER_TAG };
 
 uly_status uly__started_create(uly__group *group) {
   size_t size = (size_t)group->size;

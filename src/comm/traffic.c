@@ -11,8 +11,9 @@ int64_t uly__traffic_all_to_all(int size, int rank, const int64_t *counts, int64
 int64_t uly__traffic_all_gather(int size, int64_t bytes) { return bytes * (size - 1); }
 
 const char *uly_traffic_name(uly_traffic kind) {
-  static const char *names[ULY_NUM_TRAFFIC] = {"attention_forward",   "attention_backward",
-                                               "attention_recompute", "gradients",
-                                               "parameters",          "control"};
+  static const char *names[ULY_NUM_TRAFFIC] = {
+      "attention_forward", "attention_backward", "attention_recompute",
+      "gradients",         "parameters",         "control",
+      "keys_forward",      "keys_backward",      "keys_recompute"};
   return (unsigned)kind < ULY_NUM_TRAFFIC ? names[kind] : "unknown";
 }

@@ -529,6 +529,10 @@ typedef enum uly_traffic {
   ULY_TRAFFIC_GRADIENTS,             /* sums of weight gradients */
   ULY_TRAFFIC_PARAMETERS,            /* weights from their owners */
   ULY_TRAFFIC_CONTROL,               /* token counts, losses, agreement */
+  /* Keys and values in a ring or a gather; and again, with their gradients. */
+  ULY_TRAFFIC_KEYS_FORWARD,
+  ULY_TRAFFIC_KEYS_BACKWARD,
+  ULY_TRAFFIC_KEYS_RECOMPUTE,
   ULY_NUM_TRAFFIC
 } uly_traffic;
 

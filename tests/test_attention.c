@@ -176,9 +176,9 @@ static void check(const problem *x, const uly_attention *plan, const char *name,
 }
 
 /* Checks that a pass has sent as many bytes as the plan says. */
-static void check_sent(const uly_attention *plan, uly_traffic kind, int64_t before,
+static void check_sent(const uly_attention *plan, uly_traffic kind, const uly__traffic *before,
                        int64_t planned) {
-  int64_t sent = plan->mesh->traffic.bytes[kind] - before;
+  int64_t sent = plan->mesh->traffic.bytes[kind] - before->bytes[kind];
   if (sent != planned)
     fail_msg("%s x %s of %d, rank %d, sent %lld bytes of kind %d, and planned %lld",
              plan->scheme->name, plan->keys->name, plan->rows.size, rank, (long long)sent,
@@ -188,9 +188,7 @@ static void check_sent(const uly_attention *plan, uly_traffic kind, int64_t befo
 static void check_plan(const problem *x, uly_attention *plan) {
   const uly_attention_desc *desc = &x->desc;
   tokens mine = tokens_of(plan);
-  int64_t before[2];
-  for (int i = 0; i < 2; i++)
-    before[i] = plan->mesh->traffic.bytes[ULY_TRAFFIC_ATTENTION_FORWARD + i];
+  uly__traffic before = plan->mesh->traffic;
   void *q = slice(&x->q, desc->dtype, &mine), *k = slice(&x->k, desc->dtype, &mine);
   void *v = slice(&x->v, desc->dtype, &mine);
   void *d_o = slice(&x->d_o, desc->dtype, &mine);
@@ -201,8 +199,12 @@ static void check_plan(const problem *x, uly_attention *plan) {
   check(x, plan, "d_q", &x->d_q, &mine, q, fabs(x->scale));
   check(x, plan, "d_k", &x->d_k, &mine, k, fabs(x->scale));
   check(x, plan, "d_v", &x->d_v, &mine, v, 1);
-  check_sent(plan, ULY_TRAFFIC_ATTENTION_FORWARD, before[0], plan->scheme->sent_forward(plan));
-  check_sent(plan, ULY_TRAFFIC_ATTENTION_BACKWARD, before[1], plan->scheme->sent_backward(plan));
+  uly__seq_sent forward = uly__attention_sent(plan, false),
+                backward = uly__attention_sent(plan, true);
+  check_sent(plan, ULY_TRAFFIC_ATTENTION_FORWARD, &before, forward.heads);
+  check_sent(plan, ULY_TRAFFIC_ATTENTION_BACKWARD, &before, backward.heads);
+  check_sent(plan, ULY_TRAFFIC_KEYS_FORWARD, &before, forward.keys);
+  check_sent(plan, ULY_TRAFFIC_KEYS_BACKWARD, &before, backward.keys);
   void *all[] = {q, k, v, d_o, o};
   for (int i = 0; i < 5; i++) free(all[i]);
 }

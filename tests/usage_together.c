@@ -53,7 +53,10 @@ const usage_row rows_of_meshes[] = {
     ROW(2, "ranks", GOOD, "--sp", "32768", "--dp", "32768"),
     ROW(2, "7.*ranks", EVAL_RUN, "--sp", "7"),
     ROW(2, "7.*ranks", GENERATE_A, "--sp", "7"),
-    ROW(2, "heads.* (use --sp 4 or less, and --dp for the rest)", PLAN_TINY, "--sp", "5"),
+    ROW(2,
+        "heads.* (use --sp 4 or less, and --dp for the rest; or --ulysses 1, and --ring for the "
+        "rest)",
+        PLAN_TINY, "--sp", "5"),
     ROW(2, "--reproducible .*--sp 3.*power of two", PLAN_TINY, "--reproducible", "--sp", "3"),
     ROW(2, "power of two", PLAN_TINY, "--reproducible", "--dp", "3"),
     ROW(2, "--leaves is 3", PLAN_TINY, "--reproducible", "--leaves", "3"),

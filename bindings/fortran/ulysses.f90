@@ -51,7 +51,8 @@ module ulysses
   enum, bind(c) ! uly_traffic
     enumerator :: ULY_TRAFFIC_ATTENTION_FORWARD = 0, ULY_TRAFFIC_ATTENTION_BACKWARD = 1, &
       ULY_TRAFFIC_ATTENTION_RECOMPUTE = 2, ULY_TRAFFIC_GRADIENTS = 3, ULY_TRAFFIC_PARAMETERS = 4, &
-      ULY_TRAFFIC_CONTROL = 5
+      ULY_TRAFFIC_CONTROL = 5, ULY_TRAFFIC_KEYS_FORWARD = 6, ULY_TRAFFIC_KEYS_BACKWARD = 7, &
+      ULY_TRAFFIC_KEYS_RECOMPUTE = 8
   end enum
 
   ! ----------------------------------------------------------------------------- structs

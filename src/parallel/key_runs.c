@@ -53,6 +53,13 @@ static int64_t longest_run(const uly_attention *plan) {
   return longest;
 }
 
+/* Returns the kind that keys and values have where the exchange of heads has this one. */
+static uly_traffic kind_of_keys(uly_traffic kind) {
+  if (kind == ULY_TRAFFIC_ATTENTION_FORWARD) return ULY_TRAFFIC_KEYS_FORWARD;
+  return kind == ULY_TRAFFIC_ATTENTION_BACKWARD ? ULY_TRAFFIC_KEYS_BACKWARD
+                                                : ULY_TRAFFIC_KEYS_RECOMPUTE;
+}
+
 uly__key_pass uly__key_pass_begin(const uly_attention *plan, const uly__head_block *block,
                                   const uly__key_call *call, bool is_backward, uly__place *place) {
   uly__key_pass pass = {
@@ -60,7 +67,10 @@ uly__key_pass uly__key_pass_begin(const uly_attention *plan, const uly__head_blo
   uly__attention_sums sums;
   uly__attention_workspace work;
   int64_t most = 0;
-  if (call) pass.status = call->status;
+  if (call) {
+    pass.status = call->status;
+    pass.kind = kind_of_keys(call->kind);
+  }
   for (int run = 0; run < plan->rows.num_runs; run++) {
     uly__attention_args args = describe(plan, block, run);
     pass.sums[run] = uly__place_carve(place, uly__attention_carve_sums(&args, NULL, &sums));

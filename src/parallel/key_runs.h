@@ -21,6 +21,7 @@ void *uly__place_carve(uly__place *place, int64_t bytes);
 typedef struct uly__key_pass {
   const uly_attention *plan;
   const uly__key_call *call;
+  uly_traffic kind; /* of what is sent */
   bool is_backward;
   int64_t row; /* elements of a row of keys and values: 2 kv_count d */
   void *sums[ULY_MAX_KEY_RUNS];

@@ -94,9 +94,9 @@ static void attend_to_all(uly__key_pass *pass, const buffers *b) {
   double began = uly__now();
   uly__key_pass_pack(pass, b->mine);
   uly__key_pass_note(
-      pass, uly__all_to_all_start(plan->ring_group, plan->stream, pass->call->kind,
-                                  pass->row * bytes, b->mine, (uly__blocks){own->mine, own->zeros},
-                                  b->all, (uly__blocks){own->rows, own->begins}, &own->request));
+      pass, uly__all_to_all_start(plan->ring_group, plan->stream, pass->kind, pass->row * bytes,
+                                  b->mine, (uly__blocks){own->mine, own->zeros}, b->all,
+                                  (uly__blocks){own->rows, own->begins}, &own->request));
   for (int i = 0; i < size; i++) {
     int rank = (me + i) % size;
     uly__key_source source = {
@@ -131,7 +131,7 @@ static uly_status backward(uly_attention *plan, const uly__key_call *call) {
   uly__clear(plan->stream, b.d_kv, own->num_rows * sum_bytes);
   attend_to_all(&pass, &b);
   double began = uly__now();
-  uly__key_pass_note(&pass, uly__all_to_all(plan->ring_group, plan->stream, call->kind, sum_bytes,
+  uly__key_pass_note(&pass, uly__all_to_all(plan->ring_group, plan->stream, pass.kind, sum_bytes,
                                             b.d_kv, (uly__blocks){own->rows, own->begins}, b.parts,
                                             (uly__blocks){own->mine, own->stacked}));
   uly__span_end("reduce gradients of keys", -1, ULY_LANE_COMPUTE, began);

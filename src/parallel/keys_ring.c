@@ -155,11 +155,11 @@ static void start(uly__key_pass *pass, int what, leg to, leg from) {
   own->sent[to.rank] = to.rows;
   own->received[from.rank] = from.rows;
   own->began[what] = uly__now();
-  uly__key_pass_note(pass, uly__send_recv_start(plan->ring_group, plan->stream, pass->call->kind,
-                                                pass->row * element, to.memory,
-                                                (uly__blocks){own->sent, own->offsets}, from.memory,
-                                                (uly__blocks){own->received, own->offsets},
-                                                own->tags[what], &own->requests[what]));
+  uly__key_pass_note(
+      pass, uly__send_recv_start(plan->ring_group, plan->stream, pass->kind, pass->row * element,
+                                 to.memory, (uly__blocks){own->sent, own->offsets}, from.memory,
+                                 (uly__blocks){own->received, own->offsets}, own->tags[what],
+                                 &own->requests[what]));
 }
 
 static void wait_for(uly__key_pass *pass, int what, int step) {

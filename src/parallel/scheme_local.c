@@ -174,18 +174,8 @@ static void copy_kv(const uly_attention *plan, const uly__seq_kept *kept, int64_
   }
 }
 
-static int64_t sent_forward(const uly_attention *plan) {
-  int64_t bytes = 0;
-  for (int b = 0; b < plan->num_blocks; b++)
-    bytes += plan->keys->sent_forward(plan, &plan->blocks[b]);
-  return bytes;
-}
-
-static int64_t sent_backward(const uly_attention *plan) {
-  int64_t bytes = 0;
-  for (int b = 0; b < plan->num_blocks; b++)
-    bytes += plan->keys->sent_backward(plan, &plan->blocks[b]);
-  return bytes;
+static uly__block_range attended(const uly_attention *plan) {
+  return (uly__block_range){0, plan->num_blocks};
 }
 
 const uly__seq_scheme uly__scheme_local = {
@@ -202,6 +192,7 @@ const uly__seq_scheme uly__scheme_local = {
     .lse = write_lse,
     .heads_of = heads_of,
     .copy_kv = copy_kv,
-    .sent_forward = sent_forward,
-    .sent_backward = sent_backward,
+    .attended = attended,
+    .sent_forward = none,
+    .sent_backward = none,
 };

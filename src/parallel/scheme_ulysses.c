@@ -244,24 +244,21 @@ static void copy_kv(const uly_attention *plan, const uly__seq_kept *kept, int64_
   }
 }
 
+static uly__block_range attended(const uly_attention *plan) {
+  const uly__ulysses *u = &uly__ulysses_of(plan)->table;
+  return (uly__block_range){uly__ulysses_group(u, u->rank, 0), u->num_rounds};
+}
+
 static int64_t sent_forward(const uly_attention *plan) {
   const uly__ulysses *u = &uly__ulysses_of(plan)->table;
   int64_t bytes = uly__dtype_bytes(plan->desc.dtype);
-  int64_t keys = 0;
-  for (int round = 0; round < u->num_rounds; round++)
-    keys += plan->keys->sent_forward(plan, &u->blocks[uly__ulysses_group(u, u->rank, round)]);
-  return uly__ulysses_sent(u, &u->qkv.tokens, bytes) + uly__ulysses_sent(u, &u->o.heads, bytes) +
-         keys;
+  return uly__ulysses_sent(u, &u->qkv.tokens, bytes) + uly__ulysses_sent(u, &u->o.heads, bytes);
 }
 
 static int64_t sent_backward(const uly_attention *plan) {
   const uly__ulysses *u = &uly__ulysses_of(plan)->table;
   int64_t bytes = uly__dtype_bytes(plan->desc.dtype);
-  int64_t keys = 0;
-  for (int round = 0; round < u->num_rounds; round++)
-    keys += plan->keys->sent_backward(plan, &u->blocks[uly__ulysses_group(u, u->rank, round)]);
-  return uly__ulysses_sent(u, &u->o.tokens, bytes) + uly__ulysses_sent(u, &u->qkv.heads, bytes) +
-         keys;
+  return uly__ulysses_sent(u, &u->o.tokens, bytes) + uly__ulysses_sent(u, &u->qkv.heads, bytes);
 }
 
 const uly__seq_scheme uly__scheme_ulysses = {
@@ -279,6 +276,7 @@ const uly__seq_scheme uly__scheme_ulysses = {
     .lse = uly__ulysses_lse,
     .heads_of = heads_of,
     .copy_kv = copy_kv,
+    .attended = attended,
     .sent_forward = sent_forward,
     .sent_backward = sent_backward,
 };

@@ -179,3 +179,13 @@ uly_status uly__attention_check_mask(const uly_attention *plan, int mask) {
              plan->num_masks);
   return ULY_OK;
 }
+
+uly__seq_sent uly__attention_sent(const uly_attention *plan, bool is_backward) {
+  const uly__seq_scheme *scheme = plan->scheme;
+  uly__block_range range = scheme->attended(plan);
+  uly__seq_sent sent = {is_backward ? scheme->sent_backward(plan) : scheme->sent_forward(plan), 0};
+  for (int b = range.first; b < range.first + range.num; b++)
+    sent.keys += is_backward ? plan->keys->sent_backward(plan, &plan->blocks[b])
+                             : plan->keys->sent_forward(plan, &plan->blocks[b]);
+  return sent;
+}

@@ -69,6 +69,12 @@ uly_status uly__attention_check_mask(const uly_attention *plan, int mask);
 
 double uly__attention_pairs(const uly_attention *plan, int mask);
 
+/* The bytes that this rank sends in a pass: to exchange heads, and keys and values along the ring. */
+typedef struct uly__seq_sent {
+  int64_t heads, keys;
+} uly__seq_sent;
+uly__seq_sent uly__attention_sent(const uly_attention *plan, bool is_backward);
+
 /* Carves a place for outputs, unless they are in kept->o. */
 static inline void uly__attention_carve_outputs(const uly_attention *plan, uly__arena *arena,
                                                 uly__seq_kept *kept) {

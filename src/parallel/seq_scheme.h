@@ -45,6 +45,11 @@ typedef struct uly__seq_call {
   void *context;
 } uly__seq_call;
 
+/* A contiguous part of a plan's blocks. */
+typedef struct uly__block_range {
+  int first, num;
+} uly__block_range;
+
 typedef struct uly__seq_scheme {
   const char *name;
   /* Returns ULY_ERR_CONFIG, saying why, if the scheme cannot compute this attention on this
@@ -73,7 +78,9 @@ typedef struct uly__seq_scheme {
   /* Copies these to keys and values, [kv_count][capacity][d] each. */
   void (*copy_kv)(const uly_attention *plan, const uly__seq_kept *kept, int64_t capacity,
                   void *keys, void *values);
-  /* Return the bytes that this rank sends in a pass. */
+  /* Returns the blocks of heads with which this rank attends: `num` of them, from `first` on. */
+  uly__block_range (*attended)(const uly_attention *plan);
+  /* Return the bytes that this rank sends in a pass to exchange heads. */
   int64_t (*sent_forward)(const uly_attention *plan);
   int64_t (*sent_backward)(const uly_attention *plan);
 } uly__seq_scheme;

@@ -5,13 +5,21 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+/* Returns the largest divisor of n that is at most `most`. */
+static int largest_divisor(int n, int most) {
+  int divisor = most < n ? most : n;
+  while (n % divisor != 0) divisor--;
+  return divisor;
+}
+
 uly_status uly__ulysses_applicable(int size, const uly_attention_desc *d) {
   if (size > d->num_q_heads)
     ULY_FAIL(ULY_ERR_CONFIG,
              "%d sequence-parallel ranks cannot share %d query heads: Ulysses gives each rank at "
              "least one, so 1 to %d ranks work here (use mesh.sp = %d or less, and mesh.dp for the "
-             "rest)",
-             size, d->num_q_heads, d->num_q_heads, d->num_q_heads);
+             "rest; or mesh.ulysses = %d, and mesh.ring for the rest)",
+             size, d->num_q_heads, d->num_q_heads, d->num_q_heads,
+             largest_divisor(size, d->num_q_heads));
   if (d->head_groups < 0 || d->head_groups > d->num_q_heads || d->head_groups % size != 0)
     ULY_FAIL(ULY_ERR_CONFIG,
              "desc.head_groups is %d, but it must be a multiple of the %d ranks, and at most the "

@@ -44,7 +44,8 @@ typedef struct uly__ulysses {
   uly__exchange qkv, o;
 } uly__ulysses;
 
-/* Returns ULY_ERR_CONFIG, saying why, unless `size` ranks can share the heads. */
+/* Returns ULY_ERR_CONFIG, saying why and which hybrid with a ring would work, unless `size` ranks can
+ * share the heads. */
 uly_status uly__ulysses_applicable(int size, const uly_attention_desc *desc);
 
 /* Deals the heads to the `size` ranks of Ulysses, neighbours in the cut, of which this one has the

@@ -22,13 +22,19 @@ void uly__plan_traffic(const uly__run *run, int64_t bytes[ULY_NUM_TRAFFIC]) {
   const uly_attention *attention = model->attention;
   bool trains = !uly__model_is_forward_only(model);
   int64_t passes = run->passes * model->num_layers;
-  int64_t forward = passes * attention->scheme->sent_forward(attention);
-  bytes[ULY_TRAFFIC_ATTENTION_FORWARD] = forward;
+  uly__seq_sent forward = uly__attention_sent(attention, false);
+  bytes[ULY_TRAFFIC_ATTENTION_FORWARD] = passes * forward.heads;
+  bytes[ULY_TRAFFIC_KEYS_FORWARD] = passes * forward.keys;
   bytes[ULY_TRAFFIC_PARAMETERS] = uly__zero_sent_weights(model->zero);
   bytes[ULY_TRAFFIC_CONTROL] = uly__traffic_all_gather(
       uly_mesh_size(run->mesh), trains ? step_control() : evaluation_control(run));
   if (!trains) return;
-  bytes[ULY_TRAFFIC_ATTENTION_BACKWARD] = passes * attention->scheme->sent_backward(attention);
-  bytes[ULY_TRAFFIC_ATTENTION_RECOMPUTE] = model->stash.keeps_attention ? 0 : forward;
+  uly__seq_sent backward = uly__attention_sent(attention, true);
+  bytes[ULY_TRAFFIC_ATTENTION_BACKWARD] = passes * backward.heads;
+  bytes[ULY_TRAFFIC_KEYS_BACKWARD] = passes * backward.keys;
+  if (!model->stash.keeps_attention) {
+    bytes[ULY_TRAFFIC_ATTENTION_RECOMPUTE] = passes * forward.heads;
+    bytes[ULY_TRAFFIC_KEYS_RECOMPUTE] = passes * forward.keys;
+  }
   bytes[ULY_TRAFFIC_GRADIENTS] = uly__zero_sent_grads(model->zero);
 }

@@ -56,9 +56,10 @@ void uly__attention_ref_forward(uly__stream *stream, const uly__attention_args *
     for (int64_t query = 0; query < a->queries.count; query++) {
       uly__softmax_row *softmax = &a->softmax[head * a->softmax_stride + query];
       float *kept = a->sums ? sums.o + (head * a->queries.count + query) * a->head_dim : NULL;
-      double sum = a->resumes ? (double)softmax->log2_sum : 0, out[ULY_MAX_HEAD_DIM] = {0};
-      float largest = a->resumes ? softmax->largest : -INFINITY;
-      for (int i = 0; i < a->head_dim && a->resumes; i++) out[i] = (double)kept[i];
+      bool resumes = kept && a->resumes, suspends = kept && a->suspends;
+      double sum = resumes ? (double)softmax->log2_sum : 0, out[ULY_MAX_HEAD_DIM] = {0};
+      float largest = resumes ? softmax->largest : -INFINITY;
+      for (int i = 0; i < a->head_dim && resumes; i++) out[i] = (double)kept[i];
       for (int64_t key = 0; key < a->keys.count; key++) {
         if (!sees(a, head, query, key)) continue;
         float s = score(a, head, query, key), larger = s > largest ? s : largest;
@@ -70,9 +71,9 @@ void uly__attention_ref_forward(uly__stream *stream, const uly__attention_args *
         sum = sum * shrink + p;
         largest = larger;
       }
-      *softmax = (uly__softmax_row){largest, (float)(a->suspends ? sum : log2(sum))};
+      *softmax = (uly__softmax_row){largest, (float)(suspends ? sum : log2(sum))};
       for (int i = 0; i < a->head_dim; i++)
-        if (a->suspends)
+        if (suspends)
           kept[i] = (float)out[i];
         else
           uly__store(a->o, a->dtype, at(a, query, a->o_stride, head) + i, (float)(out[i] / sum));
@@ -107,8 +108,9 @@ void uly__attention_ref_backward(uly__stream *stream, const uly__attention_args 
   for (int head = 0; head < a->num_q_heads; head++)
     for (int64_t query = 0; query < a->queries.count; query++) {
       float *kept = a->sums ? work.d_q + (head * a->queries.count + query) * a->head_dim : NULL;
+      bool resumes = kept && a->resumes, suspends = kept && a->suspends;
       double d_q[ULY_MAX_HEAD_DIM] = {0};
-      for (int i = 0; i < a->head_dim && a->resumes; i++) d_q[i] = (double)kept[i];
+      for (int i = 0; i < a->head_dim && resumes; i++) d_q[i] = (double)kept[i];
       for (int64_t key = 0; key < a->keys.count; key++) {
         if (!sees(a, head, query, key)) continue;
         double d_s = d_score(a, head, query, key, delta, probability(a, head, query, key));
@@ -117,7 +119,7 @@ void uly__attention_ref_backward(uly__stream *stream, const uly__attention_args 
           d_q[i] += a->scale * d_s * (double)uly__load(a->k, a->dtype, at_k + i);
       }
       for (int i = 0; i < a->head_dim; i++)
-        if (a->suspends)
+        if (suspends)
           kept[i] = (float)d_q[i];
         else
           uly__store(a->d_q, a->dtype, at(a, query, a->q_stride, head) + i, (float)d_q[i]);

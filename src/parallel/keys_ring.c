@@ -209,13 +209,12 @@ static int last_step(const uly_attention *plan) {
   return last;
 }
 
-static void attend(uly__key_pass *pass, int step, int last, const buffers *b, float *d_kv) {
-  uly__key_source source = {.rank = source_of(pass->plan, step),
-                            .kv = step == 0 ? NULL : b->keys[step % 2],
-                            .d_kv = d_kv,
-                            .is_first = step == 0,
-                            .is_last = step == last};
-  uly__key_pass_attend(pass, source);
+/* Returns what this rank has in a step, without a place for gradients. */
+static uly__key_source keys_of(const uly_attention *plan, int step, int last, const buffers *b) {
+  return (uly__key_source){.rank = source_of(plan, step),
+                           .kv = step == 0 ? NULL : b->keys[step % 2],
+                           .is_first = step == 0,
+                           .is_last = step == last};
 }
 
 static uly_status forward(uly_attention *plan, const uly__key_call *call) {
@@ -226,7 +225,7 @@ static uly_status forward(uly_attention *plan, const uly__key_call *call) {
   uly__key_pass_pack(&pass, b.keys[0]);
   for (int step = 0; step < plan->rows.size; step++) {
     pass_on(&pass, KEYS, step, b.keys[step % 2], b.keys[(step + 1) % 2]);
-    if (has_keys(plan, step)) attend(&pass, step, last, &b, NULL);
+    if (has_keys(plan, step)) uly__key_pass_attend(&pass, keys_of(plan, step, last, &b));
     wait_for(&pass, KEYS, step);
   }
   return pass.status;
@@ -239,7 +238,9 @@ static void attend_backward(uly__key_pass *pass, int step, int last, const buffe
   float *sum = b->gradients[step % 2], *added = step == 0 ? sum : b->added;
   if (has_keys(plan, step)) {
     uly__clear(plan->stream, added, elements * (int64_t)sizeof(float));
-    attend(pass, step, last, b, added);
+    uly__key_source source = keys_of(plan, step, last, b);
+    source.d_kv = added;
+    uly__key_pass_attend(pass, source);
   }
   wait_for(pass, GRADIENTS, step - 1);
   wait_for(pass, HOME, step - 1);

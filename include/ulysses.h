@@ -164,11 +164,11 @@ typedef struct uly_mesh uly_mesh;
 /* The extents of a mesh's axes. For each of them, 0 stands for the default. */
 typedef struct uly_mesh_desc {
   size_t size;
-  /* Number of data-parallel groups. 0: as many as sp allows, or 1 if neither sp nor ulysses is
-   * given. */
+  /* Number of data-parallel groups. 0: as many as the ranks of a sequence allow, or 1 if nothing
+   * below is given. */
   int dp;
-  /* Number of ranks that share a sequence: ulysses * ring. 0: what those two give, or else as many
-   * as dp allows. */
+  /* Number of ranks that share a sequence: ulysses * ring. 0: as many as dp allows if dp is given,
+   * or else what ulysses and ring give. */
   int sp;
   /* Number of ranks among which heads are exchanged. 0: sp / ring. */
   int ulysses;

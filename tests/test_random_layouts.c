@@ -194,7 +194,7 @@ static void test_random_layouts(void **state) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_random_layouts)};
-  if (uly_init(&argc, &argv) != ULY_OK) return 1;
+  begin_ranks(&argc, &argv, NULL);
   size = uly_world_size();
   /* A shard in llm.c's format. */
   static struct {
@@ -205,7 +205,5 @@ int main(int argc, char **argv) {
   write_scratch_file(data_path, "layouts.bin", &shard, sizeof shard);
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
   remove_scratch_file(data_path);
-  if (failed) uly_abort(1);
-  uly_finalize();
-  return 0;
+  return end_ranks(NULL, failed);
 }

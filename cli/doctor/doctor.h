@@ -27,7 +27,7 @@ typedef struct doctor_facts {
     int64_t cpu_quota;
     int64_t has_infiniband;
   } machine;
-  /* Of the names that MPI looks up, the one that is hardest to find. */
+  /* MPI looks up several host names: the one that took longest, or was not found. */
   char name[DOCTOR_TEXT];
   int64_t name_ms; /* time until found or given up */
   uly_machine system;

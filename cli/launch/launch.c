@@ -30,15 +30,15 @@ enum { MAX_OWN = 16 };
 static void set(const char *name, const char *value) { (void)setenv(name, value, 0); }
 
 /* Sets variables of Open MPI: ranks are not bound to single cores, since they have several threads;
- * more ranks than cores are allowed, and then yield to each other while they wait; root is allowed,
- * as in containers. */
+ * more ranks than cores are allowed, and these do not yield inside MPI, since they sleep while they
+ * wait; root is allowed, as in containers. */
 static void set_environment(int ranks) {
   long cores = sysconf(_SC_NPROCESSORS_ONLN);
   if (!launch_is_open_mpi()) return;
   set("OMPI_MCA_hwloc_base_binding_policy", "none");
   if (ranks > cores) {
     set("OMPI_MCA_rmaps_base_oversubscribe", "1");
-    set("OMPI_MCA_mpi_yield_when_idle", "1");
+    set("OMPI_MCA_mpi_yield_when_idle", "0");
     set("OMP_WAIT_POLICY", "passive");
   }
   if (geteuid() == 0) {

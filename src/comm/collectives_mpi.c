@@ -31,7 +31,7 @@ uly_status uly__all_to_all(uly__group *group, uly__stream *stream, uly_traffic k
 }
 
 /* Gathers among a few ranks by messages, of which one is to itself: MPI's non-blocking gather takes
- * about twice as long, and its blocking one cannot sleep while it waits. */
+ * longer, and its blocking one cannot sleep while it waits. */
 static uly_status gather_by_messages(uly__group *group, const void *send, int bytes, char *recv) {
   MPI_Request requests[2 * FEW_RANKS];
   int num = 0;

@@ -77,16 +77,31 @@ uly_status uly__mpi_test(int num, MPI_Request *requests, bool *done) {
   return ULY_OK;
 }
 
-/* How long a rank looks again and again before it sleeps: so many seconds if it has a core of its
- * own, and so many times, yielding in between, where ranks outnumber cores. */
+/* The seconds for which a rank that has a core of its own looks again and again before it sleeps,
+ * and the nanoseconds of the first sleep and, where ranks outnumber cores, of the longest. */
 static const double patience = 1e-3;
-enum { LOOKS_IN_A_CROWD = 20 };
-
-/* The nanoseconds of the first and, where ranks outnumber cores, of the longest sleep. */
 enum { FIRST_SLEEP = 20000, LONGEST_SLEEP = 500000 };
 
-/* Waits, at first without sleeping. A rank that sleeps gets a core as soon as it wakes, also where
- * other programs run, whereas one that yields waits for the end of their time slices. */
+/* Where ranks outnumber cores: how often a rank looks before it sleeps, if it yields in between; the
+ * seconds that a yield may take; and how many yields are left out after one that took longer. */
+enum { LOOKS_IN_A_CROWD = 20, YIELDS_LEFT_OUT = 100 };
+static const double short_yield = 0.5e-3;
+
+/* Gives the core to whoever waits for it and returns true, or returns false at once. A rank that
+ * yields to a program that computes gets the core back at the end of a time slice, whereas one that
+ * sleeps gets it as soon as it wakes: so a long yield is not repeated for a while. */
+static bool yield(void) {
+  static int left_out;
+  if (left_out > 0) {
+    left_out--;
+    return false;
+  }
+  double begin = uly__now();
+  sched_yield();
+  if (uly__now() - begin > short_yield) left_out = YIELDS_LEFT_OUT;
+  return true;
+}
+
 static uly_status wait_for(const uly__group *group, int num, MPI_Request *requests) {
   double begin = uly__now();
   long sleep = FIRST_SLEEP;
@@ -94,10 +109,8 @@ static uly_status wait_for(const uly__group *group, int num, MPI_Request *reques
     bool done = false;
     ULY_TRY(uly__mpi_test(num, requests, &done));
     if (done) return ULY_OK;
-    if (group->is_crowded ? looks < LOOKS_IN_A_CROWD : uly__now() - begin < patience) {
-      if (group->is_crowded) sched_yield();
+    if (group->is_crowded ? looks < LOOKS_IN_A_CROWD && yield() : uly__now() - begin < patience)
       continue;
-    }
     (void)nanosleep(&(struct timespec){.tv_nsec = sleep}, NULL);
     if (group->is_crowded && sleep < LONGEST_SLEEP) sleep += sleep / 4;
   }

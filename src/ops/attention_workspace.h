@@ -27,7 +27,8 @@ int64_t uly__attention_carve(const uly__attention_args *args, void *memory,
 
 /* What queries keep from one call to the next. Forward and backward use the same place. */
 typedef struct uly__attention_sums {
-  float *o; /* forward: [num_q_heads][query blocks][d][tile], in units of the softmax rows */
+  float *
+      o; /* forward: [num_q_heads][query blocks][d][tile], not yet divided by the sums of softmax */
   float *delta, *d_q; /* backward: as in the workspace */
 } uly__attention_sums;
 

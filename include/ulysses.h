@@ -156,19 +156,20 @@ void uly_abort(int exit_code);
 int uly_world_size(void);
 int uly_world_rank(void);
 
-/* A mesh says what each rank does. From the innermost axis to the outermost, the `sp` ranks of a
- * group share one sequence (sequence parallelism), and the `dp` groups work on different sequences
- * (data parallelism): rank = dp_index * sp + sp_index. */
+/* A mesh says what each rank does. From the innermost axis to the outermost, `tp` ranks share the
+ * work of each layer (tensor parallelism), `sp` of these groups share one sequence (sequence
+ * parallelism), and `dp` of those work on different sequences (data parallelism):
+ * rank = (dp_index * sp + sp_index) * tp + tp_index. */
 typedef struct uly_mesh uly_mesh;
 
 /* The extents of a mesh's axes. For each of them, 0 stands for the default. */
 typedef struct uly_mesh_desc {
   size_t size;
-  /* Number of data-parallel groups. 0: as many as the ranks of a sequence allow, or 1 if nothing
-   * below is given. */
+  /* Number of data-parallel groups. 0: as many as sp and tp allow, or 1 if neither sp nor ulysses
+   * nor ring is given. */
   int dp;
-  /* Number of ranks that share a sequence: ulysses * ring. 0: as many as dp allows if dp is given,
-   * or else what ulysses and ring give. */
+  /* Number of ranks, or of groups of tp ranks, that share a sequence: ulysses * ring. 0: as many as
+   * dp and tp allow if dp is given, or else what ulysses and ring give. */
   int sp;
   /* Number of ranks among which heads are exchanged. 0: sp / ring. */
   int ulysses;
@@ -176,9 +177,12 @@ typedef struct uly_mesh_desc {
    * given. If both are above 1, each rank of the ring is a group of Ulysses, and there may be more
    * ranks than heads. */
   int ring;
-  /* Tensor parallelism and pipeline parallelism are not implemented yet: values other than 0 and 1
-   * are refused. */
-  int tp, pp;
+  /* Number of ranks among which heads, MLP and vocabulary are divided: tensor parallelism with
+   * sequence parallelism, as in Megatron-LM (arXiv 2205.05198). They are neighbours, because they
+   * communicate in every layer. It must divide the number of ranks. 0: 1. */
+  int tp;
+  /* Pipeline parallelism is not implemented yet: values other than 0 and 1 are refused. */
+  int pp;
   /* Used instead of `ring`: the number of ranks that gather all keys and values at once. */
   int gather;
 } uly_mesh_desc;
@@ -187,8 +191,8 @@ typedef struct uly_mesh_desc {
 void uly_mesh_desc_default(uly_mesh_desc *desc, size_t size);
 
 /* Creates a mesh of all processes of the job. If desc is NULL, all of them share one sequence.
- * Returns ULY_ERR_CONFIG on all ranks if dp * sp is not the number of ranks or the ranks describe
- * different meshes. Collective over all processes. */
+ * Returns ULY_ERR_CONFIG on all ranks if dp * sp * tp is not the number of ranks or the ranks
+ * describe different meshes. Collective over all processes. */
 uly_status uly_mesh_create(const uly_mesh_desc *desc, uly_mesh **out);
 
 /* Creates a mesh of the ranks of a communicator, which is given as its Fortran handle
@@ -206,8 +210,8 @@ static inline uly_status uly_mesh_create_mpi(MPI_Comm comm, const uly_mesh_desc 
 }
 #endif
 
-/* Creates an offline mesh, with which a single process plans as rank `rank` of dp * sp ranks that
- * need not exist. It cannot communicate. If desc is NULL, the mesh has one rank. Returns
+/* Creates an offline mesh, with which a single process plans as rank `rank` of dp * sp * tp ranks
+ * that need not exist. It cannot communicate. If desc is NULL, the mesh has one rank. Returns
  * ULY_ERR_CONFIG if there is no such rank. Not collective. */
 uly_status uly_mesh_create_offline(const uly_mesh_desc *desc, int rank, uly_mesh **out);
 
@@ -216,7 +220,8 @@ uly_status uly_mesh_create_offline(const uly_mesh_desc *desc, int rank, uly_mesh
  * over the mesh, unlike every other *_destroy. */
 void uly_mesh_destroy(uly_mesh *mesh);
 
-/* Return the index of this rank, the number of ranks (dp * sp), and the extents of the axes. */
+/* Return the index of this rank, the number of ranks (dp * sp * tp), and the extents of the axes.
+ */
 int uly_mesh_rank(const uly_mesh *mesh);
 int uly_mesh_size(const uly_mesh *mesh);
 int uly_mesh_dp(const uly_mesh *mesh);
@@ -224,6 +229,7 @@ int uly_mesh_sp(const uly_mesh *mesh);
 int uly_mesh_ulysses(const uly_mesh *mesh);
 int uly_mesh_ring(const uly_mesh *mesh);
 int uly_mesh_gather(const uly_mesh *mesh);
+int uly_mesh_tp(const uly_mesh *mesh);
 
 /* Returns the number of OpenMP threads that a run uses on this rank unless its configuration sets
  * one: OMP_NUM_THREADS, or else the number of hardware threads of the machine divided by the number
@@ -1165,9 +1171,9 @@ typedef struct uly_attention uly_attention; /* an attention plan */
 
 /* Creates a plan: computes and checks all slices, heads, counts and offsets once. A plan on an
  * offline mesh says which rank holds what, and how many bytes, but cannot compute. Returns
- * ULY_ERR_CONFIG on all ranks if the description cannot work or differs among the ranks; the
- * message names the member that differs or, if there are more ranks than query heads, the numbers
- * of ranks that work. Collective over the mesh. */
+ * ULY_ERR_CONFIG on all ranks if the mesh has tp above 1, or if the description cannot work or
+ * differs among the ranks; the message names the member that differs or, if there are more ranks
+ * than query heads, the numbers of ranks that work. Collective over the mesh. */
 uly_status uly_attention_create(uly_mesh *mesh, const uly_attention_desc *desc,
                                 uly_attention **out);
 void uly_attention_destroy(uly_attention *plan);

@@ -196,7 +196,7 @@ check() {
       start = "(^|[^A-Za-z0-9_])"
       end = "([^A-Za-z0-9_.-]|$)"
       axis = "(num_)?(dp|sp|tp|pp|ring|ulysses)(_size|_ranks)?"
-      extent = "(" axis "|uly_mesh_(dp|sp)\\([^()]*\\)|uly__mesh_extent\\([^()]*\\))"
+      extent = "(" axis "|uly_mesh_(dp|sp|tp)\\([^()]*\\)|uly__mesh_extent\\([^()]*\\))"
       rank = "([a-z_]*(rank|ranks|peer|place|index|size)|p|r|uly__?(mesh|group)_[a-z]+\\([^()]*\\))"
       if (code ~ (start extent " \\* ([A-Za-z0-9_]+(->|\\.))*" extent end))
         breach(path, line, "a product of extents: ask the mesh for the extent of a set of axes")
@@ -472,6 +472,7 @@ END
   expect_lines src/train/train.c 'a product of extents' <<'END'
 int ranks = uly_mesh_dp(mesh) * uly_mesh_sp(mesh);
 int64_t all = (int64_t)dp * sp;
+int all = uly_mesh_sp(mesh) * uly_mesh_tp(mesh);
 int n = desc->sp * desc->dp;
 x = tp * uly__mesh_extent(mesh, ULY_AXIS_DP);
 x = num_sp * mesh.dp_size;

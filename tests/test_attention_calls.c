@@ -497,6 +497,24 @@ static void test_offline(void **state) {
   free(x);
 }
 
+/* A plan of a program's own attention does not divide heads over tp. */
+static void test_tensor_mesh(void **state) {
+  (void)state;
+  static const char text[] = "mesh.tp is 2, but a plan of a program's own attention";
+  uly_attention_desc desc = describe(&causal, 1);
+  uly_attention *plan;
+  uly_mesh *other;
+  assert_ok(uly_mesh_create_offline(MESH(.tp = 2), 1, &other));
+  assert_fails(uly_attention_create(other, &desc, &plan), ULY_ERR_CONFIG, text);
+  assert_null(plan);
+  uly_mesh_destroy(other);
+  if (size % 2 != 0) return;
+  assert_ok(uly_mesh_create(MESH(.tp = 2), &other));
+  assert_fails(uly_attention_create(other, &desc, &plan), ULY_ERR_CONFIG, text);
+  assert_null(plan);
+  uly_mesh_destroy(other);
+}
+
 /* What was made with a mesh outlives it only to be destroyed. */
 static void test_mesh_is_gone(void **state) {
   (void)state;
@@ -532,6 +550,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_lse),
       cmocka_unit_test(test_arguments),
       cmocka_unit_test(test_offline),
+      cmocka_unit_test(test_tensor_mesh),
       cmocka_unit_test(test_mesh_is_gone),
   };
   /* As mpi4py sets it: errors of MPI are returned. */

@@ -294,6 +294,10 @@ static void test_refusals(void **state) {
     assert_fails(uly_generator_create(groups, &config, checkpoint, tokens, 9, 9, &g),
                  ULY_ERR_CONFIG, "mesh.dp = 1");
     uly_mesh_destroy(groups);
+    assert_ok(uly_mesh_create(MESH(.tp = size), &groups));
+    assert_fails(uly_generator_create(groups, &config, checkpoint, tokens, 9, 9, &g),
+                 ULY_ERR_CONFIG, "generation divides heads alone");
+    uly_mesh_destroy(groups);
     assert_fails(uly_generator_create(mesh, &config, checkpoint, tokens + rank, 9, 9, &g),
                  ULY_ERR_CONFIG, "a different prompt");
     assert_ok(uly_generator_create(mesh, &config, checkpoint, tokens, 9, 9, &g));

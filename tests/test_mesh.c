@@ -1,5 +1,5 @@
-/* Tests meshes: invalid communicators, axes that do not exist yet, and use after the end of a mesh
- * and of MPI. */
+/* Tests meshes: invalid communicators, the place of each rank on each axis, the members of each
+ * group, axes that do not exist yet, and use after the end of a mesh and of MPI. */
 #include <mpi.h>
 
 #include "comm/group_mpi.h"
@@ -35,9 +35,9 @@ static void test_errors_are_fatal(void **state) {
   uly_mesh *mesh;
   MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
   assert_ok(uly_mesh_create_mpi(MPI_COMM_WORLD, NULL, &mesh));
-  const unsigned sets[] = {ULY_AXES_ALL, ULY_AXES_ZERO, ULY_AXES_SP, ULY_AXIS_ULYSSES,
-                           ULY_AXIS_RING};
-  for (int i = 0; i < 5; i++) {
+  const unsigned sets[] = {ULY_AXES_ALL,     ULY_AXES_ZERO, ULY_AXES_SP,
+                           ULY_AXIS_ULYSSES, ULY_AXIS_RING, ULY_AXIS_TP};
+  for (int i = 0; i < 6; i++) {
     MPI_Errhandler handler;
     MPI_Comm_get_errhandler(uly__mesh_group(mesh, sets[i])->mpi, &handler);
     assert_true(handler == MPI_ERRORS_ARE_FATAL);
@@ -48,7 +48,6 @@ static void test_errors_are_fatal(void **state) {
 static void test_axes(void **state) {
   (void)state;
   uly_mesh *mesh;
-  assert_fails(uly_mesh_create(MESH(.tp = 2), &mesh), ULY_ERR_CONFIG, "tensor parallelism is not");
   assert_fails(uly_mesh_create(MESH(.pp = 2), &mesh), ULY_ERR_CONFIG,
                "pipeline parallelism is not");
   assert_fails(uly_mesh_create_offline(MESH(.pp = 2), 0, &mesh), ULY_ERR_CONFIG, "mesh.pp is 2");
@@ -77,6 +76,164 @@ static void test_axes(void **state) {
   assert_int_equal(uly_mesh_gather(mesh), size);
   assert_int_equal(uly_mesh_ring(mesh) * uly_mesh_ulysses(mesh), 1);
   uly_mesh_destroy(mesh);
+}
+
+/* Extents of tp that these ranks, or no ranks, have. */
+static void test_tensor_refusals(void **state) {
+  (void)state;
+  static const char *const works[] = {"set mesh.tp to 1", "set mesh.tp to 1 or 2",
+                                      "set mesh.tp to 1 or 3", "set mesh.tp to 1, 2 or 4"};
+  uly_mesh *mesh;
+  char text[128];
+  assert_fails(uly_mesh_create(MESH(.tp = -1), &mesh), ULY_ERR_CONFIG, "mesh.tp is -1");
+  assert_fails(uly_mesh_create_offline(MESH(.tp = -1), 0, &mesh), ULY_ERR_CONFIG, "mesh.tp is -1");
+  snprintf(text, sizeof text, "mesh.tp is %d, which does not divide the number of ranks, %d: start",
+           size + 1, size);
+  assert_fails(uly_mesh_create(MESH(.tp = size + 1), &mesh), ULY_ERR_CONFIG, text);
+  if (size <= 4)
+    assert_fails(uly_mesh_create(MESH(.tp = 5), &mesh), ULY_ERR_CONFIG, works[size - 1]);
+  if (size > 1) {
+    snprintf(text, sizeof text, "a mesh of dp 1 x sp 2 x tp %d needs %d ranks, but there are %d",
+             size, 2 * size, size);
+    assert_fails(uly_mesh_create(MESH(.dp = 1, .sp = 2, .tp = size), &mesh), ULY_ERR_CONFIG, text);
+    assert_fails(uly_mesh_create(MESH(.dp = 3, .tp = size), &mesh), ULY_ERR_CONFIG,
+                 "mesh.dp, mesh.sp or mesh.tp");
+    assert_fails(uly_mesh_create(MESH(.tp = rank == 0 ? 1 : size), &mesh), ULY_ERR_CONFIG, "mesh");
+  }
+  assert_fails(uly_mesh_create_offline(MESH(.dp = 1 << 20, .sp = 1 << 10, .tp = 2), 0, &mesh),
+               ULY_ERR_CONFIG, "a mesh of dp 1048576 x sp 1024 x tp 2 needs more ranks");
+  assert_fails(uly_mesh_create_offline(MESH(.dp = 2, .sp = 3, .tp = 4), 24, &mesh), ULY_ERR_CONFIG,
+               "rank 24 of a mesh of dp 2 x sp 3 x tp 4 does not exist");
+}
+
+/* What dp and sp are if only some of the extents are given, and the ranks are more than tp. */
+static void test_tensor_defaults(void **state) {
+  (void)state;
+  const struct {
+    uly_mesh_desc desc;
+    int dp, ulysses, ring, gather;
+  } cases[] = {{{.tp = 2}, 1, 2, 1, 1},
+               {{.tp = 2, .dp = 1}, 1, 2, 1, 1},
+               {{.tp = 2, .sp = 1}, 2, 1, 1, 1},
+               {{.tp = 2, .dp = 2}, 2, 1, 1, 1},
+               {{.tp = 2, .ring = 2}, 1, 1, 2, 1},
+               {{.tp = 2, .dp = 1, .gather = 2}, 1, 1, 1, 2},
+               {{.tp = 2, .ulysses = 1}, 2, 1, 1, 1},
+               {{.tp = 4}, 1, 1, 1, 1},
+               {{.tp = 1, .sp = 2}, 2, 2, 1, 1},
+               {{.tp = 0, .dp = 2}, 2, 2, 1, 1}};
+  if (size != 4) return;
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    uly_mesh *mesh;
+    uly_mesh_desc desc = cases[i].desc;
+    desc.size = sizeof desc;
+    assert_ok(uly_mesh_create(&desc, &mesh));
+    assert_int_equal(uly_mesh_tp(mesh), desc.tp ? desc.tp : 1);
+    assert_int_equal(uly_mesh_dp(mesh), cases[i].dp);
+    assert_int_equal(uly_mesh_ulysses(mesh), cases[i].ulysses);
+    assert_int_equal(uly_mesh_ring(mesh), cases[i].ring);
+    assert_int_equal(uly_mesh_gather(mesh), cases[i].gather);
+    uly_mesh_destroy(mesh);
+  }
+}
+
+/* The axes that have ranks, from the innermost to the outermost. */
+enum { NUM_USED = 4 };
+static const unsigned used_axes[NUM_USED] = {ULY_AXIS_TP, ULY_AXIS_ULYSSES, ULY_AXIS_RING,
+                                             ULY_AXIS_DP};
+
+/* Finds the place of a rank on each axis, without a mesh. */
+static void find_places(const int extent[NUM_USED], int of, int place[NUM_USED]) {
+  for (int i = 0; i < NUM_USED; of /= extent[i++]) place[i] = of % extent[i];
+}
+
+/* The place of every rank of an offline mesh on each axis, and what describes it. */
+static void test_places(void **state) {
+  (void)state;
+  static const int cases[][NUM_USED] = {
+      {3, 2, 5, 2}, {2, 1, 3, 1}, {4, 3, 1, 2}, {1, 2, 2, 3}, {5, 1, 1, 1}};
+  for (size_t i = 0; i < 2 * sizeof cases / sizeof cases[0]; i++) {
+    const int *extent = cases[i / 2];
+    bool gathers = i % 2 == 1 && extent[2] > 1;
+    int num = extent[0] * extent[1] * extent[2] * extent[3];
+    for (int of = 0; of < num; of++) {
+      uly_mesh *mesh, *again;
+      int place[NUM_USED];
+      find_places(extent, of, place);
+      assert_ok(uly_mesh_create_offline(
+          MESH(.tp = extent[0], .ulysses = extent[1], .ring = gathers ? 0 : extent[2],
+               .gather = gathers ? extent[2] : 0, .dp = extent[3]),
+          of, &mesh));
+      assert_int_equal(uly_mesh_size(mesh), num);
+      assert_int_equal(uly_mesh_tp(mesh), extent[0]);
+      assert_int_equal(uly_mesh_sp(mesh), extent[1] * extent[2]);
+      assert_int_equal(uly_mesh_dp(mesh), extent[3]);
+      for (int axis = 0; axis < NUM_USED; axis++) {
+        assert_int_equal(uly__mesh_index(mesh, used_axes[axis]), place[axis]);
+        assert_int_equal(uly__mesh_extent(mesh, used_axes[axis]), extent[axis]);
+      }
+      int sequence = place[2] * extent[1] + place[1];
+      assert_int_equal(uly__mesh_index(mesh, ULY_AXES_SP), sequence);
+      assert_int_equal(uly__mesh_index(mesh, ULY_AXES_ZERO),
+                       place[3] * extent[1] * extent[2] + sequence);
+      assert_int_equal(uly__group_rank(uly__mesh_group(mesh, ULY_AXIS_TP)), place[0]);
+      assert_int_equal(uly__group_size(uly__mesh_group(mesh, ULY_AXIS_TP)), extent[0]);
+      assert_int_equal(uly__group_size(uly__mesh_group(mesh, ULY_AXES_ZERO)), num / extent[0]);
+      uly_mesh_desc desc = uly__mesh_describe(mesh);
+      assert_ok(uly_mesh_create_offline(&desc, of, &again));
+      assert_memory_equal(again->extent, mesh->extent, sizeof mesh->extent);
+      assert_int_equal(again->gathers, mesh->gathers);
+      uly_mesh_destroy(again);
+      uly_mesh_destroy(mesh);
+    }
+  }
+}
+
+static int64_t encode(const int place[NUM_USED]) {
+  return ((place[3] * 100 + place[2]) * 100 + place[1]) * 100 + place[0];
+}
+
+/* Checks that the group of these axes has the ranks whose places on all other axes are this rank's,
+ * in the order of ranks. */
+static void check_members(const uly_mesh *mesh, const int extent[NUM_USED], unsigned axes) {
+  uly__group *group = uly__mesh_group(mesh, axes);
+  int mine[NUM_USED], place[NUM_USED], num = 0;
+  int64_t *received = calloc((size_t)uly__group_size(group), sizeof *received);
+  assert_non_null(received);
+  find_places(extent, rank, mine);
+  int64_t value = encode(mine);
+  assert_ok(uly__all_gather(group, NULL, ULY_TRAFFIC_CONTROL, &value, sizeof value, received));
+  for (int of = 0; of < size; of++) {
+    bool is_member = true;
+    find_places(extent, of, place);
+    for (int i = 0; i < NUM_USED; i++) is_member &= axes & used_axes[i] || place[i] == mine[i];
+    if (!is_member) continue;
+    assert_true(num < uly__group_size(group));
+    if (of == rank) assert_int_equal(uly__group_rank(group), num);
+    assert_int_equal(received[num++], encode(place));
+  }
+  assert_int_equal(uly__group_size(group), num);
+  free(received);
+}
+
+/* The members of every group, on every mesh that these ranks can have. */
+static void test_members(void **state) {
+  (void)state;
+  static const unsigned sets[] = {ULY_AXES_ALL,     ULY_AXES_ZERO, ULY_AXES_SP,
+                                  ULY_AXIS_ULYSSES, ULY_AXIS_RING, ULY_AXIS_TP};
+  for (int tp = 1; tp <= size; tp++)
+    for (int ulysses = 1; size % tp == 0 && ulysses <= size / tp; ulysses++)
+      for (int ring = 1; size / tp % ulysses == 0 && ring <= size / tp / ulysses; ring++) {
+        const int extent[NUM_USED] = {tp, ulysses, ring, size / tp / ulysses / ring};
+        uly_mesh *mesh;
+        if (size / tp / ulysses % ring != 0) continue;
+        assert_ok(uly_mesh_create(MESH(.tp = tp, .ulysses = ulysses, .ring = ring), &mesh));
+        assert_int_equal(uly_mesh_dp(mesh), extent[3]);
+        assert_int_equal(uly__mesh_index(mesh, ULY_AXES_ALL), rank);
+        for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++)
+          check_members(mesh, extent, sets[i]);
+        uly_mesh_destroy(mesh);
+      }
 }
 
 /* The extents of sp = 12 that follow from one or both of its axes, and the place of each rank. */
@@ -112,7 +269,7 @@ static void test_null(void **state) {
   assert_fails(uly_mesh_same(NULL, "", 1, "text"), ULY_ERR_CONFIG, "'mesh' is NULL");
   assert_int_equal(
       uly_mesh_rank(NULL) + uly_mesh_size(NULL) + uly_mesh_dp(NULL) + uly_mesh_sp(NULL), 0);
-  assert_int_equal(uly_mesh_threads(NULL), 0);
+  assert_int_equal(uly_mesh_tp(NULL) + uly_mesh_threads(NULL), 0);
   uly_mesh_destroy(NULL);
   uly_plan_report plan = {.size = sizeof plan};
   uly_train_config config = default_config();
@@ -157,9 +314,16 @@ static void test_trainer_outlives_mesh(void **state) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_communicators), cmocka_unit_test(test_errors_are_fatal),
-      cmocka_unit_test(test_axes),          cmocka_unit_test(test_sequence_axes),
-      cmocka_unit_test(test_null),          cmocka_unit_test(test_trainer_outlives_mesh),
+      cmocka_unit_test(test_communicators),
+      cmocka_unit_test(test_errors_are_fatal),
+      cmocka_unit_test(test_axes),
+      cmocka_unit_test(test_sequence_axes),
+      cmocka_unit_test(test_tensor_refusals),
+      cmocka_unit_test(test_tensor_defaults),
+      cmocka_unit_test(test_places),
+      cmocka_unit_test(test_members),
+      cmocka_unit_test(test_null),
+      cmocka_unit_test(test_trainer_outlives_mesh),
   };
   begin_ranks(&argc, &argv, NULL);
   size = uly_world_size();

@@ -343,6 +343,12 @@ module ulysses
       integer(c_int) :: num
     end function
 
+    function uly_mesh_tp(mesh) bind(c) result(num)
+      import :: c_int, c_ptr
+      type(c_ptr), value :: mesh
+      integer(c_int) :: num
+    end function
+
     function uly_machine_look(mesh, machine) bind(c) result(status)
       import :: c_int, c_ptr, uly_machine
       type(c_ptr), value :: mesh

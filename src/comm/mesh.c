@@ -12,11 +12,6 @@ void uly_mesh_desc_default(uly_mesh_desc *desc, size_t size) {
   uly__sized_default(desc, size, &(uly_mesh_desc){0}, sizeof(uly_mesh_desc));
 }
 
-static uly_status read_desc(const uly_mesh_desc *from, uly_mesh_desc *desc) {
-  *desc = (uly_mesh_desc){.size = sizeof *desc};
-  return from ? uly__sized_read(from, "uly_mesh_desc", desc, sizeof *desc) : ULY_OK;
-}
-
 /* Refuses axes that do not exist yet, and extents that no axis can have. */
 static uly_status check_extents(const uly_mesh_desc *desc) {
   const struct {
@@ -27,7 +22,7 @@ static uly_status check_extents(const uly_mesh_desc *desc) {
               {"ulysses", NULL, desc->ulysses},
               {"ring", NULL, desc->ring},
               {"gather", NULL, desc->gather},
-              {"tp", "tensor parallelism", desc->tp},
+              {"tp", NULL, desc->tp},
               {"pp", "pipeline parallelism", desc->pp}};
   for (int i = 0; i < 7; i++) {
     if (axes[i].extent < 0)
@@ -38,6 +33,12 @@ static uly_status check_extents(const uly_mesh_desc *desc) {
                axes[i].axis, axes[i].extent, axes[i].missing);
   }
   return ULY_OK;
+}
+
+static uly_status read_desc(const uly_mesh_desc *from, uly_mesh_desc *desc) {
+  *desc = (uly_mesh_desc){.size = sizeof *desc};
+  if (from) ULY_TRY(uly__sized_read(from, "uly_mesh_desc", desc, sizeof *desc));
+  return check_extents(desc);
 }
 
 /* The ranks along each axis of a sequence, and what passes keys and values on along its ring. */
@@ -81,7 +82,6 @@ static uly_status divide_sp(int sp, sequence_axes *axes) {
 
 /* Fills in sp and the axes that it consists of. sp stays 0 if nothing says how large it is. */
 static uly_status settle_sequence(uly_mesh_desc *desc, sequence_axes *axes) {
-  ULY_TRY(check_extents(desc));
   ULY_TRY(read_ring(desc, axes));
   if (!desc->sp && (axes->ulysses || axes->ring)) {
     if (!axes->ulysses) axes->ulysses = 1;
@@ -125,30 +125,85 @@ int uly__mesh_index(const uly_mesh *mesh, unsigned axes) {
   return uly__mesh_index_of(mesh, mesh->rank, axes);
 }
 
-static void set_extents(uly_mesh *mesh, int dp, const sequence_axes *axes) {
+static void set_extents(uly_mesh *mesh, int dp, int tp, const sequence_axes *axes) {
   for (int axis = 0; axis < ULY_NUM_AXES; axis++) mesh->extent[axis] = 1;
+  *extent_of(mesh, ULY_AXIS_TP) = tp;
   *extent_of(mesh, ULY_AXIS_ULYSSES) = axes->ulysses;
   *extent_of(mesh, ULY_AXIS_RING) = axes->ring;
   *extent_of(mesh, ULY_AXIS_DP) = dp;
   mesh->gathers = axes->gathers;
 }
 
+enum { NAME_BYTES = 64, DIVISORS_BYTES = 128 };
+
+/* Writes what messages call a mesh, as in "dp 2 x sp 4 x tp 2". tp is left out if it is 1. */
+static const char *name_mesh(int dp, int sp, int tp, char text[NAME_BYTES]) {
+  int used = snprintf(text, NAME_BYTES, "dp %d x sp %d", dp, sp);
+  if (tp > 1) snprintf(text + used, NAME_BYTES - (size_t)used, " x tp %d", tp);
+  return text;
+}
+
+/* Computes the number of ranks that a mesh needs. */
+static uly_status count_ranks(int dp, int sp, int tp, int64_t *num) {
+  char name[NAME_BYTES];
+  *num = (int64_t)dp * sp;
+  if (*num > INT32_MAX / tp)
+    ULY_FAIL(ULY_ERR_CONFIG, "a mesh of %s needs more ranks than any machine has",
+             name_mesh(dp, sp, tp, name));
+  *num *= tp;
+  return ULY_OK;
+}
+
+/* Writes the divisors of a number of ranks, as in "1, 2 or 4". The list ends early if there are
+ * many. */
+static const char *list_divisors(int size, char text[DIVISORS_BYTES]) {
+  int used = snprintf(text, DIVISORS_BYTES, "1");
+  for (int n = 2; n <= size && used < DIVISORS_BYTES - 32; n++)
+    if (size % n == 0)
+      used += snprintf(text + used, DIVISORS_BYTES - (size_t)used, n < size ? ", %d" : " or %d", n);
+  return text;
+}
+
+/* Checks that tp divides the number of ranks. */
+static uly_status check_tp(int tp, int size) {
+  char divisors[DIVISORS_BYTES];
+  if (size % tp != 0)
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "mesh.tp is %d, which does not divide the number of ranks, %d: start a multiple of %d "
+             "ranks, or set mesh.tp to %s",
+             tp, size, tp, list_divisors(size, divisors));
+  return ULY_OK;
+}
+
+/* Checks that the ranks are as many as the mesh needs. */
+static uly_status check_size(int dp, int sp, int tp, int size) {
+  int64_t needed;
+  char name[NAME_BYTES];
+  ULY_TRY(count_ranks(dp, sp, tp, &needed));
+  if (needed != size)
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "a mesh of %s needs %lld ranks, but there are %d: start that many (mpirun -n %lld), "
+             "or change %s",
+             name_mesh(dp, sp, tp, name), (long long)needed, size, (long long)needed,
+             tp > 1 ? "mesh.dp, mesh.sp or mesh.tp" : "mesh.dp or mesh.sp");
+  return ULY_OK;
+}
+
 static uly_status resolve(const uly_mesh_desc *from, int size, uly_mesh *mesh) {
   uly_mesh_desc desc;
   sequence_axes axes;
   ULY_TRY(read_desc(from, &desc));
+  int tp = desc.tp ? desc.tp : 1;
+  ULY_TRY(check_tp(tp, size));
+  int num = size / tp; /* for dp and sp */
   /* With dp alone, the axes that are given divide what dp leaves. */
-  if (desc.dp > 0 && !desc.sp && size % desc.dp == 0) desc.sp = size / desc.dp;
+  if (desc.dp > 0 && !desc.sp && num % desc.dp == 0) desc.sp = num / desc.dp;
   ULY_TRY(settle_sequence(&desc, &axes));
-  int dp = desc.dp ? desc.dp : desc.sp ? (size % desc.sp ? 1 : size / desc.sp) : 1;
-  int sp = desc.sp ? desc.sp : dp < size ? size / dp : 1;
-  if ((int64_t)dp * sp != size)
-    ULY_FAIL(ULY_ERR_CONFIG,
-             "a mesh of dp %d x sp %d needs %lld ranks, but there are %d: start that many "
-             "(mpirun -n %lld), or change mesh.dp or mesh.sp",
-             dp, sp, (long long)dp * sp, size, (long long)dp * sp);
+  int dp = desc.dp ? desc.dp : desc.sp ? (num % desc.sp ? 1 : num / desc.sp) : 1;
+  int sp = desc.sp ? desc.sp : dp < num ? num / dp : 1;
+  ULY_TRY(check_size(dp, sp, tp, size));
   ULY_TRY(divide_sp(sp, &axes));
-  set_extents(mesh, dp, &axes);
+  set_extents(mesh, dp, tp, &axes);
   return ULY_OK;
 }
 
@@ -158,11 +213,8 @@ static uly_status resolve(const uly_mesh_desc *from, int size, uly_mesh *mesh) {
 static const struct {
   unsigned axes;
   const char *name;
-} sets[] = {{ULY_AXES_ALL, "world"},
-            {ULY_AXES_ZERO, "ZeRO"},
-            {ULY_AXES_SP, "sequence"},
-            {ULY_AXIS_ULYSSES, "Ulysses"},
-            {ULY_AXIS_RING, "ring"}};
+} sets[] = {{ULY_AXES_ALL, "world"},       {ULY_AXES_ZERO, "ZeRO"}, {ULY_AXES_SP, "sequence"},
+            {ULY_AXIS_ULYSSES, "Ulysses"}, {ULY_AXIS_RING, "ring"}, {ULY_AXIS_TP, "tensor"}};
 
 enum { NUM_SETS = sizeof sets / sizeof sets[0] };
 
@@ -273,14 +325,18 @@ uly_status uly_mesh_create_offline(const uly_mesh_desc *desc, int rank, uly_mesh
   sequence_axes axes;
   ULY_TRY(read_desc(desc, &own));
   ULY_TRY(settle_sequence(&own, &axes));
-  int dp = own.dp ? own.dp : 1, sp = own.sp ? own.sp : 1;
-  if ((int64_t)dp * sp > INT32_MAX || rank < 0 || rank >= dp * sp)
-    ULY_FAIL(ULY_ERR_CONFIG, "rank %d of a mesh of dp %d x sp %d does not exist", rank, dp, sp);
+  int dp = own.dp ? own.dp : 1, sp = own.sp ? own.sp : 1, tp = own.tp ? own.tp : 1;
+  int64_t num;
+  char name[NAME_BYTES];
+  ULY_TRY(count_ranks(dp, sp, tp, &num));
+  if (rank < 0 || rank >= num)
+    ULY_FAIL(ULY_ERR_CONFIG, "rank %d of a mesh of %s does not exist", rank,
+             name_mesh(dp, sp, tp, name));
   ULY_TRY(divide_sp(sp, &axes));
   ULY_TRY(allocate(out));
   (*out)->is_offline = true;
   (*out)->rank = rank;
-  set_extents(*out, dp, &axes);
+  set_extents(*out, dp, tp, &axes);
   return or_destroy(make_groups(*out), out);
 }
 
@@ -289,6 +345,7 @@ uly_mesh_desc uly__mesh_describe(const uly_mesh *mesh) {
                          .dp = uly_mesh_dp(mesh),
                          .sp = uly_mesh_sp(mesh),
                          .ring = uly_mesh_ring(mesh),
+                         .tp = uly_mesh_tp(mesh),
                          .gather = uly_mesh_gather(mesh)};
 }
 
@@ -327,6 +384,7 @@ int uly_mesh_rank(const uly_mesh *mesh) { return mesh ? mesh->rank : 0; }
 int uly_mesh_size(const uly_mesh *mesh) { return mesh ? uly__mesh_extent(mesh, ULY_AXES_ALL) : 0; }
 int uly_mesh_dp(const uly_mesh *mesh) { return mesh ? uly__mesh_extent(mesh, ULY_AXIS_DP) : 0; }
 int uly_mesh_sp(const uly_mesh *mesh) { return mesh ? uly__mesh_extent(mesh, ULY_AXES_SP) : 0; }
+int uly_mesh_tp(const uly_mesh *mesh) { return mesh ? uly__mesh_extent(mesh, ULY_AXIS_TP) : 0; }
 int uly_mesh_ulysses(const uly_mesh *mesh) {
   return mesh ? uly__mesh_extent(mesh, ULY_AXIS_ULYSSES) : 0;
 }

@@ -9,7 +9,7 @@
 
 /* Axes from the innermost to the outermost, and sets of them. */
 enum {
-  ULY_AXIS_TP = 1 << 0,      /* tensor parallelism */
+  ULY_AXIS_TP = 1 << 0,      /* parts of each layer */
   ULY_AXIS_ULYSSES = 1 << 1, /* heads of one sequence */
   ULY_AXIS_RING = 1 << 2,    /* blocks of keys of one sequence */
   ULY_AXIS_DP = 1 << 3,      /* sequences */
@@ -42,8 +42,8 @@ int uly__mesh_extent(const uly_mesh *mesh, unsigned axes);
 int uly__mesh_index(const uly_mesh *mesh, unsigned axes);
 int uly__mesh_index_of(const uly_mesh *mesh, int rank, unsigned axes);
 
-/* Returns the group of the ranks that differ from this one only in these axes: ULYSSES, RING, SP, ZERO
- * or ALL. */
+/* Returns the group of the ranks that differ from this one only in these axes: TP, ULYSSES, RING,
+ * SP, ZERO or ALL. */
 uly__group *uly__mesh_group(const uly_mesh *mesh, unsigned axes);
 /* Returns the group of all ranks of the mesh. */
 uly__group *uly__mesh_world(const uly_mesh *mesh);

@@ -59,6 +59,10 @@ static uly_status check(const uly_mesh *mesh, const uly_train_config *config, co
     ULY_FAIL(ULY_ERR_CONFIG,
              "mesh.%s is %d, but generation divides heads alone among the ranks: use mesh.ulysses",
              mesh->gathers ? "gather" : "ring", uly__mesh_extent(mesh, ULY_AXIS_RING));
+  if (uly_mesh_tp(mesh) > 1)
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "mesh.tp is %d, but generation divides heads alone among the ranks: use mesh.ulysses",
+             uly_mesh_tp(mesh));
   if (count < 1 || max_new < 0 || count > (int64_t)1 << 40 || max_new > (int64_t)1 << 40)
     ULY_FAIL(ULY_ERR_CONFIG,
              "a prompt of %lld tokens and %lld more were requested, but the prompt needs at least "

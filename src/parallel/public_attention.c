@@ -75,9 +75,21 @@ static uly_status make_room(uly_attention *plan, int64_t wanted) {
   return ULY_OK;
 }
 
+/* Refuses tensor parallelism, which divides heads and tokens once more: only models do that. */
+static uly_status check_tp(const uly_mesh *mesh) {
+  int tp = uly__mesh_extent(mesh, ULY_AXIS_TP);
+  if (tp > 1)
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "mesh.tp is %d, but a plan of a program's own attention does not divide heads among "
+             "the ranks of tp: make a mesh without mesh.tp for it",
+             tp);
+  return ULY_OK;
+}
+
 static uly_status make(uly_mesh *mesh, const uly_attention_desc *from, uly_attention **out) {
   uly_attention_desc desc = {0};
   masks copies = {0};
+  ULY_TRY(check_tp(mesh));
   ULY_TRY(uly__sized_read(from, "uly_attention_desc", &desc, sizeof desc));
   uly_status status = read_masks(&desc, &copies);
   /* The explicit calls are those of Ulysses, on one rank too. */

@@ -44,6 +44,7 @@ expect 2 "--ranks is not an option of 'train', but of 'launch': write it before"
 
 row 2 '7.*ranks.*change --dp or --sp' "${good[@]}" --sp 7
 row 2 'ranks' "${good[@]}" --sp 2 --dp 2
+row 2 '--tp is 7.*number of ranks.*set --tp to 1' "${good[@]}" --tp 7
 row 2 '7.*ranks' "${eval[@]}" --sp 7
 row 2 '7.*ranks' "${generate[@]}" --sp 7
 truncate -s 4G zeros.txt # takes no room
@@ -63,6 +64,7 @@ together() {
 two() { together "$1" "$mpirun" -n 1 "$program" "${good[@]}" "${@:2:2}" : -n 1 "$program" "${good[@]}" "${@:4}"; }
 two 'rank 1' --lr 1e-3 --lr 5e-2
 two 'rank 1' --sp 2 --sp 3
+two 'rank 1' --tp 1 --tp 2
 two 'rank 1' --log-every 1 --log-every 2
 two 'rank 1' --seq-len 64 --seq-len 65
 two 'rank 1' --window 9 --window 8

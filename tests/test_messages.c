@@ -21,6 +21,7 @@ static void test_members(void **state) {
   expect_text("leave out config.offload and config.stash.",
               "leave out --offload-optimizer and --stash.");
   expect_text("rank 1: mesh.dp (mesh.sp)", "rank 1: --dp (--sp)");
+  expect_text("mesh.dp, mesh.sp or mesh.tp", "--dp, --sp or --tp");
   expect_text("config.zero_stage, config.sparse.pattern; config.eval_data",
               "--zero, --sparse; --eval-data");
   expect_text("sparse.block is 0 and sparse.random -1",

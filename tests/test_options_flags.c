@@ -8,9 +8,9 @@ static void test_flags(void **state) {
   expect_ok(PARSE(&o, TRAIN, "--data", "a b", "--eval-data=c=d", "--seq-len", "128k", "--steps=2M",
                   "--seed", "18446744073709551615", "--lr", "2.5e-4", "--min-lr-ratio=0",
                   "--schedule", "constant", "--dtype=bf16", "--recompute", "none", "--sp", "4",
-                  "--dp=2", "--threads", "3", "--beta1", "0", "--out=o", "--save-every", "5",
-                  "--resume", "auto", "--metrics=m", "--eval-every", "7", "--log-every", "1k",
-                  "--clip=0.5", "--model", "x", "--model", "y"));
+                  "--dp=2", "--tp", "3", "--threads", "3", "--beta1", "0", "--out=o",
+                  "--save-every", "5", "--resume", "auto", "--metrics=m", "--eval-every", "7",
+                  "--log-every", "1k", "--clip=0.5", "--model", "x", "--model", "y"));
   assert_string_equal(o.run.config.data, "a b");
   assert_string_equal(o.run.config.eval_data, "c=d");
   assert_int_equal(o.run.config.seq_len, 131072);
@@ -24,6 +24,7 @@ static void test_flags(void **state) {
   assert_int_equal(o.run.config.threads, 3);
   assert_int_equal(o.run.mesh.sp, 4);
   assert_int_equal(o.run.mesh.dp, 2);
+  assert_int_equal(o.run.mesh.tp, 3);
   assert_string_equal(o.train.out, "o");
   assert_string_equal(o.train.resume, "auto");
   assert_string_equal(o.train.metrics, "m");

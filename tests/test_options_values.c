@@ -42,6 +42,7 @@ static void test_defaults(void **state) {
   assert_same_text(o.run.config.stash, c.stash);
   assert_int_equal(o.run.mesh.dp, 1);
   assert_int_equal(o.run.mesh.sp, 0);
+  assert_int_equal(o.run.mesh.tp, 1);
   assert_int_equal(o.train.log_every, 1);
   assert_int_equal(o.train.eval_every, 0);
   assert_int_equal(o.train.save_every, 0);

@@ -148,7 +148,7 @@ static void test_print_config_round_trip(void **state) {
             "--sparse-global=2", "--sparse-random=0", "--seed=18446744073709551615", "--steps=77",
             "--batch=15", "--lr=0.1234567890123456789", "--min-lr-ratio=0.3333333333333333",
             "--schedule=linear", "--warmup=0", "--weight-decay=1e-300", "--beta1=0.25",
-            "--beta2=0.1", "--eps=1e-9", "--clip=0", "--sp=3", "--dp=5", "--dtype=bf16",
+            "--beta2=0.1", "--eps=1e-9", "--clip=0", "--sp=3", "--dp=5", "--tp=7", "--dtype=bf16",
             "--recompute=full", "--threads=9", "--zero=2", "--grad-dtype=bf16", "--reproducible",
             "--leaves=32", "--memory-limit=1536MiB", "--offload-optimizer=disk:- 'y'",
             "--stash=disk:# z", "--trace=false", "--eval-every=2", "--eval-windows=4", "--out=null",

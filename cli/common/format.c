@@ -49,6 +49,7 @@ void print_ranks(const uly_train_config *config, const uly_mesh *mesh) {
          uly_mesh_sp(mesh));
   if (ring > 1) printf(" (ulysses %d x ring %d)", ulysses, ring);
   if (gather > 1) printf(" (ulysses %d x gather %d)", ulysses, gather);
+  if (uly_mesh_tp(mesh) > 1) printf(" x tp %d", uly_mesh_tp(mesh));
   if (config->zero_stage > 0) printf(", ZeRO stage %d", config->zero_stage);
   if (config->reproducible) printf(", reproducible with %d leaves", config->leaves);
   putchar('\n');

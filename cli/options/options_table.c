@@ -107,7 +107,7 @@ static const option_info rows[] = {
            "end the run after more such steps than this in a row"),
     OPTION(ranks, sp, VALUE_INTEGER(0, MAX_RANKS, 0),
            IN_RUNS(run.mesh.sp) IN_EVAL(run.mesh.sp) IN_GENERATE(use.run.mesh.sp),
-           "ranks that share one sequence; 0: all that --dp leaves (plan: 1)"),
+           "ranks that share one sequence; 0: all that --dp and --tp leave (plan: 1)"),
     OPTION(ranks, ulysses, VALUE_INTEGER(0, MAX_RANKS, 0),
            IN_RUNS(run.mesh.ulysses) IN_EVAL(run.mesh.ulysses) IN_GENERATE(use.run.mesh.ulysses),
            "ranks among which heads are exchanged; 0: --sp divided by --ring or --gather"),
@@ -119,6 +119,9 @@ static const option_info rows[] = {
            "instead of --ring: ranks that gather all keys and values at once"),
     OPTION(ranks, dp, VALUE_INTEGER(1, MAX_RANKS, 1), IN_RUNS(run.mesh.dp) IN_EVAL(run.mesh.dp),
            "groups of ranks that work on different sequences"),
+    OPTION(ranks, tp, VALUE_INTEGER(1, MAX_RANKS, 1), IN_RUNS(run.mesh.tp) IN_EVAL(run.mesh.tp),
+           "ranks among which heads, MLP and vocabulary are divided (tensor parallelism); --sp "
+           "then counts groups of so many ranks"),
     SETTINGS(ranks, NULL, 0),
     SETTINGS(memory, NULL, 0),
     SETTINGS(eval, "eval_data", 0),

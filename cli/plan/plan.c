@@ -22,10 +22,17 @@ static uly_status plan_rank(const uly_train_config *config, const uly_mesh_desc 
   return status;
 }
 
-/* Returns the number of ranks to plan: each data-parallel group is like the first, so with many ranks
+/* Finds the number of ranks to plan: each data-parallel group is like the first, so with many ranks
  * one group is enough. */
-static int find_num_planned(const uly_mesh *mesh) {
-  return uly_mesh_size(mesh) <= 256 ? uly_mesh_size(mesh) : uly_mesh_sp(mesh);
+static uly_status find_num_planned(const uly_mesh_desc *ranks, int *num) {
+  uly_mesh_desc group = *ranks;
+  uly_mesh *mesh = NULL;
+  if (*num <= 256) return ULY_OK;
+  group.dp = 1;
+  TRY(uly_mesh_create_offline(&group, 0, &mesh));
+  *num = uly_mesh_size(mesh);
+  uly_mesh_destroy(mesh);
+  return ULY_OK;
 }
 
 static uly_status make_plan(const uly_train_config *config, const uly_mesh *mesh,
@@ -34,10 +41,13 @@ static uly_status make_plan(const uly_train_config *config, const uly_mesh *mesh
                          .dp = uly_mesh_dp(mesh),
                          .ulysses = uly_mesh_ulysses(mesh),
                          .ring = uly_mesh_ring(mesh),
+                         .tp = uly_mesh_tp(mesh),
                          .gather = uly_mesh_gather(mesh)};
   int64_t most_held = -1, most_sent = -1;
+  int num = uly_mesh_size(mesh);
   *result = (plan_result){0};
-  for (int rank = 0; rank < find_num_planned(mesh); rank++) {
+  TRY(find_num_planned(&ranks, &num));
+  for (int rank = 0; rank < num; rank++) {
     uly_plan_report report = {.size = sizeof report};
     TRY(plan_rank(config, &ranks, rank, &report));
     int64_t held = sum_bytes(report.arena_bytes, ULY_NUM_ARENAS);
@@ -85,9 +95,9 @@ static void print_json(const uly_mesh *mesh, const plan_result *plan) {
   const uly_plan_report *memory = &plan->memory;
   printf(
       "{\"ranks\": %d, \"dp\": %d, \"sp\": %d, \"ulysses\": %d, \"ring\": %d, \"gather\": %d, "
-      "\"num_params\": %lld, \"tokens\": %lld, \"flops\": %.17g, \"arena_bytes\": ",
+      "\"tp\": %d, \"num_params\": %lld, \"tokens\": %lld, \"flops\": %.17g, \"arena_bytes\": ",
       uly_mesh_size(mesh), uly_mesh_dp(mesh), uly_mesh_sp(mesh), uly_mesh_ulysses(mesh),
-      uly_mesh_ring(mesh), uly_mesh_gather(mesh), (long long)memory->num_params,
+      uly_mesh_ring(mesh), uly_mesh_gather(mesh), uly_mesh_tp(mesh), (long long)memory->num_params,
       (long long)memory->tokens, memory->flops);
   print_bytes(arena_name, memory->arena_bytes, ULY_NUM_ARENAS);
   printf(", \"peak_bytes\": %lld, \"stash_bytes\": %lld, \"sent_bytes\": ",

@@ -3,16 +3,24 @@
 
 #include "base/split.h"
 
-void uly__head_blocks_deal(int num_q_heads, int num_kv_heads, int head_dim, int num_groups,
+uly__head_range uly__head_range_part(uly__head_range heads, int uses, int parts, int index) {
+  uly__part q = uly__split(heads.q_count, 1, parts, index);
+  int begin = heads.q_begin + (int)q.begin, last = begin + (int)q.count - 1;
+  return (uly__head_range){.q_begin = begin,
+                           .q_count = (int)q.count,
+                           .kv_begin = begin / uses,
+                           .kv_count = last / uses - begin / uses + 1};
+}
+
+void uly__head_blocks_deal(uly__head_range heads, int uses, int head_dim, int num_groups,
                            uly__head_block *blocks) {
-  int uses = num_q_heads / num_kv_heads;
   for (int g = 0; g < num_groups; g++) {
-    uly__part q = uly__split(num_q_heads, 1, num_groups, g);
+    uly__head_range own = uly__head_range_part(heads, uses, num_groups, g);
     uly__head_block *block = &blocks[g];
-    block->q_begin = (int)q.begin;
-    block->q_count = (int)q.count;
-    block->kv_begin = block->q_begin / uses;
-    block->kv_count = (block->q_begin + block->q_count - 1) / uses - block->kv_begin + 1;
+    block->q_begin = own.q_begin;
+    block->q_count = own.q_count;
+    block->kv_begin = own.kv_begin;
+    block->kv_count = own.kv_count;
     const uly__head_block *before = block - 1;
     block->kv_shared = g > 0 && block->kv_begin < before->kv_begin + before->kv_count;
     block->qkv_stride = (block->q_count + 2 * (int64_t)block->kv_count) * head_dim;

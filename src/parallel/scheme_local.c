@@ -4,13 +4,14 @@
 #include <stdlib.h>
 
 #include "device/device.h"
+#include "parallel/head_share.h"
 #include "parallel/local_attention.h"
 #include "parallel/shared_kv.h"
 
 typedef struct local_plan {
   uly__head_block *blocks; /* [head groups] */
   void *workspace;         /* of a block */
-  float *lse;              /* [Hq, N] */
+  float *lse;              /* [query heads of the share, T] */
 } local_plan;
 
 static local_plan *own_of(const uly_attention *plan) { return plan->own; }
@@ -20,19 +21,24 @@ static uly_status applicable(const uly_mesh *mesh, const uly_attention_desc *des
   if (size > 1)
     ULY_FAIL(ULY_ERR_CONFIG, "local attention needs all heads on one rank, but mesh.ulysses is %d",
              size);
-  if (desc->head_groups > desc->num_q_heads)
-    ULY_FAIL(ULY_ERR_CONFIG, "desc.head_groups is %d, but there are only %d query heads",
-             desc->head_groups, desc->num_q_heads);
+  ULY_TRY(uly__head_share_check(mesh, desc));
+  char heads[64];
+  uly__head_share_name(mesh, desc, heads);
+  if (desc->head_groups > uly__head_share_least(mesh, desc))
+    ULY_FAIL(ULY_ERR_CONFIG, "desc.head_groups is %d, but there are only %s", desc->head_groups,
+             heads);
   return ULY_OK;
 }
 
 /* No heads are exchanged: rounds only divide the products around attention. */
 static uly_status deal_heads(const uly_mesh *mesh, int rounds, uly_attention_desc *desc) {
-  (void)mesh;
-  if (rounds > desc->num_q_heads)
+  ULY_TRY(uly__head_share_check(mesh, desc));
+  char heads[64];
+  uly__head_share_name(mesh, desc, heads);
+  if (rounds > uly__head_share_least(mesh, desc))
     ULY_FAIL(ULY_ERR_CONFIG,
-             "config.rounds is %d, but the model has %d query heads: use no more rounds than that",
-             rounds, desc->num_q_heads);
+             "config.rounds is %d, but the model has %s: use no more rounds than that", rounds,
+             heads);
   desc->head_groups = rounds > 0 ? rounds : 1;
   return ULY_OK;
 }
@@ -46,8 +52,8 @@ static uly_status create(uly_attention *plan) {
   own->blocks = calloc((size_t)plan->num_blocks, sizeof *own->blocks);
   if (!own->blocks) ULY_FAIL(ULY_ERR_MEMORY, "no memory for %d head groups", plan->num_blocks);
   plan->blocks = own->blocks;
-  uly__head_blocks_deal(d->num_q_heads, d->num_kv_heads, d->head_dim, plan->num_blocks,
-                        own->blocks);
+  uly__head_blocks_deal(plan->heads, d->num_q_heads / d->num_kv_heads, d->head_dim,
+                        plan->num_blocks, own->blocks);
   uly__head_blocks_place(plan->num_blocks, plan->num_blocks, plan->cut.count, own->blocks);
   return ULY_OK;
 }
@@ -66,7 +72,7 @@ static int64_t qkv_bytes(const uly_attention *plan) {
 }
 
 static int64_t o_bytes(const uly_attention *plan) {
-  return plan->cut.count * plan->desc.num_q_heads * plan->desc.head_dim *
+  return plan->cut.count * plan->heads.q_count * plan->desc.head_dim *
          uly__dtype_bytes(plan->desc.dtype);
 }
 
@@ -74,7 +80,7 @@ static void carve_kept(const uly_attention *plan, uly__arena *arena, uly__seq_ke
   out->qkv = uly__arena_carve(arena, qkv_bytes(plan));
   out->o = uly__arena_carve(arena, o_bytes(plan));
   out->softmax = uly__arena_carve(
-      arena, plan->cut.count * plan->desc.num_q_heads * uly__local_softmax_bytes(plan));
+      arena, plan->cut.count * plan->heads.q_count * uly__local_softmax_bytes(plan));
 }
 
 static int64_t none(const uly_attention *plan) {
@@ -95,7 +101,7 @@ static int64_t workspace_bytes(const uly_attention *plan, bool has_backward) {
 
 static void carve_work(uly_attention *plan, unsigned uses, uly__arena *arena) {
   bool has_backward = uses & ULY_SEQ_BACKWARD;
-  int64_t rows = plan->cut.count * plan->desc.num_q_heads;
+  int64_t rows = plan->cut.count * plan->heads.q_count;
   if (uses & ULY_SEQ_LSE)
     own_of(plan)->lse = uly__arena_carve(arena, rows * (int64_t)sizeof(float));
   if (has_backward) {
@@ -110,7 +116,8 @@ static void carve_work(uly_attention *plan, unsigned uses, uly__arena *arena) {
 static uly__key_call call_of(const uly_attention *plan, const uly__seq_call *call, int index) {
   const uly__head_block *block = &plan->blocks[index];
   const uly__seq_kept *kept = call->kept;
-  int64_t softmax = block->q_begin * plan->cut.count * uly__local_softmax_bytes(plan);
+  int64_t heads_before = block->q_begin - plan->heads.q_begin;
+  int64_t softmax = heads_before * plan->cut.count * uly__local_softmax_bytes(plan);
   return (uly__key_call){.mask = call->mask,
                          .kind = call->kind,
                          .block = block,
@@ -148,11 +155,11 @@ static uly_status backward(uly_attention *plan, const uly__seq_call *call) {
 }
 
 static uly_status write_lse(uly_attention *plan, const uly__seq_kept *kept, float *lse) {
-  int64_t T = plan->cut.count, Hq = plan->desc.num_q_heads, size = sizeof *lse;
+  int64_t T = plan->cut.count, hq = plan->heads.q_count, size = sizeof *lse;
   float *by_head = own_of(plan)->lse;
-  uly__local_lse(plan, kept->softmax, 0, Hq * T, by_head);
-  for (int64_t head = 0; head < Hq; head++)
-    uly__copy_rows(plan->stream, T, size, lse + head, Hq * size, by_head + head * T, size);
+  uly__local_lse(plan, kept->softmax, 0, hq * T, by_head);
+  for (int64_t head = 0; head < hq; head++)
+    uly__copy_rows(plan->stream, T, size, lse + head, hq * size, by_head + head * T, size);
   return ULY_OK;
 }
 
@@ -168,7 +175,7 @@ static void copy_kv(const uly_attention *plan, const uly__seq_kept *kept, int64_
   uly_dtype dtype = plan->desc.dtype;
   for (int b = 0; b < plan->num_blocks; b++) {
     const uly__head_block *block = &plan->blocks[b];
-    int64_t at = block->kv_begin * capacity * plan->desc.head_dim;
+    int64_t at = (block->kv_begin - plan->heads.kv_begin) * capacity * plan->desc.head_dim;
     uly__local_copy_kv(plan, block, uly__at(kept->qkv, dtype, block->qkv_offset), capacity,
                        uly__at(keys, dtype, at), uly__at(values, dtype, at));
   }

@@ -5,35 +5,39 @@
  * before; outputs go back during the attention of the next. */
 #include <stdlib.h>
 
+#include "parallel/head_share.h"
 #include "parallel/shared_kv.h"
 #include "parallel/ulysses_rounds.h"
 
 enum { MAX_CHOSEN_ROUNDS = 4 };
 
 static uly_status applicable(const uly_mesh *mesh, const uly_attention_desc *desc) {
-  return uly__ulysses_applicable(uly__mesh_extent(mesh, ULY_AXIS_ULYSSES), desc);
+  return uly__ulysses_applicable(mesh, desc);
 }
 
 /* Chooses rounds of whole key/value heads that are wide enough for matrix products to run at their
- * peak. */
-static int choose_rounds(int size, const uly_attention_desc *desc) {
+ * peak, on all ranks among which heads are divided. */
+static int choose_rounds(const uly_mesh *mesh, const uly_attention_desc *desc) {
   int64_t width = uly__ops_get()->sizes.product_width;
-  int rounds = MAX_CHOSEN_ROUNDS;
-  while (rounds > 1 && (desc->num_kv_heads % (size * rounds) != 0 ||
-                        (int64_t)(desc->num_q_heads / (size * rounds)) * desc->head_dim < width))
+  int ranks = uly__mesh_extent(mesh, ULY_AXIS_TP | ULY_AXIS_ULYSSES), rounds = MAX_CHOSEN_ROUNDS;
+  while (rounds > 1 && (desc->num_kv_heads % (ranks * rounds) != 0 ||
+                        (int64_t)(desc->num_q_heads / (ranks * rounds)) * desc->head_dim < width))
     rounds--;
   return rounds;
 }
 
 static uly_status deal_heads(const uly_mesh *mesh, int rounds, uly_attention_desc *desc) {
   int size = uly__mesh_extent(mesh, ULY_AXIS_ULYSSES);
-  ULY_TRY(uly__ulysses_applicable(size, desc));
-  if ((int64_t)rounds * size > desc->num_q_heads)
+  int least = uly__head_share_least(mesh, desc);
+  char heads[64];
+  ULY_TRY(uly__ulysses_applicable(mesh, desc));
+  uly__head_share_name(mesh, desc, heads);
+  if ((int64_t)rounds * size > least)
     ULY_FAIL(ULY_ERR_CONFIG,
-             "config.rounds is %d, but %d query heads give each rank of mesh.sp = %d at most %d: "
-             "use no more rounds than that",
-             rounds, desc->num_q_heads, size, desc->num_q_heads / size);
-  desc->head_groups = size * (rounds > 0 ? rounds : choose_rounds(size, desc));
+             "config.rounds is %d, but %s give each rank of mesh.sp = %d at most %d: use no more "
+             "rounds than that",
+             rounds, heads, size, least / size);
+  desc->head_groups = size * (rounds > 0 ? rounds : choose_rounds(mesh, desc));
   return ULY_OK;
 }
 
@@ -43,8 +47,7 @@ static uly_status create(uly_attention *plan) {
   uly__ulysses_plan *own = calloc(1, sizeof *own);
   if (!own) ULY_FAIL(ULY_ERR_MEMORY, "no memory for an attention plan");
   plan->own = own;
-  ULY_TRY(uly__ulysses_create(&plan->cut, uly__group_size(plan->head_group),
-                              uly__group_rank(plan->head_group), &plan->desc, &own->table));
+  ULY_TRY(uly__ulysses_create(plan->mesh, &plan->cut, &plan->desc, &own->table));
   plan->blocks = own->table.blocks;
   plan->num_blocks = own->table.num_groups;
   own->bytes = uly__ulysses_size(plan);

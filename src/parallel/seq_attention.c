@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/sized.h"
+#include "parallel/head_share.h"
 
 static uly_status check_counts(const uly_attention_desc *d) {
   if (d->num_q_heads < 1 || d->num_kv_heads < 1 || d->head_dim < 1)
@@ -102,6 +103,7 @@ static uly_status fill(uly_attention *plan, const uly_attention_desc *desc,
   plan->keys = choose_keys(plan->mesh);
   ULY_TRY(scheme->applicable(plan->mesh, desc));
   ULY_TRY(plan->keys->applicable(plan->mesh, desc));
+  plan->heads = uly__head_share(plan->mesh, desc, uly__mesh_index(plan->mesh, ULY_AXIS_TP));
   ULY_TRY(cut_tokens(plan, desc));
   ULY_TRY(make_masks(plan, desc));
   if (plan->keys->create) ULY_TRY(plan->keys->create(plan));

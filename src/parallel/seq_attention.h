@@ -16,7 +16,10 @@ typedef struct uly__simple_buffers uly__simple_buffers;
 struct uly_attention {
   int64_t id; /* unique in the process */
   uly_mesh *mesh;
-  uly_attention_desc desc; /* its masks are NULL: see `masks` */
+  uly_attention_desc desc; /* of all heads; its masks are NULL: see `masks` */
+  /* The heads that this rank's share of tensor parallelism attends with. Blocks and ranks of the
+   * sequence divide these, and buffers hold no others. */
+  uly__head_range heads;
   int num_masks;
   uly__mask **masks;
   /* A caller's lists of documents: the one in use, and room to try the next. */
@@ -67,6 +70,7 @@ uly_status uly__attention_use_documents(uly_attention *plan, const int64_t *doc_
 /* Returns ULY_ERR_CONFIG unless the plan has a mask of that number. */
 uly_status uly__attention_check_mask(const uly_attention *plan, int mask);
 
+/* Counts the pairs of all query heads of the attention, not only of this rank's share. */
 double uly__attention_pairs(const uly_attention *plan, int mask);
 
 /* The bytes that this rank sends in a pass: to exchange heads, and keys and values along the ring. */

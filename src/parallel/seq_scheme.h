@@ -71,7 +71,7 @@ typedef struct uly__seq_scheme {
   uly_status (*backward)(uly_attention *plan, const uly__seq_call *call);
   /* Drives what is under way. Not collective. NULL: nothing ever is. */
   uly_status (*poll)(uly_attention *plan);
-  /* Writes the log-sum-exp of this rank's tokens, [T, Hq]. Collective. */
+  /* Writes the log-sum-exp of this rank's tokens, [T, query heads of the share]. Collective. */
   uly_status (*lse)(uly_attention *plan, const uly__seq_kept *kept, float *lse);
   /* Returns the heads whose keys and values of all N tokens a rank has after forward. */
   uly__head_range (*heads_of)(const uly_attention *plan, int rank);

@@ -1,5 +1,6 @@
 /* Attention on plain tensors: copies them into and out of the blocks of a plan, whose buffers it
- * allocates. Shapes are as in ulysses.h. */
+ * allocates. Shapes are as in ulysses.h; with tensor parallelism, tensors have the heads of the share
+ * (plan->heads), and of a key/value head that other shares have too, a part of the gradient. */
 #include "parallel/simple_attention.h"
 
 #include <stdlib.h>
@@ -132,13 +133,14 @@ typedef struct plain {
 /* Copies between plain tensors and blocks first, first + step, ... Shared key/value heads are in
  * the first block that holds them. */
 static void copy_qkv(const plain *x, int first, int step, bool into_blocks) {
-  const uly_attention_desc *desc = &x->plan->desc;
-  int64_t d = desc->head_dim,
-          rows[3] = {desc->num_q_heads * d, desc->num_kv_heads * d, desc->num_kv_heads * d};
+  const uly__head_range *share = &x->plan->heads;
+  int64_t d = x->plan->desc.head_dim,
+          rows[3] = {share->q_count * d, share->kv_count * d, share->kv_count * d};
   for (int g = first; g < x->plan->num_blocks; g += step) {
     const uly__head_block *b = &x->plan->blocks[g];
-    int64_t own_kv = b->kv_count - b->kv_shared, kv_first = b->kv_begin + b->kv_shared;
-    int64_t heads[3] = {b->q_count, own_kv, own_kv}, begin[3] = {b->q_begin, kv_first, kv_first};
+    int64_t own_kv = b->kv_count - b->kv_shared, heads[3] = {b->q_count, own_kv, own_kv};
+    int64_t kv_first = b->kv_begin + b->kv_shared - share->kv_begin;
+    int64_t begin[3] = {b->q_begin - share->q_begin, kv_first, kv_first};
     int64_t column[3] = {0, b->q_count + b->kv_shared, b->q_count + b->kv_count + b->kv_shared};
     for (int i = 0; i < 3; i++) {
       int64_t at = b->qkv_offset + column[i] * d, width = heads[i] * d;
@@ -156,10 +158,10 @@ static void copy_qkv(const plain *x, int first, int step, bool into_blocks) {
 static void project(void *context, int first, int step) { copy_qkv(context, first, step, true); }
 
 static void copy_o(const uly_attention *plan, void *blocks, void *o, bool into_blocks) {
-  int64_t d = plan->desc.head_dim, row = plan->desc.num_q_heads * d;
+  int64_t d = plan->desc.head_dim, row = plan->heads.q_count * d;
   for (int g = 0; g < plan->num_blocks; g++) {
     const uly__head_block *b = &plan->blocks[g];
-    int64_t at = b->q_begin * d, width = b->q_count * d;
+    int64_t at = (b->q_begin - plan->heads.q_begin) * d, width = b->q_count * d;
     if (into_blocks)
       copy_columns(plan, o, at, row, blocks, b->o_offset, b->o_stride, width);
     else

@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#include "parallel/head_share.h"
+
 /* Returns the largest divisor of n that is at most `most`. */
 static int largest_divisor(int n, int most) {
   int divisor = most < n ? most : n;
@@ -12,19 +14,22 @@ static int largest_divisor(int n, int most) {
   return divisor;
 }
 
-uly_status uly__ulysses_applicable(int size, const uly_attention_desc *d) {
-  if (size > d->num_q_heads)
+uly_status uly__ulysses_applicable(const uly_mesh *mesh, const uly_attention_desc *d) {
+  int size = uly__mesh_extent(mesh, ULY_AXIS_ULYSSES), least = uly__head_share_least(mesh, d);
+  char heads[64];
+  ULY_TRY(uly__head_share_check(mesh, d));
+  uly__head_share_name(mesh, d, heads);
+  if (size > least)
     ULY_FAIL(ULY_ERR_CONFIG,
-             "%d sequence-parallel ranks cannot share %d query heads: Ulysses gives each rank at "
-             "least one, so 1 to %d ranks work here (use mesh.sp = %d or less, and mesh.dp for the "
-             "rest; or mesh.ulysses = %d, and mesh.ring for the rest)",
-             size, d->num_q_heads, d->num_q_heads, d->num_q_heads,
-             largest_divisor(size, d->num_q_heads));
-  if (d->head_groups < 0 || d->head_groups > d->num_q_heads || d->head_groups % size != 0)
+             "%d sequence-parallel ranks cannot share %s: Ulysses gives each rank at least one, so "
+             "1 to %d ranks work here (use mesh.sp = %d or less, and mesh.dp for the rest; or "
+             "mesh.ulysses = %d, and mesh.ring for the rest)",
+             size, heads, least, least, largest_divisor(size, least));
+  if (d->head_groups < 0 || d->head_groups > least || d->head_groups % size != 0)
     ULY_FAIL(ULY_ERR_CONFIG,
              "desc.head_groups is %d, but it must be a multiple of the %d ranks, and at most the "
-             "%d query heads",
-             d->head_groups, size, d->num_q_heads);
+             "%s",
+             d->head_groups, size, heads);
   return ULY_OK;
 }
 
@@ -57,8 +62,8 @@ static void place_on_head_side(uly__ulysses *u) {
   }
 }
 
-/* Checks that all counts fit into an int, in which MPI counts. They are checked here for all ranks
- * and their parts, so that all refuse together. */
+/* Checks that all counts of a share fit into an int, in which MPI counts. They are checked here for
+ * all ranks and their parts, so that all refuse together. */
 static uly_status check_counts(const uly__ulysses *u) {
   int64_t all_heads = 0, most_tokens = 0;
   for (int p = 0; p < u->size; p++) {
@@ -112,15 +117,32 @@ static void place_tokens(uly__ulysses *u, const uly__token_cut *cut) {
   }
 }
 
-uly_status uly__ulysses_create(const uly__token_cut *cut, int size, int rank,
+/* Deals the heads of rank `index` of tensor parallelism. */
+static void deal_share(const uly_mesh *mesh, const uly_attention_desc *desc, int index,
+                       uly__ulysses *u) {
+  u->heads = uly__head_share(mesh, desc, index);
+  uly__head_blocks_deal(u->heads, desc->num_q_heads / desc->num_kv_heads, u->head_dim,
+                        u->num_groups, u->blocks);
+}
+
+/* Deals the heads of this rank's share, after those of every other, whose counts are checked too. */
+static uly_status deal(const uly_mesh *mesh, const uly_attention_desc *desc, uly__ulysses *u) {
+  int num = uly__mesh_extent(mesh, ULY_AXIS_TP), mine = uly__mesh_index(mesh, ULY_AXIS_TP);
+  for (int i = 1; i <= num; i++) {
+    deal_share(mesh, desc, (mine + i) % num, u);
+    ULY_TRY(check_counts(u));
+  }
+  return ULY_OK;
+}
+
+uly_status uly__ulysses_create(const uly_mesh *mesh, const uly__token_cut *cut,
                                const uly_attention_desc *desc, uly__ulysses *out) {
+  int size = uly__mesh_extent(mesh, ULY_AXIS_ULYSSES);
   *out = (uly__ulysses){.size = size,
-                        .rank = rank,
+                        .rank = uly__mesh_index(mesh, ULY_AXIS_ULYSSES),
                         .num_groups = desc->head_groups ? desc->head_groups : size,
-                        .num_q_heads = desc->num_q_heads,
-                        .num_kv_heads = desc->num_kv_heads,
                         .head_dim = desc->head_dim};
-  ULY_TRY(uly__ulysses_applicable(size, desc));
+  ULY_TRY(uly__ulysses_applicable(mesh, desc));
   out->num_rounds = out->num_groups / size;
   size_t P = (size_t)out->num_groups; /* ranks x rounds */
   int64_t *counts = calloc(8 * P, sizeof *counts);
@@ -136,15 +158,13 @@ uly_status uly__ulysses_create(const uly__token_cut *cut, int size, int rank,
   out->o.tokens = (uly__exchange_side){counts + 4 * P, counts + 5 * P};
   out->o.heads = (uly__exchange_side){counts + 6 * P, counts + 7 * P};
   place_tokens(out, cut);
-  uly__head_blocks_deal(out->num_q_heads, out->num_kv_heads, out->head_dim, out->num_groups,
-                        out->blocks);
-  uly__head_blocks_place(out->num_groups, out->num_rounds, cut->count, out->blocks);
-  place_on_head_side(out);
-  uly_status status = check_counts(out);
+  uly_status status = deal(mesh, desc, out);
   if (status != ULY_OK) {
     uly__ulysses_destroy(out);
     return status;
   }
+  uly__head_blocks_place(out->num_groups, out->num_rounds, cut->count, out->blocks);
+  place_on_head_side(out);
   count_exchange(out, &out->qkv, true);
   count_exchange(out, &out->o, false);
   return ULY_OK;

@@ -13,7 +13,7 @@
 #define ULY_ULYSSES_H
 
 #include "base/split.h"
-#include "comm/group.h"
+#include "comm/mesh.h"
 #include "parallel/head_blocks.h"
 #include "parallel/token_cut.h"
 
@@ -33,10 +33,11 @@ typedef struct uly__head_place {
 } uly__head_place;
 
 typedef struct uly__ulysses {
-  int size, rank; /* P and my index */
-  int num_groups; /* G head groups: rank p owns the R from p R on */
-  int num_rounds; /* R = G / P */
-  int num_q_heads, num_kv_heads, head_dim;
+  int size, rank;        /* P and my index */
+  int num_groups;        /* G head groups: rank p owns the R from p R on */
+  int num_rounds;        /* R = G / P */
+  uly__head_range heads; /* that are dealt: this rank's share of tensor parallelism */
+  int head_dim;
   int64_t num_tokens;      /* N */
   uly__part *slices;       /* [P] tokens of each rank */
   uly__head_block *blocks; /* [G] heads of each group, and where they lie on the token side */
@@ -44,13 +45,13 @@ typedef struct uly__ulysses {
   uly__exchange qkv, o;
 } uly__ulysses;
 
-/* Returns ULY_ERR_CONFIG, saying why and which hybrid with a ring would work, unless `size` ranks can
- * share the heads. */
-uly_status uly__ulysses_applicable(int size, const uly_attention_desc *desc);
+/* Returns ULY_ERR_CONFIG, saying why and which hybrid with a ring would work, unless the ranks of
+ * Ulysses can share the heads. */
+uly_status uly__ulysses_applicable(const uly_mesh *mesh, const uly_attention_desc *desc);
 
-/* Deals the heads to the `size` ranks of Ulysses, neighbours in the cut, of which this one has the
- * index `rank`, and computes both exchanges. ULY_ERR_CONFIG names what cannot work. */
-uly_status uly__ulysses_create(const uly__token_cut *cut, int size, int rank,
+/* Deals the heads to the ranks of Ulysses, neighbours in the cut, and computes both exchanges.
+ * ULY_ERR_CONFIG names what cannot work; it is the same on all ranks of the mesh. */
+uly_status uly__ulysses_create(const uly_mesh *mesh, const uly__token_cut *cut,
                                const uly_attention_desc *desc, uly__ulysses *out);
 void uly__ulysses_destroy(uly__ulysses *ulysses);
 

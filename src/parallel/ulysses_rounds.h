@@ -26,7 +26,8 @@ typedef struct uly__ulysses_plan {
   /* Work of backward: [N, hq d] and [N, (hq + 2 hkv) d] of a round; rounds take turns. */
   void *d_o_heads[2], *d_qkv_heads[2];
   void *workspace;
-  /* The log-sum-exp as it is sent, [heads of this rank, N], and received, [Hq, T]. */
+  /* The log-sum-exp as it is sent, [heads of this rank, N], and received, [query heads
+   * of the share, T]. */
   float *lse_out, *lse_in;
 } uly__ulysses_plan;
 

@@ -72,16 +72,22 @@ OP(gelu_backward,
    dtype, x, d_act, d_x)
 OP(embedding_forward,
    (uly__stream * s, int64_t rows, int64_t cols, uly_dtype dtype, const void *table,
-    const void *position_table, const int32_t *tokens, const int64_t *positions, void *y),
-   s, rows, cols, dtype, table, position_table, tokens, positions, y)
+    const void *position_table, const uly__rows_held *held, const int32_t *tokens,
+    const int64_t *positions, void *y),
+   s, rows, cols, dtype, table, position_table, held, tokens, positions, y)
 OP(embedding_backward,
-   (uly__stream * s, int64_t rows, int64_t cols, uly_dtype dtype, const int32_t *tokens,
-    const int64_t *positions, const void *d_y, float *d_table, float *d_position_table),
-   s, rows, cols, dtype, tokens, positions, d_y, d_table, d_position_table)
+   (uly__stream * s, int64_t rows, int64_t cols, uly_dtype dtype, const uly__rows_held *held,
+    const int32_t *tokens, const int64_t *positions, const void *d_y, float *d_table,
+    float *d_position_table),
+   s, rows, cols, dtype, held, tokens, positions, d_y, d_table, d_position_table)
 OP(cross_entropy,
    (uly__stream * s, int64_t rows, int64_t vocab, const float *logits, const int32_t *labels,
-    float scale, double *row_loss, uly_dtype dtype, void *d_logits),
-   s, rows, vocab, logits, labels, scale, row_loss, dtype, d_logits)
+    const uly__vocab_part *part, float scale, double *row_loss, uly_dtype dtype, void *d_logits),
+   s, rows, vocab, logits, labels, part, scale, row_loss, dtype, d_logits)
+OP(summarize_logits,
+   (uly__stream * s, int64_t rows, int64_t vocab, const float *logits, const int32_t *labels,
+    int64_t begin, uly__logit_summary *out),
+   s, rows, vocab, logits, labels, begin, out)
 OP(add_squares, (uly__stream * s, int64_t n, uly_dtype dtype, const void *x, uly__exact_sum *sum),
    s, n, dtype, x, sum)
 OP(adamw, (uly__stream * s, int64_t n, const uly__adamw *args), s, n, args)
@@ -178,6 +184,7 @@ const uly__ops *__wrap_uly__ops_get(void) {
                      .embedding_forward = op_embedding_forward,
                      .embedding_backward = op_embedding_backward,
                      .cross_entropy = op_cross_entropy,
+                     .summarize_logits = op_summarize_logits,
                      .add_squares = op_add_squares,
                      .adamw = op_adamw,
                      .to_bf16 = op_to_bf16,

@@ -351,6 +351,43 @@ static void test_activations(void **state) {
   for_tables(check_activations);
 }
 
+/* An embedding, and what tables with a part of the rows make of it. */
+typedef struct embedding_case {
+  int rows, cols, num_tokens, num_positions;
+  const int32_t *tokens;
+  const int64_t *at;
+  const void *table, *positions, *y;
+  const float *d_table, *d_positions;
+} embedding_case;
+
+/* Compares the whole with the sum, and the gradients, of `num` parts of the tables. */
+static void check_embedding_parts(const uly__ops *ops, const char *name, uly_dtype dtype,
+                                  const embedding_case *c, int num) {
+  int64_t count = (int64_t)c->rows * c->cols;
+  void *part = calloc((size_t)count, 4);
+  float *sum = calloc((size_t)count, 4), *whole = calloc((size_t)count, 4);
+  float *d1 = calloc((size_t)(c->num_tokens * c->cols), 4);
+  float *p1 = calloc((size_t)(c->num_positions * c->cols), 4);
+  for (int i = 0; i < num; i++) {
+    uly__rows_held held = {uly__split(c->num_tokens, 1, num, i),
+                           uly__split(c->num_positions, 1, num, num - 1 - i)};
+    int64_t table = held.tokens.begin * c->cols, positions = held.positions.begin * c->cols;
+    ops->embedding_forward(uly__stream_get(), c->rows, c->cols, dtype,
+                           uly__at(c->table, dtype, table), uly__at(c->positions, dtype, positions),
+                           &held, c->tokens, c->at, part);
+    for (int64_t j = 0; j < count; j++) sum[j] += uly__load(part, dtype, j);
+    ops->embedding_backward(uly__stream_get(), c->rows, c->cols, dtype, &held, c->tokens, c->at,
+                            c->y, d1 + table, p1 + positions);
+  }
+  for (int64_t j = 0; j < count; j++) whole[j] = uly__load(c->y, dtype, j);
+  for (int64_t j = 0; j < count; j++)
+    assert_true(fabsf(sum[j] - whole[j]) <= (dtype == ULY_BF16 ? 0.02f : 0.0f));
+  same("embedding_backward of parts", name, d1, c->d_table, c->num_tokens * c->cols, ULY_F32);
+  same("embedding_backward of parts of positions", name, p1, c->d_positions,
+       c->num_positions * c->cols, ULY_F32);
+  free(part), free(sum), free(whole), free(d1), free(p1);
+}
+
 static void check_embedding(const uly__ops *ops, const char *name, uly_dtype dtype) {
   enum { ROWS = 37, COLS = 100, V = 11, POSITIONS = 17 };
   int32_t tokens[ROWS];
@@ -359,9 +396,10 @@ static void check_embedding(const uly__ops *ops, const char *name, uly_dtype dty
     tokens[r] = r * r % V, at[r] = r * 3 % POSITIONS; /* repeats: gradients add up */
   void *table = values(V * COLS, dtype, 1), *positions = values(POSITIONS * COLS, dtype, 2);
   void *y1 = values(ROWS * COLS, dtype, 3), *y2 = values(ROWS * COLS, dtype, 3);
-  ops->embedding_forward(uly__stream_get(), ROWS, COLS, dtype, table, positions, tokens, at, y1);
-  reference.embedding_forward(uly__stream_get(), ROWS, COLS, dtype, table, positions, tokens, at,
-                              y2);
+  ops->embedding_forward(uly__stream_get(), ROWS, COLS, dtype, table, positions, NULL, tokens, at,
+                         y1);
+  reference.embedding_forward(uly__stream_get(), ROWS, COLS, dtype, table, positions, NULL, tokens,
+                              at, y2);
   same("embedding", name, y1, y2, ROWS * COLS, dtype);
   for (int i = 0; i < COLS; i++)
     assert_float_equal(
@@ -370,7 +408,7 @@ static void check_embedding(const uly__ops *ops, const char *name, uly_dtype dty
         0.02f);
   float *d1 = calloc(V * COLS, 4), *d2 = calloc(V * COLS, 4);
   float *p1 = calloc(POSITIONS * COLS, 4), *p2 = calloc(POSITIONS * COLS, 4);
-  ops->embedding_backward(uly__stream_get(), ROWS, COLS, dtype, tokens, at, y1, d1, p1);
+  ops->embedding_backward(uly__stream_get(), ROWS, COLS, dtype, NULL, tokens, at, y1, d1, p1);
   for (int r = 0; r < ROWS; r++)
     for (int i = 0; i < COLS; i++) {
       d2[tokens[r] * COLS + i] += uly__load(y1, dtype, r * COLS + i);
@@ -378,12 +416,47 @@ static void check_embedding(const uly__ops *ops, const char *name, uly_dtype dty
     }
   same("embedding_backward", name, d1, d2, V * COLS, ULY_F32);
   same("embedding_backward of positions", name, p1, p2, POSITIONS * COLS, ULY_F32);
+  embedding_case all = {ROWS, COLS, V, POSITIONS, tokens, at, table, positions, y1, d2, p2};
+  for (int num = 1; num <= 5; num++) check_embedding_parts(ops, name, dtype, &all, num);
   free(table), free(positions), free(y1), free(y2), free(d1), free(d2), free(p1), free(p2);
 }
 
 static void test_embedding(void **state) {
   (void)state;
   for_tables(check_embedding);
+}
+
+/* Computes losses and gradients from the logits of `num` parts of the vocabulary, and compares them
+ * with those of the whole. */
+static void check_loss_parts(const uly__ops *ops, const char *name, uly_dtype dtype, int rows,
+                             int vocab, const float *logits, const int32_t *labels,
+                             const double *losses, const void *d_whole, int num) {
+  uly__logit_summary *summaries = calloc((size_t)(num * rows), sizeof *summaries);
+  void *d_all = calloc((size_t)(rows * vocab), 4), *d = calloc((size_t)(rows * vocab), 4);
+  float *mine = calloc((size_t)(rows * vocab), 4);
+  double *loss = calloc((size_t)rows, sizeof *loss);
+  for (int turn = 0; turn < 2; turn++) /* the summaries of all parts, then the losses */
+    for (int i = 0; i < num; i++) {
+      uly__part part = uly__split(vocab, 1, num, i);
+      for (int r = 0; r < rows; r++)
+        memcpy(mine + r * part.count, logits + r * vocab + part.begin, (size_t)part.count * 4);
+      if (turn == 0) {
+        ops->summarize_logits(uly__stream_get(), rows, part.count, mine, labels, part.begin,
+                              summaries + (ptrdiff_t)i * rows);
+        continue;
+      }
+      uly__vocab_part held = {part.begin, num, summaries};
+      ops->cross_entropy(uly__stream_get(), rows, part.count, mine, labels, &held, 0.5f, loss,
+                         dtype, d);
+      for (int r = 0; r < rows; r++) {
+        assert_true(fabs(loss[r] - losses[r]) <= 1e-6 * fmax(1.0, losses[r]));
+        for (int64_t j = 0; j < part.count; j++)
+          uly__store(d_all, dtype, r * vocab + part.begin + j,
+                     uly__load(d, dtype, r * part.count + j));
+      }
+    }
+  same("cross_entropy of parts", name, d_all, d_whole, rows * vocab, dtype);
+  free(summaries), free(d_all), free(d), free(mine), free(loss);
 }
 
 static void check_loss(const uly__ops *ops, const char *name, uly_dtype dtype) {
@@ -393,7 +466,7 @@ static void check_loss(const uly__ops *ops, const char *name, uly_dtype dtype) {
   for (int i = 0; i < V; i++) logits[i] = i == 3 ? 500.0f : -500.0f; /* softmax then log: -inf */
   double l1[ROWS], l2[ROWS];
   void *d1 = values(ROWS * V, dtype, 2), *d2 = values(ROWS * V, dtype, 2);
-  ops->cross_entropy(uly__stream_get(), ROWS, V, logits, labels, 0.5f, l1, dtype, d1);
+  ops->cross_entropy(uly__stream_get(), ROWS, V, logits, labels, NULL, 0.5f, l1, dtype, d1);
   for (int r = 0; r < ROWS; r++) { /* in f64, here */
     double largest = -INFINITY, sum = 0;
     for (int i = 0; i < V; i++) {
@@ -409,8 +482,10 @@ static void check_loss(const uly__ops *ops, const char *name, uly_dtype dtype) {
     assert_true(fabs(l1[r] - l2[r]) <= 1e-6 * fmax(1.0, l2[r]));
   }
   same("cross_entropy", name, d1, d2, ROWS * V, dtype);
+  for (int num = 1; num <= 7; num++)
+    check_loss_parts(ops, name, dtype, ROWS, V, logits, labels, l2, d2, num);
   if (dtype == ULY_F32) { /* in place */
-    ops->cross_entropy(uly__stream_get(), ROWS, V, logits, labels, 0.5f, l1, dtype, logits);
+    ops->cross_entropy(uly__stream_get(), ROWS, V, logits, labels, NULL, 0.5f, l1, dtype, logits);
     assert_memory_equal(logits, d1, ROWS * V * 4);
   }
   free(logits), free(d1), free(d2);

@@ -295,7 +295,7 @@ void uly__decode(uly__decoder *d, int32_t token) {
   uly__model_acquire(model, ULY_UNIT_EMBED, uly__unit_of_block(0));
   model->ops->embedding_forward(model->stream, 1, c->hidden, model->dtype,
                                 uly__weight(model, ULY_UNIT_EMBED, params->embed),
-                                uly__weight(model, ULY_UNIT_EMBED, params->positions),
+                                uly__weight(model, ULY_UNIT_EMBED, params->positions), NULL,
                                 d->input.tokens, d->input.positions, d->x);
   uly__zero_release(model->zero, ULY_UNIT_EMBED);
   for (int i = 0; i < model->num_layers; i++) {

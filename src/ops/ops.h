@@ -20,6 +20,7 @@
 
 #include "base/dtype.h"
 #include "base/exact_sum.h"
+#include "base/split.h"
 #include "base/status.h"
 #include "device/device.h"
 #include "ops/attention_workspace.h"
@@ -97,6 +98,24 @@ typedef struct uly__ops_sizes {
   int64_t product_width;
 } uly__ops_sizes;
 
+/* The rows that tables of embeddings and of positions have, where a rank holds a part of them. */
+typedef struct uly__rows_held {
+  uly__part tokens, positions;
+} uly__rows_held;
+
+/* What cross-entropy needs to know of one row of some logits. */
+typedef struct uly__logit_summary {
+  double largest, sum; /* sum: of exp(logit - largest) */
+  double label;        /* the logit of the label; 0 if it is elsewhere, or there is none */
+} uly__logit_summary;
+
+/* A part of the vocabulary. */
+typedef struct uly__vocab_part {
+  int64_t begin;
+  int num;                             /* of parts */
+  const uly__logit_summary *summaries; /* [num][rows], of all parts */
+} uly__vocab_part;
+
 typedef struct uly__ops {
   const char *name; /* of the instruction set */
   uly__ops_sizes sizes;
@@ -150,21 +169,29 @@ typedef struct uly__ops {
                         const void *d_act, void *d_x);
 
   /* y[r] = table[tokens[r]] (+ position_table[positions[r]]); table: [V, cols]; position_table:
-   * [all positions, cols], or NULL. */
+   * [all positions, cols], or NULL. With `held`, the tables have only these rows, and the others
+   * count as 0; NULL: they have all. */
   void (*embedding_forward)(uly__stream *stream, int64_t rows, int64_t cols, uly_dtype dtype,
-                            const void *table, const void *position_table, const int32_t *tokens,
+                            const void *table, const void *position_table,
+                            const uly__rows_held *held, const int32_t *tokens,
                             const int64_t *positions, void *y);
-  /* d_table[tokens[r]] += d_y[r]; d_position_table[positions[r]] += d_y[r] unless NULL. */
+  /* d_table[tokens[r]] += d_y[r]; d_position_table[positions[r]] += d_y[r] unless NULL; for rows
+   * that the tables have. */
   void (*embedding_backward)(uly__stream *stream, int64_t rows, int64_t cols, uly_dtype dtype,
-                             const int32_t *tokens, const int64_t *positions, const void *d_y,
-                             float *d_table, float *d_position_table);
+                             const uly__rows_held *held, const int32_t *tokens,
+                             const int64_t *positions, const void *d_y, float *d_table,
+                             float *d_position_table);
 
   /* Softmax and cross-entropy of logits [rows, V] against labels (negative: ignored). row_loss[r]
    * is the loss of a row, 0 where ignored. d_logits = scale * gradient, of dtype, unless NULL;
-   * in f32 it may be logits. */
+   * in f32 it may be logits. With `part`, the logits are those of a part of the vocabulary; NULL:
+   * of all of it. */
   void (*cross_entropy)(uly__stream *stream, int64_t rows, int64_t vocab, const float *logits,
-                        const int32_t *labels, float scale, double *row_loss, uly_dtype dtype,
-                        void *d_logits);
+                        const int32_t *labels, const uly__vocab_part *part, float scale,
+                        double *row_loss, uly_dtype dtype, void *d_logits);
+  /* Summarizes each row of the logits of a part of the vocabulary, which begins at token `begin`. */
+  void (*summarize_logits)(uly__stream *stream, int64_t rows, int64_t vocab, const float *logits,
+                           const int32_t *labels, int64_t begin, uly__logit_summary *out);
 
   /* sum += x[i]^2: f64 within pieces of ULY_SQUARES_PIECE elements, whose sums are added
    * exactly. */

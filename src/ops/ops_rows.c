@@ -328,71 +328,123 @@ static void gelu_backward(uly__stream *stream, int64_t n, uly_dtype dtype, const
   }
 }
 
+/* Returns which row of a table an index means; -1: one that the table does not have. */
+static inline int64_t row_held(const uly__part *held, int64_t index) {
+  if (!held) return index;
+  return index >= held->begin && index < held->begin + held->count ? index - held->begin : -1;
+}
+
 static void embedding_forward(uly__stream *stream, int64_t rows, int64_t cols, uly_dtype dtype,
-                              const void *table, const void *position_table, const int32_t *tokens,
+                              const void *table, const void *position_table,
+                              const uly__rows_held *held, const int32_t *tokens,
                               const int64_t *positions, void *y) {
   (void)stream;
 #pragma omp parallel for schedule(static)
-  for (int64_t r = 0; r < rows; r++)
+  for (int64_t r = 0; r < rows; r++) {
+    int64_t token = row_held(held ? &held->tokens : NULL, tokens[r]);
+    int64_t position = position_table ? row_held(held ? &held->positions : NULL, positions[r]) : -1;
     for (int64_t c = 0; c < cols; c += PIECE) {
-      float a[PIECE], b[PIECE] = {0};
+      float a[PIECE] = {0}, b[PIECE] = {0};
       int64_t n = min64(PIECE, cols - c);
-      load(a, table, dtype, tokens[r] * cols + c, n);
-      if (position_table) load(b, position_table, dtype, positions[r] * cols + c, n);
+      if (token >= 0) load(a, table, dtype, token * cols + c, n);
+      if (position >= 0) load(b, position_table, dtype, position * cols + c, n);
       for (int64_t i = 0; i < n; i++) a[i] += b[i];
       store(y, dtype, r * cols + c, a, n);
     }
+  }
+}
+
+static inline void add_to(float *to, const float *x, int64_t n) {
+  for (int64_t i = 0; i < n; i++) to[i] += x[i];
 }
 
 static void embedding_backward(uly__stream *stream, int64_t rows, int64_t cols, uly_dtype dtype,
-                               const int32_t *tokens, const int64_t *positions, const void *d_y,
-                               float *d_table, float *d_position_table) {
+                               const uly__rows_held *held, const int32_t *tokens,
+                               const int64_t *positions, const void *d_y, float *d_table,
+                               float *d_position_table) {
   (void)stream;
 #pragma omp parallel for schedule(static)
   for (int64_t c = 0; c < cols; c += COLUMN_BLOCK) {
     float a[COLUMN_BLOCK];
     int64_t n = min64(COLUMN_BLOCK, cols - c);
     for (int64_t r = 0; r < rows; r++) {
+      int64_t token = row_held(held ? &held->tokens : NULL, tokens[r]);
+      int64_t position =
+          d_position_table ? row_held(held ? &held->positions : NULL, positions[r]) : -1;
       load(a, d_y, dtype, r * cols + c, n);
-      float *to = d_table + tokens[r] * cols + c;
-      for (int64_t i = 0; i < n; i++) to[i] += a[i];
-      if (!d_position_table) continue;
-      to = d_position_table + positions[r] * cols + c;
-      for (int64_t i = 0; i < n; i++) to[i] += a[i];
+      if (token >= 0) add_to(d_table + token * cols + c, a, n);
+      if (position >= 0) add_to(d_position_table + position * cols + c, a, n);
     }
   }
+}
+
+/* Returns the largest logit of a row and the sum of exp(logit - largest). */
+static inline uly__logit_summary summarize(const float *x, int64_t vocab) {
+  float largest = x[0];
+  double sum = 0;
+#pragma omp simd reduction(max : largest)
+  for (int64_t i = 0; i < vocab; i++) largest = x[i] > largest ? x[i] : largest;
+  for (int64_t c = 0; c < vocab; c += PIECE) {
+    float part = 0;
+    int64_t n = min64(PIECE, vocab - c);
+#pragma omp simd reduction(+ : part)
+    for (int64_t i = 0; i < n; i++) part += uly__exp(x[c + i] - largest);
+    sum += part;
+  }
+  return (uly__logit_summary){.largest = (double)largest, .sum = sum};
+}
+
+static void summarize_logits(uly__stream *stream, int64_t rows, int64_t vocab, const float *logits,
+                             const int32_t *labels, int64_t begin, uly__logit_summary *out) {
+  (void)stream;
+#pragma omp parallel for schedule(static)
+  for (int64_t r = 0; r < rows; r++) {
+    int64_t label = labels[r] - begin;
+    out[r] = summarize(logits + r * vocab, vocab);
+    if (label >= 0 && label < vocab) out[r].label = (double)logits[r * vocab + label];
+  }
+}
+
+/* Joins the summaries of row r of all parts. */
+static uly__logit_summary join_parts(const uly__vocab_part *part, int64_t rows, int64_t r) {
+  uly__logit_summary all = {.largest = -INFINITY};
+  for (int p = 0; p < part->num; p++) {
+    const uly__logit_summary *one = &part->summaries[p * rows + r];
+    /* NaN stays: it is in the sum of its part. */
+    if (one->largest > all.largest) all.largest = one->largest;
+  }
+  for (int p = 0; p < part->num; p++) {
+    const uly__logit_summary *one = &part->summaries[p * rows + r];
+    all.sum += one->sum * exp(one->largest - all.largest);
+    all.label += one->label;
+  }
+  return all;
 }
 
 /* Computes loss = log(sum exp(x - max)) + max - x[label], never a softmax followed by a
  * logarithm. */
 static void cross_entropy(uly__stream *stream, int64_t rows, int64_t vocab, const float *logits,
-                          const int32_t *labels, float scale, double *row_loss, uly_dtype dtype,
-                          void *d_logits) {
+                          const int32_t *labels, const uly__vocab_part *part, float scale,
+                          double *row_loss, uly_dtype dtype, void *d_logits) {
   (void)stream;
 #pragma omp parallel for schedule(static)
   for (int64_t r = 0; r < rows; r++) {
     const float *x = logits + r * vocab;
     bool valid = labels[r] >= 0;
-    float largest = x[0], row_scale = valid ? scale : 0.0f;
-    double sum = 0;
-#pragma omp simd reduction(max : largest)
-    for (int64_t i = 0; i < vocab; i++) largest = x[i] > largest ? x[i] : largest;
-    for (int64_t c = 0; c < vocab; c += PIECE) {
-      float part = 0;
-      int64_t n = min64(PIECE, vocab - c);
-#pragma omp simd reduction(+ : part)
-      for (int64_t i = 0; i < n; i++) part += uly__exp(x[c + i] - largest);
-      sum += part;
-    }
-    row_loss[r] = valid ? log(sum) + (double)largest - (double)x[labels[r]] : 0.0;
+    int64_t label = labels[r] - (part ? part->begin : 0);
+    bool is_here = valid && label >= 0 && label < vocab;
+    uly__logit_summary all = part ? join_parts(part, rows, r) : summarize(x, vocab);
+    if (!part && is_here) all.label = (double)x[label];
+    row_loss[r] = valid ? log(all.sum) + all.largest - all.label : 0.0;
     if (!d_logits) continue;
-    float inverse = row_scale / (float)sum;
+    float row_scale = valid ? scale : 0.0f, largest = (float)all.largest;
+    float inverse = row_scale / (float)all.sum;
     for (int64_t c = 0; c < vocab; c += PIECE) {
       float d[PIECE];
       int64_t n = min64(PIECE, vocab - c);
 #pragma omp simd
       for (int64_t i = 0; i < n; i++) d[i] = uly__exp(x[c + i] - largest) * inverse;
-      if (valid && labels[r] >= c && labels[r] < c + n) d[labels[r] - c] -= row_scale;
+      if (is_here && label >= c && label < c + n) d[label - c] -= row_scale;
       store(d_logits, dtype, r * vocab + c, d, n);
     }
   }
@@ -470,6 +522,7 @@ void CAT(uly__ops_rows_, ULY_ISA)(uly__ops *table) {
   table->embedding_forward = embedding_forward;
   table->embedding_backward = embedding_backward;
   table->cross_entropy = cross_entropy;
+  table->summarize_logits = summarize_logits;
   table->add_squares = add_squares;
   table->adamw = adamw;
   table->to_bf16 = to_bf16;

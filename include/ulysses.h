@@ -539,6 +539,10 @@ typedef enum uly_traffic {
   ULY_TRAFFIC_KEYS_FORWARD,
   ULY_TRAFFIC_KEYS_BACKWARD,
   ULY_TRAFFIC_KEYS_RECOMPUTE,
+  /* Rows and partial sums of tensor parallelism; and again, to recompute and with gradients. */
+  ULY_TRAFFIC_TENSOR_FORWARD,
+  ULY_TRAFFIC_TENSOR_BACKWARD,
+  ULY_TRAFFIC_TENSOR_RECOMPUTE,
   ULY_NUM_TRAFFIC
 } uly_traffic;
 

@@ -104,16 +104,22 @@ static void check_logits(const golden *g, uly_trainer *trainer, double tolerance
   uly__zero_forget_weights(model->zero);
   const int32_t *labels = uly__batch_labels(trainer, trainer->data, trainer->run.windows);
   uly__model_eval(model, trainer->run.windows, labels, losses);
-  /* Logits of the last tile are left: of all tokens, or of those of the last run. */
+  /* Logits of the last tile are left: of all tokens, or of those of the last run; and of this rank's
+   * part of the vocabulary. */
   if (model->head_tiles.num > 0) {
     uly__tile_range tile = model->head_tiles.list[model->head_tiles.num - 1];
-    int64_t begin = uly__token_cut_at(model->cut, tile.begin), count = tile.rows * V;
+    uly__part part = model->share.vocab;
+    int64_t begin = uly__token_cut_at(model->cut, tile.begin), count = tile.rows * part.count;
     assert_true(tile.rows == model->num_tokens || model->cut->num_runs > 1);
     float *found = malloc((size_t)count * sizeof *found);
+    float *all = malloc((size_t)count * sizeof *all);
     uly__copy(model->stream, found, model->work.logits, count * (int64_t)sizeof(float));
-    double error = largest_error(found, logits + begin * V, count, 1e-30);
+    for (int64_t r = 0; r < tile.rows; r++)
+      memcpy(all + r * part.count, logits + (begin + r) * V + part.begin,
+             (size_t)part.count * sizeof *all);
+    double error = largest_error(found, all, count, 1e-30);
     if (!(error < tolerance)) fail_msg("logits differ by %g", error);
-    free(found);
+    free(found), free(all);
   }
   free(logits);
 }
@@ -254,10 +260,39 @@ static void test_rings(void **state) {
   mesh = all;
 }
 
+static void check_on(const uly_mesh_desc *desc) {
+  assert_ok(uly_mesh_create(desc, &mesh));
+  check_set("golden_llama", ULY_F32, ULY_RECOMPUTE_FULL, 3, 1e-5);
+  check_set("golden_qwen", ULY_F32, ULY_RECOMPUTE_NONE, 0, 1e-5);
+  check_set("golden_gpt2", ULY_F32, ULY_RECOMPUTE_KEEP_ATTENTION, 2, 1e-5);
+  check_set("golden_mistral", ULY_F32, ULY_RECOMPUTE_NONE, 1, 1e-5);
+  check_set("golden_llama", ULY_BF16, ULY_RECOMPUTE_KEEP_ATTENTION, 1, 0.05);
+  uly_mesh_destroy(mesh);
+}
+
+/* Layers divided by tensor parallelism, alone and with what else the number of ranks allows. */
+static void test_tensor(void **state) {
+  (void)state;
+  uly_mesh *all = mesh;
+  switch (uly_mesh_size(all)) {
+    case 2: check_on(MESH(.tp = 2)); break;
+    case 3: check_on(MESH(.tp = 3)); break;
+    case 4:
+      check_on(MESH(.tp = 4));
+      check_on(MESH(.tp = 2, .ulysses = 2));
+      check_on(MESH(.tp = 2, .ring = 2));
+      break;
+    case 8: check_on(MESH(.tp = 2, .ulysses = 2, .dp = 2)); break;
+    default: break;
+  }
+  mesh = all;
+}
+
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_llama),   cmocka_unit_test(test_qwen), cmocka_unit_test(test_gpt2),
       cmocka_unit_test(test_mistral), cmocka_unit_test(test_bf16), cmocka_unit_test(test_rings),
+      cmocka_unit_test(test_tensor),
   };
   begin_ranks(&argc, &argv, &mesh);
   int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /* Tests that results do not depend on how the ranks are divided: random layouts of dp, Ulysses, ring
- * and gather, over random models (heads, widths and vocabularies that nothing divides), lengths,
+ * or gather, and tensor parallelism, over random models (heads, widths and vocabularies that nothing divides), lengths,
  * windows, block-sparse patterns, packed documents, ZeRO stages and recompute policies. Each gives
  * the losses and gradients of one rank within 1e-5 (every rank repeats the run alone), or is refused
  * with a sentence. Every case sends what its plan says. CASES=n makes n cases, and SEED=n others. */
@@ -66,9 +66,11 @@ static layout random_layout(void) {
   layout x = {.mesh = {.size = sizeof x.mesh}, .config = default_config()};
   uly_train_config *c = &x.config;
   write_model(&x);
-  int sp = pick(0, 3) ? size : pick_divisor(size), ulysses = pick_divisor(sp);
+  int tp = pick(0, 1) ? pick_divisor(size) : 1, rest = size / tp;
+  int sp = pick(0, 3) ? rest : pick_divisor(rest), ulysses = pick_divisor(sp);
   if (pick(0, 3) == 0) ulysses = 1;
-  x.mesh.dp = size / sp;
+  x.mesh.tp = tp;
+  x.mesh.dp = rest / sp;
   x.mesh.ulysses = ulysses;
   *(pick(0, 2) ? &x.mesh.ring : &x.mesh.gather) = sp / ulysses;
   c->model = config_path;
@@ -92,12 +94,13 @@ static layout random_layout(void) {
   c->batch = x.mesh.dp * pick(1, 2);
   c->zero_stage = pick(0, 3);
   c->recompute = (uly_recompute)pick(0, 2);
-  c->rounds = pick(0, 3) == 0 ? pick(1, 2) : 0;
+  c->rounds = pick(0, 3) == 0 ? pick(1, tp > 1 ? 1 : 2) : 0;
   c->threads = 1;
   snprintf(x.text, sizeof x.text,
-           "dp %d, ulysses %d, ring %d, gather %d, %d heads, N %lld, window %lld, pattern %d, pack "
+           "tp %d, dp %d, ulysses %d, ring %d, gather %d, %d heads, N %lld, window %lld, pattern "
+           "%d, pack "
            "%d, batch %lld, stage %d, recompute %d, rounds %d",
-           x.mesh.dp, ulysses, x.mesh.ring, x.mesh.gather, x.num_q_heads, (long long)c->seq_len,
+           tp, x.mesh.dp, ulysses, x.mesh.ring, x.mesh.gather, x.num_q_heads, (long long)c->seq_len,
            (long long)c->window, (int)c->sparse.pattern, (int)c->pack, (long long)c->batch,
            c->zero_stage, (int)c->recompute, c->rounds);
   return x;
@@ -156,8 +159,8 @@ static void compare_steps(const layout *x, const uly_mesh *mesh, uly_trainer *ma
 static bool is_refused(const layout *x, uly_status status) {
   if (status == ULY_OK) return false;
   assert_int_equal(status, ULY_ERR_CONFIG);
-  bool lacks_heads =
-      x->num_q_heads < x->mesh.ulysses * (x->config.rounds > 0 ? x->config.rounds : 1);
+  int rounds = x->config.rounds > 0 ? x->config.rounds : 1;
+  bool lacks_heads = x->num_q_heads / x->mesh.tp < x->mesh.ulysses * rounds;
   if (!lacks_heads) fail_msg("%s: refused: %s", x->text, uly_last_error());
   return true;
 }

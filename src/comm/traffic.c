@@ -14,6 +14,7 @@ const char *uly_traffic_name(uly_traffic kind) {
   static const char *names[ULY_NUM_TRAFFIC] = {
       "attention_forward", "attention_backward", "attention_recompute",
       "gradients",         "parameters",         "control",
-      "keys_forward",      "keys_backward",      "keys_recompute"};
+      "keys_forward",      "keys_backward",      "keys_recompute",
+      "tensor_forward",    "tensor_backward",    "tensor_recompute"};
   return (unsigned)kind < ULY_NUM_TRAFFIC ? names[kind] : "unknown";
 }

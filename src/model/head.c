@@ -22,9 +22,11 @@ int uly__model_bin(const uly__model *model, int64_t t) {
   return uly__position_bin(model->positions[t]);
 }
 
-/* Adds the losses of a tile's rows: to one sum, or each to the sum of its bin. */
+/* Adds the losses of a tile's rows: to one sum, or each to the sum of its bin. Of the ranks of tensor
+ * parallelism, which all have the same losses, only the first adds them. */
 static void add_losses(const uly__model *model, uly__tile_range tile, bool by_bin,
                        uly__exact_sum *loss) {
+  if (model->tensor.rank > 0) return;
   const uly__workspace *work = &model->work;
   const double *losses = uly__download(model->stream, work->host_loss, work->row_loss,
                                        tile.rows * (int64_t)sizeof *losses);
@@ -35,51 +37,122 @@ static void add_losses(const uly__model *model, uly__tile_range tile, bool by_bi
 static uly__linear head_linear(const uly__model *model) {
   int64_t h = model->config.hidden;
   return (uly__linear){.in = h,
-                       .out = model->config.vocab,
+                       .out = model->share.vocab.count,
                        .unit = model->params.head_unit,
                        .weight = model->params.head,
                        .ldw = h};
 }
 
 uly_status uly__head_prepare(const uly__model *model, int64_t rows) {
-  uly__linear_use use = {
-      .ldx = model->config.hidden, .ldy = model->config.vocab, .sums_y = true, .sums_d_x = true};
+  uly__linear_use use = {.ldx = model->config.hidden,
+                         .ldy = model->share.vocab.count,
+                         .sums_y = true,
+                         .sums_d_x = true};
   return uly__linear_prepare(model, head_linear(model), rows, use);
 }
 
-void uly__head(uly__model *model, float scale, uly__exact_sum *loss) {
-  const uly__model_config *c = &model->config;
+/* Finds tile i, if there is one. */
+static bool find_tile(const uly__model *model, int64_t i, uly__tile_range *tile) {
+  if (i < 0 || i >= model->head_tiles.num) return false;
+  *tile = model->head_tiles.list[i];
+  return true;
+}
+
+/* Returns this rank's rows of a tile, in a buffer of the residual stream. */
+static void *own(const uly__model *model, void *x, uly__tile_range tile) {
+  return uly__at(x, model->dtype, tile.own_begin * model->config.hidden);
+}
+
+static void *input_of(const uly__model *model, uly__tile_range tile) {
+  return own(model, model->stash.layers[model->num_layers].x, tile);
+}
+
+static uly__norm_args final_norm(const uly__model *model) {
   const uly__params *params = &model->params;
-  const uly__ops *ops = model->ops;
+  return uly__model_norm(model, uly__last_unit(params), params->norm, params->norm_bias);
+}
+
+/* Normalizes and gathers the rows of tile i. */
+static void gather_normed(uly__model *model, int64_t i) {
+  uly__tile_range tile;
+  if (!find_tile(model, i, &tile)) return;
+  uly__norm_args norm = final_norm(model);
+  void *n = model->work.n[i % ULY_TENSOR_SLOTS];
+  model->ops->norm_forward(model->stream, &norm, tile.own_rows, model->config.hidden, model->dtype,
+                           input_of(model, tile), n);
+  uly__model_gather(model, ULY_GATHER_NORMED, ULY_TRAFFIC_TENSOR_FORWARD, i, tile.rows, n);
+}
+
+/* Collects what the ranks of tensor parallelism know of the tile's logits, each of its part of the
+ * vocabulary. Returns NULL if this rank has all of it. */
+static const uly__vocab_part *join_vocab(uly__model *model, uly__tile_range tile,
+                                         uly__vocab_part *part) {
   uly__workspace *work = &model->work;
-  uly_dtype dtype = model->dtype;
-  int64_t h = c->hidden;
-  int last = uly__last_unit(params), unit = params->head_unit;
-  uly__norm_args norm = uly__model_norm(model, last, params->norm, params->norm_bias);
+  uly__part mine = model->share.vocab;
+  if (model->tensor.size == 1) return NULL;
+  model->ops->summarize_logits(model->stream, tile.rows, mine.count, work->logits,
+                               model->input.labels + tile.begin, mine.begin, work->summary);
+  uly__model_note(
+      model,
+      uly__all_gather(model->tensor.group, model->stream, ULY_TRAFFIC_TENSOR_FORWARD, work->summary,
+                      tile.rows * (int64_t)sizeof *work->summary, work->summaries));
+  *part = (uly__vocab_part){mine.begin, model->tensor.size, work->summaries};
+  return part;
+}
+
+/* Computes logits and losses of tile i and, if scale is not 0, the gradients of the head's weights
+ * and of the normalized rows. */
+static void run_tile(uly__model *model, int64_t i, float scale, uly__exact_sum *loss) {
+  uly__workspace *work = &model->work;
+  int64_t h = model->config.hidden, V = model->share.vocab.count;
   uly__linear head = head_linear(model);
-  for (int64_t i = 0; i < model->head_tiles.num; i++) {
-    uly__tile_range tile = model->head_tiles.list[i];
-    const void *x = uly__at(model->stash.layers[model->num_layers].x, dtype, tile.begin * h);
-    ops->norm_forward(model->stream, &norm, tile.rows, h, dtype, x, work->n);
-    uly__linear_forward_sum(model, head, tile.rows, work->n, h, work->logits, true);
-    uly__watch_logits(model, work->logits, tile.rows, tile.begin);
-    ops->cross_entropy(model->stream, tile.rows, c->vocab, work->logits,
-                       model->input.labels + tile.begin, scale, work->row_loss, dtype,
-                       scale != 0.0f ? work->d_logits : NULL);
-    add_losses(model, tile, scale == 0.0f, loss);
+  uly__vocab_part part;
+  uly__tile_range tile;
+  if (!find_tile(model, i, &tile)) return;
+  const void *n = uly__model_gathered(model, ULY_GATHER_NORMED, i);
+  uly__linear_forward_sum(model, head, tile.rows, n, h, work->logits, true);
+  uly__watch_logits(model, work->logits, tile.rows, tile.begin);
+  model->ops->cross_entropy(model->stream, tile.rows, V, work->logits,
+                            model->input.labels + tile.begin, join_vocab(model, tile, &part), scale,
+                            work->row_loss, model->dtype, scale != 0.0f ? work->d_logits : NULL);
+  add_losses(model, tile, scale == 0.0f, loss);
+  if (scale == 0.0f) return;
+  uly__linear_backward_weight(model, head, tile.rows, work->d_logits, V, n, h);
+  uly__linear_backward_sum(model, head, tile.rows, work->d_logits, V,
+                           uly__model_partial(model, ULY_SUM_OTHER, i), true);
+  uly__model_sum(model, ULY_SUM_OTHER, ULY_TRAFFIC_TENSOR_BACKWARD, i, tile.rows);
+}
+
+/* Takes the gradient of tile i through the final norm, to d_x. */
+static void input_backward(uly__model *model, int64_t i) {
+  const uly__params *params = &model->params;
+  int64_t h = model->config.hidden;
+  int last = uly__last_unit(params), unit = params->head_unit;
+  uly__tile_range tile;
+  if (!find_tile(model, i, &tile)) return;
+  uly__norm_args norm = final_norm(model);
+  const float *d_n = uly__model_summed(model, ULY_SUM_OTHER, i);
+  void *d_x = own(model, model->d_x, tile);
+  uly__clear(model->stream, d_x, tile.own_rows * h * uly__dtype_bytes(model->dtype));
+  model->ops->norm_backward(model->stream, &norm, tile.own_rows, h, model->dtype,
+                            input_of(model, tile), d_n, d_x, uly__grad(model, last, params->norm),
+                            uly__grad(model, last, params->norm_bias));
+  uly__watch_d_stream(model, (uly__watched_rows){d_x, model->dtype, tile.own_rows, h, h,
+                                                 tile.begin + tile.first_own});
+  if (tile.ends_segment < 0) return;
+  uly__zero_fold(model->zero, last, tile.ends_segment, 0, params->units[last].local_count);
+  if (unit != last)
+    uly__zero_fold(model->zero, unit, tile.ends_segment, params->head,
+                   model->share.vocab.count * h);
+}
+
+void uly__head(uly__model *model, float scale, uly__exact_sum *loss) {
+  int64_t lag = model->tensor.lag, turns = model->head_tiles.num + 2 * lag;
+  for (int64_t i = 0; i < turns; i++) {
+    gather_normed(model, i);
+    run_tile(model, i - lag, scale, loss);
     if (scale == 0.0f) continue;
-    uly__linear_backward_weight(model, head, tile.rows, work->d_logits, c->vocab, work->n, h);
-    uly__linear_backward_sum(model, head, tile.rows, work->d_logits, c->vocab, work->sum, true);
-    void *d_x = uly__at(model->d_x, dtype, tile.begin * h);
-    uly__clear(model->stream, d_x, tile.rows * h * uly__dtype_bytes(dtype));
-    ops->norm_backward(model->stream, &norm, tile.rows, h, dtype, x, work->sum, d_x,
-                       uly__grad(model, last, params->norm),
-                       uly__grad(model, last, params->norm_bias));
-    uly__watch_d_stream(model, (uly__watched_rows){d_x, dtype, tile.rows, h, h, tile.begin});
+    input_backward(model, i - 2 * lag);
     uly__model_poll(model);
-    if (tile.ends_segment < 0) continue;
-    uly__zero_fold(model->zero, last, tile.ends_segment, 0, params->units[last].count);
-    if (unit != last)
-      uly__zero_fold(model->zero, unit, tile.ends_segment, params->head, c->vocab * h);
   }
 }

@@ -4,6 +4,9 @@
  *
  * This file says what a model consists of; model_plan.h makes and carves it, passes.h runs it.
  *
+ * Where tensor parallelism divides a layer, heads, f and V are those of this rank, and of each tile
+ * it has some rows of the residual stream (parallel/tensor.h).
+ *
  * Legend: T tokens of this rank, h width, f MLP width, V vocabulary, d head dimension, L blocks. */
 #ifndef ULY_MODEL_H
 #define ULY_MODEL_H
@@ -15,20 +18,27 @@
 #include "model/stash.h"
 #include "model/tiles.h"
 #include "parallel/seq_attention.h"
+#include "parallel/tensor.h"
 #include "parallel/zero.h"
 
 /* Scratch of one block's pass, and of one token tile. Buffers that are never alive together share
  * their place. */
+enum { ULY_MID_SLOTS = 3 };
+
 typedef struct uly__workspace {
-  void *matmul;          /* workspace of matrix products */
-  void *n, *mid;         /* [rows of a tile, h] */
-  float *sum;            /* [rows, h] */
+  void *matmul; /* workspace of matrix products */
+  /* [own rows of a tile, h]; tiles take turns, so that two or three are under way at once. */
+  void *n[ULY_TENSOR_SLOTS], *mid[ULY_MID_SLOTS];
   void *gate, *up, *act; /* [rows, f] */
   void *d_gate, *d_up;   /* [rows, f] */
   float *logits;         /* [rows of a head tile, V] */
   void *d_logits;        /* [rows, V]; in f32 the same as logits */
   double *row_loss;      /* [rows] */
   double *host_loss;     /* room for them on the host */
+  /* [rows], and [ranks of tensor parallelism][rows]; NULL without it. */
+  uly__logit_summary *summary, *summaries;
+  /* Parts of gradients that several ranks hold (model/tensor_grads.h); NULL without it. */
+  float *shared_grads, *shared_parts;
 } uly__workspace;
 
 /* The use that a model is made for, and has buffers for. */
@@ -62,7 +72,9 @@ typedef struct uly__watch uly__watch; /* watch.h */
 typedef struct uly__model {
   uly__model_config config;
   uly__stage stage;
-  int num_layers; /* L, of the stage */
+  int num_layers;          /* L, of the stage */
+  uly__tensor_share share; /* what this rank has of each layer */
+  uly__tensor tensor;
   uly__params params;
   const uly__ops *ops;
   uly__stream *stream;
@@ -74,12 +86,13 @@ typedef struct uly__model {
   int threads;
   const uly__token_cut *cut; /* which tokens each rank holds */
   int64_t num_tokens;        /* T */
+  int64_t num_own;           /* rows of the residual stream: T, unless these are divided */
   uly__tiles tiles, head_tiles;
   uly__zero *zero;    /* weights and gradients */
   int64_t *positions; /* [T], of the host: within their documents */
   uly__input input;   /* what ops read of a pass */
   float *rope;        /* [T, d]: cosines, sines; NULL with learned positions */
-  void *d_x;          /* [T, h]: gradient of the residual stream; NULL: forward only */
+  void *d_x;          /* [own, h]: gradient of the residual stream; NULL: forward only */
   uly__stash stash;
   uly__workspace work;
   /* Forward calls it after each block, while the stash still has the block's attention. NULL:
@@ -126,9 +139,37 @@ static inline uly__norm_args uly__model_norm(const uly__model *model, int unit, 
                           uly__weight(model, unit, bias)};
 }
 
+/* Gather and add up the rows of tile i (parallel/tensor.h), noting failures. */
+static inline void uly__model_gather(uly__model *model, uly__tensor_gathered what, uly_traffic kind,
+                                     int64_t i, int64_t rows, const void *mine) {
+  uly__model_note(model, uly__tensor_gather(&model->tensor, what, kind, i, rows, mine));
+}
+static inline const void *uly__model_gathered(uly__model *model, uly__tensor_gathered what,
+                                              int64_t i) {
+  uly_status status;
+  const void *rows = uly__tensor_gather_wait(&model->tensor, what, i, &status);
+  uly__model_note(model, status);
+  return rows;
+}
+static inline float *uly__model_partial(const uly__model *model, uly__tensor_summed what,
+                                        int64_t i) {
+  return uly__tensor_partial(&model->tensor, what, i);
+}
+static inline void uly__model_sum(uly__model *model, uly__tensor_summed what, uly_traffic kind,
+                                  int64_t i, int64_t rows) {
+  uly__model_note(model, uly__tensor_sum(&model->tensor, what, kind, i, rows, false));
+}
+static inline float *uly__model_summed(uly__model *model, uly__tensor_summed what, int64_t i) {
+  uly_status status;
+  float *sum = uly__tensor_sum_wait(&model->tensor, what, i, &status);
+  uly__model_note(model, status);
+  return sum;
+}
+
 /* Drives communication during the computation; called between tiles. */
 static inline void uly__model_poll(uly__model *model) {
   uly__model_note(model, uly__attention_poll(model->attention));
+  uly__model_note(model, uly__tensor_poll(&model->tensor));
   uly__model_note(model, uly__zero_poll(model->zero));
 }
 

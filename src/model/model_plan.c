@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/split.h"
+#include "model/tensor_grads.h"
 
 /* Returns the tokens of a granule. Slices are whole granules, a function of N alone, so that any
  * number of ranks cuts at multiples of the same granule: at most 128 tokens, and at least 64
@@ -31,7 +32,20 @@ static uly_status check(const uly__model_config *c, const uly_mesh *mesh,
              "sequences or a smaller model",
              (long long)run->seq_len, c->num_layers, (long long)c->hidden);
   int sp = uly_mesh_sp(mesh), ring = uly__mesh_extent(mesh, ULY_AXIS_RING);
+  int tp = uly__mesh_extent(mesh, ULY_AXIS_TP);
+  ULY_TRY(uly__tensor_share_check(c, tp));
+  if (tp > 1 && (run->use == ULY_MODEL_PREFILLS || run->use == ULY_MODEL_DECODES))
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "mesh.tp is %d, but generation does not divide layers over ranks yet: generate on a "
+             "mesh without tensor parallelism, which reads checkpoints of any mesh",
+             tp);
   if (run->leaves == 0) return ULY_OK;
+  if (tp > 1)
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "config.reproducible makes results independent of the number of ranks, but with "
+             "mesh.tp = %d products are added up in an order that depends on it: leave "
+             "mesh.tp or config.reproducible out",
+             tp);
   if (ring > 1)
     ULY_FAIL(ULY_ERR_CONFIG,
              "config.reproducible makes results independent of the number of ranks, but with "
@@ -67,6 +81,14 @@ static int reproducible_groups(const uly__model_config *c, const uly__model_run 
 static uly_status plan_scheme(uly__model *model, uly_mesh *mesh, int rounds,
                               uly_attention_desc *desc) {
   const uly__seq_scheme *scheme = uly__attention_choose(mesh, desc);
+  int tp = uly__mesh_extent(mesh, ULY_AXIS_TP);
+  /* Rows would be gathered once for each round. */
+  if (tp > 1 && rounds > 1)
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "config.rounds is %d, but with mesh.tp = %d heads are exchanged in one round: leave "
+             "config.rounds out",
+             rounds, tp);
+  if (tp > 1) rounds = 1;
   if (desc->head_groups == 0) ULY_TRY(scheme->deal_heads(mesh, rounds, desc));
   return uly__attention_plan(mesh, desc, scheme, &model->attention);
 }
@@ -75,7 +97,7 @@ static uly_status plan_states(uly__model *model, uly_mesh *mesh, const uly__mode
   const uly__params *params = &model->params;
   int64_t *counts = calloc((size_t)params->num_units, sizeof *counts);
   if (!counts) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a table of %d units", params->num_units);
-  for (int u = 0; u < params->num_units; u++) counts[u] = params->units[u].count;
+  for (int u = 0; u < params->num_units; u++) counts[u] = params->units[u].local_count;
   uly__zero_desc desc = {.stage = run->zero_stage,
                          .dtype = run->dtype,
                          .grad_dtype = run->grad_dtype,
@@ -87,6 +109,8 @@ static uly_status plan_states(uly__model *model, uly_mesh *mesh, const uly__mode
                          .tied = model->config.tied,
                          .forward_only = run->use != ULY_MODEL_TRAINS};
   uly_status status = uly__zero_create(mesh, &desc, &model->zero);
+  if (status == ULY_OK && model->tensor.size > 1)
+    uly__zero_on_complete(model->zero, uly__tensor_grads_sum, model);
   free(counts);
   return status;
 }
@@ -132,22 +156,31 @@ static uly_status plan_projections(uly__model *model) {
   int num = model->attention->num_blocks;
   model->projections = calloc((size_t)num, sizeof *model->projections);
   if (!model->projections) ULY_FAIL(ULY_ERR_MEMORY, "no memory for the products of %d blocks", num);
-  uly__projections_plan(&model->config, &model->params.block, model->attention, model->projections);
+  uly__projections_plan(&model->config, &model->share, &model->params.block, model->attention,
+                        model->projections);
   return ULY_OK;
 }
 
 static uly_status plan(uly__model *model, uly_mesh *mesh, const uly__model_run *run) {
   const uly__model_config *c = &model->config;
   ULY_TRY(check(c, mesh, run));
+  ULY_TRY(uly__tensor_create(mesh, run->dtype, c->hidden, &model->tensor));
+  model->share = uly__tensor_share_of(c, model->tensor.size, model->tensor.rank);
   ULY_TRY(plan_attention(model, mesh, run));
   model->cut = &model->attention->cut;
   model->num_tokens = model->cut->count;
   const uly__ops_sizes *sizes = &model->ops->sizes;
   int64_t unit = granule(run->seq_len);
-  int64_t head_rows = c->vocab > sizes->wide_vocab ? sizes->head_rows : sizes->tile_rows;
-  ULY_TRY(uly__tiles_create(model->cut, unit, run->leaves, sizes->tile_rows, &model->tiles));
+  bool is_wide = model->share.vocab.count > sizes->wide_vocab;
+  int64_t head_rows = is_wide ? sizes->head_rows : sizes->tile_rows;
+  /* Which rows a rank has of the residual stream must be the same everywhere. */
+  int64_t rows = model->tensor.size > 1 ? head_rows : sizes->tile_rows;
+  ULY_TRY(uly__tiles_create(model->cut, unit, run->leaves, rows, &model->tiles));
   ULY_TRY(uly__tiles_create(model->cut, unit, run->leaves, head_rows, &model->head_tiles));
-  ULY_TRY(uly__params_create(c, run->stage, &model->params));
+  uly__tiles_divide(&model->tiles, &model->tensor);
+  uly__tiles_divide(&model->head_tiles, &model->tensor);
+  model->num_own = model->tiles.num_own;
+  ULY_TRY(uly__params_create(c, run->stage, &model->share, &model->params));
   ULY_TRY(plan_projections(model));
   ULY_TRY(plan_states(model, mesh, run));
   return uly__stash_create(model->num_layers, run->recompute, run->use != ULY_MODEL_TRAINS,
@@ -180,6 +213,7 @@ void uly__model_destroy(uly__model *model) {
   uly__attention_destroy(model->attention);
   free(model->projections);
   uly__zero_destroy(model->zero);
+  uly__tensor_destroy(&model->tensor);
   uly__params_destroy(&model->params);
   uly__tiles_destroy(&model->tiles);
   uly__tiles_destroy(&model->head_tiles);
@@ -190,12 +224,15 @@ void uly__model_destroy(uly__model *model) {
 static void carve_tile(uly__model *model, uly__arena *scratch) {
   uly__workspace *work = &model->work;
   int64_t bytes = uly__dtype_bytes(model->dtype);
-  int64_t stream = model->tiles.rows * model->config.hidden,
-          wide = model->tiles.rows * model->config.ffn;
+  int64_t stream = model->tiles.own_rows * model->config.hidden;
+  int64_t wide = model->tiles.rows * model->share.ffn.count;
+  bool takes_turns = model->tensor.lag > 0;
   work->matmul = uly__arena_carve(scratch, model->ops->matmul_bytes(model->dtype, model->threads));
-  work->n = uly__arena_carve(scratch, stream * bytes);
-  work->mid = uly__arena_carve(scratch, stream * bytes);
-  work->sum = uly__arena_carve(scratch, stream * (int64_t)sizeof(float));
+  for (int i = 0; i < ULY_TENSOR_SLOTS; i++)
+    work->n[i] = i > 0 && !takes_turns ? work->n[0] : uly__arena_carve(scratch, stream * bytes);
+  for (int i = 0; i < ULY_MID_SLOTS; i++)
+    work->mid[i] = i > 0 && !takes_turns ? work->mid[0] : uly__arena_carve(scratch, stream * bytes);
+  uly__tensor_carve(&model->tensor, model->tiles.rows, !uly__model_is_forward_only(model), scratch);
   work->act = uly__arena_carve(scratch, wide * bytes);
   work->gate = model->config.gated ? uly__arena_carve(scratch, wide * bytes) : NULL;
   work->up = uly__arena_carve(scratch, wide * bytes);
@@ -206,11 +243,16 @@ static void carve_tile(uly__model *model, uly__arena *scratch) {
 
 static void carve_head(uly__model *model, uly__arena *scratch, uly__arena *host) {
   uly__workspace *work = &model->work;
-  int64_t logits = model->head_tiles.rows * model->config.vocab;
+  int64_t logits = model->head_tiles.rows * model->share.vocab.count;
   int64_t losses = model->head_tiles.rows * (int64_t)sizeof *work->row_loss;
   work->logits = uly__arena_carve(scratch, logits * (int64_t)sizeof(float));
   work->row_loss = uly__arena_carve(scratch, losses);
   work->host_loss = uly__arena_carve(host, uly__room_bytes(model->stream, losses));
+  if (model->tensor.size > 1) {
+    int64_t bytes = model->head_tiles.rows * (int64_t)sizeof *work->summary;
+    work->summary = uly__arena_carve(scratch, bytes);
+    work->summaries = uly__arena_carve(scratch, model->tensor.size * bytes);
+  }
   if (uly__model_is_forward_only(model)) return;
   work->d_logits = model->dtype == ULY_F32
                        ? work->logits
@@ -246,13 +288,15 @@ void uly__model_carve_passes(uly__model *model, uly__arena *arenas, uly__arena *
       c->rope ? uly__arena_carve(activations, T * c->head_dim * (int64_t)sizeof(float)) : NULL;
   model->d_x = uly__model_is_forward_only(model)
                    ? NULL
-                   : uly__arena_carve(activations, T * c->hidden * bytes);
+                   : uly__arena_carve(activations, model->num_own * c->hidden * bytes);
   carve_tile(model, scratch);
+  if (!uly__model_is_forward_only(model)) uly__tensor_grads_carve(model, scratch);
   /* The head does not run while a block does. */
   int64_t mark = uly__arena_mark(scratch);
   if (model->use != ULY_MODEL_PREFILLS) carve_head(model, scratch, host);
   uly__arena_release(scratch, mark);
-  uly__stash_carve(&model->stash, c, model->dtype, T, model->attention, activations, scratch);
+  uly__stash_carve(&model->stash, c, model->num_own * c->hidden * bytes,
+                   T * model->share.ffn.count * bytes, model->attention, activations, scratch);
   model->attention->scheme->carve_work(
       model->attention, uly__model_is_forward_only(model) ? 0 : ULY_SEQ_BACKWARD, scratch);
   if (model->positions) set_positions(model, NULL, 0);

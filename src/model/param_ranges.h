@@ -32,7 +32,8 @@ typedef struct uly__range_walk {
   const uly__params *params;
   const uly__zero *zero;
   int param, end; /* the next tensor; the end */
-  int64_t done;   /* its elements already passed */
+  int64_t done;   /* its local elements already passed */
+  bool is_local;
 } uly__range_walk;
 
 enum { ULY_ALL_UNITS = -1 };
@@ -40,6 +41,9 @@ enum { ULY_ALL_UNITS = -1 };
 /* Begins a walk over the ranges of a unit, or of all units, that this rank updates. With zero NULL
  * they are those of a rank that is alone. */
 uly__range_walk uly__param_ranges(const uly__params *params, const uly__zero *zero, int unit);
+/* Begins the same walk for users to whom it does not matter where an element is in its tensor, which
+ * is then only known of the first element of a range: ranges are fewer. */
+uly__range_walk uly__param_local_ranges(const uly__params *params, const uly__zero *zero, int unit);
 /* Finds the next range; returns false if there is none. */
 bool uly__range_next(uly__range_walk *walk, uly__range *range);
 

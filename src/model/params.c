@@ -10,16 +10,53 @@
 
 enum { TENSORS_OF_BLOCK = 18, TENSORS_AROUND = 5 };
 
+/* A table under construction. */
+typedef struct builder {
+  uly__params *params;
+  const uly__model_config *config;
+  const uly__tensor_share *share;
+  char prefix[48]; /* of names */
+} builder;
+
+/* How a tensor is divided. rows, cols: the parts of this rank, of any dimension that is divided, in
+ * multiples of `each`; owned: the rows that it owns, if these are divided. */
+typedef struct division {
+  uly__part rows, cols, owned;
+  int64_t each;
+} division;
+
 /* Begins a new unit, to which the following tensors belong. */
 static void begin_unit(uly__params *params) {
   params->units[params->num_units++] = (uly__unit){.begin = params->count, .first = params->num};
 }
 
-/* Adds a tensor and returns its offset in the unit. rows 0: a vector. */
-static int64_t add(uly__params *params, const char *prefix, const char *name, int64_t rows,
-                   int64_t cols, uly__init init, double std) {
+static uly__part times(uly__part part, int64_t each) {
+  return (uly__part){part.begin * each, part.count * each};
+}
+
+/* Sets the part of a tensor that this rank holds. */
+static void divide(const builder *b, uly__param *param, division d) {
+  int64_t cols = param->num_dims == 2 ? param->dims[1] : 1;
+  param->rows = param->owned = (uly__part){0, param->dims[0]};
+  param->cols = (uly__part){0, cols};
+  if (d.rows.count > 0) {
+    param->rows = times(d.rows, d.each);
+    param->owned = times(d.owned, d.each);
+  } else if (d.cols.count > 0) {
+    param->cols = times(d.cols, d.each);
+  } else {
+    param->is_replicated = true;
+    if (b->share->index > 0) param->owned.count = 0; /* the first rank counts it */
+  }
+  param->local_count = param->rows.count * param->cols.count;
+}
+
+/* Adds a tensor and returns its local offset. rows 0: a vector. */
+static int64_t add(builder *b, const char *name, int64_t rows, int64_t cols, uly__init init,
+                   double std, division how) {
+  uly__params *params = b->params;
   uly__param *param = &params->list[params->num++];
-  snprintf(param->name, sizeof param->name, "%s%s", prefix, name);
+  snprintf(param->name, sizeof param->name, "%s%s", b->prefix, name);
   param->num_dims = rows ? 2 : 1;
   param->dims[0] = rows ? rows : cols;
   param->dims[1] = rows ? cols : 0;
@@ -29,70 +66,92 @@ static int64_t add(uly__params *params, const char *prefix, const char *name, in
   param->count = (rows ? rows : 1) * cols;
   param->init = init;
   param->init_std = (float)std;
+  divide(b, param, how);
+  param->local_offset = unit->local_count;
   unit->count += param->count;
+  unit->local_count += param->local_count;
   unit->num++;
   params->count += param->count;
-  return param->offset;
+  return param->local_offset;
 }
 
-static int64_t add_matrix(uly__params *params, const char *prefix, const char *name, int64_t rows,
-                          int64_t cols, double std) {
-  return add(params, prefix, name, rows, cols, ULY_INIT_NORMAL, std);
+static int64_t add_matrix(builder *b, const char *name, int64_t rows, int64_t cols, double std,
+                          division how) {
+  return add(b, name, rows, cols, ULY_INIT_NORMAL, std, how);
 }
 
-static int64_t add_vector(uly__params *params, bool present, const char *prefix, const char *name,
-                          int64_t cols, uly__init init) {
-  return present ? add(params, prefix, name, 0, cols, init, 0) : -1;
+static int64_t add_vector(builder *b, bool present, const char *name, int64_t count, uly__init init,
+                          division how) {
+  return present ? add(b, name, 0, count, init, 0, how) : -1;
 }
 
-static uly__block_layout add_block(uly__params *p, const uly__model_config *c, int layer) {
-  char at[48];
-  snprintf(at, sizeof at, "model.layers.%d.", layer);
-  int64_t h = c->hidden, f = c->ffn, q = (int64_t)c->num_q_heads * c->head_dim;
-  int64_t kv = (int64_t)c->num_kv_heads * c->head_dim;
+static division by_rows(uly__part part, int64_t each) {
+  return (division){.rows = part, .owned = part, .each = each};
+}
+
+static division by_cols(uly__part part, int64_t each) {
+  return (division){.cols = part, .each = each};
+}
+
+static uly__block_layout add_block(builder *p, int layer) {
+  const uly__model_config *c = p->config;
+  const uly__tensor_share *share = p->share;
+  snprintf(p->prefix, sizeof p->prefix, "model.layers.%d.", layer);
+  int64_t h = c->hidden, f = c->ffn, d = c->head_dim;
+  int64_t q = c->num_q_heads * d, kv = c->num_kv_heads * d;
   bool norm_bias = c->norm == ULY_NORM_LAYER;
   double std = c->init_std, into_stream = std / sqrt(2.0 * c->num_layers);
+  division all = {.each = 1}, of_q = by_rows(share->q_heads, d), of_f = by_rows(share->ffn, 1);
+  division of_kv = {.rows = share->kv_heads, .owned = share->owned_kv, .each = d};
   uly__block_layout b;
-  b.norm1 = add_vector(p, true, at, "input_layernorm.weight", h, ULY_INIT_ONE);
-  b.norm1_bias = add_vector(p, norm_bias, at, "input_layernorm.bias", h, ULY_INIT_ZERO);
-  b.wq = add_matrix(p, at, "self_attn.q_proj.weight", q, h, std);
-  b.bq = add_vector(p, c->qkv_bias, at, "self_attn.q_proj.bias", q, ULY_INIT_ZERO);
-  b.wk = add_matrix(p, at, "self_attn.k_proj.weight", kv, h, std);
-  b.bk = add_vector(p, c->qkv_bias, at, "self_attn.k_proj.bias", kv, ULY_INIT_ZERO);
-  b.wv = add_matrix(p, at, "self_attn.v_proj.weight", kv, h, std);
-  b.bv = add_vector(p, c->qkv_bias, at, "self_attn.v_proj.bias", kv, ULY_INIT_ZERO);
-  b.wo = add_matrix(p, at, "self_attn.o_proj.weight", h, q, into_stream);
-  b.bo = add_vector(p, c->o_bias, at, "self_attn.o_proj.bias", h, ULY_INIT_ZERO);
-  b.norm2 = add_vector(p, true, at, "post_attention_layernorm.weight", h, ULY_INIT_ONE);
-  b.norm2_bias = add_vector(p, norm_bias, at, "post_attention_layernorm.bias", h, ULY_INIT_ZERO);
-  b.w_gate = c->gated ? add_matrix(p, at, "mlp.gate_proj.weight", f, h, std) : -1;
-  b.b_gate = add_vector(p, c->gated && c->mlp_bias, at, "mlp.gate_proj.bias", f, ULY_INIT_ZERO);
-  b.w_up = add_matrix(p, at, "mlp.up_proj.weight", f, h, std);
-  b.b_up = add_vector(p, c->mlp_bias, at, "mlp.up_proj.bias", f, ULY_INIT_ZERO);
-  b.w_down = add_matrix(p, at, "mlp.down_proj.weight", h, f, into_stream);
-  b.b_down = add_vector(p, c->mlp_bias, at, "mlp.down_proj.bias", h, ULY_INIT_ZERO);
+  b.norm1 = add_vector(p, true, "input_layernorm.weight", h, ULY_INIT_ONE, all);
+  b.norm1_bias = add_vector(p, norm_bias, "input_layernorm.bias", h, ULY_INIT_ZERO, all);
+  b.wq = add_matrix(p, "self_attn.q_proj.weight", q, h, std, of_q);
+  b.bq = add_vector(p, c->qkv_bias, "self_attn.q_proj.bias", q, ULY_INIT_ZERO, of_q);
+  b.wk = add_matrix(p, "self_attn.k_proj.weight", kv, h, std, of_kv);
+  b.bk = add_vector(p, c->qkv_bias, "self_attn.k_proj.bias", kv, ULY_INIT_ZERO, of_kv);
+  b.wv = add_matrix(p, "self_attn.v_proj.weight", kv, h, std, of_kv);
+  b.bv = add_vector(p, c->qkv_bias, "self_attn.v_proj.bias", kv, ULY_INIT_ZERO, of_kv);
+  b.wo = add_matrix(p, "self_attn.o_proj.weight", h, q, into_stream, by_cols(share->q_heads, d));
+  b.bo = add_vector(p, c->o_bias, "self_attn.o_proj.bias", h, ULY_INIT_ZERO, all);
+  b.norm2 = add_vector(p, true, "post_attention_layernorm.weight", h, ULY_INIT_ONE, all);
+  b.norm2_bias = add_vector(p, norm_bias, "post_attention_layernorm.bias", h, ULY_INIT_ZERO, all);
+  b.w_gate = c->gated ? add_matrix(p, "mlp.gate_proj.weight", f, h, std, of_f) : -1;
+  b.b_gate = add_vector(p, c->gated && c->mlp_bias, "mlp.gate_proj.bias", f, ULY_INIT_ZERO, of_f);
+  b.w_up = add_matrix(p, "mlp.up_proj.weight", f, h, std, of_f);
+  b.b_up = add_vector(p, c->mlp_bias, "mlp.up_proj.bias", f, ULY_INIT_ZERO, of_f);
+  b.w_down = add_matrix(p, "mlp.down_proj.weight", h, f, into_stream, by_cols(share->ffn, 1));
+  b.b_down = add_vector(p, c->mlp_bias, "mlp.down_proj.bias", h, ULY_INIT_ZERO, all);
   return b;
 }
 
-static void add_embedding(uly__params *out, const uly__model_config *c, bool with_positions) {
+static void add_embedding(builder *b, bool with_positions) {
+  const uly__model_config *c = b->config;
   int64_t h = c->hidden;
-  out->embed = add_matrix(out, "", "model.embed_tokens.weight", c->vocab, h, c->init_std);
+  b->params->embed = add_matrix(b, "model.embed_tokens.weight", c->vocab, h, c->init_std,
+                                by_rows(b->share->vocab, 1));
   if (with_positions && !c->rope)
-    out->positions =
-        add_matrix(out, "", "model.embed_positions.weight", c->max_positions, h, c->init_std);
+    b->params->positions = add_matrix(b, "model.embed_positions.weight", c->max_positions, h,
+                                      c->init_std, by_rows(b->share->positions, 1));
 }
 
-static void add_head(uly__params *out, const uly__model_config *c) {
+static void add_head(builder *b) {
+  const uly__model_config *c = b->config;
+  uly__params *out = b->params;
+  division all = {.each = 1};
   int64_t h = c->hidden;
-  out->norm = add_vector(out, true, "", "model.norm.weight", h, ULY_INIT_ONE);
+  b->prefix[0] = '\0';
+  out->norm = add_vector(b, true, "model.norm.weight", h, ULY_INIT_ONE, all);
   out->norm_bias =
-      add_vector(out, c->norm == ULY_NORM_LAYER, "", "model.norm.bias", h, ULY_INIT_ZERO);
+      add_vector(b, c->norm == ULY_NORM_LAYER, "model.norm.bias", h, ULY_INIT_ZERO, all);
   out->head_unit = c->tied ? ULY_UNIT_EMBED : uly__last_unit(out);
-  out->head =
-      c->tied ? out->embed : add_matrix(out, "", "lm_head.weight", c->vocab, h, c->init_std);
+  out->head = c->tied ? out->embed
+                      : add_matrix(b, "lm_head.weight", c->vocab, h, c->init_std,
+                                   by_rows(b->share->vocab, 1));
 }
 
-uly_status uly__params_create(const uly__model_config *config, uly__stage stage, uly__params *out) {
+uly_status uly__params_create(const uly__model_config *config, uly__stage stage,
+                              const uly__tensor_share *share, uly__params *out) {
   *out = (uly__params){.positions = -1};
   size_t num_layers = (size_t)uly__stage_layers(stage);
   bool embeds = uly__stage_embeds(stage), has_head = uly__stage_has_head(stage, config);
@@ -103,14 +162,16 @@ uly_status uly__params_create(const uly__model_config *config, uly__stage stage,
     uly__params_destroy(out);
     ULY_FAIL(ULY_ERR_MEMORY, "no memory for a table of %zu tensors", room);
   }
+  uly__tensor_share all = uly__tensor_share_of(config, 1, 0);
+  builder table = {.params = out, .config = config, .share = share ? share : &all};
   begin_unit(out);
-  if (embeds || (has_head && config->tied)) add_embedding(out, config, embeds);
+  if (embeds || (has_head && config->tied)) add_embedding(&table, embeds);
   for (int layer = stage.first; layer < stage.last; layer++) {
     begin_unit(out);
-    out->block = add_block(out, config, layer); /* the same in all blocks */
+    out->block = add_block(&table, layer); /* the same in all blocks */
   }
   begin_unit(out);
-  if (has_head) add_head(out, config);
+  if (has_head) add_head(&table);
   return ULY_OK;
 }
 

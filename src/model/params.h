@@ -4,25 +4,34 @@
  * It falls into units, which are gathered and reduced as one: unit 0 is the embedding with its
  * positions, unit 1 + i block i, unit L + 1 the rest. A unit's parameters are one flat range and
  * all blocks have the same layout, so a shard is an offset and a length in memory, in the optimizer
- * and in the file. Linear weights are [out, in]. */
+ * and in the file. Linear weights are [out, in].
+ *
+ * With tensor parallelism a rank holds a part of each tensor: some rows, some columns, or all of it.
+ * Its unit is then made of these parts, in the same order: offsets and counts of the whole unit say
+ * where a tensor is in a file, and those that are called local where its part is in memory. */
 #ifndef ULY_PARAMS_H
 #define ULY_PARAMS_H
 
 #include "model/stage.h"
+#include "model/tensor_share.h"
 
 typedef enum uly__init { ULY_INIT_ZERO, ULY_INIT_ONE, ULY_INIT_NORMAL } uly__init;
 
 typedef struct uly__param {
   char name[96];
   int unit;
-  int64_t offset, count; /* elements; offset in the unit */
+  int64_t offset, count; /* elements of the whole tensor; offset in the whole unit */
   int64_t dims[2];
-  int num_dims; /* 2: matrices, with weight decay */
+  int num_dims;                      /* 2: matrices, with weight decay */
+  int64_t local_offset, local_count; /* elements that this rank holds; offset in its unit */
+  uly__part rows, cols;              /* which rows and columns these are; a vector has one column */
+  bool is_replicated;                /* every rank of tensor parallelism has all of it */
+  uly__part owned; /* rows that no other rank of tensor parallelism counts or saves */
   uly__init init;
   float init_std;
 } uly__param;
 
-/* Offsets of a block's tensors in its unit; -1: the model has none. Tensors before wo belong to the
+/* Local offsets of a block's tensors; -1: the model has none. Tensors before wo belong to the
  * input of attention; wo and those after it to what follows attention. */
 typedef struct uly__block_layout {
   int64_t norm1, norm1_bias;
@@ -33,6 +42,7 @@ typedef struct uly__block_layout {
 
 typedef struct uly__unit {
   int64_t begin, count; /* elements, in the flat range */
+  int64_t local_count;  /* elements that this rank holds */
   int first, num;       /* its tensors in the list */
 } uly__unit;
 
@@ -42,10 +52,10 @@ typedef struct uly__params {
   uly__unit *units; /* [num_units], L + 2 of them */
   int num_units;
   int64_t count;            /* parameters in all */
-  int64_t embed, positions; /* offsets in unit 0; positions -1 with RoPE */
+  int64_t embed, positions; /* local offsets in unit 0; positions -1 with RoPE */
   uly__block_layout block;
-  int64_t norm, norm_bias; /* offsets in the last unit */
-  /* Offset in head_unit: the last unit, or unit 0 when tied to the embedding. */
+  int64_t norm, norm_bias; /* local offsets in the last unit */
+  /* Local offset in head_unit: the last unit, or unit 0 when tied to the embedding. */
   int64_t head;
   int head_unit;
 } uly__params;
@@ -55,8 +65,10 @@ enum { ULY_UNIT_EMBED = 0 };
 static inline int uly__unit_of_block(int layer) { return layer + 1; }
 static inline int uly__last_unit(const uly__params *params) { return params->num_units - 1; }
 
-/* Makes the table of a stage. Units that the stage does not hold are empty. */
-uly_status uly__params_create(const uly__model_config *config, uly__stage stage, uly__params *out);
+/* Makes the table of a stage, for a rank with this share of each tensor; NULL: with all of it. Units
+ * that the stage does not hold are empty. */
+uly_status uly__params_create(const uly__model_config *config, uly__stage stage,
+                              const uly__tensor_share *share, uly__params *out);
 void uly__params_destroy(uly__params *params);
 
 /* Sets the initial values of elements [begin, begin + count) of a tensor, as functions of (seed,

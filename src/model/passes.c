@@ -16,14 +16,54 @@ static void end_grads(uly__model *model, int unit) {
   uly__model_note(model, uly__zero_end_grads(model->zero, unit));
 }
 
-static void embed(uly__model *model) {
+/* Looks up the rows of the stream that this rank has. */
+static void look_up(uly__model *model) {
   const uly__params *params = &model->params;
-  uly__model_acquire(model, ULY_UNIT_EMBED, uly__unit_of_block(0));
   model->ops->embedding_forward(model->stream, model->num_tokens, model->config.hidden,
                                 model->dtype, uly__weight(model, ULY_UNIT_EMBED, params->embed),
-                                uly__weight(model, ULY_UNIT_EMBED, params->positions),
+                                uly__weight(model, ULY_UNIT_EMBED, params->positions), NULL,
                                 model->input.tokens, model->input.positions,
                                 model->stash.layers[0].x);
+}
+
+static uly__rows_held rows_held(const uly__model *model) {
+  return (uly__rows_held){model->share.vocab, model->share.positions};
+}
+
+/* Looks up what this rank has of the embeddings of tile i, and starts to add up what all have. */
+static void look_up_part(uly__model *model, int64_t i) {
+  const uly__params *params = &model->params;
+  uly__rows_held held = rows_held(model);
+  if (i >= model->tiles.num) return;
+  uly__tile_range tile = model->tiles.list[i];
+  model->ops->embedding_forward(model->stream, tile.rows, model->config.hidden, model->dtype,
+                                uly__weight(model, ULY_UNIT_EMBED, params->embed),
+                                uly__weight(model, ULY_UNIT_EMBED, params->positions), &held,
+                                model->input.tokens + tile.begin,
+                                model->input.positions + tile.begin,
+                                uly__model_partial(model, ULY_SUM_ATTENDED, i));
+  uly__model_note(model, uly__tensor_sum(&model->tensor, ULY_SUM_ATTENDED,
+                                         ULY_TRAFFIC_TENSOR_FORWARD, i, tile.rows, true));
+}
+
+/* Stores this rank's rows of tile i. */
+static void store_embeddings(uly__model *model, int64_t i) {
+  if (i < 0) return;
+  uly__tile_range tile = model->tiles.list[i];
+  int64_t h = model->config.hidden;
+  const float *sum = uly__model_summed(model, ULY_SUM_ATTENDED, i);
+  void *x = uly__at(model->stash.layers[0].x, model->dtype, tile.own_begin * h);
+  model->ops->keep_sum(model->stream, tile.own_rows * h, model->dtype, sum, true, x);
+}
+
+static void embed(uly__model *model) {
+  uly__model_acquire(model, ULY_UNIT_EMBED, uly__unit_of_block(0));
+  if (model->tensor.size == 1) look_up(model);
+  for (int64_t i = 0; model->tensor.size > 1 && i <= model->tiles.num; i++) {
+    look_up_part(model, i);
+    store_embeddings(model, i - 1);
+    uly__model_poll(model);
+  }
   uly__watch_embedding(model);
   release(model, ULY_UNIT_EMBED);
 }
@@ -65,21 +105,34 @@ static void head(uly__model *model, float scale, uly__exact_sum *loss) {
   if (trains && unit != last) end_grads(model, unit);
 }
 
-static void embedding_backward(uly__model *model) {
+/* Adds the gradients of tile i to those of the embeddings that this rank has. */
+static void tile_backward(uly__model *model, int64_t i) {
   const uly__params *params = &model->params;
-  int64_t h = model->config.hidden;
+  uly__rows_held held = rows_held(model);
+  if (i < 0) return;
+  uly__tile_range tile = model->tiles.list[i];
+  const void *d_x = uly__model_gathered(model, ULY_GATHER_D_OUTPUT, i);
+  model->ops->embedding_backward(
+      model->stream, tile.rows, model->config.hidden, model->dtype,
+      model->tensor.size > 1 ? &held : NULL, model->input.tokens + tile.begin,
+      model->input.positions + tile.begin, d_x, uly__grad(model, ULY_UNIT_EMBED, params->embed),
+      uly__grad(model, ULY_UNIT_EMBED, params->positions));
+  if (tile.ends_segment >= 0)
+    uly__zero_fold(model->zero, ULY_UNIT_EMBED, tile.ends_segment, 0,
+                   params->units[ULY_UNIT_EMBED].local_count);
+}
+
+static void embedding_backward(uly__model *model) {
+  int64_t h = model->config.hidden, lag = model->tensor.lag;
   double begin = uly__now();
   begin_grads(model, ULY_UNIT_EMBED);
-  for (int64_t i = 0; i < model->tiles.num; i++) {
-    uly__tile_range tile = model->tiles.list[i];
-    model->ops->embedding_backward(
-        model->stream, tile.rows, h, model->dtype, model->input.tokens + tile.begin,
-        model->input.positions + tile.begin, uly__at(model->d_x, model->dtype, tile.begin * h),
-        uly__grad(model, ULY_UNIT_EMBED, params->embed),
-        uly__grad(model, ULY_UNIT_EMBED, params->positions));
-    if (tile.ends_segment >= 0)
-      uly__zero_fold(model->zero, ULY_UNIT_EMBED, tile.ends_segment, 0,
-                     params->units[ULY_UNIT_EMBED].count);
+  for (int64_t i = 0; i < model->tiles.num + lag; i++) {
+    if (i < model->tiles.num) {
+      uly__tile_range tile = model->tiles.list[i];
+      uly__model_gather(model, ULY_GATHER_D_OUTPUT, ULY_TRAFFIC_TENSOR_BACKWARD, i, tile.rows,
+                        uly__at(model->d_x, model->dtype, tile.own_begin * h));
+    }
+    tile_backward(model, i - lag);
   }
   uly__span_end("embedding", -1, ULY_LANE_COMPUTE, begin);
   end_grads(model, ULY_UNIT_EMBED);

@@ -2,12 +2,15 @@
 #include "model/projection.h"
 
 /* Fills in Q, K and V. Key/value heads that the block before also holds are left to that block. */
-static void plan_qkv(const uly__model_config *c, const uly__block_layout *b,
-                     const uly__head_block *block, uly__projection out[3]) {
+static void plan_qkv(const uly__model_config *c, const uly__tensor_share *share,
+                     const uly__block_layout *b, const uly__head_block *block,
+                     uly__projection out[3]) {
   int64_t h = c->hidden, d = c->head_dim;
   int kv_heads = block->kv_count - block->kv_shared, kv_first = block->kv_begin + block->kv_shared;
   int heads[3] = {block->q_count, kv_heads, kv_heads};
-  int first[3] = {block->q_begin, kv_first, kv_first};
+  /* The first head's place among those of this rank. */
+  int64_t q = block->q_begin - share->q_heads.begin, kv = kv_first - share->kv_heads.begin;
+  int64_t first[3] = {q, kv, kv};
   int column[3] = {0, block->q_count + block->kv_shared,
                    block->q_count + block->kv_count + block->kv_shared};
   int64_t weights[3] = {b->wq, b->wk, b->wv}, biases[3] = {b->bq, b->bk, b->bv};
@@ -21,15 +24,16 @@ static void plan_qkv(const uly__model_config *c, const uly__block_layout *b,
     };
 }
 
-void uly__projections_plan(const uly__model_config *config, const uly__block_layout *layout,
-                           const uly_attention *attention, uly__block_projections *out) {
+void uly__projections_plan(const uly__model_config *config, const uly__tensor_share *share,
+                           const uly__block_layout *layout, const uly_attention *attention,
+                           uly__block_projections *out) {
   int64_t d = config->head_dim;
   for (int g = 0; g < attention->num_blocks; g++) {
     const uly__head_block *block = &attention->blocks[g];
-    plan_qkv(config, layout, block, out[g].qkv);
+    plan_qkv(config, share, layout, block, out[g].qkv);
     out[g].o = (uly__linear){.in = block->q_count * d,
                              .out = config->hidden,
-                             .ldw = config->num_q_heads * d,
-                             .weight = layout->wo + block->q_begin * d};
+                             .ldw = share->q_heads.count * d,
+                             .weight = layout->wo + (block->q_begin - share->q_heads.begin) * d};
   }
 }

@@ -31,7 +31,8 @@ typedef struct uly__block_projections {
 
 /* Plans the products of all blocks of heads, out[num_blocks]. Their unit is 0: uly__linear_in sets
  * that of a layer. */
-void uly__projections_plan(const uly__model_config *config, const uly__block_layout *layout,
-                           const uly_attention *attention, uly__block_projections *out);
+void uly__projections_plan(const uly__model_config *config, const uly__tensor_share *share,
+                           const uly__block_layout *layout, const uly_attention *attention,
+                           uly__block_projections *out);
 
 #endif

@@ -44,11 +44,9 @@ static uly__stash_layer carve_rest(const uly__stash *stash, const uly__model_con
   return layer;
 }
 
-void uly__stash_carve(uly__stash *stash, const uly__model_config *config, uly_dtype dtype,
-                      int64_t num_tokens, const uly_attention *attention, uly__arena *activations,
+void uly__stash_carve(uly__stash *stash, const uly__model_config *config, int64_t stream,
+                      int64_t wide, const uly_attention *attention, uly__arena *activations,
                       uly__arena *scratch) {
-  int64_t stream = num_tokens * config->hidden * uly__dtype_bytes(dtype);
-  int64_t wide = num_tokens * config->ffn * uly__dtype_bytes(dtype);
   int L = stash->num_layers;
   int ring = stash->on_disk ? least(RING, L) : L;
   int x_ring = stash->on_disk ? least(X_RING, L + 1) : L + 1;

@@ -46,10 +46,11 @@ uly_status uly__stash_create(int num_layers, uly_recompute recompute, bool forwa
                              bool on_disk, uly__stash *out);
 void uly__stash_destroy(uly__stash *stash);
 
-/* Carves what is kept from `activations`, and the shared place of everything else from
- * `scratch`. */
-void uly__stash_carve(uly__stash *stash, const uly__model_config *config, uly_dtype dtype,
-                      int64_t num_tokens, const uly_attention *attention, uly__arena *activations,
+/* Carves what is kept from `activations`, and the shared place of everything else from `scratch`.
+ * stream, wide: the bytes of a block's rows of the residual stream, and of its inner rows of the
+ * MLP. */
+void uly__stash_carve(uly__stash *stash, const uly__model_config *config, int64_t stream,
+                      int64_t wide, const uly_attention *attention, uly__arena *activations,
                       uly__arena *scratch);
 
 /* Returns the bytes of the scratch file, once carved; 0 if nothing is on disk. */

@@ -14,9 +14,12 @@ static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 static void add_tiles(uly__tiles *tiles, int64_t begin, int64_t end, int64_t t, int64_t rows) {
   for (int64_t at = begin; at < end; at += rows) {
     int64_t count = least(rows, end - at);
-    tiles->list[tiles->num++] =
-        (uly__tile_range){.begin = t + at - begin, .rows = count, .ends_segment = -1};
-    tiles->rows = most(tiles->rows, count);
+    tiles->list[tiles->num++] = (uly__tile_range){.begin = t + at - begin,
+                                                  .rows = count,
+                                                  .own_rows = count,
+                                                  .own_begin = t + at - begin,
+                                                  .ends_segment = -1};
+    tiles->rows = tiles->own_rows = most(tiles->rows, count);
   }
 }
 
@@ -37,7 +40,7 @@ uly_status uly__tiles_create(const uly__token_cut *cut, int64_t granule, int lea
                              uly__tiles *out) {
   int num = leaves ? leaves / cut->size : 1;
   int64_t room = cut->count / rows + num + cut->num_runs;
-  *out = (uly__tiles){.num_segments = num};
+  *out = (uly__tiles){.num_segments = num, .num_own = cut->count};
   out->list = calloc((size_t)room, sizeof *out->list);
   if (!out->list) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a list of %lld tiles", (long long)room);
   for (int s = 0; s < num; s++) {
@@ -46,6 +49,19 @@ uly_status uly__tiles_create(const uly__token_cut *cut, int64_t granule, int lea
     if (add_segment(out, cut, part, rows) > 0) out->list[out->num - 1].ends_segment = s;
   }
   return ULY_OK;
+}
+
+void uly__tiles_divide(uly__tiles *tiles, const uly__tensor *tensor) {
+  tiles->own_rows = tiles->num_own = 0;
+  for (int64_t i = 0; i < tiles->num; i++) {
+    uly__tile_range *tile = &tiles->list[i];
+    uly__part part = uly__tensor_part(tensor, tile->rows, tensor->rank);
+    tile->first_own = part.begin;
+    tile->own_rows = part.count;
+    tile->own_begin = tiles->num_own;
+    tiles->num_own += part.count;
+    tiles->own_rows = most(tiles->own_rows, part.count);
+  }
 }
 
 void uly__tiles_destroy(uly__tiles *tiles) { free(tiles->list); }

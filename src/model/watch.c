@@ -90,13 +90,17 @@ void uly__watch_heads(uly__model *model, uly__watched tensor, int layer, bool is
 void uly__watch_embedding(uly__model *model) {
   if (!model->watch) return;
   int64_t h = model->config.hidden;
-  look(model, 0, "the embedding", -1,
-       (uly__watched_rows){model->stash.layers[0].x, model->dtype, model->num_tokens, h, h, 0});
+  for (int64_t i = 0; i < model->tiles.num; i++) {
+    uly__tile_range tile = model->tiles.list[i];
+    const void *x = uly__at(model->stash.layers[0].x, model->dtype, tile.own_begin * h);
+    look(model, 0, "the embedding", -1,
+         (uly__watched_rows){x, model->dtype, tile.own_rows, h, h, tile.begin + tile.first_own});
+  }
 }
 
 void uly__watch_logits(uly__model *model, const float *logits, int64_t rows, int64_t t) {
   if (!model->watch) return;
-  int64_t V = model->config.vocab;
+  int64_t V = model->share.vocab.count;
   look(model, place_of_head(model, 0), "a logit", -1,
        (uly__watched_rows){logits, ULY_F32, rows, V, V, t});
 }
@@ -114,7 +118,7 @@ void uly__watch_grads(uly__model *model, int unit) {
   const float *grads = model->zero->units[unit].grads;
   for (int i = range->first; i < range->first + range->num; i++) {
     const uly__param *param = &model->params.list[i];
-    uly__watched_rows all = {grads + param->offset, ULY_F32, 1, param->count, 0, 0};
+    uly__watched_rows all = {grads + param->local_offset, ULY_F32, 1, param->local_count, 0, 0};
     float value = 0;
     if (find_row(model, &all, &value) < 0) continue;
     watch->order = place;

@@ -16,7 +16,7 @@ uly_status uly__weights_init(const uly__model *model, uly__states *states, uint6
 
 static uly_status round_unit(const uly__model *model, uly__states *states, int unit) {
   uly__range range;
-  uly__range_walk walk = uly__param_ranges(&model->params, model->zero, unit);
+  uly__range_walk walk = uly__param_local_ranges(&model->params, model->zero, unit);
   while (uly__range_next(&walk, &range)) {
     float *window;
     ULY_TRY(uly__states_map(states, ULY_STATE_MASTER, &range, &window));

@@ -135,6 +135,22 @@ void uly__zero_destroy(uly__zero *zero) {
   free(zero);
 }
 
+void uly__zero_on_complete(uly__zero *zero,
+                           uly_status (*complete)(void *context, int unit, uly_dtype dtype,
+                                                  void *grads),
+                           void *context) {
+  zero->complete = complete;
+  zero->complete_context = context;
+}
+
+int64_t uly__zero_num_completions(const uly__zero *zero, int unit) {
+  return keeps_shards(zero) ? zero->desc.passes * num_sources(zero, unit) : 1;
+}
+
+static uly_status note_complete(const uly__zero *z, int unit, uly_dtype dtype, void *grads) {
+  return z->complete ? z->complete(z->complete_context, unit, dtype, grads) : ULY_OK;
+}
+
 /* ----------------------------------------------------------------------------- memory */
 
 static void carve_gathered(uly__zero *z, uly__arena *scratch) {
@@ -418,6 +434,7 @@ uly_status uly__zero_begin_grads(uly__zero *zero, int unit) {
 static uly_status end_pass(uly__zero *z, int unit, float *grads) {
   int64_t count = z->units[unit].shard * z->size;
   ULY_TRY(finish_reduction(z));
+  ULY_TRY(note_complete(z, unit, ULY_F32, grads));
   if (z->size == 1) {
     take_in(z, unit, grads);
     return ULY_OK;
@@ -432,7 +449,9 @@ static uly_status add_pass(uly__zero *z, int unit, const float *grads) {
   uly__zero_unit *u = &z->units[unit];
   bool is_first = u->num_reduced++ == 0;
   if (!adds_in_place(z)) keep(z, u->sums, grads, u->shard * z->size, is_first);
-  if (z->size == 1 || u->num_reduced < z->desc.passes * num_sources(z, unit)) return ULY_OK;
+  if (u->num_reduced < z->desc.passes * num_sources(z, unit)) return ULY_OK;
+  ULY_TRY(note_complete(z, unit, z->desc.grad_dtype, u->sums));
+  if (z->size == 1) return ULY_OK;
   int before = z->reducing;
   ULY_TRY(finish_reduction(z));
   ULY_TRY(start_reduction(z, unit, u->sums, adds_in_place(z) ? grad_shard(z, unit) : z->reduced));
@@ -488,7 +507,7 @@ int64_t uly__zero_sent_grads(const uly__zero *zero) {
   int64_t elements = 0;
   if (zero->desc.forward_only) return 0;
   for (int u = 0; u < zero->desc.num_units; u++) {
-    int64_t times = keeps_shards(zero) ? zero->desc.passes * num_sources(zero, u) : 1;
+    int64_t times = uly__zero_num_completions(zero, u);
     elements += zero->units[u].shard * (times + updates_all(zero));
   }
   return (zero->size - 1) * elements * uly__dtype_bytes(zero->desc.grad_dtype);

@@ -93,6 +93,8 @@ typedef struct uly__zero {
   int reducing;    /* unit; -1: none */
   void *workspace; /* of reductions */
   int64_t workspace_bytes;
+  uly_status (*complete)(void *context, int unit, uly_dtype dtype, void *grads);
+  void *complete_context;
   uly__group *group;
   uly__request gather; /* of a unit's weights, or of sums of its gradients */
   uly__reduce reduce;  /* of a unit's gradients */
@@ -104,6 +106,16 @@ typedef struct uly__zero {
 /* Plans. mesh may be an offline one. ULY_ERR_CONFIG names what cannot work. */
 uly_status uly__zero_create(uly_mesh *mesh, const uly__zero_desc *desc, uly__zero **out);
 void uly__zero_destroy(uly__zero *zero);
+
+/* Sets a function that is called for each gradient of a unit that this rank has completed, before it
+ * is added to those of other ranks: grads is that of the whole unit, of dtype. It is called once for
+ * each uly__zero_end_grads in stages 2 and 3, and once in a step below that. */
+void uly__zero_on_complete(uly__zero *zero,
+                           uly_status (*complete)(void *context, int unit, uly_dtype dtype,
+                                                  void *grads),
+                           void *context);
+/* Returns how often it is called for a unit in a step. */
+int64_t uly__zero_num_completions(const uly__zero *zero, int unit);
 
 /* Carves weights and gradients, and the places in use from scratch; arenas: [ULY_NUM_ARENAS]. */
 void uly__zero_carve(uly__zero *zero, uly__arena *arenas);

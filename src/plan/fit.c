@@ -33,7 +33,8 @@ static int64_t most_bytes(const search *s, int times, const uly_train_config *co
   int unused;
   (void)lengthen(&desc, times, &unused);
   other.threads = uly__run_threads(s->mesh, config);
-  for (int rank = 0; rank < times * uly_mesh_sp(s->mesh) && most <= s->limit; rank++) {
+  int size = times * uly__mesh_extent(s->mesh, ULY_AXES_ALL & ~ULY_AXIS_DP);
+  for (int rank = 0; rank < size && most <= s->limit; rank++) {
     uly_mesh *mesh;
     if (uly_mesh_create_offline(&desc, rank, &mesh) != ULY_OK) return INT64_MAX;
     int64_t bytes = s->measure->bytes(s->measure->context, mesh, &other, halvings);

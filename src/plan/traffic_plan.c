@@ -3,6 +3,7 @@
 
 #include "base/exact_sum.h"
 #include "model/head.h"
+#include "model/tensor_grads.h"
 
 /* Returns the bytes that a rank gives to the collectives of a step: three agreements, the count of
  * labels, two exact sums, and the report. */
@@ -17,6 +18,44 @@ static int64_t evaluation_control(const uly__run *run) {
   return (2 + num_bins * (1 + ULY_EXACT_WORDS)) * (int64_t)sizeof(int64_t);
 }
 
+/* The bytes that tensor parallelism sends to gather the rows of all tiles once, and to add them up. */
+typedef struct tile_bytes {
+  int64_t gather, sum;
+} tile_bytes;
+
+static tile_bytes bytes_of_tiles(const uly__model *model, const uly__tiles *tiles) {
+  tile_bytes bytes = {0};
+  for (int64_t i = 0; i < tiles->num; i++) {
+    bytes.gather += uly__tensor_gather_bytes(&model->tensor, tiles->list[i].rows);
+    bytes.sum += uly__tensor_sum_bytes(&model->tensor, tiles->list[i].rows);
+  }
+  return bytes;
+}
+
+/* Adds what tensor parallelism sends in a step of so many passes. */
+static void add_tensor_traffic(const uly__model *model, int64_t passes, bool trains,
+                               int64_t bytes[ULY_NUM_TRAFFIC]) {
+  int64_t layers = model->num_layers;
+  tile_bytes tiles = bytes_of_tiles(model, &model->tiles);
+  tile_bytes head = bytes_of_tiles(model, &model->head_tiles);
+  int64_t summaries = (model->tensor.size - 1) * model->num_tokens;
+  summaries *= (int64_t)sizeof(uly__logit_summary);
+  /* Rows before Q, K and V and before the MLP are gathered, and what attention and the MLP add is
+   * added up; then the embedding, and the head. */
+  bytes[ULY_TRAFFIC_TENSOR_FORWARD] =
+      passes * (layers * 2 * (tiles.gather + tiles.sum) + tiles.sum + head.gather + summaries);
+  if (!trains) return;
+  /* The same for the gradients; and the rows are gathered again. */
+  bytes[ULY_TRAFFIC_TENSOR_BACKWARD] =
+      passes * (layers * (4 * tiles.gather + 2 * tiles.sum) + tiles.gather + head.sum);
+  int64_t repeated =
+      (model->stash.keeps_attention ? 0 : tiles.gather) + (model->stash.keeps_mlp ? 0 : tiles.sum);
+  bytes[ULY_TRAFFIC_TENSOR_RECOMPUTE] = passes * layers * repeated;
+  for (int u = 0; u < model->params.num_units; u++)
+    bytes[ULY_TRAFFIC_GRADIENTS] +=
+        uly__zero_num_completions(model->zero, u) * uly__tensor_grads_sent(model, u);
+}
+
 void uly__plan_traffic(const uly__run *run, int64_t bytes[ULY_NUM_TRAFFIC]) {
   const uly__model *model = run->model;
   const uly_attention *attention = model->attention;
@@ -28,6 +67,8 @@ void uly__plan_traffic(const uly__run *run, int64_t bytes[ULY_NUM_TRAFFIC]) {
   bytes[ULY_TRAFFIC_PARAMETERS] = uly__zero_sent_weights(model->zero);
   bytes[ULY_TRAFFIC_CONTROL] = uly__traffic_all_gather(
       uly_mesh_size(run->mesh), trains ? step_control() : evaluation_control(run));
+  bytes[ULY_TRAFFIC_GRADIENTS] = trains ? uly__zero_sent_grads(model->zero) : 0;
+  add_tensor_traffic(model, run->passes, trains, bytes);
   if (!trains) return;
   uly__seq_sent backward = uly__attention_sent(attention, true);
   bytes[ULY_TRAFFIC_ATTENTION_BACKWARD] = passes * backward.heads;
@@ -36,5 +77,4 @@ void uly__plan_traffic(const uly__run *run, int64_t bytes[ULY_NUM_TRAFFIC]) {
     bytes[ULY_TRAFFIC_ATTENTION_RECOMPUTE] = passes * forward.heads;
     bytes[ULY_TRAFFIC_KEYS_RECOMPUTE] = passes * forward.keys;
   }
-  bytes[ULY_TRAFFIC_GRADIENTS] = uly__zero_sent_grads(model->zero);
 }

@@ -21,7 +21,7 @@ void uly__training_describe(const uly__run *run, uly_plan_report *report) {
   int64_t num_sequences = run->passes * uly_mesh_dp(run->mesh);
   *report = (uly_plan_report){
       .num_params = model->params.count,
-      .tokens = model->num_tokens,
+      .tokens = model->num_own,
       .stash_bytes = uly__stash_file_bytes(&model->stash),
       .flops = uly__model_flops(model, num_sequences, model->pairs * (double)num_sequences)};
   for (int i = 0; i < ULY_NUM_ARENAS; i++)

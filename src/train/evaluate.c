@@ -32,6 +32,8 @@ static uly_status evaluate_round(uly_trainer *trainer, int64_t first, eval_sums 
   uly__model_eval(model, window, labels, losses);
   for (int bin = 0; counts && bin < ULY_MAX_EVAL_BINS; bin++)
     uly__exact_merge(&sums->losses[bin], &losses[bin]);
+  /* The ranks of tensor parallelism have the same tokens. */
+  counts = counts && model->tensor.rank == 0;
   for (int64_t t = 0; counts && t < model->num_tokens; t++)
     sums->labels[uly__model_bin(model, t)] += labels[t] >= 0;
   return ULY_OK;

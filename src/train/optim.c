@@ -37,7 +37,7 @@ static uly_status update(uly_trainer *trainer, const uly__range *range, uly__ada
 static uly_status update_unit(uly_trainer *trainer, int unit, uly__adamw args) {
   const uly__model *model = trainer->run.model;
   uly__range range;
-  uly__range_walk walk = uly__param_ranges(&model->params, model->zero, unit);
+  uly__range_walk walk = uly__param_local_ranges(&model->params, model->zero, unit);
   while (uly__range_next(&walk, &range)) ULY_TRY(update(trainer, &range, args));
   return ULY_OK;
 }

@@ -43,7 +43,7 @@ static uly_status sum_squares(uly_trainer *trainer, double *squares) {
   const uly__model *model = trainer->run.model;
   uly__exact_sum sum = {0};
   uly__range range, run = {0};
-  uly__range_walk walk = uly__param_ranges(&model->params, model->zero, ULY_ALL_UNITS);
+  uly__range_walk walk = uly__param_local_ranges(&model->params, model->zero, ULY_ALL_UNITS);
   while (uly__range_next(&walk, &range)) {
     if (!range.is_owner) continue;
     if (run.count > 0 && run.param->unit == range.param->unit &&

@@ -16,6 +16,8 @@ uly_status uly__read_sequences(const uly_trainer *trainer) {
 
 int64_t uly__count_labels(const uly_trainer *trainer) {
   int64_t count = 0;
+  /* The ranks of tensor parallelism have the same tokens. */
+  if (uly__mesh_index(trainer->mesh, ULY_AXIS_TP) > 0) return 0;
   for (int64_t a = 0; a < trainer->run.passes; a++) {
     const int32_t *labels = uly__batch_labels(trainer, trainer->data, window_of(trainer, a));
     for (int64_t t = 0; t < trainer->run.model->num_tokens; t++) count += labels[t] >= 0;

@@ -170,6 +170,31 @@ static void test_last_token(void **state) {
   uly__token_cut_destroy(&cut);
 }
 
+/* Under a causal mask, the ranks of a ring attend to the same number of pairs of a query and a key, to
+ * within a tile of queries with all keys. */
+static void test_balance(void **state) {
+  (void)state;
+  const int64_t lengths[] = {16384, 16383, 100000, 4321};
+  for (int i = 0; i < 4; i++)
+    for (int ring = 2; ring <= 8; ring++) {
+      int64_t N = lengths[i], least = INT64_MAX, most = 0, tile = 64;
+      uly__token_cut cut;
+      assert_ok(uly__token_cut_create(ring, 1, 0, N, tile, &cut));
+      for (int p = 0; p < ring; p++) {
+        const uly_token_run *runs = uly__token_cut_runs(&cut, p);
+        int64_t pairs = 0;
+        for (int r = 0; r < cut.num_runs; r++)
+          for (int64_t at = runs[r].begin; at < runs[r].begin + runs[r].count; at++)
+            pairs += at + 1;
+        least = pairs < least ? pairs : least;
+        most = pairs > most ? pairs : most;
+      }
+      assert_true(most - least <= tile * N);
+      if (N % (2 * ring * tile) == 0) assert_true(most == least);
+      uly__token_cut_destroy(&cut);
+    }
+}
+
 static void test_refusals(void **state) {
   (void)state;
   uly__token_cut cut;
@@ -183,9 +208,8 @@ static void test_refusals(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_one_run),
-      cmocka_unit_test(test_two_runs),
-      cmocka_unit_test(test_last_token),
+      cmocka_unit_test(test_one_run),    cmocka_unit_test(test_two_runs),
+      cmocka_unit_test(test_last_token), cmocka_unit_test(test_balance),
       cmocka_unit_test(test_refusals),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

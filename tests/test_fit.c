@@ -26,9 +26,8 @@ static int64_t bytes_of(const uly_plan_report *report) {
   return sum;
 }
 
-/* Sets what one alternative says, "config.zero_stage = 3 and config.stash = DIR"; returns the sp
- * ranks that it asks for, or those that there are. */
-static int apply(char *settings, uly_train_config *config, int sp) {
+/* Sets what one alternative says, "config.zero_stage = 3 and config.stash = DIR". */
+static void apply(char *settings, uly_train_config *config, uly_mesh_desc *desc) {
   for (char *name = strtok(settings, " "); name; name = strtok(NULL, " ")) {
     if (strcmp(name, "and") == 0) continue;
     char *sign = strtok(NULL, " "), *value = strtok(NULL, " ");
@@ -48,13 +47,15 @@ static int apply(char *settings, uly_train_config *config, int sp) {
     } else if (strcmp(name, "config.seq_len") == 0) {
       config->seq_len = atoll(value);
     } else if (strcmp(name, "mesh.sp") == 0) {
-      sp = atoi(value);
+      desc->sp = atoi(value);
       break; /* "with as much memory for each rank" */
+    } else if (strcmp(name, "mesh.tp") == 0) {
+      desc->tp = atoi(value);
+      break;
     } else {
       fail_msg("unknown setting %s", name);
     }
   }
-  return sp;
 }
 
 /* Every alternative that the message names fits on every rank; returns how many there are. */
@@ -68,8 +69,9 @@ static int check_alternatives(const uly_train_config *config, int ranks) {
     char *next = strstr(at, "; or ");
     if (next) *next = '\0';
     uly_train_config other = *config;
-    uly_mesh_desc desc = {.size = sizeof desc, .dp = 1, .sp = apply(at, &other, ranks)};
-    for (int rank = 0; rank < desc.sp; rank++) {
+    uly_mesh_desc desc = {.size = sizeof desc, .dp = 1, .sp = ranks, .tp = 1};
+    apply(at, &other, &desc);
+    for (int rank = 0; rank < desc.sp * desc.tp; rank++) {
       uly_mesh *larger;
       uly_plan_report report = {.size = sizeof report};
       assert_ok(uly_mesh_create_offline(&desc, rank, &larger));
@@ -107,6 +109,30 @@ static void check_what_would_fit(int ranks) {
   uly_mesh_destroy(alone);
 }
 
+/* A vocabulary that is too large for one rank, whatever shares the sequence. */
+static void test_wide_model(void **state) {
+  (void)state;
+  char path[256];
+  const char json[] =
+      "{\"model_type\":\"llama\",\"hidden_size\":32,\"intermediate_size\":64,\"num_hidden_layers\":"
+      "1,"
+      "\"num_attention_heads\":4,\"num_key_value_heads\":2,\"max_position_embeddings\":64,"
+      "\"vocab_size\":100003}";
+  write_scratch_file(path, "wide.json", json, strlen(json));
+  uly_train_config config = make_config();
+  uly_plan_report report = {.size = sizeof report};
+  uly_mesh *alone;
+  config.model = path;
+  config.seq_len = 64;
+  assert_ok(uly_mesh_create_offline(MESH(.dp = 1), 0, &alone));
+  assert_ok(uly_plan(alone, &config, &report));
+  config.memory_limit = bytes_of(&report) / 3;
+  assert_fails(uly_plan(alone, &config, &report), ULY_ERR_CONFIG, "mesh.tp = 4 with as much");
+  assert_true(check_alternatives(&config, 1) > 0);
+  uly_mesh_destroy(alone);
+  remove_scratch_file(path);
+}
+
 static void test_what_would_fit(void **state) {
   (void)state;
   check_what_would_fit(1);
@@ -139,6 +165,7 @@ static void test_free_memory(void **state) {
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_what_would_fit),
+      cmocka_unit_test(test_wide_model),
       cmocka_unit_test(test_free_memory),
   };
   begin_ranks(&argc, &argv, &mesh);

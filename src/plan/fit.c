@@ -13,30 +13,44 @@ typedef struct search {
   int64_t limit;
 } search;
 
-/* Lengthens the axis for which `times` as many ranks of a sequence would be used: the ring, if there
- * is one. Returns its name and its extent. */
-static const char *lengthen(uly_mesh_desc *desc, int times, int *extent) {
+/* The axis along which ranks are added. */
+typedef struct longer_axis {
+  uly_mesh_desc desc;
+  const char *name;
+  int extent;
+} longer_axis;
+
+/* Makes `times` as many ranks share a sequence: along the ring, if there is one. */
+static longer_axis lengthen_sequence(const uly_mesh *mesh, int times) {
+  longer_axis axis = {.desc = uly__mesh_describe(mesh)};
+  uly_mesh_desc *desc = &axis.desc;
   int *ring = desc->ring > 1 ? &desc->ring : desc->gather > 1 ? &desc->gather : NULL;
   desc->sp *= times;
   if (ring) *ring *= times;
-  *extent = ring ? *ring : desc->sp;
-  return !ring ? "sp" : ring == &desc->ring ? "ring" : "gather";
+  axis.extent = ring ? *ring : desc->sp;
+  axis.name = !ring ? "sp" : ring == &desc->ring ? "ring" : "gather";
+  return axis;
 }
 
-/* Returns the bytes of the rank that needs most if `times` as many ranks share a sequence, or those
- * of the first rank that is found to need more than the limit. Groups of data parallelism are alike. */
-static int64_t most_bytes(const search *s, int times, const uly_train_config *config,
-                          int halvings) {
-  uly_mesh_desc desc = uly__mesh_describe(s->mesh);
+/* Divides the layers over `times` as many ranks. */
+static longer_axis lengthen_tensor(const uly_mesh *mesh, int times) {
+  longer_axis axis = {.desc = uly__mesh_describe(mesh), .name = "tp"};
+  axis.desc.tp *= times;
+  axis.extent = axis.desc.tp;
+  return axis;
+}
+
+/* Returns the bytes of the rank that needs most on a mesh whose data-parallel groups have `size`
+ * ranks, or those of the first rank that is found to need more than the limit. Groups of data
+ * parallelism are alike. */
+static int64_t most_bytes(const search *s, const uly_mesh_desc *desc, int size,
+                          const uly_train_config *config, int halvings) {
   uly_train_config other = *config;
   int64_t most = 0;
-  int unused;
-  (void)lengthen(&desc, times, &unused);
   other.threads = uly__run_threads(s->mesh, config);
-  int size = times * uly__mesh_extent(s->mesh, ULY_AXES_ALL & ~ULY_AXIS_DP);
   for (int rank = 0; rank < size && most <= s->limit; rank++) {
     uly_mesh *mesh;
-    if (uly_mesh_create_offline(&desc, rank, &mesh) != ULY_OK) return INT64_MAX;
+    if (uly_mesh_create_offline(desc, rank, &mesh) != ULY_OK) return INT64_MAX;
     int64_t bytes = s->measure->bytes(s->measure->context, mesh, &other, halvings);
     uly_mesh_destroy(mesh);
     if (bytes > most) most = bytes;
@@ -44,8 +58,14 @@ static int64_t most_bytes(const search *s, int times, const uly_train_config *co
   return most;
 }
 
+/* Returns the ranks of a data-parallel group. */
+static int group_size(const uly_mesh *mesh) {
+  return uly__mesh_extent(mesh, ULY_AXES_ALL & ~ULY_AXIS_DP);
+}
+
 static bool fits(const search *s, const uly_train_config *config, int halvings) {
-  return most_bytes(s, 1, config, halvings) <= s->limit;
+  uly_mesh_desc same = uly__mesh_describe(s->mesh);
+  return most_bytes(s, &same, group_size(s->mesh), config, halvings) <= s->limit;
 }
 
 /* Changes to full recomputation, unless the run only goes forward, which has nothing to
@@ -126,19 +146,26 @@ static void add_many_changes(const search *s, word_list *list) {
   }
 }
 
-static void add_more_ranks(const search *s, word_list *list) {
-  for (int times = 2; times * uly_mesh_sp(s->mesh) <= 4096; times *= 2) {
-    int64_t bytes = most_bytes(s, times, s->config, 0);
-    if (bytes == INT64_MAX) return; /* more ranks than heads */
+/* Adds the smallest number of ranks that is enough, and returns whether there is one. */
+static bool add_ranks(const search *s, longer_axis lengthen(const uly_mesh *, int),
+                      word_list *list) {
+  for (int times = 2; times * group_size(s->mesh) <= 4096; times *= 2) {
+    longer_axis axis = lengthen(s->mesh, times);
+    int64_t bytes = most_bytes(s, &axis.desc, times * group_size(s->mesh), s->config, 0);
+    if (bytes == INT64_MAX) return false; /* more ranks than heads */
     if (bytes > s->limit) continue;
-    uly_mesh_desc desc = uly__mesh_describe(s->mesh);
-    int extent;
-    const char *axis = lengthen(&desc, times, &extent);
     char text[96];
-    snprintf(text, sizeof text, "mesh.%s = %d with as much memory for each rank", axis, extent);
+    snprintf(text, sizeof text, "mesh.%s = %d with as much memory for each rank", axis.name,
+             axis.extent);
     add(list, "; or ", text);
-    return;
+    return true;
   }
+  return false;
+}
+
+/* Adds ranks that share the sequence, or if these are never enough, ranks that share the layers. */
+static void add_more_ranks(const search *s, word_list *list) {
+  if (!add_ranks(s, lengthen_sequence, list)) (void)add_ranks(s, lengthen_tensor, list);
 }
 
 static void add_shorter(const search *s, word_list *list) {

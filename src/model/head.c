@@ -3,7 +3,7 @@
 #include "model/head.h"
 
 #include "model/linear.h"
-#include "model/watch.h"
+#include "model/stages.h"
 
 enum { FIRST_BIN = 16 };
 
@@ -51,36 +51,17 @@ uly_status uly__head_prepare(const uly__model *model, int64_t rows) {
   return uly__linear_prepare(model, head_linear(model), rows, use);
 }
 
-/* Finds tile i, if there is one. */
-static bool find_tile(const uly__model *model, int64_t i, uly__tile_range *tile) {
-  if (i < 0 || i >= model->head_tiles.num) return false;
-  *tile = model->head_tiles.list[i];
-  return true;
-}
-
-/* Returns this rank's rows of a tile, in a buffer of the residual stream. */
-static void *own(const uly__model *model, void *x, uly__tile_range tile) {
-  return uly__at(x, model->dtype, tile.own_begin * model->config.hidden);
-}
-
 static void *input_of(const uly__model *model, uly__tile_range tile) {
   return own(model, model->stash.layers[model->num_layers].x, tile);
 }
 
-static uly__norm_args final_norm(const uly__model *model) {
-  const uly__params *params = &model->params;
-  return uly__model_norm(model, uly__last_unit(params), params->norm, params->norm_bias);
-}
-
 /* Normalizes and gathers the rows of tile i. */
-static void gather_normed(uly__model *model, int64_t i) {
+static void gather_input(uly__model *model, int64_t i) {
   uly__tile_range tile;
-  if (!find_tile(model, i, &tile)) return;
-  uly__norm_args norm = final_norm(model);
-  void *n = model->work.n[i % ULY_TENSOR_SLOTS];
-  model->ops->norm_forward(model->stream, &norm, tile.own_rows, model->config.hidden, model->dtype,
-                           input_of(model, tile), n);
-  uly__model_gather(model, ULY_GATHER_NORMED, ULY_TRAFFIC_TENSOR_FORWARD, i, tile.rows, n);
+  if (!find_tile(&model->head_tiles, i, &tile)) return;
+  const uly__params *params = &model->params;
+  gather_normed(model, ULY_TRAFFIC_TENSOR_FORWARD, i, tile, input_of(model, tile),
+                uly__last_unit(params), params->norm, params->norm_bias);
 }
 
 /* Collects what the ranks of tensor parallelism know of the tile's logits, each of its part of the
@@ -108,7 +89,7 @@ static void run_tile(uly__model *model, int64_t i, float scale, uly__exact_sum *
   uly__linear head = head_linear(model);
   uly__vocab_part part;
   uly__tile_range tile;
-  if (!find_tile(model, i, &tile)) return;
+  if (!find_tile(&model->head_tiles, i, &tile)) return;
   const void *n = uly__model_gathered(model, ULY_GATHER_NORMED, i);
   uly__linear_forward_sum(model, head, tile.rows, n, h, work->logits, true);
   uly__watch_logits(model, work->logits, tile.rows, tile.begin);
@@ -129,14 +110,10 @@ static void input_backward(uly__model *model, int64_t i) {
   int64_t h = model->config.hidden;
   int last = uly__last_unit(params), unit = params->head_unit;
   uly__tile_range tile;
-  if (!find_tile(model, i, &tile)) return;
-  uly__norm_args norm = final_norm(model);
-  const float *d_n = uly__model_summed(model, ULY_SUM_OTHER, i);
+  if (!find_tile(&model->head_tiles, i, &tile)) return;
   void *d_x = own(model, model->d_x, tile);
   uly__clear(model->stream, d_x, tile.own_rows * h * uly__dtype_bytes(model->dtype));
-  model->ops->norm_backward(model->stream, &norm, tile.own_rows, h, model->dtype,
-                            input_of(model, tile), d_n, d_x, uly__grad(model, last, params->norm),
-                            uly__grad(model, last, params->norm_bias));
+  norm_backward(model, i, tile, input_of(model, tile), last, params->norm, params->norm_bias, d_x);
   uly__watch_d_stream(model, (uly__watched_rows){d_x, model->dtype, tile.own_rows, h, h,
                                                  tile.begin + tile.first_own});
   if (tile.ends_segment < 0) return;
@@ -147,9 +124,9 @@ static void input_backward(uly__model *model, int64_t i) {
 }
 
 void uly__head(uly__model *model, float scale, uly__exact_sum *loss) {
-  int64_t lag = model->tensor.lag, turns = model->head_tiles.num + 2 * lag;
-  for (int64_t i = 0; i < turns; i++) {
-    gather_normed(model, i);
+  int64_t lag = model->tensor.lag;
+  for (int64_t i = 0; i < num_turns(model, &model->head_tiles, 2); i++) {
+    gather_input(model, i);
     run_tile(model, i - lag, scale, loss);
     if (scale == 0.0f) continue;
     input_backward(model, i - 2 * lag);

@@ -13,7 +13,7 @@ void uly__tensor_grads_carve(uly__model *model, uly__arena *scratch);
 /* Adds up the parts of a unit's gradient, which is complete on this rank, for all tensors that other
  * ranks hold too. grads: all of the unit, of dtype. For uly__zero_on_complete, with the model as
  * context. Collective over the ranks of tensor parallelism. */
-uly_status uly__tensor_grads_sum(void *model, int unit, uly_dtype dtype, void *grads);
+uly_status uly__tensor_grads_sum(void *context, int unit, uly_dtype dtype, void *grads);
 
 /* Returns the bytes that this rank sends for a unit. */
 int64_t uly__tensor_grads_sent(const uly__model *model, int unit);

@@ -1,0 +1,205 @@
+/* The attention half of a block: Q, K and V, attention, and the output projection. See
+ * block_attention.h. */
+#include "model/block_attention.h"
+
+#include "model/linear.h"
+#include "model/stages.h"
+
+/* --- Q, K and V */
+
+/* Projects rows of a tile, for one block of heads, into its place. */
+static void project_block(uly__model *model, int unit, int g, uly__tile_range tile, const void *n,
+                          void *qkv) {
+  const uly__ops *ops = model->ops;
+  int d = model->config.head_dim;
+  int64_t h = model->config.hidden, stride = model->attention->blocks[g].qkv_stride;
+  int64_t t = tile.begin, rows = tile.rows;
+  for (int part = 0; part < 3; part++) {
+    const uly__projection *to = &model->projections[g].qkv[part];
+    uly__linear linear = uly__linear_in(to->linear, unit);
+    if (to->heads == 0) continue;
+    void *y = uly__at(qkv, model->dtype, to->at + t * stride);
+    uly__linear_forward(model, linear, rows, n, h, y, stride);
+    if (to->bias >= 0)
+      ops->add_bias(model->stream, rows, linear.out, stride, model->dtype, y,
+                    uly__weight(model, unit, to->bias));
+    if (to->rotated)
+      ops->rope(model->stream, rows, to->heads, d, stride, model->dtype, model->rope + t * d, 1.0f,
+                y);
+  }
+}
+
+/* The layer whose heads the scheme asks for. */
+typedef struct layer_place {
+  uly__model *model;
+  int layer;
+  void *qkv;
+  uly_traffic kind; /* of the rows that are gathered */
+} layer_place;
+
+/* Normalizes and gathers the input rows of tile i. */
+static void gather_input(uly__model *model, int layer, uly_traffic kind, int64_t i) {
+  const uly__block_layout *b = &model->params.block;
+  uly__tile_range tile;
+  if (!find_tile(&model->tiles, i, &tile)) return;
+  gather_normed(model, kind, i, tile, own(model, model->stash.layers[layer].x, tile),
+                uly__unit_of_block(layer), b->norm1, b->norm1_bias);
+}
+
+/* Projects tile i for blocks first, first + step, ... */
+static void project_tile(const layer_place *at, int64_t i, int first, int step) {
+  uly__model *model = at->model;
+  uly__tile_range tile;
+  if (!find_tile(&model->tiles, i, &tile)) return;
+  const void *n = uly__model_gathered(model, ULY_GATHER_NORMED, i);
+  for (int g = first; g < model->attention->num_blocks; g += step)
+    project_block(model, uly__unit_of_block(at->layer), g, tile, n, at->qkv);
+}
+
+/* Projects blocks first, first + step, ... */
+static void project_qkv(void *context, int first, int step) {
+  const layer_place *at = context;
+  uly__model *model = at->model;
+  for (int64_t i = 0; i < num_turns(model, &model->tiles, 1); i++) {
+    gather_input(model, at->layer, at->kind, i);
+    project_tile(at, i - model->tensor.lag, first, step);
+    uly__model_poll(model);
+  }
+}
+
+/* Takes the gradients of a tile of one block of heads back to the weights, and adds those of the
+ * normalized rows n to d_n. */
+static void project_block_backward(uly__model *model, int unit, int g, uly__tile_range tile,
+                                   const void *n, float *d_n) {
+  const uly__ops *ops = model->ops;
+  int d = model->config.head_dim;
+  int64_t h = model->config.hidden, stride = model->attention->blocks[g].qkv_stride;
+  int64_t t = tile.begin, rows = tile.rows;
+  for (int part = 0; part < 3; part++) {
+    const uly__projection *from = &model->projections[g].qkv[part];
+    uly__linear linear = uly__linear_in(from->linear, unit);
+    if (from->heads == 0) continue;
+    void *d_y = uly__at(model->attention->work.d_qkv, model->dtype, from->at + t * stride);
+    if (from->rotated)
+      ops->rope(model->stream, rows, from->heads, d, stride, model->dtype, model->rope + t * d,
+                -1.0f, d_y);
+    if (from->bias >= 0)
+      ops->bias_backward(model->stream, rows, linear.out, stride, model->dtype, d_y,
+                         uly__grad(model, unit, from->bias));
+    uly__linear_backward_weight(model, linear, rows, d_y, stride, n, h);
+    uly__linear_backward_sum(model, linear, rows, d_y, stride, d_n, g == 0 && part == 0);
+  }
+}
+
+/* Takes the gradients of Q, K and V of tile i back to the weights. */
+static void project_tile_backward(uly__model *model, int layer, int64_t i) {
+  uly__tile_range tile;
+  if (!find_tile(&model->tiles, i, &tile)) return;
+  const void *n = uly__model_gathered(model, ULY_GATHER_NORMED, i);
+  float *d_n = uly__model_partial(model, ULY_SUM_OTHER, i);
+  for (int g = 0; g < model->attention->num_blocks; g++)
+    project_block_backward(model, uly__unit_of_block(layer), g, tile, n, d_n);
+  uly__model_sum(model, ULY_SUM_OTHER, ULY_TRAFFIC_TENSOR_BACKWARD, i, tile.rows);
+}
+
+/* Takes the gradient of tile i through norm1, to d_x. */
+static void input_backward(uly__model *model, int layer, int64_t i) {
+  const uly__block_layout *b = &model->params.block;
+  int unit = uly__unit_of_block(layer);
+  uly__tile_range tile;
+  if (!find_tile(&model->tiles, i, &tile)) return;
+  norm_backward(model, i, tile, own(model, model->stash.layers[layer].x, tile), unit, b->norm1,
+                b->norm1_bias, own(model, model->d_x, tile));
+  watch(model, ULY_WATCH_D_INPUT, layer, own_rows(tile), own(model, model->d_x, tile),
+        model->config.hidden);
+  if (tile.ends_segment >= 0) uly__zero_fold(model->zero, unit, tile.ends_segment, 0, b->wo);
+}
+
+static void project_qkv_backward(uly__model *model, int layer) {
+  int64_t lag = model->tensor.lag;
+  for (int64_t i = 0; i < num_turns(model, &model->tiles, 2); i++) {
+    gather_input(model, layer, ULY_TRAFFIC_TENSOR_BACKWARD, i);
+    project_tile_backward(model, layer, i - lag);
+    input_backward(model, layer, i - 2 * lag);
+    uly__model_poll(model);
+  }
+}
+
+/* --- attention */
+
+/* Attends: the scheme asks for Q, K and V, and leaves outputs in the stash. */
+void uly__block_attend(uly__model *model, int layer, uly_traffic kind) {
+  uly_attention *attention = model->attention;
+  const uly__seq_kept *kept = &model->stash.layers[layer].attention;
+  layer_place place = {model, layer, uly__attention_qkv(attention, kept),
+                       kind == ULY_TRAFFIC_ATTENTION_FORWARD ? ULY_TRAFFIC_TENSOR_FORWARD
+                                                             : ULY_TRAFFIC_TENSOR_RECOMPUTE};
+  uly__seq_call call = {.kind = kind, .kept = kept, .project = project_qkv, .context = &place};
+  uly__model_note(model, attention->scheme->forward(attention, &call));
+  uly__watch_heads(model, ULY_WATCH_QKV, layer, true, place.qkv);
+  uly__watch_heads(model, ULY_WATCH_ATTENTION, layer, false, kept->outputs);
+}
+
+void uly__block_attend_backward(uly__model *model, int layer) {
+  uly_attention *attention = model->attention;
+  uly__seq_call call = {.kind = ULY_TRAFFIC_ATTENTION_BACKWARD,
+                        .kept = &model->stash.layers[layer].attention};
+  uly__model_note(model, attention->scheme->backward(attention, &call));
+  uly__watch_heads(model, ULY_WATCH_D_QKV, layer, true, attention->work.d_qkv);
+  project_qkv_backward(model, layer);
+}
+
+/* --- the output projection */
+
+/* Computes sum over g of O_g Wo[:, g]^T of tile i, as far as this rank has the heads. */
+void uly__block_outputs(uly__model *model, int layer, uly_traffic kind, int64_t i) {
+  const uly__stash_layer *kept = &model->stash.layers[layer];
+  int unit = uly__unit_of_block(layer);
+  uly__tile_range tile;
+  if (!find_tile(&model->tiles, i, &tile)) return;
+  float *sum = uly__model_partial(model, ULY_SUM_ATTENDED, i);
+  for (int g = 0; g < model->attention->num_blocks; g++) {
+    const uly__head_block *block = &model->attention->blocks[g];
+    const void *o = uly__at(kept->attention.outputs, model->dtype,
+                            block->o_offset + tile.begin * block->o_stride);
+    uly__linear_forward_sum(model, uly__linear_in(model->projections[g].o, unit), tile.rows, o,
+                            block->o_stride, sum, g == 0);
+  }
+  uly__model_sum(model, ULY_SUM_ATTENDED, kind, i, tile.rows);
+}
+
+/* Computes from d_mid, the gradients of all rows of tile i, the gradient of O, in the scheme's
+ * blocks, and that of Wo. */
+void uly__block_outputs_backward(uly__model *model, int layer, int64_t i) {
+  const uly__block_layout *b = &model->params.block;
+  int64_t h = model->config.hidden;
+  int unit = uly__unit_of_block(layer);
+  uly__tile_range tile;
+  if (!find_tile(&model->tiles, i, &tile)) return;
+  const void *d_mid = uly__model_gathered(model, ULY_GATHER_D_ATTENDED, i);
+  for (int g = 0; g < model->attention->num_blocks; g++) {
+    const uly__head_block *block = &model->attention->blocks[g];
+    uly__linear linear = uly__linear_in(model->projections[g].o, unit);
+    int64_t at = block->o_offset + tile.begin * block->o_stride;
+    const void *o = uly__at(model->stash.layers[layer].attention.outputs, model->dtype, at);
+    uly__linear_backward_weight(model, linear, tile.rows, d_mid, h, o, block->o_stride);
+    uly__linear_backward(model, linear, tile.rows, d_mid, h,
+                         uly__at(model->attention->work.d_o, model->dtype, at), block->o_stride);
+  }
+  if (tile.ends_segment >= 0)
+    uly__zero_fold(model->zero, unit, tile.ends_segment, b->wo,
+                   model->params.units[unit].local_count - b->wo);
+}
+
+uly_status uly__block_prepare_attention(const uly__model *model, int64_t rows) {
+  for (int g = 0; g < model->attention->num_blocks; g++) {
+    const uly__head_block *block = &model->attention->blocks[g];
+    const uly__block_projections *to = &model->projections[g];
+    uly__linear_use qkv = {.ldx = model->config.hidden, .ldy = block->qkv_stride, .sums_d_x = true};
+    uly__linear_use o = {.ldx = block->o_stride, .ldy = model->config.hidden, .sums_y = true};
+    for (int part = 0; part < 3; part++)
+      ULY_TRY(uly__linear_prepare(model, to->qkv[part].linear, rows, qkv));
+    ULY_TRY(uly__linear_prepare(model, to->o, rows, o));
+  }
+  return ULY_OK;
+}

@@ -20,6 +20,9 @@ typedef enum uly__lane {
   /* Keys and values on their way to other ranks, and gradients of these. */
   ULY_LANE_KEYS,
   ULY_LANE_KEY_GRADIENTS,
+  /* Rows and partial sums of tensor parallelism on their way. */
+  ULY_LANE_ROWS,
+  ULY_LANE_SUMS,
   ULY_NUM_LANES
 } uly__lane;
 

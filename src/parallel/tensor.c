@@ -70,6 +70,8 @@ static exchange exchange_of(const uly__tensor *t) {
 static uly_status start(uly__tensor *t, uly_traffic kind, const void *send, exchange x,
                         uly__tensor_slot *slot, const char *what) {
   int tag;
+  slot->travels = true;
+  slot->began = uly__now();
   ULY_TRY(uly__group_take_tag(t->group, &tag, "%s (%s, %lld rows)", what, uly_traffic_name(kind),
                               (long long)slot->count));
   return uly__send_recv_start(t->group, t->stream, kind, row_bytes(t), send,
@@ -95,19 +97,35 @@ uly_status uly__tensor_gather(uly__tensor *tensor, uly__tensor_gathered what, ul
   return start(tensor, kind, mine, x, slot, "tensor_gather");
 }
 
+/* Records what has arrived. */
+static void note_arrival(uly__tensor_slot *slot, uly__lane lane) {
+  if (!slot->travels || uly__request_is_pending(&slot->request)) return;
+  uly__span_end(lane == ULY_LANE_ROWS ? "gather rows" : "add up rows", -1, lane, slot->began);
+  slot->travels = false;
+}
+
 /* Waits for a slot, and records how long. */
-static uly_status wait_for(uly__tensor_slot *slot, const char *what) {
+static uly_status wait_for(uly__tensor_slot *slot, uly__lane lane) {
   bool waits = uly__request_is_pending(&slot->request);
   double begin = uly__now();
   ULY_TRY(uly__request_wait(&slot->request));
-  if (waits) uly__span_end(what, -1, ULY_LANE_COMPUTE, begin);
+  note_arrival(slot, lane);
+  if (waits)
+    uly__span_end(lane == ULY_LANE_ROWS ? "wait for rows" : "wait for sums", -1, ULY_LANE_COMPUTE,
+                  begin);
+  return ULY_OK;
+}
+
+static uly_status poll_slot(uly__tensor_slot *slot, uly__lane lane) {
+  ULY_TRY(uly__request_poll(&slot->request));
+  note_arrival(slot, lane);
   return ULY_OK;
 }
 
 const void *uly__tensor_gather_wait(uly__tensor *tensor, uly__tensor_gathered what, int64_t tile,
                                     uly_status *status) {
   uly__tensor_slot *slot = &tensor->gathers[what][tile % ULY_TENSOR_SLOTS];
-  *status = wait_for(slot, "wait for rows");
+  *status = wait_for(slot, ULY_LANE_ROWS);
   return slot->rows;
 }
 
@@ -137,7 +155,7 @@ uly_status uly__tensor_sum(uly__tensor *tensor, uly__tensor_summed what, uly_tra
 float *uly__tensor_sum_wait(uly__tensor *tensor, uly__tensor_summed what, int64_t tile,
                             uly_status *status) {
   uly__tensor_slot *slot = &tensor->sums[what][tile % ULY_TENSOR_SLOTS];
-  *status = wait_for(slot, "wait for sums");
+  *status = wait_for(slot, ULY_LANE_SUMS);
   if (tensor->size == 1) return slot->partial;
   int64_t own = uly__tensor_part(tensor, slot->count, tensor->rank).count * tensor->width;
   tensor->ops->tree_sum(tensor->stream, tensor->dtype, slot->room, tensor->size, own, own,
@@ -149,9 +167,9 @@ uly_status uly__tensor_poll(uly__tensor *tensor) {
   if (tensor->size == 1) return ULY_OK;
   for (int slot = 0; slot < ULY_TENSOR_SLOTS; slot++) {
     for (int i = 0; i < ULY_NUM_GATHERED; i++)
-      ULY_TRY(uly__request_poll(&tensor->gathers[i][slot].request));
+      ULY_TRY(poll_slot(&tensor->gathers[i][slot], ULY_LANE_ROWS));
     for (int i = 0; i < ULY_NUM_SUMMED; i++)
-      ULY_TRY(uly__request_poll(&tensor->sums[i][slot].request));
+      ULY_TRY(poll_slot(&tensor->sums[i][slot], ULY_LANE_SUMS));
   }
   return ULY_OK;
 }

@@ -39,6 +39,8 @@ typedef struct uly__tensor_slot {
   float *partial;   /* [rows, width] */
   uly__request request;
   int64_t count; /* rows of the tile */
+  bool travels;
+  double began;
 } uly__tensor_slot;
 
 typedef struct uly__tensor {

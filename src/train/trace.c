@@ -44,15 +44,18 @@ static json_t *span_event(const uly__span *span, int rank, double zero) {
 
 /* Writes this rank's spans, in microseconds. The array stays open until the last rank closes it. */
 static uly_status write_own(const uly_trainer *trainer, const char *path) {
-  static const char *const lanes[ULY_NUM_LANES] = {"compute",
-                                                   "exchange to heads",
-                                                   "exchange to tokens",
-                                                   "weights or sums on their way",
-                                                   "gradients on their way",
-                                                   "save",
-                                                   "disk",
-                                                   "keys and values on their way",
-                                                   "gradients of keys and values on their way"};
+  static const char *const lanes[ULY_NUM_LANES] = {
+      "compute",
+      "exchange to heads",
+      "exchange to tokens",
+      "weights or sums on their way",
+      "gradients on their way",
+      "save",
+      "disk",
+      "keys and values on their way",
+      "gradients of keys and values on their way",
+      "rows of tensor parallelism on their way",
+      "partial sums of tensor parallelism on their way"};
   int rank = trainer->mesh->rank;
   bool is_last = rank == uly_mesh_size(trainer->mesh) - 1;
   FILE *file = fopen(path, rank == 0 ? "w" : "a");

@@ -189,16 +189,19 @@ static void check_parts(const uly__model_config *c, int size, int dp) {
 
 static void test_parts(void **state) {
   (void)state;
-  const char *const models[] = {
+  static const char llama[] =
       "{\"model_type\":\"llama\",\"hidden_size\":10,\"intermediate_size\":23,"
       "\"num_hidden_layers\":2,\"num_attention_heads\":6,\"num_key_value_heads\":2,"
       "\"head_dim\":4,\"max_position_embeddings\":32,\"vocab_size\":13,\"attention_bias\":true,"
-      "\"mlp_bias\":true}",
+      "\"mlp_bias\":true}";
+  static const char qwen2[] =
       "{\"model_type\":\"qwen2\",\"hidden_size\":12,\"intermediate_size\":9,"
       "\"num_hidden_layers\":1,\"num_attention_heads\":6,\"num_key_value_heads\":1,"
-      "\"max_position_embeddings\":32,\"vocab_size\":17,\"tie_word_embeddings\":true}",
+      "\"max_position_embeddings\":32,\"vocab_size\":17,\"tie_word_embeddings\":true}";
+  static const char gpt2[] =
       "{\"model_type\":\"gpt2\",\"n_embd\":14,\"n_layer\":2,\"n_head\":7,\"n_positions\":19,"
-      "\"vocab_size\":31}"};
+      "\"vocab_size\":31}";
+  const char *const models[] = {llama, qwen2, gpt2};
   for (int i = 0; i < 3; i++) {
     char path[256];
     uly__model_config config;

@@ -199,7 +199,7 @@ static void test_parts(void **state) {
       "\"num_hidden_layers\":1,\"num_attention_heads\":6,\"num_key_value_heads\":1,"
       "\"max_position_embeddings\":32,\"vocab_size\":17,\"tie_word_embeddings\":true}";
   static const char gpt2[] =
-      "{\"model_type\":\"gpt2\",\"n_embd\":14,\"n_layer\":2,\"n_head\":7,\"n_positions\":19,"
+      "{\"model_type\":\"gpt2\",\"n_embd\":14,\"n_layer\":2,\"n_head\":7,\"n_positions\":3,"
       "\"vocab_size\":31}";
   const char *const models[] = {llama, qwen2, gpt2};
   for (int i = 0; i < 3; i++) {

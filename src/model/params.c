@@ -18,10 +18,11 @@ typedef struct builder {
   char prefix[48]; /* of names */
 } builder;
 
-/* How a tensor is divided. rows, cols: the parts of this rank, of any dimension that is divided, in
- * multiples of `each`; owned: the rows that it owns, if these are divided. */
+/* How a tensor is divided, and the part of this rank, which may be empty: rows or columns in multiples
+ * of `each`; owned: the rows that the rank owns. */
 typedef struct division {
-  uly__part rows, cols, owned;
+  enum { WHOLE, BY_ROWS, BY_COLS } how;
+  uly__part part, owned;
   int64_t each;
 } division;
 
@@ -39,14 +40,16 @@ static void divide(const builder *b, uly__param *param, division d) {
   int64_t cols = param->num_dims == 2 ? param->dims[1] : 1;
   param->rows = param->owned = (uly__part){0, param->dims[0]};
   param->cols = (uly__part){0, cols};
-  if (d.rows.count > 0) {
-    param->rows = times(d.rows, d.each);
-    param->owned = times(d.owned, d.each);
-  } else if (d.cols.count > 0) {
-    param->cols = times(d.cols, d.each);
-  } else {
-    param->is_replicated = true;
-    if (b->share->index > 0) param->owned.count = 0; /* the first rank counts it */
+  switch (d.how) {
+    case WHOLE:
+      param->is_replicated = true;
+      if (b->share->index > 0) param->owned.count = 0; /* the first rank counts it */
+      break;
+    case BY_ROWS:
+      param->rows = times(d.part, d.each);
+      param->owned = times(d.owned, d.each);
+      break;
+    case BY_COLS: param->cols = times(d.part, d.each); break;
   }
   param->local_count = param->rows.count * param->cols.count;
 }
@@ -86,11 +89,11 @@ static int64_t add_vector(builder *b, bool present, const char *name, int64_t co
 }
 
 static division by_rows(uly__part part, int64_t each) {
-  return (division){.rows = part, .owned = part, .each = each};
+  return (division){.how = BY_ROWS, .part = part, .owned = part, .each = each};
 }
 
 static division by_cols(uly__part part, int64_t each) {
-  return (division){.cols = part, .each = each};
+  return (division){.how = BY_COLS, .part = part, .each = each};
 }
 
 static uly__block_layout add_block(builder *p, int layer) {
@@ -101,8 +104,8 @@ static uly__block_layout add_block(builder *p, int layer) {
   int64_t q = c->num_q_heads * d, kv = c->num_kv_heads * d;
   bool norm_bias = c->norm == ULY_NORM_LAYER;
   double std = c->init_std, into_stream = std / sqrt(2.0 * c->num_layers);
-  division all = {.each = 1}, of_q = by_rows(share->q_heads, d), of_f = by_rows(share->ffn, 1);
-  division of_kv = {.rows = share->kv_heads, .owned = share->owned_kv, .each = d};
+  division all = {.how = WHOLE}, of_q = by_rows(share->q_heads, d), of_f = by_rows(share->ffn, 1);
+  division of_kv = {.how = BY_ROWS, .part = share->kv_heads, .owned = share->owned_kv, .each = d};
   uly__block_layout b;
   b.norm1 = add_vector(p, true, "input_layernorm.weight", h, ULY_INIT_ONE, all);
   b.norm1_bias = add_vector(p, norm_bias, "input_layernorm.bias", h, ULY_INIT_ZERO, all);
@@ -138,7 +141,7 @@ static void add_embedding(builder *b, bool with_positions) {
 static void add_head(builder *b) {
   const uly__model_config *c = b->config;
   uly__params *out = b->params;
-  division all = {.each = 1};
+  division all = {.how = WHOLE};
   int64_t h = c->hidden;
   b->prefix[0] = '\0';
   out->norm = add_vector(b, true, "model.norm.weight", h, ULY_INIT_ONE, all);

@@ -1,7 +1,8 @@
 #!/bin/bash
-# Prints a table of what a rank sends in a training step, in MiB, for each way to divide a sequence or
-# its layers over 2, 4 and 8 ranks: with 8,192 tokens for each rank, and with 65,536 tokens in all. The
-# figures are those of `ulysses plan`, which test_plan compares with what runs send.
+# Prints tables of what a rank sends in a training step, in MiB, for each way to divide a sequence,
+# or the layers of a model, over 2, 4 and 8 ranks: with 8,192 tokens for each rank, and with 65,536
+# tokens in all. The figures are those of `ulysses plan`, which test_plan compares with what runs
+# send.
 #
 #   bench/sent_by_scheme.sh [PROGRAM]      PROGRAM=build/release/ulysses
 set -euo pipefail
@@ -9,7 +10,8 @@ ulysses=$(realpath "${1:-$(dirname "$0")/../build/release/ulysses}")
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
-# sent KV_HEADS TOKENS FLAG RANKS: MiB for attention, keys and tensor parallelism.
+# sent KV_HEADS TOKENS FLAG RANKS: prints the MiB that a rank sends for attention, for keys and
+# values, and for tensor parallelism.
 sent() {
   cat >"$folder/model.json" <<JSON
 {"model_type": "llama", "hidden_size": 1024, "intermediate_size": 2816, "num_hidden_layers": 12,

@@ -156,17 +156,17 @@ void uly_abort(int exit_code);
 int uly_world_size(void);
 int uly_world_rank(void);
 
-/* A mesh says what each rank does. From the innermost axis to the outermost, `tp` ranks share the
- * work of each layer (tensor parallelism), `sp` of these groups share one sequence (sequence
- * parallelism), and `dp` of those work on different sequences (data parallelism):
+/* A mesh says what each rank does. From the innermost axis to the outermost, groups of `tp` ranks
+ * share the work of each layer (tensor parallelism), `sp` such groups share one sequence (sequence
+ * parallelism), and `dp` sets of `sp` groups work on different sequences (data parallelism):
  * rank = (dp_index * sp + sp_index) * tp + tp_index. */
 typedef struct uly_mesh uly_mesh;
 
 /* The extents of a mesh's axes. For each of them, 0 stands for the default. */
 typedef struct uly_mesh_desc {
   size_t size;
-  /* Number of data-parallel groups. 0: as many as sp and tp allow, or 1 if neither sp nor ulysses
-   * nor ring is given. */
+  /* Number of data-parallel groups. 0: as many as sp and tp allow, or 1 if none of sp, ulysses
+   * and ring is given. */
   int dp;
   /* Number of ranks, or of groups of tp ranks, that share a sequence: ulysses * ring. 0: as many as
    * dp and tp allow if dp is given, or else what ulysses and ring give. */
@@ -177,9 +177,10 @@ typedef struct uly_mesh_desc {
    * given. If both are above 1, each rank of the ring is a group of Ulysses, and there may be more
    * ranks than heads. */
   int ring;
-  /* Number of ranks among which heads, MLP and vocabulary are divided: tensor parallelism with
-   * sequence parallelism, as in Megatron-LM (arXiv 2205.05198). They are neighbours, because they
-   * communicate in every layer. It must divide the number of ranks. 0: 1. */
+  /* Number of ranks over which the heads, the MLP and the vocabulary are divided: tensor
+   * parallelism with sequence parallelism, as in Megatron-LM (arXiv 2205.05198). These ranks are
+   * neighbours, because they communicate in every layer. tp must divide the number of all ranks.
+   * 0: 1. */
   int tp;
   /* Pipeline parallelism is not implemented yet: values other than 0 and 1 are refused. */
   int pp;
@@ -539,7 +540,8 @@ typedef enum uly_traffic {
   ULY_TRAFFIC_KEYS_FORWARD,
   ULY_TRAFFIC_KEYS_BACKWARD,
   ULY_TRAFFIC_KEYS_RECOMPUTE,
-  /* Rows and partial sums of tensor parallelism; and again, to recompute and with gradients. */
+  /* Rows and partial sums of tensor parallelism: in the forward pass; in the backward pass, with
+   * gradients; and to recompute. */
   ULY_TRAFFIC_TENSOR_FORWARD,
   ULY_TRAFFIC_TENSOR_BACKWARD,
   ULY_TRAFFIC_TENSOR_RECOMPUTE,
@@ -1175,7 +1177,7 @@ typedef struct uly_attention uly_attention; /* an attention plan */
 
 /* Creates a plan: computes and checks all slices, heads, counts and offsets once. A plan on an
  * offline mesh says which rank holds what, and how many bytes, but cannot compute. Returns
- * ULY_ERR_CONFIG on all ranks if the mesh has tp above 1, or if the description cannot work or
+ * ULY_ERR_CONFIG on all ranks if the mesh's tp is above 1, or if the description cannot work or
  * differs among the ranks; the message names the member that differs or, if there are more ranks
  * than query heads, the numbers of ranks that work. Collective over the mesh. */
 uly_status uly_attention_create(uly_mesh *mesh, const uly_attention_desc *desc,

@@ -77,19 +77,21 @@ uly_status uly__mpi_test(int num, MPI_Request *requests, bool *done) {
   return ULY_OK;
 }
 
-/* The seconds for which a rank that has a core of its own looks again and again before it sleeps,
- * and the nanoseconds of the first sleep and, where ranks outnumber cores, of the longest. */
+/* How many seconds a rank with a core of its own checks again and again before it sleeps; and how
+ * many nanoseconds the first sleep lasts and, where ranks outnumber cores, the longest. */
 static const double patience = 1e-3;
 enum { FIRST_SLEEP = 20000, LONGEST_SLEEP = 500000 };
 
-/* Where ranks outnumber cores: how often a rank looks before it sleeps, if it yields in between; the
- * seconds that a yield may take; and how many yields are left out after one that took longer. */
+/* Where ranks outnumber cores: how many times a rank checks before it sleeps, if it yields between
+ * the checks; how many seconds a yield may take; and how many yields a rank leaves out after one
+ * that took longer. */
 enum { LOOKS_IN_A_CROWD = 20, YIELDS_LEFT_OUT = 100 };
 static const double short_yield = 0.5e-3;
 
-/* Gives the core to whoever waits for it and returns true, or returns false at once. A rank that
- * yields to a program that computes gets the core back at the end of a time slice, whereas one that
- * sleeps gets it as soon as it wakes: so a long yield is not repeated for a while. */
+/* Yields the core to whichever process waits for it and returns true; or, for a while after a yield
+ * that took long, returns false at once. A rank that yields to a program that computes gets the
+ * core back only at the end of a time slice, whereas a rank that sleeps gets it as soon as it
+ * wakes. */
 static bool yield(void) {
   static int left_out;
   if (left_out > 0) {

@@ -7,7 +7,8 @@
 
 /* --- Q, K and V */
 
-/* Projects rows of a tile, for one block of heads, into its place. */
+/* Projects the normalized rows n of a tile to Q, K and V of one block of heads, at their places in
+ * qkv. */
 static void project_block(uly__model *model, int unit, int g, uly__tile_range tile, const void *n,
                           void *qkv) {
   const uly__ops *ops = model->ops;
@@ -29,7 +30,7 @@ static void project_block(uly__model *model, int unit, int g, uly__tile_range ti
   }
 }
 
-/* The layer whose heads the scheme asks for. */
+/* The layer for whose Q, K and V the scheme asks. */
 typedef struct layer_place {
   uly__model *model;
   int layer;
@@ -46,7 +47,7 @@ static void gather_input(uly__model *model, int layer, uly_traffic kind, int64_t
                 uly__unit_of_block(layer), b->norm1, b->norm1_bias);
 }
 
-/* Projects tile i for blocks first, first + step, ... */
+/* Projects tile i for the blocks of heads first, first + step, ... */
 static void project_tile(const layer_place *at, int64_t i, int first, int step) {
   uly__model *model = at->model;
   uly__tile_range tile;
@@ -56,7 +57,7 @@ static void project_tile(const layer_place *at, int64_t i, int first, int step) 
     project_block(model, uly__unit_of_block(at->layer), g, tile, n, at->qkv);
 }
 
-/* Projects blocks first, first + step, ... */
+/* Projects all tiles for the blocks of heads first, first + step, ... */
 static void project_qkv(void *context, int first, int step) {
   const layer_place *at = context;
   uly__model *model = at->model;
@@ -67,8 +68,8 @@ static void project_qkv(void *context, int first, int step) {
   }
 }
 
-/* Takes the gradients of a tile of one block of heads back to the weights, and adds those of the
- * normalized rows n to d_n. */
+/* Takes the gradients of Q, K and V of one block of heads, for the rows of a tile, back to the
+ * weights, and adds those of the normalized rows n to d_n. */
 static void project_block_backward(uly__model *model, int unit, int g, uly__tile_range tile,
                                    const void *n, float *d_n) {
   const uly__ops *ops = model->ops;
@@ -91,7 +92,8 @@ static void project_block_backward(uly__model *model, int unit, int g, uly__tile
   }
 }
 
-/* Takes the gradients of Q, K and V of tile i back to the weights. */
+/* Takes the gradients of Q, K and V of tile i back to the weights, and starts to add up those of
+ * its normalized rows. */
 static void project_tile_backward(uly__model *model, int layer, int64_t i) {
   uly__tile_range tile;
   if (!find_tile(&model->tiles, i, &tile)) return;
@@ -102,7 +104,7 @@ static void project_tile_backward(uly__model *model, int layer, int64_t i) {
   uly__model_sum(model, ULY_SUM_OTHER, ULY_TRAFFIC_TENSOR_BACKWARD, i, tile.rows);
 }
 
-/* Takes the gradient of tile i through norm1, to d_x. */
+/* Takes the gradient of tile i back through norm1, and adds it to d_x. */
 static void input_backward(uly__model *model, int layer, int64_t i) {
   const uly__block_layout *b = &model->params.block;
   int unit = uly__unit_of_block(layer);
@@ -127,7 +129,7 @@ static void project_qkv_backward(uly__model *model, int layer) {
 
 /* --- attention */
 
-/* Attends: the scheme asks for Q, K and V, and leaves outputs in the stash. */
+/* Attends: the scheme asks for Q, K and V, and leaves the outputs in the stash. */
 void uly__block_attend(uly__model *model, int layer, uly_traffic kind) {
   uly_attention *attention = model->attention;
   const uly__seq_kept *kept = &model->stash.layers[layer].attention;
@@ -151,7 +153,8 @@ void uly__block_attend_backward(uly__model *model, int layer) {
 
 /* --- the output projection */
 
-/* Computes sum over g of O_g Wo[:, g]^T of tile i, as far as this rank has the heads. */
+/* Computes the sum over g of O_g Wo[:, g]^T for tile i, where g runs over the blocks of heads that
+ * this rank has, and starts to add it up over the ranks. */
 void uly__block_outputs(uly__model *model, int layer, uly_traffic kind, int64_t i) {
   const uly__stash_layer *kept = &model->stash.layers[layer];
   int unit = uly__unit_of_block(layer);
@@ -168,8 +171,8 @@ void uly__block_outputs(uly__model *model, int layer, uly_traffic kind, int64_t 
   uly__model_sum(model, ULY_SUM_ATTENDED, kind, i, tile.rows);
 }
 
-/* Computes from d_mid, the gradients of all rows of tile i, the gradient of O, in the scheme's
- * blocks, and that of Wo. */
+/* Computes the gradients of O, in the scheme's blocks, and of Wo from d_mid, the gradients of x_mid
+ * for all rows of tile i. */
 void uly__block_outputs_backward(uly__model *model, int layer, int64_t i) {
   const uly__block_layout *b = &model->params.block;
   int64_t h = model->config.hidden;

@@ -4,21 +4,21 @@
 
 #include "model/model.h"
 
-/* Attends: normalizes and projects the stashed input, and leaves outputs in the stash. kind is that of
- * the exchange of heads, in forward or to recompute. */
+/* Attends: normalizes and projects the stashed input, and leaves the outputs in the stash. `kind`
+ * is that of the exchange of heads: of the forward pass, or to recompute. */
 void uly__block_attend(uly__model *model, int layer, uly_traffic kind);
-/* Takes the gradients of outputs back through attention and the projections, and adds that of the
- * block's input to d_x. */
+/* Takes the gradients of the outputs back through attention and the projections, and adds that of
+ * the block's input to d_x. */
 void uly__block_attend_backward(uly__model *model, int layer);
 
-/* Starts to add up sum over g of O_g Wo[:, g]^T of tile i, of which this rank has its own heads. kind is
- * that of the sum. */
+/* Computes this rank's part of the output projection of tile i, the sum over its blocks g of heads
+ * of O_g Wo[:, g]^T, and starts to add it up over the ranks. `kind` is that of the latter sum. */
 void uly__block_outputs(uly__model *model, int layer, uly_traffic kind, int64_t i);
-/* Computes, from the gradients of all rows of tile i behind attention, which are gathered, those of O in
- * the scheme's blocks, and that of Wo. */
+/* Computes the gradients of O, in the scheme's blocks, and of Wo from the gathered gradients of the
+ * stream after attention, for all rows of tile i. */
 void uly__block_outputs_backward(uly__model *model, int layer, int64_t i);
 
-/* Prepares the matrix products, for tiles of so many rows. */
+/* Prepares the matrix products, for tiles of `rows` rows. */
 uly_status uly__block_prepare_attention(const uly__model *model, int64_t rows);
 
 #endif

@@ -33,7 +33,7 @@ typedef struct uly__range_walk {
   const uly__zero *zero;
   int param, end; /* the next tensor; the end */
   int64_t done;   /* its local elements already passed */
-  bool is_local;
+  bool is_local;  /* as uly__param_local_ranges says */
 } uly__range_walk;
 
 enum { ULY_ALL_UNITS = -1 };
@@ -41,8 +41,8 @@ enum { ULY_ALL_UNITS = -1 };
 /* Begins a walk over the ranges of a unit, or of all units, that this rank updates. With zero NULL
  * they are those of a rank that is alone. */
 uly__range_walk uly__param_ranges(const uly__params *params, const uly__zero *zero, int unit);
-/* Begins the same walk for users to whom it does not matter where an element is in its tensor, which
- * is then only known of the first element of a range: ranges are fewer. */
+/* Begins the same walk, with fewer ranges, for callers that need not know where in its tensor an
+ * element is: `global` is then right only for the first element of a range. */
 uly__range_walk uly__param_local_ranges(const uly__params *params, const uly__zero *zero, int unit);
 /* Finds the next range; returns false if there is none. */
 bool uly__range_next(uly__range_walk *walk, uly__range *range);

@@ -18,8 +18,8 @@ typedef struct builder {
   char prefix[48]; /* of names */
 } builder;
 
-/* How a tensor is divided, and the part of this rank, which may be empty: rows or columns in multiples
- * of `each`; owned: the rows that the rank owns. */
+/* How a tensor is divided, and the part that this rank holds, which may be empty. Parts are counted
+ * in multiples of `each` rows or columns. owned: the rows that this rank owns. */
 typedef struct division {
   enum { WHOLE, BY_ROWS, BY_COLS } how;
   uly__part part, owned;
@@ -54,7 +54,7 @@ static void divide(const builder *b, uly__param *param, division d) {
   param->local_count = param->rows.count * param->cols.count;
 }
 
-/* Adds a tensor and returns its local offset. rows 0: a vector. */
+/* Adds a tensor and returns its local offset. rows 0: the tensor is a vector. */
 static int64_t add(builder *b, const char *name, int64_t rows, int64_t cols, uly__init init,
                    double std, division how) {
   uly__params *params = b->params;

@@ -6,9 +6,10 @@
  * all blocks have the same layout, so a shard is an offset and a length in memory, in the optimizer
  * and in the file. Linear weights are [out, in].
  *
- * With tensor parallelism a rank holds a part of each tensor: some rows, some columns, or all of it.
- * Its unit is then made of these parts, in the same order: offsets and counts of the whole unit say
- * where a tensor is in a file, and those that are called local where its part is in memory. */
+ * With tensor parallelism, a rank holds a part of each tensor: some rows, some columns, or all of
+ * it. Its units then consist of these parts, in the same order. Offsets and counts in the whole
+ * unit say where a tensor is in a file; those that are called local say where the rank's part is in
+ * memory. */
 #ifndef ULY_PARAMS_H
 #define ULY_PARAMS_H
 
@@ -22,11 +23,15 @@ typedef struct uly__param {
   int unit;
   int64_t offset, count; /* elements of the whole tensor; offset in the whole unit */
   int64_t dims[2];
-  int num_dims;                      /* 2: matrices, with weight decay */
-  int64_t local_offset, local_count; /* elements that this rank holds; offset in its unit */
-  uly__part rows, cols;              /* which rows and columns these are; a vector has one column */
-  bool is_replicated;                /* every rank of tensor parallelism has all of it */
-  uly__part owned; /* rows that no other rank of tensor parallelism counts or saves */
+  int num_dims; /* 2: matrices, with weight decay */
+  /* The elements that this rank holds, and their offset in its unit. */
+  int64_t local_offset, local_count;
+  /* Which rows and columns these are. A vector has one column. */
+  uly__part rows, cols;
+  /* Whether every rank of tensor parallelism holds the whole tensor. */
+  bool is_replicated;
+  /* The rows that no other rank of tensor parallelism counts or saves. */
+  uly__part owned;
   uly__init init;
   float init_std;
 } uly__param;
@@ -65,8 +70,8 @@ enum { ULY_UNIT_EMBED = 0 };
 static inline int uly__unit_of_block(int layer) { return layer + 1; }
 static inline int uly__last_unit(const uly__params *params) { return params->num_units - 1; }
 
-/* Makes the table of a stage, for a rank with this share of each tensor; NULL: with all of it. Units
- * that the stage does not hold are empty. */
+/* Makes the table of a stage, for a rank that has this share of each tensor or, if share is NULL,
+ * all of it. Units that the stage does not hold are empty. */
 uly_status uly__params_create(const uly__model_config *config, uly__stage stage,
                               const uly__tensor_share *share, uly__params *out);
 void uly__params_destroy(uly__params *params);

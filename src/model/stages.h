@@ -1,7 +1,7 @@
-/* What the stages of a pass share. A pass over token tiles consists of stages that each tile goes
- * through. Where tensor parallelism divides the layers, rows and sums travel between one stage and the
- * next, so each stage is a tile behind the stage before it; without it, a tile goes through all stages
- * at once. */
+/* Functions that the stages of a pass have in common. In a pass over token tiles, each tile goes
+ * through several stages. With tensor parallelism, rows and sums travel between one stage and the
+ * next, so each stage is one tile behind the stage before it; without it, a tile goes through all
+ * stages at once. */
 #ifndef ULY_STAGES_H
 #define ULY_STAGES_H
 
@@ -13,14 +13,15 @@ static inline void *row(const uly__model *model, const void *x, int64_t t, int64
   return uly__at(x, model->dtype, t * width);
 }
 
-/* Finds tile i, if there is one. */
+/* Finds tile i; returns false if there is none. */
 static inline bool find_tile(const uly__tiles *tiles, int64_t i, uly__tile_range *tile) {
   if (i < 0 || i >= tiles->num) return false;
   *tile = tiles->list[i];
   return true;
 }
 
-/* Returns how many turns the tiles take through so many stages behind the first. */
+/* Returns how many turns a loop takes to bring all tiles through the first stage and `stages`
+ * more. */
 static inline int64_t num_turns(const uly__model *model, const uly__tiles *tiles, int64_t stages) {
   return tiles->num + stages * model->tensor.lag;
 }
@@ -30,11 +31,13 @@ static inline void *own(const uly__model *model, const void *x, uly__tile_range 
   return row(model, x, tile.own_begin, model->config.hidden);
 }
 
+/* Returns the place for this rank's normalized rows of tile i. */
 static inline void *normed(const uly__model *model, int64_t i) {
   return model->work.n[i % ULY_TENSOR_SLOTS];
 }
 
-/* Gathers the normalized rows of tile i, x being this rank's. */
+/* Normalizes x, this rank's rows of tile i, and starts to gather the normalized rows of all
+ * ranks. */
 static inline void gather_normed(uly__model *model, uly_traffic kind, int64_t i,
                                  uly__tile_range tile, const void *x, int unit, int64_t weight,
                                  int64_t bias) {
@@ -44,7 +47,8 @@ static inline void gather_normed(uly__model *model, uly_traffic kind, int64_t i,
   uly__model_gather(model, ULY_GATHER_NORMED, kind, i, tile.rows, normed(model, i));
 }
 
-/* Adds the gradient through the norm of tile i, once that is added up, to d_x. */
+/* Waits until the gradients of the normalized rows of tile i are added up, takes them back through
+ * the norm, and adds the result to d_x. */
 static inline void norm_backward(uly__model *model, int64_t i, uly__tile_range tile, const void *x,
                                  int unit, int64_t weight, int64_t bias, void *d_x) {
   uly__norm_args args = uly__model_norm(model, unit, weight, bias);
@@ -54,7 +58,7 @@ static inline void norm_backward(uly__model *model, int64_t i, uly__tile_range t
                             uly__grad(model, unit, bias));
 }
 
-/* The rows of a tile that are watched: all of them, or this rank's. */
+/* The rows of a tile that are watched: all of its rows, or only this rank's. */
 typedef struct watched_tile {
   int64_t t, rows;
 } watched_tile;

@@ -1,18 +1,19 @@
 /* Adds up gradients over the ranks of tensor parallelism: see tensor_grads.h. */
 #include "model/tensor_grads.h"
 
-/* Parts of a gather are whole multiples of this many elements. */
+/* The number of elements in each part of a gather is a multiple of this. */
 enum { ALIGNMENT = 64 / sizeof(float) };
 
 static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/* Copies elements of a gradient to f32, or back. */
+/* Stores packed f32 elements as elements of a gradient, of dtype. */
 static void unpack_grads(const uly__model *model, int64_t count, uly_dtype dtype, const float *from,
                          void *grads) {
   model->ops->keep_sum(model->stream, count, dtype, from, true, grads);
 }
 
+/* Copies elements of a gradient, of dtype, to packed f32 elements. */
 static void pack_grads(const uly__model *model, int64_t count, uly_dtype dtype, const void *grads,
                        float *to) {
   if (dtype == ULY_F32)
@@ -23,7 +24,7 @@ static void pack_grads(const uly__model *model, int64_t count, uly_dtype dtype, 
 
 /* ------------------------------------------------------- tensors that every rank holds */
 
-/* Returns how many elements of a unit every rank holds, rounded up to whole parts. */
+/* Returns how many elements of a unit are on every rank, rounded up to a multiple of ALIGNMENT. */
 static int64_t num_replicated(const uly__params *params, int unit) {
   int64_t count = 0;
   const uly__unit *u = &params->units[unit];
@@ -32,7 +33,7 @@ static int64_t num_replicated(const uly__params *params, int unit) {
   return (count + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 }
 
-/* Packs them from the unit's gradient, or the other way round. */
+/* Packs the tensors that every rank holds from the unit's gradient or, if `back`, unpacks them. */
 static void move_replicated(const uly__model *model, int unit, uly_dtype dtype, char *grads,
                             float *packed, bool back) {
   const uly__unit *u = &model->params.units[unit];
@@ -65,10 +66,10 @@ static uly_status sum_replicated(const uly__model *model, int unit, uly_dtype dt
 
 /* --------------------------------------------- key/value heads that several ranks hold */
 
-/* Only the first and the last of a rank's key/value heads can also be on other ranks, since heads are
- * dealt in order. */
+/* Those of a rank's key/value heads that other ranks may hold too: only the first and the last,
+ * since each rank has a contiguous range of heads. */
 typedef struct shared_heads {
-  int64_t first, num; /* 1 or 2: the first and the last */
+  int64_t first, num; /* num: 1 or 2 */
   int64_t last;
 } shared_heads;
 
@@ -78,7 +79,7 @@ static shared_heads shared_of(const uly__model *model, int rank) {
   return (shared_heads){first, first == last ? 1 : 2, last};
 }
 
-/* Returns which of my shared heads another rank holds, as places among mine. */
+/* Returns which of my shared heads another rank holds, as indices among mine. */
 static uly__part shared_with(const uly__model *model, int rank) {
   shared_heads mine = shared_of(model, model->tensor.rank), other = shared_of(model, rank);
   int64_t first = max64(mine.first, other.first), last = min64(mine.last, other.last);
@@ -87,7 +88,7 @@ static uly__part shared_with(const uly__model *model, int rank) {
   return (uly__part){first == mine.first ? 0 : 1, last - first + 1};
 }
 
-/* The tensors of key/value heads: their offsets, and the elements of a head. */
+/* The tensors of key/value heads: their offsets, and the elements of one head in each. */
 typedef struct head_tensors {
   int64_t offsets[4], counts[4];
   int64_t count; /* of all */
@@ -101,7 +102,7 @@ static head_tensors tensors_of(const uly__model *model) {
       {b->wk, b->wv, b->bk, b->bv}, {weights, weights, bias, bias}, 2 * (weights + bias)};
 }
 
-/* Packs the tensors of my shared heads, or the other way round. */
+/* Packs the gradients of my shared heads or, if `back`, unpacks them. */
 static void move_heads(const uly__model *model, uly_dtype dtype, char *grads, float *packed,
                        bool back) {
   head_tensors tensors = tensors_of(model);
@@ -119,7 +120,7 @@ static void move_heads(const uly__model *model, uly_dtype dtype, char *grads, fl
     }
 }
 
-/* Adds up, for each of my shared heads, the parts of the ranks that hold it. */
+/* Adds up, for each of my shared heads, the parts of all ranks that hold it. */
 static void add_heads(const uly__model *model, const float *parts, const int64_t *begins,
                       float *sums) {
   int64_t count = tensors_of(model).count;

@@ -11,7 +11,7 @@ uly__tensor_share uly__tensor_share_of(const uly__model_config *c, int size, int
   if (!c->rope) share.positions = uly__split(c->max_positions, 1, size, index);
   int64_t begin = share.q_heads.begin, end = begin + share.q_heads.count;
   share.kv_heads = (uly__part){begin / uses, (end - 1) / uses - begin / uses + 1};
-  /* A rank owns the key/value heads whose first query it has. */
+  /* A rank owns a key/value head if it has the first of the query heads that use it. */
   share.owned_kv.begin = (begin + uses - 1) / uses;
   share.owned_kv.count = (end + uses - 1) / uses - share.owned_kv.begin;
   return share;
@@ -27,8 +27,8 @@ uly_status uly__tensor_share_check(const uly__model_config *c, int size) {
   for (int i = 0; i < 3; i++)
     if (parts[i].count < size)
       ULY_FAIL(ULY_ERR_CONFIG,
-               "mesh.tp is %d, but the model has only %lld %s to divide: use at most that many "
-               "ranks of tensor parallelism",
+               "mesh.tp is %d, but the model has only %lld %s to divide: set mesh.tp "
+               "to that number or less",
                size, (long long)parts[i].count, parts[i].what);
   return ULY_OK;
 }

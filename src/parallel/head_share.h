@@ -1,25 +1,25 @@
-/* Tensor parallelism divides the query heads of an attention over the ranks of the mesh's tp axis: in
- * contiguous shares that differ by at most one, each with the key/value heads that it uses.
- * Neighbours may share a key/value head. Without tensor parallelism there is one share, of all
- * heads.
+/* Tensor parallelism divides the query heads of an attention over the ranks along the mesh's tp
+ * axis. The shares are contiguous, their sizes differ by at most one, and each includes the
+ * key/value heads that its query heads use. So neighbouring shares may have a key/value head in
+ * common. Without tensor parallelism, a single share contains all heads.
  *
- * Head groups and ranks of Ulysses divide a share. What limits their number is the smallest share,
- * so that all ranks of tp decide alike. */
+ * Each share is divided further, into head groups and over the ranks of Ulysses. The smallest share
+ * limits how many of these there may be, so that all ranks along tp decide alike. */
 #ifndef ULY_HEAD_SHARE_H
 #define ULY_HEAD_SHARE_H
 
 #include "comm/mesh.h"
 #include "parallel/head_blocks.h"
 
-/* Returns ULY_ERR_CONFIG if there are more ranks of tp than query heads. */
+/* Returns ULY_ERR_CONFIG if there are more ranks along tp than query heads. */
 uly_status uly__head_share_check(const uly_mesh *mesh, const uly_attention_desc *desc);
 
-/* Returns the heads of rank `index` of tp. */
+/* Returns the heads of rank `index` along tp. */
 uly__head_range uly__head_share(const uly_mesh *mesh, const uly_attention_desc *desc, int index);
 
-/* Returns the query heads of the smallest share; and writes how messages call them, as in "4 query
- * heads". */
+/* Returns the number of query heads in the smallest share. */
 int uly__head_share_least(const uly_mesh *mesh, const uly_attention_desc *desc);
+/* Writes what messages call the query heads of the smallest share, such as "4 query heads". */
 void uly__head_share_name(const uly_mesh *mesh, const uly_attention_desc *desc, char text[64]);
 
 #endif

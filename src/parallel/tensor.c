@@ -32,7 +32,7 @@ uly__part uly__tensor_part(const uly__tensor *tensor, int64_t rows, int rank) {
 
 static int64_t row_bytes(const uly__tensor *t) { return t->width * uly__dtype_bytes(t->dtype); }
 
-/* Returns the most rows that a rank has of a tile of so many. */
+/* Returns the largest number of rows that any rank has of a tile of `rows` rows. */
 static int64_t most_rows(const uly__tensor *t, int64_t rows) {
   return (rows + t->size - 1) / t->size;
 }
@@ -57,7 +57,7 @@ void uly__tensor_carve(uly__tensor *tensor, int64_t rows, bool has_backward, uly
 
 /* ---------------------------------------------------------------------------- exchanges */
 
-/* Counts and offsets of an exchange, [T] each. */
+/* The counts and offsets of an exchange: four arrays of [T]. */
 typedef struct exchange {
   int64_t *send, *send_at, *recv, *recv_at;
 } exchange;
@@ -97,14 +97,14 @@ uly_status uly__tensor_gather(uly__tensor *tensor, uly__tensor_gathered what, ul
   return start(tensor, kind, mine, x, slot, "tensor_gather");
 }
 
-/* Records what has arrived. */
+/* Records how long an exchange took, once it is complete. */
 static void note_arrival(uly__tensor_slot *slot, uly__lane lane) {
   if (!slot->travels || uly__request_is_pending(&slot->request)) return;
   uly__span_end(lane == ULY_LANE_ROWS ? "gather rows" : "add up rows", -1, lane, slot->began);
   slot->travels = false;
 }
 
-/* Waits for a slot, and records how long. */
+/* Waits for the exchange of a slot, and records how long this rank waited. */
 static uly_status wait_for(uly__tensor_slot *slot, uly__lane lane) {
   bool waits = uly__request_is_pending(&slot->request);
   double begin = uly__now();

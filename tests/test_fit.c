@@ -130,6 +130,7 @@ static void test_wide_model(void **state) {
   assert_fails(uly_plan(alone, &config, &report), ULY_ERR_CONFIG, "mesh.tp = 4 with as much");
   assert_true(check_alternatives(&config, 1) > 0);
   uly_mesh_destroy(alone);
+  assert_ok(uly_mesh_agree(mesh, ULY_OK)); /* no rank reads the file any more */
   remove_scratch_file(path);
 }
 

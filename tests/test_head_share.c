@@ -62,7 +62,8 @@ static void check_blocks(const uly_attention *plan) {
   assert_int_equal(kv_end, plan->heads.kv_begin + plan->heads.kv_count);
 }
 
-/* What is kept for backward, and the log-sum-exp: as large as the heads of the share need. */
+/* Checks that what is kept for backward, and the log-sum-exp, are as large as the heads of the share
+ * need. */
 static void check_sizes(uly_attention *plan) {
   uly__block_range own = plan->scheme->attended(plan);
   int64_t T = plan->cut.count, rows = plan->rows.count, e = sizeof(float), hq = 0;
@@ -86,7 +87,7 @@ static void check_sizes(uly_attention *plan) {
   assert_int_equal(with_lse.peak - arena.peak, lse);
 }
 
-/* What is sent to exchange heads: only those of the share. */
+/* Checks that only heads of the share are sent. */
 static void check_sent(const uly_attention *plan, int U, int p) {
   if (plan->scheme == &uly__scheme_local) return;
   int rounds = plan->num_blocks / U;

@@ -106,7 +106,7 @@ static void test_tensor_refusals(void **state) {
                "rank 24 of a mesh of dp 2 x sp 3 x tp 4 does not exist");
 }
 
-/* What dp and sp are if only some of the extents are given, and the ranks are more than tp. */
+/* Tests the defaults of dp and sp where only some extents are given and there are more ranks than tp. */
 static void test_tensor_defaults(void **state) {
   (void)state;
   const struct {

@@ -165,6 +165,56 @@ static bool is_refused(const layout *x, uly_status status) {
   return true;
 }
 
+/* Runs a layout beside one rank, and returns whether it ran. */
+static bool run_layout(const layout *x, int steps) {
+  uly_mesh *mesh, *alone;
+  uly_trainer *many, *one;
+  assert_ok(uly_mesh_create(&x->mesh, &mesh));
+  bool runs = !is_refused(x, uly_trainer_create(mesh, &x->config, &many));
+  if (runs) {
+    assert_ok(uly_mesh_create_mpi(MPI_COMM_SELF, NULL, &alone));
+    uly_train_config config = x->config;
+    config.rounds = 0;
+    assert_ok(uly_trainer_create(alone, &config, &one));
+    compare_steps(x, mesh, many, one, steps);
+    uly_trainer_destroy(many);
+    uly_trainer_destroy(one);
+    uly_mesh_destroy(alone);
+  }
+  uly_mesh_destroy(mesh);
+  MPI_Barrier(MPI_COMM_WORLD); /* each rank runs alone for as long as it takes */
+  remove_scratch_file(config_path);
+  return runs;
+}
+
+/* Tensor parallelism where a rank's tokens are several tiles, which take turns in its slots. */
+static void test_several_tiles(void **state) {
+  (void)state;
+  static const char json[] =
+      "{\"model_type\":\"llama\",\"hidden_size\":12,\"intermediate_size\":19,"
+      "\"num_hidden_layers\":2,\"num_attention_heads\":8,\"num_key_value_heads\":2,"
+      "\"head_dim\":2,\"max_position_embeddings\":4096,\"vocab_size\":257}";
+  for (int tp = 2; tp <= size; tp++)
+    for (int recompute = 0; recompute < 3 && size % tp == 0; recompute++) {
+      layout x = {.mesh = {.size = sizeof x.mesh, .tp = tp, .ring = size / tp},
+                  .config = default_config(),
+                  .num_q_heads = 8};
+      write_scratch_file(config_path, "layouts.json", json, strlen(json));
+      x.config.model = config_path;
+      x.config.data = x.config.eval_data = data_path;
+      x.config.eval_windows = 1;
+      x.config.seq_len = NUM_TOKENS - 91;
+      x.config.steps = 20;
+      x.config.warmup = 2;
+      x.config.window = 300;
+      x.config.threads = 1;
+      x.config.recompute = (uly_recompute)recompute;
+      snprintf(x.text, sizeof x.text, "several tiles, tp %d, ring %d, recompute %d", tp, size / tp,
+               recompute);
+      assert_true(run_layout(&x, 2));
+    }
+}
+
 static void test_random_layouts(void **state) {
   (void)state;
   const char *cases = getenv("CASES"), *seed = getenv("SEED");
@@ -172,31 +222,16 @@ static void test_random_layouts(void **state) {
   random_state =
       0x9e3779b97f4a7c15u + (uint64_t)size + 1000 * (seed ? (uint64_t)strtoull(seed, NULL, 10) : 0);
   for (int i = 0; i < num; i++) {
-    uly_mesh *mesh, *alone;
-    uly_trainer *many, *one;
     layout x = random_layout();
-    assert_ok(uly_mesh_create(&x.mesh, &mesh));
-    if (!is_refused(&x, uly_trainer_create(mesh, &x.config, &many))) {
-      assert_ok(uly_mesh_create_mpi(MPI_COMM_SELF, NULL, &alone));
-      uly_train_config config = x.config;
-      config.rounds = 0;
-      assert_ok(uly_trainer_create(alone, &config, &one));
-      compare_steps(&x, mesh, many, one, i % 4 == 0 ? LONG_STEPS : STEPS);
-      uly_trainer_destroy(many);
-      uly_trainer_destroy(one);
-      uly_mesh_destroy(alone);
-      num_equal++;
-    }
-    uly_mesh_destroy(mesh);
-    MPI_Barrier(MPI_COMM_WORLD); /* each rank runs alone for as long as it takes */
-    remove_scratch_file(config_path);
+    num_equal += run_layout(&x, i % 4 == 0 ? LONG_STEPS : STEPS);
   }
   if (uly_world_rank() == 0) print_message("%d of %d layouts ran\n", num_equal, num);
   assert_true(num_equal > num / 2);
 }
 
 int main(int argc, char **argv) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_random_layouts)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_random_layouts),
+                                     cmocka_unit_test(test_several_tiles)};
   begin_ranks(&argc, &argv, NULL);
   size = uly_world_size();
   /* A shard in llm.c's format. */

@@ -28,7 +28,7 @@ typedef struct uly__param {
   int64_t local_offset, local_count;
   /* Which rows and columns these are. A vector has one column. */
   uly__part rows, cols;
-  /* Whether every rank of tensor parallelism holds the whole tensor. */
+  /* It is true if every rank of tensor parallelism holds the whole tensor. */
   bool is_replicated;
   /* The rows that no other rank of tensor parallelism counts or saves. */
   uly__part owned;

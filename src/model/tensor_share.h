@@ -1,6 +1,5 @@
-/* What tensor parallelism gives to each of its ranks: contiguous parts of the heads, of the MLP's
- * inner features, of the vocabulary and of the learned positions (Megatron-LM, arXiv 1909.08053).
- * The sizes of the parts differ by at most one. A key/value head is held by every rank that has a
+/* Tensor parallelism gives each of its ranks contiguous parts of the heads, of the MLP's inner
+ * features, of the vocabulary and of the learned positions (Megatron-LM, arXiv 1909.08053). The sizes of the parts differ by at most one. A key/value head is held by every rank that has a
  * query head which uses it, and is owned by the first of these ranks. */
 #ifndef ULY_TENSOR_SHARE_H
 #define ULY_TENSOR_SHARE_H
@@ -21,7 +20,7 @@ typedef struct uly__tensor_share {
 uly__tensor_share uly__tensor_share_of(const uly__model_config *config, int size, int index);
 
 /* Returns ULY_ERR_CONFIG, with a message that says what cannot be divided, unless every rank gets
- * at least one query head, one MLP feature and one token of the vocabulary. */
+ * at least one MLP feature and one token of the vocabulary. Attention checks its heads itself. */
 uly_status uly__tensor_share_check(const uly__model_config *config, int size);
 
 #endif

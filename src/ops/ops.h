@@ -103,7 +103,7 @@ typedef struct uly__rows_held {
   uly__part tokens, positions;
 } uly__rows_held;
 
-/* What cross-entropy needs to know of one row of some logits. */
+/* Summarizes one row of logits for cross-entropy. */
 typedef struct uly__logit_summary {
   double largest, sum; /* sum: of exp(logit - largest) */
   double label;        /* the logit of the label; 0 if it is elsewhere, or there is none */

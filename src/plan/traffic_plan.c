@@ -45,7 +45,7 @@ static void add_tensor_traffic(const uly__model *model, int64_t passes, bool tra
   bytes[ULY_TRAFFIC_TENSOR_FORWARD] =
       passes * (layers * 2 * (tiles.gather + tiles.sum) + tiles.sum + head.gather + summaries);
   if (!trains) return;
-  /* The same for the gradients; and the rows are gathered again. */
+  /* Gradients are gathered and added up in the same way, and the forward rows are gathered again. */
   bytes[ULY_TRAFFIC_TENSOR_BACKWARD] =
       passes * (layers * (4 * tiles.gather + 2 * tiles.sum) + tiles.gather + head.sum);
   int64_t repeated =

@@ -437,8 +437,8 @@ typedef struct uly_train_config {
   /* Folder on local disk for the optimizer states; NULL: they stay in memory. */
   const char *offload;
   /* Folder on local disk for what the forward pass keeps for the backward pass; memory then holds
-   * only what two blocks keep. NULL: all of it stays in memory. Folders may differ from rank to
-   * rank. */
+   * only what two blocks keep and the input of a third. NULL: all of it stays in memory. Folders
+   * may differ from rank to rank. */
   const char *stash;
   /* Nonzero: uly_trainer_load accepts data that the checkpoint was not trained on, and the run
    * reads them from the beginning. 0: it refuses them. */

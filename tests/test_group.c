@@ -536,6 +536,14 @@ static void test_agreement(void **state) {
     assert_fails(uly_mesh_agree(mesh, status), ULY_ERR_IO, "rank 1: mine is 1");
   else
     assert_ok(uly_mesh_agree(mesh, status));
+  /* A message that begins with its rank gets no second name; one with another rank's does. */
+  if (size < 2) return;
+  status = rank == 1 ? uly_fail(ULY_ERR_CONFIG, "rank 1 needs more") : ULY_OK;
+  (void)uly_mesh_agree(mesh, status);
+  assert_string_equal(uly_last_error(), "rank 1 needs more");
+  status = rank == 1 ? uly_fail(ULY_ERR_CONFIG, "rank 10 has less") : ULY_OK;
+  (void)uly_mesh_agree(mesh, status);
+  assert_string_equal(uly_last_error(), "rank 1: rank 10 has less");
 }
 
 static void test_same(void **state) {

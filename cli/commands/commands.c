@@ -46,8 +46,8 @@ const command_info command_table[NUM_COMMANDS] = {
              "Starts the command with the mpirun of the MPI that this program was built with (or "
              "the one that MPIRUN names), and sets it up so that ranks are not bound to single "
              "cores and may outnumber the cores. On Ctrl-C or TERM, the ranks finish the current "
-             "step, save, and end with exit code 75; a second signal ends them at once. On several "
-             "machines, start the program itself with mpirun or srun.",
+             "step, save, and end with exit code 75; a second Ctrl-C or TERM ends them at once. On "
+             "several machines, start the program itself with mpirun or srun.",
          .examples = "ulysses launch --ranks 2 train --data book.txt --seq-len 8k --out run\n",
          .max_args = 0},
     [COMMAND_eval] =

@@ -107,7 +107,7 @@ static const option_info rows[] = {
            "end the run after more such steps than this in a row"),
     OPTION(ranks, sp, VALUE_INTEGER(0, MAX_RANKS, 0),
            IN_RUNS(run.mesh.sp) IN_EVAL(run.mesh.sp) IN_GENERATE(use.run.mesh.sp),
-           "ranks that share one sequence; 0: all that --dp and --tp leave (plan: 1)"),
+           "ranks that share one sequence; 0: all that --dp and --tp leave, but 1 in `plan`"),
     OPTION(ranks, ulysses, VALUE_INTEGER(0, MAX_RANKS, 0),
            IN_RUNS(run.mesh.ulysses) IN_EVAL(run.mesh.ulysses) IN_GENERATE(use.run.mesh.ulysses),
            "ranks among which heads are exchanged; 0: --sp divided by --ring or --gather"),

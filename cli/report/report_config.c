@@ -140,7 +140,9 @@ void report_config_read(const char *path, report_config *config) {
   if (!is_there && errno == ENOENT) return;
   FILE *file = is_there && S_ISREG(info.st_mode) ? fopen(path, "re") : NULL;
   config->settings = calloc(MAX_SETTINGS, sizeof *config->settings);
-  if (!file || !config->settings)
+  if (!config->settings)
+    snprintf(config->problem, sizeof config->problem, "there is no memory");
+  else if (!file)
     snprintf(config->problem, sizeof config->problem, "the file could not be loaded");
   else if (info.st_size > MAX_BYTES)
     snprintf(config->problem, sizeof config->problem, "it has more than %d bytes", MAX_BYTES);

@@ -94,10 +94,11 @@ uly_status uly__agree(uly__group *group, uly_status status) {
     if (all[p] != 0) failed = p, num_failed++;
   if (failed < 0) return ULY_OK;
   uly_status agreed = (uly_status)all[failed];
-  char message[2048];
+  char message[2048], name[32];
+  int length = snprintf(name, sizeof name, "rank %d ", failed);
   /* A failure of all ranks (a wrong setting, or a failure that was agreed on before) needs no
-   * rank's name. */
-  if (num_failed < group->size)
+   * rank's name, nor does a message that begins with it. */
+  if (num_failed < group->size && strncmp(uly_last_error(), name, (size_t)length) != 0)
     snprintf(message, sizeof message, "rank %d: %s", failed, uly_last_error());
   else
     snprintf(message, sizeof message, "%s", uly_last_error());

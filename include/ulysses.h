@@ -530,17 +530,20 @@ const char *uly_model_preset_about(const char *name);
 
 /* The purposes for which ranks send bytes. */
 typedef enum uly_traffic {
+  /* The exchange of heads, on the axis ulysses. */
   ULY_TRAFFIC_ATTENTION_FORWARD = 0, /* Q, K, V and outputs */
   ULY_TRAFFIC_ATTENTION_BACKWARD,    /* their gradients */
   ULY_TRAFFIC_ATTENTION_RECOMPUTE,   /* the forward exchange, repeated */
-  ULY_TRAFFIC_GRADIENTS,             /* sums of weight gradients */
-  ULY_TRAFFIC_PARAMETERS,            /* weights from their owners */
-  ULY_TRAFFIC_CONTROL,               /* token counts, losses, agreement */
-  /* Keys and values in a ring or a gather; and again, with their gradients. */
+  /* On the axes whose ranks have the same weights. */
+  ULY_TRAFFIC_GRADIENTS,  /* sums of weight gradients */
+  ULY_TRAFFIC_PARAMETERS, /* weights from their owners */
+  /* On all axes. */
+  ULY_TRAFFIC_CONTROL, /* token counts, losses, agreement */
+  /* Keys and values on the axis ring or gather; and again, with their gradients. */
   ULY_TRAFFIC_KEYS_FORWARD,
   ULY_TRAFFIC_KEYS_BACKWARD,
   ULY_TRAFFIC_KEYS_RECOMPUTE,
-  /* Rows and partial sums of tensor parallelism: in the forward pass; in the backward pass, with
+  /* Rows and partial sums on the axis tp: in the forward pass; in the backward pass, with
    * gradients; and to recompute. */
   ULY_TRAFFIC_TENSOR_FORWARD,
   ULY_TRAFFIC_TENSOR_BACKWARD,
@@ -599,6 +602,10 @@ typedef struct uly_step_report {
   int is_skipped;
   /* Number of sequences that were passed over because none of their tokens has a label. */
   int64_t passed_over;
+  /* How evenly the ranks that share a sequence work: the time of the one that works longest, which is
+   * its time without waits, divided by their mean; the largest such ratio. 1: all work equally
+   * long. */
+  double imbalance;
 } uly_step_report;
 
 /* What one rank did in a step. The last three members have the same meaning as in

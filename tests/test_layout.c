@@ -66,6 +66,23 @@ static uly_trainer *make(uly_mesh *mesh, int which, int64_t N, int64_t batch,
   return trainer;
 }
 
+/* The ranks of a sequence come one after the other. */
+static void check_imbalance(const uly_trainer *trainer, int dp, double reported) {
+  uly_rank_report own = {.size = sizeof own};
+  assert_ok(uly_trainer_rank_report(trainer, &own));
+  double mine = own.seconds - own.wait_seconds, all[size], expected = 1;
+  MPI_Allgather(&mine, 1, MPI_DOUBLE, all, 1, MPI_DOUBLE, MPI_COMM_WORLD);
+  for (int begin = 0, each = size / dp; begin < size; begin += each) {
+    double sum = 0, longest = 0;
+    for (int i = 0; i < each; i++) {
+      sum += all[begin + i];
+      if (all[begin + i] > longest) longest = all[begin + i];
+    }
+    if (longest / (sum / each) > expected) expected = longest / (sum / each);
+  }
+  assert_true(fabs(reported - expected) <= 1e-9);
+}
+
 static void compare_runs(int which, int64_t N, int dp, int64_t batch, uly_recompute recompute,
                          int stage) {
   uly_mesh *many, *one;
@@ -81,6 +98,8 @@ static void compare_runs(int which, int64_t N, int dp, int64_t batch, uly_recomp
       fail_msg("config %d, N %lld, dp %d, step %d: loss %.9f, alone %.9f", which, (long long)N, dp,
                step, ra.loss, rb.loss);
     assert_int_equal(ra.tokens, rb.tokens);
+    check_imbalance(a, dp, ra.imbalance);
+    assert_true(rb.imbalance == 1);
     assert_true(fabs(ra.flops - rb.flops) <= 1e-12 * rb.flops);
     const uly__params *params = &a->run.model->params;
     for (int i = 0; i < params->num && step == 0; i++) {

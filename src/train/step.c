@@ -60,6 +60,24 @@ static uly_status sum_squares(uly_trainer *trainer, double *squares) {
   return ULY_OK;
 }
 
+/* Returns the longest time that one of the ranks that share a sequence works, divided by their mean;
+ * the largest of all sequences. */
+static double find_imbalance(const uly_mesh *mesh, const uly_rank_report *all) {
+  int size = uly_mesh_size(mesh), num_groups = uly_mesh_dp(mesh);
+  double largest = 1;
+  for (int group = 0; group < num_groups; group++) {
+    double sum = 0, longest = 0;
+    for (int p = 0; p < size; p++) {
+      if (uly__mesh_index_of(mesh, p, ULY_AXIS_DP) != group) continue;
+      double work = fmax(all[p].seconds - all[p].wait_seconds, 0);
+      sum += work;
+      longest = fmax(longest, work);
+    }
+    if (sum > 0) largest = fmax(largest, longest * (size / num_groups) / sum);
+  }
+  return largest;
+}
+
 /* Gathers from the reports of all ranks those of the slowest, of the one that sent most, and of the
  * one that holds most. `pairs` counts those of this rank's sequences. */
 static uly_status gather_reports(uly_trainer *trainer, double seconds, const uly__traffic *before,
@@ -96,6 +114,7 @@ static uly_status gather_reports(uly_trainer *trainer, double seconds, const uly
   memcpy(report->sent_bytes, all[busiest].sent_bytes, sizeof report->sent_bytes);
   memcpy(report->arena_bytes, all[largest].arena_bytes, sizeof report->arena_bytes);
   report->num_ranks = size;
+  report->imbalance = find_imbalance(mesh, all);
   report->peak_bytes = sum(report->arena_bytes, ULY_NUM_ARENAS);
   report->flops =
       uly__model_flops(trainer->run.model, trainer->run.passes * uly_mesh_dp(mesh), all_pairs);

@@ -1031,7 +1031,8 @@ typedef struct uly_generator uly_generator;
 /* Creates a generator with the weights of the checkpoint folder `dir`, and computes the logits of
  * the token after the prompt. `tokens`, [count], is the prompt, which has at least one token and is
  * copied. `max_new` is the number of tokens that may be appended. All ranks pass the same
- * arguments. The mesh must have one group (dp 1) of at most Hq ranks.
+ * arguments. The mesh must have one group (dp 1), without a ring or a gather; heads are divided over
+ * all of its ranks, at most Hq of them.
  *
  * These members of config are used, and all others are ignored: window, sparse (for strided and
  * fixed, `local` must not be 0: see uly_sparse_local), seed (for random blocks), dtype, threads,

@@ -62,7 +62,7 @@ const usage_row rows_of_foreign_flags[] = {
     ROW(2, "--out is not an option of 'eval'", EVAL_RUN, "--out", "x"),
     ROW(2, "--data is not an option of 'generate'", GENERATE_A, "--data", "text.txt"),
     ROW(2, "--dp is not an option of 'generate'", GENERATE_A, "--dp", "1"),
-    ROW(2, "--tp is not an option of 'generate'", GENERATE_A, "--tp", "2"),
+    ROW(2, "--ring is not an option of 'generate'", GENERATE_A, "--ring", "2"),
     ROW(2, "--steps is not an option of 'plan'", PLAN_TINY, "--steps", "3"),
     ROW(2, "--data is not an option of 'bench step'", "bench", "step", "--data", "text.txt"),
     ROW(2, "--mask is not an option of 'bench exchange', but of 'bench attention'", "bench",

@@ -119,7 +119,8 @@ static const option_info rows[] = {
            "instead of --ring: ranks that gather all keys and values at once"),
     OPTION(ranks, dp, VALUE_INTEGER(1, MAX_RANKS, 1), IN_RUNS(run.mesh.dp) IN_EVAL(run.mesh.dp),
            "groups of ranks that work on different sequences"),
-    OPTION(ranks, tp, VALUE_INTEGER(1, MAX_RANKS, 1), IN_RUNS(run.mesh.tp) IN_EVAL(run.mesh.tp),
+    OPTION(ranks, tp, VALUE_INTEGER(1, MAX_RANKS, 1),
+           IN_RUNS(run.mesh.tp) IN_EVAL(run.mesh.tp) IN_GENERATE(use.run.mesh.tp),
            "ranks among which heads, MLP and vocabulary are divided (tensor parallelism); --sp "
            "then counts groups of so many ranks"),
     SETTINGS(ranks, NULL, 0),

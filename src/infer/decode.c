@@ -6,32 +6,32 @@
 
 #include "model/passes.h"
 
-/* Each rank's part begins at a multiple of this many elements, a whole vector, so that operations
- * on single elements give the same bits wherever the parts begin. */
-enum { UNIT = 16 };
-
 /* ---------------------------------------------------------------------------- creation */
 
-static void note_largest(const uly__decoder *d, uly__shared_vector *vector) {
-  for (int p = 0; p < d->num_parts; p++)
-    if (vector->parts[p].count > vector->largest) vector->largest = vector->parts[p].count;
-}
-
-static void cut(const uly__decoder *d, uly__shared_vector *vector, uly__part *parts,
-                int64_t count) {
-  vector->parts = parts;
-  for (int p = 0; p < d->num_parts; p++) parts[p] = uly__split(count, UNIT, d->num_parts, p);
-  note_largest(d, vector);
-}
-
-/* Cuts the query heads of each rank. */
-static void cut_heads(uly__decoder *d, const uly_attention *attention) {
+/* Divides vectors: what this rank's share of tensor parallelism has of the heads, of the inner
+ * features and of the vocabulary, over the ranks that share the sequence; the vocabulary also over
+ * the shares. */
+static void divide(uly__decoder *d, uly__part *parts) {
+  const uly__model *model = d->model;
+  const uly_attention *attention = model->attention;
+  const uly__tensor_share *share = &model->share;
+  uly__group *sequence = attention->group, *shares = model->tensor.group;
+  int num = uly__group_size(sequence);
   int64_t dim = attention->desc.head_dim;
-  for (int p = 0; p < d->num_parts; p++) {
+  for (int p = 0; p < num; p++) {
     uly__head_range heads = attention->scheme->heads_of(attention, p);
-    d->heads.parts[p] = (uly__part){heads.q_begin * dim, heads.q_count * dim};
+    parts[p] = (uly__part){(heads.q_begin - share->q_heads.begin) * dim, heads.q_count * dim};
   }
-  note_largest(d, &d->heads);
+  uly_traffic kind = ULY_TRAFFIC_ATTENTION_FORWARD;
+  d->parts = parts;
+  d->heads = uly__shared_of(sequence, kind, parts);
+  d->hidden = uly__shared_cut(sequence, kind, parts += num, model->config.hidden);
+  d->inner = uly__shared_cut(sequence, kind, parts += num, share->ffn.count);
+  d->logits = uly__shared_cut(sequence, kind, parts += num, share->vocab.count);
+  parts += num;
+  for (int t = 0; t < share->size; t++)
+    parts[t] = uly__tensor_share_of(&model->config, share->size, t).vocab;
+  d->vocab = uly__shared_of(shares, ULY_TRAFFIC_TENSOR_FORWARD, parts);
 }
 
 /* Fills the cache after the model has gone through a block of the prompt. */
@@ -66,20 +66,15 @@ uly_status uly__decoder_create(uly__model *model, const uly__model_run *run, int
   ULY_TRY(check(c, capacity));
   int num_ranks = uly__group_size(model->attention->group);
   uly__decoder *d = calloc(1, sizeof *d);
-  uly__part *parts = calloc(4 * (size_t)num_ranks, sizeof *parts);
-  *out = d;
-  if (d) d->heads.parts = parts;
+  uly__part *parts = calloc(4 * (size_t)num_ranks + (size_t)model->share.size, sizeof *parts);
   if (!d || !parts) {
-    free(d ? NULL : parts);
+    free(d);
+    free(parts);
     ULY_FAIL(ULY_ERR_MEMORY, "no memory for decoding on %d ranks", num_ranks);
   }
+  *out = d;
   d->model = model;
-  d->num_parts = num_ranks;
-  d->part = uly__group_rank(model->attention->group);
-  cut_heads(d, model->attention);
-  cut(d, &d->hidden, parts + num_ranks, c->hidden);
-  cut(d, &d->inner, parts + (ptrdiff_t)2 * num_ranks, c->ffn);
-  cut(d, &d->logits, parts + (ptrdiff_t)3 * num_ranks, c->vocab);
+  divide(d, parts);
   model->after_block = take_block;
   model->after_block_context = d;
   return make_cache(d, run, capacity);
@@ -88,7 +83,7 @@ uly_status uly__decoder_create(uly__model *model, const uly__model_run *run, int
 void uly__decoder_destroy(uly__decoder *decoder) {
   if (!decoder) return;
   uly__cache_destroy(&decoder->cache);
-  free(decoder->heads.parts); /* the one allocation behind all four */
+  free(decoder->parts);
   free(decoder);
 }
 
@@ -99,17 +94,18 @@ void uly__decoder_carve(uly__decoder *d, uly__arena *activations, uly__arena *sc
   const uly__model *model = d->model;
   const uly__model_config *c = &model->config;
   int64_t bytes = uly__dtype_bytes(model->dtype), wide = sizeof(float);
-  int64_t q_row = (int64_t)c->num_q_heads * c->head_dim;
+  const uly__tensor_share *share = &model->share;
+  int64_t q_row = share->q_heads.count * c->head_dim;
   int64_t kv = (int64_t)d->cache.heads.kv_count * c->head_dim,
           q = (int64_t)d->cache.heads.q_count * c->head_dim;
-  int64_t inner = d->inner.parts[d->part].count;
+  int64_t inner = uly__shared_mine(&d->inner).count;
   uly__cache_carve(&d->cache, activations);
   uly__input_carve(&d->input, model->stream, 1, scratch);
   void **vectors[] = {&d->x, &d->mid, &d->n, &d->q, &d->k, &d->v, &d->o, &d->up, &d->act};
-  int64_t counts[] = {c->hidden, c->hidden, c->hidden, q, kv, kv, q_row, inner, c->ffn};
+  int64_t counts[] = {c->hidden, c->hidden, c->hidden, q, kv, kv, q_row, inner, share->ffn.count};
   for (int i = 0; i < 9; i++) *vectors[i] = uly__arena_carve(scratch, counts[i] * bytes);
   d->gate = c->gated ? uly__arena_carve(scratch, inner * bytes) : NULL;
-  int64_t inputs = most(most(c->hidden, c->ffn), q_row);
+  int64_t inputs = most(most(c->hidden, share->ffn.count), q_row);
   d->wide = model->dtype == ULY_F32 ? NULL : uly__arena_carve(scratch, inputs * wide);
   d->sum = uly__arena_carve(scratch, c->hidden * wide);
   d->angles = c->rope ? uly__arena_carve(scratch, c->head_dim * wide) : NULL;
@@ -117,28 +113,27 @@ void uly__decoder_carve(uly__decoder *d, uly__arena *activations, uly__arena *sc
   int64_t part = most(most(d->heads.largest, d->inner.largest), most(q, kv));
   part = most(part, most(d->hidden.largest, d->logits.largest));
   part = most(part, (c->hidden * bytes + wide - 1) / wide); /* the last row of a prompt */
+  if (share->size > 1) part = most(part, most(c->hidden, d->vocab.largest));
   d->mine = uly__arena_carve(scratch, part * wide);
-  d->of_all = uly__arena_carve(scratch, d->num_parts * part * wide);
+  int num_ranks = uly__group_size(d->heads.group);
+  d->of_all = uly__arena_carve(scratch, most(num_ranks, share->size) * part * wide);
   d->all_logits = uly__arena_carve(scratch, c->vocab * wide);
   d->host_logits = uly__arena_carve(host, uly__room_bytes(model->stream, c->vocab * wide));
 }
 
 /* ---------------------------------------------------------------------------- vectors */
 
-static uly__part my_part(uly__decoder *d, const uly__shared_vector *vector) {
-  return vector->parts[d->part];
-}
-
 /* Gathers decoder->mine, a part on each rank, into `out` on all ranks. */
 static void gather(uly__decoder *d, const uly__shared_vector *vector, uly_dtype dtype, void *out) {
+  uly__model_note(d->model,
+                  uly__shared_gather(vector, d->model->stream, dtype, d->mine, d->of_all, out));
+}
+
+/* Adds up h elements, of which each rank of tensor parallelism has a term. */
+static void sum(uly__decoder *d, uly_dtype dtype, void *x) {
   uly__model *model = d->model;
-  int64_t bytes = uly__dtype_bytes(dtype), stride = vector->largest * bytes;
-  uly__model_note(
-      model, uly__all_gather(model->attention->group, model->stream, ULY_TRAFFIC_ATTENTION_FORWARD,
-                             d->mine, stride, d->of_all));
-  for (int p = 0; p < d->num_parts; p++)
-    uly__copy(model->stream, uly__at(out, dtype, vector->parts[p].begin),
-              (const char *)d->of_all + p * stride, vector->parts[p].count * bytes);
+  uly__model_note(model, uly__shared_sum(model->tensor.group, model->ops, model->stream, dtype,
+                                         model->config.hidden, x, d->of_all));
 }
 
 /* Returns a vector in the form that products read. */
@@ -177,7 +172,7 @@ static void norm(uly__decoder *d, int unit, int64_t weight, int64_t bias, const 
 
 /* ------------------------------------------------------------------------------ a block */
 
-/* Computes from x the outputs o of all heads. */
+/* Computes from x the outputs o of all heads of this rank's share. */
 static void attend(uly__decoder *d, int layer) {
   uly__model *model = d->model;
   const uly__block_layout *b = &model->params.block;
@@ -185,8 +180,9 @@ static void attend(uly__decoder *d, int layer) {
   int unit = uly__unit_of_block(layer);
   norm(d, unit, b->norm1, b->norm1_bias, d->x, d->n);
   const float *n = widened(d, d->n, h);
-  uly__part q = my_part(d, &d->heads);
-  uly__part kv = {d->cache.heads.kv_begin * dim, d->cache.heads.kv_count * dim};
+  uly__part q = uly__shared_mine(&d->heads);
+  uly__part kv = {(d->cache.heads.kv_begin - model->share.kv_heads.begin) * dim,
+                  d->cache.heads.kv_count * dim};
   linear(d, unit, b->wq, b->bq, h, q, n, d->q);
   linear(d, unit, b->wk, b->bk, h, kv, n, d->k);
   linear(d, unit, b->wv, b->bv, h, kv, n, d->v);
@@ -203,18 +199,19 @@ static void attend(uly__decoder *d, int layer) {
   gather(d, &d->heads, model->dtype, d->o);
 }
 
-/* Computes all h elements of sum = W x. */
+/* Computes all h elements of sum = W x; x: the inputs of this rank's share. */
 static void project(uly__decoder *d, int unit, int64_t weight, int64_t cols, const void *x) {
-  product(d, unit, weight, cols, my_part(d, &d->hidden), widened(d, x, cols), d->mine);
+  product(d, unit, weight, cols, uly__shared_mine(&d->hidden), widened(d, x, cols), d->mine);
   gather(d, &d->hidden, ULY_F32, d->sum);
+  sum(d, ULY_F32, d->sum);
 }
 
-/* Computes all f inner activations from n. */
+/* Computes all inner activations of this rank's share from n. */
 static void activate(uly__decoder *d, int unit) {
   uly__model *model = d->model;
   const uly__block_layout *b = &model->params.block;
   int64_t h = model->config.hidden;
-  uly__part inner = my_part(d, &d->inner);
+  uly__part inner = uly__shared_mine(&d->inner);
   const float *n = widened(d, d->n, h);
   if (model->config.gated) {
     linear(d, unit, b->w_gate, b->b_gate, h, inner, n, d->gate);
@@ -234,12 +231,12 @@ static void decode_block(uly__decoder *d, int layer) {
   const uly__model_config *c = &model->config;
   int unit = uly__unit_of_block(layer);
   attend(d, layer);
-  project(d, unit, b->wo, (int64_t)c->num_q_heads * c->head_dim, d->o);
+  project(d, unit, b->wo, model->share.q_heads.count * c->head_dim, d->o);
   uly__norm_args norm2 = uly__model_norm(model, unit, b->norm2, b->norm2_bias);
   model->ops->residual_norm(model->stream, &norm2, 1, c->hidden, model->dtype, d->x, d->sum,
                             uly__weight(model, unit, b->bo), d->mid, d->n);
   activate(d, unit);
-  project(d, unit, b->w_down, c->ffn, d->act);
+  project(d, unit, b->w_down, model->share.ffn.count, d->act);
   model->ops->residual(model->stream, 1, c->hidden, model->dtype, d->mid, d->sum,
                        uly__weight(model, unit, b->b_down), d->x);
 }
@@ -254,29 +251,50 @@ static void finish(uly__decoder *d) {
   uly__model_acquire(model, last, -1);
   uly__model_acquire(model, unit, -1);
   norm(d, last, params->norm, params->norm_bias, d->x, d->n);
-  product(d, unit, params->head, model->config.hidden, my_part(d, &d->logits),
+  product(d, unit, params->head, model->config.hidden, uly__shared_mine(&d->logits),
           widened(d, d->n, model->config.hidden), d->mine);
-  gather(d, &d->logits, ULY_F32, d->all_logits);
+  if (model->share.size == 1) {
+    gather(d, &d->logits, ULY_F32, d->all_logits);
+  } else {
+    gather(d, &d->logits, ULY_F32, d->mine);
+    gather(d, &d->vocab, ULY_F32, d->all_logits);
+  }
   d->next_logits = uly__download(model->stream, d->host_logits, d->all_logits,
                                  model->config.vocab * (int64_t)sizeof(float));
   uly__zero_release(model->zero, last);
   uly__zero_release(model->zero, unit);
 }
 
+/* Copies to x the output of this rank's token t; if tensor parallelism divides the rows of its tile,
+ * the rank that has the row does. */
+static void take_row(uly__decoder *d, int64_t t) {
+  uly__model *model = d->model;
+  int64_t h = model->config.hidden, i = 0;
+  while (t >= model->tiles.list[i].begin + model->tiles.list[i].rows) i++;
+  uly__tile_range tile = model->tiles.list[i];
+  int64_t row = t - tile.begin - tile.first_own, bytes = h * uly__dtype_bytes(model->dtype);
+  if (row < 0 || row >= tile.own_rows) return;
+  uly__copy(
+      model->stream, d->x,
+      uly__at(model->stash.layers[model->num_layers].x, model->dtype, (tile.own_begin + row) * h),
+      bytes);
+}
+
 void uly__prefill(uly__decoder *d, const int32_t *tokens) {
   uly__model *model = d->model;
-  int64_t h = model->config.hidden, bytes = h * uly__dtype_bytes(model->dtype);
+  uly__group *sequence = model->attention->group;
+  int64_t bytes = model->config.hidden * uly__dtype_bytes(model->dtype);
   uly__pass_forward(model, tokens, NULL, false);
   d->cache.num_tokens = model->cut->num_tokens;
   /* The last row comes from the rank that holds the last token. */
   int holder;
   int64_t t;
   uly__token_cut_find(model->cut, model->cut->num_tokens - 1, &holder, &t);
-  if (holder == model->cut->rank)
-    uly__copy(model->stream, d->mine,
-              uly__at(model->stash.layers[model->num_layers].x, model->dtype, t * h), bytes);
-  uly__model_note(model, uly__all_gather(model->attention->group, model->stream,
-                                         ULY_TRAFFIC_ATTENTION_FORWARD, d->mine, bytes, d->of_all));
+  uly__clear(model->stream, d->x, bytes);
+  if (holder == model->cut->rank) take_row(d, t);
+  sum(d, model->dtype, d->x);
+  uly__model_note(model, uly__all_gather(sequence, model->stream, ULY_TRAFFIC_ATTENTION_FORWARD,
+                                         d->x, bytes, d->of_all));
   uly__copy(model->stream, d->x, (const char *)d->of_all + holder * bytes, bytes);
   finish(d);
 }
@@ -292,12 +310,14 @@ void uly__decode(uly__decoder *d, int32_t token) {
   if (d->angles)
     model->ops->rope_table(model->stream, 1, d->input.positions, c->head_dim, c->rope_theta,
                            d->angles);
+  uly__rows_held held = {model->share.vocab, model->share.positions};
   uly__model_acquire(model, ULY_UNIT_EMBED, uly__unit_of_block(0));
-  model->ops->embedding_forward(model->stream, 1, c->hidden, model->dtype,
-                                uly__weight(model, ULY_UNIT_EMBED, params->embed),
-                                uly__weight(model, ULY_UNIT_EMBED, params->positions), NULL,
-                                d->input.tokens, d->input.positions, d->x);
+  model->ops->embedding_forward(
+      model->stream, 1, c->hidden, model->dtype, uly__weight(model, ULY_UNIT_EMBED, params->embed),
+      uly__weight(model, ULY_UNIT_EMBED, params->positions), model->share.size > 1 ? &held : NULL,
+      d->input.tokens, d->input.positions, d->x);
   uly__zero_release(model->zero, ULY_UNIT_EMBED);
+  sum(d, model->dtype, d->x);
   for (int i = 0; i < model->num_layers; i++) {
     /* The unit after the last block is the last unit. */
     int unit = uly__unit_of_block(i);

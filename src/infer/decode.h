@@ -1,24 +1,22 @@
 /* Decodes one token at a time after a prompt: computes its logits from a cache of the keys and
  * values before it.
  *
- * Every product is cut by its outputs: a rank computes some of them, and all ranks gather all.
- * Queries, keys and values need no gathering, since a rank attends with its own heads. So each
- * number is computed by one rank, from the same inputs, in the same order: the logits have the same
- * bits on any number of ranks.
+ * The ranks that share a sequence cut every product by its outputs: a rank computes some of them,
+ * and all ranks gather all. Queries, keys and values need no gathering, since a rank attends with
+ * its own heads. So each number is computed by one rank, from the same inputs, in the same order:
+ * the logits have the same bits on any number of such ranks.
  *
- * Legend: h, f, V, d as in model.h; P ranks. */
+ * Tensor parallelism gives each of its ranks a share of the heads, of the inner features and of the
+ * vocabulary. The products of a share are cut as above; what the shares add to the residual stream
+ * is summed in the order of their ranks, so the bits depend on the number of shares.
+ *
+ * Legend: h, f, V, d as in model.h. */
 #ifndef ULY_DECODE_H
 #define ULY_DECODE_H
 
-#include "base/split.h"
 #include "infer/cache.h"
+#include "infer/shared_vector.h"
 #include "model/model_plan.h"
-
-/* A vector that the ranks compute together, and which part each rank has. */
-typedef struct uly__shared_vector {
-  uly__part *parts; /* [P] */
-  int64_t largest;  /* of their counts */
-} uly__shared_vector;
 
 typedef struct uly__decoder {
   uly__model *model;
@@ -27,8 +25,10 @@ typedef struct uly__decoder {
   int32_t token;
   int64_t position;
   uly__input input;
-  int num_parts, part;                             /* P, and which is mine */
-  uly__shared_vector heads, hidden, inner, logits; /* of Hq d, h, f and V elements */
+  /* Over the ranks of the sequence: of Hq d, h, f and V elements. Over the shares of tensor
+   * parallelism: of the whole vocabulary. */
+  uly__shared_vector heads, hidden, inner, logits, vocab;
+  uly__part *parts; /* of all of them */
   /* Workspace. Storage type: */
   void *x, *mid, *n; /* [h] */
   void *q, *k, *v;   /* of my heads */

@@ -57,12 +57,9 @@ static uly_status check(const uly_mesh *mesh, const uly_train_config *config, co
              uly_mesh_dp(mesh));
   if (uly__mesh_extent(mesh, ULY_AXIS_RING) > 1)
     ULY_FAIL(ULY_ERR_CONFIG,
-             "mesh.%s is %d, but generation divides heads alone among the ranks: use mesh.ulysses",
+             "mesh.%s is %d, but generation divides heads among the ranks, and not the keys: use "
+             "mesh.ulysses or mesh.tp",
              mesh->gathers ? "gather" : "ring", uly__mesh_extent(mesh, ULY_AXIS_RING));
-  if (uly_mesh_tp(mesh) > 1)
-    ULY_FAIL(ULY_ERR_CONFIG,
-             "mesh.tp is %d, but generation divides heads alone among the ranks: use mesh.ulysses",
-             uly_mesh_tp(mesh));
   if (count < 1 || max_new < 0 || count > (int64_t)1 << 40 || max_new > (int64_t)1 << 40)
     ULY_FAIL(ULY_ERR_CONFIG,
              "a prompt of %lld tokens and %lld more were requested, but the prompt needs at least "
@@ -105,7 +102,8 @@ static uly_train_config settle(const uly_mesh *mesh, const uly_train_config *fro
   config.doc_end = end;
   config.forward_only = 1;
   config.leaves = LEAVES;
-  config.reproducible = count >= LEAST_AT_ONCE && LEAVES % uly_mesh_sp(mesh) == 0;
+  config.reproducible =
+      count >= LEAST_AT_ONCE && LEAVES % uly_mesh_sp(mesh) == 0 && uly_mesh_tp(mesh) == 1;
   return config;
 }
 

@@ -34,11 +34,6 @@ static uly_status check(const uly__model_config *c, const uly_mesh *mesh,
   int sp = uly_mesh_sp(mesh), ring = uly__mesh_extent(mesh, ULY_AXIS_RING);
   int tp = uly__mesh_extent(mesh, ULY_AXIS_TP);
   ULY_TRY(uly__tensor_share_check(c, tp));
-  if (tp > 1 && (run->use == ULY_MODEL_PREFILLS || run->use == ULY_MODEL_DECODES))
-    ULY_FAIL(ULY_ERR_CONFIG,
-             "mesh.tp is %d, but generation does not divide layers over ranks yet: generate on a "
-             "mesh without tensor parallelism, which reads checkpoints of any mesh",
-             tp);
   if (run->leaves == 0) return ULY_OK;
   if (tp > 1)
     ULY_FAIL(ULY_ERR_CONFIG,

@@ -3,7 +3,7 @@
 # without asking. On other systems it lists what to install.
 #
 #   scripts/install-deps.sh [--ci] [--reference] [--aarch64] [--check | --list]
-#     --ci         also what .ci/run and bench/two_hosts.sh need: MPICH, clang, clang-tidy, clang-format, ...;
+#     --ci         also what .ci/run and bench/hosts.sh need: MPICH, clang, clang-tidy, clang-format, ...;
 #                  NumPy, mpi4py and gfortran, without which the tests of the bindings are skipped
 #     --reference  also what tools/make_golden.py needs: PyTorch and NumPy
 #     --aarch64    also what scripts/aarch64.sh needs: a cross compiler and qemu-user

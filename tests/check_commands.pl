@@ -17,7 +17,7 @@ use File::Spec;
 # The flag of install-deps.sh that brings what a script needs; none for the others.
 my %set_of = (
   '.ci/run' => '--ci',
-  'bench/two_hosts.sh' => '--ci',
+  'bench/hosts.sh' => '--ci',
   'scripts/fuzz.sh' => '--ci',
   'scripts/fresh-machine.sh' => '--ci',
   'scripts/aarch64.sh' => '--aarch64',

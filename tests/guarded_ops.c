@@ -2,206 +2,24 @@
 #include <omp.h>
 
 #include "guarded_device.h"
-#include "ops/ops.h"
+#include "wrapped_ops.h"
 
-const uly__ops *__real_uly__ops_get(void);
-const uly__ops *__wrap_uly__ops_get(void);
+bool op_begins(const op_call *call) {
+  (void)call;
+  guard_enter();
+  return true;
+}
 
-static const uly__ops *real;
-
-#define OP(name, parameters, ...)    \
-  static void op_##name parameters { \
-    guard_enter();                   \
-    real->name(__VA_ARGS__);         \
-    guard_leave();                   \
-  }
-#define OP_RETURNS(type, name, parameters, ...) \
-  static type op_##name parameters {            \
-    guard_enter();                              \
-    type result = real->name(__VA_ARGS__);      \
-    guard_leave();                              \
-    return result;                              \
-  }
-
-OP_RETURNS(uly_status, matmul, (uly__stream * s, const uly__matmul *args), s, args)
-OP(add_bias,
-   (uly__stream * s, int64_t rows, int64_t cols, int64_t ld, uly_dtype dtype, void *x,
-    const void *bias),
-   s, rows, cols, ld, dtype, x, bias)
-OP(bias_backward,
-   (uly__stream * s, int64_t rows, int64_t cols, int64_t ld, uly_dtype dtype, const void *d_y,
-    float *d_bias),
-   s, rows, cols, ld, dtype, d_y, d_bias)
-OP(residual,
-   (uly__stream * s, int64_t rows, int64_t cols, uly_dtype dtype, const void *x, const float *sum,
-    const void *bias, void *y),
-   s, rows, cols, dtype, x, sum, bias, y)
-OP(norm_forward,
-   (uly__stream * s, const uly__norm_args *args, int64_t rows, int64_t cols, uly_dtype dtype,
-    const void *x, void *y),
-   s, args, rows, cols, dtype, x, y)
-OP(residual_norm,
-   (uly__stream * s, const uly__norm_args *args, int64_t rows, int64_t cols, uly_dtype dtype,
-    const void *x, const float *sum, const void *bias, void *y, void *n),
-   s, args, rows, cols, dtype, x, sum, bias, y, n)
-OP(norm_backward,
-   (uly__stream * s, const uly__norm_args *args, int64_t rows, int64_t cols, uly_dtype dtype,
-    const void *x, const float *d_y, void *d_x, float *d_gamma, float *d_beta),
-   s, args, rows, cols, dtype, x, d_y, d_x, d_gamma, d_beta)
-OP(rope_table,
-   (uly__stream * s, int64_t rows, const int64_t *positions, int head_dim, double theta,
-    float *table),
-   s, rows, positions, head_dim, theta, table)
-OP(rope,
-   (uly__stream * s, int64_t rows, int heads, int head_dim, int64_t ld, uly_dtype dtype,
-    const float *table, float sign, void *x),
-   s, rows, heads, head_dim, ld, dtype, table, sign, x)
-OP(swiglu_forward,
-   (uly__stream * s, int64_t n, uly_dtype dtype, const void *gate, const void *up, void *act), s, n,
-   dtype, gate, up, act)
-OP(swiglu_backward,
-   (uly__stream * s, int64_t n, uly_dtype dtype, const void *gate, const void *up,
-    const void *d_act, void *d_gate, void *d_up),
-   s, n, dtype, gate, up, d_act, d_gate, d_up)
-OP(gelu_forward,
-   (uly__stream * s, int64_t rows, int64_t cols, uly_dtype dtype, void *x, const void *bias,
-    void *act),
-   s, rows, cols, dtype, x, bias, act)
-OP(gelu_backward,
-   (uly__stream * s, int64_t n, uly_dtype dtype, const void *x, const void *d_act, void *d_x), s, n,
-   dtype, x, d_act, d_x)
-OP(embedding_forward,
-   (uly__stream * s, int64_t rows, int64_t cols, uly_dtype dtype, const void *table,
-    const void *position_table, const uly__rows_held *held, const int32_t *tokens,
-    const int64_t *positions, void *y),
-   s, rows, cols, dtype, table, position_table, held, tokens, positions, y)
-OP(embedding_backward,
-   (uly__stream * s, int64_t rows, int64_t cols, uly_dtype dtype, const uly__rows_held *held,
-    const int32_t *tokens, const int64_t *positions, const void *d_y, float *d_table,
-    float *d_position_table),
-   s, rows, cols, dtype, held, tokens, positions, d_y, d_table, d_position_table)
-OP(cross_entropy,
-   (uly__stream * s, int64_t rows, int64_t vocab, const float *logits, const int32_t *labels,
-    const uly__vocab_part *part, float scale, double *row_loss, uly_dtype dtype, void *d_logits),
-   s, rows, vocab, logits, labels, part, scale, row_loss, dtype, d_logits)
-OP(summarize_logits,
-   (uly__stream * s, int64_t rows, int64_t vocab, const float *logits, const int32_t *labels,
-    int64_t begin, uly__logit_summary *out),
-   s, rows, vocab, logits, labels, begin, out)
-OP(add_squares, (uly__stream * s, int64_t n, uly_dtype dtype, const void *x, uly__exact_sum *sum),
-   s, n, dtype, x, sum)
-OP(adamw, (uly__stream * s, int64_t n, const uly__adamw *args), s, n, args)
-OP(to_bf16, (uly__stream * s, int64_t n, const float *x, uint16_t *y), s, n, x, y)
-OP(fill, (uly__stream * s, int64_t n, float value, float *x), s, n, value, x)
-OP(fill_normal,
-   (uly__stream * s, uint64_t seed, uint64_t numbers, int64_t begin, int64_t n, float std,
-    float *x),
-   s, seed, numbers, begin, n, std, x)
-OP(to_f32, (uly__stream * s, int64_t n, const uint16_t *x, float *y), s, n, x, y)
-OP(round_in_place, (uly__stream * s, int64_t n, float *x), s, n, x)
-OP(keep_sum,
-   (uly__stream * s, int64_t n, uly_dtype dtype, const float *x, bool is_first, void *sum), s, n,
-   dtype, x, is_first, sum)
-OP(sum_rows,
-   (uly__stream * s, int64_t rows, int64_t cols, uly_dtype dtype, int num, void *const *x,
-    const int64_t *ld),
-   s, rows, cols, dtype, num, x, ld)
-OP(tree_sum,
-   (uly__stream * s, uly_dtype dtype, const void *parts, int64_t num, int64_t stride, int64_t n,
-    float *out),
-   s, dtype, parts, num, stride, n, out)
-OP(tree_push, (uly__stream * s, float *const *levels, int64_t index, int64_t n, const float *x), s,
-   levels, index, n, x)
-OP(tree_finish, (uly__stream * s, float *const *levels, int64_t index, int64_t n, float *x), s,
-   levels, index, n, x)
-OP_RETURNS(int64_t, find_nonfinite,
-           (uly__stream * s, int64_t rows, int64_t cols, int64_t ld, uly_dtype dtype, const void *x,
-            float *value),
-           s, rows, cols, ld, dtype, x, value)
-OP(softmax_lse, (uly__stream * s, int64_t n, const uly__softmax_row *rows, float scale, float *lse),
-   s, n, rows, scale, lse)
-OP(matvec,
-   (uly__stream * s, int64_t rows, int64_t cols, int64_t ld, uly_dtype dtype, const void *w,
-    const float *x, float *y),
-   s, rows, cols, ld, dtype, w, x, y)
-OP(attend_one, (uly__stream * s, const uly__attend_one *args), s, args)
+void op_ends(const op_call *call) {
+  (void)call;
+  guard_leave();
+}
 
 /* A poll runs inside attention, but is not part of it. Where other threads go on with attention
  * meanwhile, the pages must stay open. */
-typedef struct outer_poll {
-  void (*poll)(void *context);
-  void *context;
-} outer_poll;
-
-static void poll_outside(void *context) {
-  const outer_poll *outer = context;
+void op_polls(const op_call *call) {
   bool closes = omp_get_num_threads() == 1;
   if (closes) guard_leave();
-  outer->poll(outer->context);
+  call->poll(call->poll_context);
   if (closes) guard_enter();
-}
-
-static void op_attention_forward(uly__stream *s, const uly__attention_args *args) {
-  outer_poll outer = {args->poll, args->poll_context};
-  uly__attention_args own = *args;
-  if (args->poll) own.poll = poll_outside, own.poll_context = &outer;
-  guard_enter();
-  real->attention_forward(s, &own);
-  guard_leave();
-}
-
-static void op_attention_backward(uly__stream *s, const uly__attention_args *args,
-                                  void *workspace) {
-  outer_poll outer = {args->poll, args->poll_context};
-  uly__attention_args own = *args;
-  if (args->poll) own.poll = poll_outside, own.poll_context = &outer;
-  guard_enter();
-  real->attention_backward(s, &own, workspace);
-  guard_leave();
-}
-
-const uly__ops *__wrap_uly__ops_get(void) {
-  static uly__ops table;
-  if (real) return &table;
-  real = __real_uly__ops_get();
-  table = (uly__ops){.name = real->name,
-                     .sizes = real->sizes,
-                     .matmul = op_matmul,
-                     .matmul_prepare = real->matmul_prepare,
-                     .matmul_bytes = real->matmul_bytes,
-                     .add_bias = op_add_bias,
-                     .bias_backward = op_bias_backward,
-                     .residual = op_residual,
-                     .norm_forward = op_norm_forward,
-                     .residual_norm = op_residual_norm,
-                     .norm_backward = op_norm_backward,
-                     .rope_table = op_rope_table,
-                     .rope = op_rope,
-                     .swiglu_forward = op_swiglu_forward,
-                     .swiglu_backward = op_swiglu_backward,
-                     .gelu_forward = op_gelu_forward,
-                     .gelu_backward = op_gelu_backward,
-                     .embedding_forward = op_embedding_forward,
-                     .embedding_backward = op_embedding_backward,
-                     .cross_entropy = op_cross_entropy,
-                     .summarize_logits = op_summarize_logits,
-                     .add_squares = op_add_squares,
-                     .adamw = op_adamw,
-                     .to_bf16 = op_to_bf16,
-                     .fill = op_fill,
-                     .fill_normal = op_fill_normal,
-                     .to_f32 = op_to_f32,
-                     .round_in_place = op_round_in_place,
-                     .keep_sum = op_keep_sum,
-                     .sum_rows = op_sum_rows,
-                     .tree_sum = op_tree_sum,
-                     .tree_push = op_tree_push,
-                     .tree_finish = op_tree_finish,
-                     .find_nonfinite = op_find_nonfinite,
-                     .softmax_lse = op_softmax_lse,
-                     .attention_forward = op_attention_forward,
-                     .attention_backward = op_attention_backward,
-                     .matvec = op_matvec,
-                     .attend_one = op_attend_one};
-  return &table;
 }

@@ -1,0 +1,29 @@
+/* A kernel table around that of this CPU: the ops are the same, but functions of the test are called
+ * before and after each of them. A program gets this table if it is linked with wrapped_ops.c, with a
+ * file that defines these functions, and with -Wl,--wrap=uly__ops_get. */
+#ifndef WRAPPED_OPS_H
+#define WRAPPED_OPS_H
+
+#include "ops/ops.h"
+
+typedef struct op_call {
+  const char *op;
+  uint64_t shape_hash; /* of what its time depends on */
+  /* What the host reads of its results; NULL: nothing. */
+  void *result;
+  size_t result_bytes;
+  /* What attention calls now and then, to drive communication; NULL in other ops. */
+  void (*poll)(void *context);
+  void *poll_context;
+} op_call;
+
+/* Returns whether the op is to run. */
+bool op_begins(const op_call *call);
+
+/* Called after the op, also if it did not run. */
+void op_ends(const op_call *call);
+
+/* Called in place of the poll. */
+void op_polls(const op_call *call);
+
+#endif

@@ -343,7 +343,7 @@ extra=
 expect() {
   local tree=$scratch/tree where=$1: output
   rm -rf "$tree"
-  make_good_tree "$tree"
+  cp -r "$scratch/good" "$tree"
   mkdir -p "$(dirname "$tree/$1")"
   printf '%s\n' "$2" >>"$tree/$1"
   if [ -n "$extra" ]; then

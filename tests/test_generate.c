@@ -183,17 +183,24 @@ static void compare_alone(const char *what, uly_train_config config, const int32
   uly_generator_destroy(one);
 }
 
+/* On the guarded device, where each op changes the protection of pages, one prompt that goes through
+ * at once has to do. */
+static bool has_few_cases(void) { return getenv("ULY_TEST_FEW") != NULL; }
+
 static void check_all(const char *what, int which, uly_dtype dtype, int64_t window,
                       uly_sparse sparse, bool packs) {
   int32_t tokens[N];
   float *logits = malloc((size_t)N * V * sizeof *logits);
   double tolerance = dtype == ULY_F32 ? 1e-5 : 0.05;
   uly_train_config config = train(which, dtype, window, sparse, packs, tokens, logits);
-  follow(what, config, tokens, 63, N, logits, tolerance);
-  follow(what, config, tokens, 64, 110, logits, tolerance);
   follow(what, config, tokens, 160, N, logits, tolerance);
-  static const int64_t prompts[] = {1, 64, 94, 160, 187};
-  for (int i = 0; i < 5; i++) compare_alone(what, config, tokens, prompts[i]);
+  static const int64_t prompts[] = {94, 1, 64, 160, 187};
+  for (int i = 0; i < (has_few_cases() ? 1 : 5); i++)
+    compare_alone(what, config, tokens, prompts[i]);
+  if (!has_few_cases()) {
+    follow(what, config, tokens, 63, N, logits, tolerance);
+    follow(what, config, tokens, 64, 110, logits, tolerance);
+  }
   free(logits);
 }
 

@@ -1,10 +1,10 @@
 #!/bin/bash
-# Compares ways to divide a sequence on several emulated hosts: network namespaces, each with one
-# rank of one thread, which a bridge joins by links of limited rate. MPI runs over TCP between them.
-# If there are more hosts than cores, the program must be the one with the kernels of
-# tests/timed_ops.c: each sleeps for the time that it was measured to take. So ranks take no cores
-# from each other, and communication that overlaps with nothing shows. Needs root, iproute2 and
-# Open MPI.
+# Compares ways to divide a sequence on several emulated hosts: network namespaces joined by a bridge
+# and links of limited rate, each with one single-threaded rank. MPI runs over TCP between them. If
+# there are more hosts than cores, the program must be the one with the kernels of
+# tests/timed_ops.c: each sleeps for the time that it was measured to take. Ranks then do not compete
+# for cores, and only communication that is not overlapped adds time. Needs root, iproute2 and Open
+# MPI.
 #
 #   bench/hosts.sh HOSTS RATE [PROGRAM]     PROGRAM=build/release/tests/ulysses_timed
 #
@@ -41,8 +41,8 @@ clean() {
 }
 trap 'clean; rm -f "$agent"' EXIT
 
-# make_hosts: namespaces with a cable each to a bridge, which has a namespace of its own, where mpirun
-# is started. What mpirun uses instead of ssh starts a command on a host, with the host's name.
+# make_hosts: creates the namespaces, each with a cable to a bridge in a namespace of its own, where
+# mpirun is started. In place of ssh, mpirun uses a script that runs a command on a host under its name.
 make_hosts() {
   local i
   ip netns add $switch
@@ -68,7 +68,7 @@ END
   sleep 3 # until the bridge forwards
 }
 
-# limit [RATE]: what a host sends and what it receives; without an argument: no limit.
+# limit [RATE]: limits what a host sends and receives; without an argument, removes the limit.
 limit() {
   local i end
   for ((i = 0; i < num; i++)); do
@@ -84,7 +84,7 @@ export OMPI_MCA_plm=rsh OMPI_MCA_plm_rsh_agent="$agent" OMPI_MCA_oob_tcp_if_incl
 export OMPI_MCA_pml=ob1 OMPI_MCA_btl=tcp,self OMPI_MCA_btl_tcp_if_include=$network.0/24
 export OMPI_MCA_hwloc_base_binding_policy=none
 
-# everywhere ARGUMENT...: the program, with a rank on each host.
+# everywhere ARGUMENT...: runs the program with one rank on each host.
 everywhere() {
   local names
   names=$(seq -s , -f 'uly-host-%g' 0 $((num - 1)))

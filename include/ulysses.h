@@ -602,9 +602,9 @@ typedef struct uly_step_report {
   int is_skipped;
   /* Number of sequences that were passed over because none of their tokens has a label. */
   int64_t passed_over;
-  /* How evenly the ranks that share a sequence work: the time of the one that works longest, which is
-   * its time without waits, divided by their mean; the largest such ratio. 1: all work equally
-   * long. */
+  /* How evenly the ranks that share a sequence work: the longest work time (time without waits) of
+   * such a rank, divided by the mean work time; the largest such ratio over all sequences. 1: all
+   * work equally long. */
   double imbalance;
 } uly_step_report;
 

@@ -1,8 +1,8 @@
-/* The kernel table `timed`: an op runs twice for each shape, and is measured; after that, it lets
- * the time of the faster run pass, asleep. So a machine can run more ranks than it has cores as if
- * each had a core of its own: ranks that compute do not take cores from each other, and only
- * communication that overlaps with nothing makes a step longer. The values are those of the last
- * time that an op ran, or 0, so they mean nothing.
+/* The kernel table `timed`: the first two calls of an op with a given shape run and are timed; later
+ * calls only sleep for the faster of these times. So a machine can run more ranks than it has cores
+ * as if each had a core of its own: ranks do not compete for cores, and only communication that is
+ * not overlapped makes a step longer. The values are those of the last time that an op ran, or 0, so
+ * they mean nothing.
  *
  * Times are those that the thread spent on a core, with one thread for each rank. */
 #include <pthread.h>
@@ -88,8 +88,8 @@ bool op_begins(const op_call *call) {
   return false;
 }
 
-/* What the host reads becomes 0, which is a loss, and a sum of squares: those of an op that works on
- * what others left behind may be NaN, and would end a run. */
+/* Sets the results that the host reads (losses and sums of squares) to 0: computed from stale data,
+ * they could be NaN, which would end a run. */
 void op_ends(const op_call *call) {
   if (call->result) memset(call->result, 0, call->result_bytes);
   if (begin < 0) return;

@@ -17,7 +17,7 @@ static const uly__ops *real;
     if (op_begins(&call)) real->name(__VA_ARGS__);           \
     op_ends(&call);                                          \
   }
-/* The host reads the result, of so many bytes. */
+/* The host reads so many bytes of the result. */
 #define OP_READ(name, shape, read, bytes, parameters, ...)                        \
   static void op_##name parameters {                                              \
     const op_call call = {                                                        \

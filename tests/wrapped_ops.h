@@ -1,5 +1,5 @@
-/* A kernel table around that of this CPU: the ops are the same, but functions of the test are called
- * before and after each of them. A program gets this table if it is linked with wrapped_ops.c, with a
+/* A kernel table that wraps the one for this CPU: it calls functions of the test before and after
+ * each op, and the first of them may skip the op. A program gets this table if it is linked with wrapped_ops.c, with a
  * file that defines these functions, and with -Wl,--wrap=uly__ops_get. */
 #ifndef WRAPPED_OPS_H
 #define WRAPPED_OPS_H
@@ -20,7 +20,7 @@ typedef struct op_call {
 /* Returns whether the op is to run. */
 bool op_begins(const op_call *call);
 
-/* Called after the op, also if it did not run. */
+/* Called after the op, even if it did not run. */
 void op_ends(const op_call *call);
 
 /* Called in place of the poll. */

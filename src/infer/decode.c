@@ -8,9 +8,9 @@
 
 /* ---------------------------------------------------------------------------- creation */
 
-/* Divides vectors: what this rank's share of tensor parallelism has of the heads, of the inner
- * features and of the vocabulary, over the ranks that share the sequence; the vocabulary also over
- * the shares. */
+/* Divides the heads, inner features and vocabulary of this rank's share of tensor parallelism, and
+ * the hidden features, over the ranks that share the sequence; and the whole vocabulary over the
+ * shares. */
 static void divide(uly__decoder *d, uly__part *parts) {
   const uly__model *model = d->model;
   const uly_attention *attention = model->attention;
@@ -265,8 +265,8 @@ static void finish(uly__decoder *d) {
   uly__zero_release(model->zero, unit);
 }
 
-/* Copies to x the output of this rank's token t; if tensor parallelism divides the rows of its tile,
- * the rank that has the row does. */
+/* Copies the output of this rank's token t to x. If tensor parallelism divides the rows of the tile,
+ * only the rank that has the row copies it. */
 static void take_row(uly__decoder *d, int64_t t) {
   uly__model *model = d->model;
   int64_t h = model->config.hidden, i = 0;

@@ -10,7 +10,7 @@
  * vocabulary. The products of a share are cut as above; what the shares add to the residual stream
  * is summed in the order of their ranks, so the bits depend on the number of shares.
  *
- * Legend: h, f, V, d as in model.h. */
+ * Legend: h, f, V, d as in model.h; Hq, f of this share; P ranks. */
 #ifndef ULY_DECODE_H
 #define ULY_DECODE_H
 
@@ -25,8 +25,8 @@ typedef struct uly__decoder {
   int32_t token;
   int64_t position;
   uly__input input;
-  /* Over the ranks of the sequence: of Hq d, h, f and V elements. Over the shares of tensor
-   * parallelism: of the whole vocabulary. */
+  /* Divided over the ranks of the sequence: heads, f and V of this share, and h. Divided over the
+   * shares of tensor parallelism: the whole vocabulary. */
   uly__shared_vector heads, hidden, inner, logits, vocab;
   uly__part *parts; /* of all of them */
   /* Workspace. Storage type: */

@@ -1,7 +1,7 @@
 /* Vectors that several ranks compute together: see shared_vector.h. */
 #include "infer/shared_vector.h"
 
-/* The elements of a whole vector. */
+/* At least the number of elements in a SIMD vector. */
 enum { UNIT = 16 };
 
 uly__shared_vector uly__shared_of(uly__group *group, uly_traffic kind, uly__part *parts) {

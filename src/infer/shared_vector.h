@@ -9,14 +9,14 @@
 
 typedef struct uly__shared_vector {
   uly__group *group;
-  uly_traffic kind; /* as which its elements travel */
+  uly_traffic kind; /* of traffic: what its elements count as */
   uly__part *parts; /* [ranks of the group]: the elements of each */
   int64_t largest;  /* of their counts */
 } uly__shared_vector;
 
 /* Cuts `count` elements over the ranks of a group; parts: [ranks of the group], filled here. Each
- * part begins at a multiple of a whole vector, so that operations on single elements give the same
- * bits wherever the parts begin. */
+ * part begins at a multiple of the length of a SIMD vector, so that operations on single elements
+ * give the same bits wherever the parts begin. */
 uly__shared_vector uly__shared_cut(uly__group *group, uly_traffic kind, uly__part *parts,
                                    int64_t count);
 /* The same with parts that the caller has filled. */

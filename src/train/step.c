@@ -60,8 +60,8 @@ static uly_status sum_squares(uly_trainer *trainer, double *squares) {
   return ULY_OK;
 }
 
-/* Returns the longest time that one of the ranks that share a sequence works, divided by their mean;
- * the largest of all sequences. */
+/* Returns the longest work time among the ranks that share a sequence, divided by their mean work
+ * time; the largest such ratio over all sequences. */
 static double find_imbalance(const uly_mesh *mesh, const uly_rank_report *all) {
   int size = uly_mesh_size(mesh), num_groups = uly_mesh_dp(mesh);
   double largest = 1;

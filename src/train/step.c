@@ -63,17 +63,18 @@ static uly_status sum_squares(uly_trainer *trainer, double *squares) {
 /* Returns the longest work time among the ranks that share a sequence, divided by their mean work
  * time; the largest such ratio over all sequences. */
 static double find_imbalance(const uly_mesh *mesh, const uly_rank_report *all) {
-  int size = uly_mesh_size(mesh), num_groups = uly_mesh_dp(mesh);
   double largest = 1;
-  for (int group = 0; group < num_groups; group++) {
+  for (int group = 0; group < uly_mesh_dp(mesh); group++) {
     double sum = 0, longest = 0;
-    for (int p = 0; p < size; p++) {
+    int num = 0;
+    for (int p = 0; p < uly_mesh_size(mesh); p++) {
       if (uly__mesh_index_of(mesh, p, ULY_AXIS_DP) != group) continue;
+      num++;
       double work = fmax(all[p].seconds - all[p].wait_seconds, 0);
       sum += work;
       longest = fmax(longest, work);
     }
-    if (sum > 0) largest = fmax(largest, longest * (size / num_groups) / sum);
+    if (sum > 0) largest = fmax(largest, longest * num / sum);
   }
   return largest;
 }

@@ -8,8 +8,8 @@
 #
 #   bench/hosts.sh HOSTS RATE [PROGRAM]     PROGRAM=build/release/tests/ulysses_timed
 #
-#   RATE is that of a link in both directions, such as 80mbit, or N/1: one byte for
-#   every N FLOPs that a rank computes, as measured without a limit.
+#   RATE is that of a link in both directions, such as 80mbit, or N/1: one byte for every N FLOPs
+#   that a rank computes, as measured without a limit.
 #
 #   MODEL=llama-25m LENGTHS="4096 8192" SCHEMES="sp ring tp"
 #   MEMORY=2GiB         of a rank

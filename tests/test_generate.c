@@ -158,8 +158,8 @@ static uly_train_config train(int which, uly_dtype dtype, int64_t window, uly_sp
   return config;
 }
 
-/* The same bits as on one rank, where the number of ranks is a power of two and each has all layers,
- * whatever stage and threads. */
+/* Checks that the bits are those of one rank if the number of ranks is a power of two and each has
+ * all layers, whatever the stage and the number of threads; and that the logits are close. */
 static void compare_alone(const char *what, uly_train_config config, const int32_t *tokens,
                           int64_t prompt) {
   uly_generator *many, *one;
@@ -183,8 +183,8 @@ static void compare_alone(const char *what, uly_train_config config, const int32
   uly_generator_destroy(one);
 }
 
-/* On the guarded device, where each op changes the protection of pages, one prompt that goes through
- * at once has to do. */
+/* In the short suite, one prompt that goes through at once has to do on the guarded device, where
+ * each op changes the protection of pages. */
 static bool has_few_cases(void) { return getenv("ULY_TEST_FEW") != NULL; }
 
 static void check_all(const char *what, int which, uly_dtype dtype, int64_t window,

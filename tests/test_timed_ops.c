@@ -32,6 +32,10 @@ static void test_values(void **state) {
     c[0] = 0;
     assert_ok(ops->matmul(NULL, &args));
     assert_true(c[0] == (i < 2 ? 6.0f : 0.0f));
+    /* The host reads 0, whatever the op computed. */
+    uly__exact_sum sum = {0};
+    ops->add_squares(NULL, 2, ULY_F32, bad, &sum);
+    assert_true(uly__exact_value(&sum) == 0);
   }
 }
 

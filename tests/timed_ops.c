@@ -28,7 +28,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* When the op of this thread began; below 0 if it does not run. */
 static _Thread_local double begin;
-/* What the thread still has to sleep; below 0 if it has slept too long. */
+/* The seconds that the thread still has to sleep; below 0 if it has slept too long. */
 static _Thread_local double debt;
 
 static double seconds(clockid_t clock) {

@@ -8,7 +8,7 @@ const uly__ops *__wrap_uly__ops_get(void);
 
 static const uly__ops *real;
 
-/* What the time of a call depends on. */
+/* Hashes what the time of a call depends on. */
 #define SHAPE(...) XXH3_64bits((const int64_t[]){__VA_ARGS__}, sizeof(int64_t[]){__VA_ARGS__})
 
 #define OP(name, shape, parameters, ...)                     \
@@ -150,32 +150,32 @@ OP(attend_one, SHAPE(args->query, args->num_q_heads, args->head_dim, args->dtype
 
 static void poll(void *call) { op_polls(call); }
 
-/* Returns what the time of a call depends on. */
-static uint64_t shape_of(const uly__attention_args *args) {
-  return SHAPE(args->queries.begin, args->queries.count, args->keys.begin, args->keys.count,
-               args->num_q_heads, args->num_kv_heads, args->head_dim, args->dtype, args->resumes,
-               args->suspends, (int64_t)(intptr_t)args->mask);
+static op_call describe(const char *op, const uly__attention_args *args) {
+  uint64_t shape = SHAPE(args->queries.begin, args->queries.count, args->keys.begin,
+                         args->keys.count, args->num_q_heads, args->num_kv_heads, args->head_dim,
+                         args->dtype, args->resumes, args->suspends, (int64_t)(intptr_t)args->mask);
+  return (op_call){
+      .op = op, .shape_hash = shape, .poll = args->poll, .poll_context = args->poll_context};
+}
+
+/* Returns the arguments with `call` in the place of the poll's own context. */
+static uly__attention_args through(op_call *call, const uly__attention_args *args) {
+  uly__attention_args own = *args;
+  if (args->poll) own.poll = poll, own.poll_context = call;
+  return own;
 }
 
 static void op_attention_forward(uly__stream *s, const uly__attention_args *args) {
-  op_call call = {.op = "attention_forward",
-                  .shape_hash = shape_of(args),
-                  .poll = args->poll,
-                  .poll_context = args->poll_context};
-  uly__attention_args own = *args;
-  if (args->poll) own.poll = poll, own.poll_context = &call;
+  op_call call = describe("attention_forward", args);
+  uly__attention_args own = through(&call, args);
   if (op_begins(&call)) real->attention_forward(s, &own);
   op_ends(&call);
 }
 
 static void op_attention_backward(uly__stream *s, const uly__attention_args *args,
                                   void *workspace) {
-  op_call call = {.op = "attention_backward",
-                  .shape_hash = shape_of(args),
-                  .poll = args->poll,
-                  .poll_context = args->poll_context};
-  uly__attention_args own = *args;
-  if (args->poll) own.poll = poll, own.poll_context = &call;
+  op_call call = describe("attention_backward", args);
+  uly__attention_args own = through(&call, args);
   if (op_begins(&call)) real->attention_backward(s, &own, workspace);
   op_ends(&call);
 }

@@ -1,6 +1,6 @@
 /* A kernel table that wraps the one for this CPU: it calls functions of the test before and after
- * each op, and the first of them may skip the op. A program gets this table if it is linked with wrapped_ops.c, with a
- * file that defines these functions, and with -Wl,--wrap=uly__ops_get. */
+ * each op, and the first of them may skip the op. A program gets this table if it is linked with
+ * wrapped_ops.c, with a file that defines these functions, and with -Wl,--wrap=uly__ops_get. */
 #ifndef WRAPPED_OPS_H
 #define WRAPPED_OPS_H
 
@@ -9,10 +9,10 @@
 typedef struct op_call {
   const char *op;
   uint64_t shape_hash; /* of what its time depends on */
-  /* What the host reads of its results; NULL: nothing. */
+  /* The result that the host reads; NULL if it reads none. */
   void *result;
   size_t result_bytes;
-  /* What attention calls now and then, to drive communication; NULL in other ops. */
+  /* The function that attention calls now and then to drive communication; NULL in other ops. */
   void (*poll)(void *context);
   void *poll_context;
 } op_call;

@@ -70,8 +70,8 @@ const command_info command_table[NUM_COMMANDS] = {
          .details =
              "Draws one token after another from a trained model and prints them as they come; the "
              "speed goes to standard error. The text is the same on 1, 2, 4 or 8 ranks without "
-             "--tp. With "
-             "a vocabulary of bytes, it reads and prints text; otherwise, token numbers.",
+             "--tp. With a vocabulary of bytes, it reads and prints text; otherwise, token "
+             "numbers.",
          .examples = "ulysses generate --checkpoint run --prompt 'Once' --temperature 0.8\n"},
     [COMMAND_plan] =
         {.name = "plan",

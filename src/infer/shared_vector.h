@@ -19,7 +19,7 @@ typedef struct uly__shared_vector {
  * give the same bits wherever the parts begin. */
 uly__shared_vector uly__shared_cut(uly__group *group, uly_traffic kind, uly__part *parts,
                                    int64_t count);
-/* The same with parts that the caller has filled. */
+/* Returns the vector whose parts the caller has filled in. */
 uly__shared_vector uly__shared_of(uly__group *group, uly_traffic kind, uly__part *parts);
 
 /* Returns this rank's part. */
@@ -31,7 +31,8 @@ uly_status uly__shared_gather(const uly__shared_vector *vector, uly__stream *str
                               uly_dtype dtype, const void *mine, void *of_all, void *out);
 
 /* Adds up the terms x[count] of all ranks of a group, in the order of ranks, and leaves the sum in x
- * on all of them. of_all: [ranks][count] elements of workspace. Collective over the group. */
+ * on all of them; they count as rows of tensor parallelism. of_all: [ranks][count] elements of
+ * workspace. Collective over the group. */
 uly_status uly__shared_sum(uly__group *group, const uly__ops *ops, uly__stream *stream,
                            uly_dtype dtype, int64_t count, void *x, void *of_all);
 

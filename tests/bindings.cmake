@@ -7,7 +7,7 @@ endif()
 # uly_binding_test(name timeout COMMAND...)
 function(uly_binding_test name timeout)
   add_test(NAME ${name} COMMAND ${ARGN})
-  set_tests_properties(${name} PROPERTIES LABELS train TIMEOUT ${timeout} PROCESSORS 2
+  set_tests_properties(${name} PROPERTIES LABELS script TIMEOUT ${timeout} PROCESSORS 2
     SKIP_RETURN_CODE 77 ENVIRONMENT
     "${ULY_TEST_ENV};ULYSSES_LIBRARY=$<TARGET_FILE:ulysses-shared>;PYTHONDONTWRITEBYTECODE=1")
 endfunction()

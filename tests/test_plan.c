@@ -73,7 +73,7 @@ static void test_formula(void **state) {
 
 /* With R ranks in a ring and U of Ulysses, where they divide everything: the exchange of heads as
  * above; keys and values, 2 c elements a token, to R - 1 ranks; and in backward their gradients in
- * f32, which make R hops in a ring and are sent to R - 1 ranks by a gather. */
+ * f32, which make R - 1 hops in a ring and are sent to R - 1 ranks by a gather. */
 static void check_ring_formula(int64_t U, int64_t R, bool gathers, int64_t N, uly_dtype dtype) {
   int64_t d = 6, Hkv = 2 * U, Hq = 3 * Hkv, e = dtype == ULY_BF16 ? 2 : 4, P = U * R;
   uly_mesh *divided;
@@ -91,7 +91,7 @@ static void check_ring_formula(int64_t U, int64_t R, bool gathers, int64_t N, ul
   int64_t forward, backward, c = Hkv / U * d;
   count_attention(divided, &desc, &forward, &backward);
   int64_t exchange = (2 * Hq + 2 * Hkv) * d * N / P * (U - 1) / U * e;
-  int64_t keys = 2 * N / R * c * e * (R - 1), gradients = 2 * N / R * c * 4 * (gathers ? R - 1 : R);
+  int64_t keys = 2 * N / R * c * e * (R - 1), gradients = 2 * N / R * c * 4 * (R - 1);
   assert_int_equal(forward, exchange + keys);
   assert_int_equal(backward, exchange + keys + gradients);
   uly_mesh_destroy(divided);

@@ -121,17 +121,20 @@ static void place_keys(const uly__key_pass *pass, uly__key_source source, int64_
   args->d_kv = source.d_kv ? source.d_kv + row * pass->row : NULL;
 }
 
-/* Attends with the queries of one run, from row `row` on, to all keys of the source. */
-static void attend_with_run(uly__key_pass *pass, int run, int64_t row, uly__key_source source) {
+void uly__key_pass_attend(uly__key_pass *pass, int run, uly__key_source source) {
   const uly_attention *plan = pass->plan;
+  const uly_token_run *queries = uly__token_cut_runs(&plan->rows, plan->rows.rank);
   const uly_token_run *keys = uly__token_cut_runs(&plan->rows, source.rank);
   uly__attention_args args = describe(plan, pass->call->block, run);
   int num = plan->rows.num_runs;
-  int64_t key_row = 0;
+  int64_t row = 0, key_row = 0;
+  double begin = uly__now();
+  if (pass->status != ULY_OK || queries[run].count == 0) return;
+  for (int i = 0; i < run; i++) row += queries[i].count;
   place_queries(pass, row, &args);
   args.sums = pass->sums[run];
   for (int i = 0; i < num; key_row += keys[i++].count) {
-    args.resumes = !source.is_first || i > 0;
+    args.resumes = pass->has_begun[run];
     args.suspends = !source.is_last || i + 1 < num;
     if (args.resumes && args.suspends && is_hidden(pass, args.queries, keys[i])) continue;
     args.keys = keys[i];
@@ -140,17 +143,8 @@ static void attend_with_run(uly__key_pass *pass, int run, int64_t row, uly__key_
       plan->ops->attention_backward(plan->stream, &args, pass->workspace);
     else
       plan->ops->attention_forward(plan->stream, &args);
+    pass->has_begun[run] = true;
   }
-}
-
-void uly__key_pass_attend(uly__key_pass *pass, uly__key_source source) {
-  const uly_attention *plan = pass->plan;
-  const uly_token_run *runs = uly__token_cut_runs(&plan->rows, plan->rows.rank);
-  double begin = uly__now();
-  if (pass->status != ULY_OK) return;
-  int64_t row = 0;
-  for (int run = 0; run < plan->rows.num_runs; row += runs[run++].count)
-    if (runs[run].count > 0) attend_with_run(pass, run, row, source);
   uly__span_end(pass->is_backward ? "attention backward to rank" : "attention to rank", source.rank,
                 ULY_LANE_COMPUTE, begin);
 }

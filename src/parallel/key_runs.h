@@ -25,8 +25,9 @@ typedef struct uly__key_pass {
   bool is_backward;
   int64_t row; /* elements of a row of keys and values: 2 kv_count d */
   void *sums[ULY_MAX_KEY_RUNS];
-  void *workspace;   /* of the kernels */
-  uly_status status; /* the first failure */
+  bool has_begun[ULY_MAX_KEY_RUNS]; /* the run has attended to some keys */
+  void *workspace;                  /* of the kernels */
+  uly_status status;                /* the first failure */
 } uly__key_pass;
 
 /* Carves the memory of a pass; `call` may be NULL while it is only counted. */
@@ -39,13 +40,13 @@ static inline void uly__key_pass_note(uly__key_pass *pass, uly_status status) {
 /* Keys and values of one rank. */
 typedef struct uly__key_source {
   int rank;
-  const void *kv;         /* NULL: this rank's own, in its block */
-  float *d_kv;            /* backward adds to it */
-  bool is_first, is_last; /* of the ranks of the pass */
+  const void *kv; /* NULL: this rank's own, in its block */
+  float *d_kv;    /* backward adds to it */
+  bool is_last;   /* of the ranks that the run attends to */
 } uly__key_source;
 
-/* Attends with all rows of this rank to those of another; or takes the gradients back. */
-void uly__key_pass_attend(uly__key_pass *pass, uly__key_source source);
+/* Attends with one run of this rank's rows to all rows of a rank; or takes the gradients back. */
+void uly__key_pass_attend(uly__key_pass *pass, int run, uly__key_source source);
 
 /* Copies this rank's own keys and values to rows. */
 void uly__key_pass_pack(const uly__key_pass *pass, void *kv);

@@ -85,56 +85,76 @@ static void *rows_of(const uly__key_pass *pass, const char *all, int rank, int64
   return (char *)(uintptr_t)all + own_of(pass->plan)->begins[rank] * pass->row * element_bytes;
 }
 
-/* Attends to all ranks: to this one while the others' rows travel. */
-static void attend_to_all(uly__key_pass *pass, const buffers *b) {
+/* Attends with a run to the rows of a rank, whose gradients are added to d_kv. */
+static void attend(uly__key_pass *pass, int run, int rank, const buffers *b, float *d_kv,
+                   bool is_last) {
+  const uly_attention *plan = pass->plan;
+  int64_t bytes = uly__dtype_bytes(plan->desc.dtype);
+  const void *kv = rank == plan->rows.rank ? NULL : rows_of(pass, b->all, rank, bytes);
+  uly__key_pass_attend(pass, run,
+                       (uly__key_source){.rank = rank, .kv = kv, .d_kv = d_kv, .is_last = is_last});
+}
+
+/* Returns where the gradients of a rank's rows are summed on this one. */
+static float *gradients_of(const uly__key_pass *pass, const buffers *b, int rank) {
+  return pass->is_backward ? rows_of(pass, (char *)b->d_kv, rank, sizeof(float)) : NULL;
+}
+
+/* Gathers all rows, while `own_runs` of this rank's runs attend to its own; then attends to those of
+ * the other ranks. */
+static void attend_to_others(uly__key_pass *pass, int own_runs, const buffers *b) {
   const uly_attention *plan = pass->plan;
   gather_plan *own = own_of(plan);
   int64_t bytes = uly__dtype_bytes(plan->desc.dtype);
-  int size = plan->rows.size, me = plan->rows.rank;
+  int size = plan->rows.size, me = plan->rows.rank, runs = plan->rows.num_runs;
   double began = uly__now();
   uly__key_pass_pack(pass, b->mine);
   uly__key_pass_note(
       pass, uly__all_to_all_start(plan->ring_group, plan->stream, pass->kind, pass->row * bytes,
                                   b->mine, (uly__blocks){own->mine, own->zeros}, b->all,
                                   (uly__blocks){own->rows, own->begins}, &own->request));
-  for (int i = 0; i < size; i++) {
-    int rank = (me + i) % size;
-    uly__key_source source = {
-        .rank = rank,
-        .kv = i == 0 ? NULL : rows_of(pass, b->all, rank, bytes),
-        .d_kv = pass->is_backward ? rows_of(pass, (char *)b->d_kv, rank, sizeof(float)) : NULL,
-        .is_first = i == 0,
-        .is_last = i + 1 == size};
-    uly__key_pass_attend(pass, source);
-    if (i > 0) continue;
-    double waits = uly__now();
-    uly__key_pass_note(pass, uly__request_wait(&own->request));
-    uly__span_end("wait for keys", -1, ULY_LANE_COMPUTE, waits);
-    uly__span_end("gather keys", -1, ULY_LANE_KEYS, began);
-  }
+  for (int run = 0; run < own_runs; run++)
+    attend(pass, run, me, b, gradients_of(pass, b, me), false);
+  double waits = uly__now();
+  uly__key_pass_note(pass, uly__request_wait(&own->request));
+  uly__span_end("wait for keys", -1, ULY_LANE_COMPUTE, waits);
+  uly__span_end("gather keys", -1, ULY_LANE_KEYS, began);
+  for (int i = 1; i < size; i++)
+    for (int run = 0; run < runs; run++)
+      attend(pass, run, (me + i) % size, b, gradients_of(pass, b, (me + i) % size),
+             i + 1 == size && run < own_runs);
 }
 
 static uly_status forward(uly_attention *plan, const uly__key_call *call) {
   uly__place place = {.memory = call->workspace};
   buffers b;
   uly__key_pass pass = begin(plan, call->block, call, false, &place, &b);
-  attend_to_all(&pass, &b);
+  attend_to_others(&pass, plan->rows.num_runs, &b);
   return pass.status;
 }
 
+/* The last run attends to this rank's own keys when all others are done, while their gradients
+ * travel. */
 static uly_status backward(uly_attention *plan, const uly__key_call *call) {
-  const gather_plan *own = own_of(plan);
+  gather_plan *own = own_of(plan);
   uly__place place = {.memory = call->workspace};
   buffers b;
   uly__key_pass pass = begin(plan, call->block, call, true, &place, &b);
+  int me = plan->rows.rank, last = plan->rows.num_runs - 1;
   int64_t sum_bytes = pass.row * (int64_t)sizeof(float), mine = plan->rows.count * pass.row;
   uly__clear(plan->stream, b.d_kv, own->num_rows * sum_bytes);
-  attend_to_all(&pass, &b);
+  attend_to_others(&pass, last, &b);
   double began = uly__now();
-  uly__key_pass_note(&pass, uly__all_to_all(plan->ring_group, plan->stream, pass.kind, sum_bytes,
-                                            b.d_kv, (uly__blocks){own->rows, own->begins}, b.parts,
-                                            (uly__blocks){own->mine, own->stacked}));
-  uly__span_end("reduce gradients of keys", -1, ULY_LANE_COMPUTE, began);
+  uly__key_pass_note(
+      &pass, uly__all_to_all_start(plan->ring_group, plan->stream, pass.kind, sum_bytes, b.d_kv,
+                                   (uly__blocks){own->rows, own->begins}, b.parts,
+                                   (uly__blocks){own->mine, own->stacked}, &own->request));
+  /* What this rank has added to its own gradients so far is in its part already. */
+  attend(&pass, last, me, &b, b.parts + me * mine, true);
+  double waits = uly__now();
+  uly__key_pass_note(&pass, uly__request_wait(&own->request));
+  uly__span_end("wait for gradients of keys", -1, ULY_LANE_COMPUTE, waits);
+  uly__span_end("reduce gradients of keys", -1, ULY_LANE_KEY_GRADIENTS, began);
   if (mine == 0) return pass.status;
   plan->ops->tree_sum(plan->stream, ULY_F32, b.parts, plan->rows.size, mine, mine, b.parts);
   uly__key_pass_put(&pass, b.parts);

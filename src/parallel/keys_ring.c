@@ -2,7 +2,9 @@
  * ring, and each rank attends to those that it has while the next ones arrive. In step i it has
  * those of the rank i places before it. Softmax goes on from one rank's keys to the next (online),
  * so nothing has to be merged. In backward the gradients of keys and values travel behind them, in
- * f32, and the last rank that has added to them sends them home.
+ * f32: the first rank that is not their own begins the sum, and the last one sends it home. A rank
+ * attends to its own keys in two parts, with one run while the first keys arrive, and with the other
+ * at the end, while the last gradients go home.
  *
  * Every rank walks through all steps, so that no rank waits for another. Keys and values travel only
  * as far as the mask lets a rank see any of them, by its kind and its window, which do not change:
@@ -92,8 +94,9 @@ static void destroy(uly_attention *plan) {
  * place of their own if others still travel then. */
 typedef struct buffers {
   char *keys[2];
-  float *added;        /* the gradients that one step adds */
-  float *gradients[2]; /* f32 */
+  float *own;          /* the gradients that this rank adds to its own keys */
+  float *added;        /* those that one step adds to a sum that has arrived */
+  float *gradients[2]; /* sums that travel */
   float *home;
 } buffers;
 
@@ -107,7 +110,8 @@ static uly__key_pass begin(const uly_attention *plan, const uly__head_block *blo
   for (int i = 0; i < 2; i++)
     out->keys[i] = uly__place_carve(place, elements * uly__dtype_bytes(plan->desc.dtype));
   if (!is_backward) return pass;
-  out->added = uly__place_carve(place, sums);
+  out->own = uly__place_carve(place, sums);
+  if (plan->rows.size > 2) out->added = uly__place_carve(place, sums);
   for (int i = 0; i < 2; i++) out->gradients[i] = uly__place_carve(place, sums);
   out->home = own->hops[plan->rows.rank] < plan->rows.size - 1
                   ? uly__place_carve(place, sums)
@@ -190,10 +194,6 @@ static void send_home(uly__key_pass *pass, int step, const buffers *b) {
   const uly_attention *plan = pass->plan;
   int source = source_of(plan, step), me = plan->rows.rank;
   leg to = {source, 0, b->gradients[step % 2]}, from = {neighbour(plan, step), 0, b->home};
-  if (step == 0 && own_of(plan)->hops[me] == 0)
-    uly__copy(plan->stream, b->home, b->gradients[0],
-              rows_of(plan, me) * pass->row * (int64_t)sizeof(float));
-  if (step == 0) return;
   if (step == own_of(plan)->hops[source]) to.rows = rows_of(plan, source);
   if (step == own_of(plan)->hops[me]) from.rows = rows_of(plan, me);
   start(pass, HOME, to, from);
@@ -209,42 +209,50 @@ static int last_step(const uly_attention *plan) {
   return last;
 }
 
-/* Returns what this rank has in a step, without a place for gradients. */
-static uly__key_source keys_of(const uly_attention *plan, int step, int last, const buffers *b) {
-  return (uly__key_source){.rank = source_of(plan, step),
-                           .kv = step == 0 ? NULL : b->keys[step % 2],
-                           .is_first = step == 0,
-                           .is_last = step == last};
+/* Attends with a run to the keys of a step, whose gradients are added to d_kv. */
+static void attend(uly__key_pass *pass, int run, int step, const buffers *b, float *d_kv,
+                   bool is_last) {
+  uly__key_pass_attend(pass, run,
+                       (uly__key_source){.rank = source_of(pass->plan, step),
+                                         .kv = step == 0 ? NULL : b->keys[step % 2],
+                                         .d_kv = d_kv,
+                                         .is_last = is_last});
 }
 
 static uly_status forward(uly_attention *plan, const uly__key_call *call) {
   uly__place place = {.memory = call->workspace};
   buffers b;
   uly__key_pass pass = begin(plan, call->block, call, false, &place, &b);
-  int last = last_step(plan);
+  int last = last_step(plan), runs = plan->rows.num_runs;
   uly__key_pass_pack(&pass, b.keys[0]);
   for (int step = 0; step < plan->rows.size; step++) {
     pass_on(&pass, KEYS, step, b.keys[step % 2], b.keys[(step + 1) % 2]);
-    if (has_keys(plan, step)) uly__key_pass_attend(&pass, keys_of(plan, step, last, &b));
+    for (int run = 0; run < runs && has_keys(plan, step); run++)
+      attend(&pass, run, step, &b, NULL, step == last);
     wait_for(&pass, KEYS, step);
   }
   return pass.status;
 }
 
-/* Takes the gradients of a step back, and adds them to those that came with its keys. */
-static void attend_backward(uly__key_pass *pass, int step, int last, const buffers *b) {
+static int64_t elements_of(const uly__key_pass *pass, int step) {
+  return rows_of(pass->plan, source_of(pass->plan, step)) * pass->row;
+}
+
+/* Takes the gradients of another rank's keys back, and adds them to the sum that came with its
+ * keys, or begins the sum. */
+static void visit(uly__key_pass *pass, int step, const buffers *b) {
   const uly_attention *plan = pass->plan;
-  int64_t elements = rows_of(plan, source_of(plan, step)) * pass->row;
-  float *sum = b->gradients[step % 2], *added = step == 0 ? sum : b->added;
+  int64_t elements = elements_of(pass, step);
+  float *sum = b->gradients[step % 2], *added = step == 1 ? sum : b->added;
+  int last = last_step(plan);
   if (has_keys(plan, step)) {
     uly__clear(plan->stream, added, elements * (int64_t)sizeof(float));
-    uly__key_source source = keys_of(plan, step, last, b);
-    source.d_kv = added;
-    uly__key_pass_attend(pass, source);
+    attend(pass, 0, step, b, added, step == last);
+    attend(pass, 1, step, b, added, false);
   }
   wait_for(pass, GRADIENTS, step - 1);
   wait_for(pass, HOME, step - 1);
-  if (step > 0 && has_keys(plan, step))
+  if (step > 1 && has_keys(plan, step))
     plan->ops->keep_sum(plan->stream, elements, ULY_F32, added, false, sum);
 }
 
@@ -252,17 +260,25 @@ static uly_status backward(uly_attention *plan, const uly__key_call *call) {
   uly__place place = {.memory = call->workspace};
   buffers b;
   uly__key_pass pass = begin(plan, call->block, call, true, &place, &b);
-  int last = last_step(plan), size = plan->rows.size;
+  int64_t elements = elements_of(&pass, 0);
+  int size = plan->rows.size;
   uly__key_pass_pack(&pass, b.keys[0]);
-  for (int step = 0; step < size; step++) {
+  pass_on(&pass, KEYS, 0, b.keys[0], b.keys[1]);
+  uly__clear(plan->stream, b.own, elements * (int64_t)sizeof(float));
+  attend(&pass, 0, 0, &b, b.own, last_step(plan) == 0);
+  wait_for(&pass, KEYS, 0);
+  for (int step = 1; step < size; step++) {
     pass_on(&pass, KEYS, step, b.keys[step % 2], b.keys[(step + 1) % 2]);
-    attend_backward(&pass, step, last, &b);
+    visit(&pass, step, &b);
     pass_on(&pass, GRADIENTS, step, b.gradients[step % 2], b.gradients[(step + 1) % 2]);
     send_home(&pass, step, &b);
     wait_for(&pass, KEYS, step);
   }
+  attend(&pass, 1, 0, &b, b.own, true);
   wait_for(&pass, HOME, size - 1);
-  uly__key_pass_put(&pass, b.home);
+  if (own_of(plan)->hops[plan->rows.rank] > 0)
+    plan->ops->keep_sum(plan->stream, elements, ULY_F32, b.home, false, b.own);
+  uly__key_pass_put(&pass, b.own);
   return pass.status;
 }
 
@@ -273,13 +289,13 @@ static uly_status poll(uly_attention *plan) {
 
 /* ------------------------------------------------------------------------------ queries */
 
-/* Returns the rows that this rank sends in a pass, of keys; or of gradients, which also go home. */
+/* Returns the rows that this rank sends in a pass: of keys, to the next rank; of gradients, which
+ * begin where keys first arrive, to the next rank or home. */
 static int64_t rows_sent(const uly_attention *plan, bool of_gradients) {
   int64_t rows = 0;
-  for (int step = 0; step < plan->rows.size; step++) {
-    bool goes_home = of_gradients && step > 0 && has_keys(plan, step) && !sends_on(plan, step);
-    if (sends_on(plan, step) || goes_home) rows += rows_of(plan, source_of(plan, step));
-  }
+  for (int step = of_gradients; step < plan->rows.size; step++)
+    if (of_gradients ? has_keys(plan, step) : sends_on(plan, step))
+      rows += rows_of(plan, source_of(plan, step));
   return rows;
 }
 

@@ -16,6 +16,7 @@
 #   SETTINGS="..."      pairs of a recompute policy and a ZeRO stage, such as none,2. Of each scheme, the first TRIES
 #                       of those that fit into memory are measured; the cheapest come first by default
 #   TRIES=2 REPEATS=3
+#   ROUNDS=1            alternations of a step with the limit and one without; the medians are printed
 #   FLAGS="..."         more flags for the steps, such as --rounds 2
 #
 # Prints JSON: for each scheme, the longest sequence that fits; for each scheme and length, the
@@ -26,7 +27,7 @@ set -euo pipefail
 usage="usage: $0 HOSTS RATE [PROGRAM]"
 num=${1:?$usage} rate=${2:?$usage}
 ulysses=$(realpath "${3:-$(dirname "$0")/../build/release/tests/ulysses_timed}")
-model=${MODEL:-llama-25m} memory=${MEMORY:-2GiB} tries=${TRIES:-2} repeats=${REPEATS:-3}
+model=${MODEL:-llama-25m} memory=${MEMORY:-2GiB} tries=${TRIES:-2} repeats=${REPEATS:-3} rounds=${ROUNDS:-1}
 read -ra lengths <<<"${LENGTHS:-4096 8192}"
 read -ra schemes <<<"${SCHEMES:-sp ring tp}"
 read -ra settings <<<"${SETTINGS:-none,2 none,3 keep-attention,2 keep-attention,3 full,2 full,3}"
@@ -68,13 +69,14 @@ END
   sleep 3 # until the bridge forwards
 }
 
-# limit [RATE]: limits what a host sends and receives; without an argument, removes the limit.
+# limit [RATE]: limits what a host sends and receives; without an argument, removes the limit. A burst holds a whole
+# packet as the kernel hands it on (64 KiB), which would be cut into frames otherwise, at the cost of the ranks' cores.
 limit() {
   local i end
   for ((i = 0; i < num; i++)); do
     for end in "uly-host-$i cable" "$switch port-$i"; do
       tc -n "${end% *}" qdisc del dev "${end#* }" root 2>/dev/null || true
-      if [ $# -gt 0 ]; then tc -n "${end% *}" qdisc add dev "${end#* }" root tbf rate "$1" burst 64kb latency 200ms; fi
+      if [ $# -gt 0 ]; then tc -n "${end% *}" qdisc add dev "${end#* }" root tbf rate "$1" burst 128kb latency 200ms; fi
     done
   done
 }
@@ -122,23 +124,41 @@ step() { run "everywhere bench step" "$@" --threads 1 --repeats "$repeats"; }
 # sent: the sum of the sent bytes in a line of JSON.
 sent() { sed -n 's/.*"sent_bytes": {\([^}]*\)}.*/\1/p' | tr ',' '\n' | awk '{ sum += $2 } END { printf "%.0f", sum }'; }
 
-# measure SCHEME TOKENS: prints the line of the fastest setting.
-measure() {
-  local setting line seconds best='' fastest='' chosen='' free
-  for setting in $(fitting "$@"); do
+# fastest SCHEME TOKENS SETTING...: the setting with the fastest step, which is measured if there are several.
+fastest() {
+  local setting seconds least='' chosen=${3:-}
+  if [ $# -gt 3 ]; then
     limit "$rate"
-    line=$(step "$@" "$setting")
-    seconds=$(number seconds <<<"$line")
-    if [ -z "$best" ] || [ "$(calculate "$seconds < $fastest")" = 1 ]; then best=$line fastest=$seconds chosen=$setting; fi
-  done
-  if [ -z "$best" ]; then
+    for setting in "${@:3}"; do
+      seconds=$(step "$1" "$2" "$setting" | number seconds)
+      if [ -z "$least" ] || [ "$(calculate "$seconds < $least")" = 1 ]; then least=$seconds chosen=$setting; fi
+    done
+  fi
+  echo "$chosen"
+}
+
+# median: of the numbers on standard input, one a line; of two in the middle, the lower.
+median() { sort -g | awk '{ value[NR] = $1 } END { print value[int((NR + 1) / 2)] }'; }
+
+# measure SCHEME TOKENS: prints the line of the fastest setting, of which steps with the limit and without alternate.
+measure() {
+  local fit chosen line limited=() free=() i
+  mapfile -t fit < <(fitting "$@")
+  chosen=$(fastest "$@" "${fit[@]}")
+  if [ -z "$chosen" ]; then
     printf '{"bench": "hosts", "hosts": %d, "scheme": "%s", "tokens": %d, "fits": false}\n' "$num" "$1" "$2"
     return
   fi
-  limit
-  free=$(step "$@" "$chosen" | number seconds)
+  for ((i = 0; i < rounds; i++)); do
+    limit "$rate"
+    line=$(step "$@" "$chosen")
+    limited+=("$(number seconds <<<"$line")")
+    limit
+    free+=("$(step "$@" "$chosen" | number seconds)")
+  done
   awk -v hosts="$num" -v rate="$rate" -v bytes="$bytes_per_second" -v scheme="$1" -v tokens="$2" -v setting="$chosen" \
-    -v step="$fastest" -v free="$free" -v sent="$(sent <<<"$best")" -v flops="$(number flops <<<"$best")" 'BEGIN {
+    -v step="$(printf '%s\n' "${limited[@]}" | median)" -v free="$(printf '%s\n' "${free[@]}" | median)" \
+    -v sent="$(sent <<<"$line")" -v flops="$(number flops <<<"$line")" 'BEGIN {
       exchange = sent / bytes; longer = exchange > free ? exchange : free
       printf "{\"bench\": \"hosts\", \"hosts\": %d, \"rate\": \"%s\", \"scheme\": \"%s\", \"tokens\": %d, ", hosts, rate, scheme, tokens
       printf "\"setting\": \"%s\", \"compute_s\": %.3f, \"exchange_s\": %.3f, \"step_s\": %.3f, ", setting, free, exchange, step

@@ -468,7 +468,7 @@ int64_t bytes = by_stage[desc.stage];
 if (zero_stage) return;
 while (0 < desc.stage) n++;
 END
-  expect src/parallel/reduce.c 'if (z->desc.stage == 0) return;' 'what a ZeRO stage means'
+  expect src/parallel/bulk.c 'if (z->desc.stage == 0) return;' 'what a ZeRO stage means'
   expect_lines src/train/train.c 'a product of extents' <<'END'
 int ranks = uly_mesh_dp(mesh) * uly_mesh_sp(mesh);
 int64_t all = (int64_t)dp * sp;

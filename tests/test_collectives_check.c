@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "comm/mesh.h"
-#include "parallel/reduce.h"
+#include "parallel/bulk.h"
 #include "testing.h"
 
 static uly__traffic traffic;
@@ -59,25 +59,25 @@ static uly_status other_part_bytes(uly__group *group, int odd) {
 
 static uly_status reduce(uly__group *group, uly_dtype dtype, int64_t part,
                          int64_t workspace_bytes) {
-  static float out[128], workspace[64 * 64 * 2];
-  uly__reduce sum;
-  assert_ok(uly__reduce_create(group, uly__ops_get(), &sum));
-  uly_status status = uly__reduce_start(&sum, uly__stream_get(), ULY_TRAFFIC_GRADIENTS, dtype,
-                                        memory, part, out, workspace, workspace_bytes);
-  uly__reduce_destroy(&sum);
+  static float out[128], workspace[64 * 64 * 4];
+  uly__bulk sum;
+  assert_ok(uly__bulk_create(group, uly__ops_get(), &sum));
+  uly_status status = uly__bulk_sum_start(&sum, uly__stream_get(), ULY_TRAFFIC_GRADIENTS, dtype,
+                                          memory, part, out, workspace, workspace_bytes);
+  uly__bulk_destroy(&sum);
   return status;
 }
 
 static uly_status other_part(uly__group *group, int odd) {
-  return reduce(group, ULY_F32, odd ? 128 : 64, (int64_t)size * 256);
+  return reduce(group, ULY_F32, odd ? 128 : 64, (int64_t)size * 512);
 }
 
 static uly_status other_dtype(uly__group *group, int odd) {
-  return reduce(group, odd ? ULY_BF16 : ULY_F32, 64, (int64_t)size * 256);
+  return reduce(group, odd ? ULY_BF16 : ULY_F32, 64, (int64_t)size * 512);
 }
 
 static uly_status other_workspace(uly__group *group, int odd) {
-  return reduce(group, ULY_F32, 128, (int64_t)size * (odd ? 512 : 256));
+  return reduce(group, ULY_F32, 128, (int64_t)size * (odd ? 1024 : 512));
 }
 
 /* One rank has forgotten to wait. */
@@ -119,12 +119,12 @@ static const struct {
      "all_to_all (control, units of 2 bytes)"},
     {other_part_bytes, "all_gather_start (control, 128 bytes)",
      "all_gather_start (control, 64 bytes)"},
-    {other_part, "reduce_scatter_start (gradients, f32, parts of 128",
-     "reduce_scatter_start (gradients, f32, parts of 64"},
-    {other_dtype, "reduce_scatter_start (gradients, bf16, parts of 64",
-     "reduce_scatter_start (gradients, f32, parts of 64"},
-    {other_workspace, "reduce_scatter_start (gradients, f32, parts of 128",
-     "reduce_scatter_start (gradients, f32, parts of 128"},
+    {other_part, "bulk_sum_start (gradients, f32, parts of 128",
+     "bulk_sum_start (gradients, f32, parts of 64"},
+    {other_dtype, "bulk_sum_start (gradients, bf16, parts of 64",
+     "bulk_sum_start (gradients, f32, parts of 64"},
+    {other_workspace, "bulk_sum_start (gradients, f32, parts of 128",
+     "bulk_sum_start (gradients, f32, parts of 128"},
     {other_end, "agree", "wait"},
     {other_group, "split (new)", "split (old)"},
     {other_tag, "exchange 1", "exchange 0"},

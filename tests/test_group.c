@@ -1,36 +1,9 @@
-/* Collectives on values that say what the result must be, waiting and started; sums over ranks;
+/* Collectives on values that say what the result must be, waiting and started; sums of integers;
  * agreement on failures; meshes. */
 #include <stdbool.h>
 
-#include "base/dtype.h"
-#include "comm/mesh.h"
-#include "parallel/reduce.h"
+#include "group_testing.h"
 #include "pmpi_count.h"
-#include "testing.h"
-
-static uly_mesh *mesh;
-static int size, rank;
-
-static const uly_traffic counted = ULY_TRAFFIC_GRADIENTS;
-
-/* Allocates a multiple of 64 bytes and one guard byte after them. */
-enum { GUARD = 0x5a };
-static void *guarded(int64_t bytes) {
-  unsigned char *memory = malloc((size_t)bytes + 1);
-  assert_non_null(memory);
-  memset(memory, 0xee, (size_t)bytes);
-  memory[bytes] = GUARD;
-  return memory;
-}
-
-static void free_guarded(void *memory, int64_t bytes) {
-  assert_int_equal(((unsigned char *)memory)[bytes], GUARD);
-  free(memory);
-}
-
-static void poll_some(uly__request *request) {
-  for (int i = 0; i < 20; i++) assert_ok(uly__request_poll(request));
-}
 
 /* ------------------------------------------------------------------------------ sums */
 
@@ -58,163 +31,7 @@ static void test_sum_i64(void **state) {
   assert_fails(uly__sum_i64(uly__mesh_world(mesh), counted, many, -1), ULY_ERR_INTERNAL, "sum");
 }
 
-/* Returns the bytes that a rank sends in a reduce-scatter. */
-static int64_t reduction_bytes(uly_dtype dtype, int64_t part) {
-  return part * (size - 1) * uly__dtype_bytes(dtype);
-}
-
-/* Inputs of a reduction: element i of the data of rank p. */
-typedef float (*input)(int p, int64_t i);
-
-/* Integers: their sums are exact. Exact in bf16 too. */
-static float small_integer(int p, int64_t i) { return (float)((i * 3 + p * 5) % 200 - 100); }
-
-/* Of magnitudes so different that the bits of a sum depend on its order. */
-static float rough(int p, int64_t i) {
-  uint32_t x = (uint32_t)(p + 1) * 2654435761u ^ (uint32_t)(i + 1) * 2246822519u;
-  x ^= x >> 15;
-  x *= 2654435769u;
-  x ^= x >> 13;
-  float value = (float)(1 << (x % 23)) * (1.0f + (float)(x >> 12) * 0x1p-20f);
-  return x & 0x800 ? -value : value;
-}
-
-static float as_stored(uly_dtype dtype, float x) {
-  return dtype == ULY_BF16 ? uly__bf16_to_f32(uly__f32_to_bf16(x)) : x;
-}
-
-/* The tree of ops/tree_sum.h over ranks first .. first + num - 1, as its text says it. */
-static float tree(uly_dtype dtype, input value, int64_t i, int first, int num) {
-  if (num == 1) return as_stored(dtype, value(first, i));
-  int left = 1;
-  while (left * 2 < num) left *= 2;
-  float a = tree(dtype, value, i, first, left);
-  float b = tree(dtype, value, i, first + left, num - left);
-  return a + b;
-}
-
-typedef struct reduction {
-  uly_dtype dtype;
-  input value;
-  int64_t part, workspace_bytes;
-  bool in_place; /* out is the own part of data */
-  void *data, *before, *workspace;
-  float *out;
-  uly__reduce reduce;
-} reduction;
-
-static int64_t data_bytes(const reduction *r) {
-  return size * r->part * uly__dtype_bytes(r->dtype);
-}
-
-static void start_reduction(reduction *r, uly__group *group) {
-  r->data = guarded(data_bytes(r));
-  r->before = guarded(data_bytes(r));
-  r->workspace = guarded(r->workspace_bytes);
-  for (int64_t i = 0; i < size * r->part; i++) uly__store(r->data, r->dtype, i, r->value(rank, i));
-  memcpy(r->before, r->data, (size_t)data_bytes(r));
-  r->out = r->in_place ? (float *)r->data + rank * r->part : guarded(r->part * 4);
-  assert_ok(uly__reduce_create(group, uly__ops_get(), &r->reduce));
-  assert_ok(uly__reduce_start(&r->reduce, uly__stream_get(), counted, r->dtype, r->data, r->part,
-                              r->out, r->workspace, r->workspace_bytes));
-}
-
-static void poll_reduction(reduction *r) {
-  for (int i = 0; i < 20; i++) assert_ok(uly__reduce_poll(&r->reduce));
-}
-
-static void finish_reduction(reduction *r) {
-  assert_ok(uly__reduce_wait(&r->reduce));
-  assert_false(uly__reduce_is_pending(&r->reduce));
-  uly__reduce_destroy(&r->reduce);
-  for (int64_t i = 0; i < r->part; i++) {
-    float expected = tree(r->dtype, r->value, rank * r->part + i, 0, size);
-    if (memcmp(&r->out[i], &expected, sizeof expected) != 0)
-      fail_msg("element %lld of %lld, workspace %lld: %a, not %a", (long long)i, (long long)r->part,
-               (long long)r->workspace_bytes, (double)r->out[i], (double)expected);
-  }
-  if (r->in_place) /* all of data but the own part is as it was */
-    memcpy(r->out, (const float *)r->before + rank * r->part, (size_t)r->part * 4);
-  else
-    free_guarded(r->out, r->part * 4);
-  assert_memory_equal(r->data, r->before, (size_t)data_bytes(r));
-  free_guarded(r->data, data_bytes(r));
-  free_guarded(r->before, data_bytes(r));
-  free_guarded(r->workspace, r->workspace_bytes);
-}
-
-/* Every way to cut parts into chunks; of long parts not into the smallest, which takes long. */
-static void reduce_all(uly_dtype dtype, bool in_place, input value) {
-  int64_t parts[] = {0, 64, 128, 320, 1024, 4096 + 64};
-  int64_t least = size * 64 * uly__dtype_bytes(dtype);
-  int64_t workspaces[] = {least, 2 * least - 1, 2 * least, 5 * least + 4, 16 * least, 99 * least};
-  for (int p = 0; p < 6; p++)
-    for (int w = parts[p] > 2000 ? 3 : 0; w < 6; w++) {
-      reduction r = {.dtype = dtype,
-                     .value = value,
-                     .part = parts[p],
-                     .workspace_bytes = workspaces[w],
-                     .in_place = in_place};
-      int64_t sent = mesh->traffic.bytes[counted];
-      int64_t expected = reduction_bytes(dtype, r.part);
-      pmpi_reset();
-      start_reduction(&r, uly__mesh_world(mesh));
-      if (w % 2) poll_reduction(&r);
-      finish_reduction(&r);
-      assert_int_equal(pmpi_bytes_of(PMPI_POINT_TO_POINT), expected);
-      assert_int_equal(mesh->traffic.bytes[counted] - sent, expected);
-      assert_int_equal(pmpi_unaccounted(), 0);
-    }
-}
-
-static void test_reduce_scatter_values(void **state) {
-  (void)state;
-  reduce_all(ULY_F32, false, small_integer);
-  reduce_all(ULY_BF16, false, small_integer);
-  /* The oracle itself: a sum of integers by formula, and an order that matters. */
-  for (int64_t i = 0; i < 300; i++) {
-    int sum = 0;
-    for (int p = 0; p < size; p++) sum += (int)small_integer(p, i);
-    assert_true(tree(ULY_BF16, small_integer, i, 0, size) == (float)sum);
-  }
-}
-
-static void test_reduce_scatter_bits(void **state) {
-  (void)state;
-  reduce_all(ULY_F32, false, rough);
-  reduce_all(ULY_F32, true, rough);
-  reduce_all(ULY_BF16, false, rough);
-  int num_differ = 0;
-  for (int64_t i = 0; i < 1000; i++) {
-    volatile float backward = 0; /* in the opposite order of ranks */
-    for (int p = size - 1; p >= 0; p--) backward += rough(p, i);
-    num_differ += tree(ULY_F32, rough, i, 0, size) != backward;
-  }
-  if (size > 2) assert_true(num_differ > 50);
-}
-
 /* ---------------------------------------------------------------- gathered while computing */
-
-static unsigned char gathered_byte(int p, int64_t i) {
-  return (unsigned char)(p * 37 + i * 11 + i / 256);
-}
-
-static unsigned char *start_gather(int64_t part_bytes, uly__request *request) {
-  unsigned char *data = guarded(size * part_bytes);
-  for (int64_t i = 0; i < part_bytes; i++) data[rank * part_bytes + i] = gathered_byte(rank, i);
-  int64_t sent = mesh->traffic.bytes[counted];
-  assert_ok(uly__all_gather_start(uly__mesh_world(mesh), uly__stream_get(), counted, data,
-                                  part_bytes, request));
-  assert_int_equal(mesh->traffic.bytes[counted] - sent, uly__traffic_all_gather(size, part_bytes));
-  return data;
-}
-
-static void check_gathered(unsigned char *data, int64_t part_bytes) {
-  for (int p = 0; p < size; p++)
-    for (int64_t i = 0; i < part_bytes; i++)
-      assert_int_equal(data[p * part_bytes + i], gathered_byte(p, i));
-  free_guarded(data, size * part_bytes);
-}
 
 static void test_all_gather_start(void **state) {
   (void)state;
@@ -233,51 +50,6 @@ static void test_all_gather_start(void **state) {
   poll_some(&request); /* nothing is under way */
   assert_false(uly__request_is_pending(&request));
   assert_ok(uly__request_wait(&request));
-}
-
-static void use_while_busy(uly__group *group) {
-  int64_t value = rank;
-  assert_ok(uly__sum_i64(group, ULY_TRAFFIC_CONTROL, &value, 1));
-  assert_int_equal(value, size * (size - 1) / 2);
-  int64_t all[64];
-  value = 100 + rank;
-  assert_ok(uly__all_gather(group, NULL, ULY_TRAFFIC_CONTROL, &value, sizeof value, all));
-  for (int p = 0; p < size; p++) assert_int_equal(all[p], 100 + p);
-}
-
-/* Two gatherings and two sums are under way in a group that is used meanwhile. Polls, which start
- * the chunks of sums, come at other moments on each rank, and what was started is waited for in any
- * order. */
-static void test_interleaved(void **state) {
-  (void)state;
-  uly__group *world = uly__mesh_world(mesh);
-  for (int round = 0; round < 8; round++) {
-    int64_t part_bytes[2] = {64 * (100 + round), 64 * (7 + round)};
-    uly__request requests[2] = {{0}, {0}};
-    unsigned char *data[2];
-    reduction r[2];
-    for (int i = 0; i < 2; i++) {
-      r[i] = (reduction){.dtype = (round + i) % 2 ? ULY_BF16 : ULY_F32,
-                         .value = rough,
-                         .part = 2048 + 64 * (round + 5 * i),
-                         .workspace_bytes = (int64_t)size * 64 * 4 * (3 + i)};
-      start_reduction(&r[i], world);
-      data[i] = start_gather(part_bytes[i], &requests[i]);
-    }
-    use_while_busy(world);
-    if (rank == round % size) poll_reduction(&r[round % 2]);
-    use_while_busy(world);
-    if (rank != round % size) poll_reduction(&r[0]);
-    if (rank % 2) poll_some(&requests[0]);
-    for (int i = 0; i < 2; i++) {
-      int which = round / 2 % 2 ? 1 - i : i;
-      if (round / 4 % 2) finish_reduction(&r[which]);
-      assert_ok(uly__request_wait(&requests[which]));
-      if (!(round / 4 % 2)) finish_reduction(&r[which]);
-      use_while_busy(world);
-    }
-    for (int i = 0; i < 2; i++) check_gathered(data[i], part_bytes[i]);
-  }
 }
 
 /* The end of a group waits for what is under way. */
@@ -461,7 +233,7 @@ static void test_room(void **state) {
     poll_some(&requests[0]);
     assert_fails(uly__all_gather_start(world, uly__stream_get(), counted, bytes, 0,
                                        &requests[ULY_MAX_STARTED]),
-                 ULY_ERR_INTERNAL, "while 8 calls are under way");
+                 ULY_ERR_INTERNAL, "while 12 calls are under way");
     assert_null(requests[ULY_MAX_STARTED].started);
     use_while_busy(world);
     for (int i = 0; i < ULY_MAX_STARTED; i++) {
@@ -475,32 +247,14 @@ static void test_room(void **state) {
 static void test_started_errors(void **state) {
   (void)state;
   int64_t too_many = 64 * ((int64_t)INT32_MAX / size + 1), sent = mesh->traffic.bytes[counted];
-  int64_t space = (int64_t)size * 64 * 4;
   uly__group *world = uly__mesh_world(mesh), *offline;
   uly__request request = {0};
-  uly__reduce reduce;
-  const struct {
-    uly_dtype dtype;
-    int64_t part, workspace_bytes;
-    uly_status status;
-    const char *text;
-  } reductions[] = {{ULY_F32, 32, space, ULY_ERR_INTERNAL, "32"},
-                    {ULY_BF16, too_many, space, ULY_ERR_CONFIG, "MPI"},
-                    {ULY_F32, 64, space - 1, ULY_ERR_INTERNAL, "workspace"}};
   assert_fails(uly__all_gather_start(world, uly__stream_get(), counted, NULL, 65, &request),
                ULY_ERR_INTERNAL, "65");
   assert_fails(uly__all_gather_start(world, uly__stream_get(), counted, NULL, -64, &request),
                ULY_ERR_INTERNAL, "-64");
   assert_fails(uly__all_gather_start(world, uly__stream_get(), counted, NULL, too_many, &request),
                ULY_ERR_CONFIG, "MPI");
-  assert_ok(uly__reduce_create(world, uly__ops_get(), &reduce));
-  for (int i = 0; i < (size > 1 ? 3 : 2); i++) {
-    assert_fails(uly__reduce_start(&reduce, uly__stream_get(), counted, reductions[i].dtype, NULL,
-                                   reductions[i].part, NULL, NULL, reductions[i].workspace_bytes),
-                 reductions[i].status, reductions[i].text);
-    assert_false(uly__reduce_is_pending(&reduce));
-  }
-  uly__reduce_destroy(&reduce);
   assert_null(request.started);
   assert_int_equal(mesh->traffic.bytes[counted], sent);
   assert_ok(uly__agree(world, ULY_OK));
@@ -600,11 +354,8 @@ static void test_meshes(void **state) {
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_sum_i64),
-      cmocka_unit_test(test_reduce_scatter_values),
-      cmocka_unit_test(test_reduce_scatter_bits),
       cmocka_unit_test(test_all_gather_start),
       cmocka_unit_test(test_all_to_all_start),
-      cmocka_unit_test(test_interleaved),
       cmocka_unit_test(test_end_of_group),
       cmocka_unit_test(test_empty_buffers),
       cmocka_unit_test(test_same_buffer),

@@ -46,10 +46,9 @@ static bool is_empty(const uly__group *group, const uly__blocks *blocks) {
   return true;
 }
 
-/* Gives an empty buffer an address of its own if it lies where the other one begins. */
-static uly_status part_buffers(const uly__group *group, const void **send,
-                               const uly__blocks *send_blocks, void **recv,
-                               const uly__blocks *recv_blocks) {
+uly_status uly__part_buffers(const uly__group *group, const void **send,
+                             const uly__blocks *send_blocks, void **recv,
+                             const uly__blocks *recv_blocks) {
   static char elsewhere;
   if (group->size == 1 || *send != *recv) return ULY_OK;
   if (is_empty(group, send_blocks))
@@ -65,9 +64,8 @@ static uly_status part_buffers(const uly__group *group, const void **send,
 /* `out` is made of counts, and written to.
  * NOLINTBEGIN(readability-non-const-parameter) */
 uly_status uly__take_blocks(uly__group *group, uly_traffic kind, int64_t unit_bytes,
-                            const void **send, const uly__blocks *send_blocks, void **recv,
-                            const uly__blocks *recv_blocks, int *counts,
-                            uly__exchange_counts *out) {
+                            const uly__blocks *send_blocks, const uly__blocks *recv_blocks,
+                            int *counts, uly__exchange_counts *out) {
   int size = group->size, rank = group->rank;
   *out = (uly__exchange_counts){counts, counts + size, counts + 2 * size, counts + 3 * size};
   ULY_TRY(to_ints(group, send_blocks->counts, out->send));
@@ -78,7 +76,6 @@ uly_status uly__take_blocks(uly__group *group, uly_traffic kind, int64_t unit_by
     ULY_FAIL(ULY_ERR_INTERNAL, "rank %d sends itself %lld units and expects %lld", rank,
              (long long)send_blocks->counts[rank], (long long)recv_blocks->counts[rank]);
   out->send[rank] = out->recv[rank] = 0;
-  ULY_TRY(part_buffers(group, send, send_blocks, recv, recv_blocks));
   group->traffic->bytes[kind] +=
       uly__traffic_all_to_all(size, rank, send_blocks->counts, unit_bytes);
   return ULY_OK;

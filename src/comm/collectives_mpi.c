@@ -20,8 +20,8 @@ uly_status uly__all_to_all(uly__group *group, uly__stream *stream, uly_traffic k
   uly__exchange_counts c;
   MPI_Datatype unit;
   ULY_TRY(uly__unit_type_of(group, unit_bytes, &unit));
-  ULY_TRY(uly__take_blocks(group, kind, unit_bytes, &send, &send_blocks, &recv, &recv_blocks,
-                           group->counts, &c));
+  ULY_TRY(uly__part_buffers(group, &send, &send_blocks, &recv, &recv_blocks));
+  ULY_TRY(uly__take_blocks(group, kind, unit_bytes, &send_blocks, &recv_blocks, group->counts, &c));
   uly__copy_own(group, stream, unit_bytes, send, &send_blocks, recv, &recv_blocks);
   if (group->size == 1) return ULY_OK;
   MPI_Request request;
@@ -81,6 +81,11 @@ uly_status uly__sum_i64(uly__group *group, uly_traffic kind, int64_t *values, in
     values[i] = (int64_t)sum;
   }
   return ULY_OK;
+}
+
+uly_status uly__sum_exactly(uly__group *group, uly__exact_sum *sum) {
+  uly__exact_carry(sum);
+  return uly__sum_i64(group, ULY_TRAFFIC_CONTROL, sum->digits, ULY_EXACT_WORDS);
 }
 
 uly_status uly__agree(uly__group *group, uly_status status) {

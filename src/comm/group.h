@@ -14,6 +14,7 @@
 
 #include <stdbool.h>
 
+#include "base/exact_sum.h"
 #include "base/status.h"
 #include "comm/traffic.h"
 #include "device/device.h"
@@ -67,12 +68,14 @@ uly_status uly__all_gather(uly__group *group, uly__stream *stream, uly_traffic k
  * It is meant for small messages. */
 #define ULY_MAX_SUM 128
 uly_status uly__sum_i64(uly__group *group, uly_traffic kind, int64_t *values, int count);
+/* Adds up the exact sums of all ranks. */
+uly_status uly__sum_exactly(uly__group *group, uly__exact_sum *sum);
 
 /* --- Calls that are started, and run while the caller computes. Each has a request, which is
  * polled now and then so that the call makes progress, and then waited for. At most ULY_MAX_STARTED
  * may be under way in a group. Buffers belong to the call until its request was waited for. */
 
-enum { ULY_MAX_STARTED = 8 };
+enum { ULY_MAX_STARTED = 12 };
 
 /* A started call, or none if it is all zero. It may be started again once it has been waited
  * for. */
@@ -92,8 +95,8 @@ uly_status uly__all_gather_start(uly__group *group, uly__stream *stream, uly_tra
 
 /* Moves what uly__all_to_all moves, but is matched with the calls of other ranks by its tag and not
  * by its turn. So it may be started from a poll, which happens at different times on different
- * ranks. Blocks without units need no partner. Several calls with one tag are matched in their own
- * order. */
+ * ranks. Send and recv may be one buffer, if the blocks in it do not overlap. Blocks without units
+ * need no partner. Several calls with one tag are matched in their own order. */
 uly_status uly__send_recv_start(uly__group *group, uly__stream *stream, uly_traffic kind,
                                 int64_t unit_bytes, const void *send, uly__blocks send_blocks,
                                 void *recv, uly__blocks recv_blocks, int tag,
@@ -102,6 +105,10 @@ uly_status uly__send_recv_start(uly__group *group, uly__stream *stream, uly_traf
  * with everything that the ranks must pass alike. Collective. */
 uly_status uly__group_take_tag(uly__group *group, int *tag, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* Returns whether a started call of a kind had not yet ended at the last poll, in any group that
+ * counts into the same traffic. */
+bool uly__group_is_moving(const uly__group *group, uly_traffic kind);
 
 /* Drives a call; never waits. */
 uly_status uly__request_poll(uly__request *request);

@@ -11,6 +11,7 @@
 /* A call that is under way, or a place for one. */
 typedef struct uly__started {
   uly__group *group;
+  uly_traffic kind;
   bool is_taken;      /* from its start to its wait: the same on all ranks at the same call */
   bool is_pending;    /* MPI is at work on requests: when it is done differs by rank */
   bool is_collective; /* its wait is compared too */
@@ -74,11 +75,15 @@ typedef struct uly__exchange_counts {
 } uly__exchange_counts;
 
 /* Fills counts, [4][size], for MPI, and counts the traffic. A rank's own block is left out: it is
- * copied by uly__copy_own, which has more threads than MPI. MPI takes two buffers with one address
- * for the same buffer, so an empty one gets an address of its own. */
+ * copied by uly__copy_own, which has more threads than MPI. */
 uly_status uly__take_blocks(uly__group *group, uly_traffic kind, int64_t unit_bytes,
-                            const void **send, const uly__blocks *send_blocks, void **recv,
-                            const uly__blocks *recv_blocks, int *counts, uly__exchange_counts *out);
+                            const uly__blocks *send_blocks, const uly__blocks *recv_blocks,
+                            int *counts, uly__exchange_counts *out);
+/* Refuses one buffer for both ends of a collective exchange. MPI takes two buffers with one address
+ * for the same buffer, so an empty one gets an address of its own. */
+uly_status uly__part_buffers(const uly__group *group, const void **send,
+                             const uly__blocks *send_blocks, void **recv,
+                             const uly__blocks *recv_blocks);
 void uly__copy_own(const uly__group *group, uly__stream *stream, int64_t unit_bytes,
                    const void *send, const uly__blocks *send_blocks, void *recv,
                    const uly__blocks *recv_blocks);

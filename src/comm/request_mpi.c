@@ -54,11 +54,19 @@ static uly_status take(uly__group *group, const char *call, uly__request *reques
 }
 
 /* Notes that the call has been handed to MPI in s->num_requests requests. */
-static void begin(uly__started *s, bool is_collective, uly__request *request) {
+static void begin(uly__started *s, uly_traffic kind, bool is_collective, uly__request *request) {
   s->is_taken = true;
+  s->kind = kind;
   s->is_collective = is_collective;
   s->is_pending = s->num_requests > 0;
+  s->group->traffic->under_way[kind] += s->is_pending;
   request->started = s;
+}
+
+/* Notes that MPI has done its part. */
+static void end(uly__started *s) {
+  s->group->traffic->under_way[s->kind] -= s->is_pending;
+  s->is_pending = false;
 }
 
 uly_status uly__all_to_all_start(uly__group *group, uly__stream *stream, uly_traffic kind,
@@ -71,14 +79,14 @@ uly_status uly__all_to_all_start(uly__group *group, uly__stream *stream, uly_tra
   MPI_Datatype unit;
   ULY_TRY(take(group, "all_to_all_start", request, &s));
   ULY_TRY(uly__unit_type_of(group, unit_bytes, &unit));
-  ULY_TRY(uly__take_blocks(group, kind, unit_bytes, &send, &send_blocks, &recv, &recv_blocks,
-                           s->counts, &c));
+  ULY_TRY(uly__part_buffers(group, &send, &send_blocks, &recv, &recv_blocks));
+  ULY_TRY(uly__take_blocks(group, kind, unit_bytes, &send_blocks, &recv_blocks, s->counts, &c));
   s->num_requests = group->size > 1;
   if (group->size > 1)
     MPI_TRY(MPI_Ialltoallv(send, c.send, c.send_offsets, unit, recv, c.recv, c.recv_offsets, unit,
                            group->mpi, s->requests));
   uly__copy_own(group, stream, unit_bytes, send, &send_blocks, recv, &recv_blocks);
-  begin(s, true, request);
+  begin(s, kind, true, request);
   return ULY_OK;
 }
 
@@ -102,7 +110,7 @@ uly_status uly__all_gather_start(uly__group *group, uly__stream *stream, uly_tra
     MPI_TRY(MPI_Iallgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, data, (int)(part_bytes / UNIT), unit,
                            group->mpi, s->requests));
   group->traffic->bytes[kind] += uly__traffic_all_gather(group->size, part_bytes);
-  begin(s, true, request);
+  begin(s, kind, true, request);
   return ULY_OK;
 }
 
@@ -129,8 +137,7 @@ uly_status uly__send_recv_start(uly__group *group, uly__stream *stream, uly_traf
   ULY_TRY(uly__check_online(group));
   ULY_TRY(take(group, "send_recv_start", request, &s));
   ULY_TRY(uly__unit_type_of(group, unit_bytes, &unit));
-  ULY_TRY(uly__take_blocks(group, kind, unit_bytes, &send, &send_blocks, &recv, &recv_blocks,
-                           s->counts, &c));
+  ULY_TRY(uly__take_blocks(group, kind, unit_bytes, &send_blocks, &recv_blocks, s->counts, &c));
   s->num_requests = 0;
   for (int i = 1; i < group->size; i++) {
     int p = (group->rank + group->size - i) % group->size;
@@ -145,8 +152,12 @@ uly_status uly__send_recv_start(uly__group *group, uly__stream *stream, uly_traf
                         tag, group->mpi, &s->requests[s->num_requests++]));
   }
   uly__copy_own(group, stream, unit_bytes, send, &send_blocks, recv, &recv_blocks);
-  begin(s, false, request);
+  begin(s, kind, false, request);
   return ULY_OK;
+}
+
+bool uly__group_is_moving(const uly__group *group, uly_traffic kind) {
+  return group->traffic->under_way[kind] > 0;
 }
 
 bool uly__request_is_pending(const uly__request *request) {
@@ -158,7 +169,7 @@ uly_status uly__request_poll(uly__request *request) {
   bool done = false;
   if (!s || !s->is_pending) return ULY_OK;
   ULY_TRY(uly__mpi_test(s->num_requests, s->requests, &done));
-  s->is_pending = !done;
+  if (done) end(s);
   return ULY_OK;
 }
 
@@ -167,7 +178,8 @@ uly_status uly__request_wait(uly__request *request) {
   if (!s) return ULY_OK;
   if (s->is_collective && s->group->check) ULY_TRY(uly__check_call(s->group, "wait"));
   if (s->is_pending) ULY_TRY(uly__mpi_wait(s->group, s->num_requests, s->requests));
-  s->is_pending = s->is_taken = false;
+  end(s);
+  s->is_taken = false;
   request->started = NULL;
   return ULY_OK;
 }

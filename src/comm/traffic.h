@@ -7,6 +7,8 @@
 
 typedef struct uly__traffic {
   int64_t bytes[ULY_NUM_TRAFFIC];
+  /* Started calls that had not yet ended when they were last polled. */
+  int under_way[ULY_NUM_TRAFFIC];
   /* Time in calls that return when other ranks have done their part. */
   double wait_seconds;
 } uly__traffic;

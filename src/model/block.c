@@ -161,7 +161,6 @@ void uly__block_forward(uly__model *model, int layer, void *y) {
     add_attention(model, layer, ULY_TRAFFIC_TENSOR_FORWARD, i - lag);
     run_mlp(model, layer, i - 2 * lag);
     add_mlp(model, layer, i - 3 * lag, y);
-    uly__model_poll(model);
   }
 }
 
@@ -224,7 +223,6 @@ void uly__block_backward(uly__model *model, int layer) {
     run_mlp_backward(model, layer, i - 2 * lag);
     mid_backward(model, layer, i - 3 * lag);
     uly__block_outputs_backward(model, layer, i - 4 * lag);
-    uly__model_poll(model);
   }
   uly__block_attend_backward(model, layer);
 }

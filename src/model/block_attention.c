@@ -64,7 +64,6 @@ static void project_qkv(void *context, int first, int step) {
   for (int64_t i = 0; i < num_turns(model, &model->tiles, 1); i++) {
     gather_input(model, at->layer, at->kind, i);
     project_tile(at, i - model->tensor.lag, first, step);
-    uly__model_poll(model);
   }
 }
 
@@ -123,7 +122,6 @@ static void project_qkv_backward(uly__model *model, int layer) {
     gather_input(model, layer, ULY_TRAFFIC_TENSOR_BACKWARD, i);
     project_tile_backward(model, layer, i - lag);
     input_backward(model, layer, i - 2 * lag);
-    uly__model_poll(model);
   }
 }
 

@@ -130,6 +130,5 @@ void uly__head(uly__model *model, float scale, uly__exact_sum *loss) {
     run_tile(model, i - lag, scale, loss);
     if (scale == 0.0f) continue;
     input_backward(model, i - 2 * lag);
-    uly__model_poll(model);
   }
 }

@@ -55,6 +55,8 @@ static uly__matmul summed(uly__matmul product, bool first) {
 
 /* --- multiplication */
 
+/* Multiplies, and lets communication go on: nothing in a block takes longer than a product, but
+ * attention, which polls by itself. */
 static void multiply(uly__model *model, uly__matmul product, const void *a, const void *b,
                      void *c) {
   product.a = a;
@@ -63,6 +65,7 @@ static void multiply(uly__model *model, uly__matmul product, const void *a, cons
   product.workspace = model->work.matmul;
   product.workspace_threads = model->threads;
   uly__model_note(model, model->ops->matmul(model->stream, &product));
+  uly__model_poll(model);
 }
 
 static const void *weights(const uly__model *model, uly__linear linear) {

@@ -166,7 +166,7 @@ static inline float *uly__model_summed(uly__model *model, uly__tensor_summed wha
   return sum;
 }
 
-/* Drives communication during the computation; called between tiles. */
+/* Drives communication during the computation. */
 static inline void uly__model_poll(uly__model *model) {
   uly__model_note(model, uly__attention_poll(model->attention));
   uly__model_note(model, uly__tensor_poll(&model->tensor));

@@ -6,7 +6,12 @@
 #include "base/spans.h"
 #include "ops/tree_sum.h"
 
-enum { BLOCK_SLOTS = 2, OUTER = 2, OUTER_TIED = 3, REDUCE_CHUNK_BYTES = 4 << 20 };
+enum { BLOCK_SLOTS = 2, OUTER = 2, OUTER_TIED = 3 };
+
+/* What is under way to a rank: this much, which delays an exchange for attention by a few
+ * milliseconds on a slow link and still occupies a fast one; but at least this much from each rank,
+ * since a message costs as much time as some thousands of bytes. */
+enum { IN_FLIGHT_BYTES = 2 << 20, IN_FLIGHT_FROM_EACH = 32 << 10 };
 
 /* --------------------------------------------------------------------- who holds what */
 
@@ -91,10 +96,12 @@ static void lay_out(uly__zero *z, const int64_t *counts) {
   }
   z->num_levels = d->reproducible ? uly__tree_levels(d->passes) : 0;
   z->num_fold_levels = uly__tree_levels(d->segments);
-  int64_t least = z->size * (int64_t)64 * (int64_t)sizeof(float), most = largest_unit(z);
-  z->workspace_bytes = most * (int64_t)sizeof(float);
-  if (z->workspace_bytes > REDUCE_CHUNK_BYTES) z->workspace_bytes = REDUCE_CHUNK_BYTES;
-  if (z->workspace_bytes < least) z->workspace_bytes = least;
+  int64_t from_each = z->size * (int64_t)IN_FLIGHT_FROM_EACH;
+  int64_t least = (int64_t)ULY_BULK_IN_FLIGHT * z->size * ULY_SHARD_PIECE * (int64_t)sizeof(float);
+  int64_t most = largest_unit(z) * (int64_t)sizeof(float);
+  z->in_flight_bytes = from_each > IN_FLIGHT_BYTES ? from_each : IN_FLIGHT_BYTES;
+  if (z->in_flight_bytes > most) z->in_flight_bytes = most;
+  if (z->in_flight_bytes < least) z->in_flight_bytes = least;
 }
 
 static uly_status prepare(uly_mesh *mesh, const uly__zero_desc *desc, uly__zero *z) {
@@ -104,7 +111,8 @@ static uly_status prepare(uly_mesh *mesh, const uly__zero_desc *desc, uly__zero 
   lay_out(z, desc->counts);
   z->fold_levels = calloc((size_t)z->num_fold_levels + 1, sizeof *z->fold_levels);
   if (!z->fold_levels) ULY_FAIL(ULY_ERR_MEMORY, "no memory for the levels of a sum");
-  return uly__reduce_create(z->group, z->ops, &z->reduce);
+  ULY_TRY(uly__bulk_create(z->group, z->ops, &z->gather));
+  return uly__bulk_create(z->group, z->ops, &z->reduce);
 }
 
 uly_status uly__zero_create(uly_mesh *mesh, const uly__zero_desc *desc, uly__zero **out) {
@@ -129,7 +137,8 @@ uly_status uly__zero_create(uly_mesh *mesh, const uly__zero_desc *desc, uly__zer
 
 void uly__zero_destroy(uly__zero *zero) {
   if (!zero) return;
-  uly__reduce_destroy(&zero->reduce);
+  uly__bulk_destroy(&zero->gather);
+  uly__bulk_destroy(&zero->reduce);
   free(zero->units);
   free(zero->fold_levels);
   free(zero);
@@ -200,7 +209,7 @@ static void carve_grads(uly__zero *zero, uly__arena *arenas) {
     carve_live(zero, scratch);
     zero->reduced = uly__arena_carve(scratch, shard * (int64_t)sizeof(float));
   }
-  if (zero->size > 1) zero->workspace = uly__arena_carve(scratch, zero->workspace_bytes);
+  if (zero->size > 1) zero->workspace = uly__arena_carve(scratch, zero->in_flight_bytes);
 }
 
 void uly__zero_carve(uly__zero *zero, uly__arena *arenas) {
@@ -252,12 +261,12 @@ void uly__zero_forget_weights(uly__zero *zero) {
 
 /* Records what has arrived. */
 static void note_arrivals(uly__zero *z) {
-  if (z->gathering >= 0 && !uly__request_is_pending(&z->gather)) {
+  if (z->gathering >= 0 && !uly__bulk_is_pending(&z->gather)) {
     uly__span_end(z->desc.stage == 0 ? "gather sums of unit" : "gather unit", z->gathering,
                   ULY_LANE_GATHER, z->gather_began);
     z->gathering = -1;
   }
-  if (z->travelling >= 0 && !uly__reduce_is_pending(&z->reduce)) {
+  if (z->travelling >= 0 && !uly__bulk_is_pending(&z->reduce)) {
     uly__span_end("reduce unit", z->travelling, ULY_LANE_REDUCE, z->travel_began);
     z->travelling = -1;
   }
@@ -265,10 +274,10 @@ static void note_arrivals(uly__zero *z) {
 
 /* Waits for the unit whose weights, or sums of gradients, are on their way. */
 static uly_status wait_for_gather(uly__zero *z, const char *what) {
-  bool waits = uly__request_is_pending(&z->gather);
+  bool waits = uly__bulk_is_pending(&z->gather);
   int unit = z->gathering;
   double begin = uly__now();
-  ULY_TRY(uly__request_wait(&z->gather));
+  ULY_TRY(uly__bulk_wait(&z->gather));
   note_arrivals(z);
   if (waits) uly__span_end(what, unit, ULY_LANE_COMPUTE, begin);
   return ULY_OK;
@@ -276,9 +285,9 @@ static uly_status wait_for_gather(uly__zero *z, const char *what) {
 
 /* Waits for the unit whose gradients are on their way. */
 static uly_status wait_for_reduction(uly__zero *z) {
-  bool waits = uly__reduce_is_pending(&z->reduce);
+  bool waits = uly__bulk_is_pending(&z->reduce);
   double begin = uly__now();
-  ULY_TRY(uly__reduce_wait(&z->reduce));
+  ULY_TRY(uly__bulk_wait(&z->reduce));
   note_arrivals(z);
   if (waits) uly__span_end("wait for gradients of unit", z->reducing, ULY_LANE_COMPUTE, begin);
   return ULY_OK;
@@ -303,8 +312,8 @@ uly_status uly__zero_prefetch(uly__zero *zero, int unit) {
             uly__zero_weight(zero, unit, my_begin(zero, unit)), bytes);
   zero->gathering = unit;
   zero->gather_began = uly__now();
-  return uly__all_gather_start(zero->group, zero->stream, ULY_TRAFFIC_PARAMETERS, slot->data, bytes,
-                               &zero->gather);
+  return uly__bulk_gather_start(&zero->gather, zero->stream, ULY_TRAFFIC_PARAMETERS, slot->data,
+                                bytes, zero->in_flight_bytes);
 }
 
 uly_status uly__zero_acquire(uly__zero *zero, int unit) {
@@ -324,9 +333,9 @@ uly_status uly__zero_publish(uly__zero *zero, int unit) {
   if (updates_all(zero) || zero->desc.stage == 3) return ULY_OK;
   const uly__zero_unit *u = &zero->units[unit];
   int64_t bytes = u->shard * uly__dtype_bytes(zero->desc.dtype);
-  ULY_TRY(uly__all_gather_start(zero->group, zero->stream, ULY_TRAFFIC_PARAMETERS, u->weights,
-                                bytes, &zero->gather));
-  return uly__request_wait(&zero->gather);
+  ULY_TRY(uly__bulk_gather_start(&zero->gather, zero->stream, ULY_TRAFFIC_PARAMETERS, u->weights,
+                                 bytes, zero->in_flight_bytes));
+  return uly__bulk_wait(&zero->gather);
 }
 
 /* -------------------------------------------------------------------------- gradients */
@@ -379,11 +388,11 @@ static void take_in(uly__zero *z, int unit, float *x) {
   keep(z, u->sums, x, u->shard, first);
 }
 
-static uly_status start_reduction(uly__zero *z, int unit, const void *data, float *out) {
+static uly_status start_reduction(uly__zero *z, int unit, void *data, float *out) {
   z->reducing = z->travelling = unit;
   z->travel_began = uly__now();
-  return uly__reduce_start(&z->reduce, z->stream, ULY_TRAFFIC_GRADIENTS, z->desc.grad_dtype, data,
-                           z->units[unit].shard, out, z->workspace, z->workspace_bytes);
+  return uly__bulk_sum_start(&z->reduce, z->stream, ULY_TRAFFIC_GRADIENTS, z->desc.grad_dtype, data,
+                             z->units[unit].shard, out, z->workspace, z->in_flight_bytes);
 }
 
 /* Returns my shard of a unit's sums. */
@@ -401,8 +410,8 @@ static uly_status send_sum(uly__zero *z, int unit) {
   ULY_TRY(wait_for_gather(z, "wait for sums of unit"));
   z->gathering = unit;
   z->gather_began = uly__now();
-  return uly__all_gather_start(z->group, z->stream, ULY_TRAFFIC_GRADIENTS, z->units[unit].sums,
-                               grad_shard_bytes(z, unit), &z->gather);
+  return uly__bulk_gather_start(&z->gather, z->stream, ULY_TRAFFIC_GRADIENTS, z->units[unit].sums,
+                                grad_shard_bytes(z, unit), z->in_flight_bytes);
 }
 
 /* Waits for the reduction that is under way, and takes in its result. */
@@ -465,8 +474,8 @@ uly_status uly__zero_end_grads(uly__zero *zero, int unit) {
 }
 
 uly_status uly__zero_poll(uly__zero *zero) {
-  ULY_TRY(uly__request_poll(&zero->gather));
-  ULY_TRY(uly__reduce_poll(&zero->reduce));
+  ULY_TRY(uly__bulk_poll(&zero->gather));
+  ULY_TRY(uly__bulk_poll(&zero->reduce));
   note_arrivals(zero);
   return ULY_OK;
 }
@@ -489,9 +498,9 @@ uly_status uly__zero_gather_grads(uly__zero *zero, int unit) {
   if (!updates_all(zero) || sums == zero->units[unit].sums) return ULY_OK;
   int64_t bytes = grad_shard_bytes(zero, unit);
   uly__copy(zero->stream, sums + zero->rank * bytes, grad_shard(zero, unit), bytes);
-  ULY_TRY(uly__all_gather_start(zero->group, zero->stream, ULY_TRAFFIC_GRADIENTS, sums, bytes,
-                                &zero->gather));
-  return uly__request_wait(&zero->gather);
+  ULY_TRY(uly__bulk_gather_start(&zero->gather, zero->stream, ULY_TRAFFIC_GRADIENTS, sums, bytes,
+                                 zero->in_flight_bytes));
+  return uly__bulk_wait(&zero->gather);
 }
 
 const void *uly__zero_grad(const uly__zero *zero, int unit, int64_t at) {

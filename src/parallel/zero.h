@@ -31,7 +31,7 @@
 #include "comm/mesh.h"
 #include "device/arena.h"
 #include "ops/ops.h"
-#include "parallel/reduce.h"
+#include "parallel/bulk.h"
 
 /* Shards are whole pieces of this many elements, so that what is computed piece by piece (the
  * gradient norm) does not depend on the number of ranks. */
@@ -89,15 +89,15 @@ typedef struct uly__zero {
   float *live[ULY_ZERO_SLOTS];
   float **fold_levels; /* over the leaves of this slice */
   int num_fold_levels;
-  float *reduced;  /* [largest shard]: result of a reduction */
-  int reducing;    /* unit; -1: none */
-  void *workspace; /* of reductions */
-  int64_t workspace_bytes;
+  float *reduced;          /* [largest shard]: result of a reduction */
+  int reducing;            /* unit; -1: none */
+  void *workspace;         /* of reductions */
+  int64_t in_flight_bytes; /* its size, and the most of a gather that is under way */
   uly_status (*complete)(void *context, int unit, uly_dtype dtype, void *grads);
   void *complete_context;
   uly__group *group;
-  uly__request gather; /* of a unit's weights, or of sums of its gradients */
-  uly__reduce reduce;  /* of a unit's gradients */
+  uly__bulk gather; /* of a unit's weights, or of sums of its gradients */
+  uly__bulk reduce; /* of a unit's gradients */
   /* Unit that is on its way; -1: none. */
   int gathering, travelling;
   double gather_began, travel_began;

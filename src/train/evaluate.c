@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "model/passes.h"
-#include "parallel/reduce.h"
 #include "train/batch.h"
 
 /* Sums for each bin of positions. */
@@ -46,7 +45,7 @@ static uly_status add_up(uly_trainer *trainer, eval_sums *sums, uly_eval_report 
   report->num_bins = uly__position_bin(trainer->run.config.seq_len - 1) + 1;
   ULY_TRY(uly__sum_i64(uly__mesh_world(mesh), ULY_TRAFFIC_CONTROL, sums->labels, report->num_bins));
   for (int i = 0; i < report->num_bins; i++) {
-    ULY_TRY(uly__reduce_exactly(uly__mesh_world(mesh), &sums->losses[i]));
+    ULY_TRY(uly__sum_exactly(uly__mesh_world(mesh), &sums->losses[i]));
     uly__exact_merge(&total, &sums->losses[i]);
     int64_t begin, end, tokens = sums->labels[i];
     uly__bin_positions(i, &begin, &end);

@@ -16,7 +16,6 @@
 #include "device/device.h"
 #include "device/process.h"
 #include "model/passes.h"
-#include "parallel/reduce.h"
 #include "train/batch.h"
 #include "train/nonfinite.h"
 #include "train/optim.h"
@@ -55,7 +54,7 @@ static uly_status sum_squares(uly_trainer *trainer, double *squares) {
     run = range;
   }
   add_squares(trainer, &run, &sum);
-  ULY_TRY(uly__reduce_exactly(uly__mesh_world(trainer->mesh), &sum));
+  ULY_TRY(uly__sum_exactly(uly__mesh_world(trainer->mesh), &sum));
   *squares = uly__exact_value(&sum);
   return ULY_OK;
 }
@@ -178,7 +177,7 @@ uly_status uly__trainer_step(uly_trainer *trainer, uly_status arguments, uly_ste
   }
   uly__model_note(model, uly__zero_reduce(model->zero));
   ULY_TRY(uly__agree(uly__mesh_world(mesh), model->failure));
-  ULY_TRY(uly__reduce_exactly(uly__mesh_world(mesh), &loss));
+  ULY_TRY(uly__sum_exactly(uly__mesh_world(mesh), &loss));
   ULY_TRY(sum_squares(trainer, &squares));
 
   report->step = trainer->steps_done + 1;

@@ -16,7 +16,7 @@
 #   SETTINGS="..."      pairs of a recompute policy and a ZeRO stage, such as none,2. Of each scheme, the first TRIES
 #                       of those that fit into memory are measured; the cheapest come first by default
 #   TRIES=2 REPEATS=3
-#   ROUNDS=1            alternations of a step with the limit and one without; the medians are printed
+#   ROUNDS=1            alternations of a run with the limit and one without; the medians are printed
 #   FLAGS="..."         more flags for the steps, such as --rounds 2
 #
 # Prints JSON: for each scheme, the longest sequence that fits; for each scheme and length, the
@@ -24,6 +24,7 @@
 # rank sends would take at the rate that a bare MPI_Alltoall reaches on these links; ratio that of the
 # step to the longer of the two.
 set -euo pipefail
+shopt -s inherit_errexit
 usage="usage: $0 HOSTS RATE [PROGRAM]"
 num=${1:?$usage} rate=${2:?$usage}
 ulysses=$(realpath "${3:-$(dirname "$0")/../build/release/tests/ulysses_timed}")
@@ -69,8 +70,8 @@ END
   sleep 3 # until the bridge forwards
 }
 
-# limit [RATE]: limits what a host sends and receives; without an argument, removes the limit. A burst holds a whole
-# packet as the kernel hands it on (64 KiB), which would be cut into frames otherwise, at the cost of the ranks' cores.
+# limit [RATE]: limits what a host sends and receives; without an argument, removes the limit. A burst must hold
+# a whole packet of 64 KiB: otherwise the kernel splits it into frames, on the ranks' cores.
 limit() {
   local i end
   for ((i = 0; i < num; i++)); do
@@ -137,10 +138,10 @@ fastest() {
   echo "$chosen"
 }
 
-# median: of the numbers on standard input, one a line; of two in the middle, the lower.
+# median: of the numbers on standard input, one a line; of an even count, the lower one in the middle.
 median() { sort -g | awk '{ value[NR] = $1 } END { print value[int((NR + 1) / 2)] }'; }
 
-# measure SCHEME TOKENS: prints the line of the fastest setting, of which steps with the limit and without alternate.
+# measure SCHEME TOKENS: prints the line of the fastest setting, whose steps with and without the limit alternate.
 measure() {
   local fit chosen line limited=() free=() i
   mapfile -t fit < <(fitting "$@")

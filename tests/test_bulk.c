@@ -210,8 +210,8 @@ static void test_interleaved(void **state) {
   }
 }
 
-/* No chunk is started while something else is under way to or from a rank: rank 1 starts its side of
- * an exchange late. */
+/* No chunk is started while an exchange for attention is under way to or from a rank: rank 1 starts its
+ * side of it late. */
 static void test_gives_way(void **state) {
   (void)state;
   enum { NUM = 4096 };
@@ -248,6 +248,47 @@ static void test_gives_way(void **state) {
   assert_ok(uly__bulk_wait(&gather));
   check_gathered(data, part);
   uly__bulk_destroy(&gather);
+}
+
+/* Tags are used again after 32,767 of them, while the plan of a ring still lives in the same group:
+ * what it sends is not taken for chunks. Only odd ranks start chunks before they attend. */
+static void test_tags_wrap(void **state) {
+  (void)state;
+  enum { TOKENS = 64, WIDTH = 16, MANY = 32767 };
+  static float q[TOKENS * WIDTH], v[TOKENS * WIDTH], o[TOKENS * WIDTH];
+  uly_mesh *ring;
+  uly_attention *plan;
+  uly__bulk gather;
+  int tag;
+  if (size < 2) return;
+  assert_ok(uly_mesh_create(MESH(.ring = size), &ring));
+  uly__group *world = uly__mesh_world(ring);
+  uly_mask mask = {.size = sizeof mask, .kind = ULY_MASK_FULL};
+  uly_attention_desc desc = {.size = sizeof desc,
+                             .num_tokens = (int64_t)TOKENS * size,
+                             .num_q_heads = 1,
+                             .num_kv_heads = 1,
+                             .head_dim = WIDTH,
+                             .masks = &mask,
+                             .num_masks = 1};
+  assert_ok(uly_attention_create(ring, &desc, &plan));
+  assert_ok(uly__bulk_create(world, uly__ops_get(), &gather));
+  for (int i = 0; i < MANY - 6; i++) assert_ok(uly__group_take_tag(world, &tag, "tag %d", i));
+  for (int i = 0; i < TOKENS * WIDTH; i++) v[i] = 3;
+  for (int round = 0; round < 12; round++) {
+    int64_t part = 64 * 40;
+    unsigned char *data = fill_gather(part);
+    assert_ok(uly__bulk_gather_start(&gather, uly__stream_get(), ULY_TRAFFIC_PARAMETERS, data, part,
+                                     (int64_t)size * 64 * 6));
+    while (rank % 2 && gather.begun < 3 * gather.chunk) assert_ok(uly__bulk_poll(&gather));
+    assert_ok(uly_attention_forward(plan, q, q, v, o));
+    for (int i = 0; i < TOKENS * WIDTH; i++) assert_float_equal(o[i], 3, 1e-6);
+    assert_ok(uly__bulk_wait(&gather));
+    check_gathered(data, part);
+  }
+  uly__bulk_destroy(&gather);
+  uly_attention_destroy(plan);
+  uly_mesh_destroy(ring);
 }
 
 /* Refused before anything is sent: nothing is under way afterwards. */
@@ -289,6 +330,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_bulk_gather),
       cmocka_unit_test(test_interleaved),
       cmocka_unit_test(test_gives_way),
+      cmocka_unit_test(test_tags_wrap),
       cmocka_unit_test(test_errors),
   };
   begin_ranks(&argc, &argv, &mesh);

@@ -12,7 +12,7 @@
 typedef struct uly__started {
   uly__group *group;
   uly_traffic kind;
-  bool is_taken;      /* from its start to its wait: the same on all ranks at the same call */
+  bool is_taken;      /* from its start to its wait; for collectives, the same on all ranks */
   bool is_pending;    /* MPI is at work on requests: when it is done differs by rank */
   bool is_collective; /* its wait is compared too */
   int num_requests;

@@ -28,11 +28,18 @@ uly_status uly__started_create(uly__group *group) {
   return ULY_OK;
 }
 
+/* Notes that MPI has done its part. */
+static void end(uly__started *s) {
+  s->group->traffic->under_way[s->kind] -= s->is_pending;
+  s->is_pending = false;
+}
+
 void uly__started_free(uly__group *group, bool leave) {
   for (int i = 0; i < ULY_MAX_STARTED; i++) {
     uly__started *s = &group->started[i];
     if (s->is_pending && leave) continue;
     if (s->is_pending) (void)uly__mpi_wait(group, s->num_requests, s->requests);
+    end(s);
     free(s->requests);
     free(s->counts);
   }
@@ -61,12 +68,6 @@ static void begin(uly__started *s, uly_traffic kind, bool is_collective, uly__re
   s->is_pending = s->num_requests > 0;
   s->group->traffic->under_way[kind] += s->is_pending;
   request->started = s;
-}
-
-/* Notes that MPI has done its part. */
-static void end(uly__started *s) {
-  s->group->traffic->under_way[s->kind] -= s->is_pending;
-  s->is_pending = false;
 }
 
 uly_status uly__all_to_all_start(uly__group *group, uly__stream *stream, uly_traffic kind,

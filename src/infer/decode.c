@@ -144,12 +144,14 @@ static const float *widened(uly__decoder *d, const void *x, int64_t count) {
   return d->wide;
 }
 
-/* Multiplies rows [begin, begin + count) of a matrix by x, in f32. */
+/* Multiplies rows [begin, begin + count) of a matrix by x, in f32, and lets the gather of the next
+ * weights go on. */
 static void product(uly__decoder *d, int unit, int64_t weight, int64_t cols, uly__part rows,
                     const float *x, float *y) {
-  const uly__model *model = d->model;
+  uly__model *model = d->model;
   model->ops->matvec(model->stream, rows.count, cols, cols, model->dtype,
                      uly__weight(model, unit, weight + rows.begin * cols), x, y);
+  uly__model_poll(model);
 }
 
 /* Does the same, rounds to the storage type, then adds a bias unless that is -1. */

@@ -55,7 +55,7 @@ static uly__matmul summed(uly__matmul product, bool first) {
 
 /* --- multiplication */
 
-/* Multiplies, and lets communication go on: nothing in a block takes longer than a product, but
+/* Multiplies, and lets communication go on: a product is what takes longest in a block, except for
  * attention, which polls by itself. */
 static void multiply(uly__model *model, uly__matmul product, const void *a, const void *b,
                      void *c) {

@@ -48,12 +48,15 @@ static uly_status start_chunk(uly__bulk *b) {
       (uly__blocks){b->counts, b->recv_offsets}, b->tag, &b->requests[place]);
 }
 
-/* Returns whether something is under way that the present layer waits for. */
+/* Returns whether an exchange for attention is under way. Tensor parallelism does not count: its rows
+ * are under way for most of a step, so nothing else would be sent. */
 static bool gives_way(const uly__bulk *b) {
-  for (int kind = 0; kind < ULY_NUM_TRAFFIC; kind++)
-    if (kind != ULY_TRAFFIC_GRADIENTS && kind != ULY_TRAFFIC_PARAMETERS &&
-        uly__group_is_moving(b->group, (uly_traffic)kind))
-      return true;
+  static const uly_traffic kinds[] = {
+      ULY_TRAFFIC_ATTENTION_FORWARD,   ULY_TRAFFIC_ATTENTION_BACKWARD,
+      ULY_TRAFFIC_ATTENTION_RECOMPUTE, ULY_TRAFFIC_KEYS_FORWARD,
+      ULY_TRAFFIC_KEYS_BACKWARD,       ULY_TRAFFIC_KEYS_RECOMPUTE};
+  for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+    if (uly__group_is_moving(b->group, kinds[i])) return true;
   return false;
 }
 
@@ -92,6 +95,7 @@ static uly_status start(uly__bulk *b, const uly__bulk *asked, int64_t part, cons
   if (size > 1 && chunk < 1)
     ULY_FAIL(ULY_ERR_INTERNAL, "a workspace of %lld bytes for a sum over %d ranks",
              (long long)in_flight_bytes, size);
+  b->tag = asked->tag;
   b->stream = asked->stream;
   b->kind = asked->kind;
   b->sums = asked->sums;
@@ -109,12 +113,14 @@ static uly_status start(uly__bulk *b, const uly__bulk *asked, int64_t part, cons
 uly_status uly__bulk_sum_start(uly__bulk *bulk, uly__stream *stream, uly_traffic kind,
                                uly_dtype dtype, void *data, int64_t part, float *out,
                                void *workspace, int64_t workspace_bytes) {
-  ULY_TRY(uly__group_take_tag(bulk->group, &bulk->tag,
+  int tag;
+  ULY_TRY(uly__group_take_tag(bulk->group, &tag,
                               "bulk_sum_start (%s, %s, parts of %lld, workspace %lld bytes)",
                               uly_traffic_name(kind), dtype == ULY_BF16 ? "bf16" : "f32",
                               (long long)part, (long long)workspace_bytes));
   ULY_TRY(start(bulk,
-                &(uly__bulk){.stream = stream,
+                &(uly__bulk){.tag = tag,
+                             .stream = stream,
                              .kind = kind,
                              .sums = true,
                              .dtype = dtype,
@@ -131,11 +137,14 @@ uly_status uly__bulk_sum_start(uly__bulk *bulk, uly__stream *stream, uly_traffic
 uly_status uly__bulk_gather_start(uly__bulk *bulk, uly__stream *stream, uly_traffic kind,
                                   void *data, int64_t part_bytes, int64_t in_flight_bytes) {
   int64_t least = (int64_t)ULY_BULK_IN_FLIGHT * uly__group_size(bulk->group) * UNIT;
+  int tag;
   ULY_TRY(uly__group_take_tag(
-      bulk->group, &bulk->tag, "bulk_gather_start (%s, parts of %lld bytes, %lld in flight)",
+      bulk->group, &tag, "bulk_gather_start (%s, parts of %lld bytes, %lld in flight)",
       uly_traffic_name(kind), (long long)part_bytes, (long long)in_flight_bytes));
-  return start(bulk, &(uly__bulk){.stream = stream, .kind = kind, .data = data, .unit_bytes = UNIT},
-               part_bytes, "bytes", in_flight_bytes < least ? least : in_flight_bytes);
+  return start(
+      bulk,
+      &(uly__bulk){.tag = tag, .stream = stream, .kind = kind, .data = data, .unit_bytes = UNIT},
+      part_bytes, "bytes", in_flight_bytes < least ? least : in_flight_bytes);
 }
 
 uly_status uly__bulk_poll(uly__bulk *bulk) {

@@ -2,8 +2,8 @@
  * attends to its own while they travel. In backward they are gathered again; each rank then has
  * gradients of all keys and values, in f32, sends every rank its own, and adds up what it receives.
  *
- * It sends as much as a ring in forward and a little less in backward, in one collective each, but
- * needs memory for the keys and values of the whole sequence. */
+ * It sends as much as a ring whose keys travel all the way round, in one collective for the keys and
+ * one for their gradients, but needs memory for the keys and values of the whole sequence. */
 #include <stdlib.h>
 
 #include "base/spans.h"

@@ -2,7 +2,7 @@
  * ring, and each rank attends to those that it has while the next ones arrive. In step i it has
  * those of the rank i places before it. Softmax goes on from one rank's keys to the next (online),
  * so nothing has to be merged. In backward the gradients of keys and values travel behind them, in
- * f32: the first rank that is not their own begins the sum, and the last one sends it home. A rank
+ * f32: the first rank that receives the keys begins the sum, and the last one sends it home. A rank
  * attends to its own keys in two parts, with one run while the first keys arrive, and with the other
  * at the end, while the last gradients go home.
  *
@@ -22,7 +22,7 @@ enum { KEYS, GRADIENTS, HOME, NUM_TRAVELLERS };
 typedef struct ring_plan {
   int *hops;                          /* [R]: how far the keys of each rank travel */
   int64_t *sent, *received, *offsets; /* [R] each, of an exchange; offsets are all 0 */
-  int tags[NUM_TRAVELLERS];
+  int tags[NUM_TRAVELLERS];           /* of the present pass */
   uly__request requests[NUM_TRAVELLERS];
   double began[NUM_TRAVELLERS]; /* for the trace */
 } ring_plan;
@@ -75,8 +75,6 @@ static uly_status create(uly_attention *plan) {
   for (int source = 0; source < plan->rows.size; source++)
     for (int hop = 1; hop < plan->rows.size; hop++)
       if (may_reach(plan, (source + hop) % plan->rows.size, source)) own->hops[source] = hop;
-  for (int i = 0; i < NUM_TRAVELLERS && !plan->mesh->is_offline; i++)
-    ULY_TRY(uly__group_take_tag(plan->ring_group, &own->tags[i], "ring attention %d", i));
   return ULY_OK;
 }
 
@@ -219,10 +217,20 @@ static void attend(uly__key_pass *pass, int run, int step, const buffers *b, flo
                                          .is_last = is_last});
 }
 
-static uly_status forward(uly_attention *plan, const uly__key_call *call) {
+/* Begins a pass, and takes its tags: those of earlier passes may have been given to other calls. */
+static uly__key_pass begin_call(uly_attention *plan, const uly__key_call *call, bool is_backward,
+                                buffers *out) {
   uly__place place = {.memory = call->workspace};
+  uly__key_pass pass = begin(plan, call->block, call, is_backward, &place, out);
+  for (int i = 0; i < NUM_TRAVELLERS; i++)
+    uly__key_pass_note(&pass, uly__group_take_tag(plan->ring_group, &own_of(plan)->tags[i],
+                                                  "ring attention %d", i));
+  return pass;
+}
+
+static uly_status forward(uly_attention *plan, const uly__key_call *call) {
   buffers b;
-  uly__key_pass pass = begin(plan, call->block, call, false, &place, &b);
+  uly__key_pass pass = begin_call(plan, call, false, &b);
   int last = last_step(plan), runs = plan->rows.num_runs;
   uly__key_pass_pack(&pass, b.keys[0]);
   for (int step = 0; step < plan->rows.size; step++) {
@@ -257,9 +265,8 @@ static void visit(uly__key_pass *pass, int step, const buffers *b) {
 }
 
 static uly_status backward(uly_attention *plan, const uly__key_call *call) {
-  uly__place place = {.memory = call->workspace};
   buffers b;
-  uly__key_pass pass = begin(plan, call->block, call, true, &place, &b);
+  uly__key_pass pass = begin_call(plan, call, true, &b);
   int64_t elements = elements_of(&pass, 0);
   int size = plan->rows.size;
   uly__key_pass_pack(&pass, b.keys[0]);

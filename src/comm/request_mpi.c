@@ -38,8 +38,10 @@ void uly__started_free(uly__group *group, bool leave) {
   for (int i = 0; i < ULY_MAX_STARTED; i++) {
     uly__started *s = &group->started[i];
     if (s->is_pending && leave) continue;
-    if (s->is_pending) (void)uly__mpi_wait(group, s->num_requests, s->requests);
-    end(s);
+    if (s->is_pending) {
+      (void)uly__mpi_wait(group, s->num_requests, s->requests);
+      end(s);
+    }
     free(s->requests);
     free(s->counts);
   }

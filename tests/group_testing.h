@@ -1,5 +1,5 @@
-/* What the tests of collectives share: the mesh of all ranks, memory whose end is watched, and
- * gathers whose result is known. */
+/* What the tests of collectives share: the mesh of all ranks, guarded memory, and gathers whose
+ * results are known. */
 #ifndef GROUP_TESTING_H
 #define GROUP_TESTING_H
 

@@ -15,7 +15,7 @@ typedef float (*input)(int p, int64_t i);
 /* Integers: their sums are exact. Exact in bf16 too. */
 static float small_integer(int p, int64_t i) { return (float)((i * 3 + p * 5) % 200 - 100); }
 
-/* Of magnitudes so different that the bits of a sum depend on its order. */
+/* Values of such different magnitudes that the bits of a sum depend on its order. */
 static float rough(int p, int64_t i) {
   uint32_t x = (uint32_t)(p + 1) * 2654435761u ^ (uint32_t)(i + 1) * 2246822519u;
   x ^= x >> 15;

@@ -149,7 +149,7 @@ static uly_status backward(uly_attention *plan, const uly__key_call *call) {
       &pass, uly__all_to_all_start(plan->ring_group, plan->stream, pass.kind, sum_bytes, b.d_kv,
                                    (uly__blocks){own->rows, own->begins}, b.parts,
                                    (uly__blocks){own->mine, own->stacked}, &own->request));
-  /* What this rank has added to its own gradients so far is in its part already. */
+  /* The call has copied the gradients of this rank's own rows to its part, which the last run adds to. */
   attend(&pass, last, me, &b, b.parts + me * mine, true);
   double waits = uly__now();
   uly__key_pass_note(&pass, uly__request_wait(&own->request));

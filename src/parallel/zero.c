@@ -8,9 +8,9 @@
 
 enum { BLOCK_SLOTS = 2, OUTER = 2, OUTER_TIED = 3 };
 
-/* What is under way to a rank: this much, which delays an exchange for attention by a few
- * milliseconds on a slow link and still occupies a fast one; but at least this much from each rank,
- * since a message costs as much time as some thousands of bytes. */
+/* The bytes of a sum or a gather that are under way to a rank. They delay an exchange for attention
+ * by a few milliseconds on a slow link, and still keep a fast link busy. At least so many come from
+ * each rank, since sending a message takes as long as sending some thousands of bytes. */
 enum { IN_FLIGHT_BYTES = 2 << 20, IN_FLIGHT_FROM_EACH = 32 << 10 };
 
 /* --------------------------------------------------------------------- who holds what */

@@ -282,13 +282,29 @@ static void load_group(const pass *p, int64_t index, key_group *group) {
   }
 }
 
-/* Adds factor * lanes[d][LANES] to a block's rows of a head of d_kv. */
+typedef float four __attribute__((vector_size(16), aligned(4), may_alias));
+
+/* Adds factor * four lanes of lanes[4][LANES] to four rows. */
+ULY_INLINE void add_four_lanes(float *rows, int64_t stride, float factor, const float *lanes) {
+  four x[4];
+  for (int i = 0; i < 4; i++) x[i] = factor * *(const four *)(const void *)(lanes + i * LANES);
+  for (int i = 0; i < 4; i++)
+    *(four *)(void *)(rows + i * stride) += (four){x[0][i], x[1][i], x[2][i], x[3][i]};
+}
+
+/* Adds factor * lanes[d][LANES] to a block's rows of a head of d_kv, four by four: element by
+ * element, it took 8% of backward where a call has few queries. */
 static void add_lanes(const uly__attention_args *a, const key_block *keys, int head, float factor,
                       const float *lanes) {
   int64_t stride = 2 * (int64_t)a->num_kv_heads * a->head_dim;
-  float *row = a->d_kv + keys->begin * stride + (int64_t)head * a->head_dim;
-  for (int64_t lane = 0; lane < keys->count; lane++, row += stride)
-    for (int i = 0; i < a->head_dim; i++) row[i] += factor * lanes[i * LANES + lane];
+  int64_t whole = keys->count / 4 * 4, fours = a->head_dim / 4 * 4;
+  float *rows = a->d_kv + keys->begin * stride + (int64_t)head * a->head_dim;
+  for (int64_t lane = 0; lane < whole; lane += 4)
+    for (int64_t i = 0; i < fours; i += 4)
+      add_four_lanes(rows + lane * stride + i, stride, factor, lanes + i * LANES + lane);
+  for (int64_t lane = 0; lane < keys->count; lane++)
+    for (int64_t i = lane < whole ? fours : 0; i < a->head_dim; i++)
+      rows[lane * stride + i] += factor * lanes[i * LANES + lane];
 }
 
 static void store_keys(const pass *p, const key_block *keys) {

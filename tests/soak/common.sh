@@ -20,14 +20,14 @@ JSON
 # Any text will do, as long as it is always the same.
 awk 'BEGIN { for (i = 0; i < 20000; i++) printf "%c", 97 + (i * i + int(i / 7)) % 26 }' >text.txt
 
-same_bits=(--reproducible)
+mode=(--reproducible)
 
-# train RANKS THREADS FLAG...: a run of the small model, reproducible unless same_bits is empty.
+# train RANKS THREADS FLAG...: a run of the small model, with the flags of its mode.
 train() {
   local ranks=$1 threads=$2
   shift 2
   "$starter" -n "$ranks" "$ulysses" train --model model.json --data text.txt --seq-len 256 --batch 4 \
-    --warmup 5 "${same_bits[@]}" --threads "$threads" --log-every 1000000 "$@"
+    --warmup 5 "${mode[@]}" --threads "$threads" --log-every 1000000 "$@"
 }
 
 # bits FOLDER: one checksum of a checkpoint's files, by content and name.

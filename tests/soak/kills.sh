@@ -7,7 +7,8 @@
 #
 # With LAYOUTS=all the runs take turns on layouts of all axes, whose results depend on the layout to
 # within rounding: then the evaluation loss of the last checkpoint must equal that of the undisturbed
-# run to within 1e-5.
+# run to within 1e-5. Training amplifies differences, the more the faster it learns, so these runs
+# learn slowly.
 #
 #   tests/soak/kills.sh PROGRAM      KILLS=100, SEED=1 and LAYOUTS=reproducible by default
 ulysses=$(realpath "${1:?usage: $0 PROGRAM}")
@@ -21,7 +22,7 @@ folder=$(dirname "$(realpath "$0")")
 meshes=('1' '2' '2 --dp 2' '4' '4 --dp 2' '4 --dp 4' '8' '8 --dp 2')
 if [ "${LAYOUTS:-reproducible}" = all ]; then
   meshes=('2 --tp 2' '4 --ulysses 2 --dp 2' '3 --ring 3' '4 --tp 2 --ring 2' '2 --gather 2' '6 --tp 3' '4 --tp 2 --dp 2' '1')
-  same_bits=()
+  mode=(--lr 1e-4)
 fi
 steps=$((15 * kills + 20))
 every=3
@@ -90,7 +91,7 @@ train 1 1 --steps $steps --out undisturbed >log
 last=$(printf 'step-%010d' $steps)
 echo "$(bits "out/$last")  $killed kills ($in_save with a save under way), $resumed resumes, $missed missed, $lockups lockups of mpirun"
 echo "$(bits "undisturbed/$last")  undisturbed"
-if [ ${#same_bits[@]} -gt 0 ]; then
+if [ "${LAYOUTS:-reproducible}" = reproducible ]; then
   [ "$(bits "out/$last")" = "$(bits "undisturbed/$last")" ] || fail "the bits differ"
 else
   losses=("$(eval_loss "out/$last")" "$(eval_loss "undisturbed/$last")")

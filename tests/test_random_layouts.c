@@ -187,32 +187,49 @@ static bool run_layout(const layout *x, int steps) {
   return runs;
 }
 
-/* Tensor parallelism where a rank's tokens are several tiles, which take turns in its slots. */
-static void test_several_tiles(void **state) {
-  (void)state;
+enum { NUM_MASKS = 4 };
+
+/* Tensor parallelism of a model whose tokens are several tiles, which take turns in its slots and,
+ * without a ring, attend one after the other. */
+static void run_several_tiles(int tp, uly_recompute recompute, int mask) {
   static const char json[] =
       "{\"model_type\":\"llama\",\"hidden_size\":12,\"intermediate_size\":19,"
       "\"num_hidden_layers\":2,\"num_attention_heads\":8,\"num_key_value_heads\":2,"
       "\"head_dim\":2,\"max_position_embeddings\":4096,\"vocab_size\":257}";
+  layout x = {.mesh = {.size = sizeof x.mesh, .tp = tp, .ring = size / tp},
+              .config = default_config(),
+              .num_q_heads = 8};
+  uly_train_config *c = &x.config;
+  write_scratch_file(config_path, "layouts.json", json, strlen(json));
+  c->model = config_path;
+  c->data = c->eval_data = data_path;
+  c->eval_windows = 1;
+  c->seq_len = NUM_TOKENS - 91;
+  c->steps = 20;
+  c->warmup = 2;
+  c->threads = 1;
+  c->recompute = recompute;
+  if (mask == 1) c->window = 300;
+  if (mask == 2)
+    c->sparse = (uly_sparse){
+        .pattern = ULY_SPARSE_BIGBIRD, .block = 50, .local = 3, .global = 1, .random = 2};
+  if (mask == 3) {
+    c->window = 1100;
+    c->pack = true;
+    c->doc_end = 40;
+  }
+  snprintf(x.text, sizeof x.text, "several tiles, tp %d, ring %d, recompute %d, mask %d", tp,
+           size / tp, (int)recompute, mask);
+  assert_true(run_layout(&x, 2));
+}
+
+static void test_several_tiles(void **state) {
+  (void)state;
   for (int tp = 2; tp <= size; tp++)
-    for (int recompute = 0; recompute < 3 && size % tp == 0; recompute++) {
-      layout x = {.mesh = {.size = sizeof x.mesh, .tp = tp, .ring = size / tp},
-                  .config = default_config(),
-                  .num_q_heads = 8};
-      write_scratch_file(config_path, "layouts.json", json, strlen(json));
-      x.config.model = config_path;
-      x.config.data = x.config.eval_data = data_path;
-      x.config.eval_windows = 1;
-      x.config.seq_len = NUM_TOKENS - 91;
-      x.config.steps = 20;
-      x.config.warmup = 2;
-      x.config.window = 300;
-      x.config.threads = 1;
-      x.config.recompute = (uly_recompute)recompute;
-      snprintf(x.text, sizeof x.text, "several tiles, tp %d, ring %d, recompute %d", tp, size / tp,
-               recompute);
-      assert_true(run_layout(&x, 2));
-    }
+    for (int recompute = 0; recompute < 3 && size % tp == 0; recompute++)
+      for (int mask = 0; mask < NUM_MASKS; mask++)
+        if (tp == size || mask == (tp + recompute) % NUM_MASKS)
+          run_several_tiles(tp, (uly_recompute)recompute, mask);
 }
 
 static void test_random_layouts(void **state) {

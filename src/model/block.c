@@ -157,6 +157,7 @@ void uly__block_forward(uly__model *model, int layer, void *y) {
   int64_t lag = model->tensor.lag;
   uly__block_attend(model, layer, ULY_TRAFFIC_ATTENTION_FORWARD);
   for (int64_t i = 0; i < num_turns(model, &model->tiles, 3); i++) {
+    uly__block_attend_tile(model, layer, ULY_TRAFFIC_ATTENTION_FORWARD, i);
     uly__block_outputs(model, layer, ULY_TRAFFIC_TENSOR_FORWARD, i);
     add_attention(model, layer, ULY_TRAFFIC_TENSOR_FORWARD, i - lag);
     run_mlp(model, layer, i - 2 * lag);
@@ -215,14 +216,16 @@ static void mid_backward(uly__model *model, int layer, int64_t i) {
 
 void uly__block_backward(uly__model *model, int layer) {
   int64_t lag = model->tensor.lag;
-  if (!model->stash.keeps_attention)
-    uly__block_attend(model, layer, ULY_TRAFFIC_ATTENTION_RECOMPUTE);
+  bool attends = !model->stash.keeps_attention;
+  if (attends) uly__block_attend(model, layer, ULY_TRAFFIC_ATTENTION_RECOMPUTE);
   for (int64_t i = 0; i < num_turns(model, &model->tiles, 4); i++) {
+    if (attends) uly__block_attend_tile(model, layer, ULY_TRAFFIC_ATTENTION_RECOMPUTE, i);
     if (!model->stash.keeps_mlp) uly__block_outputs(model, layer, ULY_TRAFFIC_TENSOR_RECOMPUTE, i);
     gather_mlp(model, layer, i - lag);
     run_mlp_backward(model, layer, i - 2 * lag);
     mid_backward(model, layer, i - 3 * lag);
     uly__block_outputs_backward(model, layer, i - 4 * lag);
+    uly__block_attend_tile_backward(model, layer, i - 4 * lag);
   }
   uly__block_attend_backward(model, layer);
 }

@@ -127,6 +127,8 @@ static void project_qkv_backward(uly__model *model, int layer) {
 
 /* --- attention */
 
+static uly__part all_tokens(const uly__model *model) { return (uly__part){0, model->num_tokens}; }
+
 /* Attends: the scheme asks for Q, K and V, and leaves the outputs in the stash. */
 void uly__block_attend(uly__model *model, int layer, uly_traffic kind) {
   uly_attention *attention = model->attention;
@@ -135,17 +137,42 @@ void uly__block_attend(uly__model *model, int layer, uly_traffic kind) {
                        kind == ULY_TRAFFIC_ATTENTION_FORWARD ? ULY_TRAFFIC_TENSOR_FORWARD
                                                              : ULY_TRAFFIC_TENSOR_RECOMPUTE};
   uly__seq_call call = {.kind = kind, .kept = kept, .project = project_qkv, .context = &place};
-  uly__model_note(model, attention->scheme->forward(attention, &call));
-  uly__watch_heads(model, ULY_WATCH_QKV, layer, true, place.qkv);
-  uly__watch_heads(model, ULY_WATCH_ATTENTION, layer, false, kept->outputs);
+  if (attention->rows_at_once > 0)
+    project_qkv(&place, 0, 1);
+  else
+    uly__model_note(model, attention->scheme->forward(attention, &call));
+  uly__watch_heads(model, ULY_WATCH_QKV, layer, all_tokens(model), place.qkv);
+  if (attention->rows_at_once == 0)
+    uly__watch_heads(model, ULY_WATCH_ATTENTION, layer, all_tokens(model), kept->outputs);
+}
+
+void uly__block_attend_tile(uly__model *model, int layer, uly_traffic kind, int64_t i) {
+  uly_attention *attention = model->attention;
+  uly__seq_call call = {.kind = kind, .kept = &model->stash.layers[layer].attention};
+  uly__tile_range tile;
+  if (attention->rows_at_once == 0 || !find_tile(&model->tiles, i, &tile)) return;
+  uly__part rows = {tile.begin, tile.rows};
+  uly__model_note(model, attention->scheme->forward_rows(attention, &call, rows));
+  uly__watch_heads(model, ULY_WATCH_ATTENTION, layer, rows, call.kept->outputs);
+}
+
+void uly__block_attend_tile_backward(uly__model *model, int layer, int64_t i) {
+  uly_attention *attention = model->attention;
+  uly__seq_call call = {.kind = ULY_TRAFFIC_ATTENTION_BACKWARD,
+                        .kept = &model->stash.layers[layer].attention};
+  uly__tile_range tile;
+  if (attention->rows_at_once == 0 || !find_tile(&model->tiles, i, &tile)) return;
+  uly__part rows = {tile.begin, tile.rows};
+  uly__model_note(model, attention->scheme->backward_rows(attention, &call, rows));
 }
 
 void uly__block_attend_backward(uly__model *model, int layer) {
   uly_attention *attention = model->attention;
   uly__seq_call call = {.kind = ULY_TRAFFIC_ATTENTION_BACKWARD,
                         .kept = &model->stash.layers[layer].attention};
-  uly__model_note(model, attention->scheme->backward(attention, &call));
-  uly__watch_heads(model, ULY_WATCH_D_QKV, layer, true, attention->work.d_qkv);
+  if (attention->rows_at_once == 0)
+    uly__model_note(model, attention->scheme->backward(attention, &call));
+  uly__watch_heads(model, ULY_WATCH_D_QKV, layer, all_tokens(model), attention->work.d_qkv);
   project_qkv_backward(model, layer);
 }
 

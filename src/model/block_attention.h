@@ -5,10 +5,19 @@
 #include "model/model.h"
 
 /* Attends: normalizes and projects the stashed input, and leaves the outputs in the stash. `kind`
- * is that of the exchange of heads: of the forward pass, or to recompute. */
+ * is that of the exchange of heads: of the forward pass, or to recompute.
+ *
+ * Where rows travel for tensor parallelism, attention may take one tile at a time, so that the rows
+ * of other tiles travel meanwhile. Then this call only projects, and the next one attends. */
 void uly__block_attend(uly__model *model, int layer, uly_traffic kind);
-/* Takes the gradients of the outputs back through attention and the projections, and adds that of
- * the block's input to d_x. */
+/* Attends with tile i, unless uly__block_attend has done so. */
+void uly__block_attend_tile(uly__model *model, int layer, uly_traffic kind, int64_t i);
+
+/* Takes the gradients of the outputs of tile i back through attention, if it takes one tile at a
+ * time. */
+void uly__block_attend_tile_backward(uly__model *model, int layer, int64_t i);
+/* Takes those of all tiles back, unless this is done, then those of Q, K and V through the
+ * projections, and adds that of the block's input to d_x. */
 void uly__block_attend_backward(uly__model *model, int layer);
 
 /* Computes this rank's part of the output projection of tile i, the sum over its blocks g of heads

@@ -174,6 +174,7 @@ static uly_status plan(uly__model *model, uly_mesh *mesh, const uly__model_run *
   ULY_TRY(uly__tiles_create(model->cut, unit, run->leaves, head_rows, &model->head_tiles));
   uly__tiles_divide(&model->tiles, &model->tensor);
   uly__tiles_divide(&model->head_tiles, &model->tensor);
+  if (model->tensor.size > 1) uly__attention_takes_rows(model->attention, model->tiles.rows);
   model->num_own = model->tiles.num_own;
   ULY_TRY(uly__params_create(c, run->stage, &model->share, &model->params));
   ULY_TRY(plan_projections(model));

@@ -71,18 +71,21 @@ void uly__watch_block(uly__model *model, uly__watched tensor, int layer, uly__wa
   if (model->watch) look(model, place_of(model, tensor, layer), names[tensor], layer, rows);
 }
 
-void uly__watch_heads(uly__model *model, uly__watched tensor, int layer, bool is_qkv,
+void uly__watch_heads(uly__model *model, uly__watched tensor, int layer, uly__part tokens,
                       const void *x) {
   int64_t d = model->config.head_dim;
+  bool is_qkv = tensor != ULY_WATCH_ATTENTION;
   for (int g = 0; model->watch && g < model->attention->num_blocks; g++) {
     const uly__head_block *block = &model->attention->blocks[g];
     int64_t heads = is_qkv ? block->q_count + 2 * (int64_t)block->kv_count : block->q_count;
-    uly__watched_rows rows = {
-        .x = uly__at(x, model->dtype, is_qkv ? block->qkv_offset : block->o_offset),
-        .dtype = model->dtype,
-        .rows = model->num_tokens,
-        .cols = heads * d,
-        .ld = is_qkv ? block->qkv_stride : block->o_stride};
+    int64_t at = is_qkv ? block->qkv_offset : block->o_offset;
+    int64_t ld = is_qkv ? block->qkv_stride : block->o_stride;
+    uly__watched_rows rows = {.x = uly__at(x, model->dtype, at + tokens.begin * ld),
+                              .dtype = model->dtype,
+                              .rows = tokens.count,
+                              .cols = heads * d,
+                              .ld = ld,
+                              .t = tokens.begin};
     uly__watch_block(model, tensor, layer, rows);
   }
 }

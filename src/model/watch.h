@@ -36,9 +36,9 @@ typedef struct uly__watched_rows {
 
 /* Checks a tensor of block `layer`. */
 void uly__watch_block(uly__model *model, uly__watched tensor, int layer, uly__watched_rows rows);
-/* Checks one of Q, K and V or their gradients (is_qkv), or of attention's outputs, in the blocks of
- * all groups. */
-void uly__watch_heads(uly__model *model, uly__watched tensor, int layer, bool is_qkv,
+/* Checks some rows of attention's outputs (ULY_WATCH_ATTENTION), or of Q, K and V or their
+ * gradients, in the blocks of all groups. */
+void uly__watch_heads(uly__model *model, uly__watched tensor, int layer, uly__part tokens,
                       const void *x);
 /* Check embeddings, logits, and the gradient that enters the last block. */
 void uly__watch_embedding(uly__model *model);

@@ -10,10 +10,6 @@ void *uly__place_carve(uly__place *place, int64_t bytes) {
   return here;
 }
 
-int64_t uly__key_row(const uly_attention *plan, const uly__head_block *block) {
-  return 2 * (int64_t)block->kv_count * plan->desc.head_dim;
-}
-
 int64_t uly__key_rows_most(const uly_attention *plan) {
   int64_t most = 0;
   for (int r = 0; r < plan->rows.size; r++) {
@@ -157,15 +153,4 @@ void uly__key_pass_pack(const uly__key_pass *pass, void *kv) {
                  uly__at(pass->call->rows.qkv, plan->desc.dtype,
                          (int64_t)block->q_count * plan->desc.head_dim),
                  block->qkv_stride * bytes);
-}
-
-void uly__key_pass_put(const uly__key_pass *pass, float *d_kv) {
-  const uly_attention *plan = pass->plan;
-  const uly__head_block *block = pass->call->block;
-  int64_t rows = plan->rows.count, bytes = uly__dtype_bytes(plan->desc.dtype);
-  if (plan->desc.dtype == ULY_BF16) plan->ops->round_in_place(plan->stream, rows * pass->row, d_kv);
-  uly__copy_rows(
-      plan->stream, rows, pass->row * bytes,
-      uly__at(pass->call->d_qkv, plan->desc.dtype, (int64_t)block->q_count * plan->desc.head_dim),
-      block->qkv_stride * bytes, d_kv, pass->row * bytes);
 }

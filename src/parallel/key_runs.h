@@ -1,8 +1,8 @@
 /* Attention of this rank's rows, which are runs of tokens, to the keys and values of one rank of the
  * ring after the other: what the ring and the gather share.
  *
- * Keys and values travel as rows [tokens of a rank, 2 kv_count, d], keys before values; their
- * gradients are rows like them, in f32. */
+ * Keys and values travel as rows of uly__key_row elements; their gradients are rows like them, in
+ * f32. */
 #ifndef ULY_KEY_RUNS_H
 #define ULY_KEY_RUNS_H
 
@@ -50,12 +50,7 @@ void uly__key_pass_attend(uly__key_pass *pass, int run, uly__key_source source);
 
 /* Copies this rank's own keys and values to rows. */
 void uly__key_pass_pack(const uly__key_pass *pass, void *kv);
-/* Rounds gradients of this rank's keys and values to the plan's dtype, and puts them into its block.
- * d_kv is overwritten. */
-void uly__key_pass_put(const uly__key_pass *pass, float *d_kv);
-
-/* Returns the elements of a row of keys and values, and the most rows that a rank of the ring has. */
-int64_t uly__key_row(const uly_attention *plan, const uly__head_block *block);
+/* Returns the most rows that a rank of the ring has. */
 int64_t uly__key_rows_most(const uly_attention *plan);
 
 /* Refuses what only whole sequences have: a callback, and counts that MPI cannot express. */

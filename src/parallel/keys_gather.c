@@ -157,7 +157,7 @@ static uly_status backward(uly_attention *plan, const uly__key_call *call) {
   uly__span_end("reduce gradients of keys", -1, ULY_LANE_KEY_GRADIENTS, began);
   if (mine == 0) return pass.status;
   plan->ops->tree_sum(plan->stream, ULY_F32, b.parts, plan->rows.size, mine, mine, b.parts);
-  uly__key_pass_put(&pass, b.parts);
+  uly__local_put_kv(plan, call->block, b.parts, call->d_qkv);
   return pass.status;
 }
 

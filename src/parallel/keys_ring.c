@@ -285,7 +285,7 @@ static uly_status backward(uly_attention *plan, const uly__key_call *call) {
   wait_for(&pass, HOME, size - 1);
   if (own_of(plan)->hops[plan->rows.rank] > 0)
     plan->ops->keep_sum(plan->stream, elements, ULY_F32, b.home, false, b.own);
-  uly__key_pass_put(&pass, b.own);
+  uly__local_put_kv(plan, call->block, b.own, call->d_qkv);
   return pass.status;
 }
 

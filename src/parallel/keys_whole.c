@@ -3,6 +3,7 @@
 #include <stddef.h>
 
 #include "base/spans.h"
+#include "device/device.h"
 #include "parallel/local_attention.h"
 
 static uly_status applicable(const uly_mesh *mesh, const uly_attention_desc *desc) {
@@ -11,12 +12,19 @@ static uly_status applicable(const uly_mesh *mesh, const uly_attention_desc *des
   return ULY_OK;
 }
 
+/* Returns the bytes of the sums of dK and dV, to which calls with some of the rows add. */
+static int64_t d_kv_bytes(const uly_attention *plan, const uly__head_block *block) {
+  return plan->rows.count * uly__key_row(plan, block) * (int64_t)sizeof(float);
+}
+
 static int64_t workspace_bytes(const uly_attention *plan, const uly__head_block *block,
                                bool is_backward) {
   uly__attention_workspace unused;
   uly__attention_args args = uly__local_shape(plan, block);
   if (!is_backward || plan->desc.callback.forward) return 0;
-  return uly__attention_carve(&args, NULL, &unused);
+  if (plan->rows_at_once == 0) return uly__attention_carve(&args, NULL, &unused);
+  if (plan->rows_at_once < args.queries.count) args.queries.count = plan->rows_at_once;
+  return d_kv_bytes(plan, block) + uly__attention_carve(&args, NULL, &unused);
 }
 
 static uly__attention_args describe(const uly_attention *plan, const uly__key_call *call) {
@@ -106,6 +114,49 @@ static uly_status backward(uly_attention *plan, const uly__key_call *call) {
   return ULY_OK;
 }
 
+/* Describes attention of some of the rows to the keys that they may see. */
+static uly__attention_args describe_rows(const uly_attention *plan, const uly__key_call *call,
+                                         uly__part rows) {
+  uly__attention_args args = describe(plan, call);
+  const uly_mask *mask = uly__mask_desc(args.mask);
+  int64_t begin = 0, end = rows.begin + rows.count;
+  if (mask->window > 0 && mask->window <= rows.begin) begin = rows.begin - mask->window + 1;
+  if (mask->kind == ULY_MASK_CAUSAL) args.keys.count = end;
+  args.queries = (uly_token_run){rows.begin, rows.count};
+  args.keys.begin = begin;
+  args.keys.count -= begin;
+  args.q = uly__at(args.q, args.dtype, rows.begin * args.q_stride);
+  args.k = uly__at(args.k, args.dtype, begin * args.kv_stride);
+  args.v = uly__at(args.v, args.dtype, begin * args.kv_stride);
+  args.o = uly__at(args.o, args.dtype, rows.begin * args.o_stride);
+  args.softmax += rows.begin;
+  return args;
+}
+
+static uly_status forward_rows(uly_attention *plan, const uly__key_call *call, uly__part rows) {
+  uly__attention_args args = describe_rows(plan, call, rows);
+  double begin = uly__now();
+  plan->ops->attention_forward(plan->stream, &args);
+  uly__span_end("attention", call->index, ULY_LANE_COMPUTE, begin);
+  return ULY_OK;
+}
+
+static uly_status backward_rows(uly_attention *plan, const uly__key_call *call, uly__part rows) {
+  uly__attention_args args = describe_rows(plan, call, rows);
+  int64_t sums = d_kv_bytes(plan, call->block);
+  float *d_kv = call->workspace;
+  double begin = uly__now();
+  if (rows.begin == 0) uly__clear(plan->stream, d_kv, sums);
+  args.d_o = uly__at(call->d_o, args.dtype, rows.begin * args.o_stride);
+  args.d_q = uly__at(call->d_qkv, args.dtype, rows.begin * args.q_stride);
+  args.d_kv = d_kv + args.keys.begin * uly__key_row(plan, call->block);
+  plan->ops->attention_backward(plan->stream, &args, (char *)call->workspace + sums);
+  if (rows.begin + rows.count == plan->rows.count)
+    uly__local_put_kv(plan, call->block, d_kv, call->d_qkv);
+  uly__span_end("attention backward", call->index, ULY_LANE_COMPUTE, begin);
+  return ULY_OK;
+}
+
 static int64_t nothing(const uly_attention *plan, const uly__head_block *block) {
   (void)plan;
   (void)block;
@@ -118,6 +169,8 @@ const uly__key_scheme uly__keys_whole = {
     .workspace_bytes = workspace_bytes,
     .forward = forward,
     .backward = backward,
+    .forward_rows = forward_rows,
+    .backward_rows = backward_rows,
     .sent_forward = nothing,
     .sent_backward = nothing,
 };

@@ -53,3 +53,17 @@ void uly__local_copy_kv(const uly_attention *plan, const uly__head_block *block,
                    uly__at(qkv, dtype, value), block->qkv_stride * bytes);
   }
 }
+
+int64_t uly__key_row(const uly_attention *plan, const uly__head_block *block) {
+  return 2 * (int64_t)block->kv_count * plan->desc.head_dim;
+}
+
+void uly__local_put_kv(const uly_attention *plan, const uly__head_block *block, float *d_kv,
+                       void *d_qkv) {
+  uly_dtype dtype = plan->desc.dtype;
+  int64_t rows = plan->rows.count, row = uly__key_row(plan, block), bytes = uly__dtype_bytes(dtype);
+  int64_t first_key = (int64_t)block->q_count * plan->desc.head_dim;
+  if (dtype == ULY_BF16) plan->ops->round_in_place(plan->stream, rows * row, d_kv);
+  uly__copy_rows(plan->stream, rows, row * bytes, uly__at(d_qkv, dtype, first_key),
+                 block->qkv_stride * bytes, d_kv, row * bytes);
+}

@@ -18,6 +18,15 @@ uly__attention_args uly__local_shape(const uly_attention *plan, const uly__head_
 void uly__local_lse(const uly_attention *plan, const void *softmax, int64_t first, int64_t count,
                     float *lse);
 
+/* Returns the elements of a row of a block's keys and values alone, [2 kv_count, d], keys before
+ * values. */
+int64_t uly__key_row(const uly_attention *plan, const uly__head_block *block);
+
+/* Rounds such rows of gradients, one for each row of this rank, to the plan's dtype, and puts them
+ * into the block's rows d_qkv. d_kv is overwritten. */
+void uly__local_put_kv(const uly_attention *plan, const uly__head_block *block, float *d_kv,
+                       void *d_qkv);
+
 /* Copies a block's keys and values of all rows to [kv heads][capacity][d]; keys and values point to
  * the places of the block's first key/value head. */
 void uly__local_copy_kv(const uly_attention *plan, const uly__head_block *block, const void *qkv,

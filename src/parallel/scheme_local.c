@@ -154,6 +154,18 @@ static uly_status backward(uly_attention *plan, const uly__seq_call *call) {
   return first;
 }
 
+static uly_status forward_rows(uly_attention *plan, const uly__seq_call *call, uly__part rows) {
+  uly__key_call block = call_of(plan, call, 0);
+  return plan->keys->forward_rows(plan, &block, rows);
+}
+
+static uly_status backward_rows(uly_attention *plan, const uly__seq_call *call, uly__part rows) {
+  uly__key_call block = call_of(plan, call, 0);
+  block.d_o = plan->work.d_o;
+  block.d_qkv = plan->work.d_qkv;
+  return plan->keys->backward_rows(plan, &block, rows);
+}
+
 static uly_status write_lse(uly_attention *plan, const uly__seq_kept *kept, float *lse) {
   int64_t T = plan->cut.count, hq = plan->heads.q_count, size = sizeof *lse;
   float *by_head = own_of(plan)->lse;
@@ -196,6 +208,8 @@ const uly__seq_scheme uly__scheme_local = {
     .carve_work = carve_work,
     .forward = forward,
     .backward = backward,
+    .forward_rows = forward_rows,
+    .backward_rows = backward_rows,
     .lse = write_lse,
     .heads_of = heads_of,
     .copy_kv = copy_kv,

@@ -87,6 +87,12 @@ uly_status uly__attention_poll(uly_attention *plan) {
 
 static void poll(void *plan) { (void)uly__attention_poll(plan); }
 
+void uly__attention_takes_rows(uly_attention *plan, int64_t rows) {
+  bool can = plan->scheme->forward_rows && plan->keys->forward_rows &&
+             !plan->desc.callback.forward && plan->num_blocks == 1;
+  plan->rows_at_once = can ? rows : 0;
+}
+
 static uly_status fill(uly_attention *plan, const uly_attention_desc *desc,
                        const uly__seq_scheme *scheme) {
   static _Atomic int64_t last_id;

@@ -40,6 +40,9 @@ struct uly_attention {
   const uly__head_block *blocks;
   int num_blocks;
   uly__seq_work work;
+  /* The most rows that attend in one call, if the caller passes some of them at a time; 0: all rows
+   * attend at once. */
+  int64_t rows_at_once;
   const uly__ops *ops;
   uly__stream *stream;
   uly__group *group; /* the ranks that share the sequence */
@@ -90,6 +93,10 @@ static inline void uly__attention_carve_outputs(const uly_attention *plan, uly__
 static inline void *uly__attention_qkv(const uly_attention *plan, const uly__seq_kept *kept) {
   return plan->work.qkv ? plan->work.qkv : kept->qkv;
 }
+
+/* Lets the caller attend with at most `rows` rows in a call, before buffers are carved. Where the
+ * plan's schemes cannot do this, all rows attend at once; rows_at_once says which. */
+void uly__attention_takes_rows(uly_attention *plan, int64_t rows);
 
 /* Drives what is under way. Not collective. */
 uly_status uly__attention_poll(uly_attention *plan);

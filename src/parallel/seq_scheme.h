@@ -9,6 +9,7 @@
 #ifndef ULY_SEQ_SCHEME_H
 #define ULY_SEQ_SCHEME_H
 
+#include "base/split.h"
 #include "comm/mesh.h"
 #include "device/arena.h"
 #include "parallel/head_blocks.h"
@@ -69,6 +70,13 @@ typedef struct uly__seq_scheme {
   /* Attend, and take the gradients back. Collective over the ranks of the sequence. */
   uly_status (*forward)(uly_attention *plan, const uly__seq_call *call);
   uly_status (*backward)(uly_attention *plan, const uly__seq_call *call);
+  /* The same in several calls, each for some of this rank's rows, so that the caller can use the
+   * outputs of some rows while others attend; see uly__attention_takes_rows. The caller has
+   * projected Q, K and V of all rows before the first forward call. Backward calls take the rows in
+   * ascending order; d_q of a call's rows is complete after it, and d_k and d_v after the last
+   * call. NULL: the scheme needs all rows at once. */
+  uly_status (*forward_rows)(uly_attention *plan, const uly__seq_call *call, uly__part rows);
+  uly_status (*backward_rows)(uly_attention *plan, const uly__seq_call *call, uly__part rows);
   /* Drives what is under way. Not collective. NULL: nothing ever is. */
   uly_status (*poll)(uly_attention *plan);
   /* Writes the log-sum-exp of this rank's tokens, [T, query heads of the share]. Collective. */

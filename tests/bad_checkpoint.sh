@@ -26,20 +26,20 @@ damaged() {
   "${@//@/$bad/$file}"
 }
 
-# each TEXT: all that read a checkpoint refuse $bad. `verify` and `show` take turns, and so do `eval` and `generate`, which
-# do not read the optimizer's file.
+# each TEXT: all that read a checkpoint refuse $bad: on several ranks those that resume from it. `verify` and `show` take
+# turns, and so do `eval` and `generate`, which do not read the optimizer's file.
 each() {
   row 3 "$bad/$1" "${resume[@]}" "$bad"
   if [ $((num_damaged & 1)) -eq 0 ]; then
-    row 3 "$bad/$1" checkpoint verify "$bad"
+    lone_row 3 "$bad/$1" checkpoint verify "$bad"
   else
-    row 3 "$bad/$1" checkpoint show "$bad"
+    lone_row 3 "$bad/$1" checkpoint show "$bad"
   fi
   [[ $1 != optimizer* ]] || return 0
   if [ $((num_damaged & 2)) -eq 0 ]; then
-    row 3 "$bad/$1" "${eval[@]}" "$bad"
+    lone_row 3 "$bad/$1" "${eval[@]}" "$bad"
   else
-    row 3 "$bad/$1" "${generate[@]}" "$bad"
+    lone_row 3 "$bad/$1" "${generate[@]}" "$bad"
   fi
 }
 
@@ -66,9 +66,9 @@ done
 row 3 "'text.txt" "${eval[@]}" text.txt
 row 3 "'text.txt" "${generate[@]}" text.txt
 for command in verify show; do
-  row 3 "'nowhere' is not a checkpoint" checkpoint $command nowhere
-  row 3 "'empty' is not a checkpoint" checkpoint $command empty
-  row 3 "'text.txt'" checkpoint $command text.txt
+  lone_row 3 "'nowhere' is not a checkpoint" checkpoint $command nowhere
+  lone_row 3 "'empty' is not a checkpoint" checkpoint $command empty
+  lone_row 3 "'text.txt'" checkpoint $command text.txt
 done
 
 # A folder of Hugging Face's, and files of one.
@@ -80,8 +80,8 @@ hf="'hf' is not a checkpoint: it has no 'hf/trainer.json'.*Hugging Face.*hf/conf
 row 3 "$hf" "${resume[@]}" hf
 row 3 "$hf" "${eval[@]}" hf
 row 3 "$hf" "${generate[@]}" hf
-row 3 "$hf" checkpoint verify hf
-row 3 "$hf" checkpoint show hf
+lone_row 3 "$hf" checkpoint verify hf
+lone_row 3 "$hf" checkpoint show hf
 # Whatever model it holds.
 mkdir other
 echo '{"model_type": "mamba"}' >other/config.json
@@ -90,7 +90,7 @@ for file in hf/model.safetensors hf/config.json $whole/model.safetensors; do
   row 3 "'$file' is a file, but checkpoints are folders" "${resume[@]}" $file
   row 3 "'$file' is a file, but checkpoints are folders" "${eval[@]}" $file
   row 3 "'$file' is a file, but checkpoints are folders" "${generate[@]}" $file
-  row 3 "'$file' is a file, but checkpoints are folders" checkpoint verify $file
+  lone_row 3 "'$file' is a file, but checkpoints are folders" checkpoint verify $file
 done
 # What is not there has no permissions.
 damaged model.safetensors rm @
@@ -101,7 +101,7 @@ row 3 "$bad/model.safetensors': No such file or directory: check the path$" "${r
 for file in config.json trainer.json model.safetensors optimizer.safetensors; do
   damaged $file rm @
   row 3 "$file" "${resume[@]}" "$bad"
-  row 3 "$file" checkpoint verify "$bad"
+  lone_row 3 "$file" checkpoint verify "$bad"
   damaged $file bash -c 'rm @ && mkdir @'
   each "$file' is a folder"
   damaged $file bash -c 'rm @ && mkfifo @'
@@ -113,7 +113,7 @@ if [ $has_permissions = yes ]; then
   for file in config.json trainer.json model.safetensors optimizer.safetensors; do
     damaged $file chmod 000 @
     row 3 "$file.*Permission denied" "${resume[@]}" "$bad"
-    row 3 "$file.*Permission denied" checkpoint verify "$bad"
+    lone_row 3 "$file.*Permission denied" checkpoint verify "$bad"
   done
 fi
 
@@ -123,7 +123,7 @@ for file in config.json trainer.json model.safetensors optimizer.safetensors; do
   for size in 0 7 100 -1; do
     damaged $file truncate -s $size @
     row 3 "$bad/$file" "${resume[@]}" "$bad"
-    row 3 "$bad/$file" checkpoint verify "$bad"
+    lone_row 3 "$bad/$file" checkpoint verify "$bad"
   done
   damaged $file bash -c 'echo x >>@'
   each "$file"
@@ -145,7 +145,7 @@ for file in model.safetensors optimizer.safetensors; do
   for place in 3000 -1; do # the data, which `show` does not read
     damaged $file flip $place @
     row 3 "$bad/$file': tensor .* does not match its checksum" "${resume[@]}" "$bad"
-    row 3 "$bad/$file': tensor .* does not match its checksum" checkpoint verify "$bad"
+    lone_row 3 "$bad/$file': tensor .* does not match its checksum" checkpoint verify "$bad"
     [ $file = model.safetensors ] || continue
     row 3 "$bad/$file': tensor .* does not match its checksum" "${eval[@]}" "$bad"
     row 3 "$bad/$file': tensor .* does not match its checksum" "${generate[@]}" "$bad"
@@ -159,7 +159,7 @@ for file in model.safetensors optimizer.safetensors; do
   bad=bad-old-$file
   cp -r "$older" "$bad"
   flip -1 "$bad/$file"
-  row 3 "$bad/$file': tensor .* does not match its checksum" checkpoint verify "$bad"
+  lone_row 3 "$bad/$file': tensor .* does not match its checksum" checkpoint verify "$bad"
   [ $file = model.safetensors ] || continue
   row 3 "$bad/$file': tensor .* does not match its checksum" "${eval[@]}" "$bad"
   row 3 "$bad/$file': tensor .* does not match its checksum" "${generate[@]}" "$bad"
@@ -275,7 +275,7 @@ for file in config.json trainer.json model.safetensors optimizer.safetensors; do
   [ $file != config.json ] || continue # that of each step is the same
   damaged $file cp run/step-0000000001/$file @
   row 3 "$bad/" "${resume[@]}" "$bad"
-  row 3 "$bad/" checkpoint verify "$bad"
+  lone_row 3 "$bad/" checkpoint verify "$bad"
 done
 
 # The newest in --out counts, damaged as it is: no run falls back unseen.

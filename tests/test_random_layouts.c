@@ -204,7 +204,7 @@ static void run_several_tiles(int tp, uly_recompute recompute, int mask) {
   c->model = config_path;
   c->data = c->eval_data = data_path;
   c->eval_windows = 1;
-  c->seq_len = NUM_TOKENS - 91;
+  c->seq_len = tp == size ? 1709 : 2909; /* a ring cuts them into more runs */
   c->steps = 20;
   c->warmup = 2;
   c->threads = 1;
@@ -226,10 +226,8 @@ static void run_several_tiles(int tp, uly_recompute recompute, int mask) {
 static void test_several_tiles(void **state) {
   (void)state;
   for (int tp = 2; tp <= size; tp++)
-    for (int recompute = 0; recompute < 3 && size % tp == 0; recompute++)
-      for (int mask = 0; mask < NUM_MASKS; mask++)
-        if (tp == size || mask == (tp + recompute) % NUM_MASKS)
-          run_several_tiles(tp, (uly_recompute)recompute, mask);
+    for (int mask = 0; mask < NUM_MASKS && size % tp == 0; mask++)
+      run_several_tiles(tp, (uly_recompute)(mask % 3), mask);
 }
 
 static void test_random_layouts(void **state) {

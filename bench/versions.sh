@@ -10,8 +10,8 @@
 #
 #   attention  forward and backward of 4,096 tokens on one thread: f32 and bf16, head_dim 64 and 128,
 #              causal and full
-#   step       a training step of llama-110m in bf16: 4,096 tokens on 1 rank with 2 threads, and 8,192
-#              tokens on 2 ranks with 1 thread each
+#   step       a training step of MODEL (llama-110m) in bf16: 4,096 tokens on 1 rank with 2 threads, and
+#              8,192 tokens on 2 ranks with 1 thread each
 set -euo pipefail
 
 if [ $# -lt 3 ]; then
@@ -66,7 +66,7 @@ case $what in
     done
     ;;
   step)
-    step=(--model llama-110m --dtype bf16 --repeats 1)
+    step=(--model "${MODEL:-llama-110m}" --dtype bf16 --repeats 1)
     compare '4,096 tokens, 1 rank' 1 "${step[@]}" --seq-len 4k --threads 2
     compare '8,192 tokens, 2 ranks' 2 "${step[@]}" --seq-len 8k --threads 1
     ;;

@@ -109,15 +109,15 @@ static void check_what_would_fit(int ranks) {
   uly_mesh_destroy(alone);
 }
 
-/* A vocabulary that is too large for one rank, whatever shares the sequence. */
-static void test_wide_model(void **state) {
-  (void)state;
-  char path[256];
-  const char json[] =
-      "{\"model_type\":\"llama\",\"hidden_size\":32,\"intermediate_size\":64,\"num_hidden_layers\":"
-      "1,"
-      "\"num_attention_heads\":4,\"num_key_value_heads\":2,\"max_position_embeddings\":64,"
-      "\"vocab_size\":100003}";
+/* A vocabulary that is too large for one rank, however many ranks share the sequence, but fits when
+ * it is divided over the expected number of ranks. */
+static void check_wide_model(int heads, int parts, const char *expected) {
+  char path[256], json[512];
+  snprintf(json, sizeof json,
+           "{\"model_type\":\"llama\",\"hidden_size\":32,\"intermediate_size\":64,"
+           "\"num_hidden_layers\":1,\"num_attention_heads\":%d,\"num_key_value_heads\":2,"
+           "\"head_dim\":8,\"max_position_embeddings\":64,\"vocab_size\":100003}",
+           heads);
   write_scratch_file(path, "wide.json", json, strlen(json));
   uly_train_config config = make_config();
   uly_plan_report report = {.size = sizeof report};
@@ -126,12 +126,19 @@ static void test_wide_model(void **state) {
   config.seq_len = 64;
   assert_ok(uly_mesh_create_offline(MESH(.dp = 1), 0, &alone));
   assert_ok(uly_plan(alone, &config, &report));
-  config.memory_limit = bytes_of(&report) / 3;
-  assert_fails(uly_plan(alone, &config, &report), ULY_ERR_CONFIG, "mesh.tp = 4 with as much");
+  config.memory_limit = bytes_of(&report) / parts;
+  assert_fails(uly_plan(alone, &config, &report), ULY_ERR_CONFIG, expected);
   assert_true(check_alternatives(&config, 1) > 0);
   uly_mesh_destroy(alone);
   assert_ok(uly_mesh_agree(mesh, ULY_OK)); /* no rank reads the file any more */
   remove_scratch_file(path);
+}
+
+static void test_wide_model(void **state) {
+  (void)state;
+  check_wide_model(4, 3, "mesh.tp = 4 with as much");
+  check_wide_model(6, 5,
+                   "mesh.tp = 6 with as much"); /* 8 ranks would be more than there are heads */
 }
 
 static void test_what_would_fit(void **state) {

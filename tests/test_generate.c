@@ -329,6 +329,9 @@ static void test_refusals(void **state) {
                "257");
   assert_fails(uly_generator_create(mesh, &config, checkpoint, tokens, 200, 101, &g),
                ULY_ERR_CONFIG, "learned positions for 300");
+  int32_t longer[301] = {0};
+  assert_fails(uly_generator_create(mesh, &config, checkpoint, longer, 301, 1, &g), ULY_ERR_CONFIG,
+               "the prompt has 301 tokens, but the model has learned positions for 300");
   config.sparse = (uly_sparse){.pattern = ULY_SPARSE_FIXED, .block = 8};
   assert_fails(uly_generator_create(mesh, &config, checkpoint, tokens, 9, 9, &g), ULY_ERR_CONFIG,
                "local");

@@ -74,6 +74,11 @@ static uly_status check(const uly_mesh *mesh, const uly_train_config *config, co
              config->sparse.pattern == ULY_SPARSE_FIXED ? "fixed" : "strided");
   ULY_TRY(uly__checkpoint_model(dir, &model));
   *vocab = model.vocab;
+  if (!model.rope && count > model.max_positions)
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "the prompt has %lld tokens, but the model has learned positions for %lld: use a "
+             "shorter prompt, or a model with RoPE",
+             (long long)count, (long long)model.max_positions);
   for (int64_t i = 0; i < count; i++)
     if (tokens[i] < 0 || tokens[i] >= model.vocab)
       ULY_FAIL(ULY_ERR_CONFIG,

@@ -146,14 +146,15 @@ static void add_many_changes(const search *s, word_list *list) {
   }
 }
 
-/* Adds the smallest number of ranks that is enough, and returns whether there is one. */
+/* Adds a number of ranks that is enough, and returns whether there is one: the smallest multiple of
+ * the present number up to EACH times, and beyond that the first one by a power of two. */
 static bool add_ranks(const search *s, longer_axis lengthen(const uly_mesh *, int),
                       word_list *list) {
-  for (int times = 2; times * group_size(s->mesh) <= 4096; times *= 2) {
+  enum { MOST = 4096, EACH = 16 };
+  int size = group_size(s->mesh);
+  for (int times = 2; times * size <= MOST; times += times < EACH ? 1 : times) {
     longer_axis axis = lengthen(s->mesh, times);
-    int64_t bytes = most_bytes(s, &axis.desc, times * group_size(s->mesh), s->config, 0);
-    if (bytes == INT64_MAX) return false; /* more ranks than heads */
-    if (bytes > s->limit) continue;
+    if (most_bytes(s, &axis.desc, times * size, s->config, 0) > s->limit) continue;
     char text[96];
     snprintf(text, sizeof text, "mesh.%s = %d with as much memory for each rank", axis.name,
              axis.extent);

@@ -2,7 +2,7 @@
 # Draws docs/hosts.svg from what bench/hosts.sh printed: tokens per second by length, for each scheme
 # and number of hosts. Needs gnuplot.
 #
-#   bench/hosts_chart.sh FILE...      the output of bench/hosts.sh, a file for each number of hosts
+#   bench/hosts_chart.sh FILE...      the output of bench/hosts.sh, one file per number of hosts
 set -euo pipefail
 [ $# -gt 0 ] || {
   echo "usage: $0 FILE..." >&2
@@ -12,7 +12,7 @@ docs=$(realpath "$(dirname "$0")/../docs")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# value KEY: of each line of JSON on standard input.
+# value KEY: prints the value of this key from each line of JSON on standard input.
 value() { sed -n 's/.*"'"$1"'": "\{0,1\}\([^",}]*\).*/\1/p'; }
 
 hosts=()
@@ -41,12 +41,12 @@ set output "$docs/hosts.svg"
 set multiplot layout 1,${#hosts[@]}
 set border 3 lc rgb "#7d8590"
 set key top left textcolor rgb "#7d8590"
-set xtics nomirror textcolor rgb "#7d8590" ("4k" 4096, "8k" 8192, "16k" 16384, "32k" 32768)
+set xtics nomirror textcolor rgb "#7d8590" ("2k" 2048, "4k" 4096, "8k" 8192, "16k" 16384, "32k" 32768)
 set ytics nomirror textcolor rgb "#7d8590"
 set logscale x 2
-set xrange [3500:38000]
+set xrange [1800:38000]
 set yrange [0:*]
-set xlabel "tokens of a sequence" textcolor rgb "#7d8590"
+set xlabel "tokens per sequence" textcolor rgb "#7d8590"
 set ylabel "tokens per second" textcolor rgb "#7d8590"
 $(for num in "${hosts[@]}"; do panel "$num"; done)
 unset multiplot

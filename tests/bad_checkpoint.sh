@@ -26,8 +26,8 @@ damaged() {
   "${@//@/$bad/$file}"
 }
 
-# each TEXT: all that read a checkpoint refuse $bad: on several ranks those that resume from it. `verify` and `show` take
-# turns, and so do `eval` and `generate`, which do not read the optimizer's file.
+# each TEXT: every command that reads a checkpoint refuses $bad. Those that resume from it run on several ranks, and the
+# others in one process. `verify` and `show` take turns, and so do `eval` and `generate`, which do not read the optimizer's file.
 each() {
   row 3 "$bad/$1" "${resume[@]}" "$bad"
   if [ $((num_damaged & 1)) -eq 0 ]; then

@@ -90,8 +90,8 @@ row() {
   done
 }
 
-# lone_row CODE TEXT ARGUMENTS...: a row about something that each process does by itself: one process without MPI's
-# starter, which takes a twentieth of the time; or like row, if ROW_RANKS is set.
+# lone_row CODE TEXT ARGUMENTS...: like row, for something that each process does by itself: runs one process without
+# mpirun, in a twentieth of the time. If ROW_RANKS is set, it is the same as row.
 lone_row() {
   if [ -n "${ROW_RANKS:-}" ]; then
     row "$@"

@@ -629,7 +629,7 @@ static void compare_attention(uly__attention_args a) {
 
 static const int mask_parts[] = {0, WITH_WINDOW, WITH_DOCUMENTS | WITH_HEAD_BLOCKS, WITH_BLOCKS};
 
-/* STRIDE=n leaves out most cases, for builds that are slow. */
+/* STRIDE=n runs only some of the cases, for slow builds. */
 static int case_stride(void) {
   return getenv("STRIDE") ? (int)strtol(getenv("STRIDE"), NULL, 10) : 1;
 }

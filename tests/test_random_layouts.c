@@ -189,7 +189,7 @@ static bool run_layout(const layout *x, int steps) {
 
 enum { NUM_MASKS = 4 };
 
-/* Tensor parallelism of a model whose tokens are several tiles, which take turns in its slots and,
+/* Tensor parallelism where a rank's tokens make up several tiles, which take turns in its slots and,
  * without a ring, attend one after the other. */
 static void run_several_tiles(int tp, uly_recompute recompute, int mask) {
   static const char json[] =
@@ -204,7 +204,7 @@ static void run_several_tiles(int tp, uly_recompute recompute, int mask) {
   c->model = config_path;
   c->data = c->eval_data = data_path;
   c->eval_windows = 1;
-  c->seq_len = tp == size ? 1709 : 2909; /* a ring cuts them into more runs */
+  c->seq_len = tp == size ? 1709 : 2909; /* a ring cuts the tokens into more runs */
   c->steps = 20;
   c->warmup = 2;
   c->threads = 1;

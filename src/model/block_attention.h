@@ -8,16 +8,17 @@
  * is that of the exchange of heads: of the forward pass, or to recompute.
  *
  * Where rows travel for tensor parallelism, attention may take one tile at a time, so that the rows
- * of other tiles travel meanwhile. Then this call only projects, and the next one attends. */
+ * of other tiles travel meanwhile. uly__block_attend then only projects, and uly__block_attend_tile attends. */
 void uly__block_attend(uly__model *model, int layer, uly_traffic kind);
-/* Attends with tile i, unless uly__block_attend has done so. */
+/* Attends for the queries of tile i, unless uly__block_attend has done so. */
 void uly__block_attend_tile(uly__model *model, int layer, uly_traffic kind, int64_t i);
 
-/* Takes the gradients of the outputs of tile i back through attention, if it takes one tile at a
- * time. */
+/* Takes the gradients of the outputs of tile i back through attention, if attention takes one tile
+ * at a time. */
 void uly__block_attend_tile_backward(uly__model *model, int layer, int64_t i);
-/* Takes those of all tiles back, unless this is done, then those of Q, K and V through the
- * projections, and adds that of the block's input to d_x. */
+/* Takes the gradients of all outputs back through attention, unless uly__block_attend_tile_backward
+ * has done so. Then takes the gradients of Q, K and V back through the projections, and adds the
+ * gradient of the block's input to d_x. */
 void uly__block_attend_backward(uly__model *model, int layer);
 
 /* Computes this rank's part of the output projection of tile i, the sum over its blocks g of heads

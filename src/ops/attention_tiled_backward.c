@@ -292,8 +292,8 @@ ULY_INLINE void add_four_lanes(float *rows, int64_t stride, float factor, const 
     *(four *)(void *)(rows + i * stride) += (four){x[0][i], x[1][i], x[2][i], x[3][i]};
 }
 
-/* Adds factor * lanes[d][LANES] to a block's rows of a head of d_kv, four by four: element by
- * element, it took 8% of backward where a call has few queries. */
+/* Adds factor * lanes[d][LANES] to a block's rows of a head of d_kv, four by four. Element
+ * by element, this took 8% of the backward pass when a call had few queries. */
 static void add_lanes(const uly__attention_args *a, const key_block *keys, int head, float factor,
                       const float *lanes) {
   int64_t stride = 2 * (int64_t)a->num_kv_heads * a->head_dim;

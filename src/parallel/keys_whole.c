@@ -12,7 +12,7 @@ static uly_status applicable(const uly_mesh *mesh, const uly_attention_desc *des
   return ULY_OK;
 }
 
-/* Returns the bytes of the sums of dK and dV, to which calls with some of the rows add. */
+/* Returns the bytes of the sums of dK and dV, to which each call for part of the rows adds. */
 static int64_t d_kv_bytes(const uly_attention *plan, const uly__head_block *block) {
   return plan->rows.count * uly__key_row(plan, block) * (int64_t)sizeof(float);
 }

@@ -18,8 +18,8 @@ uly__attention_args uly__local_shape(const uly_attention *plan, const uly__head_
 void uly__local_lse(const uly_attention *plan, const void *softmax, int64_t first, int64_t count,
                     float *lse);
 
-/* Returns the elements of a row of a block's keys and values alone, [2 kv_count, d], keys before
- * values. */
+/* Returns the number of elements in a row that holds only a block's keys and values,
+ * [2 kv_count, d], keys before values. */
 int64_t uly__key_row(const uly_attention *plan, const uly__head_block *block);
 
 /* Rounds such rows of gradients, one for each row of this rank, to the plan's dtype, and puts them

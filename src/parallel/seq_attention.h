@@ -40,7 +40,7 @@ struct uly_attention {
   const uly__head_block *blocks;
   int num_blocks;
   uly__seq_work work;
-  /* The most rows that attend in one call, if the caller passes some of them at a time; 0: all rows
+  /* The most rows that attend in one call, if the caller passes part of the rows at a time. 0: all rows
    * attend at once. */
   int64_t rows_at_once;
   const uly__ops *ops;
@@ -94,7 +94,7 @@ static inline void *uly__attention_qkv(const uly_attention *plan, const uly__seq
   return plan->work.qkv ? plan->work.qkv : kept->qkv;
 }
 
-/* Lets the caller attend with at most `rows` rows in a call, before buffers are carved. Where the
+/* Lets the caller attend with at most `rows` rows in a call; to be called before buffers are carved. Where the
  * plan's schemes cannot do this, all rows attend at once; rows_at_once says which. */
 void uly__attention_takes_rows(uly_attention *plan, int64_t rows);
 

@@ -7,8 +7,8 @@
 #
 # With LAYOUTS=all the runs take turns on layouts of all axes, whose results depend on the layout to
 # within rounding: then the evaluation loss of the last checkpoint must equal that of the undisturbed
-# run to within 1e-5. Training amplifies differences, the more the faster it learns, so these runs
-# learn slowly.
+# run to within 1e-5. Training amplifies differences, and more so at a higher learning rate, so
+# these runs use a low one.
 #
 #   tests/soak/kills.sh PROGRAM      KILLS=100, SEED=1 and LAYOUTS=reproducible by default
 ulysses=$(realpath "${1:?usage: $0 PROGRAM}")

@@ -40,7 +40,8 @@ set terminal svg size 800,360 font "sans-serif,13"
 set output "$docs/hosts.svg"
 set multiplot layout 1,${#hosts[@]}
 set border 3 lc rgb "#7d8590"
-set key top left textcolor rgb "#7d8590"
+set key top left Left reverse samplen 2 textcolor rgb "#7d8590"
+set offsets 0, 0, graph 0.4, 0
 set xtics nomirror textcolor rgb "#7d8590" ("2k" 2048, "4k" 4096, "8k" 8192, "16k" 16384, "32k" 32768)
 set ytics nomirror textcolor rgb "#7d8590"
 set logscale x 2

@@ -21,7 +21,7 @@ static uly__ops tables[MAX_TABLES];
 static const char *names[MAX_TABLES];
 static char in_pieces[MAX_TABLES][40]; /* names */
 static int num_tables, num_turns = 1;
-static int stride = 1; /* between head_dims: for builds that are slow */
+static int stride; /* between head_dims */
 
 static uint64_t random_state = 0x9e3779b97f4a7c15u;
 
@@ -547,7 +547,7 @@ int main(void) {
   static const char *const all[] = {"reference", "base", "avx2", "avx512", "avx512bf16"};
   const char *turns = getenv("TURNS");
   if (turns) num_turns = (int)strtol(turns, NULL, 10);
-  if (getenv("STRIDE")) stride = (int)strtol(getenv("STRIDE"), NULL, 10);
+  stride = case_stride();
   for (int i = 0; i < 5; i++)
     if (uly__ops_named(all[i], &tables[num_tables])) names[num_tables++] = all[i];
 #ifdef ULY_TEST_BF16_DOT

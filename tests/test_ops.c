@@ -629,11 +629,6 @@ static void compare_attention(uly__attention_args a) {
 
 static const int mask_parts[] = {0, WITH_WINDOW, WITH_DOCUMENTS | WITH_HEAD_BLOCKS, WITH_BLOCKS};
 
-/* STRIDE=n runs only some of the cases, for slow builds. */
-static int case_stride(void) {
-  return getenv("STRIDE") ? (int)strtol(getenv("STRIDE"), NULL, 10) : 1;
-}
-
 static void test_attention(void **state) {
   (void)state;
   int64_t lengths[] = {1, 63, 64, 65, 200};

@@ -124,6 +124,11 @@ const char *scratch_put(const char *name, const void *bytes, size_t count) {
   return path;
 }
 
+int case_stride(void) {
+  const char *stride = getenv("STRIDE");
+  return stride ? (int)strtol(stride, NULL, 10) : 1;
+}
+
 double largest_error(const float *a, const float *b, int64_t count, double floor) {
   double error = 0, largest = floor;
   for (int64_t i = 0; i < count; i++) {

@@ -125,6 +125,9 @@ const char *scratch_path(const char *name);
 /* Writes bytes to a file in it, and returns its path. */
 const char *scratch_put(const char *name, const void *bytes, size_t count);
 
+/* Returns n of STRIDE=n, with which slow builds run one case of n; 1 without it. */
+int case_stride(void);
+
 /* Largest |a - b| over the larger of floor and the largest |b|. */
 double largest_error(const float *a, const float *b, int64_t count, double floor);
 

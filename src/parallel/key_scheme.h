@@ -46,7 +46,8 @@ typedef struct uly__key_scheme {
   /* Attend, and take the gradients back. Collective over the ring. */
   uly_status (*forward)(uly_attention *plan, const uly__key_call *call);
   uly_status (*backward)(uly_attention *plan, const uly__key_call *call);
-  /* The same for some of the rows: see seq_scheme.h. NULL: all rows attend at once. */
+  /* These do the same for some of the rows (see seq_scheme.h). NULL means that all rows attend at
+   * once. */
   uly_status (*forward_rows)(uly_attention *plan, const uly__key_call *call, uly__part rows);
   uly_status (*backward_rows)(uly_attention *plan, const uly__key_call *call, uly__part rows);
   /* Drives what is under way. Not collective. NULL: nothing ever is. */

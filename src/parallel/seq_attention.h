@@ -94,8 +94,9 @@ static inline void *uly__attention_qkv(const uly_attention *plan, const uly__seq
   return plan->work.qkv ? plan->work.qkv : kept->qkv;
 }
 
-/* Lets the caller attend with at most `rows` rows in a call; to be called before buffers are carved. Where the
- * plan's schemes cannot do this, all rows attend at once; rows_at_once says which. */
+/* Lets the caller attend with at most `rows` rows in a call. It must be called before buffers are
+ * carved. Where the plan's schemes cannot do this, all rows attend at once; rows_at_once says
+ * which. */
 void uly__attention_takes_rows(uly_attention *plan, int64_t rows);
 
 /* Drives what is under way. Not collective. */

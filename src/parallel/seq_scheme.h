@@ -70,11 +70,11 @@ typedef struct uly__seq_scheme {
   /* Attend, and take the gradients back. Collective over the ranks of the sequence. */
   uly_status (*forward)(uly_attention *plan, const uly__seq_call *call);
   uly_status (*backward)(uly_attention *plan, const uly__seq_call *call);
-  /* The same in several calls, each for some of this rank's rows, so that the caller can use the
-   * outputs of some rows while others attend; see uly__attention_takes_rows. The caller has
-   * projected Q, K and V of all rows before the first forward call. Backward calls take the rows in
-   * ascending order; d_q of a call's rows is complete after it, and d_k and d_v after the last
-   * call. NULL: the scheme needs all rows at once. */
+  /* These do the same in several calls, each for some of this rank's rows, so that the caller can
+   * use the outputs of some rows while others attend (see uly__attention_takes_rows). Before the
+   * first forward call, the caller has projected Q, K and V of all rows. Backward calls take the
+   * rows in ascending order: d_q of a call's rows is complete after it, and d_k and d_v are
+   * complete after the last call. NULL means that the scheme needs all rows at once. */
   uly_status (*forward_rows)(uly_attention *plan, const uly__seq_call *call, uly__part rows);
   uly_status (*backward_rows)(uly_attention *plan, const uly__seq_call *call, uly__part rows);
   /* Drives what is under way. Not collective. NULL: nothing ever is. */

@@ -158,18 +158,19 @@ int uly_world_rank(void);
 
 /* A mesh says what each rank does. From the innermost axis to the outermost, groups of `tp` ranks
  * share the work of each layer (tensor parallelism), `sp` such groups share one sequence (sequence
- * parallelism), and `dp` sets of `sp` groups work on different sequences (data parallelism):
- * rank = (dp_index * sp + sp_index) * tp + tp_index. */
+ * parallelism), `dp` sets of `sp` groups work on different sequences (data parallelism), and `pp`
+ * stages, each of which consists of all these ranks, hold different layers (pipeline parallelism):
+ * rank = ((pp_index * dp + dp_index) * sp + sp_index) * tp + tp_index. */
 typedef struct uly_mesh uly_mesh;
 
 /* The extents of a mesh's axes. For each of them, 0 stands for the default. */
 typedef struct uly_mesh_desc {
   size_t size;
-  /* Number of data-parallel groups. 0: as many as sp and tp allow, or 1 if none of sp, ulysses
+  /* Number of data-parallel groups. 0: as many as sp, tp and pp allow, or 1 if none of sp, ulysses
    * and ring is given. */
   int dp;
   /* Number of ranks, or of groups of tp ranks, that share a sequence: ulysses * ring. 0: as many as
-   * dp and tp allow if dp is given, or else what ulysses and ring give. */
+   * dp, tp and pp allow if dp is given, or else what ulysses and ring give. */
   int sp;
   /* Number of ranks among which heads are exchanged. 0: sp / ring. */
   int ulysses;
@@ -182,7 +183,9 @@ typedef struct uly_mesh_desc {
    * neighbours, because they communicate in every layer. tp must divide the number of all ranks.
    * 0: 1. */
   int tp;
-  /* Pipeline parallelism is not implemented yet: values other than 0 and 1 are refused. */
+  /* Number of stages of a pipeline, which hold different layers: a micro-batch goes from stage to
+   * stage, and each stage works on another micro-batch meanwhile (arXiv 1806.03377, 2104.04473). pp
+   * must divide the number of ranks that tp leaves. It concerns trainers only. 0: 1. */
   int pp;
   /* Used instead of `ring`: the number of ranks that gather all keys and values at once. */
   int gather;
@@ -192,7 +195,7 @@ typedef struct uly_mesh_desc {
 void uly_mesh_desc_default(uly_mesh_desc *desc, size_t size);
 
 /* Creates a mesh of all processes of the job. If desc is NULL, all of them share one sequence.
- * Returns ULY_ERR_CONFIG on all ranks if dp * sp * tp is not the number of ranks or the ranks
+ * Returns ULY_ERR_CONFIG on all ranks if dp * sp * tp * pp is not the number of ranks or the ranks
  * describe different meshes. Collective over all processes. */
 uly_status uly_mesh_create(const uly_mesh_desc *desc, uly_mesh **out);
 
@@ -211,7 +214,7 @@ static inline uly_status uly_mesh_create_mpi(MPI_Comm comm, const uly_mesh_desc 
 }
 #endif
 
-/* Creates an offline mesh, with which a single process plans as rank `rank` of dp * sp * tp ranks
+/* Creates an offline mesh, with which a single process plans as rank `rank` of dp * sp * tp * pp ranks
  * that need not exist. It cannot communicate. If desc is NULL, the mesh has one rank. Returns
  * ULY_ERR_CONFIG if there is no such rank. Not collective. */
 uly_status uly_mesh_create_offline(const uly_mesh_desc *desc, int rank, uly_mesh **out);
@@ -221,8 +224,8 @@ uly_status uly_mesh_create_offline(const uly_mesh_desc *desc, int rank, uly_mesh
  * over the mesh, unlike every other *_destroy. */
 void uly_mesh_destroy(uly_mesh *mesh);
 
-/* Return the index of this rank, the number of ranks (dp * sp * tp), and the extents of the axes.
- */
+/* Return the index of this rank, the number of ranks (dp * sp * tp * pp), and the extents of the
+ * axes. */
 int uly_mesh_rank(const uly_mesh *mesh);
 int uly_mesh_size(const uly_mesh *mesh);
 int uly_mesh_dp(const uly_mesh *mesh);
@@ -231,6 +234,10 @@ int uly_mesh_ulysses(const uly_mesh *mesh);
 int uly_mesh_ring(const uly_mesh *mesh);
 int uly_mesh_gather(const uly_mesh *mesh);
 int uly_mesh_tp(const uly_mesh *mesh);
+int uly_mesh_pp(const uly_mesh *mesh);
+/* Return the index of this rank's group on the axis dp, and of its stage on the axis pp. */
+int uly_mesh_dp_index(const uly_mesh *mesh);
+int uly_mesh_pp_index(const uly_mesh *mesh);
 
 /* Returns the number of OpenMP threads that a run uses on this rank unless its configuration sets
  * one: OMP_NUM_THREADS, or else the number of hardware threads of the machine divided by the number
@@ -450,6 +457,9 @@ typedef struct uly_train_config {
   /* File in which uly_trainer_remember_scan keeps the result of the scan of the data for the next
    * start; NULL: none. */
   const char *scan_file;
+  /* With mesh.pp, the number of chunks of layers of each stage. Above 1 the schedule is interleaved
+   * (arXiv 2104.04473): stages idle less, but send more often and keep more activations. */
+  int pp_chunks;
 } uly_train_config;
 
 /* Sets the size, and every other member to its default. */
@@ -548,6 +558,9 @@ typedef enum uly_traffic {
   ULY_TRAFFIC_TENSOR_FORWARD,
   ULY_TRAFFIC_TENSOR_BACKWARD,
   ULY_TRAFFIC_TENSOR_RECOMPUTE,
+  /* On the axis pp: what stages compute, and the gradients that they send back. */
+  ULY_TRAFFIC_PIPELINE_FORWARD,
+  ULY_TRAFFIC_PIPELINE_BACKWARD,
   ULY_NUM_TRAFFIC
 } uly_traffic;
 
@@ -606,9 +619,12 @@ typedef struct uly_step_report {
    * such a rank, divided by the mean work time; the largest such ratio over all sequences. 1: all
    * work equally long. */
   double imbalance;
+  /* The part of the time of the passes, from 0 to 1, in which ranks of a pipeline wait for other
+   * stages, or have nothing left to do: the mean over the ranks. 0 without a pipeline. */
+  double bubble;
 } uly_step_report;
 
-/* What one rank did in a step. The last three members have the same meaning as in
+/* What one rank did in a step. Members with the same names have the same meaning as in
  * uly_step_report. */
 typedef struct uly_rank_report {
   size_t size;
@@ -620,6 +636,9 @@ typedef struct uly_rank_report {
   int64_t sent_bytes[ULY_MAX_TRAFFIC];
   int64_t arena_bytes[ULY_MAX_ARENAS];
   int64_t resident_bytes;
+  /* Duration of the forward and backward passes, and how much of it this rank spent waiting for
+   * other stages of the pipeline. */
+  double pass_seconds, stage_wait_seconds;
 } uly_rank_report;
 
 /* --- The run. */
@@ -995,6 +1014,13 @@ typedef struct uly_plan_report {
   int64_t sent_bytes[ULY_MAX_TRAFFIC]; /* per step */
   /* FLOPs per step, as in uly_step_report, if each sequence is a single document. */
   double flops;
+  /* In a pipeline: the number of layers of this rank's stage, the largest number of micro-batches
+   * that are in flight in a chunk of these layers, and the part of the passes' time in which the
+   * stages are expected to wait for each other (uly_step_report.bubble), by the FLOPs of layers and
+   * head. Without a pipeline: all layers, 1 and 0. */
+  int num_layers;
+  int64_t in_flight;
+  double bubble;
 } uly_plan_report;
 
 /* Plans a run without opening its data files. Returns ULY_ERR_CONFIG if the configuration cannot

@@ -99,9 +99,8 @@ static float *run_pass(int device, int model_of, double *loss) {
   if (device) spoil_all(trainer, tokens, labels);
   uly__exact_sum sum = {0};
   uly__zero_begin_step(model->zero);
-  uly__pass_forward(model, tokens, labels, true);
-  uly__pass_backward(model, 1.0f / N, &sum);
-  assert_ok(uly__zero_reduce(model->zero));
+  run_passes(model, tokens, labels, 1.0f / N, &sum);
+  uly__reduce_grads(model);
   assert_ok(model->failure);
   if (device) {
     is_of_device(trainer, model->input.tokens);

@@ -52,6 +52,9 @@ static void apply(char *settings, uly_train_config *config, uly_mesh_desc *desc)
     } else if (strcmp(name, "mesh.tp") == 0) {
       desc->tp = atoi(value);
       break;
+    } else if (strcmp(name, "mesh.pp") == 0) {
+      desc->pp = atoi(value);
+      break;
     } else {
       fail_msg("unknown setting %s", name);
     }
@@ -69,9 +72,9 @@ static int check_alternatives(const uly_train_config *config, int ranks) {
     char *next = strstr(at, "; or ");
     if (next) *next = '\0';
     uly_train_config other = *config;
-    uly_mesh_desc desc = {.size = sizeof desc, .dp = 1, .sp = ranks, .tp = 1};
+    uly_mesh_desc desc = {.size = sizeof desc, .dp = 1, .sp = ranks, .tp = 1, .pp = 1};
     apply(at, &other, &desc);
-    for (int rank = 0; rank < desc.sp * desc.tp; rank++) {
+    for (int rank = 0; rank < desc.sp * desc.tp * desc.pp; rank++) {
       uly_mesh *larger;
       uly_plan_report report = {.size = sizeof report};
       assert_ok(uly_mesh_create_offline(&desc, rank, &larger));

@@ -76,7 +76,7 @@ static void check(uly_dtype dtype, int stage) {
   uly__arena *used[2] = {&trainer->run.arenas[ULY_ARENA_ACTIVATIONS],
                          &trainer->run.arenas[ULY_ARENA_SCRATCH]};
   /* Before x lie the angles of positions, which are made when the run is. */
-  char *x = trainer->run.model->stash.layers[0].x;
+  char *x = trainer->run.model->stash.chunks[0].inputs[0];
   memset(x, 0xa5, (size_t)(used[0]->base + used[0]->peak - x));
   memset(used[1]->base, 0xa5, (size_t)used[1]->peak);
   /* The workspace of products is for larger ones than these. */

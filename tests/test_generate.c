@@ -150,7 +150,7 @@ static uly_train_config train(int which, uly_dtype dtype, int64_t window, uly_sp
   memset(losses, 0, sizeof losses);
   uly__zero_forget_weights(trainer->run.model->zero);
   const int32_t *labels = uly__batch_prepare(trainer, trainer->data, 2, trainer->run.windows);
-  uly__model_eval(trainer->run.model, trainer->run.windows, labels, losses);
+  run_passes(trainer->run.model, trainer->run.windows, labels, 0, losses);
   uly__copy(trainer->run.model->stream, logits, trainer->run.model->work.logits,
             (int64_t)N * V * (int64_t)sizeof *logits);
   memcpy(tokens, trainer->run.windows, N * sizeof *tokens);

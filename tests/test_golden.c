@@ -1,7 +1,8 @@
 /* Compares the whole model with PyTorch in float64: loss, logits, every gradient, and ten training
- * steps, for a Llama (grouped-query), a Qwen2 (biases, tied), a GPT-2 and a Mistral (whose file has
- * a window), with every recompute policy and ZeRO stage, and on every number of ranks, divided into
- * Ulysses, rings and gathers. The golden files come from tools/make_golden.py. */
+ * steps, for a Llama (grouped-query), a Qwen2 (biases, tied), a GPT-2, a Mistral (whose file has a
+ * window) and a tied Llama of five layers, with every recompute policy and ZeRO stage, and on every
+ * number of ranks, divided into Ulysses, rings, gathers, tensor parallelism and the stages of a
+ * pipeline. The golden files come from tools/make_golden.py. */
 #include <mpi.h>
 
 #include <jansson.h>
@@ -13,6 +14,9 @@
 #include "trainer_access.h"
 
 static uly_mesh *mesh;
+/* Settings of the runs that follow. */
+static int64_t batch;
+static int chunks = 1;
 
 typedef struct golden {
   json_t *json;
@@ -71,6 +75,8 @@ static uly_trainer *make_trainer(const golden *g, uly_dtype dtype, uly_recompute
   config.dtype = dtype;
   config.recompute = recompute;
   config.zero_stage = stage;
+  config.batch = batch;
+  config.pp_chunks = chunks;
   config.steps = (int64_t)number(train, "steps");
   config.warmup = (int64_t)number(train, "warmup");
   config.lr = number(train, "lr");
@@ -103,10 +109,11 @@ static void check_logits(const golden *g, uly_trainer *trainer, double tolerance
   memset(losses, 0, sizeof losses);
   uly__zero_forget_weights(model->zero);
   const int32_t *labels = uly__batch_labels(trainer, trainer->data, trainer->run.windows);
-  uly__model_eval(model, trainer->run.windows, labels, losses);
+  run_passes(model, trainer->run.windows, labels, 0, losses);
   /* Logits of the last tile are left: of all tokens, or of those of the last run; and of this rank's
    * part of the vocabulary. */
-  if (model->head_tiles.num > 0) {
+  bool has_head = uly__stage_has_head(&model->stage, &model->config);
+  if (model->head_tiles.num > 0 && has_head) {
     uly__tile_range tile = model->head_tiles.list[model->head_tiles.num - 1];
     uly__part part = model->share.vocab;
     int64_t begin = uly__token_cut_at(model->cut, tile.begin), count = tile.rows * part.count;
@@ -260,6 +267,46 @@ static void test_rings(void **state) {
   mesh = all;
 }
 
+/* Layers divided among the stages of a pipeline, alone and with other axes. A step repeats the one
+ * sequence, so that several micro-batches are in flight. */
+static void check_pipeline(const uly_mesh_desc *desc) {
+  int stages = desc->pp;
+  assert_ok(uly_mesh_create(desc, &mesh));
+  for (chunks = 1; chunks * stages <= 5; chunks++)
+    for (batch = 1; batch <= 5; batch += 2) {
+      int stage = (batch + chunks) % 4;
+      check_set("golden_deep", ULY_F32, (uly_recompute)(batch % 3), stage, 1e-5);
+    }
+  chunks = 1;
+  batch = 3 * uly_mesh_dp(mesh);
+  check_set("golden_deep", ULY_BF16, ULY_RECOMPUTE_FULL, 3, 0.05);
+  if (stages == 2) {
+    check_set("golden_llama", ULY_F32, ULY_RECOMPUTE_FULL, 3, 1e-5);
+    check_set("golden_qwen", ULY_F32, ULY_RECOMPUTE_NONE, 0, 1e-5);
+    check_set("golden_gpt2", ULY_F32, ULY_RECOMPUTE_KEEP_ATTENTION, 2, 1e-5);
+    check_set("golden_mistral", ULY_F32, ULY_RECOMPUTE_NONE, 1, 1e-5);
+  }
+  batch = 0;
+  uly_mesh_destroy(mesh);
+}
+
+static void test_pipeline(void **state) {
+  (void)state;
+  uly_mesh *all = mesh;
+  switch (uly_mesh_size(all)) {
+    case 2: check_pipeline(MESH(.pp = 2)); break;
+    case 3: check_pipeline(MESH(.pp = 3)); break;
+    case 4:
+      check_pipeline(MESH(.pp = 4));
+      check_pipeline(MESH(.pp = 2, .tp = 2));
+      check_pipeline(MESH(.pp = 2, .ulysses = 2));
+      break;
+    case 8: check_pipeline(MESH(.pp = 2, .tp = 2, .ulysses = 2)); break;
+    default: break;
+  }
+  mesh = all;
+}
+
 static void check_on(const uly_mesh_desc *desc) {
   assert_ok(uly_mesh_create(desc, &mesh));
   check_set("golden_llama", ULY_F32, ULY_RECOMPUTE_FULL, 3, 1e-5);
@@ -290,9 +337,9 @@ static void test_tensor(void **state) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_llama),   cmocka_unit_test(test_qwen), cmocka_unit_test(test_gpt2),
-      cmocka_unit_test(test_mistral), cmocka_unit_test(test_bf16), cmocka_unit_test(test_rings),
-      cmocka_unit_test(test_tensor),
+      cmocka_unit_test(test_llama),   cmocka_unit_test(test_qwen),     cmocka_unit_test(test_gpt2),
+      cmocka_unit_test(test_mistral), cmocka_unit_test(test_bf16),     cmocka_unit_test(test_rings),
+      cmocka_unit_test(test_tensor),  cmocka_unit_test(test_pipeline),
   };
   begin_ranks(&argc, &argv, &mesh);
   int failed = cmocka_run_group_tests(tests, NULL, NULL);

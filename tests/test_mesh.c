@@ -48,9 +48,6 @@ static void test_errors_are_fatal(void **state) {
 static void test_axes(void **state) {
   (void)state;
   uly_mesh *mesh;
-  assert_fails(uly_mesh_create(MESH(.pp = 2), &mesh), ULY_ERR_CONFIG,
-               "pipeline parallelism is not");
-  assert_fails(uly_mesh_create_offline(MESH(.pp = 2), 0, &mesh), ULY_ERR_CONFIG, "mesh.pp is 2");
   assert_fails(uly_mesh_create(MESH(.ulysses = 2, .sp = 3), &mesh), ULY_ERR_CONFIG,
                "mesh.ulysses is 2, which does not divide mesh.sp = 3");
   assert_fails(uly_mesh_create(MESH(.ulysses = 2, .ring = 2, .sp = 6), &mesh), ULY_ERR_CONFIG,
@@ -106,13 +103,43 @@ static void test_tensor_refusals(void **state) {
                "rank 24 of a mesh of dp 2 x sp 3 x tp 4 does not exist");
 }
 
-/* Tests the defaults of dp and sp where only some extents are given and there are more ranks than tp. */
-static void test_tensor_defaults(void **state) {
+/* Extents of pp that these ranks, or no ranks, have. */
+static void test_pipeline_refusals(void **state) {
+  (void)state;
+  uly_mesh *mesh;
+  char text[128];
+  assert_fails(uly_mesh_create(MESH(.pp = -1), &mesh), ULY_ERR_CONFIG, "mesh.pp is -1");
+  snprintf(text, sizeof text, "mesh.pp is %d, which does not divide the number of ranks, %d: start",
+           size + 1, size);
+  assert_fails(uly_mesh_create(MESH(.pp = size + 1), &mesh), ULY_ERR_CONFIG, text);
+  if (size == 4)
+    assert_fails(uly_mesh_create(MESH(.pp = 4, .tp = 2), &mesh), ULY_ERR_CONFIG,
+                 "mesh.pp is 4, which does not divide the number of ranks divided by mesh.tp, 2");
+  if (size > 1) {
+    snprintf(text, sizeof text, "a mesh of dp 1 x sp 2 x pp %d needs %d ranks, but there are %d",
+             size, 2 * size, size);
+    assert_fails(uly_mesh_create(MESH(.dp = 1, .sp = 2, .pp = size), &mesh), ULY_ERR_CONFIG, text);
+    assert_fails(uly_mesh_create(MESH(.dp = 3, .pp = size), &mesh), ULY_ERR_CONFIG,
+                 "mesh.dp, mesh.sp or mesh.pp");
+    assert_fails(uly_mesh_create(MESH(.pp = rank == 0 ? 1 : size), &mesh), ULY_ERR_CONFIG, "mesh");
+  }
+  assert_fails(uly_mesh_create_offline(MESH(.tp = 2, .pp = 3), 6, &mesh), ULY_ERR_CONFIG,
+               "rank 6 of a mesh of dp 1 x sp 1 x tp 2 x pp 3 does not exist");
+}
+
+/* Tests the defaults of dp and sp where only some extents are given and there are more ranks than
+ * tp and pp. */
+static void test_defaults(void **state) {
   (void)state;
   const struct {
     uly_mesh_desc desc;
     int dp, ulysses, ring, gather;
-  } cases[] = {{{.tp = 2}, 1, 2, 1, 1},
+  } cases[] = {{{.pp = 2}, 1, 2, 1, 1},
+               {{.pp = 2, .sp = 1}, 2, 1, 1, 1},
+               {{.pp = 2, .dp = 2}, 2, 1, 1, 1},
+               {{.pp = 2, .tp = 2}, 1, 1, 1, 1},
+               {{.pp = 4}, 1, 1, 1, 1},
+               {{.tp = 2}, 1, 2, 1, 1},
                {{.tp = 2, .dp = 1}, 1, 2, 1, 1},
                {{.tp = 2, .sp = 1}, 2, 1, 1, 1},
                {{.tp = 2, .dp = 2}, 2, 1, 1, 1},
@@ -129,6 +156,7 @@ static void test_tensor_defaults(void **state) {
     desc.size = sizeof desc;
     assert_ok(uly_mesh_create(&desc, &mesh));
     assert_int_equal(uly_mesh_tp(mesh), desc.tp ? desc.tp : 1);
+    assert_int_equal(uly_mesh_pp(mesh), desc.pp ? desc.pp : 1);
     assert_int_equal(uly_mesh_dp(mesh), cases[i].dp);
     assert_int_equal(uly_mesh_ulysses(mesh), cases[i].ulysses);
     assert_int_equal(uly_mesh_ring(mesh), cases[i].ring);
@@ -137,38 +165,37 @@ static void test_tensor_defaults(void **state) {
   }
 }
 
-/* The axes that have ranks, from the innermost to the outermost. */
-enum { NUM_USED = 4 };
-static const unsigned used_axes[NUM_USED] = {ULY_AXIS_TP, ULY_AXIS_ULYSSES, ULY_AXIS_RING,
-                                             ULY_AXIS_DP};
+/* The axes from the innermost to the outermost. */
+static const unsigned used_axes[ULY_NUM_AXES] = {ULY_AXIS_TP, ULY_AXIS_ULYSSES, ULY_AXIS_RING,
+                                                 ULY_AXIS_DP, ULY_AXIS_PP};
 
 /* Finds the place of a rank on each axis, without a mesh. */
-static void find_places(const int extent[NUM_USED], int of, int place[NUM_USED]) {
-  for (int i = 0; i < NUM_USED; of /= extent[i++]) place[i] = of % extent[i];
+static void find_places(const int extent[ULY_NUM_AXES], int of, int place[ULY_NUM_AXES]) {
+  for (int i = 0; i < ULY_NUM_AXES; of /= extent[i++]) place[i] = of % extent[i];
 }
 
 /* The place of every rank of an offline mesh on each axis, and what describes it. */
 static void test_places(void **state) {
   (void)state;
-  static const int cases[][NUM_USED] = {
-      {3, 2, 5, 2}, {2, 1, 3, 1}, {4, 3, 1, 2}, {1, 2, 2, 3}, {5, 1, 1, 1}};
+  static const int cases[][ULY_NUM_AXES] = {{3, 2, 5, 2, 1}, {2, 1, 3, 1, 3}, {4, 3, 1, 2, 2},
+                                            {1, 2, 2, 3, 1}, {5, 1, 1, 1, 1}, {1, 1, 1, 1, 4}};
   for (size_t i = 0; i < 2 * sizeof cases / sizeof cases[0]; i++) {
     const int *extent = cases[i / 2];
     bool gathers = i % 2 == 1 && extent[2] > 1;
-    int num = extent[0] * extent[1] * extent[2] * extent[3];
+    int num = extent[0] * extent[1] * extent[2] * extent[3] * extent[4];
     for (int of = 0; of < num; of++) {
       uly_mesh *mesh, *again;
-      int place[NUM_USED];
+      int place[ULY_NUM_AXES];
       find_places(extent, of, place);
       assert_ok(uly_mesh_create_offline(
           MESH(.tp = extent[0], .ulysses = extent[1], .ring = gathers ? 0 : extent[2],
-               .gather = gathers ? extent[2] : 0, .dp = extent[3]),
+               .gather = gathers ? extent[2] : 0, .dp = extent[3], .pp = extent[4]),
           of, &mesh));
       assert_int_equal(uly_mesh_size(mesh), num);
       assert_int_equal(uly_mesh_tp(mesh), extent[0]);
       assert_int_equal(uly_mesh_sp(mesh), extent[1] * extent[2]);
       assert_int_equal(uly_mesh_dp(mesh), extent[3]);
-      for (int axis = 0; axis < NUM_USED; axis++) {
+      for (int axis = 0; axis < ULY_NUM_AXES; axis++) {
         assert_int_equal(uly__mesh_index(mesh, used_axes[axis]), place[axis]);
         assert_int_equal(uly__mesh_extent(mesh, used_axes[axis]), extent[axis]);
       }
@@ -178,7 +205,10 @@ static void test_places(void **state) {
                        place[3] * extent[1] * extent[2] + sequence);
       assert_int_equal(uly__group_rank(uly__mesh_group(mesh, ULY_AXIS_TP)), place[0]);
       assert_int_equal(uly__group_size(uly__mesh_group(mesh, ULY_AXIS_TP)), extent[0]);
-      assert_int_equal(uly__group_size(uly__mesh_group(mesh, ULY_AXES_ZERO)), num / extent[0]);
+      assert_int_equal(uly__group_rank(uly__mesh_group(mesh, ULY_AXIS_PP)), place[4]);
+      assert_int_equal(uly__group_size(uly__mesh_group(mesh, ULY_AXIS_PP)), extent[4]);
+      assert_int_equal(uly__group_size(uly__mesh_group(mesh, ULY_AXES_ZERO)),
+                       num / extent[0] / extent[4]);
       uly_mesh_desc desc = uly__mesh_describe(mesh);
       assert_ok(uly_mesh_create_offline(&desc, of, &again));
       assert_memory_equal(again->extent, mesh->extent, sizeof mesh->extent);
@@ -189,15 +219,15 @@ static void test_places(void **state) {
   }
 }
 
-static int64_t encode(const int place[NUM_USED]) {
-  return ((place[3] * 100 + place[2]) * 100 + place[1]) * 100 + place[0];
+static int64_t encode(const int place[ULY_NUM_AXES]) {
+  return (((place[4] * 100 + place[3]) * 100 + place[2]) * 100 + place[1]) * 100 + place[0];
 }
 
 /* Checks that the group of these axes has the ranks whose places on all other axes are this rank's,
  * in the order of ranks. */
-static void check_members(const uly_mesh *mesh, const int extent[NUM_USED], unsigned axes) {
+static void check_members(const uly_mesh *mesh, const int extent[ULY_NUM_AXES], unsigned axes) {
   uly__group *group = uly__mesh_group(mesh, axes);
-  int mine[NUM_USED], place[NUM_USED], num = 0;
+  int mine[ULY_NUM_AXES], place[ULY_NUM_AXES], num = 0;
   int64_t *received = calloc((size_t)uly__group_size(group), sizeof *received);
   assert_non_null(received);
   find_places(extent, rank, mine);
@@ -206,7 +236,7 @@ static void check_members(const uly_mesh *mesh, const int extent[NUM_USED], unsi
   for (int of = 0; of < size; of++) {
     bool is_member = true;
     find_places(extent, of, place);
-    for (int i = 0; i < NUM_USED; i++) is_member &= axes & used_axes[i] || place[i] == mine[i];
+    for (int i = 0; i < ULY_NUM_AXES; i++) is_member &= axes & used_axes[i] || place[i] == mine[i];
     if (!is_member) continue;
     assert_true(num < uly__group_size(group));
     if (of == rank) assert_int_equal(uly__group_rank(group), num);
@@ -216,24 +246,30 @@ static void check_members(const uly_mesh *mesh, const int extent[NUM_USED], unsi
   free(received);
 }
 
+static void check_mesh_members(const int extent[ULY_NUM_AXES]) {
+  static const unsigned sets[] = {ULY_AXES_ALL,  ULY_AXES_ZERO, ULY_AXES_SP, ULY_AXIS_ULYSSES,
+                                  ULY_AXIS_RING, ULY_AXIS_TP,   ULY_AXIS_PP};
+  uly_mesh *mesh;
+  assert_ok(uly_mesh_create(
+      MESH(.tp = extent[0], .ulysses = extent[1], .ring = extent[2], .pp = extent[4]), &mesh));
+  assert_int_equal(uly_mesh_dp(mesh), extent[3]);
+  assert_int_equal(uly__mesh_index(mesh, ULY_AXES_ALL), rank);
+  for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++) check_members(mesh, extent, sets[i]);
+  uly_mesh_destroy(mesh);
+}
+
 /* The members of every group, on every mesh that these ranks can have. */
 static void test_members(void **state) {
   (void)state;
-  static const unsigned sets[] = {ULY_AXES_ALL,     ULY_AXES_ZERO, ULY_AXES_SP,
-                                  ULY_AXIS_ULYSSES, ULY_AXIS_RING, ULY_AXIS_TP};
-  for (int tp = 1; tp <= size; tp++)
-    for (int ulysses = 1; size % tp == 0 && ulysses <= size / tp; ulysses++)
-      for (int ring = 1; size / tp % ulysses == 0 && ring <= size / tp / ulysses; ring++) {
-        const int extent[NUM_USED] = {tp, ulysses, ring, size / tp / ulysses / ring};
-        uly_mesh *mesh;
-        if (size / tp / ulysses % ring != 0) continue;
-        assert_ok(uly_mesh_create(MESH(.tp = tp, .ulysses = ulysses, .ring = ring), &mesh));
-        assert_int_equal(uly_mesh_dp(mesh), extent[3]);
-        assert_int_equal(uly__mesh_index(mesh, ULY_AXES_ALL), rank);
-        for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++)
-          check_members(mesh, extent, sets[i]);
-        uly_mesh_destroy(mesh);
-      }
+  int extent[ULY_NUM_AXES];
+  for (extent[0] = 1; extent[0] <= size; extent[0]++)
+    for (extent[1] = 1; extent[1] <= size; extent[1]++)
+      for (extent[2] = 1; extent[2] <= size; extent[2]++)
+        for (extent[4] = 1; extent[4] <= size; extent[4]++) {
+          int num = extent[0] * extent[1] * extent[2] * extent[4];
+          extent[3] = size / num;
+          if (size % num == 0) check_mesh_members(extent);
+        }
 }
 
 /* The extents of sp = 12 that follow from one or both of its axes, and the place of each rank. */
@@ -269,7 +305,7 @@ static void test_null(void **state) {
   assert_fails(uly_mesh_same(NULL, "", 1, "text"), ULY_ERR_CONFIG, "'mesh' is NULL");
   assert_int_equal(
       uly_mesh_rank(NULL) + uly_mesh_size(NULL) + uly_mesh_dp(NULL) + uly_mesh_sp(NULL), 0);
-  assert_int_equal(uly_mesh_tp(NULL) + uly_mesh_threads(NULL), 0);
+  assert_int_equal(uly_mesh_tp(NULL) + uly_mesh_pp(NULL) + uly_mesh_threads(NULL), 0);
   uly_mesh_destroy(NULL);
   uly_plan_report plan = {.size = sizeof plan};
   uly_train_config config = default_config();
@@ -319,7 +355,8 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_axes),
       cmocka_unit_test(test_sequence_axes),
       cmocka_unit_test(test_tensor_refusals),
-      cmocka_unit_test(test_tensor_defaults),
+      cmocka_unit_test(test_pipeline_refusals),
+      cmocka_unit_test(test_defaults),
       cmocka_unit_test(test_places),
       cmocka_unit_test(test_members),
       cmocka_unit_test(test_null),

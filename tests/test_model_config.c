@@ -315,7 +315,7 @@ static void test_parameter_table(void **state) {
     uly__model_config config;
     uly__params params;
     assert_ok(uly__model_config_load(*name, &config));
-    assert_ok(uly__params_create(&config, uly__whole_model(&config), NULL, &params));
+    assert_ok(uly__params_create(&config, NULL, NULL, &params));
     int64_t next = 0;
     assert_int_equal(params.num_units, config.num_layers + 2);
     for (int u = 0; u < params.num_units; u++) {
@@ -344,7 +344,7 @@ static void test_initial_values(void **state) {
   uly__model_config config;
   uly__params params;
   assert_ok(uly__model_config_load("llama-1m", &config));
-  assert_ok(uly__params_create(&config, uly__whole_model(&config), NULL, &params));
+  assert_ok(uly__params_create(&config, NULL, NULL, &params));
   const uly__param *embed = &params.list[0], *norm = &params.list[params.num - 1];
   const uly__ops *ops = uly__ops_get();
   uly__stream *stream = uly__stream_get();

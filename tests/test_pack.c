@@ -152,9 +152,8 @@ static void train_document(uly_mesh *mesh, setting s, int64_t begin, int64_t end
   uly__exact_sum loss = {0}, bins[ULY_MAX_EVAL_BINS];
   memset(bins, 0, sizeof bins);
   uly__zero_begin_step(model->zero);
-  uly__pass_forward(model, tokens, targets, true);
-  uly__pass_backward(model, (float)(1.0 / (double)labels), &loss);
-  assert_ok(uly__zero_reduce(model->zero));
+  run_passes(model, tokens, targets, (float)(1.0 / (double)labels), &loss);
+  uly__reduce_grads(model);
   assert_ok(model->failure);
   sums->loss += uly__exact_value(&loss);
   sums->pairs += model->pairs;
@@ -167,7 +166,7 @@ static void train_document(uly_mesh *mesh, setting s, int64_t begin, int64_t end
     free(gradient);
   }
   uly__zero_forget_weights(model->zero);
-  uly__model_eval(model, tokens, targets, bins);
+  run_passes(model, tokens, targets, 0, bins);
   for (int i = 0; i < ULY_MAX_EVAL_BINS; i++) sums->eval[i] += uly__exact_value(&bins[i]);
   for (int64_t t = 0; t < s.seq_len; t++) sums->bins[uly__position_bin(t)] += targets[t] >= 0;
   uly_trainer_destroy(trainer);

@@ -100,7 +100,7 @@ static void test_ranges(void **state) {
   for (int i = 0; i < 2; i++) {
     uly__model_config config;
     assert_ok(uly__model_config_load(models[i], &config));
-    assert_ok(uly__params_create(&config, uly__whole_model(&config), NULL, &params));
+    assert_ok(uly__params_create(&config, NULL, NULL, &params));
     check_alone();
     for (int s = 0; s < 5; s++)
       for (int stage = 0; stage < 4; stage++) check_ranks(sizes[s], stage);
@@ -162,7 +162,7 @@ static void check_parts(const uly__model_config *c, int size, int dp) {
   int num = 0;
   for (int rank = 0; rank < size; rank++) {
     uly__tensor_share share = uly__tensor_share_of(c, size, rank);
-    assert_ok(uly__params_create(c, uly__whole_model(c), &share, &params));
+    assert_ok(uly__params_create(c, NULL, &share, &params));
     if (!owners) {
       num = params.num;
       owners = calloc((size_t)num, sizeof *owners);

@@ -10,7 +10,8 @@
 static uly_mesh *mesh;
 static int num_formulas; /* that were compared */
 static int size, rank;
-static char text_path[256], config_path[256];
+static const char *model_path;
+static char text_path[256], config_path[256], deep_path[256];
 
 /* What MPI is told to send by the exchanges of one forward and one backward, in bytes: not by the
  * agreement before them. */
@@ -107,7 +108,7 @@ static void test_ring_formula(void **state) {
 
 static uly_train_config base_config(int64_t N, uly_dtype dtype, uly_recompute recompute) {
   uly_train_config config = default_config();
-  config.model = config_path;
+  config.model = model_path;
   config.data = text_path;
   config.seq_len = N;
   config.dtype = dtype;
@@ -131,6 +132,25 @@ static void check_tensor_formula(const uly__model *model, int64_t passes,
                    passes * ((4 * L + 2) * once + summaries));
   assert_int_equal(plan->sent_bytes[ULY_TRAFFIC_TENSOR_BACKWARD], passes * (6 * L + 2) * once);
   num_formulas += T > 1;
+}
+
+/* What stages send to each other: a boundary's rows once forward and once backward, for each
+ * micro-batch and each boundary of chunks, over the ranks of a stage that divide the rows. */
+static void check_boundary_formula(const uly_mesh_desc *desc, int chunks, int64_t passes, int64_t N,
+                                   uly_dtype dtype, const uly_plan_report *plan) {
+  int64_t sent[2] = {plan->sent_bytes[ULY_TRAFFIC_PIPELINE_FORWARD],
+                     plan->sent_bytes[ULY_TRAFFIC_PIPELINE_BACKWARD]};
+  int64_t all[2 * 64];
+  uly_mesh *world;
+  assert_ok(uly_mesh_create(NULL, &world));
+  assert_ok(
+      uly__all_gather(uly__mesh_world(world), NULL, ULY_TRAFFIC_CONTROL, sent, sizeof sent, all));
+  uly_mesh_destroy(world);
+  int64_t boundaries = (int64_t)desc->pp * chunks - 1, total[2] = {0, 0};
+  for (int p = 0; p < 2 * size; p++) total[p % 2] += all[p];
+  int64_t expected = boundaries * passes * desc->dp * N * 36 * (dtype == ULY_BF16 ? 2 : 4);
+  assert_int_equal(total[0], expected);
+  assert_int_equal(total[1], expected);
 }
 
 /* Sent in one step by this rank: by kind from the library's counters, in all from the profiling
@@ -168,7 +188,8 @@ static void check_step_on(uly_mesh_desc desc, int64_t N, int64_t passes, uly_dty
   assert_int_equal(profiled, counted);
   assert_int_equal(plan.num_params, uly_trainer_num_params(trainer));
   assert_int_equal(plan.tokens, trainer->run.model->num_own);
-  check_tensor_formula(trainer->run.model, passes, &plan);
+  if (desc.pp <= 1) check_tensor_formula(trainer->run.model, passes, &plan);
+  if (desc.pp > 1) check_boundary_formula(&desc, 1, passes, N, dtype, &plan);
   for (int i = 0; i < ULY_NUM_ARENAS; i++)
     assert_int_equal(plan.arena_bytes[i], uly__run_arena_bytes(&trainer->run, (uly_arena)i));
   bool repeats = recompute == ULY_RECOMPUTE_FULL;
@@ -219,6 +240,26 @@ static void test_tensor_traffic(void **state) {
     check_step_on(desc, 2 * tp, 3, ULY_F32, ULY_RECOMPUTE_KEEP_ATTENTION, 0, 0);
   }
   if (size > 1) assert_true(num_formulas > 0);
+}
+
+/* Every number of stages that the ranks allow, with one other axis. */
+static void test_pipeline_traffic(void **state) {
+  (void)state;
+  model_path = deep_path;
+  for (int pp = 2; pp <= size; pp++)
+    for (int axis = 0; axis < 3 && size % pp == 0; axis++) {
+      int others = size / pp;
+      if (others == 1 && axis > 0) continue;
+      uly_mesh_desc desc = {.size = sizeof desc, .dp = 1, .pp = pp};
+      if (axis == 1) desc.tp = others;
+      if (axis == 2) desc.dp = others;
+      desc.sp = others / desc.dp / (desc.tp ? desc.tp : 1);
+      check_step_on(desc, 203, 3, ULY_BF16, ULY_RECOMPUTE_KEEP_ATTENTION, 1, 0);
+      check_step_on(desc, 37, 2 * pp + 1, ULY_F32, ULY_RECOMPUTE_FULL, 3, 0);
+      check_step_on(desc, 64, 1, ULY_F32, ULY_RECOMPUTE_NONE, 0, 0);
+      check_step_on(desc, 50, pp, ULY_BF16, ULY_RECOMPUTE_NONE, 2, 0);
+    }
+  model_path = config_path;
 }
 
 static void test_step_traffic(void **state) {
@@ -415,23 +456,31 @@ static void test_refusals(void **state) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_formula),        cmocka_unit_test(test_ring_formula),
-      cmocka_unit_test(test_tensor_traffic), cmocka_unit_test(test_ring_traffic),
-      cmocka_unit_test(test_step_traffic),   cmocka_unit_test(test_memory_scaling),
-      cmocka_unit_test(test_model_states),   cmocka_unit_test(test_stage_3_formula),
-      cmocka_unit_test(test_masked_flops),   cmocka_unit_test(test_refusals),
+      cmocka_unit_test(test_formula),         cmocka_unit_test(test_ring_formula),
+      cmocka_unit_test(test_tensor_traffic),  cmocka_unit_test(test_pipeline_traffic),
+      cmocka_unit_test(test_ring_traffic),    cmocka_unit_test(test_step_traffic),
+      cmocka_unit_test(test_memory_scaling),  cmocka_unit_test(test_model_states),
+      cmocka_unit_test(test_stage_3_formula), cmocka_unit_test(test_masked_flops),
+      cmocka_unit_test(test_refusals),
   };
-  static const char model[] =
+  static const char format[] =
       "{\"model_type\":\"llama\",\"hidden_size\":36,\"intermediate_size\":50,"
-      "\"num_hidden_layers\":2,\"num_attention_heads\":9,\"num_key_value_heads\":3,"
-      "\"head_dim\":6,\"vocab_size\":257,\"max_position_embeddings\":4096}";
+      "\"num_hidden_layers\":%d,\"num_attention_heads\":9,\"num_key_value_heads\":3,"
+      "\"head_dim\":6,\"vocab_size\":257,\"max_position_embeddings\":4096,"
+      "\"tie_word_embeddings\":%s}";
+  char model[512], deep[512];
+  snprintf(model, sizeof model, format, 2, "false");
+  snprintf(deep, sizeof deep, format, 9, "true"); /* for eight stages */
   begin_ranks(&argc, &argv, &mesh);
   size = uly_mesh_size(mesh);
   rank = uly_mesh_rank(mesh);
   write_scratch_text(text_path, "plan.txt", 3000);
   write_scratch_file(config_path, "plan.json", model, strlen(model));
+  write_scratch_file(deep_path, "deep.json", deep, strlen(deep));
+  model_path = config_path;
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
   remove_scratch_file(text_path);
   remove_scratch_file(config_path);
+  remove_scratch_file(deep_path);
   return end_ranks(mesh, failed);
 }

@@ -1,6 +1,7 @@
 /* Tests that results do not depend on how the ranks are divided: random layouts of dp, Ulysses, ring
- * or gather, and tensor parallelism, over random models (heads, widths and vocabularies that nothing divides), lengths,
- * windows, block-sparse patterns, packed documents, ZeRO stages and recompute policies. Each gives
+ * or gather, tensor and pipeline parallelism, over random models (layers, heads, widths and
+ * vocabularies that nothing divides), lengths, windows, block-sparse patterns, packed documents,
+ * numbers of micro-batches, ZeRO stages and recompute policies. Each gives
  * the losses and gradients of one rank within 1e-5 (every rank repeats the run alone), or is refused
  * with a sentence. Every case sends what its plan says. CASES=n makes n cases, and SEED=n others. */
 #include <mpi.h>
@@ -35,41 +36,45 @@ static int pick_divisor(int n) {
 typedef struct layout {
   uly_mesh_desc mesh;
   uly_train_config config;
-  int num_q_heads;
+  int num_q_heads, num_layers;
   char text[512];
 } layout;
 
-/* Writes a random model. Collective. */
-static void write_model(layout *x) {
+/* Writes a random model, which has more layers where a pipeline divides them. Collective. */
+static void write_model(layout *x, bool is_deep) {
   char json[512];
   int kv = pick(1, 4), q = kv * pick(1, 4), d = 2 * pick(1, 9), vocab = pick(257, 301);
   static const char *const types[] = {"llama", "qwen2", "gpt2"};
   const char *type = types[pick(0, 2)];
   x->num_q_heads = q;
+  x->num_layers = is_deep ? pick(3, 9) : 2;
   if (strcmp(type, "gpt2") == 0)
     snprintf(json, sizeof json,
-             "{\"model_type\":\"gpt2\",\"n_embd\":%d,\"n_layer\":2,\"n_head\":%d,"
+             "{\"model_type\":\"gpt2\",\"n_embd\":%d,\"n_layer\":%d,\"n_head\":%d,"
              "\"n_positions\":512,\"vocab_size\":%d}",
-             q * d, q, vocab);
+             q * d, x->num_layers, q, vocab);
   else
     snprintf(json, sizeof json,
              "{\"model_type\":\"%s\",\"hidden_size\":%d,\"intermediate_size\":%d,"
-             "\"num_hidden_layers\":2,\"num_attention_heads\":%d,\"num_key_value_heads\":%d,"
+             "\"num_hidden_layers\":%d,\"num_attention_heads\":%d,\"num_key_value_heads\":%d,"
              "\"head_dim\":%d,\"max_position_embeddings\":512,\"vocab_size\":%d,\"tie_word_"
              "embeddings\":%s}",
-             type, strcmp(type, "qwen2") == 0 ? q * d : pick(9, 60), pick(9, 90), q, kv, d, vocab,
-             pick(0, 1) ? "true" : "false");
+             type, strcmp(type, "qwen2") == 0 ? q * d : pick(9, 60), pick(9, 90), x->num_layers, q,
+             kv, d, vocab, pick(0, 1) ? "true" : "false");
   write_scratch_file(config_path, "layouts.json", json, strlen(json));
 }
 
 static layout random_layout(void) {
   layout x = {.mesh = {.size = sizeof x.mesh}, .config = default_config()};
   uly_train_config *c = &x.config;
-  write_model(&x);
-  int tp = pick(0, 1) ? pick_divisor(size) : 1, rest = size / tp;
+  int pp = pick(0, 1) ? pick_divisor(size) : 1, rest = size / pp;
+  write_model(&x, pp > 1);
+  int tp = pick(0, 1) ? pick_divisor(rest) : 1;
+  rest /= tp;
   int sp = pick(0, 3) ? rest : pick_divisor(rest), ulysses = pick_divisor(sp);
   if (pick(0, 3) == 0) ulysses = 1;
   x.mesh.tp = tp;
+  x.mesh.pp = pp;
   x.mesh.dp = rest / sp;
   x.mesh.ulysses = ulysses;
   *(pick(0, 2) ? &x.mesh.ring : &x.mesh.gather) = sp / ulysses;
@@ -91,18 +96,22 @@ static layout random_layout(void) {
   }
   c->steps = 20;
   c->warmup = 2;
-  c->batch = x.mesh.dp * pick(1, 2);
+  c->lr = 1e-4; /* a deep model would soon make more of the differences in rounding */
+  c->batch = x.mesh.dp * (pp > 1 ? pick(1, 3 * pp) : pick(1, 2));
+  int most_chunks = x.num_layers / pp < 3 ? x.num_layers / pp : 3;
+  c->pp_chunks = pp > 1 && most_chunks > 1 && pick(0, 1) ? pick(2, most_chunks) : 1;
   c->zero_stage = pick(0, 3);
   c->recompute = (uly_recompute)pick(0, 2);
   c->rounds = pick(0, 3) == 0 ? pick(1, tp > 1 ? 1 : 2) : 0;
   c->threads = 1;
   snprintf(x.text, sizeof x.text,
-           "tp %d, dp %d, ulysses %d, ring %d, gather %d, %d heads, N %lld, window %lld, pattern "
+           "pp %d (%d chunks, %d layers), tp %d, dp %d, ulysses %d, ring %d, gather %d, %d heads, "
+           "N %lld, window %lld, pattern "
            "%d, pack "
            "%d, batch %lld, stage %d, recompute %d, rounds %d",
-           tp, x.mesh.dp, ulysses, x.mesh.ring, x.mesh.gather, x.num_q_heads, (long long)c->seq_len,
-           (long long)c->window, (int)c->sparse.pattern, (int)c->pack, (long long)c->batch,
-           c->zero_stage, (int)c->recompute, c->rounds);
+           pp, c->pp_chunks, x.num_layers, tp, x.mesh.dp, ulysses, x.mesh.ring, x.mesh.gather,
+           x.num_q_heads, (long long)c->seq_len, (long long)c->window, (int)c->sparse.pattern,
+           (int)c->pack, (long long)c->batch, c->zero_stage, (int)c->recompute, c->rounds);
   return x;
 }
 
@@ -161,7 +170,8 @@ static bool is_refused(const layout *x, uly_status status) {
   assert_int_equal(status, ULY_ERR_CONFIG);
   int rounds = x->config.rounds > 0 ? x->config.rounds : 1;
   bool lacks_heads = x->num_q_heads / x->mesh.tp < x->mesh.ulysses * rounds;
-  if (!lacks_heads) fail_msg("%s: refused: %s", x->text, uly_last_error());
+  bool lacks_layers = x->num_layers < x->mesh.pp * x->config.pp_chunks;
+  if (!lacks_heads && !lacks_layers) fail_msg("%s: refused: %s", x->text, uly_last_error());
   return true;
 }
 
@@ -175,6 +185,7 @@ static bool run_layout(const layout *x, int steps) {
     assert_ok(uly_mesh_create_mpi(MPI_COMM_SELF, NULL, &alone));
     uly_train_config config = x->config;
     config.rounds = 0;
+    config.pp_chunks = 1;
     assert_ok(uly_trainer_create(alone, &config, &one));
     compare_steps(x, mesh, many, one, steps);
     uly_trainer_destroy(many);

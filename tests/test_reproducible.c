@@ -10,12 +10,12 @@
 #include "testing.h"
 #include "trainer_access.h"
 
-enum { NUM_STEPS = 3 };
+enum { NUM_STEPS = 3, NUM_MODELS = 6 };
 
 static int size;
-static char text_path[256], config_path[3][256];
+static char text_path[256], config_path[NUM_MODELS][256];
 
-static const char *const configs[3] = {
+static const char *const configs[NUM_MODELS] = {
     /* 12 query heads in 8 groups of 1 or 2; 4 key/value heads that groups share */
     ("{\"model_type\":\"llama\",\"hidden_size\":48,\"intermediate_size\":80,"
      "\"num_hidden_layers\":3,\"num_attention_heads\":12,\"num_key_value_heads\":4,\"head_dim\":8,"
@@ -25,10 +25,19 @@ static const char *const configs[3] = {
      "\"vocab_size\":257,\"max_position_embeddings\":4096,\"tie_word_embeddings\":true}"),
     ("{\"model_type\":\"gpt2\",\"n_embd\":40,\"n_layer\":2,\"n_head\":10,\"n_positions\":1024,"
      "\"vocab_size\":257}"),
+    /* for the stages of a pipeline */
+    ("{\"model_type\":\"llama\",\"hidden_size\":24,\"intermediate_size\":40,"
+     "\"num_hidden_layers\":9,\"num_attention_heads\":8,\"num_key_value_heads\":4,\"head_dim\":4,"
+     "\"vocab_size\":257,\"max_position_embeddings\":4096,\"tie_word_embeddings\":false}"),
+    ("{\"model_type\":\"qwen2\",\"hidden_size\":32,\"intermediate_size\":48,"
+     "\"num_hidden_layers\":8,\"num_attention_heads\":8,\"num_key_value_heads\":1,"
+     "\"vocab_size\":257,\"max_position_embeddings\":4096,\"tie_word_embeddings\":true}"),
+    ("{\"model_type\":\"gpt2\",\"n_embd\":24,\"n_layer\":8,\"n_head\":8,\"n_positions\":1024,"
+     "\"vocab_size\":257}"),
 };
 
 typedef struct setting {
-  int which, dp, stage, threads;
+  int which, dp, pp, chunks, stage, threads;
   int64_t N, batch, window;
   uly_sparse_pattern pattern;
   uly_dtype dtype;
@@ -53,6 +62,7 @@ static uly_trainer *make(uly_mesh *mesh, const setting *s) {
   config.threads = 1;
   config.zero_stage = s->stage;
   config.reproducible = 1;
+  config.pp_chunks = s->chunks > 0 && uly_mesh_pp(mesh) > 1 ? s->chunks : 1;
   uly_trainer *trainer;
   assert_ok(uly_trainer_create(mesh, &config, &trainer));
   return trainer;
@@ -66,8 +76,9 @@ static void compare_states(uly_trainer *a, uly_trainer *b, const setting *s) {
       get_state(a, (uly__state)which, i, sa);
       get_state(b, (uly__state)which, i, sb);
       if (memcmp(sa, sb, bytes) != 0)
-        fail_msg("model %d, dp %d of %d ranks, stage %d, N %lld: state %d of %s differs", s->which,
-                 s->dp, size, s->stage, (long long)s->N, which, a->run.model->params.list[i].name);
+        fail_msg("model %d, dp %d, pp %d of %d ranks, stage %d, N %lld: state %d of %s differs",
+                 s->which, s->dp, s->pp, size, s->stage, (long long)s->N, which,
+                 a->run.model->params.list[i].name);
       free(sa);
       free(sb);
     }
@@ -96,7 +107,7 @@ static void run_alone(setting s, reference *r) {
 
 static void compare(const setting *s, const reference *alone) {
   uly_mesh *mesh;
-  assert_ok(uly_mesh_create(MESH(.dp = s->dp), &mesh));
+  assert_ok(uly_mesh_create(MESH(.dp = s->dp, .pp = s->pp), &mesh));
   uly_trainer *trainer = make(mesh, s);
   omp_set_num_threads(s->threads);
   for (int step = 0; step < NUM_STEPS; step++) {
@@ -104,10 +115,11 @@ static void compare(const setting *s, const reference *alone) {
     assert_ok(uly_trainer_step(trainer, &report));
     if (report.loss != alone->losses[step] || report.grad_norm != alone->norms[step])
       fail_msg(
-          "model %d, dp %d of %d ranks, stage %d, N %lld, step %d: loss %.17g and norm %.17g, "
+          "model %d, dp %d, pp %d of %d ranks, stage %d, N %lld, step %d: loss %.17g and norm "
+          "%.17g, "
           "alone %.17g and %.17g",
-          s->which, s->dp, size, s->stage, (long long)s->N, step + 1, report.loss, report.grad_norm,
-          alone->losses[step], alone->norms[step]);
+          s->which, s->dp, s->pp, size, s->stage, (long long)s->N, step + 1, report.loss,
+          report.grad_norm, alone->losses[step], alone->norms[step]);
   }
   assert_true(eval_loss(trainer) == alone->eval_loss);
   omp_set_num_threads(1);
@@ -142,6 +154,38 @@ static void test_every_mesh(void **state) {
                       .batch = size,
                       .dtype = (uly_dtype)dtype},
             size, turn);
+}
+
+/* Checks the stages of a pipeline, alone and with dp and sp: a boundary changes no sum. The models
+ * have an untied head, a tied one, and a tied one with learned positions. */
+static void check_pipeline(int which, int pp, int chunks, int64_t batch, int turn) {
+  setting s = {.which = which,
+               .pp = pp,
+               .chunks = chunks,
+               .N = turn % 2 ? 203 : 64,
+               .batch = batch,
+               .dtype = (uly_dtype)(turn / 2 % 2)};
+  reference alone;
+  run_alone(s, &alone);
+  for (s.dp = 1; s.dp <= size / pp; s.dp *= 2) {
+    s.stage = turn % 4;
+    s.recompute = (uly_recompute)(turn % 3);
+    s.threads = 1;
+    compare(&s, &alone);
+    turn++;
+  }
+  uly_trainer_destroy(alone.trainer);
+  uly_mesh_destroy(alone.mesh);
+}
+
+static void test_pipeline(void **state) {
+  (void)state;
+  int turn = 0;
+  for (int pp = 2; pp <= size; pp *= 2)
+    for (int which = 3; which < NUM_MODELS; which++, turn++) {
+      check_pipeline(which, pp, 1, (int64_t)(which - 1) * size, turn);
+      if (pp <= 4) check_pipeline(which, pp, 2, size * (1 + turn % 3), turn + 1);
+    }
 }
 
 /* Counts of passes that are no power of two. */
@@ -187,17 +231,16 @@ static void test_refusals(void **state) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_every_mesh),
-      cmocka_unit_test(test_odd_batches),
-      cmocka_unit_test(test_masks),
+      cmocka_unit_test(test_every_mesh),  cmocka_unit_test(test_pipeline),
+      cmocka_unit_test(test_odd_batches), cmocka_unit_test(test_masks),
       cmocka_unit_test(test_refusals),
   };
   begin_ranks(&argc, &argv, NULL);
   size = uly_world_size();
   write_scratch_text(text_path, "reproducible.txt", 6000);
-  write_scratch_configs(config_path, "reproducible", configs, 3);
+  write_scratch_configs(config_path, "reproducible", configs, NUM_MODELS);
   int failed = cmocka_run_group_tests(tests, NULL, NULL);
   remove_scratch_file(text_path);
-  for (int i = 0; i < 3; i++) remove_scratch_file(config_path[i]);
+  for (int i = 0; i < NUM_MODELS; i++) remove_scratch_file(config_path[i]);
   return end_ranks(NULL, failed);
 }

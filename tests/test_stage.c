@@ -1,6 +1,8 @@
 /* Stages of a pipeline: two models, each with some of the layers, compute together what one model
  * with all of them computes, bit for bit: losses, and the gradient of every parameter. What the
  * stages would send to each other is copied here. */
+#include <math.h>
+
 #include "device/device.h"
 #include "model/model_plan.h"
 #include "model/passes.h"
@@ -25,8 +27,8 @@ static void carve(holder *h) {
 static void set_weights(const uly__model *model) {
   for (int i = 0; i < model->params.num; i++) {
     const uly__param *param = &model->params.list[i];
-    float *weights = (float *)model->zero->units[param->unit].weights + param->offset;
-    uly__param_init(param, model->ops, model->stream, 7, 0, param->count, weights);
+    float *weights = (float *)model->zero->units[param->unit].weights + param->local_offset;
+    uly__param_init(param, model->ops, model->stream, 7, 0, param->local_count, weights);
   }
 }
 
@@ -56,36 +58,43 @@ static void destroy(holder *h) {
   uly__arena_destroy(&h->host);
 }
 
-static void *output(const holder *h) { return h->model->stash.layers[h->model->num_layers].x; }
+static void *input(const holder *h) { return h->model->stash.chunks[0].inputs[0]; }
+static void *output(const holder *h) {
+  return uly__stash_at(&h->model->stash, h->model->stage.chunks[0].last)->x;
+}
+
+static void forward(const holder *h) {
+  uly__input_set_tokens(&h->model->input, tokens, labels);
+  uly__pass_forward(h->model, 0, true);
+}
 
 /* Goes forward through both stages and back; returns the loss. */
 static double go_through(const uly__model_config *config, holder *first, holder *second) {
   uly__exact_sum loss = {0};
   int64_t bytes = N * config->hidden * (int64_t)sizeof(float);
-  uly__pass_forward(first->model, tokens, NULL, true);
-  memcpy(second->model->stash.layers[0].x, output(first), (size_t)bytes);
-  uly__pass_forward(second->model, NULL, labels, true);
-  uly__pass_backward(second->model, 1.0f / N, &loss);
+  forward(first);
+  memcpy(input(second), output(first), (size_t)bytes);
+  forward(second);
+  uly__pass_backward(second->model, 0, 1.0f / N, &loss);
   memcpy(first->model->d_x, second->model->d_x, (size_t)bytes);
-  uly__pass_backward(first->model, 1.0f / N, &loss);
+  uly__pass_backward(first->model, 0, 1.0f / N, &loss);
   assert_int_equal(first->model->failure, ULY_OK);
   assert_int_equal(second->model->failure, ULY_OK);
   return uly__exact_value(&loss);
 }
 
 static const float *gradient(const uly__model *model, const uly__param *param) {
-  return (const float *)(void *)model->zero->units[param->unit].sums + param->offset;
+  return (const float *)(void *)model->zero->units[param->unit].sums + param->local_offset;
 }
 
 /* Checks that a stage's gradients are those of the whole model, and adds their number to
  * num_compared. */
 static void compare(const uly__model *whole, const uly__model *stage, int *num_compared) {
   for (int i = 0; i < stage->params.num; i++) {
-    const uly__param *part = &stage->params.list[i], *param = NULL;
-    for (int j = 0; j < whole->params.num; j++)
-      if (strcmp(whole->params.list[j].name, part->name) == 0) param = &whole->params.list[j];
-    assert_non_null(param);
+    const uly__param *part = &stage->params.list[i], *param = &whole->params.list[i];
+    assert_string_equal(param->name, part->name);
     assert_int_equal(param->count, part->count);
+    if (part->local_count == 0) continue;
     assert_memory_equal(gradient(whole, param), gradient(stage, part),
                         (size_t)part->count * sizeof(float));
     ++*num_compared;
@@ -100,11 +109,11 @@ static void check(const char *preset_json, int cut) {
   remove_scratch_file(path);
   holder whole, first, second;
   make(&config, uly__whole_model(&config), &whole);
-  make(&config, (uly__stage){0, cut}, &first);
-  make(&config, (uly__stage){cut, NUM_LAYERS}, &second);
+  make(&config, uly__stage_of(0, cut), &first);
+  make(&config, uly__stage_of(cut, NUM_LAYERS), &second);
   uly__exact_sum loss = {0};
-  uly__pass_forward(whole.model, tokens, labels, true);
-  uly__pass_backward(whole.model, 1.0f / N, &loss);
+  forward(&whole);
+  uly__pass_backward(whole.model, 0, 1.0f / N, &loss);
   double in_stages = go_through(&config, &first, &second);
   assert_true(in_stages > 0);
   assert_true(in_stages == uly__exact_value(&loss));
@@ -132,6 +141,48 @@ static void test_stages(void **state) {
   }
 }
 
+/* Checks how layers are dealt: all are dealt, in the order of the chunks, and no other deal gives the
+ * chunk with most work less. */
+static void check_deal(int num_layers, int num_stages, int num_chunks, double head) {
+  uly__deal deal = {num_layers, num_stages, num_chunks, head};
+  int num = num_stages * num_chunks, next = 0;
+  double most = 0, least = INFINITY;
+  for (int k = 0; k < num; k++) {
+    uly__stage stage;
+    assert_ok(uly__stage_deal(&deal, k % num_stages, &stage));
+    assert_int_equal(stage.num_chunks, num_chunks);
+    uly__chunk chunk = stage.chunks[k / num_stages];
+    assert_int_equal(chunk.first, next);
+    assert_true(chunk.last > chunk.first);
+    for (int layer = 0; layer < num_layers; layer++)
+      if (layer >= chunk.first && layer < chunk.last) assert_true(uly__stage_has(&stage, layer));
+    next = chunk.last;
+    most = fmax(most, chunk.last - chunk.first + (k == num - 1 ? head : 0));
+  }
+  assert_int_equal(next, num_layers);
+  for (int last = 1; last <= num_layers - num + 1; last++) {
+    double others = num == 1 ? 0 : ceil((num_layers - last) / (num - 1.0));
+    if (num > 1 || last == num_layers) least = fmin(least, fmax(last + head, others));
+  }
+  assert_true(most == least);
+}
+
+static void test_deal(void **state) {
+  (void)state;
+  static const double heads[] = {0, 0.2, 0.5, 1, 1.7, 6, 1e6};
+  for (int layers = 1; layers <= 20; layers++)
+    for (int stages = 1; stages <= layers; stages++)
+      for (int chunks = 1; chunks * stages <= layers; chunks++)
+        for (int i = 0; i < 7; i++) check_deal(layers, stages, chunks, heads[i]);
+  uly__stage stage;
+  assert_fails(uly__stage_deal(&(uly__deal){3, 4, 1, 0}, 0, &stage), ULY_ERR_CONFIG,
+               "mesh.pp is 4, but the model has only 3 layers");
+  assert_fails(uly__stage_deal(&(uly__deal){7, 2, 4, 0}, 0, &stage), ULY_ERR_CONFIG,
+               "config.pp_chunks is 4, but 7 layers on mesh.pp = 2 stages make at most 3 chunks");
+  assert_fails(uly__stage_deal(&(uly__deal){200, 2, 33, 0}, 0, &stage), ULY_ERR_CONFIG,
+               "at most 32 chunks");
+}
+
 /* Checks tied embeddings: both ends have the weights, and each has the gradient of its own use of
  * them. */
 static void test_tied(void **state) {
@@ -147,11 +198,11 @@ static void test_tied(void **state) {
   remove_scratch_file(path);
   holder whole, first, second;
   make(&config, uly__whole_model(&config), &whole);
-  make(&config, (uly__stage){0, 2}, &first);
-  make(&config, (uly__stage){2, NUM_LAYERS}, &second);
+  make(&config, uly__stage_of(0, 2), &first);
+  make(&config, uly__stage_of(2, NUM_LAYERS), &second);
   uly__exact_sum loss = {0};
-  uly__pass_forward(whole.model, tokens, labels, true);
-  uly__pass_backward(whole.model, 1.0f / N, &loss);
+  forward(&whole);
+  uly__pass_backward(whole.model, 0, 1.0f / N, &loss);
   assert_true(go_through(&config, &first, &second) == uly__exact_value(&loss));
   const uly__param *embed = &whole.model->params.list[0];
   for (int64_t i = 0; i < embed->count; i++)
@@ -165,7 +216,8 @@ static void test_tied(void **state) {
 }
 
 int main(int argc, char **argv) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_stages), cmocka_unit_test(test_tied)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_stages), cmocka_unit_test(test_tied),
+                                     cmocka_unit_test(test_deal)};
   begin_ranks(&argc, &argv, &mesh);
   for (int t = 0; t < N; t++) {
     tokens[t] = (t * t + 3 * t) % 257;

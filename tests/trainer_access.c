@@ -10,6 +10,27 @@ double eval_loss(uly_trainer *trainer) {
   return report.loss;
 }
 
+static uly__micro_batch the_sequence(void *context, int64_t micro_batch) {
+  assert_int_equal(micro_batch, 0);
+  return *(const uly__micro_batch *)context;
+}
+
+void run_passes(uly__model *model, const int32_t *tokens, const int32_t *labels, float scale,
+                uly__exact_sum *losses) {
+  uly__micro_batch sequence = {tokens, labels, losses};
+  uly__schedule_desc desc = {.num_stages = model->boundary.size,
+                             .stage = model->boundary.index,
+                             .num_chunks = model->stage.num_chunks,
+                             .num_micro_batches = 1,
+                             .forward_only = scale == 0.0f};
+  uly__schedule schedule;
+  assert_ok(uly__schedule_create(&desc, &schedule));
+  uly__pipeline_run run = {
+      .schedule = &schedule, .prepare = the_sequence, .context = &sequence, .scale = scale};
+  uly__pipeline_run_schedule(model, &run);
+  uly__schedule_destroy(&schedule);
+}
+
 void set_weight(uly_trainer *trainer, int param, const float *values) {
   const uly__model *model = trainer->run.model;
   uly__range range;

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Make the golden reference files under tests/data/golden_{llama,qwen,gpt2,mistral}/.
+"""Make the golden reference files under tests/data/golden_{llama,qwen,gpt2,mistral,deep}/.
 
-A tiny Llama, a tiny Qwen2, a tiny GPT-2 and a tiny Mistral, written plainly with PyTorch operations in float64 and differentiated by autograd.
+A tiny Llama, a tiny Qwen2, a tiny GPT-2, a tiny Mistral and a Llama of five layers, written plainly with PyTorch operations in float64 and differentiated by autograd.
 It shares no code with the library, so that agreement between the two means something. Needs python3-torch and python3-numpy
 (Debian 12: torch 1.13); building and testing the library does not need this script, only the files it made.
 
@@ -57,6 +57,11 @@ SETS = {  # folder: (seed, N, config)
         "model_type": "mistral", "hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 6,
         "num_key_value_heads": 2, "head_dim": 4, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": False,
         "vocab_size": 47, "max_position_embeddings": 128, "sliding_window": 9}),
+    # enough layers for the stages of a pipeline, whose first and last share the embedding
+    "golden_deep": (1005, 33, {
+        "model_type": "llama", "hidden_size": 16, "intermediate_size": 22, "num_hidden_layers": 5, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "head_dim": 6, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": True,
+        "vocab_size": 43, "max_position_embeddings": 128}),
 }
 
 

@@ -54,7 +54,8 @@ module ulysses
       ULY_TRAFFIC_CONTROL = 5, ULY_TRAFFIC_KEYS_FORWARD = 6, ULY_TRAFFIC_KEYS_BACKWARD = 7, &
       ULY_TRAFFIC_KEYS_RECOMPUTE = 8, &
       ULY_TRAFFIC_TENSOR_FORWARD = 9, ULY_TRAFFIC_TENSOR_BACKWARD = 10, &
-      ULY_TRAFFIC_TENSOR_RECOMPUTE = 11
+      ULY_TRAFFIC_TENSOR_RECOMPUTE = 11, &
+      ULY_TRAFFIC_PIPELINE_FORWARD = 12, ULY_TRAFFIC_PIPELINE_BACKWARD = 13
   end enum
 
   ! ----------------------------------------------------------------------------- structs
@@ -349,6 +350,24 @@ module ulysses
       import :: c_int, c_ptr
       type(c_ptr), value :: mesh
       integer(c_int) :: num
+    end function
+
+    function uly_mesh_pp(mesh) bind(c) result(num)
+      import :: c_int, c_ptr
+      type(c_ptr), value :: mesh
+      integer(c_int) :: num
+    end function
+
+    function uly_mesh_dp_index(mesh) bind(c) result(index)
+      import :: c_int, c_ptr
+      type(c_ptr), value :: mesh
+      integer(c_int) :: index
+    end function
+
+    function uly_mesh_pp_index(mesh) bind(c) result(index)
+      import :: c_int, c_ptr
+      type(c_ptr), value :: mesh
+      integer(c_int) :: index
     end function
 
     function uly_machine_look(mesh, machine) bind(c) result(status)

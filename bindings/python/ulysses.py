@@ -104,7 +104,8 @@ FUNCTIONS = {
     "uly_mesh_create_offline": (c_int, [POINTER(uly_mesh_desc), c_int, POINTER(c_void_p)]),
     "uly_mesh_destroy": (None, [c_void_p]),
     **{f"uly_mesh_{name}": (c_int, [c_void_p])
-       for name in ("rank", "size", "dp", "sp", "ulysses", "ring", "gather", "tp", "threads")},
+       for name in ("rank", "size", "dp", "sp", "ulysses", "ring", "gather", "tp", "pp",
+                    "dp_index", "pp_index", "threads")},
     "uly_mesh_agree": (c_int, [c_void_p, c_int]),
     "uly_attention_create": (c_int, [c_void_p, POINTER(uly_attention_desc), POINTER(c_void_p)]),
     "uly_attention_destroy": (None, [c_void_p]),
@@ -298,6 +299,7 @@ class Mesh:
     ring = property(lambda self: _library().uly_mesh_ring(self._open()))
     gather = property(lambda self: _library().uly_mesh_gather(self._open()))
     tp = property(lambda self: _library().uly_mesh_tp(self._open()))
+    pp = property(lambda self: _library().uly_mesh_pp(self._open()))
     threads = property(lambda self: _library().uly_mesh_threads(self._open()))
 
     def agree(self, error=None):

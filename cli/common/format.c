@@ -50,6 +50,8 @@ void print_ranks(const uly_train_config *config, const uly_mesh *mesh) {
   if (ring > 1) printf(" (ulysses %d x ring %d)", ulysses, ring);
   if (gather > 1) printf(" (ulysses %d x gather %d)", ulysses, gather);
   if (uly_mesh_tp(mesh) > 1) printf(" x tp %d", uly_mesh_tp(mesh));
+  if (uly_mesh_pp(mesh) > 1) printf(" x pp %d", uly_mesh_pp(mesh));
+  if (config->pp_chunks > 1) printf(" (%d chunks of layers each)", config->pp_chunks);
   if (config->zero_stage > 0) printf(", ZeRO stage %d", config->zero_stage);
   if (config->reproducible) printf(", reproducible with %d leaves", config->leaves);
   putchar('\n');

@@ -107,7 +107,7 @@ static const option_info rows[] = {
            "end the run after more such steps than this in a row"),
     OPTION(ranks, sp, VALUE_INTEGER(0, MAX_RANKS, 0),
            IN_RUNS(run.mesh.sp) IN_EVAL(run.mesh.sp) IN_GENERATE(use.run.mesh.sp),
-           "ranks that share one sequence; 0: all that --dp and --tp leave, but 1 in `plan`"),
+           "ranks that share one sequence; 0: all that --dp, --tp and --pp leave, but 1 in `plan`"),
     OPTION(ranks, ulysses, VALUE_INTEGER(0, MAX_RANKS, 0),
            IN_RUNS(run.mesh.ulysses) IN_EVAL(run.mesh.ulysses) IN_GENERATE(use.run.mesh.ulysses),
            "ranks among which heads are exchanged; 0: --sp divided by --ring or --gather"),
@@ -123,6 +123,9 @@ static const option_info rows[] = {
            IN_RUNS(run.mesh.tp) IN_EVAL(run.mesh.tp) IN_GENERATE(use.run.mesh.tp),
            "ranks among which heads, MLP and vocabulary are divided (tensor parallelism); --sp "
            "then counts groups of so many ranks"),
+    OPTION(ranks, pp, VALUE_INTEGER(1, MAX_RANKS, 1), IN_RUNS(run.mesh.pp) IN_EVAL(run.mesh.pp),
+           "stages that have different layers (pipeline parallelism): each works on another "
+           "sequence of the step, so --batch should be several times --pp"),
     SETTINGS(ranks, NULL, 0),
     SETTINGS(memory, NULL, 0),
     SETTINGS(eval, "eval_data", 0),

@@ -20,6 +20,7 @@ struct report_plot {
   const char *needs;              /* needed metrics, as HTML */
   report_legend legend;
   bool (*has)(const report_plot *plot, const report_run *run);
+  bool is_optional; /* the page does without it if no run has what it needs */
   /* Writes the script, without the style. At least one run has what it needs. */
   void (*write_script)(const report_plot *plot, const report_set *set, FILE *script);
   /* Writes one sentence about these runs, as HTML (report_findings.c). */

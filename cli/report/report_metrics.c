@@ -180,11 +180,12 @@ static void add_share(report_run *run, int64_t step, report_column column, doubl
 }
 
 static uly_status add_speed(report_run *run, const json_t *line, int64_t step) {
-  number speed, seconds, wait, flops, peak;
+  number speed, seconds, wait, bubble, flops, peak;
   int64_t tokens, num_ranks;
   TRY(read_number(line, "tokens_per_s", &speed));
   TRY(read_number(line, "step_s", &seconds));
   TRY(read_number(line, "wait_s", &wait));
+  TRY(read_number(line, "bubble", &bubble));
   TRY(read_number(line, "flops", &flops));
   TRY(read_number(line, "peak_flops", &peak));
   TRY(read_count(line, "tokens", &tokens));
@@ -200,6 +201,7 @@ static uly_status add_speed(report_run *run, const json_t *line, int64_t step) {
     run->timed_seconds += seconds.value;
   }
   if (wait.is_there) add_share(run, step, COLUMN_WAIT_SHARE, wait.value / seconds.value);
+  if (bubble.is_there) add_share(run, step, COLUMN_BUBBLE, bubble.value);
   if (flops.is_there && peak.is_there && peak.value > 0)
     add_share(run, step, COLUMN_PEAK_SHARE, flops.value / seconds.value / peak.value);
   return ULY_OK;

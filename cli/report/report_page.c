@@ -231,7 +231,15 @@ static int put_lacking(FILE *html, const report_plot *plot, const report_set *se
   return num_there;
 }
 
+/* Returns whether the page has the plot. */
+static bool is_shown(const report_plot *plot, const report_set *set) {
+  bool has_data = !plot->is_optional;
+  for (int i = 0; i < set->num_runs; i++) has_data |= plot->has(plot, set->runs[i]);
+  return has_data;
+}
+
 static uly_status put_figure(FILE *html, const report_plot *plot, const report_set *set) {
+  if (!is_shown(plot, set)) return ULY_OK;
   fprintf(html,
           "<figure id=\"%s\">\n<figcaption>\n<h2 id=\"%s-title\">%s</h2>\n<p class=\"finding\">",
           plot->id, plot->id, plot->title);
@@ -329,7 +337,8 @@ uly_status report_page_write(const report_set *set, FILE *html) {
   put_runs(html, set);
   fputs("<nav>", html);
   for (int i = 0; i < report_num_plots; i++)
-    fprintf(html, "<a href=\"#%s\">%s</a> ", report_plots[i].id, report_plots[i].title);
+    if (is_shown(&report_plots[i], set))
+      fprintf(html, "<a href=\"#%s\">%s</a> ", report_plots[i].id, report_plots[i].title);
   fputs("<a href=\"#configuration\">Configuration</a></nav>\n", html);
   for (int i = 0; i < report_num_plots; i++) TRY(put_figure(html, &report_plots[i], set));
   put_configuration(html, set);

@@ -87,6 +87,16 @@ const report_plot report_plots[] = {
      .from_zero = true,
      .is_smoothed = true,
      .write_finding = report_find_mean},
+    {.id = "bubble",
+     .title = "Bubble of the pipeline",
+     .about = "The share of the time of the passes in which a rank waits for other stages, or has "
+              "nothing left to do; mean over the ranks.",
+     .needs = "<code>bubble</code>, of a run with <code>--pp</code>",
+     .is_optional = true,
+     AGAINST_STEP(has_column, COLUMN_BUBBLE, "% of the passes", 100),
+     .from_zero = true,
+     .is_smoothed = true,
+     .write_finding = report_find_mean},
     {.id = "gradient-norm",
      .title = "Gradient norm",
      .about = "The norm of all gradients together, before clipping. Bold: the mean over "

@@ -15,6 +15,7 @@ typedef enum report_column {
   COLUMN_TOKENS_PER_S,
   COLUMN_PEAK_SHARE, /* FLOP/s of the step over peak_flops, 0 to 1 */
   COLUMN_WAIT_SHARE, /* wait_s over step_s, 0 to 1                 */
+  COLUMN_BUBBLE,     /* bubble, 0 to 1                             */
   NUM_REPORT_COLUMNS
 } report_column;
 

@@ -109,6 +109,7 @@ static void add_shares(const train_run *run, line *l, const uly_step_report *r) 
   double peak = find_peak_share(run, r), wait = find_wait_share(run, r);
   if (peak >= 0) add(l, "  %.0f%% of peak", peak);
   if (wait >= 0) add(l, "  waits %.0f%%", wait);
+  if (r->bubble > 0) add(l, "  bubble %.0f%%", 100 * r->bubble);
   add(l, "  %s", format_bytes(r->peak_bytes, memory));
 }
 

@@ -23,6 +23,9 @@ typedef enum uly__lane {
   /* Rows and partial sums of tensor parallelism on their way. */
   ULY_LANE_ROWS,
   ULY_LANE_SUMS,
+  /* Rows and gradients on their way to and from other stages of a pipeline. */
+  ULY_LANE_SEND,
+  ULY_LANE_RECEIVE,
   ULY_NUM_LANES
 } uly__lane;
 

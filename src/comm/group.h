@@ -73,7 +73,7 @@ uly_status uly__sum_exactly(uly__group *group, uly__exact_sum *sum);
 
 /* --- Calls that are started, and run while the caller computes. Each has a request, which is
  * polled now and then so that the call makes progress, and then waited for. At most ULY_MAX_STARTED
- * may be under way in a group. Buffers belong to the call until its request was waited for. */
+ * may be under way in a group, unless more have been reserved. Buffers belong to the call until its request was waited for. */
 
 enum { ULY_MAX_STARTED = 12 };
 
@@ -82,6 +82,9 @@ enum { ULY_MAX_STARTED = 12 };
 typedef struct uly__request {
   struct uly__started *started;
 } uly__request;
+
+/* Makes room for `num` calls under way in a group. Not collective. */
+uly_status uly__group_reserve(uly__group *group, int num);
 
 /* Does what uly__all_to_all does. */
 uly_status uly__all_to_all_start(uly__group *group, uly__stream *stream, uly_traffic kind,

@@ -15,7 +15,7 @@ static uly_status fill(uly__group *group, uly__traffic *traffic, const char *nam
   group->counts = calloc(4 * size, sizeof *group->counts);
   if (!group->gathered || !group->counts)
     ULY_FAIL(ULY_ERR_MEMORY, "no memory for a group of %d ranks", group->size);
-  return uly__started_create(group);
+  return uly__started_create(group, ULY_MAX_STARTED);
 }
 
 static uly_status find_node_size(uly__group *group) {
@@ -119,8 +119,8 @@ uly_status uly__group_create_offline(int size, int rank, const char *name, uly__
 }
 
 static bool is_pending(const uly__group *group) {
-  for (int i = 0; i < ULY_MAX_STARTED; i++)
-    if (group->started[i].is_pending) return true;
+  for (int i = 0; i < group->num_started; i++)
+    if (group->started[i]->is_pending) return true;
   return false;
 }
 

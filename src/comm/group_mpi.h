@@ -42,8 +42,9 @@ struct uly__group {
   void *gathered; /* [size, ULY_MAX_SUM] values of 8 bytes: small messages of all ranks */
   int *counts;    /* [4][size]: of the call that waits */
   uly__unit_type units[ULY_MAX_UNIT_TYPES];
-  int next_unit; /* the place that the next new type takes */
-  uly__started started[ULY_MAX_STARTED];
+  int next_unit;          /* the place that the next new type takes */
+  uly__started **started; /* [num_started] */
+  int num_started;
   int next_tag;
   uly__check *check; /* NULL: off */
   int64_t num_calls; /* checked calls so far */
@@ -101,7 +102,7 @@ uly_status uly__check_online(const uly__group *group);
 
 /* Makes room for calls that are started. uly__started_free ends those that are under way, unless
  * `leave` is set: then they are left until the process ends, and so is their memory. */
-uly_status uly__started_create(uly__group *group);
+uly_status uly__started_create(uly__group *group, int num);
 void uly__started_free(uly__group *group, bool leave);
 
 /* --- ULYSSES_CHECK=collectives. (check_mpi.c) */

@@ -12,26 +12,18 @@ void uly_mesh_desc_default(uly_mesh_desc *desc, size_t size) {
   uly__sized_default(desc, size, &(uly_mesh_desc){0}, sizeof(uly_mesh_desc));
 }
 
-/* Refuses axes that do not exist yet, and extents that no axis can have. */
+/* Refuses extents that no axis can have. */
 static uly_status check_extents(const uly_mesh_desc *desc) {
   const struct {
-    const char *axis, *missing; /* NULL: it exists */
+    const char *axis;
     int extent;
-  } axes[] = {{"dp", NULL, desc->dp},
-              {"sp", NULL, desc->sp},
-              {"ulysses", NULL, desc->ulysses},
-              {"ring", NULL, desc->ring},
-              {"gather", NULL, desc->gather},
-              {"tp", NULL, desc->tp},
-              {"pp", "pipeline parallelism", desc->pp}};
-  for (int i = 0; i < 7; i++) {
+  } axes[] = {{"dp", desc->dp},     {"sp", desc->sp}, {"ulysses", desc->ulysses},
+              {"ring", desc->ring}, {"tp", desc->tp}, {"gather", desc->gather},
+              {"pp", desc->pp}};
+  for (int i = 0; i < 7; i++)
     if (axes[i].extent < 0)
       ULY_FAIL(ULY_ERR_CONFIG, "mesh.%s is %d, but it must not be negative", axes[i].axis,
                axes[i].extent);
-    if (axes[i].missing && axes[i].extent > 1)
-      ULY_FAIL(ULY_ERR_CONFIG, "mesh.%s is %d, but %s is not built yet: leave it at 0 or 1",
-               axes[i].axis, axes[i].extent, axes[i].missing);
-  }
   return ULY_OK;
 }
 
@@ -125,32 +117,42 @@ int uly__mesh_index(const uly_mesh *mesh, unsigned axes) {
   return uly__mesh_index_of(mesh, mesh->rank, axes);
 }
 
-static void set_extents(uly_mesh *mesh, int dp, int tp, const sequence_axes *axes) {
-  for (int axis = 0; axis < ULY_NUM_AXES; axis++) mesh->extent[axis] = 1;
-  *extent_of(mesh, ULY_AXIS_TP) = tp;
+/* The extents by which messages name a mesh. */
+typedef struct outline {
+  int dp, sp, tp, pp;
+} outline;
+
+static void set_extents(uly_mesh *mesh, outline of, const sequence_axes *axes) {
+  *extent_of(mesh, ULY_AXIS_TP) = of.tp;
   *extent_of(mesh, ULY_AXIS_ULYSSES) = axes->ulysses;
   *extent_of(mesh, ULY_AXIS_RING) = axes->ring;
-  *extent_of(mesh, ULY_AXIS_DP) = dp;
+  *extent_of(mesh, ULY_AXIS_DP) = of.dp;
+  *extent_of(mesh, ULY_AXIS_PP) = of.pp;
   mesh->gathers = axes->gathers;
 }
 
-enum { NAME_BYTES = 64, DIVISORS_BYTES = 128 };
+enum { NAME_BYTES = 80, DIVISORS_BYTES = 128 };
 
-/* Writes what messages call a mesh, as in "dp 2 x sp 4 x tp 2". tp is left out if it is 1. */
-static const char *name_mesh(int dp, int sp, int tp, char text[NAME_BYTES]) {
-  int used = snprintf(text, NAME_BYTES, "dp %d x sp %d", dp, sp);
-  if (tp > 1) snprintf(text + used, NAME_BYTES - (size_t)used, " x tp %d", tp);
+/* Writes what messages call a mesh, as in "dp 2 x sp 4 x tp 2". tp and pp are left out if they are
+ * 1. */
+static const char *name_mesh(outline of, char text[NAME_BYTES]) {
+  int used = snprintf(text, NAME_BYTES, "dp %d x sp %d", of.dp, of.sp);
+  if (of.tp > 1) used += snprintf(text + used, NAME_BYTES - (size_t)used, " x tp %d", of.tp);
+  if (of.pp > 1) snprintf(text + used, NAME_BYTES - (size_t)used, " x pp %d", of.pp);
   return text;
 }
 
 /* Computes the number of ranks that a mesh needs. */
-static uly_status count_ranks(int dp, int sp, int tp, int64_t *num) {
+static uly_status count_ranks(outline of, int64_t *num) {
+  const int extents[] = {of.dp, of.sp, of.tp, of.pp};
   char name[NAME_BYTES];
-  *num = (int64_t)dp * sp;
-  if (*num > INT32_MAX / tp)
-    ULY_FAIL(ULY_ERR_CONFIG, "a mesh of %s needs more ranks than any machine has",
-             name_mesh(dp, sp, tp, name));
-  *num *= tp;
+  *num = 1;
+  for (int i = 0; i < 4; i++) {
+    if (*num > INT32_MAX / extents[i])
+      ULY_FAIL(ULY_ERR_CONFIG, "a mesh of %s needs more ranks than any machine has",
+               name_mesh(of, name));
+    *num *= extents[i];
+  }
   return ULY_OK;
 }
 
@@ -164,28 +166,32 @@ static const char *list_divisors(int size, char text[DIVISORS_BYTES]) {
   return text;
 }
 
-/* Checks that tp divides the number of ranks. */
-static uly_status check_tp(int tp, int size) {
+/* Checks that tp or pp, the axis that is named, divides a number of ranks. */
+static uly_status check_divides(const char *axis, int extent, const char *ranks, int size) {
   char divisors[DIVISORS_BYTES];
-  if (size % tp != 0)
+  if (size % extent != 0)
     ULY_FAIL(ULY_ERR_CONFIG,
-             "mesh.tp is %d, which does not divide the number of ranks, %d: start a multiple of %d "
-             "ranks, or set mesh.tp to %s",
-             tp, size, tp, list_divisors(size, divisors));
+             "mesh.%s is %d, which does not divide the number of ranks%s, %d: start a multiple of "
+             "%d ranks, or set mesh.%s to %s",
+             axis, extent, ranks, size, extent, axis, list_divisors(size, divisors));
   return ULY_OK;
 }
 
 /* Checks that the ranks are as many as the mesh needs. */
-static uly_status check_size(int dp, int sp, int tp, int size) {
+static uly_status check_size(outline of, int size) {
   int64_t needed;
   char name[NAME_BYTES];
-  ULY_TRY(count_ranks(dp, sp, tp, &needed));
+  ULY_TRY(count_ranks(of, &needed));
   if (needed != size)
     ULY_FAIL(ULY_ERR_CONFIG,
              "a mesh of %s needs %lld ranks, but there are %d: start that many (mpirun -n %lld), "
-             "or change %s",
-             name_mesh(dp, sp, tp, name), (long long)needed, size, (long long)needed,
-             tp > 1 ? "mesh.dp, mesh.sp or mesh.tp" : "mesh.dp or mesh.sp");
+             "or change %s%s%s",
+             name_mesh(of, name), (long long)needed, size, (long long)needed,
+             of.tp > 1 || of.pp > 1 ? "mesh.dp, mesh.sp" : "mesh.dp or mesh.sp",
+             of.tp == 1  ? ""
+             : of.pp > 1 ? ", mesh.tp"
+                         : " or mesh.tp",
+             of.pp > 1 ? " or mesh.pp" : "");
   return ULY_OK;
 }
 
@@ -193,17 +199,18 @@ static uly_status resolve(const uly_mesh_desc *from, int size, uly_mesh *mesh) {
   uly_mesh_desc desc;
   sequence_axes axes;
   ULY_TRY(read_desc(from, &desc));
-  int tp = desc.tp ? desc.tp : 1;
-  ULY_TRY(check_tp(tp, size));
-  int num = size / tp; /* for dp and sp */
+  outline of = {.tp = desc.tp ? desc.tp : 1, .pp = desc.pp ? desc.pp : 1};
+  ULY_TRY(check_divides("tp", of.tp, "", size));
+  ULY_TRY(check_divides("pp", of.pp, of.tp > 1 ? " divided by mesh.tp" : "", size / of.tp));
+  int num = size / of.tp / of.pp; /* for dp and sp */
   /* With dp alone, the axes that are given divide what dp leaves. */
   if (desc.dp > 0 && !desc.sp && num % desc.dp == 0) desc.sp = num / desc.dp;
   ULY_TRY(settle_sequence(&desc, &axes));
-  int dp = desc.dp ? desc.dp : desc.sp ? (num % desc.sp ? 1 : num / desc.sp) : 1;
-  int sp = desc.sp ? desc.sp : dp < num ? num / dp : 1;
-  ULY_TRY(check_size(dp, sp, tp, size));
-  ULY_TRY(divide_sp(sp, &axes));
-  set_extents(mesh, dp, tp, &axes);
+  of.dp = desc.dp ? desc.dp : desc.sp ? (num % desc.sp ? 1 : num / desc.sp) : 1;
+  of.sp = desc.sp ? desc.sp : of.dp < num ? num / of.dp : 1;
+  ULY_TRY(check_size(of, size));
+  ULY_TRY(divide_sp(of.sp, &axes));
+  set_extents(mesh, of, &axes);
   return ULY_OK;
 }
 
@@ -214,7 +221,8 @@ static const struct {
   unsigned axes;
   const char *name;
 } sets[] = {{ULY_AXES_ALL, "world"},       {ULY_AXES_ZERO, "ZeRO"}, {ULY_AXES_SP, "sequence"},
-            {ULY_AXIS_ULYSSES, "Ulysses"}, {ULY_AXIS_RING, "ring"}, {ULY_AXIS_TP, "tensor"}};
+            {ULY_AXIS_ULYSSES, "Ulysses"}, {ULY_AXIS_RING, "ring"}, {ULY_AXIS_TP, "tensor"},
+            {ULY_AXIS_PP, "pipeline"}};
 
 enum { NUM_SETS = sizeof sets / sizeof sets[0] };
 
@@ -325,18 +333,17 @@ uly_status uly_mesh_create_offline(const uly_mesh_desc *desc, int rank, uly_mesh
   sequence_axes axes;
   ULY_TRY(read_desc(desc, &own));
   ULY_TRY(settle_sequence(&own, &axes));
-  int dp = own.dp ? own.dp : 1, sp = own.sp ? own.sp : 1, tp = own.tp ? own.tp : 1;
+  outline of = {own.dp ? own.dp : 1, own.sp ? own.sp : 1, own.tp ? own.tp : 1, own.pp ? own.pp : 1};
   int64_t num;
   char name[NAME_BYTES];
-  ULY_TRY(count_ranks(dp, sp, tp, &num));
+  ULY_TRY(count_ranks(of, &num));
   if (rank < 0 || rank >= num)
-    ULY_FAIL(ULY_ERR_CONFIG, "rank %d of a mesh of %s does not exist", rank,
-             name_mesh(dp, sp, tp, name));
-  ULY_TRY(divide_sp(sp, &axes));
+    ULY_FAIL(ULY_ERR_CONFIG, "rank %d of a mesh of %s does not exist", rank, name_mesh(of, name));
+  ULY_TRY(divide_sp(of.sp, &axes));
   ULY_TRY(allocate(out));
   (*out)->is_offline = true;
   (*out)->rank = rank;
-  set_extents(*out, dp, tp, &axes);
+  set_extents(*out, of, &axes);
   return or_destroy(make_groups(*out), out);
 }
 
@@ -346,6 +353,7 @@ uly_mesh_desc uly__mesh_describe(const uly_mesh *mesh) {
                          .sp = uly_mesh_sp(mesh),
                          .ring = uly_mesh_ring(mesh),
                          .tp = uly_mesh_tp(mesh),
+                         .pp = uly_mesh_pp(mesh),
                          .gather = uly_mesh_gather(mesh)};
 }
 
@@ -385,6 +393,13 @@ int uly_mesh_size(const uly_mesh *mesh) { return mesh ? uly__mesh_extent(mesh, U
 int uly_mesh_dp(const uly_mesh *mesh) { return mesh ? uly__mesh_extent(mesh, ULY_AXIS_DP) : 0; }
 int uly_mesh_sp(const uly_mesh *mesh) { return mesh ? uly__mesh_extent(mesh, ULY_AXES_SP) : 0; }
 int uly_mesh_tp(const uly_mesh *mesh) { return mesh ? uly__mesh_extent(mesh, ULY_AXIS_TP) : 0; }
+int uly_mesh_pp(const uly_mesh *mesh) { return mesh ? uly__mesh_extent(mesh, ULY_AXIS_PP) : 0; }
+int uly_mesh_dp_index(const uly_mesh *mesh) {
+  return mesh ? uly__mesh_index(mesh, ULY_AXIS_DP) : 0;
+}
+int uly_mesh_pp_index(const uly_mesh *mesh) {
+  return mesh ? uly__mesh_index(mesh, ULY_AXIS_PP) : 0;
+}
 int uly_mesh_ulysses(const uly_mesh *mesh) {
   return mesh ? uly__mesh_extent(mesh, ULY_AXIS_ULYSSES) : 0;
 }

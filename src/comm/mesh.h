@@ -43,7 +43,7 @@ int uly__mesh_index(const uly_mesh *mesh, unsigned axes);
 int uly__mesh_index_of(const uly_mesh *mesh, int rank, unsigned axes);
 
 /* Returns the group of the ranks that differ from this one only in these axes: TP, ULYSSES, RING,
- * SP, ZERO or ALL. */
+ * SP, ZERO, PP or ALL. */
 uly__group *uly__mesh_group(const uly_mesh *mesh, unsigned axes);
 /* Returns the group of all ranks of the mesh. */
 uly__group *uly__mesh_world(const uly_mesh *mesh);

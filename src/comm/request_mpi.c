@@ -15,17 +15,32 @@ enum { UNIT = 64 };
 /* All tags that MPI guarantees but the last. */
 enum { NUM_TAGS = ULY_GATHER_TAG };
 
-uly_status uly__started_create(uly__group *group) {
+static uly_status create_started(uly__group *group, uly__started **out) {
   size_t size = (size_t)group->size;
-  for (int i = 0; i < ULY_MAX_STARTED; i++) {
-    uly__started *s = &group->started[i];
+  uly__started *s = *out = calloc(1, sizeof *s);
+  if (s) {
     s->group = group;
     s->requests = calloc(2 * size, sizeof *s->requests);
     s->counts = calloc(4 * size, sizeof *s->counts);
-    if (!s->requests || !s->counts)
-      ULY_FAIL(ULY_ERR_MEMORY, "no memory for the requests of %d ranks", group->size);
   }
+  if (!s || !s->requests || !s->counts)
+    ULY_FAIL(ULY_ERR_MEMORY, "no memory for the requests of %d ranks", group->size);
   return ULY_OK;
+}
+
+uly_status uly__started_create(uly__group *group, int num) {
+  if (num <= group->num_started) return ULY_OK;
+  uly__started **more = realloc(group->started, (size_t)num * sizeof *more);
+  if (!more) ULY_FAIL(ULY_ERR_MEMORY, "no memory for %d calls of a group", num);
+  group->started = more;
+  while (group->num_started < num)
+    ULY_TRY(create_started(group, &group->started[group->num_started++]));
+  return ULY_OK;
+}
+
+uly_status uly__group_reserve(uly__group *group, int num) {
+  if (group->mpi == MPI_COMM_NULL) return ULY_OK;
+  return uly__started_create(group, num);
 }
 
 /* Notes that MPI has done its part. */
@@ -35,16 +50,18 @@ static void end(uly__started *s) {
 }
 
 void uly__started_free(uly__group *group, bool leave) {
-  for (int i = 0; i < ULY_MAX_STARTED; i++) {
-    uly__started *s = &group->started[i];
-    if (s->is_pending && leave) continue;
-    if (s->is_pending) {
+  for (int i = 0; i < group->num_started; i++) {
+    uly__started *s = group->started[i];
+    if (s && s->is_pending && leave) continue;
+    if (s && s->is_pending) {
       (void)uly__mpi_wait(group, s->num_requests, s->requests);
       end(s);
     }
-    free(s->requests);
-    free(s->counts);
+    if (s) free(s->requests);
+    if (s) free(s->counts);
+    free(s);
   }
+  free(group->started);
 }
 
 /* Takes a place for a call. */
@@ -54,11 +71,11 @@ static uly_status take(uly__group *group, const char *call, uly__request *reques
     ULY_FAIL(ULY_ERR_INTERNAL, "%s on the %s group with a request that is under way", call,
              group->name);
   int i = 0;
-  while (i < ULY_MAX_STARTED && group->started[i].is_taken) i++;
-  if (i == ULY_MAX_STARTED)
+  while (i < group->num_started && group->started[i]->is_taken) i++;
+  if (i == group->num_started)
     ULY_FAIL(ULY_ERR_INTERNAL, "%s on the %s group while %d calls are under way", call, group->name,
-             ULY_MAX_STARTED);
-  *out = &group->started[i];
+             group->num_started);
+  *out = group->started[i];
   return ULY_OK;
 }
 

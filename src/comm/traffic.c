@@ -15,6 +15,7 @@ const char *uly_traffic_name(uly_traffic kind) {
       "attention_forward", "attention_backward", "attention_recompute",
       "gradients",         "parameters",         "control",
       "keys_forward",      "keys_backward",      "keys_recompute",
-      "tensor_forward",    "tensor_backward",    "tensor_recompute"};
+      "tensor_forward",    "tensor_backward",    "tensor_recompute",
+      "pipeline_forward",  "pipeline_backward"};
   return (unsigned)kind < ULY_NUM_TRAFFIC ? names[kind] : "unknown";
 }

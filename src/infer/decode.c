@@ -37,7 +37,8 @@ static void divide(uly__decoder *d, uly__part *parts) {
 /* Fills the cache after the model has gone through a block of the prompt. */
 static void take_block(void *decoder, int layer) {
   uly__decoder *d = decoder;
-  uly__cache_fill(&d->cache, d->model->attention, layer, &d->model->stash.layers[layer].attention);
+  uly__cache_fill(&d->cache, d->model->attention, layer,
+                  &uly__stash_at(&d->model->stash, layer)->attention);
 }
 
 static uly_status check(const uly__model_config *c, int64_t capacity) {
@@ -276,17 +277,18 @@ static void take_row(uly__decoder *d, int64_t t) {
   uly__tile_range tile = model->tiles.list[i];
   int64_t row = t - tile.begin - tile.first_own, bytes = h * uly__dtype_bytes(model->dtype);
   if (row < 0 || row >= tile.own_rows) return;
-  uly__copy(
-      model->stream, d->x,
-      uly__at(model->stash.layers[model->num_layers].x, model->dtype, (tile.own_begin + row) * h),
-      bytes);
+  uly__copy(model->stream, d->x,
+            uly__at(uly__stash_at(&model->stash, model->config.num_layers)->x, model->dtype,
+                    (tile.own_begin + row) * h),
+            bytes);
 }
 
 void uly__prefill(uly__decoder *d, const int32_t *tokens) {
   uly__model *model = d->model;
   uly__group *sequence = model->attention->group;
   int64_t bytes = model->config.hidden * uly__dtype_bytes(model->dtype);
-  uly__pass_forward(model, tokens, NULL, false);
+  uly__input_set_tokens(&model->input, tokens, NULL);
+  uly__pass_forward(model, 0, false);
   d->cache.num_tokens = model->cut->num_tokens;
   /* The last row comes from the rank that holds the last token. */
   int holder;

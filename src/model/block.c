@@ -16,7 +16,7 @@
 
 /* Where x_mid of a tile is: in the stash or in scratch. */
 static void *mid_place(const uly__model *model, int layer, int64_t i, uly__tile_range tile) {
-  return model->stash.keeps_mlp ? own(model, model->stash.layers[layer].x_mid, tile)
+  return model->stash.keeps_mlp ? own(model, uly__stash_at(&model->stash, layer)->x_mid, tile)
                                 : model->work.mid[i % ULY_MID_SLOTS];
 }
 
@@ -30,7 +30,7 @@ static void add_attention(uly__model *model, int layer, uly_traffic kind, int64_
   uly__norm_args norm2 = uly__model_norm(model, unit, b->norm2, b->norm2_bias);
   const float *sum = uly__model_summed(model, ULY_SUM_ATTENDED, i);
   model->ops->residual_norm(model->stream, &norm2, tile.own_rows, h, model->dtype,
-                            own(model, model->stash.layers[layer].x, tile), sum,
+                            own(model, uly__stash_at(&model->stash, layer)->x, tile), sum,
                             uly__weight(model, unit, b->bo), mid_place(model, layer, i, tile),
                             normed(model, i));
   uly__model_gather(model, ULY_GATHER_NORMED, kind, i, tile.rows, normed(model, i));
@@ -44,7 +44,7 @@ typedef struct mlp_tile {
 } mlp_tile;
 
 static mlp_tile mlp_place(const uly__model *model, int layer, int64_t t) {
-  const uly__stash_layer *kept = &model->stash.layers[layer];
+  const uly__stash_layer *kept = uly__stash_at(&model->stash, layer);
   int64_t f = model->share.ffn.count;
   if (!model->stash.keeps_mlp) return (mlp_tile){model->work.gate, model->work.up};
   return (mlp_tile){model->config.gated ? row(model, kept->gate, t, f) : NULL,

@@ -43,7 +43,7 @@ static void gather_input(uly__model *model, int layer, uly_traffic kind, int64_t
   const uly__block_layout *b = &model->params.block;
   uly__tile_range tile;
   if (!find_tile(&model->tiles, i, &tile)) return;
-  gather_normed(model, kind, i, tile, own(model, model->stash.layers[layer].x, tile),
+  gather_normed(model, kind, i, tile, own(model, uly__stash_at(&model->stash, layer)->x, tile),
                 uly__unit_of_block(layer), b->norm1, b->norm1_bias);
 }
 
@@ -109,8 +109,8 @@ static void input_backward(uly__model *model, int layer, int64_t i) {
   int unit = uly__unit_of_block(layer);
   uly__tile_range tile;
   if (!find_tile(&model->tiles, i, &tile)) return;
-  norm_backward(model, i, tile, own(model, model->stash.layers[layer].x, tile), unit, b->norm1,
-                b->norm1_bias, own(model, model->d_x, tile));
+  norm_backward(model, i, tile, own(model, uly__stash_at(&model->stash, layer)->x, tile), unit,
+                b->norm1, b->norm1_bias, own(model, model->d_x, tile));
   watch(model, ULY_WATCH_D_INPUT, layer, own_rows(tile), own(model, model->d_x, tile),
         model->config.hidden);
   if (tile.ends_segment >= 0) uly__zero_fold(model->zero, unit, tile.ends_segment, 0, b->wo);
@@ -132,7 +132,7 @@ static uly__part all_tokens(const uly__model *model) { return (uly__part){0, mod
 /* Attends: the scheme asks for Q, K and V, and leaves the outputs in the stash. */
 void uly__block_attend(uly__model *model, int layer, uly_traffic kind) {
   uly_attention *attention = model->attention;
-  const uly__seq_kept *kept = &model->stash.layers[layer].attention;
+  const uly__seq_kept *kept = &uly__stash_at(&model->stash, layer)->attention;
   layer_place place = {model, layer, uly__attention_qkv(attention, kept),
                        kind == ULY_TRAFFIC_ATTENTION_FORWARD ? ULY_TRAFFIC_TENSOR_FORWARD
                                                              : ULY_TRAFFIC_TENSOR_RECOMPUTE};
@@ -148,7 +148,7 @@ void uly__block_attend(uly__model *model, int layer, uly_traffic kind) {
 
 void uly__block_attend_tile(uly__model *model, int layer, uly_traffic kind, int64_t i) {
   uly_attention *attention = model->attention;
-  uly__seq_call call = {.kind = kind, .kept = &model->stash.layers[layer].attention};
+  uly__seq_call call = {.kind = kind, .kept = &uly__stash_at(&model->stash, layer)->attention};
   uly__tile_range tile;
   if (attention->rows_at_once == 0 || !find_tile(&model->tiles, i, &tile)) return;
   uly__part rows = {tile.begin, tile.rows};
@@ -159,7 +159,7 @@ void uly__block_attend_tile(uly__model *model, int layer, uly_traffic kind, int6
 void uly__block_attend_tile_backward(uly__model *model, int layer, int64_t i) {
   uly_attention *attention = model->attention;
   uly__seq_call call = {.kind = ULY_TRAFFIC_ATTENTION_BACKWARD,
-                        .kept = &model->stash.layers[layer].attention};
+                        .kept = &uly__stash_at(&model->stash, layer)->attention};
   uly__tile_range tile;
   if (attention->rows_at_once == 0 || !find_tile(&model->tiles, i, &tile)) return;
   uly__part rows = {tile.begin, tile.rows};
@@ -169,7 +169,7 @@ void uly__block_attend_tile_backward(uly__model *model, int layer, int64_t i) {
 void uly__block_attend_backward(uly__model *model, int layer) {
   uly_attention *attention = model->attention;
   uly__seq_call call = {.kind = ULY_TRAFFIC_ATTENTION_BACKWARD,
-                        .kept = &model->stash.layers[layer].attention};
+                        .kept = &uly__stash_at(&model->stash, layer)->attention};
   if (attention->rows_at_once == 0)
     uly__model_note(model, attention->scheme->backward(attention, &call));
   uly__watch_heads(model, ULY_WATCH_D_QKV, layer, all_tokens(model), attention->work.d_qkv);
@@ -181,7 +181,7 @@ void uly__block_attend_backward(uly__model *model, int layer) {
 /* Computes the sum over g of O_g Wo[:, g]^T for tile i, where g runs over the blocks of heads that
  * this rank has, and starts to add it up over the ranks. */
 void uly__block_outputs(uly__model *model, int layer, uly_traffic kind, int64_t i) {
-  const uly__stash_layer *kept = &model->stash.layers[layer];
+  const uly__stash_layer *kept = uly__stash_at(&model->stash, layer);
   int unit = uly__unit_of_block(layer);
   uly__tile_range tile;
   if (!find_tile(&model->tiles, i, &tile)) return;
@@ -209,7 +209,8 @@ void uly__block_outputs_backward(uly__model *model, int layer, int64_t i) {
     const uly__head_block *block = &model->attention->blocks[g];
     uly__linear linear = uly__linear_in(model->projections[g].o, unit);
     int64_t at = block->o_offset + tile.begin * block->o_stride;
-    const void *o = uly__at(model->stash.layers[layer].attention.outputs, model->dtype, at);
+    const void *o =
+        uly__at(uly__stash_at(&model->stash, layer)->attention.outputs, model->dtype, at);
     uly__linear_backward_weight(model, linear, tile.rows, d_mid, h, o, block->o_stride);
     uly__linear_backward(model, linear, tile.rows, d_mid, h,
                          uly__at(model->attention->work.d_o, model->dtype, at), block->o_stride);

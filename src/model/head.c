@@ -52,7 +52,7 @@ uly_status uly__head_prepare(const uly__model *model, int64_t rows) {
 }
 
 static void *input_of(const uly__model *model, uly__tile_range tile) {
-  return own(model, model->stash.layers[model->num_layers].x, tile);
+  return own(model, uly__stash_at(&model->stash, model->config.num_layers)->x, tile);
 }
 
 /* Normalizes and gathers the rows of tile i. */

@@ -1,17 +1,21 @@
 /* A decoder-only transformer on a rank's tokens of a stream: embedding, blocks, head with loss;
- * forward and backward. It reads as single-device code: only ZeRO and the schemes of attention know
- * of other ranks.
+ * forward and backward. It reads as single-device code: only ZeRO, the schemes of attention and the
+ * pipeline know of other ranks.
  *
  * This file says what a model consists of; model_plan.h makes and carves it, passes.h runs it.
  *
  * Where tensor parallelism divides a layer, heads, f and V are those of this rank, and of each tile
  * it has some rows of the residual stream (parallel/tensor.h).
  *
+ * In a pipeline, a rank has the blocks of its stage (model/stage.h), which have the same numbers on
+ * all ranks.
+ *
  * Legend: T tokens of this rank, h width, f MLP width, V vocabulary, d head dimension, L blocks. */
 #ifndef ULY_MODEL_H
 #define ULY_MODEL_H
 
 #include "device/arena.h"
+#include "model/boundary.h"
 #include "model/params.h"
 #include "model/pass_input.h"
 #include "model/projection.h"
@@ -39,6 +43,9 @@ typedef struct uly__workspace {
   uly__logit_summary *summary, *summaries;
   /* Parts of gradients that several ranks hold (model/tensor_grads.h); NULL without it. */
   float *shared_grads, *shared_parts;
+  /* A part of another stage's gradient, and its values (model/grads.h); NULL without it. */
+  void *tied_part;
+  float *tied_values;
 } uly__workspace;
 
 /* The use that a model is made for, and has buffers for. */
@@ -53,9 +60,10 @@ typedef enum uly__model_use {
 /* How a model is run. */
 typedef struct uly__model_run {
   uly__model_use use;
-  uly__stage stage;
-  int64_t seq_len; /* N */
-  int64_t window;  /* of the causal mask; 0: none */
+  uly__stage stage; /* none: the layers are dealt over the mesh */
+  int chunks;       /* of a stage; 0: 1 */
+  int64_t seq_len;  /* N */
+  int64_t window;   /* of the causal mask; 0: none */
   uly_sparse sparse;
   uly_dtype dtype, grad_dtype;
   uly_recompute recompute;
@@ -72,7 +80,9 @@ typedef struct uly__watch uly__watch; /* watch.h */
 typedef struct uly__model {
   uly__model_config config;
   uly__stage stage;
-  int num_layers;          /* L, of the stage */
+  int num_layers;          /* of the stage */
+  uly__schedule schedule;  /* of a step */
+  uly__boundary boundary;  /* between stages */
   uly__tensor_share share; /* what this rank has of each layer */
   uly__tensor tensor;
   uly__params params;
@@ -92,7 +102,7 @@ typedef struct uly__model {
   int64_t *positions; /* [T], of the host: within their documents */
   uly__input input;   /* what ops read of a pass */
   float *rope;        /* [T, d]: cosines, sines; NULL with learned positions */
-  void *d_x;          /* [own, h]: gradient of the residual stream; NULL: forward only */
+  void *d_x;          /* [own, h]: gradient of the residual stream, in a room of boundary */
   uly__stash stash;
   uly__workspace work;
   /* Forward calls it after each block, while the stash still has the block's attention. NULL:
@@ -102,7 +112,8 @@ typedef struct uly__model {
   /* The first failure of a local operation. Collectives continue (on garbage), so that no rank
    * waits for another in vain; the step agrees on the failure at its end. */
   uly_status failure;
-  uly__watch *watch; /* NULL: nothing is checked */
+  uly__watch *watch;   /* NULL: nothing is checked */
+  int64_t micro_batch; /* of the pass at work */
 } uly__model;
 
 /* Returns the address of a unit's weight `at`, while the unit is acquired; NULL for at < 0. */
@@ -171,6 +182,7 @@ static inline void uly__model_poll(uly__model *model) {
   uly__model_note(model, uly__attention_poll(model->attention));
   uly__model_note(model, uly__tensor_poll(&model->tensor));
   uly__model_note(model, uly__zero_poll(model->zero));
+  uly__model_note(model, uly__boundary_poll(&model->boundary));
 }
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/split.h"
+#include "model/grads.h"
 #include "model/tensor_grads.h"
 
 /* Returns the tokens of a granule. Slices are whole granules, a function of N alone, so that any
@@ -102,6 +103,8 @@ static uly_status plan_states(uly__model *model, uly_mesh *mesh, const uly__mode
                          .num_units = params->num_units,
                          .counts = counts,
                          .tied = model->config.tied,
+                         .has_both_ends = uly__stage_embeds(&model->stage) &&
+                                          uly__stage_has_head(&model->stage, &model->config),
                          .forward_only = run->use != ULY_MODEL_TRAINS};
   uly_status status = uly__zero_create(mesh, &desc, &model->zero);
   if (status == ULY_OK && model->tensor.size > 1)
@@ -156,12 +159,83 @@ static uly_status plan_projections(uly__model *model) {
   return ULY_OK;
 }
 
+/* Returns the FLOPs of the forward pass of a layer, apart from attention's, and of the head, for one
+ * token. */
+static double layer_flops(const uly__model_config *c) {
+  double heads = c->num_q_heads + c->num_kv_heads, inner = (c->gated ? 3.0 : 2.0) * (double)c->ffn;
+  return 2.0 * (double)c->hidden * (2.0 * heads * c->head_dim + inner);
+}
+static double head_flops(const uly__model_config *c) {
+  return 2.0 * (double)c->hidden * (double)c->vocab;
+}
+
+uly__model_work uly__model_find_work(const uly__model *model, uly_recompute recompute) {
+  const uly__model_config *c = &model->config;
+  double tokens = (double)model->attention->desc.num_tokens, products = layer_flops(c);
+  double attends = 4.0 * c->head_dim * model->pairs / tokens, repeated = 0;
+  if (recompute != ULY_RECOMPUTE_NONE) repeated = products;
+  if (recompute == ULY_RECOMPUTE_FULL) repeated += attends;
+  /* Backward takes twice as long as forward, and attention's two and a half times. */
+  return (uly__model_work){.forward = products + attends,
+                           .backward = 2 * products + 2.5 * attends + repeated,
+                           .head = 3 * head_flops(c)};
+}
+
+uly__deal uly__model_deal(const uly__model *model, const uly_mesh *mesh,
+                          const uly__model_run *run) {
+  uly__model_work work = uly__model_find_work(model, run->recompute);
+  return (uly__deal){.num_layers = model->config.num_layers,
+                     .num_stages = uly__mesh_extent(mesh, ULY_AXIS_PP),
+                     .num_chunks = run->chunks > 0 ? run->chunks : 1,
+                     .head = work.head / (work.forward + work.backward)};
+}
+
+/* Finds the layers of this rank. */
+static uly_status plan_stage(uly__model *model, const uly_mesh *mesh, const uly__model_run *run) {
+  uly__deal deal = uly__model_deal(model, mesh, run);
+  model->stage = run->stage;
+  if (deal.num_chunks > 1 && deal.num_stages == 1)
+    ULY_FAIL(
+        ULY_ERR_CONFIG,
+        "config.pp_chunks is %d, but chunks are those of the stages of a pipeline: set mesh.pp "
+        "to 2 or more, or leave config.pp_chunks out",
+        deal.num_chunks);
+  if (model->stage.num_chunks == 0)
+    ULY_TRY(uly__stage_deal(&deal, uly__mesh_index(mesh, ULY_AXIS_PP), &model->stage));
+  model->num_layers = uly__stage_layers(&model->stage);
+  uly__schedule_desc desc = {.num_stages = deal.num_stages,
+                             .stage = uly__mesh_index(mesh, ULY_AXIS_PP),
+                             .num_chunks = model->stage.num_chunks,
+                             .num_micro_batches = run->passes,
+                             .forward_only = run->use != ULY_MODEL_TRAINS};
+  return uly__schedule_create(&desc, &model->schedule);
+}
+
+/* Plans what the passes keep, and what they send to other stages. */
+static uly_status plan_passes(uly__model *model, const uly_mesh *mesh, const uly__model_run *run) {
+  int64_t in_flight[ULY_MAX_CHUNKS];
+  bool forward_only = run->use != ULY_MODEL_TRAINS;
+  for (int v = 0; v < model->stage.num_chunks; v++)
+    in_flight[v] = uly__schedule_in_flight(&model->schedule, v);
+  uly__stash_desc desc = {.stage = &model->stage,
+                          .in_flight = in_flight,
+                          .recompute = run->recompute,
+                          .forward_only = forward_only,
+                          .on_disk = run->stash_on_disk,
+                          .in_pipeline = uly__mesh_extent(mesh, ULY_AXIS_PP) > 1};
+  ULY_TRY(uly__stash_create(&desc, &model->stash));
+  int64_t row_bytes = model->config.hidden * uly__dtype_bytes(model->dtype);
+  return uly__boundary_create(mesh, &model->stash, model->num_own, row_bytes, forward_only,
+                              &model->boundary);
+}
+
 static uly_status plan(uly__model *model, uly_mesh *mesh, const uly__model_run *run) {
   const uly__model_config *c = &model->config;
   ULY_TRY(check(c, mesh, run));
   ULY_TRY(uly__tensor_create(mesh, run->dtype, c->hidden, &model->tensor));
   model->share = uly__tensor_share_of(c, model->tensor.size, model->tensor.rank);
   ULY_TRY(plan_attention(model, mesh, run));
+  ULY_TRY(plan_stage(model, mesh, run));
   model->cut = &model->attention->cut;
   model->num_tokens = model->cut->count;
   const uly__ops_sizes *sizes = &model->ops->sizes;
@@ -176,11 +250,10 @@ static uly_status plan(uly__model *model, uly_mesh *mesh, const uly__model_run *
   uly__tiles_divide(&model->head_tiles, &model->tensor);
   if (model->tensor.size > 1) uly__attention_takes_rows(model->attention, model->tiles.rows);
   model->num_own = model->tiles.num_own;
-  ULY_TRY(uly__params_create(c, run->stage, &model->share, &model->params));
+  ULY_TRY(uly__params_create(c, &model->stage, &model->share, &model->params));
   ULY_TRY(plan_projections(model));
   ULY_TRY(plan_states(model, mesh, run));
-  return uly__stash_create(model->num_layers, run->recompute, run->use != ULY_MODEL_TRAINS,
-                           run->stash_on_disk, &model->stash);
+  return plan_passes(model, mesh, run);
 }
 
 uly_status uly__model_create(const uly__model_config *config, uly_mesh *mesh,
@@ -189,8 +262,6 @@ uly_status uly__model_create(const uly__model_config *config, uly_mesh *mesh,
   uly__model *model = calloc(1, sizeof *model);
   if (!model) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a model");
   model->config = *config;
-  model->stage = run->stage;
-  model->num_layers = uly__stage_layers(run->stage);
   model->dtype = run->dtype;
   model->threads = run->threads;
   model->use = run->use;
@@ -213,7 +284,9 @@ void uly__model_destroy(uly__model *model) {
   uly__params_destroy(&model->params);
   uly__tiles_destroy(&model->tiles);
   uly__tiles_destroy(&model->head_tiles);
+  uly__boundary_destroy(&model->boundary);
   uly__stash_destroy(&model->stash);
+  uly__schedule_destroy(&model->schedule);
   free(model);
 }
 
@@ -282,14 +355,17 @@ void uly__model_carve_passes(uly__model *model, uly__arena *arenas, uly__arena *
   uly__input_carve(&model->input, model->stream, T, activations);
   model->rope =
       c->rope ? uly__arena_carve(activations, T * c->head_dim * (int64_t)sizeof(float)) : NULL;
-  model->d_x = uly__model_is_forward_only(model)
-                   ? NULL
-                   : uly__arena_carve(activations, model->num_own * c->hidden * bytes);
+  uly__boundary_carve(&model->boundary, activations);
+  model->d_x = model->boundary.rooms[0];
   carve_tile(model, scratch);
-  if (!uly__model_is_forward_only(model)) uly__tensor_grads_carve(model, scratch);
+  if (!uly__model_is_forward_only(model)) {
+    uly__tensor_grads_carve(model, scratch);
+    uly__reduce_grads_carve(model, scratch);
+  }
   /* The head does not run while a block does. */
   int64_t mark = uly__arena_mark(scratch);
-  if (model->use != ULY_MODEL_PREFILLS) carve_head(model, scratch, host);
+  if (model->use != ULY_MODEL_PREFILLS && uly__stage_has_head(&model->stage, &model->config))
+    carve_head(model, scratch, host);
   uly__arena_release(scratch, mark);
   uly__stash_carve(&model->stash, c, model->num_own * c->hidden * bytes,
                    T * model->share.ffn.count * bytes, model->attention, activations, scratch);

@@ -25,6 +25,15 @@ uly_status uly__model_make_mask(const uly__model_config *config, const uly__mode
  * pairs. */
 uly_status uly__model_set_documents(uly__model *model, const int64_t *doc_start, int64_t num_docs);
 
+/* FLOPs for one token: of the forward and the backward pass of a layer, with what is computed again;
+ * and of the head with its loss, forward and backward. */
+typedef struct uly__model_work {
+  double forward, backward, head;
+} uly__model_work;
+uly__model_work uly__model_find_work(const uly__model *model, uly_recompute recompute);
+/* Returns how the layers are dealt to the stages of a mesh. */
+uly__deal uly__model_deal(const uly__model *model, const uly_mesh *mesh, const uly__model_run *run);
+
 /* Returns the FLOPs of forward and backward of num_sequences sequences of N tokens, over all ranks:
  * 6 FLOPs for each weight of a matrix and token, and 12 d for each of `pairs`, the visible pairs of
  * all heads and sequences. Forward alone takes a third. */

@@ -16,6 +16,8 @@ typedef struct builder {
   const uly__model_config *config;
   const uly__tensor_share *share;
   char prefix[48]; /* of names */
+  /* Whether this rank holds, and whether it owns, what is added. */
+  bool holds, owns;
 } builder;
 
 /* How a tensor is divided, and the part that this rank holds, which may be empty. Parts are counted
@@ -37,6 +39,7 @@ static uly__part times(uly__part part, int64_t each) {
 
 /* Sets the part of a tensor that this rank holds. */
 static void divide(const builder *b, uly__param *param, division d) {
+  if (!b->holds) return;
   int64_t cols = param->num_dims == 2 ? param->dims[1] : 1;
   param->rows = param->owned = (uly__part){0, param->dims[0]};
   param->cols = (uly__part){0, cols};
@@ -51,6 +54,7 @@ static void divide(const builder *b, uly__param *param, division d) {
       break;
     case BY_COLS: param->cols = times(d.part, d.each); break;
   }
+  if (!b->owns) param->owned.count = 0;
   param->local_count = param->rows.count * param->cols.count;
 }
 
@@ -128,14 +132,27 @@ static uly__block_layout add_block(builder *p, int layer) {
   return b;
 }
 
-static void add_embedding(builder *b, bool with_positions) {
+static void add_embedding(builder *b, const uly__stage *stage) {
   const uly__model_config *c = b->config;
   int64_t h = c->hidden;
+  b->owns = uly__stage_embeds(stage);
+  b->holds = b->owns || (c->tied && uly__stage_has_head(stage, c));
   b->params->embed = add_matrix(b, "model.embed_tokens.weight", c->vocab, h, c->init_std,
                                 by_rows(b->share->vocab, 1));
-  if (with_positions && !c->rope)
+  /* A last stage that holds the embedding has the positions too, which it does not use, so that the
+   * unit is cut in the same places on both stages. */
+  if (!c->rope)
     b->params->positions = add_matrix(b, "model.embed_positions.weight", c->max_positions, h,
                                       c->init_std, by_rows(b->share->positions, 1));
+}
+
+static void add_blocks(builder *b, const uly__stage *stage) {
+  for (int layer = 0; layer < b->config->num_layers; layer++) {
+    begin_unit(b->params);
+    b->holds = b->owns = uly__stage_has(stage, layer);
+    uly__block_layout layout = add_block(b, layer);
+    if (b->holds) b->params->block = layout; /* the same in all blocks */
+  }
 }
 
 static void add_head(builder *b) {
@@ -153,11 +170,10 @@ static void add_head(builder *b) {
                                    by_rows(b->share->vocab, 1));
 }
 
-uly_status uly__params_create(const uly__model_config *config, uly__stage stage,
+uly_status uly__params_create(const uly__model_config *config, const uly__stage *layers,
                               const uly__tensor_share *share, uly__params *out) {
   *out = (uly__params){.positions = -1};
-  size_t num_layers = (size_t)uly__stage_layers(stage);
-  bool embeds = uly__stage_embeds(stage), has_head = uly__stage_has_head(stage, config);
+  size_t num_layers = (size_t)config->num_layers;
   size_t room = num_layers * TENSORS_OF_BLOCK + TENSORS_AROUND;
   out->list = calloc(room, sizeof *out->list);
   out->units = calloc(num_layers + 2, sizeof *out->units);
@@ -166,15 +182,15 @@ uly_status uly__params_create(const uly__model_config *config, uly__stage stage,
     ULY_FAIL(ULY_ERR_MEMORY, "no memory for a table of %zu tensors", room);
   }
   uly__tensor_share all = uly__tensor_share_of(config, 1, 0);
+  uly__stage whole = uly__whole_model(config);
+  const uly__stage *held = layers ? layers : &whole;
   builder table = {.params = out, .config = config, .share = share ? share : &all};
   begin_unit(out);
-  if (embeds || (has_head && config->tied)) add_embedding(&table, embeds);
-  for (int layer = stage.first; layer < stage.last; layer++) {
-    begin_unit(out);
-    out->block = add_block(&table, layer); /* the same in all blocks */
-  }
+  add_embedding(&table, held);
+  add_blocks(&table, held);
   begin_unit(out);
-  if (has_head) add_head(&table);
+  table.holds = table.owns = uly__stage_has_head(held, config);
+  add_head(&table);
   return ULY_OK;
 }
 

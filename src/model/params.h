@@ -7,9 +7,10 @@
  * and in the file. Linear weights are [out, in].
  *
  * With tensor parallelism, a rank holds a part of each tensor: some rows, some columns, or all of
- * it. Its units then consist of these parts, in the same order. Offsets and counts in the whole
- * unit say where a tensor is in a file; those that are called local say where the rank's part is in
- * memory. */
+ * it. In a pipeline, it holds nothing of the tensors of other stages. Its units then consist of
+ * these parts, in the same order. Offsets and counts in the whole unit say where a tensor is in a
+ * file; those that are called local say where the rank's part is in memory. The table lists all
+ * tensors of the model on every rank. */
 #ifndef ULY_PARAMS_H
 #define ULY_PARAMS_H
 
@@ -28,15 +29,15 @@ typedef struct uly__param {
   int64_t local_offset, local_count;
   /* Which rows and columns these are. A vector has one column. */
   uly__part rows, cols;
-  /* It is true if every rank of tensor parallelism holds the whole tensor. */
+  /* It is true if every rank of tensor parallelism in this stage holds the whole tensor. */
   bool is_replicated;
-  /* The rows that no other rank of tensor parallelism counts or saves. */
+  /* The rows that no other rank of tensor or pipeline parallelism counts or saves. */
   uly__part owned;
   uly__init init;
   float init_std;
 } uly__param;
 
-/* Local offsets of a block's tensors; -1: the model has none. Tensors before wo belong to the
+/* Local offsets of a block's tensors, for the blocks that this rank holds; -1: the model has none. Tensors before wo belong to the
  * input of attention; wo and those after it to what follows attention. */
 typedef struct uly__block_layout {
   int64_t norm1, norm1_bias;
@@ -70,9 +71,10 @@ enum { ULY_UNIT_EMBED = 0 };
 static inline int uly__unit_of_block(int layer) { return layer + 1; }
 static inline int uly__last_unit(const uly__params *params) { return params->num_units - 1; }
 
-/* Makes the table of a stage, for a rank that has this share of each tensor or, if share is NULL,
- * all of it. Units that the stage does not hold are empty. */
-uly_status uly__params_create(const uly__model_config *config, uly__stage stage,
+/* Makes the table of a rank that has these layers or, if they are NULL, all of them, and of each
+ * tensor this share or, if it is NULL, all of it. Where the head is tied to the embedding, the last stage holds it too, but the
+ * first one owns it. */
+uly_status uly__params_create(const uly__model_config *config, const uly__stage *layers,
                               const uly__tensor_share *share, uly__params *out);
 void uly__params_destroy(uly__params *params);
 

@@ -23,7 +23,7 @@ static void look_up(uly__model *model) {
                                 model->dtype, uly__weight(model, ULY_UNIT_EMBED, params->embed),
                                 uly__weight(model, ULY_UNIT_EMBED, params->positions), NULL,
                                 model->input.tokens, model->input.positions,
-                                model->stash.layers[0].x);
+                                uly__stash_at(&model->stash, 0)->x);
 }
 
 static uly__rows_held rows_held(const uly__model *model) {
@@ -52,7 +52,7 @@ static void store_embeddings(uly__model *model, int64_t i) {
   uly__tile_range tile = model->tiles.list[i];
   int64_t h = model->config.hidden;
   const float *sum = uly__model_summed(model, ULY_SUM_ATTENDED, i);
-  void *x = uly__at(model->stash.layers[0].x, model->dtype, tile.own_begin * h);
+  void *x = uly__at(uly__stash_at(&model->stash, 0)->x, model->dtype, tile.own_begin * h);
   model->ops->keep_sum(model->stream, tile.own_rows * h, model->dtype, sum, true, x);
 }
 
@@ -68,19 +68,31 @@ static void embed(uly__model *model) {
   release(model, ULY_UNIT_EMBED);
 }
 
-void uly__pass_forward(uly__model *model, const int32_t *tokens, const int32_t *labels,
-                       bool keeps) {
-  int L = model->num_layers;
-  bool has_head = uly__stage_has_head(model->stage, &model->config);
-  uly__input_set_tokens(&model->input, tokens, labels);
-  if (uly__stage_embeds(model->stage)) embed(model);
-  for (int i = 0; i < L; i++) {
+static uly__chunk chunk_of(const uly__model *model, int chunk) {
+  return model->stage.chunks[chunk];
+}
+
+/* Returns the unit that is used after a block in forward; -1: another rank has it. */
+static int unit_after(const uly__model *model, uly__chunk chunk, int layer) {
+  /* The unit after the last block is that of the head. */
+  bool has_next = layer + 1 < chunk.last || uly__chunk_has_head(chunk, &model->config);
+  return has_next ? uly__unit_of_block(layer) + 1 : -1;
+}
+
+/* Returns the unit that is used after a block in backward; -1: none is prefetched. */
+static int unit_before(uly__chunk chunk, int layer) {
+  return layer > chunk.first ? uly__unit_of_block(layer - 1) : -1;
+}
+
+void uly__pass_forward(uly__model *model, int chunk, bool keeps) {
+  uly__chunk layers = chunk_of(model, chunk);
+  if (uly__chunk_embeds(layers)) embed(model);
+  for (int i = layers.first; i < layers.last; i++) {
     int unit = uly__unit_of_block(i);
-    /* The unit after the last block is that of the head. */
-    uly__model_acquire(model, unit, i + 1 < L || has_head ? unit + 1 : -1);
+    uly__model_acquire(model, unit, unit_after(model, layers, i));
     uly__model_note(model, uly__stash_reserve(&model->stash, i));
     double begin = uly__now();
-    uly__block_forward(model, i, model->stash.layers[i + 1].x);
+    uly__block_forward(model, i, uly__stash_at(&model->stash, i + 1)->x);
     uly__span_end("forward block", i, ULY_LANE_COMPUTE, begin);
     if (model->after_block) model->after_block(model->after_block_context, i);
     if (keeps) uly__stash_keep(&model->stash, i);
@@ -93,7 +105,7 @@ static void head(uly__model *model, float scale, uly__exact_sum *loss) {
   int last = uly__last_unit(&model->params), unit = model->params.head_unit;
   bool trains = scale != 0.0f;
   uly__model_acquire(model, last, -1);
-  uly__model_acquire(model, unit, trains ? uly__unit_of_block(model->num_layers - 1) : -1);
+  uly__model_acquire(model, unit, trains ? uly__unit_of_block(model->config.num_layers - 1) : -1);
   if (trains) begin_grads(model, last);
   if (trains && unit != last) begin_grads(model, unit);
   double begin = uly__now();
@@ -138,11 +150,12 @@ static void embedding_backward(uly__model *model) {
   end_grads(model, ULY_UNIT_EMBED);
 }
 
-void uly__pass_backward(uly__model *model, float scale, uly__exact_sum *loss) {
-  if (uly__stage_has_head(model->stage, &model->config)) head(model, scale, loss);
-  for (int i = model->num_layers - 1; i >= 0; i--) {
+void uly__pass_backward(uly__model *model, int chunk, float scale, uly__exact_sum *loss) {
+  uly__chunk layers = chunk_of(model, chunk);
+  if (uly__chunk_has_head(layers, &model->config)) head(model, scale, loss);
+  for (int i = layers.last - 1; i >= layers.first; i--) {
     int unit = uly__unit_of_block(i);
-    uly__model_acquire(model, unit, i > 0 ? unit - 1 : -1);
+    uly__model_acquire(model, unit, unit_before(layers, i));
     uly__model_note(model, uly__stash_acquire(&model->stash, i));
     begin_grads(model, unit);
     double begin = uly__now();
@@ -152,13 +165,38 @@ void uly__pass_backward(uly__model *model, float scale, uly__exact_sum *loss) {
     end_grads(model, unit);
     release(model, unit);
   }
-  if (uly__stage_embeds(model->stage)) embedding_backward(model);
+  if (uly__chunk_embeds(layers)) embedding_backward(model);
 }
 
-void uly__model_eval(uly__model *model, const int32_t *tokens, const int32_t *labels,
-                     uly__exact_sum *losses) {
-  uly__pass_forward(model, tokens, labels, false);
-  head(model, 0.0f, losses);
+void uly__pass_losses(uly__model *model, uly__exact_sum *losses) { head(model, 0.0f, losses); }
+
+/* Counts what uly__model_acquire gathers. */
+static void count_acquire(uly__zero_gathers *count, int unit, int next) {
+  uly__zero_gathers_use(count, unit);
+  if (next >= 0) uly__zero_gathers_use(count, next);
+}
+
+static void count_head(const uly__model *model, bool trains, uly__zero_gathers *count) {
+  int last_block = uly__unit_of_block(model->config.num_layers - 1);
+  count_acquire(count, uly__last_unit(&model->params), -1);
+  count_acquire(count, model->params.head_unit, trains ? last_block : -1);
+}
+
+void uly__pass_count_gathers(const uly__model *model, uly__schedule_item item,
+                             uly__zero_gathers *count) {
+  uly__chunk layers = chunk_of(model, item.chunk);
+  bool trains = !uly__model_is_forward_only(model);
+  bool has_head = uly__chunk_has_head(layers, &model->config);
+  if (item.operation == ULY_FORWARD) {
+    if (uly__chunk_embeds(layers)) count_acquire(count, ULY_UNIT_EMBED, uly__unit_of_block(0));
+    for (int i = layers.first; i < layers.last; i++)
+      count_acquire(count, uly__unit_of_block(i), unit_after(model, layers, i));
+    if (has_head && !trains) count_head(model, false, count);
+  } else {
+    if (has_head) count_head(model, true, count);
+    for (int i = layers.last - 1; i >= layers.first; i--)
+      count_acquire(count, uly__unit_of_block(i), unit_before(layers, i));
+  }
 }
 
 /* Prepares the products of tiles, which have few different numbers of rows. */
@@ -172,8 +210,8 @@ static uly_status prepare_tiles(const uly__model *model, const uly__tiles *tiles
 
 uly_status uly__pass_prepare(const uly__model *model) {
   if (model->use == ULY_MODEL_DECODES) return ULY_OK;
-  if (model->num_layers > 0) ULY_TRY(prepare_tiles(model, &model->tiles, uly__block_prepare));
-  if (model->use == ULY_MODEL_PREFILLS || !uly__stage_has_head(model->stage, &model->config))
+  ULY_TRY(prepare_tiles(model, &model->tiles, uly__block_prepare));
+  if (model->use == ULY_MODEL_PREFILLS || !uly__stage_has_head(&model->stage, &model->config))
     return ULY_OK;
   return prepare_tiles(model, &model->head_tiles, uly__head_prepare);
 }

@@ -5,23 +5,25 @@
 
 #include "model/head.h"
 
-/* Computes from the embedding, or in a later stage of a pipeline from what stash.layers[0].x holds,
- * to the output of the last block. tokens, labels: [T], in the host's memory, where they must stay
- * as they are until the last pass over this sequence has ended; labels may be NULL if no loss is
- * computed. `keeps` says whether a backward pass follows. */
-void uly__pass_forward(uly__model *model, const int32_t *tokens, const int32_t *labels, bool keeps);
-/* Continues with head and loss, or in an earlier stage with the gradient that d_x holds, and goes
- * back to the embedding; a later stage leaves the gradient of its input in d_x. Adds the gradient
- * of scale * (sum of losses over all ranks) to the gradients, and this rank's losses to loss.
- * Negative labels are ignored. */
-void uly__pass_backward(uly__model *model, float scale, uly__exact_sum *loss);
+/* Computes one chunk of the stage, for the micro-batch that uly__stash_use has chosen and whose
+ * tokens uly__input_set_tokens has set: from the embedding, or in a later chunk of the model from the
+ * chunk's input in the stash, to the output of the chunk's last block. `keeps` says whether a
+ * backward pass follows. */
+void uly__pass_forward(uly__model *model, int chunk, bool keeps);
+/* Continues the model's last chunk with head and loss alone. losses: as uly__head says. */
+void uly__pass_losses(uly__model *model, uly__exact_sum *losses);
+/* Goes back through a chunk: from head and loss, or in an earlier chunk of the model from the
+ * gradient that d_x holds, to the embedding; a later chunk leaves the gradient of its input in d_x.
+ * Adds the gradient of scale * (sum of losses over all ranks) to the gradients, and this rank's
+ * losses to loss. Negative labels are ignored. */
+void uly__pass_backward(uly__model *model, int chunk, float scale, uly__exact_sum *loss);
+
+/* Counts the gathers of weights that a pass of a schedule makes. */
+void uly__pass_count_gathers(const uly__model *model, uly__schedule_item item,
+                             uly__zero_gathers *count);
 
 /* Prepares the matrix products of the passes for which the model is made, so that no pass allocates
  * memory. Not collective. */
 uly_status uly__pass_prepare(const uly__model *model);
-
-/* Computes the losses alone, by position: losses[ULY_MAX_EVAL_BINS]. */
-void uly__model_eval(uly__model *model, const int32_t *tokens, const int32_t *labels,
-                     uly__exact_sum *losses);
 
 #endif

@@ -1,6 +1,7 @@
-/* A stage of a pipeline: which layers of a model a rank holds. Blocks, units and places in the
- * stash are counted from the stage's first layer; only names of tensors and messages count from the
- * model's. */
+/* A stage of a pipeline: which layers of a model a rank holds. It holds one chunk of layers or, in
+ * an interleaved schedule, several (parallel/schedule.h). Layers have the same numbers on all
+ * stages. The first chunk of the model begins with the embedding, and the last one ends with final
+ * norm, head and loss. */
 #ifndef ULY_STAGE_H
 #define ULY_STAGE_H
 
@@ -8,22 +9,57 @@
 
 #include "model/config.h"
 
-typedef struct uly__stage {
+/* The most chunks of a stage. */
+enum { ULY_MAX_CHUNKS = 32 };
+
+typedef struct uly__chunk {
   int first, last; /* layers [first, last) */
+} uly__chunk;
+
+typedef struct uly__stage {
+  uly__chunk chunks[ULY_MAX_CHUNKS]; /* ascending */
+  int num_chunks;
 } uly__stage;
 
-/* Returns the stage of a rank that has all layers. */
+/* Returns the stage that consists of layers [first, last); and that of a rank that has all
+ * layers. */
+static inline uly__stage uly__stage_of(int first, int last) {
+  return (uly__stage){.chunks = {{first, last}}, .num_chunks = 1};
+}
 static inline uly__stage uly__whole_model(const uly__model_config *config) {
-  return (uly__stage){0, config->num_layers};
+  return uly__stage_of(0, config->num_layers);
 }
 
-static inline int uly__stage_layers(uly__stage stage) { return stage.last - stage.first; }
+/* How the layers of a model are dealt to the stages of a pipeline. */
+typedef struct uly__deal {
+  int num_layers, num_stages, num_chunks; /* chunks of each stage */
+  /* The work of the head with its loss, in multiples of the work of a layer. */
+  double head;
+} uly__deal;
 
-/* Return whether a stage begins with the embedding, as the first does; and whether it ends with
- * final norm, head and loss, as the last does. */
-static inline bool uly__stage_embeds(uly__stage stage) { return stage.first == 0; }
-static inline bool uly__stage_has_head(uly__stage stage, const uly__model_config *config) {
-  return stage.last == config->num_layers;
+/* Deals layers so that the chunk with most work has as little as possible: the last chunk has fewer
+ * layers, since it has the head. The others have equally many; if they cannot, the later ones have
+ * one more, since earlier stages have more micro-batches in flight. Returns ULY_ERR_CONFIG if there
+ * are more chunks than layers. */
+uly_status uly__stage_deal(const uly__deal *deal, int stage, uly__stage *out);
+
+/* Returns the number of layers of a chunk, and of all chunks of a stage. */
+static inline int uly__chunk_layers(uly__chunk chunk) { return chunk.last - chunk.first; }
+int uly__stage_layers(const uly__stage *stage);
+/* Returns whether a stage has a layer. */
+bool uly__stage_has(const uly__stage *stage, int layer);
+
+/* Return whether a chunk begins with the embedding, and whether it ends with the head. */
+static inline bool uly__chunk_embeds(uly__chunk chunk) { return chunk.first == 0; }
+static inline bool uly__chunk_has_head(uly__chunk chunk, const uly__model_config *config) {
+  return chunk.last == config->num_layers;
+}
+/* Return the same of the chunks of a stage. */
+static inline bool uly__stage_embeds(const uly__stage *stage) {
+  return uly__chunk_embeds(stage->chunks[0]);
+}
+static inline bool uly__stage_has_head(const uly__stage *stage, const uly__model_config *config) {
+  return uly__chunk_has_head(stage->chunks[stage->num_chunks - 1], config);
 }
 
 #endif

@@ -8,109 +8,226 @@
 /* Places of the ring on disk: for everything but x, and for x. */
 enum { RING = 2, X_RING = RING + 1 };
 
-static int least(int a, int b) { return a < b ? a : b; }
+static uly_status create_chunk(const uly__stash_desc *desc, int v, uly__stash_chunk *out) {
+  uly__chunk chunk = desc->stage->chunks[v];
+  bool arrives_early = desc->in_pipeline && (desc->forward_only || !uly__chunk_embeds(chunk));
+  size_t num = (size_t)uly__chunk_layers(chunk) + 1;
+  *out = (uly__stash_chunk){.num_sets = desc->in_flight[v],
+                            .num_inputs = desc->in_flight[v] + arrives_early};
+  out->sets = calloc((size_t)out->num_sets, sizeof *out->sets);
+  out->inputs = calloc((size_t)out->num_inputs, sizeof *out->inputs);
+  bool failed = !out->sets || !out->inputs;
+  for (int64_t i = 0; !failed && i < out->num_sets; i++) {
+    out->sets[i] = (uly__stash_set){chunk, calloc(num, sizeof *out->sets[i].layers), 0};
+    failed = !out->sets[i].layers;
+  }
+  if (failed)
+    ULY_FAIL(ULY_ERR_MEMORY, "no memory for the stash of %d blocks", uly__chunk_layers(chunk));
+  return ULY_OK;
+}
 
-uly_status uly__stash_create(int num_layers, uly_recompute recompute, bool forward_only,
-                             bool on_disk, uly__stash *out) {
-  *out = (uly__stash){.num_layers = num_layers,
-                      .keeps_x = !forward_only,
-                      .keeps_attention = !forward_only && recompute != ULY_RECOMPUTE_FULL,
-                      .keeps_mlp = !forward_only && recompute == ULY_RECOMPUTE_NONE,
-                      .on_disk = on_disk};
-  out->layers = calloc((size_t)num_layers + 1, sizeof *out->layers);
-  if (!out->layers) ULY_FAIL(ULY_ERR_MEMORY, "no memory for the stash of %d blocks", num_layers);
+uly_status uly__stash_create(const uly__stash_desc *desc, uly__stash *out) {
+  bool keeps = !desc->forward_only;
+  *out = (uly__stash){.num_chunks = desc->stage->num_chunks,
+                      .keeps_x = keeps,
+                      .keeps_attention = keeps && desc->recompute != ULY_RECOMPUTE_FULL,
+                      .keeps_mlp = keeps && desc->recompute == ULY_RECOMPUTE_NONE,
+                      .on_disk = desc->on_disk,
+                      .in_pipeline = desc->in_pipeline};
+  for (int v = 0; v < out->num_chunks; v++) ULY_TRY(create_chunk(desc, v, &out->chunks[v]));
+  out->interleaves = out->num_chunks > 1 || out->chunks[0].num_sets > 1;
+  out->set = &out->chunks[0].sets[0];
   return ULY_OK;
 }
 
 void uly__stash_destroy(uly__stash *stash) {
   uly__disk_close(stash->disk);
-  free(stash->layers);
+  for (int v = 0; v < stash->num_chunks; v++) {
+    uly__stash_chunk *chunk = &stash->chunks[v];
+    for (int64_t i = 0; chunk->sets && i < chunk->num_sets; i++) free(chunk->sets[i].layers);
+    free(chunk->sets);
+    free(chunk->inputs);
+  }
   *stash = (uly__stash){0};
 }
 
 /* ------------------------------------------------------------------------------ layout */
 
+/* Returns whether an input has one of the places that blocks share. */
+static bool has_input_in_ring(const uly__stash *stash) {
+  return stash->keeps_x && stash->on_disk && !stash->in_pipeline;
+}
+
+/* Returns how many of n blocks are written. Those that are in memory when backward begins need no
+ * file. */
+static int num_written(const uly__stash *stash, int n) {
+  if (!stash->on_disk) return 0;
+  return stash->interleaves ? n : n > RING ? n - RING : 0;
+}
+
+/* Lets the set at work begin with an input. */
+static void point_to_input(uly__stash *stash, int chunk, int64_t place) {
+  uly__stash_layer *layers = stash->set->layers;
+  void *input = stash->chunks[chunk].inputs[place];
+  layers[0].x = input;
+  for (int i = 1; !stash->keeps_x && i <= uly__chunk_layers(stash->set->chunk); i++)
+    layers[i].x = input;
+}
+
+/* What a stash is carved from, and what is carved. */
+typedef struct carver {
+  uly__stash *stash;
+  const uly__model_config *config;
+  int64_t stream, wide;
+  const uly_attention *attention;
+  uly__arena *activations, *rest;
+  /* The places that blocks share: of everything but x, and of x. */
+  uly__stash_layer shared[RING];
+  void *shared_x[X_RING];
+  int num_shared, num_shared_x;
+} carver;
+
 /* Carves everything but x, one after the other, so that it is transferred in one piece. */
-static uly__stash_layer carve_rest(const uly__stash *stash, const uly__model_config *config,
-                                   int64_t stream, int64_t wide, const uly_attention *attention,
-                                   uly__arena *arena) {
-  uly__stash_layer layer = {.rest = uly__arena_carve(arena, 0)};
-  attention->scheme->carve_kept(attention, arena, &layer.attention);
-  uly__attention_carve_outputs(attention, arena, &layer.attention);
-  if (!stash->keeps_mlp) return layer;
-  layer.x_mid = uly__arena_carve(arena, stream);
-  layer.gate = config->gated ? uly__arena_carve(arena, wide) : NULL;
-  layer.up = uly__arena_carve(arena, wide);
+static uly__stash_layer carve_rest(carver *c) {
+  uly__stash_layer layer = {.rest = uly__arena_carve(c->rest, 0)};
+  int64_t begin = uly__arena_mark(c->rest);
+  c->attention->scheme->carve_kept(c->attention, c->rest, &layer.attention);
+  uly__attention_carve_outputs(c->attention, c->rest, &layer.attention);
+  if (c->stash->keeps_mlp) {
+    layer.x_mid = uly__arena_carve(c->rest, c->stream);
+    layer.gate = c->config->gated ? uly__arena_carve(c->rest, c->wide) : NULL;
+    layer.up = uly__arena_carve(c->rest, c->wide);
+  }
+  if (c->stash->keeps_attention) c->stash->rest_bytes = uly__arena_mark(c->rest) - begin;
   return layer;
+}
+
+static void *carve_x(carver *c) { return uly__arena_carve(c->activations, c->stream); }
+
+/* Returns place i of everything but x. What is not kept has one place for all blocks. */
+static uly__stash_layer rest_place(carver *c, int i) {
+  int ring = !c->stash->keeps_attention ? 1 : c->stash->on_disk ? RING : 0;
+  if (ring == 0) return carve_rest(c);
+  if (i % ring >= c->num_shared) c->shared[c->num_shared++] = carve_rest(c);
+  return c->shared[i % ring];
+}
+
+/* Returns the place of x of layer i of n of a chunk, where layer n has the output. Without backward
+ * passes, all of them are the input's place. Inputs and outputs of a pipeline are not shared. */
+static void *x_place(carver *c, int i, int n) {
+  const uly__stash *stash = c->stash;
+  if (!stash->keeps_x || (i == 0 && !has_input_in_ring(stash))) return NULL;
+  if (!stash->on_disk || (stash->in_pipeline && i == n)) return carve_x(c);
+  int turn = (has_input_in_ring(stash) ? i : i - 1) % X_RING;
+  if (turn >= c->num_shared_x) c->shared_x[c->num_shared_x++] = carve_x(c);
+  return c->shared_x[turn];
+}
+
+static void carve_chunk(carver *c, uly__stash_chunk *chunk) {
+  uly__stash *stash = c->stash;
+  int n = uly__chunk_layers(chunk->sets[0].chunk);
+  for (int64_t s = 0; s < chunk->num_sets; s++) {
+    uly__stash_layer *layers = chunk->sets[s].layers;
+    for (int i = 0; i < n; i++) layers[i] = rest_place(c, i);
+    for (int i = 0; i <= n; i++) layers[i].x = x_place(c, i, n);
+    chunk->sets[s].offset = stash->file_bytes;
+    stash->file_bytes += num_written(stash, n) * (c->stream + stash->rest_bytes);
+  }
+  bool has_place = has_input_in_ring(stash);
+  for (int64_t i = 0; i < chunk->num_inputs; i++)
+    chunk->inputs[i] = has_place ? chunk->sets[i].layers[0].x : carve_x(c);
 }
 
 void uly__stash_carve(uly__stash *stash, const uly__model_config *config, int64_t stream,
                       int64_t wide, const uly_attention *attention, uly__arena *activations,
                       uly__arena *scratch) {
-  int L = stash->num_layers;
-  int ring = stash->on_disk ? least(RING, L) : L;
-  int x_ring = stash->on_disk ? least(X_RING, L + 1) : L + 1;
-  /* What is not kept has one place for all blocks. */
-  if (!stash->keeps_attention) ring = 1;
-  if (!stash->keeps_x) x_ring = 1;
-  uly__arena *arena = stash->keeps_attention ? activations : scratch;
-  int64_t begin = uly__arena_mark(arena);
-  for (int i = 0; i < L; i++)
-    stash->layers[i] = i < ring ? carve_rest(stash, config, stream, wide, attention, arena)
-                                : stash->layers[i - ring];
-  stash->rest_bytes = stash->keeps_attention ? (uly__arena_mark(arena) - begin) / ring : 0;
-  for (int i = 0; i <= L; i++)
-    stash->layers[i].x =
-        i < x_ring ? uly__arena_carve(activations, stream) : stash->layers[i - x_ring].x;
+  carver c = {.stash = stash,
+              .config = config,
+              .stream = stream,
+              .wide = wide,
+              .attention = attention,
+              .activations = activations,
+              .rest = stash->keeps_attention ? activations : scratch};
   stash->x_bytes = stream;
+  stash->file_bytes = 0;
+  for (int v = 0; v < stash->num_chunks; v++) carve_chunk(&c, &stash->chunks[v]);
+  point_to_input(stash, 0, 0);
 }
 
 /* --------------------------------------------------------------------- disk and back */
 
-/* Returns how many blocks are written. Those that are in memory when backward begins need no
- * file. */
-static int num_written(const uly__stash *stash) {
-  return stash->on_disk && stash->num_layers > RING ? stash->num_layers - RING : 0;
-}
-
-int64_t uly__stash_file_bytes(const uly__stash *stash) {
-  return num_written(stash) * (stash->x_bytes + stash->rest_bytes);
-}
+int64_t uly__stash_file_bytes(const uly__stash *stash) { return stash->file_bytes; }
 
 uly_status uly__stash_open(uly__stash *stash, uly__stream *stream, const char *path) {
   return uly__disk_open(stream, path, uly__stash_file_bytes(stash), &stash->disk);
 }
 
-/* Starts the transfer of a block, with uly__disk_write or uly__disk_read. */
+/* Starts the transfer of a block, with uly__disk_write or uly__disk_read. i counts from the chunk's
+ * first. */
 static void start(uly__stash *stash, int i,
                   int64_t ask(uly__disk *, int64_t, int64_t, void *, int64_t)) {
-  uly__stash_layer *layer = &stash->layers[i];
-  int64_t offset = i * (stash->x_bytes + stash->rest_bytes);
-  layer->transfer = ask(stash->disk, i, offset, layer->x, stash->x_bytes);
+  uly__stash_layer *layer = &stash->set->layers[i];
+  int number = stash->set->chunk.first + i;
+  int64_t offset = stash->set->offset + i * (stash->x_bytes + stash->rest_bytes);
+  if (i > 0 || has_input_in_ring(stash))
+    layer->transfer = ask(stash->disk, number, offset, layer->x, stash->x_bytes);
   if (stash->rest_bytes > 0)
-    layer->transfer = ask(stash->disk, i, offset + stash->x_bytes, layer->rest, stash->rest_bytes);
+    layer->transfer =
+        ask(stash->disk, number, offset + stash->x_bytes, layer->rest, stash->rest_bytes);
 }
 
 static uly_status finish(uly__stash *stash, int i) {
-  uly__stash_layer *layer = &stash->layers[i];
+  uly__stash_layer *layer = &stash->set->layers[i];
   if (layer->transfer == 0) return ULY_OK;
   double begin = uly__now();
   uly_status status = uly__disk_wait(stash->disk, layer->transfer);
-  uly__span_end("wait for disk", i, ULY_LANE_COMPUTE, begin);
+  uly__span_end("wait for disk", stash->set->chunk.first + i, ULY_LANE_COMPUTE, begin);
   layer->transfer = 0;
   return status;
 }
 
+int64_t uly__stash_input_place(const uly__stash *stash, int chunk, int64_t micro_batch) {
+  return micro_batch % stash->chunks[chunk].num_inputs;
+}
+
+int64_t uly__stash_output_place(const uly__stash *stash, int chunk, int64_t micro_batch) {
+  const uly__stash_chunk *of = &stash->chunks[chunk];
+  return micro_batch % (stash->keeps_x ? of->num_sets : of->num_inputs);
+}
+
+uly_status uly__stash_use(uly__stash *stash, int chunk, int64_t micro_batch, bool goes_back) {
+  const uly__stash_chunk *of = &stash->chunks[chunk];
+  bool moves = stash->on_disk && stash->interleaves;
+  uly_status status = ULY_OK;
+  /* The sets share the places in memory. */
+  for (int i = 0; moves && i < uly__chunk_layers(stash->set->chunk); i++) {
+    uly_status finished = finish(stash, i);
+    if (status == ULY_OK) status = finished;
+  }
+  stash->set = &of->sets[micro_batch % of->num_sets];
+  point_to_input(stash, chunk, uly__stash_input_place(stash, chunk, micro_batch));
+  int n = uly__chunk_layers(stash->set->chunk);
+  for (int i = n - 1; moves && goes_back && i >= 0 && i >= n - RING; i--)
+    start(stash, i, uly__disk_read);
+  return status;
+}
+
 uly_status uly__stash_reserve(uly__stash *stash, int layer) {
-  return layer >= RING ? finish(stash, layer - RING) : ULY_OK;
+  int i = layer - stash->set->chunk.first;
+  return i >= RING ? finish(stash, i - RING) : ULY_OK;
 }
 
 void uly__stash_keep(uly__stash *stash, int layer) {
-  if (layer < num_written(stash)) start(stash, layer, uly__disk_write);
+  int i = layer - stash->set->chunk.first;
+  if (i < num_written(stash, uly__chunk_layers(stash->set->chunk)))
+    start(stash, i, uly__disk_write);
 }
 
-uly_status uly__stash_acquire(uly__stash *stash, int layer) { return finish(stash, layer); }
+uly_status uly__stash_acquire(uly__stash *stash, int layer) {
+  return finish(stash, layer - stash->set->chunk.first);
+}
 
 void uly__stash_release(uly__stash *stash, int layer) {
-  if (stash->on_disk && layer >= RING) start(stash, layer - RING, uly__disk_read);
+  int i = layer - stash->set->chunk.first;
+  if (stash->on_disk && i >= RING) start(stash, i - RING, uly__disk_read);
 }

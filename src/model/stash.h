@@ -10,17 +10,22 @@
  * What is not kept has one place that all blocks share, and is computed again in backward. So
  * forward and backward use the same pointers under every policy.
  *
+ * In a pipeline, several micro-batches are in flight in each chunk of layers, and each of them has a
+ * set of places. A chunk's input has one place more than the sets, so that the input of the next
+ * micro-batch can arrive while all sets are in use. In a run that makes no backward pass, a
+ * micro-batch stays in the place of its input, which is also its output.
+ *
  * On disk, the blocks take turns in a ring of places: three for x (that of the block at work, of
  * its output, and one that travels), two for all else. While block i computes, i - 1 is written to
  * a scratch file in forward, and read in backward. The last two blocks of forward are there when
- * backward begins: they are neither written nor read. In memory alone, the ring is as large as the
- * model. */
+ * backward begins: they are neither written nor read, unless other passes come between. Inputs and
+ * outputs of a pipeline's chunks, which travel between ranks, stay in memory. */
 #ifndef ULY_STASH_H
 #define ULY_STASH_H
 
 #include "device/arena.h"
 #include "device/disk.h"
-#include "model/config.h"
+#include "model/stage.h"
 #include "parallel/seq_attention.h"
 
 typedef struct uly__stash_layer {
@@ -32,18 +37,45 @@ typedef struct uly__stash_layer {
   int64_t transfer; /* request under way; 0: none */
 } uly__stash_layer;
 
-typedef struct uly__stash {
-  /* [L + 1]: the last holds only x, the output of the last block. */
+/* What one micro-batch keeps in one chunk. */
+typedef struct uly__stash_set {
+  uly__chunk chunk;
+  /* [layers of the chunk + 1]: the last holds only x, the output of the last block. */
   uly__stash_layer *layers;
-  int num_layers; /* L */
-  bool keeps_x, keeps_attention, keeps_mlp, on_disk;
+  int64_t offset; /* in the file */
+} uly__stash_set;
+
+/* The places of one chunk. */
+typedef struct uly__stash_chunk {
+  uly__stash_set *sets; /* [num_sets] */
+  int64_t num_sets;     /* micro-batches in flight */
+  void **inputs;        /* [num_inputs] */
+  int64_t num_inputs;
+} uly__stash_chunk;
+
+typedef struct uly__stash_desc {
+  const uly__stage *stage;
+  const int64_t *in_flight; /* [chunks of the stage]: micro-batches in each */
+  uly_recompute recompute;
+  bool forward_only; /* there is no backward pass, whatever recompute says */
+  bool on_disk;
+  bool in_pipeline; /* there are other stages */
+} uly__stash_desc;
+
+typedef struct uly__stash {
+  uly__stash_chunk chunks[ULY_MAX_CHUNKS];
+  int num_chunks;
+  const uly__stash_set *set; /* of the pass at work */
+  bool keeps_x, keeps_attention, keeps_mlp, on_disk, in_pipeline;
+  /* Passes over other micro-batches or chunks come between forward and backward. */
+  bool interleaves;
   int64_t x_bytes, rest_bytes; /* of x, and of the rest */
-  uly__disk *disk;             /* NULL until it is opened */
+  int64_t file_bytes;
+  uly__disk *disk; /* NULL until it is opened */
 } uly__stash;
 
-/* Creates the stash. forward_only: there is no backward pass, whatever recompute says. */
-uly_status uly__stash_create(int num_layers, uly_recompute recompute, bool forward_only,
-                             bool on_disk, uly__stash *out);
+/* Creates the stash, and chooses the first chunk and micro-batch. */
+uly_status uly__stash_create(const uly__stash_desc *desc, uly__stash *out);
 void uly__stash_destroy(uly__stash *stash);
 
 /* Carves what is kept from `activations`, and the shared place of everything else from `scratch`.
@@ -52,6 +84,18 @@ void uly__stash_destroy(uly__stash *stash);
 void uly__stash_carve(uly__stash *stash, const uly__model_config *config, int64_t stream,
                       int64_t wide, const uly_attention *attention, uly__arena *activations,
                       uly__arena *scratch);
+
+/* Returns the places of a layer, or after the last layer of the chunk those of the chunk's output,
+ * for the pass at work. */
+static inline uly__stash_layer *uly__stash_at(const uly__stash *stash, int layer) {
+  return &stash->set->layers[layer - stash->set->chunk.first];
+}
+
+/* Chooses the chunk and the micro-batch of the next pass, which goes forward or back. */
+uly_status uly__stash_use(uly__stash *stash, int chunk, int64_t micro_batch, bool goes_back);
+/* Return where the input of a chunk is, and its output after the forward pass. */
+int64_t uly__stash_input_place(const uly__stash *stash, int chunk, int64_t micro_batch);
+int64_t uly__stash_output_place(const uly__stash *stash, int chunk, int64_t micro_batch);
 
 /* Returns the bytes of the scratch file, once carved; 0 if nothing is on disk. */
 int64_t uly__stash_file_bytes(const uly__stash *stash);

@@ -194,7 +194,7 @@ void uly__tensor_grads_carve(uly__model *model, uly__arena *scratch) {
 
 int64_t uly__tensor_grads_sent(const uly__model *model, int unit) {
   int64_t size = model->tensor.size, heads = 0;
-  if (size == 1) return 0;
+  if (size == 1 || model->params.units[unit].local_count == 0) return 0;
   for (int p = 0; is_block(model, unit) && p < size; p++)
     if (p != model->tensor.rank) heads += shared_with(model, p).count;
   return ((size - 1) * num_replicated(&model->params, unit) + heads * tensors_of(model).count) *

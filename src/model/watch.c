@@ -3,7 +3,7 @@
 
 #include <math.h>
 
-/* Places in a pass, ascending in the order of the computation:
+/* Places in the passes over a micro-batch, ascending in the order of the computation:
  *
  *   embedding | block 0, its tensors of forward | ... | block L-1 | logits, gradient of the
  *   stream | last unit's gradients | block L-1, its tensors of backward, its weights' gradients |
@@ -11,21 +11,27 @@
 enum { PER_BLOCK = ULY_NUM_WATCHED + 1 };
 
 static int64_t place_of(const uly__model *model, uly__watched tensor, int layer) {
-  int L = model->num_layers;
+  int L = model->config.num_layers;
   bool is_backward = tensor >= ULY_WATCH_D_MID;
   int turn = is_backward ? L + 1 + (L - 1 - layer) : layer;
   return 1 + (int64_t)turn * PER_BLOCK + tensor;
 }
 
 static int64_t place_of_head(const uly__model *model, int nth) {
-  return 1 + (int64_t)model->num_layers * PER_BLOCK + nth;
+  return 1 + (int64_t)model->config.num_layers * PER_BLOCK + nth;
 }
 
 static int64_t place_of_grads(const uly__model *model, int unit) {
-  int L = model->num_layers;
+  int L = model->config.num_layers;
   if (unit == ULY_UNIT_EMBED) return place_of_head(model, 0) + (int64_t)(L + 1) * PER_BLOCK;
   if (unit == uly__last_unit(&model->params)) return place_of_head(model, 2);
   return place_of(model, ULY_WATCH_D_INPUT, unit - 1) + 1;
+}
+
+/* Returns the order of a place: those of a micro-batch come after all of the micro-batch before. */
+static int64_t order_of(const uly__model *model, int64_t place) {
+  int64_t num_places = 1 + place_of_grads(model, ULY_UNIT_EMBED);
+  return model->micro_batch * num_places + place;
 }
 
 void uly__watch_begin(uly__watch *watch) {
@@ -47,12 +53,14 @@ static void look(uly__model *model, int64_t place, const char *what, int layer,
                  uly__watched_rows rows) {
   uly__watch *watch = model->watch;
   float value = 0;
-  if (place >= watch->order) return;
+  int64_t order = order_of(model, place);
+  if (order >= watch->order) return;
   int64_t row = find_row(model, &rows, &value);
   if (row < 0) return;
   char where[32] = "";
-  if (layer >= 0) snprintf(where, sizeof where, " of block %d", model->stage.first + layer);
-  watch->order = place;
+  if (layer >= 0) snprintf(where, sizeof where, " of block %d", layer);
+  watch->order = order;
+  watch->stage = model->boundary.index;
   snprintf(watch->what, sizeof watch->what, "%s%s, of token %lld of the sequence, is %s", what,
            where, (long long)uly__token_cut_at(model->cut, rows.t + row), word(value));
 }
@@ -95,7 +103,7 @@ void uly__watch_embedding(uly__model *model) {
   int64_t h = model->config.hidden;
   for (int64_t i = 0; i < model->tiles.num; i++) {
     uly__tile_range tile = model->tiles.list[i];
-    const void *x = uly__at(model->stash.layers[0].x, model->dtype, tile.own_begin * h);
+    const void *x = uly__at(uly__stash_at(&model->stash, 0)->x, model->dtype, tile.own_begin * h);
     look(model, 0, "the embedding", -1,
          (uly__watched_rows){x, model->dtype, tile.own_rows, h, h, tile.begin + tile.first_own});
   }
@@ -115,8 +123,8 @@ void uly__watch_d_stream(uly__model *model, uly__watched_rows rows) {
 
 void uly__watch_grads(uly__model *model, int unit) {
   uly__watch *watch = model->watch;
-  int64_t place = place_of_grads(model, unit);
-  if (!watch || place >= watch->order) return;
+  int64_t order = order_of(model, place_of_grads(model, unit));
+  if (!watch || order >= watch->order) return;
   const uly__unit *range = &model->params.units[unit];
   const float *grads = model->zero->units[unit].grads;
   for (int i = range->first; i < range->first + range->num; i++) {
@@ -124,7 +132,8 @@ void uly__watch_grads(uly__model *model, int unit) {
     uly__watched_rows all = {grads + param->local_offset, ULY_F32, 1, param->local_count, 0, 0};
     float value = 0;
     if (find_row(model, &all, &value) < 0) continue;
-    watch->order = place;
+    watch->order = order;
+    watch->stage = model->boundary.index;
     snprintf(watch->what, sizeof watch->what, "the gradient of %s is %s", param->name, word(value));
     return;
   }

@@ -1,6 +1,6 @@
 /* Finds where numbers stop being finite. While a model has a watch, a pass checks what it computes,
- * tensor by tensor in the order of the computation, and the watch keeps the first that is not
- * finite on this rank. It is for a step that is repeated to find out; otherwise a pass has no
+ * tensor by tensor, and the watch keeps the one that is not finite and comes first in the order of
+ * the computation: micro-batch by micro-batch, whatever the schedule. It is for a step that is repeated to find out; otherwise a pass has no
  * watch, and nothing is checked. */
 #ifndef ULY_WATCH_H
 #define ULY_WATCH_H
@@ -21,7 +21,8 @@ typedef enum uly__watched {
 } uly__watched;
 
 struct uly__watch {
-  int64_t order; /* place in the pass; INT64_MAX: none */
+  int64_t order; /* place in the step; INT64_MAX: none */
+  int stage;     /* of the pipeline */
   char what[192];
 };
 

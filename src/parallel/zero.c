@@ -31,9 +31,11 @@ static bool is_outer(const uly__zero *z, int unit) {
   return unit == 0 || unit == z->desc.num_units - 1;
 }
 
-/* Returns the number of contributions to a unit's gradient in a pass: those of a tied embedding
- * come from both ends of the model. */
-static int num_sources(const uly__zero *z, int unit) { return z->desc.tied && unit == 0 ? 2 : 1; }
+/* Returns the number of contributions of this rank to a unit's gradient in a pass: those of a tied
+ * embedding come from both ends of the model, which may be on this rank. */
+static int num_sources(const uly__zero *z, int unit) {
+  return z->desc.tied && z->desc.has_both_ends && unit == 0 ? 2 : 1;
+}
 
 /* Returns the number of arrays of a unit's shard that are kept: the sum, and the levels of each
  * source's tree over the passes. */
@@ -83,6 +85,7 @@ static uly_status check(const uly_mesh *mesh, const uly__zero_desc *d) {
 
 static void lay_out(uly__zero *z, const int64_t *counts) {
   const uly__zero_desc *d = &z->desc;
+  int num_blocks = 0; /* that this rank holds */
   for (int u = 0; u < d->num_units; u++) {
     uly__zero_unit *unit = &z->units[u];
     int64_t share = (counts[u] + z->size - 1) / z->size;
@@ -90,7 +93,9 @@ static void lay_out(uly__zero *z, const int64_t *counts) {
     unit->shard = (share + ULY_SHARD_PIECE - 1) / ULY_SHARD_PIECE * ULY_SHARD_PIECE;
     unit->full_begin = z->full_count;
     unit->shard_begin = z->shard_count;
-    unit->slot = !is_outer(z, u) ? (u - 1) % BLOCK_SLOTS : u > 0 && d->tied ? OUTER_TIED : OUTER;
+    unit->slot = u > 0 && d->tied ? OUTER_TIED : OUTER;
+    if (!is_outer(z, u)) unit->slot = num_blocks % BLOCK_SLOTS;
+    num_blocks += !is_outer(z, u) && counts[u] > 0;
     z->full_count += unit->shard * z->size;
     z->shard_count += unit->shard;
   }
@@ -330,8 +335,8 @@ void uly__zero_release(uly__zero *zero, int unit) {
 }
 
 uly_status uly__zero_publish(uly__zero *zero, int unit) {
-  if (updates_all(zero) || zero->desc.stage == 3) return ULY_OK;
   const uly__zero_unit *u = &zero->units[unit];
+  if (updates_all(zero) || zero->desc.stage == 3 || u->count == 0) return ULY_OK;
   int64_t bytes = u->shard * uly__dtype_bytes(zero->desc.dtype);
   ULY_TRY(uly__bulk_gather_start(&zero->gather, zero->stream, ULY_TRAFFIC_PARAMETERS, u->weights,
                                  bytes, zero->in_flight_bytes));
@@ -404,14 +409,23 @@ static int64_t grad_shard_bytes(const uly__zero *z, int unit) {
   return z->units[unit].shard * uly__dtype_bytes(z->desc.grad_dtype);
 }
 
-/* Sends my sum to all ranks in stage 0, while the next unit's is reduced. */
-static uly_status send_sum(uly__zero *z, int unit) {
-  if (unit < 0 || !updates_all(z) || keeps_shards(z)) return ULY_OK;
+/* Returns whether ranks of another stage of a pipeline add to a unit's gradient. */
+static bool is_added_to(const uly__zero *z, int unit) {
+  return unit == 0 && z->desc.tied && !z->desc.has_both_ends;
+}
+
+/* Sends my sum of a complete unit to all ranks in stage 0, while the next unit's is reduced. */
+static uly_status send_complete(uly__zero *z, int unit) {
+  if (!updates_all(z) || keeps_shards(z) || z->size == 1) return ULY_OK;
   ULY_TRY(wait_for_gather(z, "wait for sums of unit"));
   z->gathering = unit;
   z->gather_began = uly__now();
   return uly__bulk_gather_start(&z->gather, z->stream, ULY_TRAFFIC_GRADIENTS, z->units[unit].sums,
                                 grad_shard_bytes(z, unit), z->in_flight_bytes);
+}
+
+static uly_status send_sum(uly__zero *z, int unit) {
+  return unit < 0 || is_added_to(z, unit) ? ULY_OK : send_complete(z, unit);
 }
 
 /* Waits for the reduction that is under way, and takes in its result. */
@@ -487,6 +501,13 @@ uly_status uly__zero_reduce(uly__zero *zero) {
   return wait_for_gather(zero, "wait for sums of unit");
 }
 
+void *uly__zero_reduced(const uly__zero *zero, int unit) { return grad_shard(zero, unit); }
+
+uly_status uly__zero_share_reduced(uly__zero *zero, int unit) {
+  ULY_TRY(send_complete(zero, unit));
+  return wait_for_gather(zero, "wait for sums of unit");
+}
+
 /* Returns where all of a unit's sums are after uly__zero_gather_grads in stage 0. */
 static char *all_sums(const uly__zero *z, int unit) {
   const uly__zero_unit *u = &z->units[unit];
@@ -495,7 +516,8 @@ static char *all_sums(const uly__zero *z, int unit) {
 
 uly_status uly__zero_gather_grads(uly__zero *zero, int unit) {
   char *sums = all_sums(zero, unit);
-  if (!updates_all(zero) || sums == zero->units[unit].sums) return ULY_OK;
+  if (!updates_all(zero) || sums == zero->units[unit].sums || zero->units[unit].count == 0)
+    return ULY_OK;
   int64_t bytes = grad_shard_bytes(zero, unit);
   uly__copy(zero->stream, sums + zero->rank * bytes, grad_shard(zero, unit), bytes);
   ULY_TRY(uly__bulk_gather_start(&zero->gather, zero->stream, ULY_TRAFFIC_GRADIENTS, sums, bytes,
@@ -522,23 +544,22 @@ int64_t uly__zero_sent_grads(const uly__zero *zero) {
   return (zero->size - 1) * elements * uly__dtype_bytes(zero->desc.grad_dtype);
 }
 
-/* Returns how often a unit is gathered in the passes of a step. The last two blocks of forward are
- * still there for backward, and the first two for the next pass; the outer units stay unless they
- * share a slot. */
-static int64_t num_gathers(const uly__zero *z, int unit) {
-  int64_t passes = z->desc.passes;
-  int num_blocks = z->desc.num_units - 2, block = unit - 1;
-  if (z->desc.forward_only) return 1; /* one pass */
-  if (is_outer(z, unit)) return z->desc.tied ? 1 : passes;
-  if (num_blocks <= BLOCK_SLOTS) return 1;
-  int64_t forward = block < BLOCK_SLOTS ? 1 : passes;
-  int64_t backward = block >= num_blocks - BLOCK_SLOTS ? 0 : passes;
-  return forward + backward;
+uly__zero_gathers uly__zero_count_gathers(const uly__zero *zero) {
+  uly__zero_gathers count = {.zero = zero};
+  for (int s = 0; s < ULY_ZERO_SLOTS; s++) count.held[s] = -1;
+  return count;
 }
 
-int64_t uly__zero_sent_weights(const uly__zero *zero) {
-  int64_t elements = 0, stage = zero->desc.stage;
-  for (int u = 0; u < zero->desc.num_units && stage > 0; u++)
-    elements += zero->units[u].shard * (stage == 3 ? num_gathers(zero, u) : 1);
+void uly__zero_gathers_use(uly__zero_gathers *count, int unit) {
+  const uly__zero_unit *u = &count->zero->units[unit];
+  if (holds_weights(count->zero) || count->held[u->slot] == unit) return;
+  count->held[u->slot] = unit;
+  count->elements += u->shard;
+}
+
+int64_t uly__zero_sent_weights(const uly__zero *zero, const uly__zero_gathers *count) {
+  int64_t elements = count->elements, stage = zero->desc.stage;
+  for (int u = 0; u < zero->desc.num_units && (stage == 1 || stage == 2); u++)
+    elements += zero->units[u].shard;
   return (zero->size - 1) * elements * uly__dtype_bytes(zero->desc.dtype);
 }

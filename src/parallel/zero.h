@@ -45,9 +45,9 @@ typedef struct uly__zero_desc {
   /* Sequences of a step that go through this rank, one after the other. */
   int64_t passes;
   int num_units;
-  const int64_t *counts; /* [num_units] elements of each */
-  /* Unit 0 is used, and its gradient made, at both ends of the model. */
-  bool tied;
+  const int64_t *counts; /* [num_units] elements of each; 0: this rank does not hold it */
+  /* Unit 0 is used, and its gradient made, at both ends of the model; this rank has both. */
+  bool tied, has_both_ends;
   bool forward_only; /* no gradients are made; stage 0 or 3 */
 } uly__zero_desc;
 
@@ -158,8 +158,12 @@ uly_status uly__zero_poll(uly__zero *zero);
 /* --- After the passes of a step. Collective. */
 
 /* Ends what is under way: from now on, the gradients of elements that this rank owns are the sums
- * over the step and all ranks. */
+ * over the step and all ranks. A tied unit 0, to which another rank adds from the other end of the
+ * model, must still be completed: uly__zero_reduced returns this rank's shard of its gradient, of
+ * grad_dtype, and uly__zero_share_reduced then sends it to the ranks that need it. */
 uly_status uly__zero_reduce(uly__zero *zero);
+void *uly__zero_reduced(const uly__zero *zero, int unit);
+uly_status uly__zero_share_reduced(uly__zero *zero, int unit);
 /* Makes this true of all elements of a unit that this rank updates, until the call for another
  * unit: stage 0 sends reproducible sums only now. */
 uly_status uly__zero_gather_grads(uly__zero *zero, int unit);
@@ -170,8 +174,21 @@ const void *uly__zero_grad(const uly__zero *zero, int unit, int64_t at);
  * In stage 0 each of these ranks has updated all weights itself; in stage 3 no rank keeps all. */
 uly_status uly__zero_publish(uly__zero *zero, int unit);
 
+/* --- For a plan. */
+
+/* Counts the gathers of a step, which depend on the order in which the passes use the units. */
+typedef struct uly__zero_gathers {
+  const uly__zero *zero;
+  int held[ULY_ZERO_SLOTS]; /* unit in each slot; -1: none */
+  int64_t elements;         /* of the shards that were sent */
+} uly__zero_gathers;
+
+uly__zero_gathers uly__zero_count_gathers(const uly__zero *zero);
+/* Counts the gather of a unit that is about to be used, unless the unit is there. */
+void uly__zero_gathers_use(uly__zero_gathers *count, int unit);
+
 /* Return the bytes that this rank sends in a step, for gradients and for weights. */
 int64_t uly__zero_sent_grads(const uly__zero *zero);
-int64_t uly__zero_sent_weights(const uly__zero *zero);
+int64_t uly__zero_sent_weights(const uly__zero *zero, const uly__zero_gathers *count);
 
 #endif

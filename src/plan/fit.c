@@ -40,21 +40,34 @@ static longer_axis lengthen_tensor(const uly_mesh *mesh, int times) {
   return axis;
 }
 
-/* Returns the bytes of the rank that needs most on a mesh whose data-parallel groups have `size`
- * ranks, or those of the first rank that is found to need more than the limit. Groups of data
- * parallelism are alike. */
-static int64_t most_bytes(const search *s, const uly_mesh_desc *desc, int size,
+/* Divides the layers among `times` as many stages. */
+static longer_axis lengthen_pipeline(const uly_mesh *mesh, int times) {
+  longer_axis axis = {.desc = uly__mesh_describe(mesh), .name = "pp"};
+  axis.desc.pp *= times;
+  axis.extent = axis.desc.pp;
+  return axis;
+}
+
+/* Returns the bytes of the rank that needs most, or those of the first rank that is found to need
+ * more than the limit. Groups of data parallelism are alike, so only the first is looked at. */
+static int64_t most_bytes(const search *s, const uly_mesh_desc *desc,
                           const uly_train_config *config, int halvings) {
   uly_train_config other = *config;
+  uly_mesh *first;
   int64_t most = 0;
   other.threads = uly__run_threads(s->mesh, config);
-  for (int rank = 0; rank < size && most <= s->limit; rank++) {
+  if (uly_mesh_create_offline(desc, 0, &first) != ULY_OK) return INT64_MAX;
+  for (int rank = 0; rank < uly_mesh_size(first) && most <= s->limit; rank++) {
     uly_mesh *mesh;
-    if (uly_mesh_create_offline(desc, rank, &mesh) != ULY_OK) return INT64_MAX;
-    int64_t bytes = s->measure->bytes(s->measure->context, mesh, &other, halvings);
-    uly_mesh_destroy(mesh);
+    if (uly__mesh_index_of(first, rank, ULY_AXIS_DP) > 0) continue;
+    int64_t bytes = INT64_MAX;
+    if (uly_mesh_create_offline(desc, rank, &mesh) == ULY_OK) {
+      bytes = s->measure->bytes(s->measure->context, mesh, &other, halvings);
+      uly_mesh_destroy(mesh);
+    }
     if (bytes > most) most = bytes;
   }
+  uly_mesh_destroy(first);
   return most;
 }
 
@@ -65,7 +78,7 @@ static int group_size(const uly_mesh *mesh) {
 
 static bool fits(const search *s, const uly_train_config *config, int halvings) {
   uly_mesh_desc same = uly__mesh_describe(s->mesh);
-  return most_bytes(s, &same, group_size(s->mesh), config, halvings) <= s->limit;
+  return most_bytes(s, &same, config, halvings) <= s->limit;
 }
 
 /* Changes to full recomputation, unless the run only goes forward, which has nothing to
@@ -154,7 +167,7 @@ static bool add_ranks(const search *s, longer_axis lengthen(const uly_mesh *, in
   int size = group_size(s->mesh);
   for (int times = 2; times * size <= MOST; times += times < EACH ? 1 : times) {
     longer_axis axis = lengthen(s->mesh, times);
-    if (most_bytes(s, &axis.desc, times * size, s->config, 0) > s->limit) continue;
+    if (most_bytes(s, &axis.desc, s->config, 0) > s->limit) continue;
     char text[96];
     snprintf(text, sizeof text, "mesh.%s = %d with as much memory for each rank", axis.name,
              axis.extent);
@@ -164,9 +177,11 @@ static bool add_ranks(const search *s, longer_axis lengthen(const uly_mesh *, in
   return false;
 }
 
-/* Adds ranks that share the sequence, or if these are never enough, ranks that share the layers. */
+/* Adds ranks that share the sequence, or if these are never enough, ranks that share each layer or,
+ * at last, have different layers. */
 static void add_more_ranks(const search *s, word_list *list) {
-  if (!add_ranks(s, lengthen_sequence, list)) (void)add_ranks(s, lengthen_tensor, list);
+  if (!add_ranks(s, lengthen_sequence, list) && !add_ranks(s, lengthen_tensor, list))
+    (void)add_ranks(s, lengthen_pipeline, list);
 }
 
 static void add_shorter(const search *s, word_list *list) {

@@ -7,6 +7,10 @@
 #include "data/folder.h"
 #include "model/passes.h"
 
+/* In an evaluation, a pipeline takes so many sequences at a time for each of its stages, so that these
+ * seldom wait for each other. */
+enum { SEQUENCES_OF_STAGE = 4 };
+
 /* The advice of a message if there is not enough memory. */
 static const char advice[] =
     "use more ranks, a smaller model, a shorter config.seq_len, or config.recompute = "
@@ -51,11 +55,10 @@ static void settle_model(uly__run *run, uly__model_config *model) {
   if (model->rope && model->max_positions < config->seq_len) model->max_positions = config->seq_len;
 }
 
-static uly__model_run describe(const uly__run *run, const uly__model_config *model,
-                               uly__model_use use) {
+static uly__model_run describe(const uly__run *run, uly__model_use use) {
   const uly_train_config *config = &run->config;
   return (uly__model_run){.use = use,
-                          .stage = uly__whole_model(model),
+                          .chunks = config->pp_chunks,
                           .seq_len = config->seq_len,
                           .window = config->window,
                           .sparse = uly__run_sparse(config),
@@ -81,7 +84,7 @@ static uly_status fill(uly__run *run, uly__model_use use) {
     ULY_FAIL(ULY_ERR_CONFIG,
              "config.doc_end is %lld, but the vocabulary of the model has only %lld tokens",
              (long long)config->doc_end, (long long)model.vocab);
-  run->model_run = describe(run, &model, use);
+  run->model_run = describe(run, use);
   ULY_TRY(uly__model_create(&model, run->mesh, &run->model_run, &run->model));
   uly__states_init(&run->states, run->model->zero, config->dtype, use != ULY_MODEL_TRAINS,
                    config->offload != NULL);
@@ -122,8 +125,15 @@ int64_t uly__run_window_room(const uly__run *run) {
   return run->model->cut->count + run->model->cut->num_runs;
 }
 
+int64_t uly__run_eval_sequences(const uly__run *run) {
+  int stages = uly_mesh_pp(run->mesh);
+  return stages > 1 ? SEQUENCES_OF_STAGE * (int64_t)stages : 1;
+}
+
 void uly__run_carve_sequences(uly__run *run) {
-  int64_t N = run->config.seq_len, windows = run->passes * uly__run_window_room(run);
+  int64_t N = run->config.seq_len, num = uly__run_eval_sequences(run);
+  if (run->passes > num) num = run->passes;
+  int64_t windows = num * uly__run_window_room(run);
   run->windows = uly__arena_carve(&run->host, windows * (int64_t)sizeof *run->windows);
   if (!run->config.forward_only)
     run->order = uly__arena_carve(&run->host, run->passes * (int64_t)sizeof *run->order);

@@ -21,8 +21,8 @@ typedef struct uly__run {
   int64_t passes; /* sequences of a step that go through each rank: batch / dp */
   uly__states states;
   uly__arena arenas[ULY_NUM_ARENAS], host; /* of the device, and of the host */
-  /* In the host's memory, for a run that reads data: this rank's tokens of the step's sequences,
-   * [passes, room of a window]; the windows that these sequences are, [passes]; and, where they are
+  /* In the host's memory, for a run that reads data: this rank's tokens of the sequences of a step,
+   * or of those that an evaluation takes at a time, [sequences, room of a window]; the windows that these sequences are, [passes]; and, where they are
    * needed, the starts of the current sequence's documents, [N], and its labels, [T]. */
   int32_t *windows;
   int64_t *order;
@@ -55,6 +55,9 @@ uly_status uly__run_open_scratch(uly__run *run);
 
 /* Returns how many tokens of a window this rank reads: its own, and one more after each run. */
 int64_t uly__run_window_room(const uly__run *run);
+
+/* Returns how many sequences an evaluation takes at a time in each group of ranks. */
+int64_t uly__run_eval_sequences(const uly__run *run);
 
 /* Return the bytes of an arena, where the activations include the host's memory; and those of all
  * arenas. */

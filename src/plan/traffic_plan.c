@@ -2,7 +2,9 @@
 #include "plan/traffic_plan.h"
 
 #include "base/exact_sum.h"
+#include "model/grads.h"
 #include "model/head.h"
+#include "model/passes.h"
 #include "model/tensor_grads.h"
 
 /* Returns the bytes that a rank gives to the collectives of a step: three agreements, the count of
@@ -42,18 +44,30 @@ static void add_tensor_traffic(const uly__model *model, int64_t passes, bool tra
   summaries *= (int64_t)sizeof(uly__logit_summary);
   /* Rows before Q, K and V and before the MLP are gathered, and what attention and the MLP add is
    * added up; then the embedding, and the head. */
+  int64_t embeds = uly__stage_embeds(&model->stage);
+  int64_t has_head = uly__stage_has_head(&model->stage, &model->config);
   bytes[ULY_TRAFFIC_TENSOR_FORWARD] =
-      passes * (layers * 2 * (tiles.gather + tiles.sum) + tiles.sum + head.gather + summaries);
+      passes * (layers * 2 * (tiles.gather + tiles.sum) + embeds * tiles.sum +
+                has_head * (head.gather + summaries));
   if (!trains) return;
   /* Gradients are gathered and added up in the same way, and the forward rows are gathered again. */
-  bytes[ULY_TRAFFIC_TENSOR_BACKWARD] =
-      passes * (layers * (4 * tiles.gather + 2 * tiles.sum) + tiles.gather + head.sum);
+  bytes[ULY_TRAFFIC_TENSOR_BACKWARD] = passes * (layers * (4 * tiles.gather + 2 * tiles.sum) +
+                                                 embeds * tiles.gather + has_head * head.sum);
   int64_t repeated =
       (model->stash.keeps_attention ? 0 : tiles.gather) + (model->stash.keeps_mlp ? 0 : tiles.sum);
   bytes[ULY_TRAFFIC_TENSOR_RECOMPUTE] = passes * layers * repeated;
   for (int u = 0; u < model->params.num_units; u++)
     bytes[ULY_TRAFFIC_GRADIENTS] +=
         uly__zero_num_completions(model->zero, u) * uly__tensor_grads_sent(model, u);
+}
+
+/* Returns the bytes of weights that a rank sends, in the order in which the passes of a step use
+ * them. */
+static int64_t sent_weights(const uly__model *model) {
+  uly__zero_gathers count = uly__zero_count_gathers(model->zero);
+  for (int64_t i = 0; i < model->schedule.num_items; i++)
+    uly__pass_count_gathers(model, model->schedule.items[i], &count);
+  return uly__zero_sent_weights(model->zero, &count);
 }
 
 void uly__plan_traffic(const uly__run *run, int64_t bytes[ULY_NUM_TRAFFIC]) {
@@ -64,10 +78,15 @@ void uly__plan_traffic(const uly__run *run, int64_t bytes[ULY_NUM_TRAFFIC]) {
   uly__seq_sent forward = uly__attention_sent(attention, false);
   bytes[ULY_TRAFFIC_ATTENTION_FORWARD] = passes * forward.heads;
   bytes[ULY_TRAFFIC_KEYS_FORWARD] = passes * forward.keys;
-  bytes[ULY_TRAFFIC_PARAMETERS] = uly__zero_sent_weights(model->zero);
+  bytes[ULY_TRAFFIC_PARAMETERS] = sent_weights(model);
   bytes[ULY_TRAFFIC_CONTROL] = uly__traffic_all_gather(
       uly_mesh_size(run->mesh), trains ? step_control() : evaluation_control(run));
-  bytes[ULY_TRAFFIC_GRADIENTS] = trains ? uly__zero_sent_grads(model->zero) : 0;
+  bytes[ULY_TRAFFIC_GRADIENTS] =
+      trains ? uly__zero_sent_grads(model->zero) + uly__reduce_grads_sent(model) : 0;
+  bytes[ULY_TRAFFIC_PIPELINE_FORWARD] =
+      uly__boundary_sent(&model->boundary, &model->schedule, ULY_FORWARD);
+  bytes[ULY_TRAFFIC_PIPELINE_BACKWARD] =
+      uly__boundary_sent(&model->boundary, &model->schedule, ULY_BACKWARD);
   add_tensor_traffic(model, run->passes, trains, bytes);
   if (!trains) return;
   uly__seq_sent backward = uly__attention_sent(attention, true);

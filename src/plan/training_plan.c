@@ -1,6 +1,7 @@
 /* Plans training and evaluation: see training_plan.h. */
 #include "plan/training_plan.h"
 
+#include "plan/bubble.h"
 #include "plan/traffic_plan.h"
 
 void uly__training_carve(uly__run *run) {
@@ -23,9 +24,15 @@ void uly__training_describe(const uly__run *run, uly_plan_report *report) {
       .num_params = model->params.count,
       .tokens = model->num_own,
       .stash_bytes = uly__stash_file_bytes(&model->stash),
+      .num_layers = model->num_layers,
+      .in_flight = 1,
+      .bubble = uly__plan_bubble(run),
       .flops = uly__model_flops(model, num_sequences, model->pairs * (double)num_sequences)};
   for (int i = 0; i < ULY_NUM_ARENAS; i++)
     report->arena_bytes[i] = uly__run_arena_bytes(run, (uly_arena)i);
+  for (int v = 0; v < model->stage.num_chunks; v++)
+    if (model->stash.chunks[v].num_sets > report->in_flight)
+      report->in_flight = model->stash.chunks[v].num_sets;
   uly__plan_traffic(run, report->sent_bytes);
 }
 

@@ -64,7 +64,7 @@ uly_status uly__checkpoint_read(const char *dir, uly_checkpoint_info *info) {
   uly__params params;
   uly__checkpoint_run run;
   ULY_TRY(uly__checkpoint_model(dir, &config));
-  ULY_TRY(uly__params_create(&config, uly__whole_model(&config), NULL, &params));
+  ULY_TRY(uly__params_create(&config, NULL, NULL, &params));
   uly_status status = read_run(dir, &params, &run);
   if (status == ULY_OK) status = uly__checkpoint_check_model(dir, &config, &run);
   if (status == ULY_OK) uly__checkpoint_describe(&config, &params, &run, info);
@@ -103,7 +103,7 @@ uly_status uly__checkpoint_list(const char *dir,
   uly__model_config config;
   uly__params params;
   ULY_TRY(uly__checkpoint_model(dir, &config));
-  ULY_TRY(uly__params_create(&config, uly__whole_model(&config), NULL, &params));
+  ULY_TRY(uly__params_create(&config, NULL, NULL, &params));
   uly_status status = ULY_OK;
   for (int i = 0; i < 2 && status == ULY_OK; i++) {
     char path[PATH_MAX];

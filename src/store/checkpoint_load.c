@@ -183,10 +183,11 @@ uly_status uly__loading_read(uly__loading *source, const uly_mesh *mesh, const u
     while (uly__range_next(&walk, &range)) ULY_TRY(load_range(source, states, which, &range));
   }
   if (!uly__checkpoint_has_pieces(&source->run)) return ULY_OK;
-  if (uly__mesh_extent(mesh, ULY_AXIS_TP) > 1)
+  if (uly__mesh_extent(mesh, ULY_AXIS_TP | ULY_AXIS_PP) > 1)
     ULY_FAIL(ULY_ERR_CONFIG,
-             "'%s' has checksums of an older format, which a mesh with tensor parallelism cannot "
-             "check: continue it without mesh.tp until the next checkpoint",
+             "'%s' has checksums of an older format, which a mesh with tensor or pipeline "
+             "parallelism cannot check: continue it without mesh.tp and mesh.pp until the next "
+             "checkpoint",
              source->paths[0]);
   /* Ranks may hold parts of a piece: the file is read once more, in whole pieces. */
   return sum_share(source, mesh->rank, uly_mesh_size(mesh));
@@ -219,7 +220,7 @@ static uly_status verify(const char *dir, uly__params *params, uly__loading *sou
                          uly_checkpoint_info *info) {
   uly__model_config config;
   ULY_TRY(uly__checkpoint_model(dir, &config));
-  ULY_TRY(uly__params_create(&config, uly__whole_model(&config), NULL, params));
+  ULY_TRY(uly__params_create(&config, NULL, NULL, params));
   ULY_TRY(open_source(source, dir, &config));
   ULY_TRY(sum_share(source, 0, 1));
   ULY_TRY(compare_hashes(source));

@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-#include "model/passes.h"
+#include "model/head.h"
+#include "model/pipeline.h"
 #include "train/batch.h"
 
 /* Sums for each bin of positions. */
@@ -13,29 +14,79 @@ typedef struct eval_sums {
   int64_t labels[ULY_MAX_EVAL_BINS];
 } eval_sums;
 
-/* Evaluates one sequence of each group. A group that has none left repeats the first one without
- * effect, since all groups must make the same number of passes: weights may be gathered over all
- * ranks. */
-static uly_status evaluate_round(uly_trainer *trainer, int64_t first, eval_sums *sums) {
-  const uly_mesh *mesh = trainer->mesh;
-  uly__model *model = trainer->run.model;
-  int32_t *window = trainer->run.windows;
-  int64_t i = first + uly__mesh_index(mesh, ULY_AXIS_DP);
-  bool counts = i < trainer->num_eval_windows;
-  int64_t index = uly__scan_find(&trainer->eval_scan, counts ? i : 0);
-  ULY_TRY(uly__agree(uly__mesh_world(mesh),
-                     uly__batch_read(trainer, trainer->eval_data, index, window)));
-  uly__exact_sum losses[ULY_MAX_EVAL_BINS];
-  memset(losses, 0, sizeof losses);
-  const int32_t *labels = uly__batch_prepare(trainer, trainer->eval_data, index, window);
-  uly__model_eval(model, window, labels, losses);
-  for (int bin = 0; counts && bin < ULY_MAX_EVAL_BINS; bin++)
-    uly__exact_merge(&sums->losses[bin], &losses[bin]);
-  /* The ranks of tensor parallelism have the same tokens. */
-  counts = counts && model->tensor.rank == 0;
-  for (int64_t t = 0; counts && t < model->num_tokens; t++)
-    sums->labels[uly__model_bin(model, t)] += labels[t] >= 0;
+/* A round evaluates a few sequences in each group (uly__run_eval_sequences). Between rounds the
+ * ranks agree on whether to go on. */
+typedef struct eval_round {
+  uly_trainer *trainer;
+  int64_t first, num; /* sequences: [first, first + num * dp) */
+  int64_t num_counted;
+  eval_sums *sums;
+  uly__exact_sum ignored[ULY_MAX_EVAL_BINS];
+} eval_round;
+
+/* Sequence i of a round in this rank's group. A group that has none left repeats the first one
+ * without effect, since all groups must make the same number of passes: weights may be gathered over
+ * all ranks. */
+typedef struct eval_sequence {
+  bool counts;
+  int64_t index;   /* window */
+  int32_t *window; /* its tokens */
+} eval_sequence;
+
+static eval_sequence sequence_of(const eval_round *round, int64_t i) {
+  const uly_trainer *trainer = round->trainer;
+  int64_t number = round->first + i * uly_mesh_dp(trainer->mesh);
+  number += uly__mesh_index(trainer->mesh, ULY_AXIS_DP);
+  bool counts = number < trainer->num_eval_windows;
+  return (eval_sequence){counts, uly__scan_find(&trainer->eval_scan, counts ? number : 0),
+                         trainer->run.windows + i * uly__run_window_room(&trainer->run)};
+}
+
+static uly_status read_sequences(const eval_round *round) {
+  for (int64_t i = 0; i < round->num; i++) {
+    eval_sequence sequence = sequence_of(round, i);
+    ULY_TRY(uly__batch_read(round->trainer, round->trainer->eval_data, sequence.index,
+                            sequence.window));
+  }
   return ULY_OK;
+}
+
+/* Counts the labels of a sequence, on one of the ranks that have the same tokens. */
+static void count_labels(const eval_round *round, const int32_t *labels) {
+  const uly__model *model = round->trainer->run.model;
+  if (uly__mesh_index(round->trainer->mesh, ULY_AXIS_TP | ULY_AXIS_PP) > 0) return;
+  for (int64_t t = 0; t < model->num_tokens; t++)
+    round->sums->labels[uly__model_bin(model, t)] += labels[t] >= 0;
+}
+
+static uly__micro_batch prepare(void *context, int64_t i) {
+  eval_round *round = context;
+  eval_sequence sequence = sequence_of(round, i);
+  const int32_t *labels = uly__batch_prepare(round->trainer, round->trainer->eval_data,
+                                             sequence.index, sequence.window);
+  /* Every chunk of a stage prepares the sequences once. */
+  bool is_first = i == round->num_counted;
+  if (is_first) round->num_counted++;
+  if (is_first && sequence.counts) count_labels(round, labels);
+  return (uly__micro_batch){sequence.window, labels,
+                            sequence.counts ? round->sums->losses : round->ignored};
+}
+
+static uly_status evaluate_round(eval_round *round) {
+  uly__model *model = round->trainer->run.model;
+  uly__schedule_desc desc = {.num_stages = model->boundary.size,
+                             .stage = model->boundary.index,
+                             .num_chunks = model->stage.num_chunks,
+                             .num_micro_batches = round->num,
+                             .forward_only = true};
+  uly__schedule schedule = {0};
+  uly_status status = uly__schedule_create(&desc, &schedule);
+  if (status == ULY_OK) status = read_sequences(round);
+  status = uly__agree(uly__mesh_world(round->trainer->mesh), status);
+  uly__pipeline_run run = {.schedule = &schedule, .prepare = prepare, .context = round};
+  if (status == ULY_OK) uly__pipeline_run_schedule(model, &run);
+  uly__schedule_destroy(&schedule);
+  return status;
 }
 
 /* Adds up the sums of all ranks. */
@@ -66,6 +117,7 @@ static uly_status add_up(uly_trainer *trainer, eval_sums *sums, uly_eval_report 
 uly_status uly__trainer_evaluate(uly_trainer *trainer, int (*stops)(void *user), void *user,
                                  uly_status arguments, uly_eval_report *report) {
   uly_mesh *mesh = trainer->mesh;
+  int64_t dp = uly_mesh_dp(mesh), most = uly__run_eval_sequences(&trainer->run);
   eval_sums sums;
   memset(&sums, 0, sizeof sums);
   memset(report, 0, sizeof *report);
@@ -78,13 +130,16 @@ uly_status uly__trainer_evaluate(uly_trainer *trainer, int (*stops)(void *user),
                  : "an update or a load failed halfway");
   trainer->run.model->failure = arguments; /* agreed on with the others at the end */
   uly__zero_forget_weights(trainer->run.model->zero);
-  for (int64_t first = 0; first < trainer->num_eval_windows; first += uly_mesh_dp(mesh)) {
+  for (int64_t first = 0; first < trainer->num_eval_windows; first += most * dp) {
     int64_t num_stopping = first > 0 && stops && stops(user);
     if (first > 0)
       ULY_TRY(uly__sum_i64(uly__mesh_world(mesh), ULY_TRAFFIC_CONTROL, &num_stopping, 1));
     report->is_stopped = num_stopping > 0;
     if (report->is_stopped) break;
-    ULY_TRY(evaluate_round(trainer, first, &sums));
+    int64_t left = (trainer->num_eval_windows - first + dp - 1) / dp;
+    eval_round round = {
+        .trainer = trainer, .first = first, .num = left < most ? left : most, .sums = &sums};
+    ULY_TRY(evaluate_round(&round));
   }
   ULY_TRY(uly__agree(uly__mesh_world(mesh), trainer->run.model->failure));
   return add_up(trainer, &sums, report);

@@ -57,6 +57,7 @@ uly_status uly__report_write(FILE *file, const uly_step_report *r, const uly_eva
   json_object_set_new(json, "tokens_per_s", json_real((double)r->tokens / r->seconds));
   json_object_set_new(json, "wait_s", json_real(r->wait_seconds));
   json_object_set_new(json, "imbalance", json_real(r->imbalance));
+  if (r->bubble > 0) json_object_set_new(json, "bubble", json_real(r->bubble));
   json_object_set_new(json, "flops", json_real(r->flops));
   json_object_set_new(json, "sent_bytes", traffic_json(r->sent_bytes));
   json_object_set_new(json, "peak_bytes", json_integer(r->peak_bytes));

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "device/device.h"
+#include "model/grads.h"
 #include "model/watch.h"
 #include "train/step_passes.h"
 #include "train/trainer_files.h"
@@ -27,6 +28,7 @@ static uly_status look_at_range(const uly_trainer *trainer, const uly__range *ra
   ULY_TRY(uly__states_read(&trainer->run.states, ULY_STATE_MASTER, range, buffer, &values));
   if (find(values, range->count) == range->count) return ULY_OK;
   watch->order = ORDER_WEIGHT;
+  watch->stage = trainer->run.model->boundary.index;
   snprintf(watch->what, sizeof watch->what,
            "the weight %s has not been finite since an earlier step", range->param->name);
   return ULY_OK;
@@ -64,6 +66,7 @@ static void look_at_sums(const uly_trainer *trainer, uly__watch *watch) {
                                    trainer->run.config.grad_dtype, sums, &value) < 0)
       continue;
     watch->order = ORDER_SUM;
+    watch->stage = model->boundary.index;
     snprintf(watch->what, sizeof watch->what,
              "the sum over ranks and sequences of the gradient of %s is not finite",
              range.param->name);
@@ -85,28 +88,20 @@ static uly_status agree_on_first(uly_trainer *trainer, uly__watch *watch) {
   return status;
 }
 
-/* Repeats the passes of the step, watched, up to the first in which something is found. */
+/* Repeats the passes of the step, watched. */
 static uly_status look_at_passes(uly_trainer *trainer, int64_t num_labels, uly__watch *watch) {
   uly__model *model = trainer->run.model;
-  uly_status status = ULY_OK;
-  uly__zero_begin_step(model->zero);
   uly__exact_sum loss = {0};
-  const uly__schedule *schedule = &trainer->schedule;
-  for (int64_t i = 0; i < schedule->num_items && status == ULY_OK; i++) {
-    model->watch = watch;
-    uly__train_item(trainer, schedule->items[i], num_labels, &loss);
-    model->watch = NULL;
-    if (schedule->items[i].operation == ULY_FORWARD)
-      continue; /* its backward follows on all ranks */
-    status = agree_on_first(trainer, watch);
-    if (watch->order < INT64_MAX) break;
-  }
-  ULY_TRY(status);
-  bool is_complete = watch->order == INT64_MAX;
-  uly__model_note(model, uly__zero_reduce(model->zero));
-  if (is_complete) look_at_sums(trainer, watch);
+  uly__zero_begin_step(model->zero);
+  model->watch = watch;
+  uly__make_passes(trainer, num_labels, &loss);
+  model->watch = NULL;
+  uly__reduce_grads(model);
   ULY_TRY(uly__agree(uly__mesh_world(trainer->mesh), model->failure));
-  return is_complete ? agree_on_first(trainer, watch) : ULY_OK;
+  ULY_TRY(agree_on_first(trainer, watch));
+  if (watch->order < INT64_MAX) return ULY_OK;
+  look_at_sums(trainer, watch);
+  return agree_on_first(trainer, watch);
 }
 
 uly_status uly__find_nonfinite(uly_trainer *trainer, int64_t num_labels, char *what,
@@ -117,10 +112,14 @@ uly_status uly__find_nonfinite(uly_trainer *trainer, int64_t num_labels, char *w
   ULY_TRY(uly__agree(uly__mesh_world(trainer->mesh), look_at_weights(trainer, &watch)));
   ULY_TRY(agree_on_first(trainer, &watch));
   if (watch.order == INT64_MAX) ULY_TRY(look_at_passes(trainer, num_labels, &watch));
-  snprintf(what, capacity, "%s",
-           watch.order < INT64_MAX
-               ? watch.what
-               : "all numbers were finite when the step was repeated: suspect the machine");
+  const char *found =
+      watch.order < INT64_MAX
+          ? watch.what
+          : "all numbers were finite when the step was repeated: suspect the machine";
+  int used = snprintf(what, capacity, "%s", found);
+  if (watch.order < INT64_MAX && uly_mesh_pp(trainer->mesh) > 1 && used < (int)capacity)
+    snprintf(what + used, capacity - (size_t)used, " (stage %d of the pipeline, counted from 0)",
+             watch.stage);
   return ULY_OK;
 }
 

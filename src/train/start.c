@@ -146,7 +146,6 @@ static uly_status make(uly_mesh *mesh, const uly_train_config *config, uly_train
   trainer->mesh = uly__mesh_use(mesh);
   trainer->scan.largest = trainer->eval_scan.largest = -1;
   *out = trainer;
-  ULY_TRY(uly__schedule_create(trainer->run.passes, &trainer->schedule));
   return open_input(trainer);
 }
 
@@ -198,7 +197,6 @@ uly_status uly__trainer_check(uly_mesh *mesh, const uly_train_config *config,
 void uly_trainer_destroy(uly_trainer *trainer) {
   if (!trainer) return;
   uly__save_abandon(trainer->save);
-  uly__schedule_destroy(&trainer->schedule);
   destroy_run(&trainer->run);
   uly__tokens_close(trainer->data);
   uly__tokens_close(trainer->eval_data);

@@ -15,7 +15,7 @@
 #include "base/spans.h"
 #include "device/device.h"
 #include "device/process.h"
-#include "model/passes.h"
+#include "model/grads.h"
 #include "train/batch.h"
 #include "train/nonfinite.h"
 #include "train/optim.h"
@@ -59,15 +59,16 @@ static uly_status sum_squares(uly_trainer *trainer, double *squares) {
   return ULY_OK;
 }
 
-/* Returns the longest work time among the ranks that share a sequence, divided by their mean work
- * time; the largest such ratio over all sequences. */
+/* Returns the longest work time among the ranks of a stage that share a sequence, divided by their
+ * mean work time; the largest such ratio over all sequences and stages. */
 static double find_imbalance(const uly_mesh *mesh, const uly_rank_report *all) {
   double largest = 1;
-  for (int group = 0; group < uly_mesh_dp(mesh); group++) {
+  const unsigned axes = ULY_AXIS_DP | ULY_AXIS_PP;
+  for (int group = 0; group < uly__mesh_extent(mesh, axes); group++) {
     double sum = 0, longest = 0;
     int num = 0;
     for (int p = 0; p < uly_mesh_size(mesh); p++) {
-      if (uly__mesh_index_of(mesh, p, ULY_AXIS_DP) != group) continue;
+      if (uly__mesh_index_of(mesh, p, axes) != group) continue;
       num++;
       double work = fmax(all[p].seconds - all[p].wait_seconds, 0);
       sum += work;
@@ -78,15 +79,30 @@ static double find_imbalance(const uly_mesh *mesh, const uly_rank_report *all) {
   return largest;
 }
 
+/* Returns the part of the time of the passes in which ranks do not work on one, because they wait
+ * for other stages or these have not finished. */
+static double find_bubble(const uly_mesh *mesh, const uly_rank_report *all) {
+  double longest = 0, work = 0;
+  int size = uly_mesh_size(mesh);
+  if (uly_mesh_pp(mesh) == 1) return 0;
+  for (int p = 0; p < size; p++) {
+    longest = fmax(longest, all[p].pass_seconds);
+    work += all[p].pass_seconds - all[p].stage_wait_seconds;
+  }
+  return longest > 0 ? 1 - work / (size * longest) : 0;
+}
+
 /* Gathers from the reports of all ranks those of the slowest, of the one that sent most, and of the
- * one that holds most. `pairs` counts those of this rank's sequences. */
+ * one that holds most. */
 static uly_status gather_reports(uly_trainer *trainer, double seconds, const uly__traffic *before,
-                                 double pairs, uly_step_report *report) {
+                                 uly__step_work work, uly_step_report *report) {
   uly_mesh *mesh = trainer->mesh;
   int size = uly_mesh_size(mesh);
   uly_rank_report mine = {.seconds = seconds,
                           .wait_seconds = mesh->traffic.wait_seconds - before->wait_seconds,
-                          .pairs = pairs,
+                          .pairs = work.pairs,
+                          .pass_seconds = work.seconds,
+                          .stage_wait_seconds = work.wait_seconds,
                           .resident_bytes = uly__device_resident_bytes()};
   for (int i = 0; i < ULY_NUM_TRAFFIC; i++)
     mine.sent_bytes[i] = mesh->traffic.bytes[i] - before->bytes[i];
@@ -115,6 +131,7 @@ static uly_status gather_reports(uly_trainer *trainer, double seconds, const uly
   memcpy(report->arena_bytes, all[largest].arena_bytes, sizeof report->arena_bytes);
   report->num_ranks = size;
   report->imbalance = find_imbalance(mesh, all);
+  report->bubble = find_bubble(mesh, all);
   report->peak_bytes = sum(report->arena_bytes, ULY_NUM_ARENAS);
   report->flops =
       uly__model_flops(trainer->run.model, trainer->run.passes * uly_mesh_dp(mesh), all_pairs);
@@ -168,14 +185,10 @@ uly_status uly__trainer_step(uly_trainer *trainer, uly_status arguments, uly_ste
              (long long)trainer->steps_done + 1);
 
   uly__exact_sum loss = {0};
-  double squares, pairs = 0;
+  double squares;
   uly__zero_begin_step(model->zero);
-  for (int64_t i = 0; i < trainer->schedule.num_items; i++) {
-    uly__schedule_item item = trainer->schedule.items[i];
-    uly__train_item(trainer, item, num_labels, &loss);
-    if (item.operation == ULY_FORWARD) pairs += model->pairs;
-  }
-  uly__model_note(model, uly__zero_reduce(model->zero));
+  uly__step_work work = uly__make_passes(trainer, num_labels, &loss);
+  uly__reduce_grads(model);
   ULY_TRY(uly__agree(uly__mesh_world(mesh), model->failure));
   ULY_TRY(uly__sum_exactly(uly__mesh_world(mesh), &loss));
   ULY_TRY(sum_squares(trainer, &squares));
@@ -186,7 +199,7 @@ uly_status uly__trainer_step(uly_trainer *trainer, uly_status arguments, uly_ste
   report->lr = uly__learning_rate(config, report->step);
   report->tokens = num_sequences * config->seq_len;
   if (!isfinite(report->loss) || !isfinite(report->grad_norm)) {
-    ULY_TRY(gather_reports(trainer, uly__now() - start, &before, pairs, report));
+    ULY_TRY(gather_reports(trainer, uly__now() - start, &before, work, report));
     return fail_nonfinite(trainer, num_labels, report);
   }
   end_save(trainer, &before);
@@ -200,5 +213,5 @@ uly_status uly__trainer_step(uly_trainer *trainer, uly_status arguments, uly_ste
   ULY_TRY(status);
   trainer->steps_done++;
   trainer->windows_done = trainer->windows_next;
-  return gather_reports(trainer, uly__now() - start, &before, pairs, report);
+  return gather_reports(trainer, uly__now() - start, &before, work, report);
 }

@@ -55,7 +55,9 @@ static uly_status write_own(const uly_trainer *trainer, const char *path) {
       "keys and values on their way",
       "gradients of keys and values on their way",
       "rows of tensor parallelism on their way",
-      "partial sums of tensor parallelism on their way"};
+      "partial sums of tensor parallelism on their way",
+      "to other stages",
+      "from other stages"};
   int rank = trainer->mesh->rank;
   bool is_last = rank == uly_mesh_size(trainer->mesh) - 1;
   FILE *file = fopen(path, rank == 0 ? "w" : "a");

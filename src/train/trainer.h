@@ -4,14 +4,12 @@
 
 #include "data/token_file.h"
 #include "data/token_scan.h"
-#include "parallel/schedule.h"
 #include "plan/run.h"
 #include "store/checkpoint_save.h"
 
 struct uly_trainer {
   uly_mesh *mesh;
   uly__run run; /* its configuration's strings are copies */
-  uly__schedule schedule;
   uly__tokens *data, *eval_data;
   /* The number of sequences of N tokens in the training data, and of those of the held-out data
    * that have labels and that an evaluation reads. */

@@ -39,8 +39,7 @@ static void make_good(void) {
   uly__params params;
   const char *path = fuzz_file(uly__config_file, config_text, strlen(config_text));
   FUZZ_CHECK(uly__model_config_load(path, &config) == ULY_OK, "%s", uly_last_error());
-  FUZZ_CHECK(uly__params_create(&config, uly__whole_model(&config), NULL, &params) == ULY_OK, "%s",
-             uly_last_error());
+  FUZZ_CHECK(uly__params_create(&config, NULL, NULL, &params) == ULY_OK, "%s", uly_last_error());
   for (int file = 0; file < 2; file++) make_states(&params, file);
   size_t num = (size_t)ULY_NUM_STATES * (size_t)params.num;
   uint64_t *hashes = fuzz_alloc(num * sizeof *hashes);

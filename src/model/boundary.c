@@ -1,0 +1,185 @@
+/* Sends rows and gradients from stage to stage: see boundary.h. */
+#include "model/boundary.h"
+
+#include <stdlib.h>
+
+#include "base/spans.h"
+
+static uly_traffic kind_of(uly__operation operation) {
+  return operation == ULY_FORWARD ? ULY_TRAFFIC_PIPELINE_FORWARD : ULY_TRAFFIC_PIPELINE_BACKWARD;
+}
+
+static uly_status create_chunk(const uly__stash_chunk *stash, uly__chunk_passages *out) {
+  size_t num = (size_t)stash->num_inputs;
+  out->num = stash->num_inputs;
+  out->arrivals = calloc(num, sizeof *out->arrivals);
+  out->departures = calloc(num, sizeof *out->departures);
+  if (!out->arrivals || !out->departures)
+    ULY_FAIL(ULY_ERR_MEMORY, "no memory for the requests of %zu micro-batches", num);
+  return ULY_OK;
+}
+
+uly_status uly__boundary_create(const uly_mesh *mesh, const uly__stash *stash, int64_t rows,
+                                int64_t row_bytes, bool forward_only, uly__boundary *out) {
+  uly__group *group = uly__mesh_group(mesh, ULY_AXIS_PP);
+  *out = (uly__boundary){.group = group,
+                         .stream = uly__stream_get(),
+                         .size = uly__group_size(group),
+                         .index = uly__group_rank(group),
+                         .num_chunks = stash->num_chunks,
+                         .rows = rows,
+                         .row_bytes = row_bytes,
+                         .num_rooms = forward_only ? 0 : 1};
+  if (out->size == 1) return ULY_OK;
+  int64_t num = 2 * ULY_GRADIENT_ROOMS;
+  out->counts = calloc(2 * (size_t)out->size, sizeof *out->counts);
+  if (!out->counts) ULY_FAIL(ULY_ERR_MEMORY, "no memory for the counts of %d stages", out->size);
+  bool receives = false, sends = false;
+  for (int v = 0; v < out->num_chunks; v++) {
+    uly__schedule_item back = {ULY_BACKWARD, v, 0};
+    receives |= uly__boundary_receives(out, back);
+    sends |= uly__boundary_sends(out, back);
+    ULY_TRY(create_chunk(&stash->chunks[v], &out->chunks[v]));
+    num += 2 * out->chunks[v].num;
+  }
+  if (!forward_only) out->num_rooms = 1 + receives + sends;
+  return uly__group_reserve(group, (int)num);
+}
+
+void uly__boundary_destroy(uly__boundary *boundary) {
+  for (int v = 0; v < boundary->num_chunks; v++) {
+    free(boundary->chunks[v].arrivals);
+    free(boundary->chunks[v].departures);
+  }
+  free(boundary->counts);
+  *boundary = (uly__boundary){0};
+}
+
+void uly__boundary_carve(uly__boundary *boundary, uly__arena *activations) {
+  for (int i = 0; i < boundary->num_rooms; i++)
+    boundary->rooms[i] = uly__arena_carve(activations, boundary->rows * boundary->row_bytes);
+}
+
+/* ------------------------------------------------------------------------------- neighbours */
+
+/* Returns the number in the model of the chunk that comes `step` after a chunk of this stage in the
+ * direction of a pass; it may not exist. */
+static int64_t neighbour(const uly__boundary *b, uly__schedule_item pass, int step) {
+  int64_t number = (int64_t)pass.chunk * b->size + b->index;
+  return pass.operation == ULY_FORWARD ? number + step : number - step;
+}
+
+static bool exists(const uly__boundary *b, int64_t number) {
+  return b->size > 1 && number >= 0 && number < (int64_t)b->num_chunks * b->size;
+}
+
+bool uly__boundary_receives(const uly__boundary *boundary, uly__schedule_item pass) {
+  return exists(boundary, neighbour(boundary, pass, -1));
+}
+
+bool uly__boundary_sends(const uly__boundary *boundary, uly__schedule_item pass) {
+  return exists(boundary, neighbour(boundary, pass, 1));
+}
+
+/* ------------------------------------------------------------------------------------ calls */
+
+uly_status uly__boundary_begin(uly__boundary *boundary) {
+  if (boundary->size == 1) return ULY_OK;
+  ULY_TRY(uly__group_take_tag(boundary->group, &boundary->tags[ULY_FORWARD],
+                              "outputs of stages, %lld rows of %lld bytes",
+                              (long long)boundary->rows, (long long)boundary->row_bytes));
+  return uly__group_take_tag(boundary->group, &boundary->tags[ULY_BACKWARD],
+                             "gradients of stages' inputs");
+}
+
+/* Starts a call with the rank of a stage that has the same tokens. */
+static uly_status start(uly__boundary *b, uly__schedule_item pass, int peer, const void *from,
+                        void *to, uly__passage *passage) {
+  int64_t *zeros = b->counts + b->size;
+  uly__blocks some = {b->counts, zeros}, none = {zeros, zeros};
+  b->counts[peer] = b->rows;
+  uly_status status = uly__send_recv_start(
+      b->group, b->stream, kind_of(pass.operation), b->row_bytes, from, from ? some : none, to,
+      to ? some : none, b->tags[pass.operation], &passage->request);
+  b->counts[peer] = 0;
+  passage->began = uly__now();
+  passage->micro_batch = pass.micro_batch;
+  return status;
+}
+
+uly_status uly__boundary_receive(uly__boundary *boundary, uly__schedule_item pass, void *to,
+                                 uly__passage *passage) {
+  int64_t from = neighbour(boundary, pass, -1);
+  if (!exists(boundary, from)) return ULY_OK;
+  return start(boundary, pass, (int)(from % boundary->size), NULL, to, passage);
+}
+
+uly_status uly__boundary_send(uly__boundary *boundary, uly__schedule_item pass, const void *from,
+                              uly__passage *passage) {
+  int64_t to = neighbour(boundary, pass, 1);
+  if (!exists(boundary, to)) return ULY_OK;
+  return start(boundary, pass, (int)(to % boundary->size), from, NULL, passage);
+}
+
+/* Records a call that has ended. */
+static void note_end(uly__passage *passage, bool is_arrival) {
+  uly__span_end(is_arrival ? "receive micro-batch" : "send micro-batch", passage->micro_batch,
+                is_arrival ? ULY_LANE_RECEIVE : ULY_LANE_SEND, passage->began);
+}
+
+uly_status uly__boundary_wait(uly__boundary *boundary, bool is_arrival, uly__passage *passage) {
+  bool waits = uly__request_is_pending(&passage->request);
+  double begin = uly__now();
+  uly_status status = uly__request_wait(&passage->request);
+  if (!waits) return status;
+  note_end(passage, is_arrival);
+  boundary->wait_seconds += uly__now() - begin;
+  uly__span_end("wait for stage", passage->micro_batch, ULY_LANE_COMPUTE, begin);
+  return status;
+}
+
+/* Polls or waits for a number of calls; `does` is one of the two functions. */
+typedef uly_status does(uly__boundary *boundary, bool is_arrival, uly__passage *passage);
+
+static uly_status poll(uly__boundary *boundary, bool is_arrival, uly__passage *passage) {
+  (void)boundary;
+  if (!uly__request_is_pending(&passage->request)) return ULY_OK;
+  ULY_TRY(uly__request_poll(&passage->request));
+  if (!uly__request_is_pending(&passage->request)) note_end(passage, is_arrival);
+  return ULY_OK;
+}
+
+static uly_status each(uly__boundary *b, does *function) {
+  uly_status status = ULY_OK;
+  for (int v = 0; v < b->num_chunks; v++)
+    for (int64_t i = 0; i < b->chunks[v].num; i++) {
+      uly_status arrived = function(b, true, &b->chunks[v].arrivals[i]);
+      uly_status left = function(b, false, &b->chunks[v].departures[i]);
+      if (status == ULY_OK) status = arrived != ULY_OK ? arrived : left;
+    }
+  for (int i = 0; i < b->num_rooms; i++) {
+    uly_status arrived = function(b, true, &b->arrivals[i]);
+    uly_status left = function(b, false, &b->departures[i]);
+    if (status == ULY_OK) status = arrived != ULY_OK ? arrived : left;
+  }
+  return status;
+}
+
+uly_status uly__boundary_finish(uly__boundary *boundary) {
+  return each(boundary, uly__boundary_wait);
+}
+
+uly_status uly__boundary_poll(uly__boundary *boundary) {
+  return boundary->size > 1 ? each(boundary, poll) : ULY_OK;
+}
+
+/* ------------------------------------------------------------------------------------ bytes */
+
+int64_t uly__boundary_sent(const uly__boundary *boundary, const uly__schedule *schedule,
+                           uly__operation operation) {
+  int64_t num = 0;
+  for (int64_t i = 0; i < schedule->num_items; i++)
+    num += schedule->items[i].operation == operation &&
+           uly__boundary_sends(boundary, schedule->items[i]);
+  return num * boundary->rows * boundary->row_bytes;
+}

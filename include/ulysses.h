@@ -185,7 +185,7 @@ typedef struct uly_mesh_desc {
   int tp;
   /* Number of stages of a pipeline, which hold different layers: a micro-batch goes from stage to
    * stage, and each stage works on another micro-batch meanwhile (arXiv 1806.03377, 2104.04473). pp
-   * must divide the number of ranks that tp leaves. It concerns trainers only. 0: 1. */
+   * must divide the number of ranks that tp leaves. It concerns trainers and generators. 0: 1. */
   int pp;
   /* Used instead of `ring`: the number of ranks that gather all keys and values at once. */
   int gather;

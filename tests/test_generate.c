@@ -21,9 +21,9 @@ static const char *const configs[3] = {
      "\"num_hidden_layers\":3,\"num_attention_heads\":9,\"num_key_value_heads\":3,\"head_dim\":22,"
      "\"vocab_size\":257,\"max_position_embeddings\":4096,\"tie_word_embeddings\":false}"),
     ("{\"model_type\":\"qwen2\",\"hidden_size\":128,\"intermediate_size\":200,"
-     "\"num_hidden_layers\":2,\"num_attention_heads\":8,\"num_key_value_heads\":1,"
+     "\"num_hidden_layers\":3,\"num_attention_heads\":8,\"num_key_value_heads\":1,"
      "\"vocab_size\":257,\"max_position_embeddings\":4096,\"tie_word_embeddings\":true}"),
-    ("{\"model_type\":\"gpt2\",\"n_embd\":80,\"n_layer\":2,\"n_head\":10,\"n_positions\":300,"
+    ("{\"model_type\":\"gpt2\",\"n_embd\":80,\"n_layer\":3,\"n_head\":10,\"n_positions\":300,"
      "\"vocab_size\":257}"),
 };
 
@@ -286,6 +286,34 @@ static void test_shares(void **state) {
   if (size > 2 && size % 2 == 0) check_shares(2);
 }
 
+/* ---------------------------------------------------------------------- pipeline parallelism */
+
+/* Compares a mesh of so many stages. A boundary between them changes no sum, so the bits are those
+ * of one rank. */
+static void check_stages(int pp, int tp) {
+  uly_mesh *whole = mesh;
+  uly_sparse none = {0}, blocks = {.pattern = ULY_SPARSE_LONGFORMER, .block = 9, .local = 2};
+  assert_ok(uly_mesh_create(MESH(.pp = pp, .tp = tp), &mesh));
+  if (pp <= 2 && size <= 4) {
+    check_golden("golden_llama");
+    check_golden("golden_qwen");
+  }
+  if (pp <= 5) check_golden("golden_deep");
+  check_share("llama in stages", 0, ULY_F32, 0, none, false);
+  check_share("qwen in stages", 1, ULY_F32, 21, blocks, false);
+  check_share("gpt2 in stages", 2, ULY_F32, 0, none, true);
+  check_share("bf16 in stages", 2, ULY_BF16, 0, none, false);
+  uly_mesh_destroy(mesh);
+  mesh = whole;
+}
+
+static void test_stages(void **state) {
+  (void)state;
+  if (size == 2 || size == 3) check_stages(size, 1);
+  if (size == 4) check_stages(2, 1);
+  if (size == 4 || size == 8) check_stages(2, 2);
+}
+
 /* ------------------------------------------------------------------------------ refusals */
 
 /* The cache is as large as the formula says, and is counted before anything is allocated. */
@@ -360,10 +388,10 @@ static void test_refusals(void **state) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_golden),   cmocka_unit_test(test_llama),  cmocka_unit_test(test_qwen),
-      cmocka_unit_test(test_gpt2),     cmocka_unit_test(test_masks),  cmocka_unit_test(test_packed),
-      cmocka_unit_test(test_bf16),     cmocka_unit_test(test_shares), cmocka_unit_test(test_memory),
-      cmocka_unit_test(test_refusals),
+      cmocka_unit_test(test_golden), cmocka_unit_test(test_llama),    cmocka_unit_test(test_qwen),
+      cmocka_unit_test(test_gpt2),   cmocka_unit_test(test_masks),    cmocka_unit_test(test_packed),
+      cmocka_unit_test(test_bf16),   cmocka_unit_test(test_shares),   cmocka_unit_test(test_stages),
+      cmocka_unit_test(test_memory), cmocka_unit_test(test_refusals),
   };
   begin_ranks(&argc, &argv, &mesh);
   if (uly_mesh_create_mpi(MPI_COMM_SELF, NULL, &alone) != ULY_OK) return 1;

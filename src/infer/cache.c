@@ -1,12 +1,13 @@
 /* Caches keys and values: see cache.h. */
 #include "infer/cache.h"
 
-uly_status uly__cache_create(const uly_attention *plan, const uly_mask *mask, int num_layers,
+uly_status uly__cache_create(const uly_attention *plan, const uly_mask *mask, uly__chunk layers,
                              int64_t capacity, uly__cache *out) {
   const uly_attention_desc *desc = &plan->desc;
   *out = (uly__cache){.capacity = capacity,
                       .heads = plan->scheme->heads_of(plan, uly__group_rank(plan->group)),
-                      .num_layers = num_layers,
+                      .first_layer = layers.first,
+                      .num_layers = uly__chunk_layers(layers),
                       .head_dim = desc->head_dim,
                       .group_size = desc->num_q_heads / desc->num_kv_heads,
                       .dtype = desc->dtype,
@@ -27,11 +28,11 @@ void uly__cache_carve(uly__cache *cache, uly__arena *activations) {
 
 /* Return where a block keeps its keys and values: [kv_count][capacity][d]. */
 static void *layer_keys(const uly__cache *cache, int layer) {
-  return cache->keys + layer * layer_bytes(cache);
+  return cache->keys + (layer - cache->first_layer) * layer_bytes(cache);
 }
 
 static void *layer_values(const uly__cache *cache, int layer) {
-  return cache->values + layer * layer_bytes(cache);
+  return cache->values + (layer - cache->first_layer) * layer_bytes(cache);
 }
 
 void uly__cache_fill(uly__cache *cache, const uly_attention *plan, int layer,

@@ -5,22 +5,23 @@
 #define ULY_CACHE_H
 
 #include "device/arena.h"
-#include "model/config.h"
+#include "model/stage.h"
 #include "parallel/seq_attention.h"
 
 typedef struct uly__cache {
   int64_t capacity, num_tokens; /* room, and tokens in it */
   uly__head_range heads;        /* this rank's */
-  int num_layers, head_dim, group_size;
+  int first_layer, num_layers;  /* of the model's layers, which keep their numbers */
+  int head_dim, group_size;
   uly_dtype dtype;
   uly__stream *stream;
   uly__mask *mask;     /* over `capacity` tokens */
   char *keys, *values; /* [L][kv_count][capacity][d] */
 } uly__cache;
 
-/* Creates the cache, for the heads that the plan gives this rank. `mask` is the mask of the model,
+/* Creates the cache of some layers, for the heads that the plan gives this rank. `mask` is the mask of the model,
  * for `capacity` tokens. */
-uly_status uly__cache_create(const uly_attention *plan, const uly_mask *mask, int num_layers,
+uly_status uly__cache_create(const uly_attention *plan, const uly_mask *mask, uly__chunk layers,
                              int64_t capacity, uly__cache *out);
 void uly__cache_destroy(uly__cache *cache);
 void uly__cache_carve(uly__cache *cache, uly__arena *activations);

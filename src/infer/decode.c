@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-#include "model/passes.h"
+#include "model/pipeline.h"
 
 /* ---------------------------------------------------------------------------- creation */
 
@@ -50,13 +50,20 @@ static uly_status check(const uly__model_config *c, int64_t capacity) {
   return ULY_OK;
 }
 
+/* Returns the layers of this stage, which are one chunk. */
+static uly__chunk layers_of(const uly__decoder *d) { return d->model->stage.chunks[0]; }
+
+static bool is_last_stage(const uly__decoder *d) {
+  return uly__chunk_has_head(layers_of(d), &d->model->config);
+}
+
 static uly_status make_cache(uly__decoder *d, const uly__model_run *run, int64_t capacity) {
   const uly__model_config *c = &d->model->config;
   uly_block_layout *blocks;
   uly_mask mask;
   ULY_TRY(uly__model_make_mask(c, run, capacity, &mask, &blocks));
   uly_status status =
-      uly__cache_create(d->model->attention, &mask, d->model->num_layers, capacity, &d->cache);
+      uly__cache_create(d->model->attention, &mask, layers_of(d), capacity, &d->cache);
   uly_block_layout_destroy(blocks);
   return status;
 }
@@ -246,8 +253,8 @@ static void decode_block(uly__decoder *d, int layer) {
 
 /* ------------------------------------------------------------------------------- a token */
 
-/* Computes the logits from x, after the last block. */
-static void finish(uly__decoder *d) {
+/* Computes all logits from x, after the last block. */
+static void compute_logits(uly__decoder *d) {
   uly__model *model = d->model;
   const uly__params *params = &model->params;
   int last = uly__last_unit(params), unit = params->head_unit;
@@ -262,10 +269,17 @@ static void finish(uly__decoder *d) {
     gather(d, &d->logits, ULY_F32, d->mine);
     gather(d, &d->vocab, ULY_F32, d->all_logits);
   }
-  d->next_logits = uly__download(model->stream, d->host_logits, d->all_logits,
-                                 model->config.vocab * (int64_t)sizeof(float));
   uly__zero_release(model->zero, last);
   uly__zero_release(model->zero, unit);
+}
+
+/* Computes the logits on the last stage, and sends them to all stages and to the host. */
+static void finish(uly__decoder *d) {
+  uly__model *model = d->model;
+  int64_t bytes = model->config.vocab * (int64_t)sizeof(float);
+  if (is_last_stage(d)) compute_logits(d);
+  uly__model_note(model, uly__boundary_share_last(&model->boundary, bytes, d->all_logits));
+  d->next_logits = uly__download(model->stream, d->host_logits, d->all_logits, bytes);
 }
 
 /* Copies the output of this rank's token t to x. If tensor parallelism divides the rows of the tile,
@@ -283,16 +297,12 @@ static void take_row(uly__decoder *d, int64_t t) {
             bytes);
 }
 
-void uly__prefill(uly__decoder *d, const int32_t *tokens) {
+/* Leaves in x, on all ranks of the last stage, the output of the last token. */
+static void share_last_row(uly__decoder *d) {
   uly__model *model = d->model;
   uly__group *sequence = model->attention->group;
-  int64_t bytes = model->config.hidden * uly__dtype_bytes(model->dtype);
-  uly__input_set_tokens(&model->input, tokens, NULL);
-  uly__pass_forward(model, 0, false);
-  d->cache.num_tokens = model->cut->num_tokens;
-  /* The last row comes from the rank that holds the last token. */
-  int holder;
-  int64_t t;
+  int64_t bytes = model->config.hidden * uly__dtype_bytes(model->dtype), t;
+  int holder; /* of the last token */
   uly__token_cut_find(model->cut, model->cut->num_tokens - 1, &holder, &t);
   uly__clear(model->stream, d->x, bytes);
   if (holder == model->cut->rank) take_row(d, t);
@@ -300,13 +310,42 @@ void uly__prefill(uly__decoder *d, const int32_t *tokens) {
   uly__model_note(model, uly__all_gather(sequence, model->stream, ULY_TRAFFIC_ATTENTION_FORWARD,
                                          d->x, bytes, d->of_all));
   uly__copy(model->stream, d->x, (const char *)d->of_all + holder * bytes, bytes);
+}
+
+static uly__micro_batch take_prompt(void *tokens, int64_t micro_batch) {
+  (void)micro_batch;
+  return (uly__micro_batch){.tokens = tokens};
+}
+
+void uly__prefill(uly__decoder *d, int32_t *tokens) {
+  uly__pipeline_run run = {
+      .schedule = &d->model->schedule, .prepare = take_prompt, .context = tokens};
+  uly__pipeline_run_schedule(d->model, &run);
+  d->cache.num_tokens = d->model->cut->num_tokens;
+  if (is_last_stage(d)) share_last_row(d);
   finish(d);
+}
+
+/* Looks up the token. */
+static void embed(uly__decoder *d) {
+  uly__model *model = d->model;
+  const uly__params *params = &model->params;
+  uly__rows_held held = {model->share.vocab, model->share.positions};
+  uly__model_acquire(model, ULY_UNIT_EMBED, uly__unit_of_block(0));
+  model->ops->embedding_forward(model->stream, 1, model->config.hidden, model->dtype,
+                                uly__weight(model, ULY_UNIT_EMBED, params->embed),
+                                uly__weight(model, ULY_UNIT_EMBED, params->positions),
+                                model->share.size > 1 ? &held : NULL, d->input.tokens,
+                                d->input.positions, d->x);
+  uly__zero_release(model->zero, ULY_UNIT_EMBED);
+  sum(d, model->dtype, d->x);
 }
 
 void uly__decode(uly__decoder *d, int32_t token) {
   uly__model *model = d->model;
-  const uly__params *params = &model->params;
   const uly__model_config *c = &model->config;
+  uly__chunk layers = layers_of(d);
+  uly__schedule_item pass = {.operation = ULY_FORWARD};
   d->token = token;
   d->position = d->cache.num_tokens;
   uly__input_set_tokens(&d->input, &d->token, NULL);
@@ -314,21 +353,17 @@ void uly__decode(uly__decoder *d, int32_t token) {
   if (d->angles)
     model->ops->rope_table(model->stream, 1, d->input.positions, c->head_dim, c->rope_theta,
                            d->angles);
-  uly__rows_held held = {model->share.vocab, model->share.positions};
-  uly__model_acquire(model, ULY_UNIT_EMBED, uly__unit_of_block(0));
-  model->ops->embedding_forward(
-      model->stream, 1, c->hidden, model->dtype, uly__weight(model, ULY_UNIT_EMBED, params->embed),
-      uly__weight(model, ULY_UNIT_EMBED, params->positions), model->share.size > 1 ? &held : NULL,
-      d->input.tokens, d->input.positions, d->x);
-  uly__zero_release(model->zero, ULY_UNIT_EMBED);
-  sum(d, model->dtype, d->x);
-  for (int i = 0; i < model->num_layers; i++) {
-    /* The unit after the last block is the last unit. */
+  uly__model_note(model, uly__boundary_begin(&model->boundary));
+  if (uly__chunk_embeds(layers)) embed(d);
+  uly__model_note(model, uly__boundary_receive_row(&model->boundary, pass, d->x));
+  for (int i = layers.first; i < layers.last; i++) {
     int unit = uly__unit_of_block(i);
-    uly__model_acquire(model, unit, unit + 1);
+    /* The unit after the last block is the last unit. */
+    uly__model_acquire(model, unit, i + 1 < layers.last || is_last_stage(d) ? unit + 1 : -1);
     decode_block(d, i);
     uly__zero_release(model->zero, unit);
   }
+  uly__model_note(model, uly__boundary_send_row(&model->boundary, pass, d->x));
   finish(d);
   d->cache.num_tokens++;
 }

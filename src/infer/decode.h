@@ -10,6 +10,9 @@
  * vocabulary. The products of a share are cut as above; what the shares add to the residual stream
  * is summed in the order of their ranks, so the bits depend on the number of shares.
  *
+ * In a pipeline, a token goes from stage to stage, each of which caches the keys and values of its
+ * layers, and the last one sends the logits to all.
+ *
  * Legend: h, f, V, d as in model.h; Hq, f of this share; P ranks. */
 #ifndef ULY_DECODE_H
 #define ULY_DECODE_H
@@ -56,11 +59,11 @@ void uly__decoder_carve(uly__decoder *decoder, uly__arena *activations, uly__are
                         uly__arena *host);
 
 /* The next two functions leave the logits of the next token in decoder->next_logits, on all ranks.
- * Failures are noted in the model. Collective over the ranks of the sequence.
+ * Failures are noted in the model. Collective over all ranks.
  *
  * Decodes the whole prompt at once, in place of N calls of uly__decode; tokens are this rank's,
  * [T]. */
-void uly__prefill(uly__decoder *decoder, const int32_t *tokens);
+void uly__prefill(uly__decoder *decoder, int32_t *tokens);
 /* Decodes the token at position cache.num_tokens, which must be below the capacity. */
 void uly__decode(uly__decoder *decoder, int32_t token);
 

@@ -55,11 +55,6 @@ static uly_status check(const uly_mesh *mesh, const uly_train_config *config, co
     ULY_FAIL(ULY_ERR_CONFIG,
              "mesh.dp is %d, but one group of ranks generates one sequence: use mesh.dp = 1",
              uly_mesh_dp(mesh));
-  if (uly_mesh_pp(mesh) != 1)
-    ULY_FAIL(
-        ULY_ERR_CONFIG,
-        "mesh.pp is %d, but generation does not divide the layers: use mesh.ulysses or mesh.tp",
-        uly_mesh_pp(mesh));
   if (uly__mesh_extent(mesh, ULY_AXIS_RING) > 1)
     ULY_FAIL(ULY_ERR_CONFIG,
              "mesh.%s is %d, but generation divides heads among the ranks, and not the keys: use "

@@ -93,11 +93,11 @@ uly_status uly__boundary_begin(uly__boundary *boundary) {
 }
 
 /* Starts a call with the rank of a stage that has the same tokens. */
-static uly_status start(uly__boundary *b, uly__schedule_item pass, int peer, const void *from,
-                        void *to, uly__passage *passage) {
+static uly_status start(uly__boundary *b, uly__schedule_item pass, int64_t rows, int peer,
+                        const void *from, void *to, uly__passage *passage) {
   int64_t *zeros = b->counts + b->size;
   uly__blocks some = {b->counts, zeros}, none = {zeros, zeros};
-  b->counts[peer] = b->rows;
+  b->counts[peer] = rows;
   uly_status status = uly__send_recv_start(
       b->group, b->stream, kind_of(pass.operation), b->row_bytes, from, from ? some : none, to,
       to ? some : none, b->tags[pass.operation], &passage->request);
@@ -111,14 +111,14 @@ uly_status uly__boundary_receive(uly__boundary *boundary, uly__schedule_item pas
                                  uly__passage *passage) {
   int64_t from = neighbour(boundary, pass, -1);
   if (!exists(boundary, from)) return ULY_OK;
-  return start(boundary, pass, (int)(from % boundary->size), NULL, to, passage);
+  return start(boundary, pass, boundary->rows, (int)(from % boundary->size), NULL, to, passage);
 }
 
 uly_status uly__boundary_send(uly__boundary *boundary, uly__schedule_item pass, const void *from,
                               uly__passage *passage) {
   int64_t to = neighbour(boundary, pass, 1);
   if (!exists(boundary, to)) return ULY_OK;
-  return start(boundary, pass, (int)(to % boundary->size), from, NULL, passage);
+  return start(boundary, pass, boundary->rows, (int)(to % boundary->size), from, NULL, passage);
 }
 
 /* Records a call that has ended. */
@@ -171,6 +171,37 @@ uly_status uly__boundary_finish(uly__boundary *boundary) {
 
 uly_status uly__boundary_poll(uly__boundary *boundary) {
   return boundary->size > 1 ? each(boundary, poll) : ULY_OK;
+}
+
+uly_status uly__boundary_receive_row(uly__boundary *boundary, uly__schedule_item pass, void *to) {
+  int64_t from = neighbour(boundary, pass, -1);
+  uly__passage passage = {.micro_batch = pass.micro_batch};
+  if (!exists(boundary, from)) return ULY_OK;
+  ULY_TRY(start(boundary, pass, 1, (int)(from % boundary->size), NULL, to, &passage));
+  return uly__boundary_wait(boundary, true, &passage);
+}
+
+uly_status uly__boundary_send_row(uly__boundary *boundary, uly__schedule_item pass,
+                                  const void *from) {
+  int64_t to = neighbour(boundary, pass, 1);
+  uly__passage passage = {.micro_batch = pass.micro_batch};
+  if (!exists(boundary, to)) return ULY_OK;
+  ULY_TRY(start(boundary, pass, 1, (int)(to % boundary->size), from, NULL, &passage));
+  return uly__boundary_wait(boundary, false, &passage);
+}
+
+uly_status uly__boundary_share_last(uly__boundary *boundary, int64_t bytes, void *data) {
+  int last = boundary->size - 1;
+  int64_t *counts = boundary->counts, *zeros = counts + boundary->size;
+  if (boundary->size == 1) return ULY_OK;
+  uly__blocks some = {counts, zeros}, none = {zeros, zeros};
+  bool sends = boundary->index == last;
+  for (int s = 0; s < boundary->size; s++) counts[s] = sends ? s != last : s == last;
+  uly_status status =
+      uly__all_to_all(boundary->group, boundary->stream, ULY_TRAFFIC_PIPELINE_FORWARD, bytes, data,
+                      sends ? some : none, data, sends ? none : some);
+  for (int s = 0; s < boundary->size; s++) counts[s] = 0;
+  return status;
 }
 
 /* ------------------------------------------------------------------------------------ bytes */

@@ -74,6 +74,14 @@ uly_status uly__boundary_finish(uly__boundary *boundary);
 /* Makes progress with all calls; never waits. */
 uly_status uly__boundary_poll(uly__boundary *boundary);
 
+/* Receive the row that a pass over one token begins with, and send the one that it has made; and send
+ * `bytes` from the last stage to all others. They wait, and do nothing where there is nothing to
+ * do. The last one is collective over the stages. */
+uly_status uly__boundary_receive_row(uly__boundary *boundary, uly__schedule_item pass, void *to);
+uly_status uly__boundary_send_row(uly__boundary *boundary, uly__schedule_item pass,
+                                  const void *from);
+uly_status uly__boundary_share_last(uly__boundary *boundary, int64_t bytes, void *data);
+
 /* Returns the bytes that this rank sends in the passes of a schedule. */
 int64_t uly__boundary_sent(const uly__boundary *boundary, const uly__schedule *schedule,
                            uly__operation operation);

@@ -81,7 +81,8 @@ static void forward(runner *r, uly__schedule_item pass) {
   note(r, uly__stash_use(&model->stash, pass.chunk, pass.micro_batch, false));
   uly__pass_forward(model, pass.chunk, goes_back);
   if (pass.chunk == 0) r->run->pairs += model->pairs;
-  if (!goes_back && has_head(r, pass.chunk)) uly__pass_losses(model, r->current.losses);
+  if (!goes_back && r->current.losses && has_head(r, pass.chunk))
+    uly__pass_losses(model, r->current.losses);
   if (boundary->size > 1)
     note(r, uly__boundary_send(boundary, pass, uly__stash_at(&model->stash, last)->x,
                                &of->departures[output]));

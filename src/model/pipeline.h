@@ -12,7 +12,8 @@ typedef struct uly__micro_batch {
   /* [T], in the host's memory, where they must stay as they are until another micro-batch is
    * prepared. */
   const int32_t *tokens, *labels;
-  uly__exact_sum *losses; /* what uly__pass_backward or uly__pass_losses adds to */
+  /* What uly__pass_backward or uly__pass_losses adds to. NULL: forward ends with the last block. */
+  uly__exact_sum *losses;
 } uly__micro_batch;
 
 typedef struct uly__pipeline_run {

@@ -99,6 +99,27 @@ static void test_places(void **state) {
   check_places(3, ULY_RECOMPUTE_FULL, ULY_BF16, 2);
 }
 
+/* Several micro-batches on the stages of a pipeline, whatever their order: the message names the
+ * stage. Where one of them is in block 1 or the last, other stages see numbers that are not finite
+ * too. */
+static void test_stages(void **state) {
+  (void)state;
+  uly_mesh *whole = mesh;
+  int pp = uly_world_size() == 3 ? 3 : 2;
+  if (uly_world_size() == 1) return;
+  assert_ok(uly_mesh_create(MESH(.pp = pp), &mesh));
+  check_places(0, ULY_RECOMPUTE_NONE, ULY_F32, 5);
+  check_places(3, ULY_RECOMPUTE_FULL, ULY_BF16, 2);
+  uly_trainer *trainer = make(1, ULY_RECOMPUTE_KEEP_ATTENTION, ULY_F32, 4);
+  check_place(trainer, "model.layers.0.self_attn.k_proj.weight", 3e38f, "(stage 0 of the pipeline");
+  char last[64];
+  snprintf(last, sizeof last, "(stage %d of the pipeline", pp - 1);
+  check_place(trainer, "lm_head.weight", 3e38f, last);
+  uly_trainer_destroy(trainer);
+  uly_mesh_destroy(mesh);
+  mesh = whole;
+}
+
 /* A forward pass that is finite, and a gradient that is not: the inner activations are 0, so it
  * does not show that what follows them is enormous. */
 static void test_backward(void **state) {
@@ -179,9 +200,8 @@ static void test_rollback(void **state) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_places),
-      cmocka_unit_test(test_backward),
-      cmocka_unit_test(test_skip),
+      cmocka_unit_test(test_places),   cmocka_unit_test(test_stages),
+      cmocka_unit_test(test_backward), cmocka_unit_test(test_skip),
       cmocka_unit_test(test_rollback),
   };
   begin_ranks(&argc, &argv, NULL);

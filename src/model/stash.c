@@ -65,6 +65,13 @@ static int num_written(const uly__stash *stash, int n) {
   return stash->interleaves ? n : n > RING ? n - RING : 0;
 }
 
+/* Returns where block i of a set begins in the set's part of the file, which has no input of a
+ * pipeline. */
+static int64_t offset_of(const uly__stash *stash, int i) {
+  int64_t bytes = i * (stash->x_bytes + stash->rest_bytes);
+  return i == 0 || has_input_in_ring(stash) ? bytes : bytes - stash->x_bytes;
+}
+
 /* Lets the set at work begin with an input. */
 static void point_to_input(uly__stash *stash, int chunk, int64_t place) {
   uly__stash_layer *layers = stash->set->layers;
@@ -131,7 +138,7 @@ static void carve_chunk(carver *c, uly__stash_chunk *chunk) {
     for (int i = 0; i < n; i++) layers[i] = rest_place(c, i);
     for (int i = 0; i <= n; i++) layers[i].x = x_place(c, i, n);
     chunk->sets[s].offset = stash->file_bytes;
-    stash->file_bytes += num_written(stash, n) * (c->stream + stash->rest_bytes);
+    stash->file_bytes += offset_of(stash, num_written(stash, n));
   }
   bool has_place = has_input_in_ring(stash);
   for (int64_t i = 0; i < chunk->num_inputs; i++)
@@ -168,12 +175,13 @@ static void start(uly__stash *stash, int i,
                   int64_t ask(uly__disk *, int64_t, int64_t, void *, int64_t)) {
   uly__stash_layer *layer = &stash->set->layers[i];
   int number = stash->set->chunk.first + i;
-  int64_t offset = stash->set->offset + i * (stash->x_bytes + stash->rest_bytes);
-  if (i > 0 || has_input_in_ring(stash))
+  int64_t offset = stash->set->offset + offset_of(stash, i);
+  if (i > 0 || has_input_in_ring(stash)) {
     layer->transfer = ask(stash->disk, number, offset, layer->x, stash->x_bytes);
+    offset += stash->x_bytes;
+  }
   if (stash->rest_bytes > 0)
-    layer->transfer =
-        ask(stash->disk, number, offset + stash->x_bytes, layer->rest, stash->rest_bytes);
+    layer->transfer = ask(stash->disk, number, offset, layer->rest, stash->rest_bytes);
 }
 
 static uly_status finish(uly__stash *stash, int i) {

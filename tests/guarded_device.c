@@ -25,7 +25,8 @@ typedef struct region {
 } region;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static region regions[MAX_REGIONS]; /* bytes 0: free */
+static region regions[MAX_REGIONS]; /* in the order of their addresses */
+static int num_regions;
 static int num_inside;
 
 static void fail(const char *what) {
@@ -33,18 +34,23 @@ static void fail(const char *what) {
   abort();
 }
 
+static char *end_of(const region *r) { return r->begin + r->bytes; }
+
+/* Regions that lie side by side take one system call: most of the time of a test on this device
+ * goes by in these. */
 static void protect(int protection) {
-  for (int i = 0; i < MAX_REGIONS; i++)
-    if (regions[i].bytes > 0 && mprotect(regions[i].begin, regions[i].bytes, protection) != 0)
-      fail("guarded device: mprotect");
+  for (int i = 0; i < num_regions;) {
+    char *begin = regions[i].begin, *end = begin;
+    while (i < num_regions && regions[i].begin == end) end = end_of(&regions[i++]);
+    if (mprotect(begin, (size_t)(end - begin), protection) != 0) fail("guarded device: mprotect");
+  }
 }
 
 /* Takes no lock, since a handler of signals calls it. */
 bool guard_has(const void *address) {
   const char *at = address;
-  for (int i = 0; i < MAX_REGIONS; i++)
-    if (regions[i].bytes > 0 && at >= regions[i].begin && at < regions[i].begin + regions[i].bytes)
-      return true;
+  for (int i = 0; i < num_regions; i++)
+    if (at >= regions[i].begin && at < end_of(&regions[i])) return true;
   return false;
 }
 
@@ -91,28 +97,44 @@ enum { PAGE = 2 << 20 };
 
 static size_t whole_pages(int64_t bytes) { return ((size_t)bytes + PAGE - 1) / PAGE * PAGE; }
 
-/* Maps zeroed memory that begins at a whole page. */
-static char *map(size_t size) {
-  int protection = num_inside ? PROT_READ | PROT_WRITE : PROT_NONE;
-  char *memory = mmap(NULL, size + PAGE, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) return NULL;
-  size_t before = PAGE - (uintptr_t)memory % PAGE;
-  (void)munmap(memory, before);
-  if (before < PAGE) (void)munmap(memory + before + size, PAGE - before);
-#ifdef MADV_HUGEPAGE
-  (void)madvise(memory + before, size, MADV_HUGEPAGE);
-#endif
-  return memory + before;
+/* The addresses of all regions, so that they lie side by side. Nothing else is mapped there. */
+#define SPAN ((size_t)64 << 30)
+static char *span;
+
+/* Maps memory in the place of what is there. */
+static void map(char *at, size_t size, int protection, int flags) {
+  flags |= MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+  if (mmap(at, size, protection, flags, -1, 0) == MAP_FAILED) fail("guarded device: mmap");
 }
 
+static void reserve(void) {
+  char *memory =
+      mmap(NULL, SPAN + PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) fail("guarded device: mmap");
+  span = memory + PAGE - (uintptr_t)memory % PAGE;
+}
+
+/* Returns zeroed memory in the first room that is large enough; NULL if none is. */
 static void *allocate(int64_t bytes) {
   if (bytes <= 0) return NULL;
+  size_t size = whole_pages(bytes);
   pthread_mutex_lock(&lock);
+  if (!span) reserve();
+  char *memory = span;
   int i = 0;
-  while (i < MAX_REGIONS && regions[i].bytes > 0) i++;
-  if (i == MAX_REGIONS) fail("guarded device: too many regions");
-  char *memory = map(whole_pages(bytes));
-  if (memory) regions[i] = (region){memory, whole_pages(bytes)};
+  while (i < num_regions && (size_t)(regions[i].begin - memory) < size)
+    memory = end_of(&regions[i++]);
+  if (num_regions == MAX_REGIONS) fail("guarded device: too many regions");
+  if (size <= SPAN - (size_t)(memory - span)) {
+    map(memory, size, num_inside ? PROT_READ | PROT_WRITE : PROT_NONE, 0);
+#ifdef MADV_HUGEPAGE
+    (void)madvise(memory, size, MADV_HUGEPAGE);
+#endif
+    memmove(regions + i + 1, regions + i, (size_t)(num_regions++ - i) * sizeof *regions);
+    regions[i] = (region){memory, size};
+  } else {
+    memory = NULL;
+  }
   pthread_mutex_unlock(&lock);
   return memory;
 }
@@ -120,9 +142,12 @@ static void *allocate(int64_t bytes) {
 static void release(void *memory, int64_t bytes) {
   if (!memory) return;
   pthread_mutex_lock(&lock);
-  for (int i = 0; i < MAX_REGIONS; i++)
-    if (regions[i].bytes > 0 && regions[i].begin == memory) regions[i].bytes = 0;
-  (void)munmap(memory, whole_pages(bytes));
+  int i = 0;
+  while (i < num_regions && regions[i].begin != memory) i++;
+  if (i == num_regions || regions[i].bytes != whole_pages(bytes))
+    fail("guarded device: not a region");
+  map(memory, regions[i].bytes, PROT_NONE, MAP_NORESERVE);
+  memmove(regions + i, regions + i + 1, (size_t)(--num_regions - i) * sizeof *regions);
   pthread_mutex_unlock(&lock);
 }
 

@@ -184,7 +184,7 @@ static void compare_alone(const char *what, uly_train_config config, const int32
 }
 
 /* In the short suite, one prompt that goes through at once has to do on the guarded device, where
- * each op changes the protection of pages. */
+ * each op changes the protection of pages, and under the sanitizers. */
 static bool has_few_cases(void) { return getenv("ULY_TEST_FEW") != NULL; }
 
 static void check_all(const char *what, int which, uly_dtype dtype, int64_t window,

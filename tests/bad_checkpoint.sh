@@ -26,10 +26,12 @@ damaged() {
   "${@//@/$bad/$file}"
 }
 
-# each TEXT: every command that reads a checkpoint refuses $bad. Those that resume from it run on several ranks, and the
-# others in one process. `verify` and `show` take turns, and so do `eval` and `generate`, which do not read the optimizer's file.
+# each TEXT: every command that reads a checkpoint refuses $bad. Those that resume from it run on several ranks, unless
+# $resumes is lone_row, and the others in one process. `verify` and `show` take turns, and so do `eval` and `generate`, which
+# do not read the optimizer's file.
+resumes=row
 each() {
-  row 3 "$bad/$1" "${resume[@]}" "$bad"
+  $resumes 3 "$bad/$1" "${resume[@]}" "$bad"
   if [ $((num_damaged & 1)) -eq 0 ]; then
     lone_row 3 "$bad/$1" checkpoint verify "$bad"
   else
@@ -189,6 +191,7 @@ each 'model.safetensors. is truncated: its header should have 100000000 bytes'
 damaged model.safetensors header 0 '' @
 each 'model.safetensors. is not a safetensors file: its header does not begin'
 json "does not begin with '{'" '[]'
+resumes=lone_row # headers of one more kind are read in the same way
 json 'is not the JSON' '{'
 json 'is not the JSON' '{"a":NaN}'
 json 'is not the JSON' '{"a":{'"$tensor"',"x":1e999}}'
@@ -222,6 +225,8 @@ json 'its tensors end at 4' '{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4
 json '' '{"a":{'"$tensor"'}}'
 json '' '{"a":{'"$tensor"'},"__metadata__":{"format":"tf"}}'
 
+resumes=row
+
 # --- hostile trainer.json and config.json: values that no save writes
 
 # value FILE TEXT FROM TO: a text in the place of another one
@@ -230,6 +235,7 @@ value() {
   each "$1.*$2"
 }
 value trainer.json '' '"step": 2' '"step": -2'
+resumes=lone_row
 value trainer.json '' '"step": 2' '"step": 3'
 value trainer.json '' '"step": 2' '"step": "2"'
 value trainer.json 'JSON' '"step": 2' '"step": NaN'
@@ -251,6 +257,7 @@ value trainer.json '' '"sequences_done": 2' '"sequences_done": 92233720368547758
 value trainer.json '' '"data_content": "' '"data_content": "x'
 value trainer.json 'checksum .* is missing' '"checksums": {' '"checksums": [], "y": {'
 value trainer.json 'checksum .* is missing' '"version": 5' '"version": 4'
+resumes=row
 value config.json 'hidden_size' '"hidden_size": 32' '"hidden_size": -32'
 damaged config.json sed -i 's/"num_hidden_layers": 1/"num_hidden_layers": 60000/' @
 each ''

@@ -1,7 +1,8 @@
 #!/bin/bash
 # Tests bad data: texts, token shards and folders of these for train, eval and prepare; prompts; the
 # metrics of a report; and data that change while they are in use. Each row expects one message, exit
-# code 3, and no rank that hangs.
+# code 3, and no rank that hangs. Of what each process finds by itself, and in the same way, some rows
+# run on several ranks, and the others in one process.
 #   bad_data.sh ULYSSES MPIRUN
 program=$1
 mpirun=$2
@@ -44,18 +45,18 @@ ln -s loop looping/loop
 mkfifo piped/pipe
 for flag in --data "--data text.txt --eval-data"; do
   row 3 "'missing': No such file" "${bare[@]}" $flag missing
-  row 3 "'broken': No such file" "${bare[@]}" $flag broken
-  row 3 "'loop': Too many levels of symbolic links" "${bare[@]}" $flag loop
-  row 3 "'text.txt/': Not a directory" "${bare[@]}" $flag text.txt/
+  lone_row 3 "'broken': No such file" "${bare[@]}" $flag broken
+  lone_row 3 "'loop': Too many levels of symbolic links" "${bare[@]}" $flag loop
+  lone_row 3 "'text.txt/': Not a directory" "${bare[@]}" $flag text.txt/
   row 3 "'empty' is empty" "${bare[@]}" $flag empty
-  row 3 "'pipe' is not a regular file" "${bare[@]}" $flag pipe
-  row 3 "'/dev/zero' is not a regular file" "${bare[@]}" $flag /dev/zero
+  lone_row 3 "'pipe' is not a regular file" "${bare[@]}" $flag pipe
+  lone_row 3 "'/dev/zero' is not a regular file" "${bare[@]}" $flag /dev/zero
   row 3 "'bare' has no regular files" "${bare[@]}" $flag bare
 done
-row 3 "'parent' has no regular files" "${train[@]}" parent
-row 3 "'link' in the folder 'dangling': No such file" "${train[@]}" dangling
-row 3 "'loop' in the folder 'looping': Too many levels" "${train[@]}" looping
-row 3 "'piped' has no regular files" "${train[@]}" piped
+lone_row 3 "'parent' has no regular files" "${train[@]}" parent
+lone_row 3 "'link' in the folder 'dangling': No such file" "${train[@]}" dangling
+lone_row 3 "'loop' in the folder 'looping': Too many levels" "${train[@]}" looping
+lone_row 3 "'piped' has no regular files" "${train[@]}" piped
 
 for what in missing broken loop text.txt/; do
   row 3 "'$what'" "${eval[@]}" $what
@@ -63,25 +64,25 @@ for what in missing broken loop text.txt/; do
   row 3 "'$what'" prepare $what --out prepared-@
 done
 row 3 "'empty' is empty" "${eval[@]}" empty
-row 3 "'empty' is empty" "${generate[@]}" empty
-row 3 "'pipe' is not a regular file" "${eval[@]}" pipe
-row 3 "'pipe' is not a regular file" "${generate[@]}" pipe
-row 3 "'/dev/zero' is not a regular file" "${generate[@]}" /dev/zero
-row 3 "'bare' has no regular files" "${eval[@]}" bare
+lone_row 3 "'empty' is empty" "${generate[@]}" empty
+lone_row 3 "'pipe' is not a regular file" "${eval[@]}" pipe
+lone_row 3 "'pipe' is not a regular file" "${generate[@]}" pipe
+lone_row 3 "'/dev/zero' is not a regular file" "${generate[@]}" /dev/zero
+lone_row 3 "'bare' has no regular files" "${eval[@]}" bare
 row 3 "'bare' is a folder" "${generate[@]}" bare
 truncate -s 4097M endless
-row 3 "'endless' has 4296015872 bytes, but at most 4294967296 are read" "${generate[@]}" endless
-row 3 "no text in 1 file" prepare empty --out prepared-@
-row 3 "no text in 0 files" prepare bare --out prepared-@
-row 3 "'dangling/link' is a symbolic link to nothing" prepare dangling --out prepared-@
-row 3 "'looping/loop'" prepare looping --out prepared-@
+lone_row 3 "'endless' has 4296015872 bytes, but at most 4294967296 are read" "${generate[@]}" endless
+lone_row 3 "no text in 1 file" prepare empty --out prepared-@
+lone_row 3 "no text in 0 files" prepare bare --out prepared-@
+lone_row 3 "'dangling/link' is a symbolic link to nothing" prepare dangling --out prepared-@
+lone_row 3 "'looping/loop'" prepare looping --out prepared-@
 for what in missing broken loop text.txt/; do
   row 3 "'$what'" report $what
 done
-row 3 "'pipe' is not a regular file" report pipe
-row 3 "'/dev/zero' is not a regular file" report /dev/zero
-row 3 "'bare' has no metrics.jsonl" report bare
-row 3 "'empty' holds no step" report empty
+lone_row 3 "'pipe' is not a regular file" report pipe
+lone_row 3 "'/dev/zero' is not a regular file" report /dev/zero
+lone_row 3 "'bare' has no metrics.jsonl" report bare
+lone_row 3 "'empty' holds no step" report empty
 
 if [ $has_permissions = yes ]; then
   echo secret >secret
@@ -89,14 +90,14 @@ if [ $has_permissions = yes ]; then
   cp text.txt locked
   chmod 000 secret locked
   row 3 "'secret': Permission denied" "${train[@]}" secret
-  row 3 "'locked': Permission denied" "${train[@]}" locked
-  row 3 "'secret' cannot be opened: Permission denied" "${train[@]}" text.txt --config secret
-  row 2 "'secret' is neither a preset .*Permission denied" "${train[@]}" text.txt --model secret
+  lone_row 3 "'locked': Permission denied" "${train[@]}" locked
+  lone_row 3 "'secret' cannot be opened: Permission denied" "${train[@]}" text.txt --config secret
+  lone_row 2 "'secret' is neither a preset .*Permission denied" "${train[@]}" text.txt --model secret
   row 3 "'secret': Permission denied" "${eval[@]}" secret
-  row 3 "'secret' .*Permission denied" "${generate[@]}" secret
-  row 3 "'secret': Permission denied" prepare secret --out prepared-@
-  row 3 "'locked': Permission denied" prepare locked --out prepared-@
-  row 3 "'secret' .*Permission denied" report secret
+  lone_row 3 "'secret' .*Permission denied" "${generate[@]}" secret
+  lone_row 3 "'secret': Permission denied" prepare secret --out prepared-@
+  lone_row 3 "'locked': Permission denied" prepare locked --out prepared-@
+  lone_row 3 "'secret' .*Permission denied" report secret
 fi
 
 # --- too short
@@ -119,9 +120,11 @@ row 0 '' "${train[@]}" good32
 # bytes NAME TEXT: standard input as data
 bytes() {
   cat >"$1"
-  row 3 "'$1'.* $2" "${train[@]}" "$1"
+  $how 3 "'$1'.* $2" "${train[@]}" "$1"
 }
+how=row
 bytes cut-4 'is truncated: a shard begins with 1024 bytes of header, but the file has only 4' < <(head -c 4 good16)
+how=lone_row
 bytes cut-1023 'is truncated: a shard begins with 1024 bytes of header' < <(head -c 1023 good16)
 bytes cut-1024 'is truncated: its header promises 256 tokens' < <(head -c 1024 good16)
 bytes cut-1535 'is truncated: its header promises 256 tokens, which is 1536 bytes' < <(head -c 1535 good16)
@@ -147,14 +150,14 @@ for ((i = 0; i < 300; i++)); do
   printf "$(printf '\\x%02x\\x%02x' $((i * 7919 % 256)) $((i * 31 % 197)))"
 done >bare16
 { printf '\xef\xbb\xbf' && cat numbers; } >marked
-row 3 "'utf16' is text in UTF-16, not plain text: write it as UTF-8 first (iconv -f UTF-16LE.*any.bytes takes" "${train[@]}" utf16
-row 3 "'packed' is compressed by gzip, not plain text: decompress it first" "${train[@]}" text.txt --eval-data packed
-row 3 "'packed' is compressed by gzip" "${train[@]}" packed --dry-run
+lone_row 3 "'utf16' is text in UTF-16, not plain text: write it as UTF-8 first (iconv -f UTF-16LE.*any.bytes takes" "${train[@]}" utf16
+lone_row 3 "'packed' is compressed by gzip, not plain text: decompress it first" "${train[@]}" text.txt --eval-data packed
+lone_row 3 "'packed' is compressed by gzip" "${train[@]}" packed --dry-run
 row 3 "'bare16' holds numbers.*header of a token shard" "${train[@]}" bare16
-row 3 "'bare16' holds numbers" "${eval[@]}" bare16
-row 3 "'marked' begins with a byte-order mark" "${train[@]}" marked
-row 3 "'utf16' is text in UTF-16.*any.bytes takes" prepare utf16 --out prepared-@
-row 3 "'packed' is compressed by gzip" prepare --documents jsonl --skip-bad packed --out prepared-@
+lone_row 3 "'bare16' holds numbers" "${eval[@]}" bare16
+lone_row 3 "'marked' begins with a byte-order mark" "${train[@]}" marked
+lone_row 3 "'utf16' is text in UTF-16.*any.bytes takes" prepare utf16 --out prepared-@
+lone_row 3 "'packed' is compressed by gzip" prepare --documents jsonl --skip-bad packed --out prepared-@
 row 0 '' "${train[@]}" bare16 --any-bytes
 row 0 '' "${eval[@]}" packed --any-bytes
 expect 0 '' "$program" prepare marked --out without-mark
@@ -174,25 +177,26 @@ cp good16 ends/a.bin && shard "${u16[@]}" 256 7 512 >ends/b.bin
 cp good16 holed/a.bin && head -c 1500 good16 >holed/b.bin
 : >hollow/a.txt && : >hollow/b.txt
 row 3 "'kinds/b.txt' is text, but 'kinds/a.bin' beside it is a shard of uint16" "${train[@]}" kinds
-row 3 "'widths/b.bin' is a shard of uint32 tokens, but" "${train[@]}" widths
-row 3 "'ends/b.bin' says in its header that token 6 ends documents, but" "${train[@]}" ends
+lone_row 3 "'widths/b.bin' is a shard of uint32 tokens, but" "${train[@]}" widths
+lone_row 3 "'ends/b.bin' says in its header that token 6 ends documents, but" "${train[@]}" ends
 row 3 "'holed/b.bin' is truncated" "${train[@]}" holed
-row 3 "'hollow' is empty, as all files of this folder are" "${train[@]}" hollow
+lone_row 3 "'hollow' is empty, as all files of this folder are" "${train[@]}" hollow
 
 # --- tokens beyond the vocabulary, 257
 
 sed 's/257/100/' tiny.json >small.json
-row 2 "'text.txt' is text, whose tokens are bytes, but the vocabulary of the model has 100 tokens" "${train[@]}" text.txt --model small.json
-row 2 "'text.txt' is text" "${train[@]}" good16 --eval-data text.txt --model small.json
+lone_row 2 "'text.txt' is text, whose tokens are bytes, but the vocabulary of the model has 100 tokens" "${train[@]}" text.txt --model small.json
+lone_row 2 "'text.txt' is text" "${train[@]}" good16 --eval-data text.txt --model small.json
 row 2 "'text.txt' is text" "${train[@]}" text.txt --model gpt2-124m --dry-run
+how=row # ranks share the search
 bytes beyond16 'token [0-9]* is 257, not below the vocabulary size 257' < <(shard "${u16[@]}" 256 0 512 '\1')
 bytes beyond32 'token [0-9]* is 16843009, not below' < <(shard "${u32[@]}" 256 0 1024 '\1')
 bytes below32 'token [0-9]* is 4294967295, not below' < <(shard "${u32[@]}" 256 0 1024 '\377')
 # The last label of the only sequence.
 bytes last16 'token 64 is 257, not below the vocabulary size 257' < <(shard "${u16[@]}" 65 0 128 && printf '\1\1')
 row 3 "'last16': token 64 is 257" "${eval[@]}" last16
-row 3 "'cut-1535' is truncated" "${eval[@]}" cut-1535
-row 3 "'kinds/b.txt' is text" "${eval[@]}" kinds
+lone_row 3 "'cut-1535' is truncated" "${eval[@]}" cut-1535
+lone_row 3 "'kinds/b.txt' is text" "${eval[@]}" kinds
 row 3 "'last16': token 64 is 257" "${train[@]}" text.txt --eval-data last16
 
 # --- documents that are not text in lines of JSON
@@ -200,7 +204,7 @@ row 3 "'last16': token 64 is 257" "${train[@]}" text.txt --eval-data last16
 # lines TEXT CONTENT
 lines() {
   printf '%b' "$2" >lines-$num_rows.jsonl
-  row 3 "$1" prepare --documents jsonl lines-$num_rows.jsonl --out prepared-@
+  lone_row 3 "$1" prepare --documents jsonl lines-$num_rows.jsonl --out prepared-@
 }
 lines 'line 2, column [0-9]*: this is not JSON' '{"text": "a"}\nwords\n'
 lines 'line 1: the line is a number, but each line must be an object' '7\n'
@@ -211,7 +215,7 @@ lines 'line 1, column [0-9]*: .*unable to decode byte 0xff' '{"text": "\0377"}\n
 lines 'line 1, column [0-9]*: ' '{"text": NaN}\n'
 lines 'line 1, column [0-9]*: .*depth' "$(head -c 5000 /dev/zero | tr '\0' '[')\n"
 head -c 66M /dev/zero | tr '\0' 'x' >wide.jsonl
-row 3 'line 1: the line is longer than 64 MiB' prepare --documents jsonl wide.jsonl --out prepared-@
+lone_row 3 'line 1: the line is longer than 64 MiB' prepare --documents jsonl wide.jsonl --out prepared-@
 rows_end
 [ -z "$(find prepared-* -type f)" ] || fail "shards of a failure were left: $(find prepared-*)"
 
@@ -220,7 +224,7 @@ rows_end
 # metrics TEXT CONTENT
 metrics() {
   printf '%b' "$2" >metrics-$num_rows.jsonl
-  row 3 "$1" report metrics-$num_rows.jsonl
+  lone_row 3 "$1" report metrics-$num_rows.jsonl
 }
 line='{"step": 1, "loss": 2.0}'
 metrics 'line 1: expected an object of JSON' 'words\n'
@@ -235,10 +239,10 @@ metrics 'line 1: ' '{"step": 1, "loss": NaN}\n'
 metrics 'line 1: ' '{"step": 99999999999999999999}\n'
 metrics 'line 1: ' '\0377\n'
 metrics 'line 1: ' "$(head -c 5000 /dev/zero | tr '\0' '[')\n"
-row 3 'a line of more than 1048576 bytes' report wide.jsonl
-row 3 "page.html' cannot be written: No such file" report run --out nowhere/page.html
-row 3 "'run' cannot be written: Is a directory" report run --out run
-row 2 "'run/metrics.jsonl' is the metrics file of a run" report run --out run/metrics.jsonl
+lone_row 3 'a line of more than 1048576 bytes' report wide.jsonl
+lone_row 3 "page.html' cannot be written: No such file" report run --out nowhere/page.html
+lone_row 3 "'run' cannot be written: Is a directory" report run --out run
+lone_row 2 "'run/metrics.jsonl' is the metrics file of a run" report run --out run/metrics.jsonl
 
 # --- what a run writes is not what it reads, nor what the next one would read
 
@@ -247,12 +251,12 @@ cp text.txt shared
 cp tiny.json own.json
 row 2 "what is written to --out 'shared' would be --data of the next run" "${train[@]}" shared --out shared
 row 2 "what is written to --out './shared/' would be --eval-data" "${train[@]}" text.txt --eval-data shared --out ./shared/
-row 2 "what is written to --rank-logs 'shared' would be" "${train[@]}" shared --rank-logs shared
-row 2 "what is written to --metrics 'shared/new' would be" "${train[@]}" shared --metrics shared/new --dry-run
-row 2 "what is written to --trace 'shared/text.txt' would be" "${train[@]}" shared --trace shared/text.txt
-row 2 "--metrics './text.txt' is also --data, and would be overwritten" "${train[@]}" text.txt --metrics ./text.txt
-row 2 "--trace 'text.txt' is also --data" "${train[@]}" text.txt --trace text.txt
-row 2 "--metrics 'own.json' is also --model" "${train[@]}" text.txt --model own.json --metrics own.json
+lone_row 2 "what is written to --rank-logs 'shared' would be" "${train[@]}" shared --rank-logs shared
+lone_row 2 "what is written to --metrics 'shared/new' would be" "${train[@]}" shared --metrics shared/new --dry-run
+lone_row 2 "what is written to --trace 'shared/text.txt' would be" "${train[@]}" shared --trace shared/text.txt
+lone_row 2 "--metrics './text.txt' is also --data, and would be overwritten" "${train[@]}" text.txt --metrics ./text.txt
+lone_row 2 "--trace 'text.txt' is also --data" "${train[@]}" text.txt --trace text.txt
+lone_row 2 "--metrics 'own.json' is also --model" "${train[@]}" text.txt --model own.json --metrics own.json
 row 0 '' "${train[@]}" shared --out shared/run-@ --dry-run
 rows_end
 [ "$(ls shared)" = text.txt ] && cmp -s tiny.json own.json && [ "$(wc -c <text.txt)" -eq 3000 ] || fail "data were changed"

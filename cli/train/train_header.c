@@ -13,6 +13,17 @@ static uly_machine look(const train_run *run) {
   return machine;
 }
 
+/* Prints how long the stages of a pipeline are expected to wait for each other. */
+static void print_bubble(const train_run *run) {
+  uly_plan_report plan = {.size = sizeof plan};
+  if (uly_mesh_pp(run->mesh) == 1) return;
+  if (uly_plan(run->mesh, &run->options.run.config, &plan) != ULY_OK) return;
+  printf(
+      "bubble      %.0f%% of the time of the passes is expected; more sequences per step (--batch) "
+      "make it smaller\n",
+      100 * plan.bubble);
+}
+
 static void print(const train_run *run, const uly_machine *machine) {
   const uly_train_config *config = &run->options.run.config;
   int dp = uly_mesh_dp(run->mesh);
@@ -27,6 +38,7 @@ static void print(const train_run *run, const uly_machine *machine) {
     print_data("eval data", config->eval_data, eval_data,
                uly_trainer_num_eval_windows(run->trainer));
   print_step_size(config, dp);
+  print_bubble(run);
   print_mask(config);
   printf("kernels     %s on %d thread%s of each rank; oneDNN multiplies with %s\n",
          slow_kernels(machine->kernels), machine->threads, plural(machine->threads),

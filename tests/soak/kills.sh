@@ -19,9 +19,10 @@ folder=$(dirname "$(realpath "$0")")
 . "$folder/../end_of_job.sh"
 
 # Ranks and flags.
-meshes=('1' '2' '2 --dp 2' '4' '4 --dp 2' '4 --dp 4' '8' '8 --dp 2')
+meshes=('1' '2' '2 --dp 2' '4' '4 --dp 2' '4 --dp 4' '8' '8 --dp 2' '2 --pp 2' '3 --pp 3' '4 --pp 2 --dp 2')
 if [ "${LAYOUTS:-reproducible}" = all ]; then
-  meshes=('2 --tp 2' '4 --ulysses 2 --dp 2' '3 --ring 3' '4 --tp 2 --ring 2' '2 --gather 2' '6 --tp 3' '4 --tp 2 --dp 2' '1')
+  meshes=('2 --tp 2' '4 --ulysses 2 --dp 2' '3 --ring 3' '4 --tp 2 --ring 2' '2 --gather 2' '6 --tp 3' '4 --tp 2 --dp 2' '1'
+    '2 --pp 2' '3 --pp 3' '4 --pp 2 --tp 2' '6 --pp 3 --ring 2')
   mode=(--lr 1e-4)
 fi
 steps=$((15 * kills + 20))
@@ -43,7 +44,7 @@ ranks_of() { pgrep -P "$(pgrep -P "$1" || echo 0)" || true; }
 # One run that is killed.
 run_and_kill() {
   local mesh stage=$((RANDOM % 4)) start goal job victims is_ours= is_in_save=
-  read -ra mesh <<<"${meshes[RANDOM % 8]}"
+  read -ra mesh <<<"${meshes[RANDOM % ${#meshes[@]}]}"
   find_newest
   start=$newest
   goal=$((start + RANDOM % 10))

@@ -159,7 +159,7 @@ int uly_world_rank(void);
 /* A mesh says what each rank does. From the innermost axis to the outermost, groups of `tp` ranks
  * share the work of each layer (tensor parallelism), `sp` such groups share one sequence (sequence
  * parallelism), `dp` sets of `sp` groups work on different sequences (data parallelism), and `pp`
- * stages, each of which consists of all these ranks, hold different layers (pipeline parallelism):
+ * stages of dp * sp * tp ranks each hold different layers (pipeline parallelism):
  * rank = ((pp_index * dp + dp_index) * sp + sp_index) * tp + tp_index. */
 typedef struct uly_mesh uly_mesh;
 
@@ -184,8 +184,9 @@ typedef struct uly_mesh_desc {
    * 0: 1. */
   int tp;
   /* Number of stages of a pipeline, which hold different layers: a micro-batch goes from stage to
-   * stage, and each stage works on another micro-batch meanwhile (arXiv 1806.03377, 2104.04473). pp
-   * must divide the number of ranks that tp leaves. It concerns trainers and generators. 0: 1. */
+   * stage, and meanwhile the other stages work on other micro-batches (arXiv 1806.03377,
+   * 2104.04473). pp must divide the number of ranks that tp leaves. Only trainers and generators
+   * use it. 0: 1. */
   int pp;
   /* Used instead of `ring`: the number of ranks that gather all keys and values at once. */
   int gather;
@@ -214,8 +215,8 @@ static inline uly_status uly_mesh_create_mpi(MPI_Comm comm, const uly_mesh_desc 
 }
 #endif
 
-/* Creates an offline mesh, with which a single process plans as rank `rank` of dp * sp * tp * pp ranks
- * that need not exist. It cannot communicate. If desc is NULL, the mesh has one rank. Returns
+/* Creates an offline mesh, with which a single process plans as rank `rank` of dp * sp * tp * pp
+ * ranks that need not exist. It cannot communicate. If desc is NULL, the mesh has one rank. Returns
  * ULY_ERR_CONFIG if there is no such rank. Not collective. */
 uly_status uly_mesh_create_offline(const uly_mesh_desc *desc, int rank, uly_mesh **out);
 
@@ -558,7 +559,7 @@ typedef enum uly_traffic {
   ULY_TRAFFIC_TENSOR_FORWARD,
   ULY_TRAFFIC_TENSOR_BACKWARD,
   ULY_TRAFFIC_TENSOR_RECOMPUTE,
-  /* On the axis pp: what stages compute, and the gradients that they send back. */
+  /* On the axis pp: the outputs of stages, and the gradients that are sent back. */
   ULY_TRAFFIC_PIPELINE_FORWARD,
   ULY_TRAFFIC_PIPELINE_BACKWARD,
   ULY_NUM_TRAFFIC
@@ -1057,8 +1058,8 @@ typedef struct uly_generator uly_generator;
 /* Creates a generator with the weights of the checkpoint folder `dir`, and computes the logits of
  * the token after the prompt. `tokens`, [count], is the prompt, which has at least one token and is
  * copied. `max_new` is the number of tokens that may be appended. All ranks pass the same
- * arguments. The mesh must have one group (dp 1), without a ring or a gather; heads are divided over
- * all of its ranks, at most Hq of them.
+ * arguments. The mesh must have one group (dp 1), without a ring or a gather; heads are divided
+ * over all of its ranks, at most Hq of them.
  *
  * These members of config are used, and all others are ignored: window, sparse (for strided and
  * fixed, `local` must not be 0: see uly_sparse_local), seed (for random blocks), dtype, threads,

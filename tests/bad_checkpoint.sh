@@ -191,7 +191,7 @@ each 'model.safetensors. is truncated: its header should have 100000000 bytes'
 damaged model.safetensors header 0 '' @
 each 'model.safetensors. is not a safetensors file: its header does not begin'
 json "does not begin with '{'" '[]'
-resumes=lone_row # headers of one more kind are read in the same way
+resumes=lone_row # all ranks read headers in the same way, so one process is enough
 json 'is not the JSON' '{'
 json 'is not the JSON' '{"a":NaN}'
 json 'is not the JSON' '{"a":{'"$tensor"',"x":1e999}}'

@@ -188,7 +188,7 @@ sed 's/257/100/' tiny.json >small.json
 lone_row 2 "'text.txt' is text, whose tokens are bytes, but the vocabulary of the model has 100 tokens" "${train[@]}" text.txt --model small.json
 lone_row 2 "'text.txt' is text" "${train[@]}" good16 --eval-data text.txt --model small.json
 row 2 "'text.txt' is text" "${train[@]}" text.txt --model gpt2-124m --dry-run
-how=row # ranks share the search
+how=row # the ranks divide the search among them
 bytes beyond16 'token [0-9]* is 257, not below the vocabulary size 257' < <(shard "${u16[@]}" 256 0 512 '\1')
 bytes beyond32 'token [0-9]* is 16843009, not below' < <(shard "${u32[@]}" 256 0 1024 '\1')
 bytes below32 'token [0-9]* is 4294967295, not below' < <(shard "${u32[@]}" 256 0 1024 '\377')

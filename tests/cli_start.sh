@@ -38,8 +38,8 @@ foreign=mpiexec.mpich claim=PMI_SIZE=2
 grep -q '^MPI  *Open MPI' doctor.log || foreign=mpirun.openmpi claim=OMPI_COMM_WORLD_SIZE=2
 if command -v $foreign >/dev/null; then
   # Each process with a TMPDIR of its own: Open MPI makes a folder there, which two that start at once both try to make.
-  # The first one, which speaks, stays until the others, which give it two seconds, have ended: from its end to theirs the
-  # proxy of MPICH would keep a core busy.
+  # Rank 0 prints the message and would end two seconds before the others, for which the proxy of MPICH would keep a core
+  # busy. So it stays for as long as they give it.
   printf '#!/bin/sh\n"%s" "$@"\ncode=$?\n[ "$PMI_RANK" != 0 ] || sleep 2.2\nexit $code\n' "$own_tmpdir" >last.sh
   chmod +x last.sh
   refused $claim $foreign -n 2 ./last.sh
@@ -54,7 +54,7 @@ fi
 
 # --- no alarm: MPI and the environment agree, or nothing was started with it
 
-# Also where MPI chooses its parts by itself, and looks at the whole machine, which the other tests spare it.
+# These runs use the choices of MPI itself, which the other tests override to save time.
 as_users=(env -u OMPI_MCA_pml -u OMPI_MCA_btl -u HWLOC_COMPONENTS)
 for ranks in 1 3; do
   expect 0 '' "${as_users[@]}" "$mpirun" -n $ranks "$program" "${good[@]}"

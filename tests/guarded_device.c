@@ -36,8 +36,8 @@ static void fail(const char *what) {
 
 static char *end_of(const region *r) { return r->begin + r->bytes; }
 
-/* Regions that lie side by side take one system call: most of the time of a test on this device
- * goes by in these. */
+/* Protects all regions, with one system call for each run of neighbours: most of the time of a test
+ * on this device goes by in these calls. */
 static void protect(int protection) {
   for (int i = 0; i < num_regions;) {
     char *begin = regions[i].begin, *end = begin;
@@ -46,7 +46,8 @@ static void protect(int protection) {
   }
 }
 
-/* Takes no lock, since a handler of signals calls it. */
+/* Returns whether an address is in the device's memory. It takes no lock, since a handler of
+ * signals calls it; memory is allocated and freed while no other thread uses the device. */
 bool guard_has(const void *address) {
   const char *at = address;
   for (int i = 0; i < num_regions; i++)

@@ -110,8 +110,8 @@ static void check_logits(const golden *g, uly_trainer *trainer, double tolerance
   uly__zero_forget_weights(model->zero);
   const int32_t *labels = uly__batch_labels(trainer, trainer->data, trainer->run.windows);
   run_passes(model, trainer->run.windows, labels, 0, losses);
-  /* Logits of the last tile are left: of all tokens, or of those of the last run; and of this rank's
-   * part of the vocabulary. */
+  /* Logits of the last tile are left: of all tokens, or of those of the last run; and of this
+   * rank's part of the vocabulary. */
   bool has_head = uly__stage_has_head(&model->stage, &model->config);
   if (model->head_tiles.num > 0 && has_head) {
     uly__tile_range tile = model->head_tiles.list[model->head_tiles.num - 1];

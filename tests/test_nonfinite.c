@@ -100,8 +100,7 @@ static void test_places(void **state) {
 }
 
 /* Several micro-batches on the stages of a pipeline, whatever their order: the message names the
- * stage. Where one of them is in block 1 or the last, other stages see numbers that are not finite
- * too. */
+ * stage on which a number first is not finite, although later stages see such numbers too. */
 static void test_stages(void **state) {
   (void)state;
   uly_mesh *whole = mesh;

@@ -117,10 +117,11 @@ static uly_train_config base_config(int64_t N, uly_dtype dtype, uly_recompute re
   return config;
 }
 
-/* Compares what is sent to divide the layers with the formulas of arXiv 2205.05198, where every tile
- * can be divided: in forward and in backward four times (T-1)/T of the N rows of h elements that the T
- * ranks have together, for each block, and twice more to gather inputs again in backward; and then
- * once for the embedding and once for the head, which also exchanges three numbers for each row. */
+/* Compares what is sent to divide the layers with the formulas of arXiv 2205.05198, where every
+ * tile can be divided: in forward and in backward four times (T-1)/T of the N rows of h elements
+ * that the T ranks have together, for each block, and twice more to gather inputs again in
+ * backward; and then once for the embedding and once for the head, which also exchanges three
+ * numbers for each row. */
 static void check_tensor_formula(const uly__model *model, int64_t passes,
                                  const uly_plan_report *plan) {
   int64_t T = model->tensor.size, N = model->num_tokens, L = model->num_layers;
@@ -260,6 +261,40 @@ static void test_pipeline_traffic(void **state) {
       check_step_on(desc, 50, pp, ULY_BF16, ULY_RECOMPUTE_NONE, 2, 0);
     }
   model_path = config_path;
+}
+
+/* The bubble of stages that have equal work, since the head has next to none: (S - 1) / (V M + S - 1).
+ * A plan of an evaluation plays 4 S sequences, which only go forward. The head makes the difference
+ * that is allowed. */
+static void test_bubble(void **state) {
+  (void)state;
+  static const char json[] =
+      "{\"model_type\":\"llama\",\"hidden_size\":512,\"intermediate_size\":2048,"
+      "\"num_hidden_layers\":16,\"num_attention_heads\":4,\"vocab_size\":3,"
+      "\"max_position_embeddings\":64,\"tie_word_embeddings\":false}";
+  char path[256];
+  write_scratch_file(path, "bubble.json", json, strlen(json));
+  for (int pp = 1; pp <= 8; pp *= 2)
+    for (int chunks = 1; chunks <= (pp > 1 ? 2 : 1); chunks++)
+      for (int64_t M = pp; M <= 200; M = 2 * M + 1)
+        for (int trains = 0; trains < 2; trains++) {
+          uly_mesh *offline;
+          uly_plan_report plan = {.size = sizeof plan};
+          uly_train_config config = base_config(64, ULY_F32, ULY_RECOMPUTE_FULL);
+          assert_ok(uly_mesh_create_offline(MESH(.pp = pp), pp - 1, &offline));
+          config.model = path;
+          config.batch = M;
+          config.pp_chunks = chunks;
+          config.forward_only = !trains;
+          assert_ok(uly_plan(offline, &config, &plan));
+          uly_mesh_destroy(offline);
+          double passes = (double)((trains ? M : 4 * pp) * chunks);
+          double expected = (pp - 1) / (passes + pp - 1);
+          if (!(fabs(plan.bubble - expected) <= 0.01 * expected + 1e-3))
+            fail_msg("pp %d, %d chunks, batch %lld: bubble %g, expected %g", pp, chunks,
+                     (long long)M, plan.bubble, expected);
+        }
+  remove_scratch_file(path);
 }
 
 static void test_step_traffic(void **state) {
@@ -456,12 +491,12 @@ static void test_refusals(void **state) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_formula),         cmocka_unit_test(test_ring_formula),
-      cmocka_unit_test(test_tensor_traffic),  cmocka_unit_test(test_pipeline_traffic),
-      cmocka_unit_test(test_ring_traffic),    cmocka_unit_test(test_step_traffic),
-      cmocka_unit_test(test_memory_scaling),  cmocka_unit_test(test_model_states),
-      cmocka_unit_test(test_stage_3_formula), cmocka_unit_test(test_masked_flops),
-      cmocka_unit_test(test_refusals),
+      cmocka_unit_test(test_formula),        cmocka_unit_test(test_ring_formula),
+      cmocka_unit_test(test_tensor_traffic), cmocka_unit_test(test_pipeline_traffic),
+      cmocka_unit_test(test_bubble),         cmocka_unit_test(test_ring_traffic),
+      cmocka_unit_test(test_step_traffic),   cmocka_unit_test(test_memory_scaling),
+      cmocka_unit_test(test_model_states),   cmocka_unit_test(test_stage_3_formula),
+      cmocka_unit_test(test_masked_flops),   cmocka_unit_test(test_refusals),
   };
   static const char format[] =
       "{\"model_type\":\"llama\",\"hidden_size\":36,\"intermediate_size\":50,"

@@ -1,9 +1,9 @@
-/* Tests that results do not depend on how the ranks are divided: random layouts of dp, Ulysses, ring
- * or gather, tensor and pipeline parallelism, over random models (layers, heads, widths and
+/* Tests that results do not depend on how the ranks are divided: random layouts of dp, Ulysses,
+ * ring or gather, tensor and pipeline parallelism, over random models (layers, heads, widths and
  * vocabularies that nothing divides), lengths, windows, block-sparse patterns, packed documents,
- * numbers of micro-batches, ZeRO stages and recompute policies. Each gives
- * the losses and gradients of one rank within 1e-5 (every rank repeats the run alone), or is refused
- * with a sentence. Every case sends what its plan says. CASES=n makes n cases, and SEED=n others. */
+ * numbers of micro-batches, ZeRO stages and recompute policies. Each gives the losses and gradients
+ * of one rank within 1e-5 (every rank repeats the run alone), or is refused with a sentence. Every
+ * case sends what its plan says. CASES=n makes n cases, and SEED=n others. */
 #include <mpi.h>
 
 #include <math.h>
@@ -200,8 +200,8 @@ static bool run_layout(const layout *x, int steps) {
 
 enum { NUM_MASKS = 4 };
 
-/* Tensor parallelism where a rank's tokens make up several tiles, which take turns in its slots and,
- * without a ring, attend one after the other. */
+/* Tensor parallelism where a rank's tokens make up several tiles, which take turns in its slots
+ * and, without a ring, attend one after the other. */
 static void run_several_tiles(int tp, uly_recompute recompute, int mask) {
   static const char json[] =
       "{\"model_type\":\"llama\",\"hidden_size\":12,\"intermediate_size\":19,"

@@ -27,12 +27,12 @@ static const char *const configs[NUM_MODELS] = {
      "\"vocab_size\":257}"),
     /* for the stages of a pipeline */
     ("{\"model_type\":\"llama\",\"hidden_size\":24,\"intermediate_size\":40,"
-     "\"num_hidden_layers\":9,\"num_attention_heads\":8,\"num_key_value_heads\":4,\"head_dim\":4,"
+     "\"num_hidden_layers\":5,\"num_attention_heads\":8,\"num_key_value_heads\":4,\"head_dim\":4,"
      "\"vocab_size\":257,\"max_position_embeddings\":4096,\"tie_word_embeddings\":false}"),
     ("{\"model_type\":\"qwen2\",\"hidden_size\":32,\"intermediate_size\":48,"
-     "\"num_hidden_layers\":8,\"num_attention_heads\":8,\"num_key_value_heads\":1,"
+     "\"num_hidden_layers\":4,\"num_attention_heads\":8,\"num_key_value_heads\":1,"
      "\"vocab_size\":257,\"max_position_embeddings\":4096,\"tie_word_embeddings\":true}"),
-    ("{\"model_type\":\"gpt2\",\"n_embd\":24,\"n_layer\":8,\"n_head\":8,\"n_positions\":1024,"
+    ("{\"model_type\":\"gpt2\",\"n_embd\":24,\"n_layer\":4,\"n_head\":8,\"n_positions\":1024,"
      "\"vocab_size\":257}"),
 };
 
@@ -181,10 +181,10 @@ static void check_pipeline(int which, int pp, int chunks, int64_t batch, int tur
 static void test_pipeline(void **state) {
   (void)state;
   int turn = 0;
-  for (int pp = 2; pp <= size; pp *= 2)
+  for (int pp = 2; pp <= size && pp <= 4; pp *= 2)
     for (int which = 3; which < NUM_MODELS; which++, turn++) {
       check_pipeline(which, pp, 1, (int64_t)(which - 1) * size, turn);
-      if (pp <= 4) check_pipeline(which, pp, 2, size * (1 + turn % 3), turn + 1);
+      if (pp == 2) check_pipeline(which, pp, 2, size * (1 + turn % 3), turn + 1);
     }
 }
 

@@ -141,8 +141,8 @@ static void test_stages(void **state) {
   }
 }
 
-/* Checks how layers are dealt: all are dealt, in the order of the chunks, and no other deal gives the
- * chunk with most work less. */
+/* Checks how layers are dealt: all are dealt, in the order of the chunks, and no other deal gives
+ * the chunk with most work less. */
 static void check_deal(int num_layers, int num_stages, int num_chunks, double head) {
   uly__deal deal = {num_layers, num_stages, num_chunks, head};
   int num = num_stages * num_chunks, next = 0;
@@ -178,7 +178,7 @@ static void test_deal(void **state) {
   assert_fails(uly__stage_deal(&(uly__deal){3, 4, 1, 0}, 0, &stage), ULY_ERR_CONFIG,
                "mesh.pp is 4, but the model has only 3 layers");
   assert_fails(uly__stage_deal(&(uly__deal){7, 2, 4, 0}, 0, &stage), ULY_ERR_CONFIG,
-               "config.pp_chunks is 4, but 7 layers on mesh.pp = 2 stages make at most 3 chunks");
+               "config.pp_chunks is 4, but 7 layers in 2 stages (mesh.pp) allow at most 3 chunks");
   assert_fails(uly__stage_deal(&(uly__deal){200, 2, 33, 0}, 0, &stage), ULY_ERR_CONFIG,
                "at most 32 chunks");
 }

@@ -125,8 +125,8 @@ static void assert_same_weights(uly_trainer *a, uly_trainer *b) {
   }
 }
 
-/* Checks what a step has written and read: the file once for each micro-batch. In a pipeline, it has
- * room for several of them. */
+/* Checks what a step has written and read: the file once for each micro-batch. In a pipeline, it
+ * has room for several of them. */
 static void check_transfers(const uly_trainer *on_disk, int64_t file_bytes) {
   if (uly_mesh_pp(mesh) > 1) {
     assert_int_equal(writes.bytes, reads.bytes);

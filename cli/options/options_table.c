@@ -123,9 +123,10 @@ static const option_info rows[] = {
            IN_RUNS(run.mesh.tp) IN_EVAL(run.mesh.tp) IN_GENERATE(use.run.mesh.tp),
            "ranks among which heads, MLP and vocabulary are divided (tensor parallelism); --sp "
            "then counts groups of so many ranks"),
-    OPTION(ranks, pp, VALUE_INTEGER(1, MAX_RANKS, 1), IN_RUNS(run.mesh.pp) IN_EVAL(run.mesh.pp) IN_GENERATE(use.run.mesh.pp),
-           "stages that have different layers (pipeline parallelism): each works on another "
-           "sequence of the step, so --batch should be several times --pp"),
+    OPTION(ranks, pp, VALUE_INTEGER(1, MAX_RANKS, 1),
+           IN_RUNS(run.mesh.pp) IN_EVAL(run.mesh.pp) IN_GENERATE(use.run.mesh.pp),
+           "stages that have different layers (pipeline parallelism); they work on different "
+           "sequences at the same time, so --batch divided by --dp should be several times --pp"),
     SETTINGS(ranks, NULL, 0),
     SETTINGS(memory, NULL, 0),
     SETTINGS(eval, "eval_data", 0),

@@ -8,7 +8,7 @@
 #include "options/run_command.h"
 #include "plan/plan_options.h"
 
-/* What the rank of a stage that holds most holds, and what the one that sends most sends. */
+/* A stage: its layers, and the most that any of its ranks holds and sends. */
 typedef struct stage_result {
   int num_layers;
   int64_t in_flight, held, sent; /* micro-batches, bytes */
@@ -82,14 +82,14 @@ static uly_status make_plan(const uly_train_config *config, const uly_mesh *mesh
 static void print_stages(const plan_result *plan) {
   char held[FORMAT_BYTES], sent[FORMAT_BYTES];
   if (plan->num_stages == 1) return;
-  printf("\nstages of the pipeline: of the ranks of each, the most that one holds and sends\n");
+  printf("\nstages of the pipeline, with the most bytes that any rank of each holds and sends\n");
   for (int s = 0; s < plan->num_stages; s++) {
     const stage_result *of = &plan->stages[s];
     printf("  stage %-3d %4d layers, %3lld micro-batches in flight, %10s held, %10s sent\n", s,
            of->num_layers, (long long)of->in_flight, format_bytes(of->held, held),
            format_bytes(of->sent, sent));
   }
-  printf("  bubble    %.1f%% of the time of the passes is spent waiting for other stages\n",
+  printf("  bubble    stages wait or idle for %.1f%% of the time of the passes\n",
          100 * plan->memory.bubble);
 }
 

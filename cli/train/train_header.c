@@ -19,8 +19,8 @@ static void print_bubble(const train_run *run) {
   if (uly_mesh_pp(run->mesh) == 1) return;
   if (uly_plan(run->mesh, &run->options.run.config, &plan) != ULY_OK) return;
   printf(
-      "bubble      %.0f%% of the time of the passes is expected; more sequences per step (--batch) "
-      "make it smaller\n",
+      "bubble      stages are expected to wait for %.0f%% of the time of the passes; a larger "
+      "--batch reduces this\n",
       100 * plan.bubble);
 }
 

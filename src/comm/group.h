@@ -73,7 +73,8 @@ uly_status uly__sum_exactly(uly__group *group, uly__exact_sum *sum);
 
 /* --- Calls that are started, and run while the caller computes. Each has a request, which is
  * polled now and then so that the call makes progress, and then waited for. At most ULY_MAX_STARTED
- * may be under way in a group, unless more have been reserved. Buffers belong to the call until its request was waited for. */
+ * may be under way in a group, unless more have been reserved. Buffers belong to the call until its
+ * request was waited for. */
 
 enum { ULY_MAX_STARTED = 12 };
 

@@ -166,7 +166,7 @@ static const char *list_divisors(int size, char text[DIVISORS_BYTES]) {
   return text;
 }
 
-/* Checks that tp or pp, the axis that is named, divides a number of ranks. */
+/* Checks that an axis divides a number of ranks. */
 static uly_status check_divides(const char *axis, int extent, const char *ranks, int size) {
   char divisors[DIVISORS_BYTES];
   if (size % extent != 0)
@@ -177,6 +177,13 @@ static uly_status check_divides(const char *axis, int extent, const char *ranks,
   return ULY_OK;
 }
 
+/* Returns the end of a list of the axes of a mesh, after dp. */
+static const char *other_axes(outline of) {
+  static const char *const ends[2][2] = {{" or mesh.sp", ", mesh.sp or mesh.pp"},
+                                         {", mesh.sp or mesh.tp", ", mesh.sp, mesh.tp or mesh.pp"}};
+  return ends[of.tp > 1][of.pp > 1];
+}
+
 /* Checks that the ranks are as many as the mesh needs. */
 static uly_status check_size(outline of, int size) {
   int64_t needed;
@@ -185,13 +192,8 @@ static uly_status check_size(outline of, int size) {
   if (needed != size)
     ULY_FAIL(ULY_ERR_CONFIG,
              "a mesh of %s needs %lld ranks, but there are %d: start that many (mpirun -n %lld), "
-             "or change %s%s%s",
-             name_mesh(of, name), (long long)needed, size, (long long)needed,
-             of.tp > 1 || of.pp > 1 ? "mesh.dp, mesh.sp" : "mesh.dp or mesh.sp",
-             of.tp == 1  ? ""
-             : of.pp > 1 ? ", mesh.tp"
-                         : " or mesh.tp",
-             of.pp > 1 ? " or mesh.pp" : "");
+             "or change mesh.dp%s",
+             name_mesh(of, name), (long long)needed, size, (long long)needed, other_axes(of));
   return ULY_OK;
 }
 

@@ -19,8 +19,8 @@ typedef struct uly__cache {
   char *keys, *values; /* [L][kv_count][capacity][d] */
 } uly__cache;
 
-/* Creates the cache of some layers, for the heads that the plan gives this rank. `mask` is the mask of the model,
- * for `capacity` tokens. */
+/* Creates the cache of some layers, for the heads that the plan gives this rank. `mask` is the mask
+ * of the model, for `capacity` tokens. */
 uly_status uly__cache_create(const uly_attention *plan, const uly_mask *mask, uly__chunk layers,
                              int64_t capacity, uly__cache *out);
 void uly__cache_destroy(uly__cache *cache);

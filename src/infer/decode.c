@@ -282,8 +282,8 @@ static void finish(uly__decoder *d) {
   d->next_logits = uly__download(model->stream, d->host_logits, d->all_logits, bytes);
 }
 
-/* Copies the output of this rank's token t to x. If tensor parallelism divides the rows of the tile,
- * only the rank that has the row copies it. */
+/* Copies the output of this rank's token t to x. If tensor parallelism divides the rows of the
+ * tile, only the rank that has the row copies it. */
 static void take_row(uly__decoder *d, int64_t t) {
   uly__model *model = d->model;
   int64_t h = model->config.hidden, i = 0;
@@ -326,7 +326,7 @@ void uly__prefill(uly__decoder *d, int32_t *tokens) {
   finish(d);
 }
 
-/* Looks up the token. */
+/* Computes the token's embedding in x. */
 static void embed(uly__decoder *d) {
   uly__model *model = d->model;
   const uly__params *params = &model->params;

@@ -92,33 +92,46 @@ uly_status uly__boundary_begin(uly__boundary *boundary) {
                              "gradients of stages' inputs");
 }
 
-/* Starts a call with the rank of a stage that has the same tokens. */
-static uly_status start(uly__boundary *b, uly__schedule_item pass, int64_t rows, int peer,
-                        const void *from, void *to, uly__passage *passage) {
+/* A call with another stage: `count` units to and from its rank with the same tokens. */
+typedef struct exchange {
+  int peer;
+  int64_t count, unit_bytes;
+  const void *from; /* NULL: nothing is sent */
+  void *to;         /* NULL: nothing arrives */
+} exchange;
+
+static uly_status start(uly__boundary *b, uly_traffic kind, int tag, exchange e,
+                        uly__request *request) {
   int64_t *zeros = b->counts + b->size;
   uly__blocks some = {b->counts, zeros}, none = {zeros, zeros};
-  b->counts[peer] = rows;
-  uly_status status = uly__send_recv_start(
-      b->group, b->stream, kind_of(pass.operation), b->row_bytes, from, from ? some : none, to,
-      to ? some : none, b->tags[pass.operation], &passage->request);
-  b->counts[peer] = 0;
+  b->counts[e.peer] = e.count;
+  uly_status status =
+      uly__send_recv_start(b->group, b->stream, kind, e.unit_bytes, e.from, e.from ? some : none,
+                           e.to, e.to ? some : none, tag, request);
+  b->counts[e.peer] = 0;
+  return status;
+}
+
+/* Starts to receive rows from (step -1), or to send rows to (step 1), the chunk before or after
+ * that of a pass. Nothing happens if there is none. */
+static uly_status pass_on(uly__boundary *b, uly__schedule_item pass, int step, int64_t rows,
+                          const void *from, void *to, uly__passage *passage) {
+  int64_t number = neighbour(b, pass, step);
+  if (!exists(b, number)) return ULY_OK;
+  exchange e = {(int)(number % b->size), rows, b->row_bytes, from, to};
   passage->began = uly__now();
   passage->micro_batch = pass.micro_batch;
-  return status;
+  return start(b, kind_of(pass.operation), b->tags[pass.operation], e, &passage->request);
 }
 
 uly_status uly__boundary_receive(uly__boundary *boundary, uly__schedule_item pass, void *to,
                                  uly__passage *passage) {
-  int64_t from = neighbour(boundary, pass, -1);
-  if (!exists(boundary, from)) return ULY_OK;
-  return start(boundary, pass, boundary->rows, (int)(from % boundary->size), NULL, to, passage);
+  return pass_on(boundary, pass, -1, boundary->rows, NULL, to, passage);
 }
 
 uly_status uly__boundary_send(uly__boundary *boundary, uly__schedule_item pass, const void *from,
                               uly__passage *passage) {
-  int64_t to = neighbour(boundary, pass, 1);
-  if (!exists(boundary, to)) return ULY_OK;
-  return start(boundary, pass, boundary->rows, (int)(to % boundary->size), from, NULL, passage);
+  return pass_on(boundary, pass, 1, boundary->rows, from, NULL, passage);
 }
 
 /* Records a call that has ended. */
@@ -138,9 +151,6 @@ uly_status uly__boundary_wait(uly__boundary *boundary, bool is_arrival, uly__pas
   return status;
 }
 
-/* Polls or waits for a number of calls; `does` is one of the two functions. */
-typedef uly_status does(uly__boundary *boundary, bool is_arrival, uly__passage *passage);
-
 static uly_status poll(uly__boundary *boundary, bool is_arrival, uly__passage *passage) {
   (void)boundary;
   if (!uly__request_is_pending(&passage->request)) return ULY_OK;
@@ -149,59 +159,73 @@ static uly_status poll(uly__boundary *boundary, bool is_arrival, uly__passage *p
   return ULY_OK;
 }
 
-static uly_status each(uly__boundary *b, does *function) {
+/* A function that polls or waits for one call. */
+typedef uly_status call_function(uly__boundary *boundary, bool is_arrival, uly__passage *passage);
+
+/* Calls it for a place's arrival and departure. */
+static void for_place(uly__boundary *b, call_function *function, uly__passage *arrival,
+                      uly__passage *departure, uly_status *status) {
+  uly_status arrived = function(b, true, arrival), left = function(b, false, departure);
+  if (*status == ULY_OK) *status = arrived != ULY_OK ? arrived : left;
+}
+
+static uly_status for_each_call(uly__boundary *b, call_function *function) {
   uly_status status = ULY_OK;
   for (int v = 0; v < b->num_chunks; v++)
-    for (int64_t i = 0; i < b->chunks[v].num; i++) {
-      uly_status arrived = function(b, true, &b->chunks[v].arrivals[i]);
-      uly_status left = function(b, false, &b->chunks[v].departures[i]);
-      if (status == ULY_OK) status = arrived != ULY_OK ? arrived : left;
-    }
-  for (int i = 0; i < b->num_rooms; i++) {
-    uly_status arrived = function(b, true, &b->arrivals[i]);
-    uly_status left = function(b, false, &b->departures[i]);
-    if (status == ULY_OK) status = arrived != ULY_OK ? arrived : left;
-  }
+    for (int64_t i = 0; i < b->chunks[v].num; i++)
+      for_place(b, function, &b->chunks[v].arrivals[i], &b->chunks[v].departures[i], &status);
+  for (int i = 0; i < b->num_rooms; i++)
+    for_place(b, function, &b->arrivals[i], &b->departures[i], &status);
   return status;
 }
 
 uly_status uly__boundary_finish(uly__boundary *boundary) {
-  return each(boundary, uly__boundary_wait);
+  return for_each_call(boundary, uly__boundary_wait);
 }
 
 uly_status uly__boundary_poll(uly__boundary *boundary) {
-  return boundary->size > 1 ? each(boundary, poll) : ULY_OK;
+  return boundary->size > 1 ? for_each_call(boundary, poll) : ULY_OK;
 }
 
+/* ------------------------------------------------------------------------- calls that wait */
+
 uly_status uly__boundary_receive_row(uly__boundary *boundary, uly__schedule_item pass, void *to) {
-  int64_t from = neighbour(boundary, pass, -1);
   uly__passage passage = {.micro_batch = pass.micro_batch};
-  if (!exists(boundary, from)) return ULY_OK;
-  ULY_TRY(start(boundary, pass, 1, (int)(from % boundary->size), NULL, to, &passage));
+  ULY_TRY(pass_on(boundary, pass, -1, 1, NULL, to, &passage));
   return uly__boundary_wait(boundary, true, &passage);
 }
 
 uly_status uly__boundary_send_row(uly__boundary *boundary, uly__schedule_item pass,
                                   const void *from) {
-  int64_t to = neighbour(boundary, pass, 1);
   uly__passage passage = {.micro_batch = pass.micro_batch};
-  if (!exists(boundary, to)) return ULY_OK;
-  ULY_TRY(start(boundary, pass, 1, (int)(to % boundary->size), from, NULL, &passage));
+  ULY_TRY(pass_on(boundary, pass, 1, 1, from, NULL, &passage));
   return uly__boundary_wait(boundary, false, &passage);
 }
 
 uly_status uly__boundary_share_last(uly__boundary *boundary, int64_t bytes, void *data) {
-  int last = boundary->size - 1;
-  int64_t *counts = boundary->counts, *zeros = counts + boundary->size;
   if (boundary->size == 1) return ULY_OK;
-  uly__blocks some = {counts, zeros}, none = {zeros, zeros};
+  int last = boundary->size - 1;
   bool sends = boundary->index == last;
+  int64_t *counts = boundary->counts, *zeros = counts + boundary->size;
+  uly__blocks some = {counts, zeros}, none = {zeros, zeros};
   for (int s = 0; s < boundary->size; s++) counts[s] = sends ? s != last : s == last;
   uly_status status =
       uly__all_to_all(boundary->group, boundary->stream, ULY_TRAFFIC_PIPELINE_FORWARD, bytes, data,
                       sends ? some : none, data, sends ? none : some);
   for (int s = 0; s < boundary->size; s++) counts[s] = 0;
   return status;
+}
+
+uly_status uly__boundary_exchange_ends(uly__boundary *boundary, int tag, int64_t count,
+                                       int64_t bytes, const void *from, void *to) {
+  uly__request request = {0};
+  exchange e = {.peer = boundary->index == 0 ? boundary->size - 1 : 0,
+                .count = count,
+                .unit_bytes = bytes,
+                .from = from,
+                .to = to};
+  ULY_TRY(start(boundary, ULY_TRAFFIC_GRADIENTS, tag, e, &request));
+  return uly__request_wait(&request);
 }
 
 /* ------------------------------------------------------------------------------------ bytes */

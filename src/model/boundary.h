@@ -1,12 +1,13 @@
 /* What travels between the stages of a pipeline: rows of the residual stream, and their gradients.
  *
- * A chunk's input arrives in the stash, and its output leaves from there. Gradients have rooms of
- * their own, which take turns: backward works in one of them, the gradient of the next pass arrives
- * in another, and that of the pass before leaves from a third. Each place has its requests, so a
- * place is free when they have ended. A rank sends to, and receives from, the ranks of the
- * neighbouring stages that have the same tokens.
+ * A chunk's input arrives in the stash, and its output leaves from there. Gradients have up to
+ * three rooms of their own, which take turns: backward works in one of them, the gradient of the
+ * next pass arrives in another, and that of the previous pass leaves from a third. Each place has
+ * its requests, so a place is free when they have ended. A rank sends to, and receives from, the
+ * ranks of the neighbouring stages that have the same tokens.
  *
- * Legend: S stages; V chunks of each, of which chunk v of stage s is number v S + s of the model. */
+ * Legend: S stages; V chunks of each, of which chunk v of stage s is number v S + s of the
+ * model. */
 #ifndef ULY_BOUNDARY_H
 #define ULY_BOUNDARY_H
 
@@ -40,7 +41,8 @@ typedef struct uly__boundary {
   int64_t *counts; /* [2][S]: of an exchange with one rank; and zeros */
   int tags[2];     /* by operation, of the current run of a schedule */
   uly__chunk_passages chunks[ULY_MAX_CHUNKS];
-  void *rooms[ULY_GRADIENT_ROOMS]; /* of gradients; one if there is one stage */
+  /* Of gradients. The two ends of the model need one less, and a run without backward none. */
+  void *rooms[ULY_GRADIENT_ROOMS];
   int num_rooms;
   uly__passage arrivals[ULY_GRADIENT_ROOMS], departures[ULY_GRADIENT_ROOMS];
   double wait_seconds; /* for other stages, since the beginning */
@@ -74,13 +76,17 @@ uly_status uly__boundary_finish(uly__boundary *boundary);
 /* Makes progress with all calls; never waits. */
 uly_status uly__boundary_poll(uly__boundary *boundary);
 
-/* Receive the row that a pass over one token begins with, and send the one that it has made; and send
- * `bytes` from the last stage to all others. They wait, and do nothing where there is nothing to
- * do. The last one is collective over the stages. */
+/* Receive the row that a pass over one token begins with, and send the one that it has made; and
+ * send `bytes` from the last stage to all others. They wait, and do nothing where there is nothing
+ * to do. The last one is collective over the stages. */
 uly_status uly__boundary_receive_row(uly__boundary *boundary, uly__schedule_item pass, void *to);
 uly_status uly__boundary_send_row(uly__boundary *boundary, uly__schedule_item pass,
                                   const void *from);
 uly_status uly__boundary_share_last(uly__boundary *boundary, int64_t bytes, void *data);
+/* Exchanges `count` elements of gradients, of so many bytes each, between the first and the last
+ * stage, and waits. Only these two call it. */
+uly_status uly__boundary_exchange_ends(uly__boundary *boundary, int tag, int64_t count,
+                                       int64_t bytes, const void *from, void *to);
 
 /* Returns the bytes that this rank sends in the passes of a schedule. */
 int64_t uly__boundary_sent(const uly__boundary *boundary, const uly__schedule *schedule,

@@ -29,33 +29,19 @@ static void add(const uly__model *model, int64_t count, const void *part, void *
   model->ops->keep_sum(model->stream, count, dtype, values, false, grads);
 }
 
-/* Exchanges `count` elements with the other end of the pipeline, and adds what arrives. */
-static uly_status exchange(uly__model *model, int64_t count, int tag, void *grads) {
-  uly__boundary *boundary = &model->boundary;
-  int peer = boundary->index == 0 ? boundary->size - 1 : 0;
-  int64_t *zeros = boundary->counts + boundary->size;
-  uly__blocks blocks = {boundary->counts, zeros};
-  uly__request request = {0};
-  boundary->counts[peer] = count;
-  uly_status status = uly__send_recv_start(boundary->group, model->stream, ULY_TRAFFIC_GRADIENTS,
-                                           uly__dtype_bytes(model->zero->desc.grad_dtype), grads,
-                                           blocks, model->work.tied_part, blocks, tag, &request);
-  boundary->counts[peer] = 0;
-  ULY_TRY(status);
-  ULY_TRY(uly__request_wait(&request));
-  add(model, count, model->work.tied_part, grads);
-  return ULY_OK;
-}
-
 static uly_status add_tied(uly__model *model) {
   uly__zero *zero = model->zero;
   int tag;
   ULY_TRY(uly__group_take_tag(model->boundary.group, &tag, "gradients of tied weights"));
   if (!shares_embedding(model)) return ULY_OK;
+  uly_dtype dtype = zero->desc.grad_dtype;
   int64_t shard = shard_of(model);
   for (int64_t at = 0; at < shard; at += LARGEST_PART) {
-    void *grads = uly__at(uly__zero_reduced(zero, ULY_UNIT_EMBED), zero->desc.grad_dtype, at);
-    ULY_TRY(exchange(model, min64(LARGEST_PART, shard - at), tag, grads));
+    void *grads = uly__at(uly__zero_reduced(zero, ULY_UNIT_EMBED), dtype, at);
+    int64_t count = min64(LARGEST_PART, shard - at);
+    ULY_TRY(uly__boundary_exchange_ends(&model->boundary, tag, count, uly__dtype_bytes(dtype),
+                                        grads, model->work.tied_part));
+    add(model, count, model->work.tied_part, grads);
   }
   return ULY_OK;
 }
@@ -68,7 +54,7 @@ void uly__reduce_grads(uly__model *model) {
     uly__model_note(model, uly__zero_share_reduced(model->zero, ULY_UNIT_EMBED));
 }
 
-void uly__reduce_grads_carve(uly__model *model, uly__arena *scratch) {
+void uly__tied_grads_carve(uly__model *model, uly__arena *scratch) {
   if (!shares_embedding(model)) return;
   uly_dtype dtype = model->zero->desc.grad_dtype;
   int64_t count = min64(LARGEST_PART, shard_of(model));
@@ -77,7 +63,7 @@ void uly__reduce_grads_carve(uly__model *model, uly__arena *scratch) {
     model->work.tied_values = uly__arena_carve(scratch, count * (int64_t)sizeof(float));
 }
 
-int64_t uly__reduce_grads_sent(const uly__model *model) {
+int64_t uly__tied_grads_sent(const uly__model *model) {
   if (!shares_embedding(model)) return 0;
   return shard_of(model) * uly__dtype_bytes(model->zero->desc.grad_dtype);
 }

@@ -22,8 +22,8 @@ int uly__model_bin(const uly__model *model, int64_t t) {
   return uly__position_bin(model->positions[t]);
 }
 
-/* Adds the losses of a tile's rows: to one sum, or each to the sum of its bin. Of the ranks of tensor
- * parallelism, which all have the same losses, only the first adds them. */
+/* Adds the losses of a tile's rows: to one sum, or each to the sum of its bin. Of the ranks of
+ * tensor parallelism, which all have the same losses, only the first adds them. */
 static void add_losses(const uly__model *model, uly__tile_range tile, bool by_bin,
                        uly__exact_sum *loss) {
   if (model->tensor.rank > 0) return;

@@ -102,7 +102,8 @@ typedef struct uly__model {
   int64_t *positions; /* [T], of the host: within their documents */
   uly__input input;   /* what ops read of a pass */
   float *rope;        /* [T, d]: cosines, sines; NULL with learned positions */
-  void *d_x;          /* [own, h]: gradient of the residual stream, in a room of boundary */
+  /* [own, h]: gradient of the residual stream, in a room of boundary; NULL: forward only */
+  void *d_x;
   uly__stash stash;
   uly__workspace work;
   /* Forward calls it after each block, while the stash still has the block's attention. NULL:
@@ -113,7 +114,7 @@ typedef struct uly__model {
    * waits for another in vain; the step agrees on the failure at its end. */
   uly_status failure;
   uly__watch *watch;   /* NULL: nothing is checked */
-  int64_t micro_batch; /* of the pass at work */
+  int64_t micro_batch; /* of the current pass */
 } uly__model;
 
 /* Returns the address of a unit's weight `at`, while the unit is acquired; NULL for at < 0. */

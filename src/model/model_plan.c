@@ -159,7 +159,7 @@ static uly_status plan_projections(uly__model *model) {
   return ULY_OK;
 }
 
-/* Returns the FLOPs of the forward pass of a layer, apart from attention's, and of the head, for one
+/* Return the FLOPs of the forward pass of a layer, apart from attention's, and of the head, for one
  * token. */
 static double layer_flops(const uly__model_config *c) {
   double heads = c->num_q_heads + c->num_kv_heads, inner = (c->gated ? 3.0 : 2.0) * (double)c->ffn;
@@ -197,8 +197,8 @@ static uly_status plan_stage(uly__model *model, const uly_mesh *mesh, const uly_
   if (deal.num_chunks > 1 && deal.num_stages == 1)
     ULY_FAIL(
         ULY_ERR_CONFIG,
-        "config.pp_chunks is %d, but chunks are those of the stages of a pipeline: set mesh.pp "
-        "to 2 or more, or leave config.pp_chunks out",
+        "config.pp_chunks is %d, but only the stages of a pipeline are divided into chunks: set "
+        "mesh.pp to 2 or more, or leave config.pp_chunks out",
         deal.num_chunks);
   if (model->stage.num_chunks == 0)
     ULY_TRY(uly__stage_deal(&deal, uly__mesh_index(mesh, ULY_AXIS_PP), &model->stage));
@@ -360,7 +360,7 @@ void uly__model_carve_passes(uly__model *model, uly__arena *arenas, uly__arena *
   carve_tile(model, scratch);
   if (!uly__model_is_forward_only(model)) {
     uly__tensor_grads_carve(model, scratch);
-    uly__reduce_grads_carve(model, scratch);
+    uly__tied_grads_carve(model, scratch);
   }
   /* The head does not run while a block does. */
   int64_t mark = uly__arena_mark(scratch);

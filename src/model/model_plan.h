@@ -25,8 +25,8 @@ uly_status uly__model_make_mask(const uly__model_config *config, const uly__mode
  * pairs. */
 uly_status uly__model_set_documents(uly__model *model, const int64_t *doc_start, int64_t num_docs);
 
-/* FLOPs for one token: of the forward and the backward pass of a layer, with what is computed again;
- * and of the head with its loss, forward and backward. */
+/* FLOPs for one token: of the forward and the backward pass of a layer, with what is computed
+ * again; and of the head with its loss, forward and backward. */
 typedef struct uly__model_work {
   double forward, backward, head;
 } uly__model_work;

@@ -7,10 +7,10 @@
  * and in the file. Linear weights are [out, in].
  *
  * With tensor parallelism, a rank holds a part of each tensor: some rows, some columns, or all of
- * it. In a pipeline, it holds nothing of the tensors of other stages. Its units then consist of
- * these parts, in the same order. Offsets and counts in the whole unit say where a tensor is in a
- * file; those that are called local say where the rank's part is in memory. The table lists all
- * tensors of the model on every rank. */
+ * it. Its units then consist of these parts, in the same order. Offsets and counts in the whole
+ * unit say where a tensor is in a file; those that are called local say where the rank's part is in
+ * memory. In a pipeline, a rank holds nothing of the tensors of other stages, but the table lists
+ * them all. */
 #ifndef ULY_PARAMS_H
 #define ULY_PARAMS_H
 
@@ -37,8 +37,9 @@ typedef struct uly__param {
   float init_std;
 } uly__param;
 
-/* Local offsets of a block's tensors, for the blocks that this rank holds; -1: the model has none. Tensors before wo belong to the
- * input of attention; wo and those after it to what follows attention. */
+/* Local offsets of a block's tensors, for the blocks that this rank holds; -1: the model has none.
+ * Tensors before wo belong to the input of attention; wo and those after it to what follows
+ * attention. */
 typedef struct uly__block_layout {
   int64_t norm1, norm1_bias;
   int64_t wq, bq, wk, bk, wv, bv, wo, bo;
@@ -71,9 +72,9 @@ enum { ULY_UNIT_EMBED = 0 };
 static inline int uly__unit_of_block(int layer) { return layer + 1; }
 static inline int uly__last_unit(const uly__params *params) { return params->num_units - 1; }
 
-/* Makes the table of a rank that has these layers or, if they are NULL, all of them, and of each
- * tensor this share or, if it is NULL, all of it. Where the head is tied to the embedding, the last stage holds it too, but the
- * first one owns it. */
+/* Makes the table of a rank. layers: those of its stage; NULL: all. share: its part of each tensor;
+ * NULL: all of it. With a tied head, the last stage holds the embedding too, but the first owns
+ * it. */
 uly_status uly__params_create(const uly__model_config *config, const uly__stage *layers,
                               const uly__tensor_share *share, uly__params *out);
 void uly__params_destroy(uly__params *params);

@@ -6,8 +6,8 @@
 #include "model/head.h"
 
 /* Computes one chunk of the stage, for the micro-batch that uly__stash_use has chosen and whose
- * tokens uly__input_set_tokens has set: from the embedding, or in a later chunk of the model from the
- * chunk's input in the stash, to the output of the chunk's last block. `keeps` says whether a
+ * tokens uly__input_set_tokens has set: from the embedding, or in a later chunk of the model from
+ * the chunk's input in the stash, to the output of the chunk's last block. `keeps` says whether a
  * backward pass follows. */
 void uly__pass_forward(uly__model *model, int chunk, bool keeps);
 /* Continues the model's last chunk with head and loss alone. losses: as uly__head says. */

@@ -10,9 +10,12 @@ typedef struct runner {
   uly__pipeline_run *run;
   int64_t prepared; /* micro-batch; -1: none */
   uly__micro_batch current;
-  /* By operation: the next item whose receive has not been started; the number of items before it
-   * that have not begun; and the number of passes whose receives were started, and that began. */
-  int64_t next[2], ahead[2], num_started[2], num_begun[2];
+  /* The remaining members are by operation: the first item whose receive has not been started; */
+  int64_t next_to_receive[2];
+  /* the number of passes whose receives have been started, */
+  int64_t num_receives[2];
+  /* and the number of passes that have been made. */
+  int64_t num_made[2];
 } runner;
 
 static void note(runner *r, uly_status status) { uly__model_note(r->model, status); }
@@ -34,23 +37,24 @@ static void receive_input(runner *r, uly__schedule_item pass) {
 
 static void receive_gradient(runner *r, uly__schedule_item pass) {
   uly__boundary *boundary = &r->model->boundary;
-  int room = room_of(r, r->num_started[ULY_BACKWARD]);
+  int room = room_of(r, r->num_receives[ULY_BACKWARD]);
   note(r, uly__boundary_wait(boundary, false, &boundary->departures[room]));
   note(r, uly__boundary_receive(boundary, pass, boundary->rooms[room], &boundary->arrivals[room]));
 }
 
-/* Starts the receives of passes of one kind, until so many that have not begun have theirs. */
+/* Starts receives of passes of one kind, until `ahead` passes that have not been made have
+ * theirs. */
 static void receive_ahead(runner *r, uly__operation operation, int64_t ahead) {
   const uly__schedule *schedule = r->run->schedule;
-  while (r->ahead[operation] < ahead && r->next[operation] < schedule->num_items) {
-    uly__schedule_item pass = schedule->items[r->next[operation]++];
+  int64_t goal = r->num_made[operation] + ahead;
+  while (r->num_receives[operation] < goal && r->next_to_receive[operation] < schedule->num_items) {
+    uly__schedule_item pass = schedule->items[r->next_to_receive[operation]++];
     if (pass.operation != operation) continue;
     if (operation == ULY_FORWARD)
       receive_input(r, pass);
     else
       receive_gradient(r, pass);
-    r->num_started[operation]++;
-    r->ahead[operation]++;
+    r->num_receives[operation]++;
   }
 }
 
@@ -91,7 +95,7 @@ static void forward(runner *r, uly__schedule_item pass) {
 static void backward(runner *r, uly__schedule_item pass) {
   uly__model *model = r->model;
   uly__boundary *boundary = &model->boundary;
-  int room = room_of(r, r->num_begun[ULY_BACKWARD]);
+  int room = room_of(r, r->num_made[ULY_BACKWARD]);
   note(r, uly__boundary_wait(boundary, true, &boundary->arrivals[room]));
   note(r, uly__stash_use(&model->stash, pass.chunk, pass.micro_batch, true));
   model->d_x = boundary->rooms[room];
@@ -110,8 +114,7 @@ static void run_pass(runner *r, uly__schedule_item pass) {
     forward(r, pass);
   else
     backward(r, pass);
-  r->ahead[pass.operation]--;
-  r->num_begun[pass.operation]++;
+  r->num_made[pass.operation]++;
 }
 
 void uly__pipeline_run_schedule(uly__model *model, uly__pipeline_run *run) {

@@ -1,7 +1,8 @@
 /* Runs a schedule: the passes of a stage over micro-batches, with what other stages send and need.
  *
- * Receives are started one pass ahead of each kind, and what a pass has made leaves while the next
- * one computes. Without other stages nothing travels, and the passes follow each other. */
+ * Before each pass, the receive of the next pass of each kind is started; and what a pass has made
+ * leaves while the next one computes. Without other stages nothing travels, and the passes follow
+ * each other. */
 #ifndef ULY_PIPELINE_H
 #define ULY_PIPELINE_H
 

@@ -37,8 +37,8 @@ uly_status uly__stage_deal(const uly__deal *deal, int stage, uly__stage *out) {
     if (deal->num_chunks > 1 && chunks >= 1)
       ULY_FAIL(
           ULY_ERR_CONFIG,
-          "config.pp_chunks is %d, but %d layers on mesh.pp = %d stages make at most %d chunks "
-          "of a stage: set config.pp_chunks to that number or less",
+          "config.pp_chunks is %d, but %d layers in %d stages (mesh.pp) allow at most %d chunks "
+          "per stage: set config.pp_chunks to that number or less",
           deal->num_chunks, deal->num_layers, deal->num_stages,
           chunks < ULY_MAX_CHUNKS ? chunks : ULY_MAX_CHUNKS);
     ULY_FAIL(ULY_ERR_CONFIG,

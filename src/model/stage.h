@@ -37,10 +37,10 @@ typedef struct uly__deal {
   double head;
 } uly__deal;
 
-/* Deals layers so that the chunk with most work has as little as possible: the last chunk has fewer
- * layers, since it has the head. The others have equally many; if they cannot, the later ones have
- * one more, since earlier stages have more micro-batches in flight. Returns ULY_ERR_CONFIG if there
- * are more chunks than layers. */
+/* Deals layers so that the chunk with most work has as little as possible: the last chunk usually
+ * has fewer layers, since it has the head. The others have equally many; if they cannot, the later
+ * ones have one more, since earlier stages have more micro-batches in flight. Returns
+ * ULY_ERR_CONFIG if there are more chunks than layers, or more than ULY_MAX_CHUNKS of a stage. */
 uly_status uly__stage_deal(const uly__deal *deal, int stage, uly__stage *out);
 
 /* Returns the number of layers of a chunk, and of all chunks of a stage. */
@@ -54,7 +54,7 @@ static inline bool uly__chunk_embeds(uly__chunk chunk) { return chunk.first == 0
 static inline bool uly__chunk_has_head(uly__chunk chunk, const uly__model_config *config) {
   return chunk.last == config->num_layers;
 }
-/* Return the same of the chunks of a stage. */
+/* Return whether a stage has the embedding, and whether it has the head. */
 static inline bool uly__stage_embeds(const uly__stage *stage) {
   return uly__chunk_embeds(stage->chunks[0]);
 }

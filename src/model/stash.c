@@ -65,14 +65,15 @@ static int num_written(const uly__stash *stash, int n) {
   return stash->interleaves ? n : n > RING ? n - RING : 0;
 }
 
-/* Returns where block i of a set begins in the set's part of the file, which has no input of a
- * pipeline. */
+/* Returns where block i of a set begins in the set's part of the file. Inputs in a pipeline are not
+ * written. */
 static int64_t offset_of(const uly__stash *stash, int i) {
   int64_t bytes = i * (stash->x_bytes + stash->rest_bytes);
   return i == 0 || has_input_in_ring(stash) ? bytes : bytes - stash->x_bytes;
 }
 
-/* Lets the set at work begin with an input. */
+/* Points the first layer of the current set, or without backward passes all its layers, to the
+ * place of an input. */
 static void point_to_input(uly__stash *stash, int chunk, int64_t place) {
   uly__stash_layer *layers = stash->set->layers;
   void *input = stash->chunks[chunk].inputs[place];
@@ -119,8 +120,9 @@ static uly__stash_layer rest_place(carver *c, int i) {
   return c->shared[i % ring];
 }
 
-/* Returns the place of x of layer i of n of a chunk, where layer n has the output. Without backward
- * passes, all of them are the input's place. Inputs and outputs of a pipeline are not shared. */
+/* Returns where layer i of a chunk with n layers keeps x; layer n stands for the chunk's output.
+ * NULL: in the place of an input. The inputs and outputs of a pipeline share no place with
+ * others. */
 static void *x_place(carver *c, int i, int n) {
   const uly__stash *stash = c->stash;
   if (!stash->keeps_x || (i == 0 && !has_input_in_ring(stash))) return NULL;
@@ -203,20 +205,30 @@ int64_t uly__stash_output_place(const uly__stash *stash, int chunk, int64_t micr
   return micro_batch % (stash->keeps_x ? of->num_sets : of->num_inputs);
 }
 
-uly_status uly__stash_use(uly__stash *stash, int chunk, int64_t micro_batch, bool goes_back) {
-  const uly__stash_chunk *of = &stash->chunks[chunk];
-  bool moves = stash->on_disk && stash->interleaves;
+/* Waits for all transfers of the current set. */
+static uly_status finish_all(uly__stash *stash) {
   uly_status status = ULY_OK;
-  /* The sets share the places in memory. */
-  for (int i = 0; moves && i < uly__chunk_layers(stash->set->chunk); i++) {
+  for (int i = 0; i < uly__chunk_layers(stash->set->chunk); i++) {
     uly_status finished = finish(stash, i);
     if (status == ULY_OK) status = finished;
   }
+  return status;
+}
+
+/* Starts to read the blocks with which backward begins. */
+static void start_reads(uly__stash *stash) {
+  int n = uly__chunk_layers(stash->set->chunk);
+  for (int i = n - 1; i >= 0 && i >= n - RING; i--) start(stash, i, uly__disk_read);
+}
+
+uly_status uly__stash_use(uly__stash *stash, int chunk, int64_t micro_batch, bool goes_back) {
+  const uly__stash_chunk *of = &stash->chunks[chunk];
+  /* Then the sets take turns in the same memory. */
+  bool moves = stash->on_disk && stash->interleaves;
+  uly_status status = moves ? finish_all(stash) : ULY_OK;
   stash->set = &of->sets[micro_batch % of->num_sets];
   point_to_input(stash, chunk, uly__stash_input_place(stash, chunk, micro_batch));
-  int n = uly__chunk_layers(stash->set->chunk);
-  for (int i = n - 1; moves && goes_back && i >= 0 && i >= n - RING; i--)
-    start(stash, i, uly__disk_read);
+  if (moves && goes_back) start_reads(stash);
   return status;
 }
 

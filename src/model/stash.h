@@ -10,10 +10,10 @@
  * What is not kept has one place that all blocks share, and is computed again in backward. So
  * forward and backward use the same pointers under every policy.
  *
- * In a pipeline, several micro-batches are in flight in each chunk of layers, and each of them has a
- * set of places. A chunk's input has one place more than the sets, so that the input of the next
- * micro-batch can arrive while all sets are in use. In a run that makes no backward pass, a
- * micro-batch stays in the place of its input, which is also its output.
+ * In a pipeline, several micro-batches are in flight in each chunk of layers, and each of them has
+ * a set of places. A chunk that receives its input has one more place for inputs than sets, so that
+ * the next input can arrive while all sets are in use. In a run that makes no backward pass, the
+ * output overwrites the input.
  *
  * On disk, the blocks take turns in a ring of places: three for x (that of the block at work, of
  * its output, and one that travels), two for all else. While block i computes, i - 1 is written to
@@ -91,9 +91,12 @@ static inline uly__stash_layer *uly__stash_at(const uly__stash *stash, int layer
   return &stash->set->layers[layer - stash->set->chunk.first];
 }
 
-/* Chooses the chunk and the micro-batch of the next pass, which goes forward or back. */
+/* Chooses the chunk and the micro-batch of the next pass. If passes over others come between
+ * forward and backward, it waits for what is on its way to or from disk, and before a backward pass
+ * starts to read the blocks with which that begins. */
 uly_status uly__stash_use(uly__stash *stash, int chunk, int64_t micro_batch, bool goes_back);
-/* Return where the input of a chunk is, and its output after the forward pass. */
+/* Return the index of the place of a chunk's input, in `inputs`, and of its output: in `sets`, or
+ * in `inputs` if there is no backward pass. */
 int64_t uly__stash_input_place(const uly__stash *stash, int chunk, int64_t micro_batch);
 int64_t uly__stash_output_place(const uly__stash *stash, int chunk, int64_t micro_batch);
 

@@ -66,8 +66,8 @@ static uly_status sum_replicated(const uly__model *model, int unit, uly_dtype dt
 
 /* --------------------------------------------- key/value heads that several ranks hold */
 
-/* The only key/value heads of a rank that others may hold too are its first and its last, since each
- * rank has a contiguous range of heads. */
+/* The only key/value heads of a rank that others may hold too are its first and its last, since
+ * each rank has a contiguous range of heads. */
 typedef struct shared_heads {
   int64_t first, num; /* num: 1 or 2 */
   int64_t last;

@@ -1,7 +1,7 @@
 /* Finds where numbers stop being finite. While a model has a watch, a pass checks what it computes,
  * tensor by tensor, and the watch keeps the one that is not finite and comes first in the order of
- * the computation: micro-batch by micro-batch, whatever the schedule. It is for a step that is repeated to find out; otherwise a pass has no
- * watch, and nothing is checked. */
+ * the computation: micro-batch by micro-batch, whatever the schedule. It is for a step that is
+ * repeated to find out; otherwise a pass has no watch, and nothing is checked. */
 #ifndef ULY_WATCH_H
 #define ULY_WATCH_H
 

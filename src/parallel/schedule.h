@@ -5,8 +5,8 @@
  * stage s begins with S - 1 - s forward passes, so that at most S - s micro-batches are in flight,
  * and the stages idle for (S - 1) / (M + S - 1) of the time that M micro-batches take.
  *
- * In an interleaved schedule (arXiv 2104.04473) a stage has V chunks of layers, and chunk v of stage
- * s comes after v * S + s others. Micro-batches go through the chunks in groups, so that the
+ * In an interleaved schedule (arXiv 2104.04473) a stage has V chunks of layers, and chunk v of
+ * stage s comes after v * S + s others. Micro-batches go through the chunks in groups, so that the
  * first of them reaches the last stage sooner: the stages idle for (S - 1) / (V * M + S - 1) of the
  * time, but more is in flight, and each micro-batch is sent V times as often. The paper's groups
  * have S micro-batches, so S must divide M. Here there are M / S groups, rounded down, whose sizes

@@ -409,12 +409,13 @@ static int64_t grad_shard_bytes(const uly__zero *z, int unit) {
   return z->units[unit].shard * uly__dtype_bytes(z->desc.grad_dtype);
 }
 
-/* Returns whether ranks of another stage of a pipeline add to a unit's gradient. */
-static bool is_added_to(const uly__zero *z, int unit) {
+/* Returns whether a unit's gradient is completed later, by ranks of another stage of a pipeline. */
+static bool is_completed_later(const uly__zero *z, int unit) {
   return unit == 0 && z->desc.tied && !z->desc.has_both_ends;
 }
 
-/* Sends my sum of a complete unit to all ranks in stage 0, while the next unit's is reduced. */
+/* Sends my sum of a complete unit to all ranks at ZeRO stage 0, while the next unit's is
+ * reduced. */
 static uly_status send_complete(uly__zero *z, int unit) {
   if (!updates_all(z) || keeps_shards(z) || z->size == 1) return ULY_OK;
   ULY_TRY(wait_for_gather(z, "wait for sums of unit"));
@@ -425,7 +426,7 @@ static uly_status send_complete(uly__zero *z, int unit) {
 }
 
 static uly_status send_sum(uly__zero *z, int unit) {
-  return unit < 0 || is_added_to(z, unit) ? ULY_OK : send_complete(z, unit);
+  return unit < 0 || is_completed_later(z, unit) ? ULY_OK : send_complete(z, unit);
 }
 
 /* Waits for the reduction that is under way, and takes in its result. */

@@ -46,8 +46,10 @@ typedef struct uly__zero_desc {
   int64_t passes;
   int num_units;
   const int64_t *counts; /* [num_units] elements of each; 0: this rank does not hold it */
-  /* Unit 0 is used, and its gradient made, at both ends of the model; this rank has both. */
-  bool tied, has_both_ends;
+  /* Unit 0 is used, and its gradient made, at both ends of the model. */
+  bool tied;
+  /* This rank has both ends of the model. */
+  bool has_both_ends;
   bool forward_only; /* no gradients are made; stage 0 or 3 */
 } uly__zero_desc;
 
@@ -107,9 +109,9 @@ typedef struct uly__zero {
 uly_status uly__zero_create(uly_mesh *mesh, const uly__zero_desc *desc, uly__zero **out);
 void uly__zero_destroy(uly__zero *zero);
 
-/* Sets a function that is called for each gradient of a unit that this rank has completed, before it
- * is added to those of other ranks: grads is that of the whole unit, of dtype. It is called once for
- * each uly__zero_end_grads in stages 2 and 3, and once in a step below that. */
+/* Sets a function that is called for each gradient of a unit that this rank has completed, before
+ * it is added to those of other ranks: grads is that of the whole unit, of dtype. It is called once
+ * for each uly__zero_end_grads in stages 2 and 3, and once in a step below that. */
 void uly__zero_on_complete(uly__zero *zero,
                            uly_status (*complete)(void *context, int unit, uly_dtype dtype,
                                                   void *grads),

@@ -4,8 +4,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* As many micro-batches for each stage are played at most; each one more takes as long as the last
- * one. */
+/* The most micro-batches per stage that are played. Each further one takes as long as the work of
+ * the busiest stage on it. */
 enum { MOST_PLAYED = 8 };
 
 /* A play of all schedules. Chunk v of stage s is number v S + s of the model. */
@@ -45,15 +45,17 @@ static uly_status make_play(const uly__run *run, play *p) {
   if (!p->schedules || !p->next || !p->now) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a play");
   for (int s = 0; s < p->num_stages; s++) {
     uly__schedule_desc desc = {p->num_stages, s, p->num_chunks, p->num_micro_batches,
-                               run->model_run.use != ULY_MODEL_TRAINS};
+                               uly__model_is_forward_only(run->model)};
     ULY_TRY(uly__schedule_create(&desc, &p->schedules[s]));
   }
   return ULY_OK;
 }
 
-/* Sets how long the passes over the chunks of a stage take. The head runs in backward. */
+/* Sets how long the passes over the chunks of a stage take. The head runs at the beginning of
+ * backward. A run that only goes forward has no backward passes, and a third of the head's work. */
 static uly_status set_lengths(const uly__run *run, play *p, int s) {
   const uly__model *model = run->model;
+  bool trains = !uly__model_is_forward_only(model);
   uly__model_work work = uly__model_find_work(model, run->model_run.recompute);
   uly__deal deal = uly__model_deal(model, run->mesh, &run->model_run);
   uly__stage layers;
@@ -61,9 +63,9 @@ static uly_status set_lengths(const uly__run *run, play *p, int s) {
   for (int v = 0; v < p->num_chunks; v++) {
     int number = v * p->num_stages + s;
     double num = uly__chunk_layers(layers.chunks[v]);
-    bool has_head = uly__chunk_has_head(layers.chunks[v], &model->config);
-    p->length[ULY_FORWARD][number] = num * work.forward;
-    p->length[ULY_BACKWARD][number] = num * work.backward + (has_head ? work.head : 0);
+    double head = uly__chunk_has_head(layers.chunks[v], &model->config) ? work.head : 0;
+    p->length[ULY_FORWARD][number] = num * work.forward + (trains ? 0 : head / 3);
+    p->length[ULY_BACKWARD][number] = trains ? num * work.backward + head : 0;
   }
   return ULY_OK;
 }
@@ -96,14 +98,24 @@ static bool advance(play *p, int s) {
   return p->next[s] > before;
 }
 
-/* Returns the part of the time in which the stages idle, when `more` micro-batches follow those that
- * were played. */
-static double find_idle(const play *p, int64_t more, bool goes_back) {
+/* Plays all passes. */
+static void play_all(play *p) {
+  bool advances = true;
+  while (advances) {
+    advances = false;
+    for (int s = 0; s < p->num_stages; s++) advances |= advance(p, s);
+  }
+}
+
+/* Returns the part of the time in which the stages idle, when `more` micro-batches follow those
+ * that were played. */
+static double find_idle(const play *p, int64_t more) {
   double longest = 0, most = 0, all = 0;
   for (int s = 0; s < p->num_stages; s++) {
     double work = 0;
     for (int v = 0; v < p->num_chunks; v++)
-      for (int i = 0; i < 1 + goes_back; i++) work += p->length[i][v * p->num_stages + s];
+      work += p->length[ULY_FORWARD][v * p->num_stages + s] +
+              p->length[ULY_BACKWARD][v * p->num_stages + s];
     longest = fmax(longest, p->now[s]);
     most = fmax(most, work);
     all += work;
@@ -112,21 +124,21 @@ static double find_idle(const play *p, int64_t more, bool goes_back) {
   return 1 - (double)(p->num_micro_batches + more) * all / (p->num_stages * time);
 }
 
-double uly__plan_bubble(const uly__run *run) {
+uly_status uly__plan_bubble(const uly__run *run, double *bubble) {
+  bool trains = !uly__model_is_forward_only(run->model);
   int64_t most = MOST_PLAYED * (int64_t)uly_mesh_pp(run->mesh);
+  int64_t num = trains ? run->passes : uly__run_eval_sequences(run);
   play p = {.num_stages = uly_mesh_pp(run->mesh),
             .num_chunks = run->model->stage.num_chunks,
-            .num_micro_batches = run->passes < most ? run->passes : most};
-  if (p.num_stages == 1) return 0;
+            .num_micro_batches = num < most ? num : most};
+  *bubble = 0;
+  if (p.num_stages == 1) return ULY_OK;
   uly_status status = make_play(run, &p);
   for (int s = 0; s < p.num_stages && status == ULY_OK; s++) status = set_lengths(run, &p, s);
-  bool advances = status == ULY_OK;
-  while (advances) {
-    advances = false;
-    for (int s = 0; s < p.num_stages; s++) advances |= advance(&p, s);
+  if (status == ULY_OK) {
+    play_all(&p);
+    *bubble = find_idle(&p, num - p.num_micro_batches);
   }
-  bool goes_back = run->model_run.use == ULY_MODEL_TRAINS;
-  double idle = status == ULY_OK ? find_idle(&p, run->passes - p.num_micro_batches, goes_back) : -1;
   free_play(&p);
-  return idle;
+  return status;
 }

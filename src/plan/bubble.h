@@ -4,9 +4,10 @@
 
 #include "plan/run.h"
 
-/* Returns the part of the time of a step's passes, from 0 to 1, in which the stages idle: the mean
- * over the stages. Their schedules are played with the FLOPs of layers and head as time, and sending
- * takes none. Returns 0 without a pipeline, and -1 if there is no memory to find out. */
-double uly__plan_bubble(const uly__run *run);
+/* Finds the part of the time of the passes, from 0 to 1, in which the stages idle: the mean over
+ * the stages, or 0 without a pipeline. The schedules of a step are played, or those of the
+ * sequences that an evaluation takes at a time, with the FLOPs of layers and head as time; sending
+ * takes none. */
+uly_status uly__plan_bubble(const uly__run *run, double *bubble);
 
 #endif

@@ -40,7 +40,7 @@ static longer_axis lengthen_tensor(const uly_mesh *mesh, int times) {
   return axis;
 }
 
-/* Divides the layers among `times` as many stages. */
+/* Returns the mesh with `times` as many stages. */
 static longer_axis lengthen_pipeline(const uly_mesh *mesh, int times) {
   longer_axis axis = {.desc = uly__mesh_describe(mesh), .name = "pp"};
   axis.desc.pp *= times;
@@ -178,7 +178,7 @@ static bool add_ranks(const search *s, longer_axis lengthen(const uly_mesh *, in
 }
 
 /* Adds ranks that share the sequence, or if these are never enough, ranks that share each layer or,
- * at last, have different layers. */
+ * as a last resort, have different layers. */
 static void add_more_ranks(const search *s, word_list *list) {
   if (!add_ranks(s, lengthen_sequence, list) && !add_ranks(s, lengthen_tensor, list))
     (void)add_ranks(s, lengthen_pipeline, list);

@@ -7,8 +7,7 @@
 #include "data/folder.h"
 #include "model/passes.h"
 
-/* In an evaluation, a pipeline takes so many sequences at a time for each of its stages, so that these
- * seldom wait for each other. */
+/* The sequences per stage that an evaluation takes at a time, so that stages seldom wait. */
 enum { SEQUENCES_OF_STAGE = 4 };
 
 /* The advice of a message if there is not enough memory. */

@@ -22,8 +22,9 @@ typedef struct uly__run {
   uly__states states;
   uly__arena arenas[ULY_NUM_ARENAS], host; /* of the device, and of the host */
   /* In the host's memory, for a run that reads data: this rank's tokens of the sequences of a step,
-   * or of those that an evaluation takes at a time, [sequences, room of a window]; the windows that these sequences are, [passes]; and, where they are
-   * needed, the starts of the current sequence's documents, [N], and its labels, [T]. */
+   * or of those that an evaluation takes at a time, [sequences, room of a window]; the windows that
+   * these sequences are, [passes]; and, where they are needed, the starts of the current sequence's
+   * documents, [N], and its labels, [T]. */
   int32_t *windows;
   int64_t *order;
   int64_t *doc_start;

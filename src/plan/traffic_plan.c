@@ -20,7 +20,8 @@ static int64_t evaluation_control(const uly__run *run) {
   return (2 + num_bins * (1 + ULY_EXACT_WORDS)) * (int64_t)sizeof(int64_t);
 }
 
-/* The bytes that tensor parallelism sends to gather the rows of all tiles once, and to add them up. */
+/* The bytes that tensor parallelism sends to gather the rows of all tiles once, and to add them
+ * up. */
 typedef struct tile_bytes {
   int64_t gather, sum;
 } tile_bytes;
@@ -50,7 +51,8 @@ static void add_tensor_traffic(const uly__model *model, int64_t passes, bool tra
       passes * (layers * 2 * (tiles.gather + tiles.sum) + embeds * tiles.sum +
                 has_head * (head.gather + summaries));
   if (!trains) return;
-  /* Gradients are gathered and added up in the same way, and the forward rows are gathered again. */
+  /* Gradients are gathered and added up in the same way, and the forward rows are gathered
+   * again. */
   bytes[ULY_TRAFFIC_TENSOR_BACKWARD] = passes * (layers * (4 * tiles.gather + 2 * tiles.sum) +
                                                  embeds * tiles.gather + has_head * head.sum);
   int64_t repeated =
@@ -61,7 +63,7 @@ static void add_tensor_traffic(const uly__model *model, int64_t passes, bool tra
         uly__zero_num_completions(model->zero, u) * uly__tensor_grads_sent(model, u);
 }
 
-/* Returns the bytes of weights that a rank sends, in the order in which the passes of a step use
+/* Returns the bytes of weights that a rank sends, which depend on the order in which the passes use
  * them. */
 static int64_t sent_weights(const uly__model *model) {
   uly__zero_gathers count = uly__zero_count_gathers(model->zero);
@@ -82,7 +84,7 @@ void uly__plan_traffic(const uly__run *run, int64_t bytes[ULY_NUM_TRAFFIC]) {
   bytes[ULY_TRAFFIC_CONTROL] = uly__traffic_all_gather(
       uly_mesh_size(run->mesh), trains ? step_control() : evaluation_control(run));
   bytes[ULY_TRAFFIC_GRADIENTS] =
-      trains ? uly__zero_sent_grads(model->zero) + uly__reduce_grads_sent(model) : 0;
+      trains ? uly__zero_sent_grads(model->zero) + uly__tied_grads_sent(model) : 0;
   bytes[ULY_TRAFFIC_PIPELINE_FORWARD] =
       uly__boundary_sent(&model->boundary, &model->schedule, ULY_FORWARD);
   bytes[ULY_TRAFFIC_PIPELINE_BACKWARD] =

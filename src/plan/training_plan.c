@@ -17,7 +17,7 @@ uly_status uly__training_create(uly_mesh *mesh, const uly_train_config *config, 
   return ULY_OK;
 }
 
-void uly__training_describe(const uly__run *run, uly_plan_report *report) {
+uly_status uly__training_describe(const uly__run *run, uly_plan_report *report) {
   const uly__model *model = run->model;
   int64_t num_sequences = run->passes * uly_mesh_dp(run->mesh);
   *report = (uly_plan_report){
@@ -26,7 +26,6 @@ void uly__training_describe(const uly__run *run, uly_plan_report *report) {
       .stash_bytes = uly__stash_file_bytes(&model->stash),
       .num_layers = model->num_layers,
       .in_flight = 1,
-      .bubble = uly__plan_bubble(run),
       .flops = uly__model_flops(model, num_sequences, model->pairs * (double)num_sequences)};
   for (int i = 0; i < ULY_NUM_ARENAS; i++)
     report->arena_bytes[i] = uly__run_arena_bytes(run, (uly_arena)i);
@@ -34,6 +33,7 @@ void uly__training_describe(const uly__run *run, uly_plan_report *report) {
     if (model->stash.chunks[v].num_sets > report->in_flight)
       report->in_flight = model->stash.chunks[v].num_sets;
   uly__plan_traffic(run, report->sent_bytes);
+  return uly__plan_bubble(run, &report->bubble);
 }
 
 static int64_t measure_bytes(const void *context, uly_mesh *mesh, const uly_train_config *config,

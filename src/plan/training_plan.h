@@ -12,7 +12,7 @@ void uly__training_carve(uly__run *run);
 
 /* Describe a plan, and return ULY_ERR_CONFIG if it needs more memory than config.memory_limit
  * allows, or than is free. */
-void uly__training_describe(const uly__run *run, uly_plan_report *report);
+uly_status uly__training_describe(const uly__run *run, uly_plan_report *report);
 uly_status uly__training_check_limit(const uly__run *run);
 uly_status uly__training_check_fit(const uly__run *run);
 

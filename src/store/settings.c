@@ -132,11 +132,11 @@ const uly_setting uly__settings[] = {
     {MEMBER(zero_stage), .topic = "ranks", INTEGER(0, 3, 0), .uses = MODEL, .is_shared = 1,
      .help = "ZeRO stage, which says what is divided among the ranks: 1 optimizer states, 2 also "
              "gradients, 3 also parameters"},
-    {MEMBER(pp_chunks), .topic = "ranks", INTEGER(1, ULY_MAX_CHUNKS, 1), .uses = MODEL,
+    {MEMBER(pp_chunks), .topic = "ranks", INTEGER(1, ULY_MAX_CHUNKS, 1), .uses = RUN,
      .is_shared = 1,
      .help =
-         "mesh.pp: chunks of layers of each stage; with more than 1, stages idle less, but send "
-         "more and keep more activations"},
+         "chunks of layers in each stage of a pipeline; with more than 1, stages idle less, but "
+         "send more and keep more activations"},
     {MEMBER(reproducible), .topic = "ranks", BOOLEAN, .uses = RUN, .is_shared = 1,
      .help = "compute the same bits on any mesh, ZeRO stage and number of ranks (a power of two)"},
     {MEMBER(leaves), .topic = "ranks", INTEGER(1, 65536, 8), .uses = RUN, .is_shared = 1,

@@ -25,8 +25,8 @@ typedef struct eval_round {
 } eval_round;
 
 /* Sequence i of a round in this rank's group. A group that has none left repeats the first one
- * without effect, since all groups must make the same number of passes: weights may be gathered over
- * all ranks. */
+ * without effect, since all groups must make the same number of passes: weights may be gathered
+ * over all ranks. */
 typedef struct eval_sequence {
   bool counts;
   int64_t index;   /* window */
@@ -64,7 +64,7 @@ static uly__micro_batch prepare(void *context, int64_t i) {
   eval_sequence sequence = sequence_of(round, i);
   const int32_t *labels = uly__batch_prepare(round->trainer, round->trainer->eval_data,
                                              sequence.index, sequence.window);
-  /* Every chunk of a stage prepares the sequences once. */
+  /* Labels are counted when a sequence is first prepared; other chunks prepare it again. */
   bool is_first = i == round->num_counted;
   if (is_first) round->num_counted++;
   if (is_first && sequence.counts) count_labels(round, labels);

@@ -212,8 +212,8 @@ uly_status uly__trainer_plan(const uly_mesh *mesh, const uly_train_config *confi
   uly_mesh copy = *mesh;
   uly__run run;
   ULY_TRY(plan(&copy, config, &run));
-  uly__training_describe(&run, report);
-  uly_status status = uly__training_check_limit(&run);
+  uly_status status = uly__training_describe(&run, report);
+  if (status == ULY_OK) status = uly__training_check_limit(&run);
   destroy_run(&run);
   return status;
 }

@@ -79,8 +79,8 @@ static double find_imbalance(const uly_mesh *mesh, const uly_rank_report *all) {
   return largest;
 }
 
-/* Returns the part of the time of the passes in which ranks do not work on one, because they wait
- * for other stages or these have not finished. */
+/* Returns the part of the time of the passes in which ranks wait for other stages or have nothing
+ * left to do. */
 static double find_bubble(const uly_mesh *mesh, const uly_rank_report *all) {
   double longest = 0, work = 0;
   int size = uly_mesh_size(mesh);

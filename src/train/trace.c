@@ -56,8 +56,8 @@ static uly_status write_own(const uly_trainer *trainer, const char *path) {
       "gradients of keys and values on their way",
       "rows of tensor parallelism on their way",
       "partial sums of tensor parallelism on their way",
-      "to other stages",
-      "from other stages"};
+      "rows and gradients on their way to other stages",
+      "rows and gradients on their way from other stages"};
   int rank = trainer->mesh->rank;
   bool is_last = rank == uly_mesh_size(trainer->mesh) - 1;
   FILE *file = fopen(path, rank == 0 ? "w" : "a");

@@ -44,6 +44,10 @@ static void apply(char *settings, uly_train_config *config, uly_mesh_desc *desc)
       config->offload = "/tmp";
     } else if (strcmp(name, "config.dtype") == 0) {
       config->dtype = ULY_BF16;
+    } else if (strcmp(name, "config.pp_chunks") == 0) {
+      config->pp_chunks = atoi(value);
+    } else if (strcmp(name, "config.pp_ahead") == 0) {
+      config->pp_ahead = atoi(value);
     } else if (strcmp(name, "config.seq_len") == 0) {
       config->seq_len = atoll(value);
     } else if (strcmp(name, "mesh.sp") == 0) {

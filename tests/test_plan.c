@@ -294,6 +294,7 @@ static void test_bubble(void **state) {
             fail_msg("pp %d, %d chunks, batch %lld: bubble %g, expected %g", pp, chunks,
                      (long long)M, plan.bubble, expected);
         }
+  assert_ok(uly_mesh_agree(mesh, ULY_OK)); /* other ranks may still read it */
   remove_scratch_file(path);
 }
 

@@ -104,6 +104,7 @@ static layout random_layout(void) {
   c->recompute = (uly_recompute)pick(0, 2);
   c->rounds = pick(0, 3) == 0 ? pick(1, tp > 1 ? 1 : 2) : 0;
   c->threads = 1;
+  c->pp_ahead = pp > 1 && c->pp_chunks == 1 && pick(0, 2) == 0 ? pick(1, 2) : 0;
   snprintf(x.text, sizeof x.text,
            "pp %d (%d chunks, %d layers), tp %d, dp %d, ulysses %d, ring %d, gather %d, %d heads, "
            "N %lld, window %lld, pattern "
@@ -186,6 +187,7 @@ static bool run_layout(const layout *x, int steps) {
     uly_train_config config = x->config;
     config.rounds = 0;
     config.pp_chunks = 1;
+    config.pp_ahead = 0;
     assert_ok(uly_trainer_create(alone, &config, &one));
     compare_steps(x, mesh, many, one, steps);
     uly_trainer_destroy(many);

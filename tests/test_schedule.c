@@ -14,10 +14,14 @@ enum { MAX_NUMBERS = MAX_STAGES * MAX_CHUNKS };
 typedef struct shape {
   int stages, chunks;
   int64_t micro_batches;
+  int ahead;
 } shape;
 
+/* How long what a pass has made takes to the next stage. */
+static double latency;
+
 static uly__schedule make(shape s, int stage, bool forward_only) {
-  uly__schedule_desc desc = {s.stages, stage, s.chunks, s.micro_batches, forward_only};
+  uly__schedule_desc desc = {s.stages, stage, s.chunks, s.ahead, s.micro_batches, forward_only};
   uly__schedule schedule;
   assert_ok(uly__schedule_create(&desc, &schedule));
   return schedule;
@@ -41,8 +45,10 @@ static double find_begin(const play *p, shape s, int stage, uly__schedule_item i
     needed =
         p->ended[turns ? ULY_FORWARD : ULY_BACKWARD][turns ? number : number + 1][item.micro_batch];
     if (p->ended[ULY_FORWARD][number][item.micro_batch] < 0) return -1;
+    if (turns) return fmax(needed, p->now[stage]);
   }
-  return needed < 0 ? -1 : fmax(needed, p->now[stage]);
+  if (needed < 0) return -1;
+  return fmax(number > 0 || item.operation == ULY_BACKWARD ? needed + latency : 0, p->now[stage]);
 }
 
 /* Does a stage's passes for as long as they can begin. Returns how many it did. */
@@ -114,7 +120,7 @@ static void check_in_flight(shape s, int stage, const uly__schedule *schedule) {
     assert_int_equal(uly__schedule_in_flight(schedule, v), most);
     total += most;
   }
-  int64_t later = s.stages - stage;
+  int64_t later = (1 + s.ahead) * (s.stages - stage - 1) + 1;
   if (s.chunks == 1) assert_int_equal(total, later < s.micro_batches ? later : s.micro_batches);
 }
 
@@ -142,7 +148,36 @@ static void test_training(void **state) {
   (void)state;
   for (int stages = 1; stages <= MAX_STAGES; stages++)
     for (int chunks = 1; chunks <= (stages > 1 ? MAX_CHUNKS : 1); chunks++)
-      for (int64_t m = 1; m <= MAX_MICRO_BATCHES; m++) check((shape){stages, chunks, m});
+      for (int64_t m = 1; m <= MAX_MICRO_BATCHES; m++)
+        for (int ahead = 0; ahead < (chunks > 1 ? 1 : 3); ahead++)
+          check((shape){stages, chunks, m, ahead});
+}
+
+/* Plays all stages where sending takes time; returns the time of each further micro-batch. */
+static double find_period(shape s, const double length[2]) {
+  double times[2];
+  for (int i = 0; i < 2; i++) {
+    uly__schedule schedules[MAX_STAGES];
+    s.micro_batches = (2 + i) * 2 * s.stages;
+    for (int stage = 0; stage < s.stages; stage++) schedules[stage] = make(s, stage, false);
+    times[i] = run(s, schedules, length);
+    for (int stage = 0; stage < s.stages; stage++) uly__schedule_destroy(&schedules[stage]);
+  }
+  return (times[1] - times[0]) / (2 * s.stages);
+}
+
+/* Where a message takes as long as a quarter or half of both passes, one pass ahead for each later
+ * stage hides it, and none does not. */
+static void test_latency(void **state) {
+  (void)state;
+  static const double twice[2] = {1, 2};
+  for (int stages = 2; stages <= 5; stages++)
+    for (int i = 1; i <= 2; i++) {
+      latency = 0.75 * i;
+      assert_true(find_period((shape){stages, 1, 0, 0}, twice) > 3.3);
+      assert_true(fabs(find_period((shape){stages, 1, 0, 1}, twice) - 3) < 1e-9);
+    }
+  latency = 0;
 }
 
 /* Without backward passes nothing is in flight, and the stages work one behind the other. */
@@ -153,7 +188,7 @@ static void test_forward(void **state) {
     for (int chunks = 1; chunks <= (stages > 1 ? 3 : 1); chunks++)
       for (int64_t m = 1; m <= 12; m++) {
         uly__schedule schedules[MAX_STAGES];
-        shape s = {stages, chunks, m};
+        shape s = {stages, chunks, m, 0};
         for (int stage = 0; stage < stages; stage++) {
           schedules[stage] = make(s, stage, true);
           assert_int_equal(schedules[stage].num_items, m * chunks);
@@ -169,6 +204,7 @@ static void test_forward(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_training),
-                                     cmocka_unit_test(test_forward)};
+                                     cmocka_unit_test(test_forward),
+                                     cmocka_unit_test(test_latency)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

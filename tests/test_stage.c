@@ -141,8 +141,9 @@ static void test_stages(void **state) {
   }
 }
 
-/* Checks how layers are dealt: all are dealt, in the order of the chunks, and no other deal gives
- * the chunk with most work less. */
+/* Checks how layers are dealt: all are dealt, in the order of the chunks; no other deal gives the
+ * stage with most work less; and the chunks of a stage differ by at most one layer, apart from those
+ * of the last, one of which has the head. */
 static void check_deal(int num_layers, int num_stages, int num_chunks, double head) {
   uly__deal deal = {num_layers, num_stages, num_chunks, head};
   int num = num_stages * num_chunks, next = 0;
@@ -154,15 +155,18 @@ static void check_deal(int num_layers, int num_stages, int num_chunks, double he
     uly__chunk chunk = stage.chunks[k / num_stages];
     assert_int_equal(chunk.first, next);
     assert_true(chunk.last > chunk.first);
-    for (int layer = 0; layer < num_layers; layer++)
-      if (layer >= chunk.first && layer < chunk.last) assert_true(uly__stage_has(&stage, layer));
+    for (int layer = chunk.first; layer < chunk.last; layer++)
+      assert_true(uly__stage_has(&stage, layer));
     next = chunk.last;
-    most = fmax(most, chunk.last - chunk.first + (k == num - 1 ? head : 0));
+    bool is_last = k % num_stages == num_stages - 1;
+    most = fmax(most, uly__stage_layers(&stage) + (is_last ? head : 0));
+    int others = uly__chunk_layers(chunk) - uly__chunk_layers(stage.chunks[0]);
+    if (!is_last) assert_true(others == 0 || others == 1);
   }
   assert_int_equal(next, num_layers);
-  for (int last = 1; last <= num_layers - num + 1; last++) {
-    double others = num == 1 ? 0 : ceil((num_layers - last) / (num - 1.0));
-    if (num > 1 || last == num_layers) least = fmin(least, fmax(last + head, others));
+  for (int last = num_chunks; last <= num_layers - num + num_chunks; last++) {
+    double others = num_stages == 1 ? 0 : ceil((num_layers - last) / (num_stages - 1.0));
+    if (num_stages > 1 || last == num_layers) least = fmin(least, fmax(last + head, others));
   }
   assert_true(most == least);
 }

@@ -1,6 +1,7 @@
 /* Sends rows and gradients from stage to stage: see boundary.h. */
 #include "model/boundary.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "base/spans.h"
@@ -120,6 +121,7 @@ static uly_status pass_on(uly__boundary *b, uly__schedule_item pass, int step, i
   if (!exists(b, number)) return ULY_OK;
   exchange e = {(int)(number % b->size), rows, b->row_bytes, from, to};
   passage->began = uly__now();
+  passage->operation = pass.operation;
   passage->micro_batch = pass.micro_batch;
   return start(b, kind_of(pass.operation), b->tags[pass.operation], e, &passage->request);
 }
@@ -134,10 +136,15 @@ uly_status uly__boundary_send(uly__boundary *boundary, uly__schedule_item pass, 
   return pass_on(boundary, pass, 1, boundary->rows, from, NULL, passage);
 }
 
-/* Records a call that has ended. */
-static void note_end(uly__passage *passage, bool is_arrival) {
-  uly__span_end(is_arrival ? "receive micro-batch" : "send micro-batch", passage->micro_batch,
-                is_arrival ? ULY_LANE_RECEIVE : ULY_LANE_SEND, passage->began);
+/* Records a call that has ended. Several may have been under way: each is shown from the end of the
+ * one before it, so that the spans of a lane do not overlap. */
+static void note_end(uly__boundary *b, uly__passage *passage, bool is_arrival) {
+  static const char *const names[2][2] = {{"send output", "send gradient"},
+                                          {"receive output", "receive gradient"}};
+  double *latest = &b->latest_end[is_arrival];
+  uly__span_end(names[is_arrival][passage->operation], passage->micro_batch,
+                is_arrival ? ULY_LANE_RECEIVE : ULY_LANE_SEND, fmax(passage->began, *latest));
+  *latest = uly__now();
 }
 
 uly_status uly__boundary_wait(uly__boundary *boundary, bool is_arrival, uly__passage *passage) {
@@ -145,17 +152,16 @@ uly_status uly__boundary_wait(uly__boundary *boundary, bool is_arrival, uly__pas
   double begin = uly__now();
   uly_status status = uly__request_wait(&passage->request);
   if (!waits) return status;
-  note_end(passage, is_arrival);
+  note_end(boundary, passage, is_arrival);
   boundary->wait_seconds += uly__now() - begin;
-  uly__span_end("wait for stage", passage->micro_batch, ULY_LANE_COMPUTE, begin);
+  uly__span_end("wait for micro-batch", passage->micro_batch, ULY_LANE_COMPUTE, begin);
   return status;
 }
 
 static uly_status poll(uly__boundary *boundary, bool is_arrival, uly__passage *passage) {
-  (void)boundary;
   if (!uly__request_is_pending(&passage->request)) return ULY_OK;
   ULY_TRY(uly__request_poll(&passage->request));
-  if (!uly__request_is_pending(&passage->request)) note_end(passage, is_arrival);
+  if (!uly__request_is_pending(&passage->request)) note_end(boundary, passage, is_arrival);
   return ULY_OK;
 }
 

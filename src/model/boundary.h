@@ -23,6 +23,7 @@ enum { ULY_GRADIENT_ROOMS = 3 };
 typedef struct uly__passage {
   uly__request request;
   double began;
+  uly__operation operation; /* of the pass that made what travels */
   int64_t micro_batch;
 } uly__passage;
 
@@ -45,7 +46,8 @@ typedef struct uly__boundary {
   void *rooms[ULY_GRADIENT_ROOMS];
   int num_rooms;
   uly__passage arrivals[ULY_GRADIENT_ROOMS], departures[ULY_GRADIENT_ROOMS];
-  double wait_seconds; /* for other stages, since the beginning */
+  double wait_seconds;  /* for other stages, since the beginning */
+  double latest_end[2]; /* of what was sent, and of what arrived */
 } uly__boundary;
 
 /* Plans what travels, of `rows` rows; allocates no tensors. The stash must be there. */

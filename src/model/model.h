@@ -62,6 +62,7 @@ typedef struct uly__model_run {
   uly__model_use use;
   uly__stage stage; /* none: the layers are dealt over the mesh */
   int chunks;       /* of a stage; 0: 1 */
+  int ahead;        /* of the schedule */
   int64_t seq_len;  /* N */
   int64_t window;   /* of the causal mask; 0: none */
   uly_sparse sparse;

@@ -200,12 +200,18 @@ static uly_status plan_stage(uly__model *model, const uly_mesh *mesh, const uly_
         "config.pp_chunks is %d, but only the stages of a pipeline are divided into chunks: set "
         "mesh.pp to 2 or more, or leave config.pp_chunks out",
         deal.num_chunks);
+  if (run->ahead > 0 && (deal.num_chunks > 1 || deal.num_stages == 1))
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "config.pp_ahead is %d, but it is for stages of one chunk (an interleaved schedule is "
+             "ahead by itself), on mesh.pp of 2 or more: leave it out",
+             run->ahead);
   if (model->stage.num_chunks == 0)
     ULY_TRY(uly__stage_deal(&deal, uly__mesh_index(mesh, ULY_AXIS_PP), &model->stage));
   model->num_layers = uly__stage_layers(&model->stage);
   uly__schedule_desc desc = {.num_stages = deal.num_stages,
                              .stage = uly__mesh_index(mesh, ULY_AXIS_PP),
                              .num_chunks = model->stage.num_chunks,
+                             .ahead = run->ahead,
                              .num_micro_batches = run->passes,
                              .forward_only = run->use != ULY_MODEL_TRAINS};
   return uly__schedule_create(&desc, &model->schedule);

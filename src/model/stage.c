@@ -3,31 +3,42 @@
 
 #include <math.h>
 
-static int max_int(int a, int b) { return a > b ? a : b; }
+/* Layers that are divided among `num` parts, the last of which also has the head. */
+typedef struct parts {
+  int layers, num, least; /* least: of each part */
+  double head;
+} parts;
 
-/* Returns how many layers the last of `num` chunks gets. */
-static int layers_of_last(const uly__deal *deal, int num) {
-  int best = 1, others = num - 1;
-  double least = INFINITY;
-  if (others == 0) return deal->num_layers;
-  for (int last = 1; last <= deal->num_layers - others; last++) {
-    int most = (deal->num_layers - last + others - 1) / others;
-    double work = fmax(last + deal->head, most);
-    if (work > least) continue;
-    least = work;
+/* Returns how many layers the last part gets, so that the part with most work has as little as
+ * possible. */
+static int find_last(parts p) {
+  int best = p.least, others = p.num - 1;
+  double smallest = INFINITY;
+  if (others == 0) return p.layers;
+  for (int last = p.least; last <= p.layers - others * p.least; last++) {
+    double work = fmax(last + p.head, (p.layers - last + others - 1) / others);
+    if (work > smallest) continue;
+    smallest = work;
     best = last;
   }
   return best;
 }
 
-/* Returns the first layer of chunk k of the model, where the last of `num` chunks has `last`
- * layers. */
-static int first_of(const uly__deal *deal, int num, int last, int k) {
-  int rest = deal->num_layers - last, others = num - 1;
-  if (k == num) return deal->num_layers;
-  if (others == 0) return 0;
-  int each = rest / others, larger = rest % others;
-  return k * each + max_int(0, k - (others - larger));
+/* Returns how many layers part i gets. Of the parts before the last one, the later ones are larger if
+ * they cannot be equal. */
+static int size_of(parts p, int i) {
+  int last = find_last(p), others = p.num - 1;
+  if (i == others) return last;
+  int each = (p.layers - last) / others, num_larger = (p.layers - last) % others;
+  return each + (i >= others - num_larger);
+}
+
+/* Returns how many layers chunk v of a stage gets. */
+static int chunk_size(const uly__deal *deal, int s, int v) {
+  parts stages = {deal->num_layers, deal->num_stages, deal->num_chunks, deal->head};
+  bool is_last = s == deal->num_stages - 1;
+  parts chunks = {size_of(stages, s), deal->num_chunks, 1, is_last ? deal->head : 0};
+  return size_of(chunks, v);
 }
 
 uly_status uly__stage_deal(const uly__deal *deal, int stage, uly__stage *out) {
@@ -46,11 +57,12 @@ uly_status uly__stage_deal(const uly__deal *deal, int stage, uly__stage *out) {
              "mesh.pp to that number or less",
              deal->num_stages, deal->num_layers);
   }
-  int last = layers_of_last(deal, num);
   *out = (uly__stage){.num_chunks = deal->num_chunks};
-  for (int v = 0; v < deal->num_chunks; v++) {
-    int k = v * deal->num_stages + stage;
-    out->chunks[v] = (uly__chunk){first_of(deal, num, last, k), first_of(deal, num, last, k + 1)};
+  int first = 0;
+  for (int k = 0; k < num; k++) {
+    int v = k / deal->num_stages, s = k % deal->num_stages, size = chunk_size(deal, s, v);
+    if (s == stage) out->chunks[v] = (uly__chunk){first, first + size};
+    first += size;
   }
   return ULY_OK;
 }

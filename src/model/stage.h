@@ -37,10 +37,11 @@ typedef struct uly__deal {
   double head;
 } uly__deal;
 
-/* Deals layers so that the chunk with most work has as little as possible: the last chunk usually
- * has fewer layers, since it has the head. The others have equally many; if they cannot, the later
- * ones have one more, since earlier stages have more micro-batches in flight. Returns
- * ULY_ERR_CONFIG if there are more chunks than layers, or more than ULY_MAX_CHUNKS of a stage. */
+/* Deals layers so that the stage with most work has as little as possible: the last one usually has
+ * fewer layers, since it has the head. The others have equally many; if they cannot, the later ones
+ * have one more, since earlier stages have more micro-batches in flight. The layers of a stage are
+ * divided among its chunks by the same rule. Returns ULY_ERR_CONFIG if there are more chunks than
+ * layers, or more than ULY_MAX_CHUNKS of a stage. */
 uly_status uly__stage_deal(const uly__deal *deal, int stage, uly__stage *out);
 
 /* Returns the number of layers of a chunk, and of all chunks of a stage. */

@@ -34,7 +34,10 @@ static uly__schedule_item pass(const uly__schedule_desc *d, uly__operation opera
 static int64_t num_warmup(const uly__schedule_desc *d, int64_t num_passes) {
   int64_t later = d->num_stages - 1 - d->stage;
   groups g = groups_of(d);
-  if (d->num_chunks > 1) later = 2 * later + (d->num_chunks - 1) * (g.size + (g.num_larger > 0));
+  if (d->num_chunks > 1)
+    later = 2 * later + (d->num_chunks - 1) * (g.size + (g.num_larger > 0));
+  else
+    later *= 1 + d->ahead;
   return min64(later, num_passes);
 }
 

@@ -13,6 +13,12 @@
  * differ by at most one, the larger ones first: so no M of at least S makes the stages idle longer.
  * With fewer micro-batches than stages there is one group, and interleaving gains less.
  *
+ * 1F1B lets as few micro-batches be in flight as keep the stages busy if sending takes no time. If a
+ * micro-batch takes t to the next stage, it comes back 2 t later for each stage that follows, and
+ * earlier stages wait. With A > 0, a stage begins with A more forward passes for each later stage,
+ * which hides this if t is at most A / 2 of the time of a stage's two passes. Interleaved schedules
+ * begin with one such pass anyway, and would hang with more.
+ *
  * Every stage does the forward passes in the same order, and the backward passes too. So what one
  * stage sends to another arrives in the order in which it is needed. */
 #ifndef ULY_SCHEDULE_H
@@ -34,6 +40,7 @@ typedef struct uly__schedule_item {
 typedef struct uly__schedule_desc {
   int num_stages, stage;
   int num_chunks; /* V, of each stage; 1 if there is one stage */
+  int ahead;      /* A; ignored if V is above 1 */
   int64_t num_micro_batches;
   bool forward_only;
 } uly__schedule_desc;

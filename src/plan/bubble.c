@@ -44,8 +44,12 @@ static uly_status make_play(const uly__run *run, play *p) {
   }
   if (!p->schedules || !p->next || !p->now) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a play");
   for (int s = 0; s < p->num_stages; s++) {
-    uly__schedule_desc desc = {p->num_stages, s, p->num_chunks, p->num_micro_batches,
-                               uly__model_is_forward_only(run->model)};
+    uly__schedule_desc desc = {.num_stages = p->num_stages,
+                               .stage = s,
+                               .num_chunks = p->num_chunks,
+                               .ahead = run->model_run.ahead,
+                               .num_micro_batches = p->num_micro_batches,
+                               .forward_only = uly__model_is_forward_only(run->model)};
     ULY_TRY(uly__schedule_create(&desc, &p->schedules[s]));
   }
   return ULY_OK;

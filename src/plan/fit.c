@@ -95,6 +95,13 @@ static bool use_stage_3(uly_train_config *c) {
   return changes;
 }
 
+static bool use_one_chunk(uly_train_config *c) {
+  bool changes = c->pp_chunks > 1 || c->pp_ahead > 0;
+  c->pp_chunks = 1;
+  c->pp_ahead = 0;
+  return changes;
+}
+
 static bool use_stash(uly_train_config *c) {
   bool changes = !c->forward_only && !c->stash;
   if (changes) c->stash = ".";
@@ -119,6 +126,7 @@ static const struct {
   bool (*apply)(uly_train_config *); /* false: no change */
 } changes[] = {{"config.zero_stage = 3", use_stage_3},
                {"config.recompute = ULY_RECOMPUTE_FULL", use_full},
+               {"config.pp_chunks = 1 and config.pp_ahead = 0", use_one_chunk},
                {"config.stash = DIR", use_stash},
                {"config.offload = DIR", use_offload},
                {"config.dtype = ULY_BF16", use_bf16}};

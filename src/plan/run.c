@@ -58,6 +58,7 @@ static uly__model_run describe(const uly__run *run, uly__model_use use) {
   const uly_train_config *config = &run->config;
   return (uly__model_run){.use = use,
                           .chunks = config->pp_chunks,
+                          .ahead = config->pp_ahead,
                           .seq_len = config->seq_len,
                           .window = config->window,
                           .sparse = uly__run_sparse(config),

@@ -137,6 +137,10 @@ const uly_setting uly__settings[] = {
      .help =
          "chunks of layers in each stage of a pipeline; with more than 1, stages idle less, but "
          "send more and keep more activations"},
+    {MEMBER(pp_ahead), .topic = "ranks", INTEGER(0, 16, 0), .uses = STEP, .is_shared = 1,
+     .help =
+         "forward passes that a stage of a pipeline makes early for each stage after it; 1 hides "
+         "communication on slow links, but keeps more activations"},
     {MEMBER(reproducible), .topic = "ranks", BOOLEAN, .uses = RUN, .is_shared = 1,
      .help = "compute the same bits on any mesh, ZeRO stage and number of ranks (a power of two)"},
     {MEMBER(leaves), .topic = "ranks", INTEGER(1, 65536, 8), .uses = RUN, .is_shared = 1,

@@ -312,14 +312,15 @@ static void share_last_row(uly__decoder *d) {
   uly__copy(model->stream, d->x, (const char *)d->of_all + holder * bytes, bytes);
 }
 
-static uly__micro_batch take_prompt(void *tokens, int64_t micro_batch) {
+static uly__micro_batch take_prompt(void *decoder, int64_t micro_batch) {
   (void)micro_batch;
-  return (uly__micro_batch){.tokens = tokens};
+  const uly__decoder *d = decoder;
+  return (uly__micro_batch){.tokens = d->prompt};
 }
 
-void uly__prefill(uly__decoder *d, int32_t *tokens) {
-  uly__pipeline_run run = {
-      .schedule = &d->model->schedule, .prepare = take_prompt, .context = tokens};
+void uly__prefill(uly__decoder *d, const int32_t *tokens) {
+  uly__pipeline_run run = {.schedule = &d->model->schedule, .prepare = take_prompt, .context = d};
+  d->prompt = tokens;
   uly__pipeline_run_schedule(d->model, &run);
   d->cache.num_tokens = d->model->cut->num_tokens;
   if (is_last_stage(d)) share_last_row(d);

@@ -27,6 +27,7 @@ typedef struct uly__decoder {
   /* The token that is decoded and its position, in the host's memory; and both as ops read them. */
   int32_t token;
   int64_t position;
+  const int32_t *prompt; /* [T]: while it goes through at once */
   uly__input input;
   /* Divided over the ranks of the sequence: heads, f and V of this share, and h. Divided over the
    * shares of tensor parallelism: the whole vocabulary. */
@@ -63,7 +64,7 @@ void uly__decoder_carve(uly__decoder *decoder, uly__arena *activations, uly__are
  *
  * Decodes the whole prompt at once, in place of N calls of uly__decode; tokens are this rank's,
  * [T]. */
-void uly__prefill(uly__decoder *decoder, int32_t *tokens);
+void uly__prefill(uly__decoder *decoder, const int32_t *tokens);
 /* Decodes the token at position cache.num_tokens, which must be below the capacity. */
 void uly__decode(uly__decoder *decoder, int32_t token);
 

@@ -16,7 +16,8 @@ static int find_last(parts p) {
   double smallest = INFINITY;
   if (others == 0) return p.layers;
   for (int last = p.least; last <= p.layers - others * p.least; last++) {
-    double work = fmax(last + p.head, (p.layers - last + others - 1) / others);
+    int most = (p.layers - last + others - 1) / others;
+    double work = fmax(last + p.head, most);
     if (work > smallest) continue;
     smallest = work;
     best = last;
@@ -28,7 +29,7 @@ static int find_last(parts p) {
  * they cannot be equal. */
 static int size_of(parts p, int i) {
   int last = find_last(p), others = p.num - 1;
-  if (i == others) return last;
+  if (others == 0 || i == others) return last;
   int each = (p.layers - last) / others, num_larger = (p.layers - last) % others;
   return each + (i >= others - num_larger);
 }

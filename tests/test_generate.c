@@ -183,10 +183,6 @@ static void compare_alone(const char *what, uly_train_config config, const int32
   uly_generator_destroy(one);
 }
 
-/* In the short suite, one prompt that goes through at once has to do on the guarded device, where
- * each op changes the protection of pages, and under the sanitizers. */
-static bool has_few_cases(void) { return getenv("ULY_TEST_FEW") != NULL; }
-
 static void check_all(const char *what, int which, uly_dtype dtype, int64_t window,
                       uly_sparse sparse, bool packs) {
   int32_t tokens[N];

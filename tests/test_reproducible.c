@@ -148,12 +148,14 @@ static void test_every_mesh(void **state) {
   (void)state;
   int turn = 0;
   for (int which = 0; which < 3; which++)
-    for (int dtype = 0; dtype < 2; dtype++, turn++)
+    for (int dtype = 0; dtype < 2; dtype++, turn++) {
+      if (has_few_cases() && dtype != which % 2) continue;
       check((setting){.which = which,
                       .N = (which + dtype) % 2 ? 203 : 64,
                       .batch = size,
                       .dtype = (uly_dtype)dtype},
             size, turn);
+    }
 }
 
 /* Checks the stages of a pipeline, alone and with dp and sp: a boundary changes no sum. The models
@@ -183,6 +185,7 @@ static void test_pipeline(void **state) {
   int turn = 0;
   for (int pp = 2; pp <= size && pp <= 4; pp *= 2)
     for (int which = 3; which < NUM_MODELS; which++, turn++) {
+      if (has_few_cases() && which == 3) continue; /* the others are tied */
       check_pipeline(which, pp, 1, (int64_t)(which - 1) * size, turn);
       if (pp == 2) check_pipeline(which, pp, 2, size * (1 + turn % 3), turn + 1);
     }

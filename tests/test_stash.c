@@ -167,7 +167,7 @@ static void test_same_bits(void **state) {
   (void)state;
   static const int layers[] = {5, 3, 2, 1, 4, 6};
   int turn = 0;
-  for (int i = 0; i < 6; i++) {
+  for (int i = 0; i < 6; i += has_few_cases() ? 5 : 1) {
     write_config(i % 2, layers[i]);
     for (int recompute = 0; recompute < 3; recompute++, turn++) {
       uly_train_config config = base_config((uly_recompute)recompute);

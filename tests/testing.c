@@ -150,3 +150,5 @@ void test_data_path(char *path, const char *folder, const char *name) {
   const char *data = getenv("ULY_TEST_DATA");
   snprintf(path, 512, "%s/%s/%s", data ? data : "tests/data", folder, name);
 }
+
+bool has_few_cases(void) { return getenv("ULY_TEST_FEW") != NULL; }

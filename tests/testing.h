@@ -137,4 +137,9 @@ void *read_tensor(const uly__safetensors *file, const uly__tensor_info *tensor);
 /* File of the folder tests/data; path has room for 512 characters. */
 void test_data_path(char *path, const char *folder, const char *name);
 
+/* Returns whether ULY_TEST_FEW is in the environment: the sanitizers, and the guarded device, where
+ * each op changes the protection of pages, then run only some of the cases of slow tests in the
+ * short suite. */
+bool has_few_cases(void);
+
 #endif

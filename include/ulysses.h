@@ -446,8 +446,7 @@ typedef struct uly_train_config {
   const char *offload;
   /* Folder on local disk for what the forward pass keeps for the backward pass; memory then holds
    * only what two blocks keep and the input of a third, and in a pipeline the inputs and outputs of
-   * its chunks. NULL: all of it stays in memory. Folders
-   * may differ from rank to rank. */
+   * its chunks. NULL: all of it stays in memory. Folders may differ from rank to rank. */
   const char *stash;
   /* Nonzero: uly_trainer_load accepts data that the checkpoint was not trained on, and the run
    * reads them from the beginning. 0: it refuses them. */
@@ -462,9 +461,10 @@ typedef struct uly_train_config {
   /* With mesh.pp, the number of chunks of layers of each stage. Above 1 the schedule is interleaved
    * (arXiv 2104.04473): stages idle less, but send more often and keep more activations. */
   int pp_chunks;
-  /* With mesh.pp and one chunk, the number of forward passes that a stage makes earlier than it must
-   * for each stage after it. 1 hides the communication of stages if a link takes at most half as long
-   * for a micro-batch as a stage does. Each keeps the activations of one more micro-batch. */
+  /* With mesh.pp and one chunk, the number of forward passes that a stage makes earlier than it
+   * must for each stage after it. 1 hides the communication of stages if a link takes at most half
+   * as long for a micro-batch as a stage does. Each keeps the activations of one more
+   * micro-batch. */
   int pp_ahead;
 } uly_train_config;
 

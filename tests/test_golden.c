@@ -267,6 +267,14 @@ static void test_rings(void **state) {
   mesh = all;
 }
 
+/* The sets of two layers. */
+static void check_sets(void) {
+  check_set("golden_llama", ULY_F32, ULY_RECOMPUTE_FULL, 3, 1e-5);
+  check_set("golden_qwen", ULY_F32, ULY_RECOMPUTE_NONE, 0, 1e-5);
+  check_set("golden_gpt2", ULY_F32, ULY_RECOMPUTE_KEEP_ATTENTION, 2, 1e-5);
+  check_set("golden_mistral", ULY_F32, ULY_RECOMPUTE_NONE, 1, 1e-5);
+}
+
 /* Layers divided among the stages of a pipeline, alone and with other axes. A step repeats the one
  * sequence, so that several micro-batches are in flight. */
 static void check_pipeline(const uly_mesh_desc *desc) {
@@ -280,12 +288,7 @@ static void check_pipeline(const uly_mesh_desc *desc) {
   chunks = 1;
   batch = 3 * uly_mesh_dp(mesh);
   check_set("golden_deep", ULY_BF16, ULY_RECOMPUTE_FULL, 3, 0.05);
-  if (stages == 2) {
-    check_set("golden_llama", ULY_F32, ULY_RECOMPUTE_FULL, 3, 1e-5);
-    check_set("golden_qwen", ULY_F32, ULY_RECOMPUTE_NONE, 0, 1e-5);
-    check_set("golden_gpt2", ULY_F32, ULY_RECOMPUTE_KEEP_ATTENTION, 2, 1e-5);
-    check_set("golden_mistral", ULY_F32, ULY_RECOMPUTE_NONE, 1, 1e-5);
-  }
+  if (stages == 2) check_sets();
   batch = 0;
   uly_mesh_destroy(mesh);
 }
@@ -309,10 +312,7 @@ static void test_pipeline(void **state) {
 
 static void check_on(const uly_mesh_desc *desc) {
   assert_ok(uly_mesh_create(desc, &mesh));
-  check_set("golden_llama", ULY_F32, ULY_RECOMPUTE_FULL, 3, 1e-5);
-  check_set("golden_qwen", ULY_F32, ULY_RECOMPUTE_NONE, 0, 1e-5);
-  check_set("golden_gpt2", ULY_F32, ULY_RECOMPUTE_KEEP_ATTENTION, 2, 1e-5);
-  check_set("golden_mistral", ULY_F32, ULY_RECOMPUTE_NONE, 1, 1e-5);
+  check_sets();
   check_set("golden_llama", ULY_BF16, ULY_RECOMPUTE_KEEP_ATTENTION, 1, 0.05);
   uly_mesh_destroy(mesh);
 }

@@ -7,7 +7,7 @@
 #include "testing.h"
 #include "trainer_access.h"
 
-enum { SEQ_LEN = 96 };
+enum { SEQ_LEN = 96, TEXT_BYTES = 4000 };
 
 static uly_mesh *mesh;
 static char text_path[256], model_path[256], out_dir[256];
@@ -119,6 +119,66 @@ static void test_stages(void **state) {
   mesh = whole;
 }
 
+/* Returns a byte of the second window that the first does not have. */
+static int find_byte(int64_t first, int64_t second) {
+  static char text[TEXT_BYTES];
+  int found = -1;
+  FILE *file = fopen(text_path, "rb");
+  assert_non_null(file);
+  assert_int_equal(fread(text, 1, TEXT_BYTES, file), TEXT_BYTES);
+  fclose(file);
+  for (int t = 0; t < SEQ_LEN && found < 0; t++) {
+    char byte = text[second * SEQ_LEN + t];
+    if (!memchr(text + first * SEQ_LEN, byte, SEQ_LEN)) found = (unsigned char)byte;
+  }
+  assert_true(found >= 0);
+  return found;
+}
+
+/* Sets the first column of a matrix, and returns all its weights. */
+static float *set_column(uly_trainer *trainer, const char *name, float value) {
+  int param = find_param(trainer, name);
+  const uly__param *p = &trainer->run.model->params.list[param];
+  float *values = malloc((size_t)p->count * sizeof *values);
+  get_state(trainer, ULY_STATE_MASTER, param, values);
+  for (int64_t row = 0; row < p->dims[0]; row++) values[row * p->dims[1]] = value;
+  set_weight(trainer, param, values);
+  return values;
+}
+
+/* The logits of the first micro-batch overflow, and the keys of block 0 in the second, whose place
+ * in a pass is earlier: only a token of the second has the feature that they overflow with. The
+ * first micro-batch counts, also where a stage sees the second one before. */
+static void check_first(void) {
+  uly_trainer *trainer = make(0, ULY_RECOMPUTE_NONE, ULY_F32, 2);
+  const char *embed = "model.embed_tokens.weight";
+  uly__batch_choose(trainer);
+  int byte = find_byte(trainer->run.order[0], trainer->run.order[1]);
+  float *values = set_column(trainer, embed, 0);
+  values[byte * trainer->run.model->config.hidden] = 1;
+  set_weight(trainer, find_param(trainer, embed), values);
+  free(values);
+  free(set_column(trainer, "model.layers.0.self_attn.k_proj.weight", 3e38f));
+  uly_step_report report = {.size = sizeof report};
+  assert_ok(uly__weights_from_master(trainer->run.model, &trainer->run.states));
+  assert_fails(uly_trainer_step(trainer, &report), ULY_ERR_NONFINITE, "query, key or value of");
+  free(fill(trainer, "lm_head.weight", 3e38f));
+  assert_fails(uly_trainer_step(trainer, &report), ULY_ERR_NONFINITE, "a logit");
+  uly_trainer_destroy(trainer);
+}
+
+static void test_first_micro_batch(void **state) {
+  (void)state;
+  uly_mesh *all = mesh;
+  for (int pp = 1; pp <= 3; pp++) {
+    if (uly_world_size() % pp != 0) continue;
+    assert_ok(uly_mesh_create(MESH(.pp = pp), &mesh));
+    check_first();
+    uly_mesh_destroy(mesh);
+  }
+  mesh = all;
+}
+
 /* A forward pass that is finite, and a gradient that is not: the inner activations are 0, so it
  * does not show that what follows them is enormous. */
 static void test_backward(void **state) {
@@ -199,14 +259,17 @@ static void test_rollback(void **state) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_places),   cmocka_unit_test(test_stages),
-      cmocka_unit_test(test_backward), cmocka_unit_test(test_skip),
+      cmocka_unit_test(test_places),
+      cmocka_unit_test(test_stages),
+      cmocka_unit_test(test_first_micro_batch),
+      cmocka_unit_test(test_backward),
+      cmocka_unit_test(test_skip),
       cmocka_unit_test(test_rollback),
   };
   begin_ranks(&argc, &argv, NULL);
   int dp = uly_world_size() % 4 == 0 ? 2 : 1;
   if (uly_mesh_create(MESH(.dp = dp), &mesh) != ULY_OK) return 1;
-  write_scratch_text(text_path, "nonfinite.txt", 4000);
+  write_scratch_text(text_path, "nonfinite.txt", TEXT_BYTES);
   write_scratch_file(model_path, "nonfinite.json", model_json, sizeof model_json - 1);
   name_scratch_folder(out_dir, "nonfinite-out");
   int failed = cmocka_run_group_tests(tests, NULL, NULL);

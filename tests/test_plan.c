@@ -135,8 +135,8 @@ static void check_tensor_formula(const uly__model *model, int64_t passes,
   num_formulas += T > 1;
 }
 
-/* What stages send to each other: a boundary's rows once forward and once backward, for each
- * micro-batch and each boundary of chunks, over the ranks of a stage that divide the rows. */
+/* Checks what stages send to each other: the rows of a boundary travel once forward and once
+ * backward, for each micro-batch and each boundary of chunks; the ranks of a stage divide them. */
 static void check_boundary_formula(const uly_mesh_desc *desc, int chunks, int64_t passes, int64_t N,
                                    uly_dtype dtype, const uly_plan_report *plan) {
   int64_t sent[2] = {plan->sent_bytes[ULY_TRAFFIC_PIPELINE_FORWARD],
@@ -167,6 +167,7 @@ static void check_step_on(uly_mesh_desc desc, int64_t N, int64_t passes, uly_dty
   config.batch = passes * dp;
   config.zero_stage = stage;
   config.reproducible = reproducible;
+  config.pp_chunks = desc.pp > 1 && desc.pp <= 4 && stage > 1 ? 2 : 1;
   int most = desc.tp > 1 ? 1 : 9 / uly_mesh_ulysses(run);
   config.rounds = reproducible ? 0 : stage < most ? stage : most; /* 0: chosen */
   config.grad_dtype = reproducible ? ULY_F32 : dtype;
@@ -189,8 +190,10 @@ static void check_step_on(uly_mesh_desc desc, int64_t N, int64_t passes, uly_dty
   assert_int_equal(profiled, counted);
   assert_int_equal(plan.num_params, uly_trainer_num_params(trainer));
   assert_int_equal(plan.tokens, trainer->run.model->num_own);
-  if (desc.pp <= 1) check_tensor_formula(trainer->run.model, passes, &plan);
-  if (desc.pp > 1) check_boundary_formula(&desc, 1, passes, N, dtype, &plan);
+  if (desc.pp > 1)
+    check_boundary_formula(&desc, config.pp_chunks, passes, N, dtype, &plan);
+  else
+    check_tensor_formula(trainer->run.model, passes, &plan);
   for (int i = 0; i < ULY_NUM_ARENAS; i++)
     assert_int_equal(plan.arena_bytes[i], uly__run_arena_bytes(&trainer->run, (uly_arena)i));
   bool repeats = recompute == ULY_RECOMPUTE_FULL;
@@ -263,9 +266,9 @@ static void test_pipeline_traffic(void **state) {
   model_path = config_path;
 }
 
-/* The bubble of stages that have equal work, since the head has next to none: (S - 1) / (V M + S - 1).
- * A plan of an evaluation plays 4 S sequences, which only go forward. The head makes the difference
- * that is allowed. */
+/* The bubble of stages that have equal work, since the head has next to none: (S - 1) / (V M + S -
+ * 1). A plan of an evaluation plays 4 S sequences, which only go forward. The head makes the
+ * difference that is allowed. */
 static void test_bubble(void **state) {
   (void)state;
   static const char json[] =
@@ -294,6 +297,46 @@ static void test_bubble(void **state) {
             fail_msg("pp %d, %d chunks, batch %lld: bubble %g, expected %g", pp, chunks,
                      (long long)M, plan.bubble, expected);
         }
+  assert_ok(uly_mesh_agree(mesh, ULY_OK)); /* other ranks may still read it */
+  remove_scratch_file(path);
+}
+
+/* Two stages of one layer each, of which the second also has a large head, so that it is never idle
+ * once it has begun, by hand: forward passes take f on both, backward passes b, and the head H. */
+static void test_bubble_of_head(void **state) {
+  (void)state;
+  enum { N = 64, H = 64, F = 96, HEADS = 4, DIM = 16, V = 5000, M = 6 };
+  static const char json[] =
+      "{\"model_type\":\"llama\",\"hidden_size\":64,\"intermediate_size\":96,"
+      "\"num_hidden_layers\":2,\"num_attention_heads\":4,\"vocab_size\":5000,"
+      "\"max_position_embeddings\":64,\"tie_word_embeddings\":false}";
+  char path[256];
+  double products = 2.0 * H * (4.0 * HEADS * DIM + 3.0 * F);
+  double attends = 4.0 * DIM * HEADS * (N + 1) / 2.0, head = 2.0 * H * V;
+  write_scratch_file(path, "head.json", json, strlen(json));
+  for (int recompute = 0; recompute < 4; recompute++) {
+    uly_mesh *offline;
+    uly_plan_report plan = {.size = sizeof plan};
+    bool trains = recompute < 3;
+    uly_train_config config = base_config(N, ULY_F32, (uly_recompute)(recompute % 3));
+    assert_ok(uly_mesh_create_offline(MESH(.pp = 2), 0, &offline));
+    config.model = path;
+    config.batch = M;
+    config.forward_only = !trains;
+    assert_ok(uly_plan(offline, &config, &plan));
+    uly_mesh_destroy(offline);
+    double f = products + attends, b = 2 * products + 2.5 * attends;
+    double again[3] = {[ULY_RECOMPUTE_NONE] = 0,
+                       [ULY_RECOMPUTE_KEEP_ATTENTION] = products,
+                       [ULY_RECOMPUTE_FULL] = products + attends};
+    b += again[recompute % 3];
+    double passes = trains ? M : 8; /* 4 for each stage */
+    double time = trains ? f + passes * (f + b + 3 * head) + b : f + passes * (f + head);
+    double work = trains ? passes * (2 * f + 2 * b + 3 * head) : passes * (2 * f + head);
+    double expected = 1 - work / (2 * time);
+    if (!(fabs(plan.bubble - expected) <= 1e-9))
+      fail_msg("recompute %d: bubble %.12g, expected %.12g", recompute, plan.bubble, expected);
+  }
   assert_ok(uly_mesh_agree(mesh, ULY_OK)); /* other ranks may still read it */
   remove_scratch_file(path);
 }
@@ -492,12 +535,13 @@ static void test_refusals(void **state) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_formula),        cmocka_unit_test(test_ring_formula),
-      cmocka_unit_test(test_tensor_traffic), cmocka_unit_test(test_pipeline_traffic),
-      cmocka_unit_test(test_bubble),         cmocka_unit_test(test_ring_traffic),
-      cmocka_unit_test(test_step_traffic),   cmocka_unit_test(test_memory_scaling),
-      cmocka_unit_test(test_model_states),   cmocka_unit_test(test_stage_3_formula),
-      cmocka_unit_test(test_masked_flops),   cmocka_unit_test(test_refusals),
+      cmocka_unit_test(test_formula),         cmocka_unit_test(test_ring_formula),
+      cmocka_unit_test(test_tensor_traffic),  cmocka_unit_test(test_pipeline_traffic),
+      cmocka_unit_test(test_bubble),          cmocka_unit_test(test_bubble_of_head),
+      cmocka_unit_test(test_ring_traffic),    cmocka_unit_test(test_step_traffic),
+      cmocka_unit_test(test_memory_scaling),  cmocka_unit_test(test_model_states),
+      cmocka_unit_test(test_stage_3_formula), cmocka_unit_test(test_masked_flops),
+      cmocka_unit_test(test_refusals),
   };
   static const char format[] =
       "{\"model_type\":\"llama\",\"hidden_size\":36,\"intermediate_size\":50,"

@@ -81,7 +81,8 @@ static layout random_layout(void) {
   c->model = config_path;
   c->data = data_path;
   c->eval_data = data_path;
-  c->eval_windows = 2;
+  /* A pipeline takes several at a time, and then the rest. */
+  c->eval_windows = pp > 1 ? pick(1, 10 * pp) : 2;
   c->seq_len = pick(0, 4) ? pick(20, 250) : pick(2, 19);
   if (pick(0, 2) == 0) c->window = pick(1, (int)c->seq_len);
   if (pick(0, 4) == 0)
@@ -145,6 +146,18 @@ static void check_sent(const layout *x, const uly_mesh *mesh, const uly__traffic
   }
 }
 
+/* Checks the reported bubble against the times of all ranks. */
+static void check_bubble(const layout *x, const uly_trainer *trainer, double reported) {
+  uly_rank_report own = {.size = sizeof own};
+  assert_ok(uly_trainer_rank_report(trainer, &own));
+  double mine[2] = {own.pass_seconds - own.stage_wait_seconds, own.pass_seconds}, work, longest;
+  MPI_Allreduce(&mine[0], &work, 1, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD);
+  MPI_Allreduce(&mine[1], &longest, 1, MPI_DOUBLE, MPI_MAX, MPI_COMM_WORLD);
+  double expected = x->mesh.pp > 1 ? 1 - work / (size * longest) : 0;
+  if (!(fabs(reported - expected) <= 1e-9) || (x->mesh.pp > 1) != (reported > 0) || reported >= 1)
+    fail_msg("%s: bubble %g, expected %g", x->text, reported, expected);
+}
+
 static void compare_steps(const layout *x, const uly_mesh *mesh, uly_trainer *many,
                           uly_trainer *one, int steps) {
   for (int step = 0; step < steps; step++) {
@@ -152,6 +165,7 @@ static void compare_steps(const layout *x, const uly_mesh *mesh, uly_trainer *ma
     uly__traffic before = mesh->traffic;
     assert_ok(uly_trainer_step(many, &a));
     check_sent(x, mesh, &before);
+    check_bubble(x, many, a.bubble);
     assert_ok(uly_trainer_step(one, &b));
     if (!(fabs(a.loss - b.loss) <= 1e-5 * b.loss))
       fail_msg("%s: loss of step %d is %.9f, alone %.9f", x->text, step, a.loss, b.loss);

@@ -1,4 +1,4 @@
-/* Stages of a pipeline: two models, each with some of the layers, compute together what one model
+/* Stages of a pipeline: models that each have some of the layers compute together what one model
  * with all of them computes, bit for bit: losses, and the gradient of every parameter. What the
  * stages would send to each other is copied here. */
 #include <math.h>
@@ -32,13 +32,15 @@ static void set_weights(const uly__model *model) {
   }
 }
 
-static void make(const uly__model_config *config, uly__stage stage, holder *h) {
+/* leaves: of reproducible sums; 0: none. */
+static void make(const uly__model_config *config, uly__stage stage, int leaves, holder *h) {
   uly__model_run run = {.use = ULY_MODEL_TRAINS,
                         .stage = stage,
                         .seq_len = N,
                         .dtype = ULY_F32,
                         .grad_dtype = ULY_F32,
                         .threads = 1,
+                        .leaves = leaves,
                         .passes = 1};
   assert_ok(uly__model_create(config, mesh, &run, &h->model));
   for (int i = 0; i < ULY_NUM_ARENAS; i++)
@@ -68,18 +70,19 @@ static void forward(const holder *h) {
   uly__pass_forward(h->model, 0, true);
 }
 
-/* Goes forward through both stages and back; returns the loss. */
-static double go_through(const uly__model_config *config, holder *first, holder *second) {
+/* Goes forward through all stages and back; returns the loss. */
+static double go_through(const uly__model_config *config, holder *stages, int num) {
   uly__exact_sum loss = {0};
-  int64_t bytes = N * config->hidden * (int64_t)sizeof(float);
-  forward(first);
-  memcpy(input(second), output(first), (size_t)bytes);
-  forward(second);
-  uly__pass_backward(second->model, 0, 1.0f / N, &loss);
-  memcpy(first->model->d_x, second->model->d_x, (size_t)bytes);
-  uly__pass_backward(first->model, 0, 1.0f / N, &loss);
-  assert_int_equal(first->model->failure, ULY_OK);
-  assert_int_equal(second->model->failure, ULY_OK);
+  size_t bytes = (size_t)N * (size_t)config->hidden * sizeof(float);
+  for (int s = 0; s < num; s++) {
+    if (s > 0) memcpy(input(&stages[s]), output(&stages[s - 1]), bytes);
+    forward(&stages[s]);
+  }
+  for (int s = num - 1; s >= 0; s--) {
+    if (s < num - 1) memcpy(stages[s].model->d_x, stages[s + 1].model->d_x, bytes);
+    uly__pass_backward(stages[s].model, 0, 1.0f / N, &loss);
+    assert_int_equal(stages[s].model->failure, ULY_OK);
+  }
   return uly__exact_value(&loss);
 }
 
@@ -101,49 +104,55 @@ static void compare(const uly__model *whole, const uly__model *stage, int *num_c
   }
 }
 
-static void check(const char *preset_json, int cut) {
+/* Compares `num` stages with the whole model; stage s begins at layer cuts[s]. */
+static void check(const char *preset_json, const int *cuts, int num, int leaves) {
   char path[256];
   uly__model_config config;
   write_scratch_file(path, "stage.json", preset_json, strlen(preset_json));
   assert_ok(uly__model_config_load(path, &config));
   remove_scratch_file(path);
-  holder whole, first, second;
-  make(&config, uly__whole_model(&config), &whole);
-  make(&config, uly__stage_of(0, cut), &first);
-  make(&config, uly__stage_of(cut, NUM_LAYERS), &second);
+  holder whole, stages[NUM_LAYERS];
+  make(&config, uly__whole_model(&config), leaves, &whole);
+  for (int s = 0; s < num; s++)
+    make(&config, uly__stage_of(cuts[s], cuts[s + 1]), leaves, &stages[s]);
   uly__exact_sum loss = {0};
   forward(&whole);
   uly__pass_backward(whole.model, 0, 1.0f / N, &loss);
-  double in_stages = go_through(&config, &first, &second);
+  double in_stages = go_through(&config, stages, num);
   assert_true(in_stages > 0);
   assert_true(in_stages == uly__exact_value(&loss));
   int num_compared = 0;
-  compare(whole.model, first.model, &num_compared);
-  compare(whole.model, second.model, &num_compared);
+  for (int s = 0; s < num; s++) {
+    compare(whole.model, stages[s].model, &num_compared);
+    destroy(&stages[s]);
+  }
   assert_int_equal(num_compared, whole.model->params.num);
   destroy(&whole);
-  destroy(&first);
-  destroy(&second);
 }
 
+/* Two stages and three, of which the second has neither end of the model; with sums of one kind and
+ * of the other, which need room for their levels. */
 static void test_stages(void **state) {
   (void)state;
-  for (int cut = 1; cut < NUM_LAYERS; cut++) {
-    check(
-        "{\"model_type\":\"llama\",\"hidden_size\":36,\"intermediate_size\":50,"
-        "\"num_hidden_layers\":3,\"num_attention_heads\":6,\"num_key_value_heads\":3,"
-        "\"vocab_size\":257,\"max_position_embeddings\":4096,\"tie_word_embeddings\":false}",
-        cut);
-    check(
-        "{\"model_type\":\"gpt2\",\"n_embd\":40,\"n_layer\":3,\"n_head\":5,"
-        "\"n_positions\":512,\"vocab_size\":257,\"tie_word_embeddings\":false}",
-        cut);
-  }
+  static const char llama[] =
+      "{\"model_type\":\"llama\",\"hidden_size\":36,\"intermediate_size\":50,"
+      "\"num_hidden_layers\":3,\"num_attention_heads\":6,\"num_key_value_heads\":3,"
+      "\"vocab_size\":257,\"max_position_embeddings\":4096,\"tie_word_embeddings\":false}";
+  static const char gpt2[] =
+      "{\"model_type\":\"gpt2\",\"n_embd\":40,\"n_layer\":3,\"n_head\":5,"
+      "\"n_positions\":512,\"vocab_size\":257,\"tie_word_embeddings\":false}";
+  static const int cuts[3][NUM_LAYERS + 1] = {{0, 1, 3}, {0, 2, 3}, {0, 1, 2, 3}};
+  for (int i = 0; i < 3; i++)
+    for (int leaves = 0; leaves <= 8; leaves += 8) {
+      int num = i < 2 ? 2 : 3;
+      check(llama, cuts[i], num, leaves);
+      check(gpt2, cuts[i], num, leaves);
+    }
 }
 
 /* Checks how layers are dealt: all are dealt, in the order of the chunks; no other deal gives the
- * stage with most work less; and the chunks of a stage differ by at most one layer, apart from those
- * of the last, one of which has the head. */
+ * stage with most work less; and the chunks of a stage differ by at most one layer, apart from
+ * those of the last, one of which has the head. */
 static void check_deal(int num_layers, int num_stages, int num_chunks, double head) {
   uly__deal deal = {num_layers, num_stages, num_chunks, head};
   int num = num_stages * num_chunks, next = 0;
@@ -200,23 +209,22 @@ static void test_tied(void **state) {
   write_scratch_file(path, "stage.json", json, strlen(json));
   assert_ok(uly__model_config_load(path, &config));
   remove_scratch_file(path);
-  holder whole, first, second;
-  make(&config, uly__whole_model(&config), &whole);
-  make(&config, uly__stage_of(0, 2), &first);
-  make(&config, uly__stage_of(2, NUM_LAYERS), &second);
+  holder whole, stages[2];
+  make(&config, uly__whole_model(&config), 0, &whole);
+  make(&config, uly__stage_of(0, 2), 0, &stages[0]);
+  make(&config, uly__stage_of(2, NUM_LAYERS), 0, &stages[1]);
   uly__exact_sum loss = {0};
   forward(&whole);
   uly__pass_backward(whole.model, 0, 1.0f / N, &loss);
-  assert_true(go_through(&config, &first, &second) == uly__exact_value(&loss));
+  assert_true(go_through(&config, stages, 2) == uly__exact_value(&loss));
   const uly__param *embed = &whole.model->params.list[0];
   for (int64_t i = 0; i < embed->count; i++)
     assert_float_equal(gradient(whole.model, embed)[i],
-                       gradient(first.model, &first.model->params.list[0])[i] +
-                           gradient(second.model, &second.model->params.list[0])[i],
+                       gradient(stages[0].model, &stages[0].model->params.list[0])[i] +
+                           gradient(stages[1].model, &stages[1].model->params.list[0])[i],
                        1e-6);
   destroy(&whole);
-  destroy(&first);
-  destroy(&second);
+  for (int i = 0; i < 2; i++) destroy(&stages[i]);
 }
 
 int main(int argc, char **argv) {

@@ -28,7 +28,7 @@ static void add_rank(plan_result *result, const uly_mesh *mesh, const uly_plan_r
   int rank = uly_mesh_rank(mesh);
   int64_t held = sum_bytes(report->arena_bytes, ULY_NUM_ARENAS);
   int64_t sent = sum_bytes(report->sent_bytes, ULY_NUM_TRAFFIC);
-  bool is_first = result->memory.num_params == 0;
+  bool is_first = rank == 0;
   if (is_first || held > sum_bytes(result->memory.arena_bytes, ULY_NUM_ARENAS)) {
     result->memory = *report;
     result->largest = rank;
@@ -37,11 +37,11 @@ static void add_rank(plan_result *result, const uly_mesh *mesh, const uly_plan_r
     result->sent = *report;
     result->busiest = rank;
   }
-  stage_result *of = &result->stages[uly_mesh_pp_index(mesh)];
-  of->num_layers = report->num_layers;
-  of->in_flight = report->in_flight;
-  if (held > of->held) of->held = held;
-  if (sent > of->sent) of->sent = sent;
+  stage_result *stage = &result->stages[uly_mesh_pp_index(mesh)];
+  stage->num_layers = report->num_layers;
+  stage->in_flight = report->in_flight;
+  if (held > stage->held) stage->held = held;
+  if (sent > stage->sent) stage->sent = sent;
 }
 
 /* Plans a rank. Each data-parallel group is like the first, so with many ranks one group is

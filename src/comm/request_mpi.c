@@ -52,13 +52,13 @@ static void end(uly__started *s) {
 void uly__started_free(uly__group *group, bool leave) {
   for (int i = 0; i < group->num_started; i++) {
     uly__started *s = group->started[i];
-    if (s && s->is_pending && leave) continue;
-    if (s && s->is_pending) {
+    if (!s || (s->is_pending && leave)) continue;
+    if (s->is_pending) {
       (void)uly__mpi_wait(group, s->num_requests, s->requests);
       end(s);
     }
-    if (s) free(s->requests);
-    if (s) free(s->counts);
+    free(s->requests);
+    free(s->counts);
     free(s);
   }
   free(group->started);

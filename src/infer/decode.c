@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include "model/passes.h"
 #include "model/pipeline.h"
 
 /* ---------------------------------------------------------------------------- creation */
@@ -359,8 +360,7 @@ void uly__decode(uly__decoder *d, int32_t token) {
   uly__model_note(model, uly__boundary_receive_row(&model->boundary, pass, d->x));
   for (int i = layers.first; i < layers.last; i++) {
     int unit = uly__unit_of_block(i);
-    /* The unit after the last block is the last unit. */
-    uly__model_acquire(model, unit, i + 1 < layers.last || is_last_stage(d) ? unit + 1 : -1);
+    uly__model_acquire(model, unit, uly__pass_unit_after(model, layers, i));
     decode_block(d, i);
     uly__zero_release(model->zero, unit);
   }

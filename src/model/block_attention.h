@@ -8,7 +8,8 @@
  * is that of the exchange of heads: of the forward pass, or to recompute.
  *
  * Where rows travel for tensor parallelism, attention may take one tile at a time, so that the rows
- * of other tiles travel meanwhile. uly__block_attend then only projects, and uly__block_attend_tile attends. */
+ * of other tiles travel meanwhile. uly__block_attend then only projects, and
+ * uly__block_attend_tile attends. */
 void uly__block_attend(uly__model *model, int layer, uly_traffic kind);
 /* Attends for the queries of tile i, unless uly__block_attend has done so. */
 void uly__block_attend_tile(uly__model *model, int layer, uly_traffic kind, int64_t i);

@@ -1,4 +1,5 @@
-/* What travels between the stages of a pipeline: rows of the residual stream, and their gradients.
+/* Sends what the stages of a pipeline need from each other: rows of the residual stream, and their
+ * gradients.
  *
  * A chunk's input arrives in the stash, and its output leaves from there. Gradients have up to
  * three rooms of their own, which take turns: backward works in one of them, the gradient of the
@@ -42,7 +43,8 @@ typedef struct uly__boundary {
   int64_t *counts; /* [2][S]: of an exchange with one rank; and zeros */
   int tags[2];     /* by operation, of the current run of a schedule */
   uly__chunk_passages chunks[ULY_MAX_CHUNKS];
-  /* Of gradients. The two ends of the model need one less, and a run without backward none. */
+  /* The rooms of gradients. Each end of the model needs one less, and a run without backward passes
+   * needs none. */
   void *rooms[ULY_GRADIENT_ROOMS];
   int num_rooms;
   uly__passage arrivals[ULY_GRADIENT_ROOMS], departures[ULY_GRADIENT_ROOMS];

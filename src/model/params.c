@@ -16,7 +16,7 @@ typedef struct builder {
   const uly__model_config *config;
   const uly__tensor_share *share;
   char prefix[48]; /* of names */
-  /* Whether this rank holds, and whether it owns, what is added. */
+  /* They say whether this rank holds the tensors that are added next, and whether it owns them. */
   bool holds, owns;
 } builder;
 

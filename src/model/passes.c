@@ -72,8 +72,7 @@ static uly__chunk chunk_of(const uly__model *model, int chunk) {
   return model->stage.chunks[chunk];
 }
 
-/* Returns the unit that is used after a block in forward; -1: another rank has it. */
-static int unit_after(const uly__model *model, uly__chunk chunk, int layer) {
+int uly__pass_unit_after(const uly__model *model, uly__chunk chunk, int layer) {
   /* The unit after the last block is that of the head. */
   bool has_next = layer + 1 < chunk.last || uly__chunk_has_head(chunk, &model->config);
   return has_next ? uly__unit_of_block(layer) + 1 : -1;
@@ -89,7 +88,7 @@ void uly__pass_forward(uly__model *model, int chunk, bool keeps) {
   if (uly__chunk_embeds(layers)) embed(model);
   for (int i = layers.first; i < layers.last; i++) {
     int unit = uly__unit_of_block(i);
-    uly__model_acquire(model, unit, unit_after(model, layers, i));
+    uly__model_acquire(model, unit, uly__pass_unit_after(model, layers, i));
     uly__model_note(model, uly__stash_reserve(&model->stash, i));
     double begin = uly__now();
     uly__block_forward(model, i, uly__stash_at(&model->stash, i + 1)->x);
@@ -190,7 +189,7 @@ void uly__pass_count_gathers(const uly__model *model, uly__schedule_item item,
   if (item.operation == ULY_FORWARD) {
     if (uly__chunk_embeds(layers)) count_acquire(count, ULY_UNIT_EMBED, uly__unit_of_block(0));
     for (int i = layers.first; i < layers.last; i++)
-      count_acquire(count, uly__unit_of_block(i), unit_after(model, layers, i));
+      count_acquire(count, uly__unit_of_block(i), uly__pass_unit_after(model, layers, i));
     if (has_head && !trains) count_head(model, false, count);
   } else {
     if (has_head) count_head(model, true, count);

@@ -18,6 +18,10 @@ void uly__pass_losses(uly__model *model, uly__exact_sum *losses);
  * losses to loss. Negative labels are ignored. */
 void uly__pass_backward(uly__model *model, int chunk, float scale, uly__exact_sum *loss);
 
+/* Returns the unit that is used after a block of a chunk in forward: that of the next block, or the
+ * last unit; -1: another rank has it. */
+int uly__pass_unit_after(const uly__model *model, uly__chunk chunk, int layer);
+
 /* Counts the gathers of weights that a pass of a schedule makes. */
 void uly__pass_count_gathers(const uly__model *model, uly__schedule_item item,
                              uly__zero_gathers *count);

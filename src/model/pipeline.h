@@ -8,12 +8,12 @@
 
 #include "model/model.h"
 
-/* What the passes over a micro-batch read, and where its losses go. */
+/* Says what the passes over a micro-batch read, and where its losses go. */
 typedef struct uly__micro_batch {
   /* [T], in the host's memory, where they must stay as they are until another micro-batch is
    * prepared. */
   const int32_t *tokens, *labels;
-  /* What uly__pass_backward or uly__pass_losses adds to. NULL: forward ends with the last block. */
+  /* uly__pass_backward or uly__pass_losses adds to it. NULL: forward ends with the last block. */
   uly__exact_sum *losses;
 } uly__micro_batch;
 

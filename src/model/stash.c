@@ -82,7 +82,7 @@ static void point_to_input(uly__stash *stash, int chunk, int64_t place) {
     layers[i].x = input;
 }
 
-/* What a stash is carved from, and what is carved. */
+/* A stash that is being carved, with what it is carved from. */
 typedef struct carver {
   uly__stash *stash;
   const uly__model_config *config;

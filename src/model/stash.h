@@ -37,7 +37,7 @@ typedef struct uly__stash_layer {
   int64_t transfer; /* request under way; 0: none */
 } uly__stash_layer;
 
-/* What one micro-batch keeps in one chunk. */
+/* The places in which one micro-batch keeps what its backward pass over a chunk needs. */
 typedef struct uly__stash_set {
   uly__chunk chunk;
   /* [layers of the chunk + 1]: the last holds only x, the output of the last block. */

@@ -25,7 +25,8 @@ int64_t uly__count_labels(const uly_trainer *trainer) {
   return count;
 }
 
-/* What the passes of a step read and add to. */
+/* The context of the passes of a step: the trainer whose data they read, and the sum of losses that
+ * they add to. */
 typedef struct step_passes {
   const uly_trainer *trainer;
   uly__exact_sum *loss;

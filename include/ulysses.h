@@ -324,6 +324,19 @@ typedef enum uly_recompute {
   ULY_RECOMPUTE_FULL
 } uly_recompute;
 
+/* A scaled form of RoPE, with which a model takes sequences that are longer than those it was trained
+ * with. */
+typedef enum uly_rope_scaling {
+  /* As the model's config.json says. */
+  ULY_ROPE_SCALING_AUTO = 0,
+  /* Divide all frequencies by the factor (arXiv 2306.15595). */
+  ULY_ROPE_SCALING_LINEAR,
+  /* Divide low frequencies, as Llama 3.1 does. */
+  ULY_ROPE_SCALING_LLAMA3,
+  /* YaRN (arXiv 2309.00071): divide low frequencies, and sharpen attention. */
+  ULY_ROPE_SCALING_YARN
+} uly_rope_scaling;
+
 /* The course of the learning rate after the warm-up, during which it rises linearly to `lr`. Cosine
  * and linear schedules end at min_lr_ratio * lr. */
 typedef enum uly_schedule {
@@ -389,7 +402,8 @@ typedef struct uly_train_config {
    * 256, at the end of each file; in a shard, it is the fourth integer of the header minus 1. */
   int64_t doc_end;
   /* A token attends to the last `window` tokens, including itself. 0: to all tokens up to itself;
-   * -1: as the model's config.json says (the sliding_window of a Mistral model). */
+   * -1: as the model's config.json says (sliding_window). If only some layers of the model have a
+   * window, it is the window of these layers. */
   int64_t window;
   /* A block-sparse pattern, which hides further tokens. sparse.seed is ignored: random blocks are
    * drawn with `seed`. */
@@ -466,6 +480,12 @@ typedef struct uly_train_config {
    * as long for a micro-batch as a stage does. Each keeps the activations of one more
    * micro-batch. */
   int pp_ahead;
+  /* Scales the RoPE of a model that has none of the scaled forms yet, or gives llama3 or yarn, if the
+   * model has it, another factor. Checkpoints say so in their config.json. */
+  uly_rope_scaling rope_scaling;
+  /* With rope_scaling, how many times as many positions the model gets as it was trained with. 0: as
+   * many as the sequence needs. */
+  double rope_factor;
 } uly_train_config;
 
 /* Sets the size, and every other member to its default. */
@@ -842,7 +862,7 @@ uly_status uly_checkpoint_prune(const char *out_dir, int64_t keep_last, int64_t 
 
 /* A model, as the config.json of a checkpoint describes it. */
 typedef struct uly_model_info {
-  /* "llama", "qwen2" or "gpt2". */
+  /* "llama", "mistral", "ministral", "qwen2", "qwen3", "smollm3" or "gpt2". */
   char type[16];
   int64_t hidden, ffn, vocab, max_positions;
   int num_layers, num_q_heads, num_kv_heads, head_dim;
@@ -852,7 +872,13 @@ typedef struct uly_model_info {
   int is_gated;      /* nonzero: SwiGLU; 0: GELU */
   int is_tied;       /* head and embedding share weights */
   int has_qkv_bias, has_o_bias, has_mlp_bias;
-  int64_t reserved[16];
+  int has_qk_norm; /* of every head of Q and K */
+  /* Scaled RoPE, by the name that config.json has for it ("default": not scaled), and its factor. */
+  char rope_type[12];
+  double rope_factor;
+  /* Numbers of layers: those that see only a window, and those that do not rotate. */
+  int num_window_layers, num_no_rope_layers;
+  int64_t reserved[12];
 } uly_model_info;
 
 /* What a checkpoint contains. Members that uly_train_config also has say how the model was trained:

@@ -54,7 +54,8 @@ says gpt2 '"architectures":["UlyssesForCausalLM"]' '"model_type":"ulysses_gpt2"'
 expect 0 '' "${make[@]}" gpt2.json --window 9 --out gpt2-window
 says gpt2-window '"model_type":"ulysses_gpt2"' '"sliding_window":9'
 expect 0 '' "${make[@]}" qwen2.json --window 9 --out qwen2-window
-says qwen2-window '"architectures":["UlyssesForCausalLM"]' '"model_type":"ulysses_qwen2"' '"sliding_window":9'
+says qwen2-window '"architectures":["Qwen2ForCausalLM"]' '"model_type":"qwen2"' '"sliding_window":9' \
+  '"use_sliding_window":true' '"layer_types":["sliding_attention"]'
 expect 0 '' "${make[@]}" biases.json --out biases
 says biases '"model_type":"llama"' '"attention_bias":true'
 expect 0 '' "${make[@]}" biases.json --window 9 --out biases-window
@@ -92,7 +93,7 @@ for window in 0 12; do
   expect 0 '' "${make[@]}" $mistral --window $window --dry-run
   warns 1 "has a window of 9 tokens.* $window (0: none)"
 done
-says override-0 '"model_type":"llama"'
+says override-0 '"model_type":"mistral"' '"sliding_window":null'
 says override-12 '"model_type":"mistral"' '"sliding_window":12'
 expect 0 '' "${make[@]}" sparse/step-0000000002/config.json
 warns 1 'has sparse blocks (strided): --sparse, none,'

@@ -20,8 +20,12 @@ static const char *const configs[3] = {
     ("{\"model_type\":\"llama\",\"hidden_size\":88,\"intermediate_size\":331,"
      "\"num_hidden_layers\":3,\"num_attention_heads\":9,\"num_key_value_heads\":3,\"head_dim\":22,"
      "\"vocab_size\":257,\"max_position_embeddings\":4096,\"tie_word_embeddings\":false}"),
-    ("{\"model_type\":\"qwen2\",\"hidden_size\":128,\"intermediate_size\":200,"
-     "\"num_hidden_layers\":3,\"num_attention_heads\":8,\"num_key_value_heads\":1,"
+    /* layers of two kinds, norms of heads, scaled RoPE */
+    ("{\"model_type\":\"qwen3\",\"hidden_size\":128,\"intermediate_size\":200,"
+     "\"num_hidden_layers\":3,\"num_attention_heads\":8,\"num_key_value_heads\":1,\"head_dim\":16,"
+     "\"use_sliding_window\":true,\"sliding_window\":17,\"layer_types\":[\"full_attention\","
+     "\"sliding_attention\",\"full_attention\"],\"rope_scaling\":{\"rope_type\":\"yarn\","
+     "\"factor\":8,\"original_max_position_embeddings\":64},"
      "\"vocab_size\":257,\"max_position_embeddings\":4096,\"tie_word_embeddings\":true}"),
     ("{\"model_type\":\"gpt2\",\"n_embd\":80,\"n_layer\":3,\"n_head\":10,\"n_positions\":300,"
      "\"vocab_size\":257}"),
@@ -211,7 +215,7 @@ static void test_llama(void **state) {
 
 static void test_qwen(void **state) {
   (void)state;
-  check("qwen", 1, ULY_F32, 0, (uly_sparse){0});
+  check("qwen", 1, ULY_F32, -1, (uly_sparse){0});
 }
 
 static void test_gpt2(void **state) {

@@ -78,6 +78,10 @@ static void test_rope(void **state) {
       {",\"rope_theta\":7e3,\"rope_parameters\":{},\"rope_scaling\":{}", 7e3},
       {",\"rope_scaling\":{\"rope_theta\":6e3},\"rope_parameters\":{\"rope_theta\":5e5}", 6e3},
       {",\"rope_scaling\":{},\"rope_parameters\":{\"rope_theta\":5e5}", 5e5},
+      {",\"rope_parameters\":{\"full_attention\":{\"rope_theta\":5e5}}", 5e5},
+      {",\"rope_parameters\":{\"full_attention\":{\"rope_theta\":5e5},"
+       "\"sliding_attention\":{\"rope_theta\":5e5}}",
+       5e5},
   };
   static const struct {
     const char *keys, *message;
@@ -85,8 +89,14 @@ static void test_rope(void **state) {
       {",\"rope_parameters\":{\"rope_theta\":5e5,\"factor\":2}", "\"factor\" and no \"rope_type\""},
       {",\"rope_scaling\":{\"factor\":2}", "\"factor\" and no \"rope_type\""},
       {",\"rope_parameters\":{\"rope_theta\":5e5,\"rope_type\":\"llama3\"}", "llama3"},
-      {",\"rope_scaling\":{\"type\":\"linear\",\"factor\":2}", "linear"},
-      {",\"rope_parameters\":{\"full_attention\":{\"rope_theta\":5e5}}", "full_attention"},
+      {",\"rope_scaling\":{\"type\":\"mrope\",\"factor\":2}", "mrope"},
+      {",\"rope_scaling\":{\"type\":\"linear\",\"factor\":2,\"mrope_section\":1}", "mrope_section"},
+      {",\"rope_parameters\":{\"full_attention\":{\"rope_theta\":5e5},"
+       "\"sliding_attention\":{\"rope_theta\":1e4}}",
+       "differs between kinds of layers"},
+      {",\"rope_parameters\":{\"full_attention\":{\"rope_theta\":5e5},\"rope_theta\":1e4}",
+       "and other keys"},
+      {",\"rope_parameters\":{\"full_attention\":7}", "\"rope_parameters\""},
       {",\"rope_parameters\":{\"partial_rotary_factor\":0.5}", "0.5"},
       {",\"rope_parameters\":{\"rope_type\":7}", "something other than a string"},
       {",\"rope_parameters\":[]", "object"},
@@ -104,9 +114,10 @@ static void test_rope(void **state) {
   }
 }
 
-#define SIZES                                                        \
-  ",\"hidden_size\":64,\"intermediate_size\":96,\"vocab_size\":100," \
-  "\"num_hidden_layers\":2,\"num_attention_heads\":8,\"max_position_embeddings\":64"
+#define SIZES                                                                         \
+  ",\"hidden_size\":64,\"intermediate_size\":96,\"vocab_size\":100,"                  \
+  "\"num_hidden_layers\":2,\"num_attention_heads\":8,\"max_position_embeddings\":64," \
+  "\"num_key_value_heads\":4"
 #define BIASES ",\"attention_bias\":true,\"mlp_bias\":true"
 
 /* Transformers' Qwen2 and Mistral have the biases that they have, whatever the file says. */
@@ -146,7 +157,7 @@ static void test_dropout(void **state) {
                "from 0 to 1");
 }
 
-/* A window is what transformers makes of sliding_window: nothing, but in a Mistral. */
+/* A window is what transformers makes of sliding_window. */
 static void test_windows(void **state) {
   (void)state;
   static const struct {
@@ -167,7 +178,7 @@ static void test_windows(void **state) {
   } bad[] = {
       {"mistral", ",\"sliding_window\":0", "sliding_window"},
       {"mistral", ",\"sliding_window\":2.5", "sliding_window"},
-      {"qwen2", ",\"sliding_window\":9,\"use_sliding_window\":true", "use_sliding_window"},
+      {"llama", ",\"sliding_window\":9,\"use_sliding_window\":true", "use_sliding_window"},
       {"ulysses_llama", ",\"sparse\":\"star\"", "star"},
       {"ulysses_llama", ",\"sparse\":3", "\"sparse\" is something other than a string, "},
       {"ulysses_bert", "", "ulysses_bert"},
@@ -202,10 +213,11 @@ static void test_written_types(void **state) {
       {"llama-1m", 9, ULY_SPARSE_BIGBIRD, "ulysses_llama", "UlyssesForCausalLM"},
       {"\"llama\"" SIZES BIASES, 0, ULY_SPARSE_NONE, "llama", "LlamaForCausalLM"},
       {"\"llama\"" SIZES BIASES, 9, ULY_SPARSE_NONE, "ulysses_llama", "UlyssesForCausalLM"},
-      {"\"mistral\"" SIZES, 0, ULY_SPARSE_NONE, "llama", "LlamaForCausalLM"},
+      {"\"mistral\"" SIZES, 0, ULY_SPARSE_NONE, "mistral", "MistralForCausalLM"},
       {"\"mistral\"" SIZES, 9, ULY_SPARSE_NONE, "mistral", "MistralForCausalLM"},
       {"\"qwen2\"" SIZES BIASES, 0, ULY_SPARSE_NONE, "qwen2", "Qwen2ForCausalLM"},
-      {"\"qwen2\"" SIZES, 9, ULY_SPARSE_NONE, "ulysses_qwen2", "UlyssesForCausalLM"},
+      {"\"qwen2\"" SIZES, 9, ULY_SPARSE_NONE, "qwen2", "Qwen2ForCausalLM"},
+      {"\"ulysses_qwen2\"" SIZES BIASES, 9, ULY_SPARSE_NONE, "ulysses_qwen2", "UlyssesForCausalLM"},
       {"\"ulysses_qwen2\"" SIZES BIASES, 0, ULY_SPARSE_NONE, "ulysses_qwen2", "UlyssesForCausalLM"},
       {"\"ulysses_qwen2\"" SIZES, 0, ULY_SPARSE_NONE, "qwen2", "Qwen2ForCausalLM"},
       {"gpt2-3m", 0, ULY_SPARSE_NONE, "ulysses_gpt2", "UlyssesForCausalLM"},
@@ -217,7 +229,7 @@ static void test_written_types(void **state) {
     snprintf(text, sizeof text, "{\"model_type\":%s}", rows[i].model);
     assert_ok(*rows[i].model == '"' ? load_text(text, &config)
                                     : uly__model_config_load(rows[i].model, &config));
-    config.window = rows[i].window;
+    uly__model_config_set_window(&config, rows[i].window);
     config.sparse = rows[i].sparse;
     char *written = uly__model_config_json(&config);
     json_t *json = json_loads(written, 0, NULL);
@@ -271,7 +283,7 @@ static void test_refusals(void **state) {
   } bad[] = {
       {"", "line 1"},
       {"[]", "model_type"},
-      {"{\"model_type\":\"bert\"}", "llama, mistral, qwen2 and gpt2"},
+      {"{\"model_type\":\"bert\"}", "llama, mistral, ministral, qwen2, "},
       {"{\"model_type\":\"llama\"}", "must all be given"},
       {"{" LLAMA ",\"hidden_size\":64}", "duplicate"},
       {"{" LLAMA ",\"head_dim\":7}", "even"},
@@ -280,7 +292,9 @@ static void test_refusals(void **state) {
       {"{" LLAMA ",\"num_key_value_heads\":0}", "num_key_value_heads"},
       {"{" LLAMA ",\"num_key_value_heads\":2.5}", "integer"},
       {"{" LLAMA ",\"rms_norm_eps\":-1}", "positive"},
-      {"{" LLAMA ",\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":4}}", "yarn"},
+      {"{" LLAMA ",\"is_causal\":false}", "is_causal"},
+      {"{" LLAMA ",\"quantization_config\":{}}", "quantized weights"},
+      {"{" LLAMA ",\"per_layer_config\":{}}", "per_layer_config"},
       {"{" LLAMA ",\"hidden_act\":\"relu\"}", "relu"},
       {"{" LLAMA ",\"use_sliding_window\":true}", "sliding"},
       {"{" LLAMA ",\"tie_word_embeddings\":1}", "true or false"},
@@ -296,7 +310,7 @@ static void test_refusals(void **state) {
        "sliding_attention"},
       {"{" LLAMA ",\"partial_rotary_factor\":0.5}", "0.5"},
       {"{\"model_type\":\"llama\",\"hidden_size\":1048576,\"intermediate_size\":4194304,"
-       "\"vocab_size\":1073741824,\"num_hidden_layers\":1048576,\"num_attention_heads\":1048576,"
+       "\"vocab_size\":1073741824,\"num_hidden_layers\":4096,\"num_attention_heads\":1048576,"
        "\"head_dim\":256,\"max_position_embeddings\":4096}",
        "2^44"},
       {"{\"model_type\":\"gpt2\",\"n_embd\":4,\"scale_attn_weights\":false}", "scale_attn_weights"},

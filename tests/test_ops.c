@@ -272,7 +272,9 @@ static void check_rows(const uly__ops *ops, const char *name, uly_dtype dtype) {
   float *table = malloc(45 * 30 * sizeof *table);
   int64_t positions[45];
   for (int64_t r = 0; r < rows; r++) positions[r] = 1000000 + r;
-  reference.rope_table(uly__stream_get(), rows, positions, 30, 10000.0, table);
+  uly__rope angles = {.scale = 1.25};
+  for (int i = 0; i < 15; i++) angles.frequency[i] = pow(10000.0, -i / 15.0);
+  reference.rope_table(uly__stream_get(), rows, positions, 30, &angles, table);
   ops->rope(uly__stream_get(), rows, 9, 30, ld, dtype, table, 1.0f, x1);
   reference.rope(uly__stream_get(), rows, 9, 30, ld, dtype, table, 1.0f, x2);
   same("rope", name, x1, x2, n, dtype);
@@ -287,13 +289,14 @@ static void test_rows(void **state) {
   /* Position 1 turns the pair (x0, x1) of a head of 2 by one radian. */
   float x[] = {1, 0}, table[2];
   int64_t position = 1;
-  reference.rope_table(uly__stream_get(), 1, &position, 2, 10000.0, table);
+  uly__rope rope = {.frequency = {1}, .scale = 1};
+  reference.rope_table(uly__stream_get(), 1, &position, 2, &rope, table);
   reference.rope(uly__stream_get(), 1, 1, 2, 2, ULY_F32, table, 1.0f, x);
   assert_float_equal(x[0], cos(1.0), 1e-6f);
   assert_float_equal(x[1], sin(1.0), 1e-6f);
   position = 123456789;
-  reference.rope_table(uly__stream_get(), 1, &position, 2, 10000.0,
-                       table); /* f32 angles would be off by radians */
+  reference.rope_table(uly__stream_get(), 1, &position, 2, &rope, table);
+  /* f32 angles would be off by radians. */
   assert_float_equal(table[0], cos(123456789.0), 1e-6f);
   for_tables(check_rows);
 }

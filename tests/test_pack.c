@@ -367,8 +367,8 @@ static void check_labels_and_positions(uly_trainer *trainer) {
       assert_int_equal(trainer->run.windows[t], stream[at]);
       assert_int_equal(labels[t], stream[at] == END ? -1 : next);
       assert_int_equal(model->positions[t], position);
-      assert_float_equal(model->rope[t * d], cos((double)position), 1e-6);
-      assert_float_equal(model->rope[t * d + d / 2], sin((double)position), 1e-6);
+      assert_float_equal(model->angles[t * d], cos((double)position), 1e-6);
+      assert_float_equal(model->angles[t * d + d / 2], sin((double)position), 1e-6);
       t++;
     }
     assert_int_equal(t, model->num_tokens);

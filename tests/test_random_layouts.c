@@ -1,6 +1,6 @@
 /* Tests that results do not depend on how the ranks are divided: random layouts of dp, Ulysses,
- * ring or gather, tensor and pipeline parallelism, over random models (layers, heads, widths and
- * vocabularies that nothing divides), lengths, windows, block-sparse patterns, packed documents,
+ * ring or gather, tensor and pipeline parallelism, over random models (families, layers of several
+ * kinds, scaled RoPE; heads, widths and vocabularies that nothing divides), lengths, windows, block-sparse patterns, packed documents,
  * numbers of micro-batches, ZeRO stages and recompute policies. Each gives the losses and gradients
  * of one rank within 1e-5 (every rank repeats the run alone), or is refused with a sentence. Every
  * case sends what its plan says. CASES=n makes n cases, and SEED=n others. */
@@ -36,31 +36,59 @@ static int pick_divisor(int n) {
 typedef struct layout {
   uly_mesh_desc mesh;
   uly_train_config config;
+  const char *type; /* of the model */
   int num_q_heads, num_layers;
   char text[512];
 } layout;
 
+/* Adds keys to a model: layers that differ, in the words of its family; and scaled RoPE. */
+static void add_keys(char *json, size_t room, const char *type, int num_layers) {
+  bool has_switch = strcmp(type, "llama") != 0 && strcmp(type, "ministral") != 0;
+  size_t used = strlen(json);
+  if (strcmp(type, "llama") != 0 && pick(0, 1)) {
+    used += (size_t)snprintf(json + used, room - used, ",\"sliding_window\":%d,\"layer_types\":[",
+                             pick(1, 99));
+    for (int i = 0; i < num_layers; i++)
+      used += (size_t)snprintf(json + used, room - used, "%s\"%s_attention\"", i ? "," : "",
+                               pick(0, 1) ? "sliding" : "full");
+    used += (size_t)snprintf(json + used, room - used, "]%s",
+                             has_switch ? ",\"use_sliding_window\":true" : "");
+  }
+  if (strcmp(type, "smollm3") == 0)
+    used +=
+        (size_t)snprintf(json + used, room - used, ",\"no_rope_layer_interval\":%d", pick(1, 3));
+  if (pick(0, 2) == 0)
+    used += (size_t)snprintf(json + used, room - used,
+                             ",\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":%d,"
+                             "\"original_max_position_embeddings\":%d}",
+                             pick(1, 9), pick(20, 200));
+}
+
 /* Writes a random model, which has more layers where a pipeline divides them. Collective. */
 static void write_model(layout *x, bool is_deep) {
-  char json[512];
+  char json[2048];
   int kv = pick(1, 4), q = kv * pick(1, 4), d = 2 * pick(1, 9), vocab = pick(257, 301);
-  static const char *const types[] = {"llama", "qwen2", "gpt2"};
-  const char *type = types[pick(0, 2)];
+  static const char *const types[] = {"llama", "qwen2", "gpt2", "qwen3", "smollm3", "ministral"};
+  const char *type = types[pick(0, 5)];
   x->num_q_heads = q;
   x->num_layers = is_deep ? pick(3, 9) : 2;
+  x->type = type;
   if (strcmp(type, "gpt2") == 0)
     snprintf(json, sizeof json,
              "{\"model_type\":\"gpt2\",\"n_embd\":%d,\"n_layer\":%d,\"n_head\":%d,"
              "\"n_positions\":512,\"vocab_size\":%d}",
              q * d, x->num_layers, q, vocab);
-  else
+  else {
     snprintf(json, sizeof json,
              "{\"model_type\":\"%s\",\"hidden_size\":%d,\"intermediate_size\":%d,"
              "\"num_hidden_layers\":%d,\"num_attention_heads\":%d,\"num_key_value_heads\":%d,"
              "\"head_dim\":%d,\"max_position_embeddings\":512,\"vocab_size\":%d,\"tie_word_"
-             "embeddings\":%s}",
+             "embeddings\":%s",
              type, strcmp(type, "qwen2") == 0 ? q * d : pick(9, 60), pick(9, 90), x->num_layers, q,
              kv, d, vocab, pick(0, 1) ? "true" : "false");
+    add_keys(json, sizeof json - 1, type, x->num_layers);
+    strcat(json, "}");
+  }
   write_scratch_file(config_path, "layouts.json", json, strlen(json));
 }
 
@@ -106,14 +134,15 @@ static layout random_layout(void) {
   c->rounds = pick(0, 3) == 0 ? pick(1, tp > 1 ? 1 : 2) : 0;
   c->threads = 1;
   c->pp_ahead = pp > 1 && c->pp_chunks == 1 && pick(0, 2) == 0 ? pick(1, 2) : 0;
-  snprintf(x.text, sizeof x.text,
-           "pp %d (%d chunks, %d layers), tp %d, dp %d, ulysses %d, ring %d, gather %d, %d heads, "
-           "N %lld, window %lld, pattern "
-           "%d, pack "
-           "%d, batch %lld, stage %d, recompute %d, rounds %d",
-           pp, c->pp_chunks, x.num_layers, tp, x.mesh.dp, ulysses, x.mesh.ring, x.mesh.gather,
-           x.num_q_heads, (long long)c->seq_len, (long long)c->window, (int)c->sparse.pattern,
-           (int)c->pack, (long long)c->batch, c->zero_stage, (int)c->recompute, c->rounds);
+  snprintf(
+      x.text, sizeof x.text,
+      "%s, pp %d (%d chunks, %d layers), tp %d, dp %d, ulysses %d, ring %d, gather %d, %d heads, "
+      "N %lld, window %lld, pattern "
+      "%d, pack "
+      "%d, batch %lld, stage %d, recompute %d, rounds %d",
+      x.type, pp, c->pp_chunks, x.num_layers, tp, x.mesh.dp, ulysses, x.mesh.ring, x.mesh.gather,
+      x.num_q_heads, (long long)c->seq_len, (long long)c->window, (int)c->sparse.pattern,
+      (int)c->pack, (long long)c->batch, c->zero_stage, (int)c->recompute, c->rounds);
   return x;
 }
 

@@ -20,17 +20,19 @@ static const char *const configs[NUM_MODELS] = {
     ("{\"model_type\":\"llama\",\"hidden_size\":48,\"intermediate_size\":80,"
      "\"num_hidden_layers\":3,\"num_attention_heads\":12,\"num_key_value_heads\":4,\"head_dim\":8,"
      "\"vocab_size\":257,\"max_position_embeddings\":4096,\"tie_word_embeddings\":false}"),
-    ("{\"model_type\":\"qwen2\",\"hidden_size\":32,\"intermediate_size\":48,"
+    ("{\"model_type\":\"qwen3\",\"hidden_size\":32,\"intermediate_size\":48,"
      "\"num_hidden_layers\":1,\"num_attention_heads\":8,\"num_key_value_heads\":1,"
-     "\"vocab_size\":257,\"max_position_embeddings\":4096,\"tie_word_embeddings\":true}"),
+     "\"head_dim\":4,\"attention_bias\":true,\"vocab_size\":257,\"max_position_embeddings\":4096,"
+     "\"tie_word_embeddings\":true}"),
     ("{\"model_type\":\"gpt2\",\"n_embd\":40,\"n_layer\":2,\"n_head\":10,\"n_positions\":1024,"
      "\"vocab_size\":257}"),
     /* for the stages of a pipeline */
     ("{\"model_type\":\"llama\",\"hidden_size\":24,\"intermediate_size\":40,"
      "\"num_hidden_layers\":5,\"num_attention_heads\":8,\"num_key_value_heads\":4,\"head_dim\":4,"
      "\"vocab_size\":257,\"max_position_embeddings\":4096,\"tie_word_embeddings\":false}"),
-    ("{\"model_type\":\"qwen2\",\"hidden_size\":32,\"intermediate_size\":48,"
-     "\"num_hidden_layers\":4,\"num_attention_heads\":8,\"num_key_value_heads\":1,"
+    ("{\"model_type\":\"qwen3\",\"hidden_size\":32,\"intermediate_size\":48,"
+     "\"num_hidden_layers\":4,\"num_attention_heads\":8,\"num_key_value_heads\":1,\"head_dim\":6,"
+     "\"use_sliding_window\":true,\"sliding_window\":50,\"max_window_layers\":3,"
      "\"vocab_size\":257,\"max_position_embeddings\":4096,\"tie_word_embeddings\":true}"),
     ("{\"model_type\":\"gpt2\",\"n_embd\":24,\"n_layer\":4,\"n_head\":8,\"n_positions\":1024,"
      "\"vocab_size\":257}"),

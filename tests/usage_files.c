@@ -76,7 +76,7 @@ const usage_row rows_of_models[] = {
     MODEL_FILE("does not divide into 5 heads", MODEL(HIDDEN("32"), "48", "1", "5", "2")),
     MODEL_FILE("not a multiple of 3 key/value heads", MODEL(HIDDEN("32"), "48", "1", "4", "3")),
     MODEL_FILE("more than 2^44 parameters",
-               MODEL(HIDDEN("1048576"), "4194304", "60000, \"head_dim\": 128", "4", "2")),
+               MODEL(HIDDEN("1048576"), "4194304", "4096, \"head_dim\": 128", "4", "2")),
     ROW(2, "'no-such-model' is neither a preset .*No such file", GOOD, "--model", "no-such-model"),
     ROW(2, "'no-such-model' is neither a preset", PLAN_TINY, "--model", "no-such-model"),
     ROW(2, "'.' is neither a preset .*is a folder", GOOD, "--model", "."),

@@ -62,10 +62,18 @@ OP(norm_backward, SHAPE(args->kind, rows, cols, dtype),
    (uly__stream * s, const uly__norm_args *args, int64_t rows, int64_t cols, uly_dtype dtype,
     const void *x, const float *d_y, void *d_x, float *d_gamma, float *d_beta),
    s, args, rows, cols, dtype, x, d_y, d_x, d_gamma, d_beta)
+OP(norm_heads, SHAPE(rows, heads, head_dim, dtype),
+   (uly__stream * s, const uly__norm_args *args, int64_t rows, int heads, int head_dim, int64_t ld,
+    uly_dtype dtype, void *x),
+   s, args, rows, heads, head_dim, ld, dtype, x)
+OP(norm_heads_backward, SHAPE(rows, heads, head_dim, dtype),
+   (uly__stream * s, const uly__norm_args *args, int64_t rows, int heads, int head_dim,
+    uly_dtype dtype, const void *x, int64_t ld, void *d, float *d_gamma),
+   s, args, rows, heads, head_dim, dtype, x, ld, d, d_gamma)
 OP(rope_table, SHAPE(rows, head_dim),
-   (uly__stream * s, int64_t rows, const int64_t *positions, int head_dim, double theta,
+   (uly__stream * s, int64_t rows, const int64_t *positions, int head_dim, const uly__rope *rope,
     float *table),
-   s, rows, positions, head_dim, theta, table)
+   s, rows, positions, head_dim, rope, table)
 OP(rope, SHAPE(rows, heads, head_dim, dtype),
    (uly__stream * s, int64_t rows, int heads, int head_dim, int64_t ld, uly_dtype dtype,
     const float *table, float sign, void *x),
@@ -195,6 +203,8 @@ const uly__ops *__wrap_uly__ops_get(void) {
                      .norm_forward = op_norm_forward,
                      .residual_norm = op_residual_norm,
                      .norm_backward = op_norm_backward,
+                     .norm_heads = op_norm_heads,
+                     .norm_heads_backward = op_norm_heads_backward,
                      .rope_table = op_rope_table,
                      .rope = op_rope,
                      .swiglu_forward = op_swiglu_forward,

@@ -26,9 +26,21 @@ static void print_training(const uly_checkpoint_info *info) {
     printf("  documents   end with token %lld\n", (long long)info->doc_end);
 }
 
+static void print_rope(const uly_model_info *model) {
+  printf("  positions   rotary, theta %g, made for %lld", model->rope_theta,
+         (long long)model->max_positions);
+  if (model->rope_factor > 0)
+    printf("; scaled by %s, factor %g", model->rope_type, model->rope_factor);
+  printf("\n");
+}
+
 static void print_model(const uly_model_info *model) {
   printf("model         %s\n", model->type);
   printf("  blocks      %d, %lld wide\n", model->num_layers, (long long)model->hidden);
+  if (model->num_window_layers > 0 && model->num_window_layers < model->num_layers)
+    printf("              %d of them have the window\n", model->num_window_layers);
+  if (model->num_no_rope_layers > 0)
+    printf("              %d of them do not rotate\n", model->num_no_rope_layers);
   printf("  heads       %d query, %d key/value, of %d elements\n", model->num_q_heads,
          model->num_kv_heads, model->head_dim);
   printf("  MLP         %lld wide, %s\n", (long long)model->ffn,
@@ -36,12 +48,11 @@ static void print_model(const uly_model_info *model) {
   printf("  vocabulary  %lld tokens%s\n", (long long)model->vocab,
          model->is_tied ? "; the head is tied to the embedding" : "");
   if (model->rope_theta > 0)
-    printf("  positions   rotary, theta %g, made for %lld\n", model->rope_theta,
-           (long long)model->max_positions);
+    print_rope(model);
   else
     printf("  positions   learned, %lld\n", (long long)model->max_positions);
-  printf("  norm        %s, eps %g\n", model->has_layer_norm ? "LayerNorm" : "RMSNorm",
-         model->norm_eps);
+  printf("  norm        %s, eps %g%s\n", model->has_layer_norm ? "LayerNorm" : "RMSNorm",
+         model->norm_eps, model->has_qk_norm ? "; of every head of Q and K, too" : "");
   bool has_biases = model->has_qkv_bias || model->has_o_bias || model->has_mlp_bias;
   printf("  biases     %s%s%s%s\n", model->has_qkv_bias ? " QKV" : "",
          model->has_o_bias ? " O" : "", model->has_mlp_bias ? " MLP" : "",
@@ -178,14 +189,17 @@ uly_status checkpoint_print(const checkpoint_place *place, const uly_checkpoint_
 
 static json_t *make_model(const uly_model_info *model) {
   return json_pack(
-      "{s:s, s:I, s:I, s:I, s:I, s:i, s:i, s:i, s:i, s:s, s:f, s:f, s:b, s:b, s:b, s:b, s:b}",
+      "{s:s, s:I, s:I, s:I, s:I, s:i, s:i, s:i, s:i, s:s, s:f, s:f, s:s, s:f, s:i, s:i, s:b, s:b, "
+      "s:b, s:b, s:b, s:b}",
       "type", model->type, "hidden", (json_int_t)model->hidden, "ffn", (json_int_t)model->ffn,
       "vocab", (json_int_t)model->vocab, "max_positions", (json_int_t)model->max_positions,
       "layers", model->num_layers, "q_heads", model->num_q_heads, "kv_heads", model->num_kv_heads,
       "head_dim", model->head_dim, "norm", model->has_layer_norm ? "layer" : "rms", "norm_eps",
-      model->norm_eps, "rope_theta", model->rope_theta, "gated", model->is_gated, "tied",
-      model->is_tied, "qkv_bias", model->has_qkv_bias, "o_bias", model->has_o_bias, "mlp_bias",
-      model->has_mlp_bias);
+      model->norm_eps, "rope_theta", model->rope_theta, "rope_type", model->rope_type,
+      "rope_factor", model->rope_factor, "window_layers", model->num_window_layers,
+      "no_rope_layers", model->num_no_rope_layers, "qk_norm", model->has_qk_norm, "gated",
+      model->is_gated, "tied", model->is_tied, "qkv_bias", model->has_qkv_bias, "o_bias",
+      model->has_o_bias, "mlp_bias", model->has_mlp_bias);
 }
 
 /* Returns all settings of attention, whether or not they mask anything. */

@@ -1,8 +1,8 @@
 /* Caches keys and values: see cache.h. */
 #include "infer/cache.h"
 
-uly_status uly__cache_create(const uly_attention *plan, const uly_mask *mask, uly__chunk layers,
-                             int64_t capacity, uly__cache *out) {
+uly_status uly__cache_create(const uly_attention *plan, const uly_mask *masks, int num_masks,
+                             uly__chunk layers, int64_t capacity, uly__cache *out) {
   const uly_attention_desc *desc = &plan->desc;
   *out = (uly__cache){.capacity = capacity,
                       .heads = plan->scheme->heads_of(plan, uly__group_rank(plan->group)),
@@ -12,10 +12,14 @@ uly_status uly__cache_create(const uly_attention *plan, const uly_mask *mask, ul
                       .group_size = desc->num_q_heads / desc->num_kv_heads,
                       .dtype = desc->dtype,
                       .stream = plan->stream};
-  return uly__mask_create(mask, capacity, desc->num_q_heads, &out->mask);
+  for (int i = 0; i < num_masks; i++)
+    ULY_TRY(uly__mask_create(&masks[i], capacity, desc->num_q_heads, &out->masks[i]));
+  return ULY_OK;
 }
 
-void uly__cache_destroy(uly__cache *cache) { uly__mask_destroy(cache->mask); }
+void uly__cache_destroy(uly__cache *cache) {
+  for (int i = 0; i < 2; i++) uly__mask_destroy(cache->masks[i]);
+}
 
 static int64_t layer_bytes(const uly__cache *c) {
   return c->heads.kv_count * c->capacity * c->head_dim * uly__dtype_bytes(c->dtype);
@@ -50,8 +54,8 @@ void uly__cache_add(uly__cache *cache, int layer, const void *k, const void *v) 
                  stride, v, row);
 }
 
-uly__attend_one uly__cache_attend(const uly__cache *cache, int layer, float scale, const void *q,
-                                  void *o, float *workspace) {
+uly__attend_one uly__cache_attend(const uly__cache *cache, int layer, int mask, float scale,
+                                  const void *q, void *o, float *workspace) {
   return (uly__attend_one){
       .query = cache->num_tokens,
       .num_q_heads = cache->heads.q_count,
@@ -61,7 +65,7 @@ uly__attend_one uly__cache_attend(const uly__cache *cache, int layer, float scal
       .group_size = cache->group_size,
       .group_offset = cache->heads.q_begin - cache->heads.kv_begin * cache->group_size,
       .dtype = cache->dtype,
-      .mask = cache->mask,
+      .mask = cache->masks[mask],
       .scale = scale,
       .capacity = cache->capacity,
       .q = q,

@@ -15,14 +15,14 @@ typedef struct uly__cache {
   int head_dim, group_size;
   uly_dtype dtype;
   uly__stream *stream;
-  uly__mask *mask;     /* over `capacity` tokens */
+  uly__mask *masks[2]; /* over `capacity` tokens */
   char *keys, *values; /* [L][kv_count][capacity][d] */
 } uly__cache;
 
-/* Creates the cache of some layers, for the heads that the plan gives this rank. `mask` is the mask
- * of the model, for `capacity` tokens. */
-uly_status uly__cache_create(const uly_attention *plan, const uly_mask *mask, uly__chunk layers,
-                             int64_t capacity, uly__cache *out);
+/* Creates the cache of some layers, for the heads that the plan gives this rank. masks: the 1 or 2
+ * masks of the model, for `capacity` tokens. */
+uly_status uly__cache_create(const uly_attention *plan, const uly_mask *masks, int num_masks,
+                             uly__chunk layers, int64_t capacity, uly__cache *out);
 void uly__cache_destroy(uly__cache *cache);
 void uly__cache_carve(uly__cache *cache, uly__arena *activations);
 
@@ -32,9 +32,10 @@ void uly__cache_fill(uly__cache *cache, const uly_attention *plan, int layer,
 /* Adds one token of a block; k, v: [kv_count, d]. The token counts once num_tokens includes it. */
 void uly__cache_add(uly__cache *cache, int layer, const void *k, const void *v);
 
-/* Describes the attention of the token that was added last; q, o: [q_count, d]. */
-uly__attend_one uly__cache_attend(const uly__cache *cache, int layer, float scale, const void *q,
-                                  void *o, float *workspace);
+/* Describes the attention of the token that was added last, under a mask of that number; q, o:
+ * [q_count, d]. */
+uly__attend_one uly__cache_attend(const uly__cache *cache, int layer, int mask, float scale,
+                                  const void *q, void *o, float *workspace);
 /* Returns the number of floats in its workspace. */
 int64_t uly__cache_workspace(const uly__cache *cache);
 

@@ -60,12 +60,11 @@ static bool is_last_stage(const uly__decoder *d) {
 
 static uly_status make_cache(uly__decoder *d, const uly__model_run *run, int64_t capacity) {
   const uly__model_config *c = &d->model->config;
-  uly_block_layout *blocks;
-  uly_mask mask;
-  ULY_TRY(uly__model_make_mask(c, run, capacity, &mask, &blocks));
-  uly_status status =
-      uly__cache_create(d->model->attention, &mask, layers_of(d), capacity, &d->cache);
-  uly_block_layout_destroy(blocks);
+  uly__model_masks masks;
+  ULY_TRY(uly__model_make_masks(c, run, capacity, &masks));
+  uly_status status = uly__cache_create(d->model->attention, masks.list, masks.num, layers_of(d),
+                                        capacity, &d->cache);
+  uly__model_free_masks(&masks);
   return status;
 }
 
@@ -197,15 +196,24 @@ static void attend(uly__decoder *d, int layer) {
   linear(d, unit, b->wq, b->bq, h, q, n, d->q);
   linear(d, unit, b->wk, b->bk, h, kv, n, d->k);
   linear(d, unit, b->wv, b->bv, h, kv, n, d->v);
-  if (d->angles) {
+  if (b->q_norm >= 0) {
+    uly__norm_args q_norm = uly__model_norm(model, unit, b->q_norm, -1);
+    uly__norm_args k_norm = uly__model_norm(model, unit, b->k_norm, -1);
+    model->ops->norm_heads(model->stream, &q_norm, 1, d->cache.heads.q_count, (int)dim, q.count,
+                           model->dtype, d->q);
+    model->ops->norm_heads(model->stream, &k_norm, 1, d->cache.heads.kv_count, (int)dim, kv.count,
+                           model->dtype, d->k);
+  }
+  if (uly__layer_has_rope(&model->config, layer)) {
     model->ops->rope(model->stream, 1, d->cache.heads.q_count, (int)dim, q.count, model->dtype,
                      d->angles, 1.0f, d->q);
     model->ops->rope(model->stream, 1, d->cache.heads.kv_count, (int)dim, kv.count, model->dtype,
                      d->angles, 1.0f, d->k);
   }
   uly__cache_add(&d->cache, layer, d->k, d->v);
-  uly__attend_one one = uly__cache_attend(&d->cache, layer, model->attention->desc.scale, d->q,
-                                          d->mine, d->attention);
+  uly__attend_one one =
+      uly__cache_attend(&d->cache, layer, uly__model_mask(&model->config, layer),
+                        model->attention->desc.scale, d->q, d->mine, d->attention);
   model->ops->attend_one(model->stream, &one);
   gather(d, &d->heads, model->dtype, d->o);
 }
@@ -353,7 +361,7 @@ void uly__decode(uly__decoder *d, int32_t token) {
   uly__input_set_tokens(&d->input, &d->token, NULL);
   uly__input_set_positions(&d->input, &d->position);
   if (d->angles)
-    model->ops->rope_table(model->stream, 1, d->input.positions, c->head_dim, c->rope_theta,
+    model->ops->rope_table(model->stream, 1, d->input.positions, c->head_dim, &model->rope,
                            d->angles);
   uly__model_note(model, uly__boundary_begin(&model->boundary));
   if (uly__chunk_embeds(layers)) embed(d);

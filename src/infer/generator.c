@@ -150,7 +150,7 @@ static void destroy_plan(uly_generator *g) {
 static uly_status plan(uly_mesh *mesh, const uly_train_config *config, decoding how,
                        uly_generator *g) {
   uly__model_use use = how.prefills ? ULY_MODEL_PREFILLS : ULY_MODEL_DECODES;
-  ULY_TRY(uly__run_create(mesh, config, use, &g->run));
+  ULY_TRY(uly__run_create(mesh, config, use, how.capacity, &g->run));
   uly_status status =
       uly__decoder_create(g->run.model, &g->run.model_run, how.capacity, &g->decoder);
   if (status == ULY_OK)

@@ -3,30 +3,40 @@
 #include "model/block_attention.h"
 
 #include "model/linear.h"
+#include "model/model_plan.h"
 #include "model/stages.h"
 
 /* --- Q, K and V */
 
+/* Computes the queries, keys or values of some heads from normalized rows n, before the norm of each
+ * head, as rows of y that are ld apart. */
+static void project(uly__model *model, const uly__projection *to, int unit, int64_t rows,
+                    const void *n, void *y, int64_t ld) {
+  uly__linear linear = uly__linear_in(to->linear, unit);
+  uly__linear_forward(model, linear, rows, n, model->config.hidden, y, ld);
+  if (to->bias >= 0)
+    model->ops->add_bias(model->stream, rows, linear.out, ld, model->dtype, y,
+                         uly__weight(model, unit, to->bias));
+}
+
 /* Projects the normalized rows n of a tile to Q, K and V of one block of heads, at their places in
  * qkv. */
-static void project_block(uly__model *model, int unit, int g, uly__tile_range tile, const void *n,
+static void project_block(uly__model *model, int layer, int g, uly__tile_range tile, const void *n,
                           void *qkv) {
   const uly__ops *ops = model->ops;
-  int d = model->config.head_dim;
-  int64_t h = model->config.hidden, stride = model->attention->blocks[g].qkv_stride;
-  int64_t t = tile.begin, rows = tile.rows;
+  int d = model->config.head_dim, unit = uly__unit_of_block(layer);
+  int64_t stride = model->attention->blocks[g].qkv_stride, t = tile.begin, rows = tile.rows;
   for (int part = 0; part < 3; part++) {
     const uly__projection *to = &model->projections[g].qkv[part];
-    uly__linear linear = uly__linear_in(to->linear, unit);
     if (to->heads == 0) continue;
     void *y = uly__at(qkv, model->dtype, to->at + t * stride);
-    uly__linear_forward(model, linear, rows, n, h, y, stride);
-    if (to->bias >= 0)
-      ops->add_bias(model->stream, rows, linear.out, stride, model->dtype, y,
-                    uly__weight(model, unit, to->bias));
-    if (to->rotated)
-      ops->rope(model->stream, rows, to->heads, d, stride, model->dtype, model->rope + t * d, 1.0f,
-                y);
+    uly__norm_args norm = uly__model_norm(model, unit, to->norm, -1);
+    project(model, to, unit, rows, n, y, stride);
+    if (to->norm >= 0)
+      ops->norm_heads(model->stream, &norm, rows, to->heads, d, stride, model->dtype, y);
+    if (to->rotated && uly__layer_has_rope(&model->config, layer))
+      ops->rope(model->stream, rows, to->heads, d, stride, model->dtype, model->angles + t * d,
+                1.0f, y);
   }
 }
 
@@ -54,7 +64,7 @@ static void project_tile(const layer_place *at, int64_t i, int first, int step) 
   if (!find_tile(&model->tiles, i, &tile)) return;
   const void *n = uly__model_gathered(model, ULY_GATHER_NORMED, i);
   for (int g = first; g < model->attention->num_blocks; g += step)
-    project_block(model, uly__unit_of_block(at->layer), g, tile, n, at->qkv);
+    project_block(model, at->layer, g, tile, n, at->qkv);
 }
 
 /* Projects all tiles for the blocks of heads first, first + step, ... */
@@ -67,12 +77,23 @@ static void project_qkv(void *context, int first, int step) {
   }
 }
 
+/* Takes the gradients d_y of queries or keys back through the norm of each head. Their values before
+ * the norm are projected again: what is kept after it may be on another rank. */
+static void norm_heads_backward(uly__model *model, const uly__projection *from, int unit,
+                                int64_t rows, const void *n, void *d_y, int64_t stride) {
+  uly__norm_args norm = uly__model_norm(model, unit, from->norm, -1);
+  project(model, from, unit, rows, n, model->work.heads, from->linear.out);
+  model->ops->norm_heads_backward(model->stream, &norm, rows, from->heads, model->config.head_dim,
+                                  model->dtype, model->work.heads, stride, d_y,
+                                  uly__grad(model, unit, from->norm));
+}
+
 /* Takes the gradients of Q, K and V of one block of heads, for the rows of a tile, back to the
  * weights, and adds those of the normalized rows n to d_n. */
-static void project_block_backward(uly__model *model, int unit, int g, uly__tile_range tile,
+static void project_block_backward(uly__model *model, int layer, int g, uly__tile_range tile,
                                    const void *n, float *d_n) {
   const uly__ops *ops = model->ops;
-  int d = model->config.head_dim;
+  int d = model->config.head_dim, unit = uly__unit_of_block(layer);
   int64_t h = model->config.hidden, stride = model->attention->blocks[g].qkv_stride;
   int64_t t = tile.begin, rows = tile.rows;
   for (int part = 0; part < 3; part++) {
@@ -80,9 +101,10 @@ static void project_block_backward(uly__model *model, int unit, int g, uly__tile
     uly__linear linear = uly__linear_in(from->linear, unit);
     if (from->heads == 0) continue;
     void *d_y = uly__at(model->attention->work.d_qkv, model->dtype, from->at + t * stride);
-    if (from->rotated)
-      ops->rope(model->stream, rows, from->heads, d, stride, model->dtype, model->rope + t * d,
+    if (from->rotated && uly__layer_has_rope(&model->config, layer))
+      ops->rope(model->stream, rows, from->heads, d, stride, model->dtype, model->angles + t * d,
                 -1.0f, d_y);
+    if (from->norm >= 0) norm_heads_backward(model, from, unit, rows, n, d_y, stride);
     if (from->bias >= 0)
       ops->bias_backward(model->stream, rows, linear.out, stride, model->dtype, d_y,
                          uly__grad(model, unit, from->bias));
@@ -99,7 +121,7 @@ static void project_tile_backward(uly__model *model, int layer, int64_t i) {
   const void *n = uly__model_gathered(model, ULY_GATHER_NORMED, i);
   float *d_n = uly__model_partial(model, ULY_SUM_OTHER, i);
   for (int g = 0; g < model->attention->num_blocks; g++)
-    project_block_backward(model, uly__unit_of_block(layer), g, tile, n, d_n);
+    project_block_backward(model, layer, g, tile, n, d_n);
   uly__model_sum(model, ULY_SUM_OTHER, ULY_TRAFFIC_TENSOR_BACKWARD, i, tile.rows);
 }
 
@@ -127,28 +149,36 @@ static void project_qkv_backward(uly__model *model, int layer) {
 
 /* --- attention */
 
+/* Describes a pass through the attention of a layer. */
+static uly__seq_call call_of(const uly__model *model, int layer, uly_traffic kind) {
+  return (uly__seq_call){.mask = uly__model_mask(&model->config, layer),
+                         .kind = kind,
+                         .kept = &uly__stash_at(&model->stash, layer)->attention};
+}
+
 static uly__part all_tokens(const uly__model *model) { return (uly__part){0, model->num_tokens}; }
 
 /* Attends: the scheme asks for Q, K and V, and leaves the outputs in the stash. */
 void uly__block_attend(uly__model *model, int layer, uly_traffic kind) {
   uly_attention *attention = model->attention;
-  const uly__seq_kept *kept = &uly__stash_at(&model->stash, layer)->attention;
-  layer_place place = {model, layer, uly__attention_qkv(attention, kept),
+  uly__seq_call call = call_of(model, layer, kind);
+  layer_place place = {model, layer, uly__attention_qkv(attention, call.kept),
                        kind == ULY_TRAFFIC_ATTENTION_FORWARD ? ULY_TRAFFIC_TENSOR_FORWARD
                                                              : ULY_TRAFFIC_TENSOR_RECOMPUTE};
-  uly__seq_call call = {.kind = kind, .kept = kept, .project = project_qkv, .context = &place};
+  call.project = project_qkv;
+  call.context = &place;
   if (attention->rows_at_once > 0)
     project_qkv(&place, 0, 1);
   else
     uly__model_note(model, attention->scheme->forward(attention, &call));
   uly__watch_heads(model, ULY_WATCH_QKV, layer, all_tokens(model), place.qkv);
   if (attention->rows_at_once == 0)
-    uly__watch_heads(model, ULY_WATCH_ATTENTION, layer, all_tokens(model), kept->outputs);
+    uly__watch_heads(model, ULY_WATCH_ATTENTION, layer, all_tokens(model), call.kept->outputs);
 }
 
 void uly__block_attend_tile(uly__model *model, int layer, uly_traffic kind, int64_t i) {
   uly_attention *attention = model->attention;
-  uly__seq_call call = {.kind = kind, .kept = &uly__stash_at(&model->stash, layer)->attention};
+  uly__seq_call call = call_of(model, layer, kind);
   uly__tile_range tile;
   if (attention->rows_at_once == 0 || !find_tile(&model->tiles, i, &tile)) return;
   uly__part rows = {tile.begin, tile.rows};
@@ -158,8 +188,7 @@ void uly__block_attend_tile(uly__model *model, int layer, uly_traffic kind, int6
 
 void uly__block_attend_tile_backward(uly__model *model, int layer, int64_t i) {
   uly_attention *attention = model->attention;
-  uly__seq_call call = {.kind = ULY_TRAFFIC_ATTENTION_BACKWARD,
-                        .kept = &uly__stash_at(&model->stash, layer)->attention};
+  uly__seq_call call = call_of(model, layer, ULY_TRAFFIC_ATTENTION_BACKWARD);
   uly__tile_range tile;
   if (attention->rows_at_once == 0 || !find_tile(&model->tiles, i, &tile)) return;
   uly__part rows = {tile.begin, tile.rows};
@@ -168,8 +197,7 @@ void uly__block_attend_tile_backward(uly__model *model, int layer, int64_t i) {
 
 void uly__block_attend_backward(uly__model *model, int layer) {
   uly_attention *attention = model->attention;
-  uly__seq_call call = {.kind = ULY_TRAFFIC_ATTENTION_BACKWARD,
-                        .kept = &uly__stash_at(&model->stash, layer)->attention};
+  uly__seq_call call = call_of(model, layer, ULY_TRAFFIC_ATTENTION_BACKWARD);
   if (attention->rows_at_once == 0)
     uly__model_note(model, attention->scheme->backward(attention, &call));
   uly__watch_heads(model, ULY_WATCH_D_QKV, layer, all_tokens(model), attention->work.d_qkv);
@@ -226,8 +254,13 @@ uly_status uly__block_prepare_attention(const uly__model *model, int64_t rows) {
     const uly__block_projections *to = &model->projections[g];
     uly__linear_use qkv = {.ldx = model->config.hidden, .ldy = block->qkv_stride, .sums_d_x = true};
     uly__linear_use o = {.ldx = block->o_stride, .ldy = model->config.hidden, .sums_y = true};
-    for (int part = 0; part < 3; part++)
-      ULY_TRY(uly__linear_prepare(model, to->qkv[part].linear, rows, qkv));
+    for (int part = 0; part < 3; part++) {
+      uly__linear linear = to->qkv[part].linear;
+      uly__linear_use dense = {.ldx = qkv.ldx, .ldy = linear.out};
+      ULY_TRY(uly__linear_prepare(model, linear, rows, qkv));
+      if (to->qkv[part].norm >= 0 && !uly__model_is_forward_only(model))
+        ULY_TRY(uly__linear_prepare_forward(model, linear, rows, dense));
+    }
     ULY_TRY(uly__linear_prepare(model, to->o, rows, o));
   }
   return ULY_OK;

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/status.h"
-#include "model/config.h"
+#include "model/config_reader.h"
 #include "ops/mask.h"
 
 static json_t *llama_json(const uly__model_config *c) {
@@ -40,13 +40,20 @@ static bool is_family(const uly__model_config *c, const char *name) {
   return strcmp(c->family, name) == 0;
 }
 
+static bool is_mistral(const uly__model_config *c) {
+  return is_family(c, "mistral") || is_family(c, "ministral");
+}
+
+/* Describes what the weights depend on. Mistrals have the weights of a Llama. */
 static json_t *weights_json(const uly__model_config *c) {
   json_t *json = is_family(c, "gpt2") ? gpt2_json(c) : llama_json(c);
-  json_object_set_new(json, "model_type", json_string(c->family));
+  json_object_set_new(json, "model_type", json_string(is_mistral(c) ? "llama" : c->family));
   json_object_set_new(json, "vocab_size", json_integer(c->vocab));
   json_object_set_new(json, "tie_word_embeddings", json_boolean(c->tied));
   json_object_set_new(json, "initializer_range", json_real(c->init_std));
   json_object_set_new(json, "torch_dtype", json_string("float32"));
+  if (c->scaling.type != ULY_ROPE_DEFAULT || is_family(c, "smollm3"))
+    uly__config_write_rope(c, json);
   return json;
 }
 
@@ -73,45 +80,86 @@ uly_status uly__model_config_is_same(const uly__model_config *a, const uly__mode
   return ULY_OK;
 }
 
-/* The type of transformers that computes the same; NULL, NULL: there is none. */
-typedef struct hf_type {
-  const char *name, *class_name;
-} hf_type;
+/* Returns whether transformers has models of this family with these biases. */
+static bool has_usual_biases(const uly__model_config *c) {
+  if (is_family(c, "llama") || is_family(c, "smollm3")) return c->qkv_bias == c->o_bias;
+  if (is_family(c, "qwen3")) return c->qkv_bias == c->o_bias && !c->mlp_bias;
+  return c->qkv_bias == uly__model_config_family(c->family).qkv_bias && !c->o_bias && !c->mlp_bias;
+}
 
-static hf_type find_type(const uly__model_config *c) {
-  bool has_more_biases = c->o_bias || c->mlp_bias;
-  if (c->sparse != ULY_SPARSE_NONE) return (hf_type){0};
-  if (is_family(c, "llama") && c->window == 0) return (hf_type){"llama", "LlamaForCausalLM"};
-  if (is_family(c, "llama") && !has_more_biases) return (hf_type){"mistral", "MistralForCausalLM"};
-  if (is_family(c, "qwen2") && c->window == 0 && !has_more_biases)
-    return (hf_type){"qwen2", "Qwen2ForCausalLM"};
-  return (hf_type){0};
+/* Returns the type of transformers that computes the same; NULL: there is none. */
+static const char *find_type(const uly__model_config *c) {
+  int num = uly__num_layers_with_window(c);
+  if (c->sparse != ULY_SPARSE_NONE || is_family(c, "gpt2") || !has_usual_biases(c)) return NULL;
+  if (!is_family(c, "llama") && !is_mistral(c)) return c->family;
+  if (num == 0) return is_family(c, "ministral") ? "mistral" : c->family;
+  if (c->qkv_bias || c->mlp_bias) return NULL;
+  bool all_have_it = num == c->num_layers && !is_family(c, "ministral");
+  return all_have_it ? "mistral" : "ministral";
+}
+
+static const char *class_of(const char *type) {
+  static const struct {
+    const char *type, *name;
+  } classes[] = {
+      {"llama", "LlamaForCausalLM"},         {"mistral", "MistralForCausalLM"},
+      {"ministral", "MinistralForCausalLM"}, {"qwen2", "Qwen2ForCausalLM"},
+      {"qwen3", "Qwen3ForCausalLM"},         {"smollm3", "SmolLM3ForCausalLM"},
+      {"gpt2", "GPT2LMHeadModel"},
+  };
+  for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++)
+    if (strcmp(classes[i].type, type) == 0) return classes[i].name;
+  return "UlyssesForCausalLM";
+}
+
+/* Makes the config.json of a model_type. */
+static json_t *make_json(const uly__model_config *c, const char *type) {
+  json_t *json = weights_json(c);
+  bool is_hf = strncmp(type, ULY_OWN_MODEL_TYPE, strlen(ULY_OWN_MODEL_TYPE)) != 0;
+  bool has_bias_keys = !is_hf || strcmp(type, "llama") == 0 || strcmp(type, "smollm3") == 0;
+  json_object_set_new(json, "model_type", json_string(type));
+  json_object_set_new(json, "architectures", json_pack("[s]", class_of(type)));
+  if (!has_bias_keys) (void)json_object_del(json, "mlp_bias");
+  if (!has_bias_keys && strcmp(type, "qwen3") != 0) (void)json_object_del(json, "attention_bias");
+  uly__config_write_rope(c, json);
+  uly__config_write_layers(c, type, json);
+  if (c->sparse != ULY_SPARSE_NONE)
+    json_object_set_new(json, "sparse", json_string(uly__sparse_names[c->sparse]));
+  return json;
 }
 
 char *uly__model_config_json(const uly__model_config *config) {
-  hf_type type = find_type(config);
-  json_t *json = weights_json(config);
+  const char *type = find_type(config);
   char own_name[32];
   snprintf(own_name, sizeof own_name, ULY_OWN_MODEL_TYPE "%s", config->family);
-  json_object_set_new(json, "model_type", json_string(type.name ? type.name : own_name));
-  json_object_set_new(json, "architectures",
-                      json_pack("[s]", type.class_name ? type.class_name : "UlyssesForCausalLM"));
-  if (type.name && strcmp(type.name, "llama") != 0) { /* others have no such keys */
-    (void)json_object_del(json, "attention_bias");
-    (void)json_object_del(json, "mlp_bias");
-  }
-  /* Some versions of transformers would take a default of 4,096 for a window. */
-  if (type.name && strcmp(type.name, "qwen2") == 0) {
-    json_object_set_new(json, "use_sliding_window", json_false());
-    json_object_set_new(json, "sliding_window", json_null());
-  }
-  /* Version 4 of transformers reads rope_theta, version 5 this object. */
-  if (config->rope)
-    json_object_set_new(
-        json, "rope_parameters",
-        json_pack("{s:s, s:f}", "rope_type", "default", "rope_theta", config->rope_theta));
-  if (config->window > 0) json_object_set_new(json, "sliding_window", json_integer(config->window));
-  if (config->sparse != ULY_SPARSE_NONE)
-    json_object_set_new(json, "sparse", json_string(uly__sparse_names[config->sparse]));
-  return dump(json);
+  return dump(make_json(config, type ? type : own_name));
+}
+
+/* Returns the type of transformers whose tensors have Hugging Face's names and layout. */
+static const char *find_export_type(const uly__model_config *c) {
+  bool is_gpt2 = is_family(c, "gpt2") && c->qkv_bias && c->o_bias && c->mlp_bias;
+  if (is_gpt2 && c->sparse == ULY_SPARSE_NONE && c->window == 0 &&
+      c->num_q_heads * (int64_t)c->head_dim == c->hidden)
+    return c->family;
+  return find_type(c);
+}
+
+uly_status uly__model_config_export(const uly__model_config *config, const char *dtype,
+                                    char **text) {
+  const char *type = find_export_type(config);
+  *text = NULL;
+  if (!type)
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "transformers has no model that computes the same as this %s, which has %s: it can be "
+             "used only by this program",
+             config->family,
+             config->sparse != ULY_SPARSE_NONE ? "sparse blocks"
+             : config->window > 0              ? "a window"
+                                               : "biases that others of the family do not have");
+  json_t *json = make_json(config, type);
+  json_object_set_new(json, "torch_dtype", json_string(dtype));
+  json_object_set_new(json, "dtype", json_string(dtype));
+  *text = dump(json);
+  if (!*text) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a model's description");
+  return ULY_OK;
 }

@@ -115,10 +115,16 @@ static uly_status prepare_result(const uly__model *model, uly__matmul product, b
   return prepare(model, summed(product, false));
 }
 
+uly_status uly__linear_prepare_forward(const uly__model *model, uly__linear linear, int64_t rows,
+                                       uly__linear_use use) {
+  if (linear.out == 0) return ULY_OK;
+  return prepare_result(model, y_product(model, linear, rows, use.ldx), use.sums_y, use.ldy);
+}
+
 uly_status uly__linear_prepare(const uly__model *model, uly__linear linear, int64_t rows,
                                uly__linear_use use) {
   if (linear.out == 0) return ULY_OK;
-  ULY_TRY(prepare_result(model, y_product(model, linear, rows, use.ldx), use.sums_y, use.ldy));
+  ULY_TRY(uly__linear_prepare_forward(model, linear, rows, use));
   if (uly__model_is_forward_only(model)) return ULY_OK;
   ULY_TRY(prepare_result(model, d_x_product(model, linear, rows, use.ldy), use.sums_d_x, use.ldx));
   return prepare(model, d_w_product(model, linear, rows, use.ldy, use.ldx));

@@ -33,6 +33,8 @@ typedef struct uly__workspace {
   void *matmul; /* workspace of matrix products */
   /* [own rows of a tile, h]; tiles take turns, so that two or three are under way at once. */
   void *n[ULY_TENSOR_SLOTS], *mid[ULY_MID_SLOTS];
+  /* [rows, d for each head of a block]: queries or keys before their norm; NULL without one. */
+  void *heads;
   void *gate, *up, *act; /* [rows, f] */
   void *d_gate, *d_up;   /* [rows, f] */
   float *logits;         /* [rows of a head tile, V] */
@@ -64,7 +66,8 @@ typedef struct uly__model_run {
   int chunks;       /* of a stage; 0: 1 */
   int ahead;        /* of the schedule */
   int64_t seq_len;  /* N */
-  int64_t window;   /* of the causal mask; 0: none */
+  /* The most positions of a document: N, or more if a text is generated. */
+  int64_t num_positions;
   uly_sparse sparse;
   uly_dtype dtype, grad_dtype;
   uly_recompute recompute;
@@ -91,7 +94,7 @@ typedef struct uly__model {
   uly__stream *stream;
   uly_attention *attention;
   uly__block_projections *projections; /* [blocks of heads] */
-  double pairs;                        /* visible, over all query heads */
+  double pairs;                        /* visible, over all query heads: mean of the layers */
   uly_dtype dtype;
   uly__model_use use;
   int threads;
@@ -102,7 +105,8 @@ typedef struct uly__model {
   uly__zero *zero;    /* weights and gradients */
   int64_t *positions; /* [T], of the host: within their documents */
   uly__input input;   /* what ops read of a pass */
-  float *rope;        /* [T, d]: cosines, sines; NULL with learned positions */
+  uly__rope rope;
+  float *angles; /* [T, d]: cosines, sines; NULL with learned positions */
   /* [own, h]: gradient of the residual stream, in a room of boundary; NULL: forward only */
   void *d_x;
   uly__stash stash;

@@ -17,6 +17,26 @@ static int64_t granule(int64_t seq_len) {
   return tokens;
 }
 
+/* Dynamic RoPE turns all tokens differently in every longer sequence: there is no one model to train,
+ * and keys that were cached for a shorter text no longer fit. */
+static uly_status check_dynamic_rope(const uly__model_config *c, const uly__model_run *run) {
+  if (c->scaling.type != ULY_ROPE_DYNAMIC) return ULY_OK;
+  if (run->use == ULY_MODEL_TRAINS)
+    ULY_FAIL(
+        ULY_ERR_CONFIG,
+        "the model has dynamic RoPE, whose frequencies change with the length of every "
+        "sequence, so it cannot be trained: change \"rope_type\" in its config.json to yarn or "
+        "linear");
+  bool decodes = run->use == ULY_MODEL_PREFILLS || run->use == ULY_MODEL_DECODES;
+  if (decodes && run->num_positions > c->scaling.original_positions)
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "the prompt and the text to generate have %lld tokens, but dynamic RoPE would change "
+             "the cached keys of a model that was trained on %lld: use a shorter prompt, generate "
+             "fewer tokens, or change \"rope_type\" in its config.json to yarn",
+             (long long)run->num_positions, (long long)c->scaling.original_positions);
+  return ULY_OK;
+}
+
 static uly_status check(const uly__model_config *c, const uly_mesh *mesh,
                         const uly__model_run *run) {
   if (!c->rope && run->seq_len > c->max_positions)
@@ -24,6 +44,7 @@ static uly_status check(const uly__model_config *c, const uly_mesh *mesh,
              "config.seq_len is %lld, but the model has learned positions for %lld tokens: use "
              "shorter sequences, or a model with RoPE",
              (long long)run->seq_len, (long long)c->max_positions);
+  ULY_TRY(check_dynamic_rope(c, run));
   /* In f64, what a rank keeps, and more, in bytes, so that no size below overflows. */
   double width = (double)c->hidden + 3.0 * (double)c->ffn +
                  4.0 * ((double)c->num_q_heads + 2.0 * c->num_kv_heads) * c->head_dim;
@@ -113,40 +134,60 @@ static uly_status plan_states(uly__model *model, uly_mesh *mesh, const uly__mode
   return status;
 }
 
-uly_status uly__model_make_mask(const uly__model_config *config, const uly__model_run *run,
-                                int64_t num_tokens, uly_mask *mask, uly_block_layout **blocks) {
+uly_status uly__model_make_masks(const uly__model_config *config, const uly__model_run *run,
+                                 int64_t num_tokens, uly__model_masks *out) {
   /* If blocks are drawn, each query head draws its own. */
   int num_layouts = run->sparse.pattern == ULY_SPARSE_BIGBIRD ? config->num_q_heads : 1;
-  *blocks = NULL;
+  int num_with_window = uly__num_layers_with_window(config);
+  *out = (uly__model_masks){.num = 0};
   if (run->sparse.pattern != ULY_SPARSE_NONE)
-    ULY_TRY(
-        uly_block_layout_create(&run->sparse, ULY_MASK_CAUSAL, num_tokens, num_layouts, blocks));
-  *mask = (uly_mask){.kind = ULY_MASK_CAUSAL, .window = run->window, .blocks = *blocks};
+    ULY_TRY(uly_block_layout_create(&run->sparse, ULY_MASK_CAUSAL, num_tokens, num_layouts,
+                                    &out->blocks));
+  uly_mask mask = {.kind = ULY_MASK_CAUSAL, .blocks = out->blocks};
+  if (num_with_window < config->num_layers) out->list[out->num++] = mask;
+  mask.window = config->window;
+  if (num_with_window > 0) out->list[out->num++] = mask;
   return ULY_OK;
+}
+
+void uly__model_free_masks(uly__model_masks *masks) { uly_block_layout_destroy(masks->blocks); }
+
+int uly__model_mask(const uly__model_config *config, int layer) {
+  bool has_others = uly__num_layers_with_window(config) < config->num_layers;
+  return has_others && uly__layer_has_window(config, layer);
+}
+
+/* Returns the visible pairs of a layer, over all query heads: the mean of all layers. */
+static double count_pairs(const uly__model *model) {
+  const uly__model_config *c = &model->config;
+  double pairs = uly__attention_pairs(model->attention, 0);
+  if (model->attention->num_masks == 1) return pairs;
+  double with_window = (double)uly__num_layers_with_window(c) / c->num_layers;
+  return pairs + with_window * (uly__attention_pairs(model->attention, 1) - pairs);
 }
 
 static void poll(void *model) { uly__model_poll(model); }
 
 static uly_status plan_attention(uly__model *model, uly_mesh *mesh, const uly__model_run *run) {
   const uly__model_config *c = &model->config;
-  uly_block_layout *blocks;
-  uly_mask mask;
-  ULY_TRY(uly__model_make_mask(c, run, run->seq_len, &mask, &blocks));
+  uly__model_masks masks;
+  ULY_TRY(uly__model_make_masks(c, run, run->seq_len, &masks));
   uly_attention_desc desc = {.num_tokens = run->seq_len,
                              .num_q_heads = c->num_q_heads,
                              .num_kv_heads = c->num_kv_heads,
                              .head_dim = c->head_dim,
                              .dtype = model->dtype,
-                             .masks = &mask,
+                             .masks = masks.list,
+                             .num_masks = masks.num,
                              .token_tile = granule(run->seq_len),
                              .head_groups = reproducible_groups(c, run)};
   uly_status status = plan_scheme(model, mesh, run->rounds, &desc);
-  uly_block_layout_destroy(blocks);
+  uly__model_free_masks(&masks);
   if (status == ULY_OK && !mesh->is_offline) {
     model->attention->poll = poll;
     model->attention->poll_context = model;
   }
-  if (status == ULY_OK) model->pairs = uly__attention_pairs(model->attention, 0);
+  if (status == ULY_OK) model->pairs = count_pairs(model);
   return status;
 }
 
@@ -271,6 +312,9 @@ uly_status uly__model_create(const uly__model_config *config, uly_mesh *mesh,
   model->dtype = run->dtype;
   model->threads = run->threads;
   model->use = run->use;
+  if (config->rope)
+    model->rope =
+        uly__rope_plan(config->rope_theta, config->head_dim, &config->scaling, run->num_positions);
   model->ops = uly__ops_get();
   model->stream = uly__stream_get();
   uly_status status = plan(model, mesh, run);
@@ -296,6 +340,17 @@ void uly__model_destroy(uly__model *model) {
   free(model);
 }
 
+/* Returns the most elements of the queries or of the keys of one token in a block of heads. */
+static int64_t heads_width(const uly__model *model) {
+  int64_t most = 0;
+  for (int g = 0; g < model->attention->num_blocks; g++)
+    for (int part = 0; part < 2; part++) {
+      int64_t width = model->projections[g].qkv[part].linear.out;
+      if (width > most) most = width;
+    }
+  return most;
+}
+
 static void carve_tile(uly__model *model, uly__arena *scratch) {
   uly__workspace *work = &model->work;
   int64_t bytes = uly__dtype_bytes(model->dtype);
@@ -312,6 +367,9 @@ static void carve_tile(uly__model *model, uly__arena *scratch) {
   work->gate = model->config.gated ? uly__arena_carve(scratch, wide * bytes) : NULL;
   work->up = uly__arena_carve(scratch, wide * bytes);
   if (uly__model_is_forward_only(model)) return;
+  work->heads = model->config.qk_norm
+                    ? uly__arena_carve(scratch, model->tiles.rows * heads_width(model) * bytes)
+                    : NULL;
   work->d_up = uly__arena_carve(scratch, wide * bytes);
   work->d_gate = model->config.gated ? uly__arena_carve(scratch, wide * bytes) : NULL;
 }
@@ -349,7 +407,7 @@ static void set_positions(uly__model *model, const int64_t *doc_start, int64_t n
   uly__input_set_positions(&model->input, model->positions);
   if (c->rope)
     model->ops->rope_table(model->stream, model->num_tokens, model->input.positions, c->head_dim,
-                           c->rope_theta, model->rope);
+                           &model->rope, model->angles);
 }
 
 void uly__model_carve_passes(uly__model *model, uly__arena *arenas, uly__arena *host) {
@@ -359,7 +417,7 @@ void uly__model_carve_passes(uly__model *model, uly__arena *arenas, uly__arena *
   int64_t bytes = uly__dtype_bytes(model->dtype), T = model->num_tokens;
   model->positions = uly__arena_carve(host, T * (int64_t)sizeof *model->positions);
   uly__input_carve(&model->input, model->stream, T, activations);
-  model->rope =
+  model->angles =
       c->rope ? uly__arena_carve(activations, T * c->head_dim * (int64_t)sizeof(float)) : NULL;
   uly__boundary_carve(&model->boundary, activations);
   model->d_x = model->boundary.rooms[0];
@@ -382,7 +440,7 @@ void uly__model_carve_passes(uly__model *model, uly__arena *arenas, uly__arena *
 
 uly_status uly__model_set_documents(uly__model *model, const int64_t *doc_start, int64_t num_docs) {
   ULY_TRY(uly__attention_use_documents(model->attention, doc_start, num_docs));
-  model->pairs = uly__attention_pairs(model->attention, 0);
+  model->pairs = count_pairs(model);
   set_positions(model, doc_start, num_docs);
   return ULY_OK;
 }

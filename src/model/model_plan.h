@@ -15,10 +15,20 @@ void uly__model_destroy(uly__model *model);
 void uly__model_carve_states(uly__model *model, uly__arena *arenas);
 void uly__model_carve_passes(uly__model *model, uly__arena *arenas, uly__arena *host);
 
-/* Makes the mask of a run for a sequence of num_tokens tokens, and the mask's block layout, or NULL
- * if it has none. The caller destroys the layout when it no longer needs the mask. */
-uly_status uly__model_make_mask(const uly__model_config *config, const uly__model_run *run,
-                                int64_t num_tokens, uly_mask *mask, uly_block_layout **blocks);
+/* The masks of a model: of the layers without a window, then of those with one, if there are any. */
+typedef struct uly__model_masks {
+  uly_mask list[2];
+  int num;
+  uly_block_layout *blocks; /* of both; or NULL */
+} uly__model_masks;
+
+/* Makes the masks of a run for a sequence of num_tokens tokens. The caller frees them, but not before
+ * the plan that they are for has been made. */
+uly_status uly__model_make_masks(const uly__model_config *config, const uly__model_run *run,
+                                 int64_t num_tokens, uly__model_masks *out);
+void uly__model_free_masks(uly__model_masks *masks);
+/* Returns which of the masks a layer has. */
+int uly__model_mask(const uly__model_config *config, int layer);
 
 /* Sets the documents of the next sequence; before the first call it is one document. The list is
  * not copied: it must stay as it is while the sequence is processed. Sets positions, mask and

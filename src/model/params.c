@@ -8,7 +8,7 @@
 
 #include "base/rng.h"
 
-enum { TENSORS_OF_BLOCK = 18, TENSORS_AROUND = 5 };
+enum { TENSORS_OF_BLOCK = 20, TENSORS_AROUND = 5 };
 
 /* A table under construction. */
 typedef struct builder {
@@ -119,6 +119,8 @@ static uly__block_layout add_block(builder *p, int layer) {
   b.bk = add_vector(p, c->qkv_bias, "self_attn.k_proj.bias", kv, ULY_INIT_ZERO, of_kv);
   b.wv = add_matrix(p, "self_attn.v_proj.weight", kv, h, std, of_kv);
   b.bv = add_vector(p, c->qkv_bias, "self_attn.v_proj.bias", kv, ULY_INIT_ZERO, of_kv);
+  b.q_norm = add_vector(p, c->qk_norm, "self_attn.q_norm.weight", d, ULY_INIT_ONE, all);
+  b.k_norm = add_vector(p, c->qk_norm, "self_attn.k_norm.weight", d, ULY_INIT_ONE, all);
   b.wo = add_matrix(p, "self_attn.o_proj.weight", h, q, into_stream, by_cols(share->q_heads, d));
   b.bo = add_vector(p, c->o_bias, "self_attn.o_proj.bias", h, ULY_INIT_ZERO, all);
   b.norm2 = add_vector(p, true, "post_attention_layernorm.weight", h, ULY_INIT_ONE, all);

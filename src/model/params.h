@@ -42,7 +42,7 @@ typedef struct uly__param {
  * attention. */
 typedef struct uly__block_layout {
   int64_t norm1, norm1_bias;
-  int64_t wq, bq, wk, bk, wv, bv, wo, bo;
+  int64_t wq, bq, wk, bk, wv, bv, q_norm, k_norm, wo, bo;
   int64_t norm2, norm2_bias;
   int64_t w_gate, b_gate, w_up, b_up, w_down, b_down;
 } uly__block_layout;

@@ -14,12 +14,14 @@ static void plan_qkv(const uly__model_config *c, const uly__tensor_share *share,
   int column[3] = {0, block->q_count + block->kv_shared,
                    block->q_count + block->kv_count + block->kv_shared};
   int64_t weights[3] = {b->wq, b->wk, b->wv}, biases[3] = {b->bq, b->bk, b->bv};
+  int64_t norms[3] = {b->q_norm, b->k_norm, -1};
   for (int i = 0; i < 3; i++)
     out[i] = (uly__projection){
         .linear = {.in = h, .out = heads[i] * d, .ldw = h, .weight = weights[i] + first[i] * d * h},
         .bias = biases[i] < 0 ? -1 : biases[i] + first[i] * d,
         .at = block->qkv_offset + column[i] * d,
         .heads = heads[i],
+        .norm = norms[i],
         .rotated = i < 2 && c->rope,
     };
 }

@@ -21,7 +21,8 @@ typedef struct uly__projection {
   int64_t bias; /* offset in the unit, or -1 */
   int64_t at;   /* offset of row 0 */
   int heads;    /* 0: the block before has them */
-  bool rotated; /* by RoPE */
+  int64_t norm; /* offset of the norm of each head, or -1 */
+  bool rotated; /* by RoPE, in layers that have it */
 } uly__projection;
 
 typedef struct uly__block_projections {

@@ -80,17 +80,15 @@ static void softmax_lse(uly__stream *stream, int64_t n, const uly__softmax_row *
 
 /* Computes angles in f64: at positions of millions f32 would lose the phase. */
 static void rope_table(uly__stream *stream, int64_t rows, const int64_t *positions, int head_dim,
-                       double theta, float *table) {
+                       const uly__rope *rope, float *table) {
   (void)stream;
   int half = head_dim / 2;
-  double frequencies[ULY_MAX_HEAD_DIM / 2];
-  for (int i = 0; i < half; i++) frequencies[i] = pow(theta, -2.0 * i / head_dim);
 #pragma omp parallel for schedule(static)
   for (int64_t r = 0; r < rows; r++)
     for (int i = 0; i < half; i++) {
-      double angle = (double)positions[r] * frequencies[i];
-      table[r * head_dim + i] = (float)cos(angle);
-      table[r * head_dim + half + i] = (float)sin(angle);
+      double angle = (double)positions[r] * rope->frequency[i];
+      table[r * head_dim + i] = (float)(cos(angle) * rope->scale);
+      table[r * head_dim + half + i] = (float)(sin(angle) * rope->scale);
     }
 }
 

@@ -13,6 +13,7 @@ static bool fill(const char *name, uly__ops *table) {
   uly__ops_elements(table);
   uly__ops_tree(table);
   uly__ops_rows_base(table);
+  uly__norms_base(table);
   table->matmul = uly__matmul_ref;
   table->matmul_prepare = uly__matmul_ref_prepare;
   table->matmul_bytes = uly__matmul_ref_bytes;
@@ -33,6 +34,7 @@ static bool fill(const char *name, uly__ops *table) {
   if (strcmp(name, "avx2") == 0 && uly__cpu_has(ULY_CPU_AVX2)) {
     if (widens) uly__matmul_widened_avx2(table);
     uly__ops_rows_avx2(table);
+    uly__norms_avx2(table);
     uly__attention_tiled_avx2(table);
     uly__one_token_avx2(table);
     return true;
@@ -42,6 +44,7 @@ static bool fill(const char *name, uly__ops *table) {
       (strcmp(name, "avx512") == 0 && uly__cpu_has(ULY_CPU_AVX512))) {
     if (widens) uly__matmul_widened_avx512(table);
     uly__ops_rows_avx512(table);
+    uly__norms_avx512(table);
     uly__attention_tiled_avx512(table);
     uly__one_token_avx512(table);
     if (wants_bf16) uly__attention_tiled_avx512bf16(table);

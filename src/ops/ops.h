@@ -50,6 +50,15 @@ typedef struct uly__norm_args {
   const void *gamma, *beta; /* [cols]; beta or NULL */
 } uly__norm_args;
 
+/* Largest head dimension of the attention kernels. */
+#define ULY_MAX_HEAD_DIM 256
+
+/* How RoPE turns the pairs of elements of a head: pair i by position * frequency[i]. */
+typedef struct uly__rope {
+  double frequency[ULY_MAX_HEAD_DIM / 2]; /* [d / 2] */
+  double scale;                           /* of cosines and sines */
+} uly__rope;
+
 /* One AdamW update (Loshchilov and Hutter 2019) of n parameters. */
 typedef struct uly__adamw {
   double lr, beta1, beta2, eps, weight_decay;
@@ -148,9 +157,19 @@ typedef struct uly__ops {
                         uly_dtype dtype, const void *x, const float *d_y, void *d_x, float *d_gamma,
                         float *d_beta);
 
+  /* Normalizes every head of x[rows, heads, d], in place; rows are ld apart. gamma: [d], the same for
+   * all heads. args->kind is ULY_NORM_RMS. */
+  void (*norm_heads)(uly__stream *stream, const uly__norm_args *args, int64_t rows, int heads,
+                     int head_dim, int64_t ld, uly_dtype dtype, void *x);
+  /* Replaces d, the gradients of the normalized heads, whose rows are ld apart, by those of the heads
+   * x[rows, heads, d], whose rows follow one another; d_gamma[d] += its gradient. */
+  void (*norm_heads_backward)(uly__stream *stream, const uly__norm_args *args, int64_t rows,
+                              int heads, int head_dim, uly_dtype dtype, const void *x, int64_t ld,
+                              void *d, float *d_gamma);
+
   /* Computes the angles of RoPE for rows at these positions: cosines, then sines, f32 [rows, d]. */
   void (*rope_table)(uly__stream *stream, int64_t rows, const int64_t *positions, int head_dim,
-                     double theta, float *table);
+                     const uly__rope *rope, float *table);
   /* Rotates pairs (i, i + d/2) of every head ("rotate half") by the angles of the row's position:
    * table [rows, d]: cosines then sines. sign -1 is the inverse, that is, the backward. */
   void (*rope)(uly__stream *stream, int64_t rows, int heads, int head_dim, int64_t ld,
@@ -249,9 +268,6 @@ typedef struct uly__ops {
 
 enum { ULY_SQUARES_PIECE = 256 };
 
-/* Largest head dimension of the attention kernels. */
-#define ULY_MAX_HEAD_DIM 256
-
 /* Returns the fastest table for this CPU. ULYSSES_ISA=reference|base|avx2|avx512|avx512bf16 in the
  * environment chooses a slower one. */
 const uly__ops *uly__ops_get(void);
@@ -290,6 +306,9 @@ void uly__matvec_ref(uly__stream *stream, int64_t rows, int64_t cols, int64_t ld
 void uly__attend_one_ref(uly__stream *stream, const uly__attend_one *args);
 void uly__ops_elements(uly__ops *table);
 void uly__ops_tree(uly__ops *table);
+void uly__norms_base(uly__ops *table);
+void uly__norms_avx2(uly__ops *table);
+void uly__norms_avx512(uly__ops *table);
 void uly__ops_rows_base(uly__ops *table);
 void uly__ops_rows_avx2(uly__ops *table);
 void uly__ops_rows_avx512(uly__ops *table);

@@ -1,43 +1,13 @@
 /* Ops that treat rows of tokens one by one, in plain C. Compiled once for each instruction set
- * (ULY_ISA): the plain build is the reference and the fallback. Rows are widened to f32 in pieces
- * of PIECE elements, so that one body serves both storage types and vectorizes.
+ * (ULY_ISA): the plain build is the reference and the fallback.
  *
- * Sources: RMSNorm, Zhang and Sennrich 2019; LayerNorm, Ba et al. 2016; RoPE, Su et al. 2021;
- * SwiGLU, Shazeer 2020; GELU, Hendrycks and Gimpel 2016 (tanh form); AdamW, Loshchilov and Hutter
- * 2019. */
+ * Sources: RoPE, Su et al. 2021; SwiGLU, Shazeer 2020; GELU, Hendrycks and Gimpel 2016 (tanh form);
+ * AdamW, Loshchilov and Hutter 2019. */
 #include <math.h>
 
 #include "ops/ops.h"
+#include "ops/rows.h"
 #include "ops/vector_math.h"
-
-#define CAT_(a, b) a##b
-#define CAT(a, b) CAT_(a, b)
-
-enum { PIECE = 256, COLUMN_BLOCK = 64 };
-
-static inline int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-
-static inline void load(float *restrict y, const void *restrict x, uly_dtype dtype, int64_t at,
-                        int64_t n) {
-  if (dtype == ULY_BF16) {
-    const uint16_t *restrict from = (const uint16_t *)x + at;
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++) y[i] = uly__bf16_to_f32(from[i]);
-  } else {
-    memcpy(y, (const float *)x + at, (size_t)n * sizeof(float));
-  }
-}
-
-static inline void store(void *restrict y, uly_dtype dtype, int64_t at, const float *restrict x,
-                         int64_t n) {
-  if (dtype == ULY_BF16) {
-    uint16_t *restrict to = (uint16_t *)y + at;
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++) to[i] = uly__f32_to_bf16(x[i]);
-  } else {
-    memcpy((float *)y + at, x, (size_t)n * sizeof(float));
-  }
-}
 
 static void add_bias(uly__stream *stream, int64_t rows, int64_t cols, int64_t ld, uly_dtype dtype,
                      void *x, const void *bias) {
@@ -68,163 +38,6 @@ static void bias_backward(uly__stream *stream, int64_t rows, int64_t cols, int64
       for (int64_t i = 0; i < n; i++) sum[i] += a[i];
     }
     for (int64_t i = 0; i < n; i++) d_bias[c + i] += sum[i];
-  }
-}
-
-/* Computes the elements of one row from `at` on. */
-static void residual_row(int64_t cols, uly_dtype dtype, int64_t at, const void *x, const float *sum,
-                         const void *bias, void *y) {
-  for (int64_t c = 0; c < cols; c += PIECE) {
-    float a[PIECE], b[PIECE] = {0};
-    int64_t n = min64(PIECE, cols - c);
-    load(a, x, dtype, at + c, n);
-    if (bias) load(b, bias, dtype, c, n);
-    const float *s = sum + at + c;
-    for (int64_t i = 0; i < n; i++) a[i] += s[i] + b[i];
-    store(y, dtype, at + c, a, n);
-  }
-}
-
-static void residual(uly__stream *stream, int64_t rows, int64_t cols, uly_dtype dtype,
-                     const void *x, const float *sum, const void *bias, void *y) {
-  (void)stream;
-#pragma omp parallel for schedule(static)
-  for (int64_t r = 0; r < rows; r++) residual_row(cols, dtype, r * cols, x, sum, bias, y);
-}
-
-/* Computes mean (0 for RMSNorm) and 1 / sqrt(variance + eps) of a row. */
-static void row_statistics(uly__norm kind, int64_t cols, float eps, uly_dtype dtype, const void *x,
-                           int64_t at, float *mean, float *rstd) {
-  float a[PIECE];
-  double sum = 0, squares = 0;
-  if (kind == ULY_NORM_LAYER)
-    for (int64_t c = 0; c < cols; c += PIECE) {
-      int64_t n = min64(PIECE, cols - c);
-      float part = 0;
-      load(a, x, dtype, at + c, n);
-#pragma omp simd reduction(+ : part)
-      for (int64_t i = 0; i < n; i++) part += a[i];
-      sum += part;
-    }
-  *mean = (float)(sum / (double)cols);
-  for (int64_t c = 0; c < cols; c += PIECE) {
-    int64_t n = min64(PIECE, cols - c);
-    float part = 0, center = *mean;
-    load(a, x, dtype, at + c, n);
-#pragma omp simd reduction(+ : part)
-    for (int64_t i = 0; i < n; i++) part += (a[i] - center) * (a[i] - center);
-    squares += part;
-  }
-  *rstd = (float)(1.0 / sqrt(squares / (double)cols + eps));
-}
-
-static void norm_row(const uly__norm_args *args, int64_t cols, uly_dtype dtype, int64_t at,
-                     const void *x, void *y) {
-  float mean, rstd, a[PIECE], g[PIECE], b[PIECE] = {0};
-  row_statistics(args->kind, cols, args->eps, dtype, x, at, &mean, &rstd);
-  for (int64_t c = 0; c < cols; c += PIECE) {
-    int64_t n = min64(PIECE, cols - c);
-    load(a, x, dtype, at + c, n);
-    load(g, args->gamma, dtype, c, n);
-    if (args->beta) load(b, args->beta, dtype, c, n);
-    for (int64_t i = 0; i < n; i++) a[i] = (a[i] - mean) * rstd * g[i] + b[i];
-    store(y, dtype, at + c, a, n);
-  }
-}
-
-static void norm_forward(uly__stream *stream, const uly__norm_args *args, int64_t rows,
-                         int64_t cols, uly_dtype dtype, const void *x, void *y) {
-  (void)stream;
-#pragma omp parallel for schedule(static)
-  for (int64_t r = 0; r < rows; r++) norm_row(args, cols, dtype, r * cols, x, y);
-}
-
-/* Normalizes each row while it is still in the nearest cache. */
-static void residual_norm(uly__stream *stream, const uly__norm_args *args, int64_t rows,
-                          int64_t cols, uly_dtype dtype, const void *x, const float *sum,
-                          const void *bias, void *y, void *n) {
-  (void)stream;
-#pragma omp parallel for schedule(static)
-  for (int64_t r = 0; r < rows; r++) {
-    residual_row(cols, dtype, r * cols, x, sum, bias, y);
-    norm_row(args, cols, dtype, r * cols, y, n);
-  }
-}
-
-/* With u = (x - mean) rstd and e = d_y gamma:
- *   LayerNorm  d_x = rstd (e - mean(e) - u mean(e u));   RMSNorm  d_x = rstd (e - u mean(e u)) */
-static void norm_backward_rows(const uly__norm_args *args, int64_t rows, int64_t cols,
-                               uly_dtype dtype, const void *x, const float *d_y, void *d_x) {
-  uly__norm kind = args->kind;
-#pragma omp parallel for schedule(static)
-  for (int64_t r = 0; r < rows; r++) {
-    float mean, rstd, a[PIECE], g[PIECE], out[PIECE];
-    row_statistics(kind, cols, args->eps, dtype, x, r * cols, &mean, &rstd);
-    double sum_e = 0, sum_eu = 0;
-    for (int64_t c = 0; c < cols; c += PIECE) {
-      int64_t n = min64(PIECE, cols - c);
-      const float *d = d_y + r * cols + c;
-      float e = 0, eu = 0;
-      load(a, x, dtype, r * cols + c, n);
-      load(g, args->gamma, dtype, c, n);
-#pragma omp simd reduction(+ : e, eu)
-      for (int64_t i = 0; i < n; i++) {
-        e += d[i] * g[i];
-        eu += d[i] * g[i] * (a[i] - mean) * rstd;
-      }
-      sum_e += e;
-      sum_eu += eu;
-    }
-    float mean_e = kind == ULY_NORM_LAYER ? (float)(sum_e / (double)cols) : 0.0f;
-    float mean_eu = (float)(sum_eu / (double)cols);
-    for (int64_t c = 0; c < cols; c += PIECE) {
-      int64_t n = min64(PIECE, cols - c);
-      const float *d = d_y + r * cols + c;
-      load(a, x, dtype, r * cols + c, n);
-      load(g, args->gamma, dtype, c, n);
-      load(out, d_x, dtype, r * cols + c, n);
-      for (int64_t i = 0; i < n; i++)
-        out[i] += rstd * (d[i] * g[i] - mean_e - (a[i] - mean) * rstd * mean_eu);
-      store(d_x, dtype, r * cols + c, out, n);
-    }
-  }
-}
-
-/* The number of rows whose statistics the column sums below hold at a time. */
-enum { NORM_ROWS = 128 };
-
-static void norm_backward(uly__stream *stream, const uly__norm_args *args, int64_t rows,
-                          int64_t cols, uly_dtype dtype, const void *x, const float *d_y, void *d_x,
-                          float *d_gamma, float *d_beta) {
-  (void)stream;
-  norm_backward_rows(args, rows, cols, dtype, x, d_y, d_x);
-  for (int64_t first = 0; first < rows; first += NORM_ROWS) {
-    int64_t count = min64(NORM_ROWS, rows - first);
-    float mean[NORM_ROWS], rstd[NORM_ROWS];
-#pragma omp parallel
-    {
-#pragma omp for schedule(static)
-      for (int64_t r = 0; r < count; r++)
-        row_statistics(args->kind, cols, args->eps, dtype, x, (first + r) * cols, &mean[r],
-                       &rstd[r]);
-#pragma omp for schedule(static)
-      for (int64_t c = 0; c < cols; c += COLUMN_BLOCK) {
-        float sum_g[COLUMN_BLOCK] = {0}, sum_b[COLUMN_BLOCK] = {0}, a[COLUMN_BLOCK];
-        int64_t n = min64(COLUMN_BLOCK, cols - c);
-        for (int64_t r = 0; r < count; r++) {
-          int64_t at = (first + r) * cols + c;
-          float center = mean[r], scale = rstd[r];
-          load(a, x, dtype, at, n);
-          for (int64_t i = 0; i < n; i++) {
-            sum_g[i] += d_y[at + i] * (a[i] - center) * scale;
-            sum_b[i] += d_y[at + i];
-          }
-        }
-        for (int64_t i = 0; i < n; i++) d_gamma[c + i] += sum_g[i];
-        if (d_beta)
-          for (int64_t i = 0; i < n; i++) d_beta[c + i] += sum_b[i];
-      }
-    }
   }
 }
 
@@ -510,10 +323,6 @@ static void to_bf16(uly__stream *stream, int64_t n, const float *x, uint16_t *y)
 void CAT(uly__ops_rows_, ULY_ISA)(uly__ops *table) {
   table->add_bias = add_bias;
   table->bias_backward = bias_backward;
-  table->residual = residual;
-  table->norm_forward = norm_forward;
-  table->residual_norm = residual_norm;
-  table->norm_backward = norm_backward;
   table->rope = rope;
   table->swiglu_forward = swiglu_forward;
   table->swiglu_backward = swiglu_backward;

@@ -2,6 +2,7 @@
 #include "plan/run.h"
 
 #include <limits.h>
+#include <math.h>
 #include <unistd.h>
 
 #include "data/folder.h"
@@ -43,24 +44,49 @@ static uly_status check(const uly_mesh *mesh, const uly_train_config *c) {
   return ULY_OK;
 }
 
+/* Scales RoPE as the run says. */
+static uly_status scale_rope(const uly_train_config *config, int64_t num_positions,
+                             uly__model_config *model) {
+  static const uly__rope_type types[] = {[ULY_ROPE_SCALING_LINEAR] = ULY_ROPE_LINEAR,
+                                         [ULY_ROPE_SCALING_LLAMA3] = ULY_ROPE_LLAMA3,
+                                         [ULY_ROPE_SCALING_YARN] = ULY_ROPE_YARN};
+  if (config->rope_scaling == ULY_ROPE_SCALING_AUTO) return ULY_OK;
+  double factor = config->rope_factor;
+  int64_t trained = uly__rope_trained_positions(model);
+  if (factor == 0) factor = ceil((double)num_positions / (double)trained);
+  if (factor <= 1)
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "config.rope_scaling is %s by a factor of %g, but only a factor above 1 extends the "
+             "%lld positions that the model was trained with: give another config.rope_factor, or "
+             "leave both out",
+             uly__rope_names[types[config->rope_scaling]], factor, (long long)trained);
+  return uly__model_config_scale_rope(model, types[config->rope_scaling], factor);
+}
+
 /* Overrides what the model's file says with what the run says. */
-static void settle_model(uly__run *run, uly__model_config *model) {
+static uly_status settle_model(uly__run *run, int64_t num_positions, uly__model_config *model) {
   uly_train_config *config = &run->config;
+  ULY_TRY(scale_rope(config, num_positions, model));
   run->model_window = model->window;
   run->model_sparse = model->sparse;
   if (config->window < 0) config->window = model->window;
-  model->window = config->window;
+  uly__model_config_set_window(model, config->window);
   model->sparse = config->sparse.pattern;
-  if (model->rope && model->max_positions < config->seq_len) model->max_positions = config->seq_len;
+  /* Other types of RoPE depend on this number. */
+  uly__rope_type type = model->scaling.type;
+  bool can_grow = type == ULY_ROPE_DEFAULT || type == ULY_ROPE_LINEAR || type == ULY_ROPE_LLAMA3;
+  if (model->rope && can_grow && model->max_positions < config->seq_len)
+    model->max_positions = config->seq_len;
+  return ULY_OK;
 }
 
-static uly__model_run describe(const uly__run *run, uly__model_use use) {
+static uly__model_run describe(const uly__run *run, uly__model_use use, int64_t num_positions) {
   const uly_train_config *config = &run->config;
   return (uly__model_run){.use = use,
                           .chunks = config->pp_chunks,
                           .ahead = config->pp_ahead,
                           .seq_len = config->seq_len,
-                          .window = config->window,
+                          .num_positions = num_positions,
                           .sparse = uly__run_sparse(config),
                           .dtype = config->dtype,
                           .grad_dtype = config->grad_dtype,
@@ -73,18 +99,18 @@ static uly__model_run describe(const uly__run *run, uly__model_use use) {
                           .passes = run->passes};
 }
 
-static uly_status fill(uly__run *run, uly__model_use use) {
+static uly_status fill(uly__run *run, uly__model_use use, int64_t num_positions) {
   const uly_train_config *config = &run->config;
   uly__model_config model;
   ULY_TRY(check(run->mesh, config));
   run->passes = config->batch && !config->forward_only ? config->batch / uly_mesh_dp(run->mesh) : 1;
   ULY_TRY(uly__model_config_load(config->model, &model));
-  settle_model(run, &model);
+  ULY_TRY(settle_model(run, num_positions, &model));
   if (config->pack && config->doc_end >= model.vocab)
     ULY_FAIL(ULY_ERR_CONFIG,
              "config.doc_end is %lld, but the vocabulary of the model has only %lld tokens",
              (long long)config->doc_end, (long long)model.vocab);
-  run->model_run = describe(run, use);
+  run->model_run = describe(run, use, num_positions);
   ULY_TRY(uly__model_create(&model, run->mesh, &run->model_run, &run->model));
   uly__states_init(&run->states, run->model->zero, config->dtype, use != ULY_MODEL_TRAINS,
                    config->offload != NULL);
@@ -92,12 +118,12 @@ static uly_status fill(uly__run *run, uly__model_use use) {
 }
 
 uly_status uly__run_create(uly_mesh *mesh, const uly_train_config *config, uly__model_use use,
-                           uly__run *out) {
+                           int64_t num_positions, uly__run *out) {
   *out = (uly__run){.mesh = mesh, .config = *config, .states.fd = -1};
   for (int i = 0; i < ULY_NUM_ARENAS; i++)
     uly__arena_init(&out->arenas[i], uly_arena_name((uly_arena)i), advice, false);
   uly__arena_init(&out->host, "tokens and positions", advice, true);
-  uly_status status = fill(out, use);
+  uly_status status = fill(out, use, num_positions);
   if (status != ULY_OK) uly__run_destroy(out);
   return status;
 }

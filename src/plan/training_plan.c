@@ -12,7 +12,8 @@ void uly__training_carve(uly__run *run) {
 
 uly_status uly__training_create(uly_mesh *mesh, const uly_train_config *config, uly__run *out) {
   ULY_TRY(uly__run_create(mesh, config,
-                          config->forward_only ? ULY_MODEL_EVALUATES : ULY_MODEL_TRAINS, out));
+                          config->forward_only ? ULY_MODEL_EVALUATES : ULY_MODEL_TRAINS,
+                          config->seq_len, out));
   uly__training_carve(out);
   return ULY_OK;
 }

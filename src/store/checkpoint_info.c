@@ -9,6 +9,13 @@
 #include "store/checkpoint_model.h"
 #include "store/settings.h"
 
+static int num_layers_without_rope(const uly__model_config *config) {
+  int num = 0;
+  for (int i = 0; config->rope && i < config->num_layers; i++)
+    num += !uly__layer_has_rope(config, i);
+  return num;
+}
+
 static uly_model_info describe_model(const uly__model_config *config) {
   uly_model_info info = {
       .hidden = config->hidden,
@@ -27,8 +34,13 @@ static uly_model_info describe_model(const uly__model_config *config) {
       .has_qkv_bias = config->qkv_bias,
       .has_o_bias = config->o_bias,
       .has_mlp_bias = config->mlp_bias,
+      .has_qk_norm = config->qk_norm,
+      .rope_factor = config->scaling.factor,
+      .num_window_layers = uly__num_layers_with_window(config),
+      .num_no_rope_layers = num_layers_without_rope(config),
   };
   memcpy(info.type, config->family, sizeof info.type);
+  snprintf(info.rope_type, sizeof info.rope_type, "%s", uly__rope_names[config->scaling.type]);
   return info;
 }
 

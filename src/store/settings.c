@@ -51,6 +51,7 @@ enum {
 
 static const char *const dtypes[] = {"f32", "bf16", NULL};
 static const char *const recomputes[] = {"none", "keep-attention", "full", NULL};
+static const char *const scalings[] = {"auto", "linear", "llama3", "yarn", NULL};
 static const char *const schedules[] = {"cosine", "linear", "constant", NULL};
 
 /* The settings of a topic have the order of the program's help; those that a checkpoint records,
@@ -63,6 +64,14 @@ const uly_setting uly__settings[] = {
              "llm.c token shards"},
     {MEMBER(seq_len), .topic = "run", INTEGER(1, MAX_TOKENS, 4096), .uses = RUN, .is_shared = 1,
      RECORDED(seq_len, "seq_len"), .help = "tokens of one sequence"},
+    {MEMBER(rope_scaling), .topic = "run",
+     CHOICE(scalings, ULY_ROPE_SCALING_YARN, ULY_ROPE_SCALING_AUTO), .uses = MODEL, .is_shared = 1,
+     .help = "scale the model's rotary positions, so that it takes longer sequences; auto: as its "
+             "config.json says"},
+    {MEMBER(rope_factor), .topic = "run", REAL(0, 1e6, 0), .uses = MODEL, .is_shared = 1,
+     .needs = "rope_scaling",
+     .help = "how many times as many positions as the model was trained with; 0: as many as the "
+             "sequence needs"},
     {MEMBER(window), .topic = "attention", INTEGER_OR("auto", 0, MAX_TOKENS), .uses = MODEL,
      .is_shared = 1, RECORDED(window, "attention.window"),
      .help = "a token attends to the last N tokens, including itself; 0: to all before it; auto: "

@@ -6,6 +6,7 @@ CMAKE ?= cmake
 CTEST ?= ctest
 CLANG_FORMAT ?= clang-format
 SECONDS ?= 600
+PYTHON ?= python3
 
 # WERROR=1, or CI=true in the environment: warnings are errors.
 WERROR ?= $(if $(filter true,$(CI)),1,0)
@@ -13,7 +14,7 @@ werror := $(if $(filter 1 ON on yes true,$(WERROR)),ON,OFF)
 
 configure := CMAKE="$(CMAKE)" scripts/configure.sh release -DULY_WERROR=$(werror)
 
-.PHONY: build deps test test-long demo bench fuzz soak install uninstall golden format clean help
+.PHONY: build deps test test-long demo bench fuzz soak install uninstall golden references format clean help
 .DEFAULT_GOAL := build
 
 build: ## build build/release/ulysses (the default)
@@ -60,6 +61,10 @@ uninstall: ## remove what the last `make install` installed below DESTDIR
 golden: ## make tests/data/golden_* again with PyTorch
 	@scripts/install-deps.sh --reference
 	@python3 tools/make_golden.py
+
+references: ## make tests/data/hf_* and rope.json again (PYTHON=path: one that has transformers 5.24)
+	@$(PYTHON) tools/make_hf_golden.py
+	@$(PYTHON) tools/make_rope_golden.py
 
 format: ## lay out all C files
 	@find $(wildcard include src cli tests bench examples) -name '*.[ch]' -exec $(CLANG_FORMAT) -i {} +

@@ -150,11 +150,13 @@ class widened:
     def __enter__(self):
         self.narrow = torch.Tensor.float
         torch.Tensor.float = torch.Tensor.double
+        torch.set_default_dtype(torch.float64)     # of quotients of integers
         for module in rope_modules():
             module.torch = WideTorch()
 
     def __exit__(self, *_):
         torch.Tensor.float = self.narrow
+        torch.set_default_dtype(torch.float32)
         for module in rope_modules():
             module.torch = torch
 
@@ -308,7 +310,7 @@ def rename_to_base(folder, model):
     tensors = {name.removeprefix("transformer."): x for name, x in load_file(path).items()}
     P = model.config.n_positions
     for n in range(model.config.n_layer):
-        tensors[f"h.{n}.attn.bias"] = torch.ones(P, P).tril()[None, None]
+        tensors[f"h.{n}.attn.bias"] = torch.ones(P, P, dtype=F32).tril()[None, None]
     save_file(tensors, path, metadata={"format": "pt"})
 
 

@@ -23,7 +23,11 @@ my %set_of = (
   'scripts/aarch64.sh' => '--aarch64',
   'Makefile: format' => '--ci',
   'Makefile: golden' => '--reference',
+  'Makefile: references' => '--reference',
   'tools/make_golden.py' => '--reference',
+  'tools/make_hf_golden.py' => '--reference',
+  'tools/make_rope_golden.py' => '--reference',
+  'tools/make_smollm2.py' => '--reference',
 );
 
 my %is_builtin = map { $_ => 1 } qw(. : [ alias bg break builtin cd command compgen complete

@@ -227,7 +227,7 @@ def train(model, tokens):
     groups = [{"params": [p for p in model.parameters() if (p.dim() == 2) == is_matrix],
                "weight_decay": TRAIN["weight_decay"] if is_matrix else 0.0}
               for is_matrix in (True, False)]
-    optimizer = torch.optim.AdamW([g for g in groups if g["params"]], foreach=False, eps=TRAIN["eps"],
+    optimizer = torch.optim.AdamW(groups, foreach=False, eps=TRAIN["eps"],
                                   betas=(TRAIN["beta1"], TRAIN["beta2"]))
     losses, norms = [], []
     for step in range(1, TRAIN["steps"] + 1):

@@ -32,6 +32,7 @@ case $dtype in
 esac
 tool=$(dirname "$0")/../tools/make_smollm2.py
 environment=${ENV:-${folder%/}.env}
+[ ! -x "$environment/bin/python" ] || PYTHON=${PYTHON:-$environment/bin/python}
 python=${PYTHON:-$(command -v python3)} ||
   fail "there is no python3: install Debian's python3 and python3-venv"
 

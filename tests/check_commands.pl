@@ -24,6 +24,7 @@ my %set_of = (
   'Makefile: format' => '--ci',
   'Makefile: golden' => '--reference',
   'Makefile: references' => '--reference',
+  'tools/compare_with_transformers.py' => '--reference',
   'tools/make_golden.py' => '--reference',
   'tools/make_hf_golden.py' => '--reference',
   'tools/make_rope_golden.py' => '--reference',

@@ -167,6 +167,35 @@ static void test_window_of_run(void **state) {
   assert_string_equal(found, "wwwww");
 }
 
+/* Tokens that begin, end and pad a text are kept as the file has them. */
+static void test_special_tokens(void **state) {
+  (void)state;
+  uly__model_config c;
+  char *text;
+  assert_ok(read_keys("qwen3",
+                      ",\"rms_norm_eps\":1e-06,\"eos_token_id\":[7,99],\"pad_token_id\":null", &c));
+  assert_ok(uly__model_config_export(&c, "float32", &text));
+  assert_non_null(strstr(text, "\"eos_token_id\": [\n    7,\n    99\n  ]"));
+  assert_non_null(strstr(text, "\"pad_token_id\": null"));
+  assert_null(strstr(text, "bos_token_id"));
+  assert_non_null(strstr(text, "\"rms_norm_eps\": 9.9999999999999995e-7"));
+  free(text);
+  static const char *const bad[] = {"\"</s>\"", "[[1]]", "[1,null]", "2.5", "{}"};
+  for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+    char keys[64];
+    snprintf(keys, sizeof keys, ",\"eos_token_id\":%s", bad[i]);
+    assert_fails(read_keys("llama", keys, &c), ULY_ERR_CONFIG, "must be a token");
+  }
+  char many[512] = ",\"eos_token_id\":[10";
+  for (int i = 0; i < 90; i++) strcat(many, ",10");
+  strcat(many, "]");
+  assert_fails(read_keys("llama", many, &c), ULY_ERR_CONFIG, "a short list");
+  assert_ok(uly__model_config_load("llama-1m", &c));
+  text = uly__model_config_json(&c);
+  assert_non_null(strstr(text, "\"eos_token_id\": null"));
+  free(text);
+}
+
 /* Some models of ours are none of transformers'. */
 static void test_export(void **state) {
   (void)state;
@@ -190,9 +219,9 @@ static void test_export(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_layers),   cmocka_unit_test(test_refusals),
-      cmocka_unit_test(test_defaults), cmocka_unit_test(test_window_of_run),
-      cmocka_unit_test(test_export),
+      cmocka_unit_test(test_layers),         cmocka_unit_test(test_refusals),
+      cmocka_unit_test(test_defaults),       cmocka_unit_test(test_window_of_run),
+      cmocka_unit_test(test_special_tokens), cmocka_unit_test(test_export),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

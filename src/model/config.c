@@ -52,9 +52,11 @@ static uly__model_config from_preset(const preset *p) {
   config.num_kv_heads = p->kv_heads;
   config.head_dim = p->head_dim;
   config.tied = true;
-  config.norm_eps = 1e-5f;
+  config.norm_eps = 1e-5;
   /* RoPE needs no table: its limit is only what the model was made for. */
   config.max_positions = !p->gpt2 ? (int64_t)1 << 22 : p->vocab == 257 ? 16384 : 1024;
+  /* Otherwise transformers would take tokens of its own for those of a text. */
+  for (int i = 0; i < ULY_NUM_SPECIAL_TOKENS; i++) strcpy(config.special_tokens[i], "null");
   /* Long sequences need slow rotations: the base is that of Llama 3. */
   config.rope_theta = 500000.0;
   return config;

@@ -30,6 +30,10 @@ enum { ULY_MAX_LAYERS = 4096 };
 /* What may differ between the layers of a model; flags. */
 enum { ULY_LAYER_HAS_WINDOW = 1 << 0, ULY_LAYER_HAS_NO_ROPE = 1 << 1 };
 
+/* Keys of special tokens. */
+enum { ULY_NUM_SPECIAL_TOKENS = 3 };
+extern const char *const uly__special_token_keys[ULY_NUM_SPECIAL_TOKENS];
+
 typedef struct uly__model_config {
   char family[16]; /* as listed above */
   int64_t hidden;  /* h */
@@ -38,7 +42,7 @@ typedef struct uly__model_config {
   int64_t max_positions;
   int num_layers, num_q_heads, num_kv_heads, head_dim;
   uly__norm norm; /* RMSNorm or LayerNorm; LayerNorm has biases */
-  float norm_eps;
+  double norm_eps;
   bool qk_norm; /* RMSNorm of every head of Q and K */
   bool rope;    /* else learned positions */
   double rope_theta;
@@ -54,6 +58,9 @@ typedef struct uly__model_config {
   /* The key of a dropout that the file asks for, which is not used; NULL if there is none. */
   const char *dropout;
   uint8_t layers[ULY_MAX_LAYERS]; /* flags of each layer */
+  /* The tokens that begin, end and pad a text, as the file has them: JSON, or "" if the key is not
+   * there. They are kept for those who read the file that is written. */
+  char special_tokens[ULY_NUM_SPECIAL_TOKENS][256];
 } uly__model_config;
 
 /* Loads a configuration. name_or_path: a preset, or the path of a config.json. */

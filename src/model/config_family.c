@@ -9,6 +9,9 @@ const char *const uly__family_names[] = {"llama", "mistral", "ministral", "qwen2
                                          "qwen3", "smollm3", "gpt2",      NULL};
 const char uly__families[] = "llama, mistral, ministral, qwen2, qwen3, smollm3 and gpt2";
 
+const char *const uly__special_token_keys[ULY_NUM_SPECIAL_TOKENS] = {"bos_token_id", "eos_token_id",
+                                                                     "pad_token_id"};
+
 uly__model_config uly__model_config_family(const char *name) {
   uly__model_config config = {0};
   bool gpt2 = strcmp(name, "gpt2") == 0, smollm3 = strcmp(name, "smollm3") == 0;
@@ -19,7 +22,7 @@ uly__model_config uly__model_config_family(const char *name) {
   config.qk_norm = strcmp(name, "qwen3") == 0;
   config.o_bias = config.mlp_bias = gpt2;
   config.tied = gpt2 || smollm3;
-  config.norm_eps = gpt2 ? 1e-5f : 1e-6f;
+  config.norm_eps = gpt2 ? 1e-5 : 1e-6;
   config.rope_theta = smollm3 ? 2e6 : 10000.0;
   config.init_std = 0.02;
   return config;

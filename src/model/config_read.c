@@ -59,23 +59,20 @@ static uly_status read_heads(const uly__config_reader *r, uly__model_config *c) 
 }
 
 static uly_status read_llama(const uly__config_reader *r, uly__model_config *c) {
-  double eps = (double)c->norm_eps;
   ULY_TRY(uly__config_int(r, r->json, "hidden_size", 1, 1 << 20, &c->hidden));
   ULY_TRY(uly__config_int(r, r->json, "intermediate_size", 1, 1 << 22, &c->ffn));
   ULY_TRY(uly__config_small(r, "num_hidden_layers", 1, ULY_MAX_LAYERS, &c->num_layers));
   ULY_TRY(read_heads(r, c));
   ULY_TRY(uly__config_int(r, r->json, "max_position_embeddings", 1, ULY_MOST_POSITIONS,
                           &c->max_positions));
-  ULY_TRY(uly__config_real(r, r->json, "rms_norm_eps", &eps));
+  ULY_TRY(uly__config_real(r, r->json, "rms_norm_eps", &c->norm_eps));
   ULY_TRY(read_biases(r, c));
   ULY_TRY(read_dropout(r, "attention_dropout", c));
   ULY_TRY(uly__config_require_text(r, "hidden_act", "silu", "swish"));
-  c->norm_eps = (float)eps;
   return ULY_OK;
 }
 
 static uly_status read_gpt2(const uly__config_reader *r, uly__model_config *c) {
-  double eps = (double)c->norm_eps;
   ULY_TRY(uly__config_int(r, r->json, "n_embd", 1, 1 << 20, &c->hidden));
   c->ffn = 4 * c->hidden;
   ULY_TRY(uly__config_int(r, r->json, "n_inner", 1, 1 << 22, &c->ffn));
@@ -83,7 +80,7 @@ static uly_status read_gpt2(const uly__config_reader *r, uly__model_config *c) {
   ULY_TRY(uly__config_small(r, "n_head", 1, 1 << 20, &c->num_q_heads));
   c->num_kv_heads = c->num_q_heads;
   ULY_TRY(uly__config_int(r, r->json, "n_positions", 1, (int64_t)1 << 30, &c->max_positions));
-  ULY_TRY(uly__config_real(r, r->json, "layer_norm_epsilon", &eps));
+  ULY_TRY(uly__config_real(r, r->json, "layer_norm_epsilon", &c->norm_eps));
   ULY_TRY(uly__config_require_text(r, "activation_function", "gelu_new", "gelu_pytorch_tanh"));
   ULY_TRY(uly__config_require_bool(r, "scale_attn_weights", true));
   ULY_TRY(uly__config_require_bool(r, "scale_attn_by_inverse_layer_idx", false));
@@ -91,7 +88,6 @@ static uly_status read_gpt2(const uly__config_reader *r, uly__model_config *c) {
   ULY_TRY(read_dropout(r, "resid_pdrop", c));
   ULY_TRY(read_dropout(r, "embd_pdrop", c));
   ULY_TRY(read_dropout(r, "attn_pdrop", c));
-  c->norm_eps = (float)eps;
   return ULY_OK;
 }
 
@@ -137,6 +133,24 @@ static uly_status read_sparse(const uly__config_reader *r, uly__model_config *c)
     ULY_FAIL(ULY_ERR_CONFIG, "'%s': \"sparse\" is %s, which is not a pattern of blocks", r->path,
              uly__quote(pattern).text);
   c->sparse = (uly_sparse_pattern)i;
+  return ULY_OK;
+}
+
+/* Keeps the tokens that begin, end and pad a text; there may be several that end one. */
+static uly_status read_special_tokens(const uly__config_reader *r, uly__model_config *c) {
+  for (int i = 0; i < ULY_NUM_SPECIAL_TOKENS; i++) {
+    const char *key = uly__special_token_keys[i];
+    const json_t *value = json_object_get(r->json, key);
+    size_t j, room = sizeof c->special_tokens[i];
+    json_t *item;
+    bool is_good = !value || json_is_array(value) || json_is_null(value) || json_is_integer(value);
+    json_array_foreach(value, j, item) is_good &= json_is_integer(item);
+    size_t used = value ? json_dumpb(value, c->special_tokens[i], room - 1, JSON_ENCODE_ANY) : 0;
+    if (!is_good || used >= room)
+      ULY_FAIL(ULY_ERR_CONFIG, "'%s': \"%s\" must be a token, a short list of tokens, or null",
+               r->path, key);
+    c->special_tokens[i][used] = '\0';
+  }
   return ULY_OK;
 }
 
@@ -189,6 +203,7 @@ static uly_status read_config(uly__config_reader *r, uly__model_config *config) 
   ULY_TRY(uly__config_bool(r, r->json, "tie_word_embeddings", &config->tied));
   ULY_TRY(uly__config_real(r, r->json, "initializer_range", &config->init_std));
   ULY_TRY(check(r->path, config));
+  ULY_TRY(read_special_tokens(r, config));
   if (config->rope) ULY_TRY(uly__config_read_rope(r, config));
   ULY_TRY(uly__config_read_layers(r, config));
   return read_sparse(r, config);

@@ -17,7 +17,7 @@ static json_t *llama_json(const uly__model_config *c) {
   json_object_set_new(json, "num_key_value_heads", json_integer(c->num_kv_heads));
   json_object_set_new(json, "head_dim", json_integer(c->head_dim));
   json_object_set_new(json, "max_position_embeddings", json_integer(c->max_positions));
-  json_object_set_new(json, "rms_norm_eps", json_real((double)c->norm_eps));
+  json_object_set_new(json, "rms_norm_eps", json_real((double)(float)c->norm_eps));
   json_object_set_new(json, "rope_theta", json_real(c->rope_theta));
   json_object_set_new(json, "attention_bias", json_boolean(c->o_bias));
   json_object_set_new(json, "mlp_bias", json_boolean(c->mlp_bias));
@@ -32,7 +32,7 @@ static json_t *gpt2_json(const uly__model_config *c) {
   json_object_set_new(json, "n_layer", json_integer(c->num_layers));
   json_object_set_new(json, "n_head", json_integer(c->num_q_heads));
   json_object_set_new(json, "n_positions", json_integer(c->max_positions));
-  json_object_set_new(json, "layer_norm_epsilon", json_real((double)c->norm_eps));
+  json_object_set_new(json, "layer_norm_epsilon", json_real((double)(float)c->norm_eps));
   return json;
 }
 
@@ -44,7 +44,7 @@ static bool is_mistral(const uly__model_config *c) {
   return is_family(c, "mistral") || is_family(c, "ministral");
 }
 
-/* Describes what the weights depend on. Mistrals have the weights of a Llama. */
+/* Describes what the weights depend on, with the epsilon of norms in f32. Mistrals have the weights of a Llama. */
 static json_t *weights_json(const uly__model_config *c) {
   json_t *json = is_family(c, "gpt2") ? gpt2_json(c) : llama_json(c);
   json_object_set_new(json, "model_type", json_string(is_mistral(c) ? "llama" : c->family));
@@ -121,6 +121,12 @@ static json_t *make_json(const uly__model_config *c, const char *type) {
   json_object_set_new(json, "architectures", json_pack("[s]", class_of(type)));
   if (!has_bias_keys) (void)json_object_del(json, "mlp_bias");
   if (!has_bias_keys && strcmp(type, "qwen3") != 0) (void)json_object_del(json, "attention_bias");
+  json_object_set_new(json, is_family(c, "gpt2") ? "layer_norm_epsilon" : "rms_norm_eps",
+                      json_real(c->norm_eps));
+  for (int i = 0; i < ULY_NUM_SPECIAL_TOKENS; i++)
+    if (c->special_tokens[i][0])
+      json_object_set_new(json, uly__special_token_keys[i],
+                          json_loads(c->special_tokens[i], JSON_DECODE_ANY, NULL));
   uly__config_write_rope(c, json);
   uly__config_write_layers(c, type, json);
   if (c->sparse != ULY_SPARSE_NONE)

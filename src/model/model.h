@@ -152,7 +152,7 @@ static inline bool uly__model_is_forward_only(const uly__model *model) {
 static inline uly__norm_args uly__model_norm(const uly__model *model, int unit, int64_t weight,
                                              int64_t bias) {
   const uly__model_config *c = &model->config;
-  return (uly__norm_args){c->norm, c->norm_eps, uly__weight(model, unit, weight),
+  return (uly__norm_args){c->norm, (float)c->norm_eps, uly__weight(model, unit, weight),
                           uly__weight(model, unit, bias)};
 }
 

@@ -27,7 +27,7 @@ static uly_model_info describe_model(const uly__model_config *config) {
       .num_kv_heads = config->num_kv_heads,
       .head_dim = config->head_dim,
       .has_layer_norm = config->norm == ULY_NORM_LAYER,
-      .norm_eps = (double)config->norm_eps,
+      .norm_eps = config->norm_eps,
       .rope_theta = config->rope ? config->rope_theta : 0,
       .is_gated = config->gated,
       .is_tied = config->tied,

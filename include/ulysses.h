@@ -119,8 +119,9 @@ const char *uly_status_name(uly_status status);
  * for a value that is not finite. */
 int uly_status_exit_code(uly_status status);
 
-/* The type in which tensors are stored. Sums are computed in f32 or wider. */
-typedef enum uly_dtype { ULY_F32 = 0, ULY_BF16 = 1 } uly_dtype;
+/* The type in which tensors are stored. Sums are computed in f32 or wider. Only files have weights in
+ * f16: nothing computes in it. */
+typedef enum uly_dtype { ULY_F32 = 0, ULY_BF16 = 1, ULY_F16 = 2 } uly_dtype;
 
 /* ------------------------------------------------------------ 2. Start and mesh
  *

@@ -142,6 +142,14 @@ OP(tree_push, SHAPE(n, index),
 OP(tree_finish, SHAPE(n, index),
    (uly__stream * s, float *const *levels, int64_t index, int64_t n, float *x), s, levels, index, n,
    x)
+OP(widen, SHAPE(rows, cols, dtype, row_step, col_step),
+   (uly__stream * s, int64_t rows, int64_t cols, uly_dtype dtype, const void *x, int64_t row_step,
+    int64_t col_step, float *y),
+   s, rows, cols, dtype, x, row_step, col_step, y)
+OP(narrow, SHAPE(rows, cols, dtype, row_step, col_step),
+   (uly__stream * s, int64_t rows, int64_t cols, const float *x, uly_dtype dtype, void *y,
+    int64_t row_step, int64_t col_step),
+   s, rows, cols, x, dtype, y, row_step, col_step)
 OP_RETURNS(int64_t, -1, find_nonfinite, SHAPE(rows, cols, dtype),
            (uly__stream * s, int64_t rows, int64_t cols, int64_t ld, uly_dtype dtype, const void *x,
             float *value),
@@ -227,6 +235,8 @@ const uly__ops *__wrap_uly__ops_get(void) {
                      .tree_sum = op_tree_sum,
                      .tree_push = op_tree_push,
                      .tree_finish = op_tree_finish,
+                     .widen = op_widen,
+                     .narrow = op_narrow,
                      .find_nonfinite = op_find_nonfinite,
                      .softmax_lse = op_softmax_lse,
                      .attention_forward = op_attention_forward,

@@ -39,7 +39,7 @@ module ulysses
       ULY_ERR_MEMORY = 4, ULY_ERR_COMM = 5, ULY_ERR_NONFINITE = 6, ULY_ERR_INTERNAL = 7
   end enum
   enum, bind(c) ! uly_dtype
-    enumerator :: ULY_F32 = 0, ULY_BF16 = 1
+    enumerator :: ULY_F32 = 0, ULY_BF16 = 1, ULY_F16 = 2
   end enum
   enum, bind(c) ! uly_mask_kind
     enumerator :: ULY_MASK_FULL = 0, ULY_MASK_CAUSAL = 1

@@ -47,7 +47,7 @@ __all__ = ["Attention", "BlockLayout", "ConfigError", "Error", "Mask", "MemoryLi
 
 STATUS = {"ULY_OK": 0, "ULY_ERR_CONFIG": 1, "ULY_ERR_DATA": 2, "ULY_ERR_IO": 3,
           "ULY_ERR_MEMORY": 4, "ULY_ERR_COMM": 5, "ULY_ERR_NONFINITE": 6, "ULY_ERR_INTERNAL": 7}
-DTYPE = {"ULY_F32": 0, "ULY_BF16": 1}
+DTYPE = {"ULY_F32": 0, "ULY_BF16": 1, "ULY_F16": 2}
 MASK_KIND = {"ULY_MASK_FULL": 0, "ULY_MASK_CAUSAL": 1}
 SPARSE = {"ULY_SPARSE_NONE": 0, "ULY_SPARSE_LONGFORMER": 1, "ULY_SPARSE_STRIDED": 2,
           "ULY_SPARSE_FIXED": 3, "ULY_SPARSE_BIGBIRD": 4}

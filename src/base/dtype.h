@@ -1,4 +1,5 @@
-/* Storage types: f32, and bf16 held as uint16_t (the upper half of an f32). */
+/* Storage types: f32, and bf16 held as uint16_t (the upper half of an f32). Files may also have f16,
+ * which ops/stored.c widens and nothing else reads. */
 #ifndef ULY_DTYPE_H
 #define ULY_DTYPE_H
 
@@ -7,7 +8,7 @@
 
 #include "ulysses.h"
 
-static inline int64_t uly__dtype_bytes(uly_dtype dtype) { return dtype == ULY_BF16 ? 2 : 4; }
+static inline int64_t uly__dtype_bytes(uly_dtype dtype) { return dtype == ULY_F32 ? 4 : 2; }
 
 static inline float uly__bf16_to_f32(uint16_t x) {
   uint32_t bits = (uint32_t)x << 16;

@@ -31,12 +31,34 @@ struct uly__safetensors {
   const uly__tensor_info **by_name; /* [num_tensors] */
 };
 
-static const char *dtype_name(uly_dtype dtype) { return dtype == ULY_BF16 ? "BF16" : "F32"; }
+/* The types of the format whose elements are whole bytes, and how many these are. Those of the
+ * project come first, in the order of uly_dtype. */
+typedef struct file_type {
+  const char *name;
+  int bytes;
+} file_type;
 
-/* Counts bytes from dtype and dims; returns false if they do not fit into 64 bits or a dim is
+static const file_type file_types[] = {{"F32", 4}, {"BF16", 2}, {"F16", 2},     {"F64", 8},
+                                       {"I64", 8}, {"U64", 8},  {"I32", 4},     {"U32", 4},
+                                       {"I16", 2}, {"U16", 2},  {"F8_E4M3", 1}, {"F8_E5M2", 1},
+                                       {"I8", 1},  {"U8", 1},   {"BOOL", 1}};
+
+enum { NUM_OWN_TYPES = ULY_F16 + 1, NUM_TYPES = sizeof file_types / sizeof file_types[0] };
+
+const char *uly__tensor_type(const uly__tensor_info *tensor) {
+  return tensor->other ? tensor->other : file_types[tensor->dtype].name;
+}
+
+static int bytes_of_element(const uly__tensor_info *tensor) {
+  int i = 0;
+  while (strcmp(file_types[i].name, uly__tensor_type(tensor)) != 0) i++;
+  return file_types[i].bytes;
+}
+
+/* Counts bytes from type and dims; returns false if they do not fit into 64 bits or a dim is
  * negative. */
 static bool count_bytes(const uly__tensor_info *tensor, int64_t *bytes) {
-  *bytes = uly__dtype_bytes(tensor->dtype);
+  *bytes = bytes_of_element(tensor);
   for (int i = 0; i < tensor->num_dims; i++) {
     if (tensor->dims[i] < 0) return false;
     if (__builtin_mul_overflow(*bytes, tensor->dims[i], bytes)) return false;
@@ -73,7 +95,7 @@ static uly_status add_entry(json_t *root, const uly__tensor_info *tensor, int64_
   bool failed = false;
   for (int i = 0; i < tensor->num_dims; i++)
     failed |= json_array_append_new(shape, json_integer(tensor->dims[i])) != 0;
-  json_t *entry = json_pack("{s:s, s:o, s:[I, I]}", "dtype", dtype_name(tensor->dtype), "shape",
+  json_t *entry = json_pack("{s:s, s:o, s:[I, I]}", "dtype", uly__tensor_type(tensor), "shape",
                             shape, "data_offsets", (json_int_t)place, (json_int_t)end);
   if (json_object_set_new(root, tensor->name, entry) != 0 || failed) /* it refuses NULL, too */
     ULY_FAIL(ULY_ERR_INTERNAL,
@@ -148,21 +170,22 @@ static uly_status check_metadata(const char *path, json_t *metadata) {
   return ULY_OK;
 }
 
-static uly_status read_dtype(const char *path, const uly__tensor_info *tensor, const json_t *value,
-                             uly_dtype *dtype) {
+static uly_status read_dtype(const char *path, const json_t *value, uly__tensor_info *tensor) {
   if (!json_is_string(value))
     ULY_FAIL(ULY_ERR_DATA, "safetensors file '%s': tensor '%s' has no dtype: the file is damaged",
              path, tensor->name);
   const char *name = json_string_value(value);
-  if (strcmp(name, "F32") == 0)
-    *dtype = ULY_F32;
-  else if (strcmp(name, "BF16") == 0)
-    *dtype = ULY_BF16;
-  else
+  int i = 0;
+  while (i < NUM_TYPES && strcmp(name, file_types[i].name) != 0) i++;
+  if (i == NUM_TYPES)
     ULY_FAIL(ULY_ERR_DATA,
-             "safetensors file '%s': tensor '%s' has dtype '%s'; only F32 and BF16 can be read: "
-             "convert the file to one of these",
+             "safetensors file '%s': tensor '%s' has dtype '%s'; only F32, BF16 and F16 can be "
+             "read: convert the file to one of these",
              path, tensor->name, uly__make_printable(name).text);
+  if (i < NUM_OWN_TYPES)
+    tensor->dtype = (uly_dtype)i;
+  else
+    tensor->other = file_types[i].name;
   return ULY_OK;
 }
 
@@ -208,7 +231,7 @@ static uly_status read_offsets(const uly__safetensors *file, const json_t *value
     ULY_FAIL(ULY_ERR_DATA,
              "safetensors file '%s': the data_offsets [%lld, %lld] of tensor '%s' do not match "
              "its shape and its dtype %s: the file is damaged",
-             file->path, (long long)begin, (long long)end, tensor->name, dtype_name(tensor->dtype));
+             file->path, (long long)begin, (long long)end, tensor->name, uly__tensor_type(tensor));
   tensor->begin = begin;
   tensor->bytes = bytes;
   return ULY_OK;
@@ -232,7 +255,7 @@ static uly_status read_tensor(const uly__safetensors *file, const char *name, co
              "safetensors file '%s': the entry of '%s' in the header is not an object: the file "
              "is damaged",
              file->path, name);
-  ULY_TRY(read_dtype(file->path, tensor, json_object_get(entry, "dtype"), &tensor->dtype));
+  ULY_TRY(read_dtype(file->path, json_object_get(entry, "dtype"), tensor));
   ULY_TRY(read_shape(file->path, json_object_get(entry, "shape"), tensor));
   return read_offsets(file, json_object_get(entry, "data_offsets"), tensor);
 }
@@ -397,6 +420,14 @@ uly_status uly__safetensors_has_header(const uly__safetensors *file, const char 
   *has = status == ULY_OK && memcmp(found, bytes, (size_t)count) == 0;
   free(found);
   return status;
+}
+
+uly_status uly__safetensors_begin(const uly__safetensors *file, int *fd) {
+  return uly__source_begin(&file->source, fd);
+}
+
+int64_t uly__safetensors_place(const uly__safetensors *file, const uly__tensor_info *tensor) {
+  return file->data_begin + tensor->begin;
 }
 
 uly_status uly__safetensors_read(const uly__safetensors *file, const uly__tensor_info *tensor,

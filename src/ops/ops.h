@@ -245,6 +245,13 @@ typedef struct uly__ops {
                     const float *x);
   void (*tree_finish)(uly__stream *stream, float *const *levels, int64_t index, int64_t n,
                       float *x);
+  /* Between the types of files and f32: y[rows, cols] = x, widened, where x has its element (r, c)
+   * at r * row_step + c * col_step; and y = x, rounded to nearest even, where y has its elements at
+   * such places. Widening is exact, and narrowing undoes it: even the payload of a NaN stays. */
+  void (*widen)(uly__stream *stream, int64_t rows, int64_t cols, uly_dtype dtype, const void *x,
+                int64_t row_step, int64_t col_step, float *y);
+  void (*narrow)(uly__stream *stream, int64_t rows, int64_t cols, const float *x, uly_dtype dtype,
+                 void *y, int64_t row_step, int64_t col_step);
   /* Returns the number, counted row by row, of the first of [rows, cols] elements that is not
    * finite, and its value; -1 if there is none. */
   int64_t (*find_nonfinite)(uly__stream *stream, int64_t rows, int64_t cols, int64_t ld,
@@ -309,6 +316,7 @@ void uly__ops_tree(uly__ops *table);
 void uly__norms_base(uly__ops *table);
 void uly__norms_avx2(uly__ops *table);
 void uly__norms_avx512(uly__ops *table);
+void uly__ops_stored(uly__ops *table);
 void uly__ops_rows_base(uly__ops *table);
 void uly__ops_rows_avx2(uly__ops *table);
 void uly__ops_rows_avx512(uly__ops *table);

@@ -18,7 +18,8 @@
 #include "data/folder.h"
 
 const char uly__model_file[] = "model.safetensors", uly__optimizer_file[] = "optimizer.safetensors",
-           uly__config_file[] = "config.json", uly__trainer_file[] = "trainer.json";
+           uly__config_file[] = "config.json", uly__trainer_file[] = "trainer.json",
+           uly__index_file[] = "model.safetensors.index.json";
 
 void uly__checkpoint_name(int64_t step, char name[ULY_CHECKPOINT_NAME]) {
   snprintf(name, ULY_CHECKPOINT_NAME, "step-%010" PRId64, step);

@@ -10,8 +10,10 @@
 /* The most steps of a run: as many as the digits in names of checkpoints allow. */
 #define ULY_MAX_STEPS 9999999999
 
-/* The files of a checkpoint. */
+/* The files of a checkpoint; and the one that says, in a folder whose weights are in several files,
+ * which of them holds which tensor. */
 extern const char uly__model_file[], uly__optimizer_file[], uly__config_file[], uly__trainer_file[];
+extern const char uly__index_file[];
 
 /* Make names in the folder: that of a checkpoint, and that of one that is not yet, or no longer,
  * complete. uly__checkpoint_step returns the step in a checkpoint's name, or -1 for any other

@@ -387,7 +387,8 @@ int64_t uly_sparse_local(const uly_sparse *sparse, int64_t num_tokens);
  * and says which members have an effect only together with others. */
 typedef struct uly_train_config {
   size_t size;
-  /* A preset (uly_model_presets) or the path of a Hugging Face config.json. */
+  /* A preset (uly_model_presets) or the path of a Hugging Face config.json. NULL: the config.json of
+   * `init`, or without that the preset llama-4m. */
   const char *model;
   /* A file or a folder of files: plain text, whose bytes are the tokens, or token shards in the
    * format of llm.c. */
@@ -487,10 +488,20 @@ typedef struct uly_train_config {
   /* With rope_scaling, how many times as many positions the model gets as it was trained with. 0: as
    * many as the sequence needs. */
   double rope_factor;
+  /* Folder with the weights that the run begins with, instead of weights drawn with `seed`: one from
+   * Hugging Face, or a checkpoint. They are weights of `model`, whose parameters must have the same
+   * names and shapes. Training begins with step 0 and a new optimizer. The files of the tokenizer in
+   * the folder become part of the checkpoints of the run. NULL: none. */
+  const char *init;
 } uly_train_config;
 
 /* Sets the size, and every other member to its default. */
 void uly_train_config_default(uly_train_config *config, size_t size);
+
+/* Writes to `model`, which holds `capacity` bytes, the preset or the path of the model that a run with
+ * `config` has: config->model, or what follows from config->init. Not collective. */
+uly_status uly_train_config_find_model(const uly_train_config *config, char *model,
+                                       size_t capacity);
 
 /* Finds the window that a run with `config` uses: config->window or, if that is -1, the one in the
  * model's config.json; 0: none. Returns ULY_ERR_CONFIG if the model cannot be read. Not
@@ -831,8 +842,8 @@ uly_status uly_checkpoint_remove_remains(const char *out_dir);
 
 /* Continues from the checkpoint folder `dir`, whatever number of ranks, mesh and zero_stage it was
  * saved with. The results are the same bit for bit on the same ranks or, with `reproducible`, on
- * any ranks, and otherwise the same up to rounding. With forward_only, only the weights are read,
- * and the optimizer file may be missing.
+ * any ranks, and otherwise the same up to rounding. With forward_only, only the weights are read;
+ * the optimizer file may be missing, and `dir` may be a Hugging Face folder.
  *
  * To train, a run must have the seed of the checkpoint, and its data unless config.new_data is set.
  * Data are the same if their files have the same contents in the same order; names do not matter.
@@ -895,11 +906,17 @@ typedef struct uly_checkpoint_info {
   int pack;
   uly_dtype dtype;
   uly_model_info model;
+  /* Nonzero: the folder is none of a run, but one in Hugging Face's format, and has weights alone.
+   * step and sequences_done are 0, and bytes and num_tensors count what its files hold. The other
+   * members have the defaults of uly_train_config (so window is -1: what config.json says), but
+   * seq_len is no more than the positions of the model. */
+  int is_weights_only;
+  int num_files; /* with tensors */
 } uly_checkpoint_info;
 
-/* Reads the description in a checkpoint folder, but not its tensors. Returns ULY_ERR_DATA if the
- * folder is not a valid checkpoint. Neither this function nor the next three need a trainer, and
- * none of them is collective. */
+/* Reads the description in a checkpoint folder, or in a Hugging Face folder, but not its tensors.
+ * Returns ULY_ERR_DATA if the folder is not a valid one. Neither this function nor the next three
+ * need a trainer, and none of them is collective. */
 uly_status uly_checkpoint_read(const char *dir, uly_checkpoint_info *info);
 
 /* Sets the members of config that a checkpoint records (seq_len, pack, doc_end, window, sparse,
@@ -907,7 +924,7 @@ uly_status uly_checkpoint_read(const char *dir, uly_checkpoint_info *info);
 uly_status uly_checkpoint_apply(const uly_checkpoint_info *info, uly_train_config *config);
 
 /* Reads a whole checkpoint folder and checks it: formats, shapes, and the checksum of every tensor.
- * Fills in info as uly_checkpoint_read does. The message of ULY_ERR_DATA says what is damaged. */
+ * Hugging Face folders have no checksums, and are refused (ULY_ERR_DATA). Fills in info as uly_checkpoint_read does. The message of ULY_ERR_DATA says what is damaged. */
 uly_status uly_checkpoint_verify(const char *dir, uly_checkpoint_info *info);
 
 /* A tensor in a checkpoint file. */
@@ -921,8 +938,8 @@ typedef struct uly_tensor_info {
   int64_t bytes;
 } uly_tensor_info;
 
-/* Calls `visit` for each tensor of a checkpoint, in the order in which they are stored in its
- * files. */
+/* Calls `visit` for each tensor of a checkpoint, in the order in which they are stored in its files;
+ * or for each tensor of a Hugging Face folder that can be read, by name. */
 uly_status uly_checkpoint_list(const char *dir,
                                void (*visit)(void *user, const uly_tensor_info *tensor),
                                void *user);
@@ -1087,7 +1104,7 @@ uly_status uly_plan(const uly_mesh *mesh, const uly_train_config *config, uly_pl
  * numbers of ranks they are the same up to rounding. */
 typedef struct uly_generator uly_generator;
 
-/* Creates a generator with the weights of the checkpoint folder `dir`, and computes the logits of
+/* Creates a generator with the weights of `dir`, a checkpoint or a Hugging Face folder, and computes the logits of
  * the token after the prompt. `tokens`, [count], is the prompt, which has at least one token and is
  * copied. `max_new` is the number of tokens that may be appended. All ranks pass the same
  * arguments. The mesh must have one group (dp 1), without a ring or a gather; heads are divided

@@ -8,7 +8,9 @@
 #include "common/print_json.h"
 #include "common/try.h"
 
-static const char *dtype_name(uly_dtype dtype) { return dtype == ULY_F32 ? "f32" : "bf16"; }
+static const char *dtype_name(uly_dtype dtype) {
+  return dtype == ULY_F32 ? "f32" : dtype == ULY_BF16 ? "bf16" : "f16";
+}
 
 /* ---------------------------------------------------------------------------- text */
 
@@ -167,17 +169,28 @@ static uly_status list_tensors(const char *path, tensor_table *table) {
   return table->has_failed ? uly_fail(ULY_ERR_MEMORY, "no memory for a table") : ULY_OK;
 }
 
+/* Says what the folder is: a checkpoint, and how it was trained, or weights alone. */
+static void print_folder(const checkpoint_place *place, const uly_checkpoint_info *info) {
+  if (info->is_weights_only) {
+    printf("folder        %s, in Hugging Face's format: weights in %d file%s\n", place->path,
+           info->num_files, plural(info->num_files));
+    return;
+  }
+  printf("checkpoint    %s%s%s\n", place->path, place->newest_of[0] ? ", the newest of " : "",
+         place->newest_of);
+  print_training(info);
+}
+
 uly_status checkpoint_print(const checkpoint_place *place, const uly_checkpoint_info *info,
                             bool all) {
   char human[FORMAT_BYTES];
   tensor_table table = {.all = all};
   uly_status status = list_tensors(place->path, &table);
   if (status == ULY_OK) {
-    printf("checkpoint    %s%s%s\n", place->path, place->newest_of[0] ? ", the newest of " : "",
-           place->newest_of);
-    print_training(info);
-    printf("parameters    %lld; %lld tensors with the moments, %s\n", (long long)info->num_params,
-           (long long)info->num_tensors, format_bytes(info->bytes, human));
+    print_folder(place, info);
+    printf("parameters    %lld; %lld tensors%s, %s\n", (long long)info->num_params,
+           (long long)info->num_tensors, info->is_weights_only ? "" : " with the moments",
+           format_bytes(info->bytes, human));
     print_model(&info->model);
     print_table(&table);
   }
@@ -233,13 +246,13 @@ uly_status checkpoint_print_json(const checkpoint_place *place, const uly_checkp
   uly_status status = has_tensors ? make_tensors(place->path, &tensors) : ULY_OK;
   /* Seeds beyond 2^63 are not integers in JSON. */
   snprintf(seed, sizeof seed, "%llu", (unsigned long long)info->seed);
-  json_t *json =
-      json_pack("{s:o?, s:I, s:I, s:I, s:s, s:s, s:o, s:I, s:I, s:I, s:o, s:o*}", "path", path,
-                "step", (json_int_t)info->step, "sequences_done", (json_int_t)info->sequences_done,
-                "seq_len", (json_int_t)info->seq_len, "seed", seed, "dtype",
-                dtype_name(info->dtype), "attention", make_attention(info), "num_params",
-                (json_int_t)info->num_params, "num_tensors", (json_int_t)info->num_tensors, "bytes",
-                (json_int_t)info->bytes, "model", make_model(&info->model), "tensors", tensors);
+  json_t *json = json_pack(
+      "{s:o?, s:b, s:I, s:I, s:I, s:s, s:s, s:o, s:I, s:I, s:I, s:o, s:o*}", "path", path,
+      "is_weights_only", info->is_weights_only, "step", (json_int_t)info->step, "sequences_done",
+      (json_int_t)info->sequences_done, "seq_len", (json_int_t)info->seq_len, "seed", seed, "dtype",
+      dtype_name(info->dtype), "attention", make_attention(info), "num_params",
+      (json_int_t)info->num_params, "num_tensors", (json_int_t)info->num_tensors, "bytes",
+      (json_int_t)info->bytes, "model", make_model(&info->model), "tensors", tensors);
   if (status == ULY_OK) return print_json_line(json);
   json_decref(json);
   return status;

@@ -1,4 +1,5 @@
 /* Parses the command line: forms of flags, lists of values, --set and arguments. */
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -252,6 +253,18 @@ static uly_status parse_flags(options *o, int argc, char *const *argv, bool conf
   return ULY_OK;
 }
 
+/* Names the model, which follows from --init if --model is not given. */
+static uly_status name_model(options *o) {
+  char init[OPTION_BUFFER], model[PATH_MAX];
+  option_id id = option_named("model");
+  uly_train_config config;
+  if (options_get(o, id, init)) return ULY_OK;
+  uly_train_config_default(&config, sizeof config);
+  config.init = options_get(o, option_named("init"), init);
+  TRY(uly_train_config_find_model(&config, model, sizeof model));
+  return options_set(o, id, "--model", model);
+}
+
 uly_status options_parse(options *o, int argc, char *const *argv) {
   char trace[OPTION_BUFFER];
   const char *path;
@@ -263,6 +276,7 @@ uly_status options_parse(options *o, int argc, char *const *argv) {
   if (o->config_file) TRY(options_read_yaml(o, o->config_file));
   TRY(parse_flags(o, argc, argv, false));
   TRY(options_check_args(o, command_of(o->command)));
+  TRY(name_model(o));
   path = options_get(o, option_named("trace"), trace);
   if (path && o->num_combinations > 1)
     return uly_fail(ULY_ERR_CONFIG, "--trace '%.200s' takes a single run: give no lists", path);

@@ -163,7 +163,8 @@ static const option_info rows[] = {
     OPTION(output, rank_logs, VALUE_TEXT("DIR"), IN_TRAIN(rank_logs),
            "folder for a log of each rank: what that rank did in each step, and on which host"),
     OPTION(use, checkpoint, VALUE_TEXT("DIR"), IN_EVAL(checkpoint) IN_GENERATE(use.checkpoint),
-           "a checkpoint, or the folder of a run, for its newest checkpoint"),
+           "a checkpoint; or the folder of a run, for its newest checkpoint; or a Hugging Face "
+           "folder"),
     OPTION(use, prompt, VALUE_LONG_TEXT("TEXT"), IN_GENERATE(prompt), "text to continue"),
     OPTION(use, prompt_file, VALUE_TEXT("FILE"), IN_GENERATE(prompt_file),
            "a file that holds the text to continue"),
@@ -239,7 +240,10 @@ typedef struct setting_form {
 static const setting_form forms[] = {
     {.name = "model",
      .without = EVAL,
-     .help = "a preset (listed below), or the path of a Hugging Face config.json"},
+     .help =
+         "a preset (listed below), or the path of a Hugging Face config.json; if not given, that "
+         "of --init, or llama-4m"},
+    {.name = "init", .without = EVAL},
     {.name = "data", .also = EVAL},
     {.name = "seq_len", .also = BENCH_ATTENTION | BENCH_EXCHANGE},
     {.name = "pack", .without = BENCH_STEP},

@@ -191,7 +191,9 @@ static uly_status name_scan_file(train_run *run) {
 static uly_status prepare(train_run *run) {
   TRY(rank_log_open(run));
   TRY(progress_open(run));
-  TRY(uly_trainer_create(run->mesh, &run->options.run.config, &run->trainer));
+  TRY(saves_find(run));
+  uly_train_config config = saves_start_config(run);
+  TRY(uly_trainer_create(run->mesh, &config, &run->trainer));
   TRY(saves_prepare(run));
   saves_remember(run);
   TRY(start_trace(run));

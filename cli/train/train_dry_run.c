@@ -95,7 +95,8 @@ uly_status dry_run(train_run *run) {
   uly_start_report start = {.size = sizeof start};
   TRY(saves_find(run));
   const char *checkpoint = run->checkpoint[0] ? run->checkpoint : NULL;
-  TRY(uly_trainer_check(run->mesh, &run->options.run.config, checkpoint, &start));
+  uly_train_config config = saves_start_config(run);
+  TRY(uly_trainer_check(run->mesh, &config, checkpoint, &start));
   TRY(uly_mesh_agree(run->mesh, check_places(run)));
   TRY(saves_check(run));
   return uly_mesh_agree(run->mesh, run->is_first ? print(run, &start) : ULY_OK);

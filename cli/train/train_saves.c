@@ -160,8 +160,13 @@ static void warn_of_later(train_run *run) {
                 newest);
 }
 
+uly_train_config saves_start_config(const train_run *run) {
+  uly_train_config config = run->options.run.config;
+  if (run->checkpoint[0]) config.init = NULL;
+  return config;
+}
+
 uly_status saves_resume(train_run *run) {
-  TRY(saves_find(run));
   if (!run->checkpoint[0]) return ULY_OK;
   TRY(uly_trainer_load(run->trainer, run->checkpoint));
   run->saved_step = uly_trainer_steps_done(run->trainer);

@@ -22,8 +22,11 @@ static double bits_per_byte(const uly_eval_report *report) { return report->loss
 
 static void print_text(const evaluation *e, const uly_eval_report *report) {
   const uly_train_config *config = &e->options.run.config;
-  printf("checkpoint  %s, step %lld\n", e->trained.checkpoint,
-         (long long)uly_trainer_steps_done(e->trainer));
+  if (e->trained.is_weights_only)
+    printf("weights     %s\n", e->trained.checkpoint);
+  else
+    printf("checkpoint  %s, step %lld\n", e->trained.checkpoint,
+           (long long)uly_trainer_steps_done(e->trainer));
   printf("data        %s, %lld tokens in sequences of %lld\n", config->eval_data,
          (long long)report->tokens, (long long)config->seq_len);
   print_mask(config);

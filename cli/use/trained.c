@@ -22,8 +22,10 @@ static uly_status find_checkpoint(const char *given, char **checkpoint) {
 static uly_status parse(use_options *o, int argc, char *const *argv) {
   TRY(options_parse(&o->base, argc, argv));
   if (o->checkpoint) return ULY_OK;
-  return uly_fail(ULY_ERR_CONFIG,
-                  "--checkpoint is missing: give a checkpoint, or the folder of a run");
+  return uly_fail(
+      ULY_ERR_CONFIG,
+      "--checkpoint is missing: give a checkpoint, the folder of a run, or a folder from "
+      "Hugging Face");
 }
 
 /* Reads only the flags, for where the checkpoint is and whether they give a pattern of blocks. */
@@ -71,6 +73,7 @@ static uly_status find(trained *t, use_options *o, command cmd, int argc, char *
   TRY(uly_checkpoint_read(t->checkpoint, &info));
   t->vocab = info.model.vocab;
   t->seed = info.seed;
+  t->is_weights_only = info.is_weights_only != 0;
   TRY(lay_under(o, cmd, argc, argv, given, &info));
   return take_model(t, &o->run.config);
 }

@@ -72,7 +72,8 @@ static uly_status check(const uly_mesh *mesh, const uly_train_config *config, co
              "config.sparse.local is 0, but with a %s pattern it follows from the length of the "
              "sequences that the model was trained with: give their number",
              config->sparse.pattern == ULY_SPARSE_FIXED ? "fixed" : "strided");
-  ULY_TRY(uly__checkpoint_model(dir, &model));
+  bool is_checkpoint;
+  ULY_TRY(uly__folder_model(dir, &model, &is_checkpoint));
   *vocab = model.vocab;
   if (!model.rope && count > model.max_positions)
     ULY_FAIL(ULY_ERR_CONFIG,
@@ -196,8 +197,9 @@ static uly_status read_checkpoint(uly_generator *g, const char *dir, uly__loadin
   ULY_TRY(uly__loading_open(g->run.model, g->run.states.num, dir, from));
   const uly__checkpoint_run *run = uly__loading_run(*from);
   config.sparse = uly__run_sparse(&config);
-  if (g->mesh->rank == 0) uly__warn_if_it_attends_otherwise(&config, config.doc_end, dir, run);
-  ULY_TRY(uly__check_same_blocks(&config, dir, run));
+  if (run && g->mesh->rank == 0)
+    uly__warn_if_it_attends_otherwise(&config, config.doc_end, dir, run);
+  if (run) ULY_TRY(uly__check_same_blocks(&config, dir, run));
   return uly__loading_read(*from, g->mesh, g->run.model, &g->run.states);
 }
 

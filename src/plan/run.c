@@ -3,10 +3,12 @@
 
 #include <limits.h>
 #include <math.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "data/folder.h"
 #include "model/passes.h"
+#include "store/run_folder.h"
 
 /* The sequences per stage that an evaluation takes at a time, so that stages seldom wait. */
 enum { SEQUENCES_OF_STAGE = 4 };
@@ -20,6 +22,15 @@ int uly__run_threads(const uly_mesh *mesh, const uly_train_config *config) {
   return config->threads > 0 ? config->threads : uly_mesh_threads(mesh);
 }
 
+uly_status uly__run_find_model(const uly_train_config *config, const char **model) {
+  char path[PATH_MAX] = "llama-4m";
+  if (*model) return ULY_OK;
+  if (config->init) ULY_TRY(uly__path_join(path, sizeof path, config->init, uly__config_file));
+  *model = strdup(path);
+  if (!*model) ULY_FAIL(ULY_ERR_MEMORY, "no memory for the name of a model");
+  return ULY_OK;
+}
+
 uly_sparse uly__run_sparse(const uly_train_config *config) {
   uly_sparse sparse = config->sparse;
   if (sparse.pattern == ULY_SPARSE_NONE) return (uly_sparse){0};
@@ -30,8 +41,6 @@ uly_sparse uly__run_sparse(const uly_train_config *config) {
 
 static uly_status check(const uly_mesh *mesh, const uly_train_config *c) {
   int dp = uly_mesh_dp(mesh);
-  if (!c->model)
-    ULY_FAIL(ULY_ERR_CONFIG, "config.model is missing: give a preset or the path of a config.json");
   if (c->forward_only && (c->offload || c->stash))
     ULY_FAIL(ULY_ERR_CONFIG,
              "a run that does not train (config.forward_only) keeps neither optimizer states nor "

@@ -7,6 +7,7 @@
 
 #include "data/folder.h"
 #include "store/checkpoint_model.h"
+#include "store/hf_load.h"
 #include "store/settings.h"
 
 static int num_layers_without_rope(const uly__model_config *config) {
@@ -60,6 +61,21 @@ void uly__checkpoint_describe(const uly__model_config *config, const uly__params
       memcpy((char *)info + s->info_offset, (const char *)&run->config + s->offset, s->bytes);
   }
   if (info->sparse.pattern != ULY_SPARSE_NONE) info->sparse.seed = info->seed;
+  info->num_files = 2;
+}
+
+/* Describes weights that no run has left: a run with them has the default settings, but no longer
+ * sequences than the model was made for. */
+static void describe_weights(const uly__model_config *config, const uly__params *params,
+                             const uly__hf_folder *folder, uly_checkpoint_info *info) {
+  uly__checkpoint_run run = {.config = uly__train_config_default()};
+  if (run.config.seq_len > config->max_positions) run.config.seq_len = config->max_positions;
+  uly__checkpoint_describe(config, params, &run, info);
+  info->is_weights_only = 1;
+  info->num_files = folder->num_files;
+  info->num_tensors = folder->num_tensors;
+  info->bytes = 0;
+  for (int i = 0; i < folder->num_tensors; i++) info->bytes += folder->tensors[i].info->bytes;
 }
 
 static uly_status read_run(const char *dir, const uly__params *params, uly__checkpoint_run *run) {
@@ -71,15 +87,31 @@ static uly_status read_run(const char *dir, const uly__params *params, uly__chec
   return status;
 }
 
+static uly_status read_checkpoint(const char *dir, const uly__model_config *config,
+                                  const uly__params *params, uly_checkpoint_info *info) {
+  uly__checkpoint_run run;
+  ULY_TRY(read_run(dir, params, &run));
+  ULY_TRY(uly__checkpoint_check_model(dir, config, &run));
+  uly__checkpoint_describe(config, params, &run, info);
+  return ULY_OK;
+}
+
+static uly_status read_weights(const char *dir, const uly__model_config *config,
+                               const uly__params *params, uly_checkpoint_info *info) {
+  uly__hf_weights *weights;
+  uly_status status = uly__hf_weights_open(dir, config, params, &weights);
+  if (status == ULY_OK) describe_weights(config, params, uly__hf_weights_folder(weights), info);
+  uly__hf_weights_close(weights);
+  return status;
+}
+
 uly_status uly__checkpoint_read(const char *dir, uly_checkpoint_info *info) {
   uly__model_config config;
   uly__params params;
-  uly__checkpoint_run run;
-  ULY_TRY(uly__checkpoint_model(dir, &config));
+  bool is_checkpoint;
+  ULY_TRY(uly__folder_model(dir, &config, &is_checkpoint));
   ULY_TRY(uly__params_create(&config, NULL, NULL, &params));
-  uly_status status = read_run(dir, &params, &run);
-  if (status == ULY_OK) status = uly__checkpoint_check_model(dir, &config, &run);
-  if (status == ULY_OK) uly__checkpoint_describe(&config, &params, &run, info);
+  uly_status status = (is_checkpoint ? read_checkpoint : read_weights)(dir, &config, &params, info);
   uly__params_destroy(&params);
   return status;
 }
@@ -93,29 +125,28 @@ void uly__checkpoint_apply(const uly_checkpoint_info *info, uly_train_config *co
   }
 }
 
-static void visit_file(const uly__safetensors *file, const char *name,
-                       void (*visit)(void *user, const uly_tensor_info *tensor), void *user) {
-  for (int i = 0; i < uly__safetensors_num(file); i++) {
-    const uly__tensor_info *tensor = uly__safetensors_get(file, i);
-    uly_tensor_info info = {.size = sizeof info,
-                            .file = name,
-                            .name = tensor->name,
-                            .dtype = tensor->dtype,
-                            .num_dims = tensor->num_dims,
-                            .bytes = tensor->bytes};
-    memcpy(info.dims, tensor->dims, sizeof info.dims);
-    visit(user, &info);
-  }
+/* Whoever wants to see the tensors. */
+typedef struct visitor {
+  void (*visit)(void *user, const uly_tensor_info *tensor);
+  void *user;
+} visitor;
+
+static void visit_tensor(const visitor *v, const char *file, const uly__tensor_info *tensor) {
+  uly_tensor_info info = {.size = sizeof info,
+                          .file = file,
+                          .name = tensor->name,
+                          .dtype = tensor->dtype,
+                          .num_dims = tensor->num_dims,
+                          .bytes = tensor->bytes};
+  memcpy(info.dims, tensor->dims, sizeof info.dims);
+  v->visit(v->user, &info);
 }
 
-uly_status uly__checkpoint_list(const char *dir,
-                                void (*visit)(void *user, const uly_tensor_info *tensor),
-                                void *user) {
+static uly_status list_checkpoint(const char *dir, const uly__model_config *config,
+                                  const visitor *v) {
   const char *const names[] = {uly__model_file, uly__optimizer_file};
-  uly__model_config config;
   uly__params params;
-  ULY_TRY(uly__checkpoint_model(dir, &config));
-  ULY_TRY(uly__params_create(&config, NULL, NULL, &params));
+  ULY_TRY(uly__params_create(config, NULL, NULL, &params));
   uly_status status = ULY_OK;
   for (int i = 0; i < 2 && status == ULY_OK; i++) {
     char path[PATH_MAX];
@@ -123,9 +154,31 @@ uly_status uly__checkpoint_list(const char *dir,
     status = uly__path_join(path, sizeof path, dir, names[i]);
     if (status == ULY_OK) status = uly__safetensors_open(path, &file);
     if (status == ULY_OK) status = uly__checkpoint_check_header(file, path, &params, i);
-    if (status == ULY_OK) visit_file(file, names[i], visit, user);
+    for (int j = 0; status == ULY_OK && j < uly__safetensors_num(file); j++)
+      visit_tensor(v, names[i], uly__safetensors_get(file, j));
     uly__safetensors_close(file);
   }
   uly__params_destroy(&params);
   return status;
+}
+
+static uly_status list_weights(const char *dir, const visitor *v) {
+  uly__hf_folder *folder;
+  ULY_TRY(uly__hf_folder_open(dir, &folder));
+  for (int i = 0; i < folder->num_tensors; i++) {
+    const uly__hf_tensor *tensor = &folder->tensors[i];
+    if (!tensor->info->other) visit_tensor(v, folder->files[tensor->file].name, tensor->info);
+  }
+  uly__hf_folder_close(folder);
+  return ULY_OK;
+}
+
+uly_status uly__checkpoint_list(const char *dir,
+                                void (*visit)(void *user, const uly_tensor_info *tensor),
+                                void *user) {
+  const visitor v = {visit, user};
+  uly__model_config config;
+  bool is_checkpoint;
+  ULY_TRY(uly__folder_model(dir, &config, &is_checkpoint));
+  return is_checkpoint ? list_checkpoint(dir, &config, &v) : list_weights(dir, &v);
 }

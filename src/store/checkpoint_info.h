@@ -5,7 +5,7 @@
 
 #include "store/checkpoint_format.h"
 
-/* Fills in what the public header says about a checkpoint. */
+/* Fills in what the public header says about a checkpoint of a run. */
 void uly__checkpoint_describe(const uly__model_config *config, const uly__params *params,
                               const uly__checkpoint_run *run, uly_checkpoint_info *info);
 

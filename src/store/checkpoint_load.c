@@ -12,9 +12,11 @@
 #include "model/weights.h"
 #include "store/checkpoint_info.h"
 #include "store/checkpoint_model.h"
+#include "store/hf_load.h"
 
 struct uly__loading {
   const uly__params *params;
+  uly__hf_weights *hf; /* of a Hugging Face folder; NULL: a checkpoint */
   /* States that are read: all, or the master weights alone. */
   int num_states;
   char paths[2][PATH_MAX];
@@ -29,6 +31,7 @@ struct uly__loading {
 };
 
 static void close_source(uly__loading *source) {
+  uly__hf_weights_close(source->hf);
   for (int file = 0; file < 2; file++) uly__safetensors_close(source->files[file]);
   free(source->expected);
   free(source->found);
@@ -125,24 +128,40 @@ static uly_status compare_hashes(const uly__loading *source) {
 
 /* ------------------------------------------------------------------------ into a model */
 
-/* Checks the model. The positions that it was trained for are those of the longer sequences. */
-static uly_status check_model(uly__model *model, const char *dir, uly__model_config *saved) {
-  uly__model_config *config = &model->config;
+static uly_status check_model(const uly__model *model, const char *dir,
+                              const uly__model_config *saved) {
   bool is_same;
-  ULY_TRY(uly__checkpoint_model(dir, saved));
-  ULY_TRY(uly__model_config_is_same(saved, config, &is_same));
+  ULY_TRY(uly__model_config_is_same(saved, &model->config, &is_same));
   if (!is_same)
     ULY_FAIL(ULY_ERR_DATA,
              "'%s' is a checkpoint of another model: continue it with config.model = '%s/%s'", dir,
              dir, uly__config_file);
-  if (config->max_positions < saved->max_positions) config->max_positions = saved->max_positions;
   return ULY_OK;
 }
 
+/* Opens a Hugging Face folder. A run may compute otherwise than its configuration says, for instance
+ * with other frequencies of RoPE, as long as its parameters have the same shapes. */
+static uly_status open_hf(const uly__model *model, const char *dir, uly__loading *source) {
+  ULY_TRY(uly__hf_weights_open(dir, &model->config, &model->params, &source->hf));
+  source->file_hash = uly__hf_folder_hash(uly__hf_weights_folder(source->hf));
+  return ULY_OK;
+}
+
+/* The positions that a model was trained for are those of the longer sequences. */
 static uly_status open_for(uly__model *model, const char *dir, uly__loading *source) {
-  uly__model_config saved;
-  ULY_TRY(check_model(model, dir, &saved));
-  return open_source(source, dir, &saved);
+  uly__model_config saved, *config = &model->config;
+  bool is_checkpoint = true;
+  ULY_TRY(source->num_states > 1 ? uly__checkpoint_model(dir, &saved)
+                                 : uly__folder_model(dir, &saved, &is_checkpoint));
+  if (is_checkpoint) {
+    ULY_TRY(check_model(model, dir, &saved));
+    ULY_TRY(open_source(source, dir, &saved));
+  } else {
+    ULY_TRY(open_hf(model, dir, source));
+  }
+  if (config->rope && config->max_positions < saved.max_positions)
+    config->max_positions = saved.max_positions;
+  return ULY_OK;
 }
 
 uly_status uly__loading_open(uly__model *model, int num_states, const char *dir,
@@ -160,7 +179,9 @@ void uly__loading_close(uly__loading *source) {
   free(source);
 }
 
-const uly__checkpoint_run *uly__loading_run(const uly__loading *source) { return &source->run; }
+const uly__checkpoint_run *uly__loading_run(const uly__loading *source) {
+  return source->hf ? NULL : &source->run;
+}
 
 static uly_status load_range(uly__loading *source, uly__states *states, int which,
                              const uly__range *range) {
@@ -177,6 +198,7 @@ static uly_status load_range(uly__loading *source, uly__states *states, int whic
 
 uly_status uly__loading_read(uly__loading *source, const uly_mesh *mesh, const uly__model *model,
                              uly__states *states) {
+  if (source->hf) return uly__hf_weights_read(source->hf, model, states);
   for (int which = 0; which < source->num_states; which++) {
     uly__range range;
     uly__range_walk walk = uly__param_ranges(&model->params, model->zero, ULY_ALL_UNITS);
@@ -203,14 +225,15 @@ static uly_status check_hashes(uly__loading *source, uly_mesh *mesh) {
 }
 
 uly_status uly__loading_same(const uly__loading *source, uly_mesh *mesh) {
-  return uly_mesh_same(mesh, &source->file_hash, sizeof source->file_hash, "checkpoint");
+  return uly_mesh_same(mesh, &source->file_hash, sizeof source->file_hash,
+                       source->hf ? "set of weights" : "checkpoint");
 }
 
 uly_status uly__loading_finish(uly__loading *source, uly_mesh *mesh, uly__model *model,
                                uly__states *states) {
   uly__group *world = uly__mesh_world(mesh);
   ULY_TRY(uly__loading_same(source, mesh));
-  ULY_TRY(uly__agree(world, check_hashes(source, mesh)));
+  if (!source->hf) ULY_TRY(uly__agree(world, check_hashes(source, mesh)));
   return uly__agree(world, uly__weights_from_master(model, states));
 }
 

@@ -1,4 +1,4 @@
-/* Reads the model of a checkpoint: see checkpoint_model.h. */
+/* Reads the model of a folder: see checkpoint_model.h. */
 #include "store/checkpoint_model.h"
 
 #include <errno.h>
@@ -8,30 +8,64 @@
 
 #include "data/folder.h"
 #include "store/checkpoint_format.h"
+#include "store/hf_folder.h"
+
+/* Returns whether the folder has an entry of that name, or may have one that cannot be seen. */
+static bool may_have(const char *dir, const char *name) {
+  char path[PATH_MAX];
+  if (uly__path_join(path, sizeof path, dir, name) != ULY_OK) return false;
+  return access(path, F_OK) == 0 || errno != ENOENT;
+}
+
+/* Returns whether the last part of the path is the name of a checkpoint. */
+static bool has_name_of_checkpoint(const char *dir) {
+  size_t length = strlen(dir);
+  char name[16];
+  while (length > 0 && dir[length - 1] == '/') length--;
+  size_t begin = length;
+  while (begin > 0 && dir[begin - 1] != '/') begin--;
+  if (length - begin >= sizeof name) return false;
+  snprintf(name, sizeof name, "%.*s", (int)(length - begin), dir + begin);
+  return uly__checkpoint_step(name) >= 0;
+}
 
 /* Refuses a folder that has a model's configuration, but was not written by a save. */
 static uly_status check_saved(const char *dir) {
-  char path[PATH_MAX];
-  ULY_TRY(uly__path_join(path, sizeof path, dir, uly__trainer_file));
-  if (access(path, F_OK) == 0 || errno != ENOENT) return ULY_OK;
+  if (may_have(dir, uly__trainer_file)) return ULY_OK;
   ULY_FAIL(ULY_ERR_DATA,
-           "'%s' is not a checkpoint: it has no '%s', which every save writes. A folder from "
-           "Hugging Face has none: its weights cannot be read, but with config.model '%s/%s' such "
-           "a model can be trained from scratch",
-           dir, path, dir, uly__config_file);
+           "'%s' is not a checkpoint: it has no '%s/%s', which every save writes. A folder from "
+           "Hugging Face has none: a run can start from its weights with config.init = '%s'",
+           dir, dir, uly__trainer_file, dir);
+}
+
+static uly_status find_config(const char *dir, char path[PATH_MAX]) {
+  ULY_TRY(uly__path_join(path, PATH_MAX, dir, uly__config_file));
+  if (access(path, R_OK) == 0) return ULY_OK;
+  ULY_FAIL(ULY_ERR_DATA, "'%s' is not a checkpoint: '%s' in it cannot be read (%s)", dir,
+           uly__config_file, strerror(errno));
 }
 
 /* Reads the model. A configuration that is wrong here counts as wrong data, since the user did not
  * choose it. */
-uly_status uly__checkpoint_model(const char *dir, uly__model_config *config) {
-  char path[PATH_MAX];
-  ULY_TRY(uly__path_join(path, sizeof path, dir, uly__config_file));
-  if (access(path, R_OK) != 0)
-    ULY_FAIL(ULY_ERR_DATA, "'%s' is not a checkpoint: '%s' in it cannot be read (%s)", dir,
-             uly__config_file, strerror(errno));
-  ULY_TRY(check_saved(dir));
+static uly_status load(const char *path, const char *what, uly__model_config *config) {
   if (uly__model_config_load(path, config) == ULY_OK) return ULY_OK;
   char why[1024];
   snprintf(why, sizeof why, "%s", uly_last_error());
-  ULY_FAIL(ULY_ERR_DATA, "the configuration of a checkpoint cannot be used: %s", why);
+  ULY_FAIL(ULY_ERR_DATA, "the configuration of a %s cannot be used: %s", what, why);
+}
+
+uly_status uly__checkpoint_model(const char *dir, uly__model_config *config) {
+  char path[PATH_MAX];
+  ULY_TRY(find_config(dir, path));
+  ULY_TRY(check_saved(dir));
+  return load(path, "checkpoint", config);
+}
+
+uly_status uly__folder_model(const char *dir, uly__model_config *config, bool *is_checkpoint) {
+  char path[PATH_MAX];
+  ULY_TRY(find_config(dir, path));
+  *is_checkpoint = may_have(dir, uly__trainer_file) || may_have(dir, uly__optimizer_file) ||
+                   has_name_of_checkpoint(dir) || !uly__hf_has_weights(dir);
+  if (*is_checkpoint) return uly__checkpoint_model(dir, config);
+  return load(path, "Hugging Face folder", config);
 }

@@ -34,6 +34,7 @@ struct uly__save {
   const uly__model *model;
   const uly__states *states;
   uly__checkpoint_run run;
+  const uly__companions *companions;
   save_paths paths;
   int64_t header_bytes[2];
   /* [ULY_NUM_STATES][params.num]: of what this rank owns; in the end, of whole tensors. */
@@ -133,7 +134,7 @@ static uly_status create_text(const char *path, char *text) {
   return status;
 }
 
-/* Writes the two small files, then makes the rename that brings the checkpoint into existence. */
+/* Writes the small files, trainer.json last, then makes the rename that brings the checkpoint into existence. */
 static uly_status complete(const uly__save *save) {
   const save_paths *paths = &save->paths;
   uly__checkpoint_run run = save->run;
@@ -142,6 +143,7 @@ static uly_status complete(const uly__save *save) {
   uly_status hashed = uly__checkpoint_hash_config(model, (int64_t)strlen(model), &run.model_hash);
   ULY_TRY(create_text(paths->config, model));
   ULY_TRY(hashed);
+  ULY_TRY(uly__companions_write(save->companions, paths->temporary));
   ULY_TRY(create_text(paths->trainer,
                       uly__checkpoint_write_json(&save->model->params, &run, save->hashes)));
   ULY_TRY(uly__folder_sync(paths->temporary));
@@ -200,7 +202,8 @@ static void join(uly__save *save) {
 }
 
 uly_status uly__save_start(uly_mesh *mesh, const uly__model *model, const uly__states *states,
-                           const uly__checkpoint_run *run, const char *out_dir, uly__save **out) {
+                           const uly__checkpoint_run *run, const uly__companions *companions,
+                           const char *out_dir, uly__save **out) {
   uly__group *world = uly__mesh_world(mesh);
   uly__save *save = calloc(1, sizeof *save);
   *out = NULL;
@@ -209,7 +212,8 @@ uly_status uly__save_start(uly_mesh *mesh, const uly__model *model, const uly__s
     free(save);
     return status;
   }
-  *save = (uly__save){.mesh = mesh, .model = model, .states = states, .run = *run};
+  *save = (uly__save){
+      .mesh = mesh, .model = model, .states = states, .run = *run, .companions = companions};
   status = uly__agree(world, prepare(save, out_dir));
   if (status == ULY_OK) status = uly__agree(world, start_thread(save));
   if (status == ULY_OK) {

@@ -57,8 +57,11 @@ static const char *const schedules[] = {"cosine", "linear", "constant", NULL};
 /* The settings of a topic have the order of the program's help; those that a checkpoint records,
  * that of trainer.json. A setting stands behind the one that it needs. */
 const uly_setting uly__settings[] = {
-    {MEMBER(model), .topic = "run", TEXT("NAME|FILE"), .initial.text = "llama-4m", .uses = RUN,
-     .help = "a preset (uly_model_presets), or the path of a Hugging Face config.json"},
+    {MEMBER(model), .topic = "run", TEXT("NAME|FILE"), .uses = RUN,
+     .help = "a preset (uly_model_presets), or the path of a Hugging Face config.json; if not "
+             "given, that of config.init, or llama-4m"},
+    {MEMBER(init), .topic = "run", TEXT("DIR"), .uses = RUN, .is_shared = 1,
+     .help = "start from the weights of a Hugging Face folder, or of a checkpoint"},
     {MEMBER(data), .topic = "run", TEXT("PATH"), .uses = TRAIN, .is_shared = 1,
      .help = "a file, or a folder of files (folders in it are not read): plain text (bytes) or "
              "llm.c token shards"},

@@ -1,5 +1,8 @@
 /* The public calls on runs, generators and checkpoints. The arguments of the program are checked
  * here, and its structs, which may be older or newer than those of the library, are translated. */
+#include <limits.h>
+#include <stdlib.h>
+
 #include "base/sized.h"
 #include "infer/generator.h"
 #include "infer/sample.h"
@@ -29,15 +32,28 @@ static uly_status read_config(const uly_train_config *from, uly_train_config *co
   return uly__sized_read(from, "uly_train_config", config, sizeof *config);
 }
 
+uly_status uly_train_config_find_model(const uly_train_config *config, char *model,
+                                       size_t capacity) {
+  uly_train_config known;
+  ULY_TRY(read_config(config, &known));
+  ULY_NOT_NULL(model);
+  const char *given = known.model;
+  ULY_TRY(uly__run_find_model(&known, &known.model));
+  bool fits = snprintf(model, capacity, "%s", known.model) < (int64_t)capacity;
+  if (!given) free((char *)(uintptr_t)known.model);
+  if (!fits) ULY_FAIL(ULY_ERR_CONFIG, "there is no room for the name of a model");
+  return ULY_OK;
+}
+
 uly_status uly_train_config_find_window(const uly_train_config *config, int64_t *window) {
+  char name[PATH_MAX];
   uly_train_config known;
   uly__model_config model;
   ULY_TRY(read_config(config, &known));
   ULY_NOT_NULL(window);
   if (known.window < 0) {
-    if (!known.model)
-      ULY_FAIL(ULY_ERR_CONFIG, "config.model is missing, and the window follows from the model");
-    ULY_TRY(uly__model_config_load(known.model, &model));
+    ULY_TRY(uly_train_config_find_model(&known, name, sizeof name));
+    ULY_TRY(uly__model_config_load(name, &model));
     known.window = model.window;
   }
   *window = known.window;

@@ -69,15 +69,23 @@ static uly_status open_input(uly_trainer *trainer) {
   return uly__training_check_fit(&trainer->run);
 }
 
-/* Starts the rest: memory, files and weights. */
+/* Starts memory and files. */
 static uly_status start(uly_trainer *trainer) {
   uly__run *run = &trainer->run;
   ULY_TRY(uly__run_commit(run));
   uly__training_carve(run);
-  ULY_TRY(uly__run_open_scratch(run));
+  return uly__run_open_scratch(run);
+}
+
+/* Sets the weights that the run begins with. Collective. */
+static uly_status set_weights(uly_trainer *trainer) {
+  uly__run *run = &trainer->run;
+  uly__group *world = uly__mesh_world(trainer->mesh);
+  if (run->config.init) return uly__trainer_load_init(trainer);
   trainer->is_mixed = run->config.forward_only != 0; /* until a checkpoint is loaded */
-  return run->config.forward_only ? ULY_OK
-                                  : uly__weights_init(run->model, &run->states, run->config.seed);
+  if (!run->config.forward_only)
+    ULY_TRY(uly__agree(world, uly__weights_init(run->model, &run->states, run->config.seed)));
+  return uly__agree(world, uly__weights_from_master(run->model, &run->states));
 }
 
 /* Checks that ranks have the same files and settings. If these differed between machines, ranks
@@ -124,6 +132,7 @@ static void warn_of_model(const uly_trainer *trainer) {
 static uly_status plan(uly_mesh *mesh, const uly_train_config *config, uly__run *run) {
   uly_train_config own = *config;
   uly_status status = uly__settings_copy_texts(&own);
+  if (status == ULY_OK) status = uly__run_find_model(&own, &own.model);
   if (status == ULY_OK) status = uly__settings_check(&own, ~0U);
   if (status == ULY_OK) status = uly__training_create(mesh, &own, run);
   if (status != ULY_OK) uly__settings_free_texts(&own);
@@ -165,9 +174,7 @@ uly_status uly__trainer_create(uly_mesh *mesh, const uly_train_config *config, u
   uly_trainer *trainer = NULL;
   uly_status status = check_start(mesh, config, &trainer);
   if (status == ULY_OK && trainer) status = uly__agree(uly__mesh_world(mesh), start(trainer));
-  if (status == ULY_OK && trainer)
-    status = uly__agree(uly__mesh_world(mesh),
-                        uly__weights_from_master(trainer->run.model, &trainer->run.states));
+  if (status == ULY_OK && trainer) status = set_weights(trainer);
   if (status == ULY_OK && trainer) warn_of_model(trainer);
   if (status != ULY_OK)
     uly_trainer_destroy(trainer);
@@ -180,6 +187,8 @@ uly_status uly__trainer_check(uly_mesh *mesh, const uly_train_config *config,
                               const char *checkpoint, uly_start_report *report) {
   uly_trainer *trainer = NULL;
   uly_status status = check_start(mesh, config, &trainer);
+  if (status == ULY_OK && trainer && trainer->run.config.init)
+    status = uly__trainer_check_init(trainer);
   if (status == ULY_OK && trainer && checkpoint)
     status = uly__trainer_check_checkpoint(trainer, checkpoint);
   if (status == ULY_OK && trainer) warn_of_model(trainer);
@@ -200,6 +209,7 @@ void uly_trainer_destroy(uly_trainer *trainer) {
   destroy_run(&trainer->run);
   uly__tokens_close(trainer->data);
   uly__tokens_close(trainer->eval_data);
+  uly__companions_free(&trainer->companions);
   uly__scan_free(&trainer->scan);
   uly__scan_free(&trainer->eval_scan);
   uly__mesh_leave(trainer->mesh);

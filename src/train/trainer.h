@@ -6,6 +6,7 @@
 #include "data/token_scan.h"
 #include "plan/run.h"
 #include "store/checkpoint_save.h"
+#include "store/companions.h"
 
 struct uly_trainer {
   uly_mesh *mesh;
@@ -26,6 +27,8 @@ struct uly_trainer {
   /* The place in the data: sequences so far, over all dp groups, including those that were passed
    * over; the same after the current step; and how many of that step's are passed over. */
   int64_t windows_done, windows_next, num_passed_over;
+  /* The files of the tokenizer, on rank 0; checkpoints have them too. */
+  uly__companions companions;
   uly__save *save;  /* NULL: none under way */
   uly_status saved; /* of the latest save */
   char save_failure[1024];

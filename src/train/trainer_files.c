@@ -49,6 +49,8 @@ typedef struct run_place {
  * place; its seed matters if blocks are drawn with it. */
 static uly_status find_place(const uly_trainer *trainer, const uly__checkpoint_run *run,
                              const char *dir, run_place *out) {
+  *out = (run_place){0};
+  if (!run) return ULY_OK; /* weights that no run has left */
   int64_t sequences = run->sequences;
   const uly_train_config *config = &trainer->run.config;
   /* When a run goes back after a step that was not finite, there is nothing new to warn about. */
@@ -56,7 +58,7 @@ static uly_status find_place(const uly_trainer *trainer, const uly__checkpoint_r
   uly_train_config own = *config;
   own.sparse = uly__run_sparse(config);
   if (warns) uly__warn_if_it_attends_otherwise(&own, end_of_documents(trainer), dir, run);
-  *out = (run_place){.steps = run->step};
+  out->steps = run->step;
   if (config->forward_only) return uly__check_same_blocks(config, dir, run);
   if (run->config.seed != config->seed)
     ULY_FAIL(
@@ -100,11 +102,21 @@ uly_status uly__trainer_check_checkpoint(uly_trainer *trainer, const char *dir) 
   return status;
 }
 
+/* Takes the files of the tokenizer, which the next checkpoints will have, on the rank that completes
+ * these. */
+static uly_status take_companions(uly_trainer *trainer, const char *dir) {
+  if (trainer->mesh->rank != 0 || trainer->run.config.forward_only) return ULY_OK;
+  uly__companions_free(&trainer->companions);
+  return uly__companions_read(dir, &trainer->companions);
+}
+
 /* Replaces the trainer's states. If that fails, they belong to no step. */
-static uly_status take_states(uly_trainer *trainer, uly__loading *from, run_place at) {
+static uly_status take_states(uly_trainer *trainer, const char *dir, uly__loading *from,
+                              run_place at) {
   uly__run *run = &trainer->run;
   trainer->is_mixed = true;
   uly_status status = uly__loading_read(from, trainer->mesh, run->model, &run->states);
+  if (status == ULY_OK) status = take_companions(trainer, dir);
   ULY_TRY(uly__agree(uly__mesh_world(trainer->mesh), status));
   ULY_TRY(uly__loading_finish(from, trainer->mesh, run->model, &run->states));
   trainer->steps_done = at.steps;
@@ -120,7 +132,31 @@ uly_status uly__trainer_load(uly_trainer *trainer, const char *dir) {
   uly__trainer_end_save(trainer);
   uly_status status =
       uly__agree(uly__mesh_world(trainer->mesh), open_checkpoint(trainer, dir, &from, &at));
-  if (status == ULY_OK) status = take_states(trainer, from, at);
+  if (status == ULY_OK) status = take_states(trainer, dir, from, at);
+  uly__loading_close(from);
+  return status;
+}
+
+/* ----------------------------------------------------------------------- initial weights */
+
+static uly_status open_init(const uly_trainer *trainer, uly__loading **from) {
+  return uly__agree(uly__mesh_world(trainer->mesh),
+                    uly__loading_open(trainer->run.model, 1, trainer->run.config.init, from));
+}
+
+uly_status uly__trainer_check_init(const uly_trainer *trainer) {
+  uly__loading *from = NULL;
+  uly_status status = open_init(trainer, &from);
+  if (status == ULY_OK) status = uly__loading_same(from, trainer->mesh);
+  uly__loading_close(from);
+  return status;
+}
+
+uly_status uly__trainer_load_init(uly_trainer *trainer) {
+  uly__loading *from = NULL;
+  uly_status status = open_init(trainer, &from);
+  if (status == ULY_OK)
+    status = take_states(trainer, trainer->run.config.init, from, (run_place){0});
   uly__loading_close(from);
   return status;
 }
@@ -136,8 +172,8 @@ uly_status uly__trainer_save_start(uly_trainer *trainer, const char *out_dir) {
                                .config = trainer->run.config};
   place.config.doc_end = uly__batch_end(trainer, trainer->data);
   place.config.sparse = uly__run_sparse(&trainer->run.config);
-  return uly__save_start(trainer->mesh, trainer->run.model, &trainer->run.states, &place, out_dir,
-                         &trainer->save);
+  return uly__save_start(trainer->mesh, trainer->run.model, &trainer->run.states, &place,
+                         &trainer->companions, out_dir, &trainer->save);
 }
 
 void uly__trainer_end_save(uly_trainer *trainer) {

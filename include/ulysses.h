@@ -944,6 +944,53 @@ uly_status uly_checkpoint_list(const char *dir,
                                void (*visit)(void *user, const uly_tensor_info *tensor),
                                void *user);
 
+/* --- Models for other programs.
+ *
+ * An export is a folder in Hugging Face's format, as transformers and the programs that follow it
+ * read it: config.json, the weights as safetensors, and the files of the tokenizer.
+ *
+ *   uly_export_config config;
+ *   uly_export_config_default(&config, sizeof config);
+ *   config.source = "run/step-0000000500", config.out = "model";
+ *   uly_export(&config, &report);
+ */
+
+/* What to export, and how. Fill it with uly_export_config_default() and change what you need. */
+typedef struct uly_export_config {
+  size_t size;
+  /* A checkpoint, or a Hugging Face folder, which is then converted. */
+  const char *source;
+  /* The folder to make. It may exist, but must be empty. */
+  const char *out;
+  /* The type of the weights, a uly_dtype; -1: that of the weights in the source, or f32 if they have
+   * several. */
+  int dtype;
+  /* The most bytes of weights in a file. A tensor that is larger has a file of its own. */
+  int64_t shard_bytes;
+} uly_export_config;
+
+/* Sets the size, and every other member to its default: dtype -1, shard_bytes 5 * 10^9. */
+void uly_export_config_default(uly_export_config *config, size_t size);
+
+/* What was exported. */
+typedef struct uly_export_report {
+  size_t size;
+  int64_t num_params;
+  /* Tensors and files of the weights, their bytes, and their type. */
+  int64_t num_tensors, num_files, bytes;
+  uly_dtype dtype;
+  /* Files of the tokenizer. */
+  int64_t num_companions;
+} uly_export_report;
+
+/* Exports a model. Rounding is to nearest even; an export in the type of the source has the same
+ * bits. The weights of a checkpoint are compared with its checksums. Memory use does not grow with
+ * the model. The folder is written under another name, synced, and then renamed. Returns
+ * ULY_ERR_CONFIG if out is not empty, or if transformers has no model that computes the same (with
+ * block-sparse attention, for instance); ULY_ERR_DATA if the source is damaged; and ULY_ERR_IO if
+ * writing fails. Not collective. */
+uly_status uly_export(const uly_export_config *config, uly_export_report *report);
+
 /* --- Traces and metrics. */
 
 /* Starts to record what this rank does and when: blocks, exchanges, gathers, reductions, updates,

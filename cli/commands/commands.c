@@ -151,6 +151,21 @@ const command_info command_table[NUM_COMMANDS] = {
          .metavar = "DIR",
          .min_args = 2,
          .max_args = 2},
+    [COMMAND_export] =
+        {.name = "export",
+         .bits = EXPORT,
+         .about = "make a Hugging Face folder from a checkpoint",
+         .usage = "[OPTIONS] CHECKPOINT --out DIR",
+         .details =
+             "Writes a folder that transformers, and programs that follow it, read: config.json, "
+             "the weights as safetensors, and the files of the tokenizer that the run began with "
+             "(train --init). CHECKPOINT is a checkpoint, or the folder of a run, which stands for "
+             "its newest checkpoint; or a Hugging Face folder, which is then converted. This needs "
+             "no MPI, and hardly any memory.",
+         .examples = "ulysses export run --out model --dtype bf16\n",
+         .metavar = "CHECKPOINT",
+         .min_args = 1,
+         .max_args = 1},
     [COMMAND_completion] = {.name = "completion",
                             .bits = COMPLETION,
                             .about = "print a script that lets bash complete commands and options",

@@ -93,9 +93,10 @@ static void print_presets(FILE *file) {
 
 static void print_notes(FILE *file, const command_info *info) {
   fputc('\n', file);
-  wrap_text(file,
-            "Ranges are in parentheses, defaults in brackets. Write --flag VALUE or --flag=VALUE. "
-            "Integers may end in k (x 1024) or m (x 1024^2), bytes in KiB, MiB or GiB.");
+  wrap_text(
+      file,
+      "Ranges are in parentheses, defaults in brackets. Write --flag VALUE or --flag=VALUE. "
+      "Integers may end in k (x 1024) or m (x 1024^2), bytes in KB, MB, GB, KiB, MiB or GiB.");
   if (info->bits & ANY_RUN)
     fputs(
         "\nIn a configuration file, topics are sections and flags are keys, with _ for -:\n"

@@ -130,7 +130,7 @@ static void put_option(FILE *file, option_id id) {
 static void put_options(FILE *file) {
   put_line(file,
            "Write --flag VALUE or --flag=VALUE. Integers may end in k (x 1024) or m (x 1024^2), "
-           "bytes in KiB, MiB or GiB.");
+           "bytes in KB, MB, GB, KiB, MiB or GiB.");
   for (section_id section = 0; section < NUM_SECTIONS; section++) {
     char title[OPTION_BUFFER];
     put_request(file, "SS", section_title(section, title));

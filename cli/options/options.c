@@ -79,11 +79,12 @@ typedef struct unit {
   uint64_t factor;
 } unit;
 
-enum { KIB = 1 << 10, MIB = 1 << 20, GIB = 1 << 30 };
+enum { KIB = 1 << 10, MIB = 1 << 20, GIB = 1 << 30, KB = 1000, MB = 1000 * KB, GB = 1000 * MB };
 static const unit units_of_integers[] = {{"", 1},    {"k", KIB}, {"K", KIB},
                                          {"m", MIB}, {"M", MIB}, {NULL, 0}};
 /* In ascending order. */
-static const unit units_of_bytes[] = {{"", 1}, {"KiB", KIB}, {"MiB", MIB}, {"GiB", GIB}, {NULL, 0}};
+static const unit units_of_bytes[] = {{"", 1},      {"KB", KB}, {"KiB", KIB}, {"MB", MB},
+                                      {"MiB", MIB}, {"GB", GB}, {"GiB", GIB}, {NULL, 0}};
 
 /* Parses digits and perhaps a unit. strtoull alone accepts blanks and signs. */
 static bool parse_integer(const char *text, const unit *units, uint64_t *out) {

@@ -9,15 +9,18 @@
 
 enum { MAX_COMBINATIONS = 1000 };
 
-/* Returns the index of the flag --name (length bytes), or num_options. */
-static option_id find_flag(const char *name, size_t length) {
-  option_id id = 0;
-  for (; id < num_options; id++) {
+/* Returns the index of the flag --name (length bytes), or num_options. If several options have it,
+ * it is the one that one of the commands knows, or else the first. */
+static option_id find_flag(const char *name, size_t length, unsigned commands) {
+  option_id found = num_options;
+  for (option_id id = 0; id < num_options; id++) {
     char flag[OPTION_BUFFER];
     option_flag(id, flag);
-    if (strlen(flag + 2) == length && strncmp(flag + 2, name, length) == 0) break;
+    if (strlen(flag + 2) != length || strncmp(flag + 2, name, length) != 0) continue;
+    if (option_table[id].commands & commands) return id;
+    if (found == num_options) found = id;
   }
-  return id;
+  return found;
 }
 
 /* Returns whether the flag must have a value. */
@@ -26,14 +29,14 @@ static bool needs_value(option_id id) {
 }
 
 bool option_takes_next(const char *arg) {
-  option_id id = strncmp(arg, "--", 2) == 0 ? find_flag(arg + 2, strlen(arg + 2)) : num_options;
+  option_id id = strncmp(arg, "--", 2) == 0 ? find_flag(arg + 2, strlen(arg + 2), 0) : num_options;
   return id < num_options && needs_value(id);
 }
 
 /* Returns the index of the boolean flag that --no-name negates, or num_options. */
-static option_id find_negation(const char *name, size_t length) {
+static option_id find_negation(const char *name, size_t length, unsigned commands) {
   if (length < 3 || strncmp(name, "no-", 3) != 0) return num_options;
-  option_id id = find_flag(name + 3, length - 3);
+  option_id id = find_flag(name + 3, length - 3, commands);
   return id < num_options && option_table[id].kind == KIND_BOOLEAN ? id : num_options;
 }
 
@@ -81,9 +84,9 @@ static uly_status read_flag(command cmd, const char *arg, flag_use *use) {
   size_t length = strcspn(arg + 2, "=");
   snprintf(use->flag, sizeof use->flag, "--%.*s", length < 200 ? (int)length : 200, arg + 2);
   use->value = arg[2 + length] ? arg + 2 + length + 1 : NULL;
-  use->id = find_flag(arg + 2, length);
+  use->id = find_flag(arg + 2, length, cmd);
   if (use->id == num_options) {
-    use->id = find_negation(arg + 2, length);
+    use->id = find_negation(arg + 2, length, cmd);
     if (use->id < num_options && use->value)
       return uly_fail(ULY_ERR_CONFIG, "%s '%.200s': expected no value", use->flag, use->value);
     use->value = "false";

@@ -11,6 +11,7 @@
 #include "bench/bench_options.h"
 #include "checkpoint/checkpoint_options.h"
 #include "doctor/doctor_options.h"
+#include "export/export_options.h"
 #include "launch/launch_options.h"
 #include "plan/plan_options.h"
 #include "prepare/prepare_options.h"
@@ -71,6 +72,7 @@ const section_info section_table[NUM_SECTIONS] = {SECTIONS_OF_FILE(ROW) SECTIONS
 #define IN_REPORT(member) IN(REPORT, report_options, member)
 #define IN_DOCTOR(member) IN(DOCTOR, doctor_options, member)
 #define IN_CHECKPOINT(member) IN(CHECKPOINT, checkpoint_options, member)
+#define IN_EXPORT(member) IN(EXPORT, export_options, member)
 #define IN_LAUNCH(member) IN(LAUNCH, launch_options, member)
 /* Every command that makes, plans or measures a run; and each that measures heads. */
 #define IN_RUNS(member) IN_TRAIN(member) IN_PLAN(member) IN_STEP(member)
@@ -133,9 +135,11 @@ static const option_info rows[] = {
     OPTION(eval, eval_every, VALUE_INTEGER(0, MANY, 0), IN_TRAIN(eval_every),
            "steps between evaluations; 0: only at the end, if --eval-data is given"),
     SETTINGS(eval, NULL, 0),
-    OPTION(output, out, VALUE_TEXT("PATH"), IN_TRAIN(out) IN_PREPARE(prepare.out) IN_REPORT(out),
-           "train, prepare: folder for checkpoints or token shards, created if missing; report: "
-           "file for the page (report.html if not given)"),
+    OPTION(
+        output, out, VALUE_TEXT("PATH"),
+        IN_TRAIN(out) IN_PREPARE(prepare.out) IN_REPORT(out) IN_EXPORT(export.out),
+        "train, prepare: folder for checkpoints or token shards, created if missing; export: new "
+        "folder for the model; report: file for the page (report.html if not given)"),
     OPTION(output, save_every, VALUE_INTEGER(0, MANY, 0), IN_TRAIN(save_every),
            "steps between checkpoints; 0: only at the end; needs --out"),
     OPTION(output, keep_last, VALUE_INTEGER(0, MANY, 0), IN_TRAIN(keep_last),
@@ -193,6 +197,12 @@ static const option_info rows[] = {
     OPTION(text, shard_tokens, VALUE_INTEGER(1, INT32_MAX, LIBRARY),
            IN_PREPARE(prepare.shard_tokens),
            "tokens of a shard; a document may continue in the next one"),
+    /* Runs have a setting of this name, whose words are fewer. */
+    OPTION(files, dtype, VALUE_CHOICE(EXPORT_AUTO, "auto", "f32", "bf16", "f16"), IN_EXPORT(dtype),
+           "type of the weights, to which they are rounded; auto: that of the source, or f32 if "
+           "there are several"),
+    OPTION(files, shard_size, VALUE_BYTES(LIBRARY), IN_EXPORT(export.shard_bytes),
+           "the most bytes of weights in a file; a larger tensor has a file of its own"),
     OPTION(measure, q_heads, VALUE_INTEGER(0, 65536, 0), IN_HEADS(desc.num_q_heads),
            "query heads, over all ranks; 0: 2 for each rank"),
     OPTION(measure, kv_heads, VALUE_INTEGER(0, 65536, 0), IN_HEADS(desc.num_kv_heads),
@@ -287,7 +297,8 @@ static const struct {
     [HELP_INDEX] = {sizeof(options), 0},
     [MAN_INDEX] = {sizeof(options), 0},
     [COMPLETION_INDEX] = {sizeof(options), 0},
-    [LAUNCH_INDEX] = {sizeof(launch_options), 0}};
+    [LAUNCH_INDEX] = {sizeof(launch_options), 0},
+    [EXPORT_INDEX] = {sizeof(export_options), 0}};
 
 /* Holds the names that the table makes from the name of a setting. */
 typedef struct setting_words {
@@ -315,6 +326,7 @@ void options_set_rest(options *o) {
     uly_mesh_desc_default(&run->mesh, sizeof run->mesh);
   }
   if (o->command == PREPARE) ((prepare_options *)o)->prepare.size = sizeof(uly_prepare_config);
+  if (o->command == EXPORT) ((export_options *)o)->export.size = sizeof(uly_export_config);
   if (o->command == GENERATE) ((generate_options *)o)->sampling.size = sizeof(uly_sampling);
 }
 
@@ -410,6 +422,7 @@ static void take_defaults(command cmd, const char *part, const void *defaults) {
 __attribute__((constructor)) static void make_table(void) {
   prepare_options prepared = {.base = {0}};
   generate_options generated = {.max_tokens = 0};
+  export_options exported = {.base = {0}};
   for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
     if (rows[i].key)
       add_option(rows[i]);
@@ -417,7 +430,9 @@ __attribute__((constructor)) static void make_table(void) {
       add_settings(&rows[i]);
   uly_prepare_config_default(&prepared.prepare, sizeof prepared.prepare);
   uly_sampling_default(&generated.sampling, sizeof generated.sampling);
+  uly_export_config_default(&exported.export, sizeof exported.export);
   take_defaults(PREPARE, "prepare.", &prepared);
+  take_defaults(EXPORT, "export.shard_bytes", &exported);
   take_defaults(GENERATE, "sampling.", &generated);
   for (option_id id = 0; id < num_options; id++)
     table[id].needs = table[id].rules.needs ? find_setting(table[id].rules.needs) : -1;

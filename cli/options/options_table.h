@@ -19,6 +19,7 @@
 #define SECTIONS_OF_CALL(T) \
   T(use, "Using a model")   \
   T(text, "Text")           \
+  T(files, "Files")         \
   T(measure, "Measuring")   \
   T(call, "This call")
 

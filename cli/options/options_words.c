@@ -70,7 +70,8 @@ const char *option_allowed(option_id id, char buffer[OPTION_BUFFER]) {
       else
         snprintf(buffer, OPTION_BUFFER, "%s, not empty", info->rules.placeholder);
       return buffer;
-    case KIND_BYTES: return "bytes: a number, or one with KiB, MiB or GiB, as in 512MiB";
+    case KIND_BYTES:
+      return "bytes: a number, or one with KB, MB, GB, KiB, MiB or GiB, as in 512MiB";
     case KIND_BOOLEAN: return "true or false";
     case KIND_SWITCH: return "no value";
     case KIND_INTEGER:

@@ -8,6 +8,7 @@
 #include "infer/sample.h"
 #include "store/checkpoint_info.h"
 #include "store/checkpoint_load.h"
+#include "store/export.h"
 #include "store/settings.h"
 #include "train/evaluate.h"
 #include "train/metrics.h"
@@ -247,6 +248,21 @@ uly_status uly_checkpoint_list(const char *dir,
   ULY_NOT_NULL(dir);
   ULY_NOT_NULL(visit);
   return uly__checkpoint_list(dir, visit, user);
+}
+
+void uly_export_config_default(uly_export_config *config, size_t size) {
+  uly_export_config defaults = uly__export_config_default();
+  uly__sized_default(config, size, &defaults, sizeof defaults);
+}
+
+uly_status uly_export(const uly_export_config *config, uly_export_report *report) {
+  uly_export_config known = uly__export_config_default();
+  uly_export_report found = {0};
+  ULY_TRY(uly__sized_read(config, "uly_export_config", &known, sizeof known));
+  ULY_TRY(uly__sized_check(report, "uly_export_report"));
+  ULY_TRY(uly__export(&known, &found));
+  uly__sized_write(report, &found, sizeof found);
+  return ULY_OK;
 }
 
 /* ---------------------------------------------------------------------- generation */

@@ -1,0 +1,10 @@
+/* Exports models to folders in Hugging Face's format. The contract is that of uly_export. */
+#ifndef ULY_EXPORT_H
+#define ULY_EXPORT_H
+
+#include "base/status.h"
+
+uly_export_config uly__export_config_default(void);
+uly_status uly__export(const uly_export_config *config, uly_export_report *report);
+
+#endif

@@ -47,10 +47,11 @@ static uly_status print_json(const generation *g) {
     json_array_append_new(tokens, json_integer(g->tokens[i]));
     json_array_append_new(log_probabilities, json_real(g->log_probabilities[i]));
   }
-  json_t *json = json_pack("{s:I, s:o, s:o, s:b, s:b, s:f, s:f}", "prompt_tokens",
-                           (json_int_t)g->prompt.count, "tokens", tokens, "log_probabilities",
-                           log_probabilities, "is_ended", g->is_ended, "is_stopped", g->is_stopped,
-                           "prompt_s", report.prompt_seconds, "generate_s", g->seconds);
+  json_t *json =
+      json_pack("{s:I, s:o, s:o, s:b, s:b, s:f, s:f, s:f}", "prompt_tokens",
+                (json_int_t)g->prompt.count, "tokens", tokens, "log_probabilities",
+                log_probabilities, "is_ended", g->is_ended, "is_stopped", g->is_stopped, "load_s",
+                report.load_seconds, "prompt_s", report.prompt_seconds, "generate_s", g->seconds);
   return print_json_line(json);
 }
 

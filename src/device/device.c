@@ -27,6 +27,11 @@ uly_status uly__device_read(uly__stream *stream, int fd, const char *path, int64
   return stream->device->read(fd, path, offset, memory, bytes);
 }
 
+uly_status uly__device_load(uly__stream *stream, int fd, const char *path, int64_t offset,
+                            void *memory, int64_t bytes) {
+  return stream->device->load(fd, path, offset, memory, bytes);
+}
+
 uly_status uly__device_write(uly__stream *stream, int fd, const char *path, int64_t offset,
                              const void *memory, int64_t bytes) {
   return stream->device->write(fd, path, offset, memory, bytes);

@@ -31,6 +31,9 @@ uly_status uly__device_read(uly__stream *stream, int fd, const char *path, int64
                             void *memory, int64_t bytes);
 uly_status uly__device_write(uly__stream *stream, int fd, const char *path, int64_t offset,
                              const void *memory, int64_t bytes);
+/* Reads like uly__device_read, but with all threads of the caller, when nothing else computes. */
+uly_status uly__device_load(uly__stream *stream, int fd, const char *path, int64_t offset,
+                            void *memory, int64_t bytes);
 
 /* --- Between host and device. The host makes some data that ops read, such as tokens; ops make
  * some that the host reads, such as losses. If the device has memory of its own, these data are

@@ -49,6 +49,18 @@ static void clear(void *memory, int64_t bytes) {
     memset((char *)memory + at, 0, (size_t)least(bytes - at, PIECE));
 }
 
+/* Copying from the system's cache of a file, and first touching memory, take as long as the disk or
+ * longer. A failure is repeated by this thread, since messages belong to a thread. */
+static uly_status load(int fd, const char *path, int64_t offset, void *memory, int64_t bytes) {
+  enum { READ_PIECE = PIECE / 4 };
+  bool failed = false;
+#pragma omp parallel for schedule(static) reduction(|| : failed) if (bytes > READ_PIECE)
+  for (int64_t at = 0; at < bytes; at += READ_PIECE)
+    failed = failed || uly__file_read(fd, path, offset + at, (char *)memory + at,
+                                      least(bytes - at, READ_PIECE)) != ULY_OK;
+  return failed ? uly__file_read(fd, path, offset, memory, bytes) : ULY_OK;
+}
+
 const uly__device *uly__device_cpu(void) {
   static const uly__device device = {.name = "cpu",
                                      .is_host = true,
@@ -58,6 +70,7 @@ const uly__device *uly__device_cpu(void) {
                                      .copy_rows = copy_rows,
                                      .clear = clear,
                                      .read = uly__file_read,
+                                     .load = load,
                                      .write = uly__file_write};
   return &device;
 }

@@ -17,6 +17,7 @@ typedef struct uly__device {
                     int64_t from_stride);
   void (*clear)(void *memory, int64_t bytes);
   uly_status (*read)(int fd, const char *path, int64_t offset, void *memory, int64_t bytes);
+  uly_status (*load)(int fd, const char *path, int64_t offset, void *memory, int64_t bytes);
   uly_status (*write)(int fd, const char *path, int64_t offset, const void *memory, int64_t bytes);
 } uly__device;
 

@@ -55,7 +55,7 @@ static uly_status read_rectangle(uly__hf_reader *reader, const uly__hf_place *pl
   ULY_TRY(open_file(reader, place->tensor->file));
   for (int64_t r = 0; r < part.num_rows; r++) {
     int64_t at = (part.row + r) * place->cols + part.col;
-    ULY_TRY(uly__device_read(reader->stream, reader->fd, file->path, begin + at * each,
+    ULY_TRY(uly__device_load(reader->stream, reader->fd, file->path, begin + at * each,
                              to + r * part.num_cols * each, part.num_cols * each));
   }
   return ULY_OK;

@@ -178,6 +178,13 @@ static uly_status read_file(int fd, const char *path, int64_t offset, void *memo
   return status;
 }
 
+static uly_status load_file(int fd, const char *path, int64_t offset, void *memory, int64_t bytes) {
+  guard_enter();
+  uly_status status = uly__device_cpu()->load(fd, path, offset, memory, bytes);
+  guard_leave();
+  return status;
+}
+
 static uly_status write_file(int fd, const char *path, int64_t offset, const void *memory,
                              int64_t bytes) {
   guard_enter();
@@ -194,6 +201,7 @@ __attribute__((constructor)) static void use(void) {
                                      .copy_rows = copy_rows,
                                      .clear = clear,
                                      .read = read_file,
+                                     .load = load_file,
                                      .write = write_file};
   void *frame;
   (void)backtrace(&frame, 1); /* loads what it needs before a handler calls it */

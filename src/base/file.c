@@ -41,6 +41,10 @@ uly_status uly__file_read(int fd, const char *path, int64_t offset, void *to, in
   return ULY_OK;
 }
 
+void uly__file_expect(int fd, int64_t offset, int64_t count) {
+  (void)posix_fadvise(fd, offset, count, POSIX_FADV_WILLNEED);
+}
+
 uly_status uly__file_finish(int fd, const char *path, uly_status status) {
   if (status == ULY_OK && fsync(fd) != 0) status = uly__file_failed("sync", path);
   if (close(fd) != 0 && status == ULY_OK) status = uly__file_failed("close", path);

@@ -28,6 +28,8 @@ uly_status uly__file_scratch(const char *path, int64_t size, int *fd);
 uly_status uly__file_read(int fd, const char *path, int64_t offset, void *to, int64_t count);
 uly_status uly__file_write(int fd, const char *path, int64_t offset, const void *from,
                            int64_t count);
+/* Lets the system start to read bytes that will be read soon. This is only advice. */
+void uly__file_expect(int fd, int64_t offset, int64_t count);
 /* Syncs (if status is ULY_OK) and closes the file; an error that the system reports only now is an
  * error of the write. Returns the first failure, including status. */
 uly_status uly__file_finish(int fd, const char *path, uly_status status);

@@ -293,7 +293,7 @@ static uly_status export_source(const source *from, const uly_export_config *con
               .dtype = config->dtype < 0 ? find_dtype(from) : (uly_dtype)config->dtype,
               .ops = uly__ops_get(),
               .stream = uly__stream_get(),
-              .reader = {.fd = -1}};
+              .reader = {.reading = {-1, -1}, .expecting = {-1, -1}}};
   uly__export_folder folder;
   ULY_TRY(
       uly__export_plan_create(&from->config, &from->params, e.dtype, config->shard_bytes, &e.plan));

@@ -36,26 +36,62 @@ const uly__hf_place *uly__hf_weights_places(const uly__hf_weights *weights) {
   return weights->places;
 }
 
-static uly_status read_range(uly__hf_reader *reader, const uly__hf_place *place,
-                             const uly__range *range, uly__states *states) {
-  const uly__param *param = range->param;
+/* Two walks over the same ranges: the system reads ahead what the first comes to, while what the
+ * second comes to is converted. */
+typedef struct loading {
+  const uly__hf_weights *weights;
+  const uly__params *params;
+  uly__hf_reader reader;
+  uly__range_walk ahead, walk;
+  int64_t lead; /* elements between them */
+} loading;
+
+/* How far the first walk is ahead, in elements. */
+enum { LEAD = 16 << 20 };
+
+static const uly__hf_place *place_of(const loading *l, const uly__range *range) {
+  return &l->weights->places[range->param - l->params->list];
+}
+
+static int64_t cols_of(const uly__range *range) {
+  return range->param->num_dims == 2 ? range->param->dims[1] : 1;
+}
+
+static void look_ahead(loading *l) {
+  uly__range range;
+  while (l->lead < LEAD && uly__range_next(&l->ahead, &range)) {
+    uly__hf_expect_range(&l->reader, place_of(l, &range), cols_of(&range), range.global,
+                         range.count);
+    l->lead += range.count;
+  }
+}
+
+static uly_status read_range(loading *l, const uly__range *range, uly__states *states) {
   float *window;
   ULY_TRY(uly__states_map(states, ULY_STATE_MASTER, range, &window));
-  ULY_TRY(uly__hf_read_range(reader, place, param->num_dims == 2 ? param->dims[1] : 1,
-                             range->global, range->count, window));
+  ULY_TRY(uly__hf_read_range(&l->reader, place_of(l, range), cols_of(range), range->global,
+                             range->count, window));
+  l->lead -= range->count;
   return uly__states_unmap(states, ULY_STATE_MASTER, range);
+}
+
+static uly_status read_all(loading *l, uly__states *states) {
+  uly__range range;
+  look_ahead(l);
+  while (uly__range_next(&l->walk, &range)) {
+    ULY_TRY(read_range(l, &range, states));
+    look_ahead(l);
+  }
+  return ULY_OK;
 }
 
 uly_status uly__hf_weights_read(const uly__hf_weights *weights, const uly__model *model,
                                 uly__states *states) {
-  uly__hf_reader reader;
-  uly__range range;
-  uly__range_walk walk = uly__param_ranges(&model->params, model->zero, ULY_ALL_UNITS);
+  uly__range_walk begin = uly__param_ranges(&model->params, model->zero, ULY_ALL_UNITS);
+  loading l = {.weights = weights, .params = &model->params, .ahead = begin, .walk = begin};
   uly_status status =
-      uly__hf_reader_create(weights->folder, model->ops, states->zero->stream, &reader);
-  while (status == ULY_OK && uly__range_next(&walk, &range))
-    status =
-        read_range(&reader, &weights->places[range.param - model->params.list], &range, states);
-  uly__hf_reader_destroy(&reader);
+      uly__hf_reader_create(weights->folder, model->ops, states->zero->stream, &l.reader);
+  if (status == ULY_OK) status = read_all(&l, states);
+  uly__hf_reader_destroy(&l.reader);
   return status;
 }

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/dtype.h"
+#include "base/file.h"
 #include "device/device.h"
 
 /* A row of at least so many bytes is read by itself; so many bytes of rows are kept. */
@@ -13,7 +14,8 @@ static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 uly_status uly__hf_reader_create(const uly__hf_folder *folder, const uly__ops *ops,
                                  uly__stream *stream, uly__hf_reader *out) {
-  *out = (uly__hf_reader){.folder = folder, .ops = ops, .stream = stream, .file = -1, .fd = -1};
+  *out = (uly__hf_reader){
+      .folder = folder, .ops = ops, .stream = stream, .reading = {-1, -1}, .expecting = {-1, -1}};
   out->direct.capacity = ULY_HF_MOST * (int64_t)sizeof(float);
   out->rows.capacity = ROWS_KEPT;
   out->direct.memory = uly__device_alloc(out->direct.capacity);
@@ -22,20 +24,25 @@ uly_status uly__hf_reader_create(const uly__hf_folder *folder, const uly__ops *o
   return uly__check_memory(out->rows.memory, "rows of a tensor");
 }
 
+static void close_file(uly__hf_opened *opened) {
+  if (opened->fd >= 0) close(opened->fd);
+  *opened = (uly__hf_opened){-1, -1};
+}
+
 void uly__hf_reader_destroy(uly__hf_reader *reader) {
   if (reader->direct.memory) uly__device_free(reader->direct.memory, reader->direct.capacity);
   if (reader->rows.memory) uly__device_free(reader->rows.memory, reader->rows.capacity);
-  if (reader->fd >= 0) close(reader->fd);
+  close_file(&reader->reading);
+  close_file(&reader->expecting);
 }
 
 /* ---------------------------------------------------------------------------- files */
 
-static uly_status open_file(uly__hf_reader *reader, int file) {
-  if (reader->file == file) return ULY_OK;
-  if (reader->fd >= 0) close(reader->fd);
-  reader->file = reader->fd = -1;
-  ULY_TRY(uly__safetensors_begin(reader->folder->files[file].tensors, &reader->fd));
-  reader->file = file;
+static uly_status open_file(const uly__hf_folder *folder, int file, uly__hf_opened *opened) {
+  if (opened->file == file) return ULY_OK;
+  close_file(opened);
+  ULY_TRY(uly__safetensors_begin(folder->files[file].tensors, &opened->fd));
+  opened->file = file;
   return ULY_OK;
 }
 
@@ -52,10 +59,10 @@ static uly_status read_rectangle(uly__hf_reader *reader, const uly__hf_place *pl
   if (part.num_cols == place->cols) { /* the rows follow each other */
     part = (uly__rectangle){0, 1, part.row * place->cols, part.num_rows * place->cols};
   }
-  ULY_TRY(open_file(reader, place->tensor->file));
+  ULY_TRY(open_file(reader->folder, place->tensor->file, &reader->reading));
   for (int64_t r = 0; r < part.num_rows; r++) {
     int64_t at = (part.row + r) * place->cols + part.col;
-    ULY_TRY(uly__device_load(reader->stream, reader->fd, file->path, begin + at * each,
+    ULY_TRY(uly__device_load(reader->stream, reader->reading.fd, file->path, begin + at * each,
                              to + r * part.num_cols * each, part.num_cols * each));
   }
   return ULY_OK;
@@ -118,6 +125,21 @@ uly_status uly__hf_read_part(uly__hf_reader *reader, const uly__hf_place *place,
                      uly__at(piece->memory, dtype, at), place->is_transposed ? 1 : step,
                      place->is_transposed ? step : 1, out);
   return ULY_OK;
+}
+
+void uly__hf_expect_range(uly__hf_reader *reader, const uly__hf_place *place, int64_t cols,
+                          int64_t begin, int64_t count) {
+  const uly__tensor_info *info = place->tensor->info;
+  const uly__safetensors *file = reader->folder->files[place->tensor->file].tensors;
+  int64_t each = element_bytes(place), offset = uly__safetensors_place(file, info);
+  uly_status status = open_file(reader->folder, place->tensor->file, &reader->expecting);
+  if (status != ULY_OK) return;
+  /* Rows of a transposed tensor are spread over all of it. */
+  if (place->is_transposed)
+    uly__file_expect(reader->expecting.fd, offset, info->bytes);
+  else
+    uly__file_expect(reader->expecting.fd, offset + (place->first * cols + begin) * each,
+                     count * each);
 }
 
 uly_status uly__hf_read_range(uly__hf_reader *reader, const uly__hf_place *place, int64_t cols,

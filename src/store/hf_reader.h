@@ -24,13 +24,19 @@ typedef struct uly__hf_piece {
   int64_t capacity; /* bytes */
 } uly__hf_piece;
 
+/* A file that is open; -1: none. */
+typedef struct uly__hf_opened {
+  int file, fd;
+} uly__hf_opened;
+
 typedef struct uly__hf_reader {
   const uly__hf_folder *folder;
   const uly__ops *ops;
   uly__stream *stream;
   /* The latest part that was read by itself, and the latest rows to pick from. */
   uly__hf_piece direct, rows;
-  int file, fd; /* the file that is open; -1: none */
+  /* The file that is read, and the one from which more is expected. */
+  uly__hf_opened reading, expecting;
 } uly__hf_reader;
 
 /* The most elements of a part that is read at once. */
@@ -45,6 +51,10 @@ void uly__hf_reader_destroy(uly__hf_reader *reader);
  * out[num_rows][num_cols], in the device's memory. */
 uly_status uly__hf_read_part(uly__hf_reader *reader, const uly__hf_place *place,
                              uly__rectangle part, float *out);
+/* Lets the system start to read elements [begin, begin + count), which uly__hf_read_range will be asked
+ * for soon. A file that cannot be opened is reported when it is read. */
+void uly__hf_expect_range(uly__hf_reader *reader, const uly__hf_place *place, int64_t cols,
+                          int64_t begin, int64_t count);
 /* Reads elements [begin, begin + count), at most ULY_HF_MOST, of a parameter with rows of `cols`
  * elements. */
 uly_status uly__hf_read_range(uly__hf_reader *reader, const uly__hf_place *place, int64_t cols,

@@ -83,6 +83,11 @@ static void test_bytes(void **state) {
               {"1536MiB", INT64_C(1536) << 20, "1536MiB"},
               {"2048KiB", INT64_C(2) << 20, "2MiB"},
               {"1024GiB", INT64_C(1) << 40, "1024GiB"},
+              {"1000", 1000, "1KB"},
+              {"1024000", 1024000, "1000KiB"},
+              {"7MB", 7000000, "7MB"},
+              {"5000MB", INT64_C(5000000000), "5GB"},
+              {"5GB", INT64_C(5000000000), "5GB"},
               {"9223372036854775807", INT64_MAX, "9223372036854775807"}};
   any_options o;
   assert_int_equal(options_init(&o.base, TRAIN), ULY_OK);
@@ -99,13 +104,14 @@ static void test_bytes(void **state) {
                                 "MiB",
                                 "1k",
                                 "1m",
-                                "1MB",
+                                "1mb",
                                 "1 MiB",
                                 "1mib",
                                 "1MiBs",
                                 "1.5G",
                                 "-1",
                                 "1TiB",
+                                "1TB",
                                 "1e3",
                                 "9223372036854775808",
                                 "8589934592GiB"};

@@ -71,7 +71,7 @@ static void test_yaml_errors(void **state) {
   expect_yaml_error("ranks: {zero: 4}\n", "zero: '4'", "from 0 to 3");
   expect_yaml_error("ranks: {reproducible: yes}\n", "reproducible: 'yes'", "true or false");
   expect_yaml_error("ranks:\n  reproducible:\n", "reproducible: ''", "true or false");
-  expect_yaml_error("memory: {memory_limit: 5MB}\n", "memory_limit: '5MB'", "expected bytes");
+  expect_yaml_error("memory: {memory_limit: 5M}\n", "memory_limit: '5M'", "expected bytes");
   expect_yaml_error("memory: {offload_optimizer: x}\n", "offload_optimizer: 'x'",
                     "'disk:' and a path");
   expect_yaml_error("memory: {stash: memory}\n", "stash: 'memory'", "'disk:' and a path");

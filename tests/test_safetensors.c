@@ -426,18 +426,48 @@ static void bad_names(void **state) {
   assert_refused("{\"a\\nb\":" F32("[1]", 0, 4) "}", 4, "'a?b' has control characters");
 }
 
+/* f16 can be read. Other types of the format are counted in bytes, and named. */
+static void other_types(void **state) {
+  (void)state;
+  const struct {
+    const char *name;
+    int bytes;
+  } rows[] = {{"F16", 2},  {"F64", 8},     {"I64", 8},    {"U64", 8}, {"I32", 4},
+              {"U32", 4},  {"I16", 2},     {"U16", 2},    {"I8", 1},  {"U8", 1},
+              {"BOOL", 1}, {"F8_E4M3", 1}, {"F8_E5M2", 1}};
+  for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    char header[256];
+    int bytes = 3 * rows[i].bytes;
+    for (int wrong = -1; wrong <= 1; wrong++) {
+      snprintf(header, sizeof header,
+               "{\"w\":{\"dtype\":\"%s\",\"shape\":[3],\"data_offsets\":[0,%d]}}", rows[i].name,
+               bytes + wrong);
+      if (wrong) assert_refused(header, (size_t)(bytes + wrong), "do not match its shape");
+    }
+    snprintf(header, sizeof header,
+             "{\"w\":{\"dtype\":\"%s\",\"shape\":[3],\"data_offsets\":[0,%d]}}", rows[i].name,
+             bytes);
+    put_json(header, (size_t)bytes);
+    uly__safetensors *file = open_file();
+    const uly__tensor_info *info = uly__safetensors_get(file, 0);
+    assert_string_equal(uly__tensor_type(info), rows[i].name);
+    assert_true(i == 0 ? info->dtype == ULY_F16 && !info->other : info->other != NULL);
+    uly__safetensors_close(file);
+  }
+}
+
 static void bad_entries(void **state) {
   (void)state;
   assert_refused("{\"a\":1}", 0, "the entry of 'a'");
   assert_refused("{\"a\":[]}", 0, "the entry of 'a'");
   assert_refused("{\"a\":{}}", 0, "'a' has no dtype");
   assert_refused("{\"a\":{\"dtype\":0,\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "no dtype");
-  const char *const dtypes[] = {"F16", "F64", "I64", "U8", "BOOL", "F8_E4M3", "f32", "", "F32 "};
+  const char *const dtypes[] = {"F4", "C64", "f16", "f32", "", "F32 "};
   for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++) {
     char header[256], text[64];
     snprintf(header, sizeof header,
              "{\"w\":{\"dtype\":\"%s\",\"shape\":[1],\"data_offsets\":[0,4]}}", dtypes[i]);
-    snprintf(text, sizeof text, "'w' has dtype '%s'; only F32 and BF16", dtypes[i]);
+    snprintf(text, sizeof text, "'w' has dtype '%s'; only F32, BF16 and F16", dtypes[i]);
     assert_refused(header, 4, text);
   }
   assert_refused("{\"a\":{\"dtype\":\"\\u001b\\u009b\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4,
@@ -593,10 +623,10 @@ static void changed_meanwhile(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, scratch_tear_down)
   const struct CMUnitTest tests[] = {
-      TEST(read_by_hand), TEST(write_by_hand),    TEST(write_and_read),    TEST(padding),
-      TEST(many_tensors), TEST(bad_tables),       TEST(bad_frames),        TEST(bad_json),
-      TEST(bad_metadata), TEST(bad_names),        TEST(bad_entries),       TEST(bad_offsets),
-      TEST(bad_paths),    TEST(damaged_anywhere), TEST(changed_meanwhile),
+      TEST(read_by_hand), TEST(write_by_hand), TEST(write_and_read),   TEST(padding),
+      TEST(many_tensors), TEST(bad_tables),    TEST(bad_frames),       TEST(bad_json),
+      TEST(bad_metadata), TEST(bad_names),     TEST(bad_entries),      TEST(other_types),
+      TEST(bad_offsets),  TEST(bad_paths),     TEST(damaged_anywhere), TEST(changed_meanwhile),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

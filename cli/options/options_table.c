@@ -83,7 +83,7 @@ const section_info section_table[NUM_SECTIONS] = {SECTIONS_OF_FILE(ROW) SECTIONS
  *
  * section   the topic of --help, and the section of a configuration file that holds the key
  * key       the key in that section; the flag is the same with dashes: seq_len, --seq-len. Flags
- *           have no section, so a key is unique among all sections
+ *           have no section, so a key is unique among all sections that a command knows
  * value     what is allowed, and the default
  * places    the members that store the value, of each command that knows the flag. A configuration
  *           file may hold the keys of all commands, so that `plan` can read the file of a training

@@ -8,7 +8,7 @@
 #include "infer/sample.h"
 #include "store/checkpoint_info.h"
 #include "store/checkpoint_load.h"
-#include "store/export.h"
+#include "store/export_model.h"
 #include "store/settings.h"
 #include "train/evaluate.h"
 #include "train/metrics.h"

@@ -21,7 +21,12 @@ static void check_table(const uly__safetensors *file, size_t size) {
     FUZZ_CHECK(tensor->num_dims >= 0 && tensor->num_dims <= ULY_SAFETENSORS_MAX_DIMS, "dims");
     FUZZ_CHECK(uly__safetensors_find(file, tensor->name) == tensor, "tensor %d is not found", i);
     /* In f64, which does not wrap around where an integer would. */
-    double bytes = tensor->dtype == ULY_BF16 ? 2 : 4;
+    double bytes = tensor->dtype == ULY_F32 ? 4 : 2;
+    if (tensor->other)
+      bytes = strstr(tensor->other, "64")   ? 8
+              : strstr(tensor->other, "32") ? 4
+              : strstr(tensor->other, "16") ? 2
+                                            : 1;
     for (int j = 0; j < tensor->num_dims; j++) bytes *= (double)tensor->dims[j];
     FUZZ_CHECK(bytes == (double)tensor->bytes, "tensor %d has %g bytes", i, bytes);
     place += tensor->bytes;
@@ -36,8 +41,8 @@ static void check_same(const uly__safetensors *a, const uly__safetensors *b) {
   for (int i = 0; i < uly__safetensors_num(a); i++) {
     const uly__tensor_info *x = uly__safetensors_get(a, i);
     const uly__tensor_info *y = uly__safetensors_find(b, x->name);
-    FUZZ_CHECK(y && x->dtype == y->dtype && x->num_dims == y->num_dims && x->bytes == y->bytes &&
-                   memcmp(x->dims, y->dims, sizeof x->dims) == 0,
+    FUZZ_CHECK(y && x->dtype == y->dtype && x->other == y->other && x->num_dims == y->num_dims &&
+                   x->bytes == y->bytes && memcmp(x->dims, y->dims, sizeof x->dims) == 0,
                "tensor '%s' differs", x->name);
     char *data_x = read_tensor(a, x), *data_y = read_tensor(b, y);
     FUZZ_CHECK(memcmp(data_x, data_y, (size_t)x->bytes) == 0, "the data of tensor '%s' differ",

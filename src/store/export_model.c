@@ -1,9 +1,9 @@
-/* Exports models: see export.h. A tensor goes from the source to its file through two windows: parts
+/* Exports models: see export_model.h. A tensor goes from the source to its file through two windows: parts
  * of its parameters as f32, and rows of the tensor as they are written.
  *
  * A checkpoint is read as a folder of Hugging Face's, whose names and layout it has; what is read is
  * compared with its checksums. */
-#include "store/export.h"
+#include "store/export_model.h"
 
 #include <errno.h>
 #include <limits.h>

@@ -1,6 +1,6 @@
 /* Exports models to folders in Hugging Face's format. The contract is that of uly_export. */
-#ifndef ULY_EXPORT_H
-#define ULY_EXPORT_H
+#ifndef ULY_EXPORT_MODEL_H
+#define ULY_EXPORT_MODEL_H
 
 #include "base/status.h"
 

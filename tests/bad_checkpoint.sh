@@ -78,12 +78,12 @@ mkdir hf
 cp tiny.json hf/config.json
 cp $whole/model.safetensors hf
 echo '{}' >hf/tokenizer.json
-hf="'hf' is not a checkpoint: it has no 'hf/trainer.json'.*Hugging Face.*hf/config.json"
+hf="'hf' is not a checkpoint: it has no 'hf/trainer.json'.*Hugging Face.*--init 'hf'"
 row 3 "$hf" "${resume[@]}" hf
-row 3 "$hf" "${eval[@]}" hf
-row 3 "$hf" "${generate[@]}" hf
+row 0 '' "${eval[@]}" hf
+row 0 '' "${generate[@]}" hf
 lone_row 3 "$hf" checkpoint verify hf
-lone_row 3 "$hf" checkpoint show hf
+lone_row 0 '' checkpoint show hf
 # Whatever model it holds.
 mkdir other
 echo '{"model_type": "mamba"}' >other/config.json
@@ -205,7 +205,8 @@ json 'is not an object' '{"a":1}'
 json 'control characters' '{"a\u001b[31m":{'"$tensor"'}}'
 json 'the name of a tensor' '{"'"$(head -c 5000 /dev/zero | tr '\0' a)"'":{'"$tensor"'}}'
 json 'has no dtype' '{"a":{"shape":[2],"data_offsets":[0,8]}}'
-json "dtype 'F16'" '{"a":{"dtype":"F16","shape":[4],"data_offsets":[0,8]}}'
+json "dtype 'F4'" '{"a":{"dtype":"F4","shape":[16],"data_offsets":[0,8]}}'
+json '' '{"a":{"dtype":"F16","shape":[4],"data_offsets":[0,8]}}'
 json 'has no shape' '{"a":{"dtype":"F32","data_offsets":[0,8]}}'
 json 'dims' '{"a":{"dtype":"F32","shape":[1,1,1,1,1,1,1,1,1,2],"data_offsets":[0,8]}}'
 json 'dim 0 .* is not an integer' '{"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}}'

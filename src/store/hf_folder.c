@@ -22,6 +22,11 @@
 
 /* ---------------------------------------------------------------------------- files */
 
+static bool has_file(const char *dir, const char *name) {
+  char path[PATH_MAX];
+  return uly__path_join(path, sizeof path, dir, name) == ULY_OK && access(path, F_OK) == 0;
+}
+
 static uly_status add_file(uly__hf_folder *folder, const char *name) {
   uly__hf_file *file = &folder->files[folder->num_files++];
   char path[PATH_MAX];
@@ -73,7 +78,14 @@ static uly_status open_named(uly__hf_folder *folder, const char *path, json_t *m
   for (size_t i = 0; i < num; i++)
     if (i == 0 || strcmp(names[i], names[i - 1]) != 0) names[num_files++] = names[i];
   ULY_TRY(make_room(folder, num_files));
-  for (size_t i = 0; i < num_files; i++) ULY_TRY(add_file(folder, names[i]));
+  for (size_t i = 0; i < num_files; i++) {
+    if (!has_file(folder->dir, names[i]))
+      ULY_FAIL(ULY_ERR_DATA,
+               "'%s' names the file '%s', which is not in the folder: download or save the folder "
+               "again",
+               path, names[i]);
+    ULY_TRY(add_file(folder, names[i]));
+  }
   return ULY_OK;
 }
 
@@ -160,11 +172,6 @@ static uly_status list_tensors(uly__hf_folder *folder) {
 }
 
 /* ---------------------------------------------------------------------------- folders */
-
-static bool has_file(const char *dir, const char *name) {
-  char path[PATH_MAX];
-  return uly__path_join(path, sizeof path, dir, name) == ULY_OK && access(path, F_OK) == 0;
-}
 
 bool uly__hf_has_weights(const char *dir) {
   return has_file(dir, uly__model_file) || has_file(dir, uly__index_file);

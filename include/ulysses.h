@@ -503,11 +503,6 @@ void uly_train_config_default(uly_train_config *config, size_t size);
 uly_status uly_train_config_find_model(const uly_train_config *config, char *model,
                                        size_t capacity);
 
-/* Finds the window that a run with `config` uses: config->window or, if that is -1, the one in the
- * model's config.json; 0: none. Returns ULY_ERR_CONFIG if the model cannot be read. Not
- * collective. */
-uly_status uly_train_config_find_window(const uly_train_config *config, int64_t *window);
-
 /* The type of a member of uly_train_config. */
 typedef enum uly_setting_type {
   ULY_SETTING_TEXT = 0, /* const char *; NULL: none */
@@ -872,7 +867,7 @@ uly_status uly_checkpoint_latest(const char *out_dir, char *path, size_t capacit
  * progress. Not collective: one rank calls it. */
 uly_status uly_checkpoint_prune(const char *out_dir, int64_t keep_last, int64_t keep_every);
 
-/* A model, as the config.json of a checkpoint describes it. */
+/* A model, as its config.json describes it. */
 typedef struct uly_model_info {
   /* "llama", "mistral", "ministral", "qwen2", "qwen3", "smollm3" or "gpt2". */
   char type[16];
@@ -890,8 +885,14 @@ typedef struct uly_model_info {
   double rope_factor;
   /* Numbers of layers: those that see only a window, and those that do not rotate. */
   int num_window_layers, num_no_rope_layers;
-  int64_t reserved[12];
+  int64_t window; /* 0: none */
+  int64_t reserved[11];
 } uly_model_info;
+
+/* Describes the model that a run with `config` has: what its config.json says, or the preset, and what
+ * the window, the scaling of RoPE and the length of the sequences make of it. Returns ULY_ERR_CONFIG
+ * if the model cannot be read. Not collective. */
+uly_status uly_train_config_describe_model(const uly_train_config *config, uly_model_info *info);
 
 /* What a checkpoint contains. Members that uly_train_config also has say how the model was trained:
  * use the model with the same values. */

@@ -439,9 +439,9 @@ static void test_window_of_model(void **state) {
   snprintf(model, sizeof model, "%s/config.json", path);
   config.model = model;
   config.window = -1;
-  int64_t window;
-  assert_ok(uly_train_config_find_window(&config, &window));
-  assert_int_equal(window, 33);
+  uly_model_info info;
+  assert_ok(uly_train_config_describe_model(&config, &info));
+  assert_int_equal(info.window, 33);
   trainer = make(mesh, &config);
   assert_ok(uly_trainer_load(trainer, path));
   assert_true(steps(trainer, 1) == loss);
@@ -453,17 +453,16 @@ static void test_window_of_model(void **state) {
   assert_true(steps(trainer, 1) != loss);
   uly_trainer_destroy(trainer);
   config = base_config(ULY_F32);
-  assert_ok(uly_train_config_find_window(&config, &window)); /* of a preset: none */
-  assert_int_equal(window, 0);
-  window = 77;
-  assert_fails(uly_train_config_find_window(NULL, &window), ULY_ERR_CONFIG, "is NULL");
-  assert_fails(uly_train_config_find_window(&config, NULL), ULY_ERR_CONFIG, "is NULL");
+  assert_ok(uly_train_config_describe_model(&config, &info)); /* a preset has none */
+  assert_true(info.window == 0 && info.num_window_layers == 0);
+  assert_fails(uly_train_config_describe_model(NULL, &info), ULY_ERR_CONFIG, "is NULL");
+  assert_fails(uly_train_config_describe_model(&config, NULL), ULY_ERR_CONFIG, "is NULL");
   config.size = 0;
-  assert_fails(uly_train_config_find_window(&config, &window), ULY_ERR_CONFIG, "is 0");
+  assert_fails(uly_train_config_describe_model(&config, &info), ULY_ERR_CONFIG, "is 0");
   config.size = offsetof(uly_train_config, window); /* a program that knows no window */
   config.window = 33;
-  assert_ok(uly_train_config_find_window(&config, &window));
-  assert_int_equal(window, 0);
+  assert_ok(uly_train_config_describe_model(&config, &info));
+  assert_int_equal(info.window, 0);
   config.size = sizeof config;
   latest(path);
   trainer = make(mesh, &config);

@@ -81,12 +81,18 @@ const char *format_mask(int64_t window, const uly_sparse *sparse, int pack,
   return text;
 }
 
-void print_mask(const uly_train_config *config) {
+void print_attention(const uly_train_config *config) {
   char text[FORMAT_MASK];
-  int64_t window;
-  if (uly_train_config_find_window(config, &window) != ULY_OK) return;
-  format_mask(window, &config->sparse, config->pack, text);
-  if (text[0]) printf("attention   %s\n", text);
+  uly_model_info model;
+  if (uly_train_config_describe_model(config, &model) != ULY_OK) return;
+  format_mask(model.window, &config->sparse, config->pack, text);
+  if (text[0] && model.window > 0 && model.num_window_layers < model.num_layers)
+    printf("attention   %s in %d of %d layers\n", text, model.num_window_layers, model.num_layers);
+  else if (text[0])
+    printf("attention   %s\n", text);
+  if (model.rope_factor > 0)
+    printf("positions   RoPE scaled by %s, factor %g, for %lld tokens\n", model.rope_type,
+           model.rope_factor, (long long)model.max_positions);
 }
 
 static void print_kind(const uly_data_info *info) {

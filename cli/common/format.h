@@ -32,10 +32,10 @@ void print_traffic_bytes(const int64_t *bytes);
 void print_stash_bytes(int64_t bytes);
 
 /* Print lines about a run: its ranks and what they share; the size of a step; and what a token
- * attends to, unless that is all tokens before it. */
+ * attends to, unless that is all tokens before it, and how RoPE is scaled, if it is. */
 void print_ranks(const uly_train_config *config, const uly_mesh *mesh);
 void print_step_size(const uly_train_config *config, int dp);
-void print_mask(const uly_train_config *config);
+void print_attention(const uly_train_config *config);
 
 /* Prints a line about data: what they are ("data", "eval data"), what they were read as, what is in
  * them, and how many of their sequences a run or an evaluation goes through. */

@@ -98,7 +98,7 @@ static void print_text(const uly_train_config *config, const uly_mesh *mesh,
   printf("model       %s, %lld parameters\n", config->model, (long long)plan->memory.num_params);
   print_ranks(config, mesh);
   print_step_size(config, uly_mesh_dp(mesh));
-  print_mask(config);
+  print_attention(config);
   printf("flops       %.4g per step, over all ranks\n", plan->memory.flops);
   printf("\nmemory in bytes of the rank that holds most: rank %d, %lld tokens of each sequence\n",
          plan->largest, (long long)plan->memory.tokens);

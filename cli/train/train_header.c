@@ -39,7 +39,7 @@ static void print(const train_run *run, const uly_machine *machine) {
                uly_trainer_num_eval_windows(run->trainer));
   print_step_size(config, dp);
   print_bubble(run);
-  print_mask(config);
+  print_attention(config);
   printf("kernels     %s on %d thread%s of each rank; oneDNN multiplies with %s\n",
          slow_kernels(machine->kernels), machine->threads, plural(machine->threads),
          machine->products);

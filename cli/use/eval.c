@@ -29,7 +29,7 @@ static void print_text(const evaluation *e, const uly_eval_report *report) {
            (long long)uly_trainer_steps_done(e->trainer));
   printf("data        %s, %lld tokens in sequences of %lld\n", config->eval_data,
          (long long)report->tokens, (long long)config->seq_len);
-  print_mask(config);
+  print_attention(config);
   if (report->is_stopped) printf("stopped     by a signal, before everything was evaluated\n");
   printf("loss        %.4f nats per token\n", report->loss);
   printf("perplexity  %.4f\n", exp(report->loss));

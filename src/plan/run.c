@@ -2,13 +2,11 @@
 #include "plan/run.h"
 
 #include <limits.h>
-#include <math.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "data/folder.h"
 #include "model/passes.h"
-#include "store/run_folder.h"
+#include "plan/run_model.h"
 
 /* The sequences per stage that an evaluation takes at a time, so that stages seldom wait. */
 enum { SEQUENCES_OF_STAGE = 4 };
@@ -20,15 +18,6 @@ static const char advice[] =
 
 int uly__run_threads(const uly_mesh *mesh, const uly_train_config *config) {
   return config->threads > 0 ? config->threads : uly_mesh_threads(mesh);
-}
-
-uly_status uly__run_find_model(const uly_train_config *config, const char **model) {
-  char path[PATH_MAX] = "llama-4m";
-  if (*model) return ULY_OK;
-  if (config->init) ULY_TRY(uly__path_join(path, sizeof path, config->init, uly__config_file));
-  *model = strdup(path);
-  if (!*model) ULY_FAIL(ULY_ERR_MEMORY, "no memory for the name of a model");
-  return ULY_OK;
 }
 
 uly_sparse uly__run_sparse(const uly_train_config *config) {
@@ -53,42 +42,6 @@ static uly_status check(const uly_mesh *mesh, const uly_train_config *c) {
   return ULY_OK;
 }
 
-/* Scales RoPE as the run says. */
-static uly_status scale_rope(const uly_train_config *config, int64_t num_positions,
-                             uly__model_config *model) {
-  static const uly__rope_type types[] = {[ULY_ROPE_SCALING_LINEAR] = ULY_ROPE_LINEAR,
-                                         [ULY_ROPE_SCALING_LLAMA3] = ULY_ROPE_LLAMA3,
-                                         [ULY_ROPE_SCALING_YARN] = ULY_ROPE_YARN};
-  if (config->rope_scaling == ULY_ROPE_SCALING_AUTO) return ULY_OK;
-  double factor = config->rope_factor;
-  int64_t trained = uly__rope_trained_positions(model);
-  if (factor == 0) factor = ceil((double)num_positions / (double)trained);
-  if (factor <= 1)
-    ULY_FAIL(ULY_ERR_CONFIG,
-             "config.rope_scaling is %s by a factor of %g, but only a factor above 1 extends the "
-             "%lld positions that the model was trained with: give another config.rope_factor, or "
-             "leave both out",
-             uly__rope_names[types[config->rope_scaling]], factor, (long long)trained);
-  return uly__model_config_scale_rope(model, types[config->rope_scaling], factor);
-}
-
-/* Overrides what the model's file says with what the run says. */
-static uly_status settle_model(uly__run *run, int64_t num_positions, uly__model_config *model) {
-  uly_train_config *config = &run->config;
-  ULY_TRY(scale_rope(config, num_positions, model));
-  run->model_window = model->window;
-  run->model_sparse = model->sparse;
-  if (config->window < 0) config->window = model->window;
-  uly__model_config_set_window(model, config->window);
-  model->sparse = config->sparse.pattern;
-  /* Other types of RoPE depend on this number. */
-  uly__rope_type type = model->scaling.type;
-  bool can_grow = type == ULY_ROPE_DEFAULT || type == ULY_ROPE_LINEAR || type == ULY_ROPE_LLAMA3;
-  if (model->rope && can_grow && model->max_positions < config->seq_len)
-    model->max_positions = config->seq_len;
-  return ULY_OK;
-}
-
 static uly__model_run describe(const uly__run *run, uly__model_use use, int64_t num_positions) {
   const uly_train_config *config = &run->config;
   return (uly__model_run){.use = use,
@@ -110,11 +63,13 @@ static uly__model_run describe(const uly__run *run, uly__model_use use, int64_t 
 
 static uly_status fill(uly__run *run, uly__model_use use, int64_t num_positions) {
   const uly_train_config *config = &run->config;
-  uly__model_config model;
+  uly__model_config in_file, model;
   ULY_TRY(check(run->mesh, config));
   run->passes = config->batch && !config->forward_only ? config->batch / uly_mesh_dp(run->mesh) : 1;
-  ULY_TRY(uly__model_config_load(config->model, &model));
-  ULY_TRY(settle_model(run, num_positions, &model));
+  ULY_TRY(uly__run_load_model(config, num_positions, &in_file, &model));
+  run->model_window = in_file.window;
+  run->model_sparse = in_file.sparse;
+  run->config.window = model.window;
   if (config->pack && config->doc_end >= model.vocab)
     ULY_FAIL(ULY_ERR_CONFIG,
              "config.doc_end is %lld, but the vocabulary of the model has only %lld tokens",

@@ -38,10 +38,6 @@ uly_status uly__run_create(uly_mesh *mesh, const uly_train_config *config, uly__
                            int64_t num_positions, uly__run *out);
 void uly__run_destroy(uly__run *run);
 
-/* Sets *model, unless it is given, to a text in new memory that names the model of a run: the
- * config.json of config->init, or else the default preset. */
-uly_status uly__run_find_model(const uly_train_config *config, const char **model);
-
 /* Return how many threads a rank takes, and config->sparse with everything that follows from the
  * rest of the run: the local blocks and the seed. The latter is all 0 without a pattern. */
 int uly__run_threads(const uly_mesh *mesh, const uly_train_config *config);

@@ -17,7 +17,7 @@ static int num_layers_without_rope(const uly__model_config *config) {
   return num;
 }
 
-static uly_model_info describe_model(const uly__model_config *config) {
+uly_model_info uly__model_describe(const uly__model_config *config) {
   uly_model_info info = {
       .hidden = config->hidden,
       .ffn = config->ffn,
@@ -37,6 +37,7 @@ static uly_model_info describe_model(const uly__model_config *config) {
       .has_mlp_bias = config->mlp_bias,
       .has_qk_norm = config->qk_norm,
       .rope_factor = config->scaling.factor,
+      .window = uly__num_layers_with_window(config) > 0 ? config->window : 0,
       .num_window_layers = uly__num_layers_with_window(config),
       .num_no_rope_layers = num_layers_without_rope(config),
   };
@@ -53,7 +54,7 @@ void uly__checkpoint_describe(const uly__model_config *config, const uly__params
       .num_tensors = ULY_NUM_STATES * (int64_t)params->num,
       .bytes = ULY_NUM_STATES * params->count * (int64_t)sizeof(float),
       .sequences_done = run->sequences,
-      .model = describe_model(config),
+      .model = uly__model_describe(config),
   };
   for (int i = 0; i < uly__num_settings; i++) {
     const uly_setting *s = &uly__settings[i];

@@ -5,6 +5,9 @@
 
 #include "store/checkpoint_format.h"
 
+/* Returns what the public header says about a model. */
+uly_model_info uly__model_describe(const uly__model_config *config);
+
 /* Fills in what the public header says about a checkpoint of a run. */
 void uly__checkpoint_describe(const uly__model_config *config, const uly__params *params,
                               const uly__checkpoint_run *run, uly_checkpoint_info *info);

@@ -6,6 +6,7 @@
 #include "base/sized.h"
 #include "infer/generator.h"
 #include "infer/sample.h"
+#include "plan/run_model.h"
 #include "store/checkpoint_info.h"
 #include "store/checkpoint_load.h"
 #include "store/export_model.h"
@@ -46,18 +47,17 @@ uly_status uly_train_config_find_model(const uly_train_config *config, char *mod
   return ULY_OK;
 }
 
-uly_status uly_train_config_find_window(const uly_train_config *config, int64_t *window) {
+uly_status uly_train_config_describe_model(const uly_train_config *config, uly_model_info *info) {
   char name[PATH_MAX];
   uly_train_config known;
-  uly__model_config model;
+  uly__model_config in_file, model;
   ULY_TRY(read_config(config, &known));
-  ULY_NOT_NULL(window);
-  if (known.window < 0) {
-    ULY_TRY(uly_train_config_find_model(&known, name, sizeof name));
-    ULY_TRY(uly__model_config_load(name, &model));
-    known.window = model.window;
-  }
-  *window = known.window;
+  ULY_NOT_NULL(info);
+  ULY_TRY(uly_train_config_find_model(&known, name, sizeof name));
+  known.model = name;
+  ULY_TRY(uly__settings_check(&known, ~0U));
+  ULY_TRY(uly__run_load_model(&known, known.seq_len, &in_file, &model));
+  *info = uly__model_describe(&model);
   return ULY_OK;
 }
 

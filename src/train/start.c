@@ -9,6 +9,7 @@
 #include "device/process.h"
 #include "model/weights.h"
 #include "ops/mask.h"
+#include "plan/run_model.h"
 #include "plan/training_plan.h"
 #include "store/settings.h"
 #include "train/batch.h"

@@ -124,6 +124,9 @@ if mount -t tmpfs -o size=720k tmpfs small 2>/dev/null; then
     expect 3 'No space left' "$mpirun" -n $ranks "$program" prepare --any-bytes zeros --out small/data
     [ -z "$(find small -type f)" ] || fail "shards of a failure were left: $(find small)"
     head -c 700K /dev/zero >small/filling
+    expect 0 '' "$program" "${good[@]}" --model deep.json --steps 1 --out deep-$ranks
+    expect 3 "cannot make room for 'small/.model.tmp/model.safetensors': No space left" "$program" export deep-$ranks --out small/model
+    [ -z "$(find small -name '*model*')" ] || fail "an export that failed was left: $(find small)"
     for option in --offload-optimizer --stash; do
       expect 3 'No space left' "$mpirun" -n $ranks "$program" "${good[@]}" --model deep.json --seq-len 512 $option disk:small/states
     done

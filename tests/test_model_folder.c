@@ -384,6 +384,19 @@ static void go_round(const model *m, uly_dtype stored_as, uly_dtype dtype, bool 
   assert_ok(uly_trainer_create(mesh, &config, &trainer));
   check_states(m, stored_as, trainer);
   uly_trainer_destroy(trainer);
+  /* A run that resumes keeps the files of the tokenizer. */
+  config.init = NULL;
+  char path[600];
+  snprintf(path, sizeof path, "%s/config.json", checkpoint);
+  config.model = path;
+  assert_ok(uly_trainer_create(mesh, &config, &trainer));
+  assert_ok(uly_trainer_load(trainer, checkpoint));
+  check_states(m, stored_as, trainer);
+  assert_ok(uly_trainer_save(trainer, exported));
+  uly_trainer_destroy(trainer);
+  assert_ok(uly_mesh_agree(world, uly_checkpoint_latest(exported, checkpoint, sizeof checkpoint)));
+  if (rank == 0) expect_file(checkpoint, "tokenizer.json", "{\"a\": 1}");
+  remove_scratch_folder(exported);
   uly_mesh_destroy(mesh);
   remove_scratch_folder(folder);
   remove_scratch_folder(out_dir);

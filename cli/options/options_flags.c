@@ -256,6 +256,16 @@ static uly_status parse_flags(options *o, int argc, char *const *argv, bool conf
   return ULY_OK;
 }
 
+/* Finds the newest checkpoint of the run whose folder --init names. */
+static uly_status find_init(options *o) {
+  char buffer[OPTION_BUFFER], checkpoint[PATH_MAX];
+  option_id id = option_named("init");
+  const char *init = options_get(o, id, buffer);
+  if (!init) return ULY_OK;
+  TRY(uly_checkpoint_latest(init, checkpoint, sizeof checkpoint));
+  return checkpoint[0] ? options_set(o, id, "--init", checkpoint) : ULY_OK;
+}
+
 /* Names the model, which follows from --init if --model is not given. */
 static uly_status name_model(options *o) {
   char init[OPTION_BUFFER], model[PATH_MAX];
@@ -279,6 +289,7 @@ uly_status options_parse(options *o, int argc, char *const *argv) {
   if (o->config_file) TRY(options_read_yaml(o, o->config_file));
   TRY(parse_flags(o, argc, argv, false));
   TRY(options_check_args(o, command_of(o->command)));
+  TRY(find_init(o));
   TRY(name_model(o));
   path = options_get(o, option_named("trace"), trace);
   if (path && o->num_combinations > 1)

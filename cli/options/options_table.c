@@ -253,7 +253,10 @@ static const setting_form forms[] = {
      .help =
          "a preset (listed below), or the path of a Hugging Face config.json; if not given, that "
          "of --init, or llama-4m"},
-    {.name = "init", .without = EVAL},
+    {.name = "init",
+     .without = EVAL,
+     .help = "start from the weights of a Hugging Face folder; or of a checkpoint; or of a run's "
+             "newest checkpoint, whose folder is given"},
     {.name = "data", .also = EVAL},
     {.name = "seq_len", .also = BENCH_ATTENTION | BENCH_EXCHANGE},
     {.name = "pack", .without = BENCH_STEP},

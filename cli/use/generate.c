@@ -50,9 +50,8 @@ static uly_status print_json(const generation *g) {
   json_t *json =
       json_pack("{s:I, s:o, s:o, s:b, s:b, s:f, s:f, s:f}", "prompt_tokens",
                 (json_int_t)g->prompt.count, "tokens", tokens, "log_probabilities",
-                log_probabilities, "is_ended", g->is_ended, "is_stopped", g->is_stopped,
-                "prompt_s", report.prompt_seconds, "generate_s", g->seconds, "load_s",
-                report.load_seconds);
+                log_probabilities, "is_ended", g->is_ended, "is_stopped", g->is_stopped, "prompt_s",
+                report.prompt_seconds, "generate_s", g->seconds, "load_s", report.load_seconds);
   return print_json_line(json);
 }
 

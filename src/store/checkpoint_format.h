@@ -54,6 +54,9 @@ static inline int64_t uly__state_number(const uly__params *params, int which,
   return (int64_t)which * params->num + (param - params->list);
 }
 
+/* The first version whose config.json says how a model attends. */
+enum { ULY_CHECKPOINT_ATTENDS = 4 };
+
 /* The point at which training stood. */
 typedef struct uly__checkpoint_run {
   int64_t version; /* of the format, when read */

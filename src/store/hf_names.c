@@ -28,7 +28,7 @@ static const renamed gpt2_names[] = {{"embed_tokens.", "wte.", 0, 1, false},
                                      {"mlp.down_proj.", "mlp.c_proj.", 0, 1, true}};
 enum { NUM_GPT2_NAMES = sizeof gpt2_names / sizeof gpt2_names[0] };
 
-static const char of_model[] = "model.", of_gpt2[] = "transformer.";
+static const char of_model[] = "model.", of_layers[] = "model.layers.", of_gpt2[] = "transformer.";
 
 static bool begins_with(const char *text, const char *prefix) {
   return strncmp(text, prefix, strlen(prefix)) == 0;
@@ -39,22 +39,31 @@ static bool ends_with(const char *text, const char *suffix) {
   return length >= tail && strcmp(text + length - tail, suffix) == 0;
 }
 
+/* Passes over "model.", or over "model.layers.<N>.", of which it returns the number; or else -1. */
+static int take_prefix(const char **name) {
+  int64_t layer = -1;
+  if (begins_with(*name, of_layers)) {
+    char *end;
+    layer = strtol(*name + strlen(of_layers), &end, 10);
+    *name = end + 1;
+  } else if (begins_with(*name, of_model)) {
+    *name += strlen(of_model);
+  }
+  return (int)layer;
+}
+
 uly__hf_name uly__hf_gpt2_name(const uly__param *param) {
   uly__hf_name name = {.num_parts = 1};
   const char *rest = param->name;
-  int layer = -1, length = 0;
-  if (sscanf(rest, "model.layers.%d.%n", &layer, &length) == 1)
-    rest += length;
-  else if (begins_with(rest, of_model))
-    rest += strlen(of_model);
+  int layer = take_prefix(&rest);
   for (int i = 0; i < NUM_GPT2_NAMES; i++) {
     const renamed *row = &gpt2_names[i];
     if (!begins_with(rest, row->ours)) continue;
     const char *kind = rest + strlen(row->ours);
     if (layer >= 0)
-      snprintf(name.text, sizeof name.text, "transformer.h.%d.%s%s", layer, row->gpt2, kind);
+      snprintf(name.text, sizeof name.text, "%sh.%d.%s%s", of_gpt2, layer, row->gpt2, kind);
     else
-      snprintf(name.text, sizeof name.text, "transformer.%s%s", row->gpt2, kind);
+      snprintf(name.text, sizeof name.text, "%s%s%s", of_gpt2, row->gpt2, kind);
     name.part = row->part;
     name.num_parts = row->num_parts;
     name.is_transposed = row->is_linear && param->num_dims == 2;
@@ -114,7 +123,7 @@ static const char *format_shape(int num_dims, const int64_t *dims, char text[SHA
 }
 
 static uly_status check_tensor(const search *s, const uly__hf_tensor *tensor, int num_dims,
-                               const int64_t *dims) {
+                               const int64_t dims[ULY_SAFETENSORS_MAX_DIMS]) {
   const uly__tensor_info *info = tensor->info;
   char where[ULY_HF_WHERE], is[SHAPE], must[SHAPE];
   if (info->num_dims != num_dims || memcmp(info->dims, dims, (size_t)num_dims * sizeof *dims) != 0)
@@ -143,7 +152,7 @@ static uly_status find_place(search *s, const uly__param *param, uly__hf_place *
              "folder again",
              s->folder->dir, text);
   int64_t rows = param->dims[0] * name.num_parts, cols = param->num_dims == 2 ? param->dims[1] : 1;
-  int64_t dims[2] = {rows, cols};
+  int64_t dims[ULY_SAFETENSORS_MAX_DIMS] = {rows, cols};
   if (name.is_transposed) {
     dims[0] = cols;
     dims[1] = rows;

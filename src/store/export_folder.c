@@ -35,8 +35,9 @@ static uly_status name_paths(const char *out, uly__export_folder *folder) {
   const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
   if (!*name || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
     ULY_FAIL(ULY_ERR_CONFIG, "export.out '%s' is not the name of a new folder", out);
-  snprintf(folder->parent, PATH_MAX, "%.*s", slash ? (int)(slash - path + 1) : 1,
-           slash ? path : ".");
+  /* "/a" is in "/", and "a" in ".". */
+  int count = slash && slash > path ? (int)(slash - path) : 1;
+  snprintf(folder->parent, PATH_MAX, "%.*s", count, slash ? path : ".");
   char hidden[NAME_MAX + 16];
   if (snprintf(hidden, sizeof hidden, ".%s.tmp", name) > NAME_MAX)
     ULY_FAIL(ULY_ERR_CONFIG, "the name of export.out '%s' is too long", out);

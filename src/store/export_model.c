@@ -1,27 +1,22 @@
 /* Exports models: see export_model.h. A tensor goes from the source to its file through two windows: parts
  * of its parameters as f32, and rows of the tensor as they are written.
- *
- * A checkpoint is read as a folder of Hugging Face's, whose names and layout it has; what is read is
- * compared with its checksums. */
+ */
 #include "store/export_model.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/checksum.h"
 #include "base/dtype.h"
 #include "base/file.h"
 #include "data/folder.h"
 #include "device/device.h"
-#include "store/checkpoint_load.h"
-#include "store/checkpoint_model.h"
 #include "store/companions.h"
 #include "store/export_folder.h"
 #include "store/export_plan.h"
-#include "store/hf_load.h"
+#include "store/export_source.h"
+#include "store/run_folder.h"
 
 /* Bytes of the window of rows. A single row may be larger. */
 enum { ROWS_WRITTEN = 64 << 20 };
@@ -29,17 +24,8 @@ enum { ROWS_WRITTEN = 64 << 20 };
 static const char *const dtype_names[] = {
     [ULY_F32] = "float32", [ULY_BF16] = "bfloat16", [ULY_F16] = "float16"};
 
-typedef struct source {
-  const char *dir;
-  uly__model_config config;
-  uly__params params;
-  uly__hf_weights *weights;
-  /* The checksums of a checkpoint, and those of what was read, [params.num]; NULL: none. */
-  uint64_t *expected, *found;
-} source;
-
 typedef struct export {
-  const source *from;
+  const uly__export_source *from;
   const char *folder; /* hidden, until it is complete */
   uly__export_plan plan;
   uly_dtype dtype;
@@ -54,59 +40,9 @@ typedef struct export {
 }
 export;
 
-/* ---------------------------------------------------------------------------- the source */
-
-/* Reads the checksums of a checkpoint. Those of older formats are compared before anything else. */
-static uly_status read_checksums(source *from) {
-  uly__checkpoint_run run;
-  uly_checkpoint_info info;
-  uint64_t unused;
-  size_t num = (size_t)from->params.num;
-  from->found = calloc(num, sizeof *from->found);
-  from->expected = calloc(ULY_NUM_STATES * num, sizeof *from->expected);
-  if (!from->found || !from->expected)
-    ULY_FAIL(ULY_ERR_MEMORY, "no memory for the checksums of all tensors");
-  ULY_TRY(uly__checkpoint_read_json(from->dir, &from->params, &run, from->expected, &unused));
-  ULY_TRY(uly__checkpoint_check_model(from->dir, &from->config, &run));
-  /* Whose config.json does not say how the model attends. */
-  if (run.version < ULY_CHECKPOINT_ATTENDS && (run.config.window > 0 || run.config.sparse.pattern))
-    ULY_FAIL(ULY_ERR_DATA,
-             "'%s' has an older format, whose config.json says nothing of its window or sparse "
-             "blocks: continue the run for a step, and export what it saves",
-             from->dir);
-  if (!uly__checkpoint_has_pieces(&run)) return ULY_OK;
-  free(from->expected);
-  from->expected = NULL;
-  return uly__checkpoint_verify(from->dir, &info);
-}
-
-static uly_status open_source(source *from) {
-  bool is_checkpoint;
-  ULY_TRY(uly__folder_model(from->dir, &from->config, &is_checkpoint));
-  ULY_TRY(uly__params_create(&from->config, NULL, NULL, &from->params));
-  if (is_checkpoint) ULY_TRY(read_checksums(from));
-  return uly__hf_weights_open(from->dir, &from->config, &from->params, &from->weights);
-}
-
-static void close_source(source *from) {
-  uly__hf_weights_close(from->weights);
-  uly__params_destroy(&from->params);
-  free(from->expected);
-  free(from->found);
-}
-
-/* Returns the type of the weights, or f32 if they have several. */
-static uly_dtype find_dtype(const source *from) {
-  const uly__hf_place *places = uly__hf_weights_places(from->weights);
-  uly_dtype first = places[0].tensor->info->dtype;
-  for (int i = 1; i < from->params.num; i++)
-    if (places[i].tensor->info->dtype != first) return ULY_F32;
-  return first;
-}
-
 /* Adds what was read of a parameter to its checksum. */
 static void add_checksum(const export *e, int param, uly__rectangle part) {
-  const source *from = e->from;
+  const uly__export_source *from = e->from;
   const uly__param *p = &from->params.list[param];
   int64_t cols = p->num_dims == 2 ? p->dims[1] : 1, count = part.num_rows * part.num_cols;
   if (!from->expected) return;
@@ -116,17 +52,6 @@ static void add_checksum(const export *e, int param, uly__rectangle part) {
     int64_t begin = (part.row + done / part.num_cols) * cols + part.col;
     from->found[param] += uly__checksum(begin, row_count, data + done);
   }
-}
-
-static uly_status compare_checksums(const source *from) {
-  for (int i = 0; from->expected && i < from->params.num; i++)
-    if (from->found[i] != from->expected[i])
-      ULY_FAIL(
-          ULY_ERR_DATA,
-          "'%s/%s': tensor %s does not match its checksum: the file is damaged, so use another "
-          "checkpoint",
-          from->dir, uly__model_file, from->params.list[i].name);
-  return ULY_OK;
 }
 
 /* ---------------------------------------------------------------------------- tensors */
@@ -225,7 +150,7 @@ static uly_status write_files(export *e) {
       if (plan->tensors[end].file != plan->tensors[first].file) break;
     ULY_TRY(write_file(e, first, end));
   }
-  return compare_checksums(e->from);
+  return uly__export_source_check(e->from);
 }
 
 static uly_status write_text(const char *folder, const char *name, char *text) {
@@ -269,7 +194,7 @@ static uly_status write_weights(export *e) {
   return write_files(e);
 }
 
-static uly_status write_companions(const source *from, const char *folder,
+static uly_status write_companions(const uly__export_source *from, const char *folder,
                                    uly_export_report *report) {
   uly__companions companions;
   ULY_TRY(uly__companions_read(from->dir, &companions));
@@ -293,13 +218,14 @@ static uly_status write_folder(export *e, uly_export_report *report) {
   return status;
 }
 
-static uly_status export_source(const source *from, const uly_export_config *config,
+static uly_status export_source(const uly__export_source *from, const uly_export_config *config,
                                 uly_export_report *report) {
-  export e = {.from = from,
-              .dtype = config->dtype < 0 ? find_dtype(from) : (uly_dtype)config->dtype,
-              .ops = uly__ops_get(),
-              .stream = uly__stream_get(),
-              .reader = {.reading = {-1, -1}, .expecting = {-1, -1}}};
+  export e = {
+      .from = from,
+      .dtype = config->dtype < 0 ? uly__export_source_dtype(from) : (uly_dtype)config->dtype,
+      .ops = uly__ops_get(),
+      .stream = uly__stream_get(),
+      .reader = {.reading = {-1, -1}, .expecting = {-1, -1}}};
   uly__export_folder folder;
   ULY_TRY(
       uly__export_plan_create(&from->config, &from->params, e.dtype, config->shard_bytes, &e.plan));
@@ -335,9 +261,9 @@ static uly_status check(const uly_export_config *config) {
 
 uly_status uly__export(const uly_export_config *config, uly_export_report *report) {
   ULY_TRY(check(config));
-  source from = {.dir = config->source};
-  uly_status status = open_source(&from);
+  uly__export_source from;
+  uly_status status = uly__export_source_open(config->source, &from);
   if (status == ULY_OK) status = export_source(&from, config, report);
-  close_source(&from);
+  uly__export_source_close(&from);
   return status;
 }

@@ -28,7 +28,7 @@ set_target_properties(ulysses-static PROPERTIES OUTPUT_NAME ulysses EXPORT_NAME 
   LINKER_LANGUAGE C)
 
 # What the static library needs: pkg-config modules besides MPI's (not libxxhash: its functions are inlined), libraries.
-set(ULY_MODULES jansson)
+set(ULY_MODULES jansson libpcre2-8 libutf8proc)
 set(ULY_LIBRARIES m)
 set(ULY_LINK_FOLDERS)
 foreach(library ${DNNL_LIBRARY} ${OpenMP_C_LIBRARIES})

@@ -15,7 +15,7 @@
  *   1. Status        what every call returns, and how to get the message
  *   2. Start, mesh   MPI, and which rank does what
  *   3. Training      a complete training run from C: configure, create, step, save
- *   4. Data          token shards from text
+ *   4. Data          token shards from text; tokenizers
  *   5. Planning      the memory and the traffic of a run, without running it
  *   6. Generation    a trained model continues a sequence, token by token
  *   7. Attention     just the distributed attention, for your own model
@@ -1087,6 +1087,122 @@ typedef struct uly_prepare_report {
  * if a file is not text, or if a line is not JSON, is not an object, or has no text; the message
  * names the file and, in the latter case, the line. Not collective. */
 uly_status uly_prepare(const uly_prepare_config *config, uly_prepare_report *report);
+
+/* --- Tokenizers.
+ *
+ * A tokenizer turns text into the tokens of a model, and tokens into text:
+ *
+ *   uly_tokenizer *tokenizer;
+ *   uly_token_list tokens = {.size = sizeof tokens};
+ *   uly_text text = {.size = sizeof text};
+ *   uly_tokenizer_open("Qwen3-0.6B", NULL, &tokenizer);
+ *   uly_tokenizer_encode(tokenizer, "Sing, O goddess", 15, 0, &tokens);
+ *   uly_tokenizer_decode(tokenizer, tokens.tokens, tokens.num, 0, &text);
+ *   ...
+ *   uly_text_free(&text);
+ *   uly_token_list_free(&tokens);
+ *   uly_tokenizer_close(tokenizer);
+ *
+ * The tokens are those of the Python packages `tokenizers`, `sentencepiece` and `tiktoken`. Several
+ * threads may use one tokenizer at the same time. None of these functions is collective.
+ */
+
+typedef struct uly_tokenizer uly_tokenizer;
+
+/* What the files of ranks of `tiktoken` do not say. */
+typedef struct uly_tokenizer_config {
+  size_t size;
+  /* The regular expression, in the syntax of `tiktoken`, that divides a text into words. NULL: the
+   * file must be one of those that the library knows (GPT-2, cl100k, o200k, Llama 3 and 4, Qwen). */
+  const char *pattern;
+  /* [num_special_tokens] names of special tokens, numbered from the largest rank + 1. Only with a
+   * pattern. */
+  const char *const *special_tokens;
+  int num_special_tokens;
+} uly_tokenizer_config;
+
+/* Opens a tokenizer: a tokenizer.json whose model is BPE, a tokenizer.model of SentencePiece, a file
+ * of ranks of `tiktoken`, or a folder that holds one of these (the first that is there, in this
+ * order; after them vocab.json with merges.txt, as GPT-2 has them). tokenizer_config.json beside
+ * the file says which tokens begin and end a text. config may be NULL. Returns ULY_ERR_IO if there
+ * is no such file, and ULY_ERR_DATA if it is not valid or needs what the library does not have; the
+ * message names it. On failure *out is NULL. */
+uly_status uly_tokenizer_open(const char *path, const uly_tokenizer_config *config,
+                              uly_tokenizer **out);
+void uly_tokenizer_close(uly_tokenizer *tokenizer);
+
+typedef struct uly_tokenizer_info {
+  size_t size;
+  /* "byte-level BPE", "BPE", "SentencePiece" or "tiktoken". */
+  char kind[24];
+  /* Number of tokens, and the largest id + 1: the smallest vocabulary of a model that fits. */
+  int64_t num_tokens, vocab;
+  /* The tokens that begin a text, end one, and stand for what has no token; -1: there is none. */
+  int64_t bos, eos, unk;
+  /* Hash of everything that determines the tokens of a text, but not of how a file is written: a
+   * tokenizer.json with other spaces, or with merges in another form, has the same. */
+  uint64_t hash;
+} uly_tokenizer_info;
+
+uly_status uly_tokenizer_get_info(const uly_tokenizer *tokenizer, uly_tokenizer_info *info);
+
+/* Tokens, to which calls append; {.size = sizeof list} is an empty list. */
+typedef struct uly_token_list {
+  size_t size;
+  int32_t *tokens; /* [num] */
+  int64_t num, capacity;
+} uly_token_list;
+
+/* Frees the tokens; the list is empty then. */
+void uly_token_list_free(uly_token_list *list);
+
+/* Bytes, to which calls append; {.size = sizeof text} is an empty text. They are UTF-8 unless tokens
+ * put the bytes of characters together in ways that no text does. */
+typedef struct uly_text {
+  size_t size;
+  char *bytes; /* [num] */
+  int64_t num, capacity;
+  /* Number of tokens that were decoded into it, and of characters that its beginning has lost. */
+  int64_t num_tokens, num_lost;
+} uly_text;
+
+/* Frees the bytes; the text is empty then. */
+void uly_text_free(uly_text *text);
+
+typedef enum uly_tokenize_flags {
+  /* Names of special tokens in the text become these tokens, as in the package `tokenizers`.
+   * Otherwise they are ordinary text, which is safer: whoever writes a text cannot end it. */
+  ULY_TOKENIZE_SPECIAL = 1,
+  /* The tokens that the tokenizer puts around a text are added, such as the one that begins it. */
+  ULY_TOKENIZE_AROUND = 2,
+  /* Bytes that are not UTF-8 are replaced by U+FFFD, as Python does with errors="replace". */
+  ULY_TOKENIZE_REPLACE = 4
+} uly_tokenize_flags;
+
+/* Appends the tokens of a text of num_bytes bytes, which may include NUL. Returns ULY_ERR_DATA if it
+ * is not UTF-8; the message says where. On failure the list is as it was. */
+uly_status uly_tokenizer_encode(const uly_tokenizer *tokenizer, const char *text, int64_t num_bytes,
+                                unsigned flags, uly_token_list *tokens);
+
+typedef enum uly_detokenize_flags {
+  ULY_DETOKENIZE_SKIP_SPECIAL = 1 /* special tokens are left out */
+} uly_detokenize_flags;
+
+/* Appends the text of num_tokens tokens. A text that is decoded by several calls, token by token for
+ * example, is the same as one that is decoded at once: what is special about its first token
+ * depends on text->num_tokens. The text of a byte-level tokenizer is exactly what was encoded.
+ * Returns ULY_ERR_DATA if there is no such token. */
+uly_status uly_tokenizer_decode(const uly_tokenizer *tokenizer, const int32_t *tokens,
+                                int64_t num_tokens, unsigned flags, uly_text *text);
+
+/* Gives the name of a token, which is not text but what a file calls it, and its number of bytes. It
+ * stays valid until the tokenizer is closed. A token of a byte-level tokenizer is named by its
+ * bytes. Returns ULY_ERR_DATA if there is no such token. */
+uly_status uly_tokenizer_name(const uly_tokenizer *tokenizer, int64_t token, const char **name,
+                              int64_t *num_bytes);
+/* Gives the token of a name of num_bytes bytes, or -1 if there is none. */
+uly_status uly_tokenizer_find(const uly_tokenizer *tokenizer, const char *name, int64_t num_bytes,
+                              int64_t *token);
 
 /* ---------------------------------------------------------------- 5. Planning
  *

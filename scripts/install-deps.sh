@@ -15,7 +15,8 @@ set -eu
 packages="gcc libc6-dev make cmake ninja-build pkg-config"
 # Libraries. The pkg-config file of libcyaml asks for libyaml; its Debian package does not depend on it.
 packages="$packages libopenmpi-dev openmpi-bin libdnnl-dev libjansson-dev
-  libcyaml-dev libyaml-dev libhwloc-dev libxxhash-dev librandom123-dev"
+  libcyaml-dev libyaml-dev libhwloc-dev libxxhash-dev librandom123-dev
+  libpcre2-dev libutf8proc-dev"
 # For the plots of `ulysses report`.
 packages="$packages gnuplot-nox"
 # For the tests, and text for the demo.

@@ -1,0 +1,65 @@
+/* A tokenizer, and its parts: what the readers of files fill, and what encodes and decodes.
+ *
+ *   text -> added tokens are found -> what is between them is normalized, and searched again for
+ *   added tokens that are to be found in normalized text -> divided into words -> tokens of each
+ *   word
+ *
+ * This is the order of the package `tokenizers`. A SentencePiece model does all of it by itself. */
+#ifndef ULY_TOKENIZER_H
+#define ULY_TOKENIZER_H
+
+#include <pthread.h>
+
+#include "data/tokenizer_added.h"
+#include "data/tokenizer_bpe.h"
+#include "data/tokenizer_normalize.h"
+#include "data/tokenizer_pieces.h"
+
+/* What encoding needs besides the tokenizer; used by one thread at a time. */
+typedef struct uly__encoder uly__encoder;
+
+/* How the tokens of a text are put together. */
+typedef struct uly__joining {
+  /* The bytes that each token stands for, after another one, and as the first one of a text where
+   * that differs. */
+  uly__vocab bytes, first_bytes;
+  /* Goes between tokens. */
+  const char *separator;
+  /* A text loses up to so many of these characters at its beginning. */
+  int64_t num_stripped;
+  char stripped[5];
+} uly__joining;
+
+struct uly_tokenizer {
+  uly_tokenizer_info info;
+  /* Found in the text as it is, and in normalized text. */
+  uly__added added[2];
+  /* Names of added tokens by their ids. */
+  uly__vocab names;
+  /* Ids of special tokens, which decoding may leave out. */
+  int32_t *special;
+  int num_special;
+  uly__normalizer normalizer;
+  uly__pieces pieces;
+  uly__bpe bpe;
+  uly__joining joining;
+  /* What stands around a text. */
+  int32_t *before, *after;
+  int num_before, num_after;
+  /* Encoders that nobody uses at present, a list. */
+  pthread_mutex_t lock;
+  uly__encoder *encoders;
+};
+
+/* Take an encoder for the calling thread and give it back. */
+uly_status uly__encoder_take(const uly_tokenizer *tokenizer, uly__encoder **out);
+void uly__encoder_return(const uly_tokenizer *tokenizer, uly__encoder *encoder);
+void uly__encoder_free(uly__encoder *encoder);
+/* Returns the encoder after this one in the list. */
+uly__encoder *uly__encoder_next(const uly__encoder *encoder);
+
+/* For uly__tokenizer_encode, besides the flags of uly_tokenizer_encode: the text continues one that
+ * was encoded before, at a place that uly__tokenizer_cut gave. */
+enum { ULY__TOKENIZE_CONTINUES = 1 << 16 };
+
+#endif

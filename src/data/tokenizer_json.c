@@ -1,0 +1,94 @@
+/* Reads a tokenizer.json, the file of the package `tokenizers`. */
+#include "data/tokenizer_json.h"
+
+#include <string.h>
+
+#include "base/printable.h"
+#include "data/tokenizer_read.h"
+
+static int compare_ids(const void *a, const void *b) {
+  int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
+  return (x > y) - (x < y);
+}
+
+/* Adds a name to those that are found in texts. One that is found in normalized text is normalized
+ * itself. */
+static uly_status add_name(uly_tokenizer *t, const char *name, int64_t n, bool is_normalized,
+                           const uly__added_token *token) {
+  if (!is_normalized) return uly__added_add(&t->added[0], name, n, token);
+  uly__buffer buffers[2] = {{0}, {0}};
+  uly__matcher *matcher;
+  const unsigned char *changed;
+  ULY_TRY(uly__matcher_create(&matcher));
+  uly_status status = uly__normalize(&t->normalizer, matcher, buffers, (const unsigned char *)name,
+                                     n, false, &changed, &n);
+  if (status == ULY_OK && n > 0) status = uly__added_add(&t->added[1], changed, n, token);
+  uly__matcher_free(matcher);
+  uly__buffer_free(&buffers[0]);
+  uly__buffer_free(&buffers[1]);
+  return status;
+}
+
+static uly_status read_added(const json_t *json, const json_t *vocab, uly_tokenizer *t) {
+  const json_t *id = json_object_get(json, "id");
+  uly__added_token token = {0};
+  const char *name;
+  int64_t n;
+  bool is_normalized;
+  ULY_TRY(uly__json_text(json, "content", &name, &n));
+  if (!json_is_integer(id)) ULY_FAIL(ULY_ERR_DATA, "an added token has no integer \"id\"");
+  if (n == 0) return ULY_OK;
+  ULY_TRY(uly__json_flag(json, "single_word", false, &token.single_word));
+  ULY_TRY(uly__json_flag(json, "lstrip", false, &token.lstrip));
+  ULY_TRY(uly__json_flag(json, "rstrip", false, &token.rstrip));
+  ULY_TRY(uly__json_flag(json, "special", false, &token.special));
+  ULY_TRY(uly__json_flag(json, "normalized", true, &is_normalized));
+  const json_t *known = strlen(name) == (size_t)n ? json_object_get(vocab, name) : NULL;
+  if (known && json_integer_value(known) != json_integer_value(id))
+    ULY_FAIL(ULY_ERR_DATA, "the added token '%s' has the id %lld, but %lld in the vocabulary",
+             uly__make_printable(name).text, (long long)json_integer_value(id),
+             (long long)json_integer_value(known));
+  ULY_TRY(uly__vocab_add(&t->names, json_integer_value(id), name, n, true));
+  token.id = (int32_t)json_integer_value(id);
+  if (token.special) t->special[t->num_special++] = token.id;
+  return add_name(t, name, n, is_normalized, &token);
+}
+
+static uly_status read_all_added(const json_t *list, const json_t *vocab, uly_tokenizer *t) {
+  if (!list || json_is_null(list)) return ULY_OK;
+  if (!json_is_array(list)) ULY_FAIL(ULY_ERR_DATA, "\"added_tokens\" is not a list");
+  t->special = malloc((json_array_size(list) + 1) * sizeof *t->special);
+  if (!t->special) ULY_FAIL(ULY_ERR_MEMORY, "no memory for added tokens");
+  for (size_t i = 0; i < json_array_size(list); i++)
+    ULY_TRY(read_added(json_array_get(list, i), vocab, t));
+  qsort(t->special, (size_t)t->num_special, sizeof *t->special, compare_ids);
+  return ULY_OK;
+}
+
+static uly_status read_root(json_t *root, uly_tokenizer *t) {
+  json_t *model = json_object_get(root, "model"), *vocab = json_object_get(model, "vocab");
+  ULY_TRY(uly__read_normalizer(json_object_get(root, "normalizer"), &t->normalizer));
+  ULY_TRY(uly__read_pre_tokenizer(json_object_get(root, "pre_tokenizer"), &t->pieces));
+  t->bpe.is_byte_level = t->pieces.is_byte_level;
+  ULY_TRY(uly__read_model(model, &t->bpe));
+  ULY_TRY(read_all_added(json_object_get(root, "added_tokens"), vocab, t));
+  ULY_TRY(uly__read_post_processor(json_object_get(root, "post_processor"), t));
+  ULY_TRY(uly__read_decoder(json_object_get(root, "decoder"), vocab, &t->names, &t->joining));
+  t->info.unk = t->bpe.unk;
+  t->info.num_tokens = t->joining.bytes.num;
+  t->info.vocab = t->joining.bytes.end;
+  snprintf(t->info.kind, sizeof t->info.kind, "%s",
+           t->bpe.is_byte_level ? "byte-level BPE" : "BPE");
+  return ULY_OK;
+}
+
+uly_status uly__tokenizer_read_json(const char *bytes, int64_t n, uly_tokenizer *out) {
+  json_error_t error;
+  json_t *root = json_loadb(bytes, (size_t)n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+  if (!root)
+    ULY_FAIL(ULY_ERR_DATA, "line %d, column %d: this is not JSON: %s", error.line, error.column,
+             uly__make_printable(error.text).text);
+  uly_status status = read_root(root, out);
+  json_decref(root);
+  return status;
+}

@@ -1,0 +1,85 @@
+/* Pre-tokenizers: steps that divide a text into words, each of which the model encodes by itself.
+ * A step divides every piece that the step before it made. */
+#ifndef ULY_TOKENIZER_PIECES_H
+#define ULY_TOKENIZER_PIECES_H
+
+#include "data/tokenizer_buffer.h"
+#include "data/tokenizer_scan.h"
+
+/* What becomes of a match: a piece of its own, nothing, a part of the piece before or after it, or
+ * a part of one piece with its neighbours that match. */
+typedef enum uly__behavior {
+  ULY__ISOLATED,
+  ULY__REMOVED,
+  ULY__MERGED_WITH_PREVIOUS,
+  ULY__MERGED_WITH_NEXT,
+  ULY__CONTIGUOUS
+} uly__behavior;
+
+typedef enum uly__step_kind {
+  ULY__STEP_SCANNER,     /* divides at matches of `scan` */
+  ULY__STEP_PATTERN,     /* of `pattern` */
+  ULY__STEP_STRING,      /* of `string` */
+  ULY__STEP_CLASSES,     /* of runs of `classes` */
+  ULY__STEP_PUNCTUATION, /* of single marks */
+  ULY__STEP_PREFIX,      /* puts a space before a piece */
+  ULY__STEP_BYTES,       /* bytes to byte-level characters */
+  ULY__STEP_METASPACE    /* replaces spaces by `string` */
+} uly__step_kind;
+
+/* Which pieces get `string` before them in ULY__STEP_METASPACE. */
+typedef enum uly__prepend {
+  ULY__PREPEND_ALWAYS,
+  ULY__PREPEND_FIRST,
+  ULY__PREPEND_NEVER
+} uly__prepend;
+
+typedef struct uly__step {
+  uly__step_kind kind;
+  uly__behavior behavior;
+  /* What is between matches counts as matches. */
+  bool is_inverted;
+  const uly__known_pattern *known;
+  uly__scanner *scan;
+  uly__pattern *pattern;
+  unsigned classes;
+  /* Characters that a match has at most. */
+  int most;
+  uly__prepend prepend;
+  char *string;
+  int64_t num_string;
+} uly__step;
+
+enum { ULY__MOST_STEPS = 16 };
+
+typedef struct uly__pieces {
+  uly__step steps[ULY__MOST_STEPS];
+  int num_steps;
+  /* The model's symbols are bytes. If ULY__STEP_BYTES is among the steps, words come out of the
+   * last one in byte-level characters and are turned back. */
+  bool is_byte_level, has_bytes_step;
+} uly__pieces;
+
+void uly__pieces_free(uly__pieces *pieces);
+
+/* The work of a thread on a text. */
+typedef struct uly__pieces_run {
+  const uly__pieces *pieces;
+  const uly__class_table *classes;
+  uly__matcher *matcher;
+  /* Takes a word, whose bytes stay only during the call. */
+  uly_status (*take)(void *context, const unsigned char *word, int64_t n);
+  void *context;
+  uly__buffer changed[ULY__MOST_STEPS + 1];
+} uly__pieces_run;
+
+/* Divides a text of valid UTF-8 and hands on its words. is_first: the text is the beginning of what
+ * is encoded. */
+uly_status uly__pieces_divide(uly__pieces_run *run, const unsigned char *text, int64_t n,
+                              bool is_first);
+
+/* Returns the byte that a byte-level character (U+0021 to U+0143) stands for, or -1. Most bytes are
+ * the characters of Latin-1; the others have those from U+0100 on. */
+int uly__byte_of_character(uint32_t character);
+
+#endif

@@ -1,0 +1,21 @@
+/* Readers of the files of tokenizers. Each fills what uly_tokenizer_open has made; messages do not
+ * name the file. */
+#ifndef ULY_TOKENIZER_READ_H
+#define ULY_TOKENIZER_READ_H
+
+#include "data/tokenizer.h"
+
+enum { ULY__MOST_TOKENIZER_BYTES = 1 << 27 };
+
+/* Reads a tokenizer.json. */
+uly_status uly__tokenizer_read_json(const char *bytes, int64_t n, uly_tokenizer *out);
+
+/* Sets the ids of tokens that begin and end a text: what tokenizer_config.json in the folder says,
+ * or the usual names. Members of the file that are not as expected are left alone, since they
+ * change no token of a text. */
+void uly__tokenizer_find_ends(const char *folder, uly_tokenizer *tokenizer);
+
+/* Computes tokenizer->info.hash. */
+void uly__tokenizer_hash(uly_tokenizer *tokenizer);
+
+#endif

@@ -18,6 +18,8 @@ static uint64_t slot_of(const uly__bpe *bpe, uint32_t left, uint32_t right) {
 }
 
 static inline const uly__bpe_pair *find_pair(const uly__bpe *bpe, uint32_t left, uint32_t right) {
+  static const uly__bpe_pair none = {0, 0, ULY__NO_RANK, 0};
+  if (bpe->num_slots == 0) return &none;
   for (uint64_t at = slot_of(bpe, left, right);; at = (at + 1) & (uint64_t)(bpe->num_slots - 1)) {
     const uly__bpe_pair *pair = &bpe->pairs[at];
     if ((pair->left == left && pair->right == right) || pair->rank == ULY__NO_RANK) return pair;

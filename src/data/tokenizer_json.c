@@ -6,11 +6,6 @@
 #include "base/printable.h"
 #include "data/tokenizer_read.h"
 
-static int compare_ids(const void *a, const void *b) {
-  int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
-  return (x > y) - (x < y);
-}
-
 /* Adds a name to those that are found in texts. One that is found in normalized text is normalized
  * itself. */
 static uly_status add_name(uly_tokenizer *t, const char *name, int64_t n, bool is_normalized,
@@ -61,7 +56,7 @@ static uly_status read_all_added(const json_t *list, const json_t *vocab, uly_to
   if (!t->special) ULY_FAIL(ULY_ERR_MEMORY, "no memory for added tokens");
   for (size_t i = 0; i < json_array_size(list); i++)
     ULY_TRY(read_added(json_array_get(list, i), vocab, t));
-  qsort(t->special, (size_t)t->num_special, sizeof *t->special, compare_ids);
+  qsort(t->special, (size_t)t->num_special, sizeof *t->special, uly__compare_ids);
   return ULY_OK;
 }
 
@@ -75,8 +70,6 @@ static uly_status read_root(json_t *root, uly_tokenizer *t) {
   ULY_TRY(uly__read_post_processor(json_object_get(root, "post_processor"), t));
   ULY_TRY(uly__read_decoder(json_object_get(root, "decoder"), vocab, &t->names, &t->joining));
   t->info.unk = t->bpe.unk;
-  t->info.num_tokens = t->joining.bytes.num;
-  t->info.vocab = t->joining.bytes.end;
   snprintf(t->info.kind, sizeof t->info.kind, "%s",
            t->bpe.is_byte_level ? "byte-level BPE" : "BPE");
   return ULY_OK;
@@ -89,6 +82,54 @@ uly_status uly__tokenizer_read_json(const char *bytes, int64_t n, uly_tokenizer 
     ULY_FAIL(ULY_ERR_DATA, "line %d, column %d: this is not JSON: %s", error.line, error.column,
              uly__make_printable(error.text).text);
   uly_status status = read_root(root, out);
+  json_decref(root);
+  return status;
+}
+
+/* ---------------------------------------------------------------------------- GPT-2 */
+
+/* Takes the lines of a merges.txt, without the first, which begins with #version. */
+static uly_status read_merge_lines(const char *text, int64_t n, json_t *merges) {
+  for (const char *at = text, *end = text + n; at < end;) {
+    const char *newline = memchr(at, '\n', (size_t)(end - at)), *stop = newline ? newline : end;
+    size_t length = (size_t)(stop - at);
+    if (length > 0 && at[length - 1] == '\r') length--;
+    bool is_merge = length > 0 && !(at == text && length > 8 && memcmp(at, "#version", 8) == 0);
+    if (is_merge && json_array_append_new(merges, json_stringn(at, length)) != 0)
+      ULY_FAIL(ULY_ERR_DATA, "merges.txt is not UTF-8");
+    at = stop + 1;
+  }
+  return ULY_OK;
+}
+
+/* Makes what a tokenizer.json of GPT-2 would hold; takes over vocab. */
+static json_t *make_gpt2(json_t *vocab, json_t **merges) {
+  *merges = json_array();
+  return json_pack("{s:{s:s,s:o,s:O},s:{s:s,s:b},s:{s:s},s:[{s:s,s:i,s:b,s:b}]}", "model", "type",
+                   "BPE", "vocab", vocab, "merges", *merges, "pre_tokenizer", "type", "ByteLevel",
+                   "add_prefix_space", 0, "decoder", "type", "ByteLevel", "added_tokens", "content",
+                   "<|endoftext|>", "id", 50256, "special", 1, "normalized", 0);
+}
+
+uly_status uly__tokenizer_read_gpt2(const char *vocab, int64_t num_vocab, const char *merges,
+                                    int64_t num_merges, uly_tokenizer *out) {
+  enum { NUM_TOKENS = 50257, NUM_MERGES = 50000 };
+  json_error_t error;
+  json_t *list, *ids = json_loadb(vocab, (size_t)num_vocab, JSON_REJECT_DUPLICATES, &error);
+  if (!ids)
+    ULY_FAIL(ULY_ERR_DATA, "line %d, column %d: this is not JSON: %s", error.line, error.column,
+             uly__make_printable(error.text).text);
+  bool is_gpt2 = json_object_size(ids) == NUM_TOKENS &&
+                 json_integer_value(json_object_get(ids, "<|endoftext|>")) == NUM_TOKENS - 1;
+  json_t *root = make_gpt2(ids, &list);
+  uly_status status = root && list ? read_merge_lines(merges, num_merges, list)
+                                   : uly_fail(ULY_ERR_MEMORY, "no memory for a tokenizer");
+  if (status == ULY_OK && !(is_gpt2 && json_array_size(list) == NUM_MERGES))
+    status = uly_fail(ULY_ERR_DATA,
+                      "vocab.json and merges.txt are not those of GPT-2, and do not say how the "
+                      "model divides texts into words: save its tokenizer.json with transformers");
+  if (status == ULY_OK) status = read_root(root, out);
+  json_decref(list);
   json_decref(root);
   return status;
 }

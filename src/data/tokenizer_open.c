@@ -1,9 +1,10 @@
 /* Opens tokenizers: finds out which file to read, and of which kind it is. */
+#include <ctype.h>
+#include <dirent.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "base/sized.h"
@@ -11,7 +12,40 @@
 #include "data/tokenizer_read.h"
 
 /* The files that a folder may hold, in order of preference. */
-static const char *const names[] = {"tokenizer.json"};
+static const char *const names[] = {"tokenizer.json", "tokenizer.model", ".tiktoken", "vocab.json"};
+
+int uly__compare_ids(const void *a, const void *b) {
+  int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
+  return (x > y) - (x < y);
+}
+
+/* --------------------------------------------------------------------------- finding */
+
+/* Returns the part of a path after the last slash. */
+static const char *file_of(const char *path) {
+  const char *slash = strrchr(path, '/');
+  return slash ? slash + 1 : path;
+}
+
+static bool ends_with(const char *text, const char *end) {
+  size_t n = strlen(text), num = strlen(end);
+  return n >= num && strcmp(text + n - num, end) == 0;
+}
+
+/* Looks for a file whose name is, or ends with, `name`; of several, the first in byte order. */
+static uly_status look_for(const char *folder, const char *name, char *path) {
+  char best[NAME_MAX + 1] = "";
+  DIR *entries = opendir(folder);
+  if (!entries) return uly__file_failed("read the folder", folder);
+  for (struct dirent *entry; (entry = readdir(entries));) {
+    bool is_named = name[0] == '.' ? ends_with(entry->d_name, name) && entry->d_name[0] != '.'
+                                   : strcmp(entry->d_name, name) == 0;
+    if (is_named && (!best[0] || strcmp(entry->d_name, best) < 0)) strcpy(best, entry->d_name);
+  }
+  closedir(entries);
+  path[0] = '\0';
+  return best[0] ? uly__path_join(path, PATH_MAX, folder, best) : ULY_OK;
+}
 
 /* Writes the path of the file to read into path[PATH_MAX], and that of its folder into folder. */
 static uly_status find_file(const char *given, char *path, char *folder) {
@@ -29,29 +63,63 @@ static uly_status find_file(const char *given, char *path, char *folder) {
     return ULY_OK;
   }
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-    ULY_TRY(uly__path_join(path, PATH_MAX, given, names[i]));
-    if (access(path, F_OK) == 0) return ULY_OK;
+    ULY_TRY(look_for(given, names[i], path));
+    if (path[0]) return ULY_OK;
   }
-  ULY_FAIL(ULY_ERR_DATA, "the folder '%s' has no tokenizer: there is no tokenizer.json in it",
+  ULY_FAIL(ULY_ERR_DATA,
+           "the folder '%s' has no tokenizer: there is no tokenizer.json, tokenizer.model, "
+           "*.tiktoken or vocab.json in it",
            given);
 }
 
-static uly_status read_file(const char *bytes, int64_t n, uly_tokenizer *t) {
+/* --------------------------------------------------------------------------- reading */
+
+static uly_status read_gpt2(const char *vocab, int64_t num_vocab, const char *folder,
+                            uly_tokenizer *t) {
+  char path[PATH_MAX], *merges;
+  int64_t n;
+  ULY_TRY(uly__path_join(path, sizeof path, folder, "merges.txt"));
+  ULY_TRY(uly__file_load(path, "list of merges", ULY__MOST_TOKENIZER_BYTES, &merges, &n));
+  uly_status status = uly__tokenizer_read_gpt2(vocab, num_vocab, merges, n, t);
+  free(merges);
+  return status;
+}
+
+/* Returns whether a file begins with a line of base64, a space and a number. */
+static bool is_ranks(const char *bytes, int64_t n) {
+  int64_t at = 0;
+  while (at < n && at < 4096 && (isalnum((unsigned char)bytes[at]) || strchr("+/=", bytes[at])) &&
+         bytes[at])
+    at++;
+  return at > 0 && at + 1 < n && bytes[at] == ' ' && isdigit((unsigned char)bytes[at + 1]);
+}
+
+/* Reads a file, whose kind its content tells: a tokenizer.model may be one of ranks, too. */
+static uly_status read_file(const char *bytes, int64_t n, const char *path, const char *folder,
+                            const uly_tokenizer_config *config, uly_tokenizer *t) {
+  bool has_ranks = is_ranks(bytes, n);
+  if (config->pattern && !has_ranks)
+    ULY_FAIL(ULY_ERR_CONFIG, "a pattern is given, but the file is not one of ranks of tiktoken");
+  if (has_ranks) return uly__tokenizer_read_tiktoken(bytes, n, file_of(path), config, t);
+  if (strcmp(file_of(path), "vocab.json") == 0) return read_gpt2(bytes, n, folder, t);
   return uly__tokenizer_read_json(bytes, n, t);
 }
 
-static uly_status open_path(const char *given, uly_tokenizer *t) {
+static uly_status open_path(const char *given, const uly_tokenizer_config *config,
+                            uly_tokenizer *t) {
   char path[PATH_MAX], folder[PATH_MAX], *bytes;
   int64_t n;
   ULY_TRY(find_file(given, path, folder));
   ULY_TRY(uly__file_load(path, "tokenizer", ULY__MOST_TOKENIZER_BYTES, &bytes, &n));
-  uly_status status = read_file(bytes, n, t);
+  uly_status status = read_file(bytes, n, path, folder, config, t);
   free(bytes);
   if (status != ULY_OK) {
     char why[1024];
     snprintf(why, sizeof why, "%s", uly_last_error());
     return uly_fail(status, "'%s': %s", path, why);
   }
+  t->info.num_tokens = t->joining.bytes.num;
+  t->info.vocab = t->joining.bytes.end;
   uly__tokenizer_find_ends(folder, t);
   uly__tokenizer_hash(t);
   return ULY_OK;
@@ -68,7 +136,7 @@ uly_status uly_tokenizer_open(const char *path, const uly_tokenizer_config *conf
   if (!t) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a tokenizer");
   (void)pthread_mutex_init(&t->lock, NULL);
   t->info.bos = t->info.eos = t->info.unk = -1;
-  uly_status status = open_path(path, t);
+  uly_status status = open_path(path, &known, t);
   if (status == ULY_OK)
     *out = t;
   else

@@ -9,6 +9,16 @@ enum { ULY__MOST_TOKENIZER_BYTES = 1 << 27 };
 
 /* Reads a tokenizer.json. */
 uly_status uly__tokenizer_read_json(const char *bytes, int64_t n, uly_tokenizer *out);
+/* Reads a vocab.json and a merges.txt, which must be those of GPT-2: such files do not say how texts
+ * are divided into words. */
+uly_status uly__tokenizer_read_gpt2(const char *vocab, int64_t num_vocab, const char *merges,
+                                    int64_t num_merges, uly_tokenizer *out);
+/* Reads a file of ranks of `tiktoken`; file is its name without folders. */
+uly_status uly__tokenizer_read_tiktoken(const char *bytes, int64_t n, const char *file,
+                                        const uly_tokenizer_config *config, uly_tokenizer *out);
+
+/* Compares two int32_t, for qsort. */
+int uly__compare_ids(const void *a, const void *b);
 
 /* Sets the ids of tokens that begin and end a text: what tokenizer_config.json in the folder says,
  * or the usual names. Members of the file that are not as expected are left alone, since they

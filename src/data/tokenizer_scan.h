@@ -31,7 +31,9 @@ const uly__known_pattern *uly__known_pattern_find(const char *pattern, uly__dial
 /* Returns entry i, or NULL at the end of the list. */
 const uly__known_pattern *uly__known_pattern_get(int i);
 
-extern const char uly__gpt2_pattern[];
+extern const char uly__gpt2_pattern[], uly__r50k_pattern[], uly__cl100k_pattern[];
+extern const char uly__llama3_pattern[], uly__qwen2_pattern[], uly__qwen35_pattern[];
+extern const char uly__o200k_pattern[];
 
 uly__scanner uly__scan_gpt2;
 uly__scanner uly__scan_cl100k, uly__scan_llama3, uly__scan_qwen2, uly__scan_qwen35;

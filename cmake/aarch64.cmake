@@ -4,6 +4,7 @@
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR aarch64)
 set(CMAKE_C_COMPILER aarch64-linux-gnu-gcc)
+set(CMAKE_CXX_COMPILER aarch64-linux-gnu-g++)
 if(DEFINED ENV{ULY_SYSROOT})
   set(CMAKE_SYSROOT $ENV{ULY_SYSROOT})
 endif()

@@ -19,8 +19,9 @@ set_target_properties(ulysses-shared PROPERTIES OUTPUT_NAME ulysses EXPORT_NAME 
 # a program's.
 set(ULY_ONE_OBJECT ${CMAKE_CURRENT_BINARY_DIR}/ulysses.o)
 add_custom_command(OUTPUT ${ULY_ONE_OBJECT}
-  COMMAND ${CMAKE_C_COMPILER} -r -nostdlib -o ${ULY_ONE_OBJECT} ${ULY_OBJECTS}
-  COMMAND ${CMAKE_OBJCOPY} --localize-hidden ${ULY_ONE_OBJECT}
+  COMMAND ${CMAKE_C_COMPILER} -r -nostdlib -Wl,--force-group-allocation -o ${ULY_ONE_OBJECT} ${ULY_OBJECTS}
+  COMMAND ${CMAKE_OBJCOPY} --localize-hidden --wildcard --localize-symbol=_Z* --localize-symbol=DW.ref.*
+    ${ULY_ONE_OBJECT}
   DEPENDS ${ULY_OBJECTS} COMMAND_EXPAND_LISTS VERBATIM)
 set_source_files_properties(${ULY_ONE_OBJECT} PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
 add_library(ulysses-static STATIC ${ULY_ONE_OBJECT})
@@ -29,9 +30,9 @@ set_target_properties(ulysses-static PROPERTIES OUTPUT_NAME ulysses EXPORT_NAME 
 
 # What the static library needs: pkg-config modules besides MPI's (not libxxhash: its functions are inlined), libraries.
 set(ULY_MODULES jansson libpcre2-8 libutf8proc)
-set(ULY_LIBRARIES m)
+set(ULY_LIBRARIES stdc++ m)
 set(ULY_LINK_FOLDERS)
-foreach(library ${DNNL_LIBRARY} ${OpenMP_C_LIBRARIES})
+foreach(library ${DNNL_LIBRARY} ${SENTENCEPIECE_LIBRARY} ${OpenMP_C_LIBRARIES})
   get_filename_component(folder ${library} DIRECTORY)
   get_filename_component(name ${library} NAME_WE)
   string(REGEX REPLACE "^lib" "" name ${name})

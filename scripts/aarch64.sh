@@ -37,7 +37,8 @@ sysroot=$PWD/build/aarch64-sysroot
 runs=build/aarch64-runs
 tolerance=1e-5
 packages=(libc6-dev libopenmpi-dev libdnnl-dev libjansson-dev libcyaml-dev libyaml-dev
-  libhwloc-dev libxxhash-dev librandom123-dev libpcre2-dev libutf8proc-dev libcmocka-dev)
+  libhwloc-dev libxxhash-dev librandom123-dev libpcre2-dev libutf8proc-dev
+  libsentencepiece-dev libcmocka-dev)
 
 # say TEXT: what comes next, and how long everything has taken so far.
 say() { printf '\n==== aarch64: %s (%d s)\n' "$*" $SECONDS; }

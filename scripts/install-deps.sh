@@ -12,11 +12,11 @@
 set -eu
 
 # Compiler and build. --no-install-recommends leaves out libc6-dev, so it is named.
-packages="gcc libc6-dev make cmake ninja-build pkg-config"
+packages="gcc g++ libc6-dev make cmake ninja-build pkg-config"
 # Libraries. The pkg-config file of libcyaml asks for libyaml; its Debian package does not depend on it.
 packages="$packages libopenmpi-dev openmpi-bin libdnnl-dev libjansson-dev
   libcyaml-dev libyaml-dev libhwloc-dev libxxhash-dev librandom123-dev
-  libpcre2-dev libutf8proc-dev"
+  libpcre2-dev libutf8proc-dev libsentencepiece-dev"
 # For the plots of `ulysses report`.
 packages="$packages gnuplot-nox"
 # For the tests, and text for the demo.
@@ -25,7 +25,7 @@ packages="$packages libcmocka-dev perl perl-doc"
 ci_packages="libmpich-dev mpich clang clang-tidy clang-format libclang-rt-dev libomp-dev git
   debootstrap iproute2 python3-numpy python3-mpi4py gfortran"
 reference_packages="python3-torch python3-numpy"
-aarch64_packages="gcc-aarch64-linux-gnu qemu-user"
+aarch64_packages="gcc-aarch64-linux-gnu g++-aarch64-linux-gnu qemu-user"
 
 check=no list=no
 for argument in "$@"; do

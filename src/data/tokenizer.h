@@ -14,6 +14,8 @@
 #include "data/tokenizer_bpe.h"
 #include "data/tokenizer_normalize.h"
 #include "data/tokenizer_pieces.h"
+#include "data/tokenizer_proto.h"
+#include "data/tokenizer_sentencepiece.h"
 
 /* What encoding needs besides the tokenizer; used by one thread at a time. */
 typedef struct uly__encoder uly__encoder;
@@ -23,9 +25,12 @@ typedef struct uly__joining {
   /* The bytes that each token stands for, after another one, and as the first one of a text where
    * that differs. */
   uly__vocab bytes, first_bytes;
+  /* A token is the first one as long as the text is empty. */
+  bool first_is_empty;
   /* Goes between tokens. */
   const char *separator;
-  /* A text loses up to so many of these characters at its beginning. */
+  /* A text loses up to so many of these characters at its beginning, or, if they are none, so many
+   * tokens are the first one. */
   int64_t num_stripped;
   char stripped[5];
 } uly__joining;
@@ -42,6 +47,10 @@ struct uly_tokenizer {
   uly__normalizer normalizer;
   uly__pieces pieces;
   uly__bpe bpe;
+  /* Does all of the encoding, if it is not NULL; and what its file says. */
+  uly__sentencepiece *sentencepiece;
+  uly__sentencepiece_spec spec;
+  uint64_t file_hash;
   uly__joining joining;
   /* What stands around a text. */
   int32_t *before, *after;

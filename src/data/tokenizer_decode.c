@@ -38,18 +38,25 @@ static void strip_first(const uly__joining *joining, uly_text *text, const unsig
   }
 }
 
+/* Returns whether the next token is the first one of a text. */
+static bool is_first(const uly__joining *joining, const uly_text *text) {
+  if (!joining->first_is_empty) return text->num_tokens == 0;
+  return text->num == 0 && text->num_lost < joining->num_stripped;
+}
+
 static uly_status decode_one(const uly_tokenizer *t, int32_t token, uly_text *text) {
   const uly__joining *joining = &t->joining;
   int64_t n = 0;
   const unsigned char *bytes = NULL;
-  if (text->num_tokens == 0) bytes = uly__vocab_get(&joining->first_bytes, token, &n);
+  if (is_first(joining, text)) bytes = uly__vocab_get(&joining->first_bytes, token, &n);
+  text->num_lost += bytes && joining->first_is_empty;
   if (!bytes) bytes = uly__vocab_get(&joining->bytes, token, &n);
   if (!bytes)
     ULY_FAIL(ULY_ERR_DATA, "there is no token %ld: the tokenizer has %lld, the largest is %lld",
              (long)token, (long long)t->info.num_tokens, (long long)t->info.vocab - 1);
   if (text->num_tokens > 0)
     ULY_TRY(append(text, joining->separator, (int64_t)strlen(joining->separator)));
-  if (text->num == 0) strip_first(joining, text, &bytes, &n);
+  if (text->num == 0 && joining->stripped[0]) strip_first(joining, text, &bytes, &n);
   ULY_TRY(append(text, bytes, n));
   text->num_tokens++;
   return ULY_OK;

@@ -16,6 +16,7 @@ struct uly__encoder {
   /* The caller's text, whose memory ends where the text does; and the list that tokens go to. */
   const unsigned char *text, *text_end;
   uly_token_list *out;
+  uly_status status; /* of a callback */
 };
 
 /* -------------------------------------------------------------------------- encoders */
@@ -148,7 +149,23 @@ static uly_status add_token(uly__encoder *e, int32_t token) {
   return ULY_OK;
 }
 
+/* Adds the ids that libsentencepiece hands on. */
+static void take_ids(void *context, const int *ids, int64_t num) {
+  uly__encoder *e = context;
+  e->status = reserve(e->out, num);
+  for (int64_t i = 0; e->status == ULY_OK && i < num; i++) e->out->tokens[e->out->num++] = ids[i];
+}
+
+/* The model puts a space before every text; one that continues another begins with it. */
+static uly_status take_pieces(uly__encoder *e, stretch s) {
+  const char *text = (const char *)s.text + s.continues;
+  if (!uly__sentencepiece_encode(e->tokenizer->sentencepiece, text, s.n - s.continues, take_ids, e))
+    ULY_FAIL(ULY_ERR_MEMORY, "SentencePiece cannot encode %lld bytes", (long long)s.n);
+  return e->status;
+}
+
 static uly_status take_text(uly__encoder *e, stretch s) {
+  if (e->tokenizer->sentencepiece) return take_pieces(e, s);
   return uly__pieces_divide(&e->run, s.text, s.n, s.is_first);
 }
 

@@ -48,8 +48,9 @@ void uly__tokenizer_find_ends(const char *folder, uly_tokenizer *t) {
                                      "<eos>", "<|endoftext|>",   "<|im_end|>"};
   json_t *root = load(folder);
   if (root) {
-    t->info.bos = find_member(t, root, "bos_token");
-    t->info.eos = find_member(t, root, "eos_token");
+    int64_t bos = find_member(t, root, "bos_token"), eos = find_member(t, root, "eos_token");
+    if (bos >= 0) t->info.bos = bos;
+    if (eos >= 0) t->info.eos = eos;
     json_decref(root);
   }
   if (t->info.bos < 0 && !root)

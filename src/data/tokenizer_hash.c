@@ -76,6 +76,7 @@ static uint64_t add_pieces(uint64_t hash, const uly__pieces *pieces) {
 void uly__tokenizer_hash(uly_tokenizer *t) {
   uint64_t hash = add_bpe(add(0, t->info.kind, (int64_t)strlen(t->info.kind)), &t->bpe);
   hash = add_number(hash, (int64_t)sum_vocab(&t->names));
+  hash = add_number(hash, (int64_t)t->file_hash);
   for (int set = 0; set < 2; set++) hash = add_added(hash, &t->added[set]);
   hash = add_pieces(add_normalizer(hash, &t->normalizer), &t->pieces);
   hash =

@@ -102,7 +102,10 @@ static uly_status read_file(const char *bytes, int64_t n, const char *path, cons
     ULY_FAIL(ULY_ERR_CONFIG, "a pattern is given, but the file is not one of ranks of tiktoken");
   if (has_ranks) return uly__tokenizer_read_tiktoken(bytes, n, file_of(path), config, t);
   if (strcmp(file_of(path), "vocab.json") == 0) return read_gpt2(bytes, n, folder, t);
-  return uly__tokenizer_read_json(bytes, n, t);
+  int64_t at = 0;
+  while (at < n && isspace((unsigned char)bytes[at])) at++;
+  if (at < n && bytes[at] == '{') return uly__tokenizer_read_json(bytes, n, t);
+  return uly__tokenizer_read_sentencepiece(bytes, n, t);
 }
 
 static uly_status open_path(const char *given, const uly_tokenizer_config *config,
@@ -158,6 +161,7 @@ void uly_tokenizer_close(uly_tokenizer *t) {
   uly__normalizer_free(&t->normalizer);
   uly__pieces_free(&t->pieces);
   uly__bpe_free(&t->bpe);
+  uly__sentencepiece_free(t->sentencepiece);
   free(t->special);
   free(t->before);
   free(t->after);

@@ -17,6 +17,9 @@ uly_status uly__tokenizer_read_gpt2(const char *vocab, int64_t num_vocab, const 
 uly_status uly__tokenizer_read_tiktoken(const char *bytes, int64_t n, const char *file,
                                         const uly_tokenizer_config *config, uly_tokenizer *out);
 
+/* Reads a tokenizer.model of SentencePiece. */
+uly_status uly__tokenizer_read_sentencepiece(const char *bytes, int64_t n, uly_tokenizer *out);
+
 /* Compares two int32_t, for qsort. */
 int uly__compare_ids(const void *a, const void *b);
 

@@ -35,6 +35,15 @@ typedef struct uly__joining {
   char stripped[5];
 } uly__joining;
 
+/* Where a text may be cut: see tokenizer_cut.h. */
+typedef enum uly__cut {
+  ULY__CUT_NOWHERE,
+  ULY__CUT_LETTER,       /* after a letter */
+  ULY__CUT_LETTER_SPACE, /* after a letter, before a space */
+  ULY__CUT_SPACE,        /* before a space */
+  ULY__CUT_SENTENCEPIECE /* before a space that becomes the prefix */
+} uly__cut;
+
 struct uly_tokenizer {
   uly_tokenizer_info info;
   /* Found in the text as it is, and in normalized text. */
@@ -51,6 +60,7 @@ struct uly_tokenizer {
   uly__sentencepiece *sentencepiece;
   uly__sentencepiece_spec spec;
   uint64_t file_hash;
+  uly__cut cut;
   uly__joining joining;
   /* What stands around a text. */
   int32_t *before, *after;

@@ -31,23 +31,20 @@ static uly_status lowercase(const unsigned char *text, int64_t n, uly__buffer *o
   return ULY_OK;
 }
 
-static uly_status strip_accents(const unsigned char *text, int64_t n, uly__buffer *out) {
+static uly_status strip_accents(const uly__class_table *classes, const unsigned char *text,
+                                int64_t n, uly__buffer *out) {
   ULY_TRY(uly__buffer_reserve(out, n));
-  for (int64_t i = 0; i < n;) {
+  for (int64_t i = 0, length; i < n; i += length) {
     uint32_t c;
-    int length = uly__utf8_decode(text + i, &c);
-    if (utf8proc_category((utf8proc_int32_t)c) != UTF8PROC_CATEGORY_MN)
-      ULY_TRY(uly__buffer_add(out, text + i, length));
-    i += length;
+    length = uly__utf8_decode(text + i, &c);
+    if (!(uly__class_of(classes, c) & ULY__MARK)) ULY_TRY(uly__buffer_add(out, text + i, length));
   }
   return ULY_OK;
 }
 
-static uly_status strip(const uly__change *change, const unsigned char *text, int64_t n,
-                        uly__buffer *out) {
-  const uly__class_table *classes = uly__class_table_get();
+static uly_status strip(const uly__class_table *classes, const uly__change *change,
+                        const unsigned char *text, int64_t n, uly__buffer *out) {
   int64_t begin = n, end = 0;
-  if (!classes) ULY_FAIL(ULY_ERR_MEMORY, "no memory to classify characters");
   for (int64_t i = 0, length; i < n; i += length) {
     uint32_t c;
     length = uly__utf8_decode(text + i, &c);
@@ -85,11 +82,13 @@ static uly_status replace(const uly__change *change, uly__matcher *matcher,
 
 static uly_status apply(const uly__change *change, uly__matcher *matcher, const unsigned char *text,
                         int64_t n, uly__buffer *out) {
+  const uly__class_table *classes = uly__class_table_get();
+  if (!classes) ULY_FAIL(ULY_ERR_MEMORY, "no memory to classify characters");
   switch (change->kind) {
     case ULY__CHANGE_FORM: return uly__form_apply(change->form, text, n, out);
     case ULY__CHANGE_LOWERCASE: return lowercase(text, n, out);
-    case ULY__CHANGE_STRIP_ACCENTS: return strip_accents(text, n, out);
-    case ULY__CHANGE_STRIP: return strip(change, text, n, out);
+    case ULY__CHANGE_STRIP_ACCENTS: return strip_accents(classes, text, n, out);
+    case ULY__CHANGE_STRIP: return strip(classes, change, text, n, out);
     case ULY__CHANGE_REPLACE: return replace(change, matcher, text, n, out);
     case ULY__CHANGE_PREPEND: break;
   }

@@ -10,7 +10,7 @@
 typedef enum uly__change_kind {
   ULY__CHANGE_FORM,
   ULY__CHANGE_LOWERCASE,
-  ULY__CHANGE_STRIP_ACCENTS, /* drops marks without width */
+  ULY__CHANGE_STRIP_ACCENTS, /* drops marks */
   ULY__CHANGE_PREPEND,       /* puts `with` before */
   ULY__CHANGE_REPLACE,       /* `what`, or `pattern`, by `with` */
   ULY__CHANGE_STRIP          /* drops white space around */

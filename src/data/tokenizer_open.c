@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/sized.h"
 #include "data/folder.h"
+#include "data/tokenizer_cut.h"
 #include "data/tokenizer_read.h"
 
 /* The files that a folder may hold, in order of preference. */
@@ -125,6 +126,7 @@ static uly_status open_path(const char *given, const uly_tokenizer_config *confi
   t->info.vocab = t->joining.bytes.end;
   uly__tokenizer_find_ends(folder, t);
   uly__tokenizer_hash(t);
+  uly__tokenizer_find_cuts(t);
   return ULY_OK;
 }
 

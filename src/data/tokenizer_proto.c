@@ -77,8 +77,9 @@ static bool is_sound(const table *t, uint32_t i) {
   return !has_leaf || (unit_at(t, base) & 0x7fffffff) < t->num_text;
 }
 
-/* Walks through all that can be reached from the first unit. */
-static bool walk(const table *t, unsigned char *is_seen, uint32_t *open) {
+/* Walks through all that can be reached from the first unit. *joins_spaces says whether a space is
+ * followed by something, or follows something. */
+static bool walk(const table *t, unsigned char *is_seen, uint32_t *open, bool *joins_spaces) {
   uint32_t num_open = 1;
   open[0] = 0;
   is_seen[0] = 1;
@@ -90,13 +91,14 @@ static bool walk(const table *t, unsigned char *is_seen, uint32_t *open) {
       uint32_t child = base ^ label;
       if (is_seen[child] || (unit_at(t, child) & (0x80000000u | 0xff)) != label) continue;
       is_seen[child] = 1;
+      *joins_spaces |= (label == ' ' && i != 0) || (unit_at(t, i) & 0xff) == ' ';
       open[num_open++] = child;
     }
   }
   return true;
 }
 
-static uly_status check_table(message bytes) {
+static uly_status check_table(message bytes, bool *joins_spaces) {
   uint32_t size = 0;
   size_t left = (size_t)(bytes.end - bytes.at);
   if (left == 0) return ULY_OK;
@@ -107,7 +109,7 @@ static uly_status check_table(message bytes) {
   table t = {bytes.at + 4, size / 4, left - 4 - size};
   unsigned char *is_seen = calloc(t.num, 1);
   uint32_t *open = malloc(t.num * sizeof *open);
-  bool is_good = is_seen && open && walk(&t, is_seen, open);
+  bool is_good = is_seen && open && walk(&t, is_seen, open, joins_spaces);
   uly_status status = is_seen && open ? ULY_OK : ULY_ERR_MEMORY;
   free(is_seen);
   free(open);
@@ -145,7 +147,7 @@ static uly_status read_trainer(message m, uly__sentencepiece_spec *out) {
 static uly_status read_normalizer(message m, uly__sentencepiece_spec *out) {
   for (field f; m.at < m.end;) {
     if (!read_field(&m, &f)) return broken();
-    if (f.number == 2 && f.has_bytes) ULY_TRY(check_table(f.bytes));
+    if (f.number == 2 && f.has_bytes) ULY_TRY(check_table(f.bytes, &out->joins_spaces));
     if (f.number == 3) out->adds_prefix = f.value != 0;
     if (f.number == 4) out->drops_spaces = f.value != 0;
     if (f.number == 5) out->escapes_spaces = f.value != 0;

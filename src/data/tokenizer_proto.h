@@ -13,6 +13,8 @@ typedef struct uly__sentencepiece_spec {
   bool adds_prefix, drops_spaces;
   /* Spaces are written as U+2581; words have theirs behind them. */
   bool escapes_spaces, has_suffixes;
+  /* The table of characters changes spaces together with what is beside them. */
+  bool joins_spaces;
   /* What the unknown token stands for. */
   char unknown[64];
 } uly__sentencepiece_spec;

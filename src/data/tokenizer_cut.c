@@ -107,7 +107,12 @@ static uly__cut find_cut(const uly_tokenizer *t) {
   return changes_in_place(&t->normalizer) ? find_words(&t->pieces) : ULY__CUT_NOWHERE;
 }
 
-void uly__tokenizer_find_cuts(uly_tokenizer *t) { t->cut = find_cut(t); }
+void uly__tokenizer_find_cuts(uly_tokenizer *t) {
+  uly__pieces *pieces = &t->pieces;
+  t->cut = find_cut(t);
+  if (t->cut == ULY__CUT_SPACE && pieces->num_steps < 2)
+    pieces->steps[pieces->num_steps++] = (uly__step){.kind = ULY__STEP_MARKS};
+}
 
 /* ------------------------------------------------------------------------ the place */
 

@@ -26,7 +26,8 @@
  * Other tokenizers (patterns without scanners, normalizers that replace or strip) have none. */
 int64_t uly__tokenizer_cut(const uly_tokenizer *tokenizer, const char *text, int64_t n);
 
-/* Finds out where the tokenizer's texts may be cut, and keeps it. */
+/* Finds out where the tokenizer's texts may be cut, and keeps it. Where spaces are such places, it
+ * adds a step that divides a text into words. */
 void uly__tokenizer_find_cuts(uly_tokenizer *tokenizer);
 
 #endif

@@ -63,7 +63,9 @@ static uly_status find(const uly__change *change, uly__matcher *matcher, const u
   if (change->pattern)
     return uly__pattern_find(change->pattern, matcher, text, n, from, begin, end);
   const unsigned char *found =
-      memmem(text + from, (size_t)(n - from), change->what, (size_t)change->num_what);
+      change->num_what == 1
+          ? memchr(text + from, (unsigned char)change->what[0], (size_t)(n - from))
+          : memmem(text + from, (size_t)(n - from), change->what, (size_t)change->num_what);
   *begin = found ? found - text : -1;
   *end = *begin + change->num_what;
   return ULY_OK;

@@ -104,6 +104,18 @@ static int64_t find_string(const uly__step *step, const unsigned char *text, int
   return *begin + step->num_string;
 }
 
+/* Finds U+2581 (E2 96 81) any times, and what follows up to the next one. */
+static int64_t find_marked(const unsigned char *text, int64_t n, int64_t at) {
+  const unsigned char *found;
+  while (n - at >= 3 && memcmp(text + at, "\xe2\x96\x81", 3) == 0) at += 3;
+  while ((found = memchr(text + at, 0xe2, (size_t)(n - at)))) {
+    at = found - text;
+    if (n - at >= 3 && found[1] == 0x96 && found[2] == 0x81) return at;
+    at++;
+  }
+  return n;
+}
+
 static bool is_mark(const uly__scan *s, int64_t at, int *length) {
   unsigned class = uly__class_at(s, at, length);
   return class & ULY__PUNCT || (*length == 1 && class & ULY__SYMBOL);
@@ -130,6 +142,7 @@ static uly_status find(uly__pieces_run *run, const uly__step *step, const uly__s
                        int64_t from, int64_t *begin, int64_t *end) {
   switch (step->kind) {
     case ULY__STEP_SCANNER: *end = step->scan(s, from, begin); return ULY_OK;
+    case ULY__STEP_MARKS: *begin = from, *end = find_marked(s->text, s->n, from); return ULY_OK;
     case ULY__STEP_STRING: *end = find_string(step, s->text, s->n, from, begin); return ULY_OK;
     case ULY__STEP_CLASSES: *end = find_classes(s, step, from, begin); return ULY_OK;
     case ULY__STEP_PUNCTUATION: *end = find_mark(s, from, begin); return ULY_OK;

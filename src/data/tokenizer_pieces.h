@@ -24,7 +24,10 @@ typedef enum uly__step_kind {
   ULY__STEP_PUNCTUATION, /* of single marks */
   ULY__STEP_PREFIX,      /* puts a space before a piece */
   ULY__STEP_BYTES,       /* bytes to byte-level characters */
-  ULY__STEP_METASPACE    /* replaces spaces by `string` */
+  /* Divides before each U+2581 after another character: where no merge joins the two, it changes no
+   * token, and words are short. It is in no file. */
+  ULY__STEP_MARKS,
+  ULY__STEP_METASPACE /* replaces spaces by `string` */
 } uly__step_kind;
 
 /* Which pieces get `string` before them in ULY__STEP_METASPACE. */

@@ -67,7 +67,7 @@ references: ## make tests/data/hf_* and rope.json again (PYTHON=path: one that h
 	@$(PYTHON) tools/make_rope_golden.py
 
 format: ## lay out all C files
-	@find $(wildcard include src cli tests bench examples) -name '*.[ch]' -exec $(CLANG_FORMAT) -i {} +
+	@find $(wildcard include src cli tests bench examples) \( -name '*.[ch]' -o -name '*.cpp' \) -exec $(CLANG_FORMAT) -i {} +
 
 clean: ## remove build and demo
 	@rm -rf build demo

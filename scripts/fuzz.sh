@@ -31,6 +31,7 @@ run() {
   shift
   case $target in
     token_file) arguments+=(-max_len=8192) ;; # a shard's header alone has 1024 bytes
+    tokenizer) arguments+=(-max_len=8192) ;;  # 256 bytes need a token each
     *) arguments+=(-max_len=4096) ;;
   esac
   if [ -w /dev/shm ]; then base=/dev/shm; fi

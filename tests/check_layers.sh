@@ -23,7 +23,7 @@ list_files() {
   local folder
   for folder in include src cli tests bench examples; do
     if [ -d "$folder" ]; then
-      find "$folder" -type f \( -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh' -o -name '*.inc' \)
+      find "$folder" -type f \( -name '*.[ch]' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' -o -name '*.inc' \)
     fi
   done | sort
 }

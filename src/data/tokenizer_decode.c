@@ -24,7 +24,8 @@ static int compare_ids(const void *a, const void *b) {
 }
 
 static bool is_special(const uly_tokenizer *t, int32_t token) {
-  return bsearch(&token, t->special, (size_t)t->num_special, sizeof token, compare_ids);
+  return t->num_special > 0 &&
+         bsearch(&token, t->special, (size_t)t->num_special, sizeof token, compare_ids);
 }
 
 /* Leaves out what a text loses at its beginning. */

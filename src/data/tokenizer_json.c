@@ -60,6 +60,18 @@ static uly_status read_all_added(const json_t *list, const json_t *vocab, uly_to
   return ULY_OK;
 }
 
+/* Refuses a post-processor that puts tokens around a text which do not exist. */
+static uly_status check_around(const uly_tokenizer *t) {
+  int64_t n;
+  for (int i = 0; i < t->num_before + t->num_after; i++) {
+    int32_t id = i < t->num_before ? t->before[i] : t->after[i - t->num_before];
+    if (!uly__vocab_get(&t->joining.bytes, id, &n))
+      ULY_FAIL(ULY_ERR_DATA,
+               "the post-processor puts token %ld around a text: there is no such token", (long)id);
+  }
+  return ULY_OK;
+}
+
 static uly_status read_root(json_t *root, uly_tokenizer *t) {
   json_t *model = json_object_get(root, "model"), *vocab = json_object_get(model, "vocab");
   ULY_TRY(uly__read_normalizer(json_object_get(root, "normalizer"), &t->normalizer));
@@ -69,6 +81,7 @@ static uly_status read_root(json_t *root, uly_tokenizer *t) {
   ULY_TRY(read_all_added(json_object_get(root, "added_tokens"), vocab, t));
   ULY_TRY(uly__read_post_processor(json_object_get(root, "post_processor"), t));
   ULY_TRY(uly__read_decoder(json_object_get(root, "decoder"), vocab, &t->names, &t->joining));
+  ULY_TRY(check_around(t));
   t->info.unk = t->bpe.unk;
   snprintf(t->info.kind, sizeof t->info.kind, "%s",
            t->bpe.is_byte_level ? "byte-level BPE" : "BPE");

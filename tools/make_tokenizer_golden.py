@@ -1,8 +1,7 @@
-#!/usr/bin/env python3
 """Makes tests/data/tokenizers: small tokenizers of all kinds, and the tokens that the Python packages `tokenizers`,
 `tiktoken` and `sentencepiece` give for mixed texts.
 
-    tools/make_tokenizer_golden.py [--out tests/data/tokenizers]
+    python3 tools/make_tokenizer_golden.py [--out tests/data/tokenizers]
 
 The tokenizers are trained here, on the texts themselves and on this tree's documents. cases.json holds the texts and,
 for each tokenizer, its file and the expected results, in the order of the texts:

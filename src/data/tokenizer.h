@@ -77,7 +77,10 @@ void uly__encoder_free(uly__encoder *encoder);
 /* Returns the encoder after this one in the list. */
 uly__encoder *uly__encoder_next(const uly__encoder *encoder);
 
-/* For uly__tokenizer_encode, besides the flags of uly_tokenizer_encode: the text continues one that
+/* Sorts the list of special tokens, in which decoding searches. */
+void uly__tokenizer_sort_special(uly_tokenizer *tokenizer);
+
+/* For uly_tokenizer_encode, besides its public flags: the text continues one that
  * was encoded before, at a place that uly__tokenizer_cut gave. */
 enum { ULY__TOKENIZE_CONTINUES = 1 << 16 };
 

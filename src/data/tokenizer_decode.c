@@ -23,6 +23,11 @@ static int compare_ids(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
+void uly__tokenizer_sort_special(uly_tokenizer *t) {
+  if (t->num_special > 0)
+    qsort(t->special, (size_t)t->num_special, sizeof *t->special, compare_ids);
+}
+
 static bool is_special(const uly_tokenizer *t, int32_t token) {
   return t->num_special > 0 &&
          bsearch(&token, t->special, (size_t)t->num_special, sizeof token, compare_ids);

@@ -56,7 +56,7 @@ static uly_status read_all_added(const json_t *list, const json_t *vocab, uly_to
   if (!t->special) ULY_FAIL(ULY_ERR_MEMORY, "no memory for added tokens");
   for (size_t i = 0; i < json_array_size(list); i++)
     ULY_TRY(read_added(json_array_get(list, i), vocab, t));
-  qsort(t->special, (size_t)t->num_special, sizeof *t->special, uly__compare_ids);
+  uly__tokenizer_sort_special(t);
   return ULY_OK;
 }
 

@@ -15,11 +15,6 @@
 /* The files that a folder may hold, in order of preference. */
 static const char *const names[] = {"tokenizer.json", "tokenizer.model", ".tiktoken", "vocab.json"};
 
-int uly__compare_ids(const void *a, const void *b) {
-  int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
-  return (x > y) - (x < y);
-}
-
 /* --------------------------------------------------------------------------- finding */
 
 /* Returns the part of a path after the last slash. */

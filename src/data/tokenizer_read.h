@@ -20,9 +20,6 @@ uly_status uly__tokenizer_read_tiktoken(const char *bytes, int64_t n, const char
 /* Reads a tokenizer.model of SentencePiece. */
 uly_status uly__tokenizer_read_sentencepiece(const char *bytes, int64_t n, uly_tokenizer *out);
 
-/* Compares two int32_t, for qsort. */
-int uly__compare_ids(const void *a, const void *b);
-
 /* Sets the ids of tokens that begin and end a text: what tokenizer_config.json in the folder says,
  * or the usual names. Members of the file that are not as expected are left alone, since they
  * change no token of a text. */

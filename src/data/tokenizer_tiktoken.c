@@ -224,7 +224,7 @@ uly_status uly__tokenizer_read_tiktoken(const char *text, int64_t n, const char 
   }
   t->joining.separator = "";
   ULY_TRY(config->pattern ? set_given(t, config) : set_known(t, file));
-  if (t->special) qsort(t->special, (size_t)t->num_special, sizeof *t->special, uly__compare_ids);
+  uly__tokenizer_sort_special(t);
   snprintf(t->info.kind, sizeof t->info.kind, "tiktoken");
   return ULY_OK;
 }

@@ -80,8 +80,11 @@ uly__encoder *uly__encoder_next(const uly__encoder *encoder);
 /* Sorts the list of special tokens, in which decoding searches. */
 void uly__tokenizer_sort_special(uly_tokenizer *tokenizer);
 
-/* For uly_tokenizer_encode, besides its public flags: the text continues one that
+/* Appends the tokens of a text, as uly_tokenizer_encode does, with an encoder that the calling thread
+ * has taken. Besides the flags of uly_tokenizer_encode there is one more: the text continues one that
  * was encoded before, at a place that uly__tokenizer_cut gave. */
 enum { ULY__TOKENIZE_CONTINUES = 1 << 16 };
+uly_status uly__encoder_encode(uly__encoder *encoder, const char *text, int64_t num_bytes,
+                               unsigned flags, uly_token_list *tokens);
 
 #endif

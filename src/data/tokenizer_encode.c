@@ -230,6 +230,18 @@ static uly_status encode(uly__encoder *e, const unsigned char *text, int64_t n, 
   return flags & ULY_TOKENIZE_AROUND ? add_tokens(e, t->after, t->num_after) : ULY_OK;
 }
 
+uly_status uly__encoder_encode(uly__encoder *encoder, const char *text, int64_t num_bytes,
+                               unsigned flags, uly_token_list *tokens) {
+  const unsigned char *bytes = (const unsigned char *)text;
+  int64_t num = tokens->num;
+  encoder->out = tokens;
+  encoder->text = bytes;
+  encoder->text_end = bytes + num_bytes;
+  uly_status status = encode(encoder, bytes, num_bytes, flags);
+  if (status != ULY_OK) tokens->num = num;
+  return status;
+}
+
 uly_status uly_tokenizer_encode(const uly_tokenizer *tokenizer, const char *text, int64_t num_bytes,
                                 unsigned flags, uly_token_list *tokens) {
   enum { KNOWN = 2 * ULY_TOKENIZE_REPLACE - 1 };
@@ -238,15 +250,11 @@ uly_status uly_tokenizer_encode(const uly_tokenizer *tokenizer, const char *text
   ULY_TRY(uly__sized_check(tokens, "uly_token_list"));
   if (flags & ~(unsigned)(KNOWN | ULY__TOKENIZE_CONTINUES))
     ULY_FAIL(ULY_ERR_CONFIG, "the flags %#x are not all known", flags);
+    ULY_FAIL(ULY_ERR_CONFIG, "the flags %#x are not all known", flags);
   if (num_bytes < 0) ULY_FAIL(ULY_ERR_CONFIG, "a text has %lld bytes", (long long)num_bytes);
   uly__encoder *e;
-  int64_t num = tokens->num;
   ULY_TRY(uly__encoder_take(tokenizer, &e));
-  e->out = tokens;
-  e->text = (const unsigned char *)text;
-  e->text_end = e->text + num_bytes;
-  uly_status status = encode(e, (const unsigned char *)text, num_bytes, flags);
-  if (status != ULY_OK) tokens->num = num;
+  uly_status status = uly__encoder_encode(e, text, num_bytes, flags, tokens);
   uly__encoder_return(tokenizer, e);
   return status;
 }

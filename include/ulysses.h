@@ -1033,6 +1033,15 @@ typedef enum uly_documents {
   ULY_DOCUMENTS_JSONL     /* each object of JSON Lines */
 } uly_documents;
 
+/* How far uly_prepare is. */
+typedef struct uly_prepare_progress {
+  size_t size;
+  /* Bytes of the files that were read, and of all files; 0: not known, since one is a pipe. */
+  int64_t bytes, all_bytes;
+  int64_t tokens;
+  double seconds; /* since the beginning */
+} uly_prepare_progress;
+
 /* What to prepare, and how. Fill it with uly_prepare_config_default() and change what you need. */
 typedef struct uly_prepare_config {
   size_t size;
@@ -1052,11 +1061,23 @@ typedef struct uly_prepare_config {
   /* Number of tokens in each shard except the last, at most 2^31 - 1. */
   int64_t shard_tokens;
   /* Nonzero: files that are evidently not plain text are read anyway, and a UTF-8 byte-order mark
-   * is kept. */
+   * is kept. A tokenizer is given U+FFFD in place of bytes that are not UTF-8. */
   int any_bytes;
   /* Nonzero: lines of JSON Lines that contain no text are left out and counted. 0: the first such
    * line is an error. */
   int skip_bad;
+  /* A tokenizer that makes the tokens, as uly_tokenizer_open reads it: a file, or a folder. NULL: each
+   * byte is a token. */
+  const char *tokenizer;
+  /* The token that ends each document; -1: the one with which the tokenizer ends a text. Only with a
+   * tokenizer. */
+  int64_t doc_end;
+  /* Threads that use the tokenizer; 0: as many as there are cores. The shards are the same with any
+   * number. */
+  int threads;
+  /* Is told, about ten times a second and by the calling thread, how far the work is; may be NULL. */
+  void (*progress)(void *user, const uly_prepare_progress *progress);
+  void *user;
 } uly_prepare_config;
 
 /* Sets the size, and every other member to its default. */
@@ -1076,16 +1097,25 @@ typedef struct uly_prepare_report {
   /* Number of lines that were left out (skip_bad), and what was wrong with the first of them. */
   int64_t skipped;
   char first_skipped[256];
+  /* Bytes of the files, and how long they took. */
+  int64_t bytes;
+  double seconds;
+  /* The token that ends each document. */
+  int64_t doc_end;
 } uly_prepare_report;
 
-/* Turns text into token shards in the format of llm.c: out/train/000000.bin and so on, and
- * out/eval/ for held-out documents. Each byte is a token, and token 256 ends each document, as the
- * header of the shards says. Empty documents are left out; a document may continue in the next
- * shard. Memory use does not grow with the size of the text. The folders get their names when
- * everything is written and synced. Returns ULY_ERR_CONFIG if one of them already exists, if `out`
- * lies inside an input, or if no document is left for training or evaluation. Returns ULY_ERR_DATA
- * if a file is not text, or if a line is not JSON, is not an object, or has no text; the message
- * names the file and, in the latter case, the line. Not collective. */
+/* Turns text into token shards in the format of llm.c: out/train/000000.bin and so on, and out/eval/
+ * for held-out documents. Without a tokenizer each byte is a token, and token 256 ends each document.
+ * With one, the names of special tokens in a text are ordinary text, and documents begin with no
+ * special token; its files are copied to `out`, and the header of each shard has its hash. The header
+ * also says which token ends documents. Tokens are uint16 if the vocabulary fits, and uint32 otherwise.
+ * Empty documents are left out; a document may continue in the next shard. Memory use does not grow
+ * with the size of the text. The folders get their names when everything is written and synced.
+ *
+ * Returns ULY_ERR_CONFIG if one of the folders already exists, if `out` lies inside an input or holds
+ * another tokenizer, or if no document is left for training or evaluation. Returns ULY_ERR_DATA if a
+ * file is not text (with a tokenizer, UTF-8), or if a line is not JSON, is not an object, or has no
+ * text; the message names the file, and the place in it. Not collective. */
 uly_status uly_prepare(const uly_prepare_config *config, uly_prepare_report *report);
 
 /* --- Tokenizers.

@@ -28,15 +28,34 @@ const command_info command_table[NUM_COMMANDS] = {
          .about = "turn text into token shards",
          .usage = "[OPTIONS] FILE|DIR... --out DIR",
          .details =
-             "Turns text into shards for train: each byte is a token, and one more token ends each "
-             "document. Folders are read with their subfolders, in the order of names; names that "
-             "begin with a dot are left out. The shards go to DIR/train and, with --held-out, to "
-             "DIR/eval too. This needs no MPI, and hardly any memory.",
+             "Turns text into shards for train: the tokens are those of --tokenizer or, without "
+             "it, "
+             "each byte is a token; and one more token ends each document. Folders are read with "
+             "their subfolders, in the order of names; names that begin with a dot are left out. "
+             "The shards go to DIR/train and, with --held-out, to DIR/eval too, and the files of "
+             "the tokenizer to DIR. This needs no MPI, and hardly any memory.",
          .examples = "ulysses prepare books --out data --held-out 0.05\n"
+                     "ulysses prepare books --tokenizer Qwen3-0.6B --out data\n"
                      "ulysses prepare --documents jsonl web.jsonl --out data\n",
          .metavar = "FILE|DIR",
          .min_args = 1,
          .max_args = INT_MAX},
+    [COMMAND_tokenize] =
+        {.name = "tokenize",
+         .bits = TOKENIZE,
+         .about = "show the tokens of a text, or the text of tokens",
+         .usage = "--tokenizer FILE|DIR [OPTIONS]",
+         .details =
+             "Prints the number and the name of each token of a text, which comes from --text, "
+             "from "
+             "--file or from standard input, and how many bytes a token stands for. Spaces, "
+             "control "
+             "characters and parts of characters are made visible. As in transformers, names of "
+             "special tokens become these tokens, and the tokenizer adds the tokens that it puts "
+             "around a text. This needs no MPI.",
+         .examples = "ulysses tokenize --tokenizer Qwen3-0.6B --text 'Sing, O goddess'\n"
+                     "ulysses tokenize --tokenizer Qwen3-0.6B --ids <prompt.txt\n"
+                     "ulysses tokenize --tokenizer Qwen3-0.6B --decode 12,5,7\n"},
     [COMMAND_launch] =
         {.name = "launch",
          .bits = LAUNCH,

@@ -15,12 +15,12 @@
 #define SINGLE_COMMANDS(X)                                                                      \
   X(TRAIN) X(PLAN) X(BENCH_ATTENTION) X(BENCH_STEP) X(BENCH_EXCHANGE) X(BENCH_CEILING) X(EVAL)  \
   X(GENERATE) X(PREPARE) X(REPORT) X(DOCTOR) X(CHECKPOINT) X(HELP) X(MAN) X(COMPLETION) X(LAUNCH) \
-  X(EXPORT)
+  X(EXPORT) X(TOKENIZE)
 
 /* Lists the names of the commands, in the order of the help. */
-#define COMMANDS(X)                                                                        \
-  X(train) X(prepare) X(launch) X(eval) X(generate) X(plan) X(bench) X(report) X(doctor)   \
-  X(checkpoint) X(export) X(completion) X(man) X(help)
+#define COMMANDS(X)                                                                         \
+  X(train) X(prepare) X(tokenize) X(launch) X(eval) X(generate) X(plan) X(bench) X(report)  \
+  X(doctor) X(checkpoint) X(export) X(completion) X(man) X(help)
 /* clang-format on */
 
 #define INDEX(name) name##_INDEX,

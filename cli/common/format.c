@@ -18,6 +18,19 @@ const char *format_bytes(int64_t bytes, char buffer[FORMAT_BYTES]) {
   return buffer;
 }
 
+const char *format_duration(double seconds, char buffer[FORMAT_DURATION]) {
+  long long s = (long long)(seconds + 0.5);
+  if (s >= 86400)
+    snprintf(buffer, FORMAT_DURATION, "%lld d %02lld h", s / 86400, s % 86400 / 3600);
+  else if (s >= 3600)
+    snprintf(buffer, FORMAT_DURATION, "%lld h %02lld min", s / 3600, s % 3600 / 60);
+  else if (s >= 120)
+    snprintf(buffer, FORMAT_DURATION, "%lld min", s / 60);
+  else
+    snprintf(buffer, FORMAT_DURATION, "%lld s", s);
+  return buffer;
+}
+
 const char *plural(int64_t count) { return count == 1 ? "" : "s"; }
 
 int64_t sum_bytes(const int64_t *bytes, int count) {

@@ -8,10 +8,13 @@
 
 #include "ulysses.h"
 
-enum { FORMAT_BYTES = 32, FORMAT_MASK = 160 };
+enum { FORMAT_BYTES = 32, FORMAT_DURATION = 32, FORMAT_MASK = 160 };
 
 /* Writes bytes as "512 B" or "11.8 MiB". */
 const char *format_bytes(int64_t bytes, char buffer[FORMAT_BYTES]);
+
+/* Writes "3 d 04 h", "2 h 05 min", "40 min" or "12 s". */
+const char *format_duration(double seconds, char buffer[FORMAT_DURATION]);
 
 /* Returns the word of --sparse for a pattern. */
 const char *sparse_name(uly_sparse_pattern pattern);

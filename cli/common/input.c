@@ -69,3 +69,39 @@ uly_status input_load(const char *option, const char *path, int64_t most, char *
   }
   return status;
 }
+
+/* Makes room for more than `used` bytes and a 0. */
+static uly_status grow(size_t used, size_t *capacity, char **bytes) {
+  if (used + 1 < *capacity) return ULY_OK;
+  *capacity = 2 * used + (1 << 16);
+  char *grown = realloc(*bytes, *capacity);
+  if (!grown) return uly_fail(ULY_ERR_MEMORY, "no memory for %zu bytes of text", *capacity);
+  *bytes = grown;
+  return ULY_OK;
+}
+
+static uly_status read_pipe(int64_t most, char **bytes, size_t *count) {
+  size_t capacity = 0;
+  for (;;) {
+    TRY(grow(*count, &capacity, bytes));
+    ssize_t got = read(STDIN_FILENO, *bytes + *count, capacity - 1 - *count);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return uly_fail(ULY_ERR_IO, "standard input cannot be read: %s", strerror(errno));
+    *count += (size_t)got;
+    (*bytes)[*count] = '\0';
+    if (got == 0) return ULY_OK;
+    if ((int64_t)*count > most)
+      return uly_fail(ULY_ERR_DATA, "standard input has more than %lld bytes", (long long)most);
+  }
+}
+
+uly_status input_read_stdin(int64_t most, char **bytes, size_t *count) {
+  *bytes = NULL;
+  *count = 0;
+  uly_status status = read_pipe(most, bytes, count);
+  if (status != ULY_OK) {
+    free(*bytes);
+    *bytes = NULL;
+  }
+  return status;
+}

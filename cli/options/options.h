@@ -41,6 +41,9 @@ typedef struct options {
   option_source given[MAX_OPTIONS];
 } options;
 
+/* How progress is shown (--progress). */
+typedef enum progress_kind { PROGRESS_AUTO = 0, PROGRESS_LIVE, PROGRESS_PLAIN } progress_kind;
+
 /* Describes a run, in the options of each command that makes, plans or measures one. */
 typedef struct run_options {
   uly_train_config config;

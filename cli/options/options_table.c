@@ -16,6 +16,7 @@
 #include "plan/plan_options.h"
 #include "prepare/prepare_options.h"
 #include "report/report_options.h"
+#include "tokenize/tokenize_options.h"
 #include "train/train_options.h"
 #include "use/use_options.h"
 
@@ -69,6 +70,7 @@ const section_info section_table[NUM_SECTIONS] = {SECTIONS_OF_FILE(ROW) SECTIONS
 #define IN_EVAL(member) IN(EVAL, use_options, member)
 #define IN_GENERATE(member) IN(GENERATE, generate_options, member)
 #define IN_PREPARE(member) IN(PREPARE, prepare_options, member)
+#define IN_TOKENIZE(member) IN(TOKENIZE, tokenize_options, member)
 #define IN_REPORT(member) IN(REPORT, report_options, member)
 #define IN_DOCTOR(member) IN(DOCTOR, doctor_options, member)
 #define IN_CHECKPOINT(member) IN(CHECKPOINT, checkpoint_options, member)
@@ -159,7 +161,7 @@ static const option_info rows[] = {
     OPTION(output, log_every, VALUE_INTEGER(1, MANY, 1), IN_TRAIN(log_every),
            "steps between lines on standard output, if that is not a terminal"),
     OPTION(output, progress, VALUE_CHOICE(PROGRESS_AUTO, "auto", "live", "plain"),
-           IN_TRAIN(progress),
+           IN_TRAIN(progress) IN_PREPARE(progress),
            "one line that is rewritten in place, or plain lines; auto: live on a terminal"),
     OPTION(output, measure_peak, VALUE_BOOLEAN(1), IN_TRAIN(measure_peak),
            "measure briefly, before the run, how fast matrix products are on this machine; each "
@@ -173,9 +175,11 @@ static const option_info rows[] = {
     OPTION(use, prompt_file, VALUE_TEXT("FILE"), IN_GENERATE(prompt_file),
            "a file that holds the text to continue"),
     OPTION(use, prompt_tokens, VALUE_LONG_TEXT("N,N,..."), IN_GENERATE(prompt_tokens),
-           "the tokens to continue, as numbers, for vocabularies that are not bytes"),
+           "the tokens to continue, as numbers"),
     OPTION(use, max_tokens, VALUE_INTEGER(1, MAX_TOKENS, 256), IN_GENERATE(max_tokens),
-           "the most tokens to generate; the end of the document ends the text sooner"),
+           "the most tokens to generate; a token that ends the text ends it sooner"),
+    OPTION(use, ignore_eos, VALUE_BOOLEAN(0), IN_GENERATE(ignore_eos),
+           "go on after a token that ends the text"),
     OPTION(use, temperature, VALUE_REAL(0, 1e6, LIBRARY), IN_GENERATE(sampling.temperature),
            "divisor of the logits; 0: always draw the most likely token"),
     OPTION(use, top_k, VALUE_INTEGER(0, MAX_TOKENS, LIBRARY), IN_GENERATE(sampling.top_k),
@@ -185,6 +189,12 @@ static const option_info rows[] = {
            "to this (nucleus)"),
     OPTION(use, forward_only, VALUE_BOOLEAN(0), IN_PLAN(run.config.forward_only),
            "plan an evaluation (ulysses eval) instead of training"),
+    OPTION(
+        text, tokenizer, VALUE_TEXT("FILE|DIR"),
+        IN_PREPARE(prepare.tokenizer) IN_TOKENIZE(tokenizer) IN_GENERATE(tokenizer),
+        "a tokenizer: tokenizer.json, tokenizer.model, ranks of tiktoken, or a folder that holds "
+        "one; prepare: without it, bytes are the tokens; generate: if not given, that of "
+        "--checkpoint"),
     OPTION(text, documents, VALUE_CHOICE(LIBRARY, "file", "line", "jsonl"),
            IN_PREPARE(prepare.documents),
            "what a document is: a file; a line; or a text in each line of JSON"),
@@ -197,6 +207,22 @@ static const option_info rows[] = {
     OPTION(text, shard_tokens, VALUE_INTEGER(1, INT32_MAX, LIBRARY),
            IN_PREPARE(prepare.shard_tokens),
            "tokens of a shard; a document may continue in the next one"),
+    OPTION(text, text, VALUE_LONG_TEXT("TEXT"), IN_TOKENIZE(text),
+           "the text, instead of standard input"),
+    OPTION(text, file, VALUE_TEXT("FILE"), IN_TOKENIZE(file),
+           "a file that holds the text, instead of standard input"),
+    OPTION(text, decode, VALUE_LONG_TEXT("N,N,..."), IN_TOKENIZE(decode),
+           "print the text of these tokens; -: of those on standard input"),
+    OPTION(text, ids, VALUE_SWITCH, IN_TOKENIZE(ids),
+           "print the tokens alone, as --prompt-tokens and --decode take them"),
+    OPTION(text, parse_special, VALUE_BOOLEAN(1),
+           IN_TOKENIZE(parse_special) IN_GENERATE(parse_special),
+           "names of special tokens in a text become these tokens, and are not ordinary text"),
+    OPTION(text, add_special, VALUE_BOOLEAN(1), IN_TOKENIZE(add_special) IN_GENERATE(add_special),
+           "add the tokens that the tokenizer puts around a text, such as the one that begins it"),
+    OPTION(text, skip_special, VALUE_BOOLEAN(1),
+           IN_TOKENIZE(skip_special) IN_GENERATE(skip_special),
+           "leave special tokens out of the text that is printed"),
     /* Runs have a setting of this name, whose words are fewer. */
     OPTION(files, dtype, VALUE_CHOICE(EXPORT_AUTO, "auto", "f32", "bf16", "f16"), IN_EXPORT(dtype),
            "type of the weights, to which they are rounded; auto: that of the source, or f32 if "
@@ -231,7 +257,8 @@ static const option_info rows[] = {
     OPTION(call, ranks, VALUE_INTEGER(1, MAX_RANKS, 1), IN_LAUNCH(ranks),
            "processes to start, on this machine"),
     OPTION(call, json, VALUE_SWITCH,
-           IN_PLAN(json) IN_EVAL(json) IN_GENERATE(use.json) IN_DOCTOR(json) IN_CHECKPOINT(json),
+           IN_PLAN(json) IN_EVAL(json) IN_GENERATE(use.json) IN_DOCTOR(json) IN_CHECKPOINT(json)
+               IN_TOKENIZE(json),
            "print the output as JSON"),
     OPTION(call, tensors, VALUE_SWITCH, IN_CHECKPOINT(tensors),
            "show: list every tensor, of each block"),
@@ -260,15 +287,23 @@ static const setting_form forms[] = {
     {.name = "data", .also = EVAL},
     {.name = "seq_len", .also = BENCH_ATTENTION | BENCH_EXCHANGE},
     {.name = "pack", .without = BENCH_STEP},
-    {.name = "doc_end", .without = BENCH_STEP},
-    {.name = "any_bytes", .places = {IN_PREPARE(prepare.any_bytes)}},
+    {.name = "doc_end",
+     .without = BENCH_STEP,
+     .help = "config.pack: the token that ends each document; auto: what the files say; prepare: "
+             "auto: the one with which --tokenizer ends a text",
+     .places = {IN_PREPARE(prepare.doc_end)}},
+    {.name = "any_bytes", .places = {IN_PREPARE(prepare.any_bytes) IN_TOKENIZE(any_bytes)}},
     {.name = "seed",
      .places = {IN_PREPARE(prepare.seed)},
      .help =
          "seed of the initial weights, the data order, what is held out, and what generate draws"},
     {.name = "sparse.pattern", .key = "sparse"},
     {.name = "zero_stage", .key = "zero"},
-    {.name = "threads", .also = BENCH},
+    {.name = "threads",
+     .also = BENCH,
+     .help = "OpenMP threads per rank; 0: OMP_NUM_THREADS, or the cores of the node divided by its "
+             "ranks; prepare: threads that use --tokenizer; 0: as many as there are cores",
+     .places = {IN_PREPARE(prepare.threads)}},
     {.name = "dtype", .also = BENCH_ATTENTION | BENCH_EXCHANGE},
     {.name = "offload", .key = "offload_optimizer", .prefix = "disk:", .placeholder = "disk:DIR"},
     {.name = "stash", .prefix = "disk:", .placeholder = "disk:DIR"},
@@ -294,6 +329,7 @@ static const struct {
     [EVAL_INDEX] = {sizeof(use_options), offsetof(use_options, run)},
     [GENERATE_INDEX] = {sizeof(generate_options), offsetof(generate_options, use.run)},
     [PREPARE_INDEX] = {sizeof(prepare_options), 0},
+    [TOKENIZE_INDEX] = {sizeof(tokenize_options), 0},
     [REPORT_INDEX] = {sizeof(report_options), 0},
     [DOCTOR_INDEX] = {sizeof(doctor_options), 0},
     [CHECKPOINT_INDEX] = {sizeof(checkpoint_options), 0},

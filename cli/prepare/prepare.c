@@ -2,8 +2,62 @@
 #include "common/format.h"
 #include "common/try.h"
 #include "job/starter.h"
+#include "job/terminal.h"
 #include "options/run_command.h"
 #include "prepare/prepare_options.h"
+
+/* Seconds between two plain lines of progress. */
+#define PLAIN_EVERY 30
+
+/* What is on the screen. */
+typedef struct screen {
+  bool is_live; /* one line is written over and over */
+  int width, length;
+  double shown; /* when the last plain line was */
+} screen;
+
+/* --------------------------------------------------------------------------- progress */
+
+static double megabytes_per_second(int64_t bytes, double seconds) {
+  return seconds > 0 ? (double)bytes / seconds / 1e6 : 0;
+}
+
+/* Describes the state; the time left is that of the bytes that are left at the speed so far. */
+static int describe(const uly_prepare_progress *p, char *line, size_t size) {
+  char read[FORMAT_BYTES], all[FORMAT_BYTES], left[FORMAT_DURATION];
+  double rate = megabytes_per_second(p->bytes, p->seconds);
+  format_bytes(p->bytes, read);
+  if (p->all_bytes < p->bytes || p->bytes == 0)
+    return snprintf(line, size, "%s  %lld tokens  %.1f MB/s", read, (long long)p->tokens, rate);
+  double share = (double)p->bytes / (double)p->all_bytes;
+  return snprintf(line, size, "%s of %s  %lld tokens  %.1f MB/s  %s left", read,
+                  format_bytes(p->all_bytes, all), (long long)p->tokens, rate,
+                  format_duration(p->seconds * (1 - share) / share, left));
+}
+
+/* Clears the line with spaces: a terminal may know no escape codes. */
+static void clear_line(screen *s) {
+  if (s->length > 0) printf("\r%*s\r", s->length, "");
+  s->length = 0;
+}
+
+static void show(void *user, const uly_prepare_progress *progress) {
+  screen *s = user;
+  char line[200];
+  if (!s->is_live && progress->seconds - s->shown < PLAIN_EVERY) return;
+  s->shown = progress->seconds;
+  int length = describe(progress, line, sizeof line);
+  clear_line(s);
+  if (s->is_live) {
+    s->length = length < s->width ? length : s->width - 1;
+    printf("%.*s", s->length, line);
+  } else {
+    puts(line);
+  }
+  fflush(stdout);
+}
+
+/* ------------------------------------------------------------------------ the command */
 
 static void print_part(const char *name, const uly_prepare_part *part, const char *out) {
   char human[FORMAT_BYTES];
@@ -14,21 +68,39 @@ static void print_part(const char *name, const uly_prepare_part *part, const cha
          name);
 }
 
+static void print_report(const uly_prepare_config *config, const uly_prepare_report *report) {
+  char human[FORMAT_BYTES];
+  printf("read        %lld file%s, %s in %.1f s, %.1f MB/s\n", (long long)report->files,
+         plural(report->files), format_bytes(report->bytes, human), report->seconds,
+         megabytes_per_second(report->bytes, report->seconds));
+  if (report->skipped > 0)
+    printf("left out    %lld line%s: %s%s\n", (long long)report->skipped, plural(report->skipped),
+           report->skipped == 1 ? "" : "first ", report->first_skipped);
+  if (config->tokenizer)
+    printf("tokenizer   %s, token %lld ends each document\n", config->tokenizer,
+           (long long)report->doc_end);
+  print_part("train", &report->train, config->out);
+  print_part("eval", &report->eval, config->out);
+}
+
 static uly_status prepare(options *base) {
-  uly_prepare_config *config = &((prepare_options *)base)->prepare;
+  prepare_options *o = (prepare_options *)base;
+  uly_prepare_config *config = &o->prepare;
   uly_prepare_report report = {.size = sizeof report};
+  screen s = {.width = 0};
   /* If mpirun has started several processes, only one of them prepares. */
   if (!is_first_process()) return ULY_OK;
+  s.is_live = o->progress != PROGRESS_PLAIN &&
+              ((terminal_is_live(&s.width) && terminal_moves()) || o->progress == PROGRESS_LIVE);
+  if (s.width == 0) s.width = 80;
   config->inputs = (const char *const *)base->args;
   config->num_inputs = base->num_args;
-  TRY(uly_prepare(config, &report));
-  printf("read        %lld file%s\n", (long long)report.files, plural(report.files));
-  if (report.skipped > 0)
-    printf("left out    %lld line%s: %s%s\n", (long long)report.skipped, plural(report.skipped),
-           report.skipped == 1 ? "" : "first ", report.first_skipped);
-  print_part("train", &report.train, config->out);
-  print_part("eval", &report.eval, config->out);
-  return ULY_OK;
+  config->progress = show;
+  config->user = &s;
+  uly_status status = uly_prepare(config, &report);
+  clear_line(&s);
+  if (status == ULY_OK) print_report(config, &report);
+  return status;
 }
 
 int command_prepare(int argc, char *const *argv) {

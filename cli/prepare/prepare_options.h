@@ -7,6 +7,7 @@
 typedef struct prepare_options {
   options base;
   uly_prepare_config prepare;
+  progress_kind progress;
 } prepare_options;
 
 #endif

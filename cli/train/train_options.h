@@ -4,14 +4,12 @@
 
 #include "options/options.h"
 
-/* These say what happens after a step whose loss or gradient is not finite, and how progress is
- * shown. */
+/* What happens after a step whose loss or gradient is not finite. */
 typedef enum nonfinite_policy {
   NONFINITE_STOP = 0,
   NONFINITE_SKIP,
   NONFINITE_ROLLBACK
 } nonfinite_policy;
-typedef enum progress_kind { PROGRESS_AUTO = 0, PROGRESS_LIVE, PROGRESS_PLAIN } progress_kind;
 
 typedef struct train_options {
   options base;

@@ -63,19 +63,6 @@ static void add(line *l, const char *format, ...) {
   if (length > 0) l->used += length < room ? length : room - 1;
 }
 
-/* Appends "3 d 04 h", "2 h 05 min", "40 min" or "12 s". */
-static void add_duration(line *l, double seconds) {
-  long long s = (long long)(seconds + 0.5);
-  if (s >= 86400)
-    add(l, "%lld d %02lld h", s / 86400, s % 86400 / 3600);
-  else if (s >= 3600)
-    add(l, "%lld h %02lld min", s / 3600, s % 3600 / 60);
-  else if (s >= 120)
-    add(l, "%lld min", s / 60);
-  else
-    add(l, "%lld s", s);
-}
-
 /* Returns the time left, from the mean of the steps of this process except the first, with
  * evaluations and saves, or -1 if it is not known yet. */
 static double find_time_left(const train_run *run, int64_t step) {
@@ -87,10 +74,9 @@ static double find_time_left(const train_run *run, int64_t step) {
 
 static void add_time_left(const train_run *run, line *l, int64_t step) {
   double seconds = find_time_left(run, step);
+  char text[FORMAT_DURATION];
   if (seconds < 0) return;
-  add(l, "  ");
-  add_duration(l, seconds);
-  add(l, " left");
+  add(l, "  %s left", format_duration(seconds, text));
 }
 
 /* Return the share of the machine's peak, and that of the time spent waiting for other ranks; it is
@@ -128,7 +114,7 @@ static line describe_live(const train_run *run, const uly_step_report *r) {
 
 /* Describes the same in 80 columns; what is still too long is cut off at its end. */
 static line describe_narrow(const train_run *run, const uly_step_report *r) {
-  char memory[FORMAT_BYTES];
+  char memory[FORMAT_BYTES], duration[FORMAT_DURATION];
   double peak = find_peak_share(run, r), wait = find_wait_share(run, r);
   double left = find_time_left(run, r->step);
   line l = {.used = 0};
@@ -137,10 +123,7 @@ static line describe_narrow(const train_run *run, const uly_step_report *r) {
   if (peak >= 0) add(&l, " %.0f%% peak", peak);
   if (wait >= 0) add(&l, " wait %.0f%%", wait);
   add(&l, " %s", format_bytes(r->peak_bytes, memory));
-  if (left >= 0) {
-    add(&l, " ");
-    add_duration(&l, left);
-  }
+  if (left >= 0) add(&l, " %s", format_duration(left, duration));
   return l;
 }
 

@@ -20,6 +20,8 @@ typedef struct generate_options {
   const char *prompt, *prompt_file, *prompt_tokens;
   int64_t max_tokens;
   uly_sampling sampling; /* its seed comes from run */
+  const char *tokenizer;
+  int parse_special, add_special, skip_special, ignore_eos;
 } generate_options;
 
 #endif

@@ -21,6 +21,8 @@ typedef struct reader {
   const char *path;
   const uly__document_format *format;
   const uly__document_sink *sink;
+  /* In the file, of the bytes that the cutter takes. */
+  int64_t place;
   /* Some bytes of the document have been passed on. */
   bool has_begun;
   /* For lines: a \r was read, which is text unless \n follows. */
@@ -35,7 +37,13 @@ typedef struct reader {
 static uly_status add(reader *r, const char *bytes, size_t count) {
   if (count == 0) return ULY_OK;
   r->has_begun = true;
-  return r->sink->add(r->sink->context, bytes, (int64_t)count);
+  return r->sink->add(r->sink->context, bytes, (int64_t)count, r->place);
+}
+
+/* Adds the \r that ended the bytes before those at `place`. */
+static uly_status add_return(reader *r) {
+  r->has_begun = true;
+  return r->sink->add(r->sink->context, "\r", 1, r->place - 1);
 }
 
 static uly_status end(reader *r) {
@@ -50,7 +58,7 @@ static uly_status end(reader *r) {
 static uly_status take_line(reader *r, const char *bytes, size_t count, bool ends) {
   if (r->has_return && count > 0) {
     r->has_return = false;
-    ULY_TRY(add(r, "\r", 1));
+    ULY_TRY(add_return(r));
   }
   if (count > 0 && bytes[count - 1] == '\r') {
     r->has_return = true;
@@ -63,7 +71,7 @@ static uly_status take_line(reader *r, const char *bytes, size_t count, bool end
 }
 
 static uly_status end_lines(reader *r) {
-  if (r->has_return) ULY_TRY(add(r, "\r", 1));
+  if (r->has_return) ULY_TRY(add_return(r));
   return end(r);
 }
 
@@ -214,6 +222,7 @@ static uly_status take_piece(reader *r, const cutter *how, const char *bytes, si
     if (newline) length++;
     bytes += length;
     count -= length;
+    r->place += (int64_t)length;
   }
   return ULY_OK;
 }
@@ -227,6 +236,7 @@ static uly_status read_piece(const reader *r, int fd, char *bytes, size_t count,
     if (more == 0) break;
     *got += (size_t)more;
   }
+  if (r->sink->read) r->sink->read(r->sink->context, (int64_t)*got);
   return ULY_OK;
 }
 
@@ -254,6 +264,7 @@ static uly_status read_all(reader *r, const cutter *how, int fd, char *piece) {
   size_t got, mark;
   ULY_TRY(read_piece(r, fd, piece, PIECE, &got));
   ULY_TRY(look_at_beginning(r, piece, got, &mark));
+  r->place = (int64_t)mark;
   ULY_TRY(take_piece(r, how, piece + mark, got - mark));
   /* A short piece is the last one; otherwise a terminal would have to be ended twice. */
   while (got == PIECE) {

@@ -13,12 +13,15 @@ enum { ULY_MAX_JSON_LINE = 64 << 20 };
 /* Takes the documents. A failure of either function ends the reading. */
 typedef struct uly__document_sink {
   void *context;
-  /* Takes the next bytes of a document, at least one. Documents without bytes are left out. */
-  uly_status (*add)(void *context, const char *bytes, int64_t count);
+  /* Takes the next bytes of a document, at least one, which begin at byte `place` of the file (of
+   * JSON Lines: at the end of their line). Documents without bytes are left out. */
+  uly_status (*add)(void *context, const char *bytes, int64_t count, int64_t place);
   uly_status (*end)(void *context);
   /* Is told of a line of JSON Lines that holds no text, and why, and the line is left out. If this
    * is NULL, such a line is a failure. */
   void (*skip)(void *context, const char *why);
+  /* Is told how many more bytes of the file were read; may be NULL. */
+  void (*read)(void *context, int64_t count);
 } uly__document_sink;
 
 /* How a file is read. */

@@ -2,7 +2,6 @@
  * eval/, and names both when everything is written and synced. */
 #include <errno.h>
 #include <fcntl.h>
-#include <fts.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -10,6 +9,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -17,7 +17,13 @@
 #include "base/sized.h"
 #include "data/documents.h"
 #include "data/folder.h"
+#include "data/input_files.h"
+#include "data/prepare_tokens.h"
 #include "data/shard_writer.h"
+#include "data/token_file.h"
+
+/* Seconds between two calls of config.progress. */
+#define PROGRESS 0.1
 
 /* Shards are written to `hidden`, which is renamed to `final` when they are complete. */
 typedef struct output {
@@ -26,21 +32,35 @@ typedef struct output {
   uly_prepare_part *part;
 } output;
 
+enum { TRAIN, EVAL, NUM_PARTS };
+
 typedef struct preparation {
   const uly_prepare_config *config;
   uly_prepare_report *report;
-  output train, eval;
-  output *current; /* of the current document; or NULL */
+  output outputs[NUM_PARTS];
+  /* The file that is read, and whether a document has begun: then its part is `current`. */
+  const char *path;
+  bool has_begun;
+  int current;
   int64_t num_documents, num_files;
   uint64_t stream;
+  uly__prepare_tokens *tokens; /* NULL: bytes are the tokens */
+  /* For progress and the report. */
+  int64_t bytes, all_bytes;
+  double begin, shown;
 } preparation;
 
-static const uly_prepare_config defaults = {
-    .size = sizeof defaults, .text_key = "text", .seed = 1, .shard_tokens = (int64_t)100 << 20};
+static const uly_prepare_config defaults = {.size = sizeof defaults,
+                                            .text_key = "text",
+                                            .seed = 1,
+                                            .shard_tokens = (int64_t)100 << 20,
+                                            .doc_end = -1};
 
 void uly_prepare_config_default(uly_prepare_config *config, size_t size) {
   uly__sized_default(config, size, &defaults, sizeof defaults);
 }
+
+enum { MAX_THREADS = 4096 };
 
 static uly_status check(const uly_prepare_config *c) {
   if (c->num_inputs < 1 || !c->inputs) ULY_FAIL(ULY_ERR_CONFIG, "there are no files to prepare");
@@ -57,6 +77,18 @@ static uly_status check(const uly_prepare_config *c) {
   if (!c->text_key || !*c->text_key)
     ULY_FAIL(ULY_ERR_CONFIG,
              "prepare.text_key is missing: give the key of the texts in JSON Lines");
+  if (c->doc_end < -1 || c->doc_end > INT32_MAX - 1)
+    ULY_FAIL(ULY_ERR_CONFIG, "prepare.doc_end is %lld, which is not a token",
+             (long long)c->doc_end);
+  if (c->doc_end >= 0 && !c->tokenizer)
+    ULY_FAIL(
+        ULY_ERR_CONFIG,
+        "prepare.doc_end is %lld, but without prepare.tokenizer, tokens are bytes, and token %d "
+        "ends each document",
+        (long long)c->doc_end, ULY_TEXT_END_OF_DOCUMENT);
+  if (c->threads < 0 || c->threads > MAX_THREADS)
+    ULY_FAIL(ULY_ERR_CONFIG, "prepare.threads is %d, but it must be from 0 to %d", c->threads,
+             MAX_THREADS);
   return ULY_OK;
 }
 
@@ -68,18 +100,32 @@ static bool is_held_out(const preparation *p) {
   return uly__rng_uniform(p->config->seed, p->stream, p->num_documents) < p->config->held_out;
 }
 
-static uly_status add(void *context, const char *bytes, int64_t count) {
+static uly_status add(void *context, const char *bytes, int64_t count, int64_t place) {
   preparation *p = context;
-  if (!p->current) p->current = is_held_out(p) ? &p->eval : &p->train;
-  return uly__shard_writer_add(p->current->writer, bytes, count);
+  if (!p->has_begun) p->current = is_held_out(p) ? EVAL : TRAIN;
+  p->has_begun = true;
+  if (p->tokens)
+    return uly__prepare_tokens_add(p->tokens, p->path, p->current, bytes, count, place);
+  return uly__shard_writer_add_bytes(p->outputs[p->current].writer, bytes, count);
 }
 
 static uly_status end(void *context) {
   preparation *p = context;
-  output *out = p->current;
-  p->current = NULL;
+  p->has_begun = false;
   p->num_documents++;
-  return uly__shard_writer_end_document(out->writer);
+  if (p->tokens) return uly__prepare_tokens_end_document(p->tokens);
+  return uly__shard_writer_end_document(p->outputs[p->current].writer);
+}
+
+/* Take what the tokenizer has made. */
+static uly_status add_tokens(void *context, int part, const int32_t *tokens, int64_t count) {
+  const preparation *p = context;
+  return uly__shard_writer_add(p->outputs[part].writer, tokens, count);
+}
+
+static uly_status end_tokens(void *context, int part) {
+  const preparation *p = context;
+  return uly__shard_writer_end_document(p->outputs[part].writer);
 }
 
 /* ------------------------------------------------------------------------- inputs */
@@ -91,57 +137,63 @@ static void skip(void *context, const char *why) {
     snprintf(report->first_skipped, sizeof report->first_skipped, "%s", why);
 }
 
-static uly_status read_file(preparation *p, const char *path) {
-  const uly__document_sink sink = {p, add, end, p->config->skip_bad ? skip : NULL};
+static double now(void) {
+  struct timespec time;
+  (void)clock_gettime(CLOCK_MONOTONIC, &time);
+  return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+static int64_t count_tokens(const preparation *p) {
+  int64_t num = 0;
+  for (int i = 0; i < NUM_PARTS; i++)
+    if (p->outputs[i].writer) num += uly__shard_writer_count(p->outputs[i].writer);
+  return num;
+}
+
+/* Counts bytes that were read, and tells of them. */
+static void count_read(void *context, int64_t count) {
+  preparation *p = context;
+  double time = now();
+  p->bytes += count;
+  if (!p->config->progress || time - p->shown < PROGRESS) return;
+  const uly_prepare_progress progress = {sizeof progress, p->bytes, p->all_bytes, count_tokens(p),
+                                         time - p->begin};
+  p->shown = time;
+  p->config->progress(p->config->user, &progress);
+}
+
+static uly_status read_file(void *context, const char *path, const struct stat *info) {
+  (void)info;
+  preparation *p = context;
+  const uly__document_sink sink = {p, add, end, p->config->skip_bad ? skip : NULL, count_read};
   const uly__document_format format = {p->config->documents, p->config->text_key,
                                        p->config->any_bytes != 0};
   p->num_files++;
+  p->path = path;
   return uly__documents_read(path, &format, &sink);
 }
 
-/* Visits one entry of a folder, or the input itself. */
-static uly_status visit(preparation *p, FTS *walk, FTSENT *entry) {
-  bool is_input = entry->fts_level == FTS_ROOTLEVEL;
-  if (!is_input && entry->fts_name[0] == '.') {
-    (void)fts_set(walk, entry, FTS_SKIP);
-    return ULY_OK;
-  }
-  switch (entry->fts_info) {
-    case FTS_F: return read_file(p, entry->fts_path);
-    /* A pipe may be an input, but one in a folder is not text. */
-    case FTS_DEFAULT: return is_input ? read_file(p, entry->fts_path) : ULY_OK;
-    case FTS_DC:
-      ULY_FAIL(ULY_ERR_IO, "'%s' is a symbolic link to a folder that it lies in: remove it",
-               entry->fts_path);
-    case FTS_SLNONE:
-      ULY_FAIL(ULY_ERR_IO, "'%s' is a symbolic link to nothing: repair or remove it",
-               entry->fts_path);
-    case FTS_DNR:
-    case FTS_ERR:
-    case FTS_NS: errno = entry->fts_errno; return uly__file_failed("read", entry->fts_path);
-    /* The default case is a folder, before and after its entries. */
-    default: return ULY_OK;
-  }
+static uly_status read_inputs(preparation *p) {
+  const uly_prepare_config *c = p->config;
+  for (int i = 0; i < c->num_inputs; i++)
+    ULY_TRY(uly__input_files_visit(c->inputs[i], read_file, p));
+  return p->tokens ? uly__prepare_tokens_finish(p->tokens) : ULY_OK;
 }
 
-/* Compares names. strcmp compares bytes as unsigned, so the order does not depend on the locale. */
-static int compare_names(const FTSENT **a, const FTSENT **b) {
-  return strcmp((*a)->fts_name, (*b)->fts_name);
+/* Adds the size of a file, or gives up on one whose size is not known. */
+static uly_status add_size(void *context, const char *path, const struct stat *info) {
+  (void)path;
+  int64_t *bytes = context;
+  if (!S_ISREG(info->st_mode)) *bytes = -1;
+  if (*bytes >= 0) *bytes += info->st_size;
+  return ULY_OK;
 }
 
-static uly_status read_input(preparation *p, const char *path) {
-  char *copy = strdup(path);
-  if (!copy) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a path");
-  char *const paths[] = {copy, NULL};
-  FTS *walk = fts_open(paths, FTS_LOGICAL | FTS_NOCHDIR, compare_names);
-  uly_status status = walk ? ULY_OK : uly__file_failed("read", path);
-  errno = 0;
-  for (FTSENT *entry; status == ULY_OK && (entry = fts_read(walk)); errno = 0)
-    status = visit(p, walk, entry);
-  if (status == ULY_OK && errno != 0) status = uly__file_failed("read the folder", path);
-  if (walk) fts_close(walk);
-  free(copy);
-  return status;
+static uly_status measure_inputs(preparation *p) {
+  for (int i = 0; i < p->config->num_inputs; i++)
+    ULY_TRY(uly__input_files_visit(p->config->inputs[i], add_size, &p->all_bytes));
+  if (p->all_bytes < 0) p->all_bytes = 0;
+  return ULY_OK;
 }
 
 /* ------------------------------------------------------------------------ outputs */
@@ -161,8 +213,11 @@ static uly_status name_output(output *out, const char *folder, const char *name,
 }
 
 static uly_status open_output(const preparation *p, output *out) {
+  const uly__shard_tokens bytes = {.vocab = ULY_TEXT_VOCAB, .end = ULY_TEXT_END_OF_DOCUMENT};
   ULY_TRY(uly__folder_make(out->hidden));
-  return uly__shard_writer_open(out->hidden, p->config->shard_tokens, &out->writer);
+  return uly__shard_writer_open(out->hidden, p->config->shard_tokens,
+                                p->tokens ? uly__prepare_tokens_of(p->tokens) : &bytes,
+                                &out->writer);
 }
 
 static uly_status finish_output(output *out) {
@@ -180,11 +235,12 @@ static uly_status check_counts(const preparation *p) {
     ULY_FAIL(ULY_ERR_DATA, "'%s'%s: there is no text in %lld files: nothing is written",
              p->config->inputs[0], p->config->num_inputs > 1 ? " and the others" : "",
              (long long)p->num_files);
-  if (p->config->held_out > 0 && (!p->eval.part->documents || !p->train.part->documents))
+  if (p->config->held_out > 0 &&
+      (!p->outputs[EVAL].part->documents || !p->outputs[TRAIN].part->documents))
     ULY_FAIL(ULY_ERR_CONFIG,
              "prepare.held_out = %g leaves no document for %s, of %lld in all: use more documents "
              "(prepare.documents says what one is), another share, or another prepare.seed",
-             p->config->held_out, p->eval.part->documents ? "train" : "eval",
+             p->config->held_out, p->outputs[EVAL].part->documents ? "train" : "eval",
              (long long)p->num_documents);
   return ULY_OK;
 }
@@ -192,63 +248,38 @@ static uly_status check_counts(const preparation *p) {
 /* Writes both folders, which stay hidden until both are complete. The training folder gets its name
  * last. */
 static uly_status write_all(preparation *p) {
+  output *train = &p->outputs[TRAIN], *eval = &p->outputs[EVAL];
   bool has_eval = p->config->held_out > 0;
-  ULY_TRY(open_output(p, &p->train));
-  if (has_eval) ULY_TRY(open_output(p, &p->eval));
-  for (int i = 0; i < p->config->num_inputs; i++) ULY_TRY(read_input(p, p->config->inputs[i]));
-  ULY_TRY(finish_output(&p->train));
-  if (has_eval) ULY_TRY(finish_output(&p->eval));
+  ULY_TRY(open_output(p, train));
+  if (has_eval) ULY_TRY(open_output(p, eval));
+  ULY_TRY(read_inputs(p));
+  ULY_TRY(finish_output(train));
+  if (has_eval) ULY_TRY(finish_output(eval));
   ULY_TRY(check_counts(p));
-  if (has_eval) ULY_TRY(show_output(&p->eval));
-  uly_status status = show_output(&p->train);
-  if (status != ULY_OK && has_eval) (void)rename(p->eval.final, p->eval.hidden);
+  if (p->tokens) ULY_TRY(uly__prepare_tokens_keep(p->tokens, p->config->out));
+  if (has_eval) ULY_TRY(show_output(eval));
+  uly_status status = show_output(train);
+  if (status != ULY_OK && has_eval) (void)rename(eval->final, eval->hidden);
   return status == ULY_OK ? uly__folder_sync(p->config->out) : status;
 }
 
 static uly_status remove_hidden(const preparation *p) {
-  ULY_TRY(uly__folder_remove(p->train.hidden));
-  return uly__folder_remove(p->eval.hidden);
+  ULY_TRY(uly__folder_remove(p->outputs[TRAIN].hidden));
+  return uly__folder_remove(p->outputs[EVAL].hidden);
 }
 
 /* Removes what an earlier call has left behind, or what this one leaves after a failure. */
 static uly_status write_or_remove(preparation *p) {
   ULY_TRY(remove_hidden(p));
   uly_status status = write_all(p);
-  uly__shard_writer_close(p->train.writer);
-  uly__shard_writer_close(p->eval.writer);
+  uly__shard_writer_close(p->outputs[TRAIN].writer);
+  uly__shard_writer_close(p->outputs[EVAL].writer);
   if (status == ULY_OK) return ULY_OK;
   char message[1024];
   snprintf(message, sizeof message, "%s", uly_last_error());
   (void)remove_hidden(p);
   uly__set_last_error(message);
   return status;
-}
-
-/* Returns whether the folder is the other one, or would be met on a walk through it, which skips
- * names that begin with a dot. */
-static bool is_met_in(const char *folder, const struct stat *other) {
-  char path[PATH_MAX];
-  struct stat info;
-  if (!realpath(folder, path)) return false;
-  for (;;) {
-    bool is_same =
-        stat(path, &info) == 0 && info.st_dev == other->st_dev && info.st_ino == other->st_ino;
-    char *slash = strrchr(path, '/');
-    if (is_same || path[1] == '\0' || slash[1] == '.') return is_same;
-    slash[slash == path] = '\0'; /* up: "/" of "/a" */
-  }
-}
-
-/* Refuses an output among the inputs: the next call would read the shards of this one. */
-static uly_status check_inputs(const uly_prepare_config *c) {
-  for (int i = 0; i < c->num_inputs; i++) {
-    struct stat input;
-    if (stat(c->inputs[i], &input) == 0 && S_ISDIR(input.st_mode) && is_met_in(c->out, &input))
-      ULY_FAIL(ULY_ERR_CONFIG,
-               "prepare.out = '%s' lies in '%s', whose files are read: give another folder", c->out,
-               c->inputs[i]);
-  }
-  return ULY_OK;
 }
 
 /* Locks the folder, since two calls at once would take each other's shards for remains. If the file
@@ -262,6 +293,24 @@ static uly_status lock_folder(const char *path, int *fd) {
            "'%s' is being written to by another process: wait, or give another prepare.out", path);
 }
 
+/* Prepares in a folder that is locked. */
+static uly_status prepare_in(preparation *p) {
+  const uly_prepare_config *c = p->config;
+  const uly__batches_sink sink = {p, add_tokens, end_tokens};
+  ULY_TRY(name_output(&p->outputs[TRAIN], c->out, "train", &p->report->train));
+  ULY_TRY(name_output(&p->outputs[EVAL], c->out, "eval", &p->report->eval));
+  if (c->progress) ULY_TRY(measure_inputs(p));
+  if (c->tokenizer) ULY_TRY(uly__prepare_tokens_open(c, &sink, &p->tokens));
+  p->begin = p->shown = now();
+  ULY_TRY(write_or_remove(p));
+  p->report->files = p->num_files;
+  p->report->bytes = p->bytes;
+  p->report->seconds = now() - p->begin;
+  p->report->doc_end =
+      p->tokens ? uly__prepare_tokens_of(p->tokens)->end : ULY_TEXT_END_OF_DOCUMENT;
+  return ULY_OK;
+}
+
 static uly_status prepare(const uly_prepare_config *config, uly_prepare_report *report) {
   ULY_TRY(check(config));
   preparation *p = calloc(1, sizeof *p);
@@ -272,12 +321,11 @@ static uly_status prepare(const uly_prepare_config *config, uly_prepare_report *
   int fd = -1;
   bool was_there = access(config->out, F_OK) == 0;
   uly_status status = uly__folder_make(config->out);
-  if (status == ULY_OK) status = check_inputs(config);
+  if (status == ULY_OK)
+    status = uly__input_files_check(config->inputs, config->num_inputs, config->out);
   if (status == ULY_OK) status = lock_folder(config->out, &fd);
-  if (status == ULY_OK) status = name_output(&p->train, config->out, "train", &report->train);
-  if (status == ULY_OK) status = name_output(&p->eval, config->out, "eval", &report->eval);
-  if (status == ULY_OK) status = write_or_remove(p);
-  if (status == ULY_OK) report->files = p->num_files;
+  if (status == ULY_OK) status = prepare_in(p);
+  uly__prepare_tokens_close(p->tokens);
   if (fd >= 0) close(fd);
   if (status != ULY_OK && !was_there) (void)rmdir(config->out);
   free(p);

@@ -16,8 +16,17 @@ enum {
   ULY_SHARD_VERSION_U32 = 7
 };
 
-/* What the ints mean. ULY_SHARD_END is defined by this library: 1 + the token that ends each
- * document, 0 in files of llm.c. */
-enum { ULY_SHARD_MAGIC, ULY_SHARD_VERSION, ULY_SHARD_COUNT, ULY_SHARD_END };
+/* What the ints mean. Those from ULY_SHARD_END on are defined by this library, and are 0 in files of
+ * llm.c: 1 + the token that ends each document; and the tokenizer that made the tokens, as the hash
+ * and the vocabulary of uly_tokenizer_info. A hash of 0 says nothing. */
+enum {
+  ULY_SHARD_MAGIC,
+  ULY_SHARD_VERSION,
+  ULY_SHARD_COUNT,
+  ULY_SHARD_END,
+  ULY_SHARD_HASH, /* 8 bytes */
+  ULY_SHARD_VOCAB = ULY_SHARD_HASH + 2,
+  ULY_SHARD_USED_INTS
+};
 
 #endif

@@ -250,7 +250,6 @@ uly_status uly_tokenizer_encode(const uly_tokenizer *tokenizer, const char *text
   ULY_TRY(uly__sized_check(tokens, "uly_token_list"));
   if (flags & ~(unsigned)(KNOWN | ULY__TOKENIZE_CONTINUES))
     ULY_FAIL(ULY_ERR_CONFIG, "the flags %#x are not all known", flags);
-    ULY_FAIL(ULY_ERR_CONFIG, "the flags %#x are not all known", flags);
   if (num_bytes < 0) ULY_FAIL(ULY_ERR_CONFIG, "a text has %lld bytes", (long long)num_bytes);
   uly__encoder *e;
   ULY_TRY(uly__encoder_take(tokenizer, &e));

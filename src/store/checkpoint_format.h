@@ -6,7 +6,7 @@
  *   trainer.json            step, place in the data, seed, how the model attends; checksums of
  *                           every tensor, of the model, and of itself
  *
- * and the files of the model's tokenizer, if the run began with some (store/companions.h)
+ * and the files of the model's tokenizer, if the run began with some (data/companions.h)
  *
  * The flat parameter range is the files' data section, so each rank writes the ranges that it owns
  * at their places, and the bytes do not depend on the number of ranks, the mesh or the stage. A

@@ -3,9 +3,9 @@
 #ifndef ULY_CHECKPOINT_SAVE_H
 #define ULY_CHECKPOINT_SAVE_H
 
+#include "data/companions.h"
 #include "model/model.h"
 #include "store/checkpoint_format.h"
-#include "store/companions.h"
 
 typedef struct uly__save uly__save;
 

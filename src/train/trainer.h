@@ -2,11 +2,11 @@
 #ifndef ULY_TRAINER_H
 #define ULY_TRAINER_H
 
+#include "data/companions.h"
 #include "data/token_file.h"
 #include "data/token_scan.h"
 #include "plan/run.h"
 #include "store/checkpoint_save.h"
-#include "store/companions.h"
 
 struct uly_trainer {
   uly_mesh *mesh;

@@ -13,12 +13,16 @@ typedef struct collected {
   size_t num_bytes, num_documents, num_skipped;
   size_t *ends; /* [num_documents] */
   size_t capacity;
+  /* The file, if its bytes are those of the documents. */
+  const uint8_t *data;
 } collected;
 
-static uly_status add(void *context, const char *bytes, int64_t count) {
+static uly_status add(void *context, const char *bytes, int64_t count, int64_t place) {
   collected *c = context;
   FUZZ_CHECK(count > 0 && c->num_bytes + (size_t)count <= c->capacity, "%lld bytes",
              (long long)count);
+  FUZZ_CHECK(!c->data || memcmp(c->data + place, bytes, (size_t)count) == 0, "other bytes at %lld",
+             (long long)place);
   memcpy(c->bytes + c->num_bytes, bytes, (size_t)count);
   c->num_bytes += (size_t)count;
   return ULY_OK;
@@ -60,6 +64,7 @@ static void skip(void *context, const char *why) {
 
 static void check_file(const char *path, const uint8_t *data, size_t size) {
   collected c = make_collected(size);
+  c.data = data;
   FUZZ_CHECK(read_documents(path, ULY_DOCUMENTS_FILE, &c) == ULY_OK, "%s", uly_last_error());
   FUZZ_CHECK(c.num_documents == (size > 0) && c.num_bytes == size, "%zu documents",
              c.num_documents);
@@ -69,6 +74,7 @@ static void check_file(const char *path, const uint8_t *data, size_t size) {
 
 static void check_lines(const char *path, const uint8_t *data, size_t size) {
   collected c = make_collected(size), expected = make_collected(size);
+  c.data = data;
   for (size_t begin = 0; begin < size;) {
     size_t stop = begin;
     while (stop < size && data[stop] != '\n') stop++;
@@ -110,7 +116,7 @@ static void check_utf8(const unsigned char *bytes, size_t count) {
  * the same. */
 static void check_skipping(const char *path, size_t size, const collected *c, uly_status status) {
   collected all = make_collected(size);
-  const uly__document_sink sink = {&all, add, end, skip};
+  const uly__document_sink sink = {&all, add, end, skip, NULL};
   const uly__document_format format = {ULY_DOCUMENTS_JSONL, "text", .any_bytes = true};
   FUZZ_CHECK(uly__documents_read(path, &format, &sink) == ULY_OK, "%s", uly_last_error());
   FUZZ_CHECK((status == ULY_OK) == (all.num_skipped == 0), "%zu lines left out", all.num_skipped);

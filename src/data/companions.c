@@ -1,5 +1,5 @@
 /* Reads and writes the files of tokenizers: see companions.h. */
-#include "store/companions.h"
+#include "data/companions.h"
 
 #include <dirent.h>
 #include <errno.h>

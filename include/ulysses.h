@@ -1160,6 +1160,8 @@ typedef struct uly_tokenizer_config {
 uly_status uly_tokenizer_open(const char *path, const uly_tokenizer_config *config,
                               uly_tokenizer **out);
 void uly_tokenizer_close(uly_tokenizer *tokenizer);
+/* Returns nonzero if a folder holds a file that uly_tokenizer_open would read. */
+int uly_tokenizer_is_in(const char *folder);
 
 typedef struct uly_tokenizer_info {
   size_t size;

@@ -25,6 +25,9 @@ typedef struct token_file {
   int64_t begin, count;
   /* The token that ends each document, or -1 if the file does not say. */
   int64_t end;
+  /* Its tokenizer, as the header says; 0: it does not. */
+  uint64_t tokenizer;
+  int64_t vocab;
 } token_file;
 
 struct uly__tokens {
@@ -57,7 +60,7 @@ static uly_status check_shard(token_file *file, uly__token_kind kind) {
              "token file '%s' is truncated: a shard begins with %d bytes of header, but the file "
              "has only %lld bytes: copy or make it again",
              file->path, (int)ULY_SHARD_HEADER_BYTES, (long long)file->source.size);
-  int32_t header[ULY_SHARD_END + 1];
+  int32_t header[ULY_SHARD_USED_INTS];
   ULY_TRY(uly__source_read(&file->source, 0, sizeof header, header));
   int version = kind == ULY_TOKENS_U16 ? ULY_SHARD_VERSION_U16 : ULY_SHARD_VERSION_U32;
   if (header[ULY_SHARD_VERSION] != version)
@@ -88,6 +91,31 @@ static uly_status check_shard(token_file *file, uly__token_kind kind) {
              "token file '%s' has a damaged header: it says that token %lld ends documents, but "
              "that cannot be in %s: make it again",
              file->path, (long long)file->end, kind_name(kind));
+  memcpy(&file->tokenizer, &header[ULY_SHARD_HASH], sizeof file->tokenizer);
+  file->vocab = header[ULY_SHARD_VOCAB];
+  if (file->vocab < 0)
+    ULY_FAIL(
+        ULY_ERR_DATA,
+        "token file '%s' has a damaged header: it says that its tokenizer has %lld tokens: make "
+        "it again",
+        file->path, (long long)file->vocab);
+  return ULY_OK;
+}
+
+/* Refuses a shard that was not made like the first one. */
+static uly_status check_alike(const token_file *file, const token_file *first) {
+  if (file->end != first->end)
+    ULY_FAIL(ULY_ERR_DATA,
+             "token file '%s' says in its header that token %lld ends documents, but '%s' beside "
+             "it says %lld (-1: not said): a folder may only hold files that were made alike with "
+             "one tokenizer",
+             file->path, (long long)file->end, first->path, (long long)first->end);
+  if (file->tokenizer != first->tokenizer)
+    ULY_FAIL(
+        ULY_ERR_DATA,
+        "token file '%s' was made with another tokenizer than '%s' beside it, as their headers "
+        "say: a folder may only hold files that were made with one",
+        file->path, first->path);
   return ULY_OK;
 }
 
@@ -113,13 +141,7 @@ static uly_status open_file(uly__tokens *tokens, int i) {
     ULY_TRY(check_shard(file, kind));
   else if (__builtin_add_overflow(file->source.size, 1, &file->count))
     ULY_FAIL(ULY_ERR_DATA, "token file '%s' is too large", file->path);
-  if (file->end != tokens->files[0].end)
-    ULY_FAIL(ULY_ERR_DATA,
-             "token file '%s' says in its header that token %lld ends documents, but '%s' beside "
-             "it says %lld (-1: not said): a folder may only hold files that were made alike with "
-             "one tokenizer",
-             file->path, (long long)file->end, tokens->files[0].path,
-             (long long)tokens->files[0].end);
+  ULY_TRY(check_alike(file, &tokens->files[0]));
   file->begin = tokens->count;
   if (__builtin_add_overflow(tokens->count, file->count, &tokens->count))
     ULY_FAIL(ULY_ERR_DATA, "token file '%s' takes the number of tokens beyond 2^63", file->path);
@@ -268,6 +290,10 @@ uint64_t uly__tokens_hash(const uly__tokens *tokens) { return tokens->hash; }
 uint64_t uly__tokens_name_hash(const uly__tokens *tokens) { return tokens->name_hash; }
 
 int64_t uly__tokens_end(const uly__tokens *tokens) { return tokens->files[0].end; }
+
+uint64_t uly__tokens_tokenizer(const uly__tokens *tokens) { return tokens->files[0].tokenizer; }
+
+int64_t uly__tokens_vocab(const uly__tokens *tokens) { return tokens->files[0].vocab; }
 
 static uly_status check_text(const token_file *file, unsigned char *sample, const char *option) {
   int64_t count = file->source.size < ULY_TEXT_SAMPLE ? file->source.size : ULY_TEXT_SAMPLE;

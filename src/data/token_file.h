@@ -5,10 +5,11 @@
  *   text    any file without a known magic: each byte is a token (0..255), and
  *           every file ends with the end-of-document token 256
  *   shards  llm.c's: 256 int32 header (magic 20240520, version 1: uint16 tokens;
- *           magic 20240801, version 7: uint32 tokens; third int: token count; fourth, ours:
- *           1 + the token that ends each document, 0 in files that do not say it)
+ *           magic 20240801, version 7: uint32 tokens; third int: token count; then ours, which
+ *           are 0 in files that do not say it: 1 + the token that ends each document, and the
+ *           tokenizer, see shard_header.h)
  * Kinds may not be mixed in one folder, nor shards of both widths: those come from different
- * tokenizers; nor shards that say different things about the end of documents. An empty text file
+ * tokenizers; nor shards that say different things about the end of documents or their tokenizer. An empty text file
  * in a folder is one end-of-document token; text without a single byte in all, and a shard without
  * tokens, are errors. A file whose size changes later gives an error. This code knows no ranks: it
  * is handed (offset, count). */
@@ -47,6 +48,11 @@ int64_t uly__tokens_count(const uly__tokens *tokens);
 
 /* Returns the token that ends each document, or -1 if the shards do not say. */
 int64_t uly__tokens_end(const uly__tokens *tokens);
+
+/* Return the hash of the tokenizer that made the shards (uly_tokenizer_info), and its vocabulary; 0 if
+ * the shards do not say. */
+uint64_t uly__tokens_tokenizer(const uly__tokens *tokens);
+int64_t uly__tokens_vocab(const uly__tokens *tokens);
 
 /* Copies tokens [begin, begin + count) of the stream to out[count], widened to int32. ULY_ERR_DATA,
  * naming file and place, if a token is not below vocab_size; ULY_ERR_INTERNAL if the range does not

@@ -43,6 +43,19 @@ static uly_status look_for(const char *folder, const char *name, char *path) {
   return best[0] ? uly__path_join(path, PATH_MAX, folder, best) : ULY_OK;
 }
 
+/* Finds the file of a folder; path[0] is 0 if it has none. */
+static uly_status find_in(const char *folder, char *path) {
+  path[0] = '\0';
+  for (size_t i = 0; i < sizeof names / sizeof *names && !path[0]; i++)
+    ULY_TRY(look_for(folder, names[i], path));
+  return ULY_OK;
+}
+
+int uly_tokenizer_is_in(const char *folder) {
+  char path[PATH_MAX];
+  return folder && find_in(folder, path) == ULY_OK && path[0];
+}
+
 /* Writes the path of the file to read into path[PATH_MAX], and that of its folder into folder. */
 static uly_status find_file(const char *given, char *path, char *folder) {
   struct stat info;
@@ -58,10 +71,8 @@ static uly_status find_file(const char *given, char *path, char *folder) {
       strcpy(folder, ".");
     return ULY_OK;
   }
-  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-    ULY_TRY(look_for(given, names[i], path));
-    if (path[0]) return ULY_OK;
-  }
+  ULY_TRY(find_in(given, path));
+  if (path[0]) return ULY_OK;
   ULY_FAIL(ULY_ERR_DATA,
            "the folder '%s' has no tokenizer: there is no tokenizer.json, tokenizer.model, "
            "*.tiktoken or vocab.json in it",

@@ -13,6 +13,7 @@
 #include "plan/training_plan.h"
 #include "store/settings.h"
 #include "train/batch.h"
+#include "train/data_tokenizer.h"
 #include "train/survey.h"
 #include "train/trainer_files.h"
 
@@ -27,6 +28,12 @@ static uly_status check_kind(const uly_trainer *trainer, const char *path,
              "tokens, which are not those of bytes (%d): give token shards made with the model's "
              "tokenizer, or a model of bytes (config.model)",
              path, (long long)vocab, ULY_TEXT_VOCAB);
+  if (uly__tokens_vocab(tokens) > vocab)
+    ULY_FAIL(
+        ULY_ERR_CONFIG,
+        "the tokenizer that made '%s' has tokens up to %lld, but the vocabulary of the model has "
+        "only %lld tokens: give token shards made with the model's tokenizer, or another model",
+        path, (long long)uly__tokens_vocab(tokens) - 1, (long long)vocab);
   return ULY_OK;
 }
 
@@ -56,6 +63,16 @@ static uly_status open_data(const uly_trainer *trainer, const char *path, uly__t
   return ULY_OK;
 }
 
+/* Refuses held-out data that were made with another tokenizer than the data. */
+static uly_status check_pair(const uly_trainer *trainer) {
+  uint64_t hash = uly__tokens_tokenizer(trainer->data);
+  uint64_t eval_hash = uly__tokens_tokenizer(trainer->eval_data);
+  if (hash == 0 || eval_hash == 0 || hash == eval_hash) return ULY_OK;
+  ULY_FAIL(ULY_ERR_CONFIG,
+           "'%s' was made with another tokenizer than '%s': prepare both with that of the model",
+           trainer->run.config.eval_data, trainer->run.config.data);
+}
+
 /* Opens what a run needs and a plan does not, unless something must be allocated or written for
  * it. */
 static uly_status open_input(uly_trainer *trainer) {
@@ -67,6 +84,7 @@ static uly_status open_input(uly_trainer *trainer) {
     ULY_TRY(open_data(trainer, config->data, &trainer->data, &trainer->num_windows));
   if (config->eval_data)
     ULY_TRY(open_data(trainer, config->eval_data, &trainer->eval_data, &trainer->num_eval_windows));
+  if (trainer->data && trainer->eval_data) ULY_TRY(check_pair(trainer));
   return uly__training_check_fit(&trainer->run);
 }
 
@@ -84,6 +102,7 @@ static uly_status set_weights(uly_trainer *trainer) {
   uly__group *world = uly__mesh_world(trainer->mesh);
   if (run->config.init) return uly__trainer_load_init(trainer);
   trainer->is_mixed = run->config.forward_only != 0; /* until a checkpoint is loaded */
+  ULY_TRY(uly__agree(world, uly__take_companions(trainer, NULL)));
   if (!run->config.forward_only)
     ULY_TRY(uly__agree(world, uly__weights_init(run->model, &run->states, run->config.seed)));
   return uly__agree(world, uly__weights_from_master(run->model, &run->states));

@@ -7,6 +7,7 @@
 #include "store/attends_alike.h"
 #include "store/checkpoint_load.h"
 #include "train/batch.h"
+#include "train/data_tokenizer.h"
 
 uly_status uly__check_whole(const uly_trainer *trainer) {
   if (trainer->run.config.forward_only)
@@ -88,6 +89,7 @@ static uly_status find_place(const uly_trainer *trainer, const uly__checkpoint_r
 static uly_status open_checkpoint(const uly_trainer *trainer, const char *dir, uly__loading **from,
                                   run_place *out) {
   ULY_TRY(uly__loading_open(trainer->run.model, trainer->run.states.num, dir, from));
+  ULY_TRY(uly__check_tokenizer(trainer, dir));
   return find_place(trainer, uly__loading_run(*from), dir, out);
 }
 
@@ -102,21 +104,13 @@ uly_status uly__trainer_check_checkpoint(uly_trainer *trainer, const char *dir) 
   return status;
 }
 
-/* Takes the files of the tokenizer, which the next checkpoints will have, on the rank that completes
- * these. */
-static uly_status take_companions(uly_trainer *trainer, const char *dir) {
-  if (trainer->mesh->rank != 0 || trainer->run.config.forward_only) return ULY_OK;
-  uly__companions_free(&trainer->companions);
-  return uly__companions_read(dir, &trainer->companions);
-}
-
 /* Replaces the trainer's states. If that fails, they belong to no step. */
 static uly_status take_states(uly_trainer *trainer, const char *dir, uly__loading *from,
                               run_place at) {
   uly__run *run = &trainer->run;
   trainer->is_mixed = true;
   uly_status status = uly__loading_read(from, trainer->mesh, run->model, &run->states);
-  if (status == ULY_OK) status = take_companions(trainer, dir);
+  if (status == ULY_OK) status = uly__take_companions(trainer, dir);
   ULY_TRY(uly__agree(uly__mesh_world(trainer->mesh), status));
   ULY_TRY(uly__loading_finish(from, trainer->mesh, run->model, &run->states));
   trainer->steps_done = at.steps;
@@ -140,8 +134,10 @@ uly_status uly__trainer_load(uly_trainer *trainer, const char *dir) {
 /* ----------------------------------------------------------------------- initial weights */
 
 static uly_status open_init(const uly_trainer *trainer, uly__loading **from) {
-  return uly__agree(uly__mesh_world(trainer->mesh),
-                    uly__loading_open(trainer->run.model, 1, trainer->run.config.init, from));
+  const char *dir = trainer->run.config.init;
+  uly_status status = uly__loading_open(trainer->run.model, 1, dir, from);
+  if (status == ULY_OK) status = uly__check_tokenizer(trainer, dir);
+  return uly__agree(uly__mesh_world(trainer->mesh), status);
 }
 
 uly_status uly__trainer_check_init(const uly_trainer *trainer) {

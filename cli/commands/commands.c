@@ -89,8 +89,10 @@ const command_info command_table[NUM_COMMANDS] = {
          .details =
              "Draws one token after another from a trained model and prints them as they come; the "
              "speed goes to standard error. The text is the same on 1, 2, 4 or 8 ranks without "
-             "--tp. With a vocabulary of bytes, it reads and prints text; otherwise, token "
-             "numbers.",
+             "--tp. It reads and prints text if the model's folder holds a tokenizer, or with "
+             "--tokenizer, and if the vocabulary is that of bytes; otherwise, token numbers. As in "
+             "transformers, names of special tokens in a prompt become these tokens, the tokenizer "
+             "adds those that it puts around a text, and special tokens are not printed.",
          .examples = "ulysses generate --checkpoint run --prompt 'Once' --temperature 0.8\n"},
     [COMMAND_plan] =
         {.name = "plan",

@@ -9,35 +9,26 @@
 #include "job/signals.h"
 #include "job/terminal.h"
 #include "options/run_command.h"
-#include "use/prompt.h"
-#include "use/trained.h"
+#include "use/output.h"
 
 typedef struct generation {
   trained trained;
   generate_options options;
   bool is_first; /* rank 0 */
+  vocabulary vocabulary;
   prompt prompt;
+  output output; /* of rank 0 */
   uly_mesh *mesh;
   uly_generator *generator;
   int64_t num_generated;
   int32_t *tokens;           /* [max_tokens], for --json */
   double *log_probabilities; /* the same */
-  bool is_ended;             /* by the end of a document */
+  bool is_ended;             /* by a token that ends the text */
   bool is_stopped;           /* by a signal */
   double seconds;            /* from the first token to the last */
 } generation;
 
 /* ----------------------------------------------------------------------------- output */
-
-/* Prints a token as its byte or its number, and flushes it so that a reader can follow. */
-static void print_token(const generation *g, int32_t token) {
-  if (!g->is_first || g->options.use.json) return;
-  if (g->trained.vocab == BYTE_VOCAB)
-    putchar(token);
-  else
-    printf("%s%d", g->num_generated > 0 ? " " : "", (int)token);
-  fflush(stdout);
-}
 
 static uly_status print_json(const generation *g) {
   json_t *tokens = json_array(), *log_probabilities = json_array();
@@ -47,21 +38,23 @@ static uly_status print_json(const generation *g) {
     json_array_append_new(tokens, json_integer(g->tokens[i]));
     json_array_append_new(log_probabilities, json_real(g->log_probabilities[i]));
   }
-  json_t *json =
-      json_pack("{s:I, s:o, s:o, s:b, s:b, s:f, s:f, s:f}", "prompt_tokens",
-                (json_int_t)g->prompt.count, "tokens", tokens, "log_probabilities",
-                log_probabilities, "is_ended", g->is_ended, "is_stopped", g->is_stopped, "prompt_s",
-                report.prompt_seconds, "generate_s", g->seconds, "load_s", report.load_seconds);
+  json_t *json = json_pack(
+      "{s:I, s:o?, s:o, s:o, s:b, s:b, s:f, s:f, s:f}", "prompt_tokens",
+      (json_int_t)g->prompt.count, "text", output_json(&g->output, g->tokens), "tokens", tokens,
+      "log_probabilities", log_probabilities, "is_ended", g->is_ended, "is_stopped", g->is_stopped,
+      "prompt_s", report.prompt_seconds, "generate_s", g->seconds, "load_s", report.load_seconds);
   return print_json_line(json);
 }
 
 /* Ends the output. Text has no more bytes than were generated, except for a line end before a
  * shell's prompt. */
-static uly_status end_output(const generation *g) {
+static uly_status end_output(generation *g) {
+  const vocabulary *v = &g->vocabulary;
   if (!g->is_first) return ULY_OK;
   if (g->options.use.json) return print_json(g);
   int width;
-  if (g->trained.vocab != BYTE_VOCAB || terminal_is_live(&width)) putchar('\n');
+  output_end(&g->output);
+  if ((!v->tokenizer && !v->is_bytes) || terminal_is_live(&width)) putchar('\n');
   return ULY_OK;
 }
 
@@ -78,22 +71,14 @@ static void print_speed(const generation *g) {
 
 /* ------------------------------------------------------------------------- generation */
 
-/* Returns whether the token ends a document: the vocabulary must be that of bytes, and the model
- * must have been trained on documents. */
-static bool ends_document(const generation *g, int32_t token) {
-  const uly_train_config *config = &g->options.use.run.config;
-  if (config->pack && config->doc_end >= 0) return token == config->doc_end;
-  return g->trained.vocab == BYTE_VOCAB && token == END_OF_DOCUMENT;
-}
-
 /* Draws, prints and keeps a token. */
 static uly_status draw(generation *g, int32_t *token) {
   double log_probability;
   int64_t place = g->prompt.count + g->num_generated;
   TRY(uly_sample(uly_generator_logits(g->generator), g->trained.vocab, &g->options.sampling, place,
                  token, &log_probability));
-  g->is_ended = ends_document(g, *token);
-  if (!g->is_ended) print_token(g, *token);
+  g->is_ended = !g->options.ignore_eos && vocabulary_is_end(&g->vocabulary, *token);
+  if (!g->is_ended && g->is_first) TRY(output_add(&g->output, *token));
   if (g->tokens) {
     g->tokens[g->num_generated] = *token;
     g->log_probabilities[g->num_generated] = log_probability;
@@ -134,7 +119,13 @@ static uly_status make_room(generation *g) {
 
 /* Reads the files that each rank reads by itself. */
 static uly_status read_prompt(generation *g) {
-  TRY(prompt_read(&g->options, g->trained.vocab, &g->prompt));
+  const generate_options *o = &g->options;
+  TRY(prompt_check(o));
+  TRY(vocabulary_open(o, &g->trained, &g->vocabulary));
+  TRY(prompt_read(o, &g->vocabulary, &g->prompt));
+  g->output.is_printed = g->is_first && !o->use.json;
+  g->output.skip_special = o->skip_special != 0;
+  if (g->is_first) TRY(output_begin(&g->output, &g->vocabulary, &g->prompt));
   return make_room(g);
 }
 
@@ -162,6 +153,8 @@ static void clean_up(void *state) {
   generation *g = state;
   uly_generator_destroy(g->generator);
   uly_mesh_destroy(g->mesh);
+  output_free(&g->output);
+  vocabulary_close(&g->vocabulary);
   free(g->prompt.tokens);
   free(g->tokens);
   free(g->log_probabilities);

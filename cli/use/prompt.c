@@ -1,13 +1,12 @@
-/* Reads the prompt: text, whose bytes are the tokens, or token numbers. */
+/* Reads the prompt: text, whose tokens are those of a tokenizer or its bytes, or token numbers. */
 #include "use/prompt.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/input.h"
+#include "common/numbers.h"
 #include "common/try.h"
-#include "use/trained.h"
 
 static uly_status make_room(prompt *out, int64_t count) {
   out->tokens = malloc((size_t)count * sizeof *out->tokens + 1);
@@ -21,51 +20,65 @@ static uly_status take_bytes(const char *bytes, int64_t count, prompt *out) {
   return ULY_OK;
 }
 
-static uly_status take_numbers(const char *text, prompt *out) {
-  int64_t room = 1;
-  for (const char *c = text; *c; c++) room += *c == ',';
-  TRY(make_room(out, room));
-  for (const char *at = text;; at++) {
-    char *end;
-    errno = 0;
-    long long number = strtoll(at, &end, 10);
-    bool is_number = *at >= '0' && *at <= '9' && errno == 0 && number <= INT32_MAX;
-    if (!is_number || (*end != ',' && *end != '\0'))
-      return uly_fail(ULY_ERR_CONFIG,
-                      "--prompt-tokens: number %lld of the list is not a token: expected numbers "
-                      "separated by commas, as in 12,5,7",
-                      (long long)out->count + 1);
-    out->tokens[out->count++] = (int32_t)number;
-    at = end;
-    if (*end == '\0') return ULY_OK;
-  }
+static uly_status take_list(const uly_token_list *list, prompt *out) {
+  if (list->num == 0)
+    return uly_fail(ULY_ERR_DATA, "the prompt has no tokens: there is nothing to continue");
+  TRY(make_room(out, list->num));
+  memcpy(out->tokens, list->tokens, (size_t)list->num * sizeof *out->tokens);
+  out->count = list->num;
+  return ULY_OK;
 }
 
-static uly_status read_file(const char *path, prompt *out) {
+static uly_status take_text(const generate_options *o, const vocabulary *v, const char *text,
+                            int64_t count, prompt *out) {
+  unsigned flags =
+      (o->parse_special ? ULY_TOKENIZE_SPECIAL : 0U) | (o->add_special ? ULY_TOKENIZE_AROUND : 0U);
+  uly_token_list list = {.size = sizeof list};
+  if (!v->tokenizer) return take_bytes(text, count, out);
+  uly_status status = uly_tokenizer_encode(v->tokenizer, text, count, flags, &list);
+  if (status == ULY_OK) status = take_list(&list, out);
+  uly_token_list_free(&list);
+  return status;
+}
+
+static uly_status take_numbers(const char *text, prompt *out) {
+  numbers list;
+  TRY(numbers_read("--prompt-tokens", text, &list));
+  out->tokens = list.tokens;
+  out->count = list.count;
+  return ULY_OK;
+}
+
+static uly_status read_file(const generate_options *o, const vocabulary *v, prompt *out) {
   char *bytes;
   size_t count;
-  TRY(input_load("--prompt-file", path, MAX_TOKENS, &bytes, &count));
+  TRY(input_load("--prompt-file", o->prompt_file, MAX_TOKENS, &bytes, &count));
   uly_status status =
-      count > 0 ? take_bytes(bytes, (int64_t)count, out)
-                : uly_fail(ULY_ERR_DATA,
-                           "--prompt-file '%.200s' is empty: there is nothing to continue", path);
+      count > 0
+          ? take_text(o, v, bytes, (int64_t)count, out)
+          : uly_fail(ULY_ERR_DATA, "--prompt-file '%.200s' is empty: there is nothing to continue",
+                     o->prompt_file);
   free(bytes);
   return status;
 }
 
-uly_status prompt_read(const generate_options *o, int64_t vocab, prompt *out) {
+uly_status prompt_check(const generate_options *o) {
   int num_given = (o->prompt != NULL) + (o->prompt_file != NULL) + (o->prompt_tokens != NULL);
+  if (num_given == 1) return ULY_OK;
+  return uly_fail(ULY_ERR_CONFIG,
+                  "expected one of --prompt, --prompt-file and --prompt-tokens: there are %d",
+                  num_given);
+}
+
+uly_status prompt_read(const generate_options *o, const vocabulary *v, prompt *out) {
   *out = (prompt){.tokens = NULL};
-  if (num_given != 1)
-    return uly_fail(ULY_ERR_CONFIG,
-                    "expected one of --prompt, --prompt-file and --prompt-tokens: there are %d",
-                    num_given);
   if (o->prompt_tokens) return take_numbers(o->prompt_tokens, out);
-  if (vocab != BYTE_VOCAB)
+  if (!v->tokenizer && !v->is_bytes)
     return uly_fail(ULY_ERR_CONFIG,
                     "the vocabulary of this model has %lld tokens, which are not those of bytes "
-                    "(%d): give the prompt as numbers, with --prompt-tokens",
-                    (long long)vocab, BYTE_VOCAB);
-  if (o->prompt_file) return read_file(o->prompt_file, out);
-  return take_bytes(o->prompt, (int64_t)strlen(o->prompt), out);
+                    "(%d), and there is no tokenizer in '%.400s': give the prompt as numbers, with "
+                    "--prompt-tokens, or a tokenizer as --tokenizer",
+                    (long long)v->size, BYTE_VOCAB, v->folder);
+  if (o->prompt_file) return read_file(o, v, out);
+  return take_text(o, v, o->prompt, (int64_t)strlen(o->prompt), out);
 }

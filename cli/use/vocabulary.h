@@ -1,0 +1,27 @@
+/* What the tokens of a model stand for: text by a tokenizer, bytes, or nothing that is known; and which
+ * of them end a text. */
+#ifndef ULYSSES_CLI_VOCABULARY_H
+#define ULYSSES_CLI_VOCABULARY_H
+
+#include "use/trained.h"
+
+enum { MAX_ENDS = 64 };
+
+typedef struct vocabulary {
+  uly_tokenizer *tokenizer; /* NULL: none */
+  bool is_bytes;
+  int64_t size;       /* of the model's */
+  const char *folder; /* of the model; borrowed */
+  int64_t ends[MAX_ENDS];
+  int num_ends;
+} vocabulary;
+
+/* Opens the tokenizer: --tokenizer, or that of the model's folder, if there is one. The tokens that
+ * end a text are those of generation_config.json in that folder, or the one of the tokenizer; --pack
+ * adds the one that ends a document. The caller closes it also after a failure. Not collective. */
+uly_status vocabulary_open(const generate_options *o, const trained *t, vocabulary *out);
+void vocabulary_close(vocabulary *v);
+
+bool vocabulary_is_end(const vocabulary *v, int64_t token);
+
+#endif

@@ -48,7 +48,7 @@ check() {
       cli_may["commands"] = "job common commands"
       cli_may["options"] = "job common commands options"
       cli_may["measure"] = "job common measure"
-      num = split("help export plan prepare report doctor launch bench checkpoint train use", room, " ")
+      num = split("help export plan prepare tokenize report doctor launch bench checkpoint train use", room, " ")
       for (i = 1; i <= num; i++) cli_may[room[i]] = cli_may["options"] " " room[i]
       cli_may["bench"] = cli_may["bench"] " measure"
       cli_may["doctor"] = cli_may["doctor"] " measure"

@@ -9,6 +9,7 @@
 #include "common/input.h"
 #include "common/say.h"
 #include "common/try.h"
+#include "options/messages.h"
 
 static void add_end(vocabulary *v, int64_t token) {
   if (token >= 0 && v->num_ends < MAX_ENDS) v->ends[v->num_ends++] = token;
@@ -79,7 +80,7 @@ static uly_status open_own(const generate_options *o, vocabulary *v) {
   uly_tokenizer_close(v->tokenizer);
   v->tokenizer = NULL;
   if (uly_world_rank() == 0)
-    print_message("warning: tokens are printed as numbers: %s", uly_last_error());
+    print_message("warning: tokens are printed as numbers: %s", last_failure());
   return ULY_OK;
 }
 

@@ -1,43 +1,31 @@
 /* Turns text into token shards: goes through the inputs, divides their documents between train/ and
  * eval/, and names both when everything is written and synced. */
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "base/file.h"
 #include "base/rng.h"
 #include "base/sized.h"
 #include "data/documents.h"
 #include "data/folder.h"
 #include "data/input_files.h"
+#include "data/prepare_output.h"
 #include "data/prepare_tokens.h"
-#include "data/shard_writer.h"
 #include "data/token_file.h"
 
 /* Seconds between two calls of config.progress. */
 #define PROGRESS 0.1
-
-/* Shards are written to `hidden`, which is renamed to `final` when they are complete. */
-typedef struct output {
-  char final[PATH_MAX], hidden[PATH_MAX];
-  uly__shard_writer *writer;
-  uly_prepare_part *part;
-} output;
 
 enum { TRAIN, EVAL, NUM_PARTS };
 
 typedef struct preparation {
   const uly_prepare_config *config;
   uly_prepare_report *report;
-  output outputs[NUM_PARTS];
+  uly__prepare_output outputs[NUM_PARTS];
   /* The file that is read, and whether a document has begun: then its part is `current`. */
   const char *path;
   bool has_begun;
@@ -198,38 +186,6 @@ static uly_status measure_inputs(preparation *p) {
 
 /* ------------------------------------------------------------------------ outputs */
 
-static uly_status name_output(output *out, const char *folder, const char *name,
-                              uly_prepare_part *part) {
-  char hidden[32];
-  struct stat info;
-  snprintf(hidden, sizeof hidden, ".%s.tmp", name);
-  ULY_TRY(uly__path_join(out->final, PATH_MAX, folder, name));
-  ULY_TRY(uly__path_join(out->hidden, PATH_MAX, folder, hidden));
-  out->part = part;
-  if (lstat(out->final, &info) == 0)
-    ULY_FAIL(ULY_ERR_CONFIG,
-             "'%s' exists already: give another folder as prepare.out, or remove it", out->final);
-  return ULY_OK;
-}
-
-static uly_status open_output(const preparation *p, output *out) {
-  const uly__shard_tokens bytes = {.vocab = ULY_TEXT_VOCAB, .end = ULY_TEXT_END_OF_DOCUMENT};
-  ULY_TRY(uly__folder_make(out->hidden));
-  return uly__shard_writer_open(out->hidden, p->config->shard_tokens,
-                                p->tokens ? uly__prepare_tokens_of(p->tokens) : &bytes,
-                                &out->writer);
-}
-
-static uly_status finish_output(output *out) {
-  ULY_TRY(uly__shard_writer_finish(out->writer, out->part));
-  return uly__folder_sync(out->hidden);
-}
-
-static uly_status show_output(const output *out) {
-  if (rename(out->hidden, out->final) != 0) return uly__file_failed("rename to", out->final);
-  return ULY_OK;
-}
-
 static uly_status check_counts(const preparation *p) {
   if (p->num_documents == 0)
     ULY_FAIL(ULY_ERR_DATA, "'%s'%s: there is no text in %lld files: nothing is written",
@@ -248,24 +204,27 @@ static uly_status check_counts(const preparation *p) {
 /* Writes both folders, which stay hidden until both are complete. The training folder gets its name
  * last. */
 static uly_status write_all(preparation *p) {
-  output *train = &p->outputs[TRAIN], *eval = &p->outputs[EVAL];
+  uly__prepare_output *train = &p->outputs[TRAIN], *eval = &p->outputs[EVAL];
+  const uly__shard_tokens bytes = {.vocab = ULY_TEXT_VOCAB, .end = ULY_TEXT_END_OF_DOCUMENT};
+  const uly__shard_tokens *tokens = p->tokens ? uly__prepare_tokens_of(p->tokens) : &bytes;
+  int64_t shard_tokens = p->config->shard_tokens;
   bool has_eval = p->config->held_out > 0;
-  ULY_TRY(open_output(p, train));
-  if (has_eval) ULY_TRY(open_output(p, eval));
+  ULY_TRY(uly__prepare_output_open(train, shard_tokens, tokens));
+  if (has_eval) ULY_TRY(uly__prepare_output_open(eval, shard_tokens, tokens));
   ULY_TRY(read_inputs(p));
-  ULY_TRY(finish_output(train));
-  if (has_eval) ULY_TRY(finish_output(eval));
+  ULY_TRY(uly__prepare_output_finish(train));
+  if (has_eval) ULY_TRY(uly__prepare_output_finish(eval));
   ULY_TRY(check_counts(p));
   if (p->tokens) ULY_TRY(uly__prepare_tokens_keep(p->tokens, p->config->out));
-  if (has_eval) ULY_TRY(show_output(eval));
-  uly_status status = show_output(train);
-  if (status != ULY_OK && has_eval) (void)rename(eval->final, eval->hidden);
+  if (has_eval) ULY_TRY(uly__prepare_output_show(eval));
+  uly_status status = uly__prepare_output_show(train);
+  if (status != ULY_OK && has_eval) uly__prepare_output_hide(eval);
   return status == ULY_OK ? uly__folder_sync(p->config->out) : status;
 }
 
 static uly_status remove_hidden(const preparation *p) {
-  ULY_TRY(uly__folder_remove(p->outputs[TRAIN].hidden));
-  return uly__folder_remove(p->outputs[EVAL].hidden);
+  ULY_TRY(uly__prepare_output_remove(&p->outputs[TRAIN]));
+  return uly__prepare_output_remove(&p->outputs[EVAL]);
 }
 
 /* Removes what an earlier call has left behind, or what this one leaves after a failure. */
@@ -282,23 +241,12 @@ static uly_status write_or_remove(preparation *p) {
   return status;
 }
 
-/* Locks the folder, since two calls at once would take each other's shards for remains. If the file
- * system has no locks, nothing is locked. */
-static uly_status lock_folder(const char *path, int *fd) {
-  *fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (*fd < 0) return uly__file_failed("open the folder", path);
-  if (flock(*fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return ULY_OK;
-  close(*fd);
-  ULY_FAIL(ULY_ERR_IO,
-           "'%s' is being written to by another process: wait, or give another prepare.out", path);
-}
-
 /* Prepares in a folder that is locked. */
 static uly_status prepare_in(preparation *p) {
   const uly_prepare_config *c = p->config;
   const uly__batches_sink sink = {p, add_tokens, end_tokens};
-  ULY_TRY(name_output(&p->outputs[TRAIN], c->out, "train", &p->report->train));
-  ULY_TRY(name_output(&p->outputs[EVAL], c->out, "eval", &p->report->eval));
+  ULY_TRY(uly__prepare_output_name(&p->outputs[TRAIN], c->out, "train", &p->report->train));
+  ULY_TRY(uly__prepare_output_name(&p->outputs[EVAL], c->out, "eval", &p->report->eval));
   if (c->progress) ULY_TRY(measure_inputs(p));
   if (c->tokenizer) ULY_TRY(uly__prepare_tokens_open(c, &sink, &p->tokens));
   p->begin = p->shown = now();
@@ -323,7 +271,7 @@ static uly_status prepare(const uly_prepare_config *config, uly_prepare_report *
   uly_status status = uly__folder_make(config->out);
   if (status == ULY_OK)
     status = uly__input_files_check(config->inputs, config->num_inputs, config->out);
-  if (status == ULY_OK) status = lock_folder(config->out, &fd);
+  if (status == ULY_OK) status = uly__prepare_lock(config->out, &fd);
   if (status == ULY_OK) status = prepare_in(p);
   uly__prepare_tokens_close(p->tokens);
   if (fd >= 0) close(fd);

@@ -70,29 +70,33 @@ uly_status input_load(const char *option, const char *path, int64_t most, char *
   return status;
 }
 
-/* Makes room for more than `used` bytes and a 0. */
-static uly_status grow(size_t used, size_t *capacity, char **bytes) {
-  if (used + 1 < *capacity) return ULY_OK;
-  *capacity = 2 * used + (1 << 16);
-  char *grown = realloc(*bytes, *capacity);
-  if (!grown) return uly_fail(ULY_ERR_MEMORY, "no memory for %zu bytes of text", *capacity);
-  *bytes = grown;
+/* Reads what comes next, up to `count` bytes: *got, 0 at the end. */
+static uly_status read_more(char *to, size_t count, size_t *got) {
+  ssize_t more;
+  do more = read(STDIN_FILENO, to, count);
+  while (more < 0 && errno == EINTR);
+  if (more < 0) return uly_fail(ULY_ERR_IO, "standard input cannot be read: %s", strerror(errno));
+  *got = (size_t)more;
   return ULY_OK;
 }
 
 static uly_status read_pipe(int64_t most, char **bytes, size_t *count) {
-  size_t capacity = 0;
-  for (;;) {
-    TRY(grow(*count, &capacity, bytes));
-    ssize_t got = read(STDIN_FILENO, *bytes + *count, capacity - 1 - *count);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return uly_fail(ULY_ERR_IO, "standard input cannot be read: %s", strerror(errno));
-    *count += (size_t)got;
-    (*bytes)[*count] = '\0';
-    if (got == 0) return ULY_OK;
+  size_t capacity = 0, got = 1;
+  while (got > 0) {
+    if (*count + 1 >= capacity) {
+      capacity = 2 * *count + (1 << 16);
+      char *grown = realloc(*bytes, capacity);
+      if (!grown) return uly_fail(ULY_ERR_MEMORY, "no memory for %zu bytes of text", capacity);
+      *bytes = grown;
+    }
+    char *text = *bytes;
+    TRY(read_more(text + *count, capacity - 1 - *count, &got));
+    *count += got;
+    text[*count] = '\0';
     if ((int64_t)*count > most)
       return uly_fail(ULY_ERR_DATA, "standard input has more than %lld bytes", (long long)most);
   }
+  return ULY_OK;
 }
 
 uly_status input_read_stdin(int64_t most, char **bytes, size_t *count) {

@@ -19,7 +19,7 @@ typedef struct vocabulary {
 /* Opens the tokenizer: --tokenizer, or that of the model's folder, if there is one. The tokens that
  * end a text are those of generation_config.json in that folder, or the one of the tokenizer; --pack
  * adds the one that ends a document. The caller closes it also after a failure. Not collective. */
-uly_status vocabulary_open(const generate_options *o, const trained *t, vocabulary *out);
+uly_status vocabulary_open(const generate_options *o, const trained *t, vocabulary *v);
 void vocabulary_close(vocabulary *v);
 
 bool vocabulary_is_end(const vocabulary *v, int64_t token);

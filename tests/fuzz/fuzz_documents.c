@@ -80,7 +80,7 @@ static void check_lines(const char *path, const uint8_t *data, size_t size) {
     while (stop < size && data[stop] != '\n') stop++;
     size_t last = stop < size && stop > begin && data[stop - 1] == '\r' ? stop - 1 : stop;
     if (last > begin) {
-      (void)add(&expected, (const char *)data + begin, (int64_t)(last - begin));
+      (void)add(&expected, (const char *)data + begin, (int64_t)(last - begin), 0);
       (void)end(&expected);
     }
     begin = stop + 1;

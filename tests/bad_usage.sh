@@ -27,6 +27,7 @@ row 2 '--save-every 1 needs --out' "${good[@]}" --save-every 1
 row 2 "'extra': expected an option" "${eval[@]}" extra
 row 2 '--checkpoint is missing' eval --data text.txt
 row 2 "--prompt '': expected TEXT, not empty" "${generate[@]}" --prompt ''
+row 2 '--tokenizer is missing' tokenize --text a
 row 2 'token 1 of the prompt is 257' generate --checkpoint run --prompt-tokens 1,257
 row 2 "--seq-len '0'" "${plan[@]}" --seq-len 0
 row 2 "--head-dim 'many'" "${bench[@]}" --head-dim 64,many

@@ -8,6 +8,8 @@ const usage_row rows_of_needs[] = {
     ROW(2, "--checkpoint is missing", "eval", "--data", "text.txt"),
     ROW(2, "--checkpoint is missing", "generate", "--prompt", "a"),
     ROW(2, "expected one of --prompt.*there are 0", GENERATE_RUN),
+    ROW(2, "at most one of --text, --file and --decode", "tokenize", "--tokenizer", "x", "--text",
+        "a", "--decode", "1"),
     ROW(2, "expected one of --prompt.*there are 2", GENERATE_A, "--prompt-file", "text.txt"),
     ROW(2, "--zero is 2, but", EVAL_RUN, "--zero", "2"),
     ROW(2, "--eval-every 1 needs --eval-data", GOOD, "--eval-every", "1"),

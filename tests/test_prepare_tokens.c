@@ -3,6 +3,7 @@
  * them. */
 #include <unistd.h>
 
+#include "base/rng.h"
 #include "data/token_file.h"
 #include "tokenizer_testing.h"
 
@@ -224,6 +225,38 @@ static void test_long_documents(void **state) {
   }
 }
 
+/* Long documents go whole to the part that they were drawn for. */
+static void test_held_out_long(void **state) {
+  (void)state;
+  enum { NUM = 9 };
+  const char *path = golden_path("qwen2.json");
+  uly_tokenizer_info info = info_of(path);
+  uly_tokenizer *tokenizer;
+  char *texts[NUM], name[32];
+  uly_prepare_config config = default_preparation();
+  config.held_out = 0.5;
+  config.threads = 2;
+  clean();
+  for (int i = 0; i < NUM; i++) {
+    texts[i] = make_text(200000 + 61111 * (size_t)(i % 4), (unsigned)i + 1);
+    snprintf(name, sizeof name, "in/%d", i);
+    scratch_put(name, texts[i], strlen(texts[i]));
+  }
+  assert_ok(uly_tokenizer_open(path, NULL, &tokenizer));
+  assert_ok(prepare(path, config));
+  for (int part = 0; part < 2; part++) {
+    uint64_t stream = uly__rng_stream("held-out documents");
+    num_expected = 0;
+    for (int i = 0; i < NUM; i++)
+      if ((uly__rng_uniform(1, stream, (uint64_t)i) < 0.5) == (part == 1))
+        expect_document(tokenizer, texts[i], info.eos);
+    assert_true(num_expected > 0);
+    check_part(part ? "eval" : "train", &info, info.eos, part ? &report.eval : &report.train);
+  }
+  for (int i = 0; i < NUM; i++) free(texts[i]);
+  uly_tokenizer_close(tokenizer);
+}
+
 /* Which documents are held out does not depend on the tokenizer. */
 static void test_held_out(void **state) {
   (void)state;
@@ -433,10 +466,10 @@ static void test_progress(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      TEST(test_golden),       TEST(test_long_documents), TEST(test_held_out),
-      TEST(test_wide),         TEST(test_files),          TEST(test_not_utf8),
-      TEST(test_not_utf8_far), TEST(test_refusals),       TEST(test_other_tokenizer),
-      TEST(test_progress),
+      TEST(test_golden),          TEST(test_long_documents), TEST(test_held_out),
+      TEST(test_held_out_long),   TEST(test_wide),           TEST(test_files),
+      TEST(test_not_utf8),        TEST(test_not_utf8_far),   TEST(test_refusals),
+      TEST(test_other_tokenizer), TEST(test_progress),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

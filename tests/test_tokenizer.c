@@ -53,8 +53,7 @@ static void check_decoding(const char *name, const uly_tokenizer *tokenizer, con
   assert_ok(uly_tokenizer_decode(tokenizer, all, (int64_t)json_array_size(ids), 0, &again));
   assert_int_equal(text.num, again.num);
   if (text.num > 0) assert_memory_equal(text.bytes, again.bytes, (size_t)text.num);
-  bool is_text = !strstr(json_string_value(expected), "\xef\xbf\xbd") ||
-                 json_string_length(expected) == (size_t)text.num;
+  bool is_text = !memmem(json_string_value(expected), json_string_length(expected), "\ufffd", 3);
   if (is_text &&
       (json_string_length(expected) != (size_t)text.num ||
        (text.num > 0 && memcmp(text.bytes, json_string_value(expected), (size_t)text.num) != 0))) {

@@ -45,7 +45,7 @@ PROSE = ["Sing, O goddess, the anger of Achilles son of Peleus, that brought cou
          "नमस्ते दुनिया", "שלום עולם", "مرحبا بالعالم ١٢٣", "HTTPServer parseXMLFile ABCdef éÉcole ǅunglaÉ", "a  b   c    d\t\te \n\n\n f  ",
          "  leading", "trailing  ", "x\u0301\u0323y e\u0301 \u1112\u1161\u11ab", "Ａｂｃ ① ﬃ ½ Ⅷ", "_under_score_ __init__ $x_1^2$",
          "1234567890 12 3456", "¡Olé! ¿Qué? «quoted» “curly” ‘single’ it’s", "a\u00a0b\u2003c\u3000d\u0085e\u180ef\u200bg\u2028h",
-         "\x00\x01\x1f\x7f\x80\x9f", "<s>begin</s> <|endoftext|>x<|endoftext|>", "a<mask> b <mask>c x <word> xword <word>.<unk>"]
+         "\x00\x01\x1f\x7f\x80\x9f", "a⹒⹔b᙭c\U00011660d$e÷f", "<s>begin</s> <|endoftext|>x<|endoftext|>", "a<mask> b <mask>c x <word> xword <word>.<unk>"]
 
 
 def make_texts():

@@ -125,6 +125,34 @@ const uly__class_table *uly__class_table_get(void) {
   return table.pages ? &table : NULL;
 }
 
+/* Punctuation that Unicode has had only since version 9. */
+static const struct {
+  uint32_t first, last;
+} late[] = {
+    {0x61d, 0x61d},     {0x9fd, 0x9fd},     {0xa76, 0xa76},     {0xc77, 0xc77},
+    {0xc84, 0xc84},     {0x1b4e, 0x1b4f},   {0x1b7d, 0x1b7f},   {0x2e43, 0x2e4f},
+    {0x2e52, 0x2e5d},   {0x10d6e, 0x10d6e}, {0x10ead, 0x10ead}, {0x10f55, 0x10f59},
+    {0x10f86, 0x10f89}, {0x113d4, 0x113d5}, {0x113d7, 0x113d8}, {0x1144b, 0x1144f},
+    {0x1145a, 0x1145b}, {0x1145d, 0x1145d}, {0x11660, 0x1166c}, {0x116b9, 0x116b9},
+    {0x1183b, 0x1183b}, {0x11944, 0x11946}, {0x119e2, 0x119e2}, {0x11a3f, 0x11a46},
+    {0x11a9a, 0x11a9c}, {0x11a9e, 0x11aa2}, {0x11b00, 0x11b09}, {0x11be1, 0x11be1},
+    {0x11c41, 0x11c45}, {0x11c70, 0x11c71}, {0x11ef7, 0x11ef8}, {0x11f43, 0x11f4f},
+    {0x11fff, 0x11fff}, {0x12ff1, 0x12ff2}, {0x16d6d, 0x16d6f}, {0x16e97, 0x16e9a},
+    {0x16fe2, 0x16fe2}, {0x1e5ff, 0x1e5ff}, {0x1e95e, 0x1e95f},
+};
+
+bool uly__is_punctuation(uint32_t c) {
+  const uly__class_table *classes = uly__class_table_get();
+  if (!classes) return false;
+  unsigned class = uly__class_of(classes, c);
+  if (c < 0x80) return class & (ULY__PUNCT | ULY__SYMBOL);
+  if (c == 0x166d || c == 0x111c9) return true; /* symbols and marks today */
+  if (!(class & ULY__PUNCT)) return false;
+  for (size_t i = 0; i < sizeof late / sizeof *late; i++)
+    if (c >= late[i].first && c <= late[i].last) return false;
+  return true;
+}
+
 bool uly__is_word_character(uint32_t c) {
   const uly__class_table *classes = uly__class_table_get();
   if (classes && uly__class_of(classes, c) & (ULY__LETTER | ULY__MARK)) return true;

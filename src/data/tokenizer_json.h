@@ -18,11 +18,11 @@ uly_status uly__json_pattern(const json_t *object, const char **text, int64_t *n
 
 uly_status uly__read_normalizer(json_t *json, uly__normalizer *out);
 uly_status uly__read_pre_tokenizer(json_t *json, uly__pieces *out);
-uly_status uly__read_model(json_t *json, uly__bpe *out);
+uly_status uly__read_model(json_t *json, uly__bpe *bpe);
 /* Reads the decoder; names of model tokens are the keys of vocab, and those of added tokens are in
  * `names` and come first. */
 uly_status uly__read_decoder(json_t *json, json_t *vocab, const uly__vocab *names,
                              uly__joining *out);
-uly_status uly__read_post_processor(json_t *json, uly_tokenizer *out);
+uly_status uly__read_post_processor(json_t *json, uly_tokenizer *tokenizer);
 
 #endif

@@ -141,16 +141,9 @@ static uly_status to_bytes(const uly__buffer *from, uly__buffer *to) {
 }
 
 static uly_status fall_back(const uly__buffer *from, uly__buffer *to) {
-  unsigned value;
-  char digits[3] = {0};
-  if (from->n == 6 && memcmp(from->bytes, "<0x", 3) == 0 && from->bytes[5] == '>') {
-    memcpy(digits, from->bytes + 3, 2);
-    if (strspn(digits, "0123456789abcdefABCDEF") == 2 && sscanf(digits, "%x", &value) == 1) {
-      unsigned char byte = (unsigned char)value;
-      return uly__buffer_add(to, &byte, 1);
-    }
-  }
-  return uly__buffer_add(to, from->bytes, from->n);
+  int value = uly__byte_of_name(from->bytes, from->n);
+  unsigned char byte = (unsigned char)value;
+  return value >= 0 ? uly__buffer_add(to, &byte, 1) : uly__buffer_add(to, from->bytes, from->n);
 }
 
 static uly_status apply(const part *p, bool is_first, const uly__buffer *from, uly__buffer *to) {

@@ -73,12 +73,12 @@ static uly_status read_processor(const json_t *json, uly_tokenizer *t) {
            uly__make_printable(type).text);
 }
 
-uly_status uly__read_post_processor(json_t *json, uly_tokenizer *t) {
+uly_status uly__read_post_processor(json_t *json, uly_tokenizer *tokenizer) {
   json_t *list;
   ULY_TRY(uly__json_list(json, "processors", &list));
   uly_status status = ULY_OK;
   for (size_t i = 0; status == ULY_OK && i < json_array_size(list); i++)
-    status = read_processor(json_array_get(list, i), t);
+    status = read_processor(json_array_get(list, i), tokenizer);
   json_decref(list);
   return status;
 }

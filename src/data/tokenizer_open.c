@@ -36,7 +36,8 @@ static uly_status look_for(const char *folder, const char *name, char *path) {
   for (struct dirent *entry; (entry = readdir(entries));) {
     bool is_named = name[0] == '.' ? ends_with(entry->d_name, name) && entry->d_name[0] != '.'
                                    : strcmp(entry->d_name, name) == 0;
-    if (is_named && (!best[0] || strcmp(entry->d_name, best) < 0)) strcpy(best, entry->d_name);
+    if (is_named && (!best[0] || strcmp(entry->d_name, best) < 0))
+      snprintf(best, sizeof best, "%s", entry->d_name);
   }
   closedir(entries);
   path[0] = '\0';
@@ -60,15 +61,15 @@ int uly_tokenizer_is_in(const char *folder) {
 static uly_status find_file(const char *given, char *path, char *folder) {
   struct stat info;
   if (strlen(given) >= PATH_MAX) ULY_FAIL(ULY_ERR_CONFIG, "the path of a tokenizer is too long");
-  strcpy(path, given);
-  strcpy(folder, given);
+  snprintf(path, PATH_MAX, "%s", given);
+  snprintf(folder, PATH_MAX, "%s", given);
   if (stat(given, &info) != 0) return uly__file_failed("open the tokenizer", given);
   if (!S_ISDIR(info.st_mode)) {
     char *slash = strrchr(folder, '/');
     if (slash)
       slash[slash == folder] = '\0';
     else
-      strcpy(folder, ".");
+      snprintf(folder, PATH_MAX, ".");
     return ULY_OK;
   }
   ULY_TRY(find_in(given, path));

@@ -21,7 +21,7 @@ typedef struct uly__pattern uly__pattern;
 
 /* Compiles a pattern. Returns ULY_ERR_DATA if it is not valid, matches nothing (an empty text), or
  * uses what has no translation. */
-uly_status uly__pattern_compile(const char *pattern, uly__dialect dialect, uly__pattern **out);
+uly_status uly__pattern_compile(const char *text, uly__dialect dialect, uly__pattern **out);
 void uly__pattern_free(uly__pattern *pattern);
 
 /* What a thread needs to match any patterns. */

@@ -2,7 +2,7 @@
  * kept; a step that changes a piece has a buffer of its own. */
 #include "data/tokenizer_pieces.h"
 
-static uly_status run_step(uly__pieces_run *run, int step, const unsigned char *text, int64_t n,
+static uly_status run_step(uly__pieces_run *run, int index, const unsigned char *text, int64_t n,
                            bool is_first);
 
 void uly__pieces_free(uly__pieces *pieces) {
@@ -31,6 +31,14 @@ int uly__byte_of_character(uint32_t c) {
 static uint32_t character_of_byte(uint32_t byte) {
   if (is_itself(byte)) return byte;
   return byte <= 0x20 ? 0x100 + byte : byte <= 0xa0 ? 0x121 + byte - 0x7f : 0x143;
+}
+
+int uly__byte_of_name(const unsigned char *name, int64_t n) {
+  char digits[3] = {0};
+  if (n != 6 || memcmp(name, "<0x", 3) != 0 || name[5] != '>') return -1;
+  memcpy(digits, name + 3, 2);
+  bool is_byte = strspn(digits, "0123456789abcdefABCDEF") == 2;
+  return is_byte ? (int)strtol(digits, NULL, 16) : -1;
 }
 
 static uly_status change_to_characters(uly__buffer *out, const unsigned char *text, int64_t n) {
@@ -116,17 +124,13 @@ static int64_t find_marked(const unsigned char *text, int64_t n, int64_t at) {
   return n;
 }
 
-static bool is_mark(const uly__scan *s, int64_t at, int *length) {
-  unsigned class = uly__class_at(s, at, length);
-  return class & ULY__PUNCT || (*length == 1 && class & ULY__SYMBOL);
-}
-
 static int64_t find_mark(const uly__scan *s, int64_t at, int64_t *begin) {
-  for (int length; at < s->n; at += length)
-    if (is_mark(s, at, &length)) {
-      *begin = at;
-      return at + length;
-    }
+  for (int length; at < s->n; at += length) {
+    uint32_t c;
+    *begin = at;
+    length = uly__utf8_decode(s->text + at, &c);
+    if (uly__is_punctuation(c)) return at + length;
+  }
   return -1;
 }
 

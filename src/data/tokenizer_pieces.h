@@ -84,5 +84,7 @@ uly_status uly__pieces_divide(uly__pieces_run *run, const unsigned char *text, i
 /* Returns the byte that a byte-level character (U+0021 to U+0143) stands for, or -1. Most bytes are
  * the characters of Latin-1; the others have those from U+0100 on. */
 int uly__byte_of_character(uint32_t character);
+/* Returns the byte that a token of n bytes, <0x00> to <0xFF>, is named after, or -1. */
+int uly__byte_of_name(const unsigned char *name, int64_t n);
 
 #endif

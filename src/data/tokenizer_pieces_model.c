@@ -15,14 +15,15 @@ enum { MARK = 3 };
 /* Puts the text that a piece stands for into `text`: marks become spaces, a byte is itself. */
 static uly_status text_of(const char *piece, int64_t n, uly__piece_kind kind,
                           const uly__sentencepiece_spec *spec, uly__buffer *text) {
-  unsigned byte;
+  int byte = -1;
   text->n = 0;
   switch (kind) {
     case ULY__PIECE_CONTROL: return ULY_OK;
     case ULY__PIECE_UNKNOWN:
       return uly__buffer_add(text, spec->unknown, (int64_t)strlen(spec->unknown));
     case ULY__PIECE_BYTE: {
-      if (sscanf(piece, "<0x%2X>", &byte) != 1)
+      byte = uly__byte_of_name((const unsigned char *)piece, n);
+      if (byte < 0)
         ULY_FAIL(ULY_ERR_DATA, "the piece '%s' is no byte", uly__make_printable(piece).text);
       unsigned char one = (unsigned char)byte;
       return uly__buffer_add(text, &one, 1);
@@ -64,7 +65,9 @@ static uly_status read_pieces(const uly__sentencepiece_spec *spec, uly_tokenizer
   return status;
 }
 
-uly_status uly__tokenizer_read_sentencepiece(const char *bytes, int64_t n, uly_tokenizer *t) {
+uly_status uly__tokenizer_read_sentencepiece(const char *bytes, int64_t n,
+                                             uly_tokenizer *tokenizer) {
+  uly_tokenizer *t = tokenizer;
   char why[256];
   ULY_TRY(uly__sentencepiece_check(bytes, n, &t->spec));
   t->sentencepiece = uly__sentencepiece_load(bytes, n, why, sizeof why);

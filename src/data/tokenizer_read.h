@@ -14,11 +14,13 @@ uly_status uly__tokenizer_read_json(const char *bytes, int64_t n, uly_tokenizer 
 uly_status uly__tokenizer_read_gpt2(const char *vocab, int64_t num_vocab, const char *merges,
                                     int64_t num_merges, uly_tokenizer *out);
 /* Reads a file of ranks of `tiktoken`; file is its name without folders. */
-uly_status uly__tokenizer_read_tiktoken(const char *bytes, int64_t n, const char *file,
-                                        const uly_tokenizer_config *config, uly_tokenizer *out);
+uly_status uly__tokenizer_read_tiktoken(const char *text, int64_t n, const char *file,
+                                        const uly_tokenizer_config *config,
+                                        uly_tokenizer *tokenizer);
 
 /* Reads a tokenizer.model of SentencePiece. */
-uly_status uly__tokenizer_read_sentencepiece(const char *bytes, int64_t n, uly_tokenizer *out);
+uly_status uly__tokenizer_read_sentencepiece(const char *bytes, int64_t n,
+                                             uly_tokenizer *tokenizer);
 
 /* Sets the ids of tokens that begin and end a text: what tokenizer_config.json in the folder says,
  * or the usual names. Members of the file that are not as expected are left alone, since they

@@ -5,6 +5,7 @@
  * Each token of more than one byte is the merge of one pair only: the last two tokens that its bytes
  * become. For where two tokens that make it meet in a longer word, nothing has been merged across
  * their ends; so what happened between these is what happens to its bytes alone. */
+#include <assert.h>
 #include <ctype.h>
 #include <string.h>
 
@@ -25,6 +26,7 @@ static int value_of(char c) {
 
 /* Decodes base64 at s, and returns where it ends; NULL if it is not valid. */
 static const char *decode_base64(const char *s, const char *end, uly__buffer *out) {
+  assert(out->bytes); /* reserved */
   uint32_t bits = 0;
   int num = 0;
   const char *begin = s;
@@ -209,7 +211,9 @@ static uly_status set_given(uly_tokenizer *t, const uly_tokenizer_config *config
 }
 
 uly_status uly__tokenizer_read_tiktoken(const char *text, int64_t n, const char *file,
-                                        const uly_tokenizer_config *config, uly_tokenizer *t) {
+                                        const uly_tokenizer_config *config,
+                                        uly_tokenizer *tokenizer) {
+  uly_tokenizer *t = tokenizer;
   uly__buffer bytes = {0};
   if (n > MOST_BYTES)
     ULY_FAIL(ULY_ERR_DATA, "there are %lld bytes of ranks, but at most %d are supported",

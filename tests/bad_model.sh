@@ -130,9 +130,9 @@ config 'lacks tensor model.layers.0.self_attn.q_proj.bias' 's|"attention_bias": 
 rename() { sed -i "s|$1|$2|" model.safetensors; }
 bad_folder whole rename model.norm.weight model.morn.weight
 each 'lacks tensor model.norm.weight'
-# The head of a tied model may be there; anything else that the model has no use for may not.
+# The head of a tied model may be there if it is the embedding; anything else that the model has no use for may not.
 bad_folder whole sed -i 's|"tie_word_embeddings": false|"tie_word_embeddings": true|' config.json
-row 0 '' "${init[@]}" $bad
+each 'lm_head.weight differs from the embedding, although "tie_word_embeddings"'
 bad=bad-$num_bad-other
 cp -r bad-$num_bad "$bad"
 (cd "$bad" && rename lm_head.weight lm_tail.weight)

@@ -116,6 +116,9 @@ static int list_tensors(const model *m, stored *list) {
 static uint32_t bits_of(const model *m, const char *name, int64_t index) {
   uint64_t hash = 0xcbf29ce484222325u;
   if (strncmp(name, m->prefix, strlen(m->prefix)) == 0) name += strlen(m->prefix);
+  /* The head of a tied model is its embedding. */
+  bool is_tied = strstr(m->config, "\"tie_word_embeddings\":true") != NULL;
+  if (is_tied && strcmp(name, "lm_head.weight") == 0) name = "embed_tokens.weight";
   for (; *name; name++) hash = (hash ^ (unsigned char)*name) * 0x100000001b3u;
   hash = (hash + (uint64_t)index) * 0x9e3779b97f4a7c15u;
   return (uint32_t)(hash >> 32) ^ (uint32_t)hash;

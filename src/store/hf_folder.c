@@ -236,6 +236,36 @@ const uly__hf_tensor *uly__hf_folder_find(const uly__hf_folder *folder, const ch
   return NULL;
 }
 
+/* Bytes that are compared at a time. */
+enum { COMPARED = 1 << 20 };
+
+/* Compares the bytes of two tensors that have as many; room: for two pieces. */
+static uly_status compare_bytes(const uly__hf_folder *folder, const uly__hf_tensor *a,
+                                const uly__hf_tensor *b, char *room, bool *is_same) {
+  const uly__hf_tensor *const both[] = {a, b};
+  for (int64_t at = 0; at < a->info->bytes && *is_same; at += COMPARED) {
+    int64_t count = a->info->bytes - at < COMPARED ? a->info->bytes - at : COMPARED;
+    for (int i = 0; i < 2; i++)
+      ULY_TRY(uly__safetensors_read(folder->files[both[i]->file].tensors, both[i]->info, at, count,
+                                    room + i * COMPARED));
+    *is_same = memcmp(room, room + COMPARED, (size_t)count) == 0;
+  }
+  return ULY_OK;
+}
+
+uly_status uly__hf_same(const uly__hf_folder *folder, const uly__hf_tensor *a,
+                        const uly__hf_tensor *b, bool *is_same) {
+  *is_same = a->info->bytes == b->info->bytes && a->info->dtype == b->info->dtype &&
+             a->info->num_dims == b->info->num_dims &&
+             memcmp(a->info->dims, b->info->dims, sizeof a->info->dims) == 0;
+  if (!*is_same) return ULY_OK;
+  char *room = malloc(2 * COMPARED);
+  if (!room) ULY_FAIL(ULY_ERR_MEMORY, "no memory to compare two tensors");
+  uly_status status = compare_bytes(folder, a, b, room, is_same);
+  free(room);
+  return status;
+}
+
 uint64_t uly__hf_folder_hash(const uly__hf_folder *folder) {
   XXH3_state_t state;
   XXH3_64bits_reset(&state);

@@ -36,6 +36,10 @@ void uly__hf_folder_close(uly__hf_folder *folder);
 /* Returns the tensor of that name, or NULL if there is none. */
 const uly__hf_tensor *uly__hf_folder_find(const uly__hf_folder *folder, const char *name);
 
+/* Tells whether two tensors have the same type and shape, and the same bytes, which it reads. */
+uly_status uly__hf_same(const uly__hf_folder *folder, const uly__hf_tensor *a,
+                        const uly__hf_tensor *b, bool *is_same);
+
 /* Returns a hash of the names, types, shapes and places of all tensors. */
 uint64_t uly__hf_folder_hash(const uly__hf_folder *folder);
 

@@ -167,6 +167,23 @@ static uly_status find_place(search *s, const uly__param *param, uly__hf_place *
   return ULY_OK;
 }
 
+/* Checks that the head of a tied model, which its files may hold, is the embedding once more. */
+static uly_status check_tied_head(const search *s) {
+  const uly__hf_tensor *head = uly__hf_folder_find(s->folder, "lm_head.weight");
+  const char *name = s->is_gpt2 ? "transformer.wte.weight" : "model.embed_tokens.weight";
+  const uly__hf_tensor *embedding = uly__hf_folder_find(s->folder, without_prefix(s, name));
+  char where[ULY_HF_WHERE];
+  bool is_same = true;
+  if (!head || !s->config->tied) return ULY_OK;
+  ULY_TRY(uly__hf_same(s->folder, head, embedding, &is_same));
+  if (!is_same)
+    ULY_FAIL(ULY_ERR_DATA,
+             "%s differs from the embedding, although \"tie_word_embeddings\" of the config.json "
+             "says that they are one: set it to false to use both",
+             uly__hf_where(s->folder, head, where));
+  return ULY_OK;
+}
+
 /* Returns whether a tensor that is no parameter may be there: a buffer, which the model computes
  * itself, or the head, if it is the embedding once more. */
 static bool is_ignored(const search *s, const char *name) {
@@ -192,7 +209,8 @@ static uly_status check_rest(const search *s) {
 static uly_status find_all(search *s, const uly__params *params, uly__hf_place *places) {
   ULY_TRY(find_naming(s));
   for (int i = 0; i < params->num; i++) ULY_TRY(find_place(s, &params->list[i], &places[i]));
-  return check_rest(s);
+  ULY_TRY(check_rest(s));
+  return check_tied_head(s);
 }
 
 uly_status uly__hf_find_places(const uly__hf_folder *folder, const uly__model_config *config,

@@ -7,8 +7,8 @@
 
 #include "data/tokenizer_utf8.h"
 
-/* Symbols up to which searching the list is faster than a heap. */
-enum { SHORT = 64, FIRST_SLOTS = 1 << 12 };
+/* Symbols up to which searching the list is faster than a heap; and for which memory is kept. */
+enum { SHORT = 64, MOST_KEPT = 1 << 20, FIRST_SLOTS = 1 << 12 };
 
 /* ---------------------------------------------------------------------------- pairs */
 
@@ -90,79 +90,77 @@ static int merge_short(const uly__bpe *bpe, uint32_t *symbols, int n) {
 
 /* ----------------------------------------------------------------------- long words */
 
-/* A merge that is possible: of the symbol at `at` and its neighbour. `key` orders merges by rank and
- * then by place. */
-typedef struct candidate {
-  uint64_t key;
-  uint32_t made;
-} candidate;
-
+/* A merge that is possible, of the symbol at a place and its neighbour, is a number: its rank above
+ * its place, so that the lowest number comes first. Each node of the heap has four children. */
+#define NO_MERGE UINT64_MAX
 #define NOWHERE UINT32_MAX
 
-static void sift_down(candidate *heap, int64_t n, int64_t at) {
-  candidate moving = heap[at];
-  for (int64_t child; (child = 2 * at + 1) < n; at = child) {
-    if (child + 1 < n && heap[child + 1].key < heap[child].key) child++;
-    if (heap[child].key >= moving.key) break;
-    heap[at] = heap[child];
+enum { CHILDREN = 4 };
+
+static void sift_down(uint64_t *heap, int64_t n, int64_t at) {
+  uint64_t moving = heap[at];
+  for (int64_t first; (first = CHILDREN * at + 1) < n;) {
+    int64_t lowest = first, end = first + CHILDREN < n ? first + CHILDREN : n;
+    for (int64_t child = first + 1; child < end; child++)
+      if (heap[child] < heap[lowest]) lowest = child;
+    if (heap[lowest] >= moving) break;
+    heap[at] = heap[lowest];
+    at = lowest;
   }
   heap[at] = moving;
 }
 
-static void push(candidate *heap, int64_t *n, candidate added) {
+static void push(uint64_t *heap, int64_t *n, uint64_t added) {
   int64_t at = (*n)++;
-  for (int64_t parent; at > 0 && heap[parent = (at - 1) / 2].key > added.key; at = parent)
+  for (int64_t parent; at > 0 && heap[parent = (at - 1) / CHILDREN] > added; at = parent)
     heap[at] = heap[parent];
   heap[at] = added;
 }
 
-/* Returns the merge of the symbol at `at` with its neighbour; its key is UINT64_MAX if there is
- * none. */
-static candidate look_up(const uly__bpe *bpe, const uly__bpe_scratch *s, uint32_t at) {
+/* Returns the merge of the symbol at `at` with its neighbour, or NO_MERGE. */
+static uint64_t look_up(const uly__bpe *bpe, const uly__bpe_scratch *s, uint32_t at) {
   const uly__bpe_pair *pair = find_pair(bpe, s->symbols[at], s->symbols[s->next[at]]);
-  if (pair->rank == ULY__NO_RANK) return (candidate){UINT64_MAX, 0};
-  return (candidate){(uint64_t)pair->rank << 32 | at, pair->made};
+  return pair->rank == ULY__NO_RANK ? NO_MERGE : (uint64_t)pair->rank << 32 | at;
 }
 
 static void push_pair(const uly__bpe *bpe, const uly__bpe_scratch *s, uint32_t at, int64_t *n) {
-  candidate found = look_up(bpe, s, at);
-  if (found.key != UINT64_MAX) push(s->heap, n, found);
+  uint64_t found = look_up(bpe, s, at);
+  if (found != NO_MERGE) push(s->heap, n, found);
 }
 
-/* Returns whether the two symbols that a candidate was made for are still neighbours. The bytes
- * from a place to the end of a pair only become more, so what the pair makes tells. */
-static bool is_current(const uly__bpe *bpe, const uly__bpe_scratch *s, uint32_t at, uint32_t made) {
-  if (s->symbols[at] == NOWHERE || s->next[at] == NOWHERE) return false;
-  const uly__bpe_pair *pair = find_pair(bpe, s->symbols[at], s->symbols[s->next[at]]);
-  return pair->rank != ULY__NO_RANK && pair->made == made;
+/* Merges a symbol with its neighbour, unless either has changed since the merge was found. */
+static void merge_one(const uly__bpe *bpe, uly__bpe_scratch *s, uint64_t merge, int64_t *num) {
+  uint32_t at = (uint32_t)merge, gone = s->next[at];
+  if (s->symbols[at] == NOWHERE || gone == NOWHERE) return;
+  const uly__bpe_pair *pair = find_pair(bpe, s->symbols[at], s->symbols[gone]);
+  if (pair->rank != merge >> 32) return;
+  uint32_t after = s->next[gone];
+  s->symbols[at] = pair->made;
+  s->symbols[gone] = NOWHERE;
+  s->next[at] = after;
+  if (after != NOWHERE) s->last[after] = at;
+  if (s->last[at] != NOWHERE) push_pair(bpe, s, s->last[at], num);
+  if (after != NOWHERE) push_pair(bpe, s, at, num);
 }
 
-/* Merges the symbols of a long word. Each merge adds at most two candidates and removes one symbol,
- * so the heap never holds more than 2 n. */
+/* Merges the symbols of a long word. Each merge takes one from the heap, adds at most two, and
+ * removes a symbol, so the heap never holds more than 2 n. */
 static void merge_long(const uly__bpe *bpe, uly__bpe_scratch *s, uint32_t n) {
-  candidate *heap = s->heap;
   int64_t num = 0;
   for (uint32_t i = 0; i < n; i++) {
     s->next[i] = i + 1 < n ? i + 1 : NOWHERE;
     s->last[i] = i > 0 ? i - 1 : NOWHERE;
   }
   for (uint32_t i = 0; i + 1 < n; i++) {
-    heap[num] = look_up(bpe, s, i);
-    num += heap[num].key != UINT64_MAX;
+    s->heap[num] = look_up(bpe, s, i);
+    num += s->heap[num] != NO_MERGE;
   }
-  for (int64_t i = num / 2 - 1; i >= 0; i--) sift_down(heap, num, i);
+  for (int64_t i = num > 1 ? (num - 2) / CHILDREN : -1; i >= 0; i--) sift_down(s->heap, num, i);
   while (num > 0) {
-    uint32_t at = (uint32_t)heap[0].key, made = heap[0].made;
-    heap[0] = heap[--num];
-    if (num > 0) sift_down(heap, num, 0);
-    if (!is_current(bpe, s, at, made)) continue;
-    uint32_t gone = s->next[at], after = s->next[gone];
-    s->symbols[at] = made;
-    s->symbols[gone] = NOWHERE;
-    s->next[at] = after;
-    if (after != NOWHERE) s->last[after] = at;
-    if (s->last[at] != NOWHERE) push_pair(bpe, s, s->last[at], &num);
-    if (after != NOWHERE) push_pair(bpe, s, at, &num);
+    uint64_t merge = s->heap[0];
+    s->heap[0] = s->heap[--num];
+    if (num > 0) sift_down(s->heap, num, 0);
+    merge_one(bpe, s, merge, &num);
   }
 }
 
@@ -173,7 +171,7 @@ static uly_status grow_scratch(uly__bpe_scratch *s, int64_t n) {
   s->symbols = malloc((size_t)capacity * sizeof *s->symbols);
   s->next = malloc((size_t)capacity * sizeof *s->next);
   s->last = malloc((size_t)capacity * sizeof *s->last);
-  s->heap = malloc((size_t)capacity * 2 * sizeof(candidate));
+  s->heap = malloc((size_t)capacity * 2 * sizeof *s->heap);
   s->capacity = capacity;
   if (s->symbols && s->next && s->last && s->heap) return ULY_OK;
   uly__bpe_scratch_free(s);
@@ -253,6 +251,7 @@ static uly_status encode_long(const uly__bpe *bpe, uly__bpe_scratch *s, const un
   *num = 0;
   for (uint32_t at = num_symbols > 0 ? 0 : NOWHERE; at != NOWHERE; at = s->next[at])
     out[(*num)++] = (int32_t)s->symbols[at];
+  if (s->capacity > MOST_KEPT) uly__bpe_scratch_free(s);
   return ULY_OK;
 }
 

@@ -41,10 +41,10 @@ void uly__bpe_free(uly__bpe *bpe);
 
 /* What a thread needs to encode: symbols of a long word and a heap of merges. It begins as zeros. */
 typedef struct uly__bpe_scratch {
-  uint32_t *symbols;
+  uint32_t *symbols;     /* [capacity] */
   uint32_t *next, *last; /* neighbours of a symbol */
-  void *heap;
-  int64_t capacity, heap_capacity;
+  uint64_t *heap;        /* [2 capacity] */
+  int64_t capacity;
 } uly__bpe_scratch;
 
 void uly__bpe_scratch_free(uly__bpe_scratch *scratch);

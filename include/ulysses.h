@@ -119,8 +119,8 @@ const char *uly_status_name(uly_status status);
  * for a value that is not finite. */
 int uly_status_exit_code(uly_status status);
 
-/* The type in which tensors are stored. Sums are computed in f32 or wider. Only files have weights in
- * f16: nothing computes in it. */
+/* The type in which tensors are stored. Sums are computed in f32 or wider. Only files have weights
+ * in f16: nothing computes in it. */
 typedef enum uly_dtype { ULY_F32 = 0, ULY_BF16 = 1, ULY_F16 = 2 } uly_dtype;
 
 /* ------------------------------------------------------------ 2. Start and mesh
@@ -325,7 +325,7 @@ typedef enum uly_recompute {
   ULY_RECOMPUTE_FULL
 } uly_recompute;
 
-/* A scaled form of RoPE, with which a model takes sequences that are longer than those it was trained
+/* A scaled form of RoPE, with which a model takes sequences longer than those that it was trained
  * with. */
 typedef enum uly_rope_scaling {
   /* As the model's config.json says. */
@@ -387,8 +387,8 @@ int64_t uly_sparse_local(const uly_sparse *sparse, int64_t num_tokens);
  * and says which members have an effect only together with others. */
 typedef struct uly_train_config {
   size_t size;
-  /* A preset (uly_model_presets) or the path of a Hugging Face config.json. NULL: the config.json of
-   * `init`, or without that the preset llama-4m. */
+  /* A preset (uly_model_presets) or the path of a Hugging Face config.json. NULL: the config.json
+   * of `init` or, without `init`, the preset llama-4m. */
   const char *model;
   /* A file or a folder of files: plain text, whose bytes are the tokens, or token shards in the
    * format of llm.c. */
@@ -482,24 +482,24 @@ typedef struct uly_train_config {
    * as long for a micro-batch as a stage does. Each keeps the activations of one more
    * micro-batch. */
   int pp_ahead;
-  /* Scales the RoPE of a model that has none of the scaled forms yet, or gives llama3 or yarn, if the
-   * model has it, another factor. Checkpoints say so in their config.json. */
+  /* Scales the RoPE of a model that has no scaled form yet, or gives another factor to a model that
+   * already has this form (llama3 or yarn). The config.json of checkpoints says so. */
   uly_rope_scaling rope_scaling;
-  /* With rope_scaling, how many times as many positions the model gets as it was trained with. 0: as
-   * many as the sequence needs. */
+  /* With rope_scaling: the number of positions that the model gets, divided by the number that it
+   * was trained with. 0: what the sequence needs. */
   double rope_factor;
-  /* Folder with the weights that the run begins with, instead of weights drawn with `seed`: one from
-   * Hugging Face, or a checkpoint. They are weights of `model`, whose parameters must have the same
-   * names and shapes. Training begins with step 0 and a new optimizer. The files of the tokenizer in
-   * the folder become part of the checkpoints of the run. NULL: none. */
+  /* Folder with the weights that the run begins with, instead of weights drawn with `seed`: one
+   * from Hugging Face, or a checkpoint. The parameters of `model` must have the same names and
+   * shapes. Training begins at step 0 with a new optimizer. The files of the tokenizer in the
+   * folder become part of the run's checkpoints. NULL: none. */
   const char *init;
 } uly_train_config;
 
 /* Sets the size, and every other member to its default. */
 void uly_train_config_default(uly_train_config *config, size_t size);
 
-/* Writes to `model`, which holds `capacity` bytes, the preset or the path of the model that a run with
- * `config` has: config->model, or what follows from config->init. Not collective. */
+/* Writes to `model`, which holds `capacity` bytes, the preset or the path of the model of a run
+ * with `config`: config->model, or what follows from config->init. Not collective. */
 uly_status uly_train_config_find_model(const uly_train_config *config, char *model,
                                        size_t capacity);
 
@@ -880,7 +880,8 @@ typedef struct uly_model_info {
   int is_tied;       /* head and embedding share weights */
   int has_qkv_bias, has_o_bias, has_mlp_bias;
   int has_qk_norm; /* of every head of Q and K */
-  /* Scaled RoPE, by the name that config.json has for it ("default": not scaled), and its factor. */
+  /* Scaled RoPE, by the name that config.json has for it ("default": not scaled), and its
+   * factor. */
   char rope_type[12];
   double rope_factor;
   /* Numbers of layers: those that see only a window, and those that do not rotate. */
@@ -889,9 +890,9 @@ typedef struct uly_model_info {
   int64_t reserved[11];
 } uly_model_info;
 
-/* Describes the model that a run with `config` has: what its config.json says, or the preset, and what
- * the window, the scaling of RoPE and the length of the sequences make of it. Returns ULY_ERR_CONFIG
- * if the model cannot be read. Not collective. */
+/* Describes the model of a run with `config`: what its config.json or the preset says, changed by
+ * the window, the scaling of RoPE and the length of the sequences. Returns ULY_ERR_CONFIG if the
+ * model cannot be read. Not collective. */
 uly_status uly_train_config_describe_model(const uly_train_config *config, uly_model_info *info);
 
 /* What a checkpoint contains. Members that uly_train_config also has say how the model was trained:
@@ -907,10 +908,10 @@ typedef struct uly_checkpoint_info {
   int pack;
   uly_dtype dtype;
   uly_model_info model;
-  /* Nonzero: the folder is none of a run, but one in Hugging Face's format, and has weights alone.
-   * step and sequences_done are 0, and bytes and num_tensors count what its files hold. The other
-   * members have the defaults of uly_train_config (so window is -1: what config.json says), but
-   * seq_len is no more than the positions of the model. */
+  /* Nonzero: this is not a checkpoint but a Hugging Face folder, which has only weights. step and
+   * sequences_done are 0, and bytes and num_tensors count what its files hold. The other members
+   * have the defaults of uly_train_config (so window is -1: as config.json says), but seq_len is at
+   * most the number of positions of the model. */
   int is_weights_only;
   int num_files; /* with tensors */
 } uly_checkpoint_info;
@@ -925,7 +926,8 @@ uly_status uly_checkpoint_read(const char *dir, uly_checkpoint_info *info);
 uly_status uly_checkpoint_apply(const uly_checkpoint_info *info, uly_train_config *config);
 
 /* Reads a whole checkpoint folder and checks it: formats, shapes, and the checksum of every tensor.
- * Hugging Face folders have no checksums, and are refused (ULY_ERR_DATA). Fills in info as uly_checkpoint_read does. The message of ULY_ERR_DATA says what is damaged. */
+ * Hugging Face folders have no checksums, and are refused (ULY_ERR_DATA). The function fills in
+ * info as uly_checkpoint_read does. The message of ULY_ERR_DATA says what is damaged. */
 uly_status uly_checkpoint_verify(const char *dir, uly_checkpoint_info *info);
 
 /* A tensor in a checkpoint file. */
@@ -939,16 +941,15 @@ typedef struct uly_tensor_info {
   int64_t bytes;
 } uly_tensor_info;
 
-/* Calls `visit` for each tensor of a checkpoint, in the order in which they are stored in its files;
- * or for each tensor of a Hugging Face folder that can be read, by name. */
+/* Calls `visit` for each tensor of a checkpoint, in the order in which they are stored in its
+ * files; or for each tensor of a Hugging Face folder that can be read, in the order of names. */
 uly_status uly_checkpoint_list(const char *dir,
                                void (*visit)(void *user, const uly_tensor_info *tensor),
                                void *user);
 
 /* --- Models for other programs.
- *
- * An export is a folder in Hugging Face's format, as transformers and the programs that follow it
- * read it: config.json, the weights as safetensors, and the files of the tokenizer.
+ * An export is a Hugging Face folder, which transformers and the programs that follow it can read:
+ * config.json, the weights as safetensors, and the files of the tokenizer.
  *
  *   uly_export_config config;
  *   uly_export_config_default(&config, sizeof config);
@@ -963,10 +964,10 @@ typedef struct uly_export_config {
   const char *source;
   /* The folder to make. It may exist, but must be empty. */
   const char *out;
-  /* The type of the weights, a uly_dtype; -1: that of the weights in the source, or f32 if they have
-   * several. */
+  /* The type of the weights, a uly_dtype; -1: that of the weights in the source, or f32 if they
+   * have several types. */
   int dtype;
-  /* The most bytes of weights in a file. A tensor that is larger has a file of its own. */
+  /* The most bytes of weights in a file. A larger tensor has a file of its own. */
   int64_t shard_bytes;
 } uly_export_config;
 
@@ -1033,10 +1034,11 @@ typedef enum uly_documents {
   ULY_DOCUMENTS_JSONL     /* each object of JSON Lines */
 } uly_documents;
 
-/* How far uly_prepare is. */
+/* How far uly_prepare has come. */
 typedef struct uly_prepare_progress {
   size_t size;
-  /* Bytes of the files that were read, and of all files; 0: not known, since one is a pipe. */
+  /* Bytes that were read, and bytes of all files; all_bytes is 0 if that is not known, since one of
+   * them is a pipe. */
   int64_t bytes, all_bytes;
   int64_t tokens;
   double seconds; /* since the beginning */
@@ -1061,21 +1063,22 @@ typedef struct uly_prepare_config {
   /* Number of tokens in each shard except the last, at most 2^31 - 1. */
   int64_t shard_tokens;
   /* Nonzero: files that are evidently not plain text are read anyway, and a UTF-8 byte-order mark
-   * is kept. A tokenizer is given U+FFFD in place of bytes that are not UTF-8. */
+   * is kept. A tokenizer gets U+FFFD in place of bytes that are not UTF-8. */
   int any_bytes;
   /* Nonzero: lines of JSON Lines that contain no text are left out and counted. 0: the first such
    * line is an error. */
   int skip_bad;
-  /* A tokenizer that makes the tokens, as uly_tokenizer_open reads it: a file, or a folder. NULL: each
-   * byte is a token. */
+  /* A tokenizer that makes the tokens, as uly_tokenizer_open reads it: a file, or a folder. NULL:
+   * each byte is a token. */
   const char *tokenizer;
-  /* The token that ends each document; -1: the one with which the tokenizer ends a text. Only with a
-   * tokenizer. */
+  /* The token that ends each document; -1: the one with which the tokenizer ends a text. Only with
+   * a tokenizer. */
   int64_t doc_end;
   /* Threads that use the tokenizer; 0: as many as there are cores. The shards are the same with any
    * number. */
   int threads;
-  /* Is told, about ten times a second and by the calling thread, how far the work is; may be NULL. */
+  /* Called about ten times a second, in the calling thread, with the progress of the work; may be
+   * NULL. */
   void (*progress)(void *user, const uly_prepare_progress *progress);
   void *user;
 } uly_prepare_config;
@@ -1104,18 +1107,19 @@ typedef struct uly_prepare_report {
   int64_t doc_end;
 } uly_prepare_report;
 
-/* Turns text into token shards in the format of llm.c: out/train/000000.bin and so on, and out/eval/
- * for held-out documents. Without a tokenizer each byte is a token, and token 256 ends each document.
- * With one, the names of special tokens in a text are ordinary text, and documents begin with no
- * special token; its files are copied to `out`, and the header of each shard has its hash. The header
- * also says which token ends documents. Tokens are uint16 if the vocabulary fits, and uint32 otherwise.
- * Empty documents are left out; a document may continue in the next shard. Memory use does not grow
- * with the size of the text. The folders get their names when everything is written and synced.
+/* Turns text into token shards in the format of llm.c: out/train/000000.bin and so on, and
+ * out/eval/ for held-out documents. Without a tokenizer each byte is a token, and token 256 ends
+ * each document. With one, the names of special tokens in a text are ordinary text, and documents
+ * begin with no special token; its files are copied to `out`, and the header of each shard has its
+ * hash. The header also says which token ends documents. Tokens are uint16 if the vocabulary fits,
+ * and uint32 otherwise. Empty documents are left out; a document may continue in the next shard.
+ * Memory use does not grow with the size of the text. The folders get their names when everything
+ * is written and synced.
  *
- * Returns ULY_ERR_CONFIG if one of the folders already exists, if `out` lies inside an input or holds
- * another tokenizer, or if no document is left for training or evaluation. Returns ULY_ERR_DATA if a
- * file is not text (with a tokenizer, UTF-8), or if a line is not JSON, is not an object, or has no
- * text; the message names the file, and the place in it. Not collective. */
+ * Returns ULY_ERR_CONFIG if one of the folders already exists, if `out` lies inside an input or
+ * holds another tokenizer, or if no document is left for training or evaluation. Returns
+ * ULY_ERR_DATA if a file is not text (with a tokenizer, UTF-8), or if a line is not JSON, is not an
+ * object, or has no text; the message names the file, and the place in it. Not collective. */
 uly_status uly_prepare(const uly_prepare_config *config, uly_prepare_report *report);
 
 /* --- Tokenizers.
@@ -1139,11 +1143,12 @@ uly_status uly_prepare(const uly_prepare_config *config, uly_prepare_report *rep
 
 typedef struct uly_tokenizer uly_tokenizer;
 
-/* What the files of ranks of `tiktoken` do not say. */
+/* What a file of ranks of `tiktoken` does not say. */
 typedef struct uly_tokenizer_config {
   size_t size;
   /* The regular expression, in the syntax of `tiktoken`, that divides a text into words. NULL: the
-   * file must be one of those that the library knows (GPT-2, cl100k, o200k, Llama 3 and 4, Qwen). */
+   * file must be one of those that the library knows (GPT-2, cl100k, o200k, Llama 3 and 4,
+   * Qwen). */
   const char *pattern;
   /* [num_special_tokens] names of special tokens, numbered from the largest rank + 1. Only with a
    * pattern. */
@@ -1151,12 +1156,12 @@ typedef struct uly_tokenizer_config {
   int num_special_tokens;
 } uly_tokenizer_config;
 
-/* Opens a tokenizer: a tokenizer.json whose model is BPE, a tokenizer.model of SentencePiece, a file
- * of ranks of `tiktoken`, or a folder that holds one of these (the first that is there, in this
- * order; after them vocab.json with merges.txt, as GPT-2 has them). tokenizer_config.json beside
- * the file says which tokens begin and end a text. config may be NULL. Returns ULY_ERR_IO if there
- * is no such file, and ULY_ERR_DATA if it is not valid or needs what the library does not have; the
- * message names it. On failure *out is NULL. */
+/* Opens a tokenizer: a tokenizer.json whose model is BPE, a tokenizer.model of SentencePiece, a
+ * file of ranks of `tiktoken`, or a folder that holds one of these (the first that is there, in
+ * this order; after them vocab.json with merges.txt, as GPT-2 has them). tokenizer_config.json
+ * beside the file says which tokens begin and end a text. config may be NULL. Returns ULY_ERR_IO if
+ * there is no such file, and ULY_ERR_DATA if it is not valid or needs something that the library
+ * does not support; the message names it. On failure *out is NULL. */
 uly_status uly_tokenizer_open(const char *path, const uly_tokenizer_config *config,
                               uly_tokenizer **out);
 void uly_tokenizer_close(uly_tokenizer *tokenizer);
@@ -1172,7 +1177,7 @@ typedef struct uly_tokenizer_info {
   /* The tokens that begin a text, end one, and stand for what has no token; -1: there is none. */
   int64_t bos, eos, unk;
   /* Hash of everything that determines the tokens of a text, but not of how a file is written: a
-   * tokenizer.json with other spaces, or with merges in another form, has the same. */
+   * tokenizer.json with other spaces, or with merges in another form, has the same hash. */
   uint64_t hash;
 } uly_tokenizer_info;
 
@@ -1185,11 +1190,11 @@ typedef struct uly_token_list {
   int64_t num, capacity;
 } uly_token_list;
 
-/* Frees the tokens; the list is empty then. */
+/* Frees the tokens, and leaves an empty list. */
 void uly_token_list_free(uly_token_list *list);
 
-/* Bytes, to which calls append; {.size = sizeof text} is an empty text. They are UTF-8 unless tokens
- * put the bytes of characters together in ways that no text does. */
+/* Bytes, to which calls append; {.size = sizeof text} is an empty text. They are UTF-8 unless
+ * tokens put the bytes of characters together in ways that no text does. */
 typedef struct uly_text {
   size_t size;
   char *bytes; /* [num] */
@@ -1198,7 +1203,7 @@ typedef struct uly_text {
   int64_t num_tokens, num_lost;
 } uly_text;
 
-/* Frees the bytes; the text is empty then. */
+/* Frees the bytes, and leaves an empty text. */
 void uly_text_free(uly_text *text);
 
 typedef enum uly_tokenize_flags {
@@ -1211,8 +1216,8 @@ typedef enum uly_tokenize_flags {
   ULY_TOKENIZE_REPLACE = 4
 } uly_tokenize_flags;
 
-/* Appends the tokens of a text of num_bytes bytes, which may include NUL. Returns ULY_ERR_DATA if it
- * is not UTF-8; the message says where. On failure the list is as it was. */
+/* Appends the tokens of a text of num_bytes bytes, which may include NUL. Returns ULY_ERR_DATA if
+ * the text is not UTF-8; the message says where. On failure the list is as it was. */
 uly_status uly_tokenizer_encode(const uly_tokenizer *tokenizer, const char *text, int64_t num_bytes,
                                 unsigned flags, uly_token_list *tokens);
 
@@ -1220,19 +1225,19 @@ typedef enum uly_detokenize_flags {
   ULY_DETOKENIZE_SKIP_SPECIAL = 1 /* special tokens are left out */
 } uly_detokenize_flags;
 
-/* Appends the text of num_tokens tokens. A text that is decoded by several calls, token by token for
- * example, is the same as one that is decoded at once: what is special about its first token
- * depends on text->num_tokens. The text of a byte-level tokenizer is exactly what was encoded.
- * Returns ULY_ERR_DATA if there is no such token. */
+/* Appends the text of num_tokens tokens. A text that is decoded by several calls, for example token
+ * by token, is the same as one that is decoded at once: text->num_tokens says whether a token is
+ * the first, which some tokenizers treat in a special way. The text of a byte-level tokenizer is
+ * exactly what was encoded. Returns ULY_ERR_DATA if there is no such token. */
 uly_status uly_tokenizer_decode(const uly_tokenizer *tokenizer, const int32_t *tokens,
                                 int64_t num_tokens, unsigned flags, uly_text *text);
 
-/* Gives the name of a token, which is not text but what a file calls it, and its number of bytes. It
- * stays valid until the tokenizer is closed. A token of a byte-level tokenizer is named by its
- * bytes. Returns ULY_ERR_DATA if there is no such token. */
+/* Gives the name of a token, which is not text but what the file calls it, and its number of bytes.
+ * The name stays valid until the tokenizer is closed. A token of a byte-level tokenizer is named by
+ * its bytes. Returns ULY_ERR_DATA if there is no such token. */
 uly_status uly_tokenizer_name(const uly_tokenizer *tokenizer, int64_t token, const char **name,
                               int64_t *num_bytes);
-/* Gives the token of a name of num_bytes bytes, or -1 if there is none. */
+/* Gives the token with a name of num_bytes bytes, or -1 if there is none. */
 uly_status uly_tokenizer_find(const uly_tokenizer *tokenizer, const char *name, int64_t num_bytes,
                               int64_t *token);
 
@@ -1300,11 +1305,11 @@ uly_status uly_plan(const uly_mesh *mesh, const uly_train_config *config, uly_pl
  * numbers of ranks they are the same up to rounding. */
 typedef struct uly_generator uly_generator;
 
-/* Creates a generator with the weights of `dir`, a checkpoint or a Hugging Face folder, and computes the logits of
- * the token after the prompt. `tokens`, [count], is the prompt, which has at least one token and is
- * copied. `max_new` is the number of tokens that may be appended. All ranks pass the same
- * arguments. The mesh must have one group (dp 1), without a ring or a gather; heads are divided
- * over all of its ranks, at most Hq of them.
+/* Creates a generator with the weights of `dir`, a checkpoint or a Hugging Face folder, and
+ * computes the logits of the token after the prompt. `tokens`, [count], is the prompt, which has at
+ * least one token and is copied. `max_new` is the number of tokens that may be appended. All ranks
+ * pass the same arguments. The mesh must have one group (dp 1), without a ring or a gather; heads
+ * are divided over all of its ranks, at most Hq of them.
  *
  * These members of config are used, and all others are ignored: window, sparse (for strided and
  * fixed, `local` must not be 0: see uly_sparse_local), seed (for random blocks), dtype, threads,

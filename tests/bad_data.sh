@@ -227,8 +227,8 @@ metrics() {
   lone_row 3 "$1" report metrics-$num_rows.jsonl
 }
 line='{"step": 1, "loss": 2.0}'
-metrics 'line 1: expected an object of JSON' 'words\n'
-metrics 'line 1: expected an object of JSON' "[]\n$line\n"
+metrics 'line 1: expected a JSON object' 'words\n'
+metrics 'line 1: expected a JSON object' "[]\n$line\n"
 metrics "line 2: there is no 'step'" "$line\n{\"loss\": 1}\n"
 metrics "line 1: 'step': expected a whole number" '{"step": "one"}\n'
 metrics "line 1: 'step': expected a whole number" '{"step": -1}\n'

@@ -23,9 +23,9 @@ done
 # A header that says nothing of a tokenizer, as those of other programs, goes with any model.
 cp shards-gpt2/train/000000.bin silent.bin
 head -c 12 /dev/zero | dd of=silent.bin bs=1 seek=16 conv=notrunc status=none
-other="was made with another tokenizer than the one in"
+other="was made with a different tokenizer than the one in"
 
-# --- data of another tokenizer than the model's
+# --- data of a different tokenizer than the model's
 
 row 2 "'shards-gpt2/train' $other 'model-qwen2'" "${bare[@]}" --init model-qwen2 --data shards-gpt2/train
 row 2 "'shards-qwen2/eval' $other 'model-gpt2'" "${bare[@]}" --init model-gpt2 --data silent.bin --eval-data shards-qwen2/eval
@@ -36,7 +36,7 @@ row 2 "'shards-gpt2/train' $other 'run-qwen2/step-0000000002'" \
   "${bare[@]}" --data shards-gpt2/train --new-data --steps 3 --resume run-qwen2/step-0000000002 --dry-run
 row 2 "'shards-gpt2/eval' $other 'run-qwen2/step-0000000002'" eval --checkpoint run-qwen2 --data shards-gpt2/eval
 row 2 "'shards-gpt2/eval' $other 'model-qwen2'" eval --checkpoint model-qwen2 --data shards-gpt2/eval --seq-len 16
-row 2 "'shards-gpt2/eval' was made with another tokenizer than 'shards-qwen2/train'" \
+row 2 "'shards-gpt2/eval' was made with a different tokenizer than 'shards-qwen2/train'" \
   "${bare[@]}" --data shards-qwen2/train --eval-data shards-gpt2/eval
 row 0 '' "${bare[@]}" --init model-gpt2 --data shards-gpt2/train --eval-data shards-gpt2/eval
 
@@ -55,7 +55,7 @@ row 2 "the tokenizer that made 'shards-gpt2/eval' has tokens up to 331" eval --c
 mkdir mixed
 cp shards-gpt2/train/000000.bin mixed/a.bin
 cp shards-qwen2/train/000000.bin mixed/b.bin
-row 3 "'mixed/b.bin' was made with another tokenizer than 'mixed/a.bin' beside it" "${bare[@]}" --data mixed
+row 3 "'mixed/b.bin' was made with a different tokenizer than 'mixed/a.bin' beside it" "${bare[@]}" --data mixed
 row 0 '' "${bare[@]}" --init model-qwen2 --data silent.bin
 cp silent.bin odd.bin
 printf '\377\377\377\377' | dd of=odd.bin bs=1 seek=24 conv=notrunc status=none
@@ -109,7 +109,7 @@ lone_row 2 "--doc-end is 332, but the largest token of 'gpt2' is 331" \
 lone_row 2 '--doc-end is 3, but without --tokenizer' prepare book.txt --doc-end 3 --out prepared-@
 mkdir taken
 cp qwen2/tokenizer.json taken
-lone_row 2 "'taken/tokenizer.json' is of another tokenizer" prepare book.txt --tokenizer gpt2 --out taken
+lone_row 2 "'taken/tokenizer.json' belongs to a different tokenizer" prepare book.txt --tokenizer gpt2 --out taken
 lone_row 2 '--tokenizer is missing' tokenize --text a
 lone_row 2 'at most one of --text, --file and --decode' tokenize --tokenizer gpt2 --text a --file book.txt
 lone_row 2 '--decode: number 2 of the list is not a token' tokenize --tokenizer gpt2 --decode 1,a

@@ -2,8 +2,8 @@
  * without communication, from tensors that are functions of global indices. There are 100 random
  * cases for each number of ranks: N, Hq, Hkv, head_dim, dtype, mask, tile, head groups, scale;
  * forward and backward, by every scheme that is applicable; and as many for rings, gathers and
- * hybrids, on every way to divide the ranks. What is sent must be what the plan says. CASES=n in the environment makes n
- * cases, which go through all head dimensions, and SEED=n makes others. */
+ * hybrids, on every way to divide the ranks. What is sent must be what the plan says. CASES=n in
+ * the environment makes n cases, which go through all head dimensions, and SEED=n makes others. */
 #include <mpi.h>
 
 #include <math.h>

@@ -1,6 +1,7 @@
 /* Compares attention's kernels, from every table that this CPU runs and at every head dimension,
  * with f64, also with poison (NaN, infinity, 1e30) in what a mask hides, which must not change a
- * bit; in one call, and in several, each for a run of queries and a run of keys. TURNS=10 in the environment draws ten times as many cases. */
+ * bit; in one call, and in several, each for a run of queries and a run of keys. TURNS=10 in the
+ * environment draws ten times as many cases. */
 #include <math.h>
 #include <omp.h>
 
@@ -130,7 +131,8 @@ static pieces cut(int64_t N) {
   return p;
 }
 
-/* Keys and values of a run, as they travel: [Nk, 2, d], with one element between rows if d is odd. */
+/* Keys and values of a run, as they travel: [Nk, 2, d], with one element between rows if d is
+ * odd. */
 typedef struct key_run {
   uly_token_run run;
   char *kv;

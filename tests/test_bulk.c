@@ -163,9 +163,9 @@ static void test_bulk_gather(void **state) {
   uly__bulk_destroy(&gather);
 }
 
-/* Two gathers, another in chunks and two sums are under way in a group that is used meanwhile. Polls, which start
- * the chunks of sums, come at other moments on each rank, and what was started is waited for in any
- * order. */
+/* Two gathers, another in chunks and two sums are under way in a group that is used meanwhile.
+ * Polls, which start the chunks of sums, come at other moments on each rank, and what was started
+ * is waited for in any order. */
 static void test_interleaved(void **state) {
   (void)state;
   uly__group *world = uly__mesh_world(mesh);
@@ -210,8 +210,8 @@ static void test_interleaved(void **state) {
   }
 }
 
-/* No chunk is started while an exchange for attention is under way to or from a rank: rank 1 starts its
- * side of it late. */
+/* No chunk is started while an exchange for attention is under way to or from a rank: rank 1 starts
+ * its side of it late. */
 static void test_gives_way(void **state) {
   (void)state;
   enum { NUM = 4096 };

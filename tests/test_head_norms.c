@@ -1,6 +1,6 @@
-/* Compares the norms of heads of every kernel table with formulas in f64, in both storage types, for
- * numbers of rows and heads, head dimensions and strides of all kinds; and their bits on several
- * threads with those on one. */
+/* Compares the norms of heads of every kernel table with formulas in f64, in both storage types,
+ * for numbers of rows and heads, head dimensions and strides of all kinds; and their bits on
+ * several threads with those on one. */
 #include <math.h>
 #include <omp.h>
 

@@ -1,7 +1,7 @@
-/* Tests attention with a share of the heads, as each rank of tensor parallelism has one: which heads
- * a plan has and how large its buffers are; and that the results are those of the same heads in a
- * plan of all heads, to the bit. Attention needs no communication over tp, so ranks compute one share
- * after the other here, on meshes whose extents are changed by hand. */
+/* Tests attention with a share of the heads, as each rank of tensor parallelism has one: which
+ * heads a plan has and how large its buffers are; and that the results are those of the same heads
+ * in a plan of all heads, to the bit. Attention needs no communication over tp, so ranks compute
+ * one share after the other here, on meshes whose extents are changed by hand. */
 #include <math.h>
 
 #include "parallel/head_share.h"
@@ -62,8 +62,8 @@ static void check_blocks(const uly_attention *plan) {
   assert_int_equal(kv_end, plan->heads.kv_begin + plan->heads.kv_count);
 }
 
-/* Checks that what is kept for backward, and the log-sum-exp, are as large as the heads of the share
- * need. */
+/* Checks that what is kept for backward, and the log-sum-exp, are as large as the heads of the
+ * share need. */
 static void check_sizes(uly_attention *plan) {
   uly__block_range own = plan->scheme->attended(plan);
   int64_t T = plan->cut.count, rows = plan->rows.count, e = sizeof(float), hq = 0;
@@ -232,8 +232,8 @@ static int pick(int a, int b) {
   return a + (int)((random_state >> 33) % (uint64_t)(b - a + 1));
 }
 
-/* Q, K, V, the gradient of outputs, the outputs, and the gradients of Q, K and V: [T, heads, d] each,
- * and the log-sum-exp, [T, query heads]. */
+/* Q, K, V, the gradient of outputs, the outputs, and the gradients of Q, K and V: [T, heads, d]
+ * each, and the log-sum-exp, [T, query heads]. */
 enum { Q, K, V, D_O, O, D_Q, D_K, D_V, LSE, NUM_TENSORS };
 
 typedef struct tensors {
@@ -255,7 +255,8 @@ static uly_dtype dtype_of(const uly_attention *plan, int which) {
   return which == LSE ? ULY_F32 : plan->desc.dtype;
 }
 
-/* Allocates tensors for the heads of a plan. What is computed is filled with other numbers first. */
+/* Allocates tensors for the heads of a plan. What is computed is filled with other numbers
+ * first. */
 static tensors make_tensors(const uly_attention *plan) {
   tensors x = {.heads = plan->heads, .rows = plan->cut.count, .d = plan->desc.head_dim};
   for (int i = 0; i < NUM_TENSORS; i++) {

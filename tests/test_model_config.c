@@ -95,7 +95,7 @@ static void test_rope(void **state) {
        "\"sliding_attention\":{\"rope_theta\":1e4}}",
        "differs between kinds of layers"},
       {",\"rope_parameters\":{\"full_attention\":{\"rope_theta\":5e5},\"rope_theta\":1e4}",
-       "and other keys"},
+       "kinds of layers and other keys"},
       {",\"rope_parameters\":{\"full_attention\":7}", "\"rope_parameters\""},
       {",\"rope_parameters\":{\"partial_rotary_factor\":0.5}", "0.5"},
       {",\"rope_parameters\":{\"rope_type\":7}", "something other than a string"},

@@ -20,8 +20,8 @@ static uly_status read_keys(const char *type, const char *keys, uly__model_confi
   return read_text(text, config);
 }
 
-/* Writes one letter a layer: w with a window, n without RoPE, b with a window and without RoPE, and f
- * for any other. */
+/* Writes one letter a layer: w with a window, n without RoPE, b with a window and without RoPE, and
+ * f for any other. */
 static void describe_layers(const uly__model_config *c, char *out) {
   for (int i = 0; i < c->num_layers; i++) {
     bool window = uly__layer_has_window(c, i), rope = uly__layer_has_rope(c, i);

@@ -283,8 +283,8 @@ static void check_states(const model *m, uly_dtype dtype, const uly_trainer *tra
 
 /* ------------------------------------------------------------------------- round trips */
 
-/* Compares the tensors of two folders, by name; those of the first may lack a prefix, and may hold a
- * buffer and a head that a tied model does not have. */
+/* Compares the tensors of two folders, by name; those of the first may lack a prefix, and may hold
+ * a buffer and a head that a tied model does not have. */
 static void compare_folders(const model *m, const char *first, const char *second) {
   uly__hf_folder *a, *b;
   int num_same = 0;

@@ -1,5 +1,5 @@
-/* The options of the program that are settings of the library: a row of its table is known to flags,
- * help, YAML, and to the refusal of what has no effect. */
+/* The options of the program that are settings of the library: a row of its table is known to
+ * flags, help, YAML, and to the refusal of what has no effect. */
 #include "../cli/help/help.h"
 #include "../cli/options/messages.h"
 #include "options_testing.h"

@@ -203,7 +203,8 @@ static void test_options_are_frozen(void **state) {
   free(now);
 }
 
-/* Rows of the table: a key is unique in each command, is fit for a file and a flag, and some command knows it. */
+/* Rows of the table: a key is unique in each command, is fit for a file and a flag, and some
+ * command knows it. */
 static void test_rows(void **state) {
   (void)state;
   for (option_id id = 0; id < num_options; id++) {

@@ -1,6 +1,6 @@
-/* Tests shards made with a tokenizer. The expected tokens are those of the Python packages, from the
- * golden files of tokenizers; shards are read by this file alone, and by the reader that trains from
- * them. */
+/* Tests shards made with a tokenizer. The expected tokens are those of the Python packages, from
+ * the golden files of tokenizers; shards are read by this file alone, and by the reader that trains
+ * from them. */
 #include <unistd.h>
 
 #include "base/rng.h"
@@ -50,8 +50,8 @@ static uly_tokenizer_info info_of(const char *path) {
 
 /* ------------------------------------------------------------------------- reading */
 
-/* Reads a shard by what the guide says about the format. Returns its tokens, or 0 if there is no such
- * file. */
+/* Reads a shard by what the guide says about the format. Returns its tokens, or 0 if there is no
+ * such file. */
 static int64_t parse_shard(const char *part, int index, const uly_tokenizer_info *info, int64_t end,
                            int32_t *tokens) {
   char name[64];
@@ -368,7 +368,8 @@ static void test_not_utf8(void **state) {
   check_part("train", &info, info.eos, &report.train);
 }
 
-/* The place is right far into a file, too, and the first place is told of on any number of threads. */
+/* The place is right far into a file, too, and the first place is told of on any number of
+ * threads. */
 static void test_not_utf8_far(void **state) {
   (void)state;
   uly_prepare_config config = default_preparation();
@@ -415,7 +416,8 @@ static void test_refusals(void **state) {
   check_nothing_left();
 }
 
-/* A folder that holds another tokenizer is not one that shards may go to; one that holds the same is. */
+/* A folder that holds another tokenizer is not one that shards may go to; one that holds the same
+ * is. */
 static void test_other_tokenizer(void **state) {
   (void)state;
   uly_prepare_config config = default_preparation();
@@ -427,10 +429,10 @@ static void test_other_tokenizer(void **state) {
   snprintf(command, sizeof command, "rm -r '%s'", scratch_path("out/train"));
   assert_int_equal(system(command), 0);
   assert_fails(prepare(golden_path("qwen2.json"), config), ULY_ERR_CONFIG,
-               "out/tokenizer.json' is of another tokenizer");
+               "out/tokenizer.json' belongs to a different tokenizer");
   config.doc_end = 3;
   assert_fails(prepare(golden_path("pieces.model"), config), ULY_ERR_CONFIG,
-               "out/tokenizer.json' is of another tokenizer");
+               "out/tokenizer.json' belongs to a different tokenizer");
   config.doc_end = -1;
   assert_ok(prepare(golden_path("gpt2.json"), config));
 }

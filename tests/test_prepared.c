@@ -1,5 +1,6 @@
 /* Tests that a run makes its matrix products before its first step: oneDNN generates the code of
- * none while a model trains, evaluates or processes a prompt. Random models, lengths and settings. */
+ * none while a model trains, evaluates or processes a prompt. Random models, lengths and
+ * settings. */
 #include <unistd.h>
 
 #include "model/passes.h"

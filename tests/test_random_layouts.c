@@ -1,9 +1,10 @@
 /* Tests that results do not depend on how the ranks are divided: random layouts of dp, Ulysses,
  * ring or gather, tensor and pipeline parallelism, over random models (families, layers of several
- * kinds, scaled RoPE; heads, widths and vocabularies that nothing divides), lengths, windows, block-sparse patterns, packed documents,
- * numbers of micro-batches, ZeRO stages and recompute policies. Each gives the losses and gradients
- * of one rank within 1e-5 (every rank repeats the run alone), or is refused with a sentence. Every
- * case sends what its plan says. CASES=n makes n cases, and SEED=n others. */
+ * kinds, scaled RoPE; heads, widths and vocabularies that nothing divides), lengths, windows,
+ * block-sparse patterns, packed documents, numbers of micro-batches, ZeRO stages and recompute
+ * policies. Each gives the losses and gradients of one rank within 1e-5 (every rank repeats the run
+ * alone), or is refused with a sentence. Every case sends what its plan says. CASES=n makes n
+ * cases, and SEED=n others. */
 #include <mpi.h>
 
 #include <math.h>

@@ -60,7 +60,8 @@ static void every_value(void **state) {
   free(y);
 }
 
-/* Returns the value of the type that is nearest, found by search; of two, the one with even bits. */
+/* Returns the value of the type that is nearest, found by search; of two, the one with even
+ * bits. */
 static uint16_t nearest(uly_dtype dtype, float x) {
   uint16_t sign = signbit(x) ? 0x8000 : 0, largest = largest_of(dtype);
   double positive = fabs((double)x);

@@ -170,8 +170,8 @@ static void test_last_token(void **state) {
   uly__token_cut_destroy(&cut);
 }
 
-/* Under a causal mask, the ranks of a ring attend to the same number of pairs of a query and a key, to
- * within a tile of queries with all keys. */
+/* Under a causal mask, the ranks of a ring attend to the same number of pairs of a query and a key,
+ * to within a tile of queries with all keys. */
 static void test_balance(void **state) {
   (void)state;
   const int64_t lengths[] = {16384, 16383, 100000, 4321};

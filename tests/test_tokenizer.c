@@ -38,8 +38,8 @@ static void check_encoding(const char *name, const uly_tokenizer *tokenizer, con
   uly_token_list_free(&list);
 }
 
-/* The package replaces bytes that are no characters; they are not compared. Token by token gives the
- * same as all at once. */
+/* The package replaces bytes that are no characters; they are not compared. Token by token gives
+ * the same as all at once. */
 static void check_decoding(const char *name, const uly_tokenizer *tokenizer, const json_t *ids,
                            const json_t *expected) {
   uly_text text = {.size = sizeof text}, again = {.size = sizeof again};

@@ -40,7 +40,8 @@ static const struct {
 
 enum { NUM_CASES = sizeof cases / sizeof *cases };
 
-/* Prints a text of which n bytes are there, from `from` on, and returns where the next call begins. */
+/* Prints a text of which n bytes are there, from `from` on, and returns where the next call
+ * begins. */
 static int64_t print_part(const char *text, int64_t from, int64_t n, bool is_end, char *out) {
   char *printed = NULL;
   size_t length = 0;

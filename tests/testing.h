@@ -15,8 +15,8 @@
 #include "data/safetensors.h"
 #include "ulysses.h"
 
-/* Runs tests. On several ranks the job ends with the first that fails: ranks on which it passed would wait in the next
- * test for those on which it did not. */
+/* Runs tests. On several ranks the job ends with the first that fails: ranks on which it passed
+ * would wait in the next test for those on which it did not. */
 static inline int run_all(const struct CMUnitTest *tests, size_t num, CMFixtureFunction setup,
                           CMFixtureFunction teardown) {
   if (uly_world_size() == 1) return _cmocka_run_group_tests("tests", tests, num, setup, teardown);

@@ -1,8 +1,8 @@
-/* The kernel table `timed`: the first two calls of an op with a given shape run and are timed; later
- * calls only sleep for the faster of these times. So a machine can run more ranks than it has cores
- * as if each had a core of its own: ranks do not compete for cores, and only communication that is
- * not overlapped makes a step longer. The values are those of the last time that an op ran, or 0, so
- * they mean nothing.
+/* The kernel table `timed`: the first two calls of an op with a given shape run and are timed;
+ * later calls only sleep for the faster of these times. So a machine can run more ranks than it has
+ * cores as if each had a core of its own: ranks do not compete for cores, and only communication
+ * that is not overlapped makes a step longer. The values are those of the last time that an op ran,
+ * or 0, so they mean nothing.
  *
  * Times are those that the thread spent on a core, with one thread for each rank.
  *

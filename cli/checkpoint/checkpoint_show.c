@@ -42,7 +42,7 @@ static void print_model(const uly_model_info *model) {
   if (model->num_window_layers > 0 && model->num_window_layers < model->num_layers)
     printf("              %d of them have the window\n", model->num_window_layers);
   if (model->num_no_rope_layers > 0)
-    printf("              %d of them do not rotate\n", model->num_no_rope_layers);
+    printf("              %d of them have no RoPE\n", model->num_no_rope_layers);
   printf("  heads       %d query, %d key/value, of %d elements\n", model->num_q_heads,
          model->num_kv_heads, model->head_dim);
   printf("  MLP         %lld wide, %s\n", (long long)model->ffn,
@@ -54,7 +54,7 @@ static void print_model(const uly_model_info *model) {
   else
     printf("  positions   learned, %lld\n", (long long)model->max_positions);
   printf("  norm        %s, eps %g%s\n", model->has_layer_norm ? "LayerNorm" : "RMSNorm",
-         model->norm_eps, model->has_qk_norm ? "; of every head of Q and K, too" : "");
+         model->norm_eps, model->has_qk_norm ? "; also for every head of Q and K" : "");
   bool has_biases = model->has_qkv_bias || model->has_o_bias || model->has_mlp_bias;
   printf("  biases     %s%s%s%s\n", model->has_qkv_bias ? " QKV" : "",
          model->has_o_bias ? " O" : "", model->has_mlp_bias ? " MLP" : "",
@@ -169,7 +169,7 @@ static uly_status list_tensors(const char *path, tensor_table *table) {
   return table->has_failed ? uly_fail(ULY_ERR_MEMORY, "no memory for a table") : ULY_OK;
 }
 
-/* Says what the folder is: a checkpoint, and how it was trained, or weights alone. */
+/* Says whether the folder is a checkpoint, and then how it was trained, or has only weights. */
 static void print_folder(const checkpoint_place *place, const uly_checkpoint_info *info) {
   if (info->is_weights_only) {
     printf("folder        %s, in Hugging Face's format: weights in %d file%s\n", place->path,

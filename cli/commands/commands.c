@@ -28,9 +28,8 @@ const command_info command_table[NUM_COMMANDS] = {
          .about = "turn text into token shards",
          .usage = "[OPTIONS] FILE|DIR... --out DIR",
          .details =
-             "Turns text into shards for train: the tokens are those of --tokenizer or, without "
-             "it, "
-             "each byte is a token; and one more token ends each document. Folders are read with "
+             "Turns text into shards for train: the tokens are those of --tokenizer; without it, "
+             "each byte is a token. One more token ends each document. Folders are read with "
              "their subfolders, in the order of names; names that begin with a dot are left out. "
              "The shards go to DIR/train and, with --held-out, to DIR/eval too, and the files of "
              "the tokenizer to DIR. This needs no MPI, and hardly any memory.",
@@ -47,12 +46,10 @@ const command_info command_table[NUM_COMMANDS] = {
          .usage = "--tokenizer FILE|DIR [OPTIONS]",
          .details =
              "Prints the number and the name of each token of a text, which comes from --text, "
-             "from "
-             "--file or from standard input, and how many bytes a token stands for. Spaces, "
-             "control "
-             "characters and parts of characters are made visible. As in transformers, names of "
-             "special tokens become these tokens, and the tokenizer adds the tokens that it puts "
-             "around a text. This needs no MPI.",
+             "from --file or from standard input, and how many bytes a token stands for on "
+             "average. Spaces, control characters and parts of characters are made visible. As in "
+             "transformers, names of special tokens become these tokens, and the tokenizer adds "
+             "the tokens that it puts around a text. This needs no MPI.",
          .examples = "ulysses tokenize --tokenizer Qwen3-0.6B --text 'Sing, O goddess'\n"
                      "ulysses tokenize --tokenizer Qwen3-0.6B --ids <prompt.txt\n"
                      "ulysses tokenize --tokenizer Qwen3-0.6B --decode 12,5,7\n"},
@@ -89,10 +86,11 @@ const command_info command_table[NUM_COMMANDS] = {
          .details =
              "Draws one token after another from a trained model and prints them as they come; the "
              "speed goes to standard error. The text is the same on 1, 2, 4 or 8 ranks without "
-             "--tp. It reads and prints text if the model's folder holds a tokenizer, or with "
-             "--tokenizer, and if the vocabulary is that of bytes; otherwise, token numbers. As in "
-             "transformers, names of special tokens in a prompt become these tokens, the tokenizer "
-             "adds those that it puts around a text, and special tokens are not printed.",
+             "--tp. It reads and prints text if the model's folder holds a tokenizer, if "
+             "--tokenizer gives one, or if the vocabulary is that of bytes; otherwise, token "
+             "numbers. As in transformers, names of special tokens in a prompt become these "
+             "tokens, the tokenizer adds those that it puts around a text, and special tokens are "
+             "not printed.",
          .examples = "ulysses generate --checkpoint run --prompt 'Once' --temperature 0.8\n"},
     [COMMAND_plan] =
         {.name = "plan",
@@ -178,11 +176,11 @@ const command_info command_table[NUM_COMMANDS] = {
          .about = "make a Hugging Face folder from a checkpoint",
          .usage = "[OPTIONS] CHECKPOINT --out DIR",
          .details =
-             "Writes a folder that transformers, and programs that follow it, read: config.json, "
-             "the weights as safetensors, and the files of the tokenizer that the run began with "
-             "(train --init). CHECKPOINT is a checkpoint, or the folder of a run, which stands for "
-             "its newest checkpoint; or a Hugging Face folder, which is then converted. This needs "
-             "no MPI, and hardly any memory.",
+             "Writes a folder that transformers, and programs that follow it, can read: "
+             "config.json, the weights as safetensors, and the files of the tokenizer, if "
+             "CHECKPOINT has them. CHECKPOINT is a checkpoint; the folder of a run, which stands "
+             "for its newest checkpoint; or a Hugging Face folder, which is then converted. This "
+             "needs no MPI, and hardly any memory.",
          .examples = "ulysses export run --out model --dtype bf16\n",
          .metavar = "CHECKPOINT",
          .min_args = 1,

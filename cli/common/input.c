@@ -70,7 +70,7 @@ uly_status input_load(const char *option, const char *path, int64_t most, char *
   return status;
 }
 
-/* Reads what comes next, up to `count` bytes: *got, 0 at the end. */
+/* Reads what comes next, at most `count` bytes, and sets *got to their number; 0: the end. */
 static uly_status read_more(char *to, size_t count, size_t *got) {
   ssize_t more;
   do more = read(STDIN_FILENO, to, count);

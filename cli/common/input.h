@@ -11,7 +11,7 @@
 uly_status input_load(const char *option, const char *path, int64_t most, char **bytes,
                       size_t *count);
 
-/* Reads standard input to its end, which may be a pipe, in the same form. */
+/* Reads standard input, which may be a pipe, to its end, in the same form. */
 uly_status input_read_stdin(int64_t most, char **bytes, size_t *count);
 
 #endif

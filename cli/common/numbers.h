@@ -9,8 +9,8 @@ typedef struct numbers {
   int64_t count;
 } numbers;
 
-/* Reads numbers with commas between them; the line may end with white space. ULY_ERR_CONFIG: the
- * message begins with the option. */
+/* Reads numbers with commas between them; the line may end with white space. The message of
+ * ULY_ERR_CONFIG begins with the option. */
 uly_status numbers_read(const char *option, const char *text, numbers *out);
 
 #endif

@@ -34,7 +34,7 @@ int64_t utf8_print(FILE *file, const char *text, int64_t n, bool is_end) {
   return at;
 }
 
-/* Returns whether a character of several bytes is a control: those from U+0080 to U+009F. */
+/* Returns whether a character of several bytes is a control character: one of U+0080 to U+009F. */
 static bool is_control(const char *text, int length) {
   return length == 2 && (unsigned char)text[0] == 0xc2 && (unsigned char)text[1] < 0xa0;
 }

@@ -7,15 +7,15 @@
 #include <stdint.h>
 #include <stdio.h>
 
-/* Returns the number of bytes of the character at `text`; 0 if the text of n bytes, at least 1, ends
- * within one; and minus the number of bytes that one U+FFFD replaces if there is none. */
+/* Returns the number of bytes of the character at `text`; 0 if the text of n bytes, at least 1,
+ * ends within one; and minus the number of bytes that one U+FFFD replaces if there is none. */
 int utf8_character(const char *text, int64_t n);
 
-/* Prints whole characters, and returns how many bytes they were: all but those of a character that is
- * not complete, unless `is_end`. What is not UTF-8 is printed as U+FFFD. */
+/* Prints whole characters, and returns their number of bytes. The bytes of an incomplete last
+ * character are left for the next call, unless `is_end`. What is not UTF-8 is printed as U+FFFD. */
 int64_t utf8_print(FILE *file, const char *text, int64_t n, bool is_end);
 
-/* Prints a text so that all of it is seen, in one line: a space is printed as U+2423, control
+/* Prints a text on one line so that all of it can be seen: a space is printed as U+2423, control
  * characters as \n, \t or \x1b, a backslash as two, and bytes that are not UTF-8 as \xff. */
 void utf8_print_visible(FILE *file, const char *text, int64_t n);
 

@@ -1,4 +1,4 @@
-/* ulysses export: makes a folder that transformers reads from a checkpoint. It runs as one process,
+/* ulysses export: turns a checkpoint into a folder that transformers reads. It runs as one process,
  * without MPI. */
 #include "export/export_options.h"
 
@@ -9,7 +9,7 @@
 #include "job/starter.h"
 #include "options/run_command.h"
 
-/* Finds the checkpoint that the argument means: a run's folder stands for its newest. */
+/* Finds the checkpoint that the argument means: the folder of a run stands for its newest one. */
 static uly_status find_source(const char *given, char path[PATH_MAX]) {
   TRY(uly_checkpoint_latest(given, path, PATH_MAX));
   if (path[0]) return ULY_OK;

@@ -9,8 +9,8 @@
 
 enum { MAX_COMBINATIONS = 1000 };
 
-/* Returns the index of the flag --name (length bytes), or num_options. If several options have it,
- * it is the one that one of the commands knows, or else the first. */
+/* Returns the index of the flag --name (length bytes), or num_options. If several options have this
+ * flag, it is the first that one of `commands` knows, or else the first of all. */
 static option_id find_flag(const char *name, size_t length, unsigned commands) {
   option_id found = num_options;
   for (option_id id = 0; id < num_options; id++) {

@@ -168,16 +168,16 @@ static const option_info rows[] = {
            "step shows its share of that speed"),
     OPTION(output, rank_logs, VALUE_TEXT("DIR"), IN_TRAIN(rank_logs),
            "folder for a log of each rank: what that rank did in each step, and on which host"),
-    OPTION(use, checkpoint, VALUE_TEXT("DIR"), IN_EVAL(checkpoint) IN_GENERATE(use.checkpoint),
-           "a checkpoint; or the folder of a run, for its newest checkpoint; or a Hugging Face "
-           "folder"),
+    OPTION(
+        use, checkpoint, VALUE_TEXT("DIR"), IN_EVAL(checkpoint) IN_GENERATE(use.checkpoint),
+        "a checkpoint; the folder of a run, for its newest checkpoint; or a Hugging Face folder"),
     OPTION(use, prompt, VALUE_LONG_TEXT("TEXT"), IN_GENERATE(prompt), "text to continue"),
     OPTION(use, prompt_file, VALUE_TEXT("FILE"), IN_GENERATE(prompt_file),
            "a file that holds the text to continue"),
     OPTION(use, prompt_tokens, VALUE_LONG_TEXT("N,N,..."), IN_GENERATE(prompt_tokens),
            "the tokens to continue, as numbers"),
     OPTION(use, max_tokens, VALUE_INTEGER(1, MAX_TOKENS, 256), IN_GENERATE(max_tokens),
-           "the most tokens to generate; a token that ends the text ends it sooner"),
+           "the most tokens to generate; there are fewer if one of them ends the text"),
     OPTION(use, ignore_eos, VALUE_BOOLEAN(0), IN_GENERATE(ignore_eos),
            "go on after a token that ends the text"),
     OPTION(use, temperature, VALUE_REAL(0, 1e6, LIBRARY), IN_GENERATE(sampling.temperature),
@@ -217,7 +217,7 @@ static const option_info rows[] = {
            "print the tokens alone, as --prompt-tokens and --decode take them"),
     OPTION(text, parse_special, VALUE_BOOLEAN(1),
            IN_TOKENIZE(parse_special) IN_GENERATE(parse_special),
-           "names of special tokens in a text become these tokens, and are not ordinary text"),
+           "turn names of special tokens in a text into these tokens, and not into ordinary text"),
     OPTION(text, add_special, VALUE_BOOLEAN(1), IN_TOKENIZE(add_special) IN_GENERATE(add_special),
            "add the tokens that the tokenizer puts around a text, such as the one that begins it"),
     OPTION(text, skip_special, VALUE_BOOLEAN(1),
@@ -225,8 +225,8 @@ static const option_info rows[] = {
            "leave special tokens out of the text that is printed"),
     /* Runs have a setting of this name, whose words are fewer. */
     OPTION(files, dtype, VALUE_CHOICE(EXPORT_AUTO, "auto", "f32", "bf16", "f16"), IN_EXPORT(dtype),
-           "type of the weights, to which they are rounded; auto: that of the source, or f32 if "
-           "there are several"),
+           "type of the weights, to which they are rounded; auto: that of the source, or f32 if it "
+           "has several"),
     OPTION(files, shard_size, VALUE_BYTES(LIBRARY), IN_EXPORT(export.shard_bytes),
            "the most bytes of weights in a file; a larger tensor has a file of its own"),
     OPTION(measure, q_heads, VALUE_INTEGER(0, 65536, 0), IN_HEADS(desc.num_q_heads),
@@ -282,15 +282,15 @@ static const setting_form forms[] = {
          "of --init, or llama-4m"},
     {.name = "init",
      .without = EVAL,
-     .help = "start from the weights of a Hugging Face folder; or of a checkpoint; or of a run's "
-             "newest checkpoint, whose folder is given"},
+     .help = "start from the weights of a Hugging Face folder, of a checkpoint, or of the newest "
+             "checkpoint of a run, whose folder is given"},
     {.name = "data", .also = EVAL},
     {.name = "seq_len", .also = BENCH_ATTENTION | BENCH_EXCHANGE},
     {.name = "pack", .without = BENCH_STEP},
     {.name = "doc_end",
      .without = BENCH_STEP,
-     .help = "config.pack: the token that ends each document; auto: what the files say; prepare: "
-             "auto: the one with which --tokenizer ends a text",
+     .help = "config.pack: the token that ends each document; auto: what the files say or, for "
+             "prepare, the one with which --tokenizer ends a text",
      .places = {IN_PREPARE(prepare.doc_end)}},
     {.name = "any_bytes", .places = {IN_PREPARE(prepare.any_bytes) IN_TOKENIZE(any_bytes)}},
     {.name = "seed",

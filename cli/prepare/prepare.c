@@ -11,9 +11,9 @@
 
 /* What is on the screen. */
 typedef struct screen {
-  bool is_live; /* one line is written over and over */
+  bool is_live; /* one line, rewritten in place */
   int width, length;
-  double shown; /* when the last plain line was */
+  double shown; /* time of the last line */
 } screen;
 
 /* --------------------------------------------------------------------------- progress */
@@ -22,7 +22,7 @@ static double megabytes_per_second(int64_t bytes, double seconds) {
   return seconds > 0 ? (double)bytes / seconds / 1e6 : 0;
 }
 
-/* Describes the state; the time left is that of the bytes that are left at the speed so far. */
+/* Describes the state. The time left is that of the remaining bytes at the speed so far. */
 static int describe(const uly_prepare_progress *p, char *line, size_t size) {
   char read[FORMAT_BYTES], all[FORMAT_BYTES], left[FORMAT_DURATION];
   double rate = megabytes_per_second(p->bytes, p->seconds);

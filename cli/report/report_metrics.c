@@ -275,7 +275,7 @@ static uly_status take_line(report_run *run, const char *text, size_t length, bo
   if (!line && is_open)
     run->is_cut = true;
   else if (!json_is_object(line))
-    status = report_fail(ULY_ERR_DATA, "expected an object of JSON%s%s", line ? "" : ": ",
+    status = report_fail(ULY_ERR_DATA, "expected a JSON object%s%s", line ? "" : ": ",
                          line ? "" : error.text);
   else
     status = add_line(run, line);

@@ -1,5 +1,5 @@
-/* ulysses tokenize: shows the tokens of a text, or the text of tokens. It runs as one process, without
- * MPI. */
+/* ulysses tokenize: shows the tokens of a text, or the text of tokens. It runs as one process,
+ * without MPI. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -20,7 +20,8 @@ typedef struct work {
   const tokenize_options *options;
   uly_tokenizer *tokenizer;
   uly_tokenizer_info info;
-  char *input; /* what was read, owned; NULL if it is a value of an option */
+  /* What was read; owned. NULL if the text is the value of an option. */
+  char *input;
   const char *text;
   int64_t num_bytes;
   uly_token_list tokens;

@@ -4,7 +4,7 @@
 
 #include "options/options.h"
 
-/* What happens after a step whose loss or gradient is not finite. */
+/* Says what happens after a step whose loss or gradient is not finite. */
 typedef enum nonfinite_policy {
   NONFINITE_STOP = 0,
   NONFINITE_SKIP,

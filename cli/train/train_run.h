@@ -60,8 +60,8 @@ void header_print(train_run *run);
 uly_status saves_prepare(train_run *run);
 /* Checks whether another run would make saves_prepare fail, and takes and writes nothing. */
 uly_status saves_check(train_run *run);
-/* Find the checkpoint to continue from; return the configuration of the start, in which a checkpoint
- * takes the place of --init; and load the checkpoint. */
+/* Find the checkpoint to continue from; return the configuration of the start, in which a
+ * checkpoint takes the place of --init; and load the checkpoint. */
 uly_status saves_find(train_run *run);
 uly_train_config saves_start_config(const train_run *run);
 uly_status saves_resume(train_run *run);

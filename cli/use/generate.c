@@ -23,7 +23,7 @@ typedef struct generation {
   int64_t num_generated;
   int32_t *tokens;           /* [max_tokens], for --json */
   double *log_probabilities; /* the same */
-  bool is_ended;             /* by a token that ends the text */
+  bool is_ended;             /* by an end-of-text token */
   bool is_stopped;           /* by a signal */
   double seconds;            /* from the first token to the last */
 } generation;

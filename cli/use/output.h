@@ -12,16 +12,16 @@ typedef struct output {
   bool skip_special; /* special tokens are not text */
   /* The text of the prompt and of what follows it, as the tokenizer makes it. */
   uly_text text;
-  int64_t begin;       /* of what follows */
+  int64_t begin;       /* where the new text begins */
   int64_t num_printed; /* bytes of the text */
   int64_t num_tokens;
 } output;
 
-/* Begins with the prompt, since its text may change the one that follows: a tokenizer that leaves out
- * the space before the first word of a text must see that this word is not the first. */
+/* Begins with the prompt, since its text may change the text that follows: a tokenizer that leaves
+ * out the space before the first word of a text must see that this word is not the first. */
 uly_status output_begin(output *out, const vocabulary *v, const prompt *before);
-/* Adds a token. Only whole characters of UTF-8 are printed, except in a vocabulary of bytes. A token
- * that the tokenizer does not know has no text. */
+/* Adds a token. Only whole characters of UTF-8 are printed, except in a vocabulary of bytes. A
+ * token that the tokenizer does not know has no text. */
 uly_status output_add(output *out, int32_t token);
 /* Prints what is left of the text. */
 void output_end(output *out);

@@ -77,7 +77,7 @@ uly_status prompt_read(const generate_options *o, const vocabulary *v, prompt *o
     return uly_fail(ULY_ERR_CONFIG,
                     "the vocabulary of this model has %lld tokens, which are not those of bytes "
                     "(%d), and there is no tokenizer in '%.400s': give the prompt as numbers, with "
-                    "--prompt-tokens, or a tokenizer as --tokenizer",
+                    "--prompt-tokens, or name a tokenizer with --tokenizer",
                     (long long)v->size, BYTE_VOCAB, v->folder);
   if (o->prompt_file) return read_file(o, v, out);
   return take_text(o, v, o->prompt, (int64_t)strlen(o->prompt), out);

@@ -9,7 +9,8 @@ typedef struct prompt {
   int64_t count;   /* at least 1 */
 } prompt;
 
-/* Returns ULY_ERR_CONFIG unless one of --prompt, --prompt-file and --prompt-tokens is given. */
+/* Returns ULY_ERR_CONFIG unless exactly one of --prompt, --prompt-file and --prompt-tokens is
+ * given. */
 uly_status prompt_check(const generate_options *o);
 /* Reads the prompt from the one of --prompt, --prompt-file and --prompt-tokens that is given. Not
  * collective. */

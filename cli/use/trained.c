@@ -24,8 +24,7 @@ static uly_status parse(use_options *o, int argc, char *const *argv) {
   if (o->checkpoint) return ULY_OK;
   return uly_fail(
       ULY_ERR_CONFIG,
-      "--checkpoint is missing: give a checkpoint, the folder of a run, or a folder from "
-      "Hugging Face");
+      "--checkpoint is missing: give a checkpoint, the folder of a run, or a Hugging Face folder");
 }
 
 /* Reads only the flags, for where the checkpoint is and whether they give a pattern of blocks. */

@@ -36,7 +36,7 @@ static uly_status parse_config(const char *bytes, size_t count, const char *path
   json_t *root = json_loadb(bytes, count, JSON_REJECT_DUPLICATES, &error);
   if (!json_is_object(root)) {
     json_decref(root);
-    return uly_fail(ULY_ERR_DATA, "'%.400s' is not an object of JSON", path);
+    return uly_fail(ULY_ERR_DATA, "'%.400s' is not a JSON object", path);
   }
   const json_t *ends = json_object_get(root, "eos_token_id");
   uly_status status = ends && !json_is_null(ends) ? take_ends(ends, path, v) : ULY_OK;
@@ -66,13 +66,13 @@ static uly_status open_tokenizer(const char *path, vocabulary *v) {
   if (info.vocab > v->size)
     return uly_fail(ULY_ERR_CONFIG,
                     "the tokenizer '%.400s' has tokens up to %lld, but the vocabulary of the model "
-                    "has only %lld tokens: give the tokenizer of the model as --tokenizer",
+                    "has only %lld tokens: name the tokenizer of the model with --tokenizer",
                     path, (long long)info.vocab - 1, (long long)v->size);
   if (v->num_ends == 0) add_end(v, info.eos);
   return ULY_OK;
 }
 
-/* Opens the tokenizer of the model's folder. Numbers can be continued without it. */
+/* Opens the tokenizer in the model's folder. A prompt of numbers can be continued without one. */
 static uly_status open_own(const generate_options *o, vocabulary *v) {
   if (!uly_tokenizer_is_in(v->folder)) return ULY_OK;
   uly_status status = open_tokenizer(v->folder, v);

@@ -1,6 +1,6 @@
-/* The files that belong to a model besides its configuration and weights: those of its tokenizer, and
- * what it generates with. A run keeps those of the folder that it began with, and each checkpoint
- * that it saves has them, so that a checkpoint is a complete model. */
+/* The files that belong to a model besides its configuration and weights: those of its tokenizer,
+ * and its settings for generation. A run keeps those of the folder that it began with, and each
+ * checkpoint that it saves has them, so that a checkpoint is a complete model. */
 #ifndef ULY_COMPANIONS_H
 #define ULY_COMPANIONS_H
 
@@ -13,7 +13,7 @@ typedef struct uly__companion {
   int64_t count;
 } uly__companion;
 
-/* The files, by name. Cleared, it holds none. */
+/* The files, by name. All zeros: there are none. */
 typedef struct uly__companions {
   uly__companion *list; /* [num] */
   int num;
@@ -22,8 +22,8 @@ typedef struct uly__companions {
 /* Returns whether a file of that name is a companion of a model. */
 bool uly__is_companion(const char *name);
 
-/* Reads those of a folder, at most ULY_COMPANION_BYTES in all (ULY_ERR_DATA). On failure there are
- * none. */
+/* Reads the companions in a folder, at most ULY_COMPANION_BYTES in all (ULY_ERR_DATA). On failure
+ * *out is empty. */
 #define ULY_COMPANION_BYTES ((int64_t)256 << 20)
 uly_status uly__companions_read(const char *dir, uly__companions *out);
 /* Writes them to a folder, and syncs each. */

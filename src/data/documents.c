@@ -21,7 +21,7 @@ typedef struct reader {
   const char *path;
   const uly__document_format *format;
   const uly__document_sink *sink;
-  /* In the file, of the bytes that the cutter takes. */
+  /* Where in the file the bytes begin that the cutter takes. */
   int64_t place;
   /* Some bytes of the document have been passed on. */
   bool has_begun;

@@ -20,7 +20,7 @@ typedef struct uly__document_sink {
   /* Is told of a line of JSON Lines that holds no text, and why, and the line is left out. If this
    * is NULL, such a line is a failure. */
   void (*skip)(void *context, const char *why);
-  /* Is told how many more bytes of the file were read; may be NULL. */
+  /* Called with the number of further bytes that were read from the file; may be NULL. */
   void (*read)(void *context, int64_t count);
 } uly__document_sink;
 

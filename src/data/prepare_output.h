@@ -21,7 +21,7 @@ uly_status uly__prepare_output_open(uly__prepare_output *out, int64_t shard_toke
                                     const uly__shard_tokens *tokens);
 /* Completes and syncs the shards. */
 uly_status uly__prepare_output_finish(uly__prepare_output *out);
-/* Gives the folder its name, and takes it away again. */
+/* Give the folder its name, and take the name away again. */
 uly_status uly__prepare_output_show(const uly__prepare_output *out);
 void uly__prepare_output_hide(const uly__prepare_output *out);
 /* Removes the hidden folder, which may be that of an earlier call. */

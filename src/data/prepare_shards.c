@@ -138,7 +138,7 @@ static int64_t count_tokens(const preparation *p) {
   return num;
 }
 
-/* Counts bytes that were read, and tells of them. */
+/* Counts bytes that were read, and reports progress. */
 static void count_read(void *context, int64_t count) {
   preparation *p = context;
   double time = now();

@@ -7,8 +7,8 @@
 
 typedef struct uly__prepare_tokens uly__prepare_tokens;
 
-/* Opens config->tokenizer, finds the token that ends documents, checks that no other tokenizer is in
- * config->out, and starts the threads. On failure *out is NULL. */
+/* Opens config->tokenizer, finds the token that ends documents, checks that no other tokenizer is
+ * in config->out, and starts the threads. On failure *out is NULL. */
 uly_status uly__prepare_tokens_open(const uly_prepare_config *config, const uly__batches_sink *sink,
                                     uly__prepare_tokens **out);
 void uly__prepare_tokens_close(uly__prepare_tokens *tokens);

@@ -16,8 +16,8 @@
 typedef struct uly__tensor_info {
   char name[192];
   uly_dtype dtype;
-  /* The name of a type of the format that is none of ours, such as "BOOL"; NULL: dtype. What such a
-   * tensor holds cannot be read, but a model may have no use for it. */
+  /* The name of a type of the format that uly_dtype does not have, such as "BOOL"; NULL: dtype.
+   * What such a tensor holds cannot be read, but a model may have no use for it. */
   const char *other;
   int num_dims; /* 0: a scalar */
   int64_t dims[ULY_SAFETENSORS_MAX_DIMS];
@@ -59,7 +59,8 @@ const uly__tensor_info *uly__safetensors_get(const uly__safetensors *file, int i
 /* Returns the tensor of that name, or NULL if there is none. */
 const uly__tensor_info *uly__safetensors_find(const uly__safetensors *file, const char *name);
 /* For a caller that reads the file itself: opens a descriptor, which the caller closes, unless the
- * file has been changed (ULY_ERR_DATA; *fd is -1); and returns where in the file a tensor begins. */
+ * file has been changed (ULY_ERR_DATA; *fd is -1); and returns where in the file a tensor
+ * begins. */
 uly_status uly__safetensors_begin(const uly__safetensors *file, int *fd);
 int64_t uly__safetensors_place(const uly__safetensors *file, const uly__tensor_info *tensor);
 /* Reads bytes [begin, begin + count) of a tensor's data, little-endian. Returns ULY_ERR_DATA if the

@@ -1,6 +1,6 @@
-/* Writes token shards, folder/000000.bin and so on: all but the last hold the same number of tokens,
- * and a document may continue in the next one. It holds no more than a buffer in memory, whatever the
- * number of tokens. */
+/* Writes token shards, folder/000000.bin and so on: all but the last hold the same number of
+ * tokens, and a document may continue in the next one. It holds no more than a buffer in memory,
+ * whatever the number of tokens. */
 #ifndef ULY_SHARD_WRITER_H
 #define ULY_SHARD_WRITER_H
 

@@ -7,14 +7,15 @@
 
 #include "data/tokenizer.h"
 
-/* A piece is all that a batch holds of one document. Its text ends where that of the next begins. */
+/* A piece is all that a batch holds of one document. Its text ends where that of the next
+ * begins. */
 typedef struct uly__batch_piece {
   int64_t begin;
   /* Where its text begins in its file, and where the path of that is in `paths`. */
   int64_t place, path;
   /* A number that the user of the batch gave its document. */
   int part;
-  /* It continues the document of a piece of the batch before, and the document ends with it. */
+  /* Whether it continues a document of the batch before, and whether its document ends with it. */
   bool continues, ends;
   /* Where its tokens end. */
   int64_t end_token;
@@ -44,8 +45,8 @@ uly_status uly__batch_begin(uly__batch *batch, const char *path, int part, int64
 uly_status uly__batch_add(uly__batch *batch, const char *bytes, int64_t count);
 /* Returns the last piece. */
 uly__batch_piece *uly__batch_last(const uly__batch *batch);
-/* Moves bytes of the last piece, from byte `cut` of it on, to an empty batch, where they continue the
- * document. If `cut` is 0, the whole piece moves. */
+/* Moves bytes of the last piece, from byte `cut` of it on, to an empty batch, where they continue
+ * the document. If `cut` is 0, the whole piece moves. */
 uly_status uly__batch_move(uly__batch *batch, int64_t cut, uly__batch *to);
 
 /* Encodes all pieces, and leaves the outcome in the batch. flags: ULY_TOKENIZE_REPLACE or 0. */

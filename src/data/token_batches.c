@@ -9,7 +9,7 @@
 #include "data/token_batch.h"
 #include "data/tokenizer_cut.h"
 
-/* Text and pieces of a batch that is full. */
+/* The bytes and pieces with which a batch is full. */
 enum { BATCH_BYTES = 1 << 18, BATCH_PIECES = 1 << 14 };
 
 typedef struct worker {
@@ -41,7 +41,7 @@ struct uly__batches {
   bool ends;
 
   int64_t num_retired; /* handed on */
-  /* A document has begun and not ended. */
+  /* Whether a document has begun and not ended. */
   bool is_open;
   /* Bytes of text that a batch has before it is cut. */
   int64_t limit;
@@ -53,7 +53,7 @@ static slot *slot_at(const uly__batches *b, int64_t index) {
   return &b->ring[index % b->num_slots];
 }
 
-/* Takes the next batch and encodes it. The lock is held, but not meanwhile. */
+/* Takes the next batch and encodes it. The caller holds the lock, which is released meanwhile. */
 static void encode_next(uly__batches *b, uly__encoder *encoder) {
   slot *s = slot_at(b, b->num_taken++);
   (void)pthread_mutex_unlock(&b->lock);
@@ -207,19 +207,18 @@ static uly_status begin_next(uly__batches *b, int64_t cut) {
 
 /* ------------------------------------------------------------------------- documents */
 
-/* Submits what there is of the current document and those before it. If it may be cut nowhere, and is
- * alone in the batch, the batch grows. */
+/* Submits what there is of the current document and those before it. If the document may not be cut
+ * anywhere, and is alone in the batch, the batch grows. */
 static uly_status divide(uly__batches *b, const uly__batch *batch) {
   const uly__batch_piece *last = uly__batch_last(batch);
   const char *text = batch->text + last->begin;
   int64_t cut = uly__tokenizer_cut(b->tokenizer, text, batch->num_text - last->begin);
   if (cut > 0 || last->begin > 0) return begin_next(b, cut);
   if (batch->num_text >= ULY__MOST_UNCUT)
-    ULY_FAIL(
-        ULY_ERR_DATA,
-        "'%s': after byte %lld come more than %d MiB of text that the tokenizer cannot take in "
-        "parts: divide it into documents",
-        batch->paths + last->path, (long long)last->place, ULY__MOST_UNCUT >> 20);
+    ULY_FAIL(ULY_ERR_DATA,
+             "'%s': after byte %lld there are more than %d MiB of text that the tokenizer cannot "
+             "take in parts: divide it into documents",
+             batch->paths + last->path, (long long)last->place, ULY__MOST_UNCUT >> 20);
   b->limit = 2 * batch->num_text;
   return ULY_OK;
 }

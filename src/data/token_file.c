@@ -107,13 +107,13 @@ static uly_status check_alike(const token_file *file, const token_file *first) {
   if (file->end != first->end)
     ULY_FAIL(ULY_ERR_DATA,
              "token file '%s' says in its header that token %lld ends documents, but '%s' beside "
-             "it says %lld (-1: not said): a folder may only hold files that were made alike with "
-             "one tokenizer",
+             "it says %lld (-1: not said): a folder may only hold files that were made in the "
+             "same way with one tokenizer",
              file->path, (long long)file->end, first->path, (long long)first->end);
   if (file->tokenizer != first->tokenizer)
     ULY_FAIL(
         ULY_ERR_DATA,
-        "token file '%s' was made with another tokenizer than '%s' beside it, as their headers "
+        "token file '%s' was made with a different tokenizer than '%s' beside it, as their headers "
         "say: a folder may only hold files that were made with one",
         file->path, first->path);
   return ULY_OK;

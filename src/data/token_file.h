@@ -8,11 +8,11 @@
  *           magic 20240801, version 7: uint32 tokens; third int: token count; then ours, which
  *           are 0 in files that do not say it: 1 + the token that ends each document, and the
  *           tokenizer, see shard_header.h)
- * Kinds may not be mixed in one folder, nor shards of both widths: those come from different
- * tokenizers; nor shards that say different things about the end of documents or their tokenizer. An empty text file
- * in a folder is one end-of-document token; text without a single byte in all, and a shard without
- * tokens, are errors. A file whose size changes later gives an error. This code knows no ranks: it
- * is handed (offset, count). */
+ * Kinds may not be mixed in one folder, nor shards of both widths, which come from different
+ * tokenizers, nor shards that say different things about the end of documents or their tokenizer.
+ * An empty text file in a folder is one end-of-document token; text without a single byte in all,
+ * and a shard without tokens, are errors. A file whose size changes later gives an error. This code
+ * knows no ranks: it is handed (offset, count). */
 #ifndef ULY_TOKEN_FILE_H
 #define ULY_TOKEN_FILE_H
 
@@ -49,8 +49,8 @@ int64_t uly__tokens_count(const uly__tokens *tokens);
 /* Returns the token that ends each document, or -1 if the shards do not say. */
 int64_t uly__tokens_end(const uly__tokens *tokens);
 
-/* Return the hash of the tokenizer that made the shards (uly_tokenizer_info), and its vocabulary; 0 if
- * the shards do not say. */
+/* Return the hash of the tokenizer that made the shards (uly_tokenizer_info), and its vocabulary; 0
+ * if the shards do not say. */
 uint64_t uly__tokens_tokenizer(const uly__tokens *tokens);
 int64_t uly__tokens_vocab(const uly__tokens *tokens);
 

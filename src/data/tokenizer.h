@@ -29,8 +29,8 @@ typedef struct uly__joining {
   bool first_is_empty;
   /* Goes between tokens. */
   const char *separator;
-  /* A text loses up to so many of these characters at its beginning, or, if they are none, so many
-   * tokens are the first one. */
+  /* A text loses up to num_stripped of the characters `stripped` at its beginning. If that is
+   * empty, the first num_stripped tokens count as the first one. */
   int64_t num_stripped;
   char stripped[5];
 } uly__joining;
@@ -65,7 +65,7 @@ struct uly_tokenizer {
   /* What stands around a text. */
   int32_t *before, *after;
   int num_before, num_after;
-  /* Encoders that nobody uses at present, a list. */
+  /* A list of the encoders that no thread uses at present. */
   pthread_mutex_t lock;
   uly__encoder *encoders;
 };
@@ -80,9 +80,9 @@ uly__encoder *uly__encoder_next(const uly__encoder *encoder);
 /* Sorts the list of special tokens, in which decoding searches. */
 void uly__tokenizer_sort_special(uly_tokenizer *tokenizer);
 
-/* Appends the tokens of a text, as uly_tokenizer_encode does, with an encoder that the calling thread
- * has taken. Besides the flags of uly_tokenizer_encode there is one more: the text continues one that
- * was encoded before, at a place that uly__tokenizer_cut gave. */
+/* Appends the tokens of a text, as uly_tokenizer_encode does, with an encoder that the calling
+ * thread has taken. Besides the flags of uly_tokenizer_encode there is one more: the text continues
+ * one that was encoded before, at a place that uly__tokenizer_cut gave. */
 enum { ULY__TOKENIZE_CONTINUES = 1 << 16 };
 uly_status uly__encoder_encode(uly__encoder *encoder, const char *text, int64_t num_bytes,
                                unsigned flags, uly_token_list *tokens);

@@ -125,7 +125,8 @@ static void widen(const unsigned char *text, int64_t n, int64_t from, uly__added
   }
 }
 
-/* Finds what has the conditions of its token. A name that lacks them hides others within it. */
+/* Finds the next match that meets the conditions of its token. A name that does not meet them hides
+ * others within it. */
 void uly__added_find(const uly__added *a, const unsigned char *text, int64_t n, int64_t from,
                      bool wants_special, uly__added_match *m) {
   m->token = NULL;

@@ -2,9 +2,9 @@
  * the neighbours whose merge has the lowest rank (the leftmost of several) become one, until no
  * neighbours can be merged.
  *
- * The symbols of a byte-level model are bytes. Those of other models are characters; one that is no
- * token becomes the tokens of its bytes, <0x00> to <0xFF>, if the model has byte fallback, or else
- * the unknown token. */
+ * The symbols of a byte-level model are bytes. Those of other models are characters; one that is
+ * not a token becomes the tokens of its bytes, <0x00> to <0xFF>, if the model has byte fallback, or
+ * else the unknown token. */
 #ifndef ULY_TOKENIZER_BPE_H
 #define ULY_TOKENIZER_BPE_H
 
@@ -21,9 +21,9 @@ typedef struct uly__bpe {
   uly__bpe_pair *pairs;
   int64_t num_slots, num_pairs;
   bool is_byte_level;
-  /* A word that is a token is taken as it is. */
+  /* Whether a word that is a token is taken as it is. */
   bool ignore_merges;
-  /* Neighbouring unknown characters become one unknown token. */
+  /* Whether neighbouring unknown characters become one unknown token. */
   bool fuse_unk;
   bool byte_fallback;
   int32_t unk; /* or -1 */
@@ -39,7 +39,8 @@ uly_status uly__bpe_add_pair(uly__bpe *bpe, int32_t left, int32_t right, uint32_
                              int32_t made);
 void uly__bpe_free(uly__bpe *bpe);
 
-/* What a thread needs to encode: symbols of a long word and a heap of merges. It begins as zeros. */
+/* What a thread needs to encode: symbols of a long word and a heap of merges. It begins as
+ * zeros. */
 typedef struct uly__bpe_scratch {
   uint32_t *symbols;     /* [capacity] */
   uint32_t *next, *last; /* neighbours of a symbol */

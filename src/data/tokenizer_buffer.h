@@ -1,4 +1,4 @@
-/* Bytes that become more. 16 bytes after them can be read. */
+/* A buffer of bytes that grows. The 16 bytes after its contents can be read, too. */
 #ifndef ULY_TOKENIZER_BUFFER_H
 #define ULY_TOKENIZER_BUFFER_H
 

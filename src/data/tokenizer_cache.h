@@ -1,4 +1,4 @@
-/* Words that were encoded lately, and their tokens. Each thread has a cache of its own. */
+/* Words that were encoded recently, and their tokens. Each thread has a cache of its own. */
 #ifndef ULY_TOKENIZER_CACHE_H
 #define ULY_TOKENIZER_CACHE_H
 
@@ -31,7 +31,7 @@ typedef struct uly__long_word {
   int32_t tokens[ULY__LONG_TOKENS];
 } uly__long_word;
 
-/* Begins as zeros: no word has no bytes. */
+/* All zeros: the cache is empty, since every word has bytes. */
 typedef struct uly__word_cache {
   _Alignas(64) uly__short_word short_words[ULY__SHORT_SETS][2];
   uly__long_word long_words[ULY__LONG_SETS];

@@ -45,8 +45,8 @@ static inline unsigned uly__class_of(const uly__class_table *table, uint32_t cha
 /* Returns whether a character belongs to a word: \w of Unicode (UTS 18, annex C). */
 bool uly__is_word_character(uint32_t character);
 
-/* Returns whether the pre-tokenizer Punctuation takes a character for a mark: it knows Unicode 8, and
- * the symbols of ASCII count as marks. */
+/* Returns whether the pre-tokenizer Punctuation takes a character for a mark: it knows Unicode 8,
+ * and the symbols of ASCII count as marks. */
 bool uly__is_punctuation(uint32_t character);
 
 #endif

@@ -52,7 +52,7 @@ static bool has_inner_mark(const unsigned char *bytes, int64_t n) {
   return false;
 }
 
-/* Returns whether no merge joins another character with a U+2581 after it. */
+/* Returns whether no merge joins another character to a U+2581 after it. */
 static bool keeps_marks_first(const uly__bpe *bpe) {
   for (int64_t i = 0; i < bpe->num_slots; i++) {
     const uly__bpe_pair *pair = &bpe->pairs[i];
@@ -152,8 +152,8 @@ static bool is_unchanged(const uly_tokenizer *t, const border *b) {
   return true;
 }
 
-/* Between a letter and something else. Hiragana and Katakana have marks of their own which DeepSeek's
- * pattern takes for letters. */
+/* Returns whether a place lies between a letter and something else. Hiragana and Katakana have
+ * marks of their own which DeepSeek's pattern takes for letters. */
 static bool is_after_letter(const uly_tokenizer *t, const uly__class_table *classes,
                             const border *b) {
   enum { AFTER = ULY__NUMBER | ULY__PUNCT | ULY__SYMBOL | ULY__SPACE };

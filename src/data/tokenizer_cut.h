@@ -1,5 +1,5 @@
-/* Cutting a long text into parts that are encoded separately, by several threads or as the text is
- * read, with the tokens of the whole text. */
+/* Cuts a long text into parts that are encoded separately, by several threads or as the text is
+ * read, so that their tokens are those of the whole text. */
 #ifndef ULY_TOKENIZER_CUT_H
 #define ULY_TOKENIZER_CUT_H
 
@@ -11,9 +11,9 @@
  * known. The text need not be UTF-8; it may be cut where that is not valid, too.
  *
  * A place is safe for these reasons:
- *   - Words. Every known scanner ends a word between a letter and what is neither a letter, a mark nor
- *     an apostrophe, looks no further, and never looks back. Models without words, whose spaces
- *     become U+2581, are cut before a space: no merge joins another character with a U+2581 after
+ *   - Words. Every known scanner ends a word between a letter and what is neither a letter, a mark
+ *     nor an apostrophe, looks no further, and never looks back. Models without words, whose spaces
+ *     become U+2581, are cut before a space: no merge joins another character to a U+2581 after
  *     it, which is checked when the tokenizer is opened.
  *   - Normalization. The character after the cut is one that the form does not change and that
  *     joins nothing before it.

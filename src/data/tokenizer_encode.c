@@ -36,7 +36,7 @@ static uly_status create(const uly_tokenizer *tokenizer, uly__encoder *e) {
 }
 
 uly_status uly__encoder_take(const uly_tokenizer *tokenizer, uly__encoder **out) {
-  /* The list is apart from what a tokenizer is. */
+  /* The list of encoders may change, since it is not part of what the tokenizer is. */
   uly_tokenizer *t = (uly_tokenizer *)tokenizer;
   (void)pthread_mutex_lock(&t->lock);
   uly__encoder *e = *out = t->encoders;
@@ -95,7 +95,7 @@ static uly_status encode_word(uly__encoder *e, const unsigned char *word, int64_
   return ULY_OK;
 }
 
-/* Takes a word of more than 15 bytes. Those that are not kept are rarely met again. */
+/* Takes a word of more than 15 bytes. Words that are too long to be kept are rarely met again. */
 static uly_status take_long(uly__encoder *e, const unsigned char *word, int64_t n) {
   uly_token_list *out = e->out;
   int64_t num;
@@ -171,8 +171,8 @@ static uly_status take_text(uly__encoder *e, stretch s) {
 
 static uly_status take_raw(uly__encoder *e, stretch s, bool wants_special);
 
-/* Finds the added tokens of a set, and takes what is between them: set 0 in text as it is, and set 1
- * in normalized text. */
+/* Finds the added tokens of a set, and takes what is between them: set 0 in text as it is, and set
+ * 1 in normalized text. */
 static uly_status find_added(uly__encoder *e, int set, stretch s, bool wants_special) {
   const uly__added *added = &e->tokenizer->added[set];
   for (int64_t at = 0; at < s.n;) {

@@ -1,4 +1,4 @@
-/* Which tokens begin and end a text: no file of a tokenizer itself says so. */
+/* Finds which tokens begin and end a text, which the file of a tokenizer itself does not say. */
 #include <jansson.h>
 #include <limits.h>
 #include <string.h>

@@ -93,7 +93,7 @@ uly_status uly__tokenizer_files_check(const uly__companions *files, const char *
         own && own->count == old->count && memcmp(own->bytes, old->bytes, (size_t)old->count) == 0;
     if (!is_same && (own || is_source(old->name)))
       status = uly_fail(ULY_ERR_CONFIG,
-                        "'%s/%s' is of another tokenizer than the one that makes the shards: give "
+                        "'%s/%s' belongs to a different tokenizer than the one of the shards: give "
                         "another folder, or remove it",
                         folder, old->name);
   }

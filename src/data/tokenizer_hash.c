@@ -63,7 +63,7 @@ static uint64_t add_normalizer(uint64_t hash, const uly__normalizer *normalizer)
 static uint64_t add_pieces(uint64_t hash, const uly__pieces *pieces) {
   for (int i = 0; i < pieces->num_steps; i++) {
     const uly__step *s = &pieces->steps[i];
-    /* Whether a pattern has a scanner is no part of it. */
+    /* Whether a pattern has a scanner is not part of the hash. */
     int kind = s->kind == ULY__STEP_SCANNER ? ULY__STEP_PATTERN : s->kind;
     hash = add_number(hash, kind | s->behavior << 8 | s->is_inverted << 16 |
                                 (int64_t)s->classes << 20 | (int64_t)s->most << 32 |

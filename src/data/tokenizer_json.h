@@ -1,5 +1,5 @@
-/* Readers of the parts of a tokenizer.json. All of them return ULY_ERR_DATA for what is not valid or
- * not supported, with a message that names it. */
+/* Readers of the parts of a tokenizer.json. All of them return ULY_ERR_DATA for what is not valid
+ * or not supported, with a message that names it. */
 #ifndef ULY_TOKENIZER_JSON_H
 #define ULY_TOKENIZER_JSON_H
 

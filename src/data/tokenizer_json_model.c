@@ -62,7 +62,8 @@ static uly_status find_half(reading *r, const char *name, int64_t n, uly__buffer
   if (*id >= 0) return uly__buffer_add(made, r->bytes.bytes, r->bytes.n);
   char text[128];
   snprintf(text, sizeof text, "%.*s", n < 120 ? (int)n : 120, name);
-  ULY_FAIL(ULY_ERR_DATA, "a merge names '%s', which is no token", uly__make_printable(text).text);
+  ULY_FAIL(ULY_ERR_DATA, "a merge names '%s', which is not a token",
+           uly__make_printable(text).text);
 }
 
 static uly_status read_merge(reading *r, const json_t *merge, uint32_t rank, uly__buffer *made) {
@@ -86,7 +87,8 @@ static uly_status read_merge(reading *r, const json_t *merge, uint32_t rank, uly
   ULY_TRY(find_half(r, right, num_right, made, &b));
   int32_t id = uly__vocab_find(&r->bpe->vocab, made->bytes, made->n);
   if (id < 0)
-    ULY_FAIL(ULY_ERR_DATA, "merge %u makes what is no token, of the tokens %ld and %ld",
+    ULY_FAIL(ULY_ERR_DATA,
+             "merge %u makes something that is not a token from the tokens %ld and %ld",
              (unsigned)rank, (long)a, (long)b);
   return uly__bpe_add_pair(r->bpe, a, b, rank, id);
 }
@@ -118,7 +120,7 @@ static uly_status find_bytes(uly__bpe *bpe) {
   return ULY_OK;
 }
 
-/* Refuses what the merges of words do not have here. */
+/* Refuses a model that is not BPE, or that has settings which are not supported. */
 static uly_status check_model(const json_t *json) {
   static const char *const unsupported[] = {"continuing_subword_prefix", "end_of_word_suffix"};
   const json_t *type = json_object_get(json, "type");

@@ -36,13 +36,13 @@ static uly_status read_template(const json_t *json, uly_tokenizer *t) {
     const char *id;
     ULY_TRY(uly__json_text(sequence ? sequence : special, "id", &id, NULL));
     if (sequence && (strcmp(id, "A") != 0 || !is_before))
-      ULY_FAIL(ULY_ERR_DATA, "the template of one text has another one");
+      ULY_FAIL(ULY_ERR_DATA, "the template for one text has a second text in it");
     if (sequence) is_before = false;
     if (sequence) continue;
     const json_t *ids =
         json_object_get(json_object_get(json_object_get(json, "special_tokens"), id), "ids");
     if (!json_is_array(ids))
-      ULY_FAIL(ULY_ERR_DATA, "a template names '%s', but says no ids of it",
+      ULY_FAIL(ULY_ERR_DATA, "a template names '%s', but gives no ids for it",
                uly__make_printable(id).text);
     for (size_t j = 0; j < json_array_size(ids); j++)
       ULY_TRY(add_outside(t, is_before, place++, json_integer_value(json_array_get(ids, j))));

@@ -98,7 +98,7 @@ static uly_status apply(const uly__change *change, uly__matcher *matcher, const 
   return uly__buffer_add(out, text, n);
 }
 
-/* Returns whether a change would leave the text as it is; false where only doing it would tell. */
+/* Returns whether a change would leave the text as it is; false if only making it would tell. */
 static bool is_unchanged(const uly__change *change, const unsigned char *text, int64_t n,
                          bool continues) {
   if (change->kind == ULY__CHANGE_PREPEND) return continues;

@@ -1,7 +1,7 @@
 /* Regular expressions of tokenizers, matched by PCRE2.
  *
- * Files contain patterns in the syntax of Oniguruma (tokenizer.json) or of Rust (tiktoken). They are
- * translated: what means the same is copied, what means something else in PCRE2 is spelled
+ * Files contain patterns in the syntax of Oniguruma (tokenizer.json) or of Rust (tiktoken). They
+ * are translated: what means the same is copied, what means something else in PCRE2 is spelled
  * differently (\s is White_Space, \p{Han} the script, not its extensions; x{1,3}+ repeats x{1,3} in
  * Oniguruma), and what has no translation here is refused by name. */
 #ifndef ULY_TOKENIZER_PATTERN_H
@@ -19,8 +19,8 @@ uly_status uly__pattern_translate(const char *pattern, uly__dialect dialect, cha
 
 typedef struct uly__pattern uly__pattern;
 
-/* Compiles a pattern. Returns ULY_ERR_DATA if it is not valid, matches nothing (an empty text), or
- * uses what has no translation. */
+/* Compiles a pattern. Returns ULY_ERR_DATA if it is not valid, matches an empty text, or uses what
+ * has no translation. */
 uly_status uly__pattern_compile(const char *text, uly__dialect dialect, uly__pattern **out);
 void uly__pattern_free(uly__pattern *pattern);
 

@@ -1,5 +1,5 @@
-/* See tokenizer_pieces.h. Pieces are handed from step to step one by one, so that no list of them is
- * kept; a step that changes a piece has a buffer of its own. */
+/* See tokenizer_pieces.h. Pieces are handed from step to step one by one, so that no list of them
+ * is kept; a step that changes a piece has a buffer of its own. */
 #include "data/tokenizer_pieces.h"
 
 static uly_status run_step(uly__pieces_run *run, int index, const unsigned char *text, int64_t n,
@@ -169,7 +169,8 @@ static uly_status divide(uly__pieces_run *run, int index, const unsigned char *t
   return hand_on(&d, d.begin, d.end);
 }
 
-/* Divides where nothing is joined and the model takes the pieces: the usual case, without detours. */
+/* Divides where nothing is joined and the model takes the pieces: the usual case, without
+ * detours. */
 static uly_status divide_last(uly__pieces_run *run, uly__scanner *scan, const unsigned char *text,
                               int64_t n) {
   const uly__scan s = {run->classes, text, n};

@@ -40,7 +40,7 @@ typedef enum uly__prepend {
 typedef struct uly__step {
   uly__step_kind kind;
   uly__behavior behavior;
-  /* What is between matches counts as matches. */
+  /* Whether what is between matches counts as the matches. */
   bool is_inverted;
   const uly__known_pattern *known;
   uly__scanner *scan;

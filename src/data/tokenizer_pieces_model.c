@@ -24,7 +24,8 @@ static uly_status text_of(const char *piece, int64_t n, uly__piece_kind kind,
     case ULY__PIECE_BYTE: {
       byte = uly__byte_of_name((const unsigned char *)piece, n);
       if (byte < 0)
-        ULY_FAIL(ULY_ERR_DATA, "the piece '%s' is no byte", uly__make_printable(piece).text);
+        ULY_FAIL(ULY_ERR_DATA, "the piece '%s' does not name a byte",
+                 uly__make_printable(piece).text);
       unsigned char one = (unsigned char)byte;
       return uly__buffer_add(text, &one, 1);
     }
@@ -72,7 +73,7 @@ uly_status uly__tokenizer_read_sentencepiece(const char *bytes, int64_t n,
   ULY_TRY(uly__sentencepiece_check(bytes, n, &t->spec));
   t->sentencepiece = uly__sentencepiece_load(bytes, n, why, sizeof why);
   if (!t->sentencepiece)
-    ULY_FAIL(ULY_ERR_DATA, "this is no SentencePiece model: %s", uly__make_printable(why).text);
+    ULY_FAIL(ULY_ERR_DATA, "this is not a SentencePiece model: %s", uly__make_printable(why).text);
   t->joining.separator = "";
   t->joining.first_is_empty = true;
   t->joining.num_stripped = t->spec.drops_spaces ? INT64_MAX : 1;

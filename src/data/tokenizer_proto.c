@@ -114,7 +114,8 @@ static uly_status check_table(message bytes, bool *joins_spaces) {
   free(is_seen);
   free(open);
   if (status != ULY_OK) ULY_FAIL(status, "no memory to check a SentencePiece model");
-  if (!is_good) ULY_FAIL(ULY_ERR_DATA, "the table of characters of the model leads out of itself");
+  if (!is_good)
+    ULY_FAIL(ULY_ERR_DATA, "the table of characters of the model points outside itself");
   return ULY_OK;
 }
 

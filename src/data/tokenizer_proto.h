@@ -1,5 +1,5 @@
-/* What the file of a SentencePiece model says that libsentencepiece does not pass on; and a check of
- * the one table in it which the library follows without looking. */
+/* What the file of a SentencePiece model says that libsentencepiece does not pass on; and a check
+ * of the one table in it that the library follows without checks. */
 #ifndef ULY_TOKENIZER_PROTO_H
 #define ULY_TOKENIZER_PROTO_H
 

@@ -1,4 +1,5 @@
-/* Files of ranks of the package `tiktoken` that the library knows: what such a file does not say. */
+/* What the library knows about files of ranks of the package `tiktoken`, and such a file does not
+ * say. */
 #ifndef ULY_TOKENIZER_RANKS_H
 #define ULY_TOKENIZER_RANKS_H
 
@@ -17,7 +18,7 @@ typedef struct uly__known_ranks {
   int64_t num;
   const char *file, *last;
   const char *pattern;
-  /* Texts are in this normalization form first. */
+  /* Whether texts are first brought into the normalization form NFC. */
   bool uses_nfc;
   /* Goes before a text; or NULL. */
   const char *begin;

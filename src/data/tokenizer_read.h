@@ -9,8 +9,8 @@ enum { ULY__MOST_TOKENIZER_BYTES = 1 << 27 };
 
 /* Reads a tokenizer.json. */
 uly_status uly__tokenizer_read_json(const char *bytes, int64_t n, uly_tokenizer *out);
-/* Reads a vocab.json and a merges.txt, which must be those of GPT-2: such files do not say how texts
- * are divided into words. */
+/* Reads a vocab.json and a merges.txt, which must be those of GPT-2: such files do not say how
+ * texts are divided into words. */
 uly_status uly__tokenizer_read_gpt2(const char *vocab, int64_t num_vocab, const char *merges,
                                     int64_t num_merges, uly_tokenizer *out);
 /* Reads a file of ranks of `tiktoken`; file is its name without folders. */

@@ -1,5 +1,5 @@
-/* SentencePiece models: the library libsentencepiece, which is C++, behind functions of C, and what it
- * does not tell about a model. */
+/* SentencePiece models: the library libsentencepiece, which is C++, behind functions of C, and what
+ * it does not tell about a model. */
 #ifndef ULY_TOKENIZER_SENTENCEPIECE_H
 #define ULY_TOKENIZER_SENTENCEPIECE_H
 
@@ -19,8 +19,8 @@ typedef enum uly__piece_kind {
   ULY__PIECE_BYTE
 } uly__piece_kind;
 
-/* Loads a model from the bytes of its file, which uly__sentencepiece_check has accepted. Returns NULL
- * if that fails, and the reason in why. */
+/* Loads a model from the bytes of its file, which uly__sentencepiece_check has accepted. Returns
+ * NULL if that fails, and the reason in why. */
 uly__sentencepiece *uly__sentencepiece_load(const char *bytes, int64_t n, char *why,
                                             int64_t capacity);
 void uly__sentencepiece_free(uly__sentencepiece *model);

@@ -1,6 +1,6 @@
 /* Translates the syntax of patterns: see tokenizer_pattern.h. The sources are the documents RE of
- * Oniguruma, whose Ruby syntax the package `tokenizers` uses, those of Rust's regex and fancy-regex,
- * and pcre2pattern(3). */
+ * Oniguruma, whose Ruby syntax the package `tokenizers` uses, those of Rust's regex and
+ * fancy-regex, and pcre2pattern(3). */
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -156,7 +156,7 @@ static uly_status take_class(translation *t) {
 static uly_status open_group(translation *t) {
   static const char *const known[] = {"(?:", "(?i:", "(?=", "(?!", "(?<=", "(?<!", "(?>"};
   if (t->num_groups == (int)(sizeof t->groups / sizeof *t->groups))
-    return refuse(t, "groups nested too deep");
+    return refuse(t, "groups that are nested too deeply");
   t->groups[t->num_groups++] = t->num;
   for (size_t i = 0; i < sizeof known / sizeof *known; i++)
     if (strncmp(t->at, known[i], strlen(known[i])) == 0) return copy(t, strlen(known[i]));

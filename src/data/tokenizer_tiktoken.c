@@ -2,9 +2,9 @@
  * which is its id. Two neighbours merge if their bytes together are a token, whose rank is that of
  * the merge.
  *
- * Each token of more than one byte is the merge of one pair only: the last two tokens that its bytes
- * become. For where two tokens that make it meet in a longer word, nothing has been merged across
- * their ends; so what happened between these is what happens to its bytes alone. */
+ * Each token of more than one byte is the merge of one pair only: the last two tokens that its
+ * bytes become. For when two tokens that make it meet in a longer word, no merge has crossed their
+ * ends; so what happened between these ends is what happens to its bytes alone. */
 #include <assert.h>
 #include <ctype.h>
 #include <string.h>

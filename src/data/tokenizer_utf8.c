@@ -1,4 +1,4 @@
-/* See tokenizer_utf8.h. The table of valid sequences is Unicode's 3-7. */
+/* See tokenizer_utf8.h. Which sequences are valid is table 3-7 of the Unicode Standard. */
 #include "data/tokenizer_utf8.h"
 
 #include <string.h>

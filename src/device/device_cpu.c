@@ -49,8 +49,9 @@ static void clear(void *memory, int64_t bytes) {
     memset((char *)memory + at, 0, (size_t)least(bytes - at, PIECE));
 }
 
-/* Copying from the system's cache of a file, and first touching memory, take as long as the disk or
- * longer. A failure is repeated by this thread, since messages belong to a thread. */
+/* Reads with all threads, since copying from the system's cache of a file, and touching memory for
+ * the first time, take as long as the disk or longer. This thread repeats a read that fails, since
+ * messages belong to a thread. */
 static uly_status load(int fd, const char *path, int64_t offset, void *memory, int64_t bytes) {
   enum { READ_PIECE = PIECE / 4 };
   bool failed = false;

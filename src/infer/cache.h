@@ -32,7 +32,7 @@ void uly__cache_fill(uly__cache *cache, const uly_attention *plan, int layer,
 /* Adds one token of a block; k, v: [kv_count, d]. The token counts once num_tokens includes it. */
 void uly__cache_add(uly__cache *cache, int layer, const void *k, const void *v);
 
-/* Describes the attention of the token that was added last, under a mask of that number; q, o:
+/* Describes the attention of the token that was added last, under the mask with this index; q, o:
  * [q_count, d]. */
 uly__attend_one uly__cache_attend(const uly__cache *cache, int layer, int mask, float scale,
                                   const void *q, void *o, float *workspace);

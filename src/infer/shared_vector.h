@@ -30,8 +30,8 @@ uly__part uly__shared_mine(const uly__shared_vector *vector);
 uly_status uly__shared_gather(const uly__shared_vector *vector, uly__stream *stream,
                               uly_dtype dtype, const void *mine, void *of_all, void *out);
 
-/* Adds up the terms x[count] of all ranks of a group, in the order of ranks, and leaves the sum in x
- * on all of them; they count as rows of tensor parallelism. of_all: [ranks][count] elements of
+/* Adds up the terms x[count] of all ranks of a group, in the order of ranks, and leaves the sum in
+ * x on all of them; they count as rows of tensor parallelism. of_all: [ranks][count] elements of
  * workspace. Collective over the group. */
 uly_status uly__shared_sum(uly__group *group, const uly__ops *ops, uly__stream *stream,
                            uly_dtype dtype, int64_t count, void *x, void *of_all);

@@ -8,8 +8,8 @@
 
 /* --- Q, K and V */
 
-/* Computes the queries, keys or values of some heads from normalized rows n, before the norm of each
- * head, as rows of y that are ld apart. */
+/* Computes the queries, keys or values of some heads from normalized rows n, before the norm of
+ * each head, as rows of y that are ld apart. */
 static void project(uly__model *model, const uly__projection *to, int unit, int64_t rows,
                     const void *n, void *y, int64_t ld) {
   uly__linear linear = uly__linear_in(to->linear, unit);
@@ -77,8 +77,8 @@ static void project_qkv(void *context, int first, int step) {
   }
 }
 
-/* Takes the gradients d_y of queries or keys back through the norm of each head. Their values before
- * the norm are projected again: what is kept after it may be on another rank. */
+/* Takes the gradients d_y of queries or keys back through the norm of each head. Their values
+ * before the norm are projected again: what is kept after it may be on another rank. */
 static void norm_heads_backward(uly__model *model, const uly__projection *from, int unit,
                                 int64_t rows, const void *n, void *d_y, int64_t stride) {
   uly__norm_args norm = uly__model_norm(model, unit, from->norm, -1);

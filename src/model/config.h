@@ -1,12 +1,13 @@
 /* Describes what a model is: the Llama families and GPT-2 are settings of one block. Keys follow
  * Hugging Face's config.json.
  *
- * Transformers reads a config.json that this program writes where it computes the same from the
- * weights beside it. Elsewhere model_type is "ulysses_" and the family, which transformers refuses:
+ * A config.json that this program writes can be read by transformers if that computes the same from
+ * the weights beside it. Otherwise, model_type is "ulysses_" and the family, which transformers
+ * refuses:
  *
  *   llama       every layer sees all tokens before it
- *   mistral     all layers have a window, sliding_window: a query sees the keys of a distance below
- *               it, as with our window; or none has one
+ *   mistral     all layers have a window (sliding_window: a query sees the keys at a distance below
+ *               it, as with our window), or none has one
  *   ministral   a Mistral whose layers differ: layer_types says which of them have the window
  *   qwen2       biases of Q, K and V; layer_types
  *   qwen3       RMSNorm of every head of Q and K; layer_types
@@ -51,15 +52,16 @@ typedef struct uly__model_config {
   bool qkv_bias, o_bias, mlp_bias;
   bool tied; /* the head is the embedding */
   double init_std;
-  /* How the model attends: the number of tokens that one sees, including itself, in the layers that
-   * have a window (0: none has one), and the pattern of sparse blocks, whose sizes the run knows. */
+  /* How the model attends: the number of tokens that a token sees, including itself, in the layers
+   * that have a window (0: no layer has one), and the pattern of sparse blocks, whose sizes the run
+   * knows. */
   int64_t window;
   uly_sparse_pattern sparse;
   /* The key of a dropout that the file asks for, which is not used; NULL if there is none. */
   const char *dropout;
   uint8_t layers[ULY_MAX_LAYERS]; /* flags of each layer */
-  /* The tokens that begin, end and pad a text, as the file has them: JSON, or "" if the key is not
-   * there. They are kept for those who read the file that is written. */
+  /* The tokens that begin, end and pad a text, as JSON from the file, or "" if the key is missing.
+   * They are kept so that the file that is written has them, too. */
   char special_tokens[ULY_NUM_SPECIAL_TOKENS][256];
 } uly__model_config;
 
@@ -72,23 +74,23 @@ uly_status uly__model_config_read(const char *text, int64_t length, const char *
 /* Returns what the name of a family determines before any number is known. */
 uly__model_config uly__model_config_family(const char *name);
 
-/* The names of the families, which NULL ends; and the same in a sentence. */
+/* The names of the families, with NULL at the end; and the same as part of a sentence. */
 extern const char *const uly__family_names[];
 extern const char uly__families[];
 
 /* The beginning of a model_type of our own. */
 #define ULY_OWN_MODEL_TYPE "ulysses_"
 
-/* Gives the layers that have a window this one; if none has one, all layers get it. 0: no layer has
+/* Sets the window of the layers that have one; if none has one, all layers get it. 0: no layer has
  * a window. */
 void uly__model_config_set_window(uly__model_config *config, int64_t window);
 /* Returns whether a layer sees only a window. */
 static inline bool uly__layer_has_window(const uly__model_config *config, int layer) {
   return config->window > 0 && (config->layers[layer] & ULY_LAYER_HAS_WINDOW);
 }
-/* Returns how many layers do. */
+/* Returns the number of such layers. */
 int uly__num_layers_with_window(const uly__model_config *config);
-/* Returns whether a layer rotates its queries and keys. */
+/* Returns whether a layer has RoPE, which rotates its queries and keys. */
 static inline bool uly__layer_has_rope(const uly__model_config *config, int layer) {
   return config->rope && !(config->layers[layer] & ULY_LAYER_HAS_NO_ROPE);
 }

@@ -1,4 +1,4 @@
-/* What the models of a family have in common, and changes that a run makes to a model. */
+/* Says what the models of a family have in common, and makes the changes that a run asks for. */
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,5 +1,5 @@
-/* Reads and writes which layers of a model have a window. Each family of transformers says it in its
- * own way; see config.h. */
+/* Reads and writes which layers of a model have a window. Each family of transformers says it in
+ * its own way; see config.h. */
 #include <string.h>
 
 #include "model/config_reader.h"
@@ -42,7 +42,7 @@ static uly_status read_kinds(const uly__config_reader *r, const json_t *list,
                                "missing");
     if (list && !has && c->window > 0 && is_family(c, "mistral") && r->type == ULY_TYPE_HF)
       ULY_FAIL(ULY_ERR_CONFIG,
-               "'%s': \"layer_types\" names \"%s\", but all layers of a mistral have its window: "
+               "'%s': \"layer_types\" names \"%s\", but in a mistral, all layers must have it: "
                "use \"model_type\" ministral",
                r->path, full);
     if (has) c->layers[i] |= ULY_LAYER_HAS_WINDOW;
@@ -59,7 +59,7 @@ static uly_status read_window(const uly__config_reader *r, uly__model_config *c)
   if (has_switch(c) && r->type == ULY_TYPE_HF)
     ULY_TRY(uly__config_bool(r, r->json, "use_sliding_window", &is_used));
   if (!is_used) return ULY_OK;
-  /* As transformers does. */
+  /* This is the default of transformers. */
   bool is_absent = !json_object_get(r->json, "sliding_window");
   if (is_absent && r->type == ULY_TYPE_HF && !is_family(c, "smollm3")) c->window = 4096;
   return uly__config_int(r, r->json, "sliding_window", 1, ULY_MOST_POSITIONS, &c->window);

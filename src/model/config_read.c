@@ -19,8 +19,8 @@ static uly_status read_dropout(const uly__config_reader *r, const char *key, uly
   return ULY_OK;
 }
 
-/* Returns whether the keys of biases count. The biases of other families are fixed. Types of our own
- * may have others; a file that an older version of this program wrote has no such type, and is
+/* Returns whether the keys of biases count. The biases of other families are fixed. Types of our
+ * own may have others; a file that an older version of this program wrote has no such type, and is
  * recognized by the key that it lacks. */
 static bool has_bias_keys(const uly__config_reader *r, const uly__model_config *c) {
   bool is_old_save =
@@ -33,22 +33,22 @@ static uly_status read_biases(const uly__config_reader *r, uly__model_config *c)
   bool attention_bias = false;
   if (!has_bias_keys(r, c)) return ULY_OK;
   ULY_TRY(uly__config_bool(r, r->json, "attention_bias", &attention_bias));
-  /* In a qwen3 only attention may have them. */
+  /* In Qwen3, only attention may have biases. */
   if (!is_family(c, "qwen3") || r->type == ULY_TYPE_OWN)
     ULY_TRY(uly__config_bool(r, r->json, "mlp_bias", &c->mlp_bias));
   if (attention_bias) c->qkv_bias = c->o_bias = true;
   return ULY_OK;
 }
 
-/* Returns the key/value heads of a family whose file does not name them, as transformers does. */
+/* Returns the number of key/value heads that transformers assumes if the file does not say it. */
 static int default_kv_heads(const uly__model_config *c) {
   if (is_family(c, "mistral") || is_family(c, "ministral")) return 8;
   if (is_family(c, "qwen2") || is_family(c, "qwen3")) return 32;
   return is_family(c, "smollm3") ? 4 : c->num_q_heads;
 }
 
-/* Reads the numbers of heads. A key that is null stands for the number that follows from others; one
- * that is missing, for the family's default. */
+/* Reads the numbers of heads. A key that is null stands for the number that follows from others;
+ * one that is missing, for the family's default. */
 static uly_status read_heads(const uly__config_reader *r, uly__model_config *c) {
   ULY_TRY(uly__config_small(r, "num_attention_heads", 1, 1 << 20, &c->num_q_heads));
   c->num_kv_heads = c->num_q_heads;
@@ -136,7 +136,7 @@ static uly_status read_sparse(const uly__config_reader *r, uly__model_config *c)
   return ULY_OK;
 }
 
-/* Keeps the tokens that begin, end and pad a text; there may be several that end one. */
+/* Keeps the tokens that begin, end and pad a text; several tokens may end one. */
 static uly_status read_special_tokens(const uly__config_reader *r, uly__model_config *c) {
   for (int i = 0; i < ULY_NUM_SPECIAL_TOKENS; i++) {
     const char *key = uly__special_token_keys[i];
@@ -178,7 +178,7 @@ static uly_status read_type(uly__config_reader *r, const char **family) {
   return ULY_OK;
 }
 
-/* Refuses what no family has, but transformers reads in the files of all of them. */
+/* Refuses keys that no family needs, but that transformers reads in the files of all families. */
 static uly_status refuse_others(const uly__config_reader *r) {
   ULY_TRY(uly__config_require_bool(r, "is_causal", true));
   if (uly__config_has(r->json, "per_layer_config"))

@@ -19,8 +19,8 @@ typedef struct uly__config_reader {
 /* The most positions of RoPE, and of a window. */
 #define ULY_MOST_POSITIONS ((int64_t)1 << 40)
 
-/* Holds a string of the file in quotes, fit for a message, or words for a value that is not a string
- * (NULL). */
+/* Holds a string of the file in quotes, fit for a message, or words for a value that is not a
+ * string (NULL). */
 typedef struct uly__quoted {
   char text[sizeof(uly__printable) + 2];
 } uly__quoted;
@@ -32,9 +32,9 @@ static inline bool uly__config_has(const json_t *from, const char *key) {
   return item && !json_is_null(item);
 }
 
-/* These read a value if its key is there and not null; otherwise *value stays as it is. Real numbers
- * lie within f32, in which they are computed with: a number that would be 0 or infinite there is
- * refused. */
+/* These read a value if its key is there and not null; otherwise *value stays as it is. Real
+ * numbers lie within f32, in which they are computed with: a number that would be 0 or infinite
+ * there is refused. */
 uly_status uly__config_int(const uly__config_reader *r, const json_t *from, const char *key,
                            int64_t lowest, int64_t largest, int64_t *value);
 uly_status uly__config_small(const uly__config_reader *r, const char *key, int64_t lowest,
@@ -44,7 +44,7 @@ uly_status uly__config_real(const uly__config_reader *r, const json_t *from, con
 uly_status uly__config_bool(const uly__config_reader *r, const json_t *from, const char *key,
                             bool *value);
 
-/* Sets *list to a list with one entry for each layer; NULL: its key is not there, or null. */
+/* Sets *list to a list with one entry for each layer, or to NULL if its key is missing or null. */
 uly_status uly__config_list(const uly__config_reader *r, const char *key, int num_layers,
                             const json_t **list);
 
@@ -54,15 +54,15 @@ uly_status uly__config_require_text(const uly__config_reader *r, const char *key
                                     const char *supported, const char *also);
 uly_status uly__config_require_bool(const uly__config_reader *r, const char *key, bool supported);
 
-/* Reads what config.json says about RoPE (config_rope.c); the numbers of layers, of positions and of
- * elements of a head are known. */
+/* Reads what config.json says about RoPE (config_rope.c); the numbers of layers, of positions and
+ * of elements of a head are known. */
 uly_status uly__config_read_rope(const uly__config_reader *r, uly__model_config *config);
-/* Adds what it says about RoPE. */
+/* Adds what config.json says about RoPE to `json`. */
 void uly__config_write_rope(const uly__model_config *config, json_t *json);
 
 /* Reads which layers have a window (config_layers.c); those without RoPE are known. */
 uly_status uly__config_read_layers(const uly__config_reader *r, uly__model_config *config);
-/* Adds this, for a model of this type. */
+/* Adds which layers have a window to `json`, for a model of this type. */
 void uly__config_write_layers(const uly__model_config *config, const char *type, json_t *json);
 
 #endif

@@ -1,9 +1,9 @@
 /* Reads and writes what config.json says about RoPE, as transformers does.
  *
  * Version 5 of transformers has an object "rope_parameters" with rope_theta and rope_type in it;
- * version 4 has rope_theta and an object "rope_scaling", whose type may be called "type". A file may
- * have both: an older object that is not empty goes before the newer one, and a key in an object
- * before the same key beside it. Both forms are written. */
+ * version 4 has rope_theta and an object "rope_scaling", whose type may be called "type". A file
+ * may have both: an older object that is not empty takes precedence over the newer one, and a key
+ * in an object over the same key beside it. Both forms are written. */
 #include <math.h>
 #include <string.h>
 
@@ -62,7 +62,7 @@ static uly_status read_type(const uly__config_reader *r, const char *object, con
   const char *name = json_string_value(item);
   int i = 0;
   while (uly__rope_names[i] && (!name || strcmp(name, uly__rope_names[i]) != 0)) i++;
-  if (name && strcmp(name, "su") == 0) i = ULY_ROPE_LONGROPE; /* its first name */
+  if (name && strcmp(name, "su") == 0) i = ULY_ROPE_LONGROPE; /* its former name */
   if (!uly__rope_names[i])
     ULY_FAIL(ULY_ERR_CONFIG,
              "'%s': \"%s\" is of type %s, but only default, linear, dynamic, llama3, yarn and "
@@ -118,7 +118,7 @@ static uly_status read_llama3(const uly__config_reader *r, const json_t *rope,
   return ULY_OK;
 }
 
-/* Reads one of the numbers that yarn derives its scale from; 0 is as good as none. */
+/* Reads one of the numbers that yarn derives its scale from; 0 counts as missing. */
 static uly_status read_mscale(const uly__config_reader *r, const json_t *rope, const char *key,
                               double *value) {
   const json_t *item = json_object_get(rope, key);
@@ -194,8 +194,8 @@ static uly_status read_scaling(const uly__config_reader *r, const json_t *rope,
   return ULY_OK;
 }
 
-/* Returns the parameters in an object that has them once for each kind of layer, if they are the same
- * for all; NULL: the object is not of this form. */
+/* Returns the parameters in an object that has them once for each kind of layer, if they are the
+ * same for all; NULL: the object is not of this form. */
 static uly_status take_nested(const uly__config_reader *r, const char *object, const json_t *rope,
                               const json_t **out) {
   static const char *const kinds[] = {"full_attention", "sliding_attention", NULL};
@@ -212,12 +212,12 @@ static uly_status take_nested(const uly__config_reader *r, const char *object, c
     *out = of_kind;
   }
   if (*out && num != json_object_size(rope))
-    ULY_FAIL(ULY_ERR_CONFIG, "'%s': \"%s\" has parameters for kinds of layers, and other keys",
+    ULY_FAIL(ULY_ERR_CONFIG, "'%s': \"%s\" has parameters for kinds of layers and other keys",
              r->path, object);
   return ULY_OK;
 }
 
-/* Finds the object with RoPE's parameters, and checks both. */
+/* Finds the object with RoPE's parameters, and checks both objects that may hold them. */
 static uly_status find_parameters(const uly__config_reader *r, const json_t **out,
                                   uly__rope_type *type) {
   static const char *const objects[] = {"rope_parameters", "rope_scaling"};
@@ -245,7 +245,7 @@ static uly_status find_parameters(const uly__config_reader *r, const json_t **ou
   return refuse_partial_rotation(r, r->json);
 }
 
-/* Reads which layers have no RoPE: their entry is 0. Only a smollm3 has such layers. */
+/* Reads which layers have no RoPE: their entry is 0. Only SmolLM3 has such layers. */
 static uly_status read_layers(const uly__config_reader *r, uly__model_config *c) {
   int64_t interval = 4;
   const json_t *list;

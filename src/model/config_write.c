@@ -44,7 +44,8 @@ static bool is_mistral(const uly__model_config *c) {
   return is_family(c, "mistral") || is_family(c, "ministral");
 }
 
-/* Describes what the weights depend on, with the epsilon of norms in f32. Mistrals have the weights of a Llama. */
+/* Describes what the weights depend on, with the epsilon of norms in f32. Mistral models have the
+ * weights of a Llama. */
 static json_t *weights_json(const uly__model_config *c) {
   json_t *json = is_family(c, "gpt2") ? gpt2_json(c) : llama_json(c);
   json_object_set_new(json, "model_type", json_string(is_mistral(c) ? "llama" : c->family));
@@ -156,12 +157,12 @@ uly_status uly__model_config_export(const uly__model_config *config, const char 
   *text = NULL;
   if (!type)
     ULY_FAIL(ULY_ERR_CONFIG,
-             "transformers has no model that computes the same as this %s, which has %s: it can be "
-             "used only by this program",
+             "transformers has no model that computes the same as this %s, which has %s: only this "
+             "program can use it",
              config->family,
              config->sparse != ULY_SPARSE_NONE ? "sparse blocks"
              : config->window > 0              ? "a window"
-                                               : "biases that others of the family do not have");
+                                               : "biases that other models of its family lack");
   json_t *json = make_json(config, type);
   json_object_set_new(json, "torch_dtype", json_string(dtype));
   json_object_set_new(json, "dtype", json_string(dtype));

@@ -38,7 +38,7 @@ typedef struct uly__linear_use {
  * Whoever uses a layer prepares it, so that a step makes no product of a new shape. */
 uly_status uly__linear_prepare(const uly__model *model, uly__linear linear, int64_t rows,
                                uly__linear_use use);
-/* Prepares the first of them alone. */
+/* Prepares only the product of the forward pass. */
 uly_status uly__linear_prepare_forward(const uly__model *model, uly__linear linear, int64_t rows,
                                        uly__linear_use use);
 

@@ -33,7 +33,8 @@ typedef struct uly__workspace {
   void *matmul; /* workspace of matrix products */
   /* [own rows of a tile, h]; tiles take turns, so that two or three are under way at once. */
   void *n[ULY_TENSOR_SLOTS], *mid[ULY_MID_SLOTS];
-  /* [rows, d for each head of a block]: queries or keys before their norm; NULL without one. */
+  /* [rows, d for each head of a block]: queries or keys before their norm; NULL if they have
+   * none. */
   void *heads;
   void *gate, *up, *act; /* [rows, f] */
   void *d_gate, *d_up;   /* [rows, f] */
@@ -94,7 +95,7 @@ typedef struct uly__model {
   uly__stream *stream;
   uly_attention *attention;
   uly__block_projections *projections; /* [blocks of heads] */
-  double pairs;                        /* visible, over all query heads: mean of the layers */
+  double pairs;                        /* visible; mean of the layers */
   uly_dtype dtype;
   uly__model_use use;
   int threads;

@@ -17,8 +17,9 @@ static int64_t granule(int64_t seq_len) {
   return tokens;
 }
 
-/* Dynamic RoPE turns all tokens differently in every longer sequence: there is no one model to train,
- * and keys that were cached for a shorter text no longer fit. */
+/* Refuses dynamic RoPE where it cannot work. It turns all tokens differently in every longer
+ * sequence, so there is no single model to train, and keys that were cached for a shorter text no
+ * longer fit. */
 static uly_status check_dynamic_rope(const uly__model_config *c, const uly__model_run *run) {
   if (c->scaling.type != ULY_ROPE_DYNAMIC) return ULY_OK;
   if (run->use == ULY_MODEL_TRAINS)
@@ -157,7 +158,7 @@ int uly__model_mask(const uly__model_config *config, int layer) {
   return has_others && uly__layer_has_window(config, layer);
 }
 
-/* Returns the visible pairs of a layer, over all query heads: the mean of all layers. */
+/* Returns the number of visible pairs of a layer, over all query heads: the mean of all layers. */
 static double count_pairs(const uly__model *model) {
   const uly__model_config *c = &model->config;
   double pairs = uly__attention_pairs(model->attention, 0);

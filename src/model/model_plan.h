@@ -15,15 +15,16 @@ void uly__model_destroy(uly__model *model);
 void uly__model_carve_states(uly__model *model, uly__arena *arenas);
 void uly__model_carve_passes(uly__model *model, uly__arena *arenas, uly__arena *host);
 
-/* The masks of a model: of the layers without a window, then of those with one, if there are any. */
+/* The masks of a model: that of the layers without a window, then that of the layers with one;
+ * either is left out if there are no such layers. */
 typedef struct uly__model_masks {
   uly_mask list[2];
   int num;
-  uly_block_layout *blocks; /* of both; or NULL */
+  uly_block_layout *blocks; /* of both masks; or NULL */
 } uly__model_masks;
 
-/* Makes the masks of a run for a sequence of num_tokens tokens. The caller frees them, but not before
- * the plan that they are for has been made. */
+/* Makes the masks of a run for a sequence of num_tokens tokens. The caller frees them, but not
+ * before the plan that they are for has been made. */
 uly_status uly__model_make_masks(const uly__model_config *config, const uly__model_run *run,
                                  int64_t num_tokens, uly__model_masks *out);
 void uly__model_free_masks(uly__model_masks *masks);

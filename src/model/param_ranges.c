@@ -1,5 +1,5 @@
-/* Walks the ranges of parameters that a rank holds: see param_ranges.h. Tensor parallelism says which
- * rows and columns of a tensor are in a rank's unit, and ZeRO which part of the unit the rank
+/* Walks the ranges of parameters that a rank holds: see param_ranges.h. Tensor parallelism says
+ * which rows and columns of a tensor are in a rank's unit, and ZeRO which part of the unit the rank
  * updates. */
 #include "model/param_ranges.h"
 

@@ -18,7 +18,7 @@ typedef enum uly__rope_type {
   ULY_ROPE_LONGROPE
 } uly__rope_type;
 
-/* Names of the types, which NULL ends. */
+/* Names of the types, with NULL at the end. */
 extern const char *const uly__rope_names[];
 
 /* How frequencies are scaled. Members that a type does not use are 0. */

@@ -25,8 +25,8 @@ static int find_last(parts p) {
   return best;
 }
 
-/* Returns how many layers part i gets. Of the parts before the last one, the later ones are larger if
- * they cannot be equal. */
+/* Returns how many layers part i gets. Of the parts before the last one, the later ones are larger
+ * if they cannot be equal. */
 static int size_of(parts p, int i) {
   int last = find_last(p), others = p.num - 1;
   if (others == 0 || i == others) return last;

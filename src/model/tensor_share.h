@@ -1,6 +1,7 @@
 /* Tensor parallelism gives each of its ranks contiguous parts of the heads, of the MLP's inner
- * features, of the vocabulary and of the learned positions (Megatron-LM, arXiv 1909.08053). The sizes of the parts differ by at most one. A key/value head is held by every rank that has a
- * query head which uses it, and is owned by the first of these ranks. */
+ * features, of the vocabulary and of the learned positions (Megatron-LM, arXiv 1909.08053). The
+ * sizes of the parts differ by at most one. A key/value head is held by every rank that has a query
+ * head which uses it, and is owned by the first of these ranks. */
 #ifndef ULY_TENSOR_SHARE_H
 #define ULY_TENSOR_SHARE_H
 

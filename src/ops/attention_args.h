@@ -1,5 +1,5 @@
-/* What attention on one device works on: some heads of a whole sequence, or a run of its queries and
- * a run of its keys. */
+/* What attention on one device works on: some heads of a whole sequence, or a run of its queries
+ * and a run of its keys. */
 #ifndef ULY_ATTENTION_ARGS_H
 #define ULY_ATTENTION_ARGS_H
 
@@ -20,12 +20,13 @@ typedef struct uly__softmax_row {
 
 /* Query head i (0 <= i < num_q_heads) is head first_q_head + i of all Hq, the number by which masks
  * with a layout for each head know it; it uses key/value head (i + group_offset) / group_size. Rows
- * are tokens, a stride of elements apart; the heads of a token are adjacent. Nq queries, Nk keys, d =
- * head_dim.
+ * are tokens, a stride of elements apart; the heads of a token are adjacent. Nq queries, Nk keys, d
+ * = head_dim.
  *
  * The keys of a query may come in several calls, one run of keys after the other. What the queries
- * have summed lies in `sums` between them. All calls but the first resume these sums, and all but the
- * last suspend them; a call that does neither has all keys, and needs no sums. A run may be empty. */
+ * have summed lies in `sums` between them. All calls but the first resume these sums, and all but
+ * the last suspend them; a call that does neither has all keys, and needs no sums. A run may be
+ * empty. */
 typedef struct uly__attention_args {
   uly_token_run queries, keys; /* row 0 and the number of rows, in the stream */
   int num_q_heads, num_kv_heads, head_dim;
@@ -39,8 +40,8 @@ typedef struct uly__attention_args {
   const void *q, *k, *v;
   /* [Nq, heads, d]: forward writes it, backward reads it. */
   void *o;
-  /* [num_q_heads, Nq], rows softmax_stride apart: forward writes it, backward reads it. While forward
-   * is suspended, log2_sum is the sum itself. */
+  /* [num_q_heads, Nq], rows softmax_stride apart: forward writes it, backward reads it. While
+   * forward is suspended, log2_sum is the sum itself. */
   uly__softmax_row *softmax;
   int64_t softmax_stride;
   /* Backward reads d_o, which is like o, and writes the others, which are like q, k, v. */

@@ -1,7 +1,7 @@
-/* Reference attention: plain loops, one pair of tokens at a time, nothing of size N x N. Sums are f64
- * within a call, and f32 from one call to the next.
- * Shapes as in uly__attention_args. Source: Vaswani et al. 2017; the backward as in
- * FlashAttention-2 (2307.08691), with delta = rowsum(dO o O). */
+/* Reference attention: plain loops, one pair of tokens at a time, nothing of size N x N. Sums are
+ * f64 within a call, and f32 from one call to the next. Shapes as in uly__attention_args.
+ * Source: Vaswani et al. 2017; the backward as in FlashAttention-2 (2307.08691), with
+ * delta = rowsum(dO o O). */
 #include <math.h>
 
 #include "ops/mask.h"

@@ -167,8 +167,8 @@ static void store_outputs(const uly__attention_args *a, int head, query_block *q
   store_lanes(a, block_rows(a, o_head_of(a, a->o, head), queries->begin), one, queries->out);
 }
 
-/* Returns the first block of keys, at or after row `key`, of which some query row of [q_begin, q_end)
- * sees some: Nk or more if there is none. */
+/* Returns the first block of keys, at or after row `key`, of which some query row of [q_begin,
+ * q_end) sees some: Nk or more if there is none. */
 static int64_t next_keys(const uly__attention_args *a, int head, int64_t q_begin, int64_t q_end,
                          int64_t key) {
   int64_t q = a->queries.begin, k = a->keys.begin;

@@ -20,8 +20,8 @@ typedef struct uly__attention_workspace {
   _Atomic int64_t *progress; /* [key blocks] */
 } uly__attention_workspace;
 
-/* Carves memory (of any alignment), or only counts if it is NULL; returns the bytes. What args->sums
- * keeps is not in it. */
+/* Carves memory (of any alignment), or only counts if it is NULL; returns the bytes. What
+ * args->sums keeps is not in it. */
 int64_t uly__attention_carve(const uly__attention_args *args, void *memory,
                              uly__attention_workspace *out);
 

@@ -158,8 +158,9 @@ static uly_status matmul(uly__stream *stream, const uly__matmul *x) {
   {
     sigset_t before;
     workspace *own = (workspace *)x->workspace + omp_get_thread_num();
-    /* A region of one thread does not count as parallel: oneDNN's generic products, which other CPUs
-     * than x86-64 use, would divide a tile among threads of their own, and sum in another order. */
+    /* A region of one thread does not count as parallel: oneDNN's generic products, which other
+     * CPUs than x86-64 use, would divide a tile among threads of their own, and sum in another
+     * order. */
     omp_set_num_threads(1);
     uly__products_hold_signals(&before);
 #pragma omp for schedule(static)

@@ -1,5 +1,5 @@
 /* Norms of rows and of heads, and the sums of the residual stream that come before a norm. Compiled
- * once for each instruction set (ULY_ISA), as ops_rows.c is.
+ * once for each instruction set (ULY_ISA), like ops_rows.c.
  *
  * Sources: RMSNorm, Zhang and Sennrich 2019; LayerNorm, Ba et al. 2016. */
 #include <math.h>
@@ -87,7 +87,7 @@ static void residual_norm(uly__stream *stream, const uly__norm_args *args, int64
   }
 }
 
-/* With u = (x - mean) rstd and e = d_y gamma:
+/* Adds the gradient of x to d_x. With u = (x - mean) rstd and e = d_y gamma:
  *   LayerNorm  d_x = rstd (e - mean(e) - u mean(e u));   RMSNorm  d_x = rstd (e - u mean(e u)) */
 static void norm_backward_rows(const uly__norm_args *args, int64_t rows, int64_t cols,
                                uly_dtype dtype, const void *x, const float *d_y, void *d_x) {

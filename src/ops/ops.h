@@ -157,12 +157,12 @@ typedef struct uly__ops {
                         uly_dtype dtype, const void *x, const float *d_y, void *d_x, float *d_gamma,
                         float *d_beta);
 
-  /* Normalizes every head of x[rows, heads, d], in place; rows are ld apart. gamma: [d], the same for
-   * all heads. args->kind is ULY_NORM_RMS. */
+  /* Normalizes every head of x[rows, heads, d], in place; rows are ld apart. gamma: [d], the same
+   * for all heads. args->kind is ULY_NORM_RMS. */
   void (*norm_heads)(uly__stream *stream, const uly__norm_args *args, int64_t rows, int heads,
                      int head_dim, int64_t ld, uly_dtype dtype, void *x);
-  /* Replaces d, the gradients of the normalized heads, whose rows are ld apart, by those of the heads
-   * x[rows, heads, d], whose rows follow one another; d_gamma[d] += its gradient. */
+  /* Replaces d, the gradients of the normalized heads, whose rows are ld apart, by those of the
+   * heads x[rows, heads, d], whose rows follow one another; d_gamma[d] += its gradient. */
   void (*norm_heads_backward)(uly__stream *stream, const uly__norm_args *args, int64_t rows,
                               int heads, int head_dim, uly_dtype dtype, const void *x, int64_t ld,
                               void *d, float *d_gamma);
@@ -208,7 +208,8 @@ typedef struct uly__ops {
   void (*cross_entropy)(uly__stream *stream, int64_t rows, int64_t vocab, const float *logits,
                         const int32_t *labels, const uly__vocab_part *part, float scale,
                         double *row_loss, uly_dtype dtype, void *d_logits);
-  /* Summarizes each row of the logits of a part of the vocabulary, which begins at token `begin`. */
+  /* Summarizes each row of the logits of a part of the vocabulary, which begins at token
+   * `begin`. */
   void (*summarize_logits)(uly__stream *stream, int64_t rows, int64_t vocab, const float *logits,
                            const int32_t *labels, int64_t begin, uly__logit_summary *out);
 
@@ -245,9 +246,10 @@ typedef struct uly__ops {
                     const float *x);
   void (*tree_finish)(uly__stream *stream, float *const *levels, int64_t index, int64_t n,
                       float *x);
-  /* Between the types of files and f32: y[rows, cols] = x, widened, where x has its element (r, c)
-   * at r * row_step + c * col_step; and y = x, rounded to nearest even, where y has its elements at
-   * such places. Widening is exact, and narrowing undoes it: even the payload of a NaN stays. */
+  /* Convert between the types of files and f32. widen: y[rows, cols] = x, where x has its element
+   * (r, c) at r * row_step + c * col_step. narrow: y = x, rounded to nearest even, where y has its
+   * elements at such places. Widening is exact, and narrowing undoes it: even the payload of a NaN
+   * is kept. */
   void (*widen)(uly__stream *stream, int64_t rows, int64_t cols, uly_dtype dtype, const void *x,
                 int64_t row_step, int64_t col_step, float *y);
   void (*narrow)(uly__stream *stream, int64_t rows, int64_t cols, const float *x, uly_dtype dtype,

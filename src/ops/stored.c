@@ -1,5 +1,5 @@
-/* Ops between the types of files and f32. Bits are moved as integers, since arithmetic may change a
- * NaN. f16 is IEEE 754's binary16: a sign, 5 bits of exponent, 10 of mantissa. */
+/* Ops that convert between the types of files and f32. Bits are moved as integers, since arithmetic
+ * may change a NaN. f16 is IEEE 754's binary16: a sign, 5 bits of exponent, 10 of mantissa. */
 #include <string.h>
 
 #include "ops/ops.h"
@@ -25,8 +25,8 @@ static inline float float_of(uint32_t bits) {
 static inline uint32_t widen_f32(uint32_t x) { return x; }
 static inline uint32_t widen_bf16(uint16_t x) { return (uint32_t)x << 16; }
 
-/* As an f32, the exponent and mantissa of an f16 are its value / 2^112, which may be subnormal; the
- * product is exact. Infinities and NaN have the largest exponent of either type. */
+/* Widens an f16. As an f32, its exponent and mantissa are its value / 2^112, which may be
+ * subnormal; the product is exact. Infinities and NaN have the largest exponent of either type. */
 static inline uint32_t widen_f16(uint16_t x) {
   uint32_t rest = (uint32_t)(x & 0x7fffu) << 13, sign = (uint32_t)(x & 0x8000u) << 16;
   uint32_t finite = bits_of(float_of(rest) * 0x1p112f);
@@ -35,15 +35,17 @@ static inline uint32_t widen_f16(uint16_t x) {
 
 static inline uint32_t narrow_f32(uint32_t x) { return x; }
 
-/* A NaN whose payload is lost below the mantissa gets the bit that makes it quiet. */
+/* Rounds to bf16. A NaN whose payload is lost below the mantissa gets the bit that makes it
+ * quiet. */
 static inline uint16_t narrow_bf16(uint32_t x) {
   uint32_t upper = x >> 16, rounded = (x + 0x7fffu + (upper & 1u)) >> 16;
   uint32_t nan = upper & 0x7fu ? upper : upper | 0x40u;
   return (uint16_t)((x & 0x7fffffffu) > 0x7f800000u ? nan : rounded);
 }
 
-/* Below 2^-14 the result is subnormal: its unit is 2^-24, which is that of an f32 near 1/2, so adding
- * 1/2 rounds. What is rounded up past 65,504 becomes infinite by itself, up to 65,536. */
+/* Rounds to f16. Below 2^-14 the result is subnormal: its unit is 2^-24, which is that of an f32
+ * near 1/2, so adding 1/2 rounds. What is rounded up past 65,504 becomes infinite by itself, up to
+ * 65,536. */
 static inline uint16_t narrow_f16(uint32_t x) {
   uint32_t rest = x & 0x7fffffffu, sign = (x >> 16) & 0x8000u;
   uint32_t small = bits_of(float_of(rest < 0x38800000u ? rest : 0) + 0.5f) - 0x3f000000u;
@@ -88,7 +90,7 @@ static void *element(const side *s, int64_t row, int64_t col) {
   return s->at + (row * s->row_step + col * s->col_step) * s->bytes;
 }
 
-/* Converts rows and columns as they lie in memory, or block by block if they lie across. */
+/* Converts rows and columns as they lie in memory, or block by block if one side is transposed. */
 static void convert(conversion *each, int64_t rows, int64_t cols, side from, side to) {
   bool is_flat = from.col_step == 1 && to.col_step == 1;
   if (is_flat && from.row_step == cols && to.row_step == cols) {

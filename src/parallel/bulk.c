@@ -48,8 +48,8 @@ static uly_status start_chunk(uly__bulk *b) {
       (uly__blocks){b->counts, b->recv_offsets}, b->tag, &b->requests[place]);
 }
 
-/* Returns whether an exchange for attention is under way. Tensor parallelism does not count: its rows
- * are under way for most of a step, so nothing else would be sent. */
+/* Returns whether an exchange for attention is under way. Tensor parallelism does not count: its
+ * rows are under way for most of a step, so nothing else would be sent. */
 static bool gives_way(const uly__bulk *b) {
   static const uly_traffic kinds[] = {
       ULY_TRAFFIC_ATTENTION_FORWARD,   ULY_TRAFFIC_ATTENTION_BACKWARD,

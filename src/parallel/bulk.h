@@ -52,8 +52,8 @@ uly_status uly__bulk_sum_start(uly__bulk *bulk, uly__stream *stream, uly_traffic
  * raised to two chunks of 64 bytes from each. Collective. */
 uly_status uly__bulk_gather_start(uly__bulk *bulk, uly__stream *stream, uly_traffic kind,
                                   void *data, int64_t part_bytes, int64_t in_flight_bytes);
-/* Ends the chunks that have arrived, and starts others, unless an exchange for attention is under way
- * to or from this rank; never waits. */
+/* Ends the chunks that have arrived, and starts others, unless an exchange for attention is under
+ * way to or from this rank; never waits. */
 uly_status uly__bulk_poll(uly__bulk *bulk);
 /* Returns whether a call was not complete at the last poll, which differs by rank. */
 bool uly__bulk_is_pending(const uly__bulk *bulk);

@@ -1,5 +1,5 @@
-/* Attention of this rank's rows, which are runs of tokens, to the keys and values of one rank of the
- * ring after the other: what the ring and the gather share.
+/* Attention of this rank's rows, which are runs of tokens, to the keys and values of one rank of
+ * the ring after the other: what the ring and the gather share.
  *
  * Keys and values travel as rows of uly__key_row elements; their gradients have the same layout, in
  * f32. */

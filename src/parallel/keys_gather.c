@@ -2,8 +2,8 @@
  * attends to its own while they travel. In backward they are gathered again; each rank then has
  * gradients of all keys and values, in f32, sends every rank its own, and adds up what it receives.
  *
- * It sends as much as a ring whose keys travel all the way round, in one collective for the keys and
- * one for their gradients, but needs memory for the keys and values of the whole sequence. */
+ * It sends as much as a ring whose keys travel all the way round, in one collective for the keys
+ * and one for their gradients, but needs memory for the keys and values of the whole sequence. */
 #include <stdlib.h>
 
 #include "base/spans.h"
@@ -100,8 +100,8 @@ static float *gradients_of(const uly__key_pass *pass, const buffers *b, int rank
   return pass->is_backward ? rows_of(pass, (char *)b->d_kv, rank, sizeof(float)) : NULL;
 }
 
-/* Gathers all rows, while `own_runs` of this rank's runs attend to its own; then attends to those of
- * the other ranks. */
+/* Gathers all rows, while `own_runs` of this rank's runs attend to its own; then attends to those
+ * of the other ranks. */
 static void attend_to_others(uly__key_pass *pass, int own_runs, const buffers *b) {
   const uly_attention *plan = pass->plan;
   gather_plan *own = own_of(plan);
@@ -149,7 +149,8 @@ static uly_status backward(uly_attention *plan, const uly__key_call *call) {
       &pass, uly__all_to_all_start(plan->ring_group, plan->stream, pass.kind, sum_bytes, b.d_kv,
                                    (uly__blocks){own->rows, own->begins}, b.parts,
                                    (uly__blocks){own->mine, own->stacked}, &own->request));
-  /* The call has copied the gradients of this rank's own rows to its part, which the last run adds to. */
+  /* The call has copied the gradients of this rank's own rows to its part, which the last run adds
+   * to. */
   attend(&pass, last, me, &b, b.parts + me * mine, true);
   double waits = uly__now();
   uly__key_pass_note(&pass, uly__request_wait(&own->request));

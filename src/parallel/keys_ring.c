@@ -3,12 +3,12 @@
  * those of the rank i places before it. Softmax goes on from one rank's keys to the next (online),
  * so nothing has to be merged. In backward the gradients of keys and values travel behind them, in
  * f32: the first rank that receives the keys begins the sum, and the last one sends it home. A rank
- * attends to its own keys in two parts, with one run while the first keys arrive, and with the other
- * at the end, while the last gradients go home.
+ * attends to its own keys in two parts, with one run while the first keys arrive, and with the
+ * other at the end, while the last gradients go home.
  *
- * Every rank walks through all steps, so that no rank waits for another. Keys and values travel only
- * as far as the mask lets a rank see any of them, by its kind and its window, which do not change:
- * that is all the way round unless a window is short. */
+ * Every rank walks through all steps, so that no rank waits for another. Keys and values travel
+ * only as far as the mask lets a rank see any of them, by its kind and its window, which do not
+ * change: that is all the way round unless a window is short. */
 #include <stdlib.h>
 
 #include "base/spans.h"
@@ -177,8 +177,8 @@ static void wait_for(uly__key_pass *pass, int what, int step) {
                 own->began[what]);
 }
 
-/* Sends what this rank has of keys or gradients in a step to the next rank, and receives what it has
- * in the next step. */
+/* Sends what this rank has of keys or gradients in a step to the next rank, and receives what it
+ * has in the next step. */
 static void pass_on(uly__key_pass *pass, int what, int step, void *sent, void *received) {
   const uly_attention *plan = pass->plan;
   leg to = {neighbour(plan, 1), 0, sent}, from = {neighbour(plan, -1), 0, received};

@@ -1,5 +1,5 @@
-/* The key scheme of a ring of one rank, which attends to the whole sequence: by the kernels, or by a
- * user's callback. Nothing is sent. */
+/* The key scheme of a ring of one rank, which attends to the whole sequence: by the kernels, or by
+ * a user's callback. Nothing is sent. */
 #include <stddef.h>
 
 #include "base/spans.h"

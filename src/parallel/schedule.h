@@ -13,8 +13,8 @@
  * differ by at most one, the larger ones first: so no M of at least S makes the stages idle longer.
  * With fewer micro-batches than stages there is one group, and interleaving gains less.
  *
- * 1F1B lets as few micro-batches be in flight as keep the stages busy if sending takes no time. If a
- * micro-batch takes t to the next stage, it comes back 2 t later for each stage that follows, and
+ * 1F1B lets as few micro-batches be in flight as keep the stages busy if sending takes no time. If
+ * a micro-batch takes t to the next stage, it comes back 2 t later for each stage that follows, and
  * earlier stages wait. With A > 0, a stage begins with A more forward passes for each later stage,
  * which hides this if t is at most A / 2 of the time of a stage's two passes. Interleaved schedules
  * begin with one such pass anyway, and would hang with more.

@@ -1,6 +1,6 @@
-/* The scheme without an exchange of heads: attention reads Q, K and V where they were projected, and
- * writes its outputs where the next product reads them. The sequence lies on one rank, or is cut over
- * a ring, whose key scheme brings the keys and values of other ranks. */
+/* The scheme without an exchange of heads: attention reads Q, K and V where they were projected,
+ * and writes its outputs where the next product reads them. The sequence lies on one rank, or is
+ * cut over a ring, whose key scheme brings the keys and values of other ranks. */
 #include <stdlib.h>
 
 #include "device/device.h"

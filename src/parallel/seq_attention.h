@@ -40,8 +40,8 @@ struct uly_attention {
   const uly__head_block *blocks;
   int num_blocks;
   uly__seq_work work;
-  /* The most rows that attend in one call, if the caller passes part of the rows at a time. 0: all rows
-   * attend at once. */
+  /* The most rows that attend in one call, if the caller passes part of the rows at a time. 0: all
+   * rows attend at once. */
   int64_t rows_at_once;
   const uly__ops *ops;
   uly__stream *stream;
@@ -76,7 +76,8 @@ uly_status uly__attention_check_mask(const uly_attention *plan, int mask);
 /* Counts the pairs of all query heads of the attention, not only of this rank's share. */
 double uly__attention_pairs(const uly_attention *plan, int mask);
 
-/* The bytes that this rank sends in a pass: to exchange heads, and keys and values along the ring. */
+/* The bytes that this rank sends in a pass: to exchange heads, and keys and values along the
+ * ring. */
 typedef struct uly__seq_sent {
   int64_t heads, keys;
 } uly__seq_sent;

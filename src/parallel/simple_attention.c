@@ -1,6 +1,7 @@
 /* Attention on plain tensors: copies them into and out of the blocks of a plan, whose buffers it
- * allocates. Shapes are as in ulysses.h; with tensor parallelism, tensors have the heads of the share
- * (plan->heads), and of a key/value head that other shares have too, a part of the gradient. */
+ * allocates. Shapes are as in ulysses.h; with tensor parallelism, tensors have the heads of the
+ * share (plan->heads), and of a key/value head that other shares have too, a part of the
+ * gradient. */
 #include "parallel/simple_attention.h"
 
 #include <stdlib.h>

@@ -125,7 +125,8 @@ static void deal_share(const uly_mesh *mesh, const uly_attention_desc *desc, int
                         u->num_groups, u->blocks);
 }
 
-/* Deals the heads of this rank's share, after those of every other, whose counts are checked too. */
+/* Deals the heads of this rank's share, after those of every other, whose counts are checked
+ * too. */
 static uly_status deal(const uly_mesh *mesh, const uly_attention_desc *desc, uly__ulysses *u) {
   int num = uly__mesh_extent(mesh, ULY_AXIS_TP), mine = uly__mesh_index(mesh, ULY_AXIS_TP);
   for (int i = 1; i <= num; i++) {

@@ -3,8 +3,9 @@
  * The heads of a rank are exchanged in rounds, one group of heads in each, so that the exchange of
  * one group can run while another one computes.
  *
- * Legend: N tokens (of a rank of the ring, if there is one), T_s tokens of rank s, R rounds; w_p for a round is (hq_g + 2 hkv_g) d for Q, K
- * and V together, hq_g d for outputs, where g is the round's group of rank p.
+ * Legend: N tokens (of a rank of the ring, if there is one), T_s tokens of rank s, R rounds; w_p
+ * for a round is (hq_g + 2 hkv_g) d for Q, K and V together, hq_g d for outputs, where g is the
+ * round's group of rank p.
  *   token side of rank s: R rounds of P blocks [T_s, w_p]; block p goes to rank p
  *   head side of rank p:  R rounds of P blocks [T_s, w_p]; those of a round together are
  *                         [N, w_p]: the tokens of one rank after those of another

@@ -31,9 +31,9 @@ typedef struct uly__run {
   int32_t *labels;
 } uly__run;
 
-/* Plans a run for one use of its model. The configuration must be within the ranges of the settings.
- * num_positions: the most positions of a document, which are config.seq_len unless a text is
- * generated. */
+/* Plans a run for one use of its model. The configuration must be within the ranges of the
+ * settings. num_positions: the most positions of a document, which are config.seq_len unless a text
+ * is generated. */
 uly_status uly__run_create(uly_mesh *mesh, const uly_train_config *config, uly__model_use use,
                            int64_t num_positions, uly__run *out);
 void uly__run_destroy(uly__run *run);

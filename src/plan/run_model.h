@@ -4,12 +4,13 @@
 
 #include "model/config.h"
 
-/* Sets *model, unless it is given, to a text in new memory that names the model of a run: the
- * config.json of config->init, or else the default preset. */
+/* Sets *model to a text in new memory that names the model of a run, unless config->model is given:
+ * the config.json of config->init, or else the default preset. */
 uly_status uly__run_find_model(const uly_train_config *config, const char **model);
 
-/* Loads the model that config->model names, as it is in its file, and as the run has it: with the run's
- * window, sparse blocks and scaled RoPE. num_positions: the most positions of a document. */
+/* Loads the model that config->model names: *in_file as its file says, and *model as the run has
+ * it, with the run's window, sparse blocks and scaled RoPE. num_positions: the most positions of a
+ * document. */
 uly_status uly__run_load_model(const uly_train_config *config, int64_t num_positions,
                                uly__model_config *in_file, uly__model_config *model);
 

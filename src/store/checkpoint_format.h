@@ -2,11 +2,11 @@
  *
  *   model.safetensors       master weights, f32, in the order of the parameter table
  *   optimizer.safetensors   AdamW's moments: all m.<name>, then all v.<name>, f32
- *   config.json             the model, in Hugging Face's keys (model/config.h says as what)
+ *   config.json             the model, with Hugging Face's keys (see model/config.h)
  *   trainer.json            step, place in the data, seed, how the model attends; checksums of
  *                           every tensor, of the model, and of itself
  *
- * and the files of the model's tokenizer, if the run began with some (data/companions.h)
+ * and the files of the model's tokenizer, if the run has them (data/companions.h).
  *
  * The flat parameter range is the files' data section, so each rank writes the ranges that it owns
  * at their places, and the bytes do not depend on the number of ranks, the mesh or the stage. A

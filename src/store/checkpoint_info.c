@@ -65,8 +65,8 @@ void uly__checkpoint_describe(const uly__model_config *config, const uly__params
   info->num_files = 2;
 }
 
-/* Describes weights that no run has left: a run with them has the default settings, but no longer
- * sequences than the model was made for. */
+/* Describes the weights of a Hugging Face folder: a run with them has the default settings, but its
+ * sequences are no longer than the model was made for. */
 static void describe_weights(const uly__model_config *config, const uly__params *params,
                              const uly__hf_folder *folder, uly_checkpoint_info *info) {
   uly__checkpoint_run run = {.config = uly__train_config_default()};
@@ -126,7 +126,7 @@ void uly__checkpoint_apply(const uly_checkpoint_info *info, uly_train_config *co
   }
 }
 
-/* Whoever wants to see the tensors. */
+/* The function that is called for each tensor, with its first argument. */
 typedef struct visitor {
   void (*visit)(void *user, const uly_tensor_info *tensor);
   void *user;

@@ -139,15 +139,16 @@ static uly_status check_model(const uly__model *model, const char *dir,
   return ULY_OK;
 }
 
-/* Opens a Hugging Face folder. A run may compute otherwise than its configuration says, for instance
- * with other frequencies of RoPE, as long as its parameters have the same shapes. */
+/* Opens a Hugging Face folder. A run may differ from the folder's configuration, for instance in
+ * the frequencies of RoPE, as long as its parameters have the same shapes. */
 static uly_status open_hf(const uly__model *model, const char *dir, uly__loading *source) {
   ULY_TRY(uly__hf_weights_open(dir, &model->config, &model->params, &source->hf));
   source->file_hash = uly__hf_folder_hash(uly__hf_weights_folder(source->hf));
   return ULY_OK;
 }
 
-/* The positions that a model was trained for are those of the longer sequences. */
+/* Opens either kind of folder. If its model was trained for more positions than the run's, the
+ * run's model takes over their number. */
 static uly_status open_for(uly__model *model, const char *dir, uly__loading *source) {
   uly__model_config saved, *config = &model->config;
   bool is_checkpoint = true;

@@ -1,5 +1,5 @@
-/* Loads checkpoints, or the weights of Hugging Face folders: each rank reads what it holds, whatever
- * ranks wrote it. */
+/* Loads checkpoints, or the weights of Hugging Face folders: each rank reads what it holds,
+ * whatever ranks wrote it. */
 #ifndef ULY_CHECKPOINT_LOAD_H
 #define ULY_CHECKPOINT_LOAD_H
 
@@ -10,13 +10,13 @@
 typedef struct uly__loading uly__loading;
 
 /* Opens a checkpoint of this model and reads everything but the tensors. num_states says which
- * states will be read: all, or 1, the master weights alone, which a Hugging Face folder has too. The
- * caller closes what was opened, even after a failure. */
+ * states will be read: all, or 1, the master weights alone, which a Hugging Face folder has too.
+ * The caller closes what was opened, even after a failure. */
 uly_status uly__loading_open(uly__model *model, int num_states, const char *dir,
                              uly__loading **out);
 void uly__loading_close(uly__loading *source);
 
-/* Returns where training stood, or NULL if the folder is none of a run. */
+/* Returns where training stood, or NULL if the folder is not a checkpoint. */
 const uly__checkpoint_run *uly__loading_run(const uly__loading *source);
 
 /* Checks that all ranks read the same folder, since folders that are not shared between

@@ -33,8 +33,8 @@ static bool has_name_of_checkpoint(const char *dir) {
 static uly_status check_saved(const char *dir) {
   if (may_have(dir, uly__trainer_file)) return ULY_OK;
   ULY_FAIL(ULY_ERR_DATA,
-           "'%s' is not a checkpoint: it has no '%s/%s', which every save writes. A folder from "
-           "Hugging Face has none: a run can start from its weights with config.init = '%s'",
+           "'%s' is not a checkpoint: it has no '%s/%s', which every save writes. A Hugging "
+           "Face folder has none: a run can start from its weights with config.init = '%s'",
            dir, dir, uly__trainer_file, dir);
 }
 

@@ -134,7 +134,8 @@ static uly_status create_text(const char *path, char *text) {
   return status;
 }
 
-/* Writes the small files, trainer.json last, then makes the rename that brings the checkpoint into existence. */
+/* Writes the small files, trainer.json last, and then makes the rename that brings the checkpoint
+ * into existence. */
 static uly_status complete(const uly__save *save) {
   const save_paths *paths = &save->paths;
   uly__checkpoint_run run = save->run;

@@ -9,7 +9,7 @@
 #include "base/file.h"
 #include "data/folder.h"
 
-/* Refuses a folder with anything in it, and what is no folder. */
+/* Refuses a folder that is not empty, and anything that is not a folder. */
 static uly_status check_free(const char *path) {
   DIR *folder = opendir(path);
   int num = 0;
@@ -48,7 +48,7 @@ uly_status uly__export_folder_begin(const char *out, uly__export_folder *folder)
   ULY_TRY(name_paths(out, folder));
   ULY_TRY(check_free(folder->final));
   ULY_TRY(uly__folder_make(folder->parent));
-  ULY_TRY(uly__folder_remove(folder->hidden)); /* the remains of an export that was killed */
+  ULY_TRY(uly__folder_remove(folder->hidden)); /* remains of a killed export */
   return uly__folder_make(folder->hidden);
 }
 

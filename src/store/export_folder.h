@@ -14,8 +14,8 @@ typedef struct uly__export_folder {
 /* Makes the hidden folder, empty. Returns ULY_ERR_CONFIG if `out` exists and is not an empty
  * folder. */
 uly_status uly__export_folder_begin(const char *out, uly__export_folder *folder);
-/* Gives the folder its name if status is ULY_OK, and removes it otherwise. Returns the first failure,
- * including status. */
+/* Gives the folder its name if status is ULY_OK, and removes it otherwise. Returns the first
+ * failure, including status. */
 uly_status uly__export_folder_end(const uly__export_folder *folder, uly_status status);
 
 #endif

@@ -1,6 +1,5 @@
-/* Exports models: see export_model.h. A tensor goes from the source to its file through two windows: parts
- * of its parameters as f32, and rows of the tensor as they are written.
- */
+/* Exports models: see export_model.h. A tensor goes from the source to its file through two
+ * buffers: parts of its parameters as f32, and rows of the tensor as they are written. */
 #include "store/export_model.h"
 
 #include <limits.h>
@@ -18,7 +17,7 @@
 #include "store/export_source.h"
 #include "store/run_folder.h"
 
-/* Bytes of the window of rows. A single row may be larger. */
+/* Bytes of the buffer of rows. A single row may be larger. */
 enum { ROWS_WRITTEN = 64 << 20 };
 
 static const char *const dtype_names[] = {
@@ -58,8 +57,8 @@ static void add_checksum(const export *e, int param, uly__rectangle part) {
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/* Reads a part of a parameter into its place in the window: element (row, col) of the part goes to
- * element at + row * row_step + col * col_step. */
+/* Reads a part of a parameter into its place in the buffer of rows: element (row, col) of the part
+ * goes to element at + row * row_step + col * col_step. */
 static uly_status take_part(export *e, int param, uly__rectangle part, int64_t at, int64_t row_step,
                             int64_t col_step) {
   const uly__hf_place *place = &uly__hf_weights_places(e->from->weights)[param];
@@ -76,7 +75,7 @@ static uly_status take_part(export *e, int param, uly__rectangle part, int64_t a
   return ULY_OK;
 }
 
-/* Makes rows [begin, begin + num) of a tensor in the window. */
+/* Makes rows [begin, begin + num) of a tensor in the buffer of rows. */
 static uly_status make_rows(export *e, const uly__export_tensor *tensor, int64_t begin,
                             int64_t num) {
   const uly__tensor_info *info = &tensor->info;

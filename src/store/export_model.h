@@ -1,4 +1,4 @@
-/* Exports models to folders in Hugging Face's format. The contract is that of uly_export. */
+/* Exports models to Hugging Face folders. The contract is that of uly_export. */
 #ifndef ULY_EXPORT_MODEL_H
 #define ULY_EXPORT_MODEL_H
 

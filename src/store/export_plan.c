@@ -62,8 +62,8 @@ static int compare_files(const void *a, const void *b) {
   return x->file != y->file ? x->file - y->file : strcmp(x->info.name, y->info.name);
 }
 
-/* Gives tensors [begin, end) without a file the next number. A file gets it only when it is full:
- * large tensors that came meanwhile have earlier ones. */
+/* Gives those of the tensors [begin, end) that have no file yet the next number. A file gets its
+ * number only when it is full: large tensors that came meanwhile have earlier numbers. */
 static void close_file(uly__export_plan *plan, int begin, int end) {
   int num = 0;
   for (int i = begin; i < end; i++) {

@@ -20,9 +20,9 @@ typedef struct uly__export_plan {
   int64_t bytes;
 } uly__export_plan;
 
-/* Plans tensors of a type in files of at most shard_bytes, as transformers does: in the order of the
- * model's modules, each tensor goes to the current file or, if it does not fit there, to the next; a
- * tensor that is larger than a file has one of its own. */
+/* Plans tensors of a type in files of at most shard_bytes, as transformers does: in the order of
+ * the model's modules, each tensor goes to the current file or, if it does not fit there, to the
+ * next; a tensor that is larger than a file has one of its own. */
 uly_status uly__export_plan_create(const uly__model_config *config, const uly__params *params,
                                    uly_dtype dtype, int64_t shard_bytes, uly__export_plan *out);
 void uly__export_plan_destroy(uly__export_plan *plan);

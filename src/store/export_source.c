@@ -18,10 +18,10 @@ static uly_status read_checksums(uly__export_source *from) {
     ULY_FAIL(ULY_ERR_MEMORY, "no memory for the checksums of all tensors");
   ULY_TRY(uly__checkpoint_read_json(from->dir, &from->params, &run, from->expected, &unused));
   ULY_TRY(uly__checkpoint_check_model(from->dir, &from->config, &run));
-  /* Whose config.json does not say how the model attends. */
+  /* The config.json of such a checkpoint does not say how the model attends. */
   if (run.version < ULY_CHECKPOINT_ATTENDS && (run.config.window > 0 || run.config.sparse.pattern))
     ULY_FAIL(ULY_ERR_DATA,
-             "'%s' has an older format, whose config.json says nothing of its window or sparse "
+             "'%s' has an older format, whose config.json does not say its window or sparse "
              "blocks: continue the run for a step, and export what it saves",
              from->dir);
   if (!uly__checkpoint_has_pieces(&run)) return ULY_OK;

@@ -1,5 +1,5 @@
-/* The source of an export. A checkpoint is read as a Hugging Face folder, whose names and layout it has;
- * what is read is compared with its checksums. */
+/* The source of an export. A checkpoint is read as a Hugging Face folder, whose names and layout it
+ * has; what is read is compared with its checksums. */
 #ifndef ULY_EXPORT_SOURCE_H
 #define ULY_EXPORT_SOURCE_H
 
@@ -14,7 +14,8 @@ typedef struct uly__export_source {
   uint64_t *expected, *found;
 } uly__export_source;
 
-/* Opens a checkpoint or a Hugging Face folder. What was opened must be closed, even after a failure. */
+/* Opens a checkpoint or a Hugging Face folder. What was opened must be closed, even after a
+ * failure. */
 uly_status uly__export_source_open(const char *dir, uly__export_source *out);
 void uly__export_source_close(uly__export_source *from);
 

@@ -43,7 +43,7 @@ static uly_status make_room(uly__hf_folder *folder, size_t num_files) {
   return ULY_OK;
 }
 
-/* Checks the name of a file: it must be one of the folder's own, and no other program's. */
+/* Checks the name of a file: it must be that of a .safetensors file in the folder itself. */
 static uly_status check_name(const char *path, const char *tensor, const json_t *value) {
   static const char end[] = ".safetensors";
   const char *name = json_string_value(value);
@@ -63,7 +63,7 @@ static int compare_texts(const void *a, const void *b) {
   return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* Opens each file that the index names, once. names: room for one of each tensor. */
+/* Opens each file that the index names, once. names: room for one name for each tensor. */
 static uly_status open_named(uly__hf_folder *folder, const char *path, json_t *map,
                              const char **names) {
   size_t num = 0;

@@ -23,13 +23,12 @@ typedef struct uly__hf_folder {
   int num_tensors;
 } uly__hf_folder;
 
-/* Tells whether the weights of a folder are there: model.safetensors, or an index. */
+/* Returns whether the folder has weights: model.safetensors, or an index. */
 bool uly__hf_has_weights(const char *dir);
 
-/* Opens all files of weights and checks their headers. With an index, its names are those of the
- * tensors that the files hold, each in the file that it names. Returns ULY_ERR_DATA, with a message
- * that names the file, if anything is wrong, and ULY_ERR_IO if a file cannot be read. On failure *out
- * is NULL. */
+/* Opens all files of weights and checks their headers. An index must name exactly the tensors that
+ * the files hold, each with its file. Returns ULY_ERR_DATA, with a message that names the file, if
+ * anything is wrong, and ULY_ERR_IO if a file cannot be read. On failure *out is NULL. */
 uly_status uly__hf_folder_open(const char *dir, uly__hf_folder **out);
 void uly__hf_folder_close(uly__hf_folder *folder);
 

@@ -1,5 +1,5 @@
-/* Loads the weights of a Hugging Face folder into a model: each rank reads what it holds, on any mesh
- * and with any ZeRO stage. */
+/* Loads the weights of a Hugging Face folder into a model: each rank reads what it holds, on any
+ * mesh and with any ZeRO stage. */
 #ifndef ULY_HF_LOAD_H
 #define ULY_HF_LOAD_H
 
@@ -9,8 +9,8 @@
 
 typedef struct uly__hf_weights uly__hf_weights;
 
-/* Opens a folder, and finds the parameters of a model in it. The caller closes what was opened, even
- * after a failure. */
+/* Opens a folder, and finds the parameters of a model in it. The caller closes what was opened,
+ * even after a failure. */
 uly_status uly__hf_weights_open(const char *dir, const uly__model_config *config,
                                 const uly__params *params, uly__hf_weights **out);
 void uly__hf_weights_close(uly__hf_weights *weights);

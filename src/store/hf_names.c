@@ -8,7 +8,7 @@
 
 /* ---------------------------------------------------------------------------- GPT-2 */
 
-/* The beginning of a name of ours, behind "model." or "model.layers.<N>.", and of GPT-2's. */
+/* The beginning of one of our names, after "model." or "model.layers.<N>.", and of GPT-2's. */
 typedef struct renamed {
   const char *ours, *gpt2;
   int part, num_parts;
@@ -39,7 +39,7 @@ static bool ends_with(const char *text, const char *suffix) {
   return length >= tail && strcmp(text + length - tail, suffix) == 0;
 }
 
-/* Passes over "model.", or over "model.layers.<N>.", of which it returns the number; or else -1. */
+/* Passes over "model.", or over "model.layers.<N>.", and returns N, or -1 if there is none. */
 static int take_prefix(const char **name) {
   int64_t layer = -1;
   if (begins_with(*name, of_layers)) {
@@ -128,7 +128,7 @@ static uly_status check_tensor(const search *s, const uly__hf_tensor *tensor, in
   char where[ULY_HF_WHERE], is[SHAPE], must[SHAPE];
   if (info->num_dims != num_dims || memcmp(info->dims, dims, (size_t)num_dims * sizeof *dims) != 0)
     ULY_FAIL(ULY_ERR_DATA,
-             "%s has the shape %s, but by the model's configuration it must have %s: they do not "
+             "%s has the shape %s, but the model's configuration gives it %s: the two do not "
              "belong together",
              uly__hf_where(s->folder, tensor, where), format_shape(info->num_dims, info->dims, is),
              format_shape(num_dims, dims, must));

@@ -7,7 +7,7 @@
 #include "base/file.h"
 #include "device/device.h"
 
-/* A row of at least so many bytes is read by itself; so many bytes of rows are kept. */
+/* A row of at least LONG_ROW bytes is read by itself; ROWS_KEPT bytes of rows are kept. */
 enum { LONG_ROW = 64 << 10, ROWS_KEPT = 32 << 20 };
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -77,8 +77,8 @@ static bool holds(const uly__hf_piece *piece, const uly__hf_place *place, uly__r
          part.col + part.num_cols <= kept->col + kept->num_cols;
 }
 
-/* Widens a narrow part to whole rows, and adds the rows after it, as far as there is room: all rows,
- * if they fit. If not even the part's own rows fit, as many of their columns as do. */
+/* Widens a narrow part to whole rows, and adds the rows after it, as far as there is room: all
+ * rows, if they fit. If not even the part's own rows fit, as many of their columns as do. */
 static uly__rectangle widen_part(const uly__hf_piece *piece, const uly__hf_place *place,
                                  uly__rectangle part) {
   int64_t room = piece->capacity / element_bytes(place), fitting = room / place->cols;

@@ -1,5 +1,5 @@
-/* Reads parts of parameters from the files of a Hugging Face folder, as f32, wherever and in whatever
- * type they are stored.
+/* Reads parts of parameters from the files of a Hugging Face folder, as f32, wherever and in
+ * whatever type they are stored.
  *
  * A part that lies in one piece of a file is read as it is. The rows of a part that is a narrow
  * strip of its tensor, such as the columns that a rank of tensor parallelism holds or rows of a
@@ -51,8 +51,8 @@ void uly__hf_reader_destroy(uly__hf_reader *reader);
  * out[num_rows][num_cols], in the device's memory. */
 uly_status uly__hf_read_part(uly__hf_reader *reader, const uly__hf_place *place,
                              uly__rectangle part, float *out);
-/* Lets the system start to read elements [begin, begin + count), which uly__hf_read_range will be asked
- * for soon. A file that cannot be opened is reported when it is read. */
+/* Lets the system start to read elements [begin, begin + count), which uly__hf_read_range will be
+ * asked for soon. A file that cannot be opened is reported when it is read. */
 void uly__hf_expect_range(uly__hf_reader *reader, const uly__hf_place *place, int64_t cols,
                           int64_t begin, int64_t count);
 /* Reads elements [begin, begin + count), at most ULY_HF_MOST, of a parameter with rows of `cols`

@@ -69,12 +69,12 @@ const uly_setting uly__settings[] = {
      RECORDED(seq_len, "seq_len"), .help = "tokens of one sequence"},
     {MEMBER(rope_scaling), .topic = "run",
      CHOICE(scalings, ULY_ROPE_SCALING_YARN, ULY_ROPE_SCALING_AUTO), .uses = MODEL, .is_shared = 1,
-     .help = "scale the model's rotary positions, so that it takes longer sequences; auto: as its "
+     .help = "scale the model's RoPE, so that it takes longer sequences; auto: as its "
              "config.json says"},
     {MEMBER(rope_factor), .topic = "run", REAL(0, 1e6, 0), .uses = MODEL, .is_shared = 1,
      .needs = "rope_scaling",
-     .help = "how many times as many positions as the model was trained with; 0: as many as the "
-             "sequence needs"},
+     .help = "positions that the model gets, divided by those that it was trained with; 0: what "
+             "the sequence needs"},
     {MEMBER(window), .topic = "attention", INTEGER_OR("auto", 0, MAX_TOKENS), .uses = MODEL,
      .is_shared = 1, RECORDED(window, "attention.window"),
      .help = "a token attends to the last N tokens, including itself; 0: to all before it; auto: "

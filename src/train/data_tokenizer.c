@@ -28,10 +28,11 @@ static uint64_t hash_of(const uly__tokens *tokens) {
 static uly_status check_same(const uly__tokens *tokens, const char *path, uint64_t hash,
                              const char *dir) {
   if (hash_of(tokens) == 0 || hash_of(tokens) == hash) return ULY_OK;
-  ULY_FAIL(ULY_ERR_CONFIG,
-           "'%s' was made with another tokenizer than the one in '%s': prepare its text with that "
-           "tokenizer, or give a model that belongs to the data",
-           path, dir);
+  ULY_FAIL(
+      ULY_ERR_CONFIG,
+      "'%s' was made with a different tokenizer than the one in '%s': prepare its text with that "
+      "tokenizer, or give a model that belongs to the data",
+      path, dir);
 }
 
 uly_status uly__check_tokenizer(const uly_trainer *trainer, const char *dir) {

@@ -63,14 +63,15 @@ static uly_status open_data(const uly_trainer *trainer, const char *path, uly__t
   return ULY_OK;
 }
 
-/* Refuses held-out data that were made with another tokenizer than the data. */
+/* Refuses held-out data that were made with a different tokenizer than the data. */
 static uly_status check_pair(const uly_trainer *trainer) {
   uint64_t hash = uly__tokens_tokenizer(trainer->data);
   uint64_t eval_hash = uly__tokens_tokenizer(trainer->eval_data);
   if (hash == 0 || eval_hash == 0 || hash == eval_hash) return ULY_OK;
-  ULY_FAIL(ULY_ERR_CONFIG,
-           "'%s' was made with another tokenizer than '%s': prepare both with that of the model",
-           trainer->run.config.eval_data, trainer->run.config.data);
+  ULY_FAIL(
+      ULY_ERR_CONFIG,
+      "'%s' was made with a different tokenizer than '%s': prepare both with that of the model",
+      trainer->run.config.eval_data, trainer->run.config.data);
 }
 
 /* Opens what a run needs and a plan does not, unless something must be allocated or written for

@@ -51,7 +51,7 @@ typedef struct run_place {
 static uly_status find_place(const uly_trainer *trainer, const uly__checkpoint_run *run,
                              const char *dir, run_place *out) {
   *out = (run_place){0};
-  if (!run) return ULY_OK; /* weights that no run has left */
+  if (!run) return ULY_OK; /* it is not a checkpoint */
   int64_t sequences = run->sequences;
   const uly_train_config *config = &trainer->run.config;
   /* When a run goes back after a step that was not finite, there is nothing new to warn about. */

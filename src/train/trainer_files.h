@@ -16,8 +16,8 @@ void uly__trainer_end_save(uly_trainer *trainer);
  * Collective. */
 uly_status uly__trainer_check_checkpoint(uly_trainer *trainer, const char *dir);
 
-/* Check, in the same way, and take the weights of config.init, with which the run begins; nothing has
- * been trained then. Collective. */
+/* Check, in the same way, and take the weights of config.init, with which the run begins; nothing
+ * has been trained then. Collective. */
 uly_status uly__trainer_check_init(const uly_trainer *trainer);
 uly_status uly__trainer_load_init(uly_trainer *trainer);
 

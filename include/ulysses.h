@@ -488,8 +488,8 @@ typedef struct uly_train_config {
   /* With rope_scaling: the number of positions that the model gets, divided by the number that it
    * was trained with. 0: what the sequence needs. */
   double rope_factor;
-  /* Folder with the weights that the run begins with, instead of weights drawn with `seed`: one
-   * from Hugging Face, or a checkpoint. The parameters of `model` must have the same names and
+  /* Folder with the weights that the run begins with, instead of weights drawn with `seed`: a
+   * Hugging Face folder, or a checkpoint. The parameters of `model` must have the same names and
    * shapes. Training begins at step 0 with a new optimizer. The files of the tokenizer in the
    * folder become part of the run's checkpoints. NULL: none. */
   const char *init;

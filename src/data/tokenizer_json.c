@@ -60,7 +60,7 @@ static uly_status read_all_added(const json_t *list, const json_t *vocab, uly_to
   return ULY_OK;
 }
 
-/* Refuses a post-processor that puts tokens around a text that do not exist. */
+/* Refuses a post-processor that puts nonexistent tokens around a text. */
 static uly_status check_around(const uly_tokenizer *t) {
   int64_t n;
   for (int i = 0; i < t->num_before + t->num_after; i++) {

@@ -42,8 +42,8 @@ static uly_status read_kinds(const uly__config_reader *r, const json_t *list,
                                "missing");
     if (list && !has && c->window > 0 && is_family(c, "mistral") && r->type == ULY_TYPE_HF)
       ULY_FAIL(ULY_ERR_CONFIG,
-               "'%s': \"layer_types\" names \"%s\", but in a mistral, all layers must have it: "
-               "use \"model_type\" ministral",
+               "'%s': \"layer_types\" names \"%s\", but all layers of a mistral must have the "
+               "window: use \"model_type\" ministral",
                r->path, full);
     if (has) c->layers[i] |= ULY_LAYER_HAS_WINDOW;
   }

@@ -21,7 +21,7 @@ static uly_status read_checksums(uly__export_source *from) {
   /* The config.json of such a checkpoint does not say how the model attends. */
   if (run.version < ULY_CHECKPOINT_ATTENDS && (run.config.window > 0 || run.config.sparse.pattern))
     ULY_FAIL(ULY_ERR_DATA,
-             "'%s' has an older format, whose config.json does not say its window or sparse "
+             "'%s' has an older format, whose config.json does not record its window or sparse "
              "blocks: continue the run for a step, and export what it saves",
              from->dir);
   if (!uly__checkpoint_has_pieces(&run)) return ULY_OK;

@@ -1,6 +1,6 @@
-/* Reads a folder in Hugging Face's format, of a small model in two files, in which one file is the
- * input: it is refused, or every parameter is where its tensor is, and can be read. The first byte
- * of the input says which file the rest stands in for. */
+/* Reads a Hugging Face folder, of a small model in two files, in which one file is the input: it is
+ * refused, or every parameter is where its tensor is, and can be read. The first byte of the input
+ * says which file the rest stands in for. */
 #include <string.h>
 
 #include "device/device.h"

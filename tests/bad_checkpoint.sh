@@ -77,7 +77,6 @@ done
 mkdir hf
 cp tiny.json hf/config.json
 cp $whole/model.safetensors hf
-echo '{}' >hf/tokenizer.json
 hf="'hf' is not a checkpoint: it has no 'hf/trainer.json'.*Hugging Face.*--init 'hf'"
 row 3 "$hf" "${resume[@]}" hf
 row 0 '' "${eval[@]}" hf

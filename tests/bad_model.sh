@@ -122,8 +122,8 @@ config() {
   bad_folder whole sed -i "$2" config.json
   each "$1"
 }
-config 'has the shape \[48, 32\], but by .* configuration it must have \[50, 32\]' 's|"intermediate_size": 48|"intermediate_size": 50|'
-config 'k_proj.weight has the shape \[16, 32\], but .* must have \[32, 32\]' 's|"num_key_value_heads": 2|"num_key_value_heads": 4|'
+config 'has the shape \[48, 32\], but .* configuration gives it \[50, 32\]' 's|"intermediate_size": 48|"intermediate_size": 50|'
+config 'k_proj.weight has the shape \[16, 32\], but .* gives it \[32, 32\]' 's|"num_key_value_heads": 2|"num_key_value_heads": 4|'
 config 'lacks tensor model.layers.1' 's|"num_hidden_layers": 1|"num_hidden_layers": 2|'
 config 'lacks tensor model.layers.0.self_attn.q_proj.bias' 's|"attention_bias": false|"attention_bias": true|'
 # rename FROM TO: a tensor of another name of the same length
@@ -148,7 +148,7 @@ lone_row 3 '"model_type" is "mamba"' "${eval[@]}" $bad
 # --- options
 
 expect 0 '' "$program" "${init[@]}" whole --model tiny.json # another file for the same parameters
-row 3 'has the shape .*, but by the model' "${init[@]}" whole --model llama-1m
+row 3 'has the shape .*, but the model' "${init[@]}" whole --model llama-1m
 lone_row 2 "'--out' is missing\|--out is missing" export whole
 lone_row 2 "'cut' exists and is not empty" export whole --out cut
 lone_row 2 "'text.txt' is a file" export whole --out text.txt

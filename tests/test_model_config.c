@@ -255,6 +255,31 @@ static void test_written_types(void **state) {
   }
 }
 
+/* Weights fit a model that computes something else from them, but not one of another shape. */
+static void test_fits(void **state) {
+  (void)state;
+  uly__model_config a, b;
+  assert_ok(uly__model_config_load("llama-1m", &a));
+  b = a;
+  b.max_positions = 7;
+  b.rope_theta = 7;
+  b.norm_eps = 7;
+  assert_ok(uly__model_config_scale_rope(&b, ULY_ROPE_YARN, 4));
+  assert_true(uly__model_config_fits(&a, &b));
+  b.qk_norm = true;
+  assert_false(uly__model_config_fits(&a, &b));
+  b = a;
+  b.tied = !a.tied;
+  assert_false(uly__model_config_fits(&a, &b));
+  b = a;
+  b.num_kv_heads = 1;
+  assert_false(uly__model_config_fits(&a, &b));
+  assert_ok(uly__model_config_load("gpt2-3m", &a));
+  b = a;
+  b.max_positions = 7;
+  assert_false(uly__model_config_fits(&a, &b));
+}
+
 /* Positions make another model only where they have a table. */
 static void test_same(void **state) {
   (void)state;
@@ -434,12 +459,19 @@ static void test_learning_rates(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_presets),        cmocka_unit_test(test_reading),
-      cmocka_unit_test(test_rope),           cmocka_unit_test(test_biases),
-      cmocka_unit_test(test_dropout),        cmocka_unit_test(test_windows),
-      cmocka_unit_test(test_written_types),  cmocka_unit_test(test_same),
-      cmocka_unit_test(test_refusals),       cmocka_unit_test(test_parameter_table),
-      cmocka_unit_test(test_initial_values), cmocka_unit_test(test_data_order),
+      cmocka_unit_test(test_presets),
+      cmocka_unit_test(test_reading),
+      cmocka_unit_test(test_rope),
+      cmocka_unit_test(test_biases),
+      cmocka_unit_test(test_dropout),
+      cmocka_unit_test(test_windows),
+      cmocka_unit_test(test_written_types),
+      cmocka_unit_test(test_same),
+      cmocka_unit_test(test_fits),
+      cmocka_unit_test(test_refusals),
+      cmocka_unit_test(test_parameter_table),
+      cmocka_unit_test(test_initial_values),
+      cmocka_unit_test(test_data_order),
       cmocka_unit_test(test_learning_rates),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -34,6 +34,16 @@ int uly__num_layers_with_window(const uly__model_config *config) {
   return num;
 }
 
+bool uly__model_config_fits(const uly__model_config *a, const uly__model_config *b) {
+  return a->hidden == b->hidden && a->ffn == b->ffn && a->vocab == b->vocab &&
+         a->num_layers == b->num_layers && a->num_q_heads == b->num_q_heads &&
+         a->num_kv_heads == b->num_kv_heads && a->head_dim == b->head_dim && a->norm == b->norm &&
+         a->qk_norm == b->qk_norm && a->rope == b->rope &&
+         (a->rope || a->max_positions == b->max_positions) && a->gated == b->gated &&
+         a->qkv_bias == b->qkv_bias && a->o_bias == b->o_bias && a->mlp_bias == b->mlp_bias &&
+         a->tied == b->tied;
+}
+
 void uly__model_config_set_window(uly__model_config *config, int64_t window) {
   uint8_t flags = 0;
   for (int i = 0; i < config->num_layers; i++) flags |= config->layers[i];

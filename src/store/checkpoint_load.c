@@ -128,11 +128,13 @@ static uly_status compare_hashes(const uly__loading *source) {
 
 /* ------------------------------------------------------------------------ into a model */
 
-static uly_status check_model(const uly__model *model, const char *dir,
+/* Checks that a checkpoint is one of this model. A run that takes only the weights may compute
+ * something else from them: it may scale RoPE, for instance. */
+static uly_status check_model(const uly__model *model, const char *dir, int num_states,
                               const uly__model_config *saved) {
-  bool is_same;
-  ULY_TRY(uly__model_config_is_same(saved, &model->config, &is_same));
-  if (!is_same)
+  bool is_good = uly__model_config_fits(saved, &model->config);
+  if (num_states > 1) ULY_TRY(uly__model_config_is_same(saved, &model->config, &is_good));
+  if (!is_good)
     ULY_FAIL(ULY_ERR_DATA,
              "'%s' is a checkpoint of another model: continue it with config.model = '%s/%s'", dir,
              dir, uly__config_file);
@@ -155,7 +157,7 @@ static uly_status open_for(uly__model *model, const char *dir, uly__loading *sou
   ULY_TRY(source->num_states > 1 ? uly__checkpoint_model(dir, &saved)
                                  : uly__folder_model(dir, &saved, &is_checkpoint));
   if (is_checkpoint) {
-    ULY_TRY(check_model(model, dir, &saved));
+    ULY_TRY(check_model(model, dir, source->num_states, &saved));
     ULY_TRY(open_source(source, dir, &saved));
   } else {
     ULY_TRY(open_hf(model, dir, source));

@@ -162,6 +162,12 @@ static void test_scaled_by_run(void **state) {
   assert_int_equal(b.max_positions, 32768);
   assert_fails(uly__model_config_scale_rope(&b, ULY_ROPE_LLAMA3, 2), ULY_ERR_CONFIG,
                "already has RoPE of type yarn");
+  /* An attention factor of its own stays with its factor. */
+  b.scaling.attention_factor = 0.9;
+  assert_ok(uly__model_config_scale_rope(&b, ULY_ROPE_YARN, 16));
+  assert_true(b.scaling.attention_factor == 0.9);
+  assert_fails(uly__model_config_scale_rope(&b, ULY_ROPE_YARN, 8), ULY_ERR_CONFIG,
+               "an attention factor of its own, 0.9");
   b = a;
   assert_ok(uly__model_config_scale_rope(&b, ULY_ROPE_LINEAR, 2.5));
   assert_int_equal(b.max_positions, 5120);

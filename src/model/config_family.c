@@ -91,6 +91,13 @@ uly_status uly__model_config_scale_rope(uly__model_config *config, uly__rope_typ
         "config.rope_scaling is %s, but the model already has RoPE of type %s: only llama3 and "
         "yarn can be given another factor, and only for a model that has the same type",
         uly__rope_names[type], uly__rope_names[scaling->type]);
+  if (scaling->type == type && scaling->factor == factor) return ULY_OK;
+  if (scaling->type == ULY_ROPE_YARN &&
+      scaling->attention_factor != uly__rope_attention_factor(scaling))
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "config.rope_factor is %g, but the model's RoPE has an attention factor of its own, "
+             "%g, which belongs to its factor of %g: change both in its config.json",
+             factor, scaling->attention_factor, scaling->factor);
   int64_t original = uly__rope_trained_positions(config);
   if (scaling->type == ULY_ROPE_DEFAULT) *scaling = default_scaling(type, factor, original);
   scaling->factor = factor;

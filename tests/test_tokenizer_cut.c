@@ -4,7 +4,7 @@
 
 #include "tokenizer_testing.h"
 
-enum { ROUNDS = 300, MOST = 600 };
+enum { ROUNDS = 300000, MOST = 600 };
 
 static uint64_t seed = 88172645463325252u;
 
@@ -15,8 +15,9 @@ static uint32_t draw(uint32_t below) {
 
 /* Puts pieces of the texts together; a piece may end anywhere, but at the end of a character. */
 static int64_t draw_text(const json_t *texts, char *out) {
-  static const char *const between[] = {
-      "", " ", " ", "a ", ".", "\n", "b, c d", "<s>", "é word", "x<|endoftext|>y", " 12 ", "'s "};
+  static const char *const between[] = {"",     " ",         "  ",      "a ",     ".",
+                                        "\n",   "b, c d",    "<s>",     "é word", "x<|endoftext|>y",
+                                        " 12 ", "it's x's ", "ア・イ ", "  b  c", "\u2581 \u2581"};
   int64_t n = 0;
   while (n < MOST / 3) {
     const json_t *text = json_array_get(texts, draw((uint32_t)json_array_size(texts)));

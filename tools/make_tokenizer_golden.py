@@ -45,7 +45,11 @@ PROSE = ["Sing, O goddess, the anger of Achilles son of Peleus, that brought cou
          "नमस्ते दुनिया", "שלום עולם", "مرحبا بالعالم ١٢٣", "HTTPServer parseXMLFile ABCdef éÉcole ǅunglaÉ", "a  b   c    d\t\te \n\n\n f  ",
          "  leading", "trailing  ", "x\u0301\u0323y e\u0301 \u1112\u1161\u11ab", "Ａｂｃ ① ﬃ ½ Ⅷ", "_under_score_ __init__ $x_1^2$",
          "1234567890 12 3456", "¡Olé! ¿Qué? «quoted» “curly” ‘single’ it’s", "a\u00a0b\u2003c\u3000d\u0085e\u180ef\u200bg\u2028h",
-         "\x00\x01\x1f\x7f\x80\x9f", "a⹒⹔b᙭c\U00011660d$e÷f", "<s>begin</s> <|endoftext|>x<|endoftext|>", "a<mask> b <mask>c x <word> xword <word>.<unk>"]
+         "\x00\x01\x1f\x7f\x80\x9f", "a⹒⹔b᙭c\U00011660d$e÷f", "<s>begin</s> <|endoftext|>x<|endoftext|>", "Olé  Olé\n x", "a<mask> b <mask>c x <word> xword <word>.<unk>"]
+
+
+# What becomes tokens, so that another division of a text gives others.
+OFTEN = ["ア・イ", "it's that's", "x's x'S", "・ア・イ", "a  b  c", "a\n\nb\r\n", "12345 1234", "./a /b.\n", "▁▁a▁▁b"]
 
 
 def make_texts():
@@ -64,19 +68,18 @@ def train(vocab, texts, pre_tokenizer, alphabet=True, limit=1000, **options):
     made = Tokenizer(models.BPE(**options))
     made.pre_tokenizer = pre_tokenizer
     special = [options["unk_token"]] if "unk_token" in options else []
-    made.train_from_iterator(texts * 3, trainers.BpeTrainer(
+    made.train_from_iterator(texts * 3 + OFTEN * 40, trainers.BpeTrainer(
         vocab_size=vocab, show_progress=False, special_tokens=special,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet() if alphabet else [], limit_alphabet=limit))
     return made
 
 
 def byte_level(texts, pre_tokenizer, normalizer=None, extra=None, **options):
-    made = train(330, texts, pre_tokenizers.ByteLevel(add_prefix_space=False), **options)
+    made = train(350, texts, pre_tokenizer, **options)
     if extra: # a token that no merge makes; an id is left out
         spec = json.loads(made.to_str())
         spec["model"]["vocab"][extra] = len(spec["model"]["vocab"]) + 3
         made = Tokenizer.from_str(json.dumps(spec))
-    made.pre_tokenizer = pre_tokenizer
     if normalizer:
         made.normalizer = normalizer
     made.decoder = decoders.ByteLevel()
@@ -98,10 +101,10 @@ def add_tokens(made):
     return made
 
 
-def spaced(texts, normalizer, pre_tokenizer, decoder, vocab=330, fallback=True, **options):
+def spaced(texts, normalizer, pre_tokenizer, decoder, vocab=350, fallback=True, **options):
     """A model of characters with a mark for spaces, as Llama 2 has it."""
     marked = [text.replace(" ", "▁").replace("\0", "") for text in texts] # the library knows no token with NUL
-    made = train(vocab, marked, pre_tokenizers.Split("▁", "merged_with_next"), alphabet=False, limit=165,
+    made = train(vocab, marked, split("▁+[^▁]*"), alphabet=False, limit=165,
                  unk_token="<unk>", **options)
     if fallback:
         spec = json.loads(made.to_str())

@@ -152,13 +152,13 @@ static bool is_unchanged(const uly_tokenizer *t, const border *b) {
   return true;
 }
 
-/* Returns whether a place lies between a letter and something else. Hiragana and Katakana have
- * marks of their own which DeepSeek's pattern takes for letters. */
+/* Returns whether a place lies between a letter and something else. Steps before the last one may
+ * not divide here, but the last one divides what they make. */
 static bool is_after_letter(const uly_tokenizer *t, const uly__class_table *classes,
                             const border *b) {
   enum { AFTER = ULY__NUMBER | ULY__PUNCT | ULY__SYMBOL | ULY__SPACE };
   return uly__class_of(classes, b->last) & ULY__LETTER && b->first != '\'' &&
-         (b->first < 0x3040 || b->first > 0x30ff) && uly__class_of(classes, b->first) & AFTER &&
+         uly__class_of(classes, b->first) & AFTER &&
          (t->cut == ULY__CUT_LETTER || b->first == ' ') && is_unchanged(t, b);
 }
 

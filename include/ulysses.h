@@ -989,8 +989,8 @@ typedef struct uly_export_report {
  * bits. The weights of a checkpoint are compared with its checksums. Memory use does not grow with
  * the model. The folder is written under another name, synced, and then renamed. Returns
  * ULY_ERR_CONFIG if out is not empty, or if transformers has no model that computes the same (with
- * block-sparse attention, for instance); ULY_ERR_DATA if the source is damaged; and ULY_ERR_IO if
- * writing fails. Not collective. */
+ * block-sparse attention, for instance); ULY_ERR_DATA if the source is damaged, or if a finite
+ * weight would become infinite; and ULY_ERR_IO if writing fails. Not collective. */
 uly_status uly_export(const uly_export_config *config, uly_export_report *report);
 
 /* --- Traces and metrics. */

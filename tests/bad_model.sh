@@ -13,6 +13,7 @@ patience 0
 expect 0 '' "$program" "${good[@]}" --steps 1 --out run
 expect 0 '' "$program" export run --out whole --dtype f16
 expect 0 '' "$program" export run --out cut --shard-size 20KB
+expect 0 '' "$program" export run --out exact
 index=model.safetensors.index.json
 rm -r run
 
@@ -144,6 +145,22 @@ each 'is of type I16, but weights can be read only from F32, BF16 and F16'
 bad_folder whole bash -c 'echo "{\"model_type\": \"mamba\"}" >config.json'
 row 2 '"model_type" is "mamba"' "${init[@]}" $bad
 lone_row 3 '"model_type" is "mamba"' "${eval[@]}" $bad
+
+# --- weights that a type lacks
+
+# last_weight TEXT TYPE BYTES: an export to the type when the last weight has these bytes, in f32
+last_weight() {
+  bad_folder exact bash -c "printf '$3' | dd of=model.safetensors bs=1 seek=\$((\$(stat -c %s model.safetensors) - 4)) \
+    conv=notrunc status=none"
+  lone_row "$([ -z "$1" ] && echo 0 || echo 3)" "$1" export $bad --out "$([ -z "$1" ] && echo fits || echo out)-@" --dtype "$2"
+}
+beyond="'bad-[0-9]*': tensor model.norm.weight has values beyond the range of"
+last_weight "$beyond f16: export it as bf16 or f32" f16 '\x00\xf0\x7f\x47' # 65,520
+last_weight "$beyond f16: export it as bf16 or f32" f16 '\xff\xff\x7f\xff' # the least of all
+last_weight "$beyond bf16: export it as f32" bf16 '\x00\x80\x7f\x7f'
+last_weight '' f16 '\xff\xef\x7f\x47'
+last_weight '' bf16 '\xff\x7f\x7f\x7f'
+last_weight '' f16 '\x00\x00\x80\xff' # infinite before
 
 # --- options
 

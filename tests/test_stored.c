@@ -1,6 +1,7 @@
 /* Tests the ops between the types of files and f32: every value of bf16 and f16 is widened as its
  * type defines it and narrowed to itself; f32 is rounded to the nearest value of a type, of two to
  * the even one; and strides and transpositions reach the elements that they should. */
+#include <float.h>
 #include <math.h>
 
 #include "ops/ops.h"
@@ -43,7 +44,7 @@ static void every_value(void **state) {
     uly_dtype dtype = (uly_dtype)type;
     int width = dtype == ULY_F16 ? 10 : 7;
     ops->widen(s, 1, ALL, dtype, x, ALL, 1, y);
-    ops->narrow(s, 1, ALL, y, dtype, back, ALL, 1);
+    assert_false(ops->narrow(s, 1, ALL, y, dtype, back, ALL, 1));
     for (int i = 0; i < ALL; i++) {
       uint32_t rest = (uint32_t)i & 0x7fffu, infinite = largest_of(dtype) + 1u;
       uint32_t special = ((uint32_t)i & 0x8000u) << 16 | 0x7f800000u |
@@ -118,6 +119,41 @@ static void rounded(void **state) {
   free(y);
 }
 
+/* Narrowing tells whether a finite value became infinite, wherever it is and however long its rows
+ * are; values that were infinite, or no numbers, do not count. */
+static void lost_values(void **state) {
+  (void)state;
+  enum { NUM = 99991 }; /* several threads share them */
+  const uly__ops *ops = uly__ops_get();
+  uly__stream *s = uly__stream_get();
+  float *x = malloc(NUM * sizeof *x);
+  uint16_t *y = malloc(NUM * sizeof *y);
+  uint32_t *same = malloc(NUM * sizeof *same);
+  for (int64_t i = 0; i < NUM; i++) x[i] = i % 3 ? (i % 3 == 1 ? INFINITY : -NAN) : 65504;
+  const struct {
+    float value;
+    bool in_f16, in_bf16;
+  } cases[] = {{65504, 1, 1},           {65519.996f, 1, 1},   {65520, 0, 1},
+               {-65520, 0, 1},          {65536, 0, 1},        {0x1.fep127f, 0, 1},
+               {0x1.fefffep127f, 0, 1}, {-0x1.ffp127f, 0, 0}, {FLT_MAX, 0, 0},
+               {0x1p-149f, 1, 1},       {-0.0f, 1, 1}};
+  static const int64_t places[] = {0, 31, 32767, 32768, 77777, NUM - 1};
+  for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++)
+    for (size_t p = 0; p < sizeof places / sizeof places[0]; p++) {
+      float before = x[places[p]];
+      x[places[p]] = cases[c].value;
+      /* 99991 is prime: one row, then one column, whose elements lie apart */
+      assert_int_equal(ops->narrow(s, 1, NUM, x, ULY_F16, y, NUM, 1), !cases[c].in_f16);
+      assert_int_equal(ops->narrow(s, NUM, 1, x, ULY_F16, y, 1, 7), !cases[c].in_f16);
+      assert_int_equal(ops->narrow(s, 1, NUM, x, ULY_BF16, y, NUM, 1), !cases[c].in_bf16);
+      assert_false(ops->narrow(s, 1, NUM, x, ULY_F32, same, NUM, 1));
+      x[places[p]] = before;
+    }
+  free(x);
+  free(y);
+  free(same);
+}
+
 /* Returns element i of an array of any type as bits of f32. */
 static uint32_t load(uly_dtype dtype, const void *x, int64_t i) {
   uint16_t half;
@@ -170,6 +206,6 @@ static void places(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(every_value), cmocka_unit_test(rounded),
-                                     cmocka_unit_test(places)};
+                                     cmocka_unit_test(lost_values), cmocka_unit_test(places)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

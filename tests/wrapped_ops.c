@@ -146,10 +146,10 @@ OP(widen, SHAPE(rows, cols, dtype, row_step, col_step),
    (uly__stream * s, int64_t rows, int64_t cols, uly_dtype dtype, const void *x, int64_t row_step,
     int64_t col_step, float *y),
    s, rows, cols, dtype, x, row_step, col_step, y)
-OP(narrow, SHAPE(rows, cols, dtype, row_step, col_step),
-   (uly__stream * s, int64_t rows, int64_t cols, const float *x, uly_dtype dtype, void *y,
-    int64_t row_step, int64_t col_step),
-   s, rows, cols, x, dtype, y, row_step, col_step)
+OP_RETURNS(bool, false, narrow, SHAPE(rows, cols, dtype, row_step, col_step),
+           (uly__stream * s, int64_t rows, int64_t cols, const float *x, uly_dtype dtype, void *y,
+            int64_t row_step, int64_t col_step),
+           s, rows, cols, x, dtype, y, row_step, col_step)
 OP_RETURNS(int64_t, -1, find_nonfinite, SHAPE(rows, cols, dtype),
            (uly__stream * s, int64_t rows, int64_t cols, int64_t ld, uly_dtype dtype, const void *x,
             float *value),

@@ -248,11 +248,11 @@ typedef struct uly__ops {
                       float *x);
   /* Convert between the types of files and f32. widen: y[rows, cols] = x, where x has its element
    * (r, c) at r * row_step + c * col_step. narrow: y = x, rounded to nearest even, where y has its
-   * elements at such places. Widening is exact, and narrowing undoes it: even the payload of a NaN
-   * is kept. */
+   * elements at such places; returns whether a finite value became infinite. Widening is exact, and
+   * narrowing undoes it: even the payload of a NaN is kept. */
   void (*widen)(uly__stream *stream, int64_t rows, int64_t cols, uly_dtype dtype, const void *x,
                 int64_t row_step, int64_t col_step, float *y);
-  void (*narrow)(uly__stream *stream, int64_t rows, int64_t cols, const float *x, uly_dtype dtype,
+  bool (*narrow)(uly__stream *stream, int64_t rows, int64_t cols, const float *x, uly_dtype dtype,
                  void *y, int64_t row_step, int64_t col_step);
   /* Returns the number, counted row by row, of the first of [rows, cols] elements that is not
    * finite, and its value; -1 if there is none. */

@@ -58,17 +58,37 @@ static inline uint16_t narrow_f16(uint32_t x) {
   return (uint16_t)(sign | result);
 }
 
+/* Return 1 if a finite value becomes infinite. The bits of what does so are at least those of the
+ * value halfway from the largest finite one to the next, which the type lacks. */
+static inline uint32_t is_between(uint32_t x, uint32_t least_lost) {
+  return (x & 0x7fffffffu) - least_lost < 0x7f800000u - least_lost;
+}
+static inline uint32_t lost_narrow_bf16(uint32_t x) { return is_between(x, 0x7f7f8000u); }
+static inline uint32_t lost_narrow_f16(uint32_t x) { return is_between(x, 0x477ff000u); }
+static inline uint32_t lost_narrow_f32(uint32_t x) { return x & 0; }
+static inline uint32_t lost_widen_f32(uint32_t x) { return x & 0; }
+static inline uint32_t lost_widen_bf16(uint16_t x) { return x & 0; }
+static inline uint32_t lost_widen_f16(uint16_t x) { return x & 0; }
+
 /* Converts count elements, `from_step` apart, to others, `to_step` apart; steps of 1 have a loop of
- * their own, which is vectorized. */
-#define CONVERSION(name, from_type, to_type)                                               \
-  static void convert_##name(int64_t count, const void *from, int64_t from_step, void *to, \
-                             int64_t to_step) {                                            \
-    const from_type *x = from;                                                             \
-    to_type *y = to;                                                                       \
-    if (from_step == 1 && to_step == 1)                                                    \
-      for (int64_t i = 0; i < count; i++) y[i] = name(x[i]);                               \
-    else                                                                                   \
-      for (int64_t i = 0; i < count; i++) y[i * to_step] = name(x[i * from_step]);         \
+ * their own, which is vectorized. Returns 1 if a finite value became infinite. */
+#define CONVERSION(name, from_type, to_type)                                                   \
+  static uint32_t convert_##name(int64_t count, const void *from, int64_t from_step, void *to, \
+                                 int64_t to_step) {                                            \
+    const from_type *x = from;                                                                 \
+    to_type *y = to;                                                                           \
+    uint32_t lost = 0;                                                                         \
+    if (from_step == 1 && to_step == 1)                                                        \
+      for (int64_t i = 0; i < count; i++) {                                                    \
+        lost |= lost_##name(x[i]);                                                             \
+        y[i] = name(x[i]);                                                                     \
+      }                                                                                        \
+    else                                                                                       \
+      for (int64_t i = 0; i < count; i++) {                                                    \
+        lost |= lost_##name(x[i * from_step]);                                                 \
+        y[i * to_step] = name(x[i * from_step]);                                               \
+      }                                                                                        \
+    return lost;                                                                               \
   }
 CONVERSION(widen_f32, uint32_t, uint32_t)
 CONVERSION(widen_bf16, uint16_t, uint32_t)
@@ -77,8 +97,8 @@ CONVERSION(narrow_f32, uint32_t, uint32_t)
 CONVERSION(narrow_bf16, uint32_t, uint16_t)
 CONVERSION(narrow_f16, uint32_t, uint16_t)
 
-typedef void conversion(int64_t count, const void *from, int64_t from_step, void *to,
-                        int64_t to_step);
+typedef uint32_t conversion(int64_t count, const void *from, int64_t from_step, void *to,
+                            int64_t to_step);
 
 /* One side of a conversion. */
 typedef struct side {
@@ -90,8 +110,9 @@ static void *element(const side *s, int64_t row, int64_t col) {
   return s->at + (row * s->row_step + col * s->col_step) * s->bytes;
 }
 
-/* Converts rows and columns as they lie in memory, or block by block if one side is transposed. */
-static void convert(conversion *each, int64_t rows, int64_t cols, side from, side to) {
+/* Converts rows and columns as they lie in memory, or block by block if one side is transposed.
+ * Returns whether a finite value became infinite. */
+static bool convert(conversion *each, int64_t rows, int64_t cols, side from, side to) {
   bool is_flat = from.col_step == 1 && to.col_step == 1;
   if (is_flat && from.row_step == cols && to.row_step == cols) {
     cols *= rows;
@@ -99,13 +120,15 @@ static void convert(conversion *each, int64_t rows, int64_t cols, side from, sid
   }
   int64_t height = is_flat ? 1 : BLOCK, width = is_flat ? PIECE : BLOCK;
   int64_t down = (rows + height - 1) / height, across = (cols + width - 1) / width;
-#pragma omp parallel for schedule(static) if (rows * cols > PIECE)
+  uint32_t lost = 0;
+#pragma omp parallel for schedule(static) reduction(| : lost) if (rows * cols > PIECE)
   for (int64_t i = 0; i < down * across; i++) {
     int64_t row = i / across * height, col = i % across * width;
     int64_t end = least(row + height, rows), count = least(width, cols - col);
     for (int64_t r = row; r < end; r++)
-      each(count, element(&from, r, col), from.col_step, element(&to, r, col), to.col_step);
+      lost |= each(count, element(&from, r, col), from.col_step, element(&to, r, col), to.col_step);
   }
+  return lost != 0;
 }
 
 static void widen(uly__stream *stream, int64_t rows, int64_t cols, uly_dtype dtype, const void *x,
@@ -115,17 +138,18 @@ static void widen(uly__stream *stream, int64_t rows, int64_t cols, uly_dtype dty
                                  [ULY_F16] = convert_widen_f16};
   side from = {(char *)(uintptr_t)x, uly__dtype_bytes(dtype), row_step, col_step};
   (void)stream;
-  convert(by_type[dtype], rows, cols, from, (side){(char *)y, (int64_t)sizeof *y, cols, 1});
+  (void)convert(by_type[dtype], rows, cols, from, (side){(char *)y, (int64_t)sizeof *y, cols, 1});
 }
 
-static void narrow(uly__stream *stream, int64_t rows, int64_t cols, const float *x, uly_dtype dtype,
+static bool narrow(uly__stream *stream, int64_t rows, int64_t cols, const float *x, uly_dtype dtype,
                    void *y, int64_t row_step, int64_t col_step) {
   conversion *const by_type[] = {[ULY_F32] = convert_narrow_f32,
                                  [ULY_BF16] = convert_narrow_bf16,
                                  [ULY_F16] = convert_narrow_f16};
   side from = {(char *)(uintptr_t)x, (int64_t)sizeof *x, cols, 1};
   (void)stream;
-  convert(by_type[dtype], rows, cols, from, (side){y, uly__dtype_bytes(dtype), row_step, col_step});
+  return convert(by_type[dtype], rows, cols, from,
+                 (side){y, uly__dtype_bytes(dtype), row_step, col_step});
 }
 
 void uly__ops_stored(uly__ops *table) {

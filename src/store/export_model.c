@@ -58,17 +58,19 @@ static void add_checksum(const export *e, int param, uly__rectangle part) {
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* Reads a part of a parameter into its place in the buffer of rows: element (row, col) of the part
- * goes to element at + row * row_step + col * col_step. */
+ * goes to element at + row * row_step + col * col_step. Sets *is_lost if the type
+ * lacks a finite value of the part. */
 static uly_status take_part(export *e, int param, uly__rectangle part, int64_t at, int64_t row_step,
-                            int64_t col_step) {
+                            int64_t col_step, bool *is_lost) {
   const uly__hf_place *place = &uly__hf_weights_places(e->from->weights)[param];
   int64_t most = ULY_HF_MOST / part.num_cols, end = part.row + part.num_rows;
   while (part.row < end) {
     part.num_rows = least(most, end - part.row);
     ULY_TRY(uly__hf_read_part(&e->reader, place, part, e->part));
     add_checksum(e, param, part);
-    e->ops->narrow(e->stream, part.num_rows, part.num_cols, e->part, e->dtype,
-                   uly__at(e->rows, e->dtype, at), row_step, col_step);
+    if (e->ops->narrow(e->stream, part.num_rows, part.num_cols, e->part, e->dtype,
+                       uly__at(e->rows, e->dtype, at), row_step, col_step))
+      *is_lost = true;
     at += part.num_rows * row_step;
     part.row += part.num_rows;
   }
@@ -81,19 +83,24 @@ static uly_status make_rows(export *e, const uly__export_tensor *tensor, int64_t
   const uly__tensor_info *info = &tensor->info;
   int64_t cols = info->num_dims == 2 ? info->dims[1] : 1;
   int64_t each = (tensor->is_transposed ? cols : info->dims[0]) / tensor->num_parts;
+  bool is_lost = false;
   for (int i = 0; i < tensor->num_parts; i++) {
     int64_t first = i * each; /* of the parameter, among rows or, transposed, among columns */
     if (tensor->is_transposed) {
-      ULY_TRY(
-          take_part(e, tensor->parts[i], (uly__rectangle){0, each, begin, num}, first, 1, cols));
+      ULY_TRY(take_part(e, tensor->parts[i], (uly__rectangle){0, each, begin, num}, first, 1, cols,
+                        &is_lost));
       continue;
     }
     int64_t from = begin > first ? begin - first : 0;
     int64_t to = least(each, begin + num - first);
     if (from >= to) continue;
     ULY_TRY(take_part(e, tensor->parts[i], (uly__rectangle){from, to - from, 0, cols},
-                      (first + from - begin) * cols, cols, 1));
+                      (first + from - begin) * cols, cols, 1, &is_lost));
   }
+  if (is_lost)
+    ULY_FAIL(ULY_ERR_DATA, "'%s': tensor %s has values beyond the range of %s: export it as %s",
+             e->from->dir, info->name, e->dtype == ULY_F16 ? "f16" : "bf16",
+             e->dtype == ULY_F16 ? "bf16 or f32" : "f32");
   return ULY_OK;
 }
 

@@ -962,7 +962,7 @@ typedef struct uly_export_config {
   size_t size;
   /* A checkpoint, or a Hugging Face folder, which is then converted. */
   const char *source;
-  /* The folder to make. It may exist, but must be empty. */
+  /* The folder to make. It may exist, but must be empty; it may also be a link to an empty one. */
   const char *out;
   /* The type of the weights, a uly_dtype; -1: that of the weights in the source, or f32 if they
    * have several types. */

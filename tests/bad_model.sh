@@ -174,9 +174,38 @@ lone_row 2 'expected bytes' export whole --out out-@ --shard-size 5gb
 lone_row 2 'export.shard_bytes\|--shard-size' export whole --out out-@ --shard-size 0
 lone_row 2 '' export
 lone_row 2 'not the name of a new folder' export whole --out ..
+ln -s missing out-dangling
+lone_row 2 "'out-dangling/' is a link that leads to no folder (No such file" export whole --out out-dangling/
+ln -s text.txt to-file
+lone_row 2 "'.*/text.txt' is a file" export whole --out to-file
+ln -s cut to-cut
+lone_row 2 "'.*/cut' exists and is not empty" export whole --out to-cut
 rows_end
 
+# A link to an empty folder stays one. A folder with the name that an export writes under is not its own.
+mkdir store store/new .kept.tmp
+ln -s store/new to-new
+touch .kept.tmp/mine
+expect 0 '' "$program" export whole --out to-new/
+[ -L to-new ] && [ -e store/new/config.json ] || fail "an export did not follow a link: $(ls -l to-new store/new)"
+expect 0 '' "$program" export whole --out kept
+[ -e .kept.tmp/mine ] && [ -e kept/config.json ] || fail "an export removed what is not its own: $(ls .kept.tmp kept)"
+
+# Of exports to one folder that run at a time, one fills it, and the others leave nothing.
+others=()
+for i in 1 2 3; do
+  "$program" export exact --out shared >"shared-$i.log" 2>&1 &
+  others+=($!)
+done
+won=0
+for i in 0 1 2; do
+  if wait "${others[$i]}"; then won=$((won + 1)); fi
+done
+[ $won -eq 1 ] && cmp shared/model.safetensors exact/model.safetensors || fail "$won exports won: $(cat shared-?.log)"
+[ -z "$(find . store -maxdepth 1 -name '.*.tmp' ! -name .kept.tmp)" ] || fail "a hidden folder was left: $(find . -name '.*.tmp')"
+
 # Nothing is left of what failed.
+rm out-dangling
 for path in out-* .out-*; do
   if [ -e "$path" ]; then fail "$path was left"; fi
 done

@@ -86,7 +86,7 @@ lone_row 0 '' checkpoint show hf
 # Whatever model it holds.
 mkdir other
 echo '{"model_type": "mamba"}' >other/config.json
-row 3 "'other' is not a checkpoint: it has no 'other/trainer.json'" "${generate[@]}" other
+row 3 "\"model_type\" is \"mamba\"" "${generate[@]}" other
 for file in hf/model.safetensors hf/config.json $whole/model.safetensors; do
   row 3 "'$file' is a file, but checkpoints are folders" "${resume[@]}" $file
   row 3 "'$file' is a file, but checkpoints are folders" "${eval[@]}" $file

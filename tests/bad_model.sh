@@ -56,7 +56,7 @@ for what in nowhere empty; do
 done
 row 3 "'run-of-nothing' is not a checkpoint" "${init[@]}" run-of-nothing --model tiny.json
 bad_folder whole rm model.safetensors
-each "'$bad' is not a checkpoint: it has no '$bad/trainer.json'"
+each "'$bad' has neither 'model.safetensors' nor '$index': weights in another format must first be saved as safetensors"
 bad_folder whole rm config.json
 row 2 "'$bad/config.json': No such file" "${init[@]}" $bad
 lone_row 3 "'$bad' is not a checkpoint" "${eval[@]}" $bad
@@ -65,8 +65,10 @@ row 3 "it has no 'whole/trainer.json'" "${good[@]}" --resume whole
 # Checkpoints that have lost what makes them complete are not taken for such folders.
 bad_folder whole touch optimizer.safetensors
 each "'$bad' is not a checkpoint: it has no '$bad/trainer.json'"
+# What is in a folder decides what it is, and not its name.
 cp -r whole step-0000000007
-row 3 "it has no 'step-0000000007/trainer.json'" "${init[@]}" step-0000000007
+row 0 '' "${init[@]}" step-0000000007
+lone_row 0 '' checkpoint show step-0000000007
 
 # --- files that are missing, truncated, folders, pipes
 
@@ -89,7 +91,7 @@ each "$bad/model.safetensors' is not a regular file"
 bad_folder cut bash -c "rm $index && mkfifo $index"
 each "$bad/$index' is not a regular file"
 bad_folder whole bash -c 'rm model.safetensors && echo "{}" >pytorch_model.bin'
-each "'$bad' is not a checkpoint"
+each "'$bad' has neither 'model.safetensors' nor '$index': weights in another format"
 
 # --- the index
 

@@ -8,25 +8,12 @@
 
 #include "data/folder.h"
 #include "store/checkpoint_format.h"
-#include "store/hf_folder.h"
 
 /* Returns whether the folder has an entry of that name, or may have one that cannot be seen. */
 static bool may_have(const char *dir, const char *name) {
   char path[PATH_MAX];
   if (uly__path_join(path, sizeof path, dir, name) != ULY_OK) return false;
   return access(path, F_OK) == 0 || errno != ENOENT;
-}
-
-/* Returns whether the last part of the path is the name of a checkpoint. */
-static bool has_name_of_checkpoint(const char *dir) {
-  size_t length = strlen(dir);
-  char name[16];
-  while (length > 0 && dir[length - 1] == '/') length--;
-  size_t begin = length;
-  while (begin > 0 && dir[begin - 1] != '/') begin--;
-  if (length - begin >= sizeof name) return false;
-  snprintf(name, sizeof name, "%.*s", (int)(length - begin), dir + begin);
-  return uly__checkpoint_step(name) >= 0;
 }
 
 /* Refuses a folder that has a model's configuration, but was not written by a save. */
@@ -64,8 +51,7 @@ uly_status uly__checkpoint_model(const char *dir, uly__model_config *config) {
 uly_status uly__folder_model(const char *dir, uly__model_config *config, bool *is_checkpoint) {
   char path[PATH_MAX];
   ULY_TRY(find_config(dir, path));
-  *is_checkpoint = may_have(dir, uly__trainer_file) || may_have(dir, uly__optimizer_file) ||
-                   has_name_of_checkpoint(dir) || !uly__hf_has_weights(dir);
+  *is_checkpoint = may_have(dir, uly__trainer_file) || may_have(dir, uly__optimizer_file);
   if (*is_checkpoint) return uly__checkpoint_model(dir, config);
   return load(path, "Hugging Face folder", config);
 }

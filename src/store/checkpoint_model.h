@@ -6,8 +6,9 @@
 
 /* Reads the model in a checkpoint folder. Returns ULY_ERR_DATA if there is none. */
 uly_status uly__checkpoint_model(const char *dir, uly__model_config *config);
-/* Reads the model in either kind of folder. A checkpoint that has lost its trainer.json still
- * counts as one, and is refused, if its name or its optimizer states show that it is one. */
+/* Reads the model in either kind of folder. What is in a folder decides which kind it is, and not its
+ * name. A checkpoint that has lost its trainer.json still counts as one, and is refused, if it has
+ * optimizer states. */
 uly_status uly__folder_model(const char *dir, uly__model_config *config, bool *is_checkpoint);
 
 #endif

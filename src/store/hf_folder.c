@@ -173,10 +173,6 @@ static uly_status list_tensors(uly__hf_folder *folder) {
 
 /* ---------------------------------------------------------------------------- folders */
 
-bool uly__hf_has_weights(const char *dir) {
-  return has_file(dir, uly__model_file) || has_file(dir, uly__index_file);
-}
-
 static uly_status open_folder(uly__hf_folder *folder) {
   char path[PATH_MAX];
   ULY_TRY(uly__path_join(path, sizeof path, folder->dir, uly__index_file));

@@ -23,9 +23,6 @@ typedef struct uly__hf_folder {
   int num_tensors;
 } uly__hf_folder;
 
-/* Returns whether the folder has weights: model.safetensors, or an index. */
-bool uly__hf_has_weights(const char *dir);
-
 /* Opens all files of weights and checks their headers. An index must name exactly the tensors that
  * the files hold, each with its file. Returns ULY_ERR_DATA, with a message that names the file, if
  * anything is wrong, and ULY_ERR_IO if a file cannot be read. On failure *out is NULL. */

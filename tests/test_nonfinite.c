@@ -75,8 +75,10 @@ static void check_place(uly_trainer *trainer, const char *name, float value, con
 
 static void check_places(int stage, uly_recompute recompute, uly_dtype dtype, int64_t batch) {
   uly_trainer *trainer = make(stage, recompute, dtype, batch);
-  check_place(trainer, "model.layers.1.self_attn.v_proj.weight", INFINITY,
-              "the weight model.layers.1.self_attn.v_proj.weight has not been finite since");
+  check_place(
+      trainer, "model.layers.1.self_attn.v_proj.weight", INFINITY,
+      "the weight model.layers.1.self_attn.v_proj.weight was already not finite in the weights "
+      "that the run began with");
   check_place(trainer, "model.embed_tokens.weight", NAN,
               "the weight model.embed_tokens.weight has not been finite since");
   check_place(trainer, "model.layers.1.self_attn.k_proj.weight", 3e38f,

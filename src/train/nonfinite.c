@@ -29,8 +29,10 @@ static uly_status look_at_range(const uly_trainer *trainer, const uly__range *ra
   if (find(values, range->count) == range->count) return ULY_OK;
   watch->order = ORDER_WEIGHT;
   watch->stage = trainer->run.model->boundary.index;
-  snprintf(watch->what, sizeof watch->what,
-           "the weight %s has not been finite since an earlier step", range->param->name);
+  const char *since = trainer->steps_done == 0
+                          ? "was already not finite in the weights that the run began with"
+                          : "has not been finite since an earlier step";
+  snprintf(watch->what, sizeof watch->what, "the weight %s %s", range->param->name, since);
   return ULY_OK;
 }
 

@@ -499,7 +499,8 @@ typedef struct uly_train_config {
 void uly_train_config_default(uly_train_config *config, size_t size);
 
 /* Writes to `model`, which holds `capacity` bytes, the preset or the path of the model of a run
- * with `config`: config->model, or what follows from config->init. Not collective. */
+ * with `config`: config->model, or what follows from config->init. Returns ULY_ERR_CONFIG if
+ * config->init does not exist or has no config.json. Not collective. */
 uly_status uly_train_config_find_model(const uly_train_config *config, char *model,
                                        size_t capacity);
 

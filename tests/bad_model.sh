@@ -51,14 +51,16 @@ each() {
 
 mkdir empty
 for what in nowhere empty; do
-  row 2 "'$what/config.json': No such file" "${init[@]}" $what
   lone_row 3 "'$what' is not a checkpoint" export $what --out out-@
 done
+row 2 "--init 'nowhere' does not exist: give a Hugging Face folder" "${init[@]}" nowhere
+row 2 "--init 'empty' has no 'config.json': give a Hugging Face folder" "${init[@]}" empty
+lone_row 2 "--init 'nowhere' does not exist" plan --seq-len 64 --init nowhere
 row 3 "'run-of-nothing' is not a checkpoint" "${init[@]}" run-of-nothing --model tiny.json
 bad_folder whole rm model.safetensors
 each "'$bad' has neither 'model.safetensors' nor '$index': weights in another format must first be saved as safetensors"
 bad_folder whole rm config.json
-row 2 "'$bad/config.json': No such file" "${init[@]}" $bad
+row 2 "--init '$bad' has no 'config.json'" "${init[@]}" $bad
 lone_row 3 "'$bad' is not a checkpoint" "${eval[@]}" $bad
 lone_row 3 "it has no 'whole/trainer.json'.*--init 'whole'" checkpoint verify whole
 row 3 "it has no 'whole/trainer.json'" "${good[@]}" --resume whole

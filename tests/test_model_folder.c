@@ -463,8 +463,11 @@ static void described(void **state) {
   assert_ok(uly_train_config_find_model(&config, name, sizeof name));
   assert_string_equal(name, "llama-4m");
   config.init = "x";
+  assert_fails(uly_train_config_find_model(&config, name, sizeof name), ULY_ERR_CONFIG,
+               "config.init 'x' does not exist");
+  config.init = folder;
   assert_ok(uly_train_config_find_model(&config, name, sizeof name));
-  assert_string_equal(name, "x/config.json");
+  assert_string_equal(name + strlen(folder), "/config.json");
   assert_fails(uly_train_config_find_model(&config, name, 5), ULY_ERR_CONFIG, "no room");
   config.model = "gpt2-3m";
   assert_ok(uly_train_config_find_model(&config, name, sizeof name));

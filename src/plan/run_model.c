@@ -1,17 +1,38 @@
 /* The model of a run: see run_model.h. */
 #include "plan/run_model.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "data/folder.h"
 #include "store/run_folder.h"
 
+/* Writes the path of the configuration of the weights that a run begins with. */
+static uly_status find_in_init(const char *init, char path[PATH_MAX]) {
+  ULY_TRY(uly__path_join(path, PATH_MAX, init, uly__config_file));
+  if (access(path, F_OK) == 0) return ULY_OK;
+  int error = errno;
+  if (error == ENOENT && access(init, F_OK) == 0)
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "config.init '%s' has no '%s': give a Hugging Face folder, a checkpoint or the folder "
+             "of a run",
+             init, uly__config_file);
+  if (error == ENOENT)
+    ULY_FAIL(ULY_ERR_CONFIG,
+             "config.init '%s' does not exist: give a Hugging Face folder, a checkpoint or the "
+             "folder of a run",
+             init);
+  ULY_FAIL(ULY_ERR_CONFIG, "config.init '%s' cannot be used: '%s': %s", init, path,
+           strerror(error));
+}
+
 uly_status uly__run_find_model(const uly_train_config *config, const char **model) {
   char path[PATH_MAX] = "llama-4m";
   if (*model) return ULY_OK;
-  if (config->init) ULY_TRY(uly__path_join(path, sizeof path, config->init, uly__config_file));
+  if (config->init) ULY_TRY(find_in_init(config->init, path));
   *model = strdup(path);
   if (!*model) ULY_FAIL(ULY_ERR_MEMORY, "no memory for the name of a model");
   return ULY_OK;

@@ -54,6 +54,18 @@ static void test_refused(void **state) {
       {"{\"added_tokens\":[{\"id\":7,\"content\":\"a\"}]," MODEL "}",
        "'a' has the id 7, but 0 in the vocabulary"},
       {"{\"added_tokens\":[{\"content\":\"a\"}]," MODEL "}", "no integer \"id\""},
+      {"{\"added_tokens\":[{\"id\":5,\"content\":\"c\"}]," MODEL "}",
+       "'c' has the id 5, but the next id is 4"},
+      {"{\"added_tokens\":[{\"id\":1,\"content\":\"c\"}]," MODEL "}",
+       "'c' has the id 1, but the next id is 4"},
+      {"{\"added_tokens\":[{\"id\":4,\"content\":\"c\"},{\"id\":3,\"content\":\"<u>\"},"
+       "{\"id\":4,\"content\":\"d\"}]," MODEL "}",
+       "'d' has the id 4, but the next id is 5"},
+      {"{\"added_tokens\":[{\"id\":4,\"content\":\"c\"},{\"id\":6,\"content\":\"d\"}]," MODEL "}",
+       "'d' has the id 6, but the next id is 5"},
+      {"{\"added_tokens\":[{\"id\":2,\"content\":\"c\"}],"
+       "\"model\":{\"vocab\":{\"a\":0,\"b\":2},\"merges\":[]}}",
+       "'c' has the id 2 of a token in the vocabulary"},
       {"IQ== 0\n", "the byte 0 has no rank"},
       {"IQ== 0\nIg== x\n", "line 2 is not a token in base64 and its rank"},
       {"IQ== 0\nIg= 1\n", "line 2 is not a token in base64 and its rank"},

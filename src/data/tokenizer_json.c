@@ -24,7 +24,29 @@ static uly_status add_name(uly_tokenizer *t, const char *name, int64_t n, bool i
   return status;
 }
 
-static uly_status read_added(const json_t *json, const json_t *vocab, uly_tokenizer *t) {
+/* Refuses an id that the package would not give: that of the vocabulary, if the name is in it, or
+ * else the next one after the number of tokens in the vocabulary, which no token of it may have. */
+static uly_status check_added_id(const uly_tokenizer *t, const char *name, const json_t *known,
+                                 int64_t id, int64_t next) {
+  int64_t n;
+  if (known && json_integer_value(known) != id)
+    ULY_FAIL(ULY_ERR_DATA, "the added token '%s' has the id %lld, but %lld in the vocabulary",
+             uly__make_printable(name).text, (long long)id, (long long)json_integer_value(known));
+  if (!known && id != next)
+    ULY_FAIL(ULY_ERR_DATA,
+             "the added token '%s' has the id %lld, but the next id is %lld: added tokens that are "
+             "not in the vocabulary are numbered in the order of their list, and begin at the "
+             "number of tokens in the vocabulary",
+             uly__make_printable(name).text, (long long)id, (long long)next);
+  if (!known && uly__vocab_get(&t->bpe.vocab, id, &n))
+    ULY_FAIL(ULY_ERR_DATA, "the added token '%s' has the id %lld of a token in the vocabulary",
+             uly__make_printable(name).text, (long long)id);
+  return ULY_OK;
+}
+
+/* Reads an added token; *next is the next id of those that are not in the vocabulary. */
+static uly_status read_added(const json_t *json, const json_t *vocab, int64_t *next,
+                             uly_tokenizer *t) {
   const json_t *id = json_object_get(json, "id");
   uly__added_token token = {0};
   const char *name;
@@ -39,10 +61,8 @@ static uly_status read_added(const json_t *json, const json_t *vocab, uly_tokeni
   ULY_TRY(uly__json_flag(json, "special", false, &token.special));
   ULY_TRY(uly__json_flag(json, "normalized", true, &is_normalized));
   const json_t *known = strlen(name) == (size_t)n ? json_object_get(vocab, name) : NULL;
-  if (known && json_integer_value(known) != json_integer_value(id))
-    ULY_FAIL(ULY_ERR_DATA, "the added token '%s' has the id %lld, but %lld in the vocabulary",
-             uly__make_printable(name).text, (long long)json_integer_value(id),
-             (long long)json_integer_value(known));
+  ULY_TRY(check_added_id(t, name, known, json_integer_value(id), *next));
+  *next += !known;
   ULY_TRY(uly__vocab_add(&t->names, json_integer_value(id), name, n, true));
   token.id = (int32_t)json_integer_value(id);
   if (token.special) t->special[t->num_special++] = token.id;
@@ -54,8 +74,9 @@ static uly_status read_all_added(const json_t *list, const json_t *vocab, uly_to
   if (!json_is_array(list)) ULY_FAIL(ULY_ERR_DATA, "\"added_tokens\" is not a list");
   t->special = malloc((json_array_size(list) + 1) * sizeof *t->special);
   if (!t->special) ULY_FAIL(ULY_ERR_MEMORY, "no memory for added tokens");
+  int64_t next = (int64_t)json_object_size(vocab);
   for (size_t i = 0; i < json_array_size(list); i++)
-    ULY_TRY(read_added(json_array_get(list, i), vocab, t));
+    ULY_TRY(read_added(json_array_get(list, i), vocab, &next, t));
   uly__tokenizer_sort_special(t);
   return ULY_OK;
 }

@@ -51,6 +51,8 @@ static void test_refused(void **state) {
       {"{\"post_processor\":{\"type\":\"BertProcessing\",\"cls\":[\"x\",77],\"sep\":[\"a\",0]}"
        "," MODEL "}",
        "token 77 around a text"},
+      {"{\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[]}," MODEL "}",
+       "the template for one text has no text in it"},
       {"{\"added_tokens\":[{\"id\":7,\"content\":\"a\"}]," MODEL "}",
        "'a' has the id 7, but 0 in the vocabulary"},
       {"{\"added_tokens\":[{\"content\":\"a\"}]," MODEL "}", "no integer \"id\""},
@@ -180,10 +182,33 @@ static void test_folder(void **state) {
   uly_tokenizer_close(tokenizer);
 }
 
+/* What decoding a token gives, of a tokenizer.json. */
+static void assert_decodes(const char *json, int32_t token, unsigned flags, const char *expected) {
+  uly_tokenizer *tokenizer;
+  uly_text text = {.size = sizeof text};
+  assert_ok(open_text("tokenizer.json", json, &tokenizer));
+  assert_ok(uly_tokenizer_decode(tokenizer, &token, 1, flags, &text));
+  assert_int_equal(text.num, strlen(expected));
+  if (text.num > 0) assert_memory_equal(text.bytes, expected, strlen(expected));
+  uly_text_free(&text);
+  uly_tokenizer_close(tokenizer);
+}
+
+/* A token that is a space becomes nothing at the beginning of a text even if the vocabulary has no
+ * other tokens. */
+static void test_empty_first(void **state) {
+  (void)state;
+  assert_decodes(
+      "{\"model\":{\"vocab\":{\"\u2581\":0},\"merges\":[]},"
+      "\"decoder\":{\"type\":\"Metaspace\",\"replacement\":\"\u2581\"}}",
+      0, 0, "");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_refused, scratch_set_up, scratch_tear_down),
       cmocka_unit_test(test_ranks_refused),
+      cmocka_unit_test_setup_teardown(test_empty_first, scratch_set_up, scratch_tear_down),
       cmocka_unit_test_setup_teardown(test_hash, scratch_set_up, scratch_tear_down),
       cmocka_unit_test_setup_teardown(test_folder, scratch_set_up, scratch_tear_down)};
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -47,6 +47,7 @@ static uly_status read_template(const json_t *json, uly_tokenizer *t) {
     for (size_t j = 0; j < json_array_size(ids); j++)
       ULY_TRY(add_outside(t, is_before, place++, json_integer_value(json_array_get(ids, j))));
   }
+  if (is_before) ULY_FAIL(ULY_ERR_DATA, "the template for one text has no text in it");
   return ULY_OK;
 }
 

@@ -55,8 +55,10 @@ static uly_status grow_tokens(uly__vocab *v, int64_t id) {
   return ULY_OK;
 }
 
+/* Keeps the bytes of a token. There is memory even if all tokens are empty, since NULL says that
+ * there is no such token. */
 static uly_status keep_bytes(uly__vocab *v, const void *bytes, int64_t n) {
-  if (v->num_bytes + n > v->bytes_capacity) {
+  if (!v->bytes || v->num_bytes + n > v->bytes_capacity) {
     int64_t capacity = 2 * (v->num_bytes + n) + FIRST_CAPACITY;
     void *grown = realloc(v->bytes, (size_t)capacity);
     if (!grown) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a vocabulary");

@@ -137,6 +137,19 @@ has '"is_ended":false'
 echo "{\"eos_token_id\": $first}" >ended/generation_config.json
 expect 0 '' "$program" "${generate[@]}" --checkpoint ended --json
 has "\"tokens\":\\[$first\\],"
+# config.json says it where generation_config.json does not, or is not there.
+cp -r model exported
+for other in '{}' '{"eos_token_id": null}' ''; do
+  perl -MJSON::PP -e 'local $/; my $c = decode_json(<STDIN>); $c->{eos_token_id} = [399, 0 + shift]; print encode_json($c)' \
+    "$first" <model/config.json >exported/config.json
+  rm -f exported/generation_config.json
+  [ -z "$other" ] || echo "$other" >exported/generation_config.json
+  expect 0 '' "$program" "${generate[@]}" --checkpoint exported --json
+  has "\"tokens\":\\[$first\\],.*\"is_ended\":true"
+done
+echo '{"eos_token_id": 399}' >exported/generation_config.json
+expect 0 '' "$program" "${generate[@]}" --checkpoint exported --json
+[[ $(member tokens) == "$tokens"* ]] || fail "config.json overrides generation_config.json: $(cat out.log)"
 # The tokenizer's own: in a prompt it is a token unless that is turned off.
 expect 0 '' "$program" "${generate[@]}" --prompt 'Zeile<|endoftext|>' --max-tokens 1 --json
 count=$(member prompt_tokens)

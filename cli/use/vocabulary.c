@@ -15,7 +15,7 @@ static void add_end(vocabulary *v, int64_t token) {
   if (token >= 0 && v->num_ends < MAX_ENDS) v->ends[v->num_ends++] = token;
 }
 
-/* ------------------------------------------------------------- generation_config.json */
+/* ----------------------------------------------------------------- the model's settings */
 
 /* Takes a token, or a list of tokens. */
 static uly_status take_ends(const json_t *ends, const char *path, vocabulary *v) {
@@ -44,11 +44,11 @@ static uly_status parse_config(const char *bytes, size_t count, const char *path
   return status;
 }
 
-/* Reads which tokens end a text, if the folder says so. */
-static uly_status read_config(vocabulary *v) {
+/* Takes the tokens that a file of the folder says end a text, if it is there. */
+static uly_status read_config(const char *name, vocabulary *v) {
   char path[PATH_MAX], *bytes;
   size_t count;
-  if (snprintf(path, sizeof path, "%s/generation_config.json", v->folder) >= (int)sizeof path ||
+  if (snprintf(path, sizeof path, "%s/%s", v->folder, name) >= (int)sizeof path ||
       access(path, F_OK) != 0)
     return ULY_OK;
   TRY(input_load("the model's", path, 1 << 24, &bytes, &count));
@@ -87,7 +87,8 @@ static uly_status open_own(const generate_options *o, vocabulary *v) {
 uly_status vocabulary_open(const generate_options *o, const trained *t, vocabulary *v) {
   const uly_train_config *config = &o->use.run.config;
   *v = (vocabulary){.size = t->vocab, .folder = t->checkpoint};
-  TRY(read_config(v));
+  TRY(read_config("generation_config.json", v));
+  if (v->num_ends == 0) TRY(read_config("config.json", v));
   TRY(o->tokenizer ? open_tokenizer(o->tokenizer, v) : open_own(o, v));
   v->is_bytes = !v->tokenizer && t->vocab == BYTE_VOCAB;
   if (config->pack && config->doc_end >= 0)

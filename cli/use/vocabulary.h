@@ -17,9 +17,9 @@ typedef struct vocabulary {
 } vocabulary;
 
 /* Opens the tokenizer: --tokenizer, or the one in the model's folder, if there is one. The tokens
- * that end a text are those of generation_config.json in that folder, or the one of the tokenizer;
- * --pack adds the one that ends a document. The caller closes the vocabulary even after a failure.
- * Not collective. */
+ * that end a text are those of generation_config.json in the model's folder, or else of config.json
+ * there, or else the one of the tokenizer; --pack adds the one that ends a document. The caller
+ * closes the vocabulary even after a failure. Not collective. */
 uly_status vocabulary_open(const generate_options *o, const trained *t, vocabulary *v);
 void vocabulary_close(vocabulary *v);
 

@@ -4,6 +4,7 @@
 #   cli_tools.sh ULYSSES MPIRUN
 program=$1
 mpirun=$2
+mixed=$(dirname "$(realpath "$0")")/data/hf_qwen3_mixed
 # shellcheck source=tests/cli_common.sh
 . "$(dirname "$0")/cli_common.sh"
 patience 1
@@ -86,6 +87,11 @@ has '^  model.layers.\*.self_attn.k_proj.weight  *f32  \[16, 32\]  *2.0 KiB$'
 has '^  v.model.norm.weight '
 expect 0 '' "$program" checkpoint show --tensors run
 has '^  model.layers.0.self_attn.k_proj.weight '
+# A window that config.json gives, to some layers or to all of them.
+expect 0 '' "$program" checkpoint show "$mixed"
+has '^attention  *the last 13 tokens in 2 of 4 layers$'
+expect 0 '' "$program" checkpoint show "$mixed" --json
+has '"window":13,"window_layers":2,'
 cp -r run/step-0000000002 damaged
 truncate -s -1 damaged/optimizer.safetensors
 expect 3 'damaged/optimizer.safetensors' "$program" checkpoint show damaged

@@ -14,13 +14,23 @@ static const char *dtype_name(uly_dtype dtype) {
 
 /* ---------------------------------------------------------------------------- text */
 
-static void print_training(const uly_checkpoint_info *info) {
+/* Says what a token sees. A window that a run was not given is that of config.json. */
+static void print_mask(const uly_checkpoint_info *info) {
+  const uly_model_info *model = &info->model;
+  int64_t window = info->window >= 0 ? info->window : model->window;
   char mask[FORMAT_MASK];
+  format_mask(window, &info->sparse, info->pack, mask);
+  printf("attention     %s", mask[0] ? mask : "all earlier tokens");
+  if (window > 0 && model->num_window_layers > 0 && model->num_window_layers < model->num_layers)
+    printf(" in %d of %d layers", model->num_window_layers, model->num_layers);
+  printf("\n");
+}
+
+static void print_training(const uly_checkpoint_info *info) {
   printf("step          %lld, after %lld sequences of %lld tokens in %s; seed %llu\n",
          (long long)info->step, (long long)info->sequences_done, (long long)info->seq_len,
          dtype_name(info->dtype), (unsigned long long)info->seed);
-  format_mask(info->window, &info->sparse, info->pack, mask);
-  printf("attention     %s\n", mask[0] ? mask : "all earlier tokens");
+  print_mask(info);
   if (info->sparse.pattern != ULY_SPARSE_NONE)
     printf("  blocks      %lld local, %lld global, %lld random\n", (long long)info->sparse.local,
            (long long)info->sparse.global, (long long)info->sparse.random);
@@ -39,8 +49,6 @@ static void print_rope(const uly_model_info *model) {
 static void print_model(const uly_model_info *model) {
   printf("model         %s\n", model->type);
   printf("  blocks      %d, %lld wide\n", model->num_layers, (long long)model->hidden);
-  if (model->num_window_layers > 0 && model->num_window_layers < model->num_layers)
-    printf("              %d of them have the window\n", model->num_window_layers);
   if (model->num_no_rope_layers > 0)
     printf("              %d of them have no RoPE\n", model->num_no_rope_layers);
   printf("  heads       %d query, %d key/value, of %d elements\n", model->num_q_heads,
@@ -174,6 +182,7 @@ static void print_folder(const checkpoint_place *place, const uly_checkpoint_inf
   if (info->is_weights_only) {
     printf("folder        %s, in Hugging Face's format: weights in %d file%s\n", place->path,
            info->num_files, plural(info->num_files));
+    print_mask(info);
     return;
   }
   printf("checkpoint    %s%s%s\n", place->path, place->newest_of[0] ? ", the newest of " : "",
@@ -202,17 +211,17 @@ uly_status checkpoint_print(const checkpoint_place *place, const uly_checkpoint_
 
 static json_t *make_model(const uly_model_info *model) {
   return json_pack(
-      "{s:s, s:I, s:I, s:I, s:I, s:i, s:i, s:i, s:i, s:s, s:f, s:f, s:s, s:f, s:i, s:i, s:b, s:b, "
-      "s:b, s:b, s:b, s:b}",
+      "{s:s, s:I, s:I, s:I, s:I, s:i, s:i, s:i, s:i, s:s, s:f, s:f, s:s, s:f, s:I, s:i, s:i, s:b, "
+      "s:b, s:b, s:b, s:b, s:b}",
       "type", model->type, "hidden", (json_int_t)model->hidden, "ffn", (json_int_t)model->ffn,
       "vocab", (json_int_t)model->vocab, "max_positions", (json_int_t)model->max_positions,
       "layers", model->num_layers, "q_heads", model->num_q_heads, "kv_heads", model->num_kv_heads,
       "head_dim", model->head_dim, "norm", model->has_layer_norm ? "layer" : "rms", "norm_eps",
       model->norm_eps, "rope_theta", model->rope_theta, "rope_type", model->rope_type,
-      "rope_factor", model->rope_factor, "window_layers", model->num_window_layers,
-      "no_rope_layers", model->num_no_rope_layers, "qk_norm", model->has_qk_norm, "gated",
-      model->is_gated, "tied", model->is_tied, "qkv_bias", model->has_qkv_bias, "o_bias",
-      model->has_o_bias, "mlp_bias", model->has_mlp_bias);
+      "rope_factor", model->rope_factor, "window", (json_int_t)model->window, "window_layers",
+      model->num_window_layers, "no_rope_layers", model->num_no_rope_layers, "qk_norm",
+      model->has_qk_norm, "gated", model->is_gated, "tied", model->is_tied, "qkv_bias",
+      model->has_qkv_bias, "o_bias", model->has_o_bias, "mlp_bias", model->has_mlp_bias);
 }
 
 /* Returns all settings of attention, whether or not they mask anything. */

@@ -275,6 +275,15 @@ sed 's/48/64/' tiny.json >wider.json
 row 3 "'$whole' is a checkpoint of another model: continue it with --model '$whole/config.json'" "${resume[@]}" $whole --model wider.json
 row 3 'another model' "${resume[@]}" $whole --model llama-1m
 row 2 "made with --seed 1, not 9" "${resume[@]}" $whole --seed 9
+# A run whose RoPE is scaled is told what differs, and both ways that the message names continue it.
+scaled=(--rope-scaling yarn --rope-factor 4)
+expect 0 '' "$program" "${good[@]}" --out scaled --steps 1 "${scaled[@]}"
+yarn=scaled/step-0000000001
+row 3 "'$yarn' is .*: its RoPE has theta 10000, scaled by yarn, factor 4, and that of this run has theta 10000: give --rope-scaling and --rope-factor as before, or --model '$yarn/config.json'" "${resume[@]}" $yarn
+row 3 "scaled by yarn, factor 4, and that of this run has theta 10000, scaled by yarn, factor 8" "${resume[@]}" $yarn --rope-scaling yarn --rope-factor 8
+row 3 "its RoPE has theta 10000, and that of this run has theta 10000, scaled by yarn, factor 4.*a new run .* --init '$whole'" "${resume[@]}" $whole "${scaled[@]}"
+row 0 '' "${resume[@]}" $yarn "${scaled[@]}"
+row 0 '' "${resume[@]}" $yarn --model $yarn/config.json
 expect 0 '' "$program" "${good[@]}" --model wider.json --out wider
 for file in config.json trainer.json model.safetensors optimizer.safetensors; do
   damaged $file cp wider/step-0000000002/$file @

@@ -128,17 +128,46 @@ static uly_status compare_hashes(const uly__loading *source) {
 
 /* ------------------------------------------------------------------------ into a model */
 
+/* Fails for a checkpoint of another model, which differs only in its RoPE. */
+static uly_status refuse_rope(const uly__model_config *own, const char *dir,
+                              const uly__model_config *saved) {
+  const uly__model_config *const both[] = {saved, own};
+  char texts[2][96];
+  for (int i = 0; i < 2; i++) {
+    const uly__rope_scaling *scaling = &both[i]->scaling;
+    int used = snprintf(texts[i], sizeof texts[i], "theta %g", both[i]->rope_theta);
+    if (scaling->type != ULY_ROPE_DEFAULT)
+      snprintf(texts[i] + used, sizeof texts[i] - (size_t)used, ", scaled by %s, factor %g",
+               uly__rope_names[scaling->type], scaling->factor);
+  }
+  ULY_FAIL(ULY_ERR_DATA,
+           "'%s' is a checkpoint of another model: its RoPE has %s, and that of this run has %s: "
+           "give config.rope_scaling and config.rope_factor as before, or config.model = '%s/%s' "
+           "without them; a new run with another RoPE begins with config.init = '%s'",
+           dir, texts[0], texts[1], dir, uly__config_file, dir);
+}
+
+/* Refuses a checkpoint of another model, and says what differs if that is RoPE. */
+static uly_status refuse_model(const uly__model_config *own, const char *dir,
+                               const uly__model_config *saved) {
+  uly__model_config alike = *own;
+  bool is_same = false;
+  alike.rope_theta = saved->rope_theta;
+  alike.scaling = saved->scaling;
+  if (own->rope && saved->rope) ULY_TRY(uly__model_config_is_same(saved, &alike, &is_same));
+  if (is_same) return refuse_rope(own, dir, saved);
+  ULY_FAIL(ULY_ERR_DATA,
+           "'%s' is a checkpoint of another model: continue it with config.model = '%s/%s'", dir,
+           dir, uly__config_file);
+}
+
 /* Checks that a checkpoint is one of this model. A run that takes only the weights may compute
  * something else from them: it may scale RoPE, for instance. */
 static uly_status check_model(const uly__model *model, const char *dir, int num_states,
                               const uly__model_config *saved) {
   bool is_good = uly__model_config_fits(saved, &model->config);
   if (num_states > 1) ULY_TRY(uly__model_config_is_same(saved, &model->config, &is_good));
-  if (!is_good)
-    ULY_FAIL(ULY_ERR_DATA,
-             "'%s' is a checkpoint of another model: continue it with config.model = '%s/%s'", dir,
-             dir, uly__config_file);
-  return ULY_OK;
+  return is_good ? ULY_OK : refuse_model(&model->config, dir, saved);
 }
 
 /* Opens a Hugging Face folder. A run may differ from the folder's configuration, for instance in

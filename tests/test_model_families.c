@@ -211,6 +211,16 @@ static void test_export(void **state) {
   assert_fails(uly__model_config_export(&c, "float32", &text), ULY_ERR_CONFIG, "has a window");
   assert_null(text);
   assert_ok(uly__model_config_load("llama-1m", &c));
+  c.qkv_bias = c.o_bias = true;
+  assert_ok(uly__model_config_export(&c, "float32", &text));
+  free(text);
+  uly__model_config_set_window(&c, 8);
+  assert_fails(uly__model_config_export(&c, "float32", &text), ULY_ERR_CONFIG,
+               "has biases together with a window");
+  c.o_bias = false;
+  assert_fails(uly__model_config_export(&c, "float32", &text), ULY_ERR_CONFIG,
+               "has biases that other models of its family lack");
+  assert_ok(uly__model_config_load("llama-1m", &c));
   c.sparse = ULY_SPARSE_BIGBIRD;
   assert_fails(uly__model_config_export(&c, "float32", &text), ULY_ERR_CONFIG, "sparse blocks");
   assert_ok(read_keys("ulysses_qwen2", ",\"mlp_bias\":true", &c));

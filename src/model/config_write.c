@@ -151,6 +151,15 @@ static const char *find_export_type(const uly__model_config *c) {
   return find_type(c);
 }
 
+/* Returns what transformers lacks, for a model that it has no type for. */
+static const char *find_reason(const uly__model_config *c) {
+  if (c->sparse != ULY_SPARSE_NONE) return "sparse blocks";
+  if (is_family(c, "gpt2") && c->window > 0) return "a window";
+  if (is_family(c, "gpt2") || !has_usual_biases(c))
+    return "biases that other models of its family lack";
+  return "biases together with a window";
+}
+
 uly_status uly__model_config_export(const uly__model_config *config, const char *dtype,
                                     char **text) {
   const char *type = find_export_type(config);
@@ -159,10 +168,7 @@ uly_status uly__model_config_export(const uly__model_config *config, const char 
     ULY_FAIL(ULY_ERR_CONFIG,
              "transformers has no model that computes the same as this %s, which has %s: only this "
              "program can use it",
-             config->family,
-             config->sparse != ULY_SPARSE_NONE ? "sparse blocks"
-             : config->window > 0              ? "a window"
-                                               : "biases that other models of its family lack");
+             config->family, find_reason(config));
   json_t *json = make_json(config, type);
   json_object_set_new(json, "torch_dtype", json_string(dtype));
   json_object_set_new(json, "dtype", json_string(dtype));

@@ -166,6 +166,16 @@ last_weight '' f16 '\xff\xef\x7f\x47'
 last_weight '' bf16 '\xff\x7f\x7f\x7f'
 last_weight '' f16 '\x00\x00\x80\xff' # infinite before
 
+# A weight that is not finite at position 40 of 64: what was printed before ends with a line.
+echo '{"model_type": "gpt2", "n_embd": 32, "n_layer": 1, "n_head": 4, "n_positions": 64, "vocab_size": 257}' >gpt2.json
+expect 0 '' "$program" "${good[@]}" --model gpt2.json --steps 1 --out gpt2
+expect 0 '' "$program" export gpt2 --out gpt2-nan
+grep -q '^other files 0$' out.log || fail "export: how many other files: $(cat out.log)"
+printf '\xff\xff\xff\x7f' | dd of=gpt2-nan/model.safetensors bs=1 conv=notrunc status=none \
+  seek=$(($(stat -c %s gpt2-nan/model.safetensors) - 257 * 32 * 4 - 24 * 32 * 4))
+expect 4 'no token can be drawn' "$program" generate --checkpoint gpt2-nan --prompt "$(head -c 36 text.txt)" --max-tokens 20 --ignore-eos
+[ "$(tail -c 1 out.log | od -An -tx1)" = ' 0a' ] || fail "text that a message follows: $(od -c out.log)"
+
 # --- options
 
 expect 0 '' "$program" "${init[@]}" whole --model tiny.json # another file for the same parameters

@@ -108,6 +108,15 @@ static uly_status go_on(generation *g) {
   return ULY_OK;
 }
 
+/* Generates everything. If that fails after text was printed, the message gets a line of its own. */
+static uly_status generate_tokens(generation *g) {
+  uly_status status = go_on(g);
+  if (status == ULY_OK || !g->output.is_printed || g->num_generated == 0) return status;
+  putchar('\n');
+  fflush(stdout);
+  return status;
+}
+
 static uly_status make_room(generation *g) {
   size_t num = (size_t)g->options.max_tokens;
   if (!g->options.use.json) return ULY_OK;
@@ -143,7 +152,7 @@ static uly_status generate(void *state, int argc, char *const *argv) {
   /* The last token that is drawn needs no logits after it. */
   TRY(uly_generator_create(g->mesh, &run->config, g->trained.checkpoint, g->prompt.tokens,
                            g->prompt.count, g->options.max_tokens - 1, &g->generator));
-  TRY(go_on(g));
+  TRY(generate_tokens(g));
   TRY(end_output(g));
   print_speed(g);
   return ULY_OK;

@@ -982,7 +982,7 @@ typedef struct uly_export_report {
   /* Tensors and files of the weights, their bytes, and their type. */
   int64_t num_tensors, num_files, bytes;
   uly_dtype dtype;
-  /* Files of the tokenizer. */
+  /* Files of the tokenizer, and others that were copied. */
   int64_t num_companions;
 } uly_export_report;
 

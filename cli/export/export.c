@@ -33,8 +33,7 @@ static uly_status export_model(options *base) {
   printf("weights     %lld parameters in %s, %lld tensors in %lld file%s, %s\n",
          (long long)report.num_params, names[report.dtype], (long long)report.num_tensors,
          (long long)report.num_files, plural(report.num_files), format_bytes(report.bytes, human));
-  printf("tokenizer   %lld file%s\n", (long long)report.num_companions,
-         plural(report.num_companions));
+  printf("other files %lld\n", (long long)report.num_companions);
   return ULY_OK;
 }
 

@@ -26,7 +26,7 @@ printf '{"text": "one"}\n{"body": "two"}\n' >bad.jsonl
 : >empty.txt
 prepare=("$program" prepare)
 expect 0 '' "${prepare[@]}" books --out data
-has '^read  *9 files$'
+has '^read  *9 files, '
 has '^train  *9 documents, 189 tokens, 1 shard, 1.4 KiB: data/train$'
 [ "$(find data -type f)" = data/train/000000.bin ] || fail "other files: $(find data)"
 expect 0 '' "${prepare[@]}" --documents=line --held-out 0.3 --shard-tokens 50 books good.jsonl --out lines

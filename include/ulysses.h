@@ -1160,8 +1160,10 @@ typedef struct uly_tokenizer_config {
 /* Opens a tokenizer: a tokenizer.json whose model is BPE, a tokenizer.model of SentencePiece, a
  * file of ranks of `tiktoken`, or a folder that holds one of these (the first that is there, in
  * this order; after them vocab.json with merges.txt, as GPT-2 has them). tokenizer_config.json
- * beside the file says which tokens begin and end a text. config may be NULL. Returns ULY_ERR_IO if
- * there is no such file, and ULY_ERR_DATA if it is not valid or needs something that the library
+ * beside the file says which tokens begin and end a text; apart from that, the file alone decides,
+ * and there is a warning (uly_warning_set_handler) if tokenizer_config.json or added_tokens.json
+ * names tokens that it does not have, or has with other ids. config may be NULL. Returns ULY_ERR_IO
+ * if there is no such file, and ULY_ERR_DATA if it is not valid or needs something that the library
  * does not support; the message names it. On failure *out is NULL. */
 uly_status uly_tokenizer_open(const char *path, const uly_tokenizer_config *config,
                               uly_tokenizer **out);

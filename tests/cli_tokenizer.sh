@@ -150,6 +150,11 @@ done
 echo '{"eos_token_id": 399}' >exported/generation_config.json
 expect 0 '' "$program" "${generate[@]}" --checkpoint exported --json
 [[ $(member tokens) == "$tokens"* ]] || fail "config.json overrides generation_config.json: $(cat out.log)"
+# A warning about its files comes from one rank.
+echo '{"<none>": 399}' >exported/added_tokens.json
+expect 0 '' "$mpirun" -n 3 "$program" "${generate[@]}" --checkpoint exported --max-tokens 1
+[ "$(grep -c "warning: 'exported/added_tokens.json' has the token '<none>' as 399" err.log)" = 1 ] ||
+  fail "not one warning about tokens elsewhere: $(cat err.log)"
 # The tokenizer's own: in a prompt it is a token unless that is turned off.
 expect 0 '' "$program" "${generate[@]}" --prompt 'Zeile<|endoftext|>' --max-tokens 1 --json
 count=$(member prompt_tokens)

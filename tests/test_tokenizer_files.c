@@ -182,6 +182,62 @@ static void test_folder(void **state) {
   uly_tokenizer_close(tokenizer);
 }
 
+/* ------------------------------------------------------------------------- files beside it */
+
+typedef struct warnings {
+  int num;
+  char last[1024];
+} warnings;
+
+static void keep_warning(void *user, const char *message) {
+  warnings *w = user;
+  w->num++;
+  snprintf(w->last, sizeof w->last, "%s", message);
+}
+
+/* Opens a tokenizer and returns the number of warnings. */
+static int count_warnings(const char *folder, warnings *w) {
+  uly_tokenizer *tokenizer;
+  *w = (warnings){0};
+  uly_warning_set_handler(keep_warning, w);
+  assert_ok(uly_tokenizer_open(folder, NULL, &tokenizer));
+  uly_warning_set_handler(NULL, NULL);
+  uly_tokenizer_close(tokenizer);
+  return w->num;
+}
+
+static void test_elsewhere(void **state) {
+  (void)state;
+  char folder[512];
+  warnings w;
+  static const char text[] = "{\"added_tokens\":[{\"id\":4,\"content\":\"<x>\"}]," MODEL "}";
+  snprintf(folder, sizeof folder, "%s", scratch_put("tokenizer.json", text, sizeof text - 1));
+  *strrchr(folder, '/') = '\0';
+  static const struct {
+    const char *config, *added, *warning;
+  } cases[] = {
+      {"{}", "{}", NULL},
+      {"{\"added_tokens_decoder\":{\"4\":{\"content\":\"<x>\"},\"0\":{\"content\":\"a\"}}}",
+       "{\"<x>\":4,\"<u>\":3}", NULL},
+      {"[", "[1, 2]", NULL},
+      {"{\"added_tokens_decoder\":[4]}", "{\"<y>\":\"5\"}", NULL},
+      {"{\"added_tokens_decoder\":{\"4\":7,\"5\":{\"content\":8}}}", "7", NULL},
+      {"{\"added_tokens_decoder\":{\"5\":{\"content\":\"<y>\"}}}", "{}",
+       "/tokenizer_config.json' has the token '<y>' as 5, but the tokenizer has no such token, and "
+       "it is the tokenizer that counts (1 such tokens)"},
+      {"{\"added_tokens_decoder\":{\"5\":{\"content\":\"<x>\"}}}", "{\"<z>\":6}",
+       "/tokenizer_config.json' has the token '<x>' as 5, but the tokenizer has it as token 4, and "
+       "it is the tokenizer that counts (2 such tokens)"},
+      {"{}", "{\"<z\\n>\":6}", "/added_tokens.json' has the token '<z?>' as 6"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    (void)scratch_put("tokenizer_config.json", cases[i].config, strlen(cases[i].config));
+    (void)scratch_put("added_tokens.json", cases[i].added, strlen(cases[i].added));
+    assert_int_equal(count_warnings(folder, &w), cases[i].warning != NULL);
+    if (cases[i].warning && !strstr(w.last, cases[i].warning)) fail_msg("%zu: %s", i, w.last);
+  }
+}
+
 /* What decoding a token gives, of a tokenizer.json. */
 static void assert_decodes(const char *json, int32_t token, unsigned flags, const char *expected) {
   uly_tokenizer *tokenizer;
@@ -208,6 +264,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_refused, scratch_set_up, scratch_tear_down),
       cmocka_unit_test(test_ranks_refused),
+      cmocka_unit_test_setup_teardown(test_elsewhere, scratch_set_up, scratch_tear_down),
       cmocka_unit_test_setup_teardown(test_empty_first, scratch_set_up, scratch_tear_down),
       cmocka_unit_test_setup_teardown(test_hash, scratch_set_up, scratch_tear_down),
       cmocka_unit_test_setup_teardown(test_folder, scratch_set_up, scratch_tear_down)};

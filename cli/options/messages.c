@@ -179,4 +179,11 @@ static void print_warning(void *user, const char *message) {
   print_message("warning: %s", text);
 }
 
+static void drop_warning(void *user, const char *message) {
+  (void)user;
+  (void)message;
+}
+
+void messages_pause(void) { uly_warning_set_handler(drop_warning, NULL); }
+
 void messages_begin(void) { uly_warning_set_handler(print_warning, NULL); }

@@ -27,5 +27,7 @@ void print_last_failure(void);
 
 /* Prints the warnings of the library from now on, in the words of the program. */
 void messages_begin(void);
+/* Drops them, until the next messages_begin: another rank prints the same ones. */
+void messages_pause(void);
 
 #endif

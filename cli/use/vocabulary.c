@@ -61,7 +61,10 @@ static uly_status read_config(const char *name, vocabulary *v) {
 
 static uly_status open_tokenizer(const char *path, vocabulary *v) {
   uly_tokenizer_info info = {.size = sizeof info};
-  TRY(uly_tokenizer_open(path, NULL, &v->tokenizer));
+  if (uly_world_rank() != 0) messages_pause();
+  uly_status status = uly_tokenizer_open(path, NULL, &v->tokenizer);
+  messages_begin();
+  TRY(status);
   TRY(uly_tokenizer_get_info(v->tokenizer, &info));
   if (info.vocab > v->size)
     return uly_fail(ULY_ERR_CONFIG,

@@ -1,10 +1,10 @@
 /* Finds which tokens begin and end a text, which the file of a tokenizer itself does not say. */
-#include <jansson.h>
 #include <limits.h>
 #include <string.h>
 
 #include "base/file.h"
 #include "data/folder.h"
+#include "data/tokenizer_json.h"
 #include "data/tokenizer_read.h"
 
 /* Returns the id of a name, or -1. */
@@ -29,10 +29,10 @@ static int64_t find_usual(const uly_tokenizer *t, const char *const *names, int 
   return -1;
 }
 
-static json_t *load(const char *folder) {
+json_t *uly__tokenizer_load_beside(const char *folder, const char *name) {
   char path[PATH_MAX], *bytes = NULL;
   int64_t n;
-  if (uly__path_join(path, sizeof path, folder, "tokenizer_config.json") != ULY_OK) return NULL;
+  if (uly__path_join(path, sizeof path, folder, name) != ULY_OK) return NULL;
   if (uly__file_load(path, "tokenizer configuration", ULY__MOST_TOKENIZER_BYTES, &bytes, &n) !=
       ULY_OK)
     return NULL;
@@ -46,7 +46,7 @@ void uly__tokenizer_find_ends(const char *folder, uly_tokenizer *t) {
                                        "<bos>", "<|startoftext|>"};
   static const char *const ends[] = {"</s>",  "<|end_of_text|>", "<｜end▁of▁sentence｜>",
                                      "<eos>", "<|endoftext|>",   "<|im_end|>"};
-  json_t *root = load(folder);
+  json_t *root = uly__tokenizer_load_beside(folder, "tokenizer_config.json");
   if (root) {
     int64_t bos = find_member(t, root, "bos_token"), eos = find_member(t, root, "eos_token");
     if (bos >= 0) t->info.bos = bos;

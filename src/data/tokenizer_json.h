@@ -25,4 +25,8 @@ uly_status uly__read_decoder(json_t *json, json_t *vocab, const uly__vocab *name
                              uly__joining *out);
 uly_status uly__read_post_processor(json_t *json, uly_tokenizer *tokenizer);
 
+/* Returns what a file of settings beside a tokenizer holds; NULL if it is not there, or not JSON.
+ * The caller owns it. */
+json_t *uly__tokenizer_load_beside(const char *folder, const char *name);
+
 #endif

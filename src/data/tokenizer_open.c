@@ -10,6 +10,7 @@
 #include "base/sized.h"
 #include "data/folder.h"
 #include "data/tokenizer_cut.h"
+#include "data/tokenizer_files.h"
 #include "data/tokenizer_read.h"
 
 /* The files that a folder may hold, in order of preference. */
@@ -116,9 +117,10 @@ static uly_status read_file(const char *bytes, int64_t n, const char *path, cons
   return uly__tokenizer_read_sentencepiece(bytes, n, t);
 }
 
-static uly_status open_path(const char *given, const uly_tokenizer_config *config,
+/* Opens a tokenizer, and writes the path of its folder into folder[PATH_MAX]. */
+static uly_status open_path(const char *given, const uly_tokenizer_config *config, char *folder,
                             uly_tokenizer *t) {
-  char path[PATH_MAX], folder[PATH_MAX], *bytes;
+  char path[PATH_MAX], *bytes;
   int64_t n;
   ULY_TRY(find_file(given, path, folder));
   ULY_TRY(uly__file_load(path, "tokenizer", ULY__MOST_TOKENIZER_BYTES, &bytes, &n));
@@ -137,8 +139,10 @@ static uly_status open_path(const char *given, const uly_tokenizer_config *confi
   return ULY_OK;
 }
 
-uly_status uly_tokenizer_open(const char *path, const uly_tokenizer_config *config,
-                              uly_tokenizer **out) {
+/* Opens a tokenizer as uly_tokenizer_open does, and writes the path of its folder into
+ * folder[PATH_MAX]. */
+static uly_status open_in(const char *path, const uly_tokenizer_config *config, char *folder,
+                          uly_tokenizer **out) {
   uly_tokenizer_config known = {.size = sizeof known};
   ULY_NOT_NULL(out);
   *out = NULL;
@@ -148,12 +152,25 @@ uly_status uly_tokenizer_open(const char *path, const uly_tokenizer_config *conf
   if (!t) ULY_FAIL(ULY_ERR_MEMORY, "no memory for a tokenizer");
   (void)pthread_mutex_init(&t->lock, NULL);
   t->info.bos = t->info.eos = t->info.unk = -1;
-  uly_status status = open_path(path, &known, t);
+  uly_status status = open_path(path, &known, folder, t);
   if (status == ULY_OK)
     *out = t;
   else
     uly_tokenizer_close(t);
   return status;
+}
+
+uly_status uly__tokenizer_open_silently(const char *path, uly_tokenizer **out) {
+  char folder[PATH_MAX];
+  return open_in(path, NULL, folder, out);
+}
+
+uly_status uly_tokenizer_open(const char *path, const uly_tokenizer_config *config,
+                              uly_tokenizer **out) {
+  char folder[PATH_MAX];
+  ULY_TRY(open_in(path, config, folder, out));
+  uly__tokenizer_warn_of_elsewhere(folder, *out);
+  return ULY_OK;
 }
 
 void uly_tokenizer_close(uly_tokenizer *t) {

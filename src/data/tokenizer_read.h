@@ -27,6 +27,10 @@ uly_status uly__tokenizer_read_sentencepiece(const char *bytes, int64_t n,
  * change no token of a text. */
 void uly__tokenizer_find_ends(const char *folder, uly_tokenizer *tokenizer);
 
+/* Warns, once, if tokenizer_config.json or added_tokens.json in the folder names tokens that the
+ * tokenizer does not have, or has with other ids. */
+void uly__tokenizer_warn_of_elsewhere(const char *folder, const uly_tokenizer *tokenizer);
+
 /* Computes tokenizer->info.hash. */
 void uly__tokenizer_hash(uly_tokenizer *tokenizer);
 

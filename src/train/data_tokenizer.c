@@ -14,7 +14,7 @@ static uly_status find_hash(const char *dir, uint64_t *hash) {
   uly_tokenizer *tokenizer;
   *hash = 0;
   if (!uly_tokenizer_is_in(dir)) return ULY_OK;
-  ULY_TRY(uly_tokenizer_open(dir, NULL, &tokenizer));
+  ULY_TRY(uly__tokenizer_open_silently(dir, &tokenizer));
   uly_status status = uly_tokenizer_get_info(tokenizer, &info);
   uly_tokenizer_close(tokenizer);
   *hash = info.hash;

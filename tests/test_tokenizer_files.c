@@ -260,12 +260,31 @@ static void test_empty_first(void **state) {
       0, 0, "");
 }
 
+/* A special token that is to be found in normalized text has what the normalizer makes of its name
+ * as its text. If that is another one, decoding does not leave it out: so it is in the package. */
+static void test_normalized_special(void **state) {
+  (void)state;
+#define LOWER "{\"normalizer\":{\"type\":\"Lowercase\"}," MODEL ",\"added_tokens\":[{\"id\":4,"
+  const unsigned skip = ULY_DETOKENIZE_SKIP_SPECIAL;
+  static const char changed[] = LOWER "\"content\":\"MASK\",\"special\":true}]}";
+  static const char same[] = LOWER "\"content\":\"mask\",\"special\":true}]}";
+  static const char raw[] = LOWER "\"content\":\"MASK\",\"special\":true,\"normalized\":false}]}";
+  assert_decodes(changed, 4, skip, "mask");
+  assert_decodes(changed, 4, 0, "mask");
+  assert_decodes(same, 4, skip, "");
+  assert_decodes(same, 4, 0, "mask");
+  assert_decodes(raw, 4, skip, "");
+  assert_decodes(raw, 4, 0, "MASK");
+#undef LOWER
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_refused, scratch_set_up, scratch_tear_down),
       cmocka_unit_test(test_ranks_refused),
       cmocka_unit_test_setup_teardown(test_elsewhere, scratch_set_up, scratch_tear_down),
       cmocka_unit_test_setup_teardown(test_empty_first, scratch_set_up, scratch_tear_down),
+      cmocka_unit_test_setup_teardown(test_normalized_special, scratch_set_up, scratch_tear_down),
       cmocka_unit_test_setup_teardown(test_hash, scratch_set_up, scratch_tear_down),
       cmocka_unit_test_setup_teardown(test_folder, scratch_set_up, scratch_tear_down)};
   return cmocka_run_group_tests(tests, NULL, NULL);

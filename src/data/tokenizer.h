@@ -48,8 +48,9 @@ struct uly_tokenizer {
   uly_tokenizer_info info;
   /* Found in the text as it is, and in normalized text. */
   uly__added added[2];
-  /* Names of added tokens by their ids. */
-  uly__vocab names;
+  /* Names of added tokens by their ids; and what the normalizer makes of those that are to be found
+   * in normalized text, where it changes them. Then this is their text. */
+  uly__vocab names, changed_names;
   /* Ids of special tokens, which decoding may leave out. */
   int32_t *special;
   int num_special;

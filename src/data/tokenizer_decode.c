@@ -94,7 +94,8 @@ uly_status uly_tokenizer_name(const uly_tokenizer *tokenizer, int64_t token, con
   ULY_NOT_NULL(tokenizer);
   ULY_NOT_NULL(name);
   ULY_NOT_NULL(num_bytes);
-  const unsigned char *found = uly__vocab_get(&tokenizer->names, token, num_bytes);
+  const unsigned char *found = uly__vocab_get(&tokenizer->changed_names, token, num_bytes);
+  if (!found) found = uly__vocab_get(&tokenizer->names, token, num_bytes);
   if (!found) found = uly__vocab_get(&tokenizer->bpe.vocab, token, num_bytes);
   if (!found)
     ULY_FAIL(ULY_ERR_DATA, "there is no token %lld: the tokenizer has %lld, the largest is %lld",

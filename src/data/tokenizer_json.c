@@ -6,18 +6,28 @@
 #include "base/printable.h"
 #include "data/tokenizer_read.h"
 
+/* Keeps what the normalizer has made of the name of an added token. */
+static uly_status add_changed(uly_tokenizer *t, const char *name, int64_t n, const void *changed,
+                              int64_t num, const uly__added_token *token, bool *is_changed) {
+  *is_changed = num != n || memcmp(changed, name, (size_t)n) != 0;
+  if (*is_changed) ULY_TRY(uly__vocab_add(&t->changed_names, token->id, changed, num, false));
+  return num > 0 ? uly__added_add(&t->added[1], changed, num, token) : ULY_OK;
+}
+
 /* Adds a name to those that are found in texts. One that is found in normalized text is normalized
- * itself. */
+ * itself; *is_changed says whether that makes it another one. */
 static uly_status add_name(uly_tokenizer *t, const char *name, int64_t n, bool is_normalized,
-                           const uly__added_token *token) {
+                           const uly__added_token *token, bool *is_changed) {
+  *is_changed = false;
   if (!is_normalized) return uly__added_add(&t->added[0], name, n, token);
   uly__buffer buffers[2] = {{0}, {0}};
   uly__matcher *matcher;
   const unsigned char *changed;
+  int64_t num;
   ULY_TRY(uly__matcher_create(&matcher));
   uly_status status = uly__normalize(&t->normalizer, matcher, buffers, (const unsigned char *)name,
-                                     n, false, &changed, &n);
-  if (status == ULY_OK && n > 0) status = uly__added_add(&t->added[1], changed, n, token);
+                                     n, false, &changed, &num);
+  if (status == ULY_OK) status = add_changed(t, name, n, changed, num, token, is_changed);
   uly__matcher_free(matcher);
   uly__buffer_free(&buffers[0]);
   uly__buffer_free(&buffers[1]);
@@ -51,7 +61,7 @@ static uly_status read_added(const json_t *json, const json_t *vocab, int64_t *n
   uly__added_token token = {0};
   const char *name;
   int64_t n;
-  bool is_normalized;
+  bool is_normalized, is_changed;
   ULY_TRY(uly__json_text(json, "content", &name, &n));
   if (!json_is_integer(id)) ULY_FAIL(ULY_ERR_DATA, "an added token has no integer \"id\"");
   if (n == 0) return ULY_OK;
@@ -65,8 +75,10 @@ static uly_status read_added(const json_t *json, const json_t *vocab, int64_t *n
   *next += !known;
   ULY_TRY(uly__vocab_add(&t->names, json_integer_value(id), name, n, true));
   token.id = (int32_t)json_integer_value(id);
-  if (token.special) t->special[t->num_special++] = token.id;
-  return add_name(t, name, n, is_normalized, &token);
+  ULY_TRY(add_name(t, name, n, is_normalized, &token, &is_changed));
+  /* The package looks for the text of a token among the names of special tokens. */
+  if (token.special && !is_changed) t->special[t->num_special++] = token.id;
+  return ULY_OK;
 }
 
 static uly_status read_all_added(const json_t *list, const json_t *vocab, uly_tokenizer *t) {
@@ -101,7 +113,8 @@ static uly_status read_root(json_t *root, uly_tokenizer *t) {
   ULY_TRY(uly__read_model(model, &t->bpe));
   ULY_TRY(read_all_added(json_object_get(root, "added_tokens"), vocab, t));
   ULY_TRY(uly__read_post_processor(json_object_get(root, "post_processor"), t));
-  ULY_TRY(uly__read_decoder(json_object_get(root, "decoder"), vocab, &t->names, &t->joining));
+  ULY_TRY(uly__read_decoder(json_object_get(root, "decoder"), vocab, &t->names, &t->changed_names,
+                            &t->joining));
   ULY_TRY(check_around(t));
   t->info.unk = t->bpe.unk;
   snprintf(t->info.kind, sizeof t->info.kind, "%s",

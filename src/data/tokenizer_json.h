@@ -20,9 +20,9 @@ uly_status uly__read_normalizer(json_t *json, uly__normalizer *out);
 uly_status uly__read_pre_tokenizer(json_t *json, uly__pieces *out);
 uly_status uly__read_model(json_t *json, uly__bpe *bpe);
 /* Reads the decoder; names of model tokens are the keys of vocab, and those of added tokens are in
- * `names` and come first. */
+ * `names` and come first, except that those in `changed` come before them. */
 uly_status uly__read_decoder(json_t *json, json_t *vocab, const uly__vocab *names,
-                             uly__joining *out);
+                             const uly__vocab *changed, uly__joining *out);
 uly_status uly__read_post_processor(json_t *json, uly_tokenizer *tokenizer);
 
 /* Returns what a file of settings beside a tokenizer holds; NULL if it is not there, or not JSON.

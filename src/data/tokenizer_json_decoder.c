@@ -185,12 +185,13 @@ static uly_status decode_both(decoder *d, const void *name, int64_t n, int64_t i
 }
 
 static uly_status decode_all(decoder *d, json_t *vocab, const uly__vocab *names,
-                             uly__joining *out) {
+                             const uly__vocab *changed, uly__joining *out) {
   const char *name;
   json_t *id;
   int64_t n;
   for (int64_t i = 0; i < names->end; i++) {
-    const unsigned char *added = uly__vocab_get(names, i, &n);
+    const unsigned char *added = uly__vocab_get(changed, i, &n);
+    if (!added) added = uly__vocab_get(names, i, &n);
     if (added) ULY_TRY(decode_both(d, added, n, i, out));
   }
   json_object_foreach(vocab, name, id) if (!uly__vocab_get(names, json_integer_value(id), &n))
@@ -199,7 +200,7 @@ static uly_status decode_all(decoder *d, json_t *vocab, const uly__vocab *names,
 }
 
 uly_status uly__read_decoder(json_t *json, json_t *vocab, const uly__vocab *names,
-                             uly__joining *out) {
+                             const uly__vocab *changed, uly__joining *out) {
   decoder d = {0};
   json_t *list;
   ULY_TRY(uly__json_list(json, "decoders", &list));
@@ -207,7 +208,7 @@ uly_status uly__read_decoder(json_t *json, json_t *vocab, const uly__vocab *name
   uly_status status = ULY_OK;
   for (size_t i = 0; status == ULY_OK && i < json_array_size(list); i++)
     status = read_part(json_array_get(list, i), &d, out);
-  if (status == ULY_OK) status = decode_all(&d, vocab, names, out);
+  if (status == ULY_OK) status = decode_all(&d, vocab, names, changed, out);
   uly__buffer_free(&d.a);
   uly__buffer_free(&d.b);
   json_decref(list);

@@ -182,6 +182,7 @@ void uly_tokenizer_close(uly_tokenizer *t) {
   (void)pthread_mutex_destroy(&t->lock);
   for (int set = 0; set < 2; set++) uly__added_free(&t->added[set]);
   uly__vocab_free(&t->names);
+  uly__vocab_free(&t->changed_names);
   uly__vocab_free(&t->joining.bytes);
   uly__vocab_free(&t->joining.first_bytes);
   uly__normalizer_free(&t->normalizer);

@@ -98,9 +98,10 @@ for kind in file line; do
   lone_row 3 "'latin1.txt': byte $place is not UTF-8" prepare latin1.txt --documents $kind --tokenizer gpt2 --out prepared-@
   lone_row 0 '' prepare latin1.txt --documents $kind --tokenizer gpt2 --out replaced-@ --any-bytes
 done
-lone_row 3 'is not UTF-8: see its byte' tokenize --tokenizer gpt2 --file latin1.txt
-row 3 'is not UTF-8: see its byte 1' generate --checkpoint model-gpt2 --prompt $'a\xff'
-row 3 'is not UTF-8: see its byte' generate --checkpoint model-gpt2 --prompt-file latin1.txt
+lone_row 3 "--file 'latin1.txt' is not UTF-8: see its byte $place" tokenize --tokenizer gpt2 --file latin1.txt
+lone_row 2 '--text is not UTF-8: see its byte 2' tokenize --tokenizer gpt2 --text $'a \xc3'
+row 2 '--prompt is not UTF-8: see its byte 1' generate --checkpoint model-gpt2 --prompt $'a\xff'
+row 3 "--prompt-file 'latin1.txt' is not UTF-8: see its byte $place" generate --checkpoint model-gpt2 --prompt-file latin1.txt
 
 # --- tokens and folders that do not fit
 
@@ -113,7 +114,15 @@ lone_row 2 "'taken/tokenizer.json' belongs to a different tokenizer" prepare boo
 lone_row 2 '--tokenizer is missing' tokenize --text a
 lone_row 2 'at most one of --text, --file and --decode' tokenize --tokenizer gpt2 --text a --file book.txt
 lone_row 2 '--decode: number 2 of the list is not a token' tokenize --tokenizer gpt2 --decode 1,a
-lone_row 3 'there is no token 400' tokenize --tokenizer gpt2 --decode 400
+lone_row 2 '--decode: there is no token 400' tokenize --tokenizer gpt2 --decode 400
+lone_row 3 "--file '/dev/null' is not a regular file: copy" tokenize --tokenizer gpt2 --file /dev/null
+for flag in --ids --no-add-special --no-parse-special --any-bytes; do
+  lone_row 2 "$flag has no effect with --decode" tokenize --tokenizer gpt2 --decode 1,2 $flag
+done
+lone_row 2 '--no-skip-special needs --decode' tokenize --tokenizer gpt2 --text a --no-skip-special
+lone_row 2 'at most one of --ids and --json' tokenize --tokenizer gpt2 --text a --ids --json
+: >nothing.txt
+lone_row 3 'there is no text in 1 file: nothing' prepare nothing.txt --out prepared-@
 lone_row 3 "--file 'nowhere' cannot be opened" tokenize --tokenizer gpt2 --file nowhere
 rows_end
 [ -z "$(find prepared-* -type f 2>/dev/null)" ] || fail "shards of a failure were left: $(find prepared-*)"

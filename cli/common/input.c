@@ -22,8 +22,7 @@ static uly_status check(int fd, const char *option, const char *path, int64_t mo
   if (S_ISDIR(info.st_mode))
     return fail(ULY_ERR_DATA, option, path, "is a folder: ", "give the path of a file");
   if (!S_ISREG(info.st_mode))
-    return fail(ULY_ERR_DATA, option, path, "is not a regular file, ",
-                "which every rank could read: copy its contents to one");
+    return fail(ULY_ERR_DATA, option, path, "is not a regular file: ", "copy its contents to one");
   if (info.st_size > most)
     return uly_fail(ULY_ERR_DATA, "%s '%.400s' has %lld bytes, but at most %lld are read", option,
                     path, (long long)info.st_size, (long long)most);

@@ -20,6 +20,15 @@ int utf8_character(const char *text, int64_t n) {
   return length;
 }
 
+uly_status utf8_check(uly_status code, const char *what, const char *text, int64_t n) {
+  for (int64_t at = 0, length; at < n; at += length) {
+    length = utf8_character(text + at, n - at);
+    if (length <= 0)
+      return uly_fail(code, "%s is not UTF-8: see its byte %lld", what, (long long)at);
+  }
+  return ULY_OK;
+}
+
 int64_t utf8_print(FILE *file, const char *text, int64_t n, bool is_end) {
   int64_t at = 0;
   while (at < n) {

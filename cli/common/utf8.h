@@ -7,9 +7,14 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "ulysses.h"
+
 /* Returns the number of bytes of the character at `text`; 0 if the text of n bytes, at least 1,
  * ends within one; and minus the number of bytes that one U+FFFD replaces if there is none. */
 int utf8_character(const char *text, int64_t n);
+
+/* Fails with `code` if the text is not UTF-8. The message begins with what the text is. */
+uly_status utf8_check(uly_status code, const char *what, const char *text, int64_t n);
 
 /* Prints whole characters, and returns their number of bytes. The bytes of an incomplete last
  * character are left for the next call, unless `is_end`. What is not UTF-8 is printed as U+FFFD. */

@@ -10,6 +10,7 @@
 #include "common/try.h"
 #include "common/utf8.h"
 #include "job/starter.h"
+#include "options/messages.h"
 #include "options/run_command.h"
 #include "tokenize/tokenize_options.h"
 
@@ -47,6 +48,28 @@ static uly_status read_file(work *w) {
   return ULY_OK;
 }
 
+/* Refuses flags that have no effect beside others. */
+static uly_status check_flags(const tokenize_options *o) {
+  const struct {
+    bool is_given;
+    const char *flag;
+  } of_text[] = {{o->ids, "--ids"},
+                 {!o->parse_special, "--no-parse-special"},
+                 {!o->add_special, "--no-add-special"},
+                 {o->any_bytes != 0, "--any-bytes"}};
+  for (size_t i = 0; o->decode && i < sizeof of_text / sizeof *of_text; i++)
+    if (of_text[i].is_given)
+      return uly_fail(ULY_ERR_CONFIG,
+                      "%s has no effect with --decode, which takes tokens, not text",
+                      of_text[i].flag);
+  if (!o->skip_special && !o->decode)
+    return uly_fail(ULY_ERR_CONFIG,
+                    "--no-skip-special needs --decode, without which it has no effect");
+  if (o->ids && o->json)
+    return uly_fail(ULY_ERR_CONFIG, "expected at most one of --ids and --json");
+  return ULY_OK;
+}
+
 static uly_status read_input(work *w) {
   const tokenize_options *o = w->options;
   if (!o->tokenizer)
@@ -54,6 +77,7 @@ static uly_status read_input(work *w) {
                     "--tokenizer is missing: give a tokenizer's file, or a folder that holds one");
   if ((o->text != NULL) + (o->file != NULL) + (o->decode != NULL) > 1)
     return uly_fail(ULY_ERR_CONFIG, "expected at most one of --text, --file and --decode");
+  TRY(check_flags(o));
   bool is_list = o->decode && strcmp(o->decode, "-") != 0;
   if (o->file) return read_file(w);
   if (!o->text && !is_list) return read_stdin(w);
@@ -64,12 +88,23 @@ static uly_status read_input(work *w) {
 
 /* --------------------------------------------------------------------- text to tokens */
 
+/* Refuses a text that is not UTF-8, and says where it is from. */
+static uly_status check_text(const work *w) {
+  const tokenize_options *o = w->options;
+  char place[512] = "--text";
+  if (o->any_bytes) return ULY_OK;
+  if (o->file) snprintf(place, sizeof place, "--file '%.400s'", o->file);
+  if (!o->file && !o->text) snprintf(place, sizeof place, "standard input");
+  return utf8_check(o->text ? ULY_ERR_CONFIG : ULY_ERR_DATA, place, w->text, w->num_bytes);
+}
+
 static uly_status encode(work *w) {
   const tokenize_options *o = w->options;
   unsigned flags = (o->parse_special ? ULY_TOKENIZE_SPECIAL : 0U) |
                    (o->add_special ? ULY_TOKENIZE_AROUND : 0U) |
                    (o->any_bytes ? ULY_TOKENIZE_REPLACE : 0U);
   w->tokens.size = sizeof w->tokens;
+  TRY(check_text(w));
   return uly_tokenizer_encode(w->tokenizer, w->text, w->num_bytes, flags, &w->tokens);
 }
 
@@ -127,12 +162,22 @@ static uly_status show_tokens(work *w) {
 
 /* --------------------------------------------------------------------- tokens to text */
 
+/* Decodes the tokens. One that does not exist is a wrong value of --decode. */
+static uly_status decode(work *w) {
+  unsigned flags = w->options->skip_special ? ULY_DETOKENIZE_SKIP_SPECIAL : 0U;
+  w->decoded.size = sizeof w->decoded;
+  uly_status status =
+      uly_tokenizer_decode(w->tokenizer, w->numbers.tokens, w->numbers.count, flags, &w->decoded);
+  if (status != ULY_ERR_DATA) return status;
+  char why[512];
+  snprintf(why, sizeof why, "%s", last_failure());
+  return uly_fail(ULY_ERR_CONFIG, "--decode: %s", why);
+}
+
 static uly_status show_text(work *w) {
   const tokenize_options *o = w->options;
   TRY(numbers_read("--decode", w->text, &w->numbers));
-  w->decoded.size = sizeof w->decoded;
-  TRY(uly_tokenizer_decode(w->tokenizer, w->numbers.tokens, w->numbers.count,
-                           o->skip_special ? ULY_DETOKENIZE_SKIP_SPECIAL : 0U, &w->decoded));
+  TRY(decode(w));
   if (o->json)
     return print_json_line(json_pack("{s:I, s:o}", "num_tokens", (json_int_t)w->numbers.count,
                                      "text", utf8_json(w->decoded.bytes, w->decoded.num)));

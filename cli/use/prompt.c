@@ -7,6 +7,7 @@
 #include "common/input.h"
 #include "common/numbers.h"
 #include "common/try.h"
+#include "common/utf8.h"
 
 static uly_status make_room(prompt *out, int64_t count) {
   out->tokens = malloc((size_t)count * sizeof *out->tokens + 1);
@@ -29,12 +30,14 @@ static uly_status take_list(const uly_token_list *list, prompt *out) {
   return ULY_OK;
 }
 
-static uly_status take_text(const generate_options *o, const vocabulary *v, const char *text,
-                            int64_t count, prompt *out) {
+/* Takes a text, whose place begins the message if a tokenizer cannot read it. */
+static uly_status take_text(const generate_options *o, const vocabulary *v, const char *place,
+                            const char *text, int64_t count, prompt *out) {
   unsigned flags =
       (o->parse_special ? ULY_TOKENIZE_SPECIAL : 0U) | (o->add_special ? ULY_TOKENIZE_AROUND : 0U);
   uly_token_list list = {.size = sizeof list};
   if (!v->tokenizer) return take_bytes(text, count, out);
+  TRY(utf8_check(o->prompt ? ULY_ERR_CONFIG : ULY_ERR_DATA, place, text, count));
   uly_status status = uly_tokenizer_encode(v->tokenizer, text, count, flags, &list);
   if (status == ULY_OK) status = take_list(&list, out);
   uly_token_list_free(&list);
@@ -50,12 +53,13 @@ static uly_status take_numbers(const char *text, prompt *out) {
 }
 
 static uly_status read_file(const generate_options *o, const vocabulary *v, prompt *out) {
-  char *bytes;
+  char *bytes, place[512];
   size_t count;
+  snprintf(place, sizeof place, "--prompt-file '%.400s'", o->prompt_file);
   TRY(input_load("--prompt-file", o->prompt_file, MAX_TOKENS, &bytes, &count));
   uly_status status =
       count > 0
-          ? take_text(o, v, bytes, (int64_t)count, out)
+          ? take_text(o, v, place, bytes, (int64_t)count, out)
           : uly_fail(ULY_ERR_DATA, "--prompt-file '%.200s' is empty: there is nothing to continue",
                      o->prompt_file);
   free(bytes);
@@ -80,5 +84,5 @@ uly_status prompt_read(const generate_options *o, const vocabulary *v, prompt *o
                     "--prompt-tokens, or name a tokenizer with --tokenizer",
                     (long long)v->size, BYTE_VOCAB, v->folder);
   if (o->prompt_file) return read_file(o, v, out);
-  return take_text(o, v, o->prompt, (int64_t)strlen(o->prompt), out);
+  return take_text(o, v, "--prompt", o->prompt, (int64_t)strlen(o->prompt), out);
 }

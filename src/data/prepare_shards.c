@@ -188,9 +188,9 @@ static uly_status measure_inputs(preparation *p) {
 
 static uly_status check_counts(const preparation *p) {
   if (p->num_documents == 0)
-    ULY_FAIL(ULY_ERR_DATA, "'%s'%s: there is no text in %lld files: nothing is written",
+    ULY_FAIL(ULY_ERR_DATA, "'%s'%s: there is no text in %lld file%s: nothing is written",
              p->config->inputs[0], p->config->num_inputs > 1 ? " and the others" : "",
-             (long long)p->num_files);
+             (long long)p->num_files, p->num_files == 1 ? "" : "s");
   if (p->config->held_out > 0 &&
       (!p->outputs[EVAL].part->documents || !p->outputs[TRAIN].part->documents))
     ULY_FAIL(ULY_ERR_CONFIG,

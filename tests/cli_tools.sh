@@ -58,7 +58,7 @@ expect 0 '' "${prepare[@]}" --documents jsonl --skip-bad broken.jsonl bad.jsonl 
 has "^left out  *3 lines: first 'broken.jsonl', line 2, column"
 has '^train  *3 documents, 12 tokens'
 expect 3 "missing.txt': No such file" "${prepare[@]}" missing.txt --out bad
-expect 3 'no text in 1 files' "${prepare[@]}" empty.txt --out bad
+expect 3 'no text in 1 file' "${prepare[@]}" empty.txt --out bad
 expect 3 "text.txt" "${prepare[@]}" books --out text.txt/data
 expect 2 'leaves no document' "${prepare[@]}" text.txt --out bad --held-out 0.5
 # What was prepared can be trained on.

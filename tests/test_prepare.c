@@ -522,7 +522,7 @@ static void test_refusals(void **state) {
   clean();
   assert_fails(prepare(ULY_DOCUMENTS_FILE, 100), ULY_ERR_DATA, "no text in 0 files");
   write_text("in/empty", "");
-  assert_fails(prepare(ULY_DOCUMENTS_FILE, 100), ULY_ERR_DATA, "no text in 1 files");
+  assert_fails(prepare(ULY_DOCUMENTS_FILE, 100), ULY_ERR_DATA, "no text in 1 file");
   write_text("in/blank", "\n\n\r\n");
   assert_fails(prepare(ULY_DOCUMENTS_LINE, 100), ULY_ERR_DATA, "no text in 2 files");
   assert_fails(prepare(ULY_DOCUMENTS_FILE, 0), ULY_ERR_CONFIG, "prepare.shard_tokens is 0");

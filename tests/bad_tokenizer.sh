@@ -11,7 +11,7 @@ golden=$ULY_TEST_DATA/tokenizers
 
 # Shards of two tokenizers, and models of either.
 for ((i = 0; i < 200; i++)); do echo "line $((i * i % 97)) of some text"; done >book.txt
-sed 's/257/333/' tiny.json >words.json
+sed 's/257/353/' tiny.json >words.json
 bare=(train --model words.json --seq-len 16 --steps 2 --no-measure-peak)
 for name in gpt2 qwen2; do
   mkdir $name
@@ -42,13 +42,13 @@ row 0 '' "${bare[@]}" --init model-gpt2 --data shards-gpt2/train --eval-data sha
 
 # --- one that is larger than the model's vocabulary, whatever tokens the data use
 
-sed 's/257/331/' tiny.json >small.json
-row 2 "the tokenizer that made 'shards-gpt2/train' has tokens up to 331, but the vocabulary of the model has only 331" \
+sed 's/257/351/' tiny.json >small.json
+row 2 "the tokenizer that made 'shards-gpt2/train' has tokens up to 351, but the vocabulary of the model has only 351" \
   "${bare[@]}" --model small.json --data shards-gpt2/train
 expect 0 '' "$program" train --model tiny.json --seq-len 16 --steps 1 --no-measure-peak --data book.txt --out bytes
-row 2 "the tokenizer 'gpt2' has tokens up to 331, but the vocabulary of the model has only 257" \
+row 2 "the tokenizer 'gpt2' has tokens up to 351, but the vocabulary of the model has only 257" \
   generate --checkpoint bytes --tokenizer gpt2 --prompt a
-row 2 "the tokenizer that made 'shards-gpt2/eval' has tokens up to 331" eval --checkpoint bytes --data shards-gpt2/eval
+row 2 "the tokenizer that made 'shards-gpt2/eval' has tokens up to 351" eval --checkpoint bytes --data shards-gpt2/eval
 
 # --- shards of two tokenizers in a folder
 
@@ -105,8 +105,8 @@ row 3 "--prompt-file 'latin1.txt' is not UTF-8: see its byte $place" generate --
 
 # --- tokens and folders that do not fit
 
-lone_row 2 "--doc-end is 332, but the largest token of 'gpt2' is 331" \
-  prepare book.txt --tokenizer gpt2 --doc-end 332 --out prepared-@
+lone_row 2 "--doc-end is 352, but the largest token of 'gpt2' is 351" \
+  prepare book.txt --tokenizer gpt2 --doc-end 352 --out prepared-@
 lone_row 2 '--doc-end is 3, but without --tokenizer' prepare book.txt --doc-end 3 --out prepared-@
 mkdir taken
 cp qwen2/tokenizer.json taken

@@ -84,8 +84,8 @@ static void test_odd_files(void **state) {
   expect_refused("\n\n \t\r\n", ULY_ERR_DATA, "holds no step");
   expect_refused("hello", ULY_ERR_DATA, "holds no step");
   expect_refused("{\"step\":1,\"lo", ULY_ERR_DATA, "holds no step");
-  expect_refused("hello\n", ULY_ERR_DATA, "line 1: expected an object");
-  expect_refused("{\"step\":1}\n[2]\n", ULY_ERR_DATA, "line 2: expected an object");
+  expect_refused("hello\n", ULY_ERR_DATA, "line 1: expected a JSON object");
+  expect_refused("{\"step\":1}\n[2]\n", ULY_ERR_DATA, "line 2: expected a JSON object");
   expect_refused("{\"step\":1}\n{\"step\":2,\n{\"step\":3}\n", ULY_ERR_DATA, "line 2: ");
   expect_refused("{\"step\":1}\n{\"step\":2}{\"step\":3}\n", ULY_ERR_DATA, "line 2: ");
   expect_refused("{\"step\":1,\"step\":1}\n", ULY_ERR_DATA, "duplicate");

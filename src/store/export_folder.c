@@ -69,7 +69,7 @@ static uly_status name_paths(const char *out, uly__export_folder *folder) {
  * is under way or was killed, or to someone else. */
 static uly_status make_hidden(uly__export_folder *folder) {
   for (int i = 1; i <= MOST_HIDDEN; i++) {
-    char hidden[NAME_MAX + 1], number[16] = "";
+    char hidden[NAME_MAX + 32], number[16] = ""; /* a name that is too long is refused below */
     if (i > 1) snprintf(number, sizeof number, ".%d", i);
     snprintf(hidden, sizeof hidden, ".%s%s.tmp", folder->name, number);
     ULY_TRY(uly__path_join(folder->hidden, PATH_MAX, folder->parent, hidden));

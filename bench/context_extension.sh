@@ -57,7 +57,7 @@ losses() {
       print "\n";' "$name"
 }
 
-longer=(--seq-len 16384 --steps "$more" --lr 5e-4 --warmup 10 --any-bytes)
+longer=(--seq-len 16384 --steps "$more" --lr 5e-4 --warmup 10 --dtype bf16 --any-bytes)
 train trained --model small.json --seq-len 2048 --batch 2 --steps "$steps" --lr 2e-3 --warmup 50 --any-bytes
 train plain --init trained "${longer[@]}"
 train yarn --init trained --rope-scaling yarn --rope-factor 8 "${longer[@]}"

@@ -328,7 +328,7 @@ typedef enum uly_recompute {
 /* A scaled form of RoPE, with which a model takes sequences longer than those that it was trained
  * with. */
 typedef enum uly_rope_scaling {
-  /* As the model's config.json says. */
+  /* Use the RoPE that the model's config.json describes. */
   ULY_ROPE_SCALING_AUTO = 0,
   /* Divide all frequencies by the factor (arXiv 2306.15595). */
   ULY_ROPE_SCALING_LINEAR,
@@ -958,7 +958,7 @@ uly_status uly_checkpoint_list(const char *dir,
  *   uly_export(&config, &report);
  */
 
-/* What to export, and how. Fill it with uly_export_config_default() and change what you need. */
+/* Says what is exported, and how. Fill it with uly_export_config_default() and change what you need. */
 typedef struct uly_export_config {
   size_t size;
   /* A checkpoint, or a Hugging Face folder, which is then converted. */
@@ -975,7 +975,7 @@ typedef struct uly_export_config {
 /* Sets the size, and every other member to its default: dtype -1, shard_bytes 5 * 10^9. */
 void uly_export_config_default(uly_export_config *config, size_t size);
 
-/* What was exported. */
+/* Reports what was exported. */
 typedef struct uly_export_report {
   size_t size;
   int64_t num_params;
@@ -1144,7 +1144,7 @@ uly_status uly_prepare(const uly_prepare_config *config, uly_prepare_report *rep
 
 typedef struct uly_tokenizer uly_tokenizer;
 
-/* What a file of ranks of `tiktoken` does not say. */
+/* Adds what a file of ranks of `tiktoken` does not say. */
 typedef struct uly_tokenizer_config {
   size_t size;
   /* The regular expression, in the syntax of `tiktoken`, that divides a text into words. NULL: the

@@ -9,7 +9,7 @@
 /* Seconds between two plain lines of progress. */
 #define PLAIN_EVERY 30
 
-/* What is on the screen. */
+/* Remembers what the progress line on the screen says. */
 typedef struct screen {
   bool is_live; /* one line, rewritten in place */
   int width, length;

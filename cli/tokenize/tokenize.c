@@ -21,7 +21,7 @@ typedef struct work {
   const tokenize_options *options;
   uly_tokenizer *tokenizer;
   uly_tokenizer_info info;
-  /* What was read; owned. NULL if the text is the value of an option. */
+  /* The bytes that were read, which it owns; NULL if the text is the value of an option. */
   char *input;
   const char *text;
   int64_t num_bytes;

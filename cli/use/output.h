@@ -1,4 +1,4 @@
-/* What `ulysses generate` prints: each token as soon as it is drawn, as text if it has one. */
+/* Prints what `ulysses generate` draws: each token at once, as text if there is a tokenizer. */
 #ifndef ULYSSES_CLI_OUTPUT_H
 #define ULYSSES_CLI_OUTPUT_H
 

@@ -10,7 +10,7 @@
 
 #include "base/file.h"
 
-/* What is done with each file. */
+/* Says what is done with each file. */
 typedef struct visitor {
   uly_status (*visit)(void *context, const char *path, const struct stat *info);
   void *context;

@@ -15,7 +15,8 @@ typedef struct uly__batch_piece {
   int64_t place, path;
   /* A number that the user of the batch gave its document. */
   int part;
-  /* Whether it continues a document of the batch before, and whether its document ends with it. */
+  /* They say whether it continues a document of the batch before, and whether the document ends
+   * with it. */
   bool continues, ends;
   /* Where its tokens end. */
   int64_t end_token;

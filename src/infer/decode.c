@@ -212,7 +212,7 @@ static void attend(uly__decoder *d, int layer) {
   }
   uly__cache_add(&d->cache, layer, d->k, d->v);
   uly__attend_one one =
-      uly__cache_attend(&d->cache, layer, uly__model_mask(&model->config, layer),
+      uly__cache_attend(&d->cache, layer, uly__model_mask(model, layer),
                         model->attention->desc.scale, d->q, d->mine, d->attention);
   model->ops->attend_one(model->stream, &one);
   gather(d, &d->heads, model->dtype, d->o);

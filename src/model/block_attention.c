@@ -151,7 +151,7 @@ static void project_qkv_backward(uly__model *model, int layer) {
 
 /* Describes a pass through the attention of a layer. */
 static uly__seq_call call_of(const uly__model *model, int layer, uly_traffic kind) {
-  return (uly__seq_call){.mask = uly__model_mask(&model->config, layer),
+  return (uly__seq_call){.mask = uly__model_mask(model, layer),
                          .kind = kind,
                          .kept = &uly__stash_at(&model->stash, layer)->attention};
 }

@@ -22,6 +22,7 @@
 #define ULY_CONFIG_H
 
 #include <stdbool.h>
+#include <string.h>
 
 #include "model/rope.h"
 
@@ -73,6 +74,11 @@ uly_status uly__model_config_read(const char *text, int64_t length, const char *
 
 /* Returns what the name of a family determines before any number is known. */
 uly__model_config uly__model_config_family(const char *name);
+
+/* Returns whether the model is of the family with this name. */
+static inline bool uly__is_family(const uly__model_config *config, const char *name) {
+  return strcmp(config->family, name) == 0;
+}
 
 /* The names of the families, with NULL at the end; and the same as part of a sentence. */
 extern const char *const uly__family_names[];

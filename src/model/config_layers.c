@@ -6,21 +6,19 @@
 
 static const char full[] = "full_attention", sliding[] = "sliding_attention";
 
-static bool is_family(const uly__model_config *c, const char *name) {
-  return strcmp(c->family, name) == 0;
-}
-
 static bool is_qwen(const uly__model_config *c) {
-  return is_family(c, "qwen2") || is_family(c, "qwen3");
+  return uly__is_family(c, "qwen2") || uly__is_family(c, "qwen3");
 }
 
 /* Returns whether windows of this family are in effect only with use_sliding_window. */
-static bool has_switch(const uly__model_config *c) { return is_qwen(c) || is_family(c, "smollm3"); }
+static bool has_switch(const uly__model_config *c) {
+  return is_qwen(c) || uly__is_family(c, "smollm3");
+}
 
 /* Returns whether a layer has the window of a file that does not list the kinds of layers. */
 static bool has_window(const uly__model_config *c, int layer, int64_t first_with_window) {
   if (is_qwen(c)) return layer >= first_with_window;
-  if (is_family(c, "smollm3")) return c->layers[layer] & ULY_LAYER_HAS_NO_ROPE;
+  if (uly__is_family(c, "smollm3")) return c->layers[layer] & ULY_LAYER_HAS_NO_ROPE;
   return true;
 }
 
@@ -40,7 +38,7 @@ static uly_status read_kinds(const uly__config_reader *r, const json_t *list,
                has_switch(c) ? "set \"use_sliding_window\" and \"sliding_window\""
                              : "a model of this type has no such layers, or \"sliding_window\" is "
                                "missing");
-    if (list && !has && c->window > 0 && is_family(c, "mistral") && r->type == ULY_TYPE_HF)
+    if (list && !has && c->window > 0 && uly__is_family(c, "mistral") && r->type == ULY_TYPE_HF)
       ULY_FAIL(ULY_ERR_CONFIG,
                "'%s': \"layer_types\" names \"%s\", but all layers of a mistral must have the "
                "window: use \"model_type\" ministral",
@@ -52,7 +50,7 @@ static uly_status read_kinds(const uly__config_reader *r, const json_t *list,
 
 /* Reads the window, as far as it is in effect. */
 static uly_status read_window(const uly__config_reader *r, uly__model_config *c) {
-  bool is_mistral = is_family(c, "mistral") || is_family(c, "ministral");
+  bool is_mistral = uly__is_family(c, "mistral") || uly__is_family(c, "ministral");
   bool is_used = is_mistral || r->type == ULY_TYPE_OWN;
   if (!has_switch(c) && !is_mistral)
     ULY_TRY(uly__config_require_bool(r, "use_sliding_window", false));
@@ -61,7 +59,7 @@ static uly_status read_window(const uly__config_reader *r, uly__model_config *c)
   if (!is_used) return ULY_OK;
   /* This is the default of transformers. */
   bool is_absent = !json_object_get(r->json, "sliding_window");
-  if (is_absent && r->type == ULY_TYPE_HF && !is_family(c, "smollm3")) c->window = 4096;
+  if (is_absent && r->type == ULY_TYPE_HF && !uly__is_family(c, "smollm3")) c->window = 4096;
   return uly__config_int(r, r->json, "sliding_window", 1, ULY_MOST_POSITIONS, &c->window);
 }
 

@@ -4,10 +4,6 @@
 #include "model/config_reader.h"
 #include "ops/mask.h"
 
-static bool is_family(const uly__model_config *c, const char *name) {
-  return strcmp(c->family, name) == 0;
-}
-
 /* Notes a dropout, which is not used. Training says so at its start. */
 static uly_status read_dropout(const uly__config_reader *r, const char *key, uly__model_config *c) {
   const json_t *item = json_object_get(r->json, key);
@@ -25,8 +21,8 @@ static uly_status read_dropout(const uly__config_reader *r, const char *key, uly
 static bool has_bias_keys(const uly__config_reader *r, const uly__model_config *c) {
   bool is_old_save =
       json_object_get(r->json, "torch_dtype") && !json_object_get(r->json, "architectures");
-  return is_family(c, "llama") || is_family(c, "smollm3") || is_family(c, "qwen3") ||
-         r->type == ULY_TYPE_OWN || (is_family(c, "qwen2") && is_old_save);
+  return uly__is_family(c, "llama") || uly__is_family(c, "smollm3") || uly__is_family(c, "qwen3") ||
+         r->type == ULY_TYPE_OWN || (uly__is_family(c, "qwen2") && is_old_save);
 }
 
 static uly_status read_biases(const uly__config_reader *r, uly__model_config *c) {
@@ -34,7 +30,7 @@ static uly_status read_biases(const uly__config_reader *r, uly__model_config *c)
   if (!has_bias_keys(r, c)) return ULY_OK;
   ULY_TRY(uly__config_bool(r, r->json, "attention_bias", &attention_bias));
   /* In Qwen3, only attention may have biases. */
-  if (!is_family(c, "qwen3") || r->type == ULY_TYPE_OWN)
+  if (!uly__is_family(c, "qwen3") || r->type == ULY_TYPE_OWN)
     ULY_TRY(uly__config_bool(r, r->json, "mlp_bias", &c->mlp_bias));
   if (attention_bias) c->qkv_bias = c->o_bias = true;
   return ULY_OK;
@@ -42,9 +38,9 @@ static uly_status read_biases(const uly__config_reader *r, uly__model_config *c)
 
 /* Returns the number of key/value heads that transformers assumes if the file does not say it. */
 static int default_kv_heads(const uly__model_config *c) {
-  if (is_family(c, "mistral") || is_family(c, "ministral")) return 8;
-  if (is_family(c, "qwen2") || is_family(c, "qwen3")) return 32;
-  return is_family(c, "smollm3") ? 4 : c->num_q_heads;
+  if (uly__is_family(c, "mistral") || uly__is_family(c, "ministral")) return 8;
+  if (uly__is_family(c, "qwen2") || uly__is_family(c, "qwen3")) return 32;
+  return uly__is_family(c, "smollm3") ? 4 : c->num_q_heads;
 }
 
 /* Reads the numbers of heads. A key that is null stands for the number that follows from others;
@@ -54,7 +50,7 @@ static uly_status read_heads(const uly__config_reader *r, uly__model_config *c) 
   c->num_kv_heads = c->num_q_heads;
   if (!json_object_get(r->json, "num_key_value_heads")) c->num_kv_heads = default_kv_heads(c);
   ULY_TRY(uly__config_small(r, "num_key_value_heads", 1, 1 << 20, &c->num_kv_heads));
-  if (is_family(c, "qwen3") && !json_object_get(r->json, "head_dim")) c->head_dim = 128;
+  if (uly__is_family(c, "qwen3") && !json_object_get(r->json, "head_dim")) c->head_dim = 128;
   return uly__config_small(r, "head_dim", 1, 1 << 20, &c->head_dim);
 }
 

@@ -249,7 +249,7 @@ static uly_status find_parameters(const uly__config_reader *r, const json_t **ou
 static uly_status read_layers(const uly__config_reader *r, uly__model_config *c) {
   int64_t interval = 4;
   const json_t *list;
-  if (strcmp(c->family, "smollm3") != 0) return ULY_OK;
+  if (!uly__is_family(c, "smollm3")) return ULY_OK;
   ULY_TRY(uly__config_int(r, r->json, "no_rope_layer_interval", 1, ULY_MAX_LAYERS, &interval));
   ULY_TRY(uly__config_list(r, "no_rope_layers", c->num_layers, &list));
   for (int i = 0; i < c->num_layers; i++) {
@@ -324,7 +324,7 @@ void uly__config_write_rope(const uly__model_config *config, json_t *json) {
   json_t *parameters = json_copy(rope);
   set_real(parameters, "rope_theta", config->rope_theta);
   json_object_set_new(json, "rope_parameters", parameters);
-  if (strcmp(config->family, "smollm3") == 0)
+  if (uly__is_family(config, "smollm3"))
     json_object_set_new(json, "no_rope_layers", list_layers(config));
   json_decref(rope);
 }

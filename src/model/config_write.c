@@ -36,24 +36,20 @@ static json_t *gpt2_json(const uly__model_config *c) {
   return json;
 }
 
-static bool is_family(const uly__model_config *c, const char *name) {
-  return strcmp(c->family, name) == 0;
-}
-
 static bool is_mistral(const uly__model_config *c) {
-  return is_family(c, "mistral") || is_family(c, "ministral");
+  return uly__is_family(c, "mistral") || uly__is_family(c, "ministral");
 }
 
 /* Describes what the weights depend on, with the epsilon of norms in f32. Mistral models have the
  * weights of a Llama. */
 static json_t *weights_json(const uly__model_config *c) {
-  json_t *json = is_family(c, "gpt2") ? gpt2_json(c) : llama_json(c);
+  json_t *json = uly__is_family(c, "gpt2") ? gpt2_json(c) : llama_json(c);
   json_object_set_new(json, "model_type", json_string(is_mistral(c) ? "llama" : c->family));
   json_object_set_new(json, "vocab_size", json_integer(c->vocab));
   json_object_set_new(json, "tie_word_embeddings", json_boolean(c->tied));
   json_object_set_new(json, "initializer_range", json_real(c->init_std));
   json_object_set_new(json, "torch_dtype", json_string("float32"));
-  if (c->scaling.type != ULY_ROPE_DEFAULT || is_family(c, "smollm3"))
+  if (c->scaling.type != ULY_ROPE_DEFAULT || uly__is_family(c, "smollm3"))
     uly__config_write_rope(c, json);
   return json;
 }
@@ -83,19 +79,20 @@ uly_status uly__model_config_is_same(const uly__model_config *a, const uly__mode
 
 /* Returns whether transformers has models of this family with these biases. */
 static bool has_usual_biases(const uly__model_config *c) {
-  if (is_family(c, "llama") || is_family(c, "smollm3")) return c->qkv_bias == c->o_bias;
-  if (is_family(c, "qwen3")) return c->qkv_bias == c->o_bias && !c->mlp_bias;
+  if (uly__is_family(c, "llama") || uly__is_family(c, "smollm3")) return c->qkv_bias == c->o_bias;
+  if (uly__is_family(c, "qwen3")) return c->qkv_bias == c->o_bias && !c->mlp_bias;
   return c->qkv_bias == uly__model_config_family(c->family).qkv_bias && !c->o_bias && !c->mlp_bias;
 }
 
 /* Returns the type of transformers that computes the same; NULL: there is none. */
 static const char *find_type(const uly__model_config *c) {
   int num = uly__num_layers_with_window(c);
-  if (c->sparse != ULY_SPARSE_NONE || is_family(c, "gpt2") || !has_usual_biases(c)) return NULL;
-  if (!is_family(c, "llama") && !is_mistral(c)) return c->family;
-  if (num == 0) return is_family(c, "ministral") ? "mistral" : c->family;
+  if (c->sparse != ULY_SPARSE_NONE || uly__is_family(c, "gpt2") || !has_usual_biases(c))
+    return NULL;
+  if (!uly__is_family(c, "llama") && !is_mistral(c)) return c->family;
+  if (num == 0) return uly__is_family(c, "ministral") ? "mistral" : c->family;
   if (c->qkv_bias || c->mlp_bias) return NULL;
-  bool all_have_it = num == c->num_layers && !is_family(c, "ministral");
+  bool all_have_it = num == c->num_layers && !uly__is_family(c, "ministral");
   return all_have_it ? "mistral" : "ministral";
 }
 
@@ -122,7 +119,7 @@ static json_t *make_json(const uly__model_config *c, const char *type) {
   json_object_set_new(json, "architectures", json_pack("[s]", class_of(type)));
   if (!has_bias_keys) (void)json_object_del(json, "mlp_bias");
   if (!has_bias_keys && strcmp(type, "qwen3") != 0) (void)json_object_del(json, "attention_bias");
-  json_object_set_new(json, is_family(c, "gpt2") ? "layer_norm_epsilon" : "rms_norm_eps",
+  json_object_set_new(json, uly__is_family(c, "gpt2") ? "layer_norm_epsilon" : "rms_norm_eps",
                       json_real(c->norm_eps));
   for (int i = 0; i < ULY_NUM_SPECIAL_TOKENS; i++)
     if (c->special_tokens[i][0])
@@ -144,7 +141,7 @@ char *uly__model_config_json(const uly__model_config *config) {
 
 /* Returns the type of transformers whose tensors have Hugging Face's names and layout. */
 static const char *find_export_type(const uly__model_config *c) {
-  bool is_gpt2 = is_family(c, "gpt2") && c->qkv_bias && c->o_bias && c->mlp_bias;
+  bool is_gpt2 = uly__is_family(c, "gpt2") && c->qkv_bias && c->o_bias && c->mlp_bias;
   if (is_gpt2 && c->sparse == ULY_SPARSE_NONE && c->window == 0 &&
       c->num_q_heads * (int64_t)c->head_dim == c->hidden)
     return c->family;
@@ -154,8 +151,8 @@ static const char *find_export_type(const uly__model_config *c) {
 /* Returns what transformers lacks, for a model that it has no type for. */
 static const char *find_reason(const uly__model_config *c) {
   if (c->sparse != ULY_SPARSE_NONE) return "sparse blocks";
-  if (is_family(c, "gpt2") && c->window > 0) return "a window";
-  if (is_family(c, "gpt2") || !has_usual_biases(c))
+  if (uly__is_family(c, "gpt2") && c->window > 0) return "a window";
+  if (uly__is_family(c, "gpt2") || !has_usual_biases(c))
     return "biases that other models of its family lack";
   return "biases together with a window";
 }

@@ -153,9 +153,8 @@ uly_status uly__model_make_masks(const uly__model_config *config, const uly__mod
 
 void uly__model_free_masks(uly__model_masks *masks) { uly_block_layout_destroy(masks->blocks); }
 
-int uly__model_mask(const uly__model_config *config, int layer) {
-  bool has_others = uly__num_layers_with_window(config) < config->num_layers;
-  return has_others && uly__layer_has_window(config, layer);
+int uly__model_mask(const uly__model *model, int layer) {
+  return model->attention->num_masks > 1 && uly__layer_has_window(&model->config, layer);
 }
 
 /* Returns the number of visible pairs of a layer, over all query heads: the mean of all layers. */

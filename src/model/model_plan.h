@@ -29,7 +29,7 @@ uly_status uly__model_make_masks(const uly__model_config *config, const uly__mod
                                  int64_t num_tokens, uly__model_masks *out);
 void uly__model_free_masks(uly__model_masks *masks);
 /* Returns which of the masks a layer has. */
-int uly__model_mask(const uly__model_config *config, int layer);
+int uly__model_mask(const uly__model *model, int layer);
 
 /* Sets the documents of the next sequence; before the first call it is one document. The list is
  * not copied: it must stay as it is while the sequence is processed. Sets positions, mask and

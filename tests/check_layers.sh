@@ -1,6 +1,7 @@
 #!/bin/bash
 # The dependency law of the tree, as a test:
-#   - base <- device <- {ops, comm} <- parallel <- model <- store <- plan <- infer <- train, base <- data <- store
+#   - base <- device <- {ops, comm} <- parallel <- model <- store <- plan <- infer <- train, and
+#     base <- tokenizer <- data <- store
 #   - cli, bench and examples see only ulysses.h and headers of their own folder
 #   - cli: job <- common <- commands <- options <- the other rooms, job <- common <- measure <- bench, doctor,
 #     train; and plan <- train. The options of a command are seen by its own room and the table of options
@@ -38,11 +39,12 @@ check() {
       may["comm"] = "base device comm"
       may["parallel"] = "base device ops comm parallel"
       may["model"] = "base device ops comm parallel model"
-      may["data"] = "base data"
-      may["store"] = "base device ops comm parallel model data store"
-      may["plan"] = "base device ops comm parallel model data store plan"
-      may["infer"] = "base device ops comm parallel model data store plan infer"
-      may["train"] = "base device ops comm parallel model data store plan infer train"
+      may["tokenizer"] = "base tokenizer"
+      may["data"] = "base tokenizer data"
+      may["store"] = "base device ops comm parallel model tokenizer data store"
+      may["plan"] = "base device ops comm parallel model tokenizer data store plan"
+      may["infer"] = "base device ops comm parallel model tokenizer data store plan infer"
+      may["train"] = "base device ops comm parallel model tokenizer data store plan infer train"
       cli_may["job"] = "job"
       cli_may["common"] = "job common"
       cli_may["commands"] = "job common commands"
@@ -252,7 +254,7 @@ check() {
         if (path ~ /^src\//) {
           depth = split(path, part, "/")
           if (depth != 3 || !(part[2] in may))
-            breach(path, 1, "not in a room: src/{base,device,ops,comm,parallel,model,data,store,plan,infer,train}/")
+            breach(path, 1, "not in a room: src/{base,device,ops,comm,parallel,model,tokenizer,data,store,plan,infer,train}/")
         }
         line = in_comment = 0
         copying = ""
@@ -289,12 +291,12 @@ check_tree() { (cd "$1" && list_files | check); }
 # A small tree that keeps the law.
 make_good_tree() {
   mkdir -p "$1"/{include,cli/{bench,job,options,plan,train},tests,bench,examples} \
-    "$1"/src/{base,device,ops,comm,parallel,model,data,store,plan,infer,train}
+    "$1"/src/{base,device,ops,comm,parallel,model,tokenizer,data,store,plan,infer,train}
   (
     cd "$1"
     echo '#include <stdint.h>' | tee include/ulysses.h >src/base/base.h
     local room
-    for room in base device ops comm parallel model data store plan infer train; do
+    for room in base device ops comm parallel model tokenizer data store plan infer train; do
       if [ $room != base ]; then echo '#include "base/base.h"' >src/$room/$room.h; fi
       printf '#include "%s/%s.h"\n#include "%s.h"\n#include <stdio.h>\n' \
         $room $room $room >src/$room/$room.c
@@ -381,19 +383,20 @@ self_test() {
 
   # Each room against each room that it must not see.
   local room other below
-  for room in base device ops comm parallel model data store plan infer; do
+  for room in base device ops comm parallel model tokenizer data store plan infer; do
     case $room in
       base) below="base" ;;
-      data) below="base data" ;;
+      tokenizer) below="base tokenizer" ;;
+      data) below="base tokenizer data" ;;
       device) below="base device" ;;
       ops | comm) below="base device $room" ;;
       parallel) below="base device ops comm parallel" ;;
       model) below="base device ops comm parallel model" ;;
-      store) below="base device ops comm parallel model data store" ;;
-      plan) below="base device ops comm parallel model data store plan" ;;
-      infer) below="base device ops comm parallel model data store plan infer" ;;
+      store) below="base device ops comm parallel model tokenizer data store" ;;
+      plan) below="base device ops comm parallel model tokenizer data store plan" ;;
+      infer) below="base device ops comm parallel model tokenizer data store plan infer" ;;
     esac
-    for other in base device ops comm parallel model data store plan infer train; do
+    for other in base device ops comm parallel model tokenizer data store plan infer train; do
       [[ " $below " == *" $other "* ]] && continue
       expect "src/$room/$room.c" "#include \"$other/$other.h\"" "$room may include only"
     done

@@ -8,8 +8,8 @@
 #include <xxhash.h>
 
 #include "base/checksum.h"
+#include "base/folder.h"
 #include "checkpoint_testing.h"
-#include "data/folder.h"
 #include "trainer_access.h"
 
 static void assert_same_state(uly_trainer *a, uly_trainer *b) {

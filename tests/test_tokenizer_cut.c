@@ -1,6 +1,6 @@
 /* Tests that a text may be cut where uly__tokenizer_cut says so: the tokens of the parts are those
  * of the whole, on random texts, windows and flags. */
-#include "data/tokenizer_cut.h"
+#include "tokenizer/text_cuts.h"
 
 #include "tokenizer_testing.h"
 

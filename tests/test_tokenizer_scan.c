@@ -1,7 +1,7 @@
 /* Tests the hand-written scanners: on random texts they find the matches that PCRE2 finds for their
  * patterns. Characters are taken from all classes, and often from those that patterns name. */
-#include "data/tokenizer_scan.h"
 #include "testing.h"
+#include "tokenizer/scanners.h"
 
 enum { NUM_TEXTS = 20000, MOST = 24 };
 
@@ -107,7 +107,7 @@ static void compare(const uly__known_pattern *known, const uly__pattern *pattern
                     uly__matcher *matcher, const unsigned char *drawn, int64_t n) {
   unsigned char *text = malloc((size_t)n);
   memcpy(text, drawn, (size_t)n);
-  const uly__scan scan = {uly__class_table_get(), text, n};
+  const uly__scanned_text scan = {uly__class_table_get(), text, n};
   for (int64_t at = 0, begin, end, found = 0, stop = 0; at < n; at = end) {
     assert_ok(uly__pattern_find(pattern, matcher, text, n, at, &begin, &end));
     stop = known->scan(&scan, at, &found);

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "data/folder.h"
+#include "base/folder.h"
 
 static const char *const names[] = {"tokenizer.json",
                                     "tokenizer.model",

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "data/folder.h"
+#include "base/folder.h"
 
 uly_status uly__prepare_output_name(uly__prepare_output *out, const char *folder, const char *name,
                                     uly_prepare_part *part) {

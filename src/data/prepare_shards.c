@@ -8,10 +8,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/folder.h"
 #include "base/rng.h"
 #include "base/sized.h"
 #include "data/documents.h"
-#include "data/folder.h"
 #include "data/input_files.h"
 #include "data/prepare_output.h"
 #include "data/prepare_tokens.h"

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "data/folder.h"
+#include "base/folder.h"
 #include "data/token_scan.h"
 
 /* Longer lists of windows are not kept. */

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "data/folder.h"
+#include "base/folder.h"
 #include "data/shard_header.h"
 
 enum { BUFFER_TOKENS = 1 << 16, MAX_SHARDS = 1000000 };

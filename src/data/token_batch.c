@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "data/tokenizer_utf8.h"
+#include "tokenizer/utf8_text.h"
 
 void uly__batch_clear(uly__batch *batch) {
   batch->num_text = batch->num_pieces = batch->num_paths = batch->tokens.num = 0;

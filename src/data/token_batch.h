@@ -5,7 +5,7 @@
 
 #include <stdbool.h>
 
-#include "data/tokenizer.h"
+#include "tokenizer/tokenizer.h"
 
 /* A piece is all that a batch holds of one document. Its text ends where that of the next
  * begins. */

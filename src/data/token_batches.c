@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "data/token_batch.h"
-#include "data/tokenizer_cut.h"
+#include "tokenizer/text_cuts.h"
 
 /* The bytes and pieces with which a batch is full. */
 enum { BATCH_BYTES = 1 << 18, BATCH_PIECES = 1 << 14 };

@@ -7,7 +7,7 @@
 #ifndef ULY_TOKEN_BATCHES_H
 #define ULY_TOKEN_BATCHES_H
 
-#include "data/tokenizer.h"
+#include "tokenizer/tokenizer.h"
 
 typedef struct uly__batches uly__batches;
 

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "data/folder.h"
+#include "base/folder.h"
 
 /* Returns whether a companion holds the tokens themselves, rather than settings. */
 static bool is_source(const char *name) {

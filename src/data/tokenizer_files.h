@@ -13,7 +13,4 @@ uly_status uly__tokenizer_files_check(const uly__companions *files, const char *
 /* Writes those files that are not yet in the folder, which was checked. */
 uly_status uly__tokenizer_files_write(const uly__companions *files, const char *folder);
 
-/* Opens a tokenizer as uly_tokenizer_open does, but without its warnings. */
-uly_status uly__tokenizer_open_silently(const char *path, uly_tokenizer **out);
-
 #endif

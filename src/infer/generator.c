@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/folder.h"
 #include "base/spans.h"
-#include "data/folder.h"
 #include "data/token_file.h"
 #include "device/device.h"
 #include "device/process.h"

@@ -4,7 +4,7 @@
 #include <limits.h>
 #include <unistd.h>
 
-#include "data/folder.h"
+#include "base/folder.h"
 #include "model/passes.h"
 #include "plan/run_model.h"
 

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "data/folder.h"
+#include "base/folder.h"
 #include "store/run_folder.h"
 
 /* Writes the path of the configuration of the weights that a run begins with. */

@@ -10,8 +10,8 @@
 
 #include "base/checksum.h"
 #include "base/file.h"
+#include "base/folder.h"
 #include "base/printable.h"
-#include "data/folder.h"
 #include "store/checkpoint_format.h"
 #include "store/settings_json.h"
 

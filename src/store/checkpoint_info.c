@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "data/folder.h"
+#include "base/folder.h"
 #include "store/checkpoint_model.h"
 #include "store/hf_load.h"
 #include "store/settings.h"

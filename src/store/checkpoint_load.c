@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "data/folder.h"
+#include "base/folder.h"
 #include "device/device.h"
 #include "model/weights.h"
 #include "store/checkpoint_info.h"

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "data/folder.h"
+#include "base/folder.h"
 #include "store/checkpoint_format.h"
 
 /* Returns whether the folder has an entry of that name, or may have one that cannot be seen. */

@@ -18,9 +18,9 @@
 
 #include "base/checksum.h"
 #include "base/file.h"
+#include "base/folder.h"
 #include "base/log.h"
 #include "base/spans.h"
-#include "data/folder.h"
 #include "device/device.h"
 #include "store/run_folder.h"
 

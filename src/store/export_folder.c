@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 
 #include "base/file.h"
-#include "data/folder.h"
+#include "base/folder.h"
 
 /* Hidden folders that are tried. */
 enum { MOST_HIDDEN = 100 };

@@ -14,8 +14,8 @@
 #include <xxhash.h>
 
 #include "base/file.h"
+#include "base/folder.h"
 #include "base/printable.h"
-#include "data/folder.h"
 #include "store/run_folder.h"
 
 #define WEIGHT_MAP "weight_map"

@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/folder.h"
 #include "base/sized.h"
-#include "data/folder.h"
 #include "store/run_folder.h"
 
 typedef struct step_list {

@@ -14,8 +14,8 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/folder.h"
 #include "base/sized.h"
-#include "data/folder.h"
 
 const char uly__model_file[] = "model.safetensors", uly__optimizer_file[] = "optimizer.safetensors",
            uly__config_file[] = "config.json", uly__trainer_file[] = "trainer.json",

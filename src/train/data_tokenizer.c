@@ -5,8 +5,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "data/folder.h"
+#include "base/folder.h"
 #include "data/tokenizer_files.h"
+#include "tokenizer/tokenizer.h"
 
 /* Finds the hash of a folder's tokenizer; 0: it holds none. */
 static uly_status find_hash(const char *dir, uint64_t *hash) {

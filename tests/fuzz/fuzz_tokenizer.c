@@ -3,8 +3,8 @@
  * are a text, which is encoded, decoded, and encoded again in two parts where it may be cut. */
 #include <string.h>
 
-#include "data/tokenizer_cut.h"
 #include "fuzzing.h"
+#include "tokenizer/text_cuts.h"
 
 /* Encodes a text in memory of its size. Returns whether that succeeded: a pattern may take too
  * long. */

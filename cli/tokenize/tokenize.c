@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include "common/input.h"
-#include "common/numbers.h"
 #include "common/print_json.h"
+#include "common/token_list.h"
 #include "common/try.h"
 #include "common/utf8.h"
 #include "job/starter.h"
@@ -26,7 +26,7 @@ typedef struct work {
   const char *text;
   int64_t num_bytes;
   uly_token_list tokens;
-  numbers numbers;
+  token_list numbers;
   uly_text decoded;
 } work;
 
@@ -176,7 +176,7 @@ static uly_status decode(work *w) {
 
 static uly_status show_text(work *w) {
   const tokenize_options *o = w->options;
-  TRY(numbers_read("--decode", w->text, &w->numbers));
+  TRY(token_list_read("--decode", w->text, &w->numbers));
   TRY(decode(w));
   if (o->json)
     return print_json_line(json_pack("{s:I, s:o}", "num_tokens", (json_int_t)w->numbers.count,

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "common/input.h"
-#include "common/numbers.h"
+#include "common/token_list.h"
 #include "common/try.h"
 #include "common/utf8.h"
 
@@ -45,8 +45,8 @@ static uly_status take_text(const generate_options *o, const vocabulary *v, cons
 }
 
 static uly_status take_numbers(const char *text, prompt *out) {
-  numbers list;
-  TRY(numbers_read("--prompt-tokens", text, &list));
+  token_list list;
+  TRY(token_list_read("--prompt-tokens", text, &list));
   out->tokens = list.tokens;
   out->count = list.count;
   return ULY_OK;

@@ -1,5 +1,5 @@
 /* Storage types: f32, and bf16 held as uint16_t (the upper half of an f32). Files may also have
- * f16, which ops/stored.c widens and nothing else reads. */
+ * f16, which ops/conversions.c widens and nothing else reads. */
 #ifndef ULY_DTYPE_H
 #define ULY_DTYPE_H
 

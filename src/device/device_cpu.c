@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include "base/file.h"
+#include "base/integers.h"
 
 /* The bytes that a thread copies or clears at a time. A single thread does what is less than
  * that. */
@@ -28,12 +29,10 @@ static void release(void *memory, int64_t bytes) {
   if (memory) (void)munmap(memory, (size_t)bytes);
 }
 
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-
 static void copy(void *to, const void *from, int64_t bytes) {
 #pragma omp parallel for schedule(static) if (bytes > PIECE)
   for (int64_t at = 0; at < bytes; at += PIECE)
-    memcpy((char *)to + at, (const char *)from + at, (size_t)least(bytes - at, PIECE));
+    memcpy((char *)to + at, (const char *)from + at, (size_t)uly__min(bytes - at, PIECE));
 }
 
 static void copy_rows(int64_t rows, int64_t row_bytes, void *to, int64_t to_stride,
@@ -46,7 +45,7 @@ static void copy_rows(int64_t rows, int64_t row_bytes, void *to, int64_t to_stri
 static void clear(void *memory, int64_t bytes) {
 #pragma omp parallel for schedule(static) if (bytes > PIECE)
   for (int64_t at = 0; at < bytes; at += PIECE)
-    memset((char *)memory + at, 0, (size_t)least(bytes - at, PIECE));
+    memset((char *)memory + at, 0, (size_t)uly__min(bytes - at, PIECE));
 }
 
 /* Reads with all threads, since copying from the system's cache of a file, and touching memory for
@@ -58,7 +57,7 @@ static uly_status load(int fd, const char *path, int64_t offset, void *memory, i
 #pragma omp parallel for schedule(static) reduction(|| : failed) if (bytes > READ_PIECE)
   for (int64_t at = 0; at < bytes; at += READ_PIECE)
     failed = failed || uly__file_read(fd, path, offset + at, (char *)memory + at,
-                                      least(bytes - at, READ_PIECE)) != ULY_OK;
+                                      uly__min(bytes - at, READ_PIECE)) != ULY_OK;
   return failed ? uly__file_read(fd, path, offset, memory, bytes) : ULY_OK;
 }
 

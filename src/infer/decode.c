@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include "base/integers.h"
 #include "model/passes.h"
 #include "model/pipeline.h"
 
@@ -95,8 +96,6 @@ void uly__decoder_destroy(uly__decoder *decoder) {
   free(decoder);
 }
 
-static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
-
 void uly__decoder_carve(uly__decoder *d, uly__arena *activations, uly__arena *scratch,
                         uly__arena *host) {
   const uly__model *model = d->model;
@@ -113,18 +112,18 @@ void uly__decoder_carve(uly__decoder *d, uly__arena *activations, uly__arena *sc
   int64_t counts[] = {c->hidden, c->hidden, c->hidden, q, kv, kv, q_row, inner, share->ffn.count};
   for (int i = 0; i < 9; i++) *vectors[i] = uly__arena_carve(scratch, counts[i] * bytes);
   d->gate = c->gated ? uly__arena_carve(scratch, inner * bytes) : NULL;
-  int64_t inputs = most(most(c->hidden, share->ffn.count), q_row);
+  int64_t inputs = uly__max(uly__max(c->hidden, share->ffn.count), q_row);
   d->wide = model->dtype == ULY_F32 ? NULL : uly__arena_carve(scratch, inputs * wide);
   d->sum = uly__arena_carve(scratch, c->hidden * wide);
   d->angles = c->rope ? uly__arena_carve(scratch, c->head_dim * wide) : NULL;
   d->attention = uly__arena_carve(scratch, uly__cache_workspace(&d->cache) * wide);
-  int64_t part = most(most(d->heads.largest, d->inner.largest), most(q, kv));
-  part = most(part, most(d->hidden.largest, d->logits.largest));
-  part = most(part, (c->hidden * bytes + wide - 1) / wide); /* the last row of a prompt */
-  if (share->size > 1) part = most(part, most(c->hidden, d->vocab.largest));
+  int64_t part = uly__max(uly__max(d->heads.largest, d->inner.largest), uly__max(q, kv));
+  part = uly__max(part, uly__max(d->hidden.largest, d->logits.largest));
+  part = uly__max(part, (c->hidden * bytes + wide - 1) / wide); /* the last row of a prompt */
+  if (share->size > 1) part = uly__max(part, uly__max(c->hidden, d->vocab.largest));
   d->mine = uly__arena_carve(scratch, part * wide);
   int num_ranks = uly__group_size(d->heads.group);
-  d->of_all = uly__arena_carve(scratch, most(num_ranks, share->size) * part * wide);
+  d->of_all = uly__arena_carve(scratch, uly__max(num_ranks, share->size) * part * wide);
   d->all_logits = uly__arena_carve(scratch, c->vocab * wide);
   d->host_logits = uly__arena_carve(host, uly__room_bytes(model->stream, c->vocab * wide));
 }

@@ -2,7 +2,7 @@
  * its own way; see config.h. */
 #include <string.h>
 
-#include "model/config_reader.h"
+#include "model/config_values.h"
 
 static const char full[] = "full_attention", sliding[] = "sliding_attention";
 

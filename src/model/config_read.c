@@ -1,7 +1,7 @@
 /* Reads Hugging Face's config.json: takes what transformers would compute, or refuses. */
 #include <string.h>
 
-#include "model/config_reader.h"
+#include "model/config_values.h"
 #include "ops/mask.h"
 
 /* Notes a dropout, which is not used. Training says so at its start. */

@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "model/config_reader.h"
+#include "model/config_values.h"
 
 /* The keys that an object may have. "finetuned" says only how a model was made. */
 static const char *const keys[] = {"rope_type",        "type",

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/status.h"
-#include "model/config_reader.h"
+#include "model/config_values.h"
 #include "ops/mask.h"
 
 static json_t *llama_json(const uly__model_config *c) {

@@ -1,10 +1,10 @@
 /* Adds up the gradients of tied weights: see grads.h. */
 #include "model/grads.h"
 
+#include "base/integers.h"
+
 /* The most elements that are sent at a time. */
 enum { LARGEST_PART = 1 << 20 };
-
-static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* Returns whether this rank shares the embedding with a rank of another stage. */
 static bool shares_embedding(const uly__model *model) {
@@ -38,7 +38,7 @@ static uly_status add_tied(uly__model *model) {
   int64_t shard = shard_of(model);
   for (int64_t at = 0; at < shard; at += LARGEST_PART) {
     void *grads = uly__at(uly__zero_reduced(zero, ULY_UNIT_EMBED), dtype, at);
-    int64_t count = min64(LARGEST_PART, shard - at);
+    int64_t count = uly__min(LARGEST_PART, shard - at);
     ULY_TRY(uly__boundary_exchange_ends(&model->boundary, tag, count, uly__dtype_bytes(dtype),
                                         grads, model->work.tied_part));
     add(model, count, model->work.tied_part, grads);
@@ -57,7 +57,7 @@ void uly__reduce_grads(uly__model *model) {
 void uly__tied_grads_carve(uly__model *model, uly__arena *scratch) {
   if (!shares_embedding(model)) return;
   uly_dtype dtype = model->zero->desc.grad_dtype;
-  int64_t count = min64(LARGEST_PART, shard_of(model));
+  int64_t count = uly__min(LARGEST_PART, shard_of(model));
   model->work.tied_part = uly__arena_carve(scratch, count * uly__dtype_bytes(dtype));
   if (dtype != ULY_F32)
     model->work.tied_values = uly__arena_carve(scratch, count * (int64_t)sizeof(float));

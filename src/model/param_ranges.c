@@ -3,8 +3,7 @@
  * updates. */
 #include "model/param_ranges.h"
 
-static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
+#include "base/integers.h"
 
 static bool is_whole_rows(const uly__param *param) {
   return param->num_dims == 1 || param->cols.count == param->dims[1];
@@ -23,9 +22,9 @@ static int64_t cut_rows(const uly__param *param, int64_t begin, int64_t end, boo
   range->global = (param->rows.begin + row) * cols + begin % cols;
   if (!is_whole_rows(param)) {
     range->global = row * param->dims[1] + param->cols.begin + begin % cols;
-    if (!is_local) stop = min64(stop, (row + 1) * cols);
+    if (!is_local) stop = uly__min(stop, (row + 1) * cols);
   }
-  return min64(end, stop);
+  return uly__min(end, stop);
 }
 
 uly__range_walk uly__param_ranges(const uly__params *params, const uly__zero *zero, int unit) {
@@ -52,16 +51,16 @@ bool uly__range_next(uly__range_walk *walk, uly__range *range) {
       owned = uly__zero_owned(walk->zero, param->unit);
     }
     int64_t offset = param->local_offset;
-    int64_t begin = max64(offset + walk->done, held.begin);
-    int64_t end = min64(offset + param->local_count, held.begin + held.count);
+    int64_t begin = uly__max(offset + walk->done, held.begin);
+    int64_t end = uly__min(offset + param->local_count, held.begin + held.count);
     if (begin >= end) continue;
     *range = (uly__range){.param = param, .local = begin};
     end = offset + cut_rows(param, begin - offset, end - offset, walk->is_local, range);
     /* A range has one owner, and lies in one window of the unit. */
     bool is_owner = begin >= owned.begin && begin < owned.begin + owned.count;
-    if (is_owner) end = min64(end, owned.begin + owned.count);
-    if (begin < owned.begin) end = min64(end, owned.begin);
-    end = min64(end, (begin / ULY_LARGEST_RANGE + 1) * ULY_LARGEST_RANGE);
+    if (is_owner) end = uly__min(end, owned.begin + owned.count);
+    if (begin < owned.begin) end = uly__min(end, owned.begin);
+    end = uly__min(end, (begin / ULY_LARGEST_RANGE + 1) * ULY_LARGEST_RANGE);
     range->count = end - begin;
     range->is_owner &= is_owner;
     walk->done = end - offset;

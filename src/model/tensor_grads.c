@@ -1,11 +1,10 @@
 /* Adds up gradients over the ranks of tensor parallelism: see tensor_grads.h. */
 #include "model/tensor_grads.h"
 
+#include "base/integers.h"
+
 /* The number of elements in each part of a gather is a multiple of this. */
 enum { ALIGNMENT = 64 / sizeof(float) };
-
-static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
-static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* Stores packed f32 elements as elements of a gradient, of dtype. */
 static void unpack_grads(const uly__model *model, int64_t count, uly_dtype dtype, const float *from,
@@ -82,7 +81,7 @@ static shared_heads shared_of(const uly__model *model, int rank) {
 /* Returns which of my shared heads another rank holds, as indices among mine. */
 static uly__part shared_with(const uly__model *model, int rank) {
   shared_heads mine = shared_of(model, model->tensor.rank), other = shared_of(model, rank);
-  int64_t first = max64(mine.first, other.first), last = min64(mine.last, other.last);
+  int64_t first = uly__max(mine.first, other.first), last = uly__min(mine.last, other.last);
   if (first > last) return (uly__part){0, 0};
   if (rank == model->tensor.rank) return (uly__part){0, mine.num};
   return (uly__part){first == mine.first ? 0 : 1, last - first + 1};
@@ -180,13 +179,13 @@ void uly__tensor_grads_carve(uly__model *model, uly__arena *scratch) {
   int64_t largest = 0, parts = 0, size = model->tensor.size;
   if (size == 1) return;
   for (int u = 0; u < model->params.num_units; u++)
-    largest = max64(largest, num_replicated(&model->params, u));
+    largest = uly__max(largest, num_replicated(&model->params, u));
   parts = largest * size;
   if (model->num_layers > 0) {
     int64_t head = tensors_of(model).count, num = 0;
     for (int p = 0; p < size; p++) num += shared_with(model, p).count;
-    largest = max64(largest, shared_of(model, model->tensor.rank).num * head);
-    parts = max64(parts, num * head);
+    largest = uly__max(largest, shared_of(model, model->tensor.rank).num * head);
+    parts = uly__max(parts, num * head);
   }
   model->work.shared_grads = uly__arena_carve(scratch, largest * (int64_t)sizeof(float));
   model->work.shared_parts = uly__arena_carve(scratch, parts * (int64_t)sizeof(float));

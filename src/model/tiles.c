@@ -3,23 +3,20 @@
 
 #include <stdlib.h>
 
+#include "base/integers.h"
 #include "base/split.h"
-
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-
-static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
 /* Adds the tiles of tokens [begin, end) of the stream, of which the first is this rank's token
  * t. */
 static void add_tiles(uly__tiles *tiles, int64_t begin, int64_t end, int64_t t, int64_t rows) {
   for (int64_t at = begin; at < end; at += rows) {
-    int64_t count = least(rows, end - at);
+    int64_t count = uly__min(rows, end - at);
     tiles->list[tiles->num++] = (uly__tile_range){.begin = t + at - begin,
                                                   .rows = count,
                                                   .own_rows = count,
                                                   .own_begin = t + at - begin,
                                                   .ends_segment = -1};
-    tiles->rows = tiles->own_rows = most(tiles->rows, count);
+    tiles->rows = tiles->own_rows = uly__max(tiles->rows, count);
   }
 }
 
@@ -29,8 +26,8 @@ static int64_t add_segment(uly__tiles *tiles, const uly__token_cut *cut, uly__pa
   const uly_token_run *runs = uly__token_cut_runs(cut, cut->rank);
   int64_t before = tiles->num, t = 0;
   for (int r = 0; r < cut->num_runs; t += runs[r++].count) {
-    int64_t begin = most(part.begin, runs[r].begin);
-    int64_t end = least(part.begin + part.count, runs[r].begin + runs[r].count);
+    int64_t begin = uly__max(part.begin, runs[r].begin);
+    int64_t end = uly__min(part.begin + part.count, runs[r].begin + runs[r].count);
     add_tiles(tiles, begin, end, t + begin - runs[r].begin, rows);
   }
   return tiles->num - before;
@@ -60,7 +57,7 @@ void uly__tiles_divide(uly__tiles *tiles, const uly__tensor *tensor) {
     tile->own_rows = part.count;
     tile->own_begin = tiles->num_own;
     tiles->num_own += part.count;
-    tiles->own_rows = most(tiles->own_rows, part.count);
+    tiles->own_rows = uly__max(tiles->own_rows, part.count);
   }
 }
 

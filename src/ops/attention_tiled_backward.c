@@ -267,9 +267,9 @@ static void load_group(const pass *p, int64_t index, key_group *group) {
   int64_t first = index * p->group_size, left = num_blocks(p->a->keys) - first;
   int64_t width = padded(p->a->head_dim), words = width * LANES / PER_WORD;
   group->index = index;
-  group->num = (int)min64(p->group_size, left);
+  group->num = (int)uly__min(p->group_size, left);
   group->begin = first * LANES;
-  group->end = min64((first + group->num) * LANES, p->a->keys.count);
+  group->end = uly__min((first + group->num) * LANES, p->a->keys.count);
   for (int i = 0; i < group->num; i++) {
     word *at = group->words + 3 * i * words;
     float *sums = group->sums + 2 * i * width * LANES;
@@ -396,7 +396,7 @@ void ULY_FOR_ISA(uly__attention_tiled_backward)(uly__stream *stream, const uly__
   /* Within a window only as many groups as it spans work at the same time, since they take
    * turns. */
   int64_t window = uly__mask_desc(a->mask)->window;
-  if (window > 0) p.group_size = min64(p.group_size, group_size(a, window / LANES, 2));
+  if (window > 0) p.group_size = uly__min(p.group_size, group_size(a, window / LANES, 2));
   uly__attention_carve(a, workspace, &p.work);
   if (!a->resumes) compute_delta(a, p.work.delta);
   for (int head = 0; head < a->num_q_heads; head += p.num_heads) {

@@ -187,7 +187,7 @@ static void forward_group(const uly__attention_args *a, int head, int64_t query,
   head_tensor all_k = kv_head_of(a, a->k, kv_head(a, head));
   head_tensor all_v = kv_head_of(a, a->v, kv_head(a, head));
   int d = a->head_dim, num = 0;
-  int64_t words = num_words(d), q_end = min64(query + size * LANES, a->queries.count);
+  int64_t words = num_words(d), q_end = uly__min(query + size * LANES, a->queries.count);
   int64_t key = next_keys(a, head, query, q_end, 0);
   if (key >= a->keys.count && a->resumes && a->suspends) return;
   for (int64_t at = query; at < q_end; at += LANES, num++) {

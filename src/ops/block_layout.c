@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/integers.h"
 #include "base/rng.h"
 #include "base/sized.h"
 #include "ops/mask.h"
@@ -25,9 +26,6 @@ typedef struct row {
   int64_t num_random, next_random; /* in `random` */
 } row;
 
-static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
-
 static int by_block(const void *a, const void *b) {
   int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
   return (x > y) - (x < y);
@@ -36,12 +34,12 @@ static int by_block(const void *a, const void *b) {
 /* Draws distinct blocks among those that are neither local nor global: the first images under a
  * permutation that belongs to this head and row. */
 static void draw_random(const uly_sparse *d, int head, row *r) {
-  int64_t left = max64(r->local_begin - d->global, 0), right = max64(r->local_end, d->global);
-  int64_t num = left + max64(r->end - right, 0);
+  int64_t left = uly__max(r->local_begin - d->global, 0), right = uly__max(r->local_end, d->global);
+  int64_t num = left + uly__max(r->end - right, 0);
   char name[64];
   snprintf(name, sizeof name, "random blocks of head %d, row %lld", head, (long long)r->index);
   uint64_t stream = uly__rng_stream(name);
-  r->num_random = r->index < d->global ? 0 : min64(d->random, num);
+  r->num_random = r->index < d->global ? 0 : uly__min(d->random, num);
   for (int64_t i = 0; i < r->num_random; i++) {
     int64_t at = uly__rng_permute(d->seed, stream, num, i);
     r->random[i] = (int32_t)(at < left ? d->global + at : right + at - left);
@@ -52,7 +50,7 @@ static void draw_random(const uly_sparse *d, int head, row *r) {
 static row make_row(const uly_sparse *d, uly_mask_kind kind, int64_t num_blocks, int64_t index) {
   row r = {.index = index,
            .end = kind == ULY_MASK_CAUSAL ? index + 1 : num_blocks,
-           .local_begin = max64(index - d->local + 1, 0),
+           .local_begin = uly__max(index - d->local + 1, 0),
            .local_end = index + d->local};
   if (d->pattern == ULY_SPARSE_FIXED) {
     r.local_begin = index / d->local * d->local;
@@ -65,20 +63,20 @@ static row make_row(const uly_sparse *d, uly_mask_kind kind, int64_t num_blocks,
  * none. */
 static int64_t next_col(const uly_sparse *d, row *r, int64_t col) {
   int64_t nearest = r->end;
-  if (col < r->local_end) nearest = min64(nearest, max64(col, r->local_begin));
+  if (col < r->local_end) nearest = uly__min(nearest, uly__max(col, r->local_begin));
   switch (d->pattern) {
     case ULY_SPARSE_STRIDED: {
       int64_t past = (r->index - col) % d->local; /* negative if col is past index */
-      return min64(nearest, col + (past < 0 ? past + d->local : past));
+      return uly__min(nearest, col + (past < 0 ? past + d->local : past));
     }
     case ULY_SPARSE_FIXED: {
-      int64_t first = max64(d->local - d->global, 0), place = col % d->local;
-      if (d->global > 0) nearest = min64(nearest, col + max64(first - place, 0));
+      int64_t first = uly__max(d->local - d->global, 0), place = col % d->local;
+      if (d->global > 0) nearest = uly__min(nearest, col + uly__max(first - place, 0));
       return nearest;
     }
     case ULY_SPARSE_BIGBIRD:
       while (r->next_random < r->num_random && r->random[r->next_random] < col) r->next_random++;
-      if (r->next_random < r->num_random) nearest = min64(nearest, r->random[r->next_random]);
+      if (r->next_random < r->num_random) nearest = uly__min(nearest, r->random[r->next_random]);
       break;
     case ULY_SPARSE_NONE:
     case ULY_SPARSE_LONGFORMER: break;
@@ -163,9 +161,9 @@ int64_t uly_sparse_local(const uly_sparse *sparse, int64_t num_tokens) {
 static uly_sparse settle(const uly_sparse *desc, int64_t num_tokens, int64_t num_blocks) {
   uly_sparse d = *desc;
   d.local = uly_sparse_local(desc, num_tokens);
-  d.local = min64(d.local, num_blocks);
-  d.global = min64(d.global, num_blocks);
-  d.random = min64(d.random, num_blocks);
+  d.local = uly__min(d.local, num_blocks);
+  d.global = uly__min(d.global, num_blocks);
+  d.random = uly__min(d.random, num_blocks);
   return d;
 }
 
@@ -179,7 +177,7 @@ static uly_status check_size(const uly_sparse *d, const uly_block_layout *l) {
     most += d->global * stretches;
   else
     most += 2 * d->global + d->random; /* global rows list M each */
-  double listed = (double)min64(most, M) * (double)M * l->num_layouts;
+  double listed = (double)uly__min(most, M) * (double)M * l->num_layouts;
   if (listed > (double)max_listed)
     ULY_FAIL(ULY_ERR_CONFIG,
              "%d sparse layouts of %lld blocks may list %.3g blocks, but the limit is 2^31: use a "

@@ -3,13 +3,12 @@
  * serves all instruction sets. */
 #include <math.h>
 
+#include "base/integers.h"
 #include "base/rng.h"
 #include "ops/ops.h"
 
 /* The number of elements that a thread fills at a time. */
 enum { PIECE = 1 << 14 };
-
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 static void fill(uly__stream *stream, int64_t n, float value, float *x) {
   (void)stream;
@@ -22,7 +21,7 @@ static void fill_normal(uly__stream *stream, uint64_t seed, uint64_t numbers, in
   (void)stream;
 #pragma omp parallel for schedule(dynamic) if (n > PIECE)
   for (int64_t at = 0; at < n; at += PIECE)
-    uly__rng_normal(seed, numbers, begin + at, least(PIECE, n - at), std, x + at);
+    uly__rng_normal(seed, numbers, begin + at, uly__min(PIECE, n - at), std, x + at);
 }
 
 static void to_f32(uly__stream *stream, int64_t n, const uint16_t *x, float *y) {

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/integers.h"
 #include "base/status.h"
 
 /* What a query sees of the keys, or a key of the queries. */
@@ -33,9 +34,6 @@ typedef struct range {
   int64_t begin, end;
 } range;
 
-static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
-
 /* ------------------------------------------------------------------------ the band */
 
 static range document(const uly__mask *m, int64_t token) {
@@ -51,10 +49,10 @@ static range document(const uly__mask *m, int64_t token) {
 }
 
 static range band(const uly__mask *m, const view *side, int64_t token) {
-  range r = {max64(token - side->before, 0), min64(token + side->after + 1, m->num_tokens)};
+  range r = {uly__max(token - side->before, 0), uly__min(token + side->after + 1, m->num_tokens)};
   if (m->desc.num_docs > 0) {
     range doc = document(m, token);
-    r = (range){max64(r.begin, doc.begin), min64(r.end, doc.end)};
+    r = (range){uly__max(r.begin, doc.begin), uly__min(r.end, doc.end)};
   }
   return r;
 }
@@ -63,8 +61,8 @@ static range band(const uly__mask *m, const view *side, int64_t token) {
  * begin. */
 static range joint_band(const uly__mask *m, const view *side, int64_t begin, int64_t end,
                         range limit) {
-  return (range){max64(band(m, side, begin).begin, limit.begin),
-                 min64(band(m, side, end - 1).end, limit.end)};
+  return (range){uly__max(band(m, side, begin).begin, limit.begin),
+                 uly__min(band(m, side, end - 1).end, limit.end)};
 }
 
 /* ---------------------------------------------------------------------- the layouts */
@@ -101,7 +99,7 @@ static int64_t count_listed(const uly__mask *m, const view *side, int head, int6
 /* Returns the tokens of a block that lie in [begin, end). */
 static range part_of_block(const uly__mask *m, int64_t block, int64_t begin, int64_t end) {
   int64_t first = block * m->layout.block;
-  return (range){max64(begin, first), min64(end, first + m->layout.block)};
+  return (range){uly__max(begin, first), uly__min(end, first + m->layout.block)};
 }
 
 /* ---------------------------------------------------------------------------- tiles */
@@ -144,7 +142,7 @@ static int64_t tile_of(int64_t token, int64_t origin, int64_t tile) {
 static int64_t next_tile(const uly__mask *m, const view *side, int head, int64_t begin, int64_t end,
                          int64_t origin, int64_t at, int64_t tile) {
   range seen = joint_band(m, side, begin, end, (range){0, m->num_tokens});
-  at = max64(at, tile_of(max64(seen.begin, origin), origin, tile));
+  at = uly__max(at, tile_of(uly__max(seen.begin, origin), origin, tile));
   if (at >= seen.end) return m->num_tokens;
   if (!m->desc.blocks) return at;
   int64_t B = m->layout.block, nearest = m->num_tokens;
@@ -154,7 +152,7 @@ static int64_t next_tile(const uly__mask *m, const view *side, int head, int64_t
     seen = joint_band(m, side, tokens.begin, tokens.end, (range){at, nearest});
     list blocks = listed_from(m, side, head, row, seen.begin / B);
     if (blocks.first == blocks.end) continue;
-    int64_t first = max64(seen.begin, *blocks.first * B);
+    int64_t first = uly__max(seen.begin, *blocks.first * B);
     if (first < seen.end) nearest = first;
   }
   return nearest < m->num_tokens ? tile_of(nearest, origin, tile) : m->num_tokens;
@@ -177,7 +175,7 @@ static uint64_t ones(int64_t from, int64_t to) {
 
 uint64_t uly__mask_bits(const uly__mask *m, int head, int64_t query, int64_t key) {
   range seen = band(m, &m->of_query, query);
-  seen = (range){max64(seen.begin, key), min64(seen.end, key + 64)};
+  seen = (range){uly__max(seen.begin, key), uly__min(seen.end, key + 64)};
   if (seen.end <= seen.begin) return 0;
   uint64_t bits = ones(seen.begin - key, seen.end - key), listed = 0;
   if (!m->desc.blocks) return bits;
@@ -199,7 +197,7 @@ __extension__ typedef __int128 int128;
  * has k + most + 1 such queries, but not below 0 and at most n: there are any from key `some` on,
  * and all n from key `all` on. */
 static int128 pairs_up_to(int64_t n, int64_t m, int64_t most) {
-  int64_t some = min64(max64(-most, 0), m), all = min64(max64(n - most - 1, 0), m);
+  int64_t some = uly__min(uly__max(-most, 0), m), all = uly__min(uly__max(n - most - 1, 0), m);
   int128 lowest = some + most + 1, highest = all + most;
   return (all - some) * (lowest + highest) / 2 + (int128)(m - all) * n;
 }
@@ -219,12 +217,13 @@ static double pairs_between(const uly__mask *m, range queries, range keys) {
 static double pairs_in(const uly__mask *m, range queries, range keys) {
   if (m->desc.num_docs == 0) return pairs_between(m, queries, keys);
   double sum = 0;
-  int64_t begin = max64(queries.begin, document(m, keys.begin).begin), end = 0;
+  int64_t begin = uly__max(queries.begin, document(m, keys.begin).begin), end = 0;
   for (int64_t query = begin; query < queries.end && end < keys.end; query = end) {
     range doc = document(m, query);
     end = doc.end;
-    sum += pairs_between(m, (range){max64(queries.begin, doc.begin), min64(queries.end, doc.end)},
-                         (range){max64(keys.begin, doc.begin), min64(keys.end, doc.end)});
+    sum += pairs_between(
+        m, (range){uly__max(queries.begin, doc.begin), uly__min(queries.end, doc.end)},
+        (range){uly__max(keys.begin, doc.begin), uly__min(keys.end, doc.end)});
   }
   return sum;
 }
@@ -365,7 +364,7 @@ static uly_status fill(uly__mask *m, const uly_mask *mask, int64_t N, int num_q_
     ULY_FAIL(ULY_ERR_CONFIG, "mask.window is %lld, but it must not be negative (0: none)",
              (long long)mask->window);
   ULY_TRY(check_documents(mask->doc_start, mask->num_docs, N));
-  int64_t reach = mask->window > 0 ? min64(mask->window, N) - 1 : N - 1;
+  int64_t reach = mask->window > 0 ? uly__min(mask->window, N) - 1 : N - 1;
   m->num_tokens = N;
   m->desc = (uly_mask){.size = sizeof m->desc,
                        .kind = mask->kind,

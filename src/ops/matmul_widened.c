@@ -7,6 +7,7 @@
  * depend on the product's shape alone, so results do not depend on the number of threads. */
 #include <omp.h>
 
+#include "base/integers.h"
 #include "ops/products_onednn.h"
 
 #define CAT_(a, b) a##b
@@ -29,8 +30,6 @@ _Static_assert(TILE_M == TILE_K && TILE_K <= TILE_N, "pieces fit their places ei
 static int64_t workspace_bytes(uly_dtype dtype, int threads) {
   return dtype == ULY_BF16 ? threads * (int64_t)sizeof(workspace) : 0;
 }
-
-static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 
 static int64_t num_tiles(int64_t total, int64_t tile) { return (total + tile - 1) / tile; }
 
@@ -111,12 +110,12 @@ static void add_sum_bf16(int64_t rows, int64_t cols, const float *restrict sum, 
 /* Computes the tile whose first element is (i, j). */
 static int multiply_tile(const uly__matmul *x, const tile_products *products, int64_t i, int64_t j,
                          workspace *w) {
-  int64_t m = min64(TILE_M, x->m - i), n = min64(TILE_N, x->n - j);
+  int64_t m = uly__min(TILE_M, x->m - i), n = uly__min(TILE_N, x->n - j);
   int64_t lda = row_distance(x->trans_a, TILE_K, TILE_M);
   int64_t ldb = row_distance(x->trans_b, TILE_N, TILE_K);
   int failed = 0;
   for (int64_t l = 0; l < x->k && failed == 0; l += TILE_K) {
-    int64_t k = min64(TILE_K, x->k - l);
+    int64_t k = uly__min(TILE_K, x->k - l);
     bool last_m = i + TILE_M >= x->m, last_n = j + TILE_N >= x->n, last_k = l + TILE_K >= x->k;
     widen_piece(x->a, x->lda, x->trans_a, i, l, m, k, w->a, lda);
     widen_piece(x->b, x->ldb, x->trans_b, l, j, k, n, w->b, ldb);

@@ -12,7 +12,7 @@ static void residual_row(int64_t cols, uly_dtype dtype, int64_t at, const void *
                          const void *bias, void *y) {
   for (int64_t c = 0; c < cols; c += PIECE) {
     float a[PIECE], b[PIECE] = {0};
-    int64_t n = min64(PIECE, cols - c);
+    int64_t n = uly__min(PIECE, cols - c);
     load(a, x, dtype, at + c, n);
     if (bias) load(b, bias, dtype, c, n);
     const float *s = sum + at + c;
@@ -35,7 +35,7 @@ static void row_statistics(uly__norm kind, int64_t cols, float eps, uly_dtype dt
   double sum = 0, squares = 0;
   if (kind == ULY_NORM_LAYER)
     for (int64_t c = 0; c < cols; c += PIECE) {
-      int64_t n = min64(PIECE, cols - c);
+      int64_t n = uly__min(PIECE, cols - c);
       float part = 0;
       load(a, x, dtype, at + c, n);
 #pragma omp simd reduction(+ : part)
@@ -44,7 +44,7 @@ static void row_statistics(uly__norm kind, int64_t cols, float eps, uly_dtype dt
     }
   *mean = (float)(sum / (double)cols);
   for (int64_t c = 0; c < cols; c += PIECE) {
-    int64_t n = min64(PIECE, cols - c);
+    int64_t n = uly__min(PIECE, cols - c);
     float part = 0, center = *mean;
     load(a, x, dtype, at + c, n);
 #pragma omp simd reduction(+ : part)
@@ -59,7 +59,7 @@ static void norm_row(const uly__norm_args *args, int64_t cols, uly_dtype dtype, 
   float mean, rstd, a[PIECE], g[PIECE], b[PIECE] = {0};
   row_statistics(args->kind, cols, args->eps, dtype, x, at, &mean, &rstd);
   for (int64_t c = 0; c < cols; c += PIECE) {
-    int64_t n = min64(PIECE, cols - c);
+    int64_t n = uly__min(PIECE, cols - c);
     load(a, x, dtype, at + c, n);
     load(g, args->gamma, dtype, c, n);
     if (args->beta) load(b, args->beta, dtype, c, n);
@@ -98,7 +98,7 @@ static void norm_backward_rows(const uly__norm_args *args, int64_t rows, int64_t
     row_statistics(kind, cols, args->eps, dtype, x, r * cols, &mean, &rstd);
     double sum_e = 0, sum_eu = 0;
     for (int64_t c = 0; c < cols; c += PIECE) {
-      int64_t n = min64(PIECE, cols - c);
+      int64_t n = uly__min(PIECE, cols - c);
       const float *d = d_y + r * cols + c;
       float e = 0, eu = 0;
       load(a, x, dtype, r * cols + c, n);
@@ -114,7 +114,7 @@ static void norm_backward_rows(const uly__norm_args *args, int64_t rows, int64_t
     float mean_e = kind == ULY_NORM_LAYER ? (float)(sum_e / (double)cols) : 0.0f;
     float mean_eu = (float)(sum_eu / (double)cols);
     for (int64_t c = 0; c < cols; c += PIECE) {
-      int64_t n = min64(PIECE, cols - c);
+      int64_t n = uly__min(PIECE, cols - c);
       const float *d = d_y + r * cols + c;
       load(a, x, dtype, r * cols + c, n);
       load(g, args->gamma, dtype, c, n);
@@ -135,7 +135,7 @@ static void norm_backward(uly__stream *stream, const uly__norm_args *args, int64
   (void)stream;
   norm_backward_rows(args, rows, cols, dtype, x, d_y, d_x);
   for (int64_t first = 0; first < rows; first += NORM_ROWS) {
-    int64_t count = min64(NORM_ROWS, rows - first);
+    int64_t count = uly__min(NORM_ROWS, rows - first);
     float mean[NORM_ROWS], rstd[NORM_ROWS];
 #pragma omp parallel
     {
@@ -146,7 +146,7 @@ static void norm_backward(uly__stream *stream, const uly__norm_args *args, int64
 #pragma omp for schedule(static)
       for (int64_t c = 0; c < cols; c += COLUMN_BLOCK) {
         float sum_g[COLUMN_BLOCK] = {0}, sum_b[COLUMN_BLOCK] = {0}, a[COLUMN_BLOCK];
-        int64_t n = min64(COLUMN_BLOCK, cols - c);
+        int64_t n = uly__min(COLUMN_BLOCK, cols - c);
         for (int64_t r = 0; r < count; r++) {
           int64_t at = (first + r) * cols + c;
           float center = mean[r], scale = rstd[r];
@@ -200,10 +200,10 @@ static void norm_heads_backward(uly__stream *stream, const uly__norm_args *args,
   int64_t at_once = (int64_t)HEAD_ROWS * HEAD_PARTS;
   for (int64_t first = 0; first < rows; first += at_once) {
     float sums[HEAD_PARTS][ULY_MAX_HEAD_DIM] = {{0}};
-    int64_t count = min64(at_once, rows - first);
+    int64_t count = uly__min(at_once, rows - first);
 #pragma omp parallel for schedule(static)
     for (int64_t part = 0; part < (count + HEAD_ROWS - 1) / HEAD_ROWS; part++) {
-      int64_t begin = first + part * HEAD_ROWS, end = min64(first + count, begin + HEAD_ROWS);
+      int64_t begin = first + part * HEAD_ROWS, end = uly__min(first + count, begin + HEAD_ROWS);
       for (int64_t i = begin * heads; i < end * heads; i++) {
         float mean, rstd, a[ULY_MAX_HEAD_DIM], g[ULY_MAX_HEAD_DIM], e[ULY_MAX_HEAD_DIM];
         int64_t at = i / heads * ld + i % heads * head_dim;

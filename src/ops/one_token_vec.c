@@ -6,6 +6,7 @@
  * on how rows and heads are dealt to ranks and threads. */
 #include <math.h>
 
+#include "base/integers.h"
 #include "ops/mask.h"
 #include "ops/ops.h"
 #include "ops/vectors.h"
@@ -15,9 +16,6 @@
 
 /* Products with fewer bytes are not worth a second thread. */
 enum { SERIAL_BYTES = 1 << 15 };
-
-static inline int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-static inline int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 
 /* Widens WIDTH elements from i on. */
 ULY_INLINE vec widen(const void *x, uly_dtype dtype, int64_t i) {
@@ -64,7 +62,7 @@ ULY_INLINE void dot_rows(int rows, int64_t cols, int64_t ld, uly_dtype dtype, co
     }
   }
   for (; i < cols; i += WIDTH) {
-    int64_t count = min64(WIDTH, cols - i);
+    int64_t count = uly__min(WIDTH, cols - i);
     vec x0 = widen_end(x, ULY_F32, i, count);
 #pragma GCC unroll 4
     for (int r = 0; r < rows; r++) sum[r][0] += widen_end(w, dtype, r * ld + i, count) * x0;
@@ -88,7 +86,7 @@ static void matvec(uly__stream *stream, int64_t rows, int64_t cols, int64_t ld, 
   (void)stream;
 #pragma omp parallel for schedule(static) if (rows * cols * uly__dtype_bytes(dtype) > SERIAL_BYTES)
   for (int64_t r = 0; r < rows; r += ROWS_AT_ONCE) {
-    int64_t count = min64(ROWS_AT_ONCE, rows - r);
+    int64_t count = uly__min(ROWS_AT_ONCE, rows - r);
     if (dtype == ULY_F32)
       dot_some(count, cols, ld, ULY_F32, (const float *)w + r * ld, x, y + r);
     else
@@ -196,7 +194,7 @@ ULY_INLINE void attend_tile(const uly__attend_one *a, uly_dtype dtype, int head,
 ULY_INLINE void attend_chunk(const uly__attend_one *a, uly_dtype dtype, int head, int64_t chunk) {
   float q[ULY_MAX_HEAD_DIM + WIDTH] = {0}, out[ULY_MAX_HEAD_DIM + WIDTH] = {0};
   int d = a->head_dim, mask_head = a->first_q_head + head;
-  int64_t begin = chunk * CHUNK, end = min64(begin + CHUNK, a->query + 1), query = a->query;
+  int64_t begin = chunk * CHUNK, end = uly__min(begin + CHUNK, a->query + 1), query = a->query;
   partial to = {.out = out, .largest = -INFINITY};
   for (int i = 0; i < d; i++) q[i] = uly__load(a->q, dtype, (int64_t)head * d + i);
   int64_t key = uly__mask_next_keys(a->mask, mask_head, query, query + 1, 0, begin, TILE);
@@ -230,9 +228,9 @@ static void join_chunks(const uly__attend_one *a, int head, int64_t first, int64
 static int64_t first_chunk(const uly__attend_one *a) {
   int64_t first = a->query / CHUNK;
   for (int head = 0; head < a->num_q_heads; head++)
-    first = min64(first, uly__mask_next_keys(a->mask, a->first_q_head + head, a->query,
-                                             a->query + 1, 0, 0, CHUNK) /
-                             CHUNK);
+    first = uly__min(first, uly__mask_next_keys(a->mask, a->first_q_head + head, a->query,
+                                                a->query + 1, 0, 0, CHUNK) /
+                                CHUNK);
   return first;
 }
 
@@ -244,8 +242,8 @@ static void attend_one(uly__stream *stream, const uly__attend_one *a) {
 #pragma omp parallel for collapse(2) schedule(dynamic)
   for (int kv = 0; kv < a->num_kv_heads; kv++)
     for (int64_t chunk = first; chunk <= last; chunk++) {
-      int64_t begin = max64((int64_t)kv * a->group_size - a->group_offset, 0);
-      int64_t end = min64((int64_t)(kv + 1) * a->group_size - a->group_offset, a->num_q_heads);
+      int64_t begin = uly__max((int64_t)kv * a->group_size - a->group_offset, 0);
+      int64_t end = uly__min((int64_t)(kv + 1) * a->group_size - a->group_offset, a->num_q_heads);
       for (int64_t head = begin; head < end; head++) {
         if (a->dtype == ULY_F32)
           attend_chunk(a, ULY_F32, (int)head, chunk);

@@ -12,7 +12,7 @@ static bool fill(const char *name, uly__ops *table) {
   table->sizes = cpu_sizes;
   uly__ops_elements(table);
   uly__ops_tree(table);
-  uly__ops_stored(table);
+  uly__ops_conversions(table);
   uly__ops_rows_base(table);
   uly__norms_base(table);
   table->matmul = uly__matmul_ref;

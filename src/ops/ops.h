@@ -318,7 +318,7 @@ void uly__ops_tree(uly__ops *table);
 void uly__norms_base(uly__ops *table);
 void uly__norms_avx2(uly__ops *table);
 void uly__norms_avx512(uly__ops *table);
-void uly__ops_stored(uly__ops *table);
+void uly__ops_conversions(uly__ops *table);
 void uly__ops_rows_base(uly__ops *table);
 void uly__ops_rows_avx2(uly__ops *table);
 void uly__ops_rows_avx512(uly__ops *table);

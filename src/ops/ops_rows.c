@@ -16,7 +16,7 @@ static void add_bias(uly__stream *stream, int64_t rows, int64_t cols, int64_t ld
   for (int64_t r = 0; r < rows; r++)
     for (int64_t c = 0; c < cols; c += PIECE) {
       float a[PIECE], b[PIECE];
-      int64_t n = min64(PIECE, cols - c);
+      int64_t n = uly__min(PIECE, cols - c);
       load(a, x, dtype, r * ld + c, n);
       load(b, bias, dtype, c, n);
       for (int64_t i = 0; i < n; i++) a[i] += b[i];
@@ -32,7 +32,7 @@ static void bias_backward(uly__stream *stream, int64_t rows, int64_t cols, int64
 #pragma omp parallel for schedule(static)
   for (int64_t c = 0; c < cols; c += COLUMN_BLOCK) {
     float sum[COLUMN_BLOCK] = {0}, a[COLUMN_BLOCK];
-    int64_t n = min64(COLUMN_BLOCK, cols - c);
+    int64_t n = uly__min(COLUMN_BLOCK, cols - c);
     for (int64_t r = 0; r < rows; r++) {
       load(a, d_y, dtype, r * ld + c, n);
       for (int64_t i = 0; i < n; i++) sum[i] += a[i];
@@ -67,7 +67,7 @@ static void swiglu_forward(uly__stream *stream, int64_t n, uly_dtype dtype, cons
 #pragma omp parallel for schedule(static)
   for (int64_t at = 0; at < n; at += PIECE) {
     float g[PIECE], u[PIECE];
-    int64_t count = min64(PIECE, n - at);
+    int64_t count = uly__min(PIECE, n - at);
     load(g, gate, dtype, at, count);
     load(u, up, dtype, at, count);
 #pragma omp simd
@@ -82,7 +82,7 @@ static void swiglu_backward(uly__stream *stream, int64_t n, uly_dtype dtype, con
 #pragma omp parallel for schedule(static)
   for (int64_t at = 0; at < n; at += PIECE) {
     float g[PIECE], u[PIECE], d[PIECE];
-    int64_t count = min64(PIECE, n - at);
+    int64_t count = uly__min(PIECE, n - at);
     load(g, gate, dtype, at, count);
     load(u, up, dtype, at, count);
     load(d, d_act, dtype, at, count);
@@ -107,7 +107,7 @@ static void gelu_forward(uly__stream *stream, int64_t rows, int64_t cols, uly_dt
   for (int64_t r = 0; r < rows; r++)
     for (int64_t c = 0; c < cols; c += PIECE) {
       float a[PIECE], b[PIECE];
-      int64_t count = min64(PIECE, cols - c);
+      int64_t count = uly__min(PIECE, cols - c);
       load(a, x, dtype, r * cols + c, count);
       if (bias) {
         load(b, bias, dtype, c, count);
@@ -128,7 +128,7 @@ static void gelu_backward(uly__stream *stream, int64_t n, uly_dtype dtype, const
 #pragma omp parallel for schedule(static)
   for (int64_t at = 0; at < n; at += PIECE) {
     float a[PIECE], d[PIECE];
-    int64_t count = min64(PIECE, n - at);
+    int64_t count = uly__min(PIECE, n - at);
     load(a, x, dtype, at, count);
     load(d, d_act, dtype, at, count);
 #pragma omp simd
@@ -158,7 +158,7 @@ static void embedding_forward(uly__stream *stream, int64_t rows, int64_t cols, u
     int64_t position = position_table ? row_held(held ? &held->positions : NULL, positions[r]) : -1;
     for (int64_t c = 0; c < cols; c += PIECE) {
       float a[PIECE] = {0}, b[PIECE] = {0};
-      int64_t n = min64(PIECE, cols - c);
+      int64_t n = uly__min(PIECE, cols - c);
       if (token >= 0) load(a, table, dtype, token * cols + c, n);
       if (position >= 0) load(b, position_table, dtype, position * cols + c, n);
       for (int64_t i = 0; i < n; i++) a[i] += b[i];
@@ -179,7 +179,7 @@ static void embedding_backward(uly__stream *stream, int64_t rows, int64_t cols, 
 #pragma omp parallel for schedule(static)
   for (int64_t c = 0; c < cols; c += COLUMN_BLOCK) {
     float a[COLUMN_BLOCK];
-    int64_t n = min64(COLUMN_BLOCK, cols - c);
+    int64_t n = uly__min(COLUMN_BLOCK, cols - c);
     for (int64_t r = 0; r < rows; r++) {
       int64_t token = row_held(held ? &held->tokens : NULL, tokens[r]);
       int64_t position =
@@ -199,7 +199,7 @@ static inline uly__logit_summary summarize(const float *x, int64_t vocab) {
   for (int64_t i = 0; i < vocab; i++) largest = x[i] > largest ? x[i] : largest;
   for (int64_t c = 0; c < vocab; c += PIECE) {
     float part = 0;
-    int64_t n = min64(PIECE, vocab - c);
+    int64_t n = uly__min(PIECE, vocab - c);
 #pragma omp simd reduction(+ : part)
     for (int64_t i = 0; i < n; i++) part += uly__exp(x[c + i] - largest);
     sum += part;
@@ -254,7 +254,7 @@ static void cross_entropy(uly__stream *stream, int64_t rows, int64_t vocab, cons
     float inverse = row_scale / (float)all.sum;
     for (int64_t c = 0; c < vocab; c += PIECE) {
       float d[PIECE];
-      int64_t n = min64(PIECE, vocab - c);
+      int64_t n = uly__min(PIECE, vocab - c);
 #pragma omp simd
       for (int64_t i = 0; i < n; i++) d[i] = uly__exp(x[c + i] - largest) * inverse;
       if (is_here && label >= c && label < c + n) d[label - c] -= row_scale;
@@ -273,7 +273,7 @@ static void add_squares(uly__stream *stream, int64_t n, uly_dtype dtype, const v
     for (int64_t at = 0; at < n; at += ULY_SQUARES_PIECE) {
       float a[ULY_SQUARES_PIECE] = {0};
       double squares = 0;
-      load(a, x, dtype, at, min64(ULY_SQUARES_PIECE, n - at));
+      load(a, x, dtype, at, uly__min(ULY_SQUARES_PIECE, n - at));
 #pragma omp simd reduction(+ : squares)
       for (int i = 0; i < ULY_SQUARES_PIECE; i++) squares += (double)a[i] * a[i];
       uly__exact_add(&part, squares);
@@ -295,7 +295,7 @@ static void adamw(uly__stream *stream, int64_t n, const uly__adamw *args) {
 #pragma omp parallel for schedule(static)
   for (int64_t at = 0; at < n; at += PIECE) {
     float p[PIECE] = {0}, m[PIECE] = {0}, v[PIECE] = {0}, g[PIECE] = {0};
-    int64_t count = min64(PIECE, n - at);
+    int64_t count = uly__min(PIECE, n - at);
     load(p, args->param, ULY_F32, at, count);
     load(m, args->m, ULY_F32, at, count);
     load(v, args->v, ULY_F32, at, count);

@@ -7,14 +7,13 @@
 #include <string.h>
 
 #include "base/dtype.h"
+#include "base/integers.h"
 
 /* Joins the parts of a name, such as that of an instruction set (ULY_ISA). */
 #define CAT_(a, b) a##b
 #define CAT(a, b) CAT_(a, b)
 
 enum { PIECE = 256, COLUMN_BLOCK = 64 };
-
-static inline int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 
 static inline void load(float *restrict y, const void *restrict x, uly_dtype dtype, int64_t at,
                         int64_t n) {

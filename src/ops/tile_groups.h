@@ -11,9 +11,8 @@
 
 #include <omp.h>
 
+#include "base/integers.h"
 #include "ops/tile_words.h"
-
-ULY_INLINE int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 
 static int64_t num_blocks(uly_token_run run) { return (run.count + LANES - 1) / LANES; }
 
@@ -48,7 +47,7 @@ typedef struct head_tensor {
 /* Returns rows `begin` and after, of one block. */
 static head_rows block_rows(const uly__attention_args *a, head_tensor t, int64_t begin) {
   return (head_rows){uly__at(t.x, a->dtype, begin * t.stride + (int64_t)t.head * a->head_dim),
-                     t.stride, min64(LANES, t.count - begin)};
+                     t.stride, uly__min(LANES, t.count - begin)};
 }
 
 /* Prefetches the block that begins there, if any, since it will be needed soon. */

@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
+#include "base/integers.h"
 
 /* The groups of micro-batches: the first `num_larger` have one more than `size`. */
 typedef struct groups {
@@ -38,7 +38,7 @@ static int64_t num_warmup(const uly__schedule_desc *d, int64_t num_passes) {
     later = 2 * later + (d->num_chunks - 1) * (g.size + (g.num_larger > 0));
   else
     later *= 1 + d->ahead;
-  return min64(later, num_passes);
+  return uly__min(later, num_passes);
 }
 
 uly_status uly__schedule_create(const uly__schedule_desc *desc, uly__schedule *out) {

@@ -1,6 +1,7 @@
 /* The exchanges of the Ulysses scheme and local attention, round by round: see ulysses_rounds.h. */
 #include "parallel/ulysses_rounds.h"
 
+#include "base/integers.h"
 #include "base/spans.h"
 
 /* Returns this rank's group of a round. */
@@ -24,8 +25,6 @@ uly__round uly__ulysses_round(const uly_attention *plan, int round) {
                       .o_heads_bytes = u->num_tokens * own->o_stride * bytes};
 }
 
-static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
-
 uly__ulysses_sizes uly__ulysses_size(const uly_attention *plan) {
   const uly__ulysses *u = &uly__ulysses_of(plan)->table;
   int64_t T = u->slices[u->rank].count, bytes = uly__dtype_bytes(plan->desc.dtype);
@@ -42,8 +41,8 @@ uly__ulysses_sizes uly__ulysses_size(const uly_attention *plan) {
     int64_t forward = plan->keys->workspace_bytes(plan, block, false);
     int64_t backward = plan->keys->workspace_bytes(plan, block, true);
     /* Rounds take turns. */
-    sizes.forward_workspace = most(sizes.forward_workspace, forward);
-    sizes.workspace = most(sizes.workspace, most(forward, backward));
+    sizes.forward_workspace = uly__max(sizes.forward_workspace, forward);
+    sizes.workspace = uly__max(sizes.workspace, uly__max(forward, backward));
   }
   sizes.softmax =
       uly__ulysses_heads(u, u->rank).q_count * u->num_tokens * uly__local_softmax_bytes(plan);

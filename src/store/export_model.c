@@ -10,6 +10,7 @@
 #include "base/dtype.h"
 #include "base/file.h"
 #include "base/folder.h"
+#include "base/integers.h"
 #include "data/companions.h"
 #include "device/device.h"
 #include "store/export_folder.h"
@@ -55,8 +56,6 @@ static void add_checksum(const export *e, int param, uly__rectangle part) {
 
 /* ---------------------------------------------------------------------------- tensors */
 
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-
 /* Reads a part of a parameter into its place in the buffer of rows: element (row, col) of the part
  * goes to element at + row * row_step + col * col_step. Sets *is_lost if the type
  * lacks a finite value of the part. */
@@ -65,7 +64,7 @@ static uly_status take_part(export *e, int param, uly__rectangle part, int64_t a
   const uly__hf_place *place = &uly__hf_weights_places(e->from->weights)[param];
   int64_t most = ULY_HF_MOST / part.num_cols, end = part.row + part.num_rows;
   while (part.row < end) {
-    part.num_rows = least(most, end - part.row);
+    part.num_rows = uly__min(most, end - part.row);
     ULY_TRY(uly__hf_read_part(&e->reader, place, part, e->part));
     add_checksum(e, param, part);
     if (e->ops->narrow(e->stream, part.num_rows, part.num_cols, e->part, e->dtype,
@@ -92,7 +91,7 @@ static uly_status make_rows(export *e, const uly__export_tensor *tensor, int64_t
       continue;
     }
     int64_t from = begin > first ? begin - first : 0;
-    int64_t to = least(each, begin + num - first);
+    int64_t to = uly__min(each, begin + num - first);
     if (from >= to) continue;
     ULY_TRY(take_part(e, tensor->parts[i], (uly__rectangle){from, to - from, 0, cols},
                       (first + from - begin) * cols, cols, 1, &is_lost));
@@ -109,7 +108,7 @@ static uly_status write_tensor(export *e, const uly__export_tensor *tensor, int 
   const uly__tensor_info *info = &tensor->info;
   int64_t row_bytes = info->bytes / info->dims[0], most = e->rows_bytes / row_bytes;
   for (int64_t row = 0; row < info->dims[0]; row += most) {
-    int64_t num = least(most, info->dims[0] - row);
+    int64_t num = uly__min(most, info->dims[0] - row);
     ULY_TRY(make_rows(e, tensor, row, num));
     ULY_TRY(uly__device_write(e->stream, fd, path, data_begin + info->begin + row * row_bytes,
                               e->rows, num * row_bytes));

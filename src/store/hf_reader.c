@@ -5,12 +5,11 @@
 
 #include "base/dtype.h"
 #include "base/file.h"
+#include "base/integers.h"
 #include "device/device.h"
 
 /* A row of at least LONG_ROW bytes is read by itself; ROWS_KEPT bytes of rows are kept. */
 enum { LONG_ROW = 64 << 10, ROWS_KEPT = 32 << 20 };
-
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 uly_status uly__hf_reader_create(const uly__hf_folder *folder, const uly__ops *ops,
                                  uly__stream *stream, uly__hf_reader *out) {
@@ -84,10 +83,10 @@ static uly__rectangle widen_part(const uly__hf_piece *piece, const uly__hf_place
   int64_t room = piece->capacity / element_bytes(place), fitting = room / place->cols;
   if (fitting >= place->rows) return (uly__rectangle){0, place->rows, 0, place->cols};
   if (fitting < part.num_rows) {
-    part.num_cols = least(place->cols - part.col, room / part.num_rows);
+    part.num_cols = uly__min(place->cols - part.col, room / part.num_rows);
     return part;
   }
-  return (uly__rectangle){part.row, least(fitting, place->rows - part.row), 0, place->cols};
+  return (uly__rectangle){part.row, uly__min(fitting, place->rows - part.row), 0, place->cols};
 }
 
 /* Makes a piece hold the part, and returns it. */
@@ -147,7 +146,7 @@ uly_status uly__hf_read_range(uly__hf_reader *reader, const uly__hf_place *place
   while (count > 0) {
     /* The rest of a row that the range begins within, whole rows, or the beginning of a row. */
     int64_t row = begin / cols, col = begin % cols, whole = count / cols;
-    uly__rectangle part = {row, 1, col, least(cols - col, count)};
+    uly__rectangle part = {row, 1, col, uly__min(cols - col, count)};
     if (col == 0 && whole > 0) part.num_rows = whole;
     ULY_TRY(uly__hf_read_part(reader, place, part, out));
     int64_t done = part.num_rows * part.num_cols;

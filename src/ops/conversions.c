@@ -2,13 +2,12 @@
  * may change a NaN. f16 is IEEE 754's binary16: a sign, 5 bits of exponent, 10 of mantissa. */
 #include <string.h>
 
+#include "base/integers.h"
 #include "ops/ops.h"
 
 /* The elements that a thread converts at a time; and the rows and columns of a block of a
  * transposition, small enough that both sides stay in the cache. */
 enum { PIECE = 1 << 15, BLOCK = 32 };
-
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 static inline uint32_t bits_of(float x) {
   uint32_t bits;
@@ -124,7 +123,7 @@ static bool convert(conversion *each, int64_t rows, int64_t cols, side from, sid
 #pragma omp parallel for schedule(static) reduction(| : lost) if (rows * cols > PIECE)
   for (int64_t i = 0; i < down * across; i++) {
     int64_t row = i / across * height, col = i % across * width;
-    int64_t end = least(row + height, rows), count = least(width, cols - col);
+    int64_t end = uly__min(row + height, rows), count = uly__min(width, cols - col);
     for (int64_t r = row; r < end; r++)
       lost |= each(count, element(&from, r, col), from.col_step, element(&to, r, col), to.col_step);
   }
@@ -152,7 +151,7 @@ static bool narrow(uly__stream *stream, int64_t rows, int64_t cols, const float 
                  (side){y, uly__dtype_bytes(dtype), row_step, col_step});
 }
 
-void uly__ops_stored(uly__ops *table) {
+void uly__ops_conversions(uly__ops *table) {
   table->widen = widen;
   table->narrow = narrow;
 }

@@ -1,6 +1,6 @@
 /* Reads single values of a config.json, with messages that name the file and the key. */
-#ifndef ULY_CONFIG_READER_H
-#define ULY_CONFIG_READER_H
+#ifndef ULY_CONFIG_VALUES_H
+#define ULY_CONFIG_VALUES_H
 
 #include <jansson.h>
 

@@ -1,5 +1,5 @@
-/* See numbers.h. */
-#include "common/numbers.h"
+/* See token_list.h. */
+#include "common/token_list.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -9,7 +9,7 @@
 #include "common/try.h"
 
 /* Reads the next number, and moves *at behind it. */
-static uly_status read_number(const char *option, const char **at, numbers *out) {
+static uly_status read_number(const char *option, const char **at, token_list *out) {
   char *end;
   errno = 0;
   long long number = strtoll(*at, &end, 10);
@@ -25,17 +25,17 @@ static uly_status read_number(const char *option, const char **at, numbers *out)
   return ULY_OK;
 }
 
-static uly_status read_all(const char *option, const char *text, numbers *out) {
+static uly_status read_all(const char *option, const char *text, token_list *out) {
   for (const char *at = text;; at++) {
     TRY(read_number(option, &at, out));
     if (*at == '\0') return ULY_OK;
   }
 }
 
-uly_status numbers_read(const char *option, const char *text, numbers *out) {
+uly_status token_list_read(const char *option, const char *text, token_list *out) {
   size_t room = 1;
   for (const char *c = text; *c; c++) room += *c == ',';
-  *out = (numbers){.tokens = malloc(room * sizeof *out->tokens)};
+  *out = (token_list){.tokens = malloc(room * sizeof *out->tokens)};
   if (!out->tokens) return uly_fail(ULY_ERR_MEMORY, "no memory for %zu tokens", room);
   uly_status status = read_all(option, text, out);
   if (status != ULY_OK) {

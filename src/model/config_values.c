@@ -1,5 +1,5 @@
-/* Reads single values of a config.json: see config_reader.h. */
-#include "model/config_reader.h"
+/* Reads single values of a config.json: see config_values.h. */
+#include "model/config_values.h"
 
 #include <string.h>
 

@@ -12,6 +12,7 @@
 #include <stdio.h>
 
 #include "commands/commands.h"
+#include "common/live_line.h"
 #include "ulysses.h"
 
 /* At least the number of options. */
@@ -40,9 +41,6 @@ typedef struct options {
   int num_args;
   option_source given[MAX_OPTIONS];
 } options;
-
-/* How progress is shown (--progress). */
-typedef enum progress_kind { PROGRESS_AUTO = 0, PROGRESS_LIVE, PROGRESS_PLAIN } progress_kind;
 
 /* Describes a run, in the options of each command that makes, plans or measures one. */
 typedef struct run_options {

@@ -2,17 +2,14 @@
 #include "common/format.h"
 #include "common/try.h"
 #include "job/starter.h"
-#include "job/terminal.h"
 #include "options/run_command.h"
 #include "prepare/prepare_options.h"
 
 /* Seconds between two plain lines of progress. */
 #define PLAIN_EVERY 30
 
-/* Remembers what the progress line on the screen says. */
 typedef struct screen {
-  bool is_live; /* one line, rewritten in place */
-  int width, length;
+  live_line line;
   double shown; /* time of the last line */
 } screen;
 
@@ -23,38 +20,32 @@ static double megabytes_per_second(int64_t bytes, double seconds) {
 }
 
 /* Describes the state. The time left is that of the remaining bytes at the speed so far. */
-static int describe(const uly_prepare_progress *p, char *line, size_t size) {
+static void describe(const uly_prepare_progress *p, char *line, size_t size) {
   char read[FORMAT_BYTES], all[FORMAT_BYTES], left[FORMAT_DURATION];
   double rate = megabytes_per_second(p->bytes, p->seconds);
   format_bytes(p->bytes, read);
-  if (p->all_bytes < p->bytes || p->bytes == 0)
-    return snprintf(line, size, "%s  %lld tokens  %.1f MB/s", read, (long long)p->tokens, rate);
+  if (p->all_bytes < p->bytes || p->bytes == 0) {
+    snprintf(line, size, "%s  %lld tokens  %.1f MB/s", read, (long long)p->tokens, rate);
+    return;
+  }
   double share = (double)p->bytes / (double)p->all_bytes;
-  return snprintf(line, size, "%s of %s  %lld tokens  %.1f MB/s  %s left", read,
-                  format_bytes(p->all_bytes, all), (long long)p->tokens, rate,
-                  format_duration(p->seconds * (1 - share) / share, left));
-}
-
-/* Clears the line with spaces: a terminal may know no escape codes. */
-static void clear_line(screen *s) {
-  if (s->length > 0) printf("\r%*s\r", s->length, "");
-  s->length = 0;
+  snprintf(line, size, "%s of %s  %lld tokens  %.1f MB/s  %s left", read,
+           format_bytes(p->all_bytes, all), (long long)p->tokens, rate,
+           format_duration(p->seconds * (1 - share) / share, left));
 }
 
 static void show(void *user, const uly_prepare_progress *progress) {
   screen *s = user;
   char line[200];
-  if (!s->is_live && progress->seconds - s->shown < PLAIN_EVERY) return;
+  if (!s->line.is_live && progress->seconds - s->shown < PLAIN_EVERY) return;
   s->shown = progress->seconds;
-  int length = describe(progress, line, sizeof line);
-  clear_line(s);
-  if (s->is_live) {
-    s->length = length < s->width ? length : s->width - 1;
-    printf("%.*s", s->length, line);
+  describe(progress, line, sizeof line);
+  if (s->line.is_live) {
+    live_line_show(&s->line, line);
   } else {
     puts(line);
+    fflush(stdout);
   }
-  fflush(stdout);
 }
 
 /* ------------------------------------------------------------------------ the command */
@@ -87,18 +78,16 @@ static uly_status prepare(options *base) {
   prepare_options *o = (prepare_options *)base;
   uly_prepare_config *config = &o->prepare;
   uly_prepare_report report = {.size = sizeof report};
-  screen s = {.width = 0};
+  screen s = {.shown = 0};
   /* If mpirun has started several processes, only one of them prepares. */
   if (!is_first_process()) return ULY_OK;
-  s.is_live = o->progress != PROGRESS_PLAIN &&
-              ((terminal_is_live(&s.width) && terminal_moves()) || o->progress == PROGRESS_LIVE);
-  if (s.width == 0) s.width = 80;
+  s.line = live_line_open(o->progress);
   config->inputs = (const char *const *)base->args;
   config->num_inputs = base->num_args;
   config->progress = show;
   config->user = &s;
   uly_status status = uly_prepare(config, &report);
-  clear_line(&s);
+  live_line_clear(&s.line);
   if (status == ULY_OK) print_report(config, &report);
   return status;
 }

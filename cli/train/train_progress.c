@@ -7,7 +7,6 @@
 #include "common/format.h"
 #include "common/say.h"
 #include "common/try.h"
-#include "job/terminal.h"
 #include "measure/ceiling.h"
 #include "train/train_run.h"
 
@@ -39,10 +38,7 @@ static uly_status measure_peak(const train_run *run, double *flops) {
 
 uly_status progress_open(train_run *run) {
   progress *p = &run->progress;
-  progress_kind kind = run->options.progress;
-  p->is_live = run->is_first && kind != PROGRESS_PLAIN &&
-               ((terminal_is_live(&p->width) && terminal_moves()) || kind == PROGRESS_LIVE);
-  if (p->width == 0) p->width = 80;
+  p->line = live_line_open(run->options.progress);
   return run->options.measure_peak ? measure_peak(run, &p->peak_flops) : ULY_OK;
 }
 
@@ -139,21 +135,6 @@ static line describe_plain(const train_run *run, const uly_step_report *r) {
   return l;
 }
 
-/* Clears the line with spaces: a terminal may know no escape codes. */
-static void clear_line(progress *p) {
-  if (p->length > 0) printf("\r%*s\r", p->length, "");
-  p->length = 0;
-}
-
-static void show_live(train_run *run, const line *l) {
-  progress *p = &run->progress;
-  clear_line(p);
-  p->length = l->used < p->width ? l->used : p->width - 1;
-  printf("%.*s", p->length, l->text);
-  fflush(stdout);
-  p->shown = clock_seconds();
-}
-
 void progress_step(train_run *run, const uly_step_report *r, bool is_last) {
   progress *p = &run->progress;
   if (!run->is_first) return;
@@ -165,20 +146,21 @@ void progress_step(train_run *run, const uly_step_report *r, bool is_last) {
     print_arena_bytes(r->arena_bytes);
   }
   bool is_due = is_first_step || is_last || r->step % run->options.log_every == 0;
-  if (p->is_live ? !is_last && clock_seconds() - p->shown < REFRESH : !is_due) return;
-  if (p->is_live && !is_last) {
+  if (p->line.is_live ? !is_last && clock_seconds() - p->shown < REFRESH : !is_due) return;
+  if (p->line.is_live && !is_last) {
     line l = describe_live(run, r);
-    if (l.used >= p->width) l = describe_narrow(run, r);
-    show_live(run, &l);
+    if (l.used >= p->line.width) l = describe_narrow(run, r);
+    live_line_show(&p->line, l.text);
+    p->shown = clock_seconds();
   } else {
-    clear_line(p);
+    live_line_clear(&p->line);
     puts(describe_plain(run, r).text);
   }
 }
 
 void progress_say(train_run *run, const char *format, ...) {
   if (!run->is_first) return;
-  clear_line(&run->progress);
+  live_line_clear(&run->progress.line);
   va_list args;
   va_start(args, format);
   vprintf(format, args);
@@ -188,7 +170,7 @@ void progress_say(train_run *run, const char *format, ...) {
 
 void progress_warn(train_run *run, const char *format, ...) {
   if (!run->is_first) return;
-  clear_line(&run->progress);
+  live_line_clear(&run->progress.line);
   char text[4096];
   va_list args;
   va_start(args, format);
@@ -197,7 +179,4 @@ void progress_warn(train_run *run, const char *format, ...) {
   print_message("%s", text);
 }
 
-void progress_close(train_run *run) {
-  if (run->progress.length > 0) putchar('\n');
-  run->progress.length = 0;
-}
+void progress_close(train_run *run) { live_line_end(&run->progress.line); }

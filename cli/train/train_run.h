@@ -9,11 +9,8 @@
 
 /* How far the run has come, and what is on the screen. */
 typedef struct progress {
-  /* One line of a terminal is written over and over. */
-  bool is_live;
-  int length;         /* of the line on screen */
-  int width;          /* of the terminal */
-  double shown;       /* when it was last written */
+  live_line line;
+  double shown;       /* when the line was last written */
   double began;       /* end of the first step */
   int64_t began_step; /* its number; 0: not yet */
   /* Measured FLOP/s of all ranks together; 0: not measured. */

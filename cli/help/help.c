@@ -51,7 +51,7 @@ static void print_option(FILE *file, const command_info *info, option_id id) {
   FILE *text = open_memstream(&right, &length);
   if (!text) return;
   describe_flag(id, left, sizeof left);
-  message_translate(option->help, about);
+  message_translate(option_help(id, info->bits), about);
   put_words(text, info, id);
   fprintf(text, "%s%s", about, option_limits(id, buffer));
   const char *value = option->kind == KIND_SWITCH ? NULL : option_default(id, buffer);

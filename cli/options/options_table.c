@@ -92,6 +92,14 @@ const section_info section_table[NUM_SECTIONS] = {SECTIONS_OF_FILE(ROW) SECTIONS
  *           run */
 #define OPTION(section_, key_, value_, places_, help_) \
   { .section = SECTION_##section_, .key = #key_, value_, .places = {places_}, .help = help_ }
+/* The same; `meanings` are {commands, help} of commands to which the option means something else. */
+#define OPTION_OF_SEVERAL(section_, key_, value_, places_, help_, ...)                       \
+  {                                                                                          \
+    .section = SECTION_##section_, .key = #key_, value_, .places = {places_}, .help = help_, \
+    .meanings = {                                                                            \
+      __VA_ARGS__                                                                            \
+    }                                                                                        \
+  }
 /* SETTINGS(section, last, commands) stands for all settings whose topic is the section, in their
  * order; those after `last` (not NULL) are left for the next SETTINGS. `commands` know them besides
  * those that follow from the uses of each. */
@@ -137,11 +145,12 @@ static const option_info rows[] = {
     OPTION(eval, eval_every, VALUE_INTEGER(0, MANY, 0), IN_TRAIN(eval_every),
            "steps between evaluations; 0: only at the end, if --eval-data is given"),
     SETTINGS(eval, NULL, 0),
-    OPTION(
-        output, out, VALUE_TEXT("PATH"),
-        IN_TRAIN(out) IN_PREPARE(prepare.out) IN_REPORT(out) IN_EXPORT(export.out),
-        "train, prepare: folder for checkpoints or token shards, created if missing; export: new "
-        "folder for the model; report: file for the page (report.html if not given)"),
+    OPTION_OF_SEVERAL(output, out, VALUE_TEXT("PATH"),
+                      IN_TRAIN(out) IN_PREPARE(prepare.out) IN_REPORT(out) IN_EXPORT(export.out),
+                      "folder for checkpoints, created if it is missing",
+                      {PREPARE, "folder for token shards, created if it is missing"},
+                      {EXPORT, "new folder for the model"},
+                      {REPORT, "file for the page; report.html if it is not given"}),
     OPTION(output, save_every, VALUE_INTEGER(0, MANY, 0), IN_TRAIN(save_every),
            "steps between checkpoints; 0: only at the end; needs --out"),
     OPTION(output, keep_last, VALUE_INTEGER(0, MANY, 0), IN_TRAIN(keep_last),
@@ -189,12 +198,15 @@ static const option_info rows[] = {
            "to this (nucleus)"),
     OPTION(use, forward_only, VALUE_BOOLEAN(0), IN_PLAN(run.config.forward_only),
            "plan an evaluation (ulysses eval) instead of training"),
-    OPTION(
+    OPTION_OF_SEVERAL(
         text, tokenizer, VALUE_TEXT("FILE|DIR"),
         IN_PREPARE(prepare.tokenizer) IN_TOKENIZE(tokenizer) IN_GENERATE(tokenizer),
         "a tokenizer: tokenizer.json, tokenizer.model, ranks of tiktoken, or a folder that holds "
-        "one; prepare: without it, bytes are the tokens; generate: if not given, that of "
-        "--checkpoint"),
+        "one of these",
+        {PREPARE,
+         "a tokenizer, or the folder of a model that has one; without it, bytes are the "
+         "tokens"},
+        {GENERATE, "a tokenizer, or a folder that holds one; without it, that of --checkpoint"}),
     OPTION(text, documents, VALUE_CHOICE(LIBRARY, "file", "line", "jsonl"),
            IN_PREPARE(prepare.documents),
            "what a document is: a file; a line; or a text in each line of JSON"),
@@ -269,6 +281,7 @@ static const option_info rows[] = {
 typedef struct setting_form {
   const char *name;
   const char *key, *prefix, *placeholder, *help;
+  option_meaning meanings[MAX_MEANINGS];
   unsigned also, without; /* commands */
   /* Where a command stores it that has no configuration of a run. */
   option_place places[NUM_SINGLE_COMMANDS];
@@ -289,27 +302,28 @@ static const setting_form forms[] = {
     {.name = "pack", .without = BENCH_STEP},
     {.name = "doc_end",
      .without = BENCH_STEP,
-     .help = "config.pack: the token that ends each document; auto: what the files say or, for "
-             "prepare, the one with which --tokenizer ends a text",
+     .meanings = {{PREPARE,
+                   "the token that ends each document; auto: the one with which "
+                   "--tokenizer ends a text, or 256 if bytes are the tokens"}},
      .places = {IN_PREPARE(prepare.doc_end)}},
     {.name = "any_bytes", .places = {IN_PREPARE(prepare.any_bytes) IN_TOKENIZE(any_bytes)}},
     {.name = "seed",
      .places = {IN_PREPARE(prepare.seed)},
-     .help =
-         "seed of the initial weights, the data order, what is held out, and what generate draws"},
+     .meanings = {{PREPARE, "seed of the draw of documents that are held out"},
+                  {GENERATE, "seed of the draw of tokens"},
+                  {EVAL, "seed of the blocks that --sparse bigbird draws"}}},
     {.name = "sparse.pattern", .key = "sparse"},
     {.name = "zero_stage", .key = "zero"},
     {.name = "threads",
      .also = BENCH,
-     .help = "OpenMP threads per rank; 0: OMP_NUM_THREADS, or the cores of the node divided by its "
-             "ranks; prepare: threads that use --tokenizer; 0: as many as there are cores",
+     .meanings = {{PREPARE, "threads that use --tokenizer; 0: as many as there are cores"}},
      .places = {IN_PREPARE(prepare.threads)}},
     {.name = "dtype", .also = BENCH_ATTENTION | BENCH_EXCHANGE},
     {.name = "offload", .key = "offload_optimizer", .prefix = "disk:", .placeholder = "disk:DIR"},
     {.name = "stash", .prefix = "disk:", .placeholder = "disk:DIR"},
     {.name = "eval_data", .without = EVAL},
     {.name = "eval_windows",
-     .help = "the most sequences that an evaluation reads; eval: all, unless this is given"},
+     .meanings = {{EVAL, "the most sequences that are read; all, unless this is given"}}},
     {.name = "new_data",
      .help = "--resume: continue with other data than the checkpoint's, from their beginning"},
     {.name = NULL}};
@@ -418,6 +432,7 @@ static void add_setting(const uly_setting *s, const option_info *row) {
   if (form->placeholder) info.rules.placeholder = form->placeholder;
   if (info.kind == KIND_TEXT) info.rules.max.integer = PATH_MAX - 1;
   memcpy(info.places, form->places, sizeof info.places);
+  memcpy(info.meanings, form->meanings, sizeof info.meanings);
   add_option(info);
   option_info *added = &table[num_options - 1];
   added->commands &= ~form->without;

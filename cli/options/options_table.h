@@ -59,6 +59,14 @@ typedef struct option_place {
   size_t offset, size;
 } option_place;
 
+/* What an option means to some commands, where that is not what it means to the others. */
+typedef struct option_meaning {
+  unsigned commands; /* 0: none */
+  const char *help;
+} option_meaning;
+
+enum { MAX_MEANINGS = 3 };
+
 typedef struct option_info {
   section_id section;
   const char *key;
@@ -73,6 +81,7 @@ typedef struct option_info {
   /* The help of a setting names other settings by their members; messages.h turns these into
    * flags. */
   const char *help;
+  option_meaning meanings[MAX_MEANINGS];
   /* The option without which this one has no effect; -1: none. */
   option_id needs;
 } option_info;
@@ -125,6 +134,9 @@ const char *option_allowed(option_id id, char buffer[OPTION_BUFFER]);
 /* Writes the word that stands for the value: "FILE", "N", "BYTES", "X", "f32|bf16". Returns NULL if
  * the option takes no value. */
 const char *option_placeholder(option_id id, char buffer[OPTION_BUFFER]);
+
+/* Returns what the option means to a command, which `commands` name by the bits of its options. */
+const char *option_help(option_id id, unsigned commands);
 
 /* Returns a title such as "Optimization (optimizer)", or "Memory" if the key is the same word. */
 const char *section_title(section_id id, char buffer[OPTION_BUFFER]);

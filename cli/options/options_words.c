@@ -5,6 +5,13 @@
 
 #include "options/options_table.h"
 
+const char *option_help(option_id id, unsigned commands) {
+  const option_info *info = &option_table[id];
+  for (const option_meaning *own = info->meanings; own < info->meanings + MAX_MEANINGS; own++)
+    if (own->commands & commands) return own->help;
+  return info->help;
+}
+
 const char *section_title(section_id id, char buffer[OPTION_BUFFER]) {
   const section_info *info = &section_table[id];
   if (strcasecmp(info->title, info->key) == 0) return info->title;

@@ -4,12 +4,8 @@
 #ifndef ULY_ATTENTION_TILED_H
 #define ULY_ATTENTION_TILED_H
 
+#include "ops/instruction_set.h"
 #include "ops/ops.h"
-
-/* Makes the name of a function for this instruction set: uly__x_avx2 and so on. */
-#define ULY_PASTE_(name, isa) name##_##isa
-#define ULY_PASTE(name, isa) ULY_PASTE_(name, isa)
-#define ULY_FOR_ISA(name) ULY_PASTE(name, ULY_ISA)
 
 void ULY_FOR_ISA(uly__attention_tiled_forward)(uly__stream *stream,
                                                const uly__attention_args *args);

@@ -8,10 +8,8 @@
 #include <omp.h>
 
 #include "base/integers.h"
+#include "ops/instruction_set.h"
 #include "ops/products_onednn.h"
-
-#define CAT_(a, b) a##b
-#define CAT(a, b) CAT_(a, b)
 
 /* With these sizes, widening takes some hundredths of the time of a product, and a workspace fits
  * into the second-level cache of most CPUs. GAP separates rows whose distance would be a power of
@@ -175,7 +173,7 @@ static uly_status matmul(uly__stream *stream, const uly__matmul *x) {
   return uly__products_check(failed);
 }
 
-void CAT(uly__matmul_widened_, ULY_ISA)(uly__ops *table) {
+void ULY_FOR_ISA(uly__matmul_widened)(uly__ops *table) {
   table->matmul = matmul;
   table->matmul_prepare = prepare;
   table->matmul_bytes = workspace_bytes;

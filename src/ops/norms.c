@@ -10,14 +10,14 @@
 /* Computes the elements of one row from `at` on. */
 static void residual_row(int64_t cols, uly_dtype dtype, int64_t at, const void *x, const float *sum,
                          const void *bias, void *y) {
-  for (int64_t c = 0; c < cols; c += PIECE) {
-    float a[PIECE], b[PIECE] = {0};
-    int64_t n = uly__min(PIECE, cols - c);
-    load(a, x, dtype, at + c, n);
-    if (bias) load(b, bias, dtype, c, n);
+  for (int64_t c = 0; c < cols; c += ROW_PIECE) {
+    float a[ROW_PIECE], b[ROW_PIECE] = {0};
+    int64_t n = uly__min(ROW_PIECE, cols - c);
+    load_row(a, x, dtype, at + c, n);
+    if (bias) load_row(b, bias, dtype, c, n);
     const float *s = sum + at + c;
     for (int64_t i = 0; i < n; i++) a[i] += s[i] + b[i];
-    store(y, dtype, at + c, a, n);
+    store_row(y, dtype, at + c, a, n);
   }
 }
 
@@ -31,22 +31,22 @@ static void residual(uly__stream *stream, int64_t rows, int64_t cols, uly_dtype 
 /* Computes mean (0 for RMSNorm) and 1 / sqrt(variance + eps) of a row. */
 static void row_statistics(uly__norm kind, int64_t cols, float eps, uly_dtype dtype, const void *x,
                            int64_t at, float *mean, float *rstd) {
-  float a[PIECE];
+  float a[ROW_PIECE];
   double sum = 0, squares = 0;
   if (kind == ULY_NORM_LAYER)
-    for (int64_t c = 0; c < cols; c += PIECE) {
-      int64_t n = uly__min(PIECE, cols - c);
+    for (int64_t c = 0; c < cols; c += ROW_PIECE) {
+      int64_t n = uly__min(ROW_PIECE, cols - c);
       float part = 0;
-      load(a, x, dtype, at + c, n);
+      load_row(a, x, dtype, at + c, n);
 #pragma omp simd reduction(+ : part)
       for (int64_t i = 0; i < n; i++) part += a[i];
       sum += part;
     }
   *mean = (float)(sum / (double)cols);
-  for (int64_t c = 0; c < cols; c += PIECE) {
-    int64_t n = uly__min(PIECE, cols - c);
+  for (int64_t c = 0; c < cols; c += ROW_PIECE) {
+    int64_t n = uly__min(ROW_PIECE, cols - c);
     float part = 0, center = *mean;
-    load(a, x, dtype, at + c, n);
+    load_row(a, x, dtype, at + c, n);
 #pragma omp simd reduction(+ : part)
     for (int64_t i = 0; i < n; i++) part += (a[i] - center) * (a[i] - center);
     squares += part;
@@ -56,15 +56,15 @@ static void row_statistics(uly__norm kind, int64_t cols, float eps, uly_dtype dt
 
 static void norm_row(const uly__norm_args *args, int64_t cols, uly_dtype dtype, int64_t at,
                      const void *x, void *y) {
-  float mean, rstd, a[PIECE], g[PIECE], b[PIECE] = {0};
+  float mean, rstd, a[ROW_PIECE], g[ROW_PIECE], b[ROW_PIECE] = {0};
   row_statistics(args->kind, cols, args->eps, dtype, x, at, &mean, &rstd);
-  for (int64_t c = 0; c < cols; c += PIECE) {
-    int64_t n = uly__min(PIECE, cols - c);
-    load(a, x, dtype, at + c, n);
-    load(g, args->gamma, dtype, c, n);
-    if (args->beta) load(b, args->beta, dtype, c, n);
+  for (int64_t c = 0; c < cols; c += ROW_PIECE) {
+    int64_t n = uly__min(ROW_PIECE, cols - c);
+    load_row(a, x, dtype, at + c, n);
+    load_row(g, args->gamma, dtype, c, n);
+    if (args->beta) load_row(b, args->beta, dtype, c, n);
     for (int64_t i = 0; i < n; i++) a[i] = (a[i] - mean) * rstd * g[i] + b[i];
-    store(y, dtype, at + c, a, n);
+    store_row(y, dtype, at + c, a, n);
   }
 }
 
@@ -94,15 +94,15 @@ static void norm_backward_rows(const uly__norm_args *args, int64_t rows, int64_t
   uly__norm kind = args->kind;
 #pragma omp parallel for schedule(static)
   for (int64_t r = 0; r < rows; r++) {
-    float mean, rstd, a[PIECE], g[PIECE], out[PIECE];
+    float mean, rstd, a[ROW_PIECE], g[ROW_PIECE], out[ROW_PIECE];
     row_statistics(kind, cols, args->eps, dtype, x, r * cols, &mean, &rstd);
     double sum_e = 0, sum_eu = 0;
-    for (int64_t c = 0; c < cols; c += PIECE) {
-      int64_t n = uly__min(PIECE, cols - c);
+    for (int64_t c = 0; c < cols; c += ROW_PIECE) {
+      int64_t n = uly__min(ROW_PIECE, cols - c);
       const float *d = d_y + r * cols + c;
       float e = 0, eu = 0;
-      load(a, x, dtype, r * cols + c, n);
-      load(g, args->gamma, dtype, c, n);
+      load_row(a, x, dtype, r * cols + c, n);
+      load_row(g, args->gamma, dtype, c, n);
 #pragma omp simd reduction(+ : e, eu)
       for (int64_t i = 0; i < n; i++) {
         e += d[i] * g[i];
@@ -113,15 +113,15 @@ static void norm_backward_rows(const uly__norm_args *args, int64_t rows, int64_t
     }
     float mean_e = kind == ULY_NORM_LAYER ? (float)(sum_e / (double)cols) : 0.0f;
     float mean_eu = (float)(sum_eu / (double)cols);
-    for (int64_t c = 0; c < cols; c += PIECE) {
-      int64_t n = uly__min(PIECE, cols - c);
+    for (int64_t c = 0; c < cols; c += ROW_PIECE) {
+      int64_t n = uly__min(ROW_PIECE, cols - c);
       const float *d = d_y + r * cols + c;
-      load(a, x, dtype, r * cols + c, n);
-      load(g, args->gamma, dtype, c, n);
-      load(out, d_x, dtype, r * cols + c, n);
+      load_row(a, x, dtype, r * cols + c, n);
+      load_row(g, args->gamma, dtype, c, n);
+      load_row(out, d_x, dtype, r * cols + c, n);
       for (int64_t i = 0; i < n; i++)
         out[i] += rstd * (d[i] * g[i] - mean_e - (a[i] - mean) * rstd * mean_eu);
-      store(d_x, dtype, r * cols + c, out, n);
+      store_row(d_x, dtype, r * cols + c, out, n);
     }
   }
 }
@@ -150,7 +150,7 @@ static void norm_backward(uly__stream *stream, const uly__norm_args *args, int64
         for (int64_t r = 0; r < count; r++) {
           int64_t at = (first + r) * cols + c;
           float center = mean[r], scale = rstd[r];
-          load(a, x, dtype, at, n);
+          load_row(a, x, dtype, at, n);
           for (int64_t i = 0; i < n; i++) {
             sum_g[i] += d_y[at + i] * (a[i] - center) * scale;
             sum_b[i] += d_y[at + i];
@@ -208,11 +208,11 @@ static void norm_heads_backward(uly__stream *stream, const uly__norm_args *args,
         float mean, rstd, a[ULY_MAX_HEAD_DIM], g[ULY_MAX_HEAD_DIM], e[ULY_MAX_HEAD_DIM];
         int64_t at = i / heads * ld + i % heads * head_dim;
         row_statistics(args->kind, head_dim, args->eps, dtype, x, i * head_dim, &mean, &rstd);
-        load(a, x, dtype, i * head_dim, head_dim);
-        load(g, args->gamma, dtype, 0, head_dim);
-        load(e, d, dtype, at, head_dim);
+        load_row(a, x, dtype, i * head_dim, head_dim);
+        load_row(g, args->gamma, dtype, 0, head_dim);
+        load_row(e, d, dtype, at, head_dim);
         head_backward(head_dim, a, g, rstd, e, sums[part]);
-        store(d, dtype, at, e, head_dim);
+        store_row(d, dtype, at, e, head_dim);
       }
     }
     for (int part = 0; part < HEAD_PARTS; part++)
@@ -220,7 +220,7 @@ static void norm_heads_backward(uly__stream *stream, const uly__norm_args *args,
   }
 }
 
-void CAT(uly__norms_, ULY_ISA)(uly__ops *table) {
+void ULY_FOR_ISA(uly__norms)(uly__ops *table) {
   table->residual = residual;
   table->norm_forward = norm_forward;
   table->residual_norm = residual_norm;

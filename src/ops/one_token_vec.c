@@ -7,12 +7,10 @@
 #include <math.h>
 
 #include "base/integers.h"
+#include "ops/instruction_set.h"
 #include "ops/mask.h"
 #include "ops/ops.h"
 #include "ops/vectors.h"
-
-#define CAT_(a, b) a##b
-#define CAT(a, b) CAT_(a, b)
 
 /* Products with fewer bytes are not worth a second thread. */
 enum { SERIAL_BYTES = 1 << 15 };
@@ -254,7 +252,7 @@ static void attend_one(uly__stream *stream, const uly__attend_one *a) {
   for (int head = 0; head < a->num_q_heads; head++) join_chunks(a, head, first, last);
 }
 
-void CAT(uly__one_token_, ULY_ISA)(uly__ops *table) {
+void ULY_FOR_ISA(uly__one_token)(uly__ops *table) {
   table->matvec = matvec;
   table->attend_one = attend_one;
 }

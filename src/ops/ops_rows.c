@@ -14,13 +14,13 @@ static void add_bias(uly__stream *stream, int64_t rows, int64_t cols, int64_t ld
   (void)stream;
 #pragma omp parallel for schedule(static)
   for (int64_t r = 0; r < rows; r++)
-    for (int64_t c = 0; c < cols; c += PIECE) {
-      float a[PIECE], b[PIECE];
-      int64_t n = uly__min(PIECE, cols - c);
-      load(a, x, dtype, r * ld + c, n);
-      load(b, bias, dtype, c, n);
+    for (int64_t c = 0; c < cols; c += ROW_PIECE) {
+      float a[ROW_PIECE], b[ROW_PIECE];
+      int64_t n = uly__min(ROW_PIECE, cols - c);
+      load_row(a, x, dtype, r * ld + c, n);
+      load_row(b, bias, dtype, c, n);
       for (int64_t i = 0; i < n; i++) a[i] += b[i];
-      store(x, dtype, r * ld + c, a, n);
+      store_row(x, dtype, r * ld + c, a, n);
     }
 }
 
@@ -34,7 +34,7 @@ static void bias_backward(uly__stream *stream, int64_t rows, int64_t cols, int64
     float sum[COLUMN_BLOCK] = {0}, a[COLUMN_BLOCK];
     int64_t n = uly__min(COLUMN_BLOCK, cols - c);
     for (int64_t r = 0; r < rows; r++) {
-      load(a, d_y, dtype, r * ld + c, n);
+      load_row(a, d_y, dtype, r * ld + c, n);
       for (int64_t i = 0; i < n; i++) sum[i] += a[i];
     }
     for (int64_t i = 0; i < n; i++) d_bias[c + i] += sum[i];
@@ -51,12 +51,12 @@ static void rope(uly__stream *stream, int64_t rows, int heads, int head_dim, int
     for (int head = 0; head < heads; head++) {
       float a[ULY_MAX_HEAD_DIM], y[ULY_MAX_HEAD_DIM];
       int64_t at = r * ld + (int64_t)head * head_dim;
-      load(a, x, dtype, at, head_dim);
+      load_row(a, x, dtype, at, head_dim);
       for (int i = 0; i < half; i++) {
         y[i] = a[i] * cosine[i] - sign * a[i + half] * sine[i];
         y[i + half] = a[i + half] * cosine[i] + sign * a[i] * sine[i];
       }
-      store(x, dtype, at, y, 2 * half);
+      store_row(x, dtype, at, y, 2 * half);
     }
   }
 }
@@ -65,14 +65,14 @@ static void swiglu_forward(uly__stream *stream, int64_t n, uly_dtype dtype, cons
                            const void *up, void *act) {
   (void)stream;
 #pragma omp parallel for schedule(static)
-  for (int64_t at = 0; at < n; at += PIECE) {
-    float g[PIECE], u[PIECE];
-    int64_t count = uly__min(PIECE, n - at);
-    load(g, gate, dtype, at, count);
-    load(u, up, dtype, at, count);
+  for (int64_t at = 0; at < n; at += ROW_PIECE) {
+    float g[ROW_PIECE], u[ROW_PIECE];
+    int64_t count = uly__min(ROW_PIECE, n - at);
+    load_row(g, gate, dtype, at, count);
+    load_row(u, up, dtype, at, count);
 #pragma omp simd
     for (int64_t i = 0; i < count; i++) u[i] *= g[i] * uly__sigmoid(g[i]);
-    store(act, dtype, at, u, count);
+    store_row(act, dtype, at, u, count);
   }
 }
 
@@ -80,20 +80,20 @@ static void swiglu_backward(uly__stream *stream, int64_t n, uly_dtype dtype, con
                             const void *up, const void *d_act, void *d_gate, void *d_up) {
   (void)stream;
 #pragma omp parallel for schedule(static)
-  for (int64_t at = 0; at < n; at += PIECE) {
-    float g[PIECE], u[PIECE], d[PIECE];
-    int64_t count = uly__min(PIECE, n - at);
-    load(g, gate, dtype, at, count);
-    load(u, up, dtype, at, count);
-    load(d, d_act, dtype, at, count);
+  for (int64_t at = 0; at < n; at += ROW_PIECE) {
+    float g[ROW_PIECE], u[ROW_PIECE], d[ROW_PIECE];
+    int64_t count = uly__min(ROW_PIECE, n - at);
+    load_row(g, gate, dtype, at, count);
+    load_row(u, up, dtype, at, count);
+    load_row(d, d_act, dtype, at, count);
 #pragma omp simd
     for (int64_t i = 0; i < count; i++) {
       float s = uly__sigmoid(g[i]), silu = g[i] * s;
       g[i] = d[i] * u[i] * (s + silu * (1.0f - s));
       u[i] = d[i] * silu;
     }
-    store(d_gate, dtype, at, g, count);
-    store(d_up, dtype, at, u, count);
+    store_row(d_gate, dtype, at, g, count);
+    store_row(d_up, dtype, at, u, count);
   }
 }
 
@@ -105,20 +105,20 @@ static void gelu_forward(uly__stream *stream, int64_t rows, int64_t cols, uly_dt
   (void)stream;
 #pragma omp parallel for schedule(static)
   for (int64_t r = 0; r < rows; r++)
-    for (int64_t c = 0; c < cols; c += PIECE) {
-      float a[PIECE], b[PIECE];
-      int64_t count = uly__min(PIECE, cols - c);
-      load(a, x, dtype, r * cols + c, count);
+    for (int64_t c = 0; c < cols; c += ROW_PIECE) {
+      float a[ROW_PIECE], b[ROW_PIECE];
+      int64_t count = uly__min(ROW_PIECE, cols - c);
+      load_row(a, x, dtype, r * cols + c, count);
       if (bias) {
-        load(b, bias, dtype, c, count);
+        load_row(b, bias, dtype, c, count);
         for (int64_t i = 0; i < count; i++) a[i] += b[i];
-        store(x, dtype, r * cols + c, a, count);
-        load(a, x, dtype, r * cols + c, count); /* rounded, as backward reads it */
+        store_row(x, dtype, r * cols + c, a, count);
+        load_row(a, x, dtype, r * cols + c, count); /* rounded, as backward reads it */
       }
 #pragma omp simd
       for (int64_t i = 0; i < count; i++)
         a[i] = 0.5f * a[i] * (1.0f + uly__tanh(gelu_c * (a[i] + gelu_k * a[i] * a[i] * a[i])));
-      store(act, dtype, r * cols + c, a, count);
+      store_row(act, dtype, r * cols + c, a, count);
     }
 }
 
@@ -126,18 +126,18 @@ static void gelu_backward(uly__stream *stream, int64_t n, uly_dtype dtype, const
                           const void *d_act, void *d_x) {
   (void)stream;
 #pragma omp parallel for schedule(static)
-  for (int64_t at = 0; at < n; at += PIECE) {
-    float a[PIECE], d[PIECE];
-    int64_t count = uly__min(PIECE, n - at);
-    load(a, x, dtype, at, count);
-    load(d, d_act, dtype, at, count);
+  for (int64_t at = 0; at < n; at += ROW_PIECE) {
+    float a[ROW_PIECE], d[ROW_PIECE];
+    int64_t count = uly__min(ROW_PIECE, n - at);
+    load_row(a, x, dtype, at, count);
+    load_row(d, d_act, dtype, at, count);
 #pragma omp simd
     for (int64_t i = 0; i < count; i++) {
       float t = uly__tanh(gelu_c * (a[i] + gelu_k * a[i] * a[i] * a[i]));
       float inner = gelu_c * (1.0f + 3.0f * gelu_k * a[i] * a[i]);
       d[i] *= 0.5f * (1.0f + t) + 0.5f * a[i] * (1.0f - t * t) * inner;
     }
-    store(d_x, dtype, at, d, count);
+    store_row(d_x, dtype, at, d, count);
   }
 }
 
@@ -156,13 +156,13 @@ static void embedding_forward(uly__stream *stream, int64_t rows, int64_t cols, u
   for (int64_t r = 0; r < rows; r++) {
     int64_t token = row_held(held ? &held->tokens : NULL, tokens[r]);
     int64_t position = position_table ? row_held(held ? &held->positions : NULL, positions[r]) : -1;
-    for (int64_t c = 0; c < cols; c += PIECE) {
-      float a[PIECE] = {0}, b[PIECE] = {0};
-      int64_t n = uly__min(PIECE, cols - c);
-      if (token >= 0) load(a, table, dtype, token * cols + c, n);
-      if (position >= 0) load(b, position_table, dtype, position * cols + c, n);
+    for (int64_t c = 0; c < cols; c += ROW_PIECE) {
+      float a[ROW_PIECE] = {0}, b[ROW_PIECE] = {0};
+      int64_t n = uly__min(ROW_PIECE, cols - c);
+      if (token >= 0) load_row(a, table, dtype, token * cols + c, n);
+      if (position >= 0) load_row(b, position_table, dtype, position * cols + c, n);
       for (int64_t i = 0; i < n; i++) a[i] += b[i];
-      store(y, dtype, r * cols + c, a, n);
+      store_row(y, dtype, r * cols + c, a, n);
     }
   }
 }
@@ -184,7 +184,7 @@ static void embedding_backward(uly__stream *stream, int64_t rows, int64_t cols, 
       int64_t token = row_held(held ? &held->tokens : NULL, tokens[r]);
       int64_t position =
           d_position_table ? row_held(held ? &held->positions : NULL, positions[r]) : -1;
-      load(a, d_y, dtype, r * cols + c, n);
+      load_row(a, d_y, dtype, r * cols + c, n);
       if (token >= 0) add_to(d_table + token * cols + c, a, n);
       if (position >= 0) add_to(d_position_table + position * cols + c, a, n);
     }
@@ -197,9 +197,9 @@ static inline uly__logit_summary summarize(const float *x, int64_t vocab) {
   double sum = 0;
 #pragma omp simd reduction(max : largest)
   for (int64_t i = 0; i < vocab; i++) largest = x[i] > largest ? x[i] : largest;
-  for (int64_t c = 0; c < vocab; c += PIECE) {
+  for (int64_t c = 0; c < vocab; c += ROW_PIECE) {
     float part = 0;
-    int64_t n = uly__min(PIECE, vocab - c);
+    int64_t n = uly__min(ROW_PIECE, vocab - c);
 #pragma omp simd reduction(+ : part)
     for (int64_t i = 0; i < n; i++) part += uly__exp(x[c + i] - largest);
     sum += part;
@@ -252,13 +252,13 @@ static void cross_entropy(uly__stream *stream, int64_t rows, int64_t vocab, cons
     if (!d_logits) continue;
     float row_scale = valid ? scale : 0.0f, largest = (float)all.largest;
     float inverse = row_scale / (float)all.sum;
-    for (int64_t c = 0; c < vocab; c += PIECE) {
-      float d[PIECE];
-      int64_t n = uly__min(PIECE, vocab - c);
+    for (int64_t c = 0; c < vocab; c += ROW_PIECE) {
+      float d[ROW_PIECE];
+      int64_t n = uly__min(ROW_PIECE, vocab - c);
 #pragma omp simd
       for (int64_t i = 0; i < n; i++) d[i] = uly__exp(x[c + i] - largest) * inverse;
       if (is_here && label >= c && label < c + n) d[label - c] -= row_scale;
-      store(d_logits, dtype, r * vocab + c, d, n);
+      store_row(d_logits, dtype, r * vocab + c, d, n);
     }
   }
 }
@@ -273,7 +273,7 @@ static void add_squares(uly__stream *stream, int64_t n, uly_dtype dtype, const v
     for (int64_t at = 0; at < n; at += ULY_SQUARES_PIECE) {
       float a[ULY_SQUARES_PIECE] = {0};
       double squares = 0;
-      load(a, x, dtype, at, uly__min(ULY_SQUARES_PIECE, n - at));
+      load_row(a, x, dtype, at, uly__min(ULY_SQUARES_PIECE, n - at));
 #pragma omp simd reduction(+ : squares)
       for (int i = 0; i < ULY_SQUARES_PIECE; i++) squares += (double)a[i] * a[i];
       uly__exact_add(&part, squares);
@@ -293,24 +293,24 @@ static void adamw(uly__stream *stream, int64_t n, const uly__adamw *args) {
   float lr = (float)args->lr, keep = (float)(1.0 - args->lr * args->weight_decay);
   float scale = (float)args->grad_scale;
 #pragma omp parallel for schedule(static)
-  for (int64_t at = 0; at < n; at += PIECE) {
-    float p[PIECE] = {0}, m[PIECE] = {0}, v[PIECE] = {0}, g[PIECE] = {0};
-    int64_t count = uly__min(PIECE, n - at);
-    load(p, args->param, ULY_F32, at, count);
-    load(m, args->m, ULY_F32, at, count);
-    load(v, args->v, ULY_F32, at, count);
-    load(g, args->grad, args->grad_dtype, at, count);
+  for (int64_t at = 0; at < n; at += ROW_PIECE) {
+    float p[ROW_PIECE] = {0}, m[ROW_PIECE] = {0}, v[ROW_PIECE] = {0}, g[ROW_PIECE] = {0};
+    int64_t count = uly__min(ROW_PIECE, n - at);
+    load_row(p, args->param, ULY_F32, at, count);
+    load_row(m, args->m, ULY_F32, at, count);
+    load_row(v, args->v, ULY_F32, at, count);
+    load_row(g, args->grad, args->grad_dtype, at, count);
 #pragma omp simd
-    for (int i = 0; i < PIECE; i++) {
+    for (int i = 0; i < ROW_PIECE; i++) {
       g[i] *= scale;
       m[i] = beta1 * m[i] + (1.0f - beta1) * g[i];
       v[i] = beta2 * v[i] + (1.0f - beta2) * g[i] * g[i];
       p[i] = keep * p[i] - lr * (m[i] * correct1) / (sqrtf(v[i] * correct2) + eps);
     }
-    store(args->param, ULY_F32, at, p, count);
-    store(args->m, ULY_F32, at, m, count);
-    store(args->v, ULY_F32, at, v, count);
-    if (args->copy_bf16) store(args->copy_bf16, ULY_BF16, at, p, count);
+    store_row(args->param, ULY_F32, at, p, count);
+    store_row(args->m, ULY_F32, at, m, count);
+    store_row(args->v, ULY_F32, at, v, count);
+    if (args->copy_bf16) store_row(args->copy_bf16, ULY_BF16, at, p, count);
   }
 }
 
@@ -320,7 +320,7 @@ static void to_bf16(uly__stream *stream, int64_t n, const float *x, uint16_t *y)
   for (int64_t i = 0; i < n; i++) y[i] = uly__f32_to_bf16(x[i]);
 }
 
-void CAT(uly__ops_rows_, ULY_ISA)(uly__ops *table) {
+void ULY_FOR_ISA(uly__ops_rows)(uly__ops *table) {
   table->add_bias = add_bias;
   table->bias_backward = bias_backward;
   table->rope = rope;

@@ -1,4 +1,4 @@
-/* What ops on rows have in common. Rows are widened to f32 in pieces of PIECE elements, so that one
+/* What ops on rows have in common. Rows are widened to f32 in pieces of ROW_PIECE elements, so that one
  * body serves both storage types and vectorizes. */
 #ifndef ULY_ROWS_H
 #define ULY_ROWS_H
@@ -8,15 +8,12 @@
 
 #include "base/dtype.h"
 #include "base/integers.h"
+#include "ops/instruction_set.h"
 
-/* Joins the parts of a name, such as that of an instruction set (ULY_ISA). */
-#define CAT_(a, b) a##b
-#define CAT(a, b) CAT_(a, b)
+enum { ROW_PIECE = 256, COLUMN_BLOCK = 64 };
 
-enum { PIECE = 256, COLUMN_BLOCK = 64 };
-
-static inline void load(float *restrict y, const void *restrict x, uly_dtype dtype, int64_t at,
-                        int64_t n) {
+static inline void load_row(float *restrict y, const void *restrict x, uly_dtype dtype, int64_t at,
+                            int64_t n) {
   if (dtype == ULY_BF16) {
     const uint16_t *restrict from = (const uint16_t *)x + at;
 #pragma omp simd
@@ -26,8 +23,8 @@ static inline void load(float *restrict y, const void *restrict x, uly_dtype dty
   }
 }
 
-static inline void store(void *restrict y, uly_dtype dtype, int64_t at, const float *restrict x,
-                         int64_t n) {
+static inline void store_row(void *restrict y, uly_dtype dtype, int64_t at, const float *restrict x,
+                             int64_t n) {
   if (dtype == ULY_BF16) {
     uint16_t *restrict to = (uint16_t *)y + at;
 #pragma omp simd

@@ -1,40 +1,13 @@
 /* Tests packed documents. A step on sequences of several documents gives the loss and the gradients
  * of these documents trained separately, each as a sequence of its own on one rank; so does
- * evaluation, by position in the document. Labels, positions and documents are compared with values
- * that the tokens' own numbers give. Every mesh of this number of ranks is tested, with ZeRO
- * stages, recompute policies, windows and layouts of blocks. */
-#include <mpi.h>
-
+ * evaluation, by position in the document. Every mesh of this number of ranks is tested, with ZeRO
+ * stages, recompute policies, windows and layouts of blocks. Labels and positions are in
+ * test_pack_labels.c. */
 #include <math.h>
-#include <unistd.h>
 
-#include "base/split.h"
-#include "testing.h"
-#include "trainer_access.h"
+#include "pack_testing.h"
 
-/* Tokens of the streams: END ends documents; VOCAB is that of the models; window BLANK has no
- * label. */
-enum { END = 7, VOCAB = 1200, N = 101, BLANK = 4, NUM_WINDOWS = 7, COUNT = NUM_WINDOWS * N + 1 };
-enum { NUM_LABELLED = NUM_WINDOWS - 1 };
-
-static int size;
-static char config_path[2][256], data_path[256];
-static const char *const configs[2] = {
-    /* Hq 9, Hkv 3, RoPE: no rank count but 3 divides both */
-    ("{\"model_type\":\"llama\",\"hidden_size\":36,\"intermediate_size\":50,\"num_hidden_layers\":"
-     "2,"
-     "\"num_attention_heads\":9,\"num_key_value_heads\":3,\"head_dim\":6,\"vocab_size\":1200,"
-     "\"max_position_embeddings\":4096,\"tie_word_embeddings\":false}"),
-    /* learned positions */
-    ("{\"model_type\":\"gpt2\",\"n_embd\":40,\"n_layer\":2,\"n_head\":10,\"n_positions\":512,"
-     "\"vocab_size\":1200}"),
-};
-
-/* ------------------------------------------------------------------------ the stream */
-
-/* Every token is its own place, so that values tell where they come from, but for the ends of
- * documents. */
-static int32_t stream[COUNT];
+/* ------------------------------------------------------------------ documents apart */
 
 static bool starts_document(int64_t at) {
   return at % N == 0 || stream[at - 1] == END; /* a window begins a new one, too */
@@ -45,84 +18,6 @@ static int64_t document_end(int64_t begin) {
   int64_t end = begin + 1;
   while (end % N != 0 && !starts_document(end)) end++;
   return end;
-}
-
-static uint64_t draw(uint64_t *seed) {
-  *seed = *seed * 6364136223846793005u + 1442695040888963407u;
-  return *seed >> 33;
-}
-
-/* Windows: documents of random lengths, many of 1, in the first and the last; ends at the borders
- * of slices, before and after; one document that goes on in the next window; one that ends with the
- * window; documents of 1 token alone, without any label. */
-static void make_stream(void) {
-  uint64_t seed = 5;
-  for (int64_t at = 0; at < COUNT; at++) stream[at] = (int32_t)(at + 10);
-  for (int64_t at = 0; at < 6 * N; at += 1 + (int64_t)(draw(&seed) % 3 ? draw(&seed) % 25 : 0))
-    if (at / N % 5 == 0) stream[at] = END;
-  for (int parts = 2; parts <= 4; parts++)
-    for (int p = 1; p < parts; p++)
-      stream[N + uly__split(N, 1, parts, p).begin - (parts == 3 ? 0 : 1)] = END;
-  stream[4 * N - 1] = END;
-  for (int64_t at = BLANK * N; at < (BLANK + 1) * N; at++) stream[at] = END;
-  stream[6 * N + 60] = END;
-}
-
-/* An llm.c shard of the stream; header: its fourth number. */
-static void write_shard(char *path, const char *name, int32_t header) {
-  static char bytes[1024 + 2 * COUNT];
-  int32_t first[4] = {20240520, 1, COUNT, header};
-  memset(bytes, 0, sizeof bytes);
-  memcpy(bytes, first, sizeof first);
-  for (int64_t i = 0; i < COUNT; i++) {
-    uint16_t token = (uint16_t)stream[i];
-    memcpy(bytes + 1024 + 2 * i, &token, 2);
-  }
-  write_scratch_file(path, name, bytes, sizeof bytes);
-}
-
-/* ------------------------------------------------------------------ documents apart */
-
-typedef struct setting {
-  int which, dp, stage, reproducible;
-  int64_t seq_len, batch, window;
-  uly_sparse_pattern pattern;
-  uly_recompute recompute;
-  int pack;
-} setting;
-
-static uly_train_config make_config(const setting *s) {
-  uly_train_config config = default_config();
-  config.model = config_path[s->which];
-  config.data = config.eval_data = data_path;
-  config.eval_windows = NUM_WINDOWS;
-  config.seq_len = s->seq_len;
-  config.pack = s->pack;
-  config.window = s->window;
-  if (s->pattern != ULY_SPARSE_NONE)
-    config.sparse =
-        (uly_sparse){.pattern = s->pattern, .block = 5, .local = 3, .global = 1, .random = 2};
-  config.steps = 20;
-  config.warmup = 2;
-  config.batch = s->batch;
-  config.zero_stage = s->stage;
-  config.recompute = s->recompute;
-  config.reproducible = s->reproducible;
-  config.threads = 1;
-  return config;
-}
-
-static uly_trainer *make(uly_mesh *mesh, const setting *s) {
-  uly_trainer *trainer;
-  uly_train_config config = make_config(s);
-  assert_ok(uly_trainer_create(mesh, &config, &trainer));
-  return trainer;
-}
-
-static uly_mesh *alone(void) {
-  uly_mesh *mesh;
-  assert_ok(uly_mesh_create_mpi(MPI_COMM_SELF, NULL, &mesh));
-  return mesh;
 }
 
 /* Sums over all documents of the stream. */
@@ -346,162 +241,6 @@ static void test_reproducible(void **state) {
                        0, 3);
 }
 
-/* ------------------------------------------------------------ labels and positions */
-
-static void check_labels_and_positions(uly_trainer *trainer) {
-  uly__model *model = trainer->run.model;
-  int d = model->config.head_dim;
-  for (int64_t index = 0; index < NUM_WINDOWS; index++) {
-    assert_ok(uly__batch_read(trainer, trainer->data, index, trainer->run.windows));
-    const int32_t *labels = uly__batch_prepare(trainer, trainer->data, index, trainer->run.windows);
-    assert_ok(model->failure);
-    const uly_mask *mask = uly__mask_desc(model->attention->masks[0]);
-    int64_t num_docs = 0, t = 0, position = 0;
-    for (int64_t at = index * N; at < (index + 1) * N; at++) {
-      bool starts = at == index * N || stream[at - 1] == END;
-      position = starts ? 0 : position + 1;
-      if (starts) assert_int_equal(mask->doc_start[num_docs], at - index * N);
-      num_docs += starts;
-      if (t == model->num_tokens || at != index * N + uly__token_cut_at(model->cut, t)) continue;
-      int32_t next = at + 1 < COUNT ? stream[at + 1] : 0;
-      assert_int_equal(trainer->run.windows[t], stream[at]);
-      assert_int_equal(labels[t], stream[at] == END ? -1 : next);
-      assert_int_equal(model->positions[t], position);
-      assert_float_equal(model->angles[t * d], cos((double)position), 1e-6);
-      assert_float_equal(model->angles[t * d + d / 2], sin((double)position), 1e-6);
-      t++;
-    }
-    assert_int_equal(t, model->num_tokens);
-    assert_int_equal(mask->num_docs, num_docs);
-  }
-}
-
-static void test_labels_and_positions(void **state) {
-  (void)state;
-  uly_mesh *mesh;
-  assert_ok(uly_mesh_create(NULL, &mesh));
-  setting s = {.seq_len = N, .pack = 1};
-  uly_trainer *trainer = make(mesh, &s);
-  check_labels_and_positions(trainer);
-  uly_trainer_destroy(trainer);
-  uly_mesh_destroy(mesh);
-}
-
-/* Checks the same on a rank that holds two runs of the stream, as in a zigzag of three ranks. */
-static void test_two_runs(void **state) {
-  (void)state;
-  uly_mesh *mesh = alone();
-  setting s = {.seq_len = N, .pack = 1};
-  uly_trainer *trainer = make(mesh, &s);
-  uly__model *model = trainer->run.model;
-  const uly__token_cut *own = model->cut;
-  for (int rank = 0; rank < 3; rank++) {
-    uly_token_run runs[6];
-    for (int i = 0; i < 6; i++) {
-      uly__part part = uly__split(N, 1, 6, i % 2 ? 5 - i / 2 : i / 2);
-      runs[i] = (uly_token_run){part.begin, part.count};
-    }
-    uly__token_cut cut = {.size = 3, .rank = rank, .num_runs = 2, .num_tokens = N, .runs = runs};
-    cut.count = uly__token_cut_count(&cut, rank);
-    model->cut = &cut;
-    model->num_tokens = cut.count;
-    check_labels_and_positions(trainer);
-  }
-  model->cut = own;
-  model->num_tokens = own->count;
-  uly_trainer_destroy(trainer);
-  uly_mesh_destroy(mesh);
-}
-
-/* A window without a label is passed over and counted, once in each epoch, whatever is a step:
- * every step has a loss, and the place in the data is that of the next window. */
-static void test_no_labels(void **state) {
-  (void)state;
-  uly_mesh *mesh;
-  assert_ok(uly_mesh_create(NULL, &mesh));
-  for (int64_t batch = 1; batch <= 4; batch++) {
-    setting s = {.seq_len = N, .batch = batch, .pack = 1};
-    uly_trainer *trainer = make(mesh, &s);
-    uly_step_report report = {.size = sizeof report};
-    int64_t passed_over = 0, place = 0;
-    for (int step = 0; step < 2 * NUM_WINDOWS; step++) {
-      assert_ok(uly_trainer_step(trainer, &report));
-      assert_true(isfinite(report.loss) && report.loss > 0 && report.grad_norm > 0);
-      int64_t found = 0;
-      for (int64_t chosen = 0; chosen < batch; place++) {
-        bool is_blank = uly__batch_window(1, NUM_WINDOWS, place) == BLANK;
-        found += is_blank;
-        chosen += !is_blank;
-      }
-      assert_int_equal(report.passed_over, found);
-      assert_int_equal(trainer->windows_done, place);
-      passed_over += found;
-    }
-    assert_in_range(passed_over, 2 * batch - 1, 2 * batch + 2);
-    const uly_data_info *info = uly_trainer_data_info(trainer);
-    assert_int_equal(info->kind, ULY_DATA_U16);
-    assert_int_equal(info->tokens, COUNT);
-    assert_int_equal(info->sequences, NUM_WINDOWS);
-    assert_int_equal(info->without_label, 1);
-    int64_t documents = 1;
-    for (int64_t at = 0; at + 1 < COUNT; at++) documents += stream[at] == END;
-    assert_int_equal(info->documents, documents);
-    uly_trainer_destroy(trainer);
-  }
-  uly_mesh_destroy(mesh);
-}
-
-/* An evaluation passes over them too: of so many sequences, those that have labels. */
-static void test_evaluation_without_labels(void **state) {
-  (void)state;
-  uly_mesh *mesh;
-  assert_ok(uly_mesh_create(NULL, &mesh));
-  for (int64_t num = 3; num <= NUM_LABELLED; num++) {
-    setting s = {.seq_len = N, .pack = 1};
-    uly_train_config config = make_config(&s);
-    uly_eval_report report = {.size = sizeof report};
-    uly_trainer *trainer;
-    config.eval_windows = num;
-    assert_ok(uly_trainer_create(mesh, &config, &trainer));
-    assert_ok(uly_trainer_evaluate(trainer, NULL, NULL, &report));
-    int64_t labels = 0, left = num;
-    for (int64_t window = 0; left > 0; window++) {
-      for (int64_t at = window * N; at < (window + 1) * N; at++) labels += stream[at] != END;
-      left -= window != BLANK;
-    }
-    assert_int_equal(report.tokens, labels);
-    uly_trainer_destroy(trainer);
-  }
-  uly_mesh_destroy(mesh);
-}
-
-/* Data in which no token has a label are refused before anything begins, to train on and to
- * evaluate on alike. */
-static void test_no_label_at_all(void **state) {
-  (void)state;
-  uly_mesh *mesh;
-  uly_trainer *trainer;
-  uly_start_report start = {.size = sizeof start};
-  char path[256];
-  static char bytes[1024 + 2 * (3 * N + 1)];
-  int32_t header[4] = {20240520, 1, 3 * N + 1, 1 + END};
-  memcpy(bytes, header, sizeof header);
-  for (int i = 0; i < 3 * N + 1; i++) bytes[1024 + 2 * i] = END;
-  write_scratch_file(path, "pack-blank.bin", bytes, sizeof bytes);
-  assert_ok(uly_mesh_create(NULL, &mesh));
-  for (int which = 0; which < 3; which++) {
-    setting s = {.seq_len = N, .pack = 1};
-    uly_train_config config = make_config(&s);
-    if (which == 0) config.data = path;
-    if (which > 0) config.eval_data = path;
-    if (which == 2) config.data = NULL, config.forward_only = 1;
-    assert_fails(uly_trainer_create(mesh, &config, &trainer), ULY_ERR_DATA, "has a label");
-    assert_fails(uly_trainer_check(mesh, &config, NULL, &start), ULY_ERR_DATA, "pack-blank.bin");
-  }
-  remove_scratch_file(path);
-  uly_mesh_destroy(mesh);
-}
-
 /* ---------------------------------------------------------------------- plan and files */
 
 /* Memory is planned to the byte: 8 bytes a token of the sequence for documents, 4 of the slice for
@@ -586,27 +325,11 @@ static void test_files(void **state) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_labels_and_positions),
-      cmocka_unit_test(test_two_runs),
-      cmocka_unit_test(test_llama),
-      cmocka_unit_test(test_gpt2),
-      cmocka_unit_test(test_window),
-      cmocka_unit_test(test_groups),
-      cmocka_unit_test(test_layouts),
-      cmocka_unit_test(test_reproducible),
-      cmocka_unit_test(test_no_labels),
-      cmocka_unit_test(test_evaluation_without_labels),
-      cmocka_unit_test(test_no_label_at_all),
-      cmocka_unit_test(test_plan),
-      cmocka_unit_test(test_files),
+      cmocka_unit_test(test_llama),   cmocka_unit_test(test_gpt2),
+      cmocka_unit_test(test_window),  cmocka_unit_test(test_groups),
+      cmocka_unit_test(test_layouts), cmocka_unit_test(test_reproducible),
+      cmocka_unit_test(test_plan),    cmocka_unit_test(test_files),
   };
-  begin_ranks(&argc, &argv, NULL);
-  size = uly_world_size();
-  make_stream();
-  write_shard(data_path, "pack.bin", 1 + END);
-  write_scratch_configs(config_path, "pack", configs, 2);
-  int failed = cmocka_run_group_tests(tests, NULL, NULL);
-  remove_scratch_file(data_path);
-  for (int i = 0; i < 2; i++) remove_scratch_file(config_path[i]);
-  return end_ranks(NULL, failed);
+  begin_packs(&argc, &argv);
+  return end_packs(cmocka_run_group_tests(tests, NULL, NULL));
 }

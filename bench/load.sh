@@ -6,10 +6,14 @@
 #
 #   bench/load.sh PROGRAM      REPEATS=5 and FOLDER=a new folder by default
 #
-# Each line has the median times of `cat FILES >/dev/null`; of a read into fresh memory as large as the file
-# (dd with one block), since a load must touch such memory, too; and of the load (load_s of `ulysses generate
-# --json`: everything from the plan to the last weight). They alternate. Then come the ratios of the first two
-# to the load. A load of bf16 weights as f32 touches twice the memory.
+# Each line has the median times of `cat FILES >/dev/null`; of a read into memory as large as the file (dd with
+# one block), since a load must touch such memory, too; and of the load (load_s of `ulysses generate --json`:
+# everything from the plan to the last weight). They alternate. Then come the ratios of the first two to the
+# load. A load of bf16 weights as f32 touches twice the memory.
+#
+# A virtual machine gives free memory back to its host within seconds, and to get a gigabyte again may take
+# longer than to read it from the disk, whoever asks. So each of them runs twice in a row, and the second time
+# counts, which finds the memory of the first.
 #
 # It needs 10 GB of disk, and 8 GB of memory, for a while.
 set -euo pipefail
@@ -55,6 +59,12 @@ load() {
   "$ulysses" generate --checkpoint "$1" --dtype "$2" --prompt-tokens 5 --max-tokens 1 --json 2>/dev/null |
     grep -o '"load_s":[0-9.e-]*' | cut -d : -f 2
 }
+# twice WHAT FOLDER FROM [DTYPE]: does it, and does it again from the disk or from the cache, and prints the second time.
+twice() {
+  "$1" "$2" "${4:-}" >/dev/null
+  [ "$3" = cache ] || drop "$2"
+  "$1" "$2" "${4:-}"
+}
 median() { sort -g | awk '{ x[NR] = $1 } END { print x[int((NR + 1) / 2)] }'; }
 
 echo "| files | run in | from | cat, s | into memory, s | load, s | cat / load | into memory / load |"
@@ -66,12 +76,9 @@ for files in bf16 f32; do
       : >memory.txt
       : >load.txt
       for ((i = 0; i < repeats; i++)); do
-        [ $from = cache ] || drop $files
-        plain $files >>plain.txt
-        [ $from = cache ] || drop $files
-        into_memory $files >>memory.txt
-        [ $from = cache ] || drop $files
-        load $files $dtype >>load.txt
+        twice plain $files $from >>plain.txt
+        twice into_memory $files $from >>memory.txt
+        twice load $files $from $dtype >>load.txt
       done
       awk -v f=$files -v d=$dtype -v from=$from -v a="$(median <plain.txt)" -v m="$(median <memory.txt)" \
         -v b="$(median <load.txt)" \

@@ -12,7 +12,7 @@ extern const char *table_names[4];
 extern void (*widen[4])(uly__ops *table); /* products of bf16 by those of f32 */
 extern int num_tables;
 
-/* Finds them, and lets ops run on three threads. Returns whether there is a reference. */
+/* Fills these tables, and lets ops run on three threads. Returns whether there is a reference. */
 bool find_tables(void);
 
 /* Returns deterministic values in (-1, 1), rounded to the dtype; freed by the caller. */
@@ -21,7 +21,7 @@ void *values(int64_t count, uly_dtype dtype, uint32_t seed);
 /* Returns a copy, which the caller frees. */
 void *copy(const void *x, int64_t count, uly_dtype dtype);
 
-/* Compares what an op of a table has computed, a, with what was to be expected, b. */
+/* Fails the test unless a, which an op of a table has computed, is close to b, which is expected. */
 void same(const char *what, const char *table, const void *a, const void *b, int64_t count,
           uly_dtype dtype);
 

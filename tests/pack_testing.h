@@ -25,7 +25,7 @@ int end_packs(int num_failed);
 /* Writes an llm.c shard of the stream, as write_scratch_file does; header: its fourth number. */
 void write_shard(char *path, const char *name, int32_t header);
 
-/* A run on the stream; which: its model. */
+/* A run on the stream; `which` selects its model. */
 typedef struct setting {
   int which, dp, stage, reproducible;
   int64_t seq_len, batch, window;

@@ -9,7 +9,7 @@
 
 enum { MAX_TOKENS = 4 << 20 };
 
-/* The tokens of a part that are expected, and those that are found. */
+/* The tokens of a part that are expected, and those that were read. */
 extern int32_t expected[MAX_TOKENS], found[MAX_TOKENS];
 extern int64_t num_expected;
 

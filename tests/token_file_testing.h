@@ -7,7 +7,7 @@
 #include "testing.h"
 
 /* Write a file, and return its path: a text; a shard, which is the header's three numbers, then
- * count tokens of width bytes; good shards of 2 and 4 bytes a token. */
+ * count tokens of width bytes; valid shards with 2 and 4 bytes per token. */
 const char *put_text(const char *name, const char *text);
 const char *put_shard(const char *name, int32_t magic, int32_t version, int32_t promised, int width,
                       const uint32_t *tokens, int count);

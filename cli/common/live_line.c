@@ -14,7 +14,7 @@ live_line live_line_open(progress_kind kind) {
   return line;
 }
 
-/* It is cleared with spaces: a terminal may know no escape codes. */
+/* Clears with spaces, since a terminal may not support escape codes. */
 void live_line_clear(live_line *line) {
   if (line->length > 0) printf("\r%*s\r", line->length, "");
   line->length = 0;

@@ -1,4 +1,4 @@
-/* A line of a terminal that is written over and over, as a command goes on. */
+/* A line of progress that is rewritten in place on a terminal. */
 #ifndef ULYSSES_CLI_LIVE_LINE_H
 #define ULYSSES_CLI_LIVE_LINE_H
 
@@ -8,12 +8,13 @@
 typedef enum progress_kind { PROGRESS_AUTO = 0, PROGRESS_LIVE, PROGRESS_PLAIN } progress_kind;
 
 typedef struct live_line {
-  bool is_live; /* not plain lines */
+  bool is_live; /* false: plain lines */
   int width;    /* of the terminal */
   int length;   /* of the line on screen */
 } live_line;
 
-/* Looks at the terminal, and decides whether a line is written over or lines follow each other. */
+/* Decides, by the option and the terminal, whether one line is rewritten in place or plain lines
+ * are printed. */
 live_line live_line_open(progress_kind kind);
 /* Replaces the line on the screen by this one, cut off at the terminal's width. */
 void live_line_show(live_line *line, const char *text);

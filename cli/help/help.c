@@ -51,10 +51,13 @@ static void print_option(FILE *file, const command_info *info, option_id id) {
   FILE *text = open_memstream(&right, &length);
   if (!text) return;
   describe_flag(id, left, sizeof left);
-  message_translate(option_help(id, info->bits), about);
+  option_meaning meaning = option_meaning_for(id, info->bits);
+  message_translate(meaning.help, about);
   put_words(text, info, id);
   fprintf(text, "%s%s", about, option_limits(id, buffer));
-  const char *value = option->kind == KIND_SWITCH ? NULL : option_default(id, buffer);
+  const char *value = option->kind == KIND_SWITCH ? NULL
+                      : meaning.initial           ? meaning.initial
+                                                  : option_default(id, buffer);
   if (value) fprintf(text, " [%s]", value);
   if (fclose(text) == 0) wrap_entry(file, left, right, WRAP_OPTIONS);
   free(right);

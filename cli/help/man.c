@@ -114,16 +114,19 @@ static void put_option(FILE *file, option_id id) {
   put_tag(file, option_flag(id, flag), option_placeholder(id, buffer));
   message_translate(info->help, about);
   put_text(file, about);
+  put_text(file, option_limits(id, buffer));
+  fputs(".\n.br\n", file);
   for (const option_meaning *own = info->meanings; own < info->meanings + MAX_MEANINGS; own++) {
     if (own->commands == 0) continue;
     message_translate(own->help, about);
-    put_text(file, "; ");
+    fputs("For ", file);
     put_text(file, command_names(own->commands, "", buffer));
-    put_text(file, ": ");
+    fputs(": ", file);
     put_text(file, about);
+    if (own->initial) put_text(file, "; if not given: ");
+    if (own->initial) put_text(file, own->initial);
+    fputs(".\n.br\n", file);
   }
-  put_text(file, option_limits(id, buffer));
-  fputs(".\n.br\n", file);
   const char *initial = info->kind == KIND_SWITCH ? NULL : option_default(id, buffer);
   if (initial) {
     fputs("Default: ", file);

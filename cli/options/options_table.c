@@ -92,7 +92,7 @@ const section_info section_table[NUM_SECTIONS] = {SECTIONS_OF_FILE(ROW) SECTIONS
  *           run */
 #define OPTION(section_, key_, value_, places_, help_) \
   { .section = SECTION_##section_, .key = #key_, value_, .places = {places_}, .help = help_ }
-/* The same; `meanings` are {commands, help} of commands to which the option means something else. */
+/* The same, for an option that means something else to some commands: {commands, help} follow. */
 #define OPTION_OF_SEVERAL(section_, key_, value_, places_, help_, ...)                       \
   {                                                                                          \
     .section = SECTION_##section_, .key = #key_, value_, .places = {places_}, .help = help_, \
@@ -149,8 +149,8 @@ static const option_info rows[] = {
                       IN_TRAIN(out) IN_PREPARE(prepare.out) IN_REPORT(out) IN_EXPORT(export.out),
                       "folder for checkpoints, created if it is missing",
                       {PREPARE, "folder for token shards, created if it is missing"},
-                      {EXPORT, "new folder for the model"},
-                      {REPORT, "file for the page; report.html if it is not given"}),
+                      {EXPORT, "folder for the model: a new or an empty one"},
+                      {REPORT, "file for the page", "report.html"}),
     OPTION(output, save_every, VALUE_INTEGER(0, MANY, 0), IN_TRAIN(save_every),
            "steps between checkpoints; 0: only at the end; needs --out"),
     OPTION(output, keep_last, VALUE_INTEGER(0, MANY, 0), IN_TRAIN(keep_last),
@@ -204,9 +204,12 @@ static const option_info rows[] = {
         "a tokenizer: tokenizer.json, tokenizer.model, ranks of tiktoken, or a folder that holds "
         "one of these",
         {PREPARE,
-         "a tokenizer, or the folder of a model that has one; without it, bytes are the "
-         "tokens"},
-        {GENERATE, "a tokenizer, or a folder that holds one; without it, that of --checkpoint"}),
+         "tokenizer.json, tokenizer.model, ranks of tiktoken, or a folder that holds one "
+         "of these; without it, bytes are the tokens"},
+        {GENERATE,
+         "tokenizer.json, tokenizer.model, ranks of tiktoken, or a folder that holds one "
+         "of these",
+         "that of --checkpoint"}),
     OPTION(text, documents, VALUE_CHOICE(LIBRARY, "file", "line", "jsonl"),
            IN_PREPARE(prepare.documents),
            "what a document is: a file; a line; or a text in each line of JSON"),
@@ -215,7 +218,7 @@ static const option_info rows[] = {
     OPTION(text, skip_bad, VALUE_BOOLEAN(LIBRARY), IN_PREPARE(prepare.skip_bad),
            "jsonl: leave out and count lines that hold no text, instead of ending there"),
     OPTION(text, held_out, VALUE_REAL_BELOW(0, 1, LIBRARY), IN_PREPARE(prepare.held_out),
-           "share of the documents that is held out for evaluation, drawn by --seed"),
+           "probability with which a document is held out for evaluation, drawn from --seed"),
     OPTION(text, shard_tokens, VALUE_INTEGER(1, INT32_MAX, LIBRARY),
            IN_PREPARE(prepare.shard_tokens),
            "tokens of a shard; a document may continue in the next one"),
@@ -303,27 +306,31 @@ static const setting_form forms[] = {
     {.name = "doc_end",
      .without = BENCH_STEP,
      .meanings = {{PREPARE,
-                   "the token that ends each document; auto: the one with which "
-                   "--tokenizer ends a text, or 256 if bytes are the tokens"}},
+                   "the token that ends each document, with --tokenizer; auto: the one "
+                   "with which the tokenizer ends a text"}},
      .places = {IN_PREPARE(prepare.doc_end)}},
     {.name = "any_bytes", .places = {IN_PREPARE(prepare.any_bytes) IN_TOKENIZE(any_bytes)}},
     {.name = "seed",
      .places = {IN_PREPARE(prepare.seed)},
-     .meanings = {{PREPARE, "seed of the draw of documents that are held out"},
-                  {GENERATE, "seed of the draw of tokens"},
-                  {EVAL, "seed of the blocks that --sparse bigbird draws"}}},
+     .meanings = {{PREPARE, "seed that chooses which documents are held out"},
+                  {GENERATE, "seed of sampling", "that of the checkpoint"},
+                  {EVAL, "seed from which --sparse bigbird draws its blocks",
+                   "that of the checkpoint"}}},
     {.name = "sparse.pattern", .key = "sparse"},
+    {.name = "sparse.random",
+     .meanings = {{GENERATE,
+                   "bigbird: blocks that each block and head draws, from the seed of the "
+                   "checkpoint"}}},
     {.name = "zero_stage", .key = "zero"},
     {.name = "threads",
      .also = BENCH,
-     .meanings = {{PREPARE, "threads that use --tokenizer; 0: as many as there are cores"}},
+     .meanings = {{PREPARE, "threads that tokenize, with --tokenizer; 0: one per core"}},
      .places = {IN_PREPARE(prepare.threads)}},
     {.name = "dtype", .also = BENCH_ATTENTION | BENCH_EXCHANGE},
     {.name = "offload", .key = "offload_optimizer", .prefix = "disk:", .placeholder = "disk:DIR"},
     {.name = "stash", .prefix = "disk:", .placeholder = "disk:DIR"},
     {.name = "eval_data", .without = EVAL},
-    {.name = "eval_windows",
-     .meanings = {{EVAL, "the most sequences that are read; all, unless this is given"}}},
+    {.name = "eval_windows", .meanings = {{EVAL, "the most sequences that are read", "all"}}},
     {.name = "new_data",
      .help = "--resume: continue with other data than the checkpoint's, from their beginning"},
     {.name = NULL}};

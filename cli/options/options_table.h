@@ -63,6 +63,8 @@ typedef struct option_place {
 typedef struct option_meaning {
   unsigned commands; /* 0: none */
   const char *help;
+  /* What these commands use if the option is not given; NULL: the default of the option. */
+  const char *initial;
 } option_meaning;
 
 enum { MAX_MEANINGS = 3 };
@@ -135,8 +137,9 @@ const char *option_allowed(option_id id, char buffer[OPTION_BUFFER]);
  * the option takes no value. */
 const char *option_placeholder(option_id id, char buffer[OPTION_BUFFER]);
 
-/* Returns what the option means to a command, which `commands` name by the bits of its options. */
-const char *option_help(option_id id, unsigned commands);
+/* Returns the meaning that an option has for a command with these bits (command_info.bits): of its
+ * own, or the general one. */
+option_meaning option_meaning_for(option_id id, unsigned commands);
 
 /* Returns a title such as "Optimization (optimizer)", or "Memory" if the key is the same word. */
 const char *section_title(section_id id, char buffer[OPTION_BUFFER]);

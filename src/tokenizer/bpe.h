@@ -17,7 +17,7 @@ typedef struct uly__bpe_pair {
 typedef struct uly__bpe {
   /* Of a byte-level model, the bytes that a token stands for. */
   uly__vocab vocab;
-  /* [num_slots], a power of two; rank is ULY__NO_RANK in a free one. */
+  /* A hash table [num_slots], a power of two; a free slot has the rank ULY__NO_RANK. */
   uly__bpe_pair *pairs;
   int64_t num_slots, num_pairs;
   bool is_byte_level;

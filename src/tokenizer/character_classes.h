@@ -1,8 +1,9 @@
 /* Classes of characters, as the patterns of tokenizers distinguish them: Unicode's general
- * categories, summed up. A pattern asks whether a character is in a set of classes.
+ * categories, in groups. A pattern asks whether a character is in a set of classes.
  *
- * The categories come from utf8proc. What Unicode 15.1 and 16 added is in a table of ours, since
- * the tokenizers of today know these characters and the libraries of Debian 12 do not. */
+ * The categories come from utf8proc. What Unicode 15.1 and 16 added is in a table in
+ * character_classes.c, since the tokenizers of today know these characters and the libraries of
+ * Debian 12 do not. */
 #ifndef ULY_CHARACTER_CLASSES_H
 #define ULY_CHARACTER_CLASSES_H
 
@@ -45,8 +46,8 @@ static inline unsigned uly__class_of(const uly__class_table *table, uint32_t cha
 /* Returns whether a character belongs to a word: \w of Unicode (UTS 18, annex C). */
 bool uly__is_word_character(uint32_t character);
 
-/* Returns whether the pre-tokenizer Punctuation takes a character for a mark: it knows Unicode 8,
- * and the symbols of ASCII count as marks. */
+/* Returns whether the pre-tokenizer Punctuation treats a character as punctuation: by Unicode 8,
+ * and with all symbols of ASCII. */
 bool uly__is_punctuation(uint32_t character);
 
 #endif

@@ -1,15 +1,16 @@
-/* What the library knows about files of ranks of the package `tiktoken`, and such a file does not
- * say. */
+/* What the library knows about well-known files of the package `tiktoken` and such a file does not
+ * contain: the pattern and the special tokens. */
 #ifndef ULY_KNOWN_TIKTOKEN_H
 #define ULY_KNOWN_TIKTOKEN_H
 
 #include "tokenizer/vocab.h"
 
-/* Names of special tokens: one, or `num` of them that end with a number from `first` on and |>. */
+/* Special tokens: `name` alone if num is 0; or num of them, each `name`, a number counted from
+ * `first`, and |>. */
 typedef struct uly__rank_names {
   const char *name;
   int first, num;
-  int64_t id; /* 0: after the one before */
+  int64_t id; /* 0: the one after the previous */
 } uly__rank_names;
 
 typedef struct uly__known_ranks {

@@ -12,8 +12,8 @@ typedef enum uly__change_kind {
   ULY__CHANGE_LOWERCASE,
   ULY__CHANGE_STRIP_ACCENTS, /* drops marks */
   ULY__CHANGE_PREPEND,       /* puts `with` before */
-  ULY__CHANGE_REPLACE,       /* `what`, or `pattern`, by `with` */
-  ULY__CHANGE_STRIP          /* drops white space around */
+  ULY__CHANGE_REPLACE,       /* `what`, or matches of `pattern`, by `with` */
+  ULY__CHANGE_STRIP          /* drops white space at the ends */
 } uly__change_kind;
 
 typedef struct uly__change {

@@ -32,7 +32,7 @@ void uly__matcher_free(uly__matcher *matcher);
 
 /* Finds the first match that begins at or after `from` in a text of n bytes of valid UTF-8. *begin
  * is -1 if there is none. Returns ULY_ERR_DATA if the pattern takes more steps or memory than any
- * reasonable one. */
+ * reasonable pattern would. */
 uly_status uly__pattern_find(const uly__pattern *pattern, uly__matcher *matcher,
                              const unsigned char *text, int64_t n, int64_t from, int64_t *begin,
                              int64_t *end);

@@ -21,11 +21,11 @@ typedef enum uly__step_kind {
   ULY__STEP_PATTERN,     /* of `pattern` */
   ULY__STEP_STRING,      /* of `string` */
   ULY__STEP_CLASSES,     /* of runs of `classes` */
-  ULY__STEP_PUNCTUATION, /* of single marks */
+  ULY__STEP_PUNCTUATION, /* of single punctuation characters */
   ULY__STEP_PREFIX,      /* puts a space before a piece */
   ULY__STEP_BYTES,       /* bytes to byte-level characters */
-  /* Divides before each U+2581 after another character: where no merge joins the two, it changes no
-   * token, and words are short. It is in no file. */
+  /* Divides before each U+2581 that follows another character. It comes from no file: the library
+   * adds it where no merge joins the two, so that it keeps words short and changes no tokens. */
   ULY__STEP_MARKS,
   ULY__STEP_METASPACE /* replaces spaces by `string` */
 } uly__step_kind;
@@ -46,7 +46,7 @@ typedef struct uly__step {
   uly__scanner *scan;
   uly__pattern *pattern;
   unsigned classes;
-  /* Characters that a match has at most. */
+  /* The most characters in a match. */
   int most;
   uly__prepend prepend;
   char *string;
@@ -70,7 +70,7 @@ typedef struct uly__pre_tokenizer_run {
   const uly__pre_tokenizer *pieces;
   const uly__class_table *classes;
   uly__matcher *matcher;
-  /* Takes a word, whose bytes stay only during the call. */
+  /* Receives a word; its bytes are valid only during the call. */
   uly_status (*take)(void *context, const unsigned char *word, int64_t n);
   void *context;
   uly__buffer changed[ULY__MOST_STEPS + 1];
@@ -81,10 +81,10 @@ typedef struct uly__pre_tokenizer_run {
 uly_status uly__pre_tokenizer_divide(uly__pre_tokenizer_run *run, const unsigned char *text,
                                      int64_t n, bool is_first);
 
-/* Puts the bytes that byte-level characters (U+0021 to U+0143) stand for into out, which has room
- * for n bytes and is emptied first. Most bytes are the characters of Latin-1; the others have those
- * from U+0100 on. Returns false, and leaves out empty, if a character stands for no byte, as in
- * names of special tokens. */
+/* Converts byte-level characters (U+0021 to U+0143) to the bytes that they stand for. Most bytes
+ * are the same characters of Latin-1; the others have those from U+0100 on. Replaces the
+ * contents of out, which must have room for n bytes. Returns false, and leaves out empty, if a
+ * character stands for no byte, as in names of special tokens. */
 bool uly__bytes_of_characters(const void *text, int64_t n, uly__buffer *out);
 /* Returns the byte that a token of n bytes, <0x00> to <0xFF>, is named after, or -1. */
 int uly__byte_of_name(const unsigned char *name, int64_t n);

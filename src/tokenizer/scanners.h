@@ -1,5 +1,5 @@
-/* Scanners: the patterns that most tokenizers use, written by hand. Each of them finds the same
- * matches as its regular expression, which the test `tokenizer_scan` compares with PCRE2. */
+/* Scanners: hand-written code for the patterns that most tokenizers use. Each of them finds the
+ * same matches as its regular expression, which the test `tokenizer_scan` compares with PCRE2. */
 #ifndef ULY_SCANNERS_H
 #define ULY_SCANNERS_H
 
@@ -20,7 +20,7 @@ typedef int64_t uly__scanner(const uly__scanned_text *scan, int64_t from, int64_
 typedef struct uly__known_pattern {
   const char *pattern;
   uly__scanner *scan;
-  /* Boundaries after a letter: see text_cuts.c. */
+  /* A word always ends after a letter, in the way that text_cuts.h describes. */
   bool ends_letters;
   /* The pattern means something else in Oniguruma. */
   bool is_rust;
@@ -71,8 +71,8 @@ static inline int64_t uly__skip(const uly__scanned_text *s, int64_t at, unsigned
   }
 }
 
-/* Returns the end of 's, 't, 're, 've, 'm, 'll or 'd at `at`, where ' is, or `at` if there is none
- * of them. `folds` says that capitals count as well, and the long s. */
+/* Returns the end of 's, 't, 're, 've, 'm, 'll or 'd at `at`, the position of the apostrophe, or
+ * `at` if there is none of them. `folds` says that capitals count as well, and the long s. */
 static inline int64_t uly__skip_contraction(const uly__scanned_text *s, int64_t at, bool folds) {
   const unsigned char *t = s->text + at;
   int64_t left = s->n - at;

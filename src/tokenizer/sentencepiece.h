@@ -1,5 +1,4 @@
-/* SentencePiece models: the library libsentencepiece, which is C++, behind functions of C, and what
- * it does not tell about a model. */
+/* A C interface to libsentencepiece, which is written in C++. */
 #ifndef ULY_SENTENCEPIECE_H
 #define ULY_SENTENCEPIECE_H
 
@@ -26,7 +25,7 @@ uly__sentencepiece *uly__sentencepiece_load(const char *bytes, int64_t n, char *
 void uly__sentencepiece_free(uly__sentencepiece *model);
 
 int64_t uly__sentencepiece_num(const uly__sentencepiece *model);
-/* Returns a piece, which ends with 0 and stays as long as the model, and its bytes and kind. */
+/* Returns a null-terminated piece, valid as long as the model, and its number of bytes and kind. */
 const char *uly__sentencepiece_get(const uly__sentencepiece *model, int64_t id, int64_t *n,
                                    uly__piece_kind *kind);
 /* Return the ids of the pieces that begin and end a text and that stand for unknown ones, or -1. */
@@ -34,7 +33,7 @@ int64_t uly__sentencepiece_bos(const uly__sentencepiece *model);
 int64_t uly__sentencepiece_eos(const uly__sentencepiece *model);
 int64_t uly__sentencepiece_unk(const uly__sentencepiece *model);
 
-/* Encodes a text and hands on the ids. Returns whether that succeeded. */
+/* Encodes a text and passes the ids to `take`. Returns whether that succeeded. */
 int uly__sentencepiece_encode(const uly__sentencepiece *model, const char *text, int64_t n,
                               void (*take)(void *context, const int *ids, int64_t num),
                               void *context);

@@ -1,5 +1,5 @@
-/* See sentencepiece_spec.h. The file is a protocol buffer (sentencepiece_model.proto); the table is a
- * double array of darts-clone, whose units are 32 bits. */
+/* See sentencepiece_spec.h. The file is a protocol buffer (sentencepiece_model.proto); the table
+ * is a double array of darts-clone, whose units are 32 bits. */
 #include "tokenizer/sentencepiece_spec.h"
 
 #include <endian.h>

@@ -12,9 +12,9 @@
  *
  * A place is safe for these reasons:
  *   - Words. Every known scanner ends a word between a letter and what is neither a letter, a mark
- *     nor an apostrophe, looks no further, and never looks back. Models without words, whose spaces
- *     become U+2581, are cut before a space: no merge joins another character to a U+2581 after
- *     it, which is checked when the tokenizer is opened.
+ *     nor an apostrophe, looks no further, and never looks back. Models that do not divide texts
+ *     into words, whose spaces become U+2581, are cut before a space: no merge joins another
+ *     character to a U+2581 after it, which is checked when the tokenizer is opened.
  *   - Normalization. The character after the cut is one that the form does not change and that
  *     joins nothing before it.
  *   - Added tokens. No name reaches up to the cut from either side, so none straddles it, and
@@ -26,8 +26,8 @@
  * Other tokenizers (patterns without scanners, normalizers that replace or strip) have none. */
 int64_t uly__tokenizer_cut(const uly_tokenizer *tokenizer, const char *text, int64_t n);
 
-/* Finds out where the tokenizer's texts may be cut, and keeps it. Where spaces are such places, it
- * adds a step that divides a text into words. */
+/* Determines where texts may be cut with this tokenizer, and stores that in tokenizer->cut.
+ * Where spaces are such places, it adds a step that divides a text into words. */
 void uly__tokenizer_find_cuts(uly_tokenizer *tokenizer);
 
 #endif

@@ -48,8 +48,8 @@ struct uly_tokenizer {
   uly_tokenizer_info info;
   /* Found in the text as it is, and in normalized text. */
   uly__added added[2];
-  /* Names of added tokens by their ids; and what the normalizer makes of those that are to be found
-   * in normalized text, where it changes them. Then this is their text. */
+  /* Names of added tokens by their ids; and, of those that are found in normalized text and that
+   * the normalizer changes, the changed names, which are what they decode to. */
   uly__vocab names, changed_names;
   /* Ids of special tokens, which decoding may leave out. */
   int32_t *special;

@@ -7,8 +7,9 @@
 
 #include "tokenizer/tokenizer.h"
 
-/* Return a member: text that is there (with its number of bytes, if asked for), a flag or the
- * default, and the list of a "Sequence", or the object itself as the only element of a new list. */
+/* Return a member of an object: a string, which is required, and its number of bytes if n is not
+ * NULL; a flag, or `otherwise` if it is absent; the list of a "Sequence", or a new list that holds
+ * only the object itself. */
 uly_status uly__json_text(const json_t *object, const char *key, const char **text, int64_t *n);
 uly_status uly__json_flag(const json_t *object, const char *key, bool otherwise, bool *flag);
 uly_status uly__json_list(json_t *object, const char *key, json_t **list);
@@ -19,8 +20,8 @@ uly_status uly__json_pattern(const json_t *object, const char **text, int64_t *n
 uly_status uly__read_normalizer(json_t *json, uly__normalizer *out);
 uly_status uly__read_pre_tokenizer(json_t *json, uly__pre_tokenizer *out);
 uly_status uly__read_model(json_t *json, uly__bpe *bpe);
-/* Reads the decoder; names of model tokens are the keys of vocab, and those of added tokens are in
- * `names` and come first, except that those in `changed` come before them. */
+/* Reads the decoder; the name of a token is the one in `changed`, or else in `names`, or else
+ * its key in vocab. */
 uly_status uly__read_decoder(json_t *json, json_t *vocab, const uly__vocab *names,
                              const uly__vocab *changed, uly__joining *out);
 uly_status uly__read_post_processor(json_t *json, uly_tokenizer *tokenizer);

@@ -1,6 +1,6 @@
-/* Warns of tokens that only the files beside a tokenizer name. AutoTokenizer of transformers adds
- * them to the tokenizer; Ulysses, as most programs that serve models, takes the tokenizer's own file
- * alone. */
+/* Warns of tokens that only the files beside a tokenizer name. AutoTokenizer of transformers
+ * adds them to the tokenizer; Ulysses, as most programs that serve models, takes the tokenizer's
+ * own file alone. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -36,11 +36,11 @@ static inline int uly__utf8_length(unsigned char first) {
 int uly__utf8_encode(uint32_t character, unsigned char *out);
 
 /* Returns the number of bytes before the first that does not belong to a valid character; n if
- * there is none. Surrogates, overlong forms and characters after U+10FFFF are not valid. */
+ * there is none. Surrogates, overlong forms and code points above U+10FFFF are not valid. */
 int64_t uly__utf8_valid(const unsigned char *text, int64_t n);
 
-/* Returns how many bytes at text, where valid UTF-8 ends, one U+FFFD replaces: the longest
- * beginning of a character, or one byte (Unicode 16, section 3.9, table 3-11). */
+/* Returns how many bytes at text, where valid UTF-8 ends, one U+FFFD replaces: a truncated
+ * character, or a single byte (Unicode 16, section 3.9, table 3-11). */
 int uly__utf8_broken(const unsigned char *text, int64_t n);
 
 #endif

@@ -21,13 +21,14 @@ typedef struct uly__vocab {
   int64_t capacity;
   /* Number of tokens; largest id + 1. */
   int64_t num, end;
-  /* [num_slots], a power of two: ids, or -1; and a seed that a file cannot know. */
+  /* [num_slots], a power of two: ids, or -1; and a random seed, so that no file can make hashes
+   * collide. */
   int32_t *slots;
   int64_t num_slots, num_used;
   uint64_t seed;
 } uly__vocab;
 
-/* Adds a token; `is_found` says that uly__vocab_find finds it. Returns ULY_ERR_DATA if the id is
+/* Adds a token; uly__vocab_find finds it only if is_found. Returns ULY_ERR_DATA if the id is
  * negative, too large or taken, or if such bytes can be found already. */
 uly_status uly__vocab_add(uly__vocab *vocab, int64_t id, const void *bytes, int64_t n,
                           bool is_found);

@@ -18,7 +18,8 @@ enum {
   ULY__LONG_SETS = 1 << 13
 };
 
-/* A short word is its 16 bytes in two numbers: the word, zeros, and its length in the last byte. */
+/* The key of a short word is 16 bytes, held in two integers: the word, padded with zeros, and its
+ * length in the last byte. */
 typedef struct uly__short_word {
   uint64_t key[2];
   int32_t num;
@@ -31,13 +32,13 @@ typedef struct uly__long_word {
   int32_t tokens[ULY__LONG_TOKENS];
 } uly__long_word;
 
-/* All zeros: the cache is empty, since every word has bytes. */
+/* A zeroed cache is empty, since no word has length 0. */
 typedef struct uly__word_cache {
   _Alignas(64) uly__short_word short_words[ULY__SHORT_SETS][2];
   uly__long_word long_words[ULY__LONG_SETS];
 } uly__word_cache;
 
-/* Makes the key of a word of 1 to 15 bytes. 16 bytes at `word` can be read if `is_open`. */
+/* Makes the key of a word of 1 to 15 bytes. is_open: 16 bytes may be read at `word`. */
 static inline void uly__word_key(const unsigned char *word, int64_t n, bool is_open,
                                  uint64_t key[2]) {
   key[0] = key[1] = 0;

@@ -1057,8 +1057,8 @@ typedef struct uly_prepare_config {
   uly_documents documents;
   /* With JSON Lines, the member of each object that holds the text. */
   const char *text_key;
-  /* Share of the documents that is held out for evaluation: at least 0 and below 1. Whether a
-   * document is held out depends on its position among all documents and on the seed. */
+  /* Probability with which a document is held out for evaluation: at least 0 and below 1. Whether
+   * it is depends on its position among all documents and on the seed. */
   double held_out;
   uint64_t seed;
   /* Number of tokens in each shard except the last, at most 2^31 - 1. */

@@ -92,7 +92,7 @@ const section_info section_table[NUM_SECTIONS] = {SECTIONS_OF_FILE(ROW) SECTIONS
  *           run */
 #define OPTION(section_, key_, value_, places_, help_) \
   { .section = SECTION_##section_, .key = #key_, value_, .places = {places_}, .help = help_ }
-/* The same, for an option that means something else to some commands: {commands, help} follow. */
+/* The same, for an option that means something else to some commands: {commands, help, initial} follow. */
 #define OPTION_OF_SEVERAL(section_, key_, value_, places_, help_, ...)                       \
   {                                                                                          \
     .section = SECTION_##section_, .key = #key_, value_, .places = {places_}, .help = help_, \
@@ -148,8 +148,8 @@ static const option_info rows[] = {
     OPTION_OF_SEVERAL(output, out, VALUE_TEXT("PATH"),
                       IN_TRAIN(out) IN_PREPARE(prepare.out) IN_REPORT(out) IN_EXPORT(export.out),
                       "folder for checkpoints, created if it is missing",
-                      {PREPARE, "folder for token shards, created if it is missing"},
-                      {EXPORT, "folder for the model: a new or an empty one"},
+                      {PREPARE, "folder for token shards, created if it is missing", NULL},
+                      {EXPORT, "folder for the model: a new or an empty one", NULL},
                       {REPORT, "file for the page", "report.html"}),
     OPTION(output, save_every, VALUE_INTEGER(0, MANY, 0), IN_TRAIN(save_every),
            "steps between checkpoints; 0: only at the end; needs --out"),
@@ -205,7 +205,8 @@ static const option_info rows[] = {
         "one of these",
         {PREPARE,
          "tokenizer.json, tokenizer.model, ranks of tiktoken, or a folder that holds one "
-         "of these; without it, bytes are the tokens"},
+         "of these; without it, bytes are the tokens",
+         NULL},
         {GENERATE,
          "tokenizer.json, tokenizer.model, ranks of tiktoken, or a folder that holds one "
          "of these",
@@ -307,12 +308,13 @@ static const setting_form forms[] = {
      .without = BENCH_STEP,
      .meanings = {{PREPARE,
                    "the token that ends each document, with --tokenizer; auto: the one "
-                   "with which the tokenizer ends a text"}},
+                   "with which the tokenizer ends a text",
+                   NULL}},
      .places = {IN_PREPARE(prepare.doc_end)}},
     {.name = "any_bytes", .places = {IN_PREPARE(prepare.any_bytes) IN_TOKENIZE(any_bytes)}},
     {.name = "seed",
      .places = {IN_PREPARE(prepare.seed)},
-     .meanings = {{PREPARE, "seed that chooses which documents are held out"},
+     .meanings = {{PREPARE, "seed that chooses which documents are held out", NULL},
                   {GENERATE, "seed of sampling", "that of the checkpoint"},
                   {EVAL, "seed from which --sparse bigbird draws its blocks",
                    "that of the checkpoint"}}},
@@ -320,11 +322,12 @@ static const setting_form forms[] = {
     {.name = "sparse.random",
      .meanings = {{GENERATE,
                    "bigbird: blocks that each block and head draws, from the seed of the "
-                   "checkpoint"}}},
+                   "checkpoint",
+                   NULL}}},
     {.name = "zero_stage", .key = "zero"},
     {.name = "threads",
      .also = BENCH,
-     .meanings = {{PREPARE, "threads that tokenize, with --tokenizer; 0: one per core"}},
+     .meanings = {{PREPARE, "threads that tokenize, with --tokenizer; 0: one per core", NULL}},
      .places = {IN_PREPARE(prepare.threads)}},
     {.name = "dtype", .also = BENCH_ATTENTION | BENCH_EXCHANGE},
     {.name = "offload", .key = "offload_optimizer", .prefix = "disk:", .placeholder = "disk:DIR"},

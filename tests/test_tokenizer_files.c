@@ -260,6 +260,17 @@ static void test_empty_first(void **state) {
       0, 0, "");
 }
 
+/* A byte of a character that ByteFallback makes is no byte-level character, whatever follows it in
+ * memory. */
+static void test_byte_level_of_byte(void **state) {
+  (void)state;
+  assert_decodes(
+      "{\"model\":{\"vocab\":{\"<0xC4>\":0},\"merges\":[],\"byte_fallback\":true},"
+      "\"decoder\":{\"type\":\"Sequence\",\"decoders\":"
+      "[{\"type\":\"ByteFallback\"},{\"type\":\"ByteLevel\"}]}}",
+      0, 0, "\xc4");
+}
+
 /* A special token that is to be found in normalized text has what the normalizer makes of its name
  * as its text. If that is another one, decoding does not leave it out: so it is in the package. */
 static void test_normalized_special(void **state) {
@@ -284,6 +295,7 @@ int main(void) {
       cmocka_unit_test(test_ranks_refused),
       cmocka_unit_test_setup_teardown(test_elsewhere, scratch_set_up, scratch_tear_down),
       cmocka_unit_test_setup_teardown(test_empty_first, scratch_set_up, scratch_tear_down),
+      cmocka_unit_test_setup_teardown(test_byte_level_of_byte, scratch_set_up, scratch_tear_down),
       cmocka_unit_test_setup_teardown(test_normalized_special, scratch_set_up, scratch_tear_down),
       cmocka_unit_test_setup_teardown(test_hash, scratch_set_up, scratch_tear_down),
       cmocka_unit_test_setup_teardown(test_folder, scratch_set_up, scratch_tear_down)};

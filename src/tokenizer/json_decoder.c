@@ -127,7 +127,8 @@ static uly_status strip(const part *p, const uly__buffer *from, uly__buffer *to)
 /* Turns byte-level characters into bytes; a token with other characters stays as it is. */
 static uly_status to_bytes(const uly__buffer *from, uly__buffer *to) {
   ULY_TRY(uly__buffer_reserve(to, from->n));
-  if (uly__bytes_of_characters(from->bytes, from->n, to)) return ULY_OK;
+  bool is_valid = uly__utf8_valid(from->bytes, from->n) == from->n; /* not after another one */
+  if (is_valid && uly__bytes_of_characters(from->bytes, from->n, to)) return ULY_OK;
   return uly__buffer_add(to, from->bytes, from->n);
 }
 

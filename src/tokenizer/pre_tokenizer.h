@@ -81,10 +81,10 @@ typedef struct uly__pre_tokenizer_run {
 uly_status uly__pre_tokenizer_divide(uly__pre_tokenizer_run *run, const unsigned char *text,
                                      int64_t n, bool is_first);
 
-/* Converts byte-level characters (U+0021 to U+0143) to the bytes that they stand for. Most bytes
- * are the same characters of Latin-1; the others have those from U+0100 on. Replaces the
- * contents of out, which must have room for n bytes. Returns false, and leaves out empty, if a
- * character stands for no byte, as in names of special tokens. */
+/* Converts byte-level characters (U+0021 to U+0143), in valid UTF-8, to the bytes that they stand
+ * for. Most bytes are the same characters of Latin-1; the others have those from U+0100 on.
+ * Replaces the contents of out, which must have room for n bytes. Returns false, and leaves out
+ * empty, if a character stands for no byte, as in names of special tokens. */
 bool uly__bytes_of_characters(const void *text, int64_t n, uly__buffer *out);
 /* Returns the byte that a token of n bytes, <0x00> to <0xFF>, is named after, or -1. */
 int uly__byte_of_name(const unsigned char *name, int64_t n);

@@ -4,7 +4,8 @@
 #include "testing.h"
 
 static uly_status check(const void *bytes, size_t count) {
-  return uly__check_plain_text("a file", bytes, count, "config.any_bytes");
+  return uly__check_plain_text("a file", bytes, count,
+                               "config.any_bytes takes its bytes as they are");
 }
 
 /* Bytes that follow a mark are text, so that the mark is what tells. */

@@ -257,7 +257,10 @@ static uly_status look_at_beginning(const reader *r, const char *bytes, size_t c
   ULY_TRY(refuse_shard(r, bytes, count));
   if (r->format->any_bytes) return ULY_OK;
   *mark = uly__utf8_mark(first, count);
-  return uly__check_plain_text(r->path, first + *mark, count - *mark, "prepare.any_bytes");
+  const char *otherwise = r->format->is_tokenized
+                              ? "prepare.any_bytes replaces bytes that are not UTF-8 by U+FFFD"
+                              : "prepare.any_bytes takes its bytes as they are";
+  return uly__check_plain_text(r->path, first + *mark, count - *mark, otherwise);
 }
 
 static uly_status read_all(reader *r, const cutter *how, int fd, char *piece) {

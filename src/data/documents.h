@@ -29,6 +29,7 @@ typedef struct uly__document_format {
   uly_documents kind;
   const char *text_key; /* for JSON Lines */
   bool any_bytes;       /* accept any bytes */
+  bool is_tokenized;    /* by a tokenizer, which reads UTF-8 */
 } uly__document_format;
 
 /* Reads the documents of a file; see uly_documents. A line ends with \n or \r\n, or with the file.

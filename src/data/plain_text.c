@@ -77,33 +77,32 @@ static const char *find_utf16(const unsigned char *bytes, size_t count) {
 }
 
 static uly_status refuse(const char *path, const char *what, const char *advice,
-                         const char *encoding, const char *option) {
+                         const char *encoding, const char *otherwise) {
   char more[256];
   if (encoding)
     snprintf(more, sizeof more, convert, encoding);
   else
     snprintf(more, sizeof more, "%s", advice);
-  ULY_FAIL(ULY_ERR_DATA, "'%s' is %s, not plain text: %s. %s takes its bytes as they are", path,
-           what, more, option);
+  ULY_FAIL(ULY_ERR_DATA, "'%s' is %s, not plain text: %s. %s", path, what, more, otherwise);
 }
 
 uly_status uly__check_plain_text(const char *path, const unsigned char *bytes, size_t count,
-                                 const char *option) {
+                                 const char *otherwise) {
   if (count > ULY_TEXT_SAMPLE) count = ULY_TEXT_SAMPLE;
   for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
     size_t place = (size_t)formats[i].place, length = (size_t)formats[i].length;
     if (count >= place + length && memcmp(bytes + place, formats[i].mark, length) == 0)
-      return refuse(path, formats[i].what, formats[i].advice, formats[i].encoding, option);
+      return refuse(path, formats[i].what, formats[i].advice, formats[i].encoding, otherwise);
   }
   if (is_safetensors(bytes, count))
-    return refuse(path, "a safetensors file", to_shards, NULL, option);
+    return refuse(path, "a safetensors file", to_shards, NULL, otherwise);
   size_t num_controls = count_controls(bytes, count);
   if (num_controls < MIN_CONTROLS || num_controls * 100 <= count) return ULY_OK;
   const char *encoding = find_utf16(bytes, count);
-  if (encoding) return refuse(path, "text in UTF-16", NULL, encoding, option);
+  if (encoding) return refuse(path, "text in UTF-16", NULL, encoding, otherwise);
   ULY_FAIL(
       ULY_ERR_DATA,
       "'%s' holds numbers or other binary data, not text: tokens need the header of a token shard "
-      "before them, which the guide describes under Data. %s takes its bytes as they are",
-      path, option);
+      "before them, which the guide describes under Data. %s",
+      path, otherwise);
 }

@@ -13,9 +13,9 @@ enum { ULY_TEXT_SAMPLE = 1 << 16 };
 /* Fails with ULY_ERR_DATA if the first bytes of a file (all of them, or ULY_TEXT_SAMPLE) are
  * evidently something else: they begin as a well-known format does, or as text in an encoding other
  * than UTF-8, or hold more control characters than any text. The message says what the file is and
- * what to do. `option` is the member with which its bytes would be taken as they are. */
+ * what to do. `otherwise` is its last sentence, which says how the file can be read all the same. */
 uly_status uly__check_plain_text(const char *path, const unsigned char *bytes, size_t count,
-                                 const char *option);
+                                 const char *otherwise);
 
 /* Returns how many bytes a byte-order mark of UTF-8 takes at the beginning of a file: 3 or 0. */
 size_t uly__utf8_mark(const unsigned char *bytes, size_t count);

@@ -155,7 +155,7 @@ static uly_status read_file(void *context, const char *path, const struct stat *
   preparation *p = context;
   const uly__document_sink sink = {p, add, end, p->config->skip_bad ? skip : NULL, count_read};
   const uly__document_format format = {p->config->documents, p->config->text_key,
-                                       p->config->any_bytes != 0};
+                                       p->config->any_bytes != 0, p->config->tokenizer != NULL};
   p->num_files++;
   p->path = path;
   return uly__documents_read(path, &format, &sink);
@@ -195,7 +195,7 @@ static uly_status check_counts(const preparation *p) {
       (!p->outputs[EVAL].part->documents || !p->outputs[TRAIN].part->documents))
     ULY_FAIL(ULY_ERR_CONFIG,
              "prepare.held_out = %g leaves no document for %s, of %lld in all: use more documents "
-             "(prepare.documents says what one is), another share, or another prepare.seed",
+             "(prepare.documents says what one is), another probability, or another prepare.seed",
              p->config->held_out, p->outputs[EVAL].part->documents ? "train" : "eval",
              (long long)p->num_documents);
   return ULY_OK;

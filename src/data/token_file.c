@@ -304,7 +304,9 @@ static uly_status check_text(const token_file *file, unsigned char *sample, cons
              "text: remove its three bytes (tail -c +4), or let 'ulysses prepare' do so. %s takes "
              "them as they are",
              file->path, option);
-  return uly__check_plain_text(file->path, sample, (size_t)count, option);
+  char otherwise[128];
+  snprintf(otherwise, sizeof otherwise, "%s takes its bytes as they are", option);
+  return uly__check_plain_text(file->path, sample, (size_t)count, otherwise);
 }
 
 uly_status uly__tokens_check_text(const uly__tokens *tokens, const char *option) {

@@ -67,6 +67,7 @@ lacks --head-dim ---- bench step --
 has --recompute ---- bench step --
 offers f32 bf16 ---- train --dtype ''
 offers bf16 ---- train --dtype b
+offers auto f32 bf16 f16 ---- export --dtype ''
 offers keep-attention ---- train --data x --recompute keep
 offers f32 bf16 ---- train --dtype =
 offers bf16 ---- train --dtype = b
@@ -85,6 +86,8 @@ offers verify ---- checkpoint v
 has folder ---- checkpoint verify ''
 offers bash ---- completion ''
 offers optimizer ---- help train opt
+offers run ranks output text ---- help prepare ''
+offers '' ---- help completion ''
 has checkpoint ---- help ''
 has --ranks ---- launch --
 has train ---- launch ''

@@ -77,7 +77,7 @@ static void test_topics(void **state) {
   static const char *const wrong[][4] = {
       {"train", "optimiser", "not a topic of 'train'", "did you mean optimizer?"},
       {"train", "measure", "not a topic", "one of run, attention, optimizer"},
-      {"man", "run", "not a topic of 'man'", "none"},
+      {"man", "run", "'man' has no topics", "'run' is not one"},
       {"trian", NULL, "'trian' is not a command", "did you mean train?"},
       {"brew", NULL, "'brew' is not a command", "'ulysses help' lists them"}};
   for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {

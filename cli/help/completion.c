@@ -38,14 +38,39 @@ static void put_keys(FILE *file) {
   }
 }
 
+/* Returns whether an option that stands earlier in the table has the same flag, with other values,
+ * for other commands. */
+static bool is_second(option_id id) {
+  for (option_id other = 0; other < id; other++)
+    if (strcmp(option_table[other].key, option_table[id].key) == 0) return true;
+  return false;
+}
+
+/* Prints the pattern of a flag after a command: any one, unless the flag is a second one, which
+ * comes before the first. */
+static void put_pattern(FILE *file, option_id id) {
+  char flag[OPTION_BUFFER];
+  const char *separator = "";
+  option_flag(id, flag);
+  if (!is_second(id)) {
+    fprintf(file, "*' %s'", flag);
+    return;
+  }
+  for (enum command_id c = 0; c < NUM_COMMANDS; c++) {
+    if (!(command_table[c].bits & option_table[id].commands)) continue;
+    fprintf(file, "%s'%s %s'", separator, command_table[c].name, flag);
+    separator = " | ";
+  }
+}
+
 /* Prints the flags whose value only the user knows. */
 static void put_numbers(FILE *file) {
   const char *separator = "    ";
   for (option_id id = 0; id < num_options; id++) {
     option_kind kind = option_table[id].kind;
-    char flag[OPTION_BUFFER];
     if (kind != KIND_INTEGER && kind != KIND_REAL && kind != KIND_BYTES) continue;
-    fprintf(file, "%s%s", separator, option_flag(id, flag));
+    fputs(separator, file);
+    put_pattern(file, id);
     separator = " | ";
   }
   fputs(") takes_value=1 ;;\n", file);
@@ -54,9 +79,11 @@ static void put_numbers(FILE *file) {
 /* Prints how the value of any other flag is completed: by its words, by files or by folders. */
 static void put_value(FILE *file, option_id id) {
   const option_info *info = &option_table[id];
-  char flag[OPTION_BUFFER], words[OPTION_BUFFER];
+  char words[OPTION_BUFFER];
   if (info->kind != KIND_CHOICE && info->kind != KIND_TEXT) return;
-  fprintf(file, "    %s) takes_value=1 words='", option_flag(id, flag));
+  fputs("    ", file);
+  put_pattern(file, id);
+  fputs(") takes_value=1 words='", file);
   if (info->kind == KIND_CHOICE) {
     fprintf(file, "%s' ;;\n", option_words(id, " ", words));
     return;
@@ -91,7 +118,23 @@ static void put_names(FILE *file) {
     fprintf(file, "%s%s", id ? " " : "", command_table[id].name);
 }
 
+/* Prints, for `help NAME`, the topics of each command. */
+static void put_topics(FILE *file) {
+  for (enum command_id id = 0; id < NUM_COMMANDS; id++) {
+    const command_info *info = &command_table[id];
+    const char *separator = "";
+    fprintf(file, "    'help %s') flags='--help' second='", info->name);
+    for (section_id section = 0; section < NUM_SECTIONS; section++) {
+      if (option_next(-1, info->bits, section) == num_options) continue;
+      fprintf(file, "%s%s", separator, section_table[section].key);
+      separator = " ";
+    }
+    fputs("' ;;\n", file);
+  }
+}
+
 static void put_command(FILE *file, const command_info *info) {
+  if (info->bits == HELP) put_topics(file);
   for (const command_word *word = info->words; word && word->name; word++) {
     if (!word->bits) continue;
     fprintf(file, "    '%s %s') flags='", info->name, word->name);
@@ -110,9 +153,6 @@ static void put_command(FILE *file, const command_info *info) {
   if (info->bits == HELP) {
     fputs(" first='", file);
     put_names(file);
-    fputs("' second='", file);
-    for (section_id id = 0; id < NUM_SECTIONS; id++)
-      fprintf(file, "%s%s", id ? " " : "", section_table[id].key);
     fputc('\'', file);
   } else if (info->metavar) {
     fputs(" arguments=file", file);
@@ -156,11 +196,14 @@ void completion_print_bash(FILE *file) {
       "    :) current='' flag=: ;;\n"
       "    *) [[ $flag != = ]] || flag=${line[at - 2]} ;;\n"
       "  esac\n"
-      "  case $flag in\n"
-      "    :) takes_value=1 paths=directory ;;\n",
+      "  case \"${line[1]} $flag\" in\n"
+      "    *' :') takes_value=1 paths=directory ;;\n",
       file);
+  for (option_id id = 0; id < num_options; id++)
+    if (is_second(id)) put_value(file, id);
   put_numbers(file);
-  for (option_id id = 0; id < num_options; id++) put_value(file, id);
+  for (option_id id = 0; id < num_options; id++)
+    if (!is_second(id)) put_value(file, id);
   fputs(
       "  esac\n"
       "  case \"${line[1]} ${line[2]}\" in\n",

@@ -127,6 +127,8 @@ static void print_topics(FILE *file, const command_info *info) {
 
 static uly_status fail_topic(const command_info *info, const char *topic) {
   suggestion meant = suggest(topic);
+  if (!has_section(info, NUM_SECTIONS))
+    return uly_fail(ULY_ERR_CONFIG, "'%s' has no topics: '%.200s' is not one", info->name, topic);
   char names[OPTION_BUFFER];
   list_topics(info, names);
   for (section_id id = 0; id < NUM_SECTIONS; id++)

@@ -131,6 +131,12 @@ static void put_option(FILE *file, option_id id) {
   if (initial) {
     fputs("Default: ", file);
     put_text(file, initial);
+    unsigned trained = info->commands & (unsigned)TRAINED;
+    if (info->rules.record && trained) {
+      fputs("; for ", file);
+      put_text(file, command_names(trained, "", buffer));
+      fputs(", that of the checkpoint", file);
+    }
     fputs(". ", file);
   }
   fputs("Of: ", file);

@@ -137,8 +137,8 @@ const char *option_allowed(option_id id, char buffer[OPTION_BUFFER]);
  * the option takes no value. */
 const char *option_placeholder(option_id id, char buffer[OPTION_BUFFER]);
 
-/* Returns the meaning that an option has for a command with these bits (command_info.bits): of its
- * own, or the general one. */
+/* Returns the meaning that an option has for a command with these bits (command_info.bits): its own
+ * one, or the general one. eval and generate take what a checkpoint records from there. */
 option_meaning option_meaning_for(option_id id, unsigned commands);
 
 /* Returns a title such as "Optimization (optimizer)", or "Memory" if the key is the same word. */

@@ -7,9 +7,12 @@
 
 option_meaning option_meaning_for(option_id id, unsigned commands) {
   const option_info *info = &option_table[id];
+  option_meaning meaning = {.help = info->help};
   for (const option_meaning *own = info->meanings; own < info->meanings + MAX_MEANINGS; own++)
-    if (own->commands & commands) return *own;
-  return (option_meaning){.help = info->help};
+    if (own->commands & commands) meaning = *own;
+  bool is_recorded = info->rules.record && !(commands & ~(unsigned)TRAINED);
+  if (!meaning.initial && is_recorded) meaning.initial = "that of the checkpoint";
+  return meaning;
 }
 
 const char *section_title(section_id id, char buffer[OPTION_BUFFER]) {

@@ -958,7 +958,8 @@ uly_status uly_checkpoint_list(const char *dir,
  *   uly_export(&config, &report);
  */
 
-/* Says what is exported, and how. Fill it with uly_export_config_default() and change what you need. */
+/* Says what is exported, and how. Fill it with uly_export_config_default() and change what you
+ * need. */
 typedef struct uly_export_config {
   size_t size;
   /* A checkpoint, or a Hugging Face folder, which is then converted. */

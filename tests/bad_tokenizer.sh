@@ -98,6 +98,9 @@ for kind in file line; do
   lone_row 3 "'latin1.txt': byte $place is not UTF-8" prepare latin1.txt --documents $kind --tokenizer gpt2 --out prepared-@
   lone_row 0 '' prepare latin1.txt --documents $kind --tokenizer gpt2 --out replaced-@ --any-bytes
 done
+printf 'PK\3\4' >book.zip
+lone_row 3 '--any-bytes replaces bytes that are not UTF-8 by U+FFFD' prepare book.zip --tokenizer gpt2 --out prepared-@
+lone_row 3 '--any-bytes takes its bytes as they are' prepare book.zip --out prepared-@
 lone_row 3 "--file 'latin1.txt' is not UTF-8: see its byte $place" tokenize --tokenizer gpt2 --file latin1.txt
 lone_row 2 '--text is not UTF-8: see its byte 2' tokenize --tokenizer gpt2 --text $'a \xc3'
 row 2 '--prompt is not UTF-8: see its byte 1' generate --checkpoint model-gpt2 --prompt $'a\xff'

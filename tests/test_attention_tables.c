@@ -68,7 +68,7 @@ static void run_attention(const uly__ops *ops, uly__attention_args a, void *o, c
   free(workspace);
 }
 
-/* What forward and backward write; the padding of rows has values too, which must stay. */
+/* Holds what forward and backward write. The padding of rows has values too, which must stay. */
 typedef struct attention_outputs {
   void *o;
   char *d_qkv;

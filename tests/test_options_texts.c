@@ -64,6 +64,33 @@ static void test_help(void **state) {
   free(text);
 }
 
+/* Help describes an option, and its default, as the command takes it. */
+static void test_meanings(void **state) {
+  (void)state;
+  static const struct {
+    const char *command, *topic, *has, *lacks;
+  } cases[] = {{"prepare", "output", "folder for token shards", "checkpoints, created"},
+               {"train", "output", "folder for checkpoints", "token shards"},
+               {"eval", "eval", "[all]", "[8]"},
+               {"train", "eval", "[8]", "[all]"},
+               {"eval", "run", "4294967296) [that of the", "[4096]"},
+               {"train", "run", "[4096]", "checkpoint] "},
+               {"generate", "run", "seed of sampling", "initial weights"},
+               {"plan", "attention", "bigbird: blocks that each block and head draws (", "--seed"},
+               {"tokenize", "run", "U+FFFD", "archives"}};
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    char *text = help_of(cases[i].command, cases[i].topic);
+    for (char *c = text; (c = strchr(c, '\n'));) { /* joins the lines of an entry */
+      char *next = c + 1 + strspn(c + 1, " ");
+      memmove(c + 1, next, strlen(next) + 1);
+      *c = ' ';
+    }
+    if (!strstr(text, cases[i].has) || strstr(text, cases[i].lacks))
+      fail_msg("%s %s: %s", cases[i].command, cases[i].topic, text);
+    free(text);
+  }
+}
+
 /* Of a topic: its flags and no others. */
 static void test_topics(void **state) {
   (void)state;
@@ -235,9 +262,13 @@ static void test_rows(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_help), cmocka_unit_test(test_topics),
-      cmocka_unit_test(test_man),  cmocka_unit_test(test_completion),
-      cmocka_unit_test(test_rows), cmocka_unit_test(test_options_are_frozen),
+      cmocka_unit_test(test_help),
+      cmocka_unit_test(test_meanings),
+      cmocka_unit_test(test_topics),
+      cmocka_unit_test(test_man),
+      cmocka_unit_test(test_completion),
+      cmocka_unit_test(test_rows),
+      cmocka_unit_test(test_options_are_frozen),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

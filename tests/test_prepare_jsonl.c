@@ -92,6 +92,16 @@ static void test_bad_jsonl(void **state) {
   check_nothing_left();
 }
 
+/* Returns the preparation of one file of JSON Lines. */
+static uly_prepare_config jsonl_preparation(const char *const inputs[1]) {
+  uly_prepare_config config = default_preparation();
+  config.inputs = inputs;
+  config.num_inputs = 1;
+  config.out = scratch_path("out");
+  config.documents = ULY_DOCUMENTS_JSONL;
+  return config;
+}
+
 /* Every kind of bad line is left out and counted, wherever it is, and the first is told of; the
  * texts of the others are there, and are held out as if the bad ones had never been. */
 static void test_skip_bad(void **state) {
@@ -123,11 +133,7 @@ static void test_skip_bad(void **state) {
   expect_document("behind");
   assert_int_equal(fclose(file), 0);
   const char *inputs[] = {scratch_path("in/a")};
-  uly_prepare_config config = default_preparation();
-  config.inputs = inputs;
-  config.num_inputs = 1;
-  config.out = scratch_path("out");
-  config.documents = ULY_DOCUMENTS_JSONL;
+  uly_prepare_config config = jsonl_preparation(inputs);
   assert_fails(uly_prepare(&config, &report), ULY_ERR_DATA, "prepare.skip_bad");
   check_nothing_left();
   config.skip_bad = 1;
@@ -148,11 +154,7 @@ static void test_text_key(void **state) {
   clean();
   write_text("in/a", "{\"text\": \"no\", \"body\": \"yes\"}\n");
   const char *inputs[] = {scratch_path("in/a")};
-  uly_prepare_config config = default_preparation();
-  config.inputs = inputs;
-  config.num_inputs = 1;
-  config.out = scratch_path("out");
-  config.documents = ULY_DOCUMENTS_JSONL;
+  uly_prepare_config config = jsonl_preparation(inputs);
   config.text_key = "body";
   num_expected = 0;
   expect_document("yes");

@@ -12,23 +12,31 @@ static void multiply(const uly__ops *ops, int threads, uly__matmul x) {
   free(x.workspace);
 }
 
+/* Returns a product without its operands; bits of `flags` are whether a and b are transposed, whether
+ * it is added to c, and whether c is f32. Rows have `pad` elements between them. */
+static uly__matmul product_of(int64_t m, int64_t n, int64_t k, int flags, uly_dtype dtype,
+                              int64_t pad) {
+  uly__matmul x = {.m = m,
+                   .n = n,
+                   .k = k,
+                   .trans_a = flags & 1,
+                   .trans_b = flags & 2,
+                   .accumulate = flags & 4,
+                   .dtype = dtype,
+                   .c_dtype = flags & 8 ? ULY_F32 : dtype};
+  x.lda = (x.trans_a ? m : k) + pad;
+  x.ldb = (x.trans_b ? k : n) + pad;
+  x.ldc = n + pad;
+  return x;
+}
+
 static void check_matmul(const uly__ops *ops, const char *name, uly_dtype dtype) {
   int64_t sizes[][3] = {{1, 1, 1},      {3, 5, 7},     {70, 33, 65},
                         {257, 520, 19}, {300, 10, 40}, {0, 4, 4}};
   for (int s = 0; s < 6; s++)
     for (int flags = 0; flags < 16; flags++) {
-      int64_t m = sizes[s][0], n = sizes[s][1], k = sizes[s][2], pad = 3;
-      uly__matmul x = {.m = m,
-                       .n = n,
-                       .k = k,
-                       .trans_a = flags & 1,
-                       .trans_b = flags & 2,
-                       .accumulate = flags & 4,
-                       .dtype = dtype,
-                       .c_dtype = flags & 8 ? ULY_F32 : dtype};
-      x.lda = (x.trans_a ? m : k) + pad;
-      x.ldb = (x.trans_b ? k : n) + pad;
-      x.ldc = n + pad;
+      int64_t m = sizes[s][0], n = sizes[s][1], k = sizes[s][2];
+      uly__matmul x = product_of(m, n, k, flags, dtype, 3);
       void *a = values(x.lda * (x.trans_a ? k : m), dtype, 1);
       void *b = values(x.ldb * (x.trans_b ? n : k), dtype, 2);
       void *c = values(x.ldc * m, x.c_dtype, 3), *expected = copy(c, x.ldc * m, x.c_dtype);
@@ -69,18 +77,7 @@ static void *integers(int64_t count, uly_dtype dtype, uint32_t seed) {
 /* Where all sums are exact, only a second rounding, or an element that is missing, can make other
  * bits. */
 static void check_exact(int64_t m, int64_t n, int64_t k, int flags) {
-  int64_t pad = flags == 0 ? 0 : 3;
-  uly__matmul x = {.m = m,
-                   .n = n,
-                   .k = k,
-                   .trans_a = flags & 1,
-                   .trans_b = flags & 2,
-                   .accumulate = flags & 4,
-                   .dtype = ULY_BF16,
-                   .c_dtype = flags & 8 ? ULY_F32 : ULY_BF16};
-  x.lda = (x.trans_a ? m : k) + pad;
-  x.ldb = (x.trans_b ? k : n) + pad;
-  x.ldc = n + pad;
+  uly__matmul x = product_of(m, n, k, flags, ULY_BF16, flags == 0 ? 0 : 3);
   void *a = integers(x.lda * (x.trans_a ? k : m), ULY_BF16, 1);
   void *b = integers(x.ldb * (x.trans_b ? n : k), ULY_BF16, 2);
   void *before = integers(x.ldc * m, x.c_dtype, 3);

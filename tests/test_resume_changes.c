@@ -117,7 +117,8 @@ static void load_with(const char *path, const char *data, int new_data, uly_stat
   uly_trainer_destroy(trainer);
 }
 
-/* As older versions wrote it: data are known by names and sizes. name: without its folder. */
+/* Makes a checkpoint as older versions wrote it, which knows data by their names and sizes. `name`
+ * is that of a data file, without its folder. */
 static void make_old(const char *path, const char *name, int64_t size) {
   char file[600], digits[17], bytes[256];
   size_t length = strlen(name) + 1;
@@ -138,9 +139,9 @@ static void make_old(const char *path, const char *name, int64_t size) {
   json_decref(json);
 }
 
-/* The same content goes on under any name; other content of the same size is refused, or begun anew
- * if that is wanted. Older checkpoints know the data by their names and sizes, and go on as before.
- * */
+/* A run goes on with the same content under any name. Other content of the same size is refused, or
+ * begun anew if that is wanted. Older checkpoints know the data by names and sizes, and go on as
+ * before. */
 static void test_data(void **state) {
   (void)state;
   char same[256], other[256], path[512], text[2000];

@@ -1,6 +1,6 @@
 /* Tests that a text may be cut where uly__tokenizer_cut says so: the tokens of the parts are those
- * of the whole, on random texts, windows and flags. ROUNDS=n in the environment makes n cuts for each
- * tokenizer; with ULY_TEST_FEW there are few. */
+ * of the whole, on random texts, windows and flags. ROUNDS=n in the environment makes n cuts for
+ * each tokenizer; with ULY_TEST_FEW there are few. */
 #include "tokenizer/text_cuts.h"
 
 #include "tokenizer_testing.h"

@@ -92,7 +92,7 @@ const section_info section_table[NUM_SECTIONS] = {SECTIONS_OF_FILE(ROW) SECTIONS
  *           run */
 #define OPTION(section_, key_, value_, places_, help_) \
   { .section = SECTION_##section_, .key = #key_, value_, .places = {places_}, .help = help_ }
-/* The same, for an option that means something else to some commands: their meanings follow. */
+/* Makes the row of an option that means something else to some commands: their meanings follow. */
 #define OPTION_OF_SEVERAL(section_, key_, value_, places_, help_, ...)                       \
   {                                                                                          \
     .section = SECTION_##section_, .key = #key_, value_, .places = {places_}, .help = help_, \

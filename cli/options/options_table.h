@@ -59,11 +59,11 @@ typedef struct option_place {
   size_t offset, size;
 } option_place;
 
-/* What an option means to some commands, where that is not what it means to the others. */
+/* Describes what an option means to some commands, if the others take it otherwise. */
 typedef struct option_meaning {
   unsigned commands; /* 0: none */
   const char *help;
-  /* What these commands use if the option is not given; NULL: the default of the option. */
+  /* The default that their help shows; NULL: that of the option. */
   const char *initial;
 } option_meaning;
 

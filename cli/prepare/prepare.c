@@ -8,6 +8,7 @@
 /* Seconds between two plain lines of progress. */
 #define PLAIN_EVERY 30
 
+/* Remembers the line on the screen. */
 typedef struct screen {
   live_line line;
   double shown; /* time of the last line */

@@ -108,7 +108,7 @@ static uly_status go_on(generation *g) {
   return ULY_OK;
 }
 
-/* Generates everything. If that fails after text was printed, the message gets a line of its own. */
+/* Generates everything. If that fails after text was printed, the message gets its own line. */
 static uly_status generate_tokens(generation *g) {
   uly_status status = go_on(g);
   if (status == ULY_OK || !g->output.is_printed || g->num_generated == 0) return status;

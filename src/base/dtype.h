@@ -10,17 +10,23 @@
 
 static inline int64_t uly__dtype_bytes(uly_dtype dtype) { return dtype == ULY_F32 ? 4 : 2; }
 
-static inline float uly__bf16_to_f32(uint16_t x) {
-  uint32_t bits = (uint32_t)x << 16;
-  float y;
-  memcpy(&y, &bits, sizeof y);
-  return y;
+/* Return the bits of a number, and the number that has these bits. */
+static inline uint32_t uly__bits_of_f32(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  return bits;
 }
+static inline float uly__f32_of_bits(uint32_t bits) {
+  float x;
+  memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
+static inline float uly__bf16_to_f32(uint16_t x) { return uly__f32_of_bits((uint32_t)x << 16); }
 
 /* Rounds to nearest, ties to even; NaN stays NaN. It has no branches, so that loops vectorize. */
 static inline uint16_t uly__f32_to_bf16(float x) {
-  uint32_t bits;
-  memcpy(&bits, &x, sizeof bits);
+  uint32_t bits = uly__bits_of_f32(x);
   uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
   uint32_t quiet = (bits >> 16) | 0x40u;
   return (uint16_t)((bits & 0x7fffffffu) > 0x7f800000u ? quiet : rounded);

@@ -13,7 +13,7 @@ enum { ULY_TEXT_SAMPLE = 1 << 16 };
 /* Fails with ULY_ERR_DATA if the first bytes of a file (all of them, or ULY_TEXT_SAMPLE) are
  * evidently something else: they begin as a well-known format does, or as text in an encoding other
  * than UTF-8, or hold more control characters than any text. The message says what the file is and
- * what to do. `otherwise` is its last sentence, which says how the file can be read all the same. */
+ * what to do. `otherwise` is its last sentence: how the file can be read all the same. */
 uly_status uly__check_plain_text(const char *path, const unsigned char *bytes, size_t count,
                                  const char *otherwise);
 

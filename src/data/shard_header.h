@@ -16,9 +16,9 @@ enum {
   ULY_SHARD_VERSION_U32 = 7
 };
 
-/* Names the ints by what they mean. Those from ULY_SHARD_END on are defined by this library, and are 0 in files
- * of llm.c: 1 + the token that ends each document; and the tokenizer that made the tokens, as the
- * hash and the vocabulary of uly_tokenizer_info. A hash of 0 says nothing. */
+/* Names the ints by what they mean. Those from ULY_SHARD_END on are defined by this library, and
+ * are 0 in files of llm.c: 1 + the token that ends each document; and the tokenizer that made the
+ * tokens, as the hash and the vocabulary of uly_tokenizer_info. A hash of 0 says nothing. */
 enum {
   ULY_SHARD_MAGIC,
   ULY_SHARD_VERSION,

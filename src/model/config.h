@@ -124,8 +124,8 @@ char *uly__model_config_weights(const uly__model_config *config);
  * number of positions that a model was made for makes no difference. */
 uly_status uly__model_config_is_same(const uly__model_config *a, const uly__model_config *b,
                                      bool *is_same);
-/* Returns whether two models have parameters of the same names and shapes. They may compute different
- * things from these, with other frequencies of RoPE for instance. */
+/* Returns whether two models have parameters of the same names and shapes. They may compute
+ * different things from these, with other frequencies of RoPE for instance. */
 bool uly__model_config_fits(const uly__model_config *a, const uly__model_config *b);
 
 #endif

@@ -9,18 +9,6 @@
  * transposition, small enough that both sides stay in the cache. */
 enum { PIECE = 1 << 15, BLOCK = 32 };
 
-static inline uint32_t bits_of(float x) {
-  uint32_t bits;
-  memcpy(&bits, &x, sizeof bits);
-  return bits;
-}
-
-static inline float float_of(uint32_t bits) {
-  float x;
-  memcpy(&x, &bits, sizeof x);
-  return x;
-}
-
 static inline uint32_t widen_f32(uint32_t x) { return x; }
 static inline uint32_t widen_bf16(uint16_t x) { return (uint32_t)x << 16; }
 
@@ -28,7 +16,7 @@ static inline uint32_t widen_bf16(uint16_t x) { return (uint32_t)x << 16; }
  * subnormal; the product is exact. Infinities and NaN have the largest exponent of either type. */
 static inline uint32_t widen_f16(uint16_t x) {
   uint32_t rest = (uint32_t)(x & 0x7fffu) << 13, sign = (uint32_t)(x & 0x8000u) << 16;
-  uint32_t finite = bits_of(float_of(rest) * 0x1p112f);
+  uint32_t finite = uly__bits_of_f32(uly__f32_of_bits(rest) * 0x1p112f);
   return sign | (rest >= 0x0f800000u ? rest | 0x7f800000u : finite);
 }
 
@@ -47,7 +35,8 @@ static inline uint16_t narrow_bf16(uint32_t x) {
  * 65,536. */
 static inline uint16_t narrow_f16(uint32_t x) {
   uint32_t rest = x & 0x7fffffffu, sign = (x >> 16) & 0x8000u;
-  uint32_t small = bits_of(float_of(rest < 0x38800000u ? rest : 0) + 0.5f) - 0x3f000000u;
+  uint32_t small =
+      uly__bits_of_f32(uly__f32_of_bits(rest < 0x38800000u ? rest : 0) + 0.5f) - 0x3f000000u;
   uint32_t normal = (rest - 0x38000000u + 0xfffu + ((rest >> 13) & 1u)) >> 13;
   uint32_t payload = (rest >> 13) & 0x3ffu;
   uint32_t nan = 0x7c00u | (payload ? payload : 0x200u);

@@ -1,4 +1,4 @@
-/* What ops on rows have in common. Rows are widened to f32 in pieces of ROW_PIECE elements, so
+/* Loads and stores rows for the ops on them. Rows are widened to f32 in pieces of ROW_PIECE elements, so
  * that one body serves both storage types and vectorizes. */
 #ifndef ULY_ROWS_H
 #define ULY_ROWS_H

@@ -6,8 +6,8 @@
 
 /* Reads the model in a checkpoint folder. Returns ULY_ERR_DATA if there is none. */
 uly_status uly__checkpoint_model(const char *dir, uly__model_config *config);
-/* Reads the model in either kind of folder. What is in a folder decides which kind it is, and not its
- * name. A checkpoint that has lost its trainer.json still counts as one, and is refused, if it has
+/* Reads the model in either kind of folder. What is in a folder decides which kind it is, and not
+ * its name. A checkpoint that has lost its trainer.json still counts as one, and is refused, if it has
  * optimizer states. */
 uly_status uly__folder_model(const char *dir, uly__model_config *config, bool *is_checkpoint);
 

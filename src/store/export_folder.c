@@ -30,8 +30,8 @@ static uly_status check_free(const char *path) {
   return ULY_OK;
 }
 
-/* Writes the path without slashes at its end. If it is a link, the folder that it points to is meant,
- * since a link cannot be replaced by a folder. */
+/* Writes the path without slashes at its end. If it is a link, the folder that it points to is
+ * meant, since a link cannot be replaced by a folder. */
 static uly_status resolve(const char *out, char path[PATH_MAX]) {
   struct stat info;
   if (snprintf(path, PATH_MAX, "%s", out) >= PATH_MAX)

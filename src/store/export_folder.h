@@ -12,8 +12,8 @@ typedef struct uly__export_folder {
   char name[NAME_MAX - 8]; /* room for ".NAME.100.tmp" */
 } uly__export_folder;
 
-/* Makes the hidden folder, which no other export uses. Returns ULY_ERR_CONFIG if `out` exists and is
- * neither an empty folder nor a link to one. */
+/* Makes the hidden folder, which no other export uses. Returns ULY_ERR_CONFIG if `out` exists and
+ * is neither an empty folder nor a link to one. */
 uly_status uly__export_folder_begin(const char *out, uly__export_folder *folder);
 /* Gives the folder its name if status is ULY_OK, and removes it otherwise. Returns the first
  * failure, including status. */

@@ -1,5 +1,5 @@
-/* What the library knows about well-known files of the package `tiktoken` and such a file does not
- * contain: the pattern and the special tokens. */
+/* Lists what well-known files of the package `tiktoken` do not contain: the pattern and the special
+ * tokens. */
 #ifndef ULY_KNOWN_TIKTOKEN_H
 #define ULY_KNOWN_TIKTOKEN_H
 

@@ -5,12 +5,12 @@
 static uly_status run_step(uly__pre_tokenizer_run *run, int index, const unsigned char *text,
                            int64_t n, bool is_first);
 
-void uly__pre_tokenizer_free(uly__pre_tokenizer *pieces) {
-  for (int i = 0; i < pieces->num_steps; i++) {
-    uly__pattern_free(pieces->steps[i].pattern);
-    free(pieces->steps[i].string);
+void uly__pre_tokenizer_free(uly__pre_tokenizer *p) {
+  for (int i = 0; i < p->num_steps; i++) {
+    uly__pattern_free(p->steps[i].pattern);
+    free(p->steps[i].string);
   }
-  *pieces = (uly__pre_tokenizer){0};
+  *p = (uly__pre_tokenizer){0};
 }
 
 /* --------------------------------------------------------------- byte-level characters */
@@ -172,7 +172,7 @@ static uly_status find(uly__pre_tokenizer_run *run, const uly__step *step,
 
 static uly_status divide(uly__pre_tokenizer_run *run, int index, const unsigned char *text,
                          int64_t n, bool is_first) {
-  const uly__step *step = &run->pieces->steps[index];
+  const uly__step *step = &run->pre_tokenizer->steps[index];
   const uly__scanned_text s = {run->classes, text, n};
   division d = {run, index, text, step->behavior, is_first, .was_match = false};
   for (int64_t at = 0, begin, end; at < n; at = end) {
@@ -228,16 +228,14 @@ static uly_status put_space(const unsigned char *text, int64_t n, uly__buffer *o
 
 static uly_status run_step(uly__pre_tokenizer_run *run, int index, const unsigned char *text,
                            int64_t n, bool is_first) {
-  const uly__pre_tokenizer *pieces = run->pieces;
-  if (index == pieces->num_steps)
-    return pieces->has_bytes_step ? take_characters(run, text, n)
-                                  : run->take(run->context, text, n);
-  const uly__step *step = &pieces->steps[index];
+  const uly__pre_tokenizer *p = run->pre_tokenizer;
+  if (index == p->num_steps)
+    return p->has_bytes_step ? take_characters(run, text, n) : run->take(run->context, text, n);
+  const uly__step *step = &p->steps[index];
   uly__buffer *out = &run->changed[index];
   switch (step->kind) {
     case ULY__STEP_SCANNER:
-      if (index + 1 == pieces->num_steps && step->behavior == ULY__ISOLATED &&
-          !pieces->has_bytes_step)
+      if (index + 1 == p->num_steps && step->behavior == ULY__ISOLATED && !p->has_bytes_step)
         return divide_last(run, step->scan, text, n);
       break;
     case ULY__STEP_PREFIX: {

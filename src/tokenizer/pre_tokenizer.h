@@ -63,11 +63,11 @@ typedef struct uly__pre_tokenizer {
   bool is_byte_level, has_bytes_step;
 } uly__pre_tokenizer;
 
-void uly__pre_tokenizer_free(uly__pre_tokenizer *pieces);
+void uly__pre_tokenizer_free(uly__pre_tokenizer *pre_tokenizer);
 
 /* The work of a thread on a text. */
 typedef struct uly__pre_tokenizer_run {
-  const uly__pre_tokenizer *pieces;
+  const uly__pre_tokenizer *pre_tokenizer;
   const uly__class_table *classes;
   uly__matcher *matcher;
   /* Receives a word; its bytes are valid only during the call. */

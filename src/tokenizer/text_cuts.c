@@ -27,14 +27,14 @@ static bool marks_spaces(const uly__normalizer *normalizer) {
   return replaces;
 }
 
-/* Returns whether the pieces are those of Metaspace: all spaces become U+2581. */
-static bool are_metaspace(const uly__pre_tokenizer *pieces) {
-  if (pieces->num_steps == 0 || pieces->steps[0].kind != ULY__STEP_METASPACE) return false;
-  if (strcmp(pieces->steps[0].string, ULY__SPACE_MARK) != 0) return false;
-  return pieces->num_steps == 1 ||
-         (pieces->num_steps == 2 && pieces->steps[1].kind == ULY__STEP_STRING &&
-          pieces->steps[1].behavior == ULY__MERGED_WITH_NEXT && !pieces->steps[1].is_inverted &&
-          strcmp(pieces->steps[1].string, ULY__SPACE_MARK) == 0);
+/* Returns whether this is Metaspace: all spaces become U+2581. */
+static bool is_metaspace(const uly__pre_tokenizer *p) {
+  if (p->num_steps == 0 || p->steps[0].kind != ULY__STEP_METASPACE) return false;
+  if (strcmp(p->steps[0].string, ULY__SPACE_MARK) != 0) return false;
+  return p->num_steps == 1 ||
+         (p->num_steps == 2 && p->steps[1].kind == ULY__STEP_STRING &&
+          p->steps[1].behavior == ULY__MERGED_WITH_NEXT && !p->steps[1].is_inverted &&
+          strcmp(p->steps[1].string, ULY__SPACE_MARK) == 0);
 }
 
 static bool has_mark_at(const unsigned char *bytes, int64_t n, int64_t at) {
@@ -74,10 +74,10 @@ static bool has_inner_marks(const uly__vocab *pieces) {
 }
 
 /* Returns how the steps divide: all of them at the known places, or not. */
-static uly__cut find_words(const uly__pre_tokenizer *pieces) {
+static uly__cut find_words(const uly__pre_tokenizer *p) {
   bool ends = false, has_prefix = false;
-  for (int i = 0; i < pieces->num_steps; i++) {
-    const uly__step *s = &pieces->steps[i];
+  for (int i = 0; i < p->num_steps; i++) {
+    const uly__step *s = &p->steps[i];
     bool is_plain = s->behavior == ULY__ISOLATED && !s->is_inverted;
     has_prefix |= s->kind == ULY__STEP_PREFIX;
     if (s->kind == ULY__STEP_PREFIX) continue;
@@ -86,7 +86,7 @@ static uly__cut find_words(const uly__pre_tokenizer *pieces) {
       return ULY__CUT_NOWHERE;
     ends = s->kind == ULY__STEP_SCANNER && s->known->ends_letters;
   }
-  if (!ends || pieces->has_bytes_step) return ULY__CUT_NOWHERE;
+  if (!ends || p->has_bytes_step) return ULY__CUT_NOWHERE;
   return has_prefix ? ULY__CUT_LETTER_SPACE : ULY__CUT_LETTER;
 }
 
@@ -99,18 +99,18 @@ static uly__cut find_cut(const uly_tokenizer *t) {
   }
   /* Names in normalized text are not looked for in the text as it is. */
   if (t->added[1].num_tokens > 0 && t->normalizer.num_changes > 0) return ULY__CUT_NOWHERE;
-  bool is_marked = t->pieces.num_steps == 0
+  bool is_marked = t->pre_tokenizer.num_steps == 0
                        ? marks_spaces(&t->normalizer)
-                       : changes_in_place(&t->normalizer) && are_metaspace(&t->pieces);
+                       : changes_in_place(&t->normalizer) && is_metaspace(&t->pre_tokenizer);
   if (is_marked && keeps_marks_first(&t->bpe)) return ULY__CUT_SPACE;
-  return changes_in_place(&t->normalizer) ? find_words(&t->pieces) : ULY__CUT_NOWHERE;
+  return changes_in_place(&t->normalizer) ? find_words(&t->pre_tokenizer) : ULY__CUT_NOWHERE;
 }
 
 void uly__tokenizer_find_cuts(uly_tokenizer *t) {
-  uly__pre_tokenizer *pieces = &t->pieces;
+  uly__pre_tokenizer *p = &t->pre_tokenizer;
   t->cut = find_cut(t);
-  if (t->cut == ULY__CUT_SPACE && pieces->num_steps < 2)
-    pieces->steps[pieces->num_steps++] = (uly__step){.kind = ULY__STEP_MARKS};
+  if (t->cut == ULY__CUT_SPACE && p->num_steps < 2)
+    p->steps[p->num_steps++] = (uly__step){.kind = ULY__STEP_MARKS};
 }
 
 /* ------------------------------------------------------------------------ the place */

@@ -172,8 +172,8 @@ static uly_status add_around(uly_tokenizer *t, const char *begin) {
 
 static uly_status set_pattern(uly_tokenizer *t, const char *pattern) {
   const uly__known_pattern *known = uly__known_pattern_find(pattern, ULY__RUST);
-  uly__step *step = &t->pieces.steps[t->pieces.num_steps++];
-  t->pieces.is_byte_level = true;
+  uly__step *step = &t->pre_tokenizer.steps[t->pre_tokenizer.num_steps++];
+  t->pre_tokenizer.is_byte_level = true;
   step->kind = known ? ULY__STEP_SCANNER : ULY__STEP_PATTERN;
   step->known = known;
   if (known) step->scan = known->scan;

@@ -55,7 +55,7 @@ struct uly_tokenizer {
   int32_t *special;
   int num_special;
   uly__normalizer normalizer;
-  uly__pre_tokenizer pieces;
+  uly__pre_tokenizer pre_tokenizer;
   uly__bpe bpe;
   /* Does all of the encoding, if it is not NULL; and what its file says. */
   uly__sentencepiece *sentencepiece;

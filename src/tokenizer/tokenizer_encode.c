@@ -25,7 +25,7 @@ static uly_status take_word(void *context, const unsigned char *word, int64_t n)
 
 static uly_status create(const uly_tokenizer *tokenizer, uly__encoder *e) {
   e->tokenizer = tokenizer;
-  e->run.pieces = &tokenizer->pieces;
+  e->run.pre_tokenizer = &tokenizer->pre_tokenizer;
   e->run.classes = uly__class_table_get();
   e->run.take = take_word;
   e->run.context = e;

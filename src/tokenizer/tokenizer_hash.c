@@ -60,9 +60,9 @@ static uint64_t add_normalizer(uint64_t hash, const uly__normalizer *normalizer)
   return hash;
 }
 
-static uint64_t add_pieces(uint64_t hash, const uly__pre_tokenizer *pieces) {
-  for (int i = 0; i < pieces->num_steps; i++) {
-    const uly__step *s = &pieces->steps[i];
+static uint64_t add_pre_tokenizer(uint64_t hash, const uly__pre_tokenizer *p) {
+  for (int i = 0; i < p->num_steps; i++) {
+    const uly__step *s = &p->steps[i];
     /* Whether a pattern has a scanner is not part of the hash. */
     int kind = s->kind == ULY__STEP_SCANNER ? ULY__STEP_PATTERN : s->kind;
     hash = add_number(hash, kind | s->behavior << 8 | s->is_inverted << 16 |
@@ -78,7 +78,7 @@ void uly__tokenizer_hash(uly_tokenizer *t) {
   hash = add_number(hash, (int64_t)sum_vocab(&t->names));
   hash = add_number(hash, (int64_t)t->file_hash);
   for (int set = 0; set < 2; set++) hash = add_added(hash, &t->added[set]);
-  hash = add_pieces(add_normalizer(hash, &t->normalizer), &t->pieces);
+  hash = add_pre_tokenizer(add_normalizer(hash, &t->normalizer), &t->pre_tokenizer);
   hash =
       add(hash, t->before ? t->before : &t->num_before, t->num_before * (int64_t)sizeof *t->before);
   t->info.hash =

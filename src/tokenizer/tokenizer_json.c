@@ -108,8 +108,8 @@ static uly_status check_around(const uly_tokenizer *t) {
 static uly_status read_root(json_t *root, uly_tokenizer *t) {
   json_t *model = json_object_get(root, "model"), *vocab = json_object_get(model, "vocab");
   ULY_TRY(uly__read_normalizer(json_object_get(root, "normalizer"), &t->normalizer));
-  ULY_TRY(uly__read_pre_tokenizer(json_object_get(root, "pre_tokenizer"), &t->pieces));
-  t->bpe.is_byte_level = t->pieces.is_byte_level;
+  ULY_TRY(uly__read_pre_tokenizer(json_object_get(root, "pre_tokenizer"), &t->pre_tokenizer));
+  t->bpe.is_byte_level = t->pre_tokenizer.is_byte_level;
   ULY_TRY(uly__read_model(model, &t->bpe));
   ULY_TRY(read_all_added(json_object_get(root, "added_tokens"), vocab, t));
   ULY_TRY(uly__read_post_processor(json_object_get(root, "post_processor"), t));

@@ -185,7 +185,7 @@ void uly_tokenizer_close(uly_tokenizer *t) {
   uly__vocab_free(&t->joining.bytes);
   uly__vocab_free(&t->joining.first_bytes);
   uly__normalizer_free(&t->normalizer);
-  uly__pre_tokenizer_free(&t->pieces);
+  uly__pre_tokenizer_free(&t->pre_tokenizer);
   uly__bpe_free(&t->bpe);
   uly__sentencepiece_free(t->sentencepiece);
   free(t->special);

@@ -271,6 +271,20 @@ static void test_byte_level_of_byte(void **state) {
       0, 0, "\xc4");
 }
 
+/* A name with characters that stand for no byte is its own text, whether it is that of an added token
+ * or of one in the vocabulary. */
+static void test_name_beyond_bytes(void **state) {
+  (void)state;
+  static const char json[] =
+      "{\"model\":{\"vocab\":{\"\u0120a\":0,\"a\u2581b\":1},\"merges\":[]},"
+      "\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false},"
+      "\"decoder\":{\"type\":\"ByteLevel\"},"
+      "\"added_tokens\":[{\"id\":2,\"content\":\"<\uff5cend\uff5c>\",\"special\":true}]}";
+  assert_decodes(json, 0, 0, " a");
+  assert_decodes(json, 1, 0, "a\u2581b");
+  assert_decodes(json, 2, 0, "<\uff5cend\uff5c>");
+}
+
 /* A special token that is to be found in normalized text has what the normalizer makes of its name
  * as its text. If that is another one, decoding does not leave it out: so it is in the package. */
 static void test_normalized_special(void **state) {
@@ -296,6 +310,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_elsewhere, scratch_set_up, scratch_tear_down),
       cmocka_unit_test_setup_teardown(test_empty_first, scratch_set_up, scratch_tear_down),
       cmocka_unit_test_setup_teardown(test_byte_level_of_byte, scratch_set_up, scratch_tear_down),
+      cmocka_unit_test_setup_teardown(test_name_beyond_bytes, scratch_set_up, scratch_tear_down),
       cmocka_unit_test_setup_teardown(test_normalized_special, scratch_set_up, scratch_tear_down),
       cmocka_unit_test_setup_teardown(test_hash, scratch_set_up, scratch_tear_down),
       cmocka_unit_test_setup_teardown(test_folder, scratch_set_up, scratch_tear_down)};
